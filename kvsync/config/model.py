@@ -1,0 +1,85 @@
+"""The configuration as frozen values. Plain data: nothing here opens, reads or resolves anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kvsync.core.model import Policy
+from kvsync.errors import Origin
+
+
+class CredentialKind(StrEnum):
+    """Where a secret is taken from."""
+
+    ENV = "env"
+    FILE = "file"
+    CREDENTIAL = "credential"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A reference to a secret, never the secret: an environment variable, a file, or a systemd credential."""
+
+    kind: CredentialKind
+    name: str
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """One configured store. `options` are the type's own, decoded by the fields that the type declares."""
+
+    name: str
+    type: str
+    options: Mapping[str, Any]
+    endpoint: str | None = None
+    timeout: float = 30
+    concurrency: int | None = None
+    key_format: str | None = None
+    allow_insecure: bool = False
+    policy: Policy = field(default_factory=Policy)
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time, opened by a cron expression, in which applying is denied (or alone allowed)."""
+
+    cron: str
+    duration: float
+    timezone: str = "UTC"
+    deny: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass."""
+
+    every: float | None = 300
+    cron: str | None = None
+    jitter: float | None = None
+    deep_every: float | None = None
+    watch: bool = True
+    debounce: float = 0.3
+    windows: tuple[Window, ...] = ()
+    listen: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute."""
+
+    file: Path
+    root: Path
+    owner: str
+    state: tuple[str, ...]
+    state_dir: Path
+    stores: Mapping[str, StoreConfig]
+    environments: tuple[str, ...] = ()
+    environment: str | None = None
+    policy: Policy = field(default_factory=Policy)
+    run: RunConfig = field(default_factory=RunConfig)

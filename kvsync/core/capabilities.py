@@ -1,0 +1,66 @@
+"""What a store can do, as one value that the planner, `validate`, the docs and the conformance suite all read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Lifetimes(StrEnum):
+    """Who ends an entry: the store itself, or the daemon at that moment because the store cannot."""
+
+    NATIVE = "native"
+    EMULATED = "emulated"
+
+
+class Marks(StrEnum):
+    """Where kvsync's own marks live: beside the entry, or in the ledger of the state directory."""
+
+    STORE = "store"
+    LEDGER = "ledger"
+
+
+class SizeUnit(StrEnum):
+    """What a key limit counts."""
+
+    BYTES = "bytes"
+    CHARACTERS = "characters"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """One frozen value per store type. Sizes are in bytes, times in seconds, None means no limit.
+
+    `key_pattern` is a regular expression that the whole remote key must match; `binary` says whether a value may be
+    anything but UTF-8 text. `batch` is how many writes one call of `Store.write` may carry, `page` how many entries one
+    listing request brings, `read_batch` how many one read brings. `settle` is how long a listing may show the past after a
+    write. `max_ttl` with `always_expires` means that an entry without a TTL is renewed for ever.
+    """
+
+    type: str
+    namespace: str
+    marks: Marks = Marks.STORE
+    compare_and_set: bool = True
+    labels: bool = True
+    content_type: bool = True
+    tags: bool = True
+    metadata: bool = True
+    binary: bool = True
+    lifetimes: Lifetimes = Lifetimes.NATIVE
+    min_ttl: int = 1
+    max_ttl: int | None = None
+    always_expires: bool = False
+    max_key: int | None = None
+    key_unit: SizeUnit = SizeUnit.BYTES
+    key_pattern: str | None = None
+    max_value: int | None = None
+    max_entry: int | None = None
+    max_metadata: int | None = None
+    batch: int = 1
+    max_batch_bytes: int | None = None
+    read_batch: int = 1
+    page: int = 1000
+    concurrency: int = 8
+    values_in_listing: bool = True
+    settle: float = 0
+    writes_per_second: float | None = None

@@ -1,0 +1,342 @@
+"""The values that travel: what is desired, what is actual, what was applied, what shall change.
+
+All frozen. Times are seconds since the Unix epoch, lifetimes are seconds. A `repr` never shows a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from kvsync.errors import Origin, Problem
+
+
+class Identity(NamedTuple):
+    """What names an entry inside a target. `label` None is the entry without a label, an identity of its own."""
+
+    key: str
+    label: str | None = None
+
+    def __str__(self) -> str:
+        return self.key if self.label is None else f"{self.key} [{self.label}]"
+
+
+def identity_order(identity: Identity) -> tuple[str, bool, str]:
+    """Sort key for identities: by key, the entry without a label before its labelled ones."""
+    return identity.key, identity.label is not None, identity.label or ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """One namespace of one configured store: the unit of planning, policy, locking and reporting."""
+
+    store: str
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.namespace}"
+
+
+class Content(NamedTuple):
+    """What a store keeps for an entry, apart from its lifetime and kvsync's mark.
+
+    `tags` are sorted pairs of strings; `metadata` is free JSON in canonical text (see `kvsync.core.canonical`).
+    """
+
+    value: bytes
+    content_type: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    metadata: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Content({len(self.value)} bytes, content_type={self.content_type!r})"
+
+
+class Mode(StrEnum):
+    """How far kvsync goes for an entry: keep it equal, only create it, or only look at it."""
+
+    ENFORCE = "enforce"
+    CREATE_ONLY = "create-only"
+    OBSERVE = "observe"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One desired entry, already normalised for its store.
+
+    `fingerprint` is `canonical.fingerprint(content)`. At most one of `ttl` (a lifetime that kvsync renews once less than
+    `renew_before` is left; 0 means never) and `expires_at` (a moment after which it shall be gone) is set.
+    """
+
+    identity: Identity
+    content: Content
+    fingerprint: bytes
+    ttl: int | None = None
+    expires_at: int | None = None
+    renew_before: int | None = None
+    json: bool = False
+    mode: Mode = Mode.ENFORCE
+    protected: bool = False
+    sensitive: bool = False
+    origin: Origin | None = None
+
+    def renewal_margin(self) -> float:
+        """Seconds of remaining life under which this entry is renewed: `renew_before`, by default a third of the TTL."""
+        if self.renew_before is not None:
+            return self.renew_before
+        return (self.ttl or 0) / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What kvsync leaves beside an entry it wrote: whose it is, and what was applied."""
+
+    owner: str
+    fingerprint: bytes
+    ttl: int | None = None
+    sensitive: bool = False
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """One entry as a store holds it.
+
+    `content` is None when the listing did not carry the value, `fingerprint` None when it is not known without reading it.
+    `etag` is opaque and changes with every write; None where a store has no versions.
+    """
+
+    identity: Identity
+    etag: str | None = None
+    fingerprint: bytes | None = None
+    content: Content | None = None
+    size: int | None = None
+    expires_at: float | None = None
+    mark: Mark | None = None
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What kvsync's own ledger says of an entry: how it was last seen in agreement with the files."""
+
+    mark: Mark
+    etag: str | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a store holds of one namespace at one moment.
+
+    `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the
+    fingerprints of those entries that bear our owner's mark, do not expire, are not locked, and whose mark says they are
+    as we left them. `token`, where a store offers it, stands for this exact state: equal tokens mean nothing changed.
+    A snapshot with `complete=False` never causes a delete.
+    """
+
+    target: Target
+    entries: Mapping[Identity, Actual]
+    settled: Mapping[Identity, bytes]
+    complete: bool = True
+    problems: tuple[str, ...] = ()
+    token: str | None = None
+
+
+def snapshot_of(target: Target, entries: Iterable[Actual], owner: str, *, token: str | None = None) -> Snapshot:
+    """Build a snapshot, with its settled view, from entries that are all at hand."""
+    by_identity = {entry.identity: entry for entry in entries}
+    settled = {
+        identity: entry.fingerprint
+        for identity, entry in by_identity.items()
+        if entry.fingerprint is not None and is_settled(entry, owner)
+    }
+    return Snapshot(target, by_identity, settled, token=token)
+
+
+def is_settled(entry: Actual, owner: str) -> bool:
+    """True when there is nothing to know of an entry but its fingerprint."""
+    mark = entry.mark
+    return (
+        mark is not None
+        and mark.owner == owner
+        and mark.fingerprint == entry.fingerprint
+        and mark.ttl is None
+        and entry.expires_at is None
+        and not entry.locked
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A key that was renamed in the files: `source` goes once `destination` is verified to be there."""
+
+    source: str
+    destination: str
+    origin: Origin | None = None
+
+
+class Prune(StrEnum):
+    """What may be deleted: our entries that are no longer desired, nothing, or all that is in scope."""
+
+    OWNED = "owned"
+    OFF = "off"
+    SCOPE = "scope"
+
+
+class Adopt(StrEnum):
+    """What to do with a desired entry that exists without an owner."""
+
+    NEVER = "never"
+    IF_EQUAL = "if-equal"
+    ALWAYS = "always"
+
+
+class DriftAction(StrEnum):
+    """What to do with drift: write git's state again, only say so, or hold the target until a person approves."""
+
+    HEAL = "heal"
+    REPORT = "report"
+    GATE = "gate"
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPolicy:
+    """What to do, per class of drift."""
+
+    drifted: DriftAction = DriftAction.HEAL
+    missing: DriftAction = DriftAction.HEAL
+    conflict: DriftAction = DriftAction.HEAL
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Limits beyond which a target is parked. Percentages are of the entries we own there; `grace` is in seconds."""
+
+    max_delete_pct: float = 30
+    max_update_pct: float = 50
+    min_existing: int = 10
+    max_deletes: int = 1000
+    grace: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What kvsync may do in a target."""
+
+    prune: Prune = Prune.OWNED
+    adopt: Adopt = Adopt.IF_EQUAL
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
+    guard: Guard = field(default_factory=Guard)
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the files ask of one target.
+
+    `entries` has every identity; the mapping may build entries lazily. `settled` is the cheap view for comparing: the
+    fingerprints of the entries that have no lifetime and mode `enforce`. `digest` changes whenever anything here does.
+    `problems` is not empty when a file that names this target could not be used: then the target keeps its state.
+    """
+
+    target: Target
+    entries: Mapping[Identity, Entry]
+    settled: Mapping[Identity, bytes]
+    digest: str
+    policy: Policy = field(default_factory=Policy)
+    absent: Mapping[str, Origin] = field(default_factory=dict)
+    moved: tuple[Move, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class Action(StrEnum):
+    """What a change does to the store."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    RENEW = "renew"
+    ADOPT = "adopt"
+    DELETE = "delete"
+
+
+class Class(StrEnum):
+    """Why an entry is what it is, seen three ways: desired, actual, last applied."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    REMOVED = "removed"
+    DRIFTED = "drifted"
+    MISSING = "missing"
+    CONFLICT = "conflict"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    FOREIGN = "foreign"
+    UNOWNED = "unowned"
+    TAKEN = "taken"
+    PROTECTED = "protected"
+    LOCKED = "locked"
+
+
+DRIFT_CLASSES = frozenset({Class.DRIFTED, Class.MISSING, Class.CONFLICT})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to do to one entry: what, why, and both sides, so that applying can insist on the version seen.
+
+    `reasons` name what differs: value, content_type, tags, metadata, ttl, expires_at, mark. A delete that is half of a
+    move carries `after_key`, the identity that must be verified to be there first.
+    """
+
+    action: Action
+    cause: Class
+    identity: Identity
+    reasons: tuple[str, ...] = ()
+    before: Actual | None = None
+    after: Entry | None = None
+    origin: Origin | None = None
+    moved_to: Identity | None = None
+
+    @property
+    def sensitive(self) -> bool:
+        """True when neither side's value may be shown or kept."""
+        marked = self.before is not None and self.before.mark is not None and self.before.mark.sensitive
+        return marked or (self.after is not None and self.after.sensitive)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A difference that kvsync will not act on, and why. `action` is what it would have done."""
+
+    identity: Identity
+    cause: Class
+    action: Action
+    reason: str
+    origin: Origin | None = None
+
+
+class OutcomeKind(StrEnum):
+    """What became of one change."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    CONFLICT = "conflict"
+    STALE = "stale"
+    REFUSED = "refused"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    NOT_ATTEMPTED = "not-attempted"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one change; `etag` is the version that our write made."""
+
+    identity: Identity
+    action: Action
+    kind: OutcomeKind
+    error: str | None = None
+    etag: str | None = None

@@ -1,0 +1,1 @@
+"""YAML as people write it: nodes with positions, and strict decoding that reports every problem at once."""

@@ -1,0 +1,112 @@
+"""Every error kvsync raises on purpose. The branch says what to do about it, the leaf what happened.
+
+    KvsyncError
+    ├── UsageError            the command line makes no sense                     (exit 64)
+    ├── InvalidInput          configuration or desired state is wrong: every      (exit 78)
+    │                         problem at once, each with its place
+    ├── LockHeld              another writing process uses this state directory   (exit 5)
+    ├── NotApproved           a guard, a window or a missing approval refuses     (exit 4)
+    ├── StateDirError         the state directory cannot be read or written       (exit 1)
+    └── StoreError            something about one store                           (exit 1)
+        ├── TransientError    wait, then try the same again
+        │   └── LostAnswer    the write may have happened: read before repeating
+        ├── BatchRefused      the call as a whole is refused: split it, and a batch of
+        │                     one is refused for good
+        ├── AuthError         wrong, expired or missing credential: stop this store
+        └── PermanentError    trying again cannot help: give up on this target
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """A place in a file a person wrote. Lines and columns count from 1; `file` is relative to the configuration."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where, what, and (when known) what to do about it."""
+
+    message: str
+    origin: Origin | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.origin}: " if self.origin else ""
+        return f"{place}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class KvsyncError(Exception):
+    """Base of all errors that kvsync raises on purpose."""
+
+
+class UsageError(KvsyncError):
+    """The command line asks for something that makes no sense."""
+
+
+class InvalidInput(KvsyncError):
+    """The configuration or the desired state is wrong; carries every problem found, not just the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class LockHeld(KvsyncError):
+    """Another writing kvsync process holds the lock of this state directory."""
+
+    def __init__(self, state_dir: str, pid: int | None) -> None:
+        self.state_dir, self.pid = state_dir, pid
+        holder = f"process {pid}" if pid else "another process"
+        super().__init__(f"{state_dir}: {holder} is writing with this state directory; wait for it, or stop it")
+
+
+class NotApproved(KvsyncError):
+    """Something a person must release first: a guard, a deny window, a confirmation."""
+
+
+class StateDirError(KvsyncError):
+    """The state directory cannot be used: not writable, full, or its database is damaged."""
+
+    def __init__(self, state_dir: str, reason: str) -> None:
+        self.state_dir, self.reason = state_dir, reason
+        super().__init__(f"state directory {state_dir}: {reason}")
+
+
+class StoreError(KvsyncError):
+    """Something about one store; the message is for people and never holds a secret."""
+
+
+class TransientError(StoreError):
+    """Waiting may help. `retry_after` is in seconds, None when the store did not say."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class LostAnswer(TransientError):
+    """The request was sent but its answer never came: the write may or may not have happened."""
+
+
+class BatchRefused(StoreError):
+    """The store refused a call as a whole and wrote nothing of it."""
+
+
+class AuthError(StoreError):
+    """The store refuses the credential."""
+
+
+class PermanentError(StoreError):
+    """Trying again cannot help."""

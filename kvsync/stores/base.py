@@ -1,0 +1,137 @@
+"""The seam: what kvsync needs of a store, and what a store may rely on.
+
+A store only translates. It decides nothing: no diff, no policy, no retry of writes, no ownership rule. To add one, write a
+subclass, give it a line in `kvsync.stores.BUILTIN` or an entry point in the group `kvsync.stores`, and pass
+`kvsync.testing`.
+
+Must:
+- build without I/O (`validate` works offline); connect on first use; release everything in `aclose`;
+- list *all* entries of a namespace in `observe`, ours and foreign, or say `complete=False` with a problem;
+- honour the precondition of every `Write` when `capabilities.compare_and_set` is true, atomically with the write;
+- write value, metadata, lifetime and mark together: an entry is never visible without its mark;
+- return one `WriteResult` for each `Write`, in order, or raise one of the errors below for the call as a whole.
+
+May:
+- raise `TransientError` (nothing is known to be written, try later), `LostAnswer` (unknown what was written),
+  `BatchRefused` (the call was refused as a whole, nothing was written), `AuthError`, `PermanentError`;
+- return lazily decoded mappings in a `Snapshot`, and leave values out when `values_in_listing` is false.
+
+Must not:
+- log, print, sleep between retries of a write, or keep state between calls beyond connections and caches.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
+
+
+class Precondition(StrEnum):
+    """What must hold for a write to happen."""
+
+    ABSENT = "absent"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write, ready to be sent. `content` None deletes. `etag` is the version that must still be there when
+    `precondition` is UNCHANGED. `expires_at` is absolute, whatever the files said. `touch` says that content and mark are
+    already as given and only the lifetime changes, for stores that can do that alone."""
+
+    identity: Identity
+    precondition: Precondition
+    content: Content | None = None
+    mark: Mark | None = None
+    expires_at: float | None = None
+    etag: str | None = None
+    touch: bool = False
+
+
+class WriteStatus(StrEnum):
+    """What the store says of one write."""
+
+    DONE = "done"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+    LOCKED = "locked"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """The store's answer to one write. `etag` is the new version after DONE (None after a delete or without versions);
+    `error` says why otherwise. REJECTED is final for this content; UNKNOWN must be read before it is repeated."""
+
+    status: WriteStatus
+    etag: str | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a store has cost so far in this process."""
+
+    requests: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `kvsync doctor`: a check by name, whether it passed, and what to do when it did not."""
+
+    check: str
+    ok: bool
+    detail: str
+    hint: str | None = None
+
+
+class Store(ABC):
+    """One configured connection to a store. See the module's text for the contract."""
+
+    capabilities: Capabilities
+    traffic: Traffic
+
+    def normalise(self, content: Content) -> Content:
+        """The content as this store will give it back. Pure. The default drops nothing."""
+        return content
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The name under which the store knows this entry. Pure. Raises ValueError when the identity has none."""
+        return identity.key
+
+    def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
+        """What this store cannot hold of `entry`, beyond what `capabilities` already says. Pure, offline."""
+        return ()
+
+    @abstractmethod
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`. Returns None when `token`, taken from an earlier snapshot of the same namespace and
+        owner, still stands for the present state; stores without tokens ignore it. Raises StoreError."""
+
+    @abstractmethod
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries with their content, as fresh as the store can; absent ones are left out. Raises StoreError."""
+
+    @abstractmethod
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Do up to `capabilities.batch` writes. Raises StoreError for the call as a whole."""
+
+    @abstractmethod
+    async def namespaces(self) -> Sequence[str]:
+        """The namespaces that exist, sorted, as far as the store can tell. Raises StoreError."""
+
+    async def check(self) -> Sequence[Finding]:
+        """What `doctor` says of this store: reached, credential, permission, quota, clock. Never raises StoreError."""
+        return ()
+
+    async def aclose(self) -> None:
+        """Release connections. Idempotent."""
+        return None
