@@ -1,19 +1,19 @@
 """Every error kvsync raises on purpose. The branch says what to do about it, the leaf what happened.
 
-    KvsyncError
-    ├── UsageError            the command line makes no sense                     (exit 64)
-    ├── InvalidInput          configuration or desired state is wrong: every      (exit 78)
-    │                         problem at once, each with its place
-    ├── LockHeld              another writing process uses this state directory   (exit 5)
-    ├── NotApproved           a guard, a window or a missing approval refuses     (exit 4)
-    ├── StateDirError         the state directory cannot be read or written       (exit 1)
-    └── StoreError            something about one store                           (exit 1)
-        ├── TransientError    wait, then try the same again
-        │   └── LostAnswer    the write may have happened: read before repeating
-        ├── BatchRefused      the call as a whole is refused: split it, and a batch of
-        │                     one is refused for good
-        ├── AuthError         wrong, expired or missing credential: stop this store
-        └── PermanentError    trying again cannot help: give up on this target
+KvsyncError
+├── UsageError            the command line makes no sense                     (exit 64)
+├── InvalidInput          configuration or desired state is wrong: every      (exit 78)
+│                         problem at once, each with its place
+├── LockHeld              another writing process uses this state directory   (exit 5)
+├── NotApproved           a guard, a window or a missing approval refuses     (exit 4)
+├── StateDirError         the state directory cannot be read or written       (exit 1)
+└── StoreError            something about one store                           (exit 1)
+    ├── TransientError    wait, then try the same again
+    │   └── LostAnswer    the write may have happened: read before repeating
+    ├── BatchRefused      the call as a whole is refused: split it, and a batch of
+    │                     one is refused for good
+    ├── AuthError         wrong, expired or missing credential: stop this store
+    └── PermanentError    trying again cannot help: give up on this target
 """
 
 from __future__ import annotations

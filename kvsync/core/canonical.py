@@ -43,4 +43,6 @@ def fingerprint(content: Content) -> bytes:
     if content[1:] == (None, (), None):
         return blake2b(value, digest_size=FINGERPRINT_SIZE).digest()
     rest = canonical_json([content.content_type, content.tags, content.metadata]).encode()
-    return blake2b(b"%d:%b%b" % (len(value), value, rest), digest_size=FINGERPRINT_SIZE, person=b"kvsync.content").digest()
+    return blake2b(
+        b"%d:%b%b" % (len(value), value, rest), digest_size=FINGERPRINT_SIZE, person=b"kvsync.content"
+    ).digest()

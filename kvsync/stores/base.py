@@ -134,4 +134,4 @@ class Store(ABC):
 
     async def aclose(self) -> None:
         """Release connections. Idempotent."""
-        return None
+        return
