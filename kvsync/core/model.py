@@ -132,8 +132,8 @@ class Snapshot:
     """What a store holds of one namespace at one moment.
 
     `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the
-    fingerprints of those entries that bear our owner's mark, do not expire, are not locked, and whose mark says they are
-    as we left them. `token`, where a store offers it, stands for this exact state: equal tokens mean nothing changed.
+    fingerprints of those entries that `is_settled` says there is nothing else to know of: they bear our owner's mark, do not
+    expire, are neither locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store offers it, stands for this exact state: equal tokens mean nothing changed.
     A snapshot with `complete=False` never causes a delete.
     """
 
@@ -164,6 +164,8 @@ def is_settled(entry: Actual, owner: str) -> bool:
         and mark.owner == owner
         and mark.fingerprint == entry.fingerprint
         and mark.ttl is None
+        and not mark.sensitive
+        and not mark.protected
         and entry.expires_at is None
         and not entry.locked
     )
@@ -238,7 +240,7 @@ class Desired:
     """What the files ask of one target.
 
     `entries` has every identity; the mapping may build entries lazily. `settled` is the cheap view for comparing: the
-    fingerprints of the entries that have no lifetime and mode `enforce`. `digest` changes whenever anything here does.
+    fingerprints of the entries that have no lifetime, mode `enforce`, and are neither sensitive nor protected. `digest` changes whenever anything here does.
     `problems` is not empty when a file that names this target could not be used: then the target keeps its state.
     """
 
