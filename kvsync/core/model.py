@@ -5,6 +5,7 @@ All frozen. Times are seconds since the Unix epoch, lifetimes are seconds. A `re
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -91,13 +92,27 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What kvsync leaves beside an entry it wrote: whose it is, and what was applied."""
+    """What kvsync leaves beside an entry it wrote: whose it is, and what was applied.
+
+    A mark kept in the ledger must not tell a guesser what a sensitive value was: there `fingerprint` is the one of the content,
+    sealed with `key`. Ask `matches` instead of comparing.
+    """
 
     owner: str
     fingerprint: bytes
     ttl: int | None = None
     sensitive: bool = False
     protected: bool = False
+    key: bytes | None = field(default=None, repr=False)
+
+    def matches(self, fingerprint: bytes) -> bool:
+        """True when the content with this fingerprint is what was applied."""
+        return self.fingerprint == (fingerprint if self.key is None else sealed(fingerprint, self.key))
+
+
+def sealed(fingerprint: bytes, key: bytes) -> bytes:
+    """A fingerprint that only holders of `key` can compare: 16 bytes of HMAC-SHA256."""
+    return hmac.digest(key, fingerprint, "sha256")[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +140,10 @@ class Applied:
     mark: Mark
     etag: str | None = None
     expires_at: float | None = None
+
+    def matches(self, fingerprint: bytes) -> bool:
+        """True when the content with this fingerprint is what was applied."""
+        return self.mark.matches(fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +181,7 @@ def is_settled(entry: Actual, owner: str) -> bool:
     return (
         mark is not None
         and mark.owner == owner
+        and mark.key is None
         and mark.fingerprint == entry.fingerprint
         and mark.ttl is None
         and not mark.sensitive

@@ -1,0 +1,291 @@
+"""Why an entry differs, seen three ways, and what to do about it.
+
+    desired   actual            last applied        class                     what
+    ───────   ───────────────   ─────────────────   ───────────────────────   ─────────────────────────────
+    yes       -                 never               new                       create
+    yes       -                 equal to desired    missing                   create, as policy.drift says
+    yes       -                 its TTL ran out     expiring                  create (renewal came too late)
+    yes       -                 other               conflict                  create, as policy.drift says
+    ended     any               any                 expired                   nothing; delete what is left of it
+    yes       ours, equal       any                 unchanged / expiring      nothing / renew
+    yes       ours, as applied  other than desired  changed                   update
+    yes       ours, moved       equal to desired    drifted                   update, as policy.drift says
+    yes       ours, moved       other than both     conflict                  update, as policy.drift says
+    yes       no owner          any                 unowned                   as policy.adopt says
+    yes       another owner     any                 taken                     refused
+    -         ours, as applied  any                 removed                   delete, as policy.prune says
+    -         ours, moved       any                 conflict                  delete, as both policies say
+    -         not ours          any                 foreign                   nothing, unless prune: scope
+
+"As applied" means: its version is the one the ledger last saw in agreement, or its content is what the mark says.
+An entry that is locked, or protected, is refused instead of changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kvsync.core.canonical import canonical_json_text
+from kvsync.core.model import (
+    Action,
+    Actual,
+    Adopt,
+    Applied,
+    Change,
+    Class,
+    Entry,
+    Identity,
+    Mark,
+    Mode,
+    Prune,
+    Refusal,
+)
+from kvsync.errors import Origin
+
+CLOCK_SLACK = 60
+"""Seconds by which a lifetime may be longer than declared before it counts as somebody's change."""
+
+
+class Idle(StrEnum):
+    """Why nothing is to be done with an entry."""
+
+    UNCHANGED = "unchanged"
+    FOREIGN = "foreign"
+    EXPIRED = "expired"
+
+
+Verdict = Change | Refusal | Idle
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a verdict depends on besides the entry itself. `now` is in seconds since the epoch."""
+
+    owner: str
+    now: float
+    prune: Prune = Prune.OWNED
+    adopt: Adopt = Adopt.IF_EQUAL
+    allow_protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Why an undesired key shall go even with `prune: off`, or where it went."""
+
+    origin: Origin | None = None
+    moved_to: Identity | None = None
+
+
+def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rules) -> Verdict:
+    """Judge one desired entry. `actual` must carry a fingerprint."""
+    if _has_ended(entry, actual, rules.now):
+        return _ended(entry, actual, rules)
+    if actual is None:
+        return _absent(entry, last, rules)
+    if actual.mark is None:
+        return _unowned(entry, actual, last, rules)
+    if actual.mark.owner != rules.owner:
+        return _taken(entry, actual, actual.mark.owner)
+    return _owned(entry, actual, actual.mark, last, rules)
+
+
+def classify_undesired(actual: Actual, last: Applied | None, removal: Removal | None, rules: Rules) -> Verdict:
+    """Judge one entry of the store that the files do not ask for."""
+    if actual.mark is None or actual.mark.owner != rules.owner:
+        return _not_ours(actual, removal, rules)
+    if removal is None and rules.prune is Prune.OFF:
+        return Idle.UNCHANGED
+    cause = Class.REMOVED if _as_applied(actual, actual.mark, last) else Class.CONFLICT
+    removal = removal or Removal()
+    change = Change(
+        Action.DELETE,
+        cause,
+        actual.identity,
+        before=actual,
+        origin=removal.origin,
+        moved_to=removal.moved_to,
+    )
+    return _permitted(change, rules)
+
+
+def _has_ended(entry: Entry, actual: Actual | None, now: float) -> bool:
+    """True when the declared end has come: the moment itself, or the end of a TTL that is not to be renewed."""
+    if entry.expires_at is not None:
+        return entry.expires_at <= now
+    if entry.ttl is None or entry.renewal_margin() > 0 or actual is None:
+        return False
+    return actual.expires_at is not None and actual.expires_at <= now
+
+
+def _ended(entry: Entry, actual: Actual | None, rules: Rules) -> Verdict:
+    if actual is None or actual.mark is None or actual.mark.owner != rules.owner or entry.mode is not Mode.ENFORCE:
+        return Idle.EXPIRED
+    change = Change(Action.DELETE, Class.EXPIRED, entry.identity, ("expires_at",), before=actual, origin=entry.origin)
+    return _permitted(change, rules)
+
+
+def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
+    if last is None:
+        cause, reasons = Class.NEW, ()
+    elif last.expires_at is not None and last.expires_at <= rules.now:
+        if entry.renewal_margin() == 0 or entry.mode is Mode.CREATE_ONLY:
+            return Idle.EXPIRED
+        cause, reasons = Class.EXPIRING, ("ttl",)
+    else:
+        cause, reasons = (Class.MISSING if last.matches(entry.fingerprint) else Class.CONFLICT), ()
+    return Change(Action.CREATE, cause, entry.identity, reasons, after=entry, origin=entry.origin)
+
+
+def _unowned(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -> Verdict:
+    if entry.mode is not Mode.ENFORCE:
+        return _looked_at(entry, actual)
+    reasons = _differences(entry, actual)
+    if not reasons and rules.adopt is not Adopt.NEVER:
+        change = Change(
+            Action.ADOPT, Class.UNOWNED, entry.identity, ("mark",), before=actual, after=entry, origin=entry.origin
+        )
+        return _permitted(change, rules)
+    if rules.adopt is Adopt.ALWAYS:
+        change = Change(
+            Action.UPDATE, Class.UNOWNED, entry.identity, reasons, before=actual, after=entry, origin=entry.origin
+        )
+        return _permitted(change, rules)
+    history = "its mark is gone since kvsync wrote it" if last else "it exists and kvsync did not write it"
+    what = "equal" if not reasons else "different"
+    return Refusal(
+        entry.identity,
+        Class.UNOWNED,
+        Action.UPDATE if reasons else Action.ADOPT,
+        f"{history} ({what} content); policy.adopt is {rules.adopt}",
+        entry.origin,
+    )
+
+
+def _taken(entry: Entry, actual: Actual, owner: str) -> Verdict:
+    if entry.mode is not Mode.ENFORCE:
+        return _looked_at(entry, actual)
+    action = Action.UPDATE if _differences(entry, actual) else Action.ADOPT
+    return Refusal(entry.identity, Class.TAKEN, action, f"it belongs to owner {owner!r}", entry.origin)
+
+
+def _looked_at(entry: Entry, actual: Actual) -> Verdict:
+    """An entry kvsync only creates is done once it exists; one it only observes is compared and never written."""
+    reasons = _differences(entry, actual)
+    if entry.mode is Mode.CREATE_ONLY or not reasons:
+        return Idle.UNCHANGED
+    return Change(
+        Action.UPDATE, Class.DRIFTED, entry.identity, reasons, before=actual, after=entry, origin=entry.origin
+    )
+
+
+def _owned(entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules: Rules) -> Verdict:
+    if entry.mode is not Mode.ENFORCE:
+        return _looked_at(entry, actual)
+    reasons = _differences(entry, actual)
+    if reasons:
+        cause = _cause(entry, actual, mark, last)
+    else:
+        cause, reasons = _lifetime(entry, actual, mark, last, rules.now)
+    action = Action.UPDATE
+    if cause is Class.EXPIRING:
+        action = Action.RENEW
+    elif not reasons:
+        if (mark.sensitive, mark.protected) == (entry.sensitive, entry.protected):
+            return Idle.UNCHANGED
+        action, cause, reasons = Action.ADOPT, Class.CHANGED, ("mark",)
+    change = Change(action, cause, entry.identity, reasons, before=actual, after=entry, origin=entry.origin)
+    return _permitted(change, rules)
+
+
+def _not_ours(actual: Actual, removal: Removal | None, rules: Rules) -> Verdict:
+    if actual.mark is None and rules.prune is Prune.SCOPE:
+        change = Change(Action.DELETE, Class.FOREIGN, actual.identity, before=actual)
+        return _permitted(change, rules)
+    if removal is None:
+        return Idle.FOREIGN
+    if actual.mark is None:
+        reason, cause = "it shall be absent, but kvsync did not write it", Class.UNOWNED
+    else:
+        reason, cause = f"it shall be absent, but it belongs to owner {actual.mark.owner!r}", Class.TAKEN
+    return Refusal(actual.identity, cause, Action.DELETE, reason, removal.origin)
+
+
+def _permitted(change: Change, rules: Rules) -> Verdict:
+    """The change itself, or the refusal when the entry is locked or protected."""
+    before = change.before
+    if before is not None and before.locked:
+        reason = "the store has it locked; unlock it there"
+        return Refusal(change.identity, Class.LOCKED, change.action, reason, change.origin)
+    harmless = change.action in (Action.RENEW, Action.ADOPT) or change.cause is Class.EXPIRED
+    if harmless or rules.allow_protected or not _is_protected(change):
+        return change
+    reason = "it is protected; --allow-protected lets it be overwritten or deleted"
+    return Refusal(change.identity, Class.PROTECTED, change.action, reason, change.origin)
+
+
+def _is_protected(change: Change) -> bool:
+    marked = change.before is not None and change.before.mark is not None and change.before.mark.protected
+    return marked or (change.after is not None and change.after.protected)
+
+
+def _as_applied(actual: Actual, mark: Mark, last: Applied | None) -> bool:
+    if last is not None and last.etag is not None and last.etag == actual.etag:
+        return True
+    return actual.fingerprint is not None and mark.matches(actual.fingerprint)
+
+
+def _cause(entry: Entry, actual: Actual, mark: Mark, last: Applied | None) -> Class:
+    if _as_applied(actual, mark, last):
+        return Class.CHANGED
+    return Class.DRIFTED if mark.matches(entry.fingerprint) else Class.CONFLICT
+
+
+def _differences(entry: Entry, actual: Actual) -> tuple[str, ...]:
+    """The names of the parts of the content that differ, none when it is the same."""
+    if actual.fingerprint == entry.fingerprint:
+        return ()
+    if actual.content is None:
+        return ("value",)
+    names = [
+        name
+        for name in ("content_type", "tags", "metadata")
+        if getattr(entry.content, name) != getattr(actual.content, name)
+    ]
+    if not _same_value(entry, actual.content.value):
+        names.insert(0, "value")
+    return tuple(names)
+
+
+def _same_value(entry: Entry, value: bytes) -> bool:
+    return value == entry.content.value or (entry.json and canonical_json_text(value) == entry.content.value)
+
+
+def _lifetime(
+    entry: Entry, actual: Actual, mark: Mark, last: Applied | None, now: float
+) -> tuple[Class, tuple[str, ...]]:
+    """Judge the lifetime of an entry whose content is as desired: (class, reasons), with no reasons when it is fine."""
+    if entry.expires_at is not None:
+        return _moment(entry.expires_at, actual, last)
+    if entry.ttl != mark.ttl:
+        return Class.CHANGED, ("ttl",)
+    if entry.ttl is None:
+        return (Class.DRIFTED, ("ttl",)) if actual.expires_at is not None else (Class.CHANGED, ())
+    if actual.expires_at is None or actual.expires_at - now > entry.ttl + CLOCK_SLACK:
+        return Class.DRIFTED, ("ttl",)
+    if actual.expires_at - now < entry.renewal_margin():
+        return Class.EXPIRING, ("ttl",)
+    return Class.CHANGED, ()
+
+
+def _moment(expires_at: float, actual: Actual, last: Applied | None) -> tuple[Class, tuple[str, ...]]:
+    if _same_moment(actual.expires_at, expires_at):
+        return Class.CHANGED, ()
+    moved_by_others = last is not None and _same_moment(last.expires_at, expires_at)
+    return (Class.DRIFTED if moved_by_others else Class.CHANGED), ("expires_at",)
+
+
+def _same_moment(left: float | None, right: float | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    return abs(left - right) <= 1

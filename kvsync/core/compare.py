@@ -1,0 +1,86 @@
+"""Find what differs, fast: nearly every entry is equal, and those cost one dictionary look-up each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import translate
+
+from kvsync.core.model import Desired, Identity, Prune, Snapshot, identity_order
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `compare` found: the identities to look at closely, in order, and counts of all the others.
+
+    `owned` counts the entries in the store that bear our mark, whether they differ or not.
+    """
+
+    differing: tuple[Identity, ...]
+    unchanged: int
+    foreign: int
+    ignored: int
+    owned: int
+
+
+def compare(desired: Desired, snapshot: Snapshot, owner: str) -> Comparison:
+    """Compare the cheap views of both sides; see `kvsync.core.classify` for what comes next."""
+    ignored = key_matcher(desired.policy.ignore)
+    settled = snapshot.settled
+    differing = [identity for identity, digest in desired.settled.items() if settled.get(identity) != digest]
+    unchanged = len(desired.settled) - len(differing)
+    if len(desired.entries) != len(desired.settled):
+        differing += [identity for identity in desired.entries if identity not in desired.settled]
+    if unchanged == len(snapshot.entries) and not differing:
+        return Comparison((), unchanged, 0, 0, unchanged)
+    wanted = [identity for identity in differing if not ignored(identity.key)]
+    extra = _Extra(desired, snapshot, owner, ignored)
+    candidates = wanted + list(extra.candidates())
+    owned = unchanged + extra.owned + sum(1 for identity in differing if _is_ours(snapshot, identity, owner))
+    return Comparison(
+        tuple(sorted(candidates, key=identity_order)),
+        unchanged,
+        extra.foreign,
+        extra.ignored + len(differing) - len(wanted),
+        owned,
+    )
+
+
+class _Extra:
+    """Walks the entries of the store that are not desired, and counts them on the way."""
+
+    def __init__(self, desired: Desired, snapshot: Snapshot, owner: str, ignored: Callable[[str], bool]) -> None:
+        self._desired, self._snapshot, self._owner, self._is_ignored = desired, snapshot, owner, ignored
+        self.owned = self.foreign = self.ignored = 0
+
+    def candidates(self) -> Iterator[Identity]:
+        """Yield what may have to be deleted: entries of ours, and what a policy or an `absent` line points at."""
+        named = self._desired.absent
+        everything = self._desired.policy.prune is Prune.SCOPE
+        for identity in self._snapshot.entries.keys() - self._desired.entries.keys():
+            if self._is_ignored(identity[0]):
+                self.ignored += 1
+            elif _is_ours(self._snapshot, identity, self._owner):
+                self.owned += 1
+                yield Identity(*identity)
+            elif everything or identity[0] in named:
+                yield Identity(*identity)
+            else:
+                self.foreign += 1
+
+
+def _is_ours(snapshot: Snapshot, identity: Identity, owner: str) -> bool:
+    if identity in snapshot.settled:
+        return True
+    entry = snapshot.entries.get(identity)
+    return entry is not None and entry.mark is not None and entry.mark.owner == owner
+
+
+def key_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
+    """One test for several globs over whole keys; `*` also crosses `/`. No globs match nothing."""
+    patterns = [translate(glob) for glob in globs]
+    if not patterns:
+        return lambda _key: False
+    matches = re.compile("|".join(patterns)).match
+    return lambda key: matches(key) is not None
