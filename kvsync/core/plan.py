@@ -33,7 +33,8 @@ class TargetPlan:
     `changes` would be applied, in the order of `identity_order`; `refused` are differences kvsync will not act on; `reported`
     are drift that the policy only reports, and deletes that wait out the guard's grace. `parked` holds the reasons why nothing
     may be applied before a person approves `digest`. `problems` (files) and `error` (the store could not be observed) mean
-    that the target keeps its state: there are no changes then.
+    that the target keeps its state: there are no changes then. `next_moment` (epoch seconds) is when the target needs a
+    pass although nothing changes: a renewal, an expiry to enforce, the end of a grace.
     """
 
     target: Target
@@ -51,6 +52,7 @@ class TargetPlan:
     cost: Cost = field(default_factory=Cost)
     problems: tuple[Problem, ...] = ()
     error: str | None = None
+    next_moment: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
