@@ -4,29 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from kvsync.core.model import Policy
+from kvsync.document.credential import Credential as Credential
+from kvsync.document.credential import CredentialKind as CredentialKind
 from kvsync.errors import Origin
-
-
-class CredentialKind(StrEnum):
-    """Where a secret is taken from."""
-
-    ENV = "env"
-    FILE = "file"
-    CREDENTIAL = "credential"
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A reference to a secret, never the secret: an environment variable, a file, or a systemd credential."""
-
-    kind: CredentialKind
-    name: str
-    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
