@@ -1,0 +1,78 @@
+# Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := $(shell find kvsync -name '*.py' 2>/dev/null)
+PYTEST_ARGS ?=
+
+# The first interpreter that is new enough and can make virtual environments; PYTHON=… on the command line wins.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-system lint format bench docs lock clean
+
+help:  ## what you can do here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.compiled  ## set up .venv with kvsync in it (.venv/bin/kvsync)
+
+demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=once: one pass, then exit)
+	@$(BIN)/python scripts/demo.py $(DEMO)
+
+test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, tests
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+test-system: $(VENV)/.dev  ## the checks that install kvsync anew, from a fresh clone
+	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## let ruff lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## print the measured costs, as ratios
+	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
+	$(BIN)/python scripts/generate_docs.py
+
+lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
+	uv pip compile $(LOCK) pyproject.toml -o requirements.txt
+	uv pip compile $(LOCK) requirements-build.in -o requirements-build.txt
+	uv pip compile $(LOCK) -c requirements.txt -c requirements-build.txt pyproject.toml requirements-dev.in -o requirements-dev.txt
+
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+clean:  ## remove everything made here, also what the demo left behind
+	rm -rf $(VENV) examples/*/.kvsync dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find kvsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is touched last, so a step that failed is done again.
+
+$(VENV)/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "kvsync needs Python 3.11 or newer with its venv module (on Debian: apt-get install python3-venv)." \
+		"Found none; name one with: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.installed: $(VENV)/pyvenv.cfg requirements.txt requirements-build.txt pyproject.toml
+	@echo "installing kvsync and its dependencies"
+	@$(PIP) install --require-hashes -r requirements.txt -r requirements-build.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Compiled ahead, because PYTHONDONTWRITEBYTECODE would otherwise make every start compile again.
+$(VENV)/.compiled: $(VENV)/.installed $(SOURCES)
+	@$(BIN)/python -m compileall -q kvsync
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.compiled requirements-dev.txt
+	@echo "installing the tools that check and test"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
