@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kvsync.core.model import Change, Outcome, Refusal, Target
+from kvsync.core.digest import plan_digest
+from kvsync.core.model import Action, Change, Outcome, Refusal, Target
 from kvsync.errors import Problem
 
 
@@ -72,3 +75,42 @@ class TargetReport:
     plan: TargetPlan
     outcomes: tuple[Outcome, ...] = ()
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts over targets: the changes by action, then what is left alone."""
+
+    create: int = 0
+    update: int = 0
+    renew: int = 0
+    adopt: int = 0
+    delete: int = 0
+    unchanged: int = 0
+    foreign: int = 0
+    refused: int = 0
+
+
+def make_plan(owner: str, targets: Iterable[TargetPlan], stats: Stats | None = None) -> Plan:
+    """Put target plans together: sorted, with the digest of the whole."""
+    ordered = tuple(sorted(targets, key=lambda plan: plan.target))
+    digest = plan_digest(owner, ((plan.target, plan.digest) for plan in ordered))
+    return Plan(owner, ordered, digest, stats or Stats())
+
+
+def summary(targets: Iterable[TargetPlan]) -> Summary:
+    """Count what the plans of some targets (`plan.targets` for all) would do, and what they leave alone."""
+    actions: Counter[Action] = Counter()
+    unchanged = foreign = refused = 0
+    for target in targets:
+        actions.update(change.action for change in target.changes)
+        unchanged += target.unchanged
+        foreign += target.foreign
+        refused += len(target.refused)
+    counts = {action.value: actions[action] for action in Action}
+    return Summary(**counts, unchanged=unchanged, foreign=foreign, refused=refused)
+
+
+def pending(plan: Plan) -> bool:
+    """True when something differs: a change to apply, one that is refused, or drift that is only reported."""
+    return any(target.changes or target.refused or target.reported for target in plan.targets)

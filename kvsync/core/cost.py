@@ -1,0 +1,61 @@
+"""What it takes to apply a plan, told before anything is sent: an estimate from what the store declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Action, Change
+from kvsync.core.plan import Cost, TargetPlan
+
+
+def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
+    """Requests, bytes sent, and seconds at the declared rate (0 without one) to apply the changes of a target.
+
+    Counted: the writes in batches, deletes apart; reads of previous values for the journal; where there is no compare-and-set,
+    a look before and after each write; and the look at the destination before the old half of a move is deleted.
+    """
+    deletes = [change for change in plan.changes if change.action is Action.DELETE]
+    others = [change for change in plan.changes if change.action is not Action.DELETE]
+    calls = _calls(others, capabilities) + _calls(deletes, capabilities)
+    reads = _reads(plan.changes, capabilities) + sum(change.moved_to is not None for change in deletes)
+    rate = capabilities.writes_per_second
+    seconds = round(calls / rate, 3) if rate else 0.0
+    return Cost(calls + reads, sum(map(_size, plan.changes)), seconds)
+
+
+def _calls(changes: Sequence[Change], capabilities: Capabilities) -> int:
+    by_count = _batches(len(changes), capabilities.batch)
+    limit = capabilities.max_batch_bytes
+    if limit is None:
+        return by_count
+    return max(by_count, _batches(sum(map(_size, changes)), limit))
+
+
+def _reads(changes: Sequence[Change], capabilities: Capabilities) -> int:
+    if not capabilities.compare_and_set:
+        looks = 1 if capabilities.settle else 2
+        return looks * _batches(len(changes), capabilities.read_batch)
+    return _batches(sum(map(_is_unread, changes)), capabilities.read_batch)
+
+
+def _is_unread(change: Change) -> bool:
+    """True when the journal wants a previous value that the listing did not carry."""
+    return change.before is not None and change.before.content is None and not change.sensitive
+
+
+def _batches(count: int, size: int) -> int:
+    return -(-count // max(size, 1))
+
+
+def _size(change: Change) -> int:
+    key = _length((change.identity.key, change.identity.label or ""))
+    if change.after is None or change.action is Action.DELETE:
+        return key
+    content = change.after.content
+    tags = (text for pair in content.tags for text in pair)
+    return key + len(content.value) + _length((content.content_type or "", content.metadata or "", *tags))
+
+
+def _length(texts: Iterable[str]) -> int:
+    return sum(len(text.encode(errors="surrogatepass")) for text in texts)

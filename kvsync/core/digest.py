@@ -1,0 +1,66 @@
+"""The digest of a plan: what a person approves is exactly what will run.
+
+It covers what would be done and to which version, and nothing that moves by itself: no stats, no cost, no moment at which the
+store says that an entry ends, and no renewal, which changes no content and comes and goes with time. Whether the target
+is parked is no part of it either: approving must not change what is approved. Of a sensitive value it holds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+
+from kvsync.core.model import Action, Change, Identity, Refusal, Target
+
+_Row = tuple[str | int | None, ...]
+
+
+def target_digest(target: Target, changes: Iterable[Change], refused: Iterable[Refusal] = ()) -> str:
+    """`sha256:<64 hex>` of what would be done to one target, whatever the order in which it is given."""
+    rows = [_change_row(change) for change in changes if change.action is not Action.RENEW]
+    rows += [_refusal_row(refusal) for refusal in refused]
+    return _digest("kvsync.target/1", [(target.store, target.namespace)], rows)
+
+
+def plan_digest(owner: str, targets: Iterable[tuple[Target, str]]) -> str:
+    """`sha256:<64 hex>` of a whole plan: its owner, and every target with its digest, in any order."""
+    rows: list[_Row] = [(target.store, target.namespace, digest) for target, digest in targets]
+    return _digest("kvsync.plan/1", [(owner,)], rows)
+
+
+def _change_row(change: Change) -> _Row:
+    before, after = change.before, change.after
+    shown = not change.sensitive
+    return (
+        "change",
+        *_name(change.identity),
+        change.action,
+        change.cause,
+        before.etag if before else None,
+        _hex(before.fingerprint) if before and shown else None,
+        _hex(after.fingerprint) if after and shown else None,
+        after.ttl if after else None,
+        after.expires_at if after else None,
+        *sorted(change.reasons),
+        *(("moved to", *_name(change.moved_to)) if change.moved_to else ()),
+    )
+
+
+def _refusal_row(refusal: Refusal) -> _Row:
+    return ("refused", *_name(refusal.identity), refusal.action, refusal.cause, refusal.reason)
+
+
+def _name(identity: Identity) -> tuple[str, str | None]:
+    return identity.key, identity.label
+
+
+def _hex(fingerprint: bytes | None) -> str | None:
+    return None if fingerprint is None else fingerprint.hex()
+
+
+def _digest(kind: str, head: list[_Row], rows: Iterable[_Row]) -> str:
+    """Hash JSON texts, one a line: JSON escapes line ends, so no two lists of rows give the same bytes."""
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    lines = [encode(kind), *(encode(row) for row in head), *sorted(encode(row) for row in rows)]
+    return "sha256:" + sha256("\n".join(lines).encode()).hexdigest()
