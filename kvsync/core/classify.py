@@ -127,14 +127,14 @@ def _ended(entry: Entry, actual: Actual | None, rules: Rules) -> Verdict:
 
 def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
     if last is None:
-        cause, reasons = Class.NEW, ()
+        cause = Class.NEW
     elif last.expires_at is not None and last.expires_at <= rules.now:
         if entry.renewal_margin() == 0 or entry.mode is Mode.CREATE_ONLY:
             return Idle.EXPIRED
-        cause, reasons = Class.EXPIRING, ("ttl",)
+        cause = Class.EXPIRING
     else:
-        cause, reasons = (Class.MISSING if last.matches(entry.fingerprint) else Class.CONFLICT), ()
-    return Change(Action.CREATE, cause, entry.identity, reasons, after=entry, origin=entry.origin)
+        cause = Class.MISSING if last.matches(entry.fingerprint) else Class.CONFLICT
+    return Change(Action.CREATE, cause, entry.identity, after=entry, origin=entry.origin)
 
 
 def _unowned(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -> Verdict:

@@ -151,9 +151,10 @@ class Snapshot:
     """What a store holds of one namespace at one moment.
 
     `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the
-    fingerprints of those entries that `is_settled` says there is nothing else to know of: they bear our owner's mark, do not
-    expire, are neither locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store offers it, stands for this exact state: equal tokens mean nothing changed.
-    A snapshot with `complete=False` never causes a delete.
+    fingerprints of those entries that `is_settled` says there is nothing else to know of: they bear our owner's mark, do
+    not expire, are neither locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store
+    offers it, stands for this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never
+    causes a delete.
     """
 
     target: Target
@@ -260,8 +261,9 @@ class Desired:
     """What the files ask of one target.
 
     `entries` has every identity; the mapping may build entries lazily. `settled` is the cheap view for comparing: the
-    fingerprints of the entries that have no lifetime, mode `enforce`, and are neither sensitive nor protected. `digest` changes whenever anything here does.
-    `problems` is not empty when a file that names this target could not be used: then the target keeps its state.
+    fingerprints of the entries that have no lifetime, mode `enforce`, and are neither sensitive nor protected. `digest`
+    changes whenever anything here does. `problems` is not empty when a file that names this target could not be used:
+    then the target keeps its state.
     """
 
     target: Target

@@ -1,0 +1,209 @@
+"""From the two sides of a target to its plan: judge what differs, sort it by policy, count the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from kvsync.core import guard
+from kvsync.core.capabilities import Capabilities, Lifetimes
+from kvsync.core.classify import Idle, Removal, Rules, Verdict, classify, classify_undesired
+from kvsync.core.compare import Comparison, key_matcher
+from kvsync.core.cost import cost_of
+from kvsync.core.digest import target_digest
+from kvsync.core.model import (
+    DRIFT_CLASSES,
+    Action,
+    Actual,
+    Applied,
+    Change,
+    Class,
+    Desired,
+    DriftAction,
+    Entry,
+    Identity,
+    Mode,
+    Policy,
+    Refusal,
+    Snapshot,
+)
+from kvsync.core.plan import TargetPlan
+
+SETTLING = "just applied; the store may still show the past"
+"""Reason that a difference is reported, not acted on, during a store's settle window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the differing entries beyond the two views.
+
+    `actual` and `applied` hold those of the differing identities that exist; `undesired_since` says since when an entry is no
+    longer wanted (epoch seconds); `blocked` gives the reason why a change must wait, or None; `grace` is the least time, in
+    seconds, that an entry must have been undesired before it is deleted; `keys` are globs to look at (none: all).
+    """
+
+    actual: Mapping[Identity, Actual] = field(default_factory=dict)
+    applied: Mapping[Identity, Applied] = field(default_factory=dict)
+    undesired_since: Mapping[Identity, float] = field(default_factory=dict)
+    blocked: Callable[[Change], str | None] = lambda _change: None
+    grace: float = 0
+    keys: tuple[str, ...] = ()
+
+
+def plan_target(
+    desired: Desired, snapshot: Snapshot, comparison: Comparison, facts: Facts, rules: Rules, capabilities: Capabilities
+) -> TargetPlan:
+    """Make the plan of one target. Everything it depends on is in the arguments."""
+    wanted = key_matcher(facts.keys) if facts.keys else lambda _key: True
+    judged = [
+        (identity, judge(identity, desired, facts, rules)) for identity in comparison.differing if wanted(identity.key)
+    ]
+    verdicts = [_blocked(verdict, facts.blocked) for _, verdict in judged]
+    idle = [verdict for verdict in verdicts if isinstance(verdict, Idle)]
+    sorter = _Sorter(desired.policy, facts, rules.now)
+    changes, reported = sorter.split(verdict for verdict in verdicts if isinstance(verdict, Change))
+    refused = tuple(verdict for verdict in verdicts if isinstance(verdict, Refusal))
+    plan = TargetPlan(
+        desired.target,
+        capabilities.type,
+        digest=target_digest(desired.target, changes, refused),
+        complete=snapshot.complete,
+        parked=_parked(changes, desired, snapshot, comparison),
+        changes=changes,
+        refused=refused,
+        reported=reported,
+        unchanged=comparison.unchanged + idle.count(Idle.UNCHANGED),
+        foreign=comparison.foreign + idle.count(Idle.FOREIGN),
+        ignored=comparison.ignored,
+        expired=idle.count(Idle.EXPIRED),
+        next_moment=next_moment(desired, judged, facts, rules.now, capabilities),
+    )
+    return replace(plan, cost=cost_of(plan, capabilities))
+
+
+def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> Verdict:
+    """Judge one identity, wherever it exists."""
+    entry, actual = desired.entries.get(identity), facts.actual.get(identity)
+    last = facts.applied.get(identity)
+    if entry is not None:
+        return classify(entry, actual, last, rules)
+    if actual is None:
+        return Idle.FOREIGN
+    return classify_undesired(actual, last, _removal(identity, desired), rules)
+
+
+def _removal(identity: Identity, desired: Desired) -> Removal | None:
+    for move in desired.moved:
+        destination = Identity(move.destination, identity.label)
+        if move.source == identity.key:
+            return Removal(move.origin, destination if destination in desired.entries else None)
+    origin = desired.absent.get(identity.key)
+    return Removal(origin) if origin else None
+
+
+def _blocked(verdict: Verdict, blocked: Callable[[Change], str | None]) -> Verdict:
+    if not isinstance(verdict, Change):
+        return verdict
+    reason = blocked(verdict)
+    if reason is None:
+        return verdict
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorter:
+    """Splits changes into those to apply and those only to report."""
+
+    policy: Policy
+    facts: Facts
+    now: float
+
+    def split(self, changes: Iterable[Change]) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+        apply: list[Change] = []
+        report: list[Change] = []
+        for change in changes:
+            (report if self._only_reported(change) else apply).append(change)
+        return tuple(apply), tuple(report)
+
+    def _only_reported(self, change: Change) -> bool:
+        if change.after is not None and change.after.mode is Mode.OBSERVE:
+            return True
+        if drift_action(change, self.policy) is DriftAction.REPORT:
+            return True
+        return self._in_grace(change)
+
+    def _in_grace(self, change: Change) -> bool:
+        end = grace_end(change, self.policy, self.facts)
+        return end is not None and end > self.now
+
+
+def grace_end(change: Change, policy: Policy, facts: Facts) -> float | None:
+    """The moment before which a removal waits, None when the change is no removal or there is no grace."""
+    grace = max(policy.guard.grace, facts.grace)
+    if grace <= 0 or change.action is not Action.DELETE or change.cause is Class.EXPIRED:
+        return None
+    return facts.undesired_since.get(change.identity, float("inf")) + grace
+
+
+def drift_action(change: Change, policy: Policy) -> DriftAction | None:
+    """What the policy says of this change as drift; None when it is not drift."""
+    if change.cause not in DRIFT_CLASSES:
+        return None
+    action: DriftAction = getattr(policy.drift, change.cause.value)
+    return action
+
+
+def _parked(
+    changes: tuple[Change, ...], desired: Desired, snapshot: Snapshot, comparison: Comparison
+) -> tuple[str, ...]:
+    gated = sum(drift_action(change, desired.policy) is DriftAction.GATE for change in changes)
+    reasons = guard.check(
+        [change for change in changes if change.cause is not Class.EXPIRED],
+        desired.policy.guard,
+        owned=comparison.owned,
+        desired=len(desired.entries),
+        complete=snapshot.complete,
+        problems=snapshot.problems,
+    )
+    if gated:
+        reasons += (f"{gated} drifted entries wait for approval (policy.drift is gate)",)
+    return reasons
+
+
+def next_moment(
+    desired: Desired,
+    judged: Iterable[tuple[Identity, Verdict]],
+    facts: Facts,
+    now: float,
+    capabilities: Capabilities,
+) -> float | None:
+    """When this target needs a pass although nothing changes: the next renewal, expiry to enforce, or end of a grace."""
+    moments = [
+        moment
+        for identity, verdict in judged
+        for moment in _moments(desired.entries.get(identity), identity, verdict, desired.policy, facts, now)
+    ]
+    # What a store ends by itself needs no pass of ours.
+    ends_itself = capabilities.lifetimes is Lifetimes.NATIVE
+    due = (moment for moment, by_store in moments if not (by_store and ends_itself))
+    return min((moment for moment in due if moment > now), default=None)
+
+
+def _moments(
+    entry: Entry | None, identity: Identity, verdict: Verdict, policy: Policy, facts: Facts, now: float
+) -> Iterator[tuple[float, bool]]:
+    """Yield (moment, whether the store acts by itself then) for one entry, as if its change were applied now."""
+    if isinstance(verdict, Change):
+        end = grace_end(verdict, policy, facts)
+        if end is not None:
+            yield (now + max(policy.guard.grace, facts.grace) if end == float("inf") else end), False
+    if entry is None:
+        return
+    if entry.expires_at is not None:
+        yield entry.expires_at, True
+    elif entry.ttl is not None:
+        actual = facts.actual.get(identity)
+        end = now + entry.ttl
+        if actual is not None and actual.expires_at is not None and not isinstance(verdict, Change):
+            end = actual.expires_at
+        yield (end - entry.renewal_margin()), entry.renewal_margin() == 0
