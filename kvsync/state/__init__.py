@@ -1,0 +1,29 @@
+"""What kvsync remembers between runs, in one directory. `StateDir` is the way in."""
+
+from kvsync.state.contended import Contention
+from kvsync.state.directory import StateDir
+from kvsync.state.memo import Memo
+from kvsync.state.parked import ParkedRecord
+from kvsync.state.passes import DaemonRecord, DriftPoint, PassRecord
+from kvsync.state.pauses import Pause
+from kvsync.state.quarantine import Quarantined
+from kvsync.state.records import ChangeRecord, Intent, RunRecord, RunStatus, Settled
+from kvsync.state.run import Run
+
+__all__ = [
+    "ChangeRecord",
+    "Contention",
+    "DaemonRecord",
+    "DriftPoint",
+    "Intent",
+    "Memo",
+    "ParkedRecord",
+    "PassRecord",
+    "Pause",
+    "Quarantined",
+    "Run",
+    "RunRecord",
+    "RunStatus",
+    "Settled",
+    "StateDir",
+]

@@ -1,0 +1,83 @@
+"""Entries that another writer keeps changing back: healed ever more slowly, so that two robots do not fight all day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kvsync.core.model import Identity, Target
+from kvsync.state.context import Context
+from kvsync.state.rows import entry_row, identity_of, target_row
+
+PATIENCE = 3
+"""From this many heals of one entry on, each soon after the other, it counts as contended."""
+
+FIRST_SECONDS = 60.0
+LONGEST_SECONDS = 6 * 3600.0
+"""The wait after the first heal of a contended entry, and the longest; it doubles in between."""
+
+CALM_SECONDS = 3600.0
+"""An entry that stayed as it was healed for this long beyond its wait is at peace again."""
+
+_ENTRY = "SELECT count, last, until FROM contended WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
+_TARGET = "SELECT key, label, count, last, until FROM contended WHERE store = ? AND namespace = ?"
+_PUT = "INSERT OR REPLACE INTO contended VALUES (?, ?, ?, ?, ?, ?, ?)"
+_FORGET = "DELETE FROM contended WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Contention:
+    """How often one entry was healed in a row, when last, and until when it is not healed again (epoch seconds)."""
+
+    count: int
+    last: float
+    until: float
+
+    @property
+    def contended(self) -> bool:
+        """True when another writer is evidently at work."""
+        return self.count >= PATIENCE
+
+    def healed_again(self, now: float) -> Contention:
+        """What is known after one more heal."""
+        calm = now > self.until + CALM_SECONDS
+        count = 1 if calm else self.count + 1
+        wait = min(FIRST_SECONDS * 2 ** min(count - PATIENCE, 20), LONGEST_SECONDS) if count >= PATIENCE else 0.0
+        return Contention(count, now, now + wait)
+
+
+_NEVER = Contention(0, 0.0, 0.0)
+
+
+class Contended:
+    """Heals of drift, counted by entry."""
+
+    def __init__(self, context: Context) -> None:
+        self._database = context.database
+
+    def healed(self, target: Target, identities: Iterable[Identity], now: float) -> dict[Identity, Contention]:
+        """Count a heal of each of these entries; returns those that are contended now. Raises StateDirError."""
+        contended = {}
+        with self._database.transaction() as connection:
+            for identity in identities:
+                entry = entry_row(target, identity)
+                row = connection.execute(_ENTRY, entry).fetchone()
+                known = (Contention(*row) if row else _NEVER).healed_again(now)
+                connection.execute(_PUT, (*entry, known.count, known.last, known.until))
+                if known.contended:
+                    contended[identity] = known
+        return contended
+
+    def held(self, target: Target, now: float) -> dict[Identity, Contention]:
+        """The entries of a target that must not be healed yet. Raises StateDirError."""
+        return {identity: known for identity, known in self.all(target).items() if known.until > now}
+
+    def all(self, target: Target) -> dict[Identity, Contention]:
+        """All that is known of a target. Raises StateDirError."""
+        rows = self._database.query(_TARGET, target_row(target))
+        return {identity_of(*row[:2]): Contention(*row[2:]) for row in rows}
+
+    def forget(self, target: Target, identities: Iterable[Identity]) -> None:
+        """Drop what is known of entries, as when the files changed them. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            connection.executemany(_FORGET, [entry_row(target, identity) for identity in identities])

@@ -1,0 +1,24 @@
+"""What every part of the state directory works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kvsync.clock import Clock
+from kvsync.state.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`key` gives the directory's secret key, read when it is first needed. `redact` goes over every text that a store may
+    have worded, before it is kept."""
+
+    database: Database
+    key: Callable[[], bytes]
+    clock: Clock
+    redact: Callable[[str], str]
+
+    def redacted(self, text: str | None) -> str | None:
+        """`redact` for a text that may be absent."""
+        return None if text is None else self.redact(text)

@@ -1,0 +1,179 @@
+"""The one SQLite file of the state directory: opening it, transactions, and its errors as words for people.
+
+Write-ahead logging lets reading commands work beside a writer. Commits are handed to the kernel at once, which is all
+that surviving `kill -9` takes; a loss of power may take back the last ones, never tear one. A commit that asks to be
+`durable` waits for the disk and, as the log is written in order, keeps everything before it too: a run's end does so, a
+batch does not, because its intent is worth less than the wait of each of ten thousand single writes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from kvsync.errors import StateDirError
+from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
+
+FILE_NAME = "state.db"
+BUSY_SECONDS = 5.0
+"""How long to wait for another process that is just writing."""
+
+_LOG_BYTES = 16 * 1024 * 1024
+"""What the write-ahead log is cut back to once a large run is in the database."""
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space and run again",
+    sqlite3.SQLITE_READONLY: "it is read-only here; this command has to write to it, so check its owner and mode",
+    sqlite3.SQLITE_PERM: "access is denied; check its owner and mode",
+    sqlite3.SQLITE_CANTOPEN: "state.db cannot be opened; check that the directory exists, and its owner and mode",
+    sqlite3.SQLITE_BUSY: "state.db is locked by another process; run again once that is done",
+    sqlite3.SQLITE_LOCKED: "state.db is locked by another process; run again once that is done",
+    sqlite3.SQLITE_IOERR: "the disk refuses to read or write it; check the disk, its quota and its free space",
+    sqlite3.SQLITE_CORRUPT: "state.db is damaged; move it away and run again (history is lost, the stores are not)",
+    sqlite3.SQLITE_NOTADB: "state.db is not a database; move it away and run again (history is lost, the stores are not)",
+}
+
+
+@contextmanager
+def speaking_of(state_dir: Path) -> Iterator[None]:
+    """Turn errors of SQLite and of the file system into StateDirError."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise  # a mistake in kvsync, not in the directory
+    except sqlite3.Error as error:
+        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        raise StateDirError(str(state_dir), _REASONS.get(primary, f"state.db: {error}")) from error
+    except OSError as error:
+        place = f"{Path(error.filename).name}: " if isinstance(error.filename, str) else ""
+        raise StateDirError(str(state_dir), f"{place}{error.strerror or error}") from error
+
+
+class Database:
+    """A connection with transactions; safe to use from several threads, one at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, state_dir: Path, file: Path | None = None) -> None:
+        self._connection, self._state_dir, self._file = connection, state_dir, file
+        self._inode = file.stat().st_ino if file else 0
+        self._lock = threading.RLock()
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """All rows. Raises StateDirError."""
+        with self._lock, speaking_of(self._state_dir):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Sequence[object] = ()) -> Any:
+        """The first row, or None. Raises StateDirError."""
+        with self._lock, speaking_of(self._state_dir):
+            return self._connection.execute(sql, parameters).fetchone()
+
+    @contextmanager
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """All or nothing of what is done inside. `durable` also waits for the disk. Raises StateDirError."""
+        with self._lock, speaking_of(self._state_dir):
+            self._insist_on_same_file()
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # a full disk has rolled back already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Release the file. Idempotent."""
+        with self._lock, suppress(sqlite3.Error):  # nothing is left to be written
+            self._connection.close()
+
+    def _insist_on_same_file(self) -> None:
+        """Rows written to a file that was removed meanwhile would be lost without a sound."""
+        if self._file is None:
+            return
+        with suppress(FileNotFoundError):
+            if self._file.stat().st_ino == self._inode:
+                return
+        raise StateDirError(str(self._state_dir), "state.db was removed or replaced while in use; start kvsync again")
+
+
+def open_for_writing(state_dir: Path) -> Database:
+    """Open `state.db`, made first where it does not exist. Raises StateDirError."""
+    file = state_dir / FILE_NAME
+    with speaking_of(state_dir):
+        os.close(
+            os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        )  # SQLite would leave the mode to the umask
+        connection = _connect(f"{file.as_uri()}?mode=rw")
+        try:
+            _prepare(connection, state_dir)
+        except BaseException:
+            connection.close()
+            raise
+        return Database(connection, state_dir, file)
+
+
+def open_for_reading(state_dir: Path) -> Database:
+    """Open `state.db` without ever writing to it; where there is none yet, an empty one. Raises StateDirError."""
+    file = state_dir / FILE_NAME
+    with speaking_of(state_dir):
+        connection = _connect_read_only(file) if file.exists() else None
+        if connection is None or _version(connection, state_dir) == 0:
+            connection = _connect(":memory:")
+            _upgrade(connection)
+        connection.execute("PRAGMA query_only = ON")
+        return Database(connection, state_dir)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def _connect_read_only(file: Path) -> sqlite3.Connection:
+    """Open the file as it is. In a folder where SQLite cannot make the log's index, it has to be told that nobody writes."""
+    connection = _connect(f"{file.as_uri()}?mode=ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            raise
+        connection = _connect(f"{file.as_uri()}?mode=ro&immutable=1")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, state_dir: Path) -> None:
+    if _version(connection, state_dir) < SCHEMA_VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        _upgrade(connection)
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date from whatever version it has, which another process may have changed meanwhile."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for step in STEPS[version:]:
+        for statement in step.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _version(connection: sqlite3.Connection, state_dir: Path) -> int:
+    """The schema version, 0 for an empty file. Raises StateDirError for a file that this kvsync must not touch."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application != APPLICATION_ID:
+        raise StateDirError(str(state_dir), "state.db belongs to another program; choose another state_dir")
+    if version > SCHEMA_VERSION:
+        reason = f"state.db was written by a newer kvsync (schema {version}, this one knows {SCHEMA_VERSION}); upgrade kvsync"
+        raise StateDirError(str(state_dir), reason)
+    return int(version)

@@ -1,0 +1,127 @@
+"""The state directory: everything kvsync keeps between two runs, behind one door.
+
+state.db      journal, ledger, what is parked, paused, quarantined, …   (see `schema`)
+lock          held by the one process that writes to stores
+key           seals what must not be guessed from the rest; never leaves this directory
+control/wake  written to wake a running daemon
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kvsync.clock import Clock
+from kvsync.core.model import sealed
+from kvsync.errors import StateDirError
+from kvsync.state import lock
+from kvsync.state.contended import Contended
+from kvsync.state.context import Context
+from kvsync.state.database import Database, open_for_reading, open_for_writing, speaking_of
+from kvsync.state.journal import Journal
+from kvsync.state.keys import load_key
+from kvsync.state.ledger import Ledger
+from kvsync.state.memo import Memos
+from kvsync.state.parked import Parked
+from kvsync.state.passes import Passes
+from kvsync.state.pauses import Pauses
+from kvsync.state.quarantine import Quarantine
+from kvsync.state.removals import Removals
+
+
+class StateDir:
+    """An open state directory. Reading works beside a writer, on a read-only file system, and before anything exists."""
+
+    def __init__(self, path: Path, database: Database, clock: Clock, redact: Callable[[str], str]) -> None:
+        self.path = path
+        self._database = database
+        context = Context(database, lambda: self.key, clock, redact)
+        self.ledger = Ledger(context)
+        self.journal = Journal(context, self.ledger)
+        self.quarantine = Quarantine(context)
+        self.contended = Contended(context)
+        self.parked = Parked(context)
+        self.pauses = Pauses(context)
+        self.removals = Removals(context)
+        self.memo = Memos(context)
+        self.passes = Passes(context)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        writable: bool,
+        clock: Clock | None = None,
+        redact: Callable[[str], str] = str,
+    ) -> Self:
+        """Open the directory; a writable one is made where it does not exist. `redact` takes secrets out of the texts that are
+        kept. Opening takes no lock: see `lock`. Raises StateDirError."""
+        path = path.absolute()
+        with speaking_of(path):
+            if path.exists() and not path.is_dir():
+                raise StateDirError(str(path), "it is a file, not a directory; choose another state_dir")
+        if writable:
+            _make(path)
+        database = open_for_writing(path) if writable else open_for_reading(path)
+        return cls(path, database, clock or Clock(), redact)
+
+    @cached_property
+    def key(self) -> bytes:
+        """The secret key, made on first use, even by a reading command if it can: saved plans are compared with it later.
+        Where it cannot be kept it lasts as long as this process. Raises StateDirError."""
+        with suppress(StateDirError):
+            _make(self.path)
+        return load_key(self.path)
+
+    def seal(self, fingerprint: bytes) -> str:
+        """A sensitive fingerprint as it may be shown: in hex, of use only to those who have the key. Raises StateDirError."""
+        return sealed(fingerprint, self.key).hex()
+
+    def lock(self, command: str) -> AbstractContextManager[None]:
+        """Be the one process that writes to stores, while inside. Raises LockHeld when another is, StateDirError."""
+        return lock.hold(self.path, command)
+
+    def writer(self) -> int | None:
+        """The id of the process that holds the lock now, 0 when it cannot be told; None when none does. Raises
+        StateDirError."""
+        return lock.writer_of(self.path)
+
+    @property
+    def control_dir(self) -> Path:
+        """The folder in which something is written to wake the daemon."""
+        return self.path / "control"
+
+    def wake(self) -> None:
+        """Wake a running daemon, so that it looks at pauses and approvals at once. Raises StateDirError."""
+        with speaking_of(self.path):
+            self.control_dir.mkdir(mode=0o700, exist_ok=True)
+            (self.control_dir / "wake").write_text(f"{os.getpid()} {time.time_ns()}\n")
+
+    def close(self) -> None:
+        """Release the files. Idempotent."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _make(path: Path) -> None:
+    """Make the directory, for its owner's eyes only and kept out of Git. Raises StateDirError."""
+    with speaking_of(path):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
+            (path / ".gitignore").write_text("*\n")
+        (path / "control").mkdir(mode=0o700, exist_ok=True)

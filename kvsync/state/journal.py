@@ -1,0 +1,164 @@
+"""Intent before, outcome after: what every run did, so that a killed one is understood and any one can be taken back.
+
+    begin ──> intend ──> (the store is written) ──> settle ──> … ──> finish
+                │                                     │
+                └ one transaction a batch             └ one transaction: outcomes, and the ledger with them
+
+An intent without an outcome says that the run was killed in between, and that only the store knows what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kvsync.core.model import Action, Class, Identity, OutcomeKind, Target
+from kvsync.errors import UsageError
+from kvsync.state.before import before_of
+from kvsync.state.context import Context
+from kvsync.state.ledger import Ledger
+from kvsync.state.records import ChangeRecord, RunRecord, RunStatus
+from kvsync.state.rows import counts_of, entry_row, identity_of
+from kvsync.state.run import Run
+
+KEEP_RUNS = 500
+"""How many runs `prune` keeps unless told otherwise."""
+
+_RUNS = """
+SELECT id, command, source, started_at, finished_at, status, (SELECT count(*) FROM changes WHERE run = runs.seq), summary
+FROM runs
+"""
+_CHANGES = """
+SELECT runs.id, changes.store, namespace, key, label, action, cause, before, before_value, after, sensitive, origin,
+    intended_at, outcome, error, etag, settled_at
+FROM changes JOIN runs ON runs.seq = changes.run
+"""
+
+
+class Journal:
+    """Begins runs, and reads those that were."""
+
+    def __init__(self, context: Context, ledger: Ledger) -> None:
+        self._context, self._ledger = context, ledger
+        self._database, self._key = context.database, context.key
+
+    def begin(self, command: str, source: str | None = None) -> Run:
+        """Open a run of `command`; `source` says what is applied: a commit, a plan file, a run undone. Raises
+        StateDirError."""
+        now = self._context.clock.now()
+        with self._database.transaction() as connection:
+            run_id = self._free_id(now)
+            cursor = connection.execute(
+                "INSERT INTO runs (id, command, source, started_at, status) VALUES (?, ?, ?, ?, ?)",
+                (run_id, command, source, now, RunStatus.RUNNING),
+            )
+            seq = cursor.lastrowid or 0
+        return Run(run_id, seq, self._context, self._ledger)
+
+    def runs(self, limit: int = 20) -> list[RunRecord]:
+        """The last runs, newest first. Raises StateDirError."""
+        return [_run(row) for row in self._database.query(f"{_RUNS} ORDER BY seq DESC LIMIT ?", (limit,))]
+
+    def run(self, run_id: str) -> RunRecord:
+        """The run with this id, or the only one whose id starts so. Raises UsageError when there is none or more than one."""
+        where = "WHERE substr(id, 1, length(?)) = ? ORDER BY seq DESC LIMIT 6"
+        rows = self._database.query(_RUNS + where, (run_id, run_id))
+        exact = [row for row in rows if row[0] == run_id]
+        if len(exact or rows) == 1:
+            return _run((exact or rows)[0])
+        if not rows or not run_id:
+            raise UsageError(f"there is no run {run_id!r}; `kvsync history` lists those that are kept")
+        found = ", ".join(row[0] for row in rows[:5])
+        raise UsageError(f"{run_id!r} is the start of several runs: {found}{', …' if len(rows) > 5 else ''}")
+
+    def unfinished(self) -> list[RunRecord]:
+        """Runs that have not ended: the one under way, and those that were killed, newest first. Raises StateDirError."""
+        rows = self._database.query(f"{_RUNS} WHERE status = ? ORDER BY seq DESC", (RunStatus.RUNNING,))
+        return [_run(row) for row in rows]
+
+    def close_interrupted(self) -> list[RunRecord]:
+        """Mark the runs that were killed as interrupted, and return them as they were. Call it with the lock held, before the
+        first run is begun: only then is every unfinished run a killed one. Raises StateDirError."""
+        killed = self.unfinished()
+        if killed:
+            with self._database.transaction() as connection:
+                statuses = (RunStatus.INTERRUPTED, RunStatus.RUNNING)
+                connection.execute("UPDATE runs SET status = ? WHERE status = ?", statuses)
+        return killed
+
+    def changes(self, run_id: str) -> list[ChangeRecord]:
+        """What a run did, in the order it was intended. Raises StateDirError."""
+        return self._changes("WHERE runs.id = ? ORDER BY changes.seq", (run_id,))
+
+    def last_change(self, target: Target, identity: Identity) -> ChangeRecord | None:
+        """The last kept change of an entry. Raises StateDirError."""
+        where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT 1"
+        return next(iter(self._changes(where, entry_row(target, identity))), None)
+
+    def prune(self, keep_runs: int = KEEP_RUNS) -> None:
+        """Forget all but the last runs. Raises StateDirError."""
+        oldest = self._database.one("SELECT seq FROM runs ORDER BY seq DESC LIMIT 1 OFFSET ?", (keep_runs,))
+        if oldest is None:
+            return
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM changes WHERE run <= ?", oldest)
+            connection.execute("DELETE FROM runs WHERE seq <= ?", oldest)
+
+    def _free_id(self, now: float) -> str:
+        """The moment to the millisecond: sorts by time, reads as what it is, and moves on by one when it is taken."""
+        moment = round(now * 1000)
+        while True:
+            date = datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y%m%d-%H%M%S")
+            run_id = f"{date}-{moment % 1000:03}"
+            if self._database.one("SELECT 1 FROM runs WHERE id = ?", (run_id,)) is None:
+                return run_id
+            moment += 1
+
+    def _changes(self, where: str, parameters: Sequence[object]) -> list[ChangeRecord]:
+        return [self._change(*row) for row in self._database.query(_CHANGES + where, parameters)]
+
+    def _change(
+        self,
+        run: str,
+        store: str,
+        namespace: str,
+        key: str,
+        label: str,
+        action: str,
+        cause: str,
+        before: str | None,
+        value: bytes | None,
+        after: bytes | None,
+        sensitive: int,
+        origin: str | None,
+        intended_at: float,
+        outcome: str | None,
+        error: str | None,
+        etag: str | None,
+        settled_at: float | None,
+    ) -> ChangeRecord:
+        identity = identity_of(key, label)
+        return ChangeRecord(
+            run,
+            Target(store, namespace),
+            identity,
+            Action(action),
+            Class(cause),
+            before_of(identity, before, value, self._key) if before is not None else None,
+            after,
+            bool(sensitive),
+            origin,
+            intended_at,
+            OutcomeKind(outcome) if outcome else None,
+            error,
+            etag,
+            settled_at,
+            self._key() if sensitive else None,
+        )
+
+
+def _run(row: tuple[Any, ...]) -> RunRecord:
+    run_id, command, source, started_at, finished_at, status, changes, summary = row
+    counts = counts_of(summary) if summary else {}
+    return RunRecord(run_id, command, source, started_at, finished_at, RunStatus(status), changes, counts)

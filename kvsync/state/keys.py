@@ -1,0 +1,55 @@
+"""The secret key of a state directory: what it seals cannot be guessed back by someone who only has the database."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from kvsync.errors import StateDirError
+from kvsync.state.database import speaking_of
+
+FILE_NAME = "key"
+KEY_BYTES = 32
+
+
+def load_key(state_dir: Path) -> bytes:
+    """The key of this directory, made first where there is none; one for this process alone where none can be kept.
+
+    Raises StateDirError when there is a key that cannot be used.
+    """
+    file = state_dir / FILE_NAME
+    with speaking_of(state_dir), suppress(FileNotFoundError):
+        return _checked(file.read_bytes(), state_dir)
+    key = secrets.token_bytes(KEY_BYTES)
+    try:
+        _keep(key, file)
+    except FileExistsError:  # another process was quicker
+        with speaking_of(state_dir):
+            return _checked(file.read_bytes(), state_dir)
+    except OSError:
+        return key
+    return key
+
+
+def _checked(key: bytes, state_dir: Path) -> bytes:
+    if len(key) != KEY_BYTES:
+        wrong = f"key is damaged ({len(key)} bytes, {KEY_BYTES} expected)"
+        cure = "restore it, or delete it: sensitive entries then look changed once"
+        raise StateDirError(str(state_dir), f"{wrong}; {cure}")
+    return key
+
+
+def _keep(key: bytes, file: Path) -> None:
+    """Put the key in place, whole or not at all. Raises FileExistsError when there is one already."""
+    draft = file.with_name(f"{FILE_NAME}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(key)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.link(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""What kvsync last applied, entry by entry: the third side of the diff, and the proof that an entry is ours to delete."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kvsync.core.model import Applied, Identity, Mark, Target, sealed
+from kvsync.state.context import Context
+from kvsync.state.rows import entry_row, identity_of, target_row
+
+_COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at"
+_ONE = f"SELECT {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ? AND key = ? AND label = ?"  # noqa: S608 - constants
+_ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ?"  # noqa: S608 - constants
+_PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DROP = "DELETE FROM ledger WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
+
+
+class Ledger:
+    """The entries kvsync has applied. The fingerprints of sensitive ones are kept sealed; `Applied.matches` compares them."""
+
+    def __init__(self, context: Context) -> None:
+        self._database, self._key = context.database, context.key
+
+    def get(self, target: Target, identities: Iterable[Identity]) -> dict[Identity, Applied]:
+        """Those of the identities that the ledger knows. Raises StateDirError."""
+        found = ((identity, self._database.one(_ONE, entry_row(target, identity))) for identity in identities)
+        return {identity: self._applied(*row) for identity, row in found if row is not None}
+
+    def all(self, target: Target) -> dict[Identity, Applied]:
+        """All that was applied to a target. Raises StateDirError."""
+        rows = self._database.query(_ALL, target_row(target))
+        return {identity_of(key, label): self._applied(*rest) for key, label, *rest in rows}
+
+    def targets(self) -> tuple[Target, ...]:
+        """The targets that the ledger knows anything of, sorted. Raises StateDirError."""
+        rows = self._database.query("SELECT DISTINCT store, namespace FROM ledger ORDER BY 1, 2")
+        return tuple(Target(*row) for row in rows)
+
+    def record(self, target: Target, applied: Mapping[Identity, Applied], gone: Iterable[Identity] = ()) -> None:
+        """Note what is now in agreement, and forget what is gone, together. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            self.write(connection, target, applied, gone)
+
+    def write(
+        self,
+        connection: sqlite3.Connection,
+        target: Target,
+        applied: Mapping[Identity, Applied],
+        gone: Iterable[Identity] = (),
+    ) -> None:
+        """The same as `record`, inside a transaction that is already open."""
+        connection.executemany(_DROP, [entry_row(target, identity) for identity in gone])
+        connection.executemany(_PUT, [self._row(target, *item) for item in applied.items()])
+
+    def _row(self, target: Target, identity: Identity, applied: Applied) -> tuple[Any, ...]:
+        mark = applied.mark
+        fingerprint = kept_fingerprint(mark, self._key) if mark.sensitive else mark.fingerprint
+        flags = (mark.ttl, mark.sensitive, mark.protected)
+        return (*entry_row(target, identity), mark.owner, fingerprint, *flags, applied.etag, applied.expires_at)
+
+    def _applied(
+        self,
+        owner: str,
+        fingerprint: bytes,
+        ttl: int | None,
+        sensitive: int,
+        protected: int,
+        etag: str | None,
+        expires_at: float | None,
+    ) -> Applied:
+        key = self._key() if sensitive else None
+        mark = Mark(owner, fingerprint, ttl, bool(sensitive), bool(protected), key)
+        return Applied(mark, etag, expires_at)
+
+
+def kept_fingerprint(mark: Mark, key: Callable[[], bytes]) -> bytes:
+    """The fingerprint of a sensitive mark as it may be kept: sealed, unless it came sealed."""
+    return sealed(mark.fingerprint, key()) if mark.key is None else mark.fingerprint

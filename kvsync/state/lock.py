@@ -1,0 +1,69 @@
+"""One writing process per state directory. The kernel keeps the lock, and frees it however the process ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kvsync.errors import LockHeld
+from kvsync.state.database import speaking_of
+
+FILE_NAME = "lock"
+
+_PROBES = 5
+_PROBE_SECONDS = 0.02
+"""`writer_of` holds the lock for an instant when it looks; a writer that starts just then tries again."""
+
+
+@contextmanager
+def hold(state_dir: Path, command: str) -> Iterator[None]:
+    """Hold the lock while inside. Raises LockHeld when another process does, StateDirError."""
+    with speaking_of(state_dir):
+        descriptor = os.open(state_dir / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not _take(descriptor):
+            raise LockHeld(str(state_dir), _pid(descriptor))
+        with speaking_of(state_dir):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n{command}\n".encode(), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def writer_of(state_dir: Path) -> int | None:
+    """The id of the process that holds the lock now, 0 when it cannot be told; None when none does. Raises StateDirError."""
+    with speaking_of(state_dir):
+        try:
+            descriptor = os.open(state_dir / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid(descriptor) or 0
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    for _ in range(_PROBES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PROBE_SECONDS)
+        else:
+            return True
+    return False
+
+
+def _pid(descriptor: int) -> int | None:
+    first, _, _ = os.pread(descriptor, 64, 0).partition(b"\n")
+    return int(first) if first.isdigit() else None

@@ -1,0 +1,144 @@
+"""How the last pass of each target went, drift over time, and the daemon's own row: what `kvsync status` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvsync.core.model import Target
+from kvsync.state.context import Context
+from kvsync.state.rows import counts_of, counts_text, target_row
+
+HISTORY_POINTS = 20_000
+"""How many points of drift are kept, over all targets."""
+
+_RECORD = """
+INSERT INTO passes (store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET attempted_at = excluded.attempted_at, error = excluded.error, drift = excluded.drift,
+    changes = excluded.changes, next_at = excluded.next_at, succeeded_at = ifnull(excluded.succeeded_at, succeeded_at)
+"""
+_COLUMNS = "store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at"
+_DAEMON = "pid, started_at, updated_at, mode, version, ready, window"
+
+
+@dataclass(frozen=True, slots=True)
+class PassRecord:
+    """The last pass of one target. Moments are epoch seconds, `succeeded_at` that of the last pass without an error; `drift`
+    counts by class, `changes` by outcome."""
+
+    target: Target
+    attempted_at: float
+    succeeded_at: float | None
+    error: str | None
+    drift: Mapping[str, int] = field(default_factory=dict)
+    changes: Mapping[str, int] = field(default_factory=dict)
+    next_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPoint:
+    """How much drift one pass saw, by class."""
+
+    at: float
+    target: Target
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonRecord:
+    """The daemon that runs, or ran last: `StateDir.writer()` tells which. `mode` is `apply` or `observe`; `window` says which
+    window denies applying now, if one does."""
+
+    pid: int
+    started_at: float
+    updated_at: float
+    mode: str
+    version: str
+    ready: bool = False
+    window: str | None = None
+
+
+class Passes:
+    """What the daemon tells those who ask for its status."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._database = context, context.database
+
+    def record(
+        self,
+        target: Target,
+        at: float,
+        *,
+        error: str | None = None,
+        drift: Mapping[str, int] | None = None,
+        changes: Mapping[str, int] | None = None,
+        next_at: float | None = None,
+    ) -> None:
+        """Note a pass that ended at `at`; without an error it succeeded. Raises StateDirError."""
+        succeeded_at, counts = (at if error is None else None), counts_text(drift or {})
+        row = (at, succeeded_at, self._context.redacted(error), counts, counts_text(changes or {}), next_at)
+        with self._database.transaction() as connection:
+            connection.execute(_RECORD, (*target_row(target), *row))
+            if error is None:
+                point = (at, *target_row(target), counts)
+                connection.execute("INSERT INTO drift (at, store, namespace, counts) VALUES (?, ?, ?, ?)", point)
+                connection.execute("DELETE FROM drift WHERE seq <= (SELECT max(seq) FROM drift) - ?", (HISTORY_POINTS,))
+
+    def all(self) -> list[PassRecord]:
+        """The last pass of every target, by target. Raises StateDirError."""
+        rows = self._database.query(f"SELECT {_COLUMNS} FROM passes ORDER BY store, namespace")  # noqa: S608 - constants
+        return [_pass(row) for row in rows]
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Forget all targets but these: no file names the others any more. Raises StateDirError."""
+        kept = set(targets)
+        gone = [target_row(record.target) for record in self.all() if record.target not in kept]
+        if gone:
+            with self._database.transaction() as connection:
+                connection.executemany("DELETE FROM passes WHERE store = ? AND namespace = ?", gone)
+
+    def drift_history(self, target: Target | None = None, limit: int = 1000) -> list[DriftPoint]:
+        """The last points of drift, oldest first, of one target or of all. Raises StateDirError."""
+        where = "WHERE store = ? AND namespace = ?" if target else ""
+        sql = f"SELECT at, store, namespace, counts FROM drift {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - constants
+        rows = self._database.query(sql, (*(target_row(target) if target else ()), limit))
+        return [
+            DriftPoint(at, Target(store, namespace), counts_of(counts))
+            for at, store, namespace, counts in reversed(rows)
+        ]
+
+    def daemon(self) -> DaemonRecord | None:
+        """The daemon that runs, or ran last. Raises StateDirError."""
+        row = self._database.one(f"SELECT {_DAEMON} FROM daemon")  # noqa: S608 - constants
+        if row is None:
+            return None
+        pid, started_at, updated_at, mode, version, ready, window = row
+        return DaemonRecord(pid, started_at, updated_at, mode, version, bool(ready), window)
+
+    def set_daemon(self, daemon: DaemonRecord) -> None:
+        """Note what the daemon is at. Raises StateDirError."""
+        row = (
+            daemon.pid,
+            daemon.started_at,
+            daemon.updated_at,
+            daemon.mode,
+            daemon.version,
+            daemon.ready,
+            daemon.window,
+        )
+        with self._database.transaction() as connection:
+            sql = f"INSERT OR REPLACE INTO daemon (one, {_DAEMON}) VALUES (1, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+            connection.execute(sql, row)
+
+    def clear_daemon(self) -> None:
+        """Note that the daemon has left. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM daemon")
+
+
+def _pass(row: tuple[Any, ...]) -> PassRecord:
+    store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at = row
+    counts = counts_of(drift), counts_of(changes)
+    return PassRecord(Target(store, namespace), attempted_at, succeeded_at, error, *counts, next_at)

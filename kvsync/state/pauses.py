@@ -1,0 +1,57 @@
+"""Targets and whole stores that a person told kvsync to leave alone for now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvsync.core.model import Target
+from kvsync.state.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """One pause; `namespace` None covers the whole store. `since` is in epoch seconds."""
+
+    store: str
+    namespace: str | None
+    reason: str | None
+    since: float
+
+    def __str__(self) -> str:
+        return self.store if self.namespace is None else f"{self.store}/{self.namespace}"
+
+
+class Pauses:
+    """The pauses in force. One of a whole store covers its namespaces, and ends apart from theirs."""
+
+    def __init__(self, context: Context) -> None:
+        self._database = context.database
+
+    def pause(self, store: str, namespace: str | None, reason: str | None, now: float) -> bool:
+        """Pause; True when this was not paused before, else only the reason is replaced. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            sql = "UPDATE pauses SET reason = ? WHERE store = ? AND namespace IS ?"
+            if connection.execute(sql, (reason, store, namespace)).rowcount:
+                return False
+            connection.execute("INSERT INTO pauses VALUES (?, ?, ?, ?)", (store, namespace, reason, now))
+            return True
+
+    def resume(self, store: str, namespace: str | None) -> bool:
+        """End exactly this pause; False when there is none. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            sql = "DELETE FROM pauses WHERE store = ? AND namespace IS ?"
+            return connection.execute(sql, (store, namespace)).rowcount > 0
+
+    def find(self, target: Target) -> Pause | None:
+        """The pause that holds a target, the store's before its own. Raises StateDirError."""
+        covering = (pause for pause in self.all() if pause.store == target.store)
+        return next((pause for pause in covering if pause.namespace in (None, target.namespace)), None)
+
+    def is_paused(self, target: Target) -> bool:
+        """True when a pause holds the target. Raises StateDirError."""
+        return self.find(target) is not None
+
+    def all(self) -> list[Pause]:
+        """Every pause, by store and namespace. Raises StateDirError."""
+        sql = "SELECT store, namespace, reason, since FROM pauses ORDER BY store, namespace"
+        return [Pause(*row) for row in self._database.query(sql)]

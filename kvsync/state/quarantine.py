@@ -1,0 +1,65 @@
+"""Entries that a store refused for what they hold: left alone for a while, until their content changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kvsync.core.model import Identity, Target, sealed
+from kvsync.state.context import Context
+from kvsync.state.rows import entry_row, identity_of, target_row
+
+FIRST_SECONDS = 60.0
+LONGEST_SECONDS = 6 * 3600.0
+"""The first and the longest wait before a refused content is tried again; it doubles in between."""
+
+_HELD = """
+SELECT key, label, fingerprint, attempts, until, error FROM quarantine WHERE store = ? AND namespace = ? AND until > ?
+"""
+_PUT = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_OF_ENTRY = "store = ? AND namespace = ? AND key = ? AND label = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A refused content: how often it was tried, until when it is left alone (epoch seconds), and what the store said."""
+
+    fingerprint: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    attempts: int
+    until: float
+    error: str
+
+    def matches(self, fingerprint: bytes) -> bool:
+        """True when the content with this fingerprint is the one that was refused."""
+        return self.fingerprint == sealed(fingerprint, self.key)
+
+
+class Quarantine:
+    """Refused contents, by entry. All fingerprints are kept sealed: whether a refused one is sensitive makes no difference."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._database = context, context.database
+
+    def held(self, target: Target, now: float) -> dict[Identity, Quarantined]:
+        """The entries of a target whose refused content must not be tried yet; ask `matches`. Raises StateDirError."""
+        rows = self._database.query(_HELD, (*target_row(target), now))
+        return {identity_of(*row[:2]): Quarantined(row[2], self._context.key(), *row[3:]) for row in rows}
+
+    def put(self, target: Target, identity: Identity, fingerprint: bytes, error: str, now: float) -> Quarantined:
+        """Hold a content that was just refused, longer each time the same one is. Raises StateDirError."""
+        kept, entry = sealed(fingerprint, self._context.key()), entry_row(target, identity)
+        with self._database.transaction() as connection:
+            sql = f"SELECT attempts FROM quarantine WHERE {_OF_ENTRY} AND fingerprint = ?"  # noqa: S608 - constants
+            before = connection.execute(sql, (*entry, kept)).fetchone()
+            attempts = (before[0] if before else 0) + 1
+            wait = min(FIRST_SECONDS * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)
+            held = Quarantined(kept, self._context.key(), attempts, now + wait, self._context.redact(error))
+            connection.execute(_PUT, (*entry, kept, held.attempts, held.until, held.error))
+        return held
+
+    def clear(self, target: Target, identities: Iterable[Identity]) -> None:
+        """Let go of entries, as after a success. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            rows = [entry_row(target, identity) for identity in identities]
+            connection.executemany(f"DELETE FROM quarantine WHERE {_OF_ENTRY}", rows)  # noqa: S608 - constants

@@ -1,0 +1,83 @@
+"""What the journal is given before and after a batch, and what it gives back to those who read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kvsync.core.model import Action, Actual, Applied, Class, Identity, Outcome, OutcomeKind, Target, sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One change about to be sent. `before` is the entry as it was seen, with its content wherever that may be kept; `after` is
+    the fingerprint of what shall be written, None for a delete. Of a sensitive change no value is kept."""
+
+    identity: Identity
+    action: Action
+    cause: Class
+    before: Actual | None = None
+    after: bytes | None = None
+    sensitive: bool = False
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one intent. `applied` goes into the ledger, `gone` takes the entry out of it; neither leaves it alone."""
+
+    outcome: Outcome
+    applied: Applied | None = None
+    gone: bool = False
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. One that was killed is `interrupted` once the next writer has noticed."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run. `changes` is how many changes it intended; `summary` holds counts by name, as the run gave them at its end."""
+
+    id: str
+    command: str
+    source: str | None
+    started_at: float
+    finished_at: float | None
+    status: RunStatus
+    changes: int
+    summary: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """One change of a run: what was there before, what was intended, what became of it (None: the run was killed first).
+
+    `before` has no content when it is `withheld`, and none when there was nothing to keep. `after` is the fingerprint of what
+    was to be written, sealed when the change is sensitive: ask `matches`.
+    """
+
+    run: str
+    target: Target
+    identity: Identity
+    action: Action
+    cause: Class
+    before: Actual | None
+    after: bytes | None
+    withheld: bool
+    origin: str | None
+    intended_at: float
+    outcome: OutcomeKind | None = None
+    error: str | None = None
+    etag: str | None = None
+    settled_at: float | None = None
+    key: bytes | None = field(default=None, repr=False)
+
+    def matches(self, fingerprint: bytes) -> bool:
+        """True when the content with this fingerprint is what the change was to write."""
+        return self.after == (fingerprint if self.key is None else sealed(fingerprint, self.key))

@@ -1,0 +1,83 @@
+"""One run under way: the writing half of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kvsync.core.model import Identity, Target, sealed
+from kvsync.state.before import before_text
+from kvsync.state.context import Context
+from kvsync.state.ledger import Ledger
+from kvsync.state.records import Intent, RunStatus, Settled
+from kvsync.state.rows import counts_text, entry_row
+
+_INTEND = """
+INSERT INTO changes
+    (seq, run, store, namespace, key, label, action, cause, origin, sensitive, before, before_value, after, intended_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SETTLE = "UPDATE changes SET outcome = ?, error = ?, etag = ?, settled_at = ? WHERE seq = ?"
+_FINISH = "UPDATE runs SET finished_at = ?, status = ?, summary = ? WHERE seq = ?"
+
+
+class Run:
+    """A run that `Journal.begin` opened. It may serve several targets."""
+
+    def __init__(self, run_id: str, seq: int, context: Context, ledger: Ledger) -> None:
+        self.id = run_id
+        self._seq, self._context, self._ledger = seq, context, ledger
+        self._open: dict[tuple[Target, Identity], int] = {}
+
+    def intend(self, target: Target, intents: Sequence[Intent]) -> None:
+        """Record what is about to be written, before it is. An intent that is not settled yet is replaced, as when an entry
+        is planned again after a conflict. Raises StateDirError, and then nothing may be written to the store."""
+        now = self._context.clock.now()
+        entries = [(target, intent.identity) for intent in intents]
+        with self._context.database.transaction() as connection:
+            replaced = [(self._open[entry],) for entry in entries if entry in self._open]
+            connection.executemany("DELETE FROM changes WHERE seq = ?", replaced)
+            (last,) = connection.execute("SELECT ifnull(max(seq), 0) FROM changes").fetchone()
+            rows = [self._row(seq, target, intent, now) for seq, intent in enumerate(intents, last + 1)]
+            connection.executemany(_INTEND, rows)
+        self._open.update(zip(entries, range(last + 1, last + 1 + len(rows)), strict=True))
+
+    def settle(self, target: Target, settled: Sequence[Settled]) -> None:
+        """Record what became of intents, and in the same transaction what the ledger says from now on. An outcome without an
+        intent leaves no trace in the journal: nothing was tried. Raises StateDirError."""
+        now = self._context.clock.now()
+        applied = {one.outcome.identity: one.applied for one in settled if one.applied is not None}
+        gone = [one.outcome.identity for one in settled if one.gone]
+        with self._context.database.transaction() as connection:
+            connection.executemany(_SETTLE, [self._outcome(target, one, now) for one in settled])
+            self._ledger.write(connection, target, applied, gone)
+        for one in settled:
+            self._open.pop((target, one.outcome.identity), None)
+
+    def finish(self, summary: Mapping[str, int] | None = None) -> None:
+        """Close the run, durably with all that was recorded before it. `summary` holds counts by name. Raises StateDirError."""
+        row = (self._context.clock.now(), RunStatus.FINISHED, counts_text(summary or {}), self._seq)
+        with self._context.database.transaction(durable=True) as connection:
+            connection.execute(_FINISH, row)
+
+    def _row(self, seq: int, target: Target, intent: Intent, now: float) -> tuple[Any, ...]:
+        before, after, withheld = intent.before, intent.after, _is_withheld(intent)
+        if after is not None and withheld:
+            after = sealed(after, self._context.key())
+        text = value = None
+        if before is not None:
+            text = before_text(before, withheld, self._context.key)
+            value = before.content.value if before.content is not None and not withheld else None
+        names = (intent.action, intent.cause, intent.origin, withheld)
+        return (seq, self._seq, *entry_row(target, intent.identity), *names, text, value, after, now)
+
+    def _outcome(self, target: Target, settled: Settled, now: float) -> tuple[Any, ...]:
+        outcome = settled.outcome
+        seq = self._open.get((target, outcome.identity))
+        return outcome.kind, self._context.redacted(outcome.error), outcome.etag, now, seq
+
+
+def _is_withheld(intent: Intent) -> bool:
+    """Sensitive on either side of the change is sensitive, whatever the caller says."""
+    marked = intent.before is not None and intent.before.mark is not None and intent.before.mark.sensitive
+    return intent.sensitive or marked
