@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kvsync.core.digest import plan_digest
-from kvsync.core.model import Action, Change, Outcome, Refusal, Target
+from kvsync.core.model import Action, Change, Outcome, OutcomeKind, Refusal, Target
 from kvsync.errors import Problem
 
 
@@ -114,3 +114,25 @@ def summary(targets: Iterable[TargetPlan]) -> Summary:
 def pending(plan: Plan) -> bool:
     """True when something differs: a change to apply, one that is refused, or drift that is only reported."""
     return any(target.changes or target.refused or target.reported for target in plan.targets)
+
+
+def is_quiet(plan: TargetPlan) -> bool:
+    """True when there is nothing to tell of a target but its counts."""
+    differs = plan.changes or plan.refused or plan.reported
+    return plan.complete and not (differs or plan.parked or plan.problems or plan.error)
+
+
+def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
+    """What a person must know before the changes of a target: (kind, sentence), the worst first."""
+    yield from (("problem", str(problem)) for problem in plan.problems)
+    if plan.error:
+        yield "error", plan.error
+    yield from (("parked", reason) for reason in plan.parked)
+    if not plan.complete and not plan.parked:
+        yield "incomplete", "the store could not be listed whole"
+
+
+def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:
+    """How often each kind of outcome occurred, every kind named."""
+    seen = Counter(outcome.kind for report in reports for outcome in report.outcomes)
+    return {kind: seen[kind] for kind in OutcomeKind}

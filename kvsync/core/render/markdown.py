@@ -1,0 +1,156 @@
+"""A plan as a comment on a pull request: a summary, a table for each target, longer differences folded away below.
+
+GitHub takes 65,536 characters, so what does not fit into `MAX_LENGTH` is left out, and counted. What files and stores hold is
+escaped such that it can make no markup, mention nobody and link nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from kvsync.core.model import Change, Refusal
+from kvsync.core.plan import Plan, TargetPlan, is_quiet, notices, summary
+from kvsync.core.render.difference import Line
+from kvsync.core.render.values import Limits, detail_of
+from kvsync.core.render.words import (
+    REFUSED,
+    SIGNS,
+    clip,
+    cost_line,
+    count,
+    left_alone,
+    name,
+    plain,
+    short_hash,
+    summed_up,
+)
+
+MARKER = "<!-- kvsync-plan -->"
+"""First line of the comment, by which the next run finds it and replaces it."""
+
+MAX_LENGTH = 60_000
+"""Characters of the whole comment."""
+
+_LIMITS = Limits(lines=40, columns=300)
+_ROOM_FOR_END = 1_000
+_MAX_WARNINGS = 20
+_TABLE = "\n| | key | class | what | where |\n|-|-----|-------|------|-------|\n"
+_MARKUP = re.compile(r"[\\`*\[\]~|$&<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|[@#]")
+_DIFF_SIGNS = {"~": "!", "@": "@@"}
+
+
+def render_plan(plan: Plan) -> str:
+    """The plan as GitHub-flavoured Markdown, at most `MAX_LENGTH` characters."""
+    page = _Page(MAX_LENGTH - _ROOM_FOR_END)
+    told = [target for target in plan.targets if not is_quiet(target)]
+    counts = summary(plan.targets)
+    page.add([f"{MARKER}\n### kvsync plan: {summed_up(counts) if told else f'nothing to do, {left_alone(counts)}'}\n"])
+    shown = [(target, _table(target, plan.owner, page)) for target in told]
+    for target, rows in shown:
+        _folded(target, rows, plan.owner, page)
+    owner, digest = _code(clip(plan.owner, 64)), short_hash(plan.digest)
+    return f"{page.text()}\n<sub>owner {owner}, plan <code>{digest}</code></sub>\n"
+
+
+class _Page:
+    """Text that grows up to a limit; what does not fit any more is only counted."""
+
+    def __init__(self, limit: int) -> None:
+        self._parts: list[str] = []
+        self._left = limit
+        self._hidden: Counter[str] = Counter()
+
+    def add(self, parts: Iterable[str], noun: str = "part", total: int = 1, head: str = "", tail: str = "") -> int:
+        """Add as many of `total` parts as fit between head and tail, nothing where none fits; returns how many."""
+        room = self._left - len(head) - len(tail)
+        shown: list[str] = []
+        for part in parts:
+            room -= len(part)
+            if room < 0:
+                break
+            shown.append(part)
+        if shown:
+            self._parts += [head, *shown, tail]
+            self._left -= len(head) + len(tail) + sum(map(len, shown))
+        self._hidden[noun] += total - len(shown)
+        return len(shown)
+
+    def text(self) -> str:
+        """All that was added, with a note of what was not."""
+        hidden = ", ".join(count(number, noun) for noun, number in self._hidden.items() if number)
+        note = f"\n**Too long for one comment; not shown: {hidden}.** `kvsync plan` shows more.\n" if hidden else ""
+        return "".join(self._parts) + note
+
+
+def _table(plan: TargetPlan, owner: str, page: _Page) -> int:
+    """Add a target with a row for each change; returns how many rows there was room for."""
+    total = len(plan.changes) + len(plan.refused) + len(plan.reported)
+    heading = f"\n#### {_code(str(plan.target))} ({_text(plan.type)})\n\n" + "".join(_warnings(plan))
+    if not page.add([heading], "target") or not total:
+        return 0
+    tail = f"\nCost: {cost_line(plan.cost)}.\n" if plan.changes else ""
+    return page.add(_rows(plan, owner), "change", total, head=_TABLE, tail=tail)
+
+
+def _rows(plan: TargetPlan, owner: str) -> Iterator[str]:
+    yield from (_change_row(change, owner) for change in plan.changes)
+    yield from (_change_row(change, owner, ", only reported") for change in plan.reported)
+    yield from map(_refusal_row, plan.refused)
+
+
+def _warnings(plan: TargetPlan) -> Iterator[str]:
+    lines = [f"**{word}:** {_text(clip(text, 500))}" for word, text in notices(plan)]
+    shown = lines[:_MAX_WARNINGS]
+    if len(lines) > _MAX_WARNINGS:
+        shown.append(f"**{len(lines) - _MAX_WARNINGS:,} more**")
+    if plan.parked:
+        shown.append(f"release with: <code>kvsync approve {short_hash(plan.digest)}</code>")
+    return (f"> {line}  \n" for line in shown)
+
+
+def _change_row(change: Change, owner: str, note: str = "") -> str:
+    seen = "; ".join(map(_code, detail_of(change, owner, _LIMITS).beside)) or "see below"
+    return _row(SIGNS[change.action], change, f"{change.action}{note}: {seen}")
+
+
+def _refusal_row(refusal: Refusal) -> str:
+    return _row(REFUSED, refusal, f"{refusal.action} refused: {_text(clip(refusal.reason, 300))}")
+
+
+def _row(sign: str, item: Change | Refusal, what: str) -> str:
+    where = _code(str(item.origin)) if item.origin else ""
+    return f"| {_code(sign)} | {_code(name(item.identity))} | {item.cause} | {what} | {where} |\n"
+
+
+def _folded(plan: TargetPlan, rows: int, owner: str, page: _Page) -> None:
+    """Add the differences that do not fit into a row, for the changes that have one."""
+    changes = (*plan.changes, *plan.reported)[:rows]
+    longer = [(change, detail_of(change, owner, _LIMITS).below) for change in changes]
+    blocks = [_block(change, lines) for change, lines in longer if lines]
+    what = count(len(blocks), "longer difference")
+    head = f"\n<details><summary>{_code(str(plan.target))}: {what}</summary>\n"
+    page.add(blocks, "longer difference", len(blocks), head, "\n</details>\n")
+
+
+def _block(change: Change, lines: Sequence[Line]) -> str:
+    """One difference as a fenced block; the fence is longer than any run of backticks inside."""
+    body = "\n".join(f"{_DIFF_SIGNS.get(line.sign, line.sign)} {line.text}" for line in lines)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", body)), default=0))
+    return f"\n{_code(name(change.identity))}\n\n{fence}diff\n{body}\n{fence}\n"
+
+
+def _code(text: str) -> str:
+    """A text as code, also inside a table."""
+    return f"<code>{_text(text)}</code>"
+
+
+def _text(text: str) -> str:
+    """A text that is no markup; an empty comment keeps `@name` and `#1` from being taken for references."""
+    return _MARKUP.sub(_tamed, plain(text))
+
+
+def _tamed(match: re.Match[str]) -> str:
+    char = match[0]
+    return f"{char}<!-- -->" if char in "@#" else f"&#{ord(char)};"

@@ -1,0 +1,107 @@
+"""Small pieces of output: escaped texts, durations, moments, sizes, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from kvsync.core.model import Action, Identity
+from kvsync.core.plan import Cost, Summary
+
+SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.RENEW: "^", Action.ADOPT: "=", Action.DELETE: "-"}
+"""One sign for each action."""
+
+REFUSED = "!"
+"""The sign of what is refused."""
+
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_UNITS = (("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def plain(text: str, keep: str = "") -> str:
+    """The text with all that is not printable escaped, but for the characters in `keep`: no line end, no terminal code, no
+    invisible or direction-changing character gets through."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else _escape(char) for char in text)
+
+
+def quoted(text: str) -> str:
+    """The text between double quotes, escaped so that no two texts look the same."""
+    return '"' + plain(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def clip(text: str, length: int) -> str:
+    """At most `length` characters of an escaped text."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def name(identity: Identity, length: int = 200) -> str:
+    """An identity for people: the key, and the label in brackets."""
+    return clip(plain(str(identity)), length)
+
+
+def duration(seconds: int) -> str:
+    """A lifetime as people write it, such as `1h30m`; weeks only where they are whole."""
+    if seconds <= 0:
+        return f"{seconds}s"
+    units = _UNITS if seconds % _UNITS[0][1] == 0 else _UNITS[1:]
+    parts = []
+    for unit, length in units:
+        count, seconds = divmod(seconds, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
+def moment(epoch: float) -> str:
+    """A moment as RFC 3339 in UTC, whole seconds."""
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{epoch:.0f}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 request`, `12,000 requests`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def summed_up(summary: Summary) -> str:
+    """The counts of a plan in one line; actions and refusals that do not occur are left out, but for the three main ones."""
+    parts = [f"{summary.create:,} to create", f"{summary.update:,} to update"]
+    parts += [f"{summary.renew:,} to renew"] if summary.renew else []
+    parts += [f"{summary.adopt:,} to adopt"] if summary.adopt else []
+    parts.append(f"{summary.delete:,} to delete")
+    parts += [f"{summary.refused:,} refused"] if summary.refused else []
+    return ", ".join([*parts, left_alone(summary)])
+
+
+def left_alone(summary: Summary) -> str:
+    """The counts of what is not touched."""
+    return f"{summary.unchanged:,} unchanged, {summary.foreign:,} foreign"
+
+
+def counts(pairs: Iterable[tuple[int, str]]) -> str:
+    """The counts that are not zero: `3 applied, 1 failed`."""
+    return ", ".join(f"{number:,} {word}" for number, word in pairs if number)
+
+
+def cost_line(cost: Cost) -> str:
+    """`2 requests, 812 bytes`, and the time where the store's rate makes it matter."""
+    time = f", about {cost.seconds:,.0f} s at the store's rate" if cost.seconds >= 1 else ""
+    return f"{count(cost.requests, 'request')}, {count(cost.bytes, 'byte')}{time}"
+
+
+def short_hash(digest: str) -> str:
+    """As much of a digest as a person needs to type."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def _escape(char: str) -> str:
+    if char in _NAMED:
+        return _NAMED[char]
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

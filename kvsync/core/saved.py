@@ -1,0 +1,202 @@
+"""A plan that was saved to a file and comes back: only what results again, entry by entry, is applied.
+
+The file is the plan's JSON document with the environment it was made for: fingerprints and etags, never a value. Nothing is
+applied *from* it; it can only leave out changes of a fresh plan, so a file that somebody edited does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from kvsync.core.model import Action, Change, Identity, Outcome, OutcomeKind, Target
+from kvsync.core.plan import Plan, TargetPlan
+from kvsync.core.render.json import SCHEMA, Document, Seal, change_document, plan_document, to_text
+from kvsync.errors import InvalidInput, Origin, Problem
+
+_PROBE = b"kvsync saved plan"
+_AGAIN = "make a new one with kvsync plan --out FILE"
+_T = TypeVar("_T")
+
+
+class _Side(NamedTuple):
+    """One side of a saved change: its fingerprint (sealed when sensitive) and declared lifetime."""
+
+    fingerprint: str | None = None
+    ttl: int | None = None
+    expires_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedChange:
+    """One change as it was planned: what, against which version, and to what end."""
+
+    identity: Identity
+    action: Action
+    etag: str | None
+    before: _Side | None
+    after: _Side | None
+    moved_to: Identity | None
+    sensitive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """A plan read back from a file. `seal` tells whether fingerprints of sensitive values can be compared here."""
+
+    owner: str
+    digest: str
+    environment: str | None
+    seal: str
+    targets: Mapping[Target, tuple[SavedChange, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is left of a saved plan for one target: changes to apply, and an outcome `stale` with a reason for each other."""
+
+    changes: tuple[Change, ...] = ()
+    stale: tuple[Outcome, ...] = ()
+
+
+def save(plan: Plan, seal: Seal, environment: str | None) -> str:
+    """The text of a plan file. `environment` is the one in force, `seal` the state directory's."""
+    document = plan_document(plan, seal)
+    return to_text({**document, "environment": environment, "seal": seal(_PROBE)})
+
+
+def load(text: str, file: str = "plan file") -> SavedPlan:
+    """Read a plan file back. Raises InvalidInput when it is no plan that this version of kvsync saved."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
+        raise _invalid("is not JSON; it may be cut short", file, line, column) from None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        found = f"its schema is {schema!r}" if isinstance(schema, str) else "it names no schema"
+        raise _invalid(f"is not a plan that this version of kvsync reads: {found}, not {SCHEMA!r}", file)
+    if "seal" not in document:
+        raise _invalid("is the output of plan -o json, which cannot be applied", file)
+    try:
+        return _saved(document)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _invalid("is damaged: a part of the plan is missing or of the wrong type", file) from None
+
+
+def select(saved: SavedPlan, fresh: Plan, seal: Seal) -> dict[Target, Selection]:
+    """For every target of the saved plan: the changes of the fresh plan that are the same, and what went stale.
+
+    The same is: action, version seen (etag; the content where the store has none), content and lifetime to be written. Fresh
+    changes that the saved plan does not hold are left out.
+    """
+    plans = {plan.target: plan for plan in fresh.targets}
+    comparable = saved.seal == seal(_PROBE)
+    return {target: _select(changes, plans.get(target), seal, comparable) for target, changes in saved.targets.items()}
+
+
+def mismatch(saved: SavedPlan, owner: str, environment: str | None) -> str | None:
+    """Why a saved plan does not belong to this configuration at all, None when it does."""
+    if saved.owner != owner:
+        return f"the plan was saved for owner {saved.owner!r}, the configuration says {owner!r}"
+    if saved.environment != environment:
+        names = [f"environment {name!r}" if name else "no environment" for name in (saved.environment, environment)]
+        return f"the plan was saved for {names[0]}, in force is {names[1]}"
+    return None
+
+
+def _select(changes: Iterable[SavedChange], plan: TargetPlan | None, seal: Seal, comparable: bool) -> Selection:
+    fresh = {change.identity: change for change in plan.changes} if plan else {}
+    selected: list[Change] = []
+    stale: list[Outcome] = []
+    for old in changes:
+        new = fresh.get(old.identity)
+        reason = _gone(old.identity, plan) if new is None else _moved(old, new, seal, comparable)
+        if new is not None and reason is None:
+            selected.append(new)
+        else:
+            stale.append(Outcome(old.identity, old.action, OutcomeKind.STALE, reason))
+    return Selection(tuple(selected), tuple(stale))
+
+
+def _gone(identity: Identity, plan: TargetPlan | None) -> str:
+    """Why there is no fresh change for an entry."""
+    if plan is None:
+        return "its target is no longer part of the plan"
+    if plan.error or plan.problems:
+        return f"its target cannot be planned now: {plan.error or plan.problems[0]}"
+    refused = next((refusal.reason for refusal in plan.refused if refusal.identity == identity), None)
+    if refused is not None:
+        return f"it would be refused now: {refused}"
+    return "nothing is to be done to it any more"
+
+
+def _moved(old: SavedChange, change: Change, seal: Seal, comparable: bool) -> str | None:
+    """Why a fresh change is not the one that was saved, None when it is."""
+    new = _change(change_document(change, seal))
+    if new.action is not old.action:
+        return f"the plan is now to {new.action} it, not to {old.action} it"
+    if (old.sensitive or new.sensitive) and not comparable:
+        return "it is sensitive, and the plan was saved with another state directory: its value cannot be compared"
+    if _version(old) != _version(new):
+        return "it changed in the store after the plan was saved"
+    if (old.after, old.moved_to) != (new.after, new.moved_to):
+        return "the files ask for something else than when the plan was saved"
+    return None
+
+
+def _version(change: SavedChange) -> tuple[str | None, str | None]:
+    """What stands for the version seen: the etag, or the content where a store has no versions."""
+    return change.etag, change.before.fingerprint if change.before and change.etag is None else None
+
+
+def _saved(document: Document) -> SavedPlan:
+    targets: dict[Target, tuple[SavedChange, ...]] = {}
+    for described in document["targets"]:
+        target = Target(_typed(described["store"], str), _typed(described["namespace"], str))
+        changes = {change.identity: change for change in map(_change, described["changes"])}
+        if target in targets or len(changes) != len(described["changes"]):
+            raise ValueError(target)
+        targets[target] = tuple(changes.values())
+    owner, digest, seal = (_typed(document[name], str) for name in ("owner", "digest", "seal"))
+    return SavedPlan(owner, digest, _optional(document["environment"], str), seal, targets)
+
+
+def _change(document: Document) -> SavedChange:
+    moved_to = document.get("moved_to")
+    return SavedChange(
+        _identity(document),
+        Action(document["action"]),
+        _optional(document["etag"], str),
+        _side(document["before"]),
+        _side(document["after"]),
+        None if moved_to is None else _identity(moved_to),
+        _typed(document.get("sensitive", False), bool),
+    )
+
+
+def _side(document: Document | None) -> _Side | None:
+    if document is None:
+        return None
+    fingerprint = _optional(document["fingerprint"], str)
+    return _Side(fingerprint, _optional(document.get("ttl"), int), _optional(document.get("expires_at"), str))
+
+
+def _identity(document: Document) -> Identity:
+    return Identity(_typed(document["key"], str), _optional(document["label"], str))
+
+
+def _typed(value: Any, kind: type[_T]) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(kind)
+    return value
+
+
+def _optional(value: Any, kind: type[_T]) -> _T | None:
+    return None if value is None else _typed(value, kind)
+
+
+def _invalid(what: str, file: str, line: int = 1, column: int = 1) -> InvalidInput:
+    return InvalidInput([Problem(what, Origin(file, line, column), _AGAIN)])
