@@ -29,8 +29,6 @@ from kvsync.core.model import (
 )
 from kvsync.core.plan import TargetPlan
 
-SETTLING = "just applied; the store may still show the past"
-"""Reason that a difference is reported, not acted on, during a store's settle window."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,19 @@
+"""One pass over one target.
+
+    files --load--> desired ------------------------.
+                                                     compare --> look closer --> judge --> plan --> guard --> apply --> record
+    store --observe--> actual --our marks on it-----'                               \\--render (a dry run stops here)
+
+1. observe: everything the store holds of the namespace, or its word that nothing changed since the last clean pass;
+2. mark: where a store has no room for our marks, the ledger says what is ours;
+3. compare: the cheap views; nearly all entries end here;
+4. look closer: read what differs, and what was last applied of it;
+5. plan: judge each difference three ways, sort by policy, guard;
+6. apply: every change with the version it saw, one outcome each;
+7. record: what is ours now, what must wait, and whether the pass was clean.
+"""
+
+from kvsync.reconcile.model import Applying, Ask, Surroundings
+from kvsync.reconcile.target_pass import TargetPass, withheld
+
+__all__ = ["Applying", "Ask", "Surroundings", "TargetPass", "withheld"]

@@ -1,0 +1,127 @@
+"""What one target's passes remember for the next: in the state directory, read before planning and written after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from kvsync.apply.model import ApplyReport
+from kvsync.core.capabilities import Marks
+from kvsync.core.model import (
+    DRIFT_CLASSES,
+    Action,
+    Actual,
+    Applied,
+    Change,
+    Desired,
+    Identity,
+    OutcomeKind,
+    Snapshot,
+)
+from kvsync.core.plan import TargetPlan
+from kvsync.reconcile.model import Surroundings
+from kvsync.state import Memo
+
+_COUNTS = ("unchanged", "foreign", "ignored", "expired")
+
+
+class Memory:
+    """The memory of one target, as of the moment its pass began."""
+
+    def __init__(self, desired: Desired, around: Surroundings, marks: Marks) -> None:
+        self._desired, self._around, self._marks = desired, around, marks
+        self._target, self._state = desired.target, around.state
+        now = around.clock.now()
+        self._refused = self._state.quarantine.held(self._target, now)
+        self._contended = self._state.contended.held(self._target, now)
+
+    def memo(self, now: float) -> Memo | None:
+        """What the last clean pass saw, unless files or time have moved on."""
+        memo = self._state.memo.get(self._target, self._desired.digest, self._around.owner)
+        if memo is None or (memo.next_moment is not None and memo.next_moment <= now):
+            return None
+        return memo
+
+    def applied(self, identities: Iterable[Identity]) -> dict[Identity, Applied]:
+        """What was last applied of these entries."""
+        return self._state.ledger.get(self._target, identities)
+
+    def undesired_since(self) -> dict[Identity, float]:
+        """Since when entries are no longer desired."""
+        return self._state.removals.since(self._target)
+
+    def blocked(self, change: Change) -> str | None:
+        """Why a change must wait: its content was refused, or another writer keeps changing the entry back."""
+        refused = self._refused.get(change.identity)
+        if refused is not None and change.after is not None and refused.matches(change.after.fingerprint):
+            return f"the store refused this content ({refused.error}); kvsync waits before it tries again"
+        if change.identity in self._contended and change.cause in DRIFT_CLASSES:
+            return "contended: another writer keeps changing it back; kvsync waits before it heals it again"
+        return None
+
+    def next_moment(self, plan: TargetPlan) -> float | None:
+        """When the target needs a pass although nothing changes, waits included."""
+        waits = [held.until for held in self._refused.values()] + [held.until for held in self._contended.values()]
+        return min((moment for moment in (plan.next_moment, *waits) if moment is not None), default=None)
+
+    def keep_removals(self, plan: TargetPlan, now: float) -> None:
+        """Remember since when what this plan would delete is no longer desired."""
+        going = [change.identity for change in (*plan.changes, *plan.reported) if change.action is Action.DELETE]
+        self._state.removals.update(self._target, going, now)
+
+    def keep_memo(self, plan: TargetPlan, snapshot: Snapshot) -> None:
+        """Remember a clean pass, so that the next one can ask the store whether anything changed at all."""
+        if plan.changes or plan.refused or plan.reported or plan.parked or snapshot.token is None:
+            return
+        counts = {name: getattr(plan, name) for name in _COUNTS}
+        memo = Memo(snapshot.token, plan.next_moment, counts)
+        self._state.memo.put(self._target, self._desired.digest, self._around.owner, memo)
+
+    def drop_memo(self) -> None:
+        """Forget the clean pass, before the store is written."""
+        self._state.memo.drop(self._target)
+
+    def learn(self, plan: TargetPlan, snapshot: Snapshot) -> None:
+        """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout.
+        From then on its loss is known for what it is."""
+        if self._marks is Marks.LEDGER:
+            return
+        pending = {change.identity for change in (*plan.changes, *plan.reported)}
+        pending |= {refusal.identity for refusal in plan.refused}
+        known: Mapping[Identity, Applied] = self._state.ledger.all(self._target)
+        learnt = {
+            identity: Applied(replace(actual.mark, fingerprint=actual.fingerprint), actual.etag, actual.expires_at)
+            for identity, actual in self._ours(snapshot)
+            if identity not in pending and actual.mark and actual.fingerprint and _is_news(actual, known.get(identity))
+        }
+        if learnt:
+            self._state.ledger.record(self._target, learnt)
+
+    def _ours(self, snapshot: Snapshot) -> Iterable[tuple[Identity, Actual]]:
+        for identity in self._desired.entries:
+            actual = snapshot.entries.get(identity)
+            if actual is not None and actual.mark is not None and actual.mark.owner == self._around.owner:
+                yield identity, actual
+
+    def keep_report(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
+        """Remember what was refused for what it holds, and how often drift was healed."""
+        for refused in report.quarantined:
+            if refused.change.after is not None:
+                content = refused.change.after.fingerprint
+                self._state.quarantine.put(self._target, refused.change.identity, content, refused.error, now)
+        done = {outcome.identity for outcome in report.outcomes if outcome.kind is OutcomeKind.APPLIED}
+        healed = _identities(plan.changes, lambda change: change.identity in done and change.cause in DRIFT_CLASSES)
+        others = _identities(plan.changes, lambda change: change.identity in done and change.cause not in DRIFT_CLASSES)
+        if healed:
+            self._state.contended.healed(self._target, healed, now)
+        if others and (self._refused or self._contended):
+            self._state.quarantine.clear(self._target, others)
+            self._state.contended.forget(self._target, others)
+
+
+def _identities(changes: Iterable[Change], chosen: Callable[[Change], bool]) -> list[Identity]:
+    return [change.identity for change in changes if chosen(change)]
+
+
+def _is_news(actual: Actual, known: Applied | None) -> bool:
+    return known is None or known.etag != actual.etag

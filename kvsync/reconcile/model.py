@@ -1,0 +1,48 @@
+"""What a pass is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kvsync.apply.pacing import Pace
+from kvsync.clock import Clock
+from kvsync.core.model import Adopt
+from kvsync.state import Run, StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a pass is asked for.
+
+    `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
+    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name.
+    """
+
+    deep: bool = False
+    allow_protected: bool = False
+    keys: tuple[str, ...] = ()
+    grace: float = 0
+    adopt: Adopt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds its
+    lock and may write to stores."""
+
+    owner: str
+    state: StateDir
+    clock: Clock
+    writable: bool
+    writing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress."""
+
+    run: Run
+    pace: Pace
+    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[int], None] = lambda _count: None

@@ -1,0 +1,143 @@
+"""The pass itself: each step of the package's summary is a line of `plan` or `apply`."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from kvsync.apply.engine import Applier
+from kvsync.core.classify import Rules
+from kvsync.core.compare import compare
+from kvsync.core.digest import target_digest
+from kvsync.core.model import Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
+from kvsync.core.plan import TargetPlan, TargetReport
+from kvsync.core.planning import Facts, judge, plan_target
+from kvsync.errors import StoreError
+from kvsync.reconcile.memory import Memory
+from kvsync.reconcile.model import Applying, Ask, Surroundings
+from kvsync.reconcile.observer import Observer
+from kvsync.state import Memo
+from kvsync.stores.base import Store
+
+
+class TargetPass:
+    """One pass over one target: `plan`, then perhaps `apply`."""
+
+    def __init__(self, desired: Desired, store: Store, around: Surroundings, ask: Ask) -> None:
+        self._desired, self._store, self._around, self._ask = desired, store, around, ask
+        self._rules = _rules(desired, around, ask)
+        self._observer = Observer(store, desired.target, around.owner, around.state)
+        self._memory = Memory(desired, around, store.capabilities.marks)
+        self._facts = Facts()
+
+    @property
+    def target(self) -> Target:
+        """The target of this pass."""
+        return self._desired.target
+
+    async def plan(self) -> TargetPlan:
+        """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Raises
+        StateDirError."""
+        if self._desired.problems:
+            return replace(self._empty(), problems=self._desired.problems)
+        try:
+            return await self._plan()
+        except StoreError as error:
+            return replace(self._empty(), complete=False, error=str(error))
+
+    async def _plan(self) -> TargetPlan:
+        memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
+        snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
+        if snapshot is None:
+            return self._as_before(memo)
+        comparison = compare(self._desired, snapshot, self._rules.owner)
+        self._facts = Facts(
+            actual=await self._observer.look_closer(self._desired, snapshot, comparison),
+            applied=self._memory.applied(comparison.differing),
+            undesired_since=self._memory.undesired_since() if self._has_grace() else {},
+            blocked=self._memory.blocked,
+            grace=self._ask.grace,
+            keys=self._ask.keys,
+        )
+        plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
+        plan = replace(plan, next_moment=self._memory.next_moment(plan))
+        self._remember(plan, snapshot)
+        return plan
+
+    def _empty(self) -> TargetPlan:
+        return TargetPlan(self.target, self._store.capabilities.type, target_digest(self.target, ()))
+
+    def _as_before(self, memo: Memo | None) -> TargetPlan:
+        """The plan of a target of which the store says that nothing changed since a clean pass."""
+        assert memo is not None
+        counts = memo.counts
+        return replace(
+            self._empty(),
+            unchanged=counts["unchanged"],
+            foreign=counts["foreign"],
+            ignored=counts["ignored"],
+            expired=counts["expired"],
+            next_moment=memo.next_moment,
+        )
+
+    def _has_grace(self) -> bool:
+        return self._ask.grace > 0 or self._desired.policy.guard.grace > 0
+
+    def _remember(self, plan: TargetPlan, snapshot: Snapshot) -> None:
+        if not self._around.writable:
+            return
+        if self._has_grace():
+            self._memory.keep_removals(plan, self._rules.now)
+        if self._ask.keys:
+            return
+        self._memory.keep_memo(plan, snapshot)
+        if self._around.writing:
+            self._memory.learn(plan, snapshot)
+
+    async def apply(self, plan: TargetPlan, applying: Applying) -> TargetReport:
+        """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
+        self._memory.drop_memo()
+        applier = Applier(
+            self._store,
+            self.target,
+            self._rules.owner,
+            applying.run,
+            self._around.clock,
+            rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
+            replan=self._replan,
+            stop=applying.stop,
+            progress=applying.progress,
+            pace=applying.pace,
+        )
+        report = await applier.run(plan.changes)
+        self._memory.keep_report(plan, report, self._around.clock.now())
+        error = str(report.store_error) if report.store_error else None
+        return TargetReport(plan, report.outcomes + _unapplied(plan), error)
+
+    async def _replan(self, identity: Identity, _approved: Change) -> Change | Refusal | None:
+        """Observe one entry and judge it again."""
+        actual = {key: one for key, one in self._facts.actual.items() if key != identity}
+        fresh = await self._observer.look_again(identity)
+        if fresh is not None:
+            actual[identity] = fresh
+        rules = replace(self._rules, now=self._around.clock.now())
+        verdict = judge(identity, self._desired, replace(self._facts, actual=actual), rules)
+        return verdict if isinstance(verdict, Change | Refusal) else None
+
+
+def withheld(plan: TargetPlan, reason: str) -> TargetReport:
+    """The report of a target whose plan was not applied at all."""
+    untried = [Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, reason) for one in plan.changes]
+    return TargetReport(plan, (*untried, *_unapplied(plan)))
+
+
+def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
+    """Outcomes of what a plan holds beside its changes: refused, or only reported."""
+    refused = [Outcome(one.identity, one.action, OutcomeKind.REFUSED, one.reason) for one in plan.refused]
+    reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "only reported") for one in plan.reported]
+    return (*refused, *reported)
+
+
+def _rules(desired: Desired, around: Surroundings, ask: Ask) -> Rules:
+    policy = desired.policy
+    return Rules(around.owner, around.clock.now(), policy.prune, ask.adopt or policy.adopt, ask.allow_protected)
