@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 INVALID: Final[Any] = type("_Invalid", (), {"__repr__": lambda _: "INVALID", "__bool__": lambda _: False})()
 """What `Decoder.decode` returns once it has noted a problem."""
 
+_UNCLOSED: Final = re.compile(r"\[(?!!?+(?:\][^\]]*|[^\]]+)\])")
 _AS_WRITTEN: Final = [
     "string",
     "number",
@@ -245,7 +246,7 @@ def glob() -> Decoder:
     def read(written: str, _plain: bool) -> str:
         if not written:
             raise ValueError("it must not be empty")
-        if re.search(r"\[(?!!?\]?[^\]]*\])", written):
+        if _UNCLOSED.search(written):
             raise ValueError("a [ is never closed; write [[] for the character itself")
         return written
 

@@ -13,7 +13,7 @@ This module is the one to import from; the decoders themselves live beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ __all__ = [
     "Schema",
     "at",
     "boolean",
+    "checked",
     "choice",
     "credential",
     "decode",
@@ -126,6 +127,14 @@ def record(fields: Sequence[Field]) -> Decoder:
     return RecordDecoder(tuple(fields))
 
 
+def checked(
+    decoder: Decoder, check: Callable[[Any, Node, Problems, str], None], rules: Schema | None = None
+) -> Decoder:
+    """`decoder`, and then `check(value, node, problems, what)`, which notes what is wrong between the fields; `rules` say the
+    same in JSON Schema."""
+    return CheckedDecoder(decoder, check, rules or {})
+
+
 def fields_schema(fields: Sequence[Field]) -> Schema:
     """A table of fields as JSON Schema of an object."""
     schema: Schema = {
@@ -156,6 +165,35 @@ class RecordDecoder(Decoder):
     def schema(self) -> Schema:
         """The same rules as JSON Schema."""
         return fields_schema(self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedDecoder(Decoder):
+    """Reads with another decoder, then looks at the value as a whole."""
+
+    decoder: Decoder
+    check: Callable[[Any, Node, Problems, str], None]
+    rules: Schema
+
+    @property
+    def expected(self) -> str:  # type: ignore[override]  # derived, where the others store it
+        """What the other decoder expects."""
+        return self.decoder.expected
+
+    def accepts(self, node: Node) -> bool:
+        """True when the other decoder accepts."""
+        return self.decoder.accepts(node)
+
+    def decode(self, node: Node, problems: Problems, what: str) -> Any:
+        """The value, or INVALID with a problem noted."""
+        value = self.decoder.decode(node, problems, what)
+        if value is not INVALID:
+            self.check(value, node, problems, what)
+        return value
+
+    def schema(self) -> Schema:
+        """The same rules as JSON Schema."""
+        return self.decoder.schema() | self.rules
 
 
 def _fields_hint(fields: Sequence[Field]) -> str | None:

@@ -1,0 +1,126 @@
+"""The tables of fields of `kvsync.yaml`: what may be written, what it means, what holds when it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from kvsync.config.policy import ROOT_POLICY_FIELDS
+from kvsync.config.stores import stores
+from kvsync.config.values import cron, listen, timezone
+from kvsync.document import nodes
+from kvsync.document.fields import (
+    OMITTED,
+    Decoder,
+    Field,
+    Problems,
+    ScalarDecoder,
+    at,
+    boolean,
+    checked,
+    duration,
+    glob,
+    list_of,
+    one_of,
+    path,
+    record,
+    text,
+)
+
+ENVIRONMENT_NAME: Final = r"[A-Za-z0-9_-]+"  # it stands between dots in file names
+
+_OFTEN: Final = 0.01
+"""Seconds; an interval shorter than this is a mistake."""
+
+
+def _version() -> Decoder:
+    def read(written: str, plain: bool) -> int:
+        if written != "1" or not plain:
+            raise ValueError("this kvsync reads version 1")
+        return 1
+
+    return ScalarDecoder("version 1", read, {"const": 1})
+
+
+def _state_glob() -> Decoder:
+    def check(written: str, node: nodes.Node, problems: Problems, what: str) -> None:
+        pure = PurePosixPath(written)
+        if pure.is_absolute() or ".." in pure.parts:
+            message = "state files lie in the folder of the configuration, or below it"
+            problems.add(at(what, message), node, "write a relative pattern without ..")
+
+    return checked(glob(), check)
+
+
+def _one_trigger(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
+    if "every" in values and "cron" in values:
+        place = node.items["cron"][0] if isinstance(node, nodes.Mapping) else node
+        problems.add(at(what, "give every or cron, not both"), place)
+
+
+def _one_effect(_values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
+    written = [name for name in ("deny", "allow") if isinstance(node, nodes.Mapping) and name in node.items]
+    if len(written) != 1:
+        problems.add(at(what, "give deny or allow: the cron expression that opens the window"), node)
+
+
+WINDOW_FIELDS: Final = (
+    Field("deny", cron(), help="When the window opens in which nothing is applied; deny wins over allow."),
+    Field("allow", cron(), help="When the window opens in which alone something is applied."),
+    Field("for", duration(minimum=1), required=True, help="How long the window stays open."),
+    Field("timezone", timezone(), default="UTC", help="The time zone of the cron expression (UTC)."),
+)
+
+RUN_FIELDS: Final = (
+    Field("every", duration(minimum=_OFTEN), default=OMITTED, help="Time between passes (5m, unless cron is given)."),
+    Field("cron", cron(), default=OMITTED, help="When passes start, as a cron expression, instead of every."),
+    Field("jitter", duration(), help="Most that a pass starts late, so that many daemons do not start at once."),
+    Field(
+        "deep_every", duration(minimum=_OFTEN), help="How often values are read where a listing has fingerprints only."
+    ),
+    Field("watch", boolean(), default=True, help="Start a pass when a file changes (true)."),
+    Field("debounce", duration(maximum=60), default=0.3, help="Longest that a busy stream of changes is held (300ms)."),
+    Field(
+        "windows",
+        list_of(
+            checked(record(WINDOW_FIELDS), _one_effect, {"oneOf": [{"required": ["deny"]}, {"required": ["allow"]}]})
+        ),
+        default=(),
+        help="Times in which plans are made and not applied.",
+    ),
+    Field("listen", listen(), help="Address of the status page, health and metrics; off when absent."),
+)
+
+CONFIG_FIELDS: Final = (
+    Field("version", _version(), required=True, help="Version of this format: 1."),
+    Field(
+        "owner",
+        text("[A-Za-z0-9._-]{1,64}", "1 to 64 of A-Z a-z 0-9 . _ -"),
+        required=True,
+        help="The id that marks every entry kvsync writes; only entries with it are ever deleted.",
+    ),
+    Field(
+        "state",
+        one_of(list_of(_state_glob(), least=1), _state_glob()),
+        default=("state/**/*.yaml",),
+        help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml).",
+    ),
+    Field("state_dir", path(), default=".kvsync", help="Folder of journal, ledger, cache and lock (.kvsync)."),
+    Field(
+        "environments",
+        list_of(text(ENVIRONMENT_NAME, "the name of an environment: A-Z a-z 0-9 _ -")),
+        default=(),
+        help="Names that overlay files may carry: state/web.prod.yaml belongs to prod.",
+    ),
+    Field("environment", text(), help="The environment in force; --env overrides it."),
+    Field("stores", stores(), required=True, help="The connections, by name."),
+    Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; write at least prune: owned."),
+    Field(
+        "run",
+        checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}),
+        default=OMITTED,
+        help="The daemon: when it looks, and when it may apply.",
+    ),
+)
+"""Everything that `kvsync.yaml` may hold."""

@@ -1,0 +1,111 @@
+"""Read `kvsync.yaml` into a `Config`: strictly, and with everything that is wrong said at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kvsync.config.fields import CONFIG_FIELDS
+from kvsync.config.model import Config, RunConfig, Window
+from kvsync.config.policy import override
+from kvsync.core.model import Policy
+from kvsync.document import nodes
+from kvsync.document.fields import Problems, decode, name_hint, quoted
+from kvsync.document.parse import parse_all
+from kvsync.errors import InvalidInput, Problem
+
+
+def load_config(path: Path, *, environment: str | None = None, environ: Mapping[str, str]) -> Config:
+    """Read the configuration at `path`.
+
+    `environment` takes the place of the one in the file; of `environ`, only $STATE_DIRECTORY is read. Nothing is resolved or
+    connected. Raises InvalidInput with every problem.
+    """
+    file = Path(os.path.abspath(path))  # noqa: PTH100  # links stay: the loader looks for their flips
+    problems = Problems(file.name)
+    root = _document(_read(file, shown=path), problems)
+    values = decode(root, CONFIG_FIELDS, problems)
+    _check_environments(values, environment, root, problems)
+    problems.raise_if_any()
+    policy = override(Policy(), values["policy"])
+    return Config(
+        file=file,
+        root=file.parent,
+        owner=values["owner"],
+        state=(values["state"],) if isinstance(values["state"], str) else values["state"],
+        state_dir=_state_dir(file.parent, values["state_dir"], environ),
+        stores={name: store.configured(name, policy) for name, store in values["stores"].items()},
+        environments=values["environments"],
+        environment=environment or values["environment"],
+        policy=policy,
+        run=_run(values.get("run")),
+    )
+
+
+def _read(file: Path, shown: Path) -> bytes:
+    """The bytes of the file, through its folder with all links resolved, so that one version of the folder is read."""
+    try:
+        return (file.parent.resolve() / file.name).read_bytes()
+    except FileNotFoundError:
+        hint = 'let "kvsync init" write one, or name yours with -c'
+        raise InvalidInput([Problem(f"{shown}: there is no configuration file", hint=hint)]) from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
+        raise InvalidInput([Problem(f"{shown}: the configuration cannot be read: {reason}")]) from None
+
+
+def _document(data: bytes, problems: Problems) -> nodes.Node:
+    parsed = parse_all(data, problems.file)
+    problems.extend(parsed.problems)
+    if not parsed.complete:
+        problems.raise_if_any()  # what the rest of the file would say is not known
+    documents = parsed.documents
+    if not documents or (isinstance(documents[0], nodes.Scalar) and documents[0].is_null):
+        problems.add("the file is empty", None, 'let "kvsync init" write one')
+        raise InvalidInput(problems.all())
+    for extra in documents[1:]:
+        problems.add("a second document: the configuration is one", extra)
+    return documents[0]
+
+
+def _check_environments(values: Mapping[str, Any], chosen: str | None, root: nodes.Node, problems: Problems) -> None:
+    declared = values["environments"]
+    for name in sorted({name for name in declared if declared.count(name) > 1}):
+        problems.add(f"environments: {quoted(name)} is written twice", _field_node(root, "environments"))
+    written = values["environment"]
+    if written is not None and written not in declared:
+        message = f"environment: {quoted(written)} is not among the environments"
+        problems.add(message, _field_node(root, "environment"), name_hint(written, declared))
+    if chosen is not None and chosen not in declared:
+        message = f"the environment {quoted(chosen)} that was asked for is not among the environments"
+        problems.add(message, _field_node(root, "environments"), name_hint(chosen, declared))
+
+
+def _field_node(root: nodes.Node, name: str) -> nodes.Node:
+    """Where the value of a field of the top level stands; the top itself when it is not written."""
+    if isinstance(root, nodes.Mapping) and name in root.items:
+        return root.items[name][1]
+    return root
+
+
+def _state_dir(root: Path, written: str, environ: Mapping[str, str]) -> Path:
+    """The folder that systemd gives (the first, when it gives several), else the one that is written."""
+    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(os.path.abspath(root / (given or written)))  # noqa: PTH100  # as above
+
+
+def _run(values: Mapping[str, Any] | None) -> RunConfig:
+    if values is None:
+        return RunConfig()
+    lines = dict(values)
+    if "cron" in lines:
+        lines["every"] = None
+    lines["windows"] = tuple(_window(window) for window in lines["windows"])
+    return RunConfig(**lines)
+
+
+def _window(values: Mapping[str, Any]) -> Window:
+    deny = values["deny"] is not None
+    return Window(values["deny"] if deny else values["allow"], values["for"], values["timezone"], deny)

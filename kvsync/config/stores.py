@@ -1,0 +1,147 @@
+"""The `stores:` of the configuration: fields that every store has, and those that its type declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kvsync.config.model import StoreConfig
+from kvsync.config.policy import POLICY_FIELDS, override
+from kvsync.config.values import NAME, is_plain_http, key_format, url
+from kvsync.core.model import Policy
+from kvsync.document import nodes
+from kvsync.document.fields import (
+    INVALID,
+    Decoder,
+    Field,
+    Problems,
+    Schema,
+    at,
+    boolean,
+    decode,
+    duration,
+    fields_schema,
+    integer,
+    map_of,
+    name_hint,
+    quoted,
+    record,
+    text,
+)
+from kvsync.errors import KvsyncError, Origin
+
+TYPE: Final = Field("type", text(), required=True, help='What kind of store it is; "kvsync stores" lists them.')
+
+COMMON_FIELDS: Final = (
+    TYPE,
+    Field("endpoint", url(), help="Base URL of the API, for emulators and private links."),
+    Field("timeout", duration(minimum=0.001), default=30.0, help="Longest time that one call may take (30s)."),
+    Field("concurrency", integer(1, 1024), help="Most calls in flight at once; the type's own limit when absent."),
+    Field("key_format", key_format(), help="How identities become remote keys; the type's own when absent."),
+    Field("policy", record(POLICY_FIELDS), help="Lines that override the policy of the configuration."),
+    Field("allow_insecure", boolean(), default=False, help="Accept plain http:// beyond this machine."),
+)
+"""What every store takes, whatever its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenStore:
+    """A store as it is written: its fields, and those of them that its type declares."""
+
+    type: str
+    values: Mapping[str, Any]
+    options: Mapping[str, Any]
+    origin: Origin
+
+    def configured(self, name: str, policy: Policy) -> StoreConfig:
+        """The store with the policy that its lines override."""
+        return StoreConfig(
+            name=name,
+            type=self.type,
+            options=self.options,
+            endpoint=self.values["endpoint"],
+            timeout=self.values["timeout"],
+            concurrency=self.values["concurrency"],
+            key_format=self.values["key_format"],
+            allow_insecure=self.values["allow_insecure"],
+            policy=override(policy, self.values["policy"]),
+            origin=self.origin,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDecoder(Decoder):
+    """Reads one store into a `WrittenStore`; its type says which fields it has."""
+
+    expected: str = "a mapping with the type of the store"
+
+    def accepts(self, node: nodes.Node) -> bool:
+        """True for mappings."""
+        return isinstance(node, nodes.Mapping)
+
+    def decode(self, node: nodes.Node, problems: Problems, what: str) -> Any:
+        """A `WrittenStore`, or INVALID with problems noted."""
+        if not isinstance(node, nodes.Mapping):
+            return self.refuse(node, problems, what)
+        options = _options_of(node, problems, what)
+        if options is None:
+            return INVALID
+        values = decode(node, _fields(options), problems, what)
+        _check_encrypted(values, node, problems, what)
+        own = {field.name: values[field.name] for field in options if field.name in values}
+        return WrittenStore(values["type"], values, own, problems.origin(node))
+
+    def schema(self) -> Schema:
+        """The same rules as JSON Schema: one alternative for each type."""
+        from kvsync.stores import store_class, store_types
+
+        return {"anyOf": [_type_schema(name, store_class(name).options) for name in store_types()]}
+
+
+def stores() -> Decoder:
+    """The stores by name; gives a dict of `WrittenStore`."""
+    return map_of(StoreDecoder(), NAME)
+
+
+def _options_of(node: nodes.Mapping, problems: Problems, what: str) -> tuple[Field, ...] | None:
+    from kvsync.stores import UnknownStoreType, store_class, store_types
+
+    if TYPE.name not in node.items:
+        problems.add(at(what, 'missing field "type"'), node, f"one of {', '.join(store_types())}")
+        return None
+    written = node.items[TYPE.name][1]
+    name = TYPE.decoder.decode(written, problems, f"{what}.type")
+    if name is INVALID:
+        return None
+    try:
+        return store_class(name).options
+    except UnknownStoreType:
+        problems.add(at(f"{what}.type", f"no store type {quoted(name)}"), written, name_hint(name, store_types()))
+        return None
+    except KvsyncError as error:  # a third party's package that cannot be imported
+        problems.add(at(f"{what}.type", str(error)), written)
+        return None
+
+
+def _fields(options: tuple[Field, ...]) -> tuple[Field, ...]:
+    """The common fields, where the type does not declare one of the same name, and the type's own."""
+    own = {field.name for field in options}
+    return tuple(field for field in COMMON_FIELDS if field.name not in own) + options
+
+
+def _check_encrypted(values: Mapping[str, Any], node: nodes.Mapping, problems: Problems, what: str) -> None:
+    if values["allow_insecure"]:
+        return
+    for name, value in values.items():
+        addresses = value if isinstance(value, tuple) else (value,)
+        if any(is_plain_http(address) for address in addresses):
+            message = "plain http:// sends secrets unencrypted beyond this machine"
+            place = node.items[name][1] if name in node.items else node
+            problems.add(at(f"{what}.{name}", message), place, "write https://, or set allow_insecure: true")
+
+
+def _type_schema(name: str, options: tuple[Field, ...]) -> Schema:
+    schema = fields_schema(_fields(options))
+    schema["properties"]["type"] = {"const": name, "description": TYPE.help}
+    return schema | {"title": name}

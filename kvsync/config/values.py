@@ -1,0 +1,99 @@
+"""Texts with a meaning of their own in `kvsync.yaml`: addresses, cron expressions, time zones, key formats."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from kvsync.document.fields import Decoder, ScalarDecoder
+
+NAME: Final = r"[A-Za-z0-9._-]+"
+"""What the name of a store looks like."""
+
+_ANY_TEXT: Final = {"type": "string", "minLength": 1}
+
+
+def url() -> Decoder:
+    """The base URL of an API, without a trailing slash. Never repeated in messages: people paste secrets into URLs."""
+
+    def read(written: str, _plain: bool) -> str:
+        parts = urlsplit(written)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\0]", written):
+            raise ValueError("such as https://api.example.com/v1")
+        if "@" in parts.netloc:
+            raise ValueError("user and password must not stand in a URL")
+        if parts.query or parts.fragment:
+            raise ValueError("nothing may follow the path: no ? and no #")
+        _ = parts.port  # raises ValueError when it is not a port
+        return written.rstrip("/")
+
+    rules = {"type": "string", "pattern": r"^https?://[^\s?#@]+$"}
+    return ScalarDecoder("the URL of an API", read, rules, private=True)
+
+
+def is_plain_http(address: object) -> bool:
+    """True for a URL that would send secrets unencrypted over a network: `http://` towards anything but this machine."""
+    if not isinstance(address, str) or not address.lower().startswith("http://"):
+        return False
+    host = urlsplit(address).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+def cron() -> Decoder:
+    """A cron expression of five fields, as crontab(5) means it; gives the text."""
+
+    def read(written: str, _plain: bool) -> str:
+        from kvsync.core.cron import Cron
+
+        return Cron.parse(written).text
+
+    return ScalarDecoder('a cron expression such as "*/15 * * * *"', read, _ANY_TEXT)
+
+
+def timezone() -> Decoder:
+    """The name of a time zone, such as `Europe/Paris`; gives the name."""
+
+    def read(written: str, _plain: bool) -> str:
+        from zoneinfo import ZoneInfo
+
+        try:
+            return written if written == "UTC" else ZoneInfo(written).key
+        except (OSError, ValueError, KeyError):
+            raise ValueError("this machine knows no such time zone") from None
+
+    return ScalarDecoder("a time zone such as Europe/Paris", read, _ANY_TEXT)
+
+
+def listen() -> Decoder:
+    """An address to listen on, `host:port`; IPv6 in brackets; gives the text."""
+    pattern = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})"
+
+    def read(written: str, _plain: bool) -> str:
+        match = re.fullmatch(pattern, written)
+        if match is None:
+            raise ValueError("host and port; 0.0.0.0 is every interface")
+        if int(match[2]) > 65535:
+            raise ValueError("ports end at 65535")
+        return written
+
+    return ScalarDecoder("an address such as 127.0.0.1:9464", read, {"type": "string", "pattern": f"^{pattern}$"})
+
+
+def key_format() -> Decoder:
+    """How identities become remote keys: `{key}`, and where wanted `{namespace}` and `{label}`; gives the text."""
+
+    def read(written: str, _plain: bool) -> str:
+        from kvsync.stores.keys import KeyFormat
+
+        KeyFormat(written)
+        return written
+
+    rules = {"type": "string", "pattern": r"^[^{}]*(\{(namespace|label|key)\}[^{}]*)+$"}
+    return ScalarDecoder('a format such as "{namespace}/{key}"', read, rules)

@@ -1,0 +1,102 @@
+"""The log: one event a line, on standard error, without secrets.
+
+    log = get_logger()
+    log.info("drift.detected", store="edge", namespace="web", key="greeting")
+
+Events and their fields are registered in `kvsync.logs.events`. structlog costs a tenth of a second to import: nothing here
+imports it before the first event of an enabled level.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+
+from kvsync.logs.events import EVENTS, events_table
+from kvsync.secrets import REDACTOR, Redactor
+
+if TYPE_CHECKING:
+    from kvsync.logs.pipeline import Pipeline
+
+__all__ = ["EVENTS", "LEVELS", "Format", "Log", "configure", "events_table", "get_logger"]
+
+Format = Literal["console", "json"]
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+"""Levels by name, with the numbers of the standard library."""
+
+
+class Log:
+    """The log of this process. Silent until `configure`."""
+
+    __slots__ = ("_pipeline", "_settings", "_threshold")
+
+    def __init__(self) -> None:
+        self._pipeline: Pipeline | None = None
+        self._settings: tuple[Format, Redactor, TextIO] | None = None
+        self._threshold = 0
+
+    def configure(self, log_format: Format, level: str, redactor: Redactor, stream: TextIO) -> None:
+        """See `kvsync.logs.configure`."""
+        from kvsync.logs.handler import install
+
+        self._settings = (log_format, redactor, stream)
+        self._threshold = LEVELS[level]
+        self._pipeline = None
+        install(self._rendered, stream, os.environ)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Log what helps to find a mistake."""
+        self._emit("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log what happened."""
+        self._emit("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log what a person should look at."""
+        self._emit("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Log what a person must look at. `exc_info=True` adds the exception at hand, without the values of variables."""
+        self._emit("error", event, fields)
+
+    def is_enabled(self, level: str) -> bool:
+        """True when events of this level are written."""
+        return self._settings is not None and LEVELS[level] >= self._threshold
+
+    def _emit(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        assert event in EVENTS, f"{event} is not registered in kvsync.logs.events"
+        if self.is_enabled(level):
+            self._through().emit(level, event, fields)
+
+    def _through(self) -> Pipeline:
+        if self._pipeline is None:
+            from kvsync.logs.pipeline import Pipeline
+
+            assert self._settings is not None
+            log_format, redactor, stream = self._settings
+            self._pipeline = Pipeline(log_format, redactor, stream)
+        return self._pipeline
+
+    def _rendered(self, record: Any) -> str:
+        return self._through().render(record)
+
+
+@lru_cache(maxsize=1)
+def get_logger() -> Log:
+    """The log of this process."""
+    return Log()
+
+
+def configure(
+    log_format: Format = "console", level: str = "info", redactor: Redactor = REDACTOR, stream: TextIO | None = None
+) -> None:
+    """Write events from `level` on (`debug`, `info`, `warning`, `error`) to `stream`, standard error by default.
+
+    `console` is for people, `json` one object a line. Records of other libraries join from WARNING on. When systemd's journal
+    reads the stream, each line begins with its priority. May be called again.
+    """
+    get_logger().configure(log_format, level, redactor, stream or sys.stderr)

@@ -1,0 +1,112 @@
+"""Every event kvsync logs: its name, its level, its fields, what it says. Names are stable: people's alerts hang on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of event. `fields` are those it may carry, beside timestamp, level and event."""
+
+    name: str
+    level: str
+    fields: tuple[str, ...]
+    meaning: str
+
+
+_TARGET: Final = ("store", "namespace")
+_ENTRY: Final = (*_TARGET, "key", "label")
+
+_ALL: Final = (
+    Event("daemon.started", "info", ("pid", "version", "config", "environment", "targets", "observe"), "The daemon runs."),
+    Event("daemon.ready", "info", ("targets", "seconds"), "The first pass of every target is done."),
+    Event("daemon.status", "debug", ("status",), "What the daemon tells systemd of itself."),
+    Event("daemon.stopping", "info", ("reason", "running"), "Asked to stop; what is in flight is being finished."),
+    Event("daemon.stopped", "info", ("seconds", "unfinished"), "The daemon has left."),
+    Event("daemon.crashed", "error", ("error",), "An error that nobody expected ended the daemon."),
+    Event("config.reloaded", "info", ("config", "targets"), "A changed configuration is in force."),
+    Event("config.invalid", "error", ("config", "problems", "error"), "A changed configuration is wrong; the old one stays."),
+    Event("source.loaded", "info", ("files", "entries", "targets", "changed", "seconds"), "The state files were read."),
+    Event(
+        "source.invalid",
+        "error",
+        (*_TARGET, "file", "line", "column", "error", "hint", "problems"),
+        "Something in the state files is wrong; the targets it concerns keep their last good state.",
+    ),
+    Event("source.recovered", "info", (*_TARGET, "problems"), "The state files are right again."),
+    Event("watch.armed", "info", ("directories", "polling"), "File changes are noticed in these directories."),
+    Event("watch.lost", "warning", ("directory", "error"), "A watched directory is gone or cannot be watched; trying again."),
+    Event("watch.changed", "debug", ("paths", "directories"), "Files changed; they are looked at again."),
+    Event("watch.polling", "warning", ("error", "directories", "seconds"), "The system's watches ran out; polling instead."),
+    Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target begins."),
+    Event(
+        "pass.finished",
+        "info",
+        (
+            *_TARGET, "trigger", "run", "ok", "create", "update", "renew", "adopt", "delete", "unchanged", "applied", "failed",
+            "conflict", "stale", "refused", "drifted", "parked", "requests", "seconds", "next",
+        ),
+        "A pass over one target is done.",
+    ),
+    Event(
+        "pass.failed",
+        "error",
+        (*_TARGET, "trigger", "error", "retryable", "retry_in", "attempt", "exception"),
+        "A pass over one target ended early; it is tried again.",
+    ),
+    Event("pass.delayed", "info", (*_TARGET, "reason", "seconds"), "A pass waits: back-off, or files that may still settle."),
+    Event(
+        "drift.detected",
+        "warning",
+        (*_ENTRY, "class", "action", "before", "after", "origin"),
+        "The store differs from what was applied, and kvsync did not do it; before and after are fingerprints.",
+    ),
+    Event("drift.resolved", "info", (*_ENTRY, "class"), "An entry that had drifted is as it was applied."),
+    Event(
+        "change.applied",
+        "info",
+        (*_ENTRY, "action", "class", "reasons", "run", "etag", "before", "after", "origin"),
+        "One entry was written or deleted.",
+    ),
+    Event("change.failed", "error", (*_ENTRY, "action", "class", "run", "outcome", "error"), "One entry could not be written."),
+    Event(
+        "change.refused",
+        "warning",
+        (*_ENTRY, "action", "class", "run", "outcome", "reason"),
+        "A difference that kvsync does not act on.",
+    ),
+    Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),
+    Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in", "until"), "The store refuses an entry; it waits."),
+    Event("target.parked", "warning", (*_TARGET, "digest", "reasons"), "A plan waits for approval: kvsync approve DIGEST."),
+    Event("target.released", "info", (*_TARGET, "digest", "by"), "A parked plan was approved, or is no longer wanted."),
+    Event("target.paused", "warning", (*_TARGET, "reason", "by"), "A person paused a target: it is planned and not applied."),
+    Event("target.resumed", "info", (*_TARGET, "by"), "A paused target is applied again."),
+    Event("target.added", "info", _TARGET, "The files name a target that they did not name before."),
+    Event("target.removed", "info", _TARGET, "No file names the target any more; what it holds is left alone."),
+    Event("window.closed", "info", ("window", "until"), "Applying is denied from now on; plans are still made."),
+    Event("window.opened", "info", ("until",), "Applying is allowed again."),
+    Event("store.unavailable", "error", ("store", "error", "retry_in"), "A store cannot be reached or refuses the credential."),
+    Event("store.recovered", "info", ("store", "seconds"), "A store answers again."),
+    Event("store.throttled", "debug", ("store", "retry_after", "concurrency"), "A store asks for less; kvsync slows down."),
+    Event("run.finished", "info", ("run", "command", "applied", "failed", "seconds"), "Everything a command applied is done."),
+    Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was killed; what it left is looked at again."),
+    Event("approval.unknown", "warning", ("digest",), "An approval fits no plan that waits."),
+    Event("lock.held", "error", ("state_dir", "pid"), "Another writing process uses the state directory."),
+    Event("signal.received", "info", ("signal", "meaning"), "A signal came, and what it asks for is done."),
+    Event("schedule.invalid", "warning", ("error",), "A time in the configuration can never come."),
+)  # fmt: skip
+
+EVENTS: Final = {event.name: event for event in _ALL}
+"""All events by name."""
+
+
+def events_table() -> str:
+    """All events as a Markdown table, in the order of their life."""
+    rows = (f"| `{event.name}` | {event.level} | {_names(event.fields)} | {event.meaning} |" for event in _ALL)
+    return "\n".join(("| event | level | fields | meaning |", "|---|---|---|---|", *rows)) + "\n"
+
+
+def _names(fields: tuple[str, ...]) -> str:
+    return ", ".join(f"`{field}`" for field in fields)

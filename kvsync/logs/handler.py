@@ -1,0 +1,48 @@
+"""The one handler behind the log: lines to a stream, with priorities where systemd's journal reads it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Final, TextIO
+
+_PRIORITIES: Final = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+
+
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Writes what `render` makes of a record. A stream that is gone, or a record that cannot be rendered, ends no one."""
+
+    def __init__(self, render: Callable[[logging.LogRecord], str], stream: TextIO, *, journal: bool) -> None:
+        super().__init__(stream)
+        self._render, self._journal = render, journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record; each of its lines begins with its priority when the journal reads it."""
+        text = self._render(record)
+        if not self._journal:
+            return text
+        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the standard library's name
+        """Say nothing: what logging would print here is neither redacted nor of use to people."""
+
+
+def install(render: Callable[[logging.LogRecord], str], stream: TextIO, environ: Mapping[str, str]) -> None:
+    """Make this the only handler of ours: for our events of every level, for other libraries from WARNING on."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, LogHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(LogHandler(render, stream, journal=_is_journal(stream, environ)))
+    root.setLevel(logging.WARNING)  # httpx logs whole URLs at INFO, apscheduler every tick
+    logging.getLogger("kvsync").setLevel(logging.DEBUG)  # `Log` has its own threshold
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """True when $JOURNAL_STREAM names this very stream; children inherit the variable, also with another stream."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
