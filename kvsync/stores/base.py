@@ -9,7 +9,8 @@ Must:
 - list *all* entries of a namespace in `observe`, ours and foreign, or say `complete=False` with a problem;
 - honour the precondition of every `Write` when `capabilities.compare_and_set` is true, atomically with the write;
 - write value, metadata, lifetime and mark together: an entry is never visible without its mark;
-- return one `WriteResult` for each `Write`, in order, or raise one of the errors below for the call as a whole.
+- return one `WriteResult` for each `Write`, in order, or raise one of the errors below for the call as a whole;
+- refuse (`BatchRefused`) a call that names one identity twice, or carries more writes than `capabilities.batch`.
 
 May:
 - raise `TransientError` (nothing is known to be written, try later), `LostAnswer` (unknown what was written),
@@ -23,12 +24,17 @@ Must not:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar
 
+from kvsync.clock import Clock
+from kvsync.config.model import Credential, StoreConfig
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.document.fields import Field
 
 
 class Precondition(StrEnum):
@@ -93,11 +99,35 @@ class Finding:
     hint: str | None = None
 
 
-class Store(ABC):
-    """One configured connection to a store. See the module's text for the contract."""
+@dataclass(frozen=True, slots=True)
+class StoreContext:
+    """What a store is given of its surroundings.
 
+    `root` is the configuration's folder, which relative paths start from. `cache_dir` is a folder of the store's own inside
+    the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, anew at each call.
+    """
+
+    root: Path
+    cache_dir: Path | None
+    resolve: Callable[[Credential], str]
+    clock: Clock
+    read_only: bool = False
+    owner: str = ""
+
+
+class Store(ABC):
+    """One configured connection to a store. See the module's text for the contract.
+
+    `options` are the fields that this type has in the configuration beside the common ones. `capabilities` is a class
+    attribute; an instance may narrow it by what is configured.
+    """
+
+    options: ClassVar[tuple[Field, ...]] = ()
     capabilities: Capabilities
     traffic: Traffic
+
+    def __init__(self, config: StoreConfig, context: StoreContext) -> None:
+        self.config, self.context, self.traffic = config, context, Traffic()
 
     def normalise(self, content: Content) -> Content:
         """The content as this store will give it back. Pure. The default drops nothing."""

@@ -1,0 +1,53 @@
+"""A store that cannot be written to: what `plan` and `drift` are given, so that they are read-only by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot
+from kvsync.errors import PermanentError
+from kvsync.stores.base import Finding, Store, Write, WriteResult
+
+
+class ReadOnlyStore(Store):
+    """Passes everything on to the store it wraps, except writes, which it refuses before anything is sent."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+        self.capabilities, self.traffic = inner.capabilities, inner.traffic
+
+    def normalise(self, content: Content) -> Content:
+        """As the wrapped store does."""
+        return self._inner.normalise(content)
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """As the wrapped store does."""
+        return self._inner.remote_key(namespace, identity)
+
+    def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
+        """As the wrapped store does."""
+        return self._inner.audit(namespace, entry)
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """As the wrapped store does."""
+        return await self._inner.observe(namespace, owner, token)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """As the wrapped store does."""
+        return await self._inner.read(namespace, identities)
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Refuse. Raises PermanentError always."""
+        raise PermanentError(f"{namespace}: this command only reads; nothing was written")
+
+    async def namespaces(self) -> Sequence[str]:
+        """As the wrapped store does."""
+        return await self._inner.namespaces()
+
+    async def check(self) -> Sequence[Finding]:
+        """As the wrapped store does."""
+        return await self._inner.check()
+
+    async def aclose(self) -> None:
+        """Close the wrapped store."""
+        await self._inner.aclose()

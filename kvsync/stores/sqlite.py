@@ -1,0 +1,181 @@
+"""The embedded store: one SQLite file, with all that a store can have. `kvsync.stores.sqlite_schema` shows the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from kvsync.config.model import StoreConfig
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Actual, Identity, Snapshot, Target
+from kvsync.document.fields import Field, path
+from kvsync.errors import BatchRefused, StoreError
+from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.keys import KeyFormat
+from kvsync.stores.sqlite_database import Database
+from kvsync.stores.sqlite_rows import ENTRY_COLUMNS, LIST_OTHERS, LIST_SETTLED, Listing, Row, to_entry, to_listed
+from kvsync.stores.sqlite_writes import BY_PLACE, Place, check, execute
+
+_READ = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {BY_PLACE} AND (expires_at IS NULL OR expires_at > ?)"
+_NAMESPACES = "SELECT DISTINCT namespace FROM entries WHERE expires_at IS NULL OR expires_at > ? ORDER BY namespace"
+_REVISION = (
+    "SELECT (SELECT revision FROM entries_revisions WHERE namespace = ?), schema_version FROM pragma_schema_version"
+)
+
+_MEBIBYTE = 1024 * 1024
+_Result = TypeVar("_Result")
+
+
+class SqliteStore(Store):
+    """Entries in the table `entries` of one file, which several processes, and people with a shell, may use at once."""
+
+    options = (Field("path", path(), required=True, help="The database file, relative to the configuration's folder."),)
+    capabilities = Capabilities(
+        type="sqlite",
+        namespace="a column",
+        max_key=1024,
+        key_pattern=r"[^\x00]+",
+        max_value=16 * _MEBIBYTE,
+        batch=2000,
+        max_batch_bytes=64 * _MEBIBYTE,
+        read_batch=1000,
+        page=1_000_000,
+        concurrency=1,
+        values_in_listing=False,
+    )
+
+    def __init__(self, config: StoreConfig, context: StoreContext) -> None:
+        super().__init__(config, context)
+        self._keys = KeyFormat(config.key_format or "{key}", native_labels=True)
+        self._database = Database(
+            config.name,
+            context.root / Path(config.options["path"]).expanduser(),
+            context.root,
+            timeout=config.timeout,
+            read_only=context.read_only,
+        )
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The text of the column `key`."""
+        return self._keys.encode(namespace, identity)
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`, without values."""
+        return await self._call(lambda: self._observe(namespace, owner, token))
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries, all as of one moment."""
+        return await self._call(lambda: self._read(namespace, identities))
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """All writes in one transaction; a conflict is that entry's alone."""
+        return await self._call(lambda: self._write(namespace, writes))
+
+    async def namespaces(self) -> Sequence[str]:
+        """The namespaces that hold an entry."""
+        return await self._call(self._namespaces)
+
+    async def check(self) -> Sequence[Finding]:
+        """Open the file and let SQLite look it through."""
+        try:
+            detail = await self._call(self._examine)
+        except StoreError as error:
+            return (Finding("database", False, str(error)),)
+        hint = "restore a copy of the file, or move it away and apply again"
+        sound = detail in ("ok", "not there yet")
+        return (Finding("database", sound, f"{self._database.path}: {detail}", None if sound else hint),)
+
+    async def aclose(self) -> None:
+        """Close the file."""
+        await self._database.aclose()
+
+    async def _call(self, work: Callable[[], _Result]) -> _Result:
+        self.traffic.requests += 1
+        return await self._database.run(work)
+
+    def _observe(self, namespace: str, owner: str, token: str | None) -> Snapshot | None:
+        target = Target(self.config.name, namespace)
+        now = self.context.clock.now()
+        with self._database.reading() as connection:
+            if connection is None:
+                return Snapshot(target, {}, {})
+            revision = "{}.{}".format(*connection.execute(_REVISION, (namespace,)).fetchone())
+            if token is not None and _still_stands(token, revision, now):
+                return None
+            about = {"namespace": namespace, "owner": owner, "now": now}
+            settled = list(self._named(namespace, connection.execute(LIST_SETTLED, about)))
+            others = map(to_listed, self._named(namespace, connection.execute(LIST_OTHERS, about)))
+            listing = Listing(settled, others, owner)
+        return Snapshot(target, listing, listing.settled, token=f"{revision} {listing.next_expiry()}")
+
+    def _named(self, namespace: str, rows: Iterable[Row]) -> Iterable[Row]:
+        """The rows with the identity in place of the remote key, without those that are not of this key format."""
+        return rows if self._keys.is_plain else self._decoded(namespace, rows)
+
+    def _decoded(self, namespace: str, rows: Iterable[Row]) -> Iterator[Row]:
+        for remote_key, label, *rest in rows:
+            identity = self._keys.decode(namespace, remote_key, label)
+            if identity is not None and (label is None or not self._keys.holds_label):
+                yield *identity, *rest
+
+    def _place(self, namespace: str, identity: Identity) -> Place:
+        label = None if self._keys.holds_label else identity.label
+        return Place(namespace, self._keys.encode(namespace, identity), label)
+
+    def _read(self, namespace: str, identities: Sequence[Identity]) -> dict[Identity, Actual]:
+        now = self.context.clock.now()
+        found: dict[Identity, Actual] = {}
+        with self._database.reading() as connection:
+            if connection is None:
+                return found
+            for identity in identities:
+                row = connection.execute(_READ, (*self._place(namespace, identity).sought(), now)).fetchone()
+                if row is not None:
+                    found[identity] = to_entry((*identity, *row[2:]))
+        return found
+
+    def _write(self, namespace: str, writes: Sequence[Write]) -> list[WriteResult]:
+        self._check_batch(namespace, writes)
+        accepted: list[tuple[Place, Write]] = []
+        refused: dict[int, WriteResult] = {}
+        for index, write in enumerate(writes):
+            try:
+                place = self._place(namespace, write.identity)
+                check(place, write, self.capabilities)
+                accepted.append((place, write))
+            except ValueError as problem:
+                refused[index] = WriteResult(WriteStatus.REJECTED, error=str(problem))
+        if not accepted:
+            return list(refused.values())
+        with self._database.writing(len(accepted)) as (connection, versions):
+            done = iter(execute(connection, accepted, versions, self.context.clock.now()))
+        return [refused[index] if index in refused else next(done) for index in range(len(writes))]
+
+    def _check_batch(self, namespace: str, writes: Sequence[Write]) -> None:
+        limits, where = self.capabilities, f"store {self.config.name}/{namespace}"
+        if len(writes) > limits.batch:
+            raise BatchRefused(f"{where}: {len(writes)} writes in one call; {limits.batch} are the most")
+        if len({write.identity for write in writes}) < len(writes):
+            raise BatchRefused(f"{where}: one call names the same entry twice")
+        size = sum(len(write.content.value) for write in writes if write.content is not None)
+        if limits.max_batch_bytes is not None and size > limits.max_batch_bytes:
+            raise BatchRefused(f"{where}: {size} bytes in one call; {limits.max_batch_bytes} are the most")
+
+    def _namespaces(self) -> list[str]:
+        with self._database.reading() as connection:
+            if connection is None:
+                return []
+            return [name for (name,) in connection.execute(_NAMESPACES, (self.context.clock.now(),))]
+
+    def _examine(self) -> str:
+        with self._database.reading() as connection:
+            if connection is None:
+                return "not there yet"
+            return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+
+def _still_stands(token: str, revision: str, now: float) -> bool:
+    """A token is the revision that was seen, and the moment when the next entry of that state ends."""
+    seen, _, expiry = token.partition(" ")
+    return seen == revision and (not expiry or now < float(expiry))
