@@ -8,10 +8,11 @@ batch does not, because its intent is worth less than the wait of each of ten th
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ _REASONS = {
     sqlite3.SQLITE_NOTADB: "state.db is not a database; move it away and run again (history is lost, the stores are not)",
 }
 
+_ACCESS = "check its owner and mode, or choose another state_dir"
+_SPACE = "free some space and run again"
+_CURES = {
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+    errno.EROFS: _ACCESS,
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+}
+
 
 @contextmanager
 def speaking_of(state_dir: Path) -> Iterator[None]:
@@ -51,7 +62,8 @@ def speaking_of(state_dir: Path) -> Iterator[None]:
         raise StateDirError(str(state_dir), _REASONS.get(primary, f"state.db: {error}")) from error
     except OSError as error:
         place = f"{Path(error.filename).name}: " if isinstance(error.filename, str) else ""
-        raise StateDirError(str(state_dir), f"{place}{error.strerror or error}") from error
+        cure = _CURES.get(error.errno or 0, "check it, and run again")
+        raise StateDirError(str(state_dir), f"{place}{error.strerror or error}; {cure}") from error
 
 
 class Database:
@@ -71,6 +83,12 @@ class Database:
         """The first row, or None. Raises StateDirError."""
         with self._lock, speaking_of(self._state_dir):
             return self._connection.execute(sql, parameters).fetchone()
+
+    def each(self, sql: str, parameters: Iterable[Sequence[object]]) -> list[Any]:
+        """The first row, or None, for each set of parameters. Raises StateDirError."""
+        with self._lock, speaking_of(self._state_dir):
+            execute = self._connection.cursor().execute
+            return [execute(sql, one).fetchone() for one in parameters]
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
@@ -109,12 +127,7 @@ def open_for_writing(state_dir: Path) -> Database:
         os.close(
             os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         )  # SQLite would leave the mode to the umask
-        connection = _connect(f"{file.as_uri()}?mode=rw")
-        try:
-            _prepare(connection, state_dir)
-        except BaseException:
-            connection.close()
-            raise
+        connection = _connect(f"{file.as_uri()}?mode=rw", _set_up(state_dir))
         return Database(connection, state_dir, file)
 
 
@@ -122,38 +135,43 @@ def open_for_reading(state_dir: Path) -> Database:
     """Open `state.db` without ever writing to it; where there is none yet, an empty one. Raises StateDirError."""
     file = state_dir / FILE_NAME
     with speaking_of(state_dir):
-        connection = _connect_read_only(file) if file.exists() else None
+        connection = _connect_read_only(file, state_dir) if file.exists() else None
         if connection is None or _version(connection, state_dir) == 0:
-            connection = _connect(":memory:")
-            _upgrade(connection)
+            connection = _connect(":memory:", _upgrade)
         connection.execute("PRAGMA query_only = ON")
         return Database(connection, state_dir)
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-
-
-def _connect_read_only(file: Path) -> sqlite3.Connection:
-    """Open the file as it is. In a folder where SQLite cannot make the log's index, it has to be told that nobody writes."""
-    connection = _connect(f"{file.as_uri()}?mode=ro")
+def _connect(uri: str, prepare: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
+        prepare(connection)
+    except BaseException:
         connection.close()
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
-            raise
-        connection = _connect(f"{file.as_uri()}?mode=ro&immutable=1")
+        raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, state_dir: Path) -> None:
-    if _version(connection, state_dir) < SCHEMA_VERSION:
-        connection.execute("BEGIN IMMEDIATE")
-        _upgrade(connection)
-        connection.execute("COMMIT")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+def _connect_read_only(file: Path, state_dir: Path) -> sqlite3.Connection:
+    try:
+        return _connect(f"{file.as_uri()}?mode=ro", lambda connection: _version(connection, state_dir))
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            raise
+        # The log has no index and none can be made here: nobody has the file open, and SQLite wants to be told so.
+        return _connect(f"{file.as_uri()}?mode=ro&immutable=1", lambda connection: _version(connection, state_dir))
+
+
+def _set_up(state_dir: Path) -> Callable[[sqlite3.Connection], None]:
+    def prepare(connection: sqlite3.Connection) -> None:
+        if _version(connection, state_dir) < SCHEMA_VERSION:
+            connection.execute("BEGIN IMMEDIATE")
+            _upgrade(connection)
+            connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+
+    return prepare
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:

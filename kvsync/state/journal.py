@@ -19,21 +19,22 @@ from kvsync.state.before import before_of
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import ChangeRecord, RunRecord, RunStatus
-from kvsync.state.rows import counts_of, entry_row, identity_of
+from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of
 from kvsync.state.run import Run
 
 KEEP_RUNS = 500
 """How many runs `prune` keeps unless told otherwise."""
 
-_RUNS = """
-SELECT id, command, source, started_at, finished_at, status, (SELECT count(*) FROM changes WHERE run = runs.seq), summary
-FROM runs
-"""
-_CHANGES = """
+_RUNS = f"""
+SELECT id, command, source, started_at, finished_at, status, summary, (
+    SELECT count(*) FROM changes WHERE changes.seq >= runs.seq << {SEQ_BITS} AND changes.seq < runs.seq + 1 << {SEQ_BITS}
+) FROM runs
+"""  # noqa: S608 - constants
+_CHANGES = f"""
 SELECT runs.id, changes.store, namespace, key, label, action, cause, before, before_value, after, sensitive, origin,
     intended_at, outcome, error, etag, settled_at
-FROM changes JOIN runs ON runs.seq = changes.run
-"""
+FROM changes JOIN runs ON runs.seq = changes.seq >> {SEQ_BITS}
+"""  # noqa: S608 - constants
 
 
 class Journal:
@@ -89,7 +90,11 @@ class Journal:
 
     def changes(self, run_id: str) -> list[ChangeRecord]:
         """What a run did, in the order it was intended. Raises StateDirError."""
-        return self._changes("WHERE runs.id = ? ORDER BY changes.seq", (run_id,))
+        run = self._database.one("SELECT seq FROM runs WHERE id = ?", (run_id,))
+        if run is None:
+            return []
+        where = "WHERE changes.seq >= ? AND changes.seq < ? ORDER BY changes.seq"
+        return self._changes(where, (run[0] << SEQ_BITS, run[0] + 1 << SEQ_BITS))
 
     def last_change(self, target: Target, identity: Identity) -> ChangeRecord | None:
         """The last kept change of an entry. Raises StateDirError."""
@@ -102,7 +107,7 @@ class Journal:
         if oldest is None:
             return
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM changes WHERE run <= ?", oldest)
+            connection.execute("DELETE FROM changes WHERE seq < ?", (oldest[0] + 1 << SEQ_BITS,))
             connection.execute("DELETE FROM runs WHERE seq <= ?", oldest)
 
     def _free_id(self, now: float) -> str:
@@ -159,6 +164,6 @@ class Journal:
 
 
 def _run(row: tuple[Any, ...]) -> RunRecord:
-    run_id, command, source, started_at, finished_at, status, changes, summary = row
+    run_id, command, source, started_at, finished_at, status, summary, changes = row
     counts = counts_of(summary) if summary else {}
     return RunRecord(run_id, command, source, started_at, finished_at, RunStatus(status), changes, counts)

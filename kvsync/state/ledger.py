@@ -13,6 +13,7 @@ from kvsync.state.rows import entry_row, identity_of, target_row
 _COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at"
 _ONE = f"SELECT {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ? AND key = ? AND label = ?"  # noqa: S608 - constants
 _ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ?"  # noqa: S608 - constants
+_ANY = "SELECT 1 FROM ledger WHERE store = ? AND namespace = ? LIMIT 1"
 _PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP = "DELETE FROM ledger WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
 
@@ -25,7 +26,11 @@ class Ledger:
 
     def get(self, target: Target, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """Those of the identities that the ledger knows. Raises StateDirError."""
-        found = ((identity, self._database.one(_ONE, entry_row(target, identity))) for identity in identities)
+        if self._database.one(_ANY, target_row(target)) is None:
+            return {}  # a first apply asks for very many in vain
+        wanted = list(identities)
+        rows = self._database.each(_ONE, [entry_row(target, identity) for identity in wanted])
+        found = zip(wanted, rows, strict=True)
         return {identity: self._applied(*row) for identity, row in found if row is not None}
 
     def all(self, target: Target) -> dict[Identity, Applied]:
@@ -57,7 +62,7 @@ class Ledger:
     def _row(self, target: Target, identity: Identity, applied: Applied) -> tuple[Any, ...]:
         mark = applied.mark
         fingerprint = kept_fingerprint(mark, self._key) if mark.sensitive else mark.fingerprint
-        flags = (mark.ttl, mark.sensitive, mark.protected)
+        flags = (mark.ttl, int(mark.sensitive), int(mark.protected))
         return (*entry_row(target, identity), mark.owner, fingerprint, *flags, applied.etag, applied.expires_at)
 
     def _applied(

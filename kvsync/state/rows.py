@@ -1,4 +1,7 @@
-"""How the values that travel are written into rows, and read back."""
+"""How the values that travel are written into rows, and read back.
+
+Enum members and booleans are written as plain text and numbers: SQLite's driver takes a slow path for anything else.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import Any
 
 from kvsync.core.canonical import canonical_json
 from kvsync.core.model import Identity, Target
+
+SEQ_BITS = 32
+"""How far the number of a run is shifted to make room for the numbers of its changes."""
 
 
 def label_text(label: str | None) -> str:

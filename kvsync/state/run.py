@@ -10,12 +10,12 @@ from kvsync.state.before import before_text
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import Intent, RunStatus, Settled
-from kvsync.state.rows import counts_text, entry_row
+from kvsync.state.rows import SEQ_BITS, counts_text, entry_row
 
 _INTEND = """
 INSERT INTO changes
-    (seq, run, store, namespace, key, label, action, cause, origin, sensitive, before, before_value, after, intended_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (seq, store, namespace, key, label, action, cause, origin, sensitive, before, before_value, after, intended_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SETTLE = "UPDATE changes SET outcome = ?, error = ?, etag = ?, settled_at = ? WHERE seq = ?"
 _FINISH = "UPDATE runs SET finished_at = ?, status = ?, summary = ? WHERE seq = ?"
@@ -27,6 +27,7 @@ class Run:
     def __init__(self, run_id: str, seq: int, context: Context, ledger: Ledger) -> None:
         self.id = run_id
         self._seq, self._context, self._ledger = seq, context, ledger
+        self._next = seq << SEQ_BITS
         self._open: dict[tuple[Target, Identity], int] = {}
 
     def intend(self, target: Target, intents: Sequence[Intent]) -> None:
@@ -37,10 +38,11 @@ class Run:
         with self._context.database.transaction() as connection:
             replaced = [(self._open[entry],) for entry in entries if entry in self._open]
             connection.executemany("DELETE FROM changes WHERE seq = ?", replaced)
-            (last,) = connection.execute("SELECT ifnull(max(seq), 0) FROM changes").fetchone()
-            rows = [self._row(seq, target, intent, now) for seq, intent in enumerate(intents, last + 1)]
+            numbers = range(self._next, self._next + len(intents))
+            rows = [self._row(seq, target, intent, now) for seq, intent in zip(numbers, intents, strict=True)]
             connection.executemany(_INTEND, rows)
-        self._open.update(zip(entries, range(last + 1, last + 1 + len(rows)), strict=True))
+            self._next = numbers.stop
+        self._open.update(zip(entries, numbers, strict=True))
 
     def settle(self, target: Target, settled: Sequence[Settled]) -> None:
         """Record what became of intents, and in the same transaction what the ledger says from now on. An outcome without an
@@ -68,13 +70,13 @@ class Run:
         if before is not None:
             text = before_text(before, withheld, self._context.key)
             value = before.content.value if before.content is not None and not withheld else None
-        names = (intent.action, intent.cause, intent.origin, withheld)
-        return (seq, self._seq, *entry_row(target, intent.identity), *names, text, value, after, now)
+        names = (intent.action.value, intent.cause.value, intent.origin, int(withheld))
+        return (seq, *entry_row(target, intent.identity), *names, text, value, after, now)
 
     def _outcome(self, target: Target, settled: Settled, now: float) -> tuple[Any, ...]:
         outcome = settled.outcome
         seq = self._open.get((target, outcome.identity))
-        return outcome.kind, self._context.redacted(outcome.error), outcome.etag, now, seq
+        return outcome.kind.value, self._context.redacted(outcome.error), outcome.etag, now, seq
 
 
 def _is_withheld(intent: Intent) -> bool:

@@ -1,7 +1,8 @@
 """The tables of `state.db`, as steps from one schema version to the next. A step, once released, never changes.
 
 A label is kept as `''` for "no label" and `'=…'` for the label itself, so that it can be part of a primary key.
-Times are seconds since the epoch.
+Times are seconds since the epoch. `changes.seq` is `runs.seq * 2**32` plus a number within the run: the changes of a run lie
+side by side, in order, without an index of their own.
 """
 
 from __future__ import annotations
@@ -23,13 +24,11 @@ CREATE TABLE runs (
     started_at REAL NOT NULL, finished_at REAL, status TEXT NOT NULL, summary TEXT
 );
 CREATE TABLE changes (
-    seq INTEGER PRIMARY KEY, run INTEGER NOT NULL,
-    store TEXT NOT NULL, namespace TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL,
+    seq INTEGER PRIMARY KEY, store TEXT NOT NULL, namespace TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL,
     action TEXT NOT NULL, cause TEXT NOT NULL, origin TEXT, sensitive INTEGER NOT NULL,
     before TEXT, before_value BLOB, after BLOB, intended_at REAL NOT NULL,
     outcome TEXT, error TEXT, etag TEXT, settled_at REAL
 );
-CREATE INDEX changes_of_run ON changes (run);
 CREATE TABLE quarantine (
     store TEXT NOT NULL, namespace TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL,
     fingerprint BLOB NOT NULL, attempts INTEGER NOT NULL, until REAL NOT NULL, error TEXT NOT NULL,
