@@ -1,0 +1,131 @@
+"""Write the tables in README.md and docs/ that the code knows best (see `make docs`). A test keeps them equal.
+
+A generated part stands between two comments: `<!-- generated: NAME [ARGUMENT] -->` and `<!-- end generated -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from kvsync.config import fields, policy, stores
+from kvsync.core.capabilities import Capabilities
+from kvsync.document.fields import Field
+from kvsync.logs import events_table
+from kvsync.stores import BUILTIN, store_class
+
+ROOT = Path(__file__).resolve().parent.parent
+PART = re.compile(r"(<!-- generated: ([a-z-]+)(?: ([a-z/-]+))? -->\n).*?(<!-- end generated -->)", re.DOTALL)
+
+FIELD_TABLES: dict[str, tuple[Field, ...]] = {
+    "config": fields.CONFIG_FIELDS,
+    "run": fields.RUN_FIELDS,
+    "window": fields.WINDOW_FIELDS,
+    "policy": policy.POLICY_FIELDS,
+    "drift": policy.DRIFT_FIELDS,
+    "guard": policy.GUARD_FIELDS,
+    "store": stores.COMMON_FIELDS,
+}
+
+
+def documents() -> list[Path]:
+    """The files that may hold generated parts."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def render(text: str) -> str:
+    """The text with every generated part as it should be now."""
+    return PART.sub(lambda part: f"{part[1]}\n{_part(part[2], part[3] or '')}\n\n{part[4]}", text)
+
+
+def _part(name: str, argument: str) -> str:
+    makers: dict[str, Callable[[str], str]] = {
+        "fields": lambda which: _fields_table(FIELD_TABLES[which]),
+        "options": lambda which: _fields_table(store_class(which).options),
+        "command": _command,
+        "commands": lambda _: _commands_table(),
+        "events": lambda _: events_table().strip(),
+        "stores": lambda _: _stores_table(),
+    }
+    return makers[name](argument)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head)]
+    lines.append(["---"] * len(lines[0]))
+    lines.extend([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _fields_table(table: Iterable[Field]) -> str:
+    rows = ((f"`{field.name}`" + (" (required)" if field.required else ""), field.help) for field in table)
+    return _table(("field", "meaning"), rows)
+
+
+# -- stores -----------------------------------------------------------------------------------------------------------
+
+
+def _stores_table() -> str:
+    head = ("type", "namespace is", "labels", "TTL", "compare-and-set", "own marks live in", "writes a call")
+    return _table(head, (_store_row(store_class(name).capabilities) for name in sorted(BUILTIN)))
+
+
+def _store_row(can: Capabilities) -> tuple[str, ...]:
+    return (
+        f"`{can.type}`",
+        can.namespace,
+        "yes" if can.labels else "by `key_format`",
+        str(can.lifetimes),
+        "yes" if can.compare_and_set else "no: check, write, verify",
+        f"the {can.marks}",
+        f"{can.batch:,}",
+    )
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command of the command line by name, those in groups with the group's name before theirs."""
+    from kvsync.cli import cli
+
+    return dict(_walk(cli, ""))
+
+
+def _walk(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _walk(command, f"{prefix}{name}/")
+        elif not command.hidden:
+            yield f"{prefix}{name}", command
+
+
+def _commands_table() -> str:
+    rows = ((f"[`kvsync {name}`](#{name})", command.get_short_help_str(200)) for name, command in commands().items())
+    return _table(("command", "does"), rows)
+
+
+def _command(name: str) -> str:
+    from kvsync.cli import cli
+
+    command = cli if name == "kvsync" else commands()[name]
+    context = click.Context(command, info_name="kvsync" if name == "kvsync" else f"kvsync {name.replace('/', ' ')}")
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    records = (parameter.get_help_record(context) for parameter in command.get_params(context))
+    rows = [(f"`{record[0]}`", record[1]) for record in records if record and not record[0].startswith("--help")]
+    return f"```\n{usage}\n```" + (f"\n\n{_table(('option', 'meaning'), rows)}" if rows else "")
+
+
+if __name__ == "__main__":
+    for document in documents():
+        written = document.read_text(encoding="utf-8")
+        if (wanted := render(written)) != written:
+            document.write_text(wanted, encoding="utf-8")
+            sys.stdout.write(f"{document.relative_to(ROOT)}\n")
