@@ -24,10 +24,10 @@ demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=o
 test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, tests
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-test-system: $(VENV)/.dev  ## the checks that install kvsync anew, from a fresh clone
+test-system: $(VENV)/.dev $(VENV)/.compiled  ## the checks that install kvsync anew, from a fresh clone
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev  ## ruff and mypy --strict
+lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -36,7 +36,7 @@ format: $(VENV)/.dev  ## let ruff lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## print the measured costs, as ratios
+bench: $(VENV)/.dev $(VENV)/.compiled  ## print the measured costs, as ratios
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
@@ -72,7 +72,7 @@ $(VENV)/.compiled: $(VENV)/.installed $(SOURCES)
 	@$(BIN)/python -m compileall -q kvsync
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.compiled requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.installed requirements-dev.txt
 	@echo "installing the tools that check and test"
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
