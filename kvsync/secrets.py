@@ -27,17 +27,24 @@ SHORTEST: Final = 4
 _SHORTEST_LINE: Final = 16
 _SHORTEST_BASE64: Final = 8  # part of a base64 text shorter than this would hit by chance
 
-_URL_SAFE: Final = ("", "/", "!'()*~", "!$&'()*+,;=:@/", "!$&'()*+,;=:@/?")  # what different clients leave as it is
+_URL_SAFE: Final = (
+    "",
+    "/",
+    "!'()*~",
+    "!$&'()*+,;=:@",
+    "!$&'()*+,;=:@/",
+    "!$&'()*+,;=:@/?",
+)  # what different clients leave as it is
 
 _NAMES: Final = re.compile(
-    r"(?:^|[_.\- ])(?:token|password|passwd|secret|authorization|connection_?string|api_?key|private_?key|access_?key|"
-    r"account_?key|credentials?|cookie|signature)$"
+    r"(?:^|[_.\- ])(?:token|password|passwd|secret|authorization|connection[_-]?string|api[_-]?key|private[_-]?key|access[_-]?key|"
+    r"account[_-]?key|credentials?|cookie|signature)$"
 )
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PLACES: Final = (
     re.compile(r"(?i)(?<=\bbearer )[\w.~+/=-]{8,}"),
     re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"),
-    re.compile(r"(?i)(?<=[?&])(?:access_token|token|api_?key|password|secret|sig|signature)=[^&\s\"'#]+"),
+    re.compile(r"(?i)(?<=[?&])(?:access_token|token|api[_-]?key|password|secret|sig|signature)=[^&\s\"'#]+"),
 )
 
 

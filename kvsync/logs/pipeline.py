@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -83,16 +82,16 @@ def _rendering(log_format: str, stream: TextIO) -> Sequence[Processor]:
 
 
 def _for_terminals(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Without control characters: a key must not steer the terminal it is shown on. Lists become JSON."""
-    return {name: _printable(value) for name, value in event.items()}
+    """Without control characters: a key must not steer the terminal it is shown on."""
+    return {name: _printable(value, keep="\n" if name == "exception" else "") for name, value in event.items()}
 
 
-def _printable(value: Any) -> Any:
-    if isinstance(value, list | tuple | dict):
-        value = json.dumps(value, ensure_ascii=False, default=str)
-    if not isinstance(value, str):
+def _printable(value: Any, keep: str) -> Any:
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value))
+    if not isinstance(value, str | dict):
         return value
-    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in value)
+    return "".join(char if char.isprintable() or char in keep else _escaped(char) for char in str(value))
 
 
 def _escaped(char: str) -> str:
