@@ -37,8 +37,8 @@ _URL_SAFE: Final = (
 )  # what different clients leave as it is
 
 _NAMES: Final = re.compile(
-    r"(?:^|[_.\- ])(?:token|password|passwd|secret|authorization|connection[_-]?string|api[_-]?key|private[_-]?key|access[_-]?key|"
-    r"account[_-]?key|credentials?|cookie|signature)$"
+    r"(?:^|[_.\- ])(?:token|password|passwd|secret|authorization|credentials?|cookie|signature|connection[_-]?string|"
+    r"(?:api|private|access|account)[_-]?key)$"
 )
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PLACES: Final = (

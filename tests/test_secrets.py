@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "url path": quote,
     "url query": quote_plus,
     "form": lambda secret: urlencode({"x": secret}),
-    "lower-case url": lambda secret: quote(secret, safe="").replace("%2F", "%2f").replace("%3A", "%3a"),
+    "lower-case url": lambda secret: re.sub("%..", lambda match: match[0].lower(), quote(secret, safe="")),
     "json": json.dumps,
     "json with unicode": lambda secret: json.dumps(secret, ensure_ascii=False),
     "html": html.escape,
