@@ -21,7 +21,7 @@ from kvsync.stores.base import Store
 
 
 class TargetPass:
-    """One pass over one target: `plan`, then perhaps `apply`."""
+    """One pass over one target: `plan`, then perhaps `apply`. `failure` is why the store as a whole was given up, if it was."""
 
     def __init__(self, desired: Desired, store: Store, around: Surroundings, ask: Ask) -> None:
         self._desired, self._store, self._around, self._ask = desired, store, around, ask
@@ -29,6 +29,7 @@ class TargetPass:
         self._observer = Observer(store, desired.target, around.owner, around.state)
         self._memory = Memory(desired, around, store.capabilities.marks)
         self._facts = Facts()
+        self.failure: StoreError | None = None
 
     @property
     def target(self) -> Target:
@@ -43,6 +44,7 @@ class TargetPass:
         try:
             return await self._plan()
         except StoreError as error:
+            self.failure = error
             return replace(self._empty(), complete=False, error=str(error))
 
     async def _plan(self) -> TargetPlan:
@@ -111,6 +113,7 @@ class TargetPass:
         )
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
+        self.failure = report.store_error
         error = str(report.store_error) if report.store_error else None
         return TargetReport(plan, report.outcomes + _unapplied(plan), error)
 

@@ -1,0 +1,110 @@
+"""What the daemon drives: a workspace that can be exchanged for one with a newer configuration while passes are under way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from kvsync.config.load import load_config
+from kvsync.config.model import RunConfig
+from kvsync.core.model import Target
+from kvsync.core.plan import TargetPlan, TargetReport
+from kvsync.daemon.ports import Loaded, PassRequest, PassResult
+from kvsync.errors import InvalidInput, Problem, TransientError
+from kvsync.narrate import drifted, tell_drift, tell_report
+from kvsync.reconcile import Ask, Surroundings
+from kvsync.sources import Loaded as Files
+from kvsync.workspace import Report, Selection, Workspace, assemble
+
+
+class WorkspaceReconciler:
+    """Implements `kvsync.daemon.ports.Reconciler` on a writing (or, to observe, a reading) workspace."""
+
+    def __init__(self, workspace: Workspace, around: Surroundings, environ: Mapping[str, str]) -> None:
+        self._workspace, self._around, self._environ = workspace, around, environ
+        self._files: Files | None = None
+        self._users: Counter[Workspace] = Counter()
+
+    async def load(self) -> Loaded:
+        """Read the files again; what is wrong with them is in the answer."""
+        files = self._workspace.load()
+        self._files = files
+        held = {target: (*files.hold_all, *files.held.get(target, ())) for target in {*files.targets, *files.held}}
+        held = {target: problems for target, problems in held.items() if problems}
+        digests = {target: desired.digest for target, desired in files.targets.items()}
+        return Loaded(
+            targets=dict.fromkeys(held, "") | digests,
+            held=held,
+            problems=files.problems,
+            watch=files.watch.directories,
+        )
+
+    async def reload_config(self) -> RunConfig:
+        """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
+        old = self._workspace
+        config = load_config(old.config.file, environment=old.config.environment, environ=self._environ)
+        if (config.state_dir, config.owner) != (old.config.state_dir, old.config.owner):
+            raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
+        self._workspace = assemble(config, self._around, old.redactor, self._environ)
+        self._files = None
+        await self._release(old)
+        return config.run
+
+    def is_paused(self, target: Target) -> bool:
+        """True when a person paused this target or its store."""
+        return self._around.state.pauses.is_paused(target)
+
+    async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        """Do one pass with what was loaded last."""
+        workspace = self._workspace
+        if self._files is None:
+            await self.load()
+        self._users[workspace] += 1
+        try:
+            return await self._pass(workspace, request, stop)
+        finally:
+            self._users[workspace] -= 1
+            await self._release(workspace)
+
+    async def _pass(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        ask = Ask(deep=request.deep, grace=request.grace)
+        plan = await workspace.plan(Selection((str(request.target),), ask), self._files)
+        (target_plan,) = plan.targets
+        seal = workspace.state.seal
+        tell_drift(target_plan, seal)
+        if not request.apply or target_plan.error or target_plan.problems:
+            return _result(workspace, target_plan, None)
+        report = await workspace.apply(plan, command="run", stop=stop)
+        tell_report(report.targets[0], report.run, seal)
+        return _result(workspace, target_plan, report)
+
+    async def _release(self, workspace: Workspace) -> None:
+        """Close a workspace that was replaced, once its last pass is over."""
+        if workspace is not self._workspace and not self._users[workspace]:
+            del self._users[workspace]
+            await workspace.aclose()
+
+
+def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> PassResult:
+    failure = workspace.failure(plan.target)
+    outcome = report.targets[0] if report else TargetReport(plan)
+    held = bool(plan.parked) and not any(one.etag or one.kind == "applied" for one in outcome.outcomes)
+    problems = "; ".join(str(problem) for problem in plan.problems)
+    return PassResult(
+        plan.target,
+        digest=plan.digest,
+        changes=report.counts() if report else {},
+        pending=_pending(plan, outcome),
+        drift=Counter(change.cause.value for change in drifted(plan)),
+        parked=plan.parked if held else (),
+        error=plan.error or outcome.error or problems or None,
+        unavailable=failure is not None,
+        retryable=isinstance(failure, TransientError),
+        retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
+        next_moment=plan.next_moment,
+    )
+
+
+def _pending(plan: TargetPlan, report: TargetReport) -> int:
+    done = sum(outcome.kind in ("applied", "unchanged") for outcome in report.outcomes)
+    return len(plan.changes) + len(plan.refused) + len(plan.reported) - done

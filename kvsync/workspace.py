@@ -1,0 +1,242 @@
+"""Everything one process works with: configuration, state directory, stores, files. Commands and the daemon both start here,
+and neither knows how the parts fit together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kvsync.apply.pacing import Pace
+from kvsync.clock import Clock
+from kvsync.config.credentials import resolve
+from kvsync.config.load import load_config
+from kvsync.config.model import Config, Credential
+from kvsync.core.model import Desired, OutcomeKind, Target
+from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
+from kvsync.errors import StateDirError, StoreError, UsageError
+from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
+from kvsync.revision import revision
+from kvsync.secrets import REDACTOR, Redactor
+from kvsync.sources import Loaded, Source
+from kvsync.state import Run, StateDir
+from kvsync.stores import open_store
+from kvsync.stores.base import Store, StoreContext
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a command looks at: targets (a store, or store/namespace; none: all) and how."""
+
+    targets: tuple[str, ...] = ()
+    ask: Ask = field(default_factory=Ask)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a plan. `run` is the journal's id of it, None when there was nothing to write."""
+
+    plan: Plan
+    targets: tuple[TargetReport, ...]
+    run: str | None = None
+
+    def counts(self) -> dict[str, int]:
+        """How many outcomes there were of each kind."""
+        kinds = [outcome.kind for report in self.targets for outcome in report.outcomes]
+        return {kind.value: kinds.count(kind) for kind in OutcomeKind}
+
+
+class Workspace:
+    """An open workspace; see `open_workspace`."""
+
+    def __init__(
+        self, config: Config, stores: Mapping[str, Store], source: Source, around: Surroundings, redactor: Redactor
+    ) -> None:
+        self.config, self.stores, self.redactor = config, stores, redactor
+        self.state, self.clock = around.state, around.clock
+        self._source, self._around = source, around
+        self._passes: dict[Target, TargetPass] = {}
+        self._paces = {
+            name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
+        }
+
+    def load(self, environment: str | None = None) -> Loaded:
+        """Read the desired state. What is wrong with the files is in the answer; secrets in it become known here."""
+        loaded = self._source.load(environment)
+        self.redactor.register(*loaded.secrets)
+        return loaded
+
+    async def plan(self, selection: Selection | None = None, loaded: Loaded | None = None) -> Plan:
+        """Plan the targets asked for. Raises UsageError when one does not exist, StateDirError."""
+        selection = selection or Selection()
+        started, (requests, received) = time.perf_counter(), self._traffic()
+        loaded = loaded or self.load()
+        targets = selected(loaded, selection.targets)
+        plans = await asyncio.gather(*(self._plan_target(target, loaded, selection.ask) for target in targets))
+        after = self._traffic()
+        stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
+        plan = make_plan(self.config.owner, plans, stats)
+        if self._around.writable:
+            self._keep_parked(plan)
+        return plan
+
+    async def apply(
+        self,
+        plan: Plan,
+        *,
+        command: str,
+        approvals: Collection[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[int], None] = lambda _count: None,
+    ) -> Report:
+        """Apply a plan made here, or a part of one. Targets that are parked and not approved are left alone. Raises
+        StateDirError; what goes wrong in a store is in the report."""
+        released = {target.target for target in plan.targets if self._is_released(target, plan, approvals)}
+        pending = [target for target in plan.targets if target.target in released and target.changes]
+        run = self.state.journal.begin(command, revision(self.config.root)) if pending else None
+        reports = await asyncio.gather(
+            *(
+                self._apply_target(target, run, stop, progress)
+                if run is not None and target in pending
+                else _untouched(target, parked=target.target not in released)
+                for target in plan.targets
+            )
+        )
+        report = Report(plan, tuple(reports), run.id if run else None)
+        if run is not None:
+            run.finish(report.counts())
+        return report
+
+    def target_pass(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPass:
+        """A pass over one target with what was loaded; one whose files have problems keeps its state."""
+        desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
+        problems = (*loaded.hold_all, *loaded.held.get(target, ()))
+        return TargetPass(replace(desired, problems=problems), self.stores[target.store], self._around, ask)
+
+    def failure(self, target: Target) -> StoreError | None:
+        """Why the store was given up in the last pass over a target, None when it was not."""
+        last = self._passes.get(target)
+        return last.failure if last else None
+
+    async def aclose(self) -> None:
+        """Release the stores. Idempotent."""
+        await asyncio.gather(*(store.aclose() for store in self.stores.values()))
+
+    async def _plan_target(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPlan:
+        self._passes[target] = self.target_pass(target, loaded, ask)
+        return await self._passes[target].plan()
+
+    async def _apply_target(
+        self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
+    ) -> TargetReport:
+        applying = Applying(run, self._paces[plan.target.store], stop, progress)
+        report = await self._passes[plan.target].apply(plan, applying)
+        self.state.parked.consume(plan.target, plan.digest)
+        return report
+
+    def _is_released(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
+        if not target.parked:
+            return True
+        digests = (target.digest, plan.digest)
+        by_hand = any(is_hash_of(approval, digest) for approval in approvals for digest in digests)
+        return by_hand or self.state.parked.approved(target.target, target.digest)
+
+    def _keep_parked(self, plan: Plan) -> None:
+        """Note what waits for a person, so that `approve` finds it, and forget what does no longer."""
+        for target in plan.targets:
+            if target.parked:
+                now = self.clock.now()
+                self.state.parked.park(target.target, target.digest, plan.digest, target.parked, now)
+
+    def _traffic(self) -> tuple[int, int]:
+        traffic = [store.traffic for store in self.stores.values()]
+        return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
+
+
+async def _untouched(plan: TargetPlan, *, parked: bool) -> TargetReport:
+    return withheld(plan, "the target is parked" if parked else "")
+
+
+def is_hash_of(given: str, digest: str) -> bool:
+    """True when a person who typed `given` (with or without `sha256:`, at least eight digits) meant `digest`."""
+    digits = given.strip().lower().removeprefix("sha256:")
+    return len(digits) >= 8 and digest.removeprefix("sha256:").startswith(digits)
+
+
+def selected(loaded: Loaded, wanted: Sequence[str]) -> list[Target]:
+    """The targets that a command names, all when it names none, sorted. Raises UsageError for one that does not exist."""
+    known = sorted({*loaded.targets, *loaded.held})
+    for name in wanted:
+        if not any(name in (target.store, str(target)) for target in known):
+            names = ", ".join(str(target) for target in known) or "none"
+            raise UsageError(f"no target {name!r}; the files name: {names}")
+    return [target for target in known if not wanted or {target.store, str(target)} & set(wanted)]
+
+
+@asynccontextmanager
+async def open_workspace(
+    config_file: Path,
+    *,
+    environment: str | None = None,
+    writing: str | None = None,
+    redactor: Redactor = REDACTOR,
+    environ: Mapping[str, str] = os.environ,
+    clock: Clock | None = None,
+) -> AsyncIterator[Workspace]:
+    """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
+    without it the stores refuse writes, and a state directory that cannot be written is no error.
+
+    Raises InvalidInput for the configuration, LockHeld, StateDirError.
+    """
+    config = load_config(config_file, environment=environment, environ=environ)
+    clock = clock or Clock()
+    async with AsyncExitStack() as stack:
+        state, writable = _open_state(config.state_dir, redactor, clock, must_write=writing is not None)
+        stack.enter_context(state)
+        if writing is not None:
+            stack.enter_context(state.lock(writing))
+            state.journal.close_interrupted()
+        around = Surroundings(config.owner, state, clock, writable, writing is not None)
+        workspace = assemble(config, around, redactor, environ)
+        stack.push_async_callback(workspace.aclose)
+        yield workspace
+
+
+def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
+    """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
+    stores = _open_stores(config, around, redactor, environ)
+    cache = config.state_dir / "cache.db" if around.writable else None
+    return Workspace(config, stores, Source(config, stores, cache, environ), around, redactor)
+
+
+def _open_state(path: Path, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
+    try:
+        return StateDir.open(path, writable=True, clock=clock, redact=redactor.redact), True
+    except StateDirError:
+        if must_write:
+            raise
+    return StateDir.open(path, writable=False, clock=clock, redact=redactor.redact), False
+
+
+def _open_stores(
+    config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+) -> dict[str, Store]:
+    def secret(credential: Credential) -> str:
+        return resolve(credential, config.root, environ, redactor)
+
+    def context(name: str) -> StoreContext:
+        return StoreContext(
+            root=config.root,
+            cache_dir=config.state_dir / "stores" / name if around.writable else None,
+            resolve=secret,
+            clock=around.clock,
+            read_only=not around.writing,
+            owner=config.owner,
+        )
+
+    return {name: open_store(store, context(name)) for name, store in config.stores.items()}
