@@ -18,7 +18,7 @@ _MAX_DEPTH = 64
 
 
 class Line(NamedTuple):
-    """One escaped line of a difference. The sign is `+`, `-`, `~` (changed), `@` (a place), or a blank."""
+    """One escaped line of a difference. The sign is `+`, `-`, `~` (changed), `@@` (a place), or a blank."""
 
     sign: str
     text: str
@@ -47,7 +47,7 @@ def text_difference(old: str, new: str) -> Iterator[Line]:
         )
         return
     for line in islice(unified_diff(before, after, n=2, lineterm=""), 2, None):
-        yield Line(line[0], plain(line[1:] if line[0] != "@" else line.strip("@ "), keep="\t"))
+        yield Line("@@", line[3:]) if line.startswith("@@") else Line(line[0], plain(line[1:], keep="\t"))
 
 
 def json_difference(old: Any, new: Any, path: str = "") -> Iterator[Line]:
@@ -62,7 +62,8 @@ def _differences(old: Any, new: Any, path: str, depth: int) -> Iterator[Line]:
     elif isinstance(old, list) and isinstance(new, list) and depth < _MAX_DEPTH:
         yield from _items(old, new, path, depth)
     elif canonical_json(old) != canonical_json(new):
-        yield Line("~", f"{path or '/'}: {_value(old)} -> {_value(new)}")
+        place = f"{path}: " if path else ""
+        yield Line("~", f"{place}{_value(old)} -> {_value(new)}")
 
 
 def _members(old: dict[str, Any], new: dict[str, Any], path: str, depth: int) -> Iterator[Line]:

@@ -38,7 +38,6 @@ _ROOM_FOR_END = 1_000
 _MAX_WARNINGS = 20
 _TABLE = "\n| | key | class | what | where |\n|-|-----|-------|------|-------|\n"
 _MARKUP = re.compile(r"[\\`*\[\]~|$&<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|[@#]")
-_DIFF_SIGNS = {"~": "!", "@": "@@"}
 
 
 def render_plan(plan: Plan) -> str:
@@ -47,8 +46,8 @@ def render_plan(plan: Plan) -> str:
     told = [target for target in plan.targets if not is_quiet(target)]
     counts = summary(plan.targets)
     page.add([f"{MARKER}\n### kvsync plan: {summed_up(counts) if told else f'nothing to do, {left_alone(counts)}'}\n"])
-    shown = [(target, _table(target, plan.owner, page)) for target in told]
-    for target, rows in shown:
+    rows_of = [_table(target, plan.owner, page, len(told) - at) for at, target in enumerate(told)]
+    for target, rows in zip(told, rows_of, strict=True):
         _folded(target, rows, plan.owner, page)
     owner, digest = _code(clip(plan.owner, 64)), short_hash(plan.digest)
     return f"{page.text()}\n<sub>owner {owner}, plan <code>{digest}</code></sub>\n"
@@ -59,12 +58,17 @@ class _Page:
 
     def __init__(self, limit: int) -> None:
         self._parts: list[str] = []
-        self._left = limit
+        self.left = limit
         self._hidden: Counter[str] = Counter()
 
-    def add(self, parts: Iterable[str], noun: str = "part", total: int = 1, head: str = "", tail: str = "") -> int:
-        """Add as many of `total` parts as fit between head and tail, nothing where none fits; returns how many."""
-        room = self._left - len(head) - len(tail)
+    def add(
+        self, parts: Iterable[str], noun: str = "part", total: int = 1, head: str = "", tail: str = "", keep: int = 0
+    ) -> int:
+        """Add as many of `total` parts as fit between head and tail, nothing where none fits; returns how many.
+
+        `keep` characters are left for what comes later.
+        """
+        room = self.left - keep - len(head) - len(tail)
         shown: list[str] = []
         for part in parts:
             room -= len(part)
@@ -73,7 +77,7 @@ class _Page:
             shown.append(part)
         if shown:
             self._parts += [head, *shown, tail]
-            self._left -= len(head) + len(tail) + sum(map(len, shown))
+            self.left -= len(head) + len(tail) + sum(map(len, shown))
         self._hidden[noun] += total - len(shown)
         return len(shown)
 
@@ -84,14 +88,18 @@ class _Page:
         return "".join(self._parts) + note
 
 
-def _table(plan: TargetPlan, owner: str, page: _Page) -> int:
-    """Add a target with a row for each change; returns how many rows there was room for."""
+def _table(plan: TargetPlan, owner: str, page: _Page, waiting: int) -> int:
+    """Add a target with a row for each change; returns how many rows there was room for.
+
+    `waiting` targets, this one among them, share the room fairly: a long one does not hide the others.
+    """
+    keep = page.left - page.left // waiting
     total = len(plan.changes) + len(plan.refused) + len(plan.reported)
     heading = f"\n#### {_code(str(plan.target))} ({_text(plan.type)})\n\n" + "".join(_warnings(plan))
-    if not page.add([heading], "target") or not total:
+    if not page.add([heading], "target", keep=keep) or not total:
         return 0
     tail = f"\nCost: {cost_line(plan.cost)}.\n" if plan.changes else ""
-    return page.add(_rows(plan, owner), "change", total, head=_TABLE, tail=tail)
+    return page.add(_rows(plan, owner), "change", total, head=_TABLE, tail=tail, keep=keep)
 
 
 def _rows(plan: TargetPlan, owner: str) -> Iterator[str]:
@@ -136,7 +144,7 @@ def _folded(plan: TargetPlan, rows: int, owner: str, page: _Page) -> None:
 
 def _block(change: Change, lines: Sequence[Line]) -> str:
     """One difference as a fenced block; the fence is longer than any run of backticks inside."""
-    body = "\n".join(f"{_DIFF_SIGNS.get(line.sign, line.sign)} {line.text}" for line in lines)
+    body = "\n".join(f"{'!' if line.sign == '~' else line.sign} {line.text}" for line in lines)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", body)), default=0))
     return f"\n{_code(name(change.identity))}\n\n{fence}diff\n{body}\n{fence}\n"
 

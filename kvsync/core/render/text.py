@@ -25,7 +25,7 @@ from kvsync.core.render.words import (
 )
 
 _PAINTS = {action: Paint[action.name] for action in Action}
-_LINE_PAINTS = {"+": Paint.CREATE, "-": Paint.DELETE, "~": Paint.UPDATE, "@": Paint.DIM}
+_LINE_PAINTS = {"+": Paint.CREATE, "-": Paint.DELETE, "~": Paint.UPDATE, "@@": Paint.DIM}
 _PLAIN_CLASSES = frozenset({Class.NEW, Class.CHANGED, Class.REMOVED})
 _FINE = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
 _INDENT = "      "
@@ -104,7 +104,8 @@ def _head(plan: TargetPlan, style: Style) -> str:
     actions = ((getattr(todo, action.value), f"to {action.value}") for action in Action)
     parts = counts((*actions, (todo.refused, "refused"), (len(plan.reported), "reported")))
     title = style.paint(plain(str(plan.target)), Paint.HEAD)
-    return f"{title} ({plain(plan.type)}): {parts or 'nothing to do'}"
+    idle = "kept as it is" if plan.error or plan.problems else "nothing to do"
+    return f"{title} ({plain(plan.type)}): {parts or idle}"
 
 
 def _notices(plan: TargetPlan, style: Style) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kvsync.core.canonical import canonical_json, is_json_type
+from kvsync.core.canonical import canonical_json, fingerprint, is_json_type
 from kvsync.core.model import Action, Actual, Change, Content
 from kvsync.core.render.difference import Line, bounded, json_difference, one_sided, text_difference
 from kvsync.core.render.words import clip, count, duration, moment, name, plain, quoted
@@ -73,8 +73,12 @@ def _pair(change: Change, owner: str) -> _Pair:
 def _stand_in(actual: Actual) -> str:
     """Words for a content that is not shown."""
     size = len(actual.content.value) if actual.content is not None else actual.size
+    return _parenthesis(size, actual.fingerprint)
+
+
+def _parenthesis(size: int | None, print_: bytes | None) -> str:
     known = [] if size is None else [count(size, "byte")]
-    known += [] if actual.fingerprint is None else [actual.fingerprint.hex()[:8]]
+    known += [] if print_ is None else [print_.hex()[:8]]
     return f"({', '.join(known) or 'not read'})"
 
 
@@ -82,7 +86,7 @@ def _value(change: Change, pair: _Pair, limits: Limits) -> Detail:
     if change.action is Action.UPDATE and "value" not in change.reasons:
         return Detail()
     if pair.hidden is not None:
-        return Detail((pair.hidden if pair.new is None else f"{pair.hidden} -> {_brief(pair.new.value)}",))
+        return Detail((pair.hidden if pair.new is None else f"{pair.hidden} -> {_brief(pair.new)}",))
     if pair.old is not None and pair.new is not None:
         return _both(pair.old, pair.new, _is_json(change, pair.old, pair.new), limits)
     content, sign = (pair.new, "+") if pair.new is not None else (pair.old, "-")
@@ -93,7 +97,7 @@ def _one(content: Content, sign: str, limits: Limits) -> Detail:
     """The value of an entry that appears or goes."""
     text = _text(content.value)
     if text is None or _is_short(text):
-        return Detail((_brief(content.value),))
+        return Detail((_brief(content),))
     if is_json_type(content.content_type):
         text = _indented(text)
     return Detail((), bounded(one_sided(text, sign), limits.lines, limits.columns))
@@ -103,12 +107,12 @@ def _both(old: Content, new: Content, is_json: bool, limits: Limits) -> Detail:
     """The difference of two values."""
     before, after = _text(old.value), _text(new.value)
     if before is None or after is None:
-        return Detail((f"{_brief(old.value)} -> {_brief(new.value)}",))
+        return Detail((f"{_brief(old)} -> {_brief(new)}",))
     lines = _json_lines(before, after) if is_json else None
     if lines is not None:
         return _placed(lines, limits)
     if "\n" not in before.removesuffix("\n") and "\n" not in after.removesuffix("\n"):
-        return Detail((" -> ".join(_windows(before, after)),))
+        return Detail((" -> ".join(_windows(before, after, min(_SHORT, limits.columns // 2 - 8))),))
     return Detail((), bounded(text_difference(before, after), limits.lines, limits.columns))
 
 
@@ -170,12 +174,12 @@ def _side(content: Content | None) -> Content:
     return content if content is not None else _UNSEEN
 
 
-def _brief(value: bytes) -> str:
-    """A value in a few words: itself where it is short text, otherwise its size."""
-    text = _text(value)
-    if text is None:
-        return f"binary ({count(len(value), 'byte')})"
-    return quoted(text) if _is_short(text) else f"text ({count(len(value), 'byte')})"
+def _brief(content: Content) -> str:
+    """A value in a few words: itself where it is short text, otherwise its size and the start of its fingerprint."""
+    text = _text(content.value)
+    if text is not None and _is_short(text):
+        return quoted(text)
+    return ("binary " if text is None else "text ") + _parenthesis(len(content.value), fingerprint(content))
 
 
 def _is_short(text: str) -> bool:
@@ -212,16 +216,16 @@ def _indented(text: str) -> str:
         return text
 
 
-def _windows(old: str, new: str) -> tuple[str, str]:
+def _windows(old: str, new: str, length: int) -> tuple[str, str]:
     """Two one-line texts, quoted; of long ones the part around the first difference."""
-    if max(len(old), len(new)) <= _SHORT:
+    if max(len(old), len(new)) <= length:
         return quoted(old), quoted(new)
     pairs = enumerate(zip(old, new, strict=False))
     first = next((at for at, (left, right) in pairs if left != right), min(len(old), len(new)))
-    start = max(0, first - _SHORT // 3)
-    return _window(old, start), _window(new, start)
+    start = max(0, first - length // 3)
+    return _window(old, start, length), _window(new, start, length)
 
 
-def _window(text: str, start: int) -> str:
-    shown = quoted(text[start : start + _SHORT])
-    return ("…" if start else "") + shown + ("…" if start + _SHORT < len(text) else "")
+def _window(text: str, start: int, length: int) -> str:
+    shown = quoted(text[start : start + length])
+    return ("…" if start else "") + shown + ("…" if start + length < len(text) else "")

@@ -15,7 +15,7 @@ REFUSED = "!"
 """The sign of what is refused."""
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_UNITS = (("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def plain(text: str, keep: str = "") -> str:
@@ -42,16 +42,13 @@ def name(identity: Identity, length: int = 200) -> str:
 
 
 def duration(seconds: int) -> str:
-    """A lifetime as people write it, such as `1h30m`; weeks only where they are whole."""
-    if seconds <= 0:
-        return f"{seconds}s"
-    units = _UNITS if seconds % _UNITS[0][1] == 0 else _UNITS[1:]
-    parts = []
-    for unit, length in units:
-        count, seconds = divmod(seconds, length)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
+    """A lifetime as people write it, such as `1h30m`."""
+    parts, rest = [], seconds
+    for unit, length in _UNITS:
+        number, rest = divmod(rest, length)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
 
 
 def moment(epoch: float) -> str:
