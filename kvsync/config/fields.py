@@ -53,15 +53,13 @@ def _state_glob() -> Decoder:
     return checked(glob(), check)
 
 
-def _one_trigger(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
-    if "every" in values and "cron" in values:
-        place = node.items["cron"][0] if isinstance(node, nodes.Mapping) else node
-        problems.add(at(what, "give every or cron, not both"), place)
+def _one_trigger(_values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
+    if isinstance(node, nodes.Mapping) and {"every", "cron"} <= set(node.items):
+        problems.add(at(what, "give every or cron, not both"), node.items["cron"][0])
 
 
 def _one_effect(_values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
-    written = [name for name in ("deny", "allow") if isinstance(node, nodes.Mapping) and name in node.items]
-    if len(written) != 1:
+    if isinstance(node, nodes.Mapping) and len({"deny", "allow"} & set(node.items)) != 1:
         problems.add(at(what, "give deny or allow: the cron expression that opens the window"), node)
 
 

@@ -19,6 +19,7 @@ from kvsync.document.fields import (
     Schema,
     at,
     boolean,
+    checked,
     decode,
     duration,
     fields_schema,
@@ -100,8 +101,13 @@ class StoreDecoder(Decoder):
 
 
 def stores() -> Decoder:
-    """The stores by name; gives a dict of `WrittenStore`."""
-    return map_of(StoreDecoder(), NAME)
+    """The stores by name, at least one; gives a dict of `WrittenStore`."""
+
+    def check(_written: Any, node: nodes.Node, problems: Problems, what: str) -> None:
+        if isinstance(node, nodes.Mapping) and not node.items:
+            problems.add(at(what, "declare at least one store"), node)
+
+    return checked(map_of(StoreDecoder(), NAME), check, {"minProperties": 1})
 
 
 def _options_of(node: nodes.Mapping, problems: Problems, what: str) -> tuple[Field, ...] | None:

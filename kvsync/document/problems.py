@@ -67,7 +67,7 @@ def name_hint(name: str, names: Iterable[str]) -> str:
     close = nearest(name, known)
     if close is not None:
         return f'did you mean "{close}"?'
-    return f"valid here: {', '.join(known)}" if known else "nothing is valid here"
+    return f"valid here: {', '.join(known)}" if known else "none is declared"
 
 
 def found(node: Node) -> str:
