@@ -73,7 +73,7 @@ class Entry:
 
     identity: Identity
     content: Content
-    fingerprint: bytes
+    fingerprint: bytes = field(repr=False)
     ttl: int | None = None
     expires_at: int | None = None
     renew_before: int | None = None
@@ -99,7 +99,7 @@ class Mark:
     """
 
     owner: str
-    fingerprint: bytes
+    fingerprint: bytes = field(repr=False)
     ttl: int | None = None
     sensitive: bool = False
     protected: bool = False
@@ -125,7 +125,7 @@ class Actual:
 
     identity: Identity
     etag: str | None = None
-    fingerprint: bytes | None = None
+    fingerprint: bytes | None = field(default=None, repr=False)
     content: Content | None = None
     size: int | None = None
     expires_at: float | None = None
