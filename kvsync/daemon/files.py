@@ -1,0 +1,98 @@
+"""What the files ask, as last read, and whether they are still moving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kvsync.clock import Clock
+from kvsync.core.model import Target
+from kvsync.daemon.ports import Loaded, Reconciler
+from kvsync.errors import KvsyncError, Problem
+from kvsync.logs import get_logger
+
+SETTLE = 1.0
+"""Seconds without a change after which the files count as at rest: an editor, or a checkout, may drop and bring back."""
+
+_log = get_logger()
+
+
+class Files:
+    """Reads the files through the reconciler and finds out whom a change concerns."""
+
+    def __init__(self, reconciler: Reconciler, clock: Clock) -> None:
+        self.loaded = Loaded({})
+        self._reconciler, self._clock = reconciler, clock
+        self._moving_since = self._moved_at = float("-inf")  # monotonic
+        self._first = True
+
+    async def look(self) -> frozenset[Target]:
+        """Read again. Returns the targets whose desired state, or whose problems, changed.
+
+        Only the first look raises; a later one that fails is logged and changes nothing.
+        """
+        began = self._clock.monotonic()
+        try:
+            loaded = await self._reconciler.load()
+        except Exception as error:  # no file may take the daemon down
+            if self._first:
+                raise
+            expected = isinstance(error, KvsyncError)
+            _log.error("source.invalid", error=str(error) if expected else "unexpected", exc_info=not expected)
+            return frozenset()
+        changed = self._take(loaded)
+        if changed or self._first:
+            seconds = round(self._clock.monotonic() - began, 3)
+            _log.info("source.loaded", targets=len(loaded.targets), changed=len(changed), seconds=seconds)
+        self._first = False
+        return changed
+
+    def grace(self) -> float:
+        """Seconds that an entry must have been undesired before it may be deleted; 0 once the files are at rest.
+
+        While they move it is as long as they have been moving, and a bit: what was dropped at the very beginning waits too.
+        """
+        if self._clock.monotonic() - self._moved_at >= SETTLE:
+            return 0
+        return SETTLE + self._moved_at - self._moving_since
+
+    def _take(self, loaded: Loaded) -> frozenset[Target]:
+        before, self.loaded = self.loaded, loaded
+        changed = frozenset(
+            target for target in loaded.targets if _state_of(target, loaded) != _state_of(target, before)
+        )
+        if not self._first and (changed or before.targets.keys() != loaded.targets.keys()):
+            self._moved()
+            _log_targets(before, loaded)
+        _log_problems(before.problems, loaded.problems)
+        return changed
+
+    def _moved(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._moved_at >= SETTLE:
+            self._moving_since = now
+        self._moved_at = now
+
+
+def _state_of(target: Target, loaded: Loaded) -> tuple[str | None, tuple[Problem, ...]]:
+    return loaded.targets.get(target), loaded.held.get(target, ())
+
+
+def _log_targets(before: Loaded, after: Loaded) -> None:
+    for target in sorted(after.targets.keys() - before.targets.keys()):
+        _log.info("target.added", store=target.store, namespace=target.namespace)
+    for target in sorted(before.targets.keys() - after.targets.keys()):
+        _log.info("target.removed", store=target.store, namespace=target.namespace)
+
+
+def _log_problems(before: tuple[Problem, ...], after: tuple[Problem, ...]) -> None:
+    known = set(before)
+    for problem in _new(after, known):
+        place = problem.origin
+        fields = {"file": place.file, "line": place.line, "column": place.column} if place else {}
+        _log.error("source.invalid", error=problem.message, hint=problem.hint, **fields)
+    if before and not after:
+        _log.info("source.recovered", problems=len(before))
+
+
+def _new(problems: Iterable[Problem], known: set[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem not in known]

@@ -1,0 +1,82 @@
+"""Whether a pass may apply now: not while observing, not while paused, not in a window that denies it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from kvsync.clock import Clock
+from kvsync.config.model import Window
+from kvsync.core.model import Target
+from kvsync.daemon.timers import rest
+from kvsync.daemon.windows import is_denied, next_change
+from kvsync.logs import get_logger
+
+_log = get_logger()
+
+
+class Gate:
+    """Knows the windows, the pauses, and whether the daemon only observes. Shut means: plan yes, apply no."""
+
+    def __init__(self, windows: tuple[Window, ...], *, observe: bool, clock: Clock) -> None:
+        self.observe = observe
+        self._paused: set[Target] = set()
+        self._windows, self._clock = windows, clock
+        self._replaced = asyncio.Event()
+        self._known: tuple[float, float, Window | None] | None = None  # from, until, the window that denies
+
+    def replace_windows(self, windows: tuple[Window, ...]) -> None:
+        """Put other windows into force."""
+        self._windows, self._known = windows, None
+        self._replaced.set()
+
+    def set_paused(self, target: Target, *, paused: bool) -> bool:
+        """Note whether a target is paused. Returns whether that is news."""
+        if paused == (target in self._paused):
+            return False
+        (self._paused.add if paused else self._paused.discard)(target)
+        emit = _log.warning if paused else _log.info
+        emit("target.paused" if paused else "target.resumed", store=target.store, namespace=target.namespace)
+        return True
+
+    def is_paused(self, target: Target) -> bool:
+        """Say what was noted last."""
+        return target in self._paused
+
+    @property
+    def denied_by(self) -> Window | None:
+        """The window that denies applying now."""
+        return self._now()[2]
+
+    @property
+    def changes_at(self) -> float | None:
+        """When the windows next begin or end to deny (epoch seconds); None when never."""
+        until = self._now()[1]
+        return None if until == float("inf") else until
+
+    def may_apply(self, target: Target) -> bool:
+        """Say whether a pass of this target may write at this moment."""
+        return not self.observe and target not in self._paused and self.denied_by is None
+
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change` whenever the windows begin or end to deny, also if they do at first; until cancelled."""
+        denied = False
+        while True:
+            self._replaced.clear()
+            if denied != (self.denied_by is not None):
+                denied = not denied
+                on_change()
+            await rest(self._replaced, self._seconds_left, self._clock)
+
+    def _seconds_left(self) -> float | None:
+        # Asks for what was known: when that moment is over, so is the rest.
+        known = self._known
+        return 0 if known is None else None if known[1] == float("inf") else known[1] - self._clock.now()
+
+    def _now(self) -> tuple[float, float, Window | None]:
+        """What holds from when until when. Asked at every batch, so it is worked out once for each stretch of time."""
+        now = self._clock.now()
+        if self._known is None or not self._known[0] <= now < self._known[1]:
+            change = next_change(self._windows, now)
+            self._known = (now, float("inf") if change is None else change, is_denied(self._windows, now))
+        return self._known

@@ -1,0 +1,253 @@
+"""The daemon: it only decides when.
+
+    files ----.
+    schedule -+                    .-> worker of target 1 -> one pass at a time --.
+    signals --+--> nudge --> heed -+-> worker of target 2 -> ...                  +--> reconciler
+    wake -----'   (folded)         '-> worker of target n <- timers and retries --'
+
+Whatever happens nudges the daemon; nudges that come together are heeded together. To heed them is to read again what may have
+changed (the configuration, the files) and to ask the workers concerned for a pass. Each worker folds what it is asked into one
+pass, and comes back by itself for renewals, expiries and retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from signal import Signals
+from typing import Any
+
+from kvsync import __version__
+from kvsync.clock import Clock
+from kvsync.config.model import RunConfig
+from kvsync.core.model import Target
+from kvsync.daemon.notify import Notifier
+from kvsync.daemon.parts import LEAVE_WITHIN, assemble
+from kvsync.daemon.ports import Reconciler, Recorder, Trigger
+from kvsync.daemon.schedule import Schedule
+from kvsync.daemon.signals import Stop, handling
+from kvsync.daemon.watch import Pace, Watcher
+from kvsync.daemon.worker import NOTHING
+from kvsync.errors import InvalidInput, KvsyncError
+from kvsync.logs import get_logger
+
+READY_WITHIN = 60.0
+"""Seconds after which the daemon counts as ready although some store has not answered yet: systemd waits for 90."""
+
+WAKE_FILE = "wake"
+"""The file in the control directory that is touched to wake the daemon."""
+
+EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG})
+"""Triggers that mean a pass of every target."""
+
+LOOKING = EVERYONE | {Trigger.FILES}
+"""Triggers on which the files are read again."""
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonResult:
+    """How the daemon ended: on which signal, and how many passes had to be cancelled."""
+
+    reason: str
+    unfinished: int = 0
+
+
+class Daemon:
+    """Drives a reconciler until it is told to stop. Good for one `run`."""
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        recorder: Recorder,
+        settings: RunConfig,
+        *,
+        notifier: Notifier | None = None,
+        observe: bool = False,
+        control_dir: Path | None = None,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        pace: Pace | None = None,
+        leave_within: float = LEAVE_WITHIN,
+    ) -> None:
+        self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or Notifier(os.environ)
+        self._clock, self._leave_within = clock or Clock(), leave_within
+        self._parts = assemble(
+            reconciler,
+            recorder,
+            settings,
+            self._notifier,
+            self._clock,
+            observe=observe,
+            rng=rng,
+            on_pass_done=self._pass_done,
+        )
+        self._control_dir = control_dir
+        self._wake_stamp = self._read_wake_stamp()
+        self._watcher = Watcher(self._files_changed, pace or Pace(longest=settings.debounce))
+        self._schedule = Schedule(lambda deep: self.nudge(Trigger.SCHEDULE, deep=deep))
+        self._nudges, self._nudged = NOTHING, asyncio.Event()
+        self._first_passes, self._stop = asyncio.Event(), Stop()
+
+    async def run(self) -> DaemonResult:
+        """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises."""
+        _log.info("daemon.started", pid=os.getpid(), version=__version__, observe=self._parts.gate.observe)
+        nudging = {Signals.SIGHUP: Trigger.CONFIG, Signals.SIGUSR1: Trigger.SIGNAL}
+        callbacks = {number: partial(self.nudge, why) for number, why in nudging.items()}
+        heartbeat = asyncio.ensure_future(self._notifier.heartbeat(self._clock))
+        with handling(callbacks | self._stop.callbacks):
+            try:
+                await self._parts.begin()
+                await self._work()
+            finally:
+                unfinished = await self._leave()
+                heartbeat.cancel()
+        return DaemonResult(self._stop.reason or "", unfinished)
+
+    def nudge(self, trigger: Trigger, *, deep: bool = False) -> None:
+        """Say that something happened. As often as you like: what comes together is heeded together."""
+        self._nudges = self._nudges.add(trigger, deep=deep)
+        self._nudged.set()
+
+    # -- from start to end --------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        self._parts.crew.start()
+        self._parts.reporter.daemon_changed()
+        self._parts.reporter.keep(self._parts.files.loaded.targets)
+        self._use(self._settings)
+        self._pass_done()  # there may be no targets at all
+        gate = self._parts.gate.watch(self._window_changed)
+        await _until(self._stop.asked, (self._heed(), self._watcher.run(), gate, self._announce()))
+
+    async def _announce(self) -> None:
+        """Say that the daemon is ready once every target had its first pass."""
+        began = self._clock.monotonic()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._first_passes.wait(), READY_WITHIN)
+        self._parts.reporter.ready = True
+        self._notifier.ready()
+        self._parts.reporter.daemon_changed()
+        seconds = round(self._clock.monotonic() - began, 3)
+        _log.info("daemon.ready", targets=len(self._parts.crew.working), seconds=seconds)
+
+    async def _leave(self) -> int:
+        _log.info("daemon.stopping", reason=self._stop.reason, running=self._parts.crew.running)
+        self._notifier.stopping()
+        self._schedule.stop()
+        began = self._clock.monotonic()
+        unfinished = await self._parts.crew.dismiss(self._stop.hurry, self._leave_within)
+        self._parts.reporter.daemon_left()
+        _log.info("daemon.stopped", seconds=round(self._clock.monotonic() - began, 3), unfinished=unfinished)
+        return unfinished
+
+    # -- what happens -------------------------------------------------------------------------------------------------
+
+    def _pass_done(self) -> None:
+        if all(worker.last is not None for worker in self._parts.crew.working):
+            self._first_passes.set()
+
+    def _files_changed(self, directories: frozenset[Path]) -> None:
+        stamp = self._read_wake_stamp()
+        if stamp != self._wake_stamp:
+            self._wake_stamp = stamp
+            self.nudge(Trigger.WAKE)
+        if directories - {self._control_dir}:
+            self.nudge(Trigger.FILES)
+
+    def _window_changed(self) -> None:
+        self._parts.reporter.window_changed()
+        if self._parts.gate.denied_by is None:
+            waiting = [worker.target for worker in self._parts.crew.working if worker.last and worker.last.pending]
+            self._parts.crew.ask(waiting, Trigger.WINDOW)
+
+    def _read_wake_stamp(self) -> int:
+        try:
+            return (self._control_dir / WAKE_FILE).stat().st_mtime_ns if self._control_dir else 0
+        except OSError:
+            return 0
+
+    # -- heeding it ---------------------------------------------------------------------------------------------------
+
+    async def _heed(self) -> None:
+        while True:
+            await self._nudged.wait()
+            self._nudged.clear()
+            nudges, self._nudges = self._nudges, NOTHING
+            if Trigger.CONFIG in nudges.triggers:
+                await self._reload()
+            if nudges.triggers & LOOKING:
+                await self._look()
+            for trigger in nudges.triggers & EVERYONE:
+                self._parts.crew.ask_all(trigger, deep=nudges.deep)
+            if Trigger.WAKE in nudges.triggers:
+                self._wake()
+
+    async def _look(self) -> None:
+        changed = await self._parts.files.look()
+        targets = self._parts.files.loaded.targets
+        self._parts.crew.manage(targets)
+        self._parts.reporter.keep(targets)
+        self._parts.crew.ask(changed, Trigger.FILES)
+        self._arm()
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            settings = await self._reconciler.reload_config()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one was right
+            problems = len(error.problems) if isinstance(error, InvalidInput) else None
+            _log.error(
+                "config.invalid", error=str(error), problems=problems, exc_info=not isinstance(error, KvsyncError)
+            )
+        else:
+            self._use(settings)
+            _log.info("config.reloaded")
+        self._notifier.ready()
+
+    def _wake(self) -> None:
+        """Ask for a pass where a person may have paused, resumed or approved."""
+        for worker in self._parts.crew.working:
+            if self._pause_changed(worker.target) or (worker.last is not None and worker.last.parked):
+                worker.ask(Trigger.WAKE)
+
+    def _pause_changed(self, target: Target) -> bool:
+        try:
+            paused = self._reconciler.is_paused(target)
+        except KvsyncError:
+            return True  # the pass meets the same error, and reports it
+        return self._parts.gate.set_paused(target, paused=paused)
+
+    def _use(self, settings: RunConfig) -> None:
+        self._settings = settings
+        self._parts.gate.replace_windows(settings.windows)
+        self._watcher.set_longest(settings.debounce)
+        self._schedule.start(settings)
+        self._arm()
+
+    def _arm(self) -> None:
+        watched = set(self._parts.files.loaded.watch) if self._settings.watch else set()
+        self._watcher.arm(watched | ({self._control_dir} if self._control_dir else set()))
+
+
+async def _until(stop: asyncio.Event, jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run the jobs until `stop` is set; then cancel them. A job that fails ends it, and its error is raised."""
+    stopping = asyncio.ensure_future(stop.wait())
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    running: set[asyncio.Future[Any]] = {stopping, *tasks}
+    try:
+        while not stopping.done():
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in (stopping, *tasks):
+            task.cancel()
+        await asyncio.gather(stopping, *tasks, return_exceptions=True)

@@ -1,0 +1,68 @@
+"""One pass over all targets, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from kvsync.clock import Clock
+from kvsync.config.model import RunConfig, Window
+from kvsync.core.model import Target
+from kvsync.daemon.notify import Notifier
+from kvsync.daemon.parts import LEAVE_WITHIN, Parts, assemble
+from kvsync.daemon.ports import Loaded, PassResult, Reconciler, Recorder
+from kvsync.daemon.signals import Stop, handling
+
+
+@dataclass(frozen=True, slots=True)
+class OnceResult:
+    """What became of the pass over all targets: the results, sorted by target, and what stood in the way.
+
+    `denied_by` is the window that denied applying, `paused` are the targets a person has paused; `interrupted` names the
+    signal that ended it early: then results may be missing.
+    """
+
+    results: tuple[PassResult, ...]
+    loaded: Loaded
+    denied_by: Window | None = None
+    paused: tuple[Target, ...] = ()
+    interrupted: str | None = None
+
+
+async def run_once(
+    reconciler: Reconciler,
+    recorder: Recorder,
+    settings: RunConfig,
+    *,
+    observe: bool = False,
+    clock: Clock | None = None,
+    leave_within: float = LEAVE_WITHIN,
+) -> OnceResult:
+    """Do one pass over every target, all stores at the same time. Raises what reading the files raises.
+
+    SIGTERM and SIGINT let the batches in flight end, for up to `leave_within` seconds; a second one cancels them.
+    """
+    stop = Stop()
+    parts = assemble(reconciler, recorder, settings, Notifier({}), clock or Clock(), observe=observe)
+    denied_by = parts.gate.denied_by
+    with handling(stop.callbacks):
+        await parts.begin()
+        passes, asked = asyncio.ensure_future(parts.crew.pass_once()), asyncio.ensure_future(stop.asked.wait())
+        try:
+            await asyncio.wait((passes, asked), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            await parts.crew.dismiss(stop.hurry, leave_within)
+            await passes
+    return _what_became(parts, denied_by or parts.gate.denied_by, stop.reason)
+
+
+def _what_became(parts: Parts, denied_by: Window | None, interrupted: str | None) -> OnceResult:
+    workers = parts.crew.working
+    return OnceResult(
+        tuple(worker.last for worker in workers if worker.last is not None),
+        parts.files.loaded,
+        denied_by,
+        tuple(worker.target for worker in workers if parts.gate.is_paused(worker.target)),
+        interrupted,
+    )

@@ -1,0 +1,56 @@
+"""What a single pass over everything and the daemon have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from kvsync.clock import Clock
+from kvsync.config.model import RunConfig
+from kvsync.daemon.crew import Crew
+from kvsync.daemon.files import Files
+from kvsync.daemon.gate import Gate
+from kvsync.daemon.notify import Notifier
+from kvsync.daemon.passes import GuardedPasses
+from kvsync.daemon.ports import Reconciler, Recorder, Trigger
+from kvsync.daemon.report import Reporter
+
+LEAVE_WITHIN = 8.0
+"""Seconds that passes in flight have to finish their batch; with what else leaving takes it stays below ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts, wired to each other."""
+
+    files: Files
+    gate: Gate
+    reporter: Reporter
+    crew: Crew
+
+    async def begin(self) -> None:
+        """Read the files, and ask for the first pass of every target. Raises what reading raises."""
+        await self.files.look()
+        self.crew.manage(self.files.loaded.targets)
+        self.crew.ask_all(Trigger.START)
+
+
+def assemble(
+    reconciler: Reconciler,
+    recorder: Recorder,
+    settings: RunConfig,
+    notifier: Notifier,
+    clock: Clock,
+    *,
+    observe: bool,
+    rng: Random | None = None,
+    on_pass_done: Callable[[], None] = lambda: None,
+) -> Parts:
+    """Build and wire the parts."""
+    gate = Gate(settings.windows, observe=observe, clock=clock)
+    files = Files(reconciler, clock)
+    reporter = Reporter(recorder, notifier, gate, clock)
+    passes = GuardedPasses(reconciler, files, gate, reporter, on_pass_done)
+    crew = Crew(passes, clock, rng or Random())  # noqa: S311 - spreads retries, guards nothing
+    return Parts(files, gate, reporter, crew)

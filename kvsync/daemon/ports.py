@@ -1,0 +1,153 @@
+"""What the daemon needs of the rest of kvsync, and the values that cross that line. It decides when; others do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from kvsync.config.model import RunConfig
+from kvsync.core.model import OutcomeKind, Target
+from kvsync.errors import Problem
+from kvsync.state.passes import DaemonRecord
+
+
+class Trigger(StrEnum):
+    """Why a target gets a pass."""
+
+    START = "start"
+    SCHEDULE = "schedule"
+    FILES = "files"
+    TIMER = "timer"
+    RETRY = "retry"
+    SIGNAL = "signal"
+    HOOK = "hook"
+    WAKE = "wake"
+    WINDOW = "window"
+    CONFIG = "config"
+
+
+PATIENT = frozenset({Trigger.SCHEDULE, Trigger.TIMER, Trigger.RETRY, Trigger.WINDOW})
+"""Triggers that wait for the end of a back-off; all others mean that somebody did something, and end it."""
+
+FAILURES = (OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE)
+"""Outcomes of changes that were tried in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the files ask, as far as the daemon cares.
+
+    `targets` maps every managed target, also the held ones, to a digest that changes whenever anything desired of it does.
+    `held` are the targets that keep their last good state because of problems in a file that names them, with those problems;
+    `problems` are all problems of all files. `watch` are the absolute directories in which a change may mean something.
+    """
+
+    targets: Mapping[Target, str]
+    held: Mapping[Target, tuple[Problem, ...]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    watch: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PassRequest:
+    """One pass that the daemon asks for.
+
+    `apply` False: plan and report, write nothing (observing, paused, a window). `deep`: read values even where a listing
+    carries fingerprints. `grace`: the least time, in seconds, that an entry must have been undesired before it is deleted,
+    beside what the policy says; it is not 0 while the files are still moving. `triggers` are why, sorted.
+    """
+
+    target: Target
+    apply: bool = True
+    deep: bool = False
+    grace: float = 0
+    triggers: tuple[Trigger, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """What became of one pass.
+
+    `digest` is the plan's; `changes` counts outcomes by `OutcomeKind`; `pending` counts what the plan holds and was not
+    applied, for whatever reason (reported drift included); `drift` counts drifted entries by class. `parked` holds the reasons
+    why a person must approve `digest` first. `error` means that the pass as a whole did not happen, `unavailable` that the
+    store is the reason; `retryable` that trying again soon, and not only at the next trigger, may help, be it with the error or
+    with failed entries, but not before `retry_after` seconds. `next_moment` (epoch seconds) is when the target needs a pass
+    although nothing changes.
+    """
+
+    target: Target
+    digest: str = ""
+    changes: Mapping[str, int] = field(default_factory=dict)
+    pending: int = 0
+    drift: Mapping[str, int] = field(default_factory=dict)
+    parked: tuple[str, ...] = ()
+    error: str | None = None
+    unavailable: bool = False
+    retryable: bool = False
+    retry_after: float | None = None
+    next_moment: float | None = None
+
+    @property
+    def failed(self) -> int:
+        """How many changes were tried in vain."""
+        return sum(self.changes.get(kind, 0) for kind in FAILURES)
+
+    @property
+    def ok(self) -> bool:
+        """True when the pass happened and none of its changes was tried in vain."""
+        return self.error is None and not self.failed
+
+
+class Reconciler(Protocol):
+    """What the daemon drives. All methods are called from one event loop; passes of different targets run at the same time,
+    never two of the same target."""
+
+    async def load(self) -> Loaded:
+        """Read the files again, cheaply where nothing changed. Problems that people made are in the answer, not raised."""
+        ...
+
+    async def reload_config(self) -> RunConfig:
+        """Read the configuration again and use it from the next pass on; passes in flight end with the old one. Raises
+        KvsyncError, and keeps the old one, when it is broken."""
+        ...
+
+    def is_paused(self, target: Target) -> bool:
+        """Say whether a person paused this target or its store. Asked before every pass."""
+        ...
+
+    async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        """Do one pass with what was loaded last. Once `stop()` is true, finish the batch in flight and return."""
+        ...
+
+
+class Recorder(Protocol):
+    """Where the daemon leaves what `kvsync status` shows: `StateDir.passes` is one. It may raise KvsyncError."""
+
+    def record(
+        self,
+        target: Target,
+        at: float,
+        *,
+        error: str | None = None,
+        drift: Mapping[str, int] | None = None,
+        changes: Mapping[str, int] | None = None,
+        next_at: float | None = None,
+    ) -> None:
+        """Note a pass that ended at `at`."""
+        ...
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Forget all targets but these."""
+        ...
+
+    def set_daemon(self, daemon: DaemonRecord) -> None:
+        """Note what the daemon is at."""
+        ...
+
+    def clear_daemon(self) -> None:
+        """Note that the daemon has left."""
+        ...

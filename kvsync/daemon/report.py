@@ -1,0 +1,157 @@
+"""What the daemon says: to the log once for each fact, to the state directory and to systemd after each pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+from kvsync import __version__
+from kvsync.clock import Clock
+from kvsync.core.model import Target
+from kvsync.daemon.gate import Gate
+from kvsync.daemon.notify import Notifier
+from kvsync.daemon.ports import PassRequest, PassResult, Recorder
+from kvsync.errors import KvsyncError
+from kvsync.logs import get_logger
+from kvsync.state.passes import DaemonRecord
+
+_log = get_logger()
+
+
+class Reporter:
+    """Remembers what was said, so that a state that lasts is said once."""
+
+    def __init__(self, recorder: Recorder, notifier: Notifier, gate: Gate, clock: Clock) -> None:
+        self.notifier = notifier
+        self.ready = False
+        self._recorder, self._gate, self._clock = recorder, gate, clock
+        self._started = clock.now()
+        self._results: dict[Target, PassResult] = {}
+        self._parked: dict[Target, str] = {}
+        self._began: dict[Target, tuple[str, float]] = {}
+        self._down: dict[str, tuple[set[Target], float]] = {}  # by store: whom it fails, since when (monotonic)
+
+    def pass_started(self, request: PassRequest) -> None:
+        """Say that a pass begins."""
+        trigger = "+".join(request.triggers)
+        self._began[request.target] = trigger, self._clock.monotonic()
+        _log.debug("pass.started", **_names(request.target), trigger=trigger, deep=request.deep)
+
+    def pass_crashed(self, target: Target) -> None:
+        """Log the exception at hand: it is nobody's input, but a mistake in kvsync."""
+        _log.error("pass.failed", **_names(target), error="unexpected", exc_info=True)
+
+    def pass_done(self, result: PassResult, next_pass: float | None, *, held: bool) -> None:
+        """Say what became of a pass. The problems of a held target were said when its files were read."""
+        self._results[result.target] = result
+        now = self._clock.now()
+        retry_in = None if next_pass is None else round(next_pass - now, 1)
+        self._log_store(result, retry_in)
+        if result.error is None:
+            self._log_finished(result, next_pass)
+            self._log_parked(result)
+        elif not held:
+            fields = {"error": result.error, "retryable": result.retryable, "retry_in": retry_in}
+            _log.error("pass.failed", **_names(result.target), **fields)
+        with suppress(
+            KvsyncError
+        ):  # whatever is wrong with the state directory, the next pass fails with it, and says so
+            self._recorder.record(
+                result.target, now, error=result.error, drift=result.drift, changes=result.changes, next_at=next_pass
+            )
+        self.notifier.status(self.summary())
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Forget what was said of all targets but these."""
+        for target in self._results.keys() - set(targets):
+            del self._results[target]
+            self._parked.pop(target, None)
+            self._log_up(target)
+        with suppress(KvsyncError):
+            self._recorder.keep(targets)
+        self.notifier.status(self.summary())
+
+    def daemon_changed(self) -> None:
+        """Leave the daemon's own row."""
+        window = self._gate.denied_by
+        text = f"{window.cron} {window.timezone}" if window else None
+        mode = "observe" if self._gate.observe else "apply"
+        row = DaemonRecord(os.getpid(), self._started, self._clock.now(), mode, __version__, self.ready, text)
+        with suppress(KvsyncError):
+            self._recorder.set_daemon(row)
+        self.notifier.status(self.summary())
+
+    def window_changed(self) -> None:
+        """Say that the windows begin or end to deny."""
+        window, until = self._gate.denied_by, self._gate.changes_at
+        if window is None:
+            _log.info("window.opened", until=until)
+        else:
+            _log.info("window.closed", window=window.cron, until=until)
+        self.daemon_changed()
+
+    def daemon_left(self) -> None:
+        """Take back the daemon's own row."""
+        with suppress(KvsyncError):
+            self._recorder.clear_daemon()
+
+    def summary(self) -> str:
+        """One line for `systemctl status`."""
+        results = self._results.values()
+        counts = {
+            "failing": sum(not result.ok for result in results),
+            "parked": sum(bool(result.parked) for result in results),
+            "with changes pending": sum(bool(result.pending and not result.parked and result.ok) for result in results),
+        }
+        parts = [f"{len(results)} targets", *(f"{count} {name}" for name, count in counts.items() if count)]
+        if self._gate.denied_by is not None:
+            parts.append("applying is denied by a window")
+        return ", ".join(parts)
+
+    def _log_finished(self, result: PassResult, next_pass: float | None) -> None:
+        trigger, began = self._began.get(result.target, ("", self._clock.monotonic()))
+        _log.info(
+            "pass.finished",
+            **_names(result.target),
+            trigger=trigger,
+            ok=result.ok,
+            **{kind: count for kind, count in result.changes.items() if count},
+            pending=result.pending,
+            drifted=sum(result.drift.values()),
+            parked=bool(result.parked),
+            seconds=round(self._clock.monotonic() - began, 3),
+            next=next_pass,
+        )
+
+    def _log_parked(self, result: PassResult) -> None:
+        was = self._parked.pop(result.target, None)
+        if result.parked:
+            self._parked[result.target] = result.digest
+            if result.digest != was:
+                _log.warning("target.parked", **_names(result.target), digest=result.digest, reasons=result.parked)
+        elif was is not None:
+            _log.info("target.released", **_names(result.target), digest=was)
+
+    def _log_store(self, result: PassResult, retry_in: float | None) -> None:
+        """Say that a store is down when it fails its first target."""
+        if not result.unavailable:
+            self._log_up(result.target)
+            return
+        store = result.target.store
+        if store not in self._down:
+            _log.error("store.unavailable", store=store, error=result.error, retry_in=retry_in)
+        failing, _ = self._down.setdefault(store, (set(), self._clock.monotonic()))
+        failing.add(result.target)
+
+    def _log_up(self, target: Target) -> None:
+        """Say that a store is back when it fails its last target no more."""
+        failing, since = self._down.get(target.store, (set[Target](), 0.0))
+        if failing == {target}:
+            _log.info("store.recovered", store=target.store, seconds=round(self._clock.monotonic() - since, 1))
+            del self._down[target.store]
+        failing.discard(target)
+
+
+def _names(target: Target) -> dict[str, str]:
+    return {"store": target.store, "namespace": target.namespace}

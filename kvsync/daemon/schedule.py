@@ -1,0 +1,86 @@
+"""The regular beats: an interval or a cron expression, with jitter, and the rarer deep pass.
+
+APScheduler keeps the time. Its jobs only call back: it cancels what runs inside a job when it shuts down, so no pass may.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import uniform
+from typing import Any
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from kvsync.config.model import RunConfig
+from kvsync.core.cron import Cron
+
+DEFAULT_JITTER = 0.1
+"""Share of the interval, when the configuration says nothing."""
+
+
+class CronBeat(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
+    """APScheduler's trigger over our own cron: APScheduler's counts weekdays from Monday, and wants both day fields to hold."""
+
+    def __init__(self, text: str, jitter: float | None) -> None:
+        self._cron, self._jitter = Cron.parse(text), jitter or 0
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """Return the next time the expression fires in UTC, up to `jitter` seconds late."""
+        # A jittered fire time lies after the one it stands for, so going on from it repeats nothing.
+        start = max(previous_fire_time, now) if previous_fire_time else now
+        moment = self._cron.after(start.timestamp(), UTC)
+        return None if moment is None else datetime.fromtimestamp(moment + uniform(0, self._jitter), UTC)  # noqa: S311
+
+
+class Schedule:
+    """Calls `on_beat(deep)` in the loop at every beat."""
+
+    def __init__(self, on_beat: Callable[[bool], None]) -> None:
+        self._on_beat = on_beat
+        self._scheduler: Any = None
+
+    def start(self, settings: RunConfig) -> None:
+        """Beat as these settings say, and no longer as earlier ones did."""
+        self.stop()
+        beats = {deep: trigger for deep, trigger in ((False, regular(settings)), (True, deep_one(settings))) if trigger}
+        if not beats:
+            return
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+        for deep, trigger in beats.items():
+            self._scheduler.add_job(self._beat, trigger, args=(deep,))
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+            self._scheduler = None
+
+    async def _beat(self, deep: bool) -> None:
+        self._on_beat(deep)
+
+
+def regular(settings: RunConfig) -> BaseTrigger | None:
+    """Return when ordinary passes are due: by cron, else by interval, else never."""
+    if settings.cron is not None:
+        return CronBeat(settings.cron, settings.jitter)
+    return _interval(settings.every, settings.jitter)
+
+
+def deep_one(settings: RunConfig) -> BaseTrigger | None:
+    """Return when deep passes are due."""
+    return _interval(settings.deep_every, settings.jitter)
+
+
+def _interval(seconds: float | None, jitter: float | None) -> BaseTrigger | None:
+    if seconds is None:
+        return None
+    spread = seconds * DEFAULT_JITTER if jitter is None else jitter
+    return IntervalTrigger(seconds=seconds, jitter=spread or None, timezone=UTC)

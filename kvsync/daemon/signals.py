@@ -1,0 +1,46 @@
+"""Signals as callbacks in the loop, and what the wish to stop amounts to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from signal import Signals
+
+from kvsync.logs import get_logger
+
+_log = get_logger()
+
+
+@contextmanager
+def handling(callbacks: Mapping[Signals, Callable[[], None]]) -> Iterator[None]:
+    """Call these in the running loop when the signals come; afterwards the signals mean what they mean by default."""
+    loop = asyncio.get_running_loop()
+    for number, callback in callbacks.items():
+        loop.add_signal_handler(number, callback)
+    try:
+        yield
+    finally:
+        for number in callbacks:
+            loop.remove_signal_handler(number)
+
+
+class Stop:
+    """The wish to stop: the first SIGTERM or SIGINT asks, another one hurries."""
+
+    def __init__(self) -> None:
+        self.asked, self.hurry = asyncio.Event(), asyncio.Event()
+        self.reason: str | None = None
+
+    @property
+    def callbacks(self) -> dict[Signals, Callable[[], None]]:
+        """What to do on which signal, for `handling`."""
+        return {number: partial(self._ask, number) for number in (Signals.SIGTERM, Signals.SIGINT)}
+
+    def _ask(self, number: Signals) -> None:
+        if self.asked.is_set():
+            self.hurry.set()
+            return
+        self.reason = number.name
+        self.asked.set()

@@ -1,0 +1,115 @@
+"""Seeing that files changed, never what changed: any event means "look again".
+
+Built on watchfiles' notifier, directory by directory. What inotify cannot see is covered by looking at the directories'
+identities after every burst, and by a scan now and then; where inotify has no watches left, by looking every other second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
+
+from kvsync.daemon.watchset import WatchSet, look
+from kvsync.logs import get_logger
+
+STEP_MS = 10
+"""How often the notifier's queue is looked at. It sets the latency: 20 ms, for 0.5 % of one CPU."""
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Times in seconds: no event for `quiet` ends a burst, `longest` ends one that does not stop; without any event
+    everything is looked at every `scan`, without a notifier every `poll`."""
+
+    quiet: float = 0.03
+    longest: float = 0.3
+    scan: float = 30.0
+    poll: float = 2.0
+
+
+class Watcher:
+    """Calls `on_change` with those of the armed directories in which something may have changed."""
+
+    def __init__(self, on_change: Callable[[frozenset[Path]], None], pace: Pace | None = None) -> None:
+        self.pace = pace or Pace()
+        self._on_change = on_change
+        self._directories: frozenset[Path] = frozenset()
+        self._interrupt = threading.Event()
+        self._polling = False
+
+    def arm(self, directories: Iterable[Path]) -> None:
+        """Watch exactly these absolute directories, whether they exist yet or not, from now on."""
+        wanted = frozenset(directories)
+        if wanted != self._directories:
+            self._directories = wanted
+            self._interrupt.set()
+
+    def set_longest(self, seconds: float) -> None:
+        """Hold a burst that does not stop no longer than this."""
+        self.pace = replace(self.pace, longest=seconds, quiet=min(self.pace.quiet, seconds))
+
+    async def run(self) -> None:
+        """Watch until cancelled. Whatever was just armed is reported once, for what happened before."""
+        try:
+            while True:
+                await self._run_armed()
+        finally:
+            self._interrupt.set()  # a thread that still waits would keep the process from leaving
+
+    async def _run_armed(self) -> None:
+        self._interrupt.clear()
+        directories = self._directories
+        watched = look(directories)
+        notifier = self._notifier(watched)
+        self._on_change(directories)
+        if notifier is None:
+            await asyncio.to_thread(self._interrupt.wait, self.pace.poll)
+        else:
+            await self._watch(notifier, watched, directories)
+
+    def _notifier(self, watched: WatchSet) -> RustNotify | None:
+        try:
+            notifier = RustNotify(
+                watched.paths, False, False, 0, False, False
+            )  # no debug, polling, delay, recursion, denial
+        except (OSError, WatchfilesRustInternalError) as error:
+            if not self._polling:
+                _log.warning("watch.polling", error=str(error), directories=len(watched.paths), seconds=self.pace.poll)
+            self._polling = True
+            return None
+        self._polling = False
+        _log.info("watch.armed", directories=len(watched.paths))
+        return notifier
+
+    async def _watch(self, notifier: RustNotify, watched: WatchSet, directories: frozenset[Path]) -> None:
+        """Report bursts until other directories are armed, or these are no longer what they were."""
+        with notifier:
+            while True:
+                events = await asyncio.to_thread(self._collect, notifier)
+                if self._interrupt.is_set() or look(directories) != watched:
+                    return
+                touched = watched.touched(events) if events else directories
+                if touched:
+                    self._on_change(touched)
+
+    def _collect(self, notifier: RustNotify) -> set[str]:
+        """Return the paths of one burst of events; nothing when there was none for as long as `scan`."""
+        paths = self._events(notifier, self.pace.scan)
+        ends = time.monotonic() + self.pace.longest
+        more = paths
+        while more and time.monotonic() < ends:
+            more = self._events(notifier, self.pace.quiet)
+            paths |= more
+        return paths
+
+    def _events(self, notifier: RustNotify, timeout: float) -> set[str]:
+        found = notifier.watch(int(self.pace.longest * 1000), STEP_MS, max(1, int(timeout * 1000)), self._interrupt)
+        return set() if isinstance(found, str) else {path for _, path in found}

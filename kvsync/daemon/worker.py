@@ -1,0 +1,176 @@
+"""One target's worker: one pass at a time however many triggers come, and the next one when it is due."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from kvsync.clock import Clock
+from kvsync.core.model import Target
+from kvsync.daemon.backoff import Backoff
+from kvsync.daemon.ports import PATIENT, PassResult, Trigger
+from kvsync.daemon.timers import rest
+
+MIN_GAP = 1.0
+"""Seconds to wait at least when a moment is still due after the pass that it caused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Triggers that came in since the last pass began, folded into one."""
+
+    triggers: frozenset[Trigger] = frozenset()
+    deep: bool = False
+
+    def add(self, trigger: Trigger, *, deep: bool = False) -> Ask:
+        """Fold in one more."""
+        return Ask(self.triggers | {trigger}, self.deep or deep)
+
+
+NOTHING = Ask()
+
+
+class Passes(Protocol):
+    """What a worker needs to do its passes."""
+
+    async def run_pass(self, worker: Worker, ask: Ask) -> PassResult:
+        """Do one pass. Raises nothing but CancelledError."""
+        ...
+
+    def pass_done(self, worker: Worker, result: PassResult) -> None:
+        """Hear of a pass once the worker knows when its next one is due."""
+        ...
+
+
+class Worker:
+    """Does the passes of one target, never two at once.
+
+    A retired worker (no file names its target any more) ends the pass in flight after the batch, and rests until it is
+    employed again; so there is never a second worker for a target. `slot` bounds the passes of one store at a time.
+    """
+
+    def __init__(
+        self, target: Target, passes: Passes, slot: AbstractAsyncContextManager[object], clock: Clock, rng: Random
+    ) -> None:
+        self.target = target
+        self.last: PassResult | None = None
+        self.running = False
+        self._passes, self._slot, self._clock = passes, slot, clock
+        self._backoff, self._overdue = Backoff(rng), Backoff(rng)
+        self._asked = NOTHING
+        self._woken = asyncio.Event()
+        self._retired = self._leaving = False
+        self._retry_at: float | None = None  # on the monotonic clock
+        self._moment: float | None = None  # on the wall clock
+        self._not_before = 0.0  # on the monotonic clock, for the moment
+
+    @property
+    def retired(self) -> bool:
+        """True while the target is not managed."""
+        return self._retired
+
+    @property
+    def must_stop(self) -> bool:
+        """True when a pass in flight shall end after its batch, and none shall begin."""
+        return self._retired or self._leaving
+
+    @property
+    def next_pass(self) -> float | None:
+        """When this worker comes back by itself (epoch seconds); None when only a trigger makes it."""
+        left = self._timer_left()
+        return None if left is None else self._clock.now() + max(left, 0)
+
+    def ask(self, trigger: Trigger, *, deep: bool = False) -> None:
+        """Ask for a pass. Any number of times before it begins gives one pass; while one runs, one more."""
+        if self.must_stop:
+            return
+        self._asked = self._asked.add(trigger, deep=deep)
+        if trigger not in PATIENT:
+            self._backoff.reset()
+            self._retry_at = None
+        self._woken.set()
+
+    def retire(self) -> None:
+        """Do no more passes until employed again."""
+        self._retired = True
+        self._forget()
+
+    def employ(self) -> None:
+        """Take up work again."""
+        self._retired = False
+
+    def leave(self) -> None:
+        """Let `run` return once the pass in flight is over."""
+        self._leaving = True
+        self._forget()
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Work until told to leave."""
+        while not self._leaving:
+            await rest(self._woken, self._seconds_left, self._clock)
+            self._woken.clear()
+            left = self._seconds_left()
+            if left is not None and left <= 0:
+                await self.pass_now()
+
+    async def pass_now(self) -> None:
+        """Do the pass that was asked for or is due, once there is a slot."""
+        async with self._slot:
+            ask = self._take()
+            if ask == NOTHING:  # retired, or about to leave, since it waits for the slot
+                return
+            self.running = True
+            try:
+                self.last = result = await self._passes.run_pass(self, ask)
+            finally:
+                self.running = False
+        self._plan_next(result)
+        self._passes.pass_done(self, result)
+
+    def _seconds_left(self) -> float | None:
+        if self._asked != NOTHING and self._retry_at is None:
+            return 0
+        return self._timer_left()
+
+    def _timer_left(self) -> float | None:
+        if self._retry_at is not None:
+            return self._retry_at - self._clock.monotonic()
+        if self._moment is not None:
+            return max(self._moment - self._clock.now(), self._not_before - self._clock.monotonic())
+        return None
+
+    def _forget(self) -> None:
+        self._asked, self._moment, self._retry_at = NOTHING, None, None
+
+    def _take(self) -> Ask:
+        ask, left = self._asked, self._timer_left()
+        if left is not None and left <= 0:
+            ask = ask.add(Trigger.TIMER if self._retry_at is None else Trigger.RETRY)
+        self._forget()
+        return ask
+
+    def _plan_next(self, result: PassResult) -> None:
+        if self.must_stop:
+            return
+        self._retry_later(result)
+        self._moment, self._not_before = result.next_moment, 0.0
+        if self._moment is None or self._moment > self._clock.now():
+            self._overdue.reset()
+        else:
+            self._not_before = self._clock.monotonic() + self._overdue.fail(MIN_GAP)
+
+    def _retry_later(self, result: PassResult) -> None:
+        if self._asked.triggers - PATIENT:  # somebody did something meanwhile: look again at once
+            return
+        if result.retryable:
+            delay = self._backoff.fail(result.retry_after)
+        elif result.error is not None:
+            delay = self._backoff.give_up()
+        else:
+            self._backoff.reset()
+            return
+        self._retry_at = self._clock.monotonic() + delay
