@@ -79,5 +79,7 @@ class Contended:
 
     def forget(self, target: Target, identities: Iterable[Identity]) -> None:
         """Drop what is known of entries, as when the files changed them. Raises StateDirError."""
-        with self._database.transaction() as connection:
-            connection.executemany(_FORGET, [entry_row(target, identity) for identity in identities])
+        rows = [entry_row(target, identity) for identity in identities]
+        if rows:
+            with self._database.transaction() as connection:
+                connection.executemany(_FORGET, rows)

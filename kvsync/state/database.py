@@ -156,9 +156,9 @@ def _connect_read_only(file: Path, state_dir: Path) -> sqlite3.Connection:
     try:
         return _connect(f"{file.as_uri()}?mode=ro", lambda connection: _version(connection, state_dir))
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise
-        # The log has no index and none can be made here: nobody has the file open, and SQLite wants to be told so.
+        # The log's index is missing and cannot be made here: nobody has the file open, and SQLite wants to be told so.
         return _connect(f"{file.as_uri()}?mode=ro&immutable=1", lambda connection: _version(connection, state_dir))
 
 

@@ -65,11 +65,11 @@ class Journal:
         """The run with this id, or the only one whose id starts so. Raises UsageError when there is none or more than one."""
         where = "WHERE substr(id, 1, length(?)) = ? ORDER BY seq DESC LIMIT 6"
         rows = self._database.query(_RUNS + where, (run_id, run_id))
-        exact = [row for row in rows if row[0] == run_id]
-        if len(exact or rows) == 1:
-            return _run((exact or rows)[0])
+        rows = [row for row in rows if row[0] == run_id] or rows
         if not rows or not run_id:
             raise UsageError(f"there is no run {run_id!r}; `kvsync history` lists those that are kept")
+        if len(rows) == 1:
+            return _run(rows[0])
         found = ", ".join(row[0] for row in rows[:5])
         raise UsageError(f"{run_id!r} is the start of several runs: {found}{', …' if len(rows) > 5 else ''}")
 

@@ -20,7 +20,7 @@ def load_key(state_dir: Path) -> bytes:
     Raises StateDirError when there is a key that cannot be used.
     """
     file = state_dir / FILE_NAME
-    with speaking_of(state_dir), suppress(FileNotFoundError):
+    with speaking_of(state_dir), suppress(FileNotFoundError, NotADirectoryError):
         return _checked(file.read_bytes(), state_dir)
     key = secrets.token_bytes(KEY_BYTES)
     try:

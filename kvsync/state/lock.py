@@ -44,6 +44,8 @@ def writer_of(state_dir: Path) -> int | None:
         except FileNotFoundError:
             return None
     try:
+        if not os.pread(descriptor, 1, 0):
+            return None  # left in good order: looking closer would only stand in the way of one who starts
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _pid(descriptor) or 0

@@ -60,6 +60,7 @@ class Quarantine:
 
     def clear(self, target: Target, identities: Iterable[Identity]) -> None:
         """Let go of entries, as after a success. Raises StateDirError."""
-        with self._database.transaction() as connection:
-            rows = [entry_row(target, identity) for identity in identities]
-            connection.executemany(f"DELETE FROM quarantine WHERE {_OF_ENTRY}", rows)  # noqa: S608 - constants
+        rows = [entry_row(target, identity) for identity in identities]
+        if rows:
+            with self._database.transaction() as connection:
+                connection.executemany(f"DELETE FROM quarantine WHERE {_OF_ENTRY}", rows)  # noqa: S608 - constants

@@ -1,0 +1,265 @@
+"""What is remembered from pass to pass: approvals, pauses, quarantine, contention, removals, memos, status."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvsync.core.model import Identity, Target
+from kvsync.errors import NotApproved, UsageError
+from kvsync.state import Contention, DaemonRecord, Memo, StateDir
+from kvsync.state.contended import CALM_SECONDS, LONGEST_SECONDS
+from kvsync.state.passes import HISTORY_POINTS
+from tests.state.examples import KEY, WEB, print_of
+
+API = Target("edge", "api")
+ONE, TWO, WHOLE = ("sha256:" + digit * 64 for digit in "abc")
+
+
+def park_both(state: StateDir) -> None:
+    state.parked.park(WEB, ONE, WHOLE, ["would delete 12 of 30 entries"], 1)
+    state.parked.park(API, TWO, WHOLE, ["no entry is desired"], 2)
+
+
+@pytest.mark.parametrize("given_hash", [ONE, "a" * 64, "a" * 8, "sha256:" + "a" * 9, f"  {'A' * 12}\n"])
+def test_a_hash_may_be_given_in_any_form(state: StateDir, given_hash: str) -> None:
+    """With or without its algorithm, whole or cut, a hash approves exactly the plan it stands for."""
+    park_both(state)
+    assert [record.target for record in state.parked.approve(given_hash, 5)] == [WEB]
+    assert state.parked.approved(WEB, ONE)
+    assert not state.parked.approved(API, TWO)
+
+
+def test_the_hash_of_a_whole_plan_approves_all_its_targets(state: StateDir) -> None:
+    """What `plan` shows as its digest releases every target of it that is parked."""
+    park_both(state)
+    assert [record.target for record in state.parked.approve(WHOLE, 5)] == [API, WEB]
+    assert state.parked.approved(WEB, ONE)
+    assert state.parked.approved(API, TWO)
+
+
+def test_an_approval_is_for_one_plan_only(state: StateDir) -> None:
+    """When the plan of a parked target changes, the approval of the old one is void; the same plan keeps it."""
+    park_both(state)
+    state.parked.approve(ONE, 5)
+    assert not state.parked.park(WEB, ONE, WHOLE, ["the same"], 6)
+    assert state.parked.approved(WEB, ONE)
+    assert state.parked.park(WEB, TWO, WHOLE, ["another"], 7)
+    assert not state.parked.approved(WEB, ONE)
+    assert not state.parked.approved(WEB, TWO)
+
+
+def test_an_approval_is_used_up(state: StateDir) -> None:
+    """Once an approved plan was applied, the next one like it needs its own approval."""
+    park_both(state)
+    state.parked.approve(ONE, 5)
+    state.parked.consume(WEB, ONE)
+    assert not state.parked.approved(WEB, ONE)
+    state.parked.park(WEB, ONE, WHOLE, ["again"], 8)
+    assert not state.parked.approved(WEB, ONE)
+
+
+def test_what_is_parked_is_listed_with_its_reasons(state: StateDir) -> None:
+    """People see what waits for them, why, and since when; what is unparked is gone."""
+    park_both(state)
+    state.parked.park(WEB, ONE, WHOLE, ["would delete 13 of 30 entries"], 9)
+    api, web = state.parked.all()
+    assert (web.target, web.digest, web.plan_digest, web.since) == (WEB, ONE, WHOLE, 1)
+    assert web.reasons == ("would delete 13 of 30 entries",)
+    assert state.parked.unpark(API)
+    assert not state.parked.unpark(API)
+    assert state.parked.all() == [web]
+    assert api.approved_at is None
+
+
+@pytest.mark.parametrize("wrong", ["", "aaaaaaa", "zzzzzzzz", "sha512:aaaaaaaa", "a" * 65, "aaaa%aaaa"])
+def test_what_is_no_hash_is_a_mistake_of_usage(state: StateDir, wrong: str) -> None:
+    """Anything but at least eight hex digits approves nothing, and the error lists what is parked."""
+    park_both(state)
+    with pytest.raises(
+        UsageError, match=f"at least 8 hex digits are needed; parked now: edge/api {TWO}, edge/web {ONE}"
+    ):
+        state.parked.approve(wrong, 5)
+
+
+def test_a_hash_of_nothing_parked_is_refused(state: StateDir) -> None:
+    """A stale or unknown hash approves nothing, and the error lists what is parked."""
+    with pytest.raises(NotApproved, match=r"no plan sha256:dddddddd is parked; nothing is parked now"):
+        state.parked.approve("dddddddd", 5)
+    park_both(state)
+    with pytest.raises(NotApproved, match=f"parked now: edge/api {TWO}"):
+        state.parked.approve("dddddddd", 5)
+
+
+def test_a_hash_that_could_be_two_is_refused(state: StateDir) -> None:
+    """A start that several plans share approves none of them."""
+    state.parked.park(WEB, ONE, WHOLE, ["x"], 1)
+    state.parked.park(API, ONE[:-1] + "b", WHOLE, ["x"], 1)
+    with pytest.raises(UsageError, match="is the start of several hashes"):
+        state.parked.approve("aaaaaaaaaa", 5)
+    assert [record.approved_at for record in state.parked.all()] == [None, None]
+
+
+def test_a_pause_of_a_store_covers_its_namespaces(state: StateDir) -> None:
+    """Pausing a store pauses every target of it and no other; resuming one namespace does not lift it."""
+    assert state.pauses.pause("edge", None, "maintenance", 1)
+    assert state.pauses.is_paused(WEB)
+    assert not state.pauses.is_paused(Target("edges", "web"))
+    assert not state.pauses.resume("edge", "web")
+    assert state.pauses.is_paused(WEB)
+    assert state.pauses.resume("edge", None)
+    assert not state.pauses.is_paused(WEB)
+
+
+def test_pauses_of_store_and_namespace_are_apart(state: StateDir) -> None:
+    """A namespace that was paused on its own stays paused when its store is resumed."""
+    state.pauses.pause("edge", "web", "looking into it", 1)
+    state.pauses.pause("edge", None, "maintenance", 2)
+    assert [str(pause) for pause in state.pauses.all()] == ["edge", "edge/web"]
+    state.pauses.resume("edge", None)
+    found = state.pauses.find(WEB)
+    assert found is not None
+    assert (found.reason, found.since) == ("looking into it", 1)
+    assert not state.pauses.is_paused(API)
+
+
+def test_pausing_twice_is_one_pause(state: StateDir) -> None:
+    """A second pause says that it was paused already, and gives the newer reason."""
+    assert state.pauses.pause("edge", None, "one", 1)
+    assert not state.pauses.pause("edge", None, "two", 2)
+    [pause] = state.pauses.all()
+    assert (pause.reason, pause.since) == ("two", 1)
+
+
+def test_refused_content_is_held_longer_each_time(state: StateDir) -> None:
+    """The same refused content waits ever longer; other content of the entry is not held by it and starts anew."""
+    waits = []
+    for attempt in range(12):
+        held = state.quarantine.put(WEB, KEY, print_of("bad"), "413", now=100)
+        assert held.attempts == attempt + 1
+        waits.append(held.until - 100)
+    assert waits[:3] == [60, 120, 240]
+    assert waits == sorted(waits)
+    assert waits[-1] == LONGEST_SECONDS
+    [held] = state.quarantine.held(WEB, 101).values()
+    assert held.matches(print_of("bad"))
+    assert not held.matches(print_of("good"))
+    assert state.quarantine.put(WEB, KEY, print_of("worse"), "413", now=100).attempts == 1
+
+
+def test_quarantine_ends(state: StateDir) -> None:
+    """An entry leaves quarantine when its time is over, or when it is let go; other targets never see it."""
+    state.quarantine.put(WEB, KEY, print_of("bad"), "413", now=100)
+    assert state.quarantine.held(API, 101) == {}
+    assert state.quarantine.held(WEB, 161) == {}
+    state.quarantine.clear(WEB, [KEY])
+    assert state.quarantine.held(WEB, 101) == {}
+
+
+def test_an_entry_that_is_changed_back_is_contended(state: StateDir) -> None:
+    """The third heal in a row makes an entry contended, and holds it back from then on."""
+    assert state.contended.healed(WEB, [KEY], 0) == {}
+    assert state.contended.healed(WEB, [KEY], 300) == {}
+    assert state.contended.held(WEB, 300) == {}
+    [known] = state.contended.healed(WEB, [KEY, Identity("other")], 600).values()
+    assert (known.count, known.until) == (3, 660)
+    assert list(state.contended.held(WEB, 659)) == [KEY]
+    assert state.contended.held(WEB, 660) == {}
+    state.contended.forget(WEB, [KEY])
+    assert list(state.contended.all(WEB)) == [Identity("other")]
+
+
+@given(st.lists(st.floats(0, 7 * 86400), max_size=30))
+def test_contention_grows_until_there_is_peace(gaps: list[float]) -> None:
+    """An entry is healed at once while it is not contended, ever more slowly while it is, and at once after a calm time."""
+    known, now = Contention(0, 0, 0), 0.0
+    for gap in gaps:
+        now += gap
+        calm = now > known.until + CALM_SECONDS
+        after = known.healed_again(now)
+        assert after.last == now
+        assert 0 <= after.until - now <= LONGEST_SECONDS
+        assert after.contended == (after.until > now)
+        assert calm == (after.count == 1) or known.count == 0
+        if after.count > 1:
+            assert after.until - now >= known.until - known.last
+        known = after
+
+
+def test_removals_keep_their_first_moment(state: StateDir) -> None:
+    """An entry counts as removed since the first pass that saw it so, and anew when it was wanted in between."""
+    old, other = Identity("old", "prod"), Identity("other")
+    assert state.removals.update(WEB, [old], 10) == {old: 10}
+    assert state.removals.update(WEB, [old, other], 20) == {old: 10, other: 20}
+    assert state.removals.update(WEB, [other], 30) == {other: 20}
+    assert state.removals.update(WEB, [old, other], 40) == {old: 40, other: 20}
+    assert state.removals.since(WEB) == {old: 40, other: 20}
+    assert state.removals.since(API) == {}
+
+
+def test_a_memo_stands_for_what_it_saw(state: StateDir) -> None:
+    """A memo is only given back while files and configuration are the same, and never after it was dropped."""
+    memo = Memo("token", 99.5, {"unchanged": 3})
+    assert state.memo.get(WEB, "d", "c") is None
+    state.memo.put(WEB, "d", "c", memo)
+    assert state.memo.get(WEB, "d", "c") == memo
+    assert state.memo.get(WEB, "other", "c") is None
+    assert state.memo.get(WEB, "d", "other") is None
+    assert state.memo.get(API, "d", "c") is None
+    state.memo.put(WEB, "d2", "c", Memo(None))
+    assert state.memo.get(WEB, "d", "c") is None
+    state.memo.drop(WEB)
+    assert state.memo.get(WEB, "d2", "c") is None
+
+
+def test_a_failed_pass_keeps_the_last_success(state: StateDir) -> None:
+    """Status tells the last attempt from the last success."""
+    state.passes.record(WEB, 10, drift={"drifted": 2}, changes={"applied": 2}, next_at=310)
+    state.passes.record(WEB, 20, error="503", next_at=25)
+    [last] = state.passes.all()
+    assert (last.target, last.attempted_at, last.succeeded_at, last.error, last.next_at) == (WEB, 20, 10, "503", 25)
+    state.passes.record(WEB, 30)
+    [last] = state.passes.all()
+    assert (last.succeeded_at, last.error, dict(last.drift)) == (30, None, {})
+
+
+def test_drift_over_time(state: StateDir) -> None:
+    """Every pass that saw the store adds a point, oldest first; one that failed adds none."""
+    state.passes.record(WEB, 10, drift={"drifted": 2})
+    state.passes.record(API, 11)
+    state.passes.record(WEB, 20, error="503")
+    state.passes.record(WEB, 30)
+    assert [(point.at, dict(point.counts)) for point in state.passes.drift_history(WEB)] == [
+        (10, {"drifted": 2}),
+        (30, {}),
+    ]
+    assert [point.at for point in state.passes.drift_history(limit=2)] == [11, 30]
+
+
+def test_drift_history_is_bounded(state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that runs for years does not grow its history without end."""
+    assert HISTORY_POINTS > 1000
+    monkeypatch.setattr("kvsync.state.passes.HISTORY_POINTS", 3)
+    for moment in range(6):
+        state.passes.record(WEB, moment)
+    assert [point.at for point in state.passes.drift_history()] == [3, 4, 5]
+
+
+def test_targets_that_no_file_names_leave_the_status(state: StateDir) -> None:
+    """Only managed targets are shown."""
+    state.passes.record(WEB, 1)
+    state.passes.record(API, 1)
+    state.passes.keep([API])
+    assert [record.target for record in state.passes.all()] == [API]
+
+
+def test_the_daemon_has_one_row(state: StateDir) -> None:
+    """Status shows the daemon that said so last, until it says goodbye."""
+    assert state.passes.daemon() is None
+    state.passes.set_daemon(DaemonRecord(1, 10, 10, "apply", "0.1"))
+    later = DaemonRecord(1, 10, 20, "apply", "0.1", ready=True, window="0 22 * * 5")
+    state.passes.set_daemon(later)
+    assert state.passes.daemon() == later
+    state.passes.clear_daemon()
+    assert state.passes.daemon() is None
