@@ -1,0 +1,1 @@
+"""Applying: from the changes of one target to one outcome each, safely."""

@@ -1,0 +1,107 @@
+"""What became of every step, in the journal and in the report. Nothing is sent before its intent is in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
+from kvsync.apply.ports import RunPort
+from kvsync.core.model import Applied, Identity, Outcome, OutcomeKind, Target
+from kvsync.errors import StoreError
+from kvsync.state.records import Intent, Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one work ended: `etag` is the version our write made."""
+
+    work: Work
+    kind: OutcomeKind
+    error: str | None = None
+    etag: str | None = None
+    quarantine: bool = False
+
+
+class Book:
+    """Keeps the outcomes of one run on one target, and its journal."""
+
+    def __init__(self, target: Target, run: RunPort, steps: Sequence[Step], progress: Callable[[int], None]) -> None:
+        self._target, self._run, self._progress = target, run, progress
+        self._steps = steps
+        self._outcomes: list[Outcome | None] = [None] * len(steps)
+        self._quarantined: list[Quarantined] = []
+
+    def intend(self, works: Iterable[Work]) -> None:
+        """Commit what is about to be written. Raises StateDirError: then nothing of it may be sent."""
+        fresh = [work for work in works if not work.recorded]
+        if not fresh:
+            return
+        self._run.intend(self._target, [_intent(work) for work in fresh])
+        for work in fresh:
+            work.recorded = True
+
+    def close(self, endings: Sequence[Ending]) -> None:
+        """Commit how these ended. Raises StateDirError."""
+        if not endings:
+            return
+        settled = []
+        for ending in endings:
+            work = ending.work
+            outcome = Outcome(work.identity, work.approved.action, ending.kind, ending.error, ending.etag)
+            self._outcomes[work.index] = outcome
+            if ending.quarantine:
+                self._quarantined.append(Quarantined(work.approved, ending.error or ""))
+            record = _settled(work, outcome)
+            if work.recorded or record.gone:
+                settled.append(record)
+        if settled:
+            self._run.settle(self._target, settled)
+        self._progress(len(endings))
+
+    def is_open(self, work: Work) -> bool:
+        """True while nothing is known of how this work ended."""
+        return self._outcomes[work.index] is None
+
+    def outcome(self, work: Work) -> Outcome | None:
+        """How this work ended, None while it has not."""
+        return self._outcomes[work.index]
+
+    def report(self, store_error: StoreError | None, reason: str) -> ApplyReport:
+        """One outcome for each step, in order; what was never sent is `not-attempted` for this reason."""
+        outcomes = tuple(
+            outcome or _not_attempted(step.change.identity, step, reason)
+            for step, outcome in zip(self._steps, self._outcomes, strict=True)
+        )
+        return ApplyReport(outcomes, tuple(self._quarantined), store_error)
+
+
+def _not_attempted(identity: Identity, step: Step, reason: str) -> Outcome:
+    return Outcome(identity, step.change.action, OutcomeKind.NOT_ATTEMPTED, reason)
+
+
+def _intent(work: Work) -> Intent:
+    change = work.change
+    before = work.previous
+    if before is not None and change.sensitive and before.content is not None:
+        before = replace(before, content=None)
+    return Intent(
+        change.identity,
+        change.action,
+        change.cause,
+        before,
+        change.after.fingerprint if change.after is not None else None,
+        change.sensitive,
+        str(change.origin) if change.origin is not None else None,
+    )
+
+
+def _settled(work: Work, outcome: Outcome) -> Settled:
+    if outcome.kind is OutcomeKind.UNCHANGED:
+        return Settled(outcome, gone=work.is_delete)
+    sent = work.sent
+    if outcome.kind is not OutcomeKind.APPLIED or sent is None:
+        return Settled(outcome)
+    if sent.content is None or sent.mark is None:
+        return Settled(outcome, gone=True)
+    return Settled(outcome, Applied(sent.mark, outcome.etag, sent.expires_at))

@@ -1,0 +1,90 @@
+"""Applying the changes of one target: what puts entries in place first, then what takes them away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+
+from kvsync.apply.book import Book
+from kvsync.apply.delivery import Delivery
+from kvsync.apply.link import Halt, Link
+from kvsync.apply.model import ApplyReport, Step, Work
+from kvsync.apply.moves import Moves
+from kvsync.apply.pacing import Pace, Retry
+from kvsync.apply.ports import Replan, RunPort
+from kvsync.apply.writes import calls_of
+from kvsync.clock import Clock
+from kvsync.core.model import Change, Target
+from kvsync.stores.base import Store
+
+
+class Applier:
+    """Applies to one target of one store, and writes the journal of one run.
+
+    `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` is told how many more changes
+    have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
+    and what was learnt of the store, with other appliers of the same store.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        target: Target,
+        owner: str,
+        run: RunPort,
+        clock: Clock,
+        *,
+        rng: Random,
+        replan: Replan,
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[int], None] = lambda _count: None,
+        retry: Retry | None = None,
+        concurrency: int | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self._store, self._target, self._owner, self._run, self._clock = store, target, owner, run, clock
+        self._rng, self._replan, self._stop, self._progress = rng, replan, stop, progress
+        self._retry = retry or Retry()
+        self._pace = pace or Pace.of(store.capabilities, concurrency)
+
+    async def run(self, changes: Sequence[Change]) -> ApplyReport:
+        """Apply changes of distinct entries; outcomes come in their order. Raises StateDirError when the journal fails:
+        nothing was sent then that it does not hold."""
+        return await self.run_steps([Step(change) for change in changes])
+
+    async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
+        """As `run`, for steps that may carry a write of their own."""
+        book = Book(self._target, self._run, steps, self._progress)
+        halt = Halt(self._stop)
+        works = [Work(index, step) for index, step in enumerate(steps)]
+        written = [work for work in works if not work.is_delete]
+        await self._send(written, book, halt)
+        deletes = [work for work in works if work.is_delete]
+        if deletes and not halt():
+            deletes = await Moves(self._link(halt), book, self._owner, written).ready(deletes)
+            await self._send(deletes, book, halt)
+        return book.report(halt.store_error, halt.reason)
+
+    async def _send(self, works: Sequence[Work], book: Book, halt: Halt) -> None:
+        calls = calls_of(works, self._store.capabilities)
+        workers = [self._work(calls, book, halt) for _ in range(min(len(calls), self._pace.most))]
+        # All are waited for, so that a failing journal lets the calls in flight come back before the error is raised.
+        for result in await asyncio.gather(*workers, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _work(self, calls: deque[list[Work]], book: Book, halt: Halt) -> None:
+        while calls and not halt():
+            async with self._pace.slot():
+                if not calls or halt():
+                    return
+                try:
+                    await Delivery(self._link(halt), book, self._owner).run(calls.popleft())
+                except BaseException:
+                    halt.is_broken = True
+                    raise
+
+    def _link(self, halt: Halt) -> Link:
+        return Link(self._store, self._target, self._replan, halt, self._pace, self._retry, self._clock, self._rng)

@@ -1,0 +1,75 @@
+"""Moves: the old name goes once the new one was read back from the store, so that readers never see a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kvsync.apply.book import Book, Ending
+from kvsync.apply.compare import fingerprint_of
+from kvsync.apply.link import Link
+from kvsync.apply.model import Work
+from kvsync.apply.pacing import Stopped
+from kvsync.core.capabilities import Marks
+from kvsync.core.model import Actual, Identity, OutcomeKind
+from kvsync.errors import StoreError
+
+_DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
+
+
+class Moves:
+    """Decides which deletes may go. `written` are the works of the same run that put entries in place."""
+
+    def __init__(self, link: Link, book: Book, owner: str, written: Sequence[Work]) -> None:
+        self._link, self._book, self._owner = link, book, owner
+        self._written = {work.identity: work for work in written}
+
+    async def ready(self, deletes: Sequence[Work]) -> list[Work]:
+        """Those that are no half of a move, or whose other half is there; the others end as `skipped`."""
+        halves = [work for work in deletes if work.change.moved_to is not None]
+        if not halves:
+            return list(deletes)
+        try:
+            reasons = await self._reasons(halves)
+        except Stopped:
+            return []
+        except StoreError as error:
+            self._link.report(error)
+            reasons = {work.index: str(error) for work in halves}
+        self._book.close(
+            [
+                Ending(work, OutcomeKind.SKIPPED, f"kept: its new name {work.change.moved_to} {reasons[work.index]}")
+                for work in halves
+                if work.index in reasons
+            ]
+        )
+        return [work for work in deletes if work.index not in reasons]
+
+    async def _reasons(self, halves: Sequence[Work]) -> dict[int, str]:
+        """Why the new name cannot be relied on, by index of the work; those that are in place are left out."""
+        new_names = {work.change.moved_to for work in halves if work.change.moved_to in self._written}
+        fresh = await self._link.read([identity for identity in new_names if identity is not None])
+        reasons = {}
+        for work in halves:
+            assert work.change.moved_to is not None
+            reason = await self._reason(work, work.change.moved_to, fresh.get(work.change.moved_to))
+            if reason is not None:
+                reasons[work.index] = reason
+        return reasons
+
+    async def _reason(self, work: Work, new_name: Identity, found: Actual | None) -> str | None:
+        written = self._written.get(new_name)
+        if written is None:
+            settled = await self._link.replan(new_name, work.approved) is None
+            return None if settled else "is not as desired"
+        outcome = self._book.outcome(written)
+        if outcome is None or outcome.kind not in _DONE:
+            return "could not be written"
+        return None if self._is_in_place(written, found) else "was not there when it was read back"
+
+    def _is_in_place(self, written: Work, found: Actual | None) -> bool:
+        after = written.approved.after
+        if found is None or after is None or fingerprint_of(found) != after.fingerprint:
+            return False
+        if self._link.capabilities.marks is not Marks.STORE:
+            return True
+        return found.mark is not None and found.mark.owner == self._owner

@@ -1,0 +1,24 @@
+"""What applying needs of others: a journal to write to, and a way to plan one entry again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from kvsync.core.model import Change, Identity, Refusal, Target
+from kvsync.state.records import Intent, Settled
+
+Replan = Callable[[Identity, Change], Awaitable[Change | Refusal | None]]
+"""Observe one entry and judge it again, given the change that was approved. None: there is nothing to do, the entry is as
+desired. Raises StoreError."""
+
+
+class RunPort(Protocol):
+    """The journal of one run. Both methods return once their records are committed, and raise StateDirError when they
+    cannot be."""
+
+    def intend(self, target: Target, intents: Sequence[Intent]) -> None:
+        """Record what is about to be written, with what is there before."""
+
+    def settle(self, target: Target, settled: Sequence[Settled]) -> None:
+        """Record what became of it."""

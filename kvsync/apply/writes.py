@@ -1,0 +1,75 @@
+"""From a change to the write that carries it, and to calls of a size the store takes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from kvsync.apply.model import Work
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Action, Change, Entry, Mark
+from kvsync.stores.base import Precondition, Write
+
+_OVERHEAD = 256
+"""Bytes that an entry costs on the wire besides what it holds: field names, our mark, quotes."""
+
+
+def write_for(change: Change, owner: str, now: float, capabilities: Capabilities) -> Write:
+    """The write that brings about `change`, on the condition of the version it was planned against."""
+    before, after = change.before, change.after
+    precondition = Precondition.ABSENT if before is None else Precondition.UNCHANGED
+    etag = before.etag if before is not None else None
+    if change.action is Action.DELETE or after is None:
+        return Write(change.identity, precondition, etag=etag)
+    mark = Mark(owner, after.fingerprint, after.ttl, after.sensitive, after.protected)
+    is_touch = (
+        change.action is Action.RENEW
+        and before is not None
+        and before.fingerprint == after.fingerprint
+        and (before.mark is not None and (before.mark == mark or before.mark.key is not None))
+    )
+    expires_at = expiry_of(after, now, capabilities)
+    return Write(change.identity, precondition, after.content, mark, expires_at, etag, is_touch)
+
+
+def expiry_of(entry: Entry, now: float, capabilities: Capabilities) -> float | None:
+    """The moment an entry written at `now` shall end, None when it shall stay."""
+    if entry.expires_at is not None:
+        return entry.expires_at
+    if entry.ttl is not None:
+        return now + entry.ttl
+    if capabilities.always_expires and capabilities.max_ttl is not None:
+        return now + capabilities.max_ttl
+    return None
+
+
+def calls_of(works: Iterable[Work], capabilities: Capabilities) -> deque[list[Work]]:
+    """Cut works into calls as large as the store takes, by number and by bytes."""
+    calls: deque[list[Work]] = deque()
+    size = 0
+    limit = capabilities.max_batch_bytes
+    for work in works:
+        weight = _weight(work) if limit is not None else 0
+        is_full = not calls or len(calls[-1]) >= capabilities.batch
+        if is_full or (limit is not None and size + weight > limit):
+            calls.append([])
+            size = 0
+        calls[-1].append(work)
+        size += weight
+    return calls
+
+
+def halves(works: list[Work]) -> list[list[Work]]:
+    """Cut a call in two, or leave a call of one as it is."""
+    middle = len(works) // 2
+    return [works[:middle], works[middle:]] if middle else [works]
+
+
+def _weight(work: Work) -> int:
+    """Bytes on the wire, at most: values may travel as base64, four for three."""
+    size = len(work.identity.key.encode(errors="replace")) + _OVERHEAD
+    content = work.fixed.content if work.fixed is not None else work.change.after and work.change.after.content
+    if not content or work.is_delete:
+        return size
+    tags = sum(len(name) + len(text) for name, text in content.tags)
+    return size + len(content.value) * 4 // 3 + 4 + 4 * tags + 4 * len(content.metadata or "")
