@@ -46,7 +46,7 @@ _ALL: Final = (
         "info",
         (
             *_TARGET, "trigger", "run", "ok", "create", "update", "renew", "adopt", "delete", "unchanged", "applied", "failed",
-            "conflict", "stale", "refused", "drifted", "parked", "requests", "seconds", "next",
+            "conflict", "stale", "refused", "drifted", "pending", "parked", "requests", "seconds", "next",
         ),
         "A pass over one target is done.",
     ),

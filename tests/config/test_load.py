@@ -58,9 +58,9 @@ def load(
     return load_config(file, environment=environment, environ=environ or {})
 
 
-def problems_of(folder: Path, text: str, **options: str) -> list[str]:
+def problems_of(folder: Path, text: str, environment: str | None = None) -> list[str]:
     with pytest.raises(InvalidInput) as caught:
-        load(folder, text, **options)
+        load(folder, text, environment=environment)
     return [str(problem) for problem in caught.value.problems]
 
 
