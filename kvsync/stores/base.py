@@ -125,6 +125,12 @@ class Store(ABC):
     options: ClassVar[tuple[Field, ...]] = ()
     capabilities: Capabilities
     traffic: Traffic
+    audits_entries: bool = False
+    """True when `audit` says more than the default, which spares a call for every entry otherwise; set by itself."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.audits_entries = cls.audit is not Store.audit
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         self.config, self.context, self.traffic = config, context, Traffic()
