@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from kvsync.apply.book import Book
@@ -12,11 +12,13 @@ from kvsync.apply.delivery import Delivery
 from kvsync.apply.link import Halt, Link
 from kvsync.apply.model import ApplyReport, Step, Work
 from kvsync.apply.moves import Moves
-from kvsync.apply.pacing import Pace, Retry
+from kvsync.apply.pacing import Pace, Retry, Stopped
 from kvsync.apply.ports import Replan, RunPort
 from kvsync.apply.writes import calls_of
 from kvsync.clock import Clock
-from kvsync.core.model import Change, Target
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Actual, Change, Identity, Target
+from kvsync.errors import TransientError
 from kvsync.stores.base import Store
 
 
@@ -44,7 +46,8 @@ class Applier:
         concurrency: int | None = None,
         pace: Pace | None = None,
     ) -> None:
-        self._store, self._target, self._owner, self._run, self._clock = store, target, owner, run, clock
+        self.owner = owner
+        self._store, self._target, self._run, self._clock = store, target, run, clock
         self._rng, self._replan, self._stop, self._progress = rng, replan, stop, progress
         self._retry = retry or Retry()
         self._pace = pace or Pace.of(store.capabilities, concurrency)
@@ -63,9 +66,22 @@ class Applier:
         await self._send(written, book, halt)
         deletes = [work for work in works if work.is_delete]
         if deletes and not halt():
-            deletes = await Moves(self._link(halt), book, self._owner, written).ready(deletes)
+            deletes = await Moves(self._link(halt), book, self.owner, written).ready(deletes)
             await self._send(deletes, book, halt)
         return book.report(halt.store_error, halt.reason)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can do."""
+        return self._store.capabilities
+
+    async def read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries as they are now, with the patience of a write. Raises StoreError; asked to stop while the store makes
+        it wait, it gives up with TransientError."""
+        try:
+            return await self._link(Halt(self._stop)).read(identities)
+        except Stopped:
+            raise TransientError("kvsync was stopped while it waited for the store") from None
 
     async def _send(self, works: Sequence[Work], book: Book, halt: Halt) -> None:
         calls = calls_of(works, self._store.capabilities)
@@ -81,7 +97,7 @@ class Applier:
                 if not calls or halt():
                     return
                 try:
-                    await Delivery(self._link(halt), book, self._owner).run(calls.popleft())
+                    await Delivery(self._link(halt), book, self.owner).run(calls.popleft())
                 except BaseException:
                     halt.is_broken = True
                     raise
