@@ -10,12 +10,13 @@ from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Actual, Identity, Snapshot, Target
 from kvsync.document.fields import Field, path
-from kvsync.errors import BatchRefused, StoreError
+from kvsync.errors import StoreError
 from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
+from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.sqlite_database import Database
 from kvsync.stores.sqlite_rows import ENTRY_COLUMNS, LIST_OTHERS, LIST_SETTLED, Listing, Row, to_entry, to_listed
-from kvsync.stores.sqlite_writes import BY_PLACE, Place, check, execute
+from kvsync.stores.sqlite_writes import BY_PLACE, Place, execute
 
 _READ = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {BY_PLACE} AND (expires_at IS NULL OR expires_at > ?)"
 _NAMESPACES = "SELECT DISTINCT namespace FROM entries WHERE expires_at IS NULL OR expires_at > ? ORDER BY namespace"
@@ -136,13 +137,13 @@ class SqliteStore(Store):
         return found
 
     def _write(self, namespace: str, writes: Sequence[Write]) -> list[WriteResult]:
-        self._check_batch(namespace, writes)
+        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
         accepted: list[tuple[Place, Write]] = []
         refused: dict[int, WriteResult] = {}
         for index, write in enumerate(writes):
             try:
                 place = self._place(namespace, write.identity)
-                check(place, write, self.capabilities)
+                check_entry(place.key, write.content, self.capabilities)
                 accepted.append((place, write))
             except ValueError as problem:
                 refused[index] = WriteResult(WriteStatus.REJECTED, error=str(problem))
@@ -151,16 +152,6 @@ class SqliteStore(Store):
         with self._database.writing(len(accepted)) as (connection, versions):
             done = iter(execute(connection, accepted, versions, self.context.clock.now()))
         return [refused[index] if index in refused else next(done) for index in range(len(writes))]
-
-    def _check_batch(self, namespace: str, writes: Sequence[Write]) -> None:
-        limits, where = self.capabilities, f"store {self.config.name}/{namespace}"
-        if len(writes) > limits.batch:
-            raise BatchRefused(f"{where}: {len(writes)} writes in one call; {limits.batch} are the most")
-        if len({write.identity for write in writes}) < len(writes):
-            raise BatchRefused(f"{where}: one call names the same entry twice")
-        size = sum(len(write.content.value) for write in writes if write.content is not None)
-        if limits.max_batch_bytes is not None and size > limits.max_batch_bytes:
-            raise BatchRefused(f"{where}: {size} bytes in one call; {limits.max_batch_bytes} are the most")
 
     def _namespaces(self) -> list[str]:
         with self._database.reading() as connection:

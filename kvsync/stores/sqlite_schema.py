@@ -65,13 +65,17 @@ INSERT OR IGNORE INTO entries_state VALUES (1, 0, 0);
 
 
 def _trigger(event: str, namespaces: tuple[str, ...], row: bool) -> str:
-    """One trigger. The flag also keeps the trigger's own statements from starting it again."""
+    """One trigger. The flag also keeps the trigger's own statements from starting it again.
+
+    Inside, nothing may lean on a conflict clause: that of the statement which sets off the trigger takes its place.
+    """
     version = "(SELECT version FROM entries_state)"
     renew = f"""
         UPDATE entries SET version = {version}, fingerprint = NULL, modified_at = {_SECONDS} WHERE rowid = NEW.rowid;"""
     revise = "".join(
         f"""
-        INSERT OR REPLACE INTO entries_revisions(namespace, revision) VALUES ({namespace}, {version});"""
+        DELETE FROM entries_revisions WHERE namespace = {namespace};
+        INSERT INTO entries_revisions(namespace, revision) VALUES ({namespace}, {version});"""
         for namespace in namespaces
     )
     return f"""

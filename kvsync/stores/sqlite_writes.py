@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from kvsync.core.canonical import fingerprint
-from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Content
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 from kvsync.stores.sqlite_rows import Row, from_content, from_mark
@@ -57,21 +56,6 @@ class _Statement:
     row: Row
     failed: WriteResult
     version: int | None
-
-
-def check(place: Place, write: Write, capabilities: Capabilities) -> None:
-    """Raise ValueError, with the reason, for what the table cannot hold."""
-    try:
-        size = len(place.key.encode())
-    except UnicodeEncodeError:
-        raise ValueError("the key is no Unicode text") from None
-    if "\0" in place.key:
-        raise ValueError("the key holds a NUL character")
-    if capabilities.max_key is not None and size > capabilities.max_key:
-        raise ValueError(f"the key has {size} bytes; {capabilities.max_key} are the most")
-    length = len(write.content.value) if write.content is not None else 0
-    if capabilities.max_value is not None and length > capabilities.max_value:
-        raise ValueError(f"the value has {length} bytes; {capabilities.max_value} are the most")
 
 
 def execute(

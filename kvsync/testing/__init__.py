@@ -1,0 +1,35 @@
+"""What tests of kvsync and of stores of your own are made with. Ships with kvsync; nothing of kvsync needs it to run.
+
+- `StoreConformance`: the tests that every store passes; subclass it (`kvsync.testing.conformance` says how).
+- `MemoryServer`, `memory_store`: a remote in this process that fails on command, and a connection to it.
+- `FakeClock`: a clock that moves only when told to.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvsync.testing.clock import FakeClock
+    from kvsync.testing.conformance import Bench, StoreConformance
+    from kvsync.testing.server import MemoryServer, memory_store
+
+__all__ = ["Bench", "FakeClock", "MemoryServer", "StoreConformance", "memory_store"]
+
+_HOMES = {
+    "Bench": "conformance",
+    "FakeClock": "clock",
+    "MemoryServer": "server",
+    "StoreConformance": "conformance",
+    "memory_store": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    if (pytest := sys.modules.get("pytest")) is not None:  # so that failed assertions of the suite show both sides
+        pytest.register_assert_rewrite("kvsync.testing.conformance")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,168 @@
+"""The reference store: entries in a dict of this process. What it does is what the contract in `base` means.
+
+`kvsync.stores.held.Memory` is the remote side, `MemoryStore` the connection to it. Several connections may share one memory,
+as several hosts share a remote. The capabilities of a connection can be narrowed to those of any store, which is how kvsync
+is tested against stores without versions, without lifetimes, without marks, and so on; see `kvsync.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from kvsync.config.model import StoreConfig
+from kvsync.core.canonical import fingerprint
+from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.core.model import Actual, Content, Identity, Snapshot, Target, is_settled
+from kvsync.document.fields import Field, text
+from kvsync.errors import BatchRefused
+from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult
+from kvsync.stores.held import Held, Memory, Put, Slot
+from kvsync.stores.keys import KeyFormat
+from kvsync.stores.limits import check_batch, check_entry
+
+_SHARED: dict[str, Memory] = {}
+
+
+class MemoryStore(Store):
+    """A connection to a `Memory`: its own, the one it is given, or the one that the option `shared` names."""
+
+    options = (
+        Field("shared", text(), help="Stores of one process that give the same name here hold the same entries."),
+    )
+    capabilities = Capabilities(
+        type="memory",
+        namespace="a name",
+        max_key=1024,
+        max_value=16 * 1024 * 1024,
+        batch=1000,
+        read_batch=1000,
+        page=1000,
+    )
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        context: StoreContext,
+        *,
+        memory: Memory | None = None,
+        capabilities: Capabilities | None = None,
+    ) -> None:
+        super().__init__(config, context)
+        self.capabilities = capabilities or self.capabilities
+        self._keys = KeyFormat(config.key_format or "{key}", native_labels=self.capabilities.labels)
+        shared: str | None = config.options.get("shared")
+        self._memory = memory or (Memory() if shared is None else _SHARED.setdefault(shared, Memory()))
+
+    def normalise(self, content: Content) -> Content:
+        """Without what the capabilities do not have."""
+        has = self.capabilities
+        return Content(
+            content.value,
+            content.content_type if has.content_type else None,
+            content.tags if has.tags else (),
+            content.metadata if has.metadata else None,
+        )
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The key by the configured format."""
+        return self._keys.encode(namespace, identity)
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`; with values, if the capabilities have them in a listing."""
+        listed = self._memory.listing(namespace, self._now())
+        self._count(len(listed.entries), self.capabilities.page)
+        entries = {}
+        for slot, held in listed.entries.items():
+            identity = self._keys.decode(namespace, slot.key, slot.label)
+            if identity is not None:
+                entries[identity] = self._listed(identity, held)
+        settled = {
+            identity: entry.fingerprint
+            for identity, entry in entries.items()
+            if entry.fingerprint is not None and is_settled(entry, owner)
+        }
+        target = Target(self.config.name, namespace)
+        return Snapshot(target, entries, settled, complete=not listed.problems, problems=listed.problems)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries with their values."""
+        self._count(len(identities), self.capabilities.read_batch)
+        slots = {self._slot(namespace, identity): identity for identity in identities}
+        found = self._memory.lookup(namespace, slots, self._now())
+        return {slots[slot]: self._actual(slots[slot], held) for slot, held in found.items()}
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Validate the whole batch, then do its writes one after another."""
+        where = f"store {self.config.name}/{namespace}"
+        check_batch(where, writes, self.capabilities)
+        for write in writes:
+            try:
+                check_entry(self.remote_key(namespace, write.identity), write.content, self.capabilities)
+            except ValueError as problem:
+                raise BatchRefused(f"{where}/{write.identity}: {problem}") from None
+        self._count(1, 1)
+        results = self._memory.change(namespace, [self._put(namespace, write) for write in writes], self._now())
+        if self.capabilities.compare_and_set:
+            return results
+        return [replace(result, etag=None) for result in results]
+
+    async def namespaces(self) -> Sequence[str]:
+        """The namespaces that hold an entry."""
+        return sorted(name for name in self._memory.held if self._memory.listing(name, self._now()).entries)
+
+    async def check(self) -> Sequence[Finding]:
+        """Always reached."""
+        return (Finding("memory", True, "held in this process"),)
+
+    def _now(self) -> float:
+        """The present, as far as the memory ends entries by itself."""
+        native = self.capabilities.lifetimes is Lifetimes.NATIVE
+        return self.context.clock.now() if native else 0.0
+
+    def _count(self, entries: int, page: int) -> None:
+        self.traffic.requests += max(1, -(-entries // page))
+
+    def _slot(self, namespace: str, identity: Identity) -> Slot:
+        label = None if self._keys.holds_label else identity.label
+        return Slot(self._keys.encode(namespace, identity), label)
+
+    def _put(self, namespace: str, write: Write) -> Put:
+        return Put(
+            self._slot(namespace, write.identity),
+            None if write.content is None else self._held(write, write.content),
+            write.precondition if self.capabilities.compare_and_set else None,
+            write.etag,
+        )
+
+    def _held(self, write: Write, content: Content) -> Held:
+        has = self.capabilities
+        expires_at = write.expires_at
+        if expires_at is None and has.always_expires and has.max_ttl is not None:
+            expires_at = self.context.clock.now() + has.max_ttl
+        keeps_moments = has.lifetimes is Lifetimes.NATIVE or has.marks is Marks.STORE
+        return Held(
+            self.normalise(content),
+            version=0,
+            mark=write.mark if has.marks is Marks.STORE else None,
+            expires_at=expires_at if keeps_moments else None,
+        )
+
+    def _actual(self, identity: Identity, held: Held) -> Actual:
+        return Actual(
+            identity,
+            etag=str(held.version) if self.capabilities.compare_and_set else None,
+            fingerprint=fingerprint(held.content),
+            content=held.content,
+            size=len(held.content.value),
+            expires_at=held.expires_at,
+            mark=held.mark,
+            locked=held.locked,
+        )
+
+    def _listed(self, identity: Identity, held: Held) -> Actual:
+        """Where a listing carries no values it knows of the content what the mark says, right or wrong."""
+        entry = self._actual(identity, held)
+        if self.capabilities.values_in_listing:
+            return entry
+        return replace(entry, content=None, fingerprint=held.mark.fingerprint if held.mark is not None else None)

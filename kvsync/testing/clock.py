@@ -1,0 +1,31 @@
+"""A clock that moves only when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kvsync.clock import Clock
+
+
+class FakeClock(Clock):
+    """Starts at `start`, in seconds since the Unix epoch. `sleep` returns at once, and time has passed."""
+
+    def __init__(self, start: float = 1_800_000_000.0) -> None:
+        self._now, self._start = start, start
+
+    def now(self) -> float:
+        """The moment it stands at."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds since it was made."""
+        return self._now - self._start
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass, and others have their turn."""
+        self.advance(seconds)
+        await asyncio.sleep(0)

@@ -1,0 +1,32 @@
+"""The conformance suite: what kvsync relies on in a store, as tests that any store can be held to.
+
+    from kvsync.testing import FakeClock, StoreConformance
+
+    class TestMyStore(StoreConformance):
+        capabilities = MyStore.capabilities
+
+        def open_store(self, clock: FakeClock) -> Store:
+            return MyStore(config, StoreContext(..., clock=clock, ...))
+
+pytest runs it as it is; no plugin is needed. Each test has a remote of its own, and opens one or more connections to it. Tests
+that do not apply to a store with these capabilities are not there; `TestMyStore.left_out` says which, and why. Further methods
+of `Suite` may be overridden to let the suite write as another program would, or make the remote fail: more tests
+apply then.
+"""
+
+from __future__ import annotations
+
+from kvsync.testing.conformance.bench import Bench
+from kvsync.testing.conformance.conflicts import Conflicts
+from kvsync.testing.conformance.faults import Faults
+from kvsync.testing.conformance.lifetimes import LifetimesOfEntries
+from kvsync.testing.conformance.listing import Listings
+from kvsync.testing.conformance.marks import MarksOfOwners
+from kvsync.testing.conformance.suite import Suite
+from kvsync.testing.conformance.writing import Writing
+
+__all__ = ["Bench", "StoreConformance", "Suite"]
+
+
+class StoreConformance(Writing, Listings, Conflicts, LifetimesOfEntries, MarksOfOwners, Faults):
+    """All tests. Subclass it; see the module's text."""

@@ -1,0 +1,144 @@
+"""The workbench of one conformance test: a store, its clock, and short ways to write and look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from kvsync.core.canonical import fingerprint
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.stores.base import Precondition, Store, Write, WriteResult, WriteStatus
+from kvsync.testing.clock import FakeClock
+
+OWNER = "conformance"
+"""The owner in whose name the suite writes."""
+
+TEXT = Content(b"Hello")
+
+
+class Bench:
+    """`namespace` is where a test works, `elsewhere` another namespace of the same store."""
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        clock: FakeClock,
+        pass_time: Callable[[float], Awaitable[None]],
+        namespaces: tuple[str, str],
+    ) -> None:
+        self._open, self.clock, self.pass_time = open_store, clock, pass_time
+        self.namespace, self.elsewhere = namespaces
+        self._stores: list[Store] = []
+        self.store = self.connect()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store says of itself."""
+        return self.store.capabilities
+
+    def connect(self) -> Store:
+        """One more connection to the same remote."""
+        store = self._open()
+        self._stores.append(store)
+        return store
+
+    async def aclose(self) -> None:
+        """Close all connections; twice, for that must do no harm."""
+        for store in (*self._stores, *self._stores):
+            await store.aclose()
+
+    def can_hold(self, identity: Identity, content: Content = TEXT) -> bool:
+        """True when the store itself does not object to such an entry."""
+        try:
+            self.store.remote_key(self.namespace, identity)
+        except ValueError:
+            return False
+        content = self.store.normalise(content)
+        return not self.store.audit(self.namespace, Entry(identity, content, fingerprint(content)))
+
+    def creation(self, identity: Identity | str, content: Content = TEXT, **mark: Any) -> Write:
+        """A write that makes an entry. `mark` may hold expires_at, owner, ttl, sensitive and protected."""
+        return self._write(identity, Precondition.ABSENT, content, None, mark)
+
+    def change(self, actual: Actual, content: Content, **mark: Any) -> Write:
+        """A write that replaces an entry as it was seen."""
+        return self._write(actual.identity, Precondition.UNCHANGED, content, actual.etag, mark)
+
+    def deletion(self, actual: Actual) -> Write:
+        """A write that deletes an entry as it was seen."""
+        return Write(actual.identity, Precondition.UNCHANGED, etag=actual.etag)
+
+    async def send(self, writes: Sequence[Write], namespace: str | None = None) -> list[WriteResult]:
+        """Send writes, as many in a call as the store takes, and let them settle."""
+        results: list[WriteResult] = []
+        size = self.capabilities.batch
+        for start in range(0, len(writes), size):
+            results += await self.store.write(namespace or self.namespace, writes[start : start + size])
+        await self.settle()
+        return results
+
+    async def must(self, *writes: Write, namespace: str | None = None) -> list[WriteResult]:
+        """Send writes that have no reason to fail."""
+        results = await self.send(writes, namespace)
+        assert [result.status for result in results] == [WriteStatus.DONE] * len(writes), results
+        return results
+
+    async def create(self, identity: Identity | str, content: Content = TEXT, **mark: Any) -> Actual:
+        """Make an entry, and give it as the store now has it."""
+        namespace = mark.pop("namespace", None)
+        write = self.creation(identity, content, **mark)
+        await self.must(write, namespace=namespace)
+        return await self.get(write.identity, namespace)
+
+    async def find(self, identity: Identity | str, namespace: str | None = None) -> Actual | None:
+        """One entry with its content, or None."""
+        wanted = _identity(identity)
+        return (await self.store.read(namespace or self.namespace, [wanted])).get(wanted)
+
+    async def get(self, identity: Identity | str, namespace: str | None = None) -> Actual:
+        """One entry that must be there."""
+        found = await self.find(identity, namespace)
+        assert found is not None, f"{identity} is not there"
+        return found
+
+    async def value(self, identity: Identity | str, namespace: str | None = None) -> bytes:
+        """The value of an entry that must be there."""
+        content = (await self.get(identity, namespace)).content
+        assert content is not None, f"{identity} was read without its content"
+        return content.value
+
+    async def see(self, namespace: str | None = None) -> Snapshot:
+        """Everything in a namespace."""
+        snapshot = await self.store.observe(namespace or self.namespace, OWNER)
+        assert snapshot is not None, "without a token, a snapshot is due"
+        return snapshot
+
+    async def settle(self) -> None:
+        """Let so much time pass that a listing shows what was written."""
+        if self.capabilities.settle:
+            await self.pass_time(self.capabilities.settle)
+
+    async def together(self, *calls: Awaitable[Sequence[WriteResult]]) -> list[WriteStatus]:
+        """Several calls at once, of one write each."""
+        return [results[0].status for results in await asyncio.gather(*calls)]
+
+    def _write(
+        self,
+        identity: Identity | str,
+        precondition: Precondition,
+        content: Content,
+        etag: str | None,
+        mark: dict[str, Any],
+    ) -> Write:
+        held = self.store.normalise(content)
+        expires_at, owner = mark.pop("expires_at", None), mark.pop("owner", OWNER)
+        if expires_at is None and self.capabilities.always_expires:
+            expires_at = self.clock.now() + (self.capabilities.max_ttl or 0)
+        ours = Mark(owner, fingerprint(held), **mark)
+        return Write(_identity(identity), precondition, held, ours, expires_at, etag)
+
+
+def _identity(identity: Identity | str) -> Identity:
+    return Identity(identity) if isinstance(identity, str) else identity

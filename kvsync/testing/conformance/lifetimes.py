@@ -1,0 +1,85 @@
+"""Conformance: entries end when they shall, and are renewed without being touched otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kvsync.core.capabilities import Lifetimes, Marks
+from kvsync.core.model import Content, Identity
+from kvsync.testing.conformance.bench import Bench
+from kvsync.testing.conformance.suite import Suite, having, promise
+
+native = having("lifetimes", Lifetimes.NATIVE)
+
+
+class LifetimesOfEntries(Suite):
+    """Moments at which entries end: kept by the store itself, or only remembered for the daemon."""
+
+    @promise(native)
+    async def test_an_entry_ends_when_it_shall(self, bench: Bench) -> None:
+        """Up to its moment an entry is there; from then on it is neither read nor listed, and its neighbours are."""
+        moment = _moment(bench, 1)
+        await bench.create("stays", expires_at=_moment(bench, 10))
+        await bench.create("promo", expires_at=moment)
+        await bench.pass_time(moment - 1 - bench.clock.now())
+        assert Identity("promo") in (await bench.see()).entries
+        await bench.pass_time(2)
+        assert await bench.find("promo") is None
+        assert set((await bench.see()).entries) == {Identity("stays")}
+
+    @promise(native)
+    async def test_an_entry_that_ended_is_no_obstacle(self, bench: Bench) -> None:
+        """After its end, the key can be created anew."""
+        await bench.create("promo", Content(b"old"), expires_at=_moment(bench, 1))
+        await bench.pass_time(_ttl(bench) + 1)
+        await bench.create("promo", Content(b"new"))
+        assert await bench.value("promo") == b"new"
+
+    @promise(native)
+    async def test_the_moment_is_told(self, bench: Bench) -> None:
+        """Reading and listing tell the moment at which an entry ends, to the second."""
+        moment = _moment(bench, 5)
+        read = await bench.create("promo", expires_at=moment)
+        listed = (await bench.see()).entries[Identity("promo")]
+        for entry in (read, listed):
+            assert entry.expires_at is not None
+            assert abs(entry.expires_at - moment) <= 1
+        assert Identity("promo") not in (await bench.see()).settled
+
+    @promise(native)
+    async def test_a_renewal_only_moves_the_end(self, bench: Bench) -> None:
+        """A touch moves the end of an entry and leaves its content and mark as they are; its version is a new one."""
+        before = await bench.create("promo", Content(b"Hello"), ttl=_ttl(bench), expires_at=_moment(bench, 1))
+        write = bench.change(before, Content(b"Hello"), ttl=_ttl(bench), expires_at=_moment(bench, 3))
+        await bench.must(replace(write, touch=True))
+        after = await bench.get("promo")
+        assert (after.content, after.mark) == (before.content, before.mark)
+        assert after.etag != before.etag or not bench.capabilities.compare_and_set
+        await bench.pass_time(_ttl(bench) + 1)
+        assert await bench.value("promo") == b"Hello"
+
+    @promise(native, having("always_expires", False))
+    async def test_a_change_can_lift_the_end(self, bench: Bench) -> None:
+        """A change that names no end makes the entry one that stays."""
+        before = await bench.create("promo", expires_at=_moment(bench, 1))
+        await bench.must(bench.change(before, Content(b"for good")))
+        await bench.pass_time(_ttl(bench) * 10)
+        assert (await bench.get("promo")).expires_at is None
+
+    @promise(having("lifetimes", Lifetimes.EMULATED), having("marks", Marks.STORE))
+    async def test_the_moment_is_remembered(self, bench: Bench) -> None:
+        """A store that cannot end entries keeps the moment beside the entry, for the daemon, and the entry past it."""
+        moment = _moment(bench, 1)
+        read = await bench.create("promo", expires_at=moment)
+        assert read.expires_at == moment
+        await bench.pass_time(_ttl(bench) + 1)
+        assert (await bench.see()).entries[Identity("promo")].expires_at == moment
+
+
+def _ttl(bench: Bench) -> int:
+    """A lifetime in seconds that the store takes, and that is long beside the time it takes to settle."""
+    return max(bench.capabilities.min_ttl, 60, int(10 * bench.capabilities.settle))
+
+
+def _moment(bench: Bench, times: int) -> float:
+    return float(int(bench.clock.now())) + _ttl(bench) * times

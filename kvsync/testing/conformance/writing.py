@@ -1,0 +1,243 @@
+"""Conformance: what is written is what is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kvsync.core.capabilities import SizeUnit
+from kvsync.core.model import Content, Identity
+from kvsync.errors import BatchRefused
+from kvsync.stores.base import Write, WriteStatus
+from kvsync.testing.conformance.bench import Bench
+from kvsync.testing.conformance.suite import Suite, at_most, bulk, having, labelled, promise
+
+FULL = Content(b'{"rps":10}', "application/json", (("stage", "beta"), ("team", "web")), '{"region":"eu"}')
+
+TEXTS = (
+    "",
+    " spaces around ",
+    "two\nlines\r\n\ttabs\n",
+    "ключ, clé, 鍵, 🎉",
+    '{"b": 1, "a": [1.10, null]}',
+    "no",
+    "0755",
+    "%2F %00 +&=#?;\"'\\`${}",
+    "\ufeffmark",
+    "e\u0301 and \u00e9",
+)
+BYTES = (b"\x00", bytes(range(256)), b"\xff\xfe\x00", b"\x1f\x8b\x08" + b"\x00" * 7)
+KEYS = (
+    *("a/b", "/lead", "a//b", "q?x=1&y=2", "100%", "%2F", "%252F", "#frag", "sp ace", "pl+us", "ключ/é", "emoji🎉"),
+    *(
+        "a:b!c'(d)*",
+        "...",
+        "x/../y",
+        "semi;colon",
+        "back\\slash",
+        '"quote"',
+        "A",
+        "a",
+        "under_score",
+        "dash-dot.",
+        "a.b",
+    ),
+)
+
+
+class Writing(Suite):
+    """Create, change and delete; values, keys and labels; calls of many writes."""
+
+    @promise()
+    async def test_what_is_created_is_read(self, bench: Bench) -> None:
+        """An entry that was created is there, with its value."""
+        assert await bench.find("greeting") is None
+        await bench.create("greeting", Content(b"Hello"))
+        assert await bench.value("greeting") == b"Hello"
+
+    @promise()
+    async def test_a_change_replaces_everything(self, bench: Bench) -> None:
+        """A change leaves nothing of the earlier content: value, content type, tags and metadata are as it says."""
+        before = await bench.create("limits", FULL)
+        assert before.content == bench.store.normalise(FULL)
+        await bench.must(bench.change(before, Content(b"plain")))
+        assert (await bench.get("limits")).content == Content(b"plain")
+
+    @promise()
+    async def test_what_is_deleted_is_gone(self, bench: Bench) -> None:
+        """A deleted entry is neither read nor listed; its neighbours are."""
+        first = await bench.create("first")
+        await bench.create("second")
+        await bench.must(bench.deletion(first))
+        assert await bench.find("first") is None
+        assert set((await bench.see()).entries) == {Identity("second")}
+
+    @promise()
+    async def test_a_key_can_be_used_again(self, bench: Bench) -> None:
+        """After a delete the same key can be created anew, and has the new content."""
+        await bench.must(bench.deletion(await bench.create("greeting", Content(b"old"))))
+        await bench.create("greeting", Content(b"new"))
+        assert await bench.value("greeting") == b"new"
+
+    @promise()
+    async def test_texts_come_back_as_they_are(self, bench: Bench) -> None:
+        """Text values come back byte for byte: white space, line ends, Unicode in any form, what looks like YAML or JSON."""
+        await self._come_back(bench, [text.encode() for text in TEXTS])
+
+    @promise(having("binary"))
+    async def test_bytes_come_back_as_they_are(self, bench: Bench) -> None:
+        """Values that are no text come back byte for byte."""
+        await self._come_back(bench, list(BYTES))
+
+    async def _come_back(self, bench: Bench, values: list[bytes]) -> None:
+        wanted = {Identity(f"value-{number}"): Content(value) for number, value in enumerate(values)}
+        wanted = {identity: content for identity, content in wanted.items() if bench.can_hold(identity, content)}
+        await bench.must(*(bench.creation(identity, content) for identity, content in wanted.items()))
+        found = await _read_all(bench, list(wanted))
+        assert found == {identity: bench.store.normalise(content) for identity, content in wanted.items()}
+
+    @promise()
+    async def test_keys_come_back_as_they_are(self, bench: Bench) -> None:
+        """Every key that the store does not refuse names an entry of its own, and is listed under that very name."""
+        wanted = {
+            Identity(key): Content(f"value of {number}".encode())
+            for number, key in enumerate(KEYS)
+            if bench.can_hold(Identity(key)) and _fits(key, bench)
+        }
+        await bench.must(*(bench.creation(identity, content) for identity, content in wanted.items()))
+        assert await _read_all(bench, list(wanted)) == wanted
+        assert set((await bench.see()).entries) == set(wanted)
+
+    @promise()
+    async def test_keys_without_a_remote_name_are_refused(self, bench: Bench) -> None:
+        """Where the key alone is the remote key, an empty one, `.` and `..` raise ValueError before anything is sent."""
+        for key in ("", ".", ".."):
+            if bench.store.remote_key(bench.namespace, Identity("x")) == "x":
+                assert not bench.can_hold(Identity(key)), f"{key!r} must be refused"
+
+    @promise(at_most("max_value", 32 * 1024 * 1024))
+    async def test_the_largest_value_fits(self, bench: Bench) -> None:
+        """A value as large as declared comes back whole."""
+        largest = b"x" * (bench.capabilities.max_value or 0)
+        await bench.create("large", Content(largest))
+        assert await bench.value("large") == largest
+
+    @promise(at_most("max_value", 32 * 1024 * 1024))
+    async def test_a_larger_value_is_refused(self, bench: Bench) -> None:
+        """A value one byte larger than declared is refused, not cut."""
+        too_large = Content(b"x" * ((bench.capabilities.max_value or 0) + 1))
+        assert await _is_refused(bench, bench.creation("large", too_large))
+        assert await bench.find("large") is None
+
+    @promise(at_most("max_key", 4096))
+    async def test_the_longest_key_fits(self, bench: Bench) -> None:
+        """A key as long as declared names an entry; one that is longer is refused."""
+        room = (bench.capabilities.max_key or 0) - (len(bench.store.remote_key(bench.namespace, Identity("k"))) - 1)
+        await bench.create("k" * room)
+        assert set((await bench.see()).entries) == {Identity("k" * room)}
+        assert await _is_refused(bench, bench.creation("k" * (room + 1)))
+
+    @promise(labelled)
+    async def test_labels_are_entries_of_their_own(self, bench: Bench) -> None:
+        """One key with different labels, and without one, are different entries that are written and deleted apart."""
+        identities = [Identity("theme"), Identity("theme", "prod"), Identity("theme", "dev")]
+        for identity in identities:
+            await bench.create(identity, Content(str(identity).encode()))
+        assert set((await bench.see()).entries) == set(identities)
+        await bench.must(bench.deletion(await bench.get(identities[1])))
+        assert set((await bench.see()).entries) == {identities[0], identities[2]}
+        assert await bench.value(identities[0]) == b"theme"
+
+    @promise()
+    async def test_namespaces_are_apart(self, bench: Bench) -> None:
+        """The same key in two namespaces is two entries; what is done in one is not seen in the other."""
+        here = await bench.create("greeting", Content(b"here"))
+        await bench.create("greeting", Content(b"there"), namespace=bench.elsewhere)
+        await bench.must(bench.deletion(here))
+        assert not (await bench.see()).entries
+        assert await bench.value("greeting", bench.elsewhere) == b"there"
+
+    @promise()
+    async def test_namespaces_are_told(self, bench: Bench) -> None:
+        """A namespace that holds an entry is among those that the store tells of, which are sorted."""
+        await bench.create("greeting")
+        await bench.create("greeting", namespace=bench.elsewhere)
+        told = list(await bench.store.namespaces())
+        assert {bench.namespace, bench.elsewhere} <= set(told)
+        assert told == sorted(told)
+
+    @promise(bulk)
+    async def test_one_call_takes_a_whole_batch(self, bench: Bench) -> None:
+        """As many writes as declared go in one call, and cost one request."""
+        count = min(bench.capabilities.batch, 2000)
+        writes = [bench.creation(f"key-{number:05}", Content(b"%d" % number)) for number in range(count)]
+        await bench.see()  # connects
+        before = bench.store.traffic.requests
+        results = await bench.store.write(bench.namespace, writes)
+        assert {result.status for result in results} == {WriteStatus.DONE}
+        assert bench.store.traffic.requests - before <= 1
+        await bench.settle()
+        assert len((await bench.see()).entries) == count
+
+    @promise(bulk)
+    async def test_results_come_in_order(self, bench: Bench) -> None:
+        """A call may create, change and delete at once; each write has its result at its own position."""
+        changed, deleted = await bench.create("changed"), await bench.create("deleted")
+        writes = [bench.deletion(deleted), bench.creation("created"), bench.change(changed, Content(b"2"))]
+        for write, result in zip(writes, await bench.must(*writes), strict=True):
+            present = await bench.find(write.identity)
+            assert result.etag == (present.etag if present is not None else None), write.identity
+        assert set((await bench.see()).entries) == {Identity("created"), Identity("changed")}
+
+    @promise(bulk)
+    async def test_an_entry_named_twice_is_refused(self, bench: Bench) -> None:
+        """A call that names one entry twice is refused as a whole, for its order would decide."""
+        call = [bench.creation("other"), bench.creation("twice", Content(b"1")), bench.creation("twice", Content(b"2"))]
+        try:
+            await bench.store.write(bench.namespace, call[-bench.capabilities.batch :])
+        except BatchRefused:
+            assert not (await bench.see()).entries
+        else:
+            raise AssertionError("BatchRefused was due")
+
+    @promise(at_most("batch", 5000))
+    async def test_a_longer_batch_is_refused(self, bench: Bench) -> None:
+        """A call with more writes than declared is refused as a whole."""
+        call = [bench.creation(f"key-{number:05}") for number in range(bench.capabilities.batch + 1)]
+        try:
+            await bench.store.write(bench.namespace, call)
+        except BatchRefused:
+            assert not (await bench.see()).entries
+        else:
+            raise AssertionError("BatchRefused was due")
+
+
+def _fits(key: str, bench: Bench) -> bool:
+    """True when the capabilities have nothing against this key."""
+    limits = bench.capabilities
+    remote_key = bench.store.remote_key(bench.namespace, Identity(key))
+    size = len(remote_key.encode()) if limits.key_unit is SizeUnit.BYTES else len(remote_key)
+    within = limits.max_key is None or size <= limits.max_key
+    return within and (limits.key_pattern is None or re.fullmatch(limits.key_pattern, remote_key) is not None)
+
+
+async def _is_refused(bench: Bench, write: Write) -> bool:
+    """True when the write was refused for good, in either of the two ways there are."""
+    try:
+        results = await bench.store.write(bench.namespace, [write])
+    except BatchRefused:
+        return True
+    return results[0].status is WriteStatus.REJECTED
+
+
+async def _read_all(bench: Bench, identities: list[Identity]) -> dict[Identity, Content | None]:
+    found: dict[Identity, Content | None] = {}
+    for part in _parts(identities, bench.capabilities.read_batch):
+        actual = await bench.store.read(bench.namespace, part)
+        found |= {identity: entry.content for identity, entry in actual.items()}
+    return found
+
+
+def _parts(identities: list[Identity], size: int) -> Iterator[list[Identity]]:
+    for start in range(0, len(identities), size):
+        yield identities[start : start + size]

@@ -1,0 +1,194 @@
+"""A remote for tests, held in this process, that fails on command in the ways that remotes fail.
+
+    server = MemoryServer()
+    store = memory_store(server, clock=FakeClock(), batch=10)
+    server.lose_answers()                # the next write is done, and nobody hears of it
+    server.write("web", "greeting", b"by hand")        # another program writes
+
+Keys are remote keys. Faults that are given a number of `times` wear off; the others last until `heal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from kvsync.clock import Clock
+from kvsync.config.model import Credential, StoreConfig
+from kvsync.core.model import Content, Identity
+from kvsync.errors import BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.stores.base import StoreContext, WriteResult, WriteStatus
+from kvsync.stores.held import Held, Listed, Memory, Put, Slot
+from kvsync.stores.memory import MemoryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that reached the server: `method` is listing, lookup or change."""
+
+    method: str
+    namespace: str
+    keys: tuple[str, ...]
+
+
+class MemoryServer(Memory):
+    """A memory with faults. `calls` are all calls that reached it, in order, failed ones too."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__()
+        self.clock = clock or Clock()
+        self.calls: list[Call] = []
+        self.heal()
+
+    def heal(self) -> None:
+        """Take all faults away."""
+        self._errors: list[tuple[StoreError, frozenset[str]]] = []
+        self._lost_answers = 0
+        self._refused_keys: set[str] = set()
+        self._failing_keys: dict[str, tuple[WriteResult, bool]] = {}
+        self._lateness = 0.0
+        self._cuts: list[int] = []
+        self._interruptions: list[Callable[[], None]] = []
+        self._history: dict[str, list[tuple[float, dict[Slot, Held]]]] = {}  # when it changed, from what
+
+    def fail(self, error: StoreError | None = None, *, times: int = 1, on: Iterable[str] = ()) -> None:
+        """Let the next calls raise, before they do anything; only calls of the methods `on`, if any are named."""
+        error = error or TransientError("the server is not available")
+        self._errors += [(error, frozenset(on))] * times
+
+    def throttle(self, retry_after: float | None = 1.0, *, times: int = 1, on: Iterable[str] = ()) -> None:
+        """Let the next calls be refused as too many; `retry_after` is in seconds."""
+        self.fail(TransientError("too many requests", retry_after), times=times, on=on)
+
+    def lose_answers(self, *, times: int = 1) -> None:
+        """Let the next writes be done, and their answers be lost."""
+        self._lost_answers += times
+
+    def refuse_batches_with(self, *keys: str) -> None:
+        """Refuse every call that writes one of these keys, as a whole."""
+        self._refused_keys.update(keys)
+
+    def fail_entry(
+        self,
+        key: str,
+        status: WriteStatus = WriteStatus.REJECTED,
+        error: str = "the server does not take it",
+        *,
+        done: bool = False,
+    ) -> None:
+        """Let writes of this one key end with `status`, while the rest of the call is done; with `done` it is written too."""
+        self._failing_keys[key] = WriteResult(status, error=error), done
+
+    def list_late(self, seconds: float) -> None:
+        """Let listings show what was there this long ago, from now on. Look-ups stay fresh."""
+        self._lateness = seconds
+
+    def list_incompletely(self, keep: int = 0, *, times: int = 1) -> None:
+        """Let the next listings break off after `keep` entries."""
+        self._cuts += [keep] * times
+
+    def before_change(self, interruption: Callable[[], None], *, times: int = 1) -> None:
+        """Call this just before the next writes are done: another writer who is faster."""
+        self._interruptions += [interruption] * times
+
+    def write(self, namespace: str, key: str, value: bytes | Content, *, label: str | None = None, **held: Any) -> None:
+        """Write as another program would: whatever is there, without a mark. `held` are other fields of `Held`."""
+        content = value if isinstance(value, Content) else Content(value)
+        self._remember(namespace)
+        super().change(namespace, [Put(Slot(key, label), Held(content, 0, **held), None, None)], now=0.0)
+
+    def delete(self, namespace: str, key: str, *, label: str | None = None) -> None:
+        """Delete as another program would."""
+        self._remember(namespace)
+        self.held.get(namespace, {}).pop(Slot(key, label), None)
+
+    def lock(self, namespace: str, key: str, *, label: str | None = None, locked: bool = True) -> None:
+        """Lock an entry against all writers, or unlock it."""
+        entries, slot = self.held[namespace], Slot(key, label)
+        entries[slot] = replace(entries[slot], locked=locked)
+
+    def contents(self, namespace: str) -> dict[Identity, Content]:
+        """What is held, ended or not."""
+        return {Identity(*slot): held.content for slot, held in self.held.get(namespace, {}).items()}
+
+    def count(self, method: str) -> int:
+        """How many calls of a method there were."""
+        return sum(call.method == method for call in self.calls)
+
+    def listing(self, namespace: str, now: float) -> Listed:
+        """As the memory does; late or broken off when told to."""
+        self._arrive("listing", namespace, ())
+        moment = self.clock.now() - self._lateness
+        past = next((state for changed_at, state in self._history.get(namespace, ()) if changed_at > moment), None)
+        listed = super().listing(namespace, now)
+        entries = listed.entries if past is None or not self._lateness else past
+        if not self._cuts:
+            return Listed(entries)
+        kept = dict(islice(entries.items(), self._cuts.pop(0)))
+        return Listed(kept, ("the listing broke off before its end",))
+
+    def lookup(self, namespace: str, slots: Iterable[Slot], now: float) -> Mapping[Slot, Held]:
+        """As the memory does."""
+        wanted = list(slots)
+        self._arrive("lookup", namespace, wanted)
+        return super().lookup(namespace, wanted, now)
+
+    def change(self, namespace: str, puts: Sequence[Put], now: float) -> list[WriteResult]:
+        """As the memory does, with the faults that concern writes."""
+        self._arrive("change", namespace, [put.slot for put in puts])
+        for put in puts:
+            if put.slot.key in self._refused_keys:
+                raise BatchRefused(f"{namespace}/{put.slot.key}: the server does not take it")
+        if self._interruptions:
+            self._interruptions.pop(0)()
+        self._remember(namespace)
+        results = [self._change_or_fail(namespace, put, now) for put in puts]
+        if self._lost_answers:
+            self._lost_answers -= 1
+            raise LostAnswer("the connection broke before the answer came")
+        return results
+
+    def _arrive(self, method: str, namespace: str, slots: Sequence[Slot]) -> None:
+        self.calls.append(Call(method, namespace, tuple(slot.key for slot in slots)))
+        for position, (error, methods) in enumerate(self._errors):
+            if not methods or method in methods:
+                del self._errors[position]
+                raise error
+
+    def _change_or_fail(self, namespace: str, put: Put, now: float) -> WriteResult:
+        failure, done = self._failing_keys.get(put.slot.key, (None, True))
+        if not done and failure is not None:
+            return failure
+        result = super().change(namespace, [put], now)[0]
+        return failure or result
+
+    def _remember(self, namespace: str) -> None:
+        if self._lateness:
+            state = dict(self.held.get(namespace, {}))
+            self._history.setdefault(namespace, []).append((self.clock.now(), state))
+
+
+def memory_store(
+    memory: Memory | None = None,
+    *,
+    clock: Clock | None = None,
+    name: str = "memory",
+    owner: str = "",
+    key_format: str | None = None,
+    **capabilities: Any,
+) -> MemoryStore:
+    """A connection to `memory` (a new one if None), with these capabilities in place of the memory store's own."""
+    context = StoreContext(Path(), None, _no_secrets, clock or Clock(), owner=owner)
+    return MemoryStore(
+        StoreConfig(name, "memory", {}, key_format=key_format),
+        context,
+        memory=memory,
+        capabilities=replace(MemoryStore.capabilities, **capabilities),
+    )
+
+
+def _no_secrets(credential: Credential) -> str:
+    raise PermanentError(f"a memory store has no secrets, so there is no {credential.name}")
