@@ -5,6 +5,8 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,23 @@ with StateDir.open(path, writable=True) as state:
             assert (output, process.returncode) == ("", 0)
     with StateDir.open(path, writable=False) as state:
         assert len(state.pauses.all()) == 300
+
+
+def test_many_may_make_the_directory_at_once(tmp_path: Path) -> None:
+    """A daemon and commands that all start on an empty directory find the same one, and none fails."""
+    barrier = threading.Barrier(4)
+
+    def use(number: int) -> None:
+        for attempt in range(10):
+            barrier.wait(timeout=30)
+            with StateDir.open(tmp_path / str(attempt), writable=True) as state:
+                state.pauses.pause(str(number), None, None, 0)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(use, range(4)))
+    for attempt in range(10):
+        with StateDir.open(tmp_path / str(attempt), writable=False) as state:
+            assert len(state.pauses.all()) == 4
 
 
 def test_a_read_only_directory_is_read_and_not_written(path: Path) -> None:
