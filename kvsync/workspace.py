@@ -81,7 +81,7 @@ class Workspace:
         after = self._traffic()
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         plan = make_plan(self.config.owner, plans, stats)
-        if self._around.writable:
+        if self._around.writable and not selection.ask.keys:
             self._keep_parked(plan)
         return plan
 
@@ -98,18 +98,18 @@ class Workspace:
         StateDirError; what goes wrong in a store is in the report."""
         released = {target.target for target in plan.targets if self._is_released(target, plan, approvals)}
         pending = [target for target in plan.targets if target.target in released and target.changes]
-        run = self.state.journal.begin(command, revision(self.config.root)) if pending else None
-        reports = await asyncio.gather(
-            *(
-                self._apply_target(target, run, stop, progress)
-                if run is not None and target in pending
-                else _untouched(target, parked=target.target not in released)
-                for target in plan.targets
-            )
-        )
-        report = Report(plan, tuple(reports), run.id if run else None)
-        if run is not None:
-            run.finish(report.counts())
+        if not pending:
+            return Report(plan, tuple(self._untouched(target, released) for target in plan.targets))
+        run = self.state.journal.begin(command, revision(self.config.root))
+        counts: dict[str, int] = {}
+        try:
+            applying = (self._apply_target(target, run, stop, progress) for target in pending)
+            applied = {report.plan.target: report for report in await asyncio.gather(*applying)}
+            reports = [applied.get(one.target) or self._untouched(one, released) for one in plan.targets]
+            report = Report(plan, tuple(reports), run.id)
+            counts = report.counts()
+        finally:
+            run.finish(counts)
         return report
 
     def target_pass(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPass:
@@ -139,6 +139,10 @@ class Workspace:
         self.state.parked.consume(plan.target, plan.digest)
         return report
 
+    @staticmethod
+    def _untouched(plan: TargetPlan, released: Collection[Target]) -> TargetReport:
+        return withheld(plan, "" if plan.target in released else "the target is parked")
+
     def _is_released(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
         if not target.parked:
             return True
@@ -148,18 +152,17 @@ class Workspace:
 
     def _keep_parked(self, plan: Plan) -> None:
         """Note what waits for a person, so that `approve` finds it, and forget what does no longer."""
+        waiting = {record.target for record in self.state.parked.all()}
         for target in plan.targets:
             if target.parked:
                 now = self.clock.now()
                 self.state.parked.park(target.target, target.digest, plan.digest, target.parked, now)
+            elif target.target in waiting and target.error is None:
+                self.state.parked.unpark(target.target)
 
     def _traffic(self) -> tuple[int, int]:
         traffic = [store.traffic for store in self.stores.values()]
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
-
-
-async def _untouched(plan: TargetPlan, *, parked: bool) -> TargetReport:
-    return withheld(plan, "the target is parked" if parked else "")
 
 
 def is_hash_of(given: str, digest: str) -> bool:
@@ -201,6 +204,7 @@ async def open_workspace(
         if writing is not None:
             stack.enter_context(state.lock(writing))
             state.journal.close_interrupted()
+            state.journal.prune()
         around = Surroundings(config.owner, state, clock, writable, writing is not None)
         workspace = assemble(config, around, redactor, environ)
         stack.push_async_callback(workspace.aclose)
