@@ -108,14 +108,12 @@ def decode(node: Node, fields: Sequence[Field], problems: Problems, what: str = 
         problems.add(at(what, f"expected a mapping, found {found(node)}"), node, _fields_hint(fields))
         return values
     known = {field.name: field for field in fields}
-    for name, (key, value_node) in node.items.items():
-        field = known.get(name)
-        if field is None:
+    for name, (key, member) in node.items.items():
+        if name in known:
+            value = known[name].decoder.decode(member, problems, f"{what}.{name}" if what else name)
+            values |= {name: value} if value is not INVALID else {}
+        else:
             problems.add(at(what, f"unknown field {quoted(name)}"), key, name_hint(name, known))
-            continue
-        value = field.decoder.decode(value_node, problems, f"{what}.{name}" if what else name)
-        if value is not INVALID:
-            values[name] = value
     for field in fields:
         if field.required and field.name not in node.items:
             problems.add(at(what, f'missing field "{field.name}"'), node, field.help or None)
