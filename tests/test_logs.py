@@ -77,7 +77,7 @@ def test_levels(level: str) -> None:
 
 def test_silent_until_configured(capfd: pytest.CaptureFixture[str]) -> None:
     """A library that uses kvsync and does not ask for a log gets none."""
-    Log().error("daemon.crashed", error="x")
+    Log().error("lock.held", error="x")
     assert capfd.readouterr() == ("", "")
 
 
@@ -180,7 +180,7 @@ def test_journal_priorities(tmp_path: Path) -> None:
         "configure('console', 'debug'); log = get_logger()\n"
         "log.debug('daemon.started'); log.info('daemon.started'); log.warning('daemon.started')\n"
         "try: 1 / 0\n"
-        "except ZeroDivisionError: log.error('daemon.crashed', exc_info=True)\n"
+        "except ZeroDivisionError: log.error('lock.held', exc_info=True)\n"
     )
     run = [sys.executable, "-c", program]
     environ = os.environ | {"JOURNAL_STREAM": "1:1", "PYTHONPATH": str(PACKAGE.parent)}
@@ -188,7 +188,7 @@ def test_journal_priorities(tmp_path: Path) -> None:
     assert [line[:3] for line in journal.splitlines()][:4] == ["<7>", "<6>", "<4>", "<3>"]
     assert all(line.startswith("<3>") for line in journal.splitlines()[3:])
     other = subprocess.run([*run, "other"], env=environ, capture_output=True, text=True, check=True).stderr
-    assert "daemon.crashed" in other
+    assert "lock.held" in other
     assert "<3>" not in other
 
 
@@ -197,7 +197,7 @@ def test_structlog_waits_for_the_first_event() -> None:
     program = (
         "import sys; from kvsync.logs import *; configure('json', 'warning'); get_logger().info('daemon.started')\n"
         "assert 'structlog' not in sys.modules\n"
-        "get_logger().error('daemon.crashed'); assert 'structlog' in sys.modules\n"
+        "get_logger().error('lock.held'); assert 'structlog' in sys.modules\n"
     )
     environ = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)

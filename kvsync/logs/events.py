@@ -22,10 +22,8 @@ _ENTRY: Final = (*_TARGET, "key", "label")
 _ALL: Final = (
     Event("daemon.started", "info", ("pid", "version", "config", "environment", "targets", "observe"), "The daemon runs."),
     Event("daemon.ready", "info", ("targets", "seconds"), "The first pass of every target is done."),
-    Event("daemon.status", "debug", ("status",), "What the daemon tells systemd of itself."),
     Event("daemon.stopping", "info", ("reason", "running"), "Asked to stop; what is in flight is being finished."),
     Event("daemon.stopped", "info", ("seconds", "unfinished"), "The daemon has left."),
-    Event("daemon.crashed", "error", ("error",), "An error that nobody expected ended the daemon."),
     Event("config.reloaded", "info", ("config", "targets"), "A changed configuration is in force."),
     Event("config.invalid", "error", ("config", "problems", "error"), "A changed configuration is wrong; the old one stays."),
     Event("source.loaded", "info", ("files", "entries", "targets", "changed", "seconds"), "The state files were read."),
@@ -38,7 +36,6 @@ _ALL: Final = (
     Event("source.recovered", "info", (*_TARGET, "problems"), "The state files are right again."),
     Event("watch.armed", "info", ("directories", "polling"), "File changes are noticed in these directories."),
     Event("watch.lost", "warning", ("directory", "error"), "A watched directory is gone or cannot be watched; trying again."),
-    Event("watch.changed", "debug", ("paths", "directories"), "Files changed; they are looked at again."),
     Event("watch.polling", "warning", ("error", "directories", "seconds"), "The system's watches ran out; polling instead."),
     Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target begins."),
     Event(
@@ -56,14 +53,12 @@ _ALL: Final = (
         (*_TARGET, "trigger", "error", "retryable", "retry_in", "attempt", "exception"),
         "A pass over one target ended early; it is tried again.",
     ),
-    Event("pass.delayed", "info", (*_TARGET, "reason", "seconds"), "A pass waits: back-off, or files that may still settle."),
     Event(
         "drift.detected",
         "warning",
         (*_ENTRY, "class", "action", "before", "after", "origin"),
         "The store differs from what was applied, and kvsync did not do it; before and after are fingerprints.",
     ),
-    Event("drift.resolved", "info", (*_ENTRY, "class"), "An entry that had drifted is as it was applied."),
     Event(
         "change.applied",
         "info",
@@ -89,13 +84,7 @@ _ALL: Final = (
     Event("window.opened", "info", ("until",), "Applying is allowed again."),
     Event("store.unavailable", "error", ("store", "error", "retry_in"), "A store cannot be reached or refuses the credential."),
     Event("store.recovered", "info", ("store", "seconds"), "A store answers again."),
-    Event("store.throttled", "debug", ("store", "retry_after", "concurrency"), "A store asks for less; kvsync slows down."),
-    Event("run.finished", "info", ("run", "command", "applied", "failed", "seconds"), "Everything a command applied is done."),
-    Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was killed; what it left is looked at again."),
-    Event("approval.unknown", "warning", ("digest",), "An approval fits no plan that waits."),
     Event("lock.held", "error", ("state_dir", "pid"), "Another writing process uses the state directory."),
-    Event("signal.received", "info", ("signal", "meaning"), "A signal came, and what it asks for is done."),
-    Event("schedule.invalid", "warning", ("error",), "A time in the configuration can never come."),
 )  # fmt: skip
 
 EVENTS: Final = {event.name: event for event in _ALL}
