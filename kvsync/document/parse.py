@@ -9,6 +9,7 @@ Never `yaml.load`: it keeps the last of two equal keys, rewrites `no` and `1.10`
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -93,7 +94,7 @@ class _Builder:
 
     def __init__(self, data: bytes, problems: Problems, limits: Limits) -> None:
         self.documents: list[Node] = []
-        self._next = CParser(data).get_event
+        self._next: Callable[[], Any] = CParser(data).get_event
         self._problems, self._limits = problems, limits
         self._anchors: dict[str, Node] = {}
         self._weights: dict[int, tuple[int, int]] = {}
@@ -108,8 +109,8 @@ class _Builder:
                 self._document(self._next())
 
     def _document(self, event: Any) -> None:
+        mark = event.start_mark
         if event.__class__ is MappingStartEvent:
-            mark = event.start_mark
             mapping = Mapping({}, mark.line + 1, mark.column + 1)
             self.documents.append(mapping)  # before it is filled, so that an error leaves what was read
             self._check_properties(event)
@@ -224,7 +225,9 @@ class _Builder:
     def _check_properties(self, event: Any) -> None:
         if event.tag is not None:
             self._problems.add(
-                f"explicit tag {quoted(event.tag)}", _place(event), "tags are not used here: quote text, json: takes types"
+                f"explicit tag {quoted(event.tag)}",
+                _place(event),
+                "tags are not used here: quote text, json: takes types",
             )
 
     def _stop(self, message: str, place: Any, hint: str | None = None) -> None:
@@ -253,7 +256,9 @@ _CONTROL: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000
 def _check_encoding(data: bytes, problems: Problems, limits: Limits) -> bool:
     if len(data) > limits.size:
         size, limit = len(data) / 2**20, limits.size / 2**20
-        problems.add(f"the file has {size:.1f} MiB, at most {limit:g} MiB are read", None, "divide it into several files")
+        problems.add(
+            f"the file has {size:.1f} MiB, at most {limit:g} MiB are read", None, "divide it into several files"
+        )
     elif data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
         problems.add("the file is not UTF-8, it looks like UTF-16", None, "save it as UTF-8")
     elif b"\0" in data:
@@ -274,7 +279,7 @@ def _check_text(data: bytes, problems: Problems) -> bool:
         # libyaml takes these for line breaks and would fold them: the value would not be the text as written
         code = ord(unseen[0])
         escape = {0x85: "\\N", 0x2028: "\\L", 0x2029: "\\P"}[code]
-        hint = f'write {escape} between double quotes'
+        hint = f"write {escape} between double quotes"
         _refuse_at(text[: unseen.start()].encode(), f"an invisible line break, U+{code:04X}", hint, problems)
         return False
     return True
@@ -332,4 +337,6 @@ def _explain_character(data: bytes, problems: Problems) -> None:
     if bad is None:
         problems.add("this is not YAML", None)
         return
-    _refuse_at(text[: bad.start()].encode(), f"the control character U+{ord(bad[0]):04X}", "write it as an escape", problems)
+    _refuse_at(
+        text[: bad.start()].encode(), f"the control character U+{ord(bad[0]):04X}", "write it as an escape", problems
+    )

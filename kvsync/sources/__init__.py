@@ -1,0 +1,6 @@
+"""From state files to what is desired of each target."""
+
+from kvsync.sources.loader import Source
+from kvsync.sources.model import Loaded, StoreFacts, WatchSet
+
+__all__ = ["Loaded", "Source", "StoreFacts", "WatchSet"]

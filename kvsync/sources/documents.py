@@ -1,0 +1,174 @@
+"""One document of a state file, with the overlay's lines laid over: what it asks, of which targets."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from collections.abc import Mapping as Lookup
+from collections.abc import Sequence as Several
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvsync.config.policy import override
+from kvsync.core.model import Move, Policy
+from kvsync.document.fields import Problems, decode
+from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
+from kvsync.document.problems import at, found, name_hint, quoted
+from kvsync.errors import Origin
+from kvsync.sources.entries import EntryReader
+from kvsync.sources.rows import Rows
+from kvsync.sources.tables import DOCUMENT_FIELDS, Options, Placed, merged, packed
+from kvsync.sources.values import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A document as it is written in one file."""
+
+    node: Mapping
+    problems: Problems
+    around: Surroundings
+
+
+@dataclass(slots=True)
+class Document:
+    """What a document says. `policies` are the decoded lines of each layer, lowest first."""
+
+    stores: tuple[str, ...] = ()
+    namespace: str | None = None
+    rows: Rows = field(default_factory=Rows)
+    policies: list[dict[str, Any]] = field(default_factory=list)
+    policy_origin: Origin | None = None
+    absent: dict[str, Origin] = field(default_factory=dict)
+    moved: list[Move] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
+    defaults: Options = field(default_factory=dict)
+
+    def policy(self, under: Policy) -> Policy | None:
+        """The policy of the document over that of its store, None when it has no lines of its own."""
+        if not self.policies:
+            return None
+        for lines in self.policies:
+            under = override(under, lines)
+        return under
+
+
+def named(layers: Several[Mapping], known: Container[str] | None = None) -> tuple[tuple[str, ...], str | None]:
+    """The stores and the namespace that a document names, as far as that can be told of a broken one. With `known`, a store
+    that is not among them counts as none named."""
+    stores: tuple[str, ...] = ()
+    namespace = None
+    for node in layers:
+        written = _scalars(node, "store") + _scalars(node, "stores")
+        stores = written or stores
+        namespace = next(iter(_scalars(node, "namespace")), namespace)
+    return (stores if known is None or all(name in known for name in stores) else ()), namespace
+
+
+def _scalars(node: Mapping, name: str) -> tuple[str, ...]:
+    value = node.items[name][1] if name in node.items else None
+    items = value.items if isinstance(value, Sequence) else [value]
+    return tuple(item.text for item in items if isinstance(item, Scalar) and item.text)
+
+
+def read_document(layers: Several[Layer], known: Lookup[str, Any]) -> Document:
+    """Read a document from its layers, the overlay last. `known` are the configured stores, by name. What is wrong is noted in
+    the problems of each layer."""
+    written = [decode(layer.node, DOCUMENT_FIELDS, layer.problems) for layer in layers]
+    document = Document()
+    for layer, lines in zip(layers, written, strict=True):
+        _read_names(document, layer, lines, known)
+        document.defaults = merged(document.defaults, packed(lines.get("defaults", {})))
+        if "policy" in lines:
+            document.policies.append(lines["policy"])
+            document.policy_origin = layer.problems.origin(layer.node.items["policy"][0])
+    _require(layers)
+    for layer, lines, above in zip(layers, written, [*layers[1:], None], strict=True):
+        _read_entries(document, layer, lines, above)
+        _read_leaving(document, layer, lines)
+    return document
+
+
+def _read_names(document: Document, layer: Layer, lines: dict[str, Any], known: Lookup[str, Any]) -> None:
+    if "store" in lines and "stores" in lines:
+        layer.problems.add("store and stores cannot stand together", layer.node.items["stores"][0])
+    stores = (lines["store"],) if "store" in lines else lines.get("stores", ())
+    for name in dict.fromkeys(stores):
+        if name not in known:
+            place = layer.node.items["store" if "store" in lines else "stores"][1]
+            layer.problems.add(f"there is no store {quoted(name)} in the configuration", place, name_hint(name, known))
+        if stores.count(name) > 1:
+            layer.problems.add(f"stores: {quoted(name)} is written twice", layer.node.items["stores"][1])
+    if stores:
+        document.stores = tuple(name for name in dict.fromkeys(stores) if name in known)
+    document.namespace = lines.get("namespace", document.namespace)
+
+
+def _require(layers: Several[Layer]) -> None:
+    base = layers[0]
+    given = {name for layer in layers for name in layer.node.items}
+    if not given & {"store", "stores"}:
+        base.problems.add('missing field "store"', base.node, "name a store of kvsync.yaml, or several with stores")
+    if "namespace" not in given:
+        base.problems.add('missing field "namespace"', base.node, "name the namespace in the store")
+    if not given & {"keys", "files", "absent", "moved"}:
+        base.problems.add('missing field "keys"', base.node, "write keys: {} when none are wanted")
+
+
+def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above: Layer | None) -> None:
+    reader = EntryReader(document.rows, document.defaults, layer.around, layer.problems)
+    keys = lines.get("keys")
+    if keys is not None:
+        reader.read(keys.items, _replaced(above, keys))
+    for index, item in enumerate(lines.get("files", ())):
+        reader.read_files(item, f"files[{index}]")
+    document.secrets += reader.secrets
+
+
+def _replaced(above: Layer | None, keys: Mapping) -> frozenset[str]:
+    """The keys that the overlay `above` replaces or removes. Takes the removals out of it, since they make no entry."""
+    over = above.node.items.get("keys", (None, None))[1] if above is not None else None
+    if above is None or not isinstance(over, Mapping):
+        return frozenset()
+    replaced = frozenset(over.items)
+    for name, (key, node) in list(over.items.items()):
+        if isinstance(node, Mapping) and "remove" in node.items:
+            del over.items[name]
+            _check_removal(key, node, keys, above.problems)
+    return replaced
+
+
+def _check_removal(key: Scalar, node: Mapping, keys: Mapping, problems: Problems) -> None:
+    what = f"keys.{key.text}"
+    wanted = node.items["remove"][1]
+    if len(node.items) > 1:
+        problems.add(at(what, "remove stands alone"), node)
+    elif not (isinstance(wanted, Scalar) and wanted.plain and wanted.text == "true"):
+        problems.add(at(what, f"remove: expected true, found {found(wanted)}"), wanted)
+    elif key.text not in keys.items:
+        problems.add(at(what, "there is no such key to remove"), key, name_hint(key.text, keys.items))
+
+
+def _read_leaving(document: Document, layer: Layer, lines: dict[str, Any]) -> None:
+    for key, node in lines.get("absent", ()):
+        document.absent.setdefault(key, layer.problems.origin(node))
+    for index, (written, node) in enumerate(lines.get("moved", ())):
+        if "from" in written and "to" in written:
+            _read_move(document, layer, Placed(written, node), f"moved[{index}]")
+
+
+def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> None:
+    source, destination = placed.value["from"], placed.value["to"]
+    if source == destination:
+        layer.problems.add(at(what, f"{quoted(source)} is moved onto itself"), placed.node)
+    elif any(move.source == source for move in document.moved):
+        layer.problems.add(at(what, f"{quoted(source)} is moved twice"), placed.node)
+    else:
+        document.moved.append(Move(source, destination, layer.problems.origin(placed.node)))
+
+
+def documents_of(nodes: Several[Node], problems: Problems) -> list[Mapping]:
+    """The documents of a file that are mappings; the others are problems."""
+    for node in nodes:
+        if not isinstance(node, Mapping):
+            problems.add(f"expected a document with store, namespace and keys, found {found(node)}", node)
+    return [node for node in nodes if isinstance(node, Mapping)]

@@ -1,0 +1,108 @@
+"""What loading gives, and what it is told of stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Content, Desired, Entry, Identity, Move, Policy, Target
+from kvsync.errors import Origin, Problem
+from kvsync.sources.rows import Rows
+
+
+class StoreFacts(Protocol):
+    """What can be asked of a store without reaching it; every `kvsync.stores.base.Store` answers."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can hold."""
+
+    @property
+    def audits_entries(self) -> bool:
+        """False when `audit` finds nothing, ever."""
+
+    def normalise(self, content: Content) -> Content:
+        """The content as the store will give it back."""
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The name of an entry in the store. Raises ValueError when it has none."""
+
+    def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
+        """What the store cannot hold of an entry, beyond its capabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSet:
+    """The folders whose changes may change what is desired: absolute paths, sorted."""
+
+    folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the files ask of all targets.
+
+    A target in `held` keeps its state, for the problems that are listed there; its `Desired` carries them too. When `hold_all`
+    is not empty, no target may be touched. `problems` is everything, sorted by place. `secrets` are values for the redactor.
+    """
+
+    targets: Mapping[Target, Desired]
+    held: Mapping[Target, tuple[Problem, ...]]
+    hold_all: tuple[Problem, ...]
+    problems: tuple[Problem, ...]
+    files: int
+    entries: int
+    watch: WatchSet
+    digest: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one document asks of one target. `digest` covers all of it; `load` gives the `count` rows when they are needed.
+    `policy` is None when the document has none of its own."""
+
+    target: Target
+    load: Callable[[], Rows] = field(repr=False)
+    count: int
+    digest: bytes
+    policy: Policy | None = None
+    policy_origin: Origin | None = None
+    absent: Mapping[str, Origin] = field(default_factory=dict)
+    moved: tuple[Move, ...] = ()
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows, loaded once."""
+        return self.load()
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Something beside the state file that it depends on: the content of a file, or the names in a folder, by digest."""
+
+    kind: str
+    path: str
+    digest: bytes
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What one state file, with the overlay that is in force, comes to.
+
+    `targets` are those it names; `names_known` is false when there may be more. A `private` unit holds a secret and is kept in
+    memory only; `secrets` are the values themselves.
+    """
+
+    chunks: tuple[Chunk, ...]
+    targets: tuple[Target, ...]
+    names_known: bool
+    problems: tuple[Problem, ...]
+    references: tuple[Reference, ...]
+    variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    private: bool = False

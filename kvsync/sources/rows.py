@@ -1,0 +1,99 @@
+"""Entries in columns: what a hundred thousand of them cost little in, and what a cache can keep as it is.
+
+Entries that say the same beside their value share one `Shape`; a row points at it by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import NamedTuple
+
+from kvsync.core.model import Content, Entry, Identity, Mode
+from kvsync.errors import Origin
+
+
+class Shape(NamedTuple):
+    """Everything about an entry but its name, value and line. `implied_type` says that the content type follows from `json:`
+    and is dropped where a store keeps none."""
+
+    file: str
+    content_type: str | None = None
+    implied_type: bool = False
+    tags: tuple[tuple[str, str], ...] = ()
+    metadata: str | None = None
+    ttl: int | None = None
+    expires_at: int | None = None
+    renew_before: int | None = None
+    json: bool = False
+    mode: str = Mode.ENFORCE.value
+    protected: bool = False
+    sensitive: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """True when a fingerprint is all there is to compare."""
+        return self.ttl is None and self.expires_at is None and self.mode == Mode.ENFORCE
+
+
+@dataclass(slots=True)
+class Rows:
+    """Columns of equal length, and the shapes they share. Once the rows are made ready for a store, they have `prints`, and in
+    `remote` what must differ from entry to entry there: None where that is the identity."""
+
+    keys: list[str] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
+    shapes: list[int] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    columns: list[int] = field(default_factory=list)
+    prints: list[bytes] = field(default_factory=list)
+    table: list[Shape] = field(default_factory=list)
+    remote: list[str] | None = None
+    numbers: dict[Shape, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def number(self, shape: Shape) -> int:
+        """The number of a shape, a new one when it is not known yet."""
+        known = self.numbers.get(shape)
+        if known is None:
+            known = self.numbers[shape] = len(self.table)
+            self.table.append(shape)
+        return known
+
+    def add(self, key: str, label: str | None, value: bytes, shape: int, line: int, column: int) -> None:
+        """Append a row."""
+        self.keys.append(key)
+        self.labels.append(label)
+        self.values.append(value)
+        self.shapes.append(shape)
+        self.lines.append(line)
+        self.columns.append(column)
+
+    def identities(self) -> Iterator[Identity]:
+        """The identities, made without a call of Python code for each."""
+        return map(tuple.__new__, repeat(Identity), zip(self.keys, self.labels, strict=True))
+
+    def entry(self, index: int) -> Entry:
+        """The entry in one row."""
+        shape = self.table[self.shapes[index]]
+        return Entry(
+            Identity(self.keys[index], self.labels[index]),
+            Content(self.values[index], shape.content_type, shape.tags, shape.metadata),
+            self.prints[index],
+            shape.ttl,
+            shape.expires_at,
+            shape.renew_before,
+            shape.json,
+            Mode(shape.mode),
+            shape.protected,
+            shape.sensitive,
+            self.origin(index),
+        )
+
+    def origin(self, index: int) -> Origin:
+        """Where one row was written."""
+        return Origin(self.table[self.shapes[index]].file, self.lines[index], self.columns[index])

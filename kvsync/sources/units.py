@@ -1,0 +1,134 @@
+"""From a state file, with its overlay, to a unit: parsed, put together, made ready for its stores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as Lookup
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+from typing import Final
+
+from kvsync.config.model import StoreConfig
+from kvsync.core.model import Target
+from kvsync.document.fields import Problems
+from kvsync.document.nodes import Mapping, Node, Scalar
+from kvsync.document.parse import Parsed, parse_all
+from kvsync.sources.compiling import compile_document
+from kvsync.sources.documents import Layer, documents_of, named, read_document
+from kvsync.sources.model import Chunk, StoreFacts, Unit
+from kvsync.sources.tree import Tree
+from kvsync.sources.values import Surroundings
+
+_NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The configured stores: what can be asked of them, and how they are configured."""
+
+    facts: Lookup[str, StoreFacts]
+    configs: Lookup[str, StoreConfig]
+
+
+class _Source:
+    """One file of a unit: its documents, its problems, and what it refers to."""
+
+    def __init__(self, path: str, data: bytes, tree: Tree, environ: Lookup[str, str]) -> None:
+        self.problems = Problems(f"{tree.shown}{path}")
+        self.around = Surroundings(tree, path, environ)
+        self.parsed = parse_all(data, self.problems.file)
+        self.problems.extend(self.parsed.problems)
+        if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
+            self.problems.add("the file is empty", None, "write store, namespace and keys: {} when nothing is wanted")
+            self.documents: list[Mapping] = []
+        else:
+            self.documents = documents_of(self.parsed.documents, self.problems)
+
+    def layer(self, node: Mapping) -> Layer:
+        """One of the documents, with what belongs to the file."""
+        return Layer(node, self.problems, self.around)
+
+
+def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[str, str], stores: Stores) -> Unit:
+    """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
+    sources = [_Source(path, data, tree, environ) for path, data in files]
+    layered = _pair(sources)
+    is_whole = all(source.parsed.complete for source in sources)
+    documents = [read_document(layers, stores.facts) for layers in layered] if is_whole else []
+    problems = [problem for source in sources for problem in source.problems.all()]
+    chunks: list[Chunk] = []
+    if not problems:
+        for document in documents:
+            chunks += compile_document(document, stores.facts, stores.configs, problems)
+    targets, known = _targets(layered, stores.facts)
+    references = {key: value for source in sources for key, value in source.around.references.items()}
+    variables = {name: value for source in sources for name, value in source.around.variables.items()}
+    secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
+    return Unit(
+        tuple(chunks),
+        targets,
+        known and all(_shows_all(source.parsed, data) for source, (_, data) in zip(sources, files, strict=True)),
+        tuple(problems),
+        tuple(references.values()),
+        variables,
+        secrets,
+        bool(secrets or variables),
+    )
+
+
+def _pair(sources: Several[_Source]) -> list[list[Layer]]:
+    """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
+    base, *overlays = sources
+    layered = [[base.layer(node)] for node in base.documents]
+    for overlay in overlays:
+        for node in overlay.documents:
+            below = _counterpart(node, base.documents, overlay)
+            if below is None:
+                layered.append([overlay.layer(node)])
+            else:
+                layered[below].append(overlay.layer(node))
+    return layered
+
+
+def _counterpart(node: Mapping, documents: Several[Mapping], overlay: _Source) -> int | None:
+    if len(documents) == 1 and len(overlay.documents) == 1:
+        return 0
+    names = {name for name in ("store", "stores", "namespace") if name in node.items}
+    if "namespace" not in names or len(names) < 2:
+        overlay.problems.add(
+            "it cannot be told which document this overlay lies over", node, "name its store and namespace"
+        )
+        return None
+    wanted = _names(node)
+    return next((index for index, below in enumerate(documents) if _names(below) == wanted), None)
+
+
+def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
+    stores, namespace = named([node])
+    return frozenset(stores), namespace
+
+
+def _targets(layered: Several[Several[Layer]], known: Lookup[str, StoreFacts]) -> tuple[tuple[Target, ...], bool]:
+    """The targets that the documents name, and whether that is all of them."""
+    targets: dict[Target, None] = {}
+    complete = bool(layered)
+    for layers in layered:
+        stores, namespace = named([layer.node for layer in layers], known)
+        if not stores or namespace is None:
+            complete = False
+        else:
+            targets.update((Target(store, namespace), None) for store in stores)
+    return tuple(targets), complete
+
+
+def _shows_all(parsed: Parsed, data: bytes) -> bool:
+    """False when a file could not be read to its end and may hold documents that nobody saw."""
+    if parsed.complete:
+        return all(isinstance(node, Mapping) for node in parsed.documents)
+    broken = max((problem.origin.line for problem in parsed.problems if problem.origin), default=1)
+    rest = data.split(b"\n")[broken:]
+    return len(parsed.documents) > 0 and not _NEXT_DOCUMENT.search(b"\n".join(rest))
+
+
+def _is_nothing(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.is_null

@@ -1,0 +1,145 @@
+"""The forms of a value: text, data, a file, Base64, an environment variable."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Callable
+from collections.abc import Mapping as Environ
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from kvsync.core.canonical import canonical_json
+from kvsync.document.fields import INVALID, Decoder, Field, Problems
+from kvsync.document.nodes import Node, Scalar
+from kvsync.document.problems import at, quoted
+from kvsync.sources.discovery import matches
+from kvsync.sources.model import Reference
+from kvsync.sources.tables import FORM_FIELDS
+from kvsync.sources.tree import Tree, UnreadableError
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""The largest file that a value may be taken from."""
+
+_FORMS: Final[dict[str, Decoder]] = {field.name: field.decoder for field in FORM_FIELDS if isinstance(field, Field)}
+_EMPTY_HINT: Final = 'write "" for the empty text'
+
+
+class Value(NamedTuple):
+    """A value, and what its form says of it."""
+
+    data: bytes
+    json: bool = False
+    secret: bool = False
+
+
+class Surroundings:
+    """What state files refer to: other files, and variables. Remembers what was asked, since the result depends on it.
+
+    `path` is that of the state file in the tree: references are relative to it.
+    """
+
+    def __init__(self, tree: Tree, path: str, environ: Environ[str, str]) -> None:
+        self._tree, self._environ = tree, environ
+        self._folder = path.rpartition("/")[0]
+        self.references: dict[tuple[str, str, str], Reference] = {}
+        self.variables: dict[str, str | None] = {}
+
+    def file(self, path: str) -> bytes:
+        """The content of a file. Raises UnreadableError."""
+        place = self._place(path)
+        data = self._tree.read(place, MOST_BYTES)
+        self._note(Reference("file", place, blake2b(data, digest_size=16).digest()))
+        return data
+
+    def files(self, path: str, pattern: str) -> list[tuple[str, bytes]]:
+        """The files under a folder that match, by their path under it, with their content. Raises UnreadableError."""
+        place = self._place(path)
+        names = matches(self._tree, place, pattern)
+        self._note(Reference("glob", place, names_digest(names), pattern))
+        skip = len(place) + 1 if place else 0
+        return [(name[skip:], self.file(f"/{name}")) for name in names]
+
+    def variable(self, name: str) -> str | None:
+        """An environment variable, None when it is not set."""
+        value = self.variables[name] = self._environ.get(name)
+        return value
+
+    def _place(self, path: str) -> str:
+        if path.startswith("/"):
+            return path[1:]  # only `files` asks so; what people write is checked before
+        return f"{self._folder}/{path}" if self._folder else path
+
+    def _note(self, reference: Reference) -> None:
+        self.references[reference.kind, reference.path, reference.pattern] = reference
+
+
+def names_digest(names: list[str]) -> bytes:
+    """Stands for the names of files."""
+    return blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def is_absolute(path: str, node: Node, problems: Problems, what: str) -> bool:
+    """True, with a problem noted, when a path does not start from the state file."""
+    if path.startswith("/"):
+        problems.add(at(what, f"{quoted(path)} is absolute"), node, "write it relative to this file")
+        return True
+    return False
+
+
+def read_value(form: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+    """The value written as `form: node`; None with a problem noted. Messages never show it."""
+    what = f"{what}.{form}"
+    if isinstance(node, Scalar) and node.is_null:
+        problems.add(at(what, "a value must not be null"), node, _EMPTY_HINT if form in ("value", "json") else None)
+        return None
+    if form == "value" and not isinstance(node, Scalar):
+        problems.add(at(what, "expected text, found data"), node, "write json: instead of value: for data")
+        return None
+    written = _FORMS[form].decode(node, problems, what)
+    if written is INVALID:
+        return None
+    return _READERS[form](written, node, around, problems, what)
+
+
+def _text(written: str, *_: Any) -> Value:
+    return Value(written.encode())
+
+
+def _json(written: Any, *_: Any) -> Value:
+    return Value(canonical_json(written).encode(), json=True)
+
+
+def _file(path: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+    if is_absolute(path, node, problems, what):
+        return None
+    try:
+        return Value(around.file(path))
+    except UnreadableError as error:
+        problems.add(at(what, f"{quoted(path)}: {error}"), node)
+        return None
+
+
+def _base64(written: str, node: Node, _around: Surroundings, problems: Problems, what: str) -> Value | None:
+    try:
+        return Value(b64decode("".join(written.split()), validate=True))
+    except (binascii.Error, ValueError):
+        problems.add(at(what, "this is not Base64"), node, "the alphabet is A-Z a-z 0-9 + /, and = at the end")
+        return None
+
+
+def _env(name: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+    value = around.variable(name)
+    if value is None:
+        problems.add(at(what, f"the environment variable {name} is not set"), node, "set it where kvsync runs")
+        return None
+    return Value(value.encode(errors="surrogateescape"), secret=True)
+
+
+_READERS: Final[dict[str, Callable[[Any, Node, Surroundings, Problems, str], Value | None]]] = {
+    "value": _text,
+    "json": _json,
+    "file": _file,
+    "base64": _base64,
+    "env": _env,
+}
