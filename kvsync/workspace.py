@@ -20,6 +20,7 @@ from kvsync.config.model import Config, Credential
 from kvsync.core.model import Desired, OutcomeKind, Target
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.errors import StateDirError, StoreError, UsageError
+from kvsync.logs import get_logger
 from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
 from kvsync.revision import revision
 from kvsync.secrets import REDACTOR, Redactor
@@ -27,6 +28,8 @@ from kvsync.sources import Loaded, Source
 from kvsync.state import Run, StateDir
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+
+_log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,8 @@ async def open_workspace(
         stack.enter_context(state)
         if writing is not None:
             stack.enter_context(state.lock(writing))
-            state.journal.close_interrupted()
+            for killed in state.journal.close_interrupted():
+                _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
             state.journal.prune()
         around = Surroundings(config.owner, state, clock, writable, writing is not None)
         workspace = assemble(config, around, redactor, environ)

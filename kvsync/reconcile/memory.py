@@ -19,8 +19,11 @@ from kvsync.core.model import (
     Snapshot,
 )
 from kvsync.core.plan import TargetPlan
+from kvsync.logs import get_logger
 from kvsync.reconcile.model import Surroundings
 from kvsync.state import Memo
+
+_log = get_logger()
 
 _COUNTS = ("unchanged", "foreign", "ignored", "expired")
 
@@ -108,15 +111,21 @@ class Memory:
         for refused in report.quarantined:
             if refused.change.after is not None:
                 content = refused.change.after.fingerprint
-                self._state.quarantine.put(self._target, refused.change.identity, content, refused.error, now)
+                held = self._state.quarantine.put(self._target, refused.change.identity, content, refused.error, now)
+                self._tell("entry.quarantined", refused.change.identity, error=held.error, retry_in=held.until - now)
         done = {outcome.identity for outcome in report.outcomes if outcome.kind is OutcomeKind.APPLIED}
         healed = _identities(plan.changes, lambda change: change.identity in done and change.cause in DRIFT_CLASSES)
         others = _identities(plan.changes, lambda change: change.identity in done and change.cause not in DRIFT_CLASSES)
         if healed:
-            self._state.contended.healed(self._target, healed, now)
+            for identity, known in self._state.contended.healed(self._target, healed, now).items():
+                self._tell("entry.contended", identity, times=known.count, retry_in=known.until - now)
         if others and (self._refused or self._contended):
             self._state.quarantine.clear(self._target, others)
             self._state.contended.forget(self._target, others)
+
+    def _tell(self, event: str, identity: Identity, **fields: object) -> None:
+        entry = {"key": identity.key, "label": identity.label}
+        _log.warning(event, store=self._target.store, namespace=self._target.namespace, **entry, **fields)
 
 
 def _identities(changes: Iterable[Change], chosen: Callable[[Change], bool]) -> list[Identity]:

@@ -11,6 +11,7 @@ state: ["state/**/*.yaml"]
 stores:
   local: {type: sqlite, path: store.db}
 policy:
+  prune: owned
   guard: {max_delete_pct: 100, max_update_pct: 100, max_deletes: 1000000}
 run:
   every: 1h
