@@ -131,7 +131,11 @@ class SqliteStore(Store):
             if connection is None:
                 return found
             for identity in identities:
-                row = connection.execute(_READ, (*self._place(namespace, identity).sought(), now)).fetchone()
+                try:
+                    place = self._place(namespace, identity)
+                    row = connection.execute(_READ, (*place.sought(), now)).fetchone()
+                except ValueError:  # no such name can be in the table
+                    continue
                 if row is not None:
                     found[identity] = to_entry((*identity, *row[2:]))
         return found
