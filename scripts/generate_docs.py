@@ -16,6 +16,7 @@ from kvsync.config import fields, policy, stores
 from kvsync.core.capabilities import Capabilities
 from kvsync.document.fields import Field
 from kvsync.logs import events_table
+from kvsync.sources import tables
 from kvsync.stores import BUILTIN, store_class
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,9 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "drift": policy.DRIFT_FIELDS,
     "guard": policy.GUARD_FIELDS,
     "store": stores.COMMON_FIELDS,
+    "document": tables.DOCUMENT_FIELDS,
+    "entry": tuple(field for field in tables.LABELLED_FIELDS if field not in tables.FORM_FIELDS),
+    "files": tables.FILES_FIELDS,
 }
 
 
