@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FORMAT, SCHEMA
+from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FORMAT, SCHEMA, TABLES
 
 LONGEST_WAIT = 5.0
 """Seconds to wait for another process at most, so that a daemon that is told to stop can."""
@@ -131,11 +131,14 @@ class Database:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > FORMAT:
             raise PermanentError(f"store {self.name}: {self.path} was written by a newer kvsync; use that one")
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries'").fetchone():
-            self._check_ours(connection)
-        elif self._read_only:
-            return False
-        else:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "entries" in tables and not tables >= TABLES:
+            raise PermanentError(
+                f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
+            )
+        if not tables >= TABLES:
+            if self._read_only:
+                return False
             _make_tables(connection)
         if not self._read_only:
             with suppress(
@@ -143,13 +146,6 @@ class Database:
             ):  # busy just now: any mode is correct, and the next opener tries again
                 connection.execute("PRAGMA journal_mode = WAL")
         return True
-
-    def _check_ours(self, connection: sqlite3.Connection) -> None:
-        """Look at the version once more: another process may have made the tables between our two looks."""
-        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
-            raise PermanentError(
-                f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
-            )
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
