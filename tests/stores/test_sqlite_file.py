@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from kvsync.core.model import Content, Identity, Mark
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.sqlite_schema import SCHEMA
+from kvsync.testing import FakeClock
 
 from .conftest import Open, Shell
 
@@ -276,6 +278,17 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     error, entries = run.stdout.splitlines()
     assert "check its space" in error or "disk is full" in error
     assert entries == "small"
+
+
+async def test_entries_that_ended_are_swept(opened: Open, shell: Shell, clock: FakeClock) -> None:
+    """Rows whose moment has passed leave the file with the next write, in whatever namespace."""
+    store = opened()
+    ending = creation("promo")
+    await store.write("web", [replace(ending, expires_at=clock.now() + 60), creation("stays")])
+    clock.advance(60)
+    assert await keys(store) == {"stays"}
+    await store.write("mail", [creation("other")])
+    assert shell("SELECT key FROM entries ORDER BY key") == [("other",), ("stays",)]
 
 
 async def test_many_writes_are_one_transaction(opened: Open, shell: Shell) -> None:
