@@ -40,7 +40,9 @@ def read(text: str) -> Any:
     return plain(node)
 
 
-@pytest.mark.parametrize("text", ["1.10", "0755", "no", "12:30", "0x1F", "2026-01-01", "1e3", "+1", ".5", "y", "=", "NaN"])
+@pytest.mark.parametrize(
+    "text", ["1.10", "0755", "no", "12:30", "0x1F", "2026-01-01", "1e3", "+1", ".5", "y", "=", "NaN"]
+)
 def test_a_scalar_is_the_text_as_written(text: str) -> None:
     """No type is guessed, in block style and in flow style."""
     assert read(f"a: {text}\nb: [{text}]\nc:\n- {text}\n") == {"a": text, "b": [text], "c": [text]}
@@ -49,7 +51,9 @@ def test_a_scalar_is_the_text_as_written(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufeff\ufffe\uffff"), max_size=30))
 def test_any_quoted_text_comes_back(text: str) -> None:
     """JSON is YAML: what is written as a JSON string is read as that string."""
-    quoted = re.sub("[\x7f-\x9f\u2028\u2029]", lambda odd: f"\\u{ord(odd[0]):04x}", json.dumps(text, ensure_ascii=False))
+    quoted = re.sub(
+        "[\x7f-\x9f\u2028\u2029]", lambda odd: f"\\u{ord(odd[0]):04x}", json.dumps(text, ensure_ascii=False)
+    )
     assert read(f"a: {quoted}\n") == {"a": text}
 
 
@@ -66,7 +70,7 @@ def test_places_count_from_one() -> None:
 
 def test_quotes_are_told_from_plain_text() -> None:
     """`null` is null, `"null"` is text."""
-    [root] = parse(b'a: null\nb: "null"\nc: ~\nd:\ne: \'\'\n', "f")
+    [root] = parse(b"a: null\nb: \"null\"\nc: ~\nd:\ne: ''\n", "f")
     assert isinstance(root, Mapping)
     nulls = {name: value.is_null for name, (_, value) in root.items.items() if isinstance(value, Scalar)}
     assert nulls == {"a": True, "b": False, "c": True, "d": True, "e": False}
@@ -133,7 +137,9 @@ MERGE_BOMB = "a: &a {" + ", ".join(f"k{n}: 1" for n in range(400)) + "}\nb:\n" +
         pytest.param("[" * 200_000, "nested deeper than 64 levels", id="flow lists"),
         pytest.param("{a: " * 200_000, "nested deeper than 64 levels", id="flow mappings"),
         pytest.param("- " * 200_000, "nested deeper than 64 levels", id="block lists"),
-        pytest.param("\n".join(" " * n + "a:" for n in range(3000)), "nested deeper than 64 levels", id="block mappings"),
+        pytest.param(
+            "\n".join(" " * n + "a:" for n in range(3000)), "nested deeper than 64 levels", id="block mappings"
+        ),
         pytest.param("a: x\n" * 10_000_000, "47.7 MiB, at most 10 MiB are read", id="50 MB"),
     ],
 )
