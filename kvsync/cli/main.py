@@ -19,8 +19,10 @@ from kvsync.cli.output import prepare, say
 from kvsync.errors import UsageError
 
 PURPOSES = {
-    "Begin": ("init", "validate"),
-    "Change stores": ("plan", "apply", "run"),
+    "Begin": ("init", "validate", "doctor", "schema", "completion"),
+    "Change stores": ("plan", "apply", "drift", "run"),
+    "The daemon": ("status", "approve", "pause", "resume"),
+    "Look back": ("history", "stores"),
 }
 """The commands by what they are for, as `kvsync --help` shows them. Each is a module of `kvsync.cli.commands`."""
 
