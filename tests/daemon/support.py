@@ -73,7 +73,7 @@ async def turns(count: int = 50) -> None:
 async def until(condition: Callable[[], Any]) -> None:
     """Wait until it holds; fail when that takes longer than is reasonable for anything real."""
     async with asyncio.timeout(BOUND):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is outside of the loop: files, processes
             await asyncio.sleep(0.005)
 
 
@@ -88,7 +88,7 @@ class FakeReconciler:
     """Answers as told, and remembers what it was asked. `scripts` may give a target a behaviour of its own."""
 
     def __init__(self, targets: Iterable[Target] = (A,)) -> None:
-        self.loaded = Loaded({target: "1" for target in targets})
+        self.loaded = Loaded(dict.fromkeys(targets, "1"))
         self.loads = self.reloads = 0
         self.requests: list[PassRequest] = []
         self.finished: list[Target] = []
