@@ -105,10 +105,13 @@ async def test_an_entry_the_store_is_not_sure_of_is_read(bench: Bench, done: boo
     assert len(writes_of(bench.server)) == (1 if done else 4)
 
 
-async def test_a_renewal_whose_answer_was_lost_is_told_from_one_that_never_happened(make: Make) -> None:
+@pytest.mark.parametrize("compare_and_set", [True, False])
+async def test_a_renewal_whose_answer_was_lost_is_told_from_one_that_never_happened(
+    make: Make, compare_and_set: bool
+) -> None:
     """Equal content proves nothing for a renewal; the lifetime or the version does."""
     for lost_on_the_way in (True, False):
-        bench = make(compare_and_set=False)
+        bench = make(compare_and_set=compare_and_set)
         await bench.settle(entry("k", ttl=1000))
         bench.clock.advance(900)
         changes = await bench.plan()

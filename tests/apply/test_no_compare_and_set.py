@@ -52,6 +52,32 @@ async def test_what_moved_since_the_plan_is_not_overwritten(weak: Bench, wish: s
     assert writes_of(weak.server) == []
 
 
+async def test_a_mark_that_is_gone_is_a_change_too(make: Make) -> None:
+    """Somebody wrote the very same content without our mark: the entry is theirs now, and is not overwritten."""
+    bench = make(compare_and_set=False)
+    await bench.settle(entry("k", "1"))
+    bench.want(entry("k", "2"))
+    changes = await bench.plan()
+    bench.server.write("web", "k", b"1")
+    assert kinds(await bench.apply(changes)) == {"k": "conflict"}
+    assert bench.held("k") == b"1"
+
+
+async def test_a_lost_mark_is_noticed_when_it_is_read_back(make: Make) -> None:
+    """Our content without our mark is somebody else's write."""
+    bench = make(compare_and_set=False, batch=1)
+    bench.want(entry("k"))
+    write = bench.store.write
+
+    async def overtaken(namespace: str, writes: Any) -> Any:
+        results = await write(namespace, writes)
+        bench.server.write("web", "k", b"v")
+        return results
+
+    bench.store.write = overtaken  # type: ignore[method-assign]
+    assert kinds(await bench.apply()) == {"k": "conflict"}
+
+
 async def test_a_writer_who_is_faster_after_the_write_is_noticed(make: Make) -> None:
     """What is read back right after the write is not ours: conflict, not applied."""
     bench = make(compare_and_set=False, batch=1)
