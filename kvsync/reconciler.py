@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
@@ -29,14 +30,12 @@ class WorkspaceReconciler:
         """Read the files again; what is wrong with them is in the answer."""
         files = self._workspace.load()
         self._files = files
-        held = {target: (*files.hold_all, *files.held.get(target, ())) for target in {*files.targets, *files.held}}
-        held = {target: problems for target, problems in held.items() if problems}
-        digests = {target: desired.digest for target, desired in files.targets.items()}
         return Loaded(
-            targets=dict.fromkeys(held, "") | digests,
-            held=held,
+            targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
+            held=files.held,
+            hold_all=files.hold_all,
             problems=files.problems,
-            watch=files.watch.directories,
+            watch=tuple(map(Path, files.watch.directories)),
         )
 
     async def reload_config(self) -> RunConfig:

@@ -62,7 +62,7 @@ class Workspace:
     ) -> None:
         self.config, self.stores, self.redactor = config, stores, redactor
         self.state, self.clock = around.state, around.clock
-        self._source, self._around = source, around
+        self._source, self._around, self.around = source, around, around
         self._passes: dict[Target, TargetPass] = {}
         self._paces = {
             name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
@@ -99,7 +99,7 @@ class Workspace:
     ) -> Report:
         """Apply a plan made here, or a part of one. Targets that are parked and not approved are left alone. Raises
         StateDirError; what goes wrong in a store is in the report."""
-        released = {target.target for target in plan.targets if self._is_released(target, plan, approvals)}
+        released = self.released(plan, approvals)
         pending = [target for target in plan.targets if target.target in released and target.changes]
         if not pending:
             return Report(plan, tuple(self._untouched(target, released) for target in plan.targets))
@@ -126,8 +126,13 @@ class Workspace:
         last = self._passes.get(target)
         return last.failure if last else None
 
+    def released(self, plan: Plan, approvals: Collection[str] = ()) -> frozenset[Target]:
+        """The targets of a plan that may be applied: not parked, or approved. Raises StateDirError."""
+        return frozenset(target.target for target in plan.targets if self._is_released(target, plan, approvals))
+
     async def aclose(self) -> None:
-        """Release the stores. Idempotent."""
+        """Release the stores and the cache. Idempotent."""
+        self._source.close()
         await asyncio.gather(*(store.aclose() for store in self.stores.values()))
 
     async def _plan_target(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPlan:

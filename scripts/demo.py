@@ -21,7 +21,7 @@ Now kvsync runs. Open a second terminal in this folder, type one of these, and w
   a change       sed -i 's/greeting: .*/greeting: Good evening/' {EXAMPLE}/state/web.yaml
   a bad edit     echo 'keys: {{}}' >> {EXAMPLE}/state/web.yaml
   … and back     git checkout {EXAMPLE}/state
-  drift          python3 -c "import sqlite3; c = sqlite3.connect('{STATE_DIR}/store.db'); \\
+  drift (5 s)    python3 -c "import sqlite3; c = sqlite3.connect('{STATE_DIR}/store.db'); \\
                      c.execute(\\"UPDATE entries SET value = 'Hacked' WHERE key = 'greeting'\\"); c.commit()"
   what happened  .venv/bin/kvsync -c {EXAMPLE}/kvsync.yaml history
 

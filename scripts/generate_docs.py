@@ -16,6 +16,7 @@ from kvsync.config import fields, policy, stores
 from kvsync.core.capabilities import Capabilities
 from kvsync.document.fields import Field
 from kvsync.logs import events_table
+from kvsync.sources import tables
 from kvsync.stores import BUILTIN, store_class
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,9 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "drift": policy.DRIFT_FIELDS,
     "guard": policy.GUARD_FIELDS,
     "store": stores.COMMON_FIELDS,
+    "document": tables.DOCUMENT_FIELDS,
+    "entry": tuple(field for field in tables.LABELLED_FIELDS if field not in tables.FORM_FIELDS),
+    "files": tables.FILES_FIELDS,
 }
 
 
@@ -119,7 +123,7 @@ def _command(name: str) -> str:
     context = click.Context(command, info_name="kvsync" if name == "kvsync" else f"kvsync {name.replace('/', ' ')}")
     usage = command.get_usage(context).removeprefix("Usage: ")
     records = (parameter.get_help_record(context) for parameter in command.get_params(context))
-    rows = [(f"`{record[0]}`", record[1]) for record in records if record and not record[0].startswith("--help")]
+    rows = [(f"`{record[0]}`", record[1]) for record in records if record and "--help" not in record[0]]
     return f"```\n{usage}\n```" + (f"\n\n{_table(('option', 'meaning'), rows)}" if rows else "")
 
 

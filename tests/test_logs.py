@@ -129,13 +129,23 @@ def test_other_libraries_join_from_warning_on() -> None:
 
 
 def test_console_is_readable() -> None:
-    """For people: time, level, event, then fields as name=value."""
+    """For people: time, level, event, what it is about in one word, then fields that say something."""
     stream = io.StringIO()
     configure("console", "info", Redactor(), stream)
-    get_logger().info("change.applied", store="edge", key="greeting", reasons=("value", "ttl"))
+    names = {"store": "edge", "namespace": "web", "key": "greeting", "label": "prod"}
+    get_logger().info("change.applied", **names, reasons=("value", "ttl"), etag="7", origin=None)
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d \[info +\] change\.applied +store=edge key=greeting reasons=value,ttl\n", stream.getvalue()
+        r"\d\d:\d\d:\d\d \[info +\] change\.applied +entry='edge/web/greeting \[prod\]' reasons=value,ttl\n",
+        stream.getvalue(),
     )
+
+
+def test_console_says_where_a_file_is_wrong_in_one_piece() -> None:
+    """file:line:column is one word that editors and terminals can open."""
+    stream = io.StringIO()
+    configure("console", "info", Redactor(), stream)
+    get_logger().error("source.invalid", file="state/web.yaml", line=9, column=10, error="no")
+    assert "at=state/web.yaml:9:10 error=no" in stream.getvalue()
 
 
 @given(st.text())

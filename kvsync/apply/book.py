@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
 from kvsync.apply.ports import RunPort
@@ -81,15 +81,13 @@ def _not_attempted(identity: Identity, step: Step, reason: str) -> Outcome:
 
 
 def _intent(work: Work) -> Intent:
+    """The intent of a work; of a sensitive one the journal keeps no value, whatever it is given."""
     change = work.change
-    before = work.previous
-    if before is not None and change.sensitive and before.content is not None:
-        before = replace(before, content=None)
     return Intent(
         change.identity,
         change.action,
         change.cause,
-        before,
+        work.previous,
         change.after.fingerprint if change.after is not None else None,
         change.sensitive,
         str(change.origin) if change.origin is not None else None,

@@ -10,7 +10,7 @@ from kvsync.apply.ports import Replan
 from kvsync.clock import Clock
 from kvsync.core.model import Actual, Change, Identity, Refusal, Target
 from kvsync.errors import BatchRefused, StoreError, TransientError
-from kvsync.stores.base import Store, Write, WriteResult
+from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
 
 
 class Halt:
@@ -60,7 +60,9 @@ class Link:
     async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """Send once. Raises StoreError."""
         results = await self._store.write(self._target.namespace, writes)
-        self.patience.succeeded()
+        # Answers that say nothing are no success, or a store that never knows would be asked for ever.
+        if any(result.status is not WriteStatus.UNKNOWN for result in results):
+            self.patience.succeeded()
         return results
 
     async def read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
@@ -78,9 +80,7 @@ class Link:
             except TransientError as error:
                 await self.patience.wait(error)
             else:
-                return (
-                    found  # Not a success of the call: writes that fail while reads pass must not be repeated for ever.
-                )
+                return found  # no success of the call: reads that pass make no failing write worth more attempts
 
     async def replan(self, identity: Identity, change: Change) -> Change | Refusal | None:
         """Observe one entry and judge it again. Raises StoreError, Stopped."""

@@ -16,6 +16,9 @@ from kvsync.errors import TransientError
 SLICE = 0.25
 """Seconds between two looks at `stop` while waiting, so that leaving never waits for a store's long Retry-After."""
 
+TICK = 0.001
+"""The shortest wait in seconds: less may not move a clock at all, and would be waited for ever."""
+
 DOWN_AFTER = 8
 """Calls given up in a row, with no success between them, after which the store as a whole counts as down."""
 
@@ -156,4 +159,4 @@ class Patience:
         while (left := until - self._clock.monotonic()) > 0:
             if self._stop():
                 raise Stopped
-            await self._clock.sleep(min(left, SLICE))
+            await self._clock.sleep(min(max(left, TICK), SLICE))

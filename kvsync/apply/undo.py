@@ -143,9 +143,12 @@ def _is_as_written(record: ChangeRecord, found: Actual | None) -> bool:
 
 
 def _is_as_before(record: ChangeRecord, found: Actual | None, capabilities: Capabilities) -> bool:
-    if record.before is not None and record.before.fingerprint is None and record.before.etag is None:
-        return False
-    return is_untouched(record.before, found, capabilities)
+    """True when the entry is what it was before the run: untouched, or brought back to it."""
+    before = record.before
+    if before is None or before.fingerprint is None:
+        is_known = before is None or before.etag is not None
+        return is_known and is_untouched(before, found, capabilities)
+    return is_untouched(before, found, capabilities) or is_untouched(replace(before, etag=None), found, capabilities)
 
 
 def _inverse(record: ChangeRecord) -> Action:

@@ -49,13 +49,15 @@ def _batches(count: int, size: int) -> int:
 
 
 def _size(change: Change) -> int:
-    key = _length((change.identity.key, change.identity.label or ""))
+    texts = [change.identity.key, change.identity.label or ""]
     if change.after is None or change.action is Action.DELETE:
-        return key
+        return _length(texts)
     content = change.after.content
-    tags = (text for pair in content.tags for text in pair)
-    return key + len(content.value) + _length((content.content_type or "", content.metadata or "", *tags))
+    texts += (content.content_type or "", content.metadata or "")
+    for pair in content.tags:
+        texts += pair
+    return len(content.value) + _length(texts)
 
 
 def _length(texts: Iterable[str]) -> int:
-    return sum(len(text.encode(errors="surrogatepass")) for text in texts)
+    return len("".join(texts).encode(errors="surrogatepass"))

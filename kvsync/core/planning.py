@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from kvsync.core import guard
-from kvsync.core.capabilities import Capabilities, Lifetimes
+from kvsync.core.capabilities import Capabilities
 from kvsync.core.classify import Idle, Removal, Rules, Verdict, classify, classify_undesired
 from kvsync.core.compare import Comparison, key_matcher
 from kvsync.core.cost import cost_of
 from kvsync.core.digest import target_digest
+from kvsync.core.facts import Facts
 from kvsync.core.model import (
     DRIFT_CLASSES,
-    Action,
-    Actual,
-    Applied,
     Change,
     Class,
     Desired,
     DriftAction,
-    Entry,
     Identity,
     Mode,
     Policy,
     Refusal,
     Snapshot,
 )
+from kvsync.core.moments import grace_end, next_moment
 from kvsync.core.plan import TargetPlan
-
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of the differing entries beyond the two views.
-
-    `actual` and `applied` hold those of the differing identities that exist; `undesired_since` says since when an entry is no
-    longer wanted (epoch seconds); `blocked` gives the reason why a change must wait, or None; `grace` is the least time, in
-    seconds, that an entry must have been undesired before it is deleted; `keys` are globs to look at (none: all).
-    """
-
-    actual: Mapping[Identity, Actual] = field(default_factory=dict)
-    applied: Mapping[Identity, Applied] = field(default_factory=dict)
-    undesired_since: Mapping[Identity, float] = field(default_factory=dict)
-    blocked: Callable[[Change], str | None] = lambda _change: None
-    grace: float = 0
-    keys: tuple[str, ...] = ()
 
 
 def plan_target(
@@ -74,7 +54,7 @@ def plan_target(
         foreign=comparison.foreign + idle.count(Idle.FOREIGN),
         ignored=comparison.ignored,
         expired=idle.count(Idle.EXPIRED),
-        next_moment=next_moment(desired, judged, facts, rules.now, capabilities),
+        next_moment=next_moment(desired, judged, facts, rules.now, capabilities.lifetimes),
     )
     return replace(plan, cost=cost_of(plan, capabilities))
 
@@ -135,14 +115,6 @@ class _Sorter:
         return end is not None and end > self.now
 
 
-def grace_end(change: Change, policy: Policy, facts: Facts) -> float | None:
-    """The moment before which a removal waits, None when the change is no removal or there is no grace."""
-    grace = max(policy.guard.grace, facts.grace)
-    if grace <= 0 or change.action is not Action.DELETE or change.cause is Class.EXPIRED:
-        return None
-    return facts.undesired_since.get(change.identity, float("inf")) + grace
-
-
 def drift_action(change: Change, policy: Policy) -> DriftAction | None:
     """What the policy says of this change as drift; None when it is not drift."""
     if change.cause not in DRIFT_CLASSES:
@@ -166,42 +138,3 @@ def _parked(
     if gated:
         reasons += (f"{gated} drifted entries wait for approval (policy.drift is gate)",)
     return reasons
-
-
-def next_moment(
-    desired: Desired,
-    judged: Iterable[tuple[Identity, Verdict]],
-    facts: Facts,
-    now: float,
-    capabilities: Capabilities,
-) -> float | None:
-    """When this target needs a pass although nothing changes: the next renewal, expiry to enforce, or end of a grace."""
-    moments = [
-        moment
-        for identity, verdict in judged
-        for moment in _moments(desired.entries.get(identity), identity, verdict, desired.policy, facts, now)
-    ]
-    # What a store ends by itself needs no pass of ours.
-    ends_itself = capabilities.lifetimes is Lifetimes.NATIVE
-    due = (moment for moment, by_store in moments if not (by_store and ends_itself))
-    return min((moment for moment in due if moment > now), default=None)
-
-
-def _moments(
-    entry: Entry | None, identity: Identity, verdict: Verdict, policy: Policy, facts: Facts, now: float
-) -> Iterator[tuple[float, bool]]:
-    """Yield (moment, whether the store acts by itself then) for one entry, as if its change were applied now."""
-    if isinstance(verdict, Change):
-        end = grace_end(verdict, policy, facts)
-        if end is not None:
-            yield (now + max(policy.guard.grace, facts.grace) if end == float("inf") else end), False
-    if entry is None:
-        return
-    if entry.expires_at is not None:
-        yield entry.expires_at, True
-    elif entry.ttl is not None:
-        actual = facts.actual.get(identity)
-        end = now + entry.ttl
-        if actual is not None and actual.expires_at is not None and not isinstance(verdict, Change):
-            end = actual.expires_at
-        yield (end - entry.renewal_margin()), entry.renewal_margin() == 0

@@ -21,6 +21,7 @@ class Files:
 
     def __init__(self, reconciler: Reconciler, clock: Clock) -> None:
         self.loaded = Loaded({})
+        self.targets: frozenset[Target] = frozenset()
         self._reconciler, self._clock = reconciler, clock
         self._moving_since = self._moved_at = float("-inf")  # monotonic
         self._first = True
@@ -42,9 +43,13 @@ class Files:
         changed = self._take(loaded)
         if changed or self._first:
             seconds = round(self._clock.monotonic() - began, 3)
-            _log.info("source.loaded", targets=len(loaded.targets), changed=len(changed), seconds=seconds)
+            _log.info("source.loaded", targets=len(self.targets), changed=len(changed), seconds=seconds)
         self._first = False
         return changed
+
+    def is_held(self, target: Target) -> bool:
+        """Say whether the target keeps its last good state because of problems in the files."""
+        return bool(self.loaded.hold_all) or target in self.loaded.held
 
     def grace(self) -> float:
         """Seconds that an entry must have been undesired before it may be deleted; 0 once the files are at rest.
@@ -56,13 +61,15 @@ class Files:
         return SETTLE + self._moved_at - self._moving_since
 
     def _take(self, loaded: Loaded) -> frozenset[Target]:
-        before, self.loaded = self.loaded, loaded
-        changed = frozenset(
-            target for target in loaded.targets if _state_of(target, loaded) != _state_of(target, before)
+        before, known = self.loaded, self.targets
+        self.loaded = loaded
+        self.targets = frozenset(loaded.targets.keys() | loaded.held.keys()) | (
+            known if loaded.hold_all else frozenset()
         )
-        if not self._first and (changed or before.targets.keys() != loaded.targets.keys()):
+        changed = frozenset(target for target in self.targets if _state_of(target, loaded) != _state_of(target, before))
+        if not self._first and (changed or self.targets != known):
             self._moved()
-            _log_targets(before, loaded)
+            _log_targets(known, self.targets)
         _log_problems(before.problems, loaded.problems)
         return changed
 
@@ -74,13 +81,13 @@ class Files:
 
 
 def _state_of(target: Target, loaded: Loaded) -> tuple[str | None, tuple[Problem, ...]]:
-    return loaded.targets.get(target), loaded.held.get(target, ())
+    return loaded.targets.get(target), (*loaded.hold_all, *loaded.held.get(target, ()))
 
 
-def _log_targets(before: Loaded, after: Loaded) -> None:
-    for target in sorted(after.targets.keys() - before.targets.keys()):
+def _log_targets(before: frozenset[Target], after: frozenset[Target]) -> None:
+    for target in sorted(after - before):
         _log.info("target.added", store=target.store, namespace=target.namespace)
-    for target in sorted(before.targets.keys() - after.targets.keys()):
+    for target in sorted(before - after):
         _log.info("target.removed", store=target.store, namespace=target.namespace)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from kvsync.clock import Clock
 from kvsync.config.model import Window
@@ -12,7 +13,20 @@ from kvsync.daemon.timers import rest
 from kvsync.daemon.windows import is_denied, next_change
 from kvsync.logs import get_logger
 
+LONGEST_TRUST = 3600.0
+"""Seconds after which the windows are asked again although they knew of no change."""
+
 _log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Which window denies from `since` until `until`, at the earliest, and the next change that is known."""
+
+    since: float
+    until: float
+    change: float | None
+    denied_by: Window | None
 
 
 class Gate:
@@ -23,7 +37,7 @@ class Gate:
         self._paused: set[Target] = set()
         self._windows, self._clock = windows, clock
         self._replaced = asyncio.Event()
-        self._known: tuple[float, float, Window | None] | None = None  # from, until, the window that denies
+        self._known: _Stretch | None = None
 
     def replace_windows(self, windows: tuple[Window, ...]) -> None:
         """Put other windows into force."""
@@ -46,13 +60,12 @@ class Gate:
     @property
     def denied_by(self) -> Window | None:
         """The window that denies applying now."""
-        return self._now()[2]
+        return self._now().denied_by
 
     @property
     def changes_at(self) -> float | None:
         """When the windows next begin or end to deny (epoch seconds); None when never."""
-        until = self._now()[1]
-        return None if until == float("inf") else until
+        return self._now().change
 
     def may_apply(self, target: Target) -> bool:
         """Say whether a pass of this target may write at this moment."""
@@ -68,15 +81,14 @@ class Gate:
                 on_change()
             await rest(self._replaced, self._seconds_left, self._clock)
 
-    def _seconds_left(self) -> float | None:
-        # Asks for what was known: when that moment is over, so is the rest.
-        known = self._known
-        return 0 if known is None else None if known[1] == float("inf") else known[1] - self._clock.now()
+    def _seconds_left(self) -> float:
+        return 0 if self._known is None else self._known.until - self._clock.now()
 
-    def _now(self) -> tuple[float, float, Window | None]:
-        """What holds from when until when. Asked at every batch, so it is worked out once for each stretch of time."""
+    def _now(self) -> _Stretch:
+        """What holds now. Asked at every batch, so it is worked out once for each stretch of time."""
         now = self._clock.now()
-        if self._known is None or not self._known[0] <= now < self._known[1]:
+        if self._known is None or not self._known.since <= now < self._known.until:
             change = next_change(self._windows, now)
-            self._known = (now, float("inf") if change is None else change, is_denied(self._windows, now))
+            until = now + LONGEST_TRUST if change is None else change
+            self._known = _Stretch(now, until, change, is_denied(self._windows, now))
         return self._known

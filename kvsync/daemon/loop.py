@@ -121,7 +121,7 @@ class Daemon:
     async def _work(self) -> None:
         self._parts.crew.start()
         self._parts.reporter.daemon_changed()
-        self._parts.reporter.keep(self._parts.files.loaded.targets)
+        self._parts.reporter.keep(self._parts.files.targets)
         self._use(self._settings)
         self._pass_done()  # there may be no targets at all
         gate = self._parts.gate.watch(self._window_changed)
@@ -192,7 +192,7 @@ class Daemon:
 
     async def _look(self) -> None:
         changed = await self._parts.files.look()
-        targets = self._parts.files.loaded.targets
+        targets = self._parts.files.targets
         self._parts.crew.manage(targets)
         self._parts.reporter.keep(targets)
         self._parts.crew.ask(changed, Trigger.FILES)

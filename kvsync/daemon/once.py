@@ -35,6 +35,7 @@ async def run_once(
     settings: RunConfig,
     *,
     observe: bool = False,
+    deep: bool = False,
     clock: Clock | None = None,
     leave_within: float = LEAVE_WITHIN,
 ) -> OnceResult:
@@ -46,7 +47,7 @@ async def run_once(
     parts = assemble(reconciler, recorder, settings, Notifier({}), clock or Clock(), observe=observe)
     denied_by = parts.gate.denied_by
     with handling(stop.callbacks):
-        await parts.begin()
+        await parts.begin(deep=deep)
         passes, asked = asyncio.ensure_future(parts.crew.pass_once()), asyncio.ensure_future(stop.asked.wait())
         try:
             await asyncio.wait((passes, asked), return_when=asyncio.FIRST_COMPLETED)

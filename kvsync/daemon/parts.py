@@ -29,11 +29,11 @@ class Parts:
     reporter: Reporter
     crew: Crew
 
-    async def begin(self) -> None:
+    async def begin(self, *, deep: bool = False) -> None:
         """Read the files, and ask for the first pass of every target. Raises what reading raises."""
         await self.files.look()
-        self.crew.manage(self.files.loaded.targets)
-        self.crew.ask_all(Trigger.START)
+        self.crew.manage(self.files.targets)
+        self.crew.ask_all(Trigger.START, deep=deep)
 
 
 def assemble(

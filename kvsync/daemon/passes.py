@@ -37,7 +37,7 @@ class GuardedPasses:
     def pass_done(self, worker: Worker, result: PassResult) -> None:
         """Report a pass, unless its target is no longer managed."""
         if not worker.retired:
-            self._reporter.pass_done(result, worker.next_pass, held=worker.target in self._files.loaded.held)
+            self._reporter.pass_done(result, worker.next_pass, held=self._files.is_held(worker.target))
         self._on_done()
 
     def _request(self, worker: Worker, ask: Ask) -> PassRequest:

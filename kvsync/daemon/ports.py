@@ -40,13 +40,15 @@ FAILURES = (OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE)
 class Loaded:
     """What the files ask, as far as the daemon cares.
 
-    `targets` maps every managed target, also the held ones, to a digest that changes whenever anything desired of it does.
-    `held` are the targets that keep their last good state because of problems in a file that names them, with those problems;
-    `problems` are all problems of all files. `watch` are the absolute directories in which a change may mean something.
+    `targets` maps the targets that can be used to a digest that changes whenever anything desired of them does. `held` are
+    those that keep their last good state because of problems in a file that names them, with these problems; `hold_all` is not
+    empty when it cannot be known whom the problems concern: then every target known so far is held. `problems` are all
+    problems of all files. `watch` are the absolute directories in which a change may mean something.
     """
 
     targets: Mapping[Target, str]
     held: Mapping[Target, tuple[Problem, ...]] = field(default_factory=dict)
+    hold_all: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
     watch: tuple[Path, ...] = ()
 

@@ -8,13 +8,16 @@ from contextlib import suppress
 
 from kvsync import __version__
 from kvsync.clock import Clock
-from kvsync.core.model import Target
+from kvsync.core.model import OutcomeKind, Target
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.ports import PassRequest, PassResult, Recorder
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.state.passes import DaemonRecord
+
+_KINDS = (OutcomeKind.APPLIED, OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE, OutcomeKind.REFUSED)
+"""Outcomes that are counted in the log; what is pending says the rest."""
 
 _log = get_logger()
 
@@ -116,7 +119,7 @@ class Reporter:
             **_names(result.target),
             trigger=trigger,
             ok=result.ok,
-            **{kind: count for kind, count in result.changes.items() if count},
+            **{kind: result.changes[kind] for kind in _KINDS if result.changes.get(kind)},
             pending=result.pending,
             drifted=sum(result.drift.values()),
             parked=bool(result.parked),

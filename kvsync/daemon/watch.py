@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-from kvsync.daemon.watchset import WatchSet, look
+from kvsync.daemon.lookout import Lookout, look_out
 from kvsync.logs import get_logger
 
 STEP_MS = 10
@@ -67,7 +67,7 @@ class Watcher:
     async def _run_armed(self) -> None:
         self._interrupt.clear()
         directories = self._directories
-        watched = look(directories)
+        watched = look_out(directories)
         notifier = self._notifier(watched)
         self._on_change(directories)
         if notifier is None:
@@ -75,7 +75,7 @@ class Watcher:
         else:
             await self._watch(notifier, watched, directories)
 
-    def _notifier(self, watched: WatchSet) -> RustNotify | None:
+    def _notifier(self, watched: Lookout) -> RustNotify | None:
         try:
             notifier = RustNotify(
                 watched.paths, False, False, 0, False, False
@@ -89,12 +89,12 @@ class Watcher:
         _log.info("watch.armed", directories=len(watched.paths))
         return notifier
 
-    async def _watch(self, notifier: RustNotify, watched: WatchSet, directories: frozenset[Path]) -> None:
+    async def _watch(self, notifier: RustNotify, watched: Lookout, directories: frozenset[Path]) -> None:
         """Report bursts until other directories are armed, or these are no longer what they were."""
         with notifier:
             while True:
                 events = await asyncio.to_thread(self._collect, notifier)
-                if self._interrupt.is_set() or look(directories) != watched:
+                if self._interrupt.is_set() or look_out(directories) != watched:
                     return
                 touched = watched.touched(events) if events else directories
                 if touched:

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 from kvsync.config.model import Window
 from kvsync.core.cron import Cron
 
-_MAX_STEPS = 10_000
-"""Edges to look at before concluding that nothing changes any more (windows that overlap without end)."""
+_MAX_EDGES = 1000
+"""Edges to look at before giving up: windows that overlap without end never change."""
 
 
 def is_denied(windows: Sequence[Window], now: float) -> Window | None:
@@ -33,10 +33,13 @@ def is_denied(windows: Sequence[Window], now: float) -> Window | None:
 
 
 def next_change(windows: Sequence[Window], now: float) -> float | None:
-    """Return the first moment after `now` at which `is_denied` turns from a window to None or back; None when never."""
+    """Return the first moment after `now` at which `is_denied` turns from a window to None or back.
+
+    None when that never happens, or not before windows have opened and closed a thousand times.
+    """
     denied = is_denied(windows, now) is not None
     moment = now
-    for _ in range(_MAX_STEPS):
+    for _ in range(_MAX_EDGES):
         edges = [edge for window in windows if (edge := _next_edge(window, moment)) is not None]
         if not edges:
             return None

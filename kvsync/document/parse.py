@@ -314,10 +314,10 @@ def _explain(error: YAMLError, data: bytes, problems: Problems) -> None:
         return
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    message = " ".join(part for part in (error.context, error.problem) if part) or "this is not YAML"
-    opened = error.context_mark
-    if opened and opened.line != line:
-        message += f"; {error.context or 'it'} began at line {opened.line + 1}".replace("while ", "what it was ", 1)
+    message, opened = error.problem or "this is not YAML", error.context_mark
+    if error.context:
+        message += f", {error.context}"
+        message += f" that began at line {opened.line + 1}" if opened and opened.line != line else ""
     if _tab_indents(data, line):
         problems.add("a tab indents this line", _at(line, 0), "YAML indents with spaces")
         return

@@ -84,6 +84,7 @@ _ALL: Final = (
     Event("window.opened", "info", ("until",), "Applying is allowed again."),
     Event("store.unavailable", "error", ("store", "error", "retry_in"), "A store cannot be reached or refuses the credential."),
     Event("store.recovered", "info", ("store", "seconds"), "A store answers again."),
+    Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was killed; what it left is looked at again."),
     Event("lock.held", "error", ("state_dir", "pid"), "Another writing process uses the state directory."),
 )  # fmt: skip
 

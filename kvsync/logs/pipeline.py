@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from kvsync.logs.people import for_people
 from kvsync.secrets import Redactor
 
 _FIRST: Final = ("timestamp", "level", "event")
@@ -78,7 +79,7 @@ def _rendering(log_format: str, stream: TextIO) -> Sequence[Processor]:
     renderer = structlog.dev.ConsoleRenderer(
         colors=colors, sort_keys=False, pad_event_to=18, exception_formatter=structlog.dev.plain_traceback
     )
-    return [_for_terminals, renderer]
+    return [for_people, _for_terminals, renderer]
 
 
 def _for_terminals(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

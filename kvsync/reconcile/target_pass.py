@@ -9,9 +9,10 @@ from kvsync.apply.engine import Applier
 from kvsync.core.classify import Rules
 from kvsync.core.compare import compare
 from kvsync.core.digest import target_digest
+from kvsync.core.facts import Facts
 from kvsync.core.model import Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
 from kvsync.core.plan import TargetPlan, TargetReport
-from kvsync.core.planning import Facts, judge, plan_target
+from kvsync.core.planning import judge, plan_target
 from kvsync.errors import StoreError
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, Surroundings

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from kvsync.core.model import Desired, Identity, Policy, Target
 from kvsync.errors import Origin, Problem
 from kvsync.sources.model import Chunk
+from kvsync.sources.rows import with_labels
 from kvsync.sources.views import EntriesView, SettledView, TargetRows
 
 
@@ -63,7 +64,8 @@ def _duplicates(rows: TargetRows) -> Iterator[Problem]:
 
 
 def _meetings(rows: TargetRows) -> Iterator[Problem]:
-    names = [name for chunk in rows.chunks for name in chunk.rows.remote or chunk.rows.keys]
+    parts = [chunk.rows for chunk in rows.chunks]
+    names = [name for part in parts for name in part.remote or with_labels(part.keys, part.labels)]
     if len(set(names)) == len(names):
         return
     first: dict[str, tuple[Identity, int]] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import marshal
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import astuple
 from functools import partial
@@ -54,9 +54,10 @@ class Cache:
         return row[0] if row is not None else None
 
     def keep(
-        self, units: Mapping[str, tuple[bytes, Unit]], checked: Mapping[Target, bytes], slots: Iterable[str]
+        self, units: Mapping[str, tuple[bytes, Unit]], checked: Mapping[Target, bytes], paths: Collection[str]
     ) -> None:
-        """Keep these, and forget all but `slots`. Private units and those with problems are left out."""
+        """Keep these, and forget what came from other files than `paths`. Units that are private or have problems are left
+        out."""
         rows = [(slot, key, *_packed(unit)) for slot, (key, unit) in units.items() if _may_be_kept(unit)]
         if self._database is None or not (rows or checked):
             return
@@ -65,8 +66,9 @@ class Cache:
                 self._database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?)", rows)
                 marks = [(str(target), digest) for target, digest in checked.items()]
                 self._database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?)", marks)
-                kept = {slot for (slot,) in self._database.execute("SELECT slot FROM units")}
-                self._database.executemany("DELETE FROM units WHERE slot = ?", [(slot,) for slot in kept - set(slots)])
+                slots = [slot for (slot,) in self._database.execute("SELECT slot FROM units")]
+                gone = [(slot,) for slot in slots if slot.partition("\0")[0] not in paths]
+                self._database.executemany("DELETE FROM units WHERE slot = ?", gone)
         except sqlite3.Error as error:
             self._fail(error)
 

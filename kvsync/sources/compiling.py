@@ -18,7 +18,7 @@ from kvsync.core.model import Content, Entry, Identity, Mode, Target
 from kvsync.errors import Origin, Problem
 from kvsync.sources.documents import Document
 from kvsync.sources.model import Chunk, StoreFacts
-from kvsync.sources.rows import Rows, Shape
+from kvsync.sources.rows import Rows, Shape, with_labels
 
 _PRIVATE_KEY: Final = urandom(32)
 """Keys the digests of secrets, so that a digest tells nothing about them; they hold for this process only."""
@@ -75,7 +75,7 @@ class _Compiler:
                 known = places[spot] = rows.number(_as_held(shape, content))
             kept.append(known)
         if remote != source.keys or not self._limits.labels:
-            rows.remote = self._with_labels(source, remote)
+            rows.remote = with_labels(remote, source.labels) if self._limits.labels else remote
         return rows
 
     def _audit_all(self, source: Rows, shapes: Sequence[Shape], remote: Sequence[str]) -> None:
@@ -131,12 +131,6 @@ class _Compiler:
     def _add(self, source: Rows, index: int, reason: str) -> None:
         identity = Identity(source.keys[index], source.labels[index])
         self._problems.append(Problem(f"{self._target}: {identity}: {reason}", source.origin(index)))
-
-    def _with_labels(self, source: Rows, remote: list[str]) -> list[str]:
-        """What must differ between entries: where the store keeps labels, the label beside the remote key."""
-        if not self._limits.labels:
-            return remote
-        return [key if label is None else f"{key}\0{label}" for key, label in zip(remote, source.labels, strict=True)]
 
 
 def _easy_sizes(limits: Capabilities, *, alone: bool) -> tuple[int, int]:

@@ -26,7 +26,7 @@ def matches(tree: Tree, folder: str, pattern: str) -> list[str]:
     """The files under `folder` that `pattern` names, sorted, each once. `**` stands for any number of folders; names that
     begin with a dot never match a wildcard. Raises UnreadableError, also when the part before the first wildcard is missing."""
     literal, parts = split(pattern)
-    paths = sorted(set(_walk(tree, _join(folder, literal), parts, frozenset())))
+    paths = sorted(set(_walk(tree, _join(folder, literal) if literal else folder, parts, frozenset())))
     if not tree.has_links:
         return paths
     return list({tree.physical(path): path for path in reversed(paths)}.values())[

@@ -58,16 +58,18 @@ def named(layers: Several[Mapping], known: Container[str] | None = None) -> tupl
     stores: tuple[str, ...] = ()
     namespace = None
     for node in layers:
-        written = _scalars(node, "store") + _scalars(node, "stores")
-        stores = written or stores
-        namespace = next(iter(_scalars(node, "namespace")), namespace)
+        several = [item for node in _member(node, "stores") if isinstance(node, Sequence) for item in node.items]
+        stores = _scalars([*_member(node, "store"), *several]) or stores
+        namespace = next(iter(_scalars(_member(node, "namespace"))), namespace)
     return (stores if known is None or all(name in known for name in stores) else ()), namespace
 
 
-def _scalars(node: Mapping, name: str) -> tuple[str, ...]:
-    value = node.items[name][1] if name in node.items else None
-    items = value.items if isinstance(value, Sequence) else [value]
-    return tuple(item.text for item in items if isinstance(item, Scalar) and item.text)
+def _member(node: Mapping, name: str) -> list[Node]:
+    return [node.items[name][1]] if name in node.items else []
+
+
+def _scalars(nodes: Several[Node]) -> tuple[str, ...]:
+    return tuple(node.text for node in nodes if isinstance(node, Scalar) and node.text)
 
 
 def read_document(layers: Several[Layer], known: Lookup[str, Any]) -> Document:

@@ -36,9 +36,9 @@ class StoreFacts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WatchSet:
-    """The folders whose changes may change what is desired: absolute paths, sorted."""
+    """The directories whose changes may change what is desired: absolute paths without links, sorted."""
 
-    folders: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Entries that say the same beside their value share one `Shape`; a row points at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import NamedTuple
@@ -97,3 +97,8 @@ class Rows:
     def origin(self, index: int) -> Origin:
         """Where one row was written."""
         return Origin(self.table[self.shapes[index]].file, self.lines[index], self.columns[index])
+
+
+def with_labels(names: Sequence[str], labels: Sequence[str | None]) -> list[str]:
+    """What must differ from entry to entry where a store keeps labels beside its keys."""
+    return [name if label is None else f"{name}\0{label}" for name, label in zip(names, labels, strict=True)]

@@ -35,13 +35,10 @@ class OutsideError(UnreadableError):
 
 
 class Tree:
-    """A context manager over one version of the folder `root`. Raises UnreadableError on entering when it is not there.
+    """A context manager over one version of the folder `root`. Raises UnreadableError on entering when it is not there."""
 
-    `shown` is what stands before a path of the tree in messages.
-    """
-
-    def __init__(self, root: Path, shown: str = "") -> None:
-        self._root, self.shown = root, shown
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._links: dict[str, str | None] = {}
         self._stacks: dict[str, tuple[str, ...]] = {}
         self._seen: dict[str, tuple[int, int]] = {}

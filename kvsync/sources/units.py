@@ -34,9 +34,9 @@ class _Source:
     """One file of a unit: its documents, its problems, and what it refers to."""
 
     def __init__(self, path: str, data: bytes, tree: Tree, environ: Lookup[str, str]) -> None:
-        self.problems = Problems(f"{tree.shown}{path}")
+        self.problems = Problems(path)
         self.around = Surroundings(tree, path, environ)
-        self.parsed = parse_all(data, self.problems.file)
+        self.parsed = parse_all(data, path)
         self.problems.extend(self.parsed.problems)
         if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
             self.problems.add("the file is empty", None, "write store, namespace and keys: {} when nothing is wanted")
@@ -83,24 +83,25 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
     for overlay in overlays:
         for node in overlay.documents:
             below = _counterpart(node, base.documents, overlay)
-            if below is None:
+            if below is not None:
+                layered[below].append(overlay.layer(node))
+            elif _is_named(node):
                 layered.append([overlay.layer(node)])
             else:
-                layered[below].append(overlay.layer(node))
+                hint = "name its store and namespace"
+                overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
     return layered
 
 
 def _counterpart(node: Mapping, documents: Several[Mapping], overlay: _Source) -> int | None:
     if len(documents) == 1 and len(overlay.documents) == 1:
         return 0
-    names = {name for name in ("store", "stores", "namespace") if name in node.items}
-    if "namespace" not in names or len(names) < 2:
-        overlay.problems.add(
-            "it cannot be told which document this overlay lies over", node, "name its store and namespace"
-        )
-        return None
     wanted = _names(node)
     return next((index for index, below in enumerate(documents) if _names(below) == wanted), None)
+
+
+def _is_named(node: Mapping) -> bool:
+    return "namespace" in node.items and not node.items.keys().isdisjoint({"store", "stores"})
 
 
 def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
@@ -126,7 +127,7 @@ def _shows_all(parsed: Parsed, data: bytes) -> bool:
     if parsed.complete:
         return all(isinstance(node, Mapping) for node in parsed.documents)
     broken = max((problem.origin.line for problem in parsed.problems if problem.origin), default=1)
-    rest = data.split(b"\n")[broken:]
+    rest = data.split(b"\n")[broken - 1 :]
     return len(parsed.documents) > 0 and not _NEXT_DOCUMENT.search(b"\n".join(rest))
 
 

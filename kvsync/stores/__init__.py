@@ -72,6 +72,7 @@ def _installed() -> tuple[EntryPoint, ...]:
 
 
 def _load(point: EntryPoint) -> type[Store]:
+    from kvsync.core.capabilities import Capabilities
     from kvsync.stores.base import Store
 
     origin = f'store type "{point.name}" of the package {_package(point)}'
@@ -85,7 +86,7 @@ def _load(point: EntryPoint) -> type[Store]:
         raise PermanentError(f"{origin}: {point.value} is no subclass of kvsync.stores.base.Store")
     if found.__abstractmethods__:
         raise PermanentError(f"{origin}: {point.value} lacks {', '.join(sorted(found.__abstractmethods__))}")
-    if not hasattr(found, "capabilities"):
+    if not isinstance(getattr(found, "capabilities", None), Capabilities):
         raise PermanentError(f"{origin}: {point.value} declares no capabilities")
     return found
 

@@ -79,13 +79,16 @@ class SqliteStore(Store):
 
     async def check(self) -> Sequence[Finding]:
         """Open the file and let SQLite look it through."""
+        path = self._database.path
         try:
-            detail = await self._call(self._examine)
+            answer = await self._call(self._examine)
         except StoreError as error:
             return (Finding("database", False, str(error)),)
-        hint = "restore a copy of the file, or move it away and apply again"
-        sound = detail in ("ok", "not there yet")
-        return (Finding("database", sound, f"{self._database.path}: {detail}", None if sound else hint),)
+        if answer in ("ok", "not there yet"):
+            return (Finding("database", True, f"{path}: {answer}"),)
+        problem = answer.splitlines()[-1]
+        hint = "restore a copy, or move it away and apply again"
+        return (Finding("database", False, f"{path} is damaged or no SQLite database: {problem}", hint),)
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -131,7 +134,11 @@ class SqliteStore(Store):
             if connection is None:
                 return found
             for identity in identities:
-                row = connection.execute(_READ, (*self._place(namespace, identity).sought(), now)).fetchone()
+                try:
+                    place = self._place(namespace, identity)
+                    row = connection.execute(_READ, (*place.sought(), now)).fetchone()
+                except ValueError:  # no such name can be in the table
+                    continue
                 if row is not None:
                     found[identity] = to_entry((*identity, *row[2:]))
         return found

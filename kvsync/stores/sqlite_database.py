@@ -6,7 +6,6 @@ The thread keeps a long wait for another process's lock away from the event loop
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FORMAT, SCHEMA
+from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FORMAT, SCHEMA, TABLES
 
 LONGEST_WAIT = 5.0
 """Seconds to wait for another process at most, so that a daemon that is told to stop can."""
+
+_RIGHTS = "check the owner and mode of the file and of its folder, which SQLite writes to even for reading"
 
 _Result = TypeVar("_Result")
 
@@ -82,6 +83,7 @@ class Database:
         if self._connection is not None and inode == self._inode:
             return self._connection
         self._disconnect()
+        self._check_path()
         if inode is None and self._read_only:
             return None
         connection = self._open()
@@ -95,9 +97,23 @@ class Database:
         self._connection, self._inode = connection, _inode(self.path)
         return connection
 
+    def _check_path(self) -> None:
+        """Find what is wrong with the path before SQLite does, which tells less. A folder inside the root may be made."""
+        folder = self.path.parent
+        if self.path.is_dir():
+            raise PermanentError(f"store {self.name}: {self.path} is a folder; name a file in it")
+        if folder.is_dir():
+            return
+        if not folder.is_relative_to(self._root):
+            raise PermanentError(f"store {self.name}: the folder {folder} does not exist; make it, or correct the path")
+        if self._read_only:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PermanentError(f"store {self.name}: the folder {folder} cannot be made: {error.strerror}") from error
+
     def _open(self) -> sqlite3.Connection:
-        if not self._read_only and self.path.parent.is_relative_to(self._root):
-            self._make_folder()
         mode = "ro" if self._read_only else "rwc"
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}",
@@ -110,24 +126,19 @@ class Database:
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
-    def _make_folder(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PermanentError(
-                f"store {self.name}: the folder {self.path.parent} cannot be made: {error.strerror}"
-            ) from error
-
     def _prepare(self, connection: sqlite3.Connection) -> bool:
         """Make the tables where they are missing; False when there are none and none may be made."""
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > FORMAT:
             raise PermanentError(f"store {self.name}: {self.path} was written by a newer kvsync; use that one")
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries'").fetchone():
-            self._check_ours(connection)
-        elif self._read_only:
-            return False
-        else:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "entries" in tables and not tables >= TABLES:
+            raise PermanentError(
+                f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
+            )
+        if not tables >= TABLES:
+            if self._read_only:
+                return False
             _make_tables(connection)
         if not self._read_only:
             with suppress(
@@ -135,13 +146,6 @@ class Database:
             ):  # busy just now: any mode is correct, and the next opener tries again
                 connection.execute("PRAGMA journal_mode = WAL")
         return True
-
-    def _check_ours(self, connection: sqlite3.Connection) -> None:
-        """Look at the version once more: another process may have made the tables between our two looks."""
-        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
-            raise PermanentError(
-                f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
-            )
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -152,7 +156,7 @@ class Database:
         where = f"store {self.name}: {self.path}"
         match getattr(error, "sqlite_errorcode", 0) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return TransientError(f"{where} is locked by another process, for {self._timeout:g} s by now")
+                return TransientError(f"{where} is locked by another process, for {self._timeout:g} s now")
             case sqlite3.SQLITE_FULL:
                 return TransientError(f"{where}: the disk is full; free some space")
             case sqlite3.SQLITE_IOERR:
@@ -160,11 +164,9 @@ class Database:
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 return PermanentError(f"{where} is damaged or no SQLite database; restore a copy, or move it away")
             case sqlite3.SQLITE_CANTOPEN:
-                return PermanentError(f"{where} cannot be opened: {_why_not_opened(self.path)}")
+                return PermanentError(f"{where} cannot be opened; {_RIGHTS}")
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-                return PermanentError(
-                    f"{where} may not be written; check the owner and mode of the file and its folder"
-                )
+                return PermanentError(f"{where} may not be written; {_RIGHTS}")
         if str(error).startswith("Could not decode"):  # the rest of the message would show what is stored
             return PermanentError(f"{where}: an entry holds text that is not UTF-8; correct or delete it")
         return PermanentError(f"{where}: {error}")
@@ -205,13 +207,3 @@ def _inode(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _why_not_opened(path: Path) -> str:
-    if not path.parent.exists():
-        return f"the folder {path.parent} does not exist; make it, or correct the path"
-    if path.is_dir():
-        return "it is a folder; name a file in it"
-    if not os.access(path.parent, os.W_OK):
-        return f"the folder {path.parent} may not be written, which SQLite needs beside the file, even for reading"
-    return "check the owner and mode of the file and its folder"

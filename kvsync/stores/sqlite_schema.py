@@ -17,7 +17,10 @@ used again even when an older copy of the file is put in its place.
 from __future__ import annotations
 
 FORMAT = 1
-"""`PRAGMA user_version` of the files that this module reads and writes."""
+"""`PRAGMA user_version` of the files that this module makes; it refuses higher ones."""
+
+TABLES = frozenset({"entries", "entries_revisions", "entries_state"})
+"""The tables that a file of ours has."""
 
 _MICROSECONDS = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
 _SECONDS = "(julianday('now') - 2440587.5) * 86400.0"

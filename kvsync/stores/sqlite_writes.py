@@ -30,6 +30,9 @@ _TOUCH = f"UPDATE entries SET expires_at = ?, modified_at = ?, version = ? WHERE
 _DELETE = f"DELETE FROM entries WHERE {BY_PLACE} AND version = ?"
 _SWEEP = "DELETE FROM entries WHERE expires_at <= ?"
 
+_DIGITS = 19
+"""So many digits have the first integers that SQLite has no room for."""
+
 _EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists by now")
 _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 _GONE = WriteResult(WriteStatus.DONE)
@@ -106,7 +109,8 @@ def _columns(write: Write, content: Content) -> Row:
 
 def _etag(write: Write) -> int:
     """The version that must be there; one that never is when the etag is none of ours."""
-    return int(write.etag) if write.etag is not None and write.etag.isdecimal() else -1
+    etag = write.etag or ""
+    return int(etag) if etag.isdecimal() and len(etag) < _DIGITS else -1
 
 
 def _result(statement: _Statement) -> WriteResult:

@@ -14,6 +14,7 @@ from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.classify import Rules
 from kvsync.core.compare import compare
+from kvsync.core.facts import Facts
 from kvsync.core.model import (
     Action,
     Actual,
@@ -33,7 +34,7 @@ from kvsync.core.model import (
     snapshot_of,
 )
 from kvsync.core.plan import TargetPlan
-from kvsync.core.planning import Facts, plan_target
+from kvsync.core.planning import plan_target
 from kvsync.errors import Origin
 
 TARGET = Target("store", "namespace")

@@ -46,8 +46,29 @@ PIECES = [
     "\n    ", "\n  - ", "\nb: ", "\n  c: ", "\n    d: ",
 ]  # fmt: skip
 
-scalar = st.sampled_from(["x", "some text", "1.10", '"q"', "'s'", '""', "a:b", "a#b", "-1", "x # c", "{a: b, c: [d, 'e']}", "[x, y z]", "[{a: b}, {}]", ""])
-line = st.tuples(st.sampled_from(["", "  ", "  ", "    "]), st.sampled_from(["a", "b", "c", "d.e", "/f", "null", "- a", "<<"]), scalar)
+scalar = st.sampled_from(
+    [
+        "x",
+        "some text",
+        "1.10",
+        '"q"',
+        "'s'",
+        '""',
+        "a:b",
+        "a#b",
+        "-1",
+        "x # c",
+        "{a: b, c: [d, 'e']}",
+        "[x, y z]",
+        "[{a: b}, {}]",
+        "",
+    ]
+)
+line = st.tuples(
+    st.sampled_from(["", "  ", "  ", "    "]),
+    st.sampled_from(["a", "b", "c", "d.e", "/f", "null", "- a", "<<"]),
+    scalar,
+)
 
 
 @settings(max_examples=400, deadline=None)

@@ -10,8 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from kvsync.core.model import Change, Refusal
-from kvsync.core.plan import Plan, TargetPlan, is_quiet, notices, summary
+from kvsync.core.model import Change, Outcome, OutcomeKind, Refusal
+from kvsync.core.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, outcome_counts, summary
 from kvsync.core.render.difference import Line
 from kvsync.core.render.values import Limits, detail_of
 from kvsync.core.render.words import (
@@ -20,6 +20,7 @@ from kvsync.core.render.words import (
     clip,
     cost_line,
     count,
+    counts,
     left_alone,
     name,
     plain,
@@ -36,7 +37,9 @@ MAX_LENGTH = 60_000
 _LIMITS = Limits(lines=40, columns=300)
 _ROOM_FOR_END = 1_000
 _MAX_WARNINGS = 20
+_FINE = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
 _TABLE = "\n| | key | class | what | where |\n|-|-----|-------|------|-------|\n"
+_OUTCOMES = "\n| | key | outcome | why |\n|-|-----|---------|-----|\n"
 _MARKUP = re.compile(r"[\\`*\[\]~|$&<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|[@#]")
 
 
@@ -51,6 +54,38 @@ def render_plan(plan: Plan) -> str:
         _folded(target, rows, plan.owner, page)
     owner, digest = _code(clip(plan.owner, 64)), short_hash(plan.digest)
     return f"{page.text()}\n<sub>owner {owner}, plan <code>{digest}</code></sub>\n"
+
+
+def render_report(plan: Plan, reports: Sequence[TargetReport]) -> str:
+    """What became of a plan as Markdown, at most `MAX_LENGTH` characters: counts, and every change that was not applied."""
+    page = _Page(MAX_LENGTH - _ROOM_FOR_END)
+    done = counts((number, kind.value) for kind, number in outcome_counts(reports).items())
+    page.add([f"{MARKER}\n### kvsync apply: {done or 'nothing to do'}\n"])
+    told = [report for report in reports if not _is_fine(report)]
+    for at, report in enumerate(told):
+        _outcomes(report, page, len(told) - at)
+    return (
+        f"{page.text()}\n<sub>owner {_code(clip(plan.owner, 64))}, plan <code>{short_hash(plan.digest)}</code></sub>\n"
+    )
+
+
+def _is_fine(report: TargetReport) -> bool:
+    return report.error is None and is_quiet(report.plan) and all(one.kind in _FINE for one in report.outcomes)
+
+
+def _outcomes(report: TargetReport, page: _Page, waiting: int) -> None:
+    """Add a target with a row for each change that was not applied; shares the room as `_table` does."""
+    keep = page.left - page.left // waiting
+    bad = [outcome for outcome in report.outcomes if outcome.kind not in _FINE]
+    error = [f"> **error:** {_text(clip(report.error, 500))}  \n"] if report.error else []
+    heading = f"\n#### {_code(str(report.plan.target))}\n\n" + "".join([*error, *_warnings(report.plan)])
+    if page.add([heading], "target", keep=keep) and bad:
+        page.add(map(_outcome_row, bad), "outcome", len(bad), head=_OUTCOMES, keep=keep)
+
+
+def _outcome_row(outcome: Outcome) -> str:
+    why = _text(clip(outcome.error or "", 300))
+    return f"| {_code(SIGNS[outcome.action])} | {_code(name(outcome.identity))} | {outcome.kind} | {why} |\n"
 
 
 class _Page:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeVar
@@ -65,6 +66,23 @@ def render_plan(plan: Plan, style: Style = _DEFAULT) -> str:
     room = _Room(style.changes)
     blocks = ["\n".join(_target(target, plan.owner, style, room)) for target in plan.targets if not is_quiet(target)]
     return "\n\n".join([*blocks, style.paint(_last_line(plan), Paint.HEAD)]) + "\n"
+
+
+def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:
+    """A plan that holds nothing but drift, as text that ends in a line end."""
+    classes = Counter(change.cause.value for target in plan.targets for change in target.changes)
+    room = _Room(style.changes)
+    told = (target for target in plan.targets if not is_quiet(target))
+    blocks = ["\n".join(_drifted(target, plan.owner, style, room)) for target in told]
+    found = counts((number, name_) for name_, number in sorted(classes.items()))
+    return "\n\n".join([*blocks, style.paint(f"Drift: {found or 'none'}.", Paint.HEAD)]) + "\n"
+
+
+def _drifted(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator[str]:
+    title = style.paint(plain(str(plan.target)), Paint.HEAD)
+    yield f"{title} ({plain(plan.type)}): {len(plan.changes):,} drifted"
+    yield from _shown(plan.changes, room, lambda change: _change(change, owner, style), style)
+    yield from _notices(plan, style)
 
 
 def render_report(reports: Sequence[TargetReport], style: Style = _DEFAULT) -> str:

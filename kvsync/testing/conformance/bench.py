@@ -115,6 +115,12 @@ class Bench:
         assert snapshot is not None, "without a token, a snapshot is due"
         return snapshot
 
+    async def listed(self, identity: Identity) -> Actual:
+        """One entry as it is listed."""
+        entry = (await self.see()).entries.get(identity)
+        assert entry is not None, f"{identity} is not listed"
+        return entry
+
     async def settle(self) -> None:
         """Let so much time pass that a listing shows what was written."""
         if self.capabilities.settle:

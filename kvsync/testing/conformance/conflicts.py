@@ -64,7 +64,7 @@ class Conflicts(Suite):
         """The etag in the result is the one under which the entry is then read and listed, and may be written again."""
         result = (await bench.must(bench.creation("greeting")))[0]
         present = await bench.get("greeting")
-        assert result.etag == present.etag == (await bench.see()).entries[Identity("greeting")].etag
+        assert result.etag == present.etag == (await bench.listed(Identity("greeting"))).etag
         await bench.must(bench.change(present, MINE))
 
     @promise(versions, bulk)

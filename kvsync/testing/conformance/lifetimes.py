@@ -40,7 +40,7 @@ class LifetimesOfEntries(Suite):
         """Reading and listing tell the moment at which an entry ends, to the second."""
         moment = _moment(bench, 5)
         read = await bench.create("promo", expires_at=moment)
-        listed = (await bench.see()).entries[Identity("promo")]
+        listed = await bench.listed(Identity("promo"))
         for entry in (read, listed):
             assert entry.expires_at is not None
             assert abs(entry.expires_at - moment) <= 1
@@ -73,7 +73,7 @@ class LifetimesOfEntries(Suite):
         read = await bench.create("promo", expires_at=moment)
         assert read.expires_at == moment
         await bench.pass_time(_ttl(bench) + 1)
-        assert (await bench.see()).entries[Identity("promo")].expires_at == moment
+        assert (await bench.listed(Identity("promo"))).expires_at == moment
 
 
 def _ttl(bench: Bench) -> int:

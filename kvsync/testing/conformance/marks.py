@@ -24,7 +24,7 @@ class MarksOfOwners(Suite):
             assert write.mark is not None
             assert write.mark.owner == OWNER
             assert (await bench.get(write.identity)).mark == write.mark
-            assert (await bench.see()).entries[write.identity].mark == write.mark
+            assert (await bench.listed(write.identity)).mark == write.mark
 
     @promise(in_store)
     async def test_a_mark_is_written_with_its_entry(self, bench: Bench) -> None:

@@ -15,7 +15,7 @@ _MAX_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class WatchSet:
+class Lookout:
     """What a set of paths was when it was looked at.
 
     `contents` maps the real path of each directory whose every event counts to the paths it was asked for by; `bearings` are
@@ -40,7 +40,7 @@ class WatchSet:
         return frozenset(found)
 
 
-def look(directories: Iterable[Path]) -> WatchSet:
+def look_out(directories: Iterable[Path]) -> Lookout:
     """Look at the directories as they are now."""
     contents: dict[Path, set[Path]] = {}
     bearings: set[Path] = set()
@@ -55,9 +55,7 @@ def look(directories: Iterable[Path]) -> WatchSet:
             bearings.add(_nearest(real))
         else:
             contents.setdefault(real, set()).add(directory)
-    return WatchSet(
-        {path: frozenset(asked) for path, asked in contents.items()}, frozenset(bearings), tuple(identities)
-    )
+    return Lookout({path: frozenset(asked) for path, asked in contents.items()}, frozenset(bearings), tuple(identities))
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

@@ -1,0 +1,83 @@
+"""Carrying out a plan: show it, ask, apply, show what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvsync.cli import confirm, holding, shown
+from kvsync.cli.exits import Exit, of_reports, of_signal
+from kvsync.cli.progress import progress
+
+if TYPE_CHECKING:
+    from kvsync.cli.saved_plan import Chosen
+    from kvsync.core.render.style import Style
+    from kvsync.sources import Loaded
+    from kvsync.workspace import Report, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How to carry out a plan: for which command, how to answer, what is approved, whether to ask first, and whether the log
+    is told of every change."""
+
+    command: str
+    forms: shown.Forms
+    style: Style
+    approvals: Collection[str] = ()
+    asks: bool = False
+    tells: bool = False
+
+
+async def carry_out(workspace: Workspace, loaded: Loaded, chosen: Chosen, order: Order) -> Exit:
+    """Do it. Raises NotApproved when a person or a window says no, StateDirError."""
+    from kvsync.core.plan import is_quiet
+
+    split = holding.split(workspace, chosen.plan, order.approvals)
+    in_text = order.forms.output == "text"
+    if in_text or (order.asks and split.has_work):
+        shown.show_plan_text(chosen.plan, order.style, beside=not in_text)
+    if split.has_work:
+        holding.insist_on_open_window(workspace)
+        if order.asks:
+            confirm.confirm(_question(split))
+    report, stopped_by = await _apply(workspace, chosen, split, order)
+    if order.tells:
+        _tell(report, workspace.state.seal)
+    quiet = in_text and not chosen.stale and all(map(is_quiet, chosen.plan.targets))
+    shown.show_report(report, loaded, workspace.state.seal, order.forms, order.style, in_text=not quiet)
+    if stopped_by:
+        return of_signal(stopped_by)
+    return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)
+
+
+def _question(split: holding.Split) -> str:
+    from kvsync.core.plan import summary
+    from kvsync.core.render.words import summed_up
+
+    going = summary(one for one in split.plan.targets if one.target not in split.held)
+    return f"Apply: {summed_up(going)}?"
+
+
+async def _apply(workspace: Workspace, chosen: Chosen, split: holding.Split, order: Order) -> tuple[Report, str | None]:
+    """The report over all targets, and the name of the signal that ended it early."""
+    from kvsync.daemon.signals import Stop, handling
+    from kvsync.workspace import Report
+
+    stop = Stop()
+    total = sum(len(one.changes) for one in split.plan.targets if one.target not in split.held)
+    with handling(stop.callbacks), progress("applying", total) as bar:
+        done = await workspace.apply(
+            split.plan, command=order.command, approvals=order.approvals, stop=stop.asked.is_set, progress=bar.advance
+        )
+    reports = sorted((*done.targets, *split.withheld), key=lambda one: one.plan.target)
+    return Report(chosen.plan, tuple(map(chosen.completed, reports)), done.run), stop.reason
+
+
+def _tell(report: Report, seal: Callable[[bytes], str]) -> None:
+    from kvsync.narrate import tell_drift, tell_report
+
+    for one in report.targets:
+        tell_drift(one.plan, seal)
+        tell_report(one, report.run, seal)

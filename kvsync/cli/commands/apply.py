@@ -1,0 +1,91 @@
+"""`kvsync apply`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kvsync.cli import opening, options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from kvsync.cli.saved_plan import Chosen
+    from kvsync.sources import Loaded
+    from kvsync.workspace import Workspace
+
+
+@command(
+    "apply",
+    short_help="Make the stores as the files ask.",
+    examples=("apply", "apply --yes --target local/web", "apply plan.json", "apply --yes --approve 3f9ad1c2"),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
+)
+@click.argument("planfile", required=False)
+@options.yes
+@options.targets
+@options.keys
+@options.deep
+@click.option("--approve", "approvals", metavar="HASH", multiple=True, help="Release this parked plan; repeatable.")
+@options.output("text", "json", "markdown")
+@options.copies
+@options.allow_protected
+@options.full
+def apply(settings: Settings, **chosen: Any) -> Exit:
+    """Plan, show the plan, ask, and apply it. Where nobody can be asked it wants --yes.
+
+    With a PLANFILE that kvsync plan --out wrote, everything is read again, and those of its entries are applied for which the
+    same change still results; nothing is asked.
+
+    Every write carries the version that the plan saw. One bad entry never stops the others.
+    """
+    return opening.run(_apply(settings, _Options(**chosen)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    planfile: str | None
+    yes: bool
+    targets: tuple[str, ...]
+    keys: tuple[str, ...]
+    deep: bool
+    approvals: tuple[str, ...]
+    output: str
+    json_into: str | None
+    markdown_into: str | None
+    allow_protected: bool
+    full: bool
+
+
+async def _apply(settings: Settings, chosen: _Options) -> Exit:
+    from kvsync.cli.carrying import Order, carry_out
+    from kvsync.cli.confirm import insist_on_terminal
+    from kvsync.cli.shown import Forms
+
+    if chosen.planfile and (chosen.targets or chosen.keys):
+        raise UsageError("a plan file says what to apply; --target and --key go with kvsync plan --out")
+    asks = not chosen.yes and chosen.planfile is None
+    insist_on_terminal("apply", yes=not asks)
+    forms = Forms(chosen.output, chosen.json_into, chosen.markdown_into)
+    async with opening.workspace(settings, writing="apply") as workspace:
+        loaded = opening.load(workspace)
+        plan = await _plan(workspace, loaded, chosen)
+        order = Order(
+            "apply", forms, settings.style(full=chosen.full), chosen.approvals, asks=asks, tells=settings.tells
+        )
+        return await carry_out(workspace, loaded, plan, order)
+
+
+async def _plan(workspace: Workspace, loaded: Loaded, chosen: _Options) -> Chosen:
+    from kvsync.cli import saved_plan
+    from kvsync.reconcile import Ask
+
+    ask = Ask(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys)
+    if chosen.planfile is None:
+        return saved_plan.Chosen(await opening.plan(workspace, loaded, chosen.targets, ask))
+    saved = saved_plan.read(chosen.planfile, workspace)
+    fresh = await opening.plan(workspace, loaded, saved_plan.targets_of(saved, loaded), ask)
+    return saved_plan.choose(saved, fresh, workspace)

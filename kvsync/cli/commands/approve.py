@@ -1,0 +1,31 @@
+"""`kvsync approve`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from kvsync.cli import opening
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.output import answer
+
+
+@command(
+    "approve",
+    short_help="Release the parked plan with this hash.",
+    examples=("approve 3f9ad1c2",),
+    exits=(Exit.DONE, Exit.ERROR, Exit.REFUSED),
+)
+@click.argument("hash_", metavar="HASH")
+def approve(settings: Settings, hash_: str) -> Exit:
+    """Release a plan that a guard or a gate holds back: exactly the one with this hash, which the plan and kvsync status show.
+    The hash of one target's plan releases that target, the hash of a whole plan all of its targets; eight characters are
+    enough. A running daemon applies it at once; otherwise the next kvsync apply does.
+    """
+    with opening.state(settings, writable=True) as (_, state):
+        released = state.parked.approve(hash_, time.time())
+        state.wake()
+    answer("".join(f"released {record.target} ({record.digest})\n" for record in released))
+    return Exit.DONE

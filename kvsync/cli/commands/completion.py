@@ -1,0 +1,32 @@
+"""`kvsync completion`."""
+
+from __future__ import annotations
+
+import click
+
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.output import answer
+
+
+@command(
+    "completion",
+    short_help="Print the script that completes kvsync in a shell.",
+    examples=(
+        "completion bash > ~/.local/share/bash-completion/completions/kvsync",
+        'completion zsh > "${fpath[1]}/_kvsync"',
+        "completion fish > ~/.config/fish/completions/kvsync.fish",
+    ),
+    exits=(Exit.DONE,),
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(_settings: Settings, shell: str) -> Exit:
+    """Print the script that lets a shell complete the commands and options of kvsync."""
+    from click.shell_completion import get_completion_class
+
+    from kvsync.cli.main import cli
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    answer(kind(cli, {}, "kvsync", "_KVSYNC_COMPLETE").source() + "\n")
+    return Exit.DONE

@@ -1,0 +1,109 @@
+"""`kvsync doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from kvsync.cli import opening, options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.failure import say_problems
+from kvsync.cli.output import answer, answer_document
+from kvsync.cli.progress import progress
+from kvsync.errors import StateDirError, StoreError
+
+if TYPE_CHECKING:
+    from kvsync.stores.base import Finding
+    from kvsync.workspace import Workspace
+
+SCHEMA: Final = "kvsync.doctor/1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What was checked, and what was found."""
+
+    subject: str
+    check: str
+    ok: bool
+    detail: str
+    hint: str | None = None
+
+
+@command(
+    "doctor",
+    short_help="Try everything a pass needs: files, state directory, stores.",
+    examples=("doctor", "doctor -o json"),
+    exits=(Exit.DONE, Exit.ERROR),
+)
+@options.output("text", "json")
+def doctor(settings: Settings, output: str) -> Exit:
+    """Try everything that a pass needs and say what is wrong and what to do: the configuration, the state files, the state
+    directory and its lock, and each store with its credential, permissions, quota and clock. Writes to no store.
+    """
+    return opening.run(_doctor(settings, output))
+
+
+async def _doctor(settings: Settings, output: str) -> Exit:
+    async with opening.workspace(settings) as workspace:
+        loaded = workspace.load()
+        with progress("asking the stores"):
+            asked = await asyncio.gather(*(_store(workspace, name) for name in workspace.stores))
+        found = [_configuration(workspace), _state_dir(workspace), *(finding for store in asked for finding in store)]
+    if loaded.problems:
+        say_problems(loaded.problems)
+    files = f"{loaded.entries:,} entries in {loaded.files:,} files"
+    wrong = f"{len(loaded.problems):,} problems; kvsync validate lists them" if loaded.problems else files
+    found.insert(1, _Checked("state files", "loaded", not loaded.problems, wrong))
+    sound = all(one.ok for one in found)
+    if output == "json":
+        answer_document({"schema": SCHEMA, "ok": sound, "findings": [asdict(one) for one in found]})
+    else:
+        answer("".join(map(_line, found)))
+    return Exit.INVALID if loaded.problems else Exit.DONE if sound else Exit.ERROR
+
+
+def _configuration(workspace: Workspace) -> _Checked:
+    config = workspace.config
+    detail = f"owner {config.owner}, environment {config.environment or 'none'}"
+    return _Checked("configuration", "loaded", True, detail)
+
+
+def _state_dir(workspace: Workspace) -> _Checked:
+    path = workspace.state.path
+    try:
+        writer = workspace.state.writer()
+    except StateDirError as error:
+        return _Checked("state directory", "lock", False, str(error))
+    if not workspace.around.writable:
+        hint = "check its owner and mode, or choose another state_dir"
+        return _Checked("state directory", "writable", False, f"{path} cannot be written", hint)
+    busy = "" if writer is None else f"; process {writer or '?'} is writing with it now"
+    return _Checked("state directory", "writable", True, f"{path}{busy}")
+
+
+async def _store(workspace: Workspace, name: str) -> list[_Checked]:
+    """What a store says of itself; at least whether it can be reached."""
+    store, subject = workspace.stores[name], f"store {name}"
+    patience = workspace.config.stores[name].timeout
+    try:
+        async with asyncio.timeout(patience):
+            findings: Sequence[Finding] = await store.check()
+            if not findings:
+                known = await store.namespaces()
+                return [_Checked(subject, "reached", True, f"{len(known):,} namespaces")]
+    except StoreError as error:
+        return [_Checked(subject, "reached", False, str(error))]
+    except TimeoutError:
+        return [_Checked(subject, "reached", False, f"no answer within {patience:g} s")]
+    return [_Checked(subject, one.check, one.ok, one.detail, one.hint) for one in findings]
+
+
+def _line(one: _Checked) -> str:
+    from kvsync.core.render.words import plain
+
+    hint = f" ({plain(one.hint)})" if one.hint and not one.ok else ""
+    return f"{'ok  ' if one.ok else 'FAIL'}  {plain(one.subject)}: {one.check}: {plain(one.detail)}{hint}\n"

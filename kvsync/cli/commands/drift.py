@@ -1,0 +1,70 @@
+"""`kvsync drift`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvsync.cli import opening, options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit, of_plan
+from kvsync.cli.output import answer
+from kvsync.cli.shown import Forms, show_plan
+
+if TYPE_CHECKING:
+    from kvsync.core.plan import Plan, TargetPlan
+
+
+@command(
+    "drift",
+    short_help="Show what others changed in the stores. Writes nothing.",
+    examples=("drift", "drift --deep -o json", "drift --target local/web"),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PENDING),
+)
+@options.targets
+@options.keys
+@options.deep
+@options.output("text", "json", "markdown")
+@options.full
+def drift(
+    settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], deep: bool, output: str, full: bool
+) -> Exit:
+    """Show the differences that neither the files nor kvsync made: entries of ours that somebody changed (drifted), removed
+    (missing), or changed while the files changed too (conflict). Exits with 2 when there is any.
+    """
+    return opening.run(_drift(settings, targets, keys, deep=deep, output=output, full=full))
+
+
+async def _drift(
+    settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], *, deep: bool, output: str, full: bool
+) -> Exit:
+    from kvsync.core.render.text import render_drift
+    from kvsync.reconcile import Ask
+
+    async with opening.workspace(settings) as workspace:
+        loaded = opening.load(workspace)
+        plan = _only_drift(await opening.plan(workspace, loaded, targets, Ask(deep=deep, keys=keys)))
+        style = settings.style(full=full)
+        if output == "text":
+            answer(render_drift(plan, style))
+        else:
+            show_plan(plan, loaded, workspace.state.seal, Forms(output), style)
+        return of_plan(plan, problems=bool(loaded.problems), pending=True)
+
+
+def _only_drift(plan: Plan) -> Plan:
+    from kvsync.core.plan import make_plan
+
+    return make_plan(plan.owner, map(_drifted, plan.targets), plan.stats)
+
+
+def _drifted(plan: TargetPlan) -> TargetPlan:
+    """A target's plan with its drift alone, whether the policy heals it or only reports it."""
+    from kvsync.core.digest import target_digest
+    from kvsync.core.model import identity_order
+    from kvsync.core.plan import Cost
+    from kvsync.narrate import drifted
+
+    changes = tuple(sorted(drifted(plan), key=lambda change: identity_order(change.identity)))
+    digest = target_digest(plan.target, changes)
+    return replace(plan, changes=changes, digest=digest, parked=(), refused=(), reported=(), cost=Cost())

@@ -1,0 +1,70 @@
+"""`kvsync plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kvsync.cli import opening, options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit, of_plan
+
+
+@command(
+    "plan",
+    short_help="Show what would be done. Writes nothing.",
+    examples=(
+        "plan",
+        "plan --target local/web --key 'banner/*'",
+        "plan --exit-code -o json",
+        "plan --out plan.json --markdown-into comment.md",
+    ),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PENDING, Exit.REFUSED),
+)
+@options.targets
+@options.keys
+@options.output("text", "json", "markdown")
+@click.option("--out", metavar="FILE", help="Save the plan, without values, for kvsync apply FILE.")
+@options.deep
+@click.option("--exit-code", is_flag=True, help="Exit with 2 when anything is pending.")
+@options.copies
+@options.allow_protected
+@options.full
+def plan(settings: Settings, **chosen: Any) -> Exit:
+    """Compare what the files ask with what the stores hold, and show what would be done about it, and why.
+
+    Nothing can be written: the stores are opened in a way that refuses it. A plan that is too large is parked; kvsync approve
+    with the hash that it shows releases exactly that one.
+    """
+    return opening.run(_plan(settings, **chosen))
+
+
+async def _plan(
+    settings: Settings,
+    *,
+    targets: tuple[str, ...],
+    keys: tuple[str, ...],
+    output: str,
+    out: str | None,
+    deep: bool,
+    exit_code: bool,
+    json_into: str | None,
+    markdown_into: str | None,
+    allow_protected: bool,
+    full: bool,
+) -> Exit:
+    from kvsync.cli.shown import Forms, show_plan, write_file
+    from kvsync.core import saved
+    from kvsync.reconcile import Ask
+
+    async with opening.workspace(settings) as workspace:
+        loaded = opening.load(workspace)
+        ask = Ask(deep=deep, allow_protected=allow_protected, keys=keys)
+        plan = await opening.plan(workspace, loaded, targets, ask)
+        seal = workspace.state.seal
+        if out:
+            write_file(out, saved.save(plan, seal, workspace.config.environment))
+        show_plan(plan, loaded, seal, Forms(output, json_into, markdown_into), settings.style(full=full))
+        released = workspace.released(plan)
+        return of_plan(plan, problems=bool(loaded.problems), released=released, pending=exit_code)

@@ -1,0 +1,72 @@
+"""`kvsync run`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from kvsync.cli import opening
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit, of_once
+from kvsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from kvsync.reconciler import WorkspaceReconciler
+    from kvsync.workspace import Workspace
+
+
+@command(
+    "run",
+    short_help="Keep the stores as the files ask, until told to stop.",
+    examples=("run", "run --once", "run --observe", "--log-format json run"),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
+    level="info",
+)
+@click.option("--once", is_flag=True, help="Make one pass over everything and exit.")
+@click.option("--observe", is_flag=True, help="Never write; report what would be done and what has drifted.")
+@click.option("--deep", is_flag=True, help="With --once: read every value, also where a listing carries fingerprints.")
+def run(settings: Settings, once: bool, observe: bool, deep: bool) -> Exit:
+    """The daemon: reconciles when a file changes, on a schedule, when an entry must be renewed, and when it is told to. What it
+    does goes to the log on stderr, one event for each fact.
+
+    SIGHUP reads the configuration again, SIGUSR1 asks for a pass over everything, SIGTERM and Ctrl-C end it once the batch in
+    flight is done. kvsync status, approve, pause and resume talk to it.
+    """
+    if deep and not once:
+        raise UsageError("--deep goes with --once; run.deep_every says how often the daemon reads every value")
+    return opening.run(_run(settings, once=once, observe=observe, deep=deep))
+
+
+async def _run(settings: Settings, *, once: bool, observe: bool, deep: bool) -> Exit:
+    from kvsync.reconciler import WorkspaceReconciler
+
+    async with opening.workspace(settings, writing=None if observe else "run") as workspace:
+        reconciler = WorkspaceReconciler(workspace, workspace.around, os.environ)
+        if once:
+            return await _once(workspace, reconciler, observe=observe, deep=deep)
+        return await _for_ever(workspace, reconciler, observe=observe)
+
+
+async def _once(workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool, deep: bool) -> Exit:
+    from kvsync.daemon.once import run_once
+
+    recorder, settings = workspace.state.passes, workspace.config.run
+    result = await run_once(reconciler, recorder, settings, observe=observe, deep=deep, clock=workspace.clock)
+    return of_once(result, observe=observe)
+
+
+async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool) -> Exit:
+    from kvsync.daemon.loop import Daemon
+
+    daemon = Daemon(
+        reconciler,
+        workspace.state.passes,
+        workspace.config.run,
+        observe=observe,
+        control_dir=workspace.state.control_dir,
+        clock=workspace.clock,
+    )
+    result = await daemon.run()
+    return Exit.ERROR if result.unfinished else Exit.DONE

@@ -1,0 +1,29 @@
+"""`kvsync schema`."""
+
+from __future__ import annotations
+
+import click
+
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.output import answer
+
+
+@command(
+    "schema",
+    short_help="Print a JSON Schema, for editors and programs.",
+    examples=("schema state > .vscode/kvsync-state.json", "schema config", "schema plan"),
+    exits=(Exit.DONE,),
+)
+@click.argument("which", type=click.Choice(["config", "state", "plan"]), metavar="{config,state,plan}")
+def schema(_settings: Settings, which: str) -> Exit:
+    """Print the JSON Schema of the configuration, of state files, or of the plan document.
+
+    An editor with a YAML language server uses it when the file begins with: # yaml-language-server: $schema=FILE
+    """
+    import json
+
+    from kvsync.schema import SCHEMAS
+
+    answer(json.dumps(SCHEMAS[which](), indent=2) + "\n")
+    return Exit.DONE

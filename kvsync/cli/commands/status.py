@@ -1,0 +1,159 @@
+"""`kvsync status`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from kvsync.cli import opening, options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.output import answer, answer_document
+from kvsync.cli.table import table
+
+if TYPE_CHECKING:
+    from kvsync.state import DaemonRecord, StateDir
+
+SCHEMA: Final = "kvsync.status/1"
+
+
+@command(
+    "status",
+    short_help="Show what the daemon is doing, and how each target stands.",
+    examples=("status", "status -o json"),
+    exits=(Exit.DONE, Exit.ERROR),
+)
+@options.output("text", "json")
+def status(settings: Settings, output: str) -> Exit:
+    """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
+    approve), and what is paused. Without a daemon it says what was last known.
+    """
+    with opening.state(settings, writable=False) as (_, state):
+        document = _document(state)
+    if output == "json":
+        answer_document(document)
+    else:
+        answer(_text(document))
+    return Exit.DONE
+
+
+def _document(state: StateDir) -> dict[str, Any]:
+    daemon = state.passes.daemon()
+    writer = state.writer()
+    return {
+        "schema": SCHEMA,
+        "daemon": _daemon(daemon, writer) if daemon else None,
+        "writer": writer,
+        "targets": _targets(state),
+        "parked": _parked(state),
+        "paused": [
+            {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
+            for pause in state.pauses.all()
+        ],
+    }
+
+
+def _daemon(daemon: DaemonRecord, writer: int | None) -> dict[str, Any]:
+    return {
+        "running": daemon.pid == writer or (daemon.mode == "observe" and _is_alive(daemon.pid)),
+        "pid": daemon.pid,
+        "mode": daemon.mode,
+        "version": daemon.version,
+        "ready": daemon.ready,
+        "window": daemon.window,
+        "started_at": _moment(daemon.started_at),
+        "updated_at": _moment(daemon.updated_at),
+    }
+
+
+def _targets(state: StateDir) -> list[dict[str, Any]]:
+    return [
+        {
+            "store": one.target.store,
+            "namespace": one.target.namespace,
+            "attempted_at": _moment(one.attempted_at),
+            "succeeded_at": _moment(one.succeeded_at),
+            "next_at": _moment(one.next_at),
+            "drift": dict(one.drift),
+            "changes": dict(one.changes),
+            "error": one.error,
+        }
+        for one in state.passes.all()
+    ]
+
+
+def _parked(state: StateDir) -> list[dict[str, Any]]:
+    return [
+        {
+            "store": one.target.store,
+            "namespace": one.target.namespace,
+            "digest": one.digest,
+            "reasons": list(one.reasons),
+            "since": _moment(one.since),
+            "approved_at": _moment(one.approved_at),
+        }
+        for one in state.parked.all()
+    ]
+
+
+def _moment(epoch: float | None) -> str | None:
+    from kvsync.core.render.words import moment
+
+    return None if epoch is None else moment(epoch)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+def _text(document: dict[str, Any]) -> str:
+    parts = [_daemon_line(document), _targets_table(document["targets"])]
+    parts += [_parked_text(one) for one in document["parked"]]
+    parts += [_paused_text(one) for one in document["paused"]]
+    return "\n".join(filter(None, parts))
+
+
+def _daemon_line(document: dict[str, Any]) -> str:
+    daemon = document["daemon"]
+    if daemon is None or not daemon["running"]:
+        writer = document["writer"]
+        return "no daemon runs\n" if writer is None else f"no daemon runs; process {writer or '?'} is writing\n"
+    ready = "" if daemon["ready"] else ", not ready yet"
+    window = f"; a window denies applying: {daemon['window']}" if daemon["window"] else ""
+    does = "observes only" if daemon["mode"] == "observe" else "applies"
+    return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {does}{ready}{window}\n"
+
+
+def _targets_table(targets: list[dict[str, Any]]) -> str:
+    head = ("target", "last pass", "last success", "drift", "changes", "next pass", "error")
+    return table(head, map(_target_row, targets)) or "no target has had a pass of the daemon yet\n"
+
+
+def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
+    from kvsync.core.render.words import counts
+
+    drift, changes = (counts((number, word) for word, number in one[name].items()) for name in ("drift", "changes"))
+    moments = (one["attempted_at"], one["succeeded_at"] or "never")
+    name = f"{one['store']}/{one['namespace']}"
+    return (name, *moments, drift or "none", changes or "none", one["next_at"] or "", one["error"] or "")
+
+
+def _parked_text(one: dict[str, Any]) -> str:
+    from kvsync.core.render.words import plain, short_hash
+
+    name = plain(f"{one['store']}/{one['namespace']}")
+    reasons = "".join(f"  {plain(reason)}\n" for reason in one["reasons"])
+    digest = short_hash(one["digest"])
+    how = f"approved at {one['approved_at']}" if one["approved_at"] else f"release with: kvsync approve {digest}"
+    return f"parked: {name} since {one['since']}\n{reasons}  {how}\n"
+
+
+def _paused_text(one: dict[str, Any]) -> str:
+    from kvsync.core.render.words import plain
+
+    because = f" ({plain(one['reason'])})" if one["reason"] else ""
+    return f"paused: {plain(one['target'])} since {one['since']}{because}\n"

@@ -1,0 +1,84 @@
+"""`kvsync stores`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from kvsync.cli import options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.output import answer, answer_document
+from kvsync.cli.table import markdown_table, table
+from kvsync.errors import KvsyncError
+
+if TYPE_CHECKING:
+    from kvsync.core.capabilities import Capabilities
+    from kvsync.stores.base import Store
+
+SCHEMA: Final = "kvsync.stores/1"
+_HEAD: Final = (
+    "type",
+    "namespace is",
+    "labels",
+    "TTL",
+    "compare-and-set",
+    "own marks live in",
+    "writes a call",
+    "listing carries values",
+)
+
+
+@command(
+    "stores",
+    short_help="Show the store types there are, and what each can do.",
+    examples=("stores", "stores -o json"),
+    exits=(Exit.DONE, Exit.ERROR),
+)
+@options.output("text", "json", "markdown")
+def stores(_settings: Settings, output: str) -> Exit:
+    """Show the store types, those of installed packages too, and what each can do: planning, validation and the promises that
+    kvsync can keep go by it. Needs no configuration.
+    """
+    found, broken = _types()
+    if output == "json":
+        answer_document({"schema": SCHEMA, "stores": [_document(one) for one in found], "broken": broken})
+    else:
+        show = markdown_table if output == "markdown" else table
+        mark = "`" if output == "markdown" else ""
+        answer(show(_HEAD, [_row(one.capabilities, mark) for one in found]))
+        for error in broken:
+            answer(f"\n{error}\n")
+    return Exit.ERROR if broken else Exit.DONE
+
+
+def _types() -> tuple[list[type[Store]], list[str]]:
+    """The classes of all types, and what is wrong with those that cannot be loaded."""
+    from kvsync.stores import store_class, store_types
+
+    found, broken = [], []
+    for name in store_types():
+        try:
+            found.append(store_class(name))
+        except KvsyncError as error:
+            broken.append(str(error))
+    return found, broken
+
+
+def _row(can: Capabilities, mark: str) -> tuple[str, ...]:
+    return (
+        f"{mark}{can.type}{mark}",
+        can.namespace,
+        "yes" if can.labels else "by key_format",
+        str(can.lifetimes),
+        "yes" if can.compare_and_set else "no: check, write, verify",
+        f"the {can.marks}",
+        f"{can.batch:,}",
+        "yes" if can.values_in_listing else "no",
+    )
+
+
+def _document(store: type[Store]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    options = [{"name": one.name, "required": one.required, "help": one.help} for one in store.options]
+    return asdict(store.capabilities) | {"options": options}

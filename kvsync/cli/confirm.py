@@ -1,0 +1,31 @@
+"""Asking a person before something is written."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from kvsync.cli.output import say
+from kvsync.errors import NotApproved
+
+
+def insist_on_terminal(command: str, *, yes: bool) -> None:
+    """Raise NotApproved when nobody can be asked and `--yes` is not given."""
+    if not yes and not sys.stdin.isatty():
+        raise NotApproved(f"{command} asks before it writes, and there is no terminal to ask at; add --yes")
+
+
+def confirm(question: str) -> None:
+    """Ask on stderr, so that stdout has the answer alone. Raises NotApproved for anything but yes."""
+    sys.stderr.write(f"{question} Type yes to go on: ")
+    sys.stderr.flush()
+    # asyncio takes the first Ctrl-C for itself, and would leave the question standing.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        given = sys.stdin.readline()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if given.strip().lower() != "yes":
+        if not given:
+            say("")
+        raise NotApproved("nothing was done: the answer was not yes")

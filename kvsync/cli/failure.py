@@ -1,0 +1,71 @@
+"""An error that ended a command, for people and for programs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from kvsync.cli.exits import Exit, of_error
+from kvsync.cli.output import answer_document, say
+from kvsync.errors import InvalidInput, KvsyncError, Problem
+
+SCHEMA = "kvsync.error/1"
+
+
+def report(error: BaseException, *, as_json: bool, debug: bool = False) -> Exit:
+    """Say on stderr what went wrong, with `as_json` also as the one document on stdout; returns the exit code."""
+    if isinstance(error, InvalidInput):
+        say_problems(error.problems)
+    elif isinstance(error, KvsyncError):
+        say(f"kvsync: {error}")
+    else:
+        _say_bug(error, debug=debug)
+    if as_json:
+        answer_document(error_document(error))
+    return of_error(error)
+
+
+def say_problems(problems: Sequence[Problem]) -> None:
+    """Every problem on a line of its own, and how many there are."""
+    for problem in problems:
+        say(str(problem))
+    say(f"{len(problems):,} problem{'s' if len(problems) != 1 else ''}")
+
+
+def error_document(error: BaseException) -> dict[str, Any]:
+    """The error as the document `kvsync.error/1`."""
+    problems = error.problems if isinstance(error, InvalidInput) else ()
+    kind = _kind(error) if isinstance(error, KvsyncError) else "unexpected"
+    described = {"kind": kind, "message": str(error), "problems": [problem_document(each) for each in problems]}
+    return {"schema": SCHEMA, "error": described}
+
+
+def problem_document(problem: Problem) -> dict[str, Any]:
+    """One problem as plain data."""
+    place = problem.origin
+    return {
+        "message": problem.message,
+        "file": place.file if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "hint": problem.hint,
+    }
+
+
+def _kind(error: KvsyncError) -> str:
+    """`InvalidInput` -> `invalid-input`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+
+
+def _say_bug(error: BaseException, *, debug: bool) -> None:
+    first = str(error).partition("\n")[0]
+    what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    advice = "" if debug else "; --log-level debug shows where"
+    say(f"kvsync: unexpected error: {what}. This is a bug in kvsync{advice}")
+    if debug:
+        import traceback
+
+        say("".join(traceback.format_exception(error)))
+        sys.stderr.flush()

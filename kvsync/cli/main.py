@@ -1,0 +1,121 @@
+"""`kvsync`: the commands by purpose, and how the process ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+import click
+
+from kvsync import __version__
+from kvsync.cli import failure
+from kvsync.cli.command import bind_variables, global_options
+from kvsync.cli.exits import Exit, of_error
+from kvsync.cli.output import prepare, say
+from kvsync.errors import UsageError
+
+PURPOSES = {
+    "Begin": ("init", "validate", "doctor", "schema", "completion"),
+    "Change stores": ("plan", "apply", "drift", "run"),
+    "The daemon": ("status", "approve", "pause", "resume"),
+    "Look back": ("history", "stores"),
+}
+"""The commands by what they are for, as `kvsync --help` shows them. Each is a module of `kvsync.cli.commands`."""
+
+_COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
+
+
+class Commands(click.Group):
+    """The commands; a module is imported once its command is asked for."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """All commands, by purpose."""
+        return list(_COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """The command of this name."""
+        if name not in _COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"kvsync.cli.commands.{name}"), name)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the nearest name suggested for one that is not known."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(name, _COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "kvsync --help lists them"
+            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands with what they do, grouped by purpose."""
+        for purpose, names in PURPOSES.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(purpose):
+                formatter.write_dl([(name, found.get_short_help_str(90)) for name, found in commands if found])
+
+
+def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"kvsync {__version__}")
+        ctx.exit()
+
+
+_VERSION = click.Option(
+    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
+
+cli = Commands(
+    "kvsync",
+    params=[*global_options(), _VERSION],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="""Keeps key-value stores equal to a Git repository: reads YAML files, plans what differs, applies it safely.
+
+    A new repository: kvsync init shop && cd shop && kvsync plan && kvsync apply. To keep it so: kvsync run.""",
+    epilog="""Every option is also an environment variable: KVSYNC_ENV, KVSYNC_LOG_FORMAT, …; those of a command also with its
+    name between (KVSYNC_PLAN_OUTPUT). Exit codes: 0 done, 1 error, 2 changes or drift pending, 3 partial, 4 refused, 5 lock
+    held, 64 usage, 78 configuration or desired state invalid.""",
+)
+bind_variables(cli.params)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line. Returns the exit code; says what went wrong, and raises nothing."""
+    prepare()
+    try:
+        return int(cli.main(list(arguments), prog_name="kvsync", standalone_mode=False) or 0)
+    except click.UsageError as error:
+        return _usage(error, as_json=_wants_json(arguments))
+    except click.ClickException as error:
+        return failure.report(UsageError(error.format_message()), as_json=_wants_json(arguments))
+    except (KeyboardInterrupt, click.Abort):
+        say("")
+        return of_error(KeyboardInterrupt())
+    except Exception as error:  # noqa: BLE001 - the last resort
+        return failure.report(error, as_json=_wants_json(arguments), debug="debug" in arguments)
+
+
+def _usage(error: click.UsageError, *, as_json: bool) -> Exit:
+    text = error.format_message().rstrip(".")
+    if not sys.argv[1:] or error.ctx is None:
+        say(text)
+        return Exit.USAGE
+    code = failure.report(UsageError(text), as_json=as_json)
+    say(f"Try '{error.ctx.command_path} --help'.")
+    return code
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line that could not be parsed asks for JSON."""
+    words: list[Any] = ["", *arguments]
+    return any(
+        this in ("-ojson", "--output=json") or (before in ("-o", "--output") and this == "json")
+        for before, this in pairwise(words)
+    )

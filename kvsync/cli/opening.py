@@ -1,0 +1,87 @@
+"""What commands open before they do anything: the workspace, or the state directory alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from kvsync.cli.command import Settings
+from kvsync.cli.failure import say_problems
+from kvsync.errors import InvalidInput, UsageError
+
+if TYPE_CHECKING:
+    from kvsync.config.model import Config
+    from kvsync.core.plan import Plan
+    from kvsync.reconcile import Ask
+    from kvsync.sources import Loaded
+    from kvsync.state import StateDir
+    from kvsync.workspace import Workspace
+
+_Result = TypeVar("_Result")
+
+
+def run(work: Coroutine[None, None, _Result]) -> _Result:
+    """Run what a command does."""
+    return asyncio.run(work)
+
+
+@asynccontextmanager
+async def workspace(settings: Settings, writing: str | None = None) -> AsyncIterator[Workspace]:
+    """The workspace of the configuration; `writing` names a command that may write to stores."""
+    from kvsync.workspace import open_workspace
+
+    async with open_workspace(settings.config, environment=settings.environment, writing=writing) as opened:
+        yield opened
+
+
+@contextmanager
+def state(settings: Settings, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
+    """The configuration and its state directory, without stores and files."""
+    from kvsync.config.load import load_config
+    from kvsync.secrets import REDACTOR
+    from kvsync.state import StateDir
+
+    config = load_config(settings.config, environment=settings.environment, environ=os.environ)
+    with StateDir.open(config.state_dir, writable=writable, redact=REDACTOR.redact) as opened:
+        yield config, opened
+
+
+def load(opened: Workspace) -> Loaded:
+    """What the files ask. Says every problem on stderr; raises InvalidInput when no target is usable."""
+    loaded = opened.load()
+    if loaded.problems and not _usable(loaded):
+        raise InvalidInput(loaded.problems)
+    if loaded.problems:
+        say_problems(loaded.problems)
+    return loaded
+
+
+async def plan(opened: Workspace, loaded: Loaded, targets: Sequence[str], ask: Ask) -> Plan:
+    """The plan of the targets asked for. Raises UsageError for one that does not exist, InvalidInput when it may stand in a
+    file that cannot be used."""
+    from kvsync.cli.progress import progress
+    from kvsync.workspace import Selection
+
+    try:
+        with progress("planning"):
+            return await opened.plan(Selection(tuple(targets), ask), loaded)
+    except UsageError:
+        if loaded.problems:
+            raise InvalidInput(loaded.problems) from None
+        raise
+
+
+def _usable(loaded: Loaded) -> bool:
+    return not loaded.hold_all and any(target not in loaded.held for target in loaded.targets)
+
+
+def place(target: str, config: Config) -> tuple[str, str | None]:
+    """The store, and the namespace unless all of the store is meant. Raises UsageError when no such store is configured."""
+    store, slash, namespace = target.partition("/")
+    if store not in config.stores or (slash and not namespace):
+        names = ", ".join(sorted(config.stores))
+        raise UsageError(f"no target {target!r}; it is STORE or STORE/NS, with one of the stores {names}")
+    return store, namespace if slash else None

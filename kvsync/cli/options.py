@@ -1,0 +1,59 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def output(*forms: str) -> Callable[[_Function], _Function]:
+    """`-o`: the form of the answer, text unless asked otherwise."""
+    what = {"text": "text for people", "json": "one JSON document", "markdown": "Markdown for a pull request"}
+    described = ", ".join(what[form] for form in forms)
+    return click.option("-o", "--output", type=click.Choice(forms), default="text", help=f"The answer as {described}.")
+
+
+def targets(function: _Function) -> _Function:
+    """`--target`: which targets."""
+    text = "Only this target, or all of a store; repeatable."
+    return click.option("--target", "targets", metavar="STORE[/NS]", multiple=True, help=text)(function)
+
+
+def keys(function: _Function) -> _Function:
+    """`--key`: which keys."""
+    text = "Only keys that match this glob; repeatable."
+    return click.option("--key", "keys", metavar="GLOB", multiple=True, help=text)(function)
+
+
+def deep(function: _Function) -> _Function:
+    """`--deep`: read values."""
+    text = "Read every value, also where a listing carries fingerprints."
+    return click.option("--deep", is_flag=True, help=text)(function)
+
+
+def allow_protected(function: _Function) -> _Function:
+    """`--allow-protected`."""
+    text = "Let protected entries be overwritten and deleted."
+    return click.option("--allow-protected", is_flag=True, help=text)(function)
+
+
+def full(function: _Function) -> _Function:
+    """`--full`: no limits on what is shown."""
+    return click.option("--full", is_flag=True, help="Show every change and every line, however many.")(function)
+
+
+def yes(function: _Function) -> _Function:
+    """`--yes`: do not ask."""
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
+
+
+def copies(function: _Function) -> _Function:
+    """`--json-into` and `--markdown-into`: the answer in other forms, in the same run."""
+    for form, name in (("markdown", "Markdown"), ("json", "JSON")):
+        text = f"Write the answer to this file too, as {name}."
+        function = click.option(f"--{form}-into", metavar="FILE", help=text)(function)
+    return function

@@ -1,0 +1,96 @@
+"""What leaves the process: answers to stdout, everything else to stderr, nothing past the redactor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import sys
+from typing import Any, Final, TextIO
+
+from kvsync.errors import KvsyncError
+from kvsync.secrets import REDACTOR
+
+_EXACT: Final = frozenset(
+    {
+        "digest", "environment", "etag", "fingerprint", "key", "label", "namespace", "origin", "owner", "run", "schema",
+        "seal", "store", "type",
+    }
+)  # fmt: skip
+"""Fields that name things openly, or cannot tell a value: programs need them as they are, whatever a secret looks like."""
+
+_DIGITS: Final = re.compile(r"(?:sha256:)?[0-9a-f]{16,}")
+
+
+def prepare() -> None:
+    """Let no character that a terminal's encoding lacks end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def answer(text: str) -> None:
+    """Print an answer. A reader that has gone away is no error; a full disk is: raises KvsyncError."""
+    _write(sys.stdout, REDACTOR.redact(text))
+
+
+def answer_document(document: dict[str, Any]) -> None:
+    """Print an answer as the one JSON document of a command. Raises KvsyncError."""
+    from kvsync.core.render.json import to_text
+
+    _write(sys.stdout, to_text(clean(document)))
+
+
+def say(text: str) -> None:
+    """Tell the person who runs this something beside the answer."""
+    try:
+        _write(sys.stderr, REDACTOR.redact(text).rstrip("\n") + "\n")
+    except KvsyncError:
+        return  # there is nobody left to tell
+
+
+def clean(data: Any, name: str | None = None) -> Any:
+    """A document with secrets taken out of every text, except where `_EXACT` says that it must stay as it is."""
+    if isinstance(data, dict):
+        return {key: clean(value, key) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [clean(item, name) for item in data]
+    if not isinstance(data, str) or name in _EXACT or _DIGITS.fullmatch(data):
+        return data
+    return REDACTOR.redact(data)
+
+
+def has_color(stream: TextIO, wish: str) -> bool:
+    """True when colours are wanted on this stream: `wish` is auto, always or never."""
+    if wish != "auto":
+        return wish == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Columns of text: the terminal's, within reason."""
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 200) if sys.stdout.isatty() else 120
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+    except OSError as error:
+        _silence(stream)
+        if error.errno != errno.EPIPE:
+            raise KvsyncError(f"the answer cannot be written: {error.strerror}") from None
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what else comes to nowhere, so that no later flush fails again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

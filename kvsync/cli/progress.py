@@ -1,0 +1,74 @@
+"""Progress for a person who waits: a bar on stderr, on a terminal, and only when the work turns out to be long."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock, Timer
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_PATIENCE: Final = 0.5
+"""Seconds of work that need no bar."""
+
+_MANY: Final = 200
+"""Entries from which on the work is long, without waiting to see."""
+
+
+class Bar:
+    """One bar. rich takes a while to import, so it is there only once there is something to show."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what, self._total, self._done = what, total, 0
+        self._lock = Lock()
+        self._shown: tuple[Progress, TaskID] | None = None
+        self._over = False
+
+    def advance(self, count: int) -> None:
+        """Say that `count` more entries are done."""
+        with self._lock:
+            self._done += count
+            if self._shown:
+                self._shown[0].update(self._shown[1], completed=self._done)
+
+    def show(self) -> None:
+        """Put the bar on the screen."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+
+        columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}")]
+        if self._total is not None:
+            columns += [BarColumn(), MofNCompleteColumn()]
+        with self._lock:
+            if self._over or self._shown:
+                return
+            progress = Progress(*columns, console=Console(file=sys.stderr), transient=True)
+            self._shown = progress, progress.add_task(self._what, total=self._total, completed=self._done)
+            progress.start()
+
+    def end(self) -> None:
+        """Take it off the screen."""
+        with self._lock:
+            self._over = True
+            if self._shown:
+                self._shown[0].stop()
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Bar]:
+    """A bar while inside; one without an end when `total` is not known."""
+    bar = Bar(what, total)
+    if not sys.stderr.isatty():
+        yield bar
+        return
+    timer = Timer(0 if total is not None and total > _MANY else _PATIENCE, bar.show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield bar
+    finally:
+        timer.cancel()
+        bar.end()

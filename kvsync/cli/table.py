@@ -1,0 +1,23 @@
+"""Columns for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kvsync.core.render.words import plain
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
+    """Aligned columns under their names, escaped; nothing when there is no row."""
+    lines = [tuple(head), *(tuple(map(plain, row)) for row in rows)]
+    if len(lines) == 1:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "".join(f"{indent}{line}".rstrip() + "\n" for line in shown)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The same as a table of Markdown."""
+    lines = [tuple(head), ("---",) * len(head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

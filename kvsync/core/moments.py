@@ -1,0 +1,59 @@
+"""When a target needs a pass although nothing changes: a renewal, an expiry to enforce, the end of a grace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kvsync.core.capabilities import Lifetimes
+from kvsync.core.classify import Verdict
+from kvsync.core.facts import Facts
+from kvsync.core.model import Action, Change, Class, Desired, Entry, Identity, Policy
+
+
+def next_moment(
+    desired: Desired, judged: Iterable[tuple[Identity, Verdict]], facts: Facts, now: float, lifetimes: Lifetimes
+) -> float | None:
+    """The next such moment (epoch seconds) after `now`, as if the changes were applied now; None when there is none."""
+    moments = (
+        moment
+        for identity, verdict in judged
+        for moment in _moments(identity, verdict, desired, facts, now, lifetimes)
+        if moment > now
+    )
+    return min(moments, default=None)
+
+
+def grace_end(change: Change, policy: Policy, facts: Facts) -> float | None:
+    """The moment before which a removal waits, infinite while nobody has noted since when it is undesired; None when the
+    change is no removal or there is no grace."""
+    grace = max(policy.guard.grace, facts.grace)
+    if grace <= 0 or change.action is not Action.DELETE or change.cause is Class.EXPIRED:
+        return None
+    return facts.undesired_since.get(change.identity, float("inf")) + grace
+
+
+def _moments(
+    identity: Identity, verdict: Verdict, desired: Desired, facts: Facts, now: float, lifetimes: Lifetimes
+) -> Iterator[float]:
+    if isinstance(verdict, Change):
+        end = grace_end(verdict, desired.policy, facts)
+        if end is not None:
+            yield min(end, now + max(desired.policy.guard.grace, facts.grace))
+    entry = verdict.after if isinstance(verdict, Change) else desired.entries.get(identity)
+    if entry is not None and (entry.ttl is not None or entry.expires_at is not None):
+        yield from _end_of_life(entry, verdict, facts, now, lifetimes)
+
+
+def _end_of_life(entry: Entry, verdict: Verdict, facts: Facts, now: float, lifetimes: Lifetimes) -> Iterator[float]:
+    """Yield when kvsync must act on a lifetime: to renew it, or to end it where the store does not do so itself."""
+    margin = entry.renewal_margin()
+    if lifetimes is Lifetimes.NATIVE and (entry.ttl is None or margin == 0):
+        return
+    if entry.expires_at is not None:
+        yield entry.expires_at
+        return
+    actual = facts.actual.get(entry.identity)
+    end = now + (entry.ttl or 0)
+    if actual is not None and actual.expires_at is not None and not isinstance(verdict, Change):
+        end = actual.expires_at
+    yield end - margin

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from kvsync.core.model import Action, Identity, OutcomeKind, Target
+from kvsync.errors import StateDirError
+from kvsync.state import StateDir
+from kvsync.state.records import Intent, Settled
+from tests.apply.bench import TARGET, Bench, entry, kinds, writes_of
+
+Make = Callable[..., Bench]
+
+
+async def test_the_intent_is_committed_before_the_write_is_sent(make: Make) -> None:
+    """When a call reaches the store, another reader of the state directory already finds its intents, and no others."""
+    bench = make(batch=2)
+    bench.want(*(entry(f"{n}") for n in range(6)))
+    changes = await bench.plan()
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        with StateDir.open(bench.path, writable=False) as other:
+            seen.append([one.identity.key for one in other.journal.changes(bench.run_id) if one.outcome is None])
+
+    bench.server.before_change(look, times=3)
+    await bench.apply(changes)
+    assert seen == [["0", "1"], ["2", "3"], ["4", "5"]]
+
+
+KILLED = """
+import asyncio, os, random, signal, sys
+from pathlib import Path
+from kvsync.apply.engine import Applier
+from kvsync.core.canonical import fingerprint
+from kvsync.core.model import Action, Change, Class, Content, Entry, Identity, Target
+from kvsync.clock import Clock
+from kvsync.state import StateDir
+from kvsync.testing import MemoryServer, memory_store
+
+class Recorded(MemoryServer):
+    def change(self, namespace, puts, now):
+        when = sys.argv[2]
+        if when == "before" and puts[0].slot.key == "2":
+            os.kill(os.getpid(), signal.SIGKILL)
+        results = super().change(namespace, puts, now)
+        Path(sys.argv[3]).write_text(" ".join(sorted(key.key for key in self.contents("web"))))
+        if when == "after" and puts[0].slot.key == "2":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return results
+
+def change(key):
+    content = Content(b"v")
+    entry = Entry(Identity(key), content, fingerprint(content))
+    return Change(Action.CREATE, Class.NEW, entry.identity, after=entry)
+
+with StateDir.open(Path(sys.argv[1]), writable=True) as state:
+    run = state.journal.begin("apply")
+    applier = Applier(memory_store(Recorded(), batch=1, concurrency=1), Target("memory", "web"), "team-a", run, Clock(),
+                      rng=random.Random(1), replan=None)
+    asyncio.run(applier.run([change(str(n)) for n in range(5)]))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_killed_process_leaves_what_it_was_about_to_do(tmp_path: Path, when: str) -> None:
+    """SIGKILL at the moment of a write: the journal holds its intent without an outcome, and all that was settled before."""
+    state, written = tmp_path / "state", tmp_path / "written"
+    done = subprocess.run([sys.executable, "-c", KILLED, state, when, written], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert written.read_text() == ("0 1" if when == "before" else "0 1 2")
+    with StateDir.open(state, writable=False) as left:
+        (run,) = left.journal.unfinished()
+        outcomes = [(one.identity.key, one.outcome) for one in left.journal.changes(run.id)]
+        assert outcomes == [("0", OutcomeKind.APPLIED), ("1", OutcomeKind.APPLIED), ("2", None)]
+        assert set(left.ledger.all(TARGET)) == {Identity("0"), Identity("1")}
+
+
+class BrokenRun:
+    """A journal on a disk that fills up at the n-th record of one kind, and has room again after it."""
+
+    def __init__(self, fails: str, at: int) -> None:
+        self._fails, self._left = fails, at
+        self.intended: list[str] = []
+
+    def intend(self, _target: Target, intents: Sequence[Intent]) -> None:
+        self._record("intend")
+        self.intended += [intent.identity.key for intent in intents]
+
+    def settle(self, _target: Target, _settled: Sequence[Settled]) -> None:
+        self._record("settle")
+
+    def _record(self, kind: str) -> None:
+        if kind == self._fails:
+            self._left -= 1
+            if self._left == -1:
+                raise StateDirError("state", "the disk is full")
+
+
+@pytest.mark.parametrize(("batch", "concurrency"), [(1, 1), (1, 4), (2, 1)])
+@pytest.mark.parametrize("kind", ["intend", "settle"])
+@pytest.mark.parametrize("at", [0, 2])
+async def test_nothing_is_written_that_the_journal_does_not_hold(
+    make: Make, batch: int, concurrency: int, kind: str, at: int
+) -> None:
+    """A failing journal ends the apply with its error at once; all that was sent had its intent recorded."""
+    bench = make(batch=batch, concurrency=concurrency)
+    bench.want(*(entry(f"{n:02}") for n in range(20)))
+    changes = await bench.plan()
+    run = BrokenRun(kind, at)
+    with pytest.raises(StateDirError, match="disk is full"):
+        await bench.applier(run).run(changes)
+    sent = [key for call in writes_of(bench.server) for key in call]
+    assert set(sent) <= set(run.intended)
+    assert len(sent) <= batch * (at + concurrency)
+
+
+async def test_previous_values_are_read_in_bulk_when_the_plan_has_none(make: Make) -> None:
+    """The journal holds what an update or delete replaces, although the listing carried no values."""
+    bench = make(values_in_listing=False, read_batch=4)
+    await bench.settle(*(entry(f"{n}", f"old {n}") for n in range(6)))
+    bench.want(*(entry(f"{n}", f"new {n}") for n in range(3)))
+    changes = await bench.plan()
+    assert all(change.before is not None and change.before.content is None for change in changes)
+    bench.server.calls.clear()
+    await bench.apply(changes)
+    assert [len(call.keys) for call in bench.server.calls if call.method == "lookup"] == [3, 3]
+    kept = {one.identity.key: one.before for one in bench.state.journal.changes(bench.run_id)}
+    values = {key: before.content.value for key, before in kept.items() if before and before.content}
+    assert values == {f"{n}": f"old {n}".encode() for n in range(6)}
+
+
+async def test_no_value_is_read_for_what_a_renewal_keeps(make: Make) -> None:
+    """A renewal replaces no content, so thousands of them read nothing."""
+    bench = make(values_in_listing=False)
+    await bench.settle(entry("k", ttl=100))
+    bench.clock.advance(90)
+    changes = await bench.plan()
+    assert [change.action for change in changes] == [Action.RENEW]
+    bench.server.calls.clear()
+    await bench.apply(changes)
+    assert [call.method for call in bench.server.calls] == ["change"]
+
+
+async def test_a_foreign_change_found_while_reading_the_previous_value_is_a_conflict(make: Make) -> None:
+    """The value that is kept is the one that was planned against; another one there means that somebody was faster."""
+    bench = make(values_in_listing=False)
+    await bench.settle(entry("k", "1"), entry("l", "1"))
+    bench.want(entry("k", "2"), entry("l", "2"))
+    changes = await bench.plan()
+    bench.server.write("web", "k", b"theirs")
+    assert kinds(await bench.apply(changes)) == {"k": "conflict", "l": "applied"}
+    assert bench.held("k") == b"theirs"
+
+
+def _bytes_below(path: Path) -> Iterable[bytes]:
+    return (one.read_bytes() for one in path.rglob("*") if one.is_file())
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"compare_and_set": False}, {"values_in_listing": False}], ids=str)
+async def test_no_sensitive_value_reaches_the_state_directory(make: Make, capabilities: dict[str, bool]) -> None:
+    """Neither side's value of a sensitive change is kept, even where it was read just before the write."""
+    bench = make(**capabilities)
+    await bench.settle(entry("was", "hunter2-old", sensitive=True), entry("will", "public"))
+    bench.want(entry("was", "hunter2-new", sensitive=True), entry("will", "hunter2-will", sensitive=True))
+    await bench.apply()
+    bench.want()
+    await bench.apply()
+    assert bench.server.contents("web") == {}
+    assert not any(b"hunter2" in content for content in _bytes_below(bench.path))

@@ -1,0 +1,160 @@
+"""What the daemon's tests share: a clock moved by hand, a scripted reconciler, and a recorder that keeps what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from kvsync.clock import Clock
+from kvsync.config.model import RunConfig
+from kvsync.core.model import Target
+from kvsync.daemon.ports import Loaded, PassRequest, PassResult
+from kvsync.state.passes import DaemonRecord
+
+A, B, C = Target("edge", "a"), Target("edge", "b"), Target("core", "c")
+
+QUIET = RunConfig(every=None, deep_every=None, watch=False)
+"""Settings with which nothing happens by itself."""
+
+BOUND = 20.0
+"""Seconds that a test waits at most for something real."""
+
+
+class ManualClock(Clock):
+    """Stands still until it is moved; who sleeps wakes when the moment is passed."""
+
+    def __init__(self, start: float = 1_800_000_000.0) -> None:
+        self._now = self._start = start
+        self._stepped = 0.0
+        self._sleepers: dict[asyncio.Future[None], float] = {}
+
+    def now(self) -> float:
+        return self._now + self._stepped
+
+    def monotonic(self) -> float:
+        return self._now - self._start
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forward, while no time passes."""
+        self._stepped += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers[sleeper] = max(self._now + seconds, math.nextafter(self._now, math.inf))  # some time does pass
+        try:
+            await sleeper
+        finally:
+            del self._sleepers[sleeper]
+
+    async def advance(self, seconds: float) -> None:
+        """Move to each sleeper's moment in turn, letting everybody act, until `seconds` have passed."""
+        end = self._now + seconds
+        await turns()
+        while due := [moment for moment in self._sleepers.values() if moment <= end]:
+            self._now = max(self._now, min(due))
+            for sleeper, moment in list(self._sleepers.items()):
+                if moment <= self._now and not sleeper.done():
+                    sleeper.set_result(None)
+            await turns()
+        self._now = end
+        await turns()
+
+
+async def turns(count: int = 50) -> None:
+    """Let everybody who can act do so."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until it holds; fail when that takes longer than is reasonable for anything real."""
+    async with asyncio.timeout(BOUND):
+        while not condition():  # noqa: ASYNC110 - what is waited for is outside of the loop: files, processes
+            await asyncio.sleep(0.005)
+
+
+Script = Callable[[PassRequest, Callable[[], bool]], Awaitable[PassResult]]
+
+
+async def succeed(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+    return PassResult(request.target, digest="sha256:1")
+
+
+class FakeReconciler:
+    """Answers as told, and remembers what it was asked. `scripts` may give a target a behaviour of its own."""
+
+    def __init__(self, targets: Iterable[Target] = (A,)) -> None:
+        self.loaded = Loaded(dict.fromkeys(targets, "1"))
+        self.loads = self.reloads = 0
+        self.requests: list[PassRequest] = []
+        self.finished: list[Target] = []
+        self.paused: set[Target] = set()
+        self.scripts: dict[Target, Script] = {}
+        self.on_load: Callable[[], Loaded] = lambda: self.loaded
+        self.on_reload: Callable[[], RunConfig] = lambda: QUIET
+
+    async def load(self) -> Loaded:
+        self.loads += 1
+        return self.on_load()
+
+    async def reload_config(self) -> RunConfig:
+        self.reloads += 1
+        return self.on_reload()
+
+    def is_paused(self, target: Target) -> bool:
+        return target in self.paused
+
+    async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        self.requests.append(request)
+        result = await self.scripts.get(request.target, succeed)(request, stop)
+        self.finished.append(request.target)
+        return result
+
+    def asked(self, target: Target) -> list[PassRequest]:
+        return [request for request in self.requests if request.target == target]
+
+
+class FakeRecorder:
+    """Keeps the rows that `kvsync status` would show."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Target, dict[str, Any]] = {}
+        self.daemon: DaemonRecord | None = None
+        self.seen: list[DaemonRecord] = []
+
+    def record(
+        self,
+        target: Target,
+        at: float,
+        *,
+        error: str | None = None,
+        drift: Mapping[str, int] | None = None,
+        changes: Mapping[str, int] | None = None,
+        next_at: float | None = None,
+    ) -> None:
+        self.rows[target] = {"at": at, "error": error, "drift": drift, "changes": changes, "next_at": next_at}
+
+    def keep(self, targets: Iterable[Target]) -> None:
+        self.rows = {target: row for target, row in self.rows.items() if target in set(targets)}
+
+    def set_daemon(self, daemon: DaemonRecord) -> None:
+        self.daemon = daemon
+        self.seen.append(daemon)
+
+    def clear_daemon(self) -> None:
+        self.daemon = None
+
+
+class Log:
+    """The events logged since it was made."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._stream = stream
+
+    def events(self, name: str | None = None) -> list[dict[str, Any]]:
+        events = [json.loads(line) for line in self._stream.getvalue().splitlines()]
+        return [event for event in events if name in (None, event["event"])]

@@ -1,0 +1,511 @@
+"""The daemon as a whole, over a scripted reconciler: triggers, isolation, gates, leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from kvsync.config.model import RunConfig, Window
+from kvsync.core.model import Target
+from kvsync.daemon.loop import Daemon, DaemonResult
+from kvsync.daemon.notify import Notifier
+from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Recorder, Trigger
+from kvsync.daemon.watch import Pace
+from kvsync.errors import InvalidInput, Origin, PermanentError, Problem, StateDirError, TransientError
+from kvsync.state import StateDir
+from tests.daemon.support import QUIET, A, B, C, FakeReconciler, FakeRecorder, Log, ManualClock, succeed, turns, until
+
+SATURDAY = 1_795_219_200.0  # 2026-11-21T00:00:00Z
+
+
+class Running:
+    """A daemon at work, and what it works with."""
+
+    def __init__(self, reconciler: FakeReconciler, settings: RunConfig, clock: ManualClock, **options: Any) -> None:
+        self.reconciler, self.clock, self.recorder = reconciler, clock, FakeRecorder()
+        self.daemon = Daemon(
+            reconciler,
+            self.recorder,
+            settings,
+            notifier=Notifier({}),
+            clock=clock,
+            rng=Random(1),
+            pace=Pace(scan=3600),
+            **options,
+        )
+        self.task = asyncio.ensure_future(self.daemon.run())
+
+    async def stop(self) -> DaemonResult:
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(20):
+            return await self.task
+
+    async def passes(self, count: int) -> None:
+        await until(lambda: len(self.reconciler.finished) >= count)
+        await turns()
+
+
+@asynccontextmanager
+async def running(
+    reconciler: FakeReconciler, settings: RunConfig = QUIET, clock: ManualClock | None = None, **options: Any
+) -> AsyncIterator[Running]:
+    work = Running(reconciler, settings, clock or ManualClock(SATURDAY), **options)
+    await turns()
+    try:
+        yield work
+    finally:
+        if not work.task.done():
+            await work.stop()
+
+
+def raising(error: Exception) -> Any:
+    async def script(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        raise error
+
+    return script
+
+
+def answering(**fields: Any) -> Any:
+    async def script(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        return PassResult(request.target, **({"digest": "sha256:1"} | fields))
+
+    return script
+
+
+async def hanging(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+    await asyncio.Event().wait()
+    return PassResult(request.target)
+
+
+async def until_stopped(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+    if request.apply:
+        await until(stop)
+    return PassResult(request.target, changes={"applied": 1, "not-attempted": 9})
+
+
+async def test_every_target_gets_a_first_pass(log: Log) -> None:
+    """At the start each target gets one pass that may apply; then the daemon is ready, and leaves when asked to."""
+    async with running(FakeReconciler([A, B, C])) as work:
+        await work.passes(3)
+        assert work.recorder.seen[-1].ready
+        result = await work.stop()
+    assert result == DaemonResult("SIGTERM")
+    assert work.reconciler.requests == [PassRequest(target, triggers=(Trigger.START,)) for target in (C, A, B)]
+    assert work.recorder.daemon is None
+    assert sorted(work.recorder.rows) == [C, A, B]
+    names = [event["event"] for event in log.events() if event["event"].startswith("daemon.")]
+    assert names == ["daemon.started", "daemon.ready", "daemon.stopping", "daemon.stopped"]
+
+
+async def test_no_targets_is_no_reason_not_to_be_ready() -> None:
+    """A daemon whose files name nothing is ready, and waits for them to."""
+    async with running(FakeReconciler([])) as work:
+        assert work.recorder.seen[-1].ready
+
+
+async def test_a_thousand_nudges_are_few_passes() -> None:
+    """A storm of triggers while a pass runs reads the files a few times and makes a pass or two."""
+    reconciler, released = FakeReconciler(), asyncio.Event()
+
+    async def slow(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        await released.wait()
+        return PassResult(request.target)
+
+    reconciler.scripts[A] = slow
+    async with running(reconciler) as work:
+        for number in range(1000):
+            work.daemon.nudge(Trigger.SIGNAL)
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        await turns()
+        released.set()
+        await work.passes(2)
+    assert len(reconciler.requests) == 2
+    assert reconciler.loads < 20
+
+
+async def test_a_hanging_target_delays_no_other() -> None:
+    """A target whose store never answers keeps neither a target of the same store nor one of another waiting."""
+    reconciler = FakeReconciler([A, B, C])
+    reconciler.scripts[A] = hanging
+    async with running(reconciler, leave_within=0.05) as work:
+        await work.passes(2)
+        work.daemon.nudge(Trigger.SIGNAL)
+        await work.passes(4)
+        assert sorted(reconciler.finished) == [C, C, B, B]
+        assert (await work.stop()).unfinished == 1
+
+
+async def test_an_accident_in_a_pass_is_logged_and_the_daemon_lives(log: Log) -> None:
+    """An exception that nobody expected backs off its target alone; the text of it, which may hold anything, is not shown."""
+    reconciler = FakeReconciler([A, B])
+    reconciler.scripts[A] = raising(RuntimeError("what a surprise"))
+    async with running(reconciler) as work:
+        await work.passes(1)
+        reconciler.scripts[A] = succeed
+        await work.clock.advance(10)
+        assert sorted(reconciler.finished) == [A, B]
+    failures = log.events("pass.failed")
+    assert [event["namespace"] for event in failures] == ["a", "a"]
+    assert "surprise" not in str(work.recorder.rows)
+    assert reconciler.asked(A)[1].triggers == (Trigger.RETRY,)
+
+
+@pytest.mark.parametrize(
+    ("error", "within", "times"),
+    [(TransientError("503"), 10, 2), (StateDirError("x", "full"), 10, 2), (PermanentError("404"), 100, 1)],
+)
+async def test_an_error_is_tried_again_as_it_deserves(error: Exception, within: float, times: int) -> None:
+    """What waiting may heal is tried again in seconds, and what it cannot heal in minutes."""
+    reconciler = FakeReconciler([A])
+    reconciler.scripts[A] = raising(error)
+    async with running(reconciler) as work:
+        await work.clock.advance(1)
+        reconciler.scripts[A] = succeed
+        await work.clock.advance(within)
+        assert len(reconciler.requests) >= times
+        await work.clock.advance(600)
+        assert work.recorder.rows[A]["error"] is None
+
+
+async def test_a_store_is_said_to_be_down_once_and_back_once(log: Log) -> None:
+    """However many targets and tries fail, the log says once that a store is down, and once that it is back."""
+    reconciler = FakeReconciler([A, B, C])
+    for target in (A, B):
+        reconciler.scripts[target] = raising(TransientError("503"))
+    async with running(reconciler) as work:
+        await work.clock.advance(600)
+        reconciler.scripts.clear()
+        await work.clock.advance(600)
+    assert [event["store"] for event in log.events("store.unavailable")] == ["edge"]
+    assert [event["store"] for event in log.events("store.recovered")] == ["edge"]
+
+
+async def test_only_what_changed_gets_a_pass_when_files_change(log: Log) -> None:
+    """A file change is a pass of the targets whose desired state changed, of new ones and of those newly held or freed."""
+    reconciler, problem = FakeReconciler([A, B]), Problem("bad", Origin("web.yaml", 3, 1), "do better")
+    async with running(reconciler) as work:
+        await work.passes(2)
+        reconciler.requests.clear()
+        work.daemon.nudge(Trigger.FILES)
+        await turns()
+        assert reconciler.requests == []
+        for loaded, expected in (
+            (Loaded({A: "2", B: "1"}), [A]),
+            (Loaded({A: "2", B: "1", C: "1"}), [C]),
+            (Loaded({A: "2", C: "1"}, held={B: (problem,)}, problems=(problem,)), [B]),
+            (Loaded({A: "2", B: "1", C: "1"}), [B]),
+            (Loaded({A: "2", B: "1"}), []),
+        ):
+            reconciler.loaded = loaded
+            work.daemon.nudge(Trigger.FILES)
+            await turns()
+            assert [request.target for request in reconciler.requests] == expected
+            assert all(request.triggers == (Trigger.FILES,) for request in reconciler.requests)
+            reconciler.requests.clear()
+        assert sorted(work.recorder.rows) == [A, B]
+    (invalid,) = log.events("source.invalid")
+    assert (invalid["file"], invalid["line"], invalid["error"], invalid["hint"]) == ("web.yaml", 3, "bad", "do better")
+    assert len(log.events("source.recovered")) == 1
+    assert [event["namespace"] for event in log.events("target.removed")] == ["c"]
+
+
+async def test_when_it_is_not_known_whom_a_problem_concerns_every_target_stays() -> None:
+    """A file that says nothing intelligible takes no target away."""
+    reconciler, problem = FakeReconciler([A, B]), Problem("not YAML", Origin("web.yaml", 1, 1))
+    async with running(reconciler) as work:
+        await work.passes(2)
+        reconciler.loaded = Loaded({}, hold_all=(problem,), problems=(problem,))
+        work.daemon.nudge(Trigger.FILES)
+        await turns()
+        assert sorted(work.recorder.rows) == [A, B]
+        assert len(reconciler.requests) == 4
+
+
+async def test_files_that_cannot_be_read_at_all_change_nothing(log: Log) -> None:
+    """An error, even an unexpected one, while the files are read again leaves everything as it was."""
+    reconciler = FakeReconciler([A])
+
+    def fail() -> Loaded:
+        raise OSError("input/output error")
+
+    async with running(reconciler) as work:
+        await work.passes(1)
+        reconciler.on_load = fail
+        work.daemon.nudge(Trigger.FILES)
+        await turns()
+        reconciler.on_load = lambda: Loaded({A: "2"})
+        work.daemon.nudge(Trigger.FILES)
+        await work.passes(2)
+    assert len(log.events("source.invalid")) == 1
+
+
+async def test_what_the_first_reading_raises_ends_the_daemon() -> None:
+    """A daemon that cannot read anything at its start says so, and does not pretend to run."""
+    reconciler = FakeReconciler()
+
+    def fail() -> Loaded:
+        raise StateDirError("x", "full")
+
+    reconciler.on_load = fail
+    with pytest.raises(StateDirError):
+        await Daemon(reconciler, FakeRecorder(), QUIET, notifier=Notifier({})).run()
+
+
+async def test_removals_wait_until_the_files_are_at_rest() -> None:
+    """A pass on changing files asks for a grace that covers the whole time they have been changing, a later one for none."""
+    reconciler = FakeReconciler([A])
+    async with running(reconciler) as work:
+        await work.passes(1)
+        for number in range(2, 7):
+            reconciler.loaded = Loaded({A: str(number)})
+            work.daemon.nudge(Trigger.FILES)
+            await work.clock.advance(0.5)
+        await work.clock.advance(0.6)
+        work.daemon.nudge(Trigger.SIGNAL)
+        await turns()
+    assert [request.grace for request in reconciler.requests] == pytest.approx([0, 1, 1.5, 2, 2.5, 3, 0])
+
+
+async def test_the_regular_beat_passes_everything_and_reads_the_files() -> None:
+    """At each beat the files are read again, and every target gets a pass, also without a watcher."""
+    reconciler = FakeReconciler([A, B])
+    async with running(reconciler, replace(QUIET, every=0.05, jitter=0)) as work:
+        await work.passes(6)
+    assert reconciler.loads >= 3
+    assert reconciler.asked(A)[1].triggers == (Trigger.SCHEDULE,)
+
+
+async def test_the_deep_beat_reads_values() -> None:
+    """The rarer beat asks for a deep pass."""
+    reconciler = FakeReconciler([A])
+    async with running(reconciler, replace(QUIET, deep_every=0.05, jitter=0)) as work:
+        await work.passes(2)
+    assert [request.deep for request in reconciler.requests[:2]] == [False, True]
+
+
+async def test_observing_never_applies() -> None:
+    """With `observe` no pass may apply, whatever triggers it."""
+    reconciler = FakeReconciler([A, B])
+    async with running(reconciler, observe=True) as work:
+        await work.passes(2)
+        for trigger in Trigger:
+            work.daemon.nudge(trigger)
+            await turns()
+        assert work.recorder.seen[-1].mode == "observe"
+    assert len(reconciler.requests) > 8
+    assert not any(request.apply for request in reconciler.requests)
+
+
+async def test_a_window_holds_back_and_its_end_brings_what_waited(log: Log) -> None:
+    """In a window plans are made and not applied; when it ends, targets with something pending get their pass at once."""
+    hour = Window("0 1 * * *", 3600)
+    reconciler = FakeReconciler([A, B])
+    async with running(reconciler, replace(QUIET, windows=(hour,))) as work:
+        await work.passes(2)
+        await work.clock.advance(3600)
+        reconciler.scripts[A] = answering(pending=1)
+        work.daemon.nudge(Trigger.SIGNAL)
+        await turns()
+        await work.clock.advance(3600)
+        assert [row.window for row in work.recorder.seen[-2:]] == ["0 1 * * * UTC", None]
+    assert [request.apply for request in reconciler.asked(A)] == [True, False, True]
+    assert reconciler.asked(A)[2].triggers == (Trigger.WINDOW,)
+    assert [request.apply for request in reconciler.asked(B)] == [True, False]
+    assert len(log.events("window.closed")) == len(log.events("window.opened")) == 1
+
+
+async def test_a_window_that_opens_ends_a_pass_in_flight() -> None:
+    """What is being applied when a window begins ends after its batch."""
+    reconciler = FakeReconciler([A])
+    reconciler.scripts[A] = until_stopped
+    async with running(reconciler, replace(QUIET, windows=(Window("0 1 * * *", 3600),))) as work:
+        await turns()
+        assert reconciler.finished == []
+        await work.clock.advance(3600)
+        await work.passes(1)
+
+
+async def test_pausing_holds_back_and_resuming_brings_a_pass(tmp_path: Path, log: Log) -> None:
+    """`pause` and `resume` reach the daemon through the wake file, concern their target alone, and stop one in flight."""
+    reconciler = FakeReconciler([A, B])
+    async with running(reconciler, control_dir=tmp_path) as work:
+        await work.passes(2)
+        reconciler.scripts[A] = until_stopped
+        work.daemon.nudge(Trigger.SIGNAL)
+        await work.passes(3)
+        reconciler.paused.add(A)
+        wake(tmp_path)
+        await work.passes(5)
+        reconciler.paused.clear()
+        reconciler.scripts[A] = succeed
+        wake(tmp_path)
+        await until(lambda: len(reconciler.asked(A)) == 4)
+    assert [request.apply for request in reconciler.asked(A)] == [True, True, False, True]
+    assert len(reconciler.asked(B)) == 2
+    assert len(log.events("target.paused")) == len(log.events("target.resumed")) == 1
+
+
+async def test_an_approval_wakes_a_parked_target(tmp_path: Path, log: Log) -> None:
+    """A parked target is said to be parked once for each plan, and gets a pass when something was approved."""
+    reconciler = FakeReconciler([A, B])
+    reconciler.scripts[A] = answering(parked=("too many deletes",), digest="sha256:2", pending=3)
+    async with running(reconciler, control_dir=tmp_path) as work:
+        await work.passes(2)
+        for _ in range(3):
+            work.daemon.nudge(Trigger.SIGNAL)
+            await turns()
+        assert [event["digest"] for event in log.events("target.parked")] == ["sha256:2"]
+        reconciler.requests.clear()
+        reconciler.scripts[A] = succeed
+        wake(tmp_path)
+        await until(lambda: reconciler.requests)
+        await turns()
+    assert [(request.target, request.triggers) for request in reconciler.requests] == [(A, (Trigger.WAKE,))]
+    assert len(log.events("target.released")) == 1
+
+
+def wake(control_dir: Path) -> None:
+    (control_dir / "wake").touch()
+
+
+async def test_files_are_watched(tmp_path: Path) -> None:
+    """A change in a watched directory is a pass of whom it concerns; what is watched follows what was read."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    reconciler = FakeReconciler([A])
+    reconciler.loaded = replace(reconciler.loaded, watch=(one,))
+    async with running(reconciler, replace(QUIET, watch=True)) as work:
+        await until(lambda: reconciler.loads == 2)  # what may have changed before it was watched
+        reconciler.loaded = Loaded({A: "2"}, watch=(two,))
+        (one / "web.yaml").write_text("a")
+        await work.passes(2)
+        await until(lambda: reconciler.loads == 4)  # the new directory is armed
+        reconciler.loaded = Loaded({A: "3"}, watch=(two,))
+        (two / "web.yaml").write_text("a")
+        await work.passes(3)
+
+
+async def test_sigusr1_reconciles_all_now() -> None:
+    """SIGUSR1 is a pass of every target, also of one that backs off."""
+    reconciler = FakeReconciler([A, B])
+    reconciler.scripts[A] = raising(PermanentError("404"))
+    async with running(reconciler) as work:
+        await work.passes(1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await until(lambda: len(reconciler.requests) == 4)
+        assert work.recorder.rows[A]["error"] == "404"
+
+
+async def test_sighup_takes_a_new_configuration_into_force(log: Log) -> None:
+    """SIGHUP reads the configuration and the files again, and its windows and beats hold from then on."""
+    reconciler = FakeReconciler([A])
+    always = Window("0 0 * * *", 86_400)
+    reconciler.on_reload = lambda: replace(QUIET, windows=(always,), every=0.05, jitter=0)
+    async with running(reconciler) as work:
+        await work.passes(1)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await work.passes(3)
+    assert [request.apply for request in reconciler.requests[:3]] == [True, False, False]
+    assert Trigger.CONFIG in reconciler.requests[1].triggers
+    assert len(log.events("config.reloaded")) == 1
+
+
+@pytest.mark.parametrize("error", [InvalidInput([Problem("no", Origin("kvsync.yaml", 1, 1))]), RuntimeError("bug")])
+async def test_a_broken_configuration_keeps_the_old_one(error: Exception, log: Log) -> None:
+    """When the new configuration is broken the daemon says so and goes on with the old one."""
+    reconciler = FakeReconciler([A])
+
+    def fail() -> RunConfig:
+        raise error
+
+    reconciler.on_reload = fail
+    async with running(reconciler, replace(QUIET, every=0.05, jitter=0)) as work:
+        await work.passes(1)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: log.events("config.invalid"))
+        count = len(reconciler.finished)
+        await work.passes(count + 2)
+    assert log.events("config.reloaded") == []
+
+
+async def test_sigterm_lets_a_pass_in_flight_end() -> None:
+    """Asked to leave, the daemon lets the batch in flight end, records it, begins no other pass, and leaves."""
+    reconciler = FakeReconciler([A, B])
+    reconciler.scripts[A] = until_stopped
+    async with running(reconciler) as work:
+        await work.passes(1)
+        assert await work.stop() == DaemonResult("SIGTERM")
+    assert reconciler.finished == [B, A]
+    assert work.recorder.rows[A]["changes"] == {"applied": 1, "not-attempted": 9}
+    assert len(reconciler.requests) == 2
+
+
+async def test_a_second_sigterm_is_immediate() -> None:
+    """A second signal does not wait for a pass that does not end."""
+    reconciler = FakeReconciler([A])
+    reconciler.scripts[A] = hanging
+    async with running(reconciler, leave_within=3600) as work:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0)
+        assert await work.stop() == DaemonResult("SIGTERM", unfinished=1)
+
+
+async def test_a_target_that_vanishes_ends_its_pass_and_is_not_shown() -> None:
+    """When no file names a target any more its pass in flight ends early, and `status` no longer shows it."""
+    reconciler = FakeReconciler([A, B])
+    reconciler.scripts[A] = until_stopped
+    async with running(reconciler) as work:
+        await work.passes(1)
+        reconciler.loaded = Loaded({B: "1"})
+        work.daemon.nudge(Trigger.FILES)
+        await work.passes(2)
+        assert list(work.recorder.rows) == [B]
+
+
+async def test_the_state_directory_takes_what_the_daemon_leaves(tmp_path: Path) -> None:
+    """The rows of `status` are written into a real state directory, and its wake file wakes the daemon."""
+    reconciler = FakeReconciler([A])
+    with StateDir.open(tmp_path / "state", writable=True) as state:
+        recorder: Recorder = state.passes
+        reconciler.scripts[A] = answering(changes={"applied": 2}, drift={"drifted": 1}, parked=("too many",))
+        daemon = Daemon(reconciler, recorder, QUIET, notifier=Notifier({}), control_dir=state.control_dir)
+        task = asyncio.ensure_future(daemon.run())
+        await until(state.passes.all)
+        (row,) = state.passes.all()
+        assert (row.target, row.changes, row.drift) == (A, {"applied": 2}, {"drifted": 1})
+        await until(lambda: (found := state.passes.daemon()) and found.ready)
+        state.wake()
+        await until(lambda: len(reconciler.requests) == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await task
+        assert state.passes.daemon() is None
+
+
+async def test_many_targets_of_one_store_take_turns() -> None:
+    """A store is not asked for all its targets at the same time; another store does not wait meanwhile."""
+    many = [Target("edge", str(number)) for number in range(50)]
+    reconciler, running_now, most = FakeReconciler([*many, C]), 0, 0
+
+    async def counted(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        nonlocal running_now, most
+        running_now += 1
+        most = max(most, running_now)
+        await asyncio.sleep(0)
+        running_now -= 1
+        return PassResult(request.target)
+
+    reconciler.scripts = dict.fromkeys(many, counted)
+    async with running(reconciler) as work:
+        await work.passes(51)
+    assert 1 < most <= 8

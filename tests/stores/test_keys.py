@@ -1,0 +1,117 @@
+"""Key formats: what is encoded is decoded again, and what could not be is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvsync.core.model import Identity
+from kvsync.stores.keys import KeyFormat
+
+TEXT = st.text(alphabet="ab:/.@é", max_size=6)
+TEMPLATES = [
+    "{key}",
+    "{namespace}:{key}",
+    "{namespace}/{key}",
+    "{label}/{key}",
+    "{key}@{label}",
+    "{namespace}:{label}/{key}",
+    "{label}:{namespace}:{key}",
+    "pre/{key}@{namespace}@{label}.end",
+]
+
+
+@given(st.sampled_from(TEMPLATES), st.booleans(), TEXT, TEXT, st.none() | TEXT)
+def test_what_is_encoded_is_decoded(template: str, native: bool, namespace: str, key: str, label: str | None) -> None:
+    """An identity that has a remote key is what that remote key stands for; others raise ValueError."""
+    keys, identity = KeyFormat(template, native_labels=native), Identity(key, label)
+    try:
+        remote_key = keys.encode(namespace, identity)
+    except ValueError:
+        return
+    assert remote_key not in ("", ".", "..")
+    assert keys.decode(namespace, remote_key, None if keys.holds_label else label) == identity
+    assert remote_key.startswith(keys.prefix(namespace))
+
+
+@given(st.sampled_from(TEMPLATES), TEXT, TEXT)
+def test_what_is_decoded_is_encoded(template: str, namespace: str, remote_key: str) -> None:
+    """No two remote keys of a namespace stand for one identity."""
+    keys = KeyFormat(template)
+    identity = keys.decode(namespace, remote_key)
+    if identity is not None and remote_key not in ("", ".", ".."):
+        assert keys.encode(namespace, identity) == remote_key
+
+
+@pytest.mark.parametrize(
+    ("template", "namespace", "identity", "remote_key"),
+    [
+        ("{key}", "web", Identity("a/b"), "a/b"),
+        ("{namespace}:{key}", "web", Identity("a"), "web:a"),
+        ("{label}/{key}", "web", Identity("a/b", "prod"), "prod/a/b"),
+        ("{label}/{key}", "web", Identity("a"), "/a"),
+        ("{key}@{label}", "web", Identity("a@b", "prod"), "a@b@prod"),
+        ("{namespace}:{label}/{key}", "web", Identity("a"), "web:/a"),
+    ],
+)
+def test_remote_keys(template: str, namespace: str, identity: Identity, remote_key: str) -> None:
+    """The fields stand where the format has them; no label is the empty label."""
+    assert KeyFormat(template).encode(namespace, identity) == remote_key
+    assert KeyFormat(template).decode(namespace, remote_key) == identity
+
+
+@pytest.mark.parametrize(
+    ("template", "identity", "reason"),
+    [
+        ("{key}", Identity(""), 'would be ""'),
+        ("{key}", Identity("."), r'would be "\."'),
+        ("{key}", Identity(".."), r'would be "\.\."'),
+        ("{key}", Identity("a", "prod"), "set key_format"),
+        ("{label}/{key}", Identity("a", ""), "empty label"),
+        ("{label}/{key}", Identity("a", "x/y"), '"/" divides them'),
+        ("{key}@{label}", Identity("a", "x@y"), '"@" divides them'),
+    ],
+)
+def test_identities_without_a_remote_key(template: str, identity: Identity, reason: str) -> None:
+    """What has no remote key, or none that can be read back, is refused with the reason."""
+    with pytest.raises(ValueError, match=reason):
+        KeyFormat(template).encode("web", identity)
+
+
+@pytest.mark.parametrize("key", ["", ".", ".."])
+def test_native_labels_do_not_save_an_unusable_key(key: str) -> None:
+    """A key that no store can address is refused also where labels stand beside it."""
+    with pytest.raises(ValueError, match="no store can address"):
+        KeyFormat("{key}", native_labels=True).encode("web", Identity(key, "prod"))
+
+
+def test_native_labels_stay_beside_the_key() -> None:
+    """Where the store keeps labels, the remote key is without them, and decoding takes the label as given."""
+    keys = KeyFormat("{namespace}:{key}", native_labels=True)
+    assert keys.encode("web", Identity("a", "prod")) == "web:a"
+    assert keys.decode("web", "web:a", "prod") == Identity("a", "prod")
+
+
+def test_remote_keys_of_others_are_nobodys() -> None:
+    """A remote key that is not of the format and namespace stands for nothing."""
+    assert KeyFormat("{namespace}:{key}").decode("web", "mail:a") is None
+    assert KeyFormat("{label}/{key}").decode("web", "a") is None
+    assert KeyFormat("a{key}a").decode("web", "a") is None
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{namespace}", "{key} is missing"),
+        ("{key}{key}", "twice"),
+        ("{label}{key}", "two fields touch"),
+        ("{namespace}{key}", "two fields touch"),
+        ("{name}/{key}", "unknown field {name}"),
+        ("{key}/{", "a brace stands alone"),
+    ],
+)
+def test_formats_that_cannot_be_reversed(template: str, reason: str) -> None:
+    """A format from which the key cannot be had again is refused, with the reason."""
+    with pytest.raises(ValueError, match=reason):
+        KeyFormat(template)

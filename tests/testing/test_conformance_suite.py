@@ -1,0 +1,227 @@
+"""The conformance suite itself: it passes a store that keeps the contract, and each broken one fails it where it is broken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Actual, Content, Identity, Snapshot, snapshot_of
+from kvsync.stores.base import Store, Write, WriteResult
+from kvsync.stores.memory import MemoryStore
+from kvsync.stores.read_only import ReadOnlyStore
+from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
+
+
+class Faulty(ReadOnlyStore):
+    """Passes everything on; its subclasses each break one promise."""
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        return await self._inner.write(namespace, writes)
+
+
+class Overwrites(Faulty):
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        present = await self._inner.read(namespace, [write.identity for write in writes])
+        forced = [
+            replace(write, etag=present[write.identity].etag) if write.identity in present else write
+            for write in writes
+        ]
+        return await self._inner.write(namespace, forced)
+
+
+class DropsMarks(Faulty):
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        return await self._inner.write(namespace, [replace(write, mark=None) for write in writes])
+
+
+class StripsValues(Faulty):
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        stripped = [
+            replace(write, content=write.content._replace(value=write.content.value.strip()))
+            if write.content
+            else write
+            for write in writes
+        ]
+        return await self._inner.write(namespace, stripped)
+
+
+class ForgetsLabels(Faulty):
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        found = await self._inner.read(namespace, [Identity(identity.key) for identity in identities])
+        return {replaced: found[Identity(replaced.key)] for replaced in identities if Identity(replaced.key) in found}
+
+
+class ListsOnePage(Faulty):
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, owner, token)
+        assert snapshot is not None
+        return snapshot_of(snapshot.target, list(snapshot.entries.values())[: self.capabilities.page], owner)
+
+
+class HidesForeign(Faulty):
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, owner, token)
+        assert snapshot is not None
+        return snapshot_of(snapshot.target, [entry for entry in snapshot.entries.values() if entry.mark], owner)
+
+
+class SettlesEverything(Faulty):
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, owner, token)
+        assert snapshot is not None
+        settled = {identity: entry.fingerprint or b"" for identity, entry in snapshot.entries.items()}
+        return replace(snapshot, settled=settled)
+
+
+class NeverEnds(Faulty):
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        return await self._inner.write(namespace, [replace(write, expires_at=None) for write in writes])
+
+
+class SwapsResults(Faulty):
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        return list(reversed(await self._inner.write(namespace, writes)))
+
+
+class MixesNamespaces(Faulty):
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        return await self._inner.write("one", writes)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        return await self._inner.read("one", identities)
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        return await self._inner.observe("one", owner, token)
+
+
+class StaleToken(Faulty):
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, owner, token)
+        assert snapshot is not None
+        return None if token is not None else replace(snapshot, token="always the same")
+
+
+def suite_over(wrap: type[Faulty]) -> type[StoreConformance]:
+    """The suite over a memory behind such a wrapper."""
+
+    class Suite(StoreConformance):
+        capabilities: ClassVar[Capabilities] = replace(MemoryStore.capabilities, page=20)
+
+        def open_store(self, clock: FakeClock) -> Store:
+            self.server = getattr(self, "server", MemoryServer(clock))
+            return wrap(memory_store(self.server, clock=clock, page=20))
+
+        async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
+            self.server.write(namespace, identity.key, content, label=identity.label)
+
+    return Suite
+
+
+def failures(suite: type[StoreConformance]) -> set[str]:
+    """The tests that fail; each is run like pytest runs it, on an instance of its own."""
+    failed = set()
+    for name in (name for name in dir(suite) if name.startswith("test_") and callable(getattr(suite, name))):
+        try:
+            getattr(suite(), name)()
+        except AssertionError:
+            failed.add(name)
+    return failed
+
+
+def test_a_good_store_passes() -> None:
+    """A store that keeps the contract fails nothing."""
+    assert failures(suite_over(Faulty)) == set()
+
+
+@pytest.mark.parametrize(
+    ("wrap", "caught_by"),
+    [
+        (Overwrites, "test_change_needs_the_version_seen"),
+        (DropsMarks, "test_marks_come_back_as_they_are"),
+        (StripsValues, "test_texts_come_back_as_they_are"),
+        (ForgetsLabels, "test_labels_are_entries_of_their_own"),
+        (ListsOnePage, "test_a_listing_has_all_pages"),
+        (HidesForeign, "test_foreign_entries_are_listed"),
+        (SettlesEverything, "test_what_another_owner_wrote_is_not_settled"),
+        (NeverEnds, "test_an_entry_ends_when_it_shall"),
+        (SwapsResults, "test_results_come_in_order"),
+        (MixesNamespaces, "test_namespaces_are_apart"),
+        (StaleToken, "test_a_token_falls_with_every_change"),
+    ],
+)
+def test_a_broken_store_fails(wrap: type[Faulty], caught_by: str) -> None:
+    """A store that breaks a promise fails the test of that promise."""
+    assert caught_by in failures(suite_over(wrap))
+
+
+def test_what_does_not_apply_is_left_out() -> None:
+    """Tests that a store's capabilities do not allow are not there, and the suite says why; a subclass may bring them back."""
+
+    class Bare(StoreConformance):
+        capabilities = replace(MemoryStore.capabilities, compare_and_set=False, labels=False, batch=1)
+
+    class Rich(Bare):
+        capabilities = MemoryStore.capabilities
+
+    assert not callable(vars(Bare)["test_create_does_not_overwrite"])
+    assert "compare_and_set" in Bare.left_out["test_create_does_not_overwrite"]
+    assert "labels" in Bare.left_out["test_labels_are_entries_of_their_own"]
+    assert "foreign_write" in Bare.left_out["test_foreign_entries_are_listed"]
+    assert callable(vars(Rich)["test_create_does_not_overwrite"])
+    assert "test_create_does_not_overwrite" not in Rich.left_out
+
+
+THIRD_PARTY = """
+from kvsync.stores.memory import MemoryStore
+from kvsync.testing import MemoryServer, StoreConformance, memory_store
+
+class TestMine(StoreConformance):
+    capabilities = MemoryStore.capabilities
+
+    def open_store(self, clock):
+        self.server = getattr(self, "server", MemoryServer(clock))
+        return memory_store(self.server, clock=clock)
+"""
+
+
+def test_third_parties_need_pytest_alone(tmp_path: Path) -> None:
+    """Another package's suite runs with plain pytest, without plugins or settings of ours, and skips nothing."""
+    (tmp_path / "test_mine.py").write_text(THIRD_PARTY)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        ".",
+        ".",
+    ]
+    root = str(Path(__file__).parents[2])
+    run = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": root}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stdout
+    assert "passed" in run.stdout
+    assert "skipped" not in run.stdout
+
+
+def test_kvsync_does_not_need_pytest() -> None:
+    """Nothing of kvsync imports pytest by itself, not even the suite."""
+    program = (
+        "import sys, kvsync.stores, kvsync.testing.conformance, kvsync.testing.server; print('pytest' in sys.modules)"
+    )
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, env={"PYTHONPATH": root}, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.strip() == "False"
