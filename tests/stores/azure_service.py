@@ -1,4 +1,4 @@
-"""An App Configuration service for tests: the emulator in a thread of this process, and the vendor's own SDK as another program."""
+"""An App Configuration service for tests: the emulator in a thread, and the vendor's own SDK as another program."""
 
 from __future__ import annotations
 
