@@ -23,6 +23,7 @@ PURPOSES = {
     "Change stores": ("plan", "apply", "drift", "run"),
     "The daemon": ("status", "approve", "pause", "resume"),
     "Look back": ("history", "stores"),
+    "Try things out": ("emulate",),
 }
 """The commands by what they are for, as `kvsync --help` shows them. Each is a module of `kvsync.cli.commands`."""
 

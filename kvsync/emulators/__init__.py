@@ -22,9 +22,15 @@ TYPES: Final = {"azure-appconfig": "kvsync.emulators.azure.app:AzureAppConfig"}
 
 
 def build(type_: str, parts: Parts) -> Emulator:
-    """The emulator of a store type. Raises UsageError for a type that has none."""
+    """The emulator of a store type. Raises UsageError for a type that has none, and for switches it does not know."""
     if type_ not in TYPES:
         raise UsageError(f"there is no emulator of {type_!r}; there are: {', '.join(sorted(TYPES))}")
     module, name = TYPES[type_].split(":")
-    emulator: Emulator = getattr(import_module(module), name)(parts)
-    return emulator
+    class_: type[Emulator] = getattr(import_module(module), name)
+    for switch, value in parts.options.switches.items():
+        if switch not in class_.switches:
+            known = ", ".join(class_.switches) or "none"
+            raise UsageError(f"the emulator of {type_} has no switch {switch!r}; it has: {known}")
+        if (values := class_.switches[switch]) and value not in values:
+            raise UsageError(f"switch {switch} is one of {', '.join(values)}, not {value!r}")
+    return class_(parts)

@@ -103,6 +103,10 @@ class Emulator(ABC):
     """Names of the switches it understands, each with the values it may have (none: any)."""
 
     @abstractmethod
+    def __init__(self, parts: Parts) -> None:
+        """Take up what the storage holds. Raises UsageError for the value of a switch that makes no sense."""
+
+    @abstractmethod
     def env(self, address: Address) -> dict[str, str]:
         """What clients read from their environment to talk to this emulator."""
 
