@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from errno import errorcode
+from os import strerror
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -128,17 +130,13 @@ def _url(request: httpx.Request) -> URL:
 
 
 def _not_connected(error: Exception) -> PermanentError | NotSentError:
-    causes = [
-        error.__cause__,
-        getattr(error.__cause__, "certificate_error", None),
-        getattr(error.__cause__, "os_error", None),
-    ]
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return PermanentError(
-                f"the server's certificate is not trusted: {cause.verify_message or cause}; correct the endpoint, or name the"
-                " authority's certificate in SSL_CERT_FILE"
-            )
+    cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        refused = cause.certificate_error
+        reason = refused.verify_message if isinstance(refused, ssl.SSLCertVerificationError) else str(refused)
+        return PermanentError(
+            f"the server's certificate is not trusted: {reason}; correct the endpoint, or name its authority in SSL_CERT_FILE"
+        )
     return NotSentError(f"no connection: {_reason(error)}")
 
 
@@ -148,7 +146,9 @@ def _reason(error: Exception) -> str:
     system = getattr(cause, "os_error", None)
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return f"nobody answered within {_CONNECT:g} s"
-    if isinstance(system, OSError) and system.strerror:
+    if isinstance(system, OSError) and system.errno is not None and system.errno in errorcode:
+        return strerror(system.errno)
+    if isinstance(system, OSError) and system.strerror:  # a name that cannot be resolved
         return system.strerror
     return str(cause or error)
 
