@@ -150,6 +150,7 @@ class _Builder:
         # The hot loop: nearly all of a state file is scalar keys with scalar values, built here without a call of _node.
         items, following, merged = mapping.items, self._next, None
         event: Any
+        mark: Any
         while (event := following()).__class__ is not MappingEndEvent:
             mark = event.start_mark
             if event.__class__ is ScalarEvent and event.anchor is None and event.tag is None:
