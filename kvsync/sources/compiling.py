@@ -102,7 +102,7 @@ class _Compiler:
             shape = shapes[place]
             content = Content(value, shape.content_type, shape.tags, shape.metadata)
             self._audit(source, index, content, shape, remote_key)
-            if not source.keys[index]:
+            if not source.keys[index] and remote_key:
                 self._add(source, index, "a key must not be empty")
 
     def _for_store(self, shape: Shape) -> Shape:
