@@ -35,6 +35,8 @@ def drifted(plan: TargetPlan) -> list[Change]:
 
 def tell_report(report: TargetReport, run: str | None, seal: Seal) -> None:
     """Say what became of each change."""
+    if not _log.is_enabled("warning"):
+        return
     changes = {change.identity: change for change in report.plan.changes}
     for outcome in report.outcomes:
         change = changes.get(outcome.identity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -55,6 +56,7 @@ class _Compiler:
     def __init__(self, target: Target, store: StoreFacts, label_in_key: bool, problems: list[Problem]) -> None:
         self._target, self._store, self._label_in_key, self._problems = target, store, label_in_key, problems
         self._limits = store.capabilities
+        self._is_written_well = re.compile(store.capabilities.key_pattern or "(?s:.*)").fullmatch
         self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.own_ways)
 
     def compile(self, source: Rows) -> Rows:
@@ -92,6 +94,7 @@ class _Compiler:
             max(map(len, source.values), default=0) <= self._most_value
             and max(map(len, remote), default=0) <= self._most_key
             and UNUSABLE_KEYS.isdisjoint(remote)
+            and all(map(self._is_written_well, remote))
             and all(source.keys)
             and all(map(self._is_easy, shapes))
             and (self._limits.binary or all(map(bytes.isascii, source.values)))
@@ -148,7 +151,7 @@ class _Compiler:
 def _easy_sizes(limits: Capabilities, *, alone: bool) -> tuple[int, int]:
     """Sizes of key (in characters) and value (in bytes) up to which nothing else can be wrong with an entry; -1 where each has
     to be looked at. `alone` says that nothing but the capabilities counts."""
-    if not alone or limits.key_pattern is not None or limits.max_entry is not None or not limits.labels:
+    if not alone or limits.max_entry is not None or not limits.labels:
         return -1, -1
     width = 1 if limits.key_unit is SizeUnit.CHARACTERS else 4
     return _or_endless(limits.max_key) // width, _or_endless(limits.max_value)
