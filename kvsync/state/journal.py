@@ -106,6 +106,11 @@ class Journal:
         where = "WHERE changes.seq >= ? AND changes.seq < ? ORDER BY changes.seq"
         return self._changes(where, (run[0] << SEQ_BITS, run[0] + 1 << SEQ_BITS))
 
+    def changes_of(self, target: Target, identity: Identity, limit: int) -> list[ChangeRecord]:
+        """The last kept changes of an entry, newest first. Raises StateDirError."""
+        where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT ?"
+        return self._changes(where, (*entry_row(target, identity), limit))
+
     def last_change(self, target: Target, identity: Identity) -> ChangeRecord | None:
         """The last kept change of an entry. Raises StateDirError."""
         where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT 1"
