@@ -95,20 +95,23 @@ class Memory:
         self._state.memo.drop(self._target)
 
     def learn(self, plan: TargetPlan, snapshot: Snapshot, settling: Iterable[Identity]) -> None:
-        """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout.
-        From then on its loss is known for what it is."""
-        if self._capabilities.marks is Marks.LEDGER:
+        """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
+        then on its loss is known for what it is. What neither files nor store have any more is forgotten: it will be new."""
+        if not snapshot.complete:
             return
         pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
         pending |= {refusal.identity for refusal in plan.refused}
         known: Mapping[Identity, Applied] = self._state.ledger.all(self._target)
+        ours = () if self._capabilities.marks is Marks.LEDGER else self._ours(snapshot)
         learnt = {
             identity: Applied(replace(actual.mark, fingerprint=actual.fingerprint), actual.etag, actual.expires_at)
-            for identity, actual in self._ours(snapshot)
+            for identity, actual in ours
             if identity not in pending and actual.mark and actual.fingerprint and _is_news(actual, known.get(identity))
         }
-        if learnt:
-            self._state.ledger.record(self._target, learnt)
+        here = (self._desired.entries, snapshot.entries, pending)
+        gone = [identity for identity in known if not any(identity in place for place in here)]
+        if learnt or gone:
+            self._state.ledger.record(self._target, learnt, gone)
 
     def _ours(self, snapshot: Snapshot) -> Iterable[tuple[Identity, Actual]]:
         for identity in self._desired.entries:

@@ -53,7 +53,7 @@ class TargetPass:
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:
             plan = self._as_before(memo)
-            self._keep_removals(plan)
+            self._remember(plan, None)
             return plan
         comparison = compare(self._desired, snapshot, self._rules.owner)
         self._facts = await self._gather(snapshot, comparison)
@@ -94,18 +94,16 @@ class TargetPass:
             next_moment=memo.next_moment,
         )
 
-    def _remember(self, plan: TargetPlan, snapshot: Snapshot) -> None:
-        self._keep_removals(plan)
+    def _remember(self, plan: TargetPlan, snapshot: Snapshot | None) -> None:
         if not self._around.writable or self._ask.keys:
             return
-        self._memory.keep_memo(plan, snapshot)
-        if self._around.writing:
-            self._memory.learn(plan, snapshot, self._facts.settling)
-
-    def _keep_removals(self, plan: TargetPlan) -> None:
-        if self._around.writable and not self._ask.keys:
-            has_grace = self._ask.grace > 0 or self._desired.policy.guard.grace > 0
+        has_grace = self._ask.grace > 0 or self._desired.policy.guard.grace > 0
+        with self._around.remembering():
             self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
+            if snapshot is not None:
+                self._memory.keep_memo(plan, snapshot)
+            if snapshot is not None and self._around.writing:
+                self._memory.learn(plan, snapshot, self._facts.settling)
 
     async def apply(self, plan: TargetPlan, applying: Applying) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
