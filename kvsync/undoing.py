@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport
