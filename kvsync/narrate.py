@@ -36,9 +36,10 @@ def drifted(plan: TargetPlan) -> list[Change]:
 def tell_report(report: TargetReport, run: str | None, seal: Seal) -> None:
     """Say what became of each change."""
     changes = {change.identity: change for change in report.plan.changes}
+    tells_all = _log.is_enabled("info")
     for outcome in report.outcomes:
         change = changes.get(outcome.identity)
-        if change is not None:
+        if change is not None and (tells_all or outcome.kind is not OutcomeKind.APPLIED):
             _tell_outcome(report.plan.target, change, outcome, run, seal)
     for refusal in report.plan.refused:
         _log.warning(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
-from kvsync.core.model import Target
+from kvsync.core.model import OutcomeKind, Target
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
 from kvsync.errors import InvalidInput, Problem, TransientError
@@ -16,6 +16,9 @@ from kvsync.narrate import drifted, tell_drift, tell_report
 from kvsync.reconcile import Ask, Surroundings
 from kvsync.sources import Loaded as Files
 from kvsync.workspace import Report, Selection, Workspace, assemble
+
+_WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
+"""Outcomes after which the next pass looks at the entry anew; one that the store refuses for good waits in quarantine then."""
 
 
 class WorkspaceReconciler:
@@ -98,7 +101,8 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         parked=plan.parked if held else (),
         error=plan.error or outcome.error or problems or None,
         unavailable=failure is not None,
-        retryable=isinstance(failure, TransientError),
+        retryable=isinstance(failure, TransientError)
+        or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
         next_moment=plan.next_moment,
     )

@@ -7,10 +7,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from kvsync.apply.pacing import Pace
 from kvsync.clock import Clock
@@ -30,6 +31,8 @@ from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
 
 _log = get_logger()
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,13 @@ class Workspace:
         started, (requests, received) = time.perf_counter(), self._traffic()
         loaded = loaded or self.load()
         targets = selected(loaded, selection.targets)
-        plans = await asyncio.gather(*(self._plan_target(target, loaded, selection.ask) for target in targets))
+        plans = await all_of(self._plan_target(target, loaded, selection.ask) for target in targets)
         after = self._traffic()
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         plan = make_plan(self.config.owner, plans, stats)
         if self._around.writable and not selection.ask.keys:
-            self._keep_parked(plan)
+            with self._around.remembering():
+                self._keep_parked(plan)
         return plan
 
     async def apply(
@@ -107,7 +111,7 @@ class Workspace:
         counts: dict[str, int] = {}
         try:
             applying = (self._apply_target(target, run, stop, progress) for target in pending)
-            applied = {report.plan.target: report for report in await asyncio.gather(*applying)}
+            applied = {report.plan.target: report for report in await all_of(applying)}
             reports = [applied.get(one.target) or self._untouched(one, released) for one in plan.targets]
             report = Report(plan, tuple(reports), run.id)
             counts = report.counts()
@@ -165,12 +169,21 @@ class Workspace:
             if target.parked:
                 now = self.clock.now()
                 self.state.parked.park(target.target, target.digest, plan.digest, target.parked, now)
-            elif target.target in waiting and target.error is None:
+            elif target.target in waiting and target.error is None and not target.problems:
                 self.state.parked.unpark(target.target)
 
     def _traffic(self) -> tuple[int, int]:
         traffic = [store.traffic for store in self.stores.values()]
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
+
+
+async def all_of(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
+    """The results, in order. All are waited for, so that none goes on behind the back of one that failed."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures:
+        raise failures[0]
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 def is_hash_of(given: str, digest: str) -> bool:

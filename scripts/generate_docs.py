@@ -123,7 +123,7 @@ def _command(name: str) -> str:
     context = click.Context(command, info_name="kvsync" if name == "kvsync" else f"kvsync {name.replace('/', ' ')}")
     usage = command.get_usage(context).removeprefix("Usage: ")
     records = (parameter.get_help_record(context) for parameter in command.get_params(context))
-    rows = [(f"`{record[0]}`", record[1]) for record in records if record and "--help" not in record[0]]
+    rows = [(f"`{record[0]}`", record[1]) for record in records if record and record[1] and "--help" not in record[0]]
     return f"```\n{usage}\n```" + (f"\n\n{_table(('option', 'meaning'), rows)}" if rows else "")
 
 

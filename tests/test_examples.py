@@ -51,6 +51,7 @@ GITOPS: dict[str, dict[str, int]] = {
 def kvsync(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the real command in a folder."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("KVSYNC_")}
+    environment["PYTHONPATH"] = str(EXAMPLES.parent)
     command = [sys.executable, "-m", "kvsync", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -89,7 +90,10 @@ def test_every_example_validates(example: Path) -> None:
 @pytest.mark.parametrize("example", ["quickstart"], indirect=True)
 def test_quickstart_applies_and_then_nothing_is_left(example: Path) -> None:
     """Applying the quickstart creates all its entries, and the next plan is empty."""
-    assert changes(plan(example), "create") == QUICKSTART
+    document = plan(example)
+    assert changes(document, "create") == QUICKSTART
+    keys = {change["key"] for target in document["targets"] for change in target["changes"]}
+    assert {"greeting", "banner/autumn.html", "banner/delivery.html", "teas/assam"} <= keys
     assert kvsync(example, "apply", "--yes").returncode == 0
     again = kvsync(example, "plan", "--exit-code")
     assert again.returncode == 0, again.stdout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
 from kvsync.apply.ports import RunPort
@@ -12,8 +12,7 @@ from kvsync.errors import StoreError
 from kvsync.state.records import Intent, Settled
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How one work ended: `etag` is the version our write made."""
 
     work: Work

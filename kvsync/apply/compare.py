@@ -59,13 +59,11 @@ def is_same_change(approved: Change, again: Change) -> bool:
 
 
 def describe(actual: Actual | None) -> str:
-    """What is there now, for people; never a value."""
+    """What is there now, for people; never a value, nor its size, which may be a secret's."""
     if actual is None:
         return "it is gone now"
-    size = size_of(actual)
-    what = "it holds something else" if size is None else f"it now holds {size} bytes"
-    owner = f" of owner {actual.mark.owner!r}" if actual.mark is not None else ""
-    return what + owner
+    whose = f"with the mark of owner {actual.mark.owner!r}" if actual.mark is not None else "without a mark"
+    return f"it is there, {whose}, and not as it was"
 
 
 def fingerprint_of(actual: Actual) -> bytes | None:

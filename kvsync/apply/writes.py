@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from kvsync.apply.model import Work
 from kvsync.core.capabilities import Capabilities
-from kvsync.core.model import Action, Change, Entry, Mark
+from kvsync.core.model import Action, Actual, Change, Entry, Mark
 from kvsync.stores.base import Precondition, Write
 
 _OVERHEAD = 256
@@ -22,14 +22,15 @@ def write_for(change: Change, owner: str, now: float, capabilities: Capabilities
     if change.action is Action.DELETE or after is None:
         return Write(change.identity, precondition, etag=etag)
     mark = Mark(owner, after.fingerprint, after.ttl, after.sensitive, after.protected)
-    is_touch = (
-        change.action is Action.RENEW
-        and before is not None
-        and before.fingerprint == after.fingerprint
-        and (before.mark is not None and (before.mark == mark or before.mark.key is not None))
-    )
+    is_touch = change.action is Action.RENEW and before is not None and _keeps_all_but_lifetime(before, mark)
     expires_at = expiry_of(after, now, capabilities)
     return Write(change.identity, precondition, after.content, mark, expires_at, etag, is_touch)
+
+
+def _keeps_all_but_lifetime(before: Actual, mark: Mark) -> bool:
+    """A sealed mark comes from the ledger: then the store has none that could differ."""
+    was = before.mark
+    return before.fingerprint == mark.fingerprint and was is not None and (was == mark or was.key is not None)
 
 
 def expiry_of(entry: Entry, now: float, capabilities: Capabilities) -> float | None:

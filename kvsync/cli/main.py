@@ -21,8 +21,9 @@ from kvsync.errors import UsageError
 PURPOSES = {
     "Begin": ("init", "validate", "doctor", "schema", "completion"),
     "Change stores": ("plan", "apply", "drift", "run"),
+    "Take over what is there": ("dump", "adopt"),
     "The daemon": ("status", "approve", "pause", "resume"),
-    "Look back": ("history", "stores"),
+    "Look back": ("history", "undo", "explain", "stores"),
     "Try things out": ("emulate",),
 }
 """The commands by what they are for, as `kvsync --help` shows them. Each is a module of `kvsync.cli.commands`."""

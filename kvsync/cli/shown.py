@@ -49,7 +49,9 @@ def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
     (say if beside else answer)(render_plan(plan, style))
 
 
-def show_report(report: Report, loaded: Loaded, seal: Seal, forms: Forms, style: Style, *, in_text: bool) -> None:
+def show_report(
+    report: Report, loaded: Loaded | None, seal: Seal, forms: Forms, style: Style, *, in_text: bool
+) -> None:
     """Answer with what became of a plan; as text only when there is something to tell."""
     from kvsync.core.render.json import report_document
 
@@ -81,8 +83,9 @@ def write_file(path: str, text: str) -> None:
         raise KvsyncError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _with_problems(document: dict[str, Any], loaded: Loaded) -> dict[str, Any]:
-    return document | {"problems": [problem_document(problem) for problem in loaded.problems]}
+def _with_problems(document: dict[str, Any], loaded: Loaded | None) -> dict[str, Any]:
+    problems = loaded.problems if loaded else ()
+    return document | {"problems": [problem_document(problem) for problem in problems]}
 
 
 def _show_document(document: dict[str, Any], forms: Forms) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -36,21 +37,30 @@ def is_json_type(content_type: str | None) -> bool:
     return essence == "application/json" or essence.endswith("+json")
 
 
-def fingerprint(content: Content, *, canonical: bool = False) -> bytes:
-    """16 bytes that stand for the content: value (JSON by meaning), content type, tags, metadata. `canonical` says that a JSON
-    value is known to be in canonical form already."""
-    value, content_type, tags, metadata = content
-    if content_type is not None and not canonical and is_json_type(content_type):
-        value = canonical_json_text(value) or value
-    if content_type is None and not tags and metadata is None:
-        return blake2b(value, digest_size=FINGERPRINT_SIZE).digest()
-    rest = _rest(content_type, tags, metadata)
-    return blake2b(
-        b"%d:%b%b" % (len(value), value, rest), digest_size=FINGERPRINT_SIZE, person=b"kvsync.content"
-    ).digest()
+def fingerprint(content: Content) -> bytes:
+    """16 bytes that stand for the content: value (JSON by meaning), content type, tags, metadata."""
+    return fingerprinter(content.content_type, content.tags, content.metadata)(content.value)
 
 
 @lru_cache(maxsize=512)
-def _rest(content_type: str | None, tags: tuple[tuple[str, str], ...], metadata: str | None) -> bytes:
-    """What a fingerprint takes in beside the value; thousands of entries share it."""
-    return _encode([content_type, tags, metadata]).encode()
+def fingerprinter(
+    content_type: str | None, tags: tuple[tuple[str, str], ...], metadata: str | None, *, canonical: bool = False
+) -> Callable[[bytes], bytes]:
+    """The function from value to fingerprint for contents that have the rest in common, as thousands do. `canonical` says
+    that JSON values are known to be in canonical form already."""
+    if content_type is None and not tags and metadata is None:
+        return _bare_fingerprint
+    rest = _encode([content_type, tags, metadata]).encode()
+    by_meaning = is_json_type(content_type) and not canonical
+
+    def full_fingerprint(value: bytes) -> bytes:
+        if by_meaning:
+            value = canonical_json_text(value) or value
+        text = b"%d:%b%b" % (len(value), value, rest)
+        return blake2b(text, digest_size=FINGERPRINT_SIZE, person=b"kvsync.content").digest()
+
+    return full_fingerprint
+
+
+def _bare_fingerprint(value: bytes) -> bytes:
+    return blake2b(value, digest_size=FINGERPRINT_SIZE).digest()

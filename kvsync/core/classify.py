@@ -53,6 +53,7 @@ class Idle(StrEnum):
     UNCHANGED = "unchanged"
     FOREIGN = "foreign"
     EXPIRED = "expired"
+    GONE = "gone"
 
 
 Verdict = Change | Refusal | Idle

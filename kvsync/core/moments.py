@@ -1,4 +1,5 @@
-"""When a target needs a pass although nothing changes: a renewal, an expiry to enforce, the end of a grace."""
+"""When a target needs a pass although nothing changes: a renewal, an expiry to enforce, the end of a grace, or of
+the time in which a listing may be late."""
 
 from __future__ import annotations
 
@@ -35,6 +36,8 @@ def grace_end(change: Change, policy: Policy, facts: Facts) -> float | None:
 def _moments(
     identity: Identity, verdict: Verdict, desired: Desired, facts: Facts, now: float, lifetimes: Lifetimes
 ) -> Iterator[float]:
+    if identity in facts.settling:
+        yield facts.settling[identity]
     if isinstance(verdict, Change):
         end = grace_end(verdict, desired.policy, facts)
         if end is not None:

@@ -14,10 +14,12 @@ from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
 from kvsync.core.model import (
     DRIFT_CLASSES,
+    Applied,
     Change,
     Class,
     Desired,
     DriftAction,
+    Entry,
     Identity,
     Mode,
     Policy,
@@ -63,11 +65,22 @@ def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> V
     """Judge one identity, wherever it exists."""
     entry, actual = desired.entries.get(identity), facts.actual.get(identity)
     last = facts.applied.get(identity)
+    if identity in facts.settling and is_as_written(entry, last):
+        return Idle.GONE if entry is None else Idle.UNCHANGED
     if entry is not None:
         return classify(entry, actual, last, rules)
     if actual is None:
-        return Idle.FOREIGN
+        return Idle.GONE
     return classify_undesired(actual, last, _removal(identity, desired), rules)
+
+
+def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
+    """True when what we wrote last is what the files still ask, so that a late listing is no reason to write it again."""
+    if entry is None or last is None:
+        return entry is None and last is None
+    mark = last.mark
+    is_same = last.matches(entry.fingerprint) and mark.ttl == entry.ttl and mark.sensitive == entry.sensitive
+    return is_same and mark.protected == entry.protected and last.expires_at == (entry.expires_at or last.expires_at)
 
 
 def _removal(identity: Identity, desired: Desired) -> Removal | None:

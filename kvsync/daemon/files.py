@@ -13,6 +13,9 @@ from kvsync.logs import get_logger
 SETTLE = 1.0
 """Seconds without a change after which the files count as at rest: an editor, or a checkout, may drop and bring back."""
 
+TICK = 0.01
+"""Seconds; less than anybody notices, more than what two clocks disagree about."""
+
 _log = get_logger()
 
 
@@ -59,6 +62,10 @@ class Files:
         if self._clock.monotonic() - self._moved_at >= SETTLE:
             return 0
         return SETTLE + self._moved_at - self._moving_since
+
+    def at_rest(self) -> float:
+        """The moment (epoch seconds) from which the files count as at rest, and a tick later, as clocks are not exact."""
+        return self._clock.now() + self._moved_at + SETTLE - self._clock.monotonic() + TICK
 
     def _take(self, loaded: Loaded) -> frozenset[Target]:
         before, known = self.loaded, self.targets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
@@ -26,7 +27,8 @@ class GuardedPasses:
         try:
             request = self._request(worker, ask)
             self._reporter.pass_started(request)
-            return await self._reconciler.reconcile(request, lambda: self._must_stop(worker, request))
+            result = await self._reconciler.reconcile(request, lambda: self._must_stop(worker, request))
+            return self._no_longer_than_needed(request, result)
         except KvsyncError as error:
             return _failed(worker, error)
         except Exception as error:  # noqa: BLE001 - one target's accident is no reason to leave the others alone
@@ -46,6 +48,12 @@ class GuardedPasses:
         return PassRequest(
             target, self._gate.may_apply(target), ask.deep, self._files.grace(), tuple(sorted(ask.triggers))
         )
+
+    def _no_longer_than_needed(self, request: PassRequest, result: PassResult) -> PassResult:
+        """Come back as soon as the files are at rest when something waits: the grace was as long as it might have to be."""
+        if not (request.grace and result.pending and result.next_moment):
+            return result
+        return replace(result, next_moment=min(result.next_moment, self._files.at_rest()))
 
     def _must_stop(self, worker: Worker, request: PassRequest) -> bool:
         return worker.must_stop or (request.apply and not self._gate.may_apply(request.target))

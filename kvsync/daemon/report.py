@@ -11,7 +11,7 @@ from kvsync.clock import Clock
 from kvsync.core.model import OutcomeKind, Target
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
-from kvsync.daemon.ports import PassRequest, PassResult, Recorder
+from kvsync.daemon.ports import PassRequest, PassResult, Recorder, Trigger
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.state.passes import DaemonRecord
@@ -57,9 +57,8 @@ class Reporter:
         elif not held:
             fields = {"error": result.error, "retryable": result.retryable, "retry_in": retry_in}
             _log.error("pass.failed", **_names(result.target), **fields)
-        with suppress(
-            KvsyncError
-        ):  # whatever is wrong with the state directory, the next pass fails with it, and says so
+        # Whatever is wrong with the state directory, the next pass fails with it, and says so.
+        with suppress(KvsyncError):
             self._recorder.record(
                 result.target, now, error=result.error, drift=result.drift, changes=result.changes, next_at=next_pass
             )
@@ -114,6 +113,9 @@ class Reporter:
 
     def _log_finished(self, result: PassResult, next_pass: float | None) -> None:
         trigger, began = self._began.get(result.target, ("", self._clock.monotonic()))
+        if trigger == Trigger.SCHEDULE and not (result.changes or result.pending or result.drift or result.parked):
+            _log.debug("pass.unchanged", **_names(result.target), seconds=round(self._clock.monotonic() - began, 3))
+            return
         _log.info(
             "pass.finished",
             **_names(result.target),

@@ -37,6 +37,10 @@ class JsonDecoder(Decoder):
         """dict, list, str, int, float, bool or None; INVALID with problems noted. Nulls are allowed inside, not alone."""
         if isinstance(node, Scalar) and node.is_null:
             return self.refuse(node, problems, what, "write the JSON here; null is allowed inside it, not alone")
+        try:
+            return _quick(node)
+        except ValueError:
+            pass  # once more, with a path for each mistake
         before = len(problems)
         value = _value(node, problems, what)
         return value if len(problems) == before else INVALID
@@ -49,6 +53,16 @@ class JsonDecoder(Decoder):
 def free_json() -> Decoder:
     """Any JSON, by the types of YAML 1.2's core schema; what is quoted is text."""
     return JsonDecoder()
+
+
+def _quick(node: Node) -> Any:
+    """The value when all is well, which is nearly always. Raises ValueError."""
+    if isinstance(node, Scalar):
+        return _plain(node.text) if node.plain else node.text
+    if isinstance(node, Mapping):
+        return {name: _quick(member) for name, (_, member) in node.items.items()}
+    assert isinstance(node, Sequence)
+    return [_quick(item) for item in node.items]
 
 
 def _value(node: Node, problems: Problems, what: str) -> Any:

@@ -1,19 +1,18 @@
 """From bytes to nodes, over libyaml's events: nothing is resolved, everything has a place, and bombs are refused.
 
-    bytes ──► encoding checks ──► simple? ──► Node
-                                     └──► libyaml events ──► _Builder ──► [Node, ...] one per document
+    bytes ──► encoding ──► simple? ──► Node
+                              └──► libyaml events ──► _Builder ──► [Node, ...] one per document
 
 Never `yaml.load`: it keeps the last of two equal keys, rewrites `no` and `1.10`, and dies of deep nesting.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from yaml import MarkedYAMLError, YAMLError
+from yaml import YAMLError
 from yaml._yaml import CParser
 from yaml.events import (
     AliasEvent,
@@ -25,9 +24,11 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from kvsync.document.encoding import check_encoding, place
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.document.problems import Problems, quoted
 from kvsync.document.simple import read as read_simple
+from kvsync.document.syntax import explain
 from kvsync.errors import InvalidInput, Problem
 
 
@@ -64,7 +65,7 @@ def parse(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> list[Node]
 def parse_all(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> Parsed:
     """Read what can be read of a YAML file, and say what is wrong with the rest. Never raises."""
     problems = Problems(file)
-    if not _check_encoding(data, problems, limits):
+    if not check_encoding(data, problems, limits.size):
         return Parsed((), problems.all(), complete=False)
     if (simple := read_simple(data)) is not None:
         return Parsed((simple,), (), complete=True)
@@ -81,7 +82,7 @@ def read_events(data: bytes, problems: Problems, limits: Limits = DEFAULT_LIMITS
         complete = False
     except YAMLError as error:
         complete = False
-        _explain(error, data, problems)
+        explain(error, data, problems)
     return Parsed(tuple(builder.documents), problems.all(), complete)
 
 
@@ -148,10 +149,12 @@ class _Builder:
     def _fill(self, mapping: Mapping, depth: int) -> None:
         # The hot loop: nearly all of a state file is scalar keys with scalar values, built here without a call of _node.
         items, following, merged = mapping.items, self._next, None
+        event: Any
+        mark: Any
         while (event := following()).__class__ is not MappingEndEvent:
             mark = event.start_mark
             if event.__class__ is ScalarEvent and event.anchor is None and event.tag is None:
-                key: Node | None = Scalar(event.value, not event.style, mark.line + 1, mark.column + 1)
+                key: Node = Scalar(event.value, not event.style, mark.line + 1, mark.column + 1)
             else:
                 key = self._node(event, depth)
             event = following()
@@ -160,7 +163,7 @@ class _Builder:
                 value: Node = Scalar(event.value, not event.style, mark.line + 1, mark.column + 1)
             else:
                 value = self._node(event, depth)
-            if key.__class__ is not Scalar:
+            if not isinstance(key, Scalar):
                 self._problems.add("a key must be text, not a list or a mapping", key)
             elif key.plain and key.text in _SPECIAL_KEYS:
                 merged = self._special(key, value, merged)
@@ -201,13 +204,12 @@ class _Builder:
         self._replay(size, event)
         if depth + height > self._limits.depth:
             self._stop(f"nested deeper than {self._limits.depth} levels, by way of an alias", event)
-        assert node is not None
         return node
 
-    def _replay(self, size: int, place: Any) -> None:
+    def _replay(self, size: int, at: Any) -> None:
         self._replayed += size
         if self._replayed > self._limits.replay:
-            self._stop(f"aliases bring in more than {self._limits.replay:,} values", place, "write them out")
+            self._stop(f"aliases bring in more than {self._limits.replay:,} values", at, "write them out")
 
     def _weigh(self, node: Node) -> tuple[int, int]:
         """How many nodes an anchored one stands for, and how deep it is, aliases in it expanded."""
@@ -230,8 +232,8 @@ class _Builder:
                 "tags are not used here: quote text, json: takes types",
             )
 
-    def _stop(self, message: str, place: Any, hint: str | None = None) -> None:
-        self._problems.add(message, place if isinstance(place, Node) else _place(place), hint)
+    def _stop(self, message: str, at: Any, hint: str | None = None) -> NoReturn:
+        self._problems.add(message, at if isinstance(at, Node) else _place(at), hint)
         raise _StopError
 
 
@@ -239,104 +241,4 @@ _SPECIAL_KEYS: Final = frozenset({"<<", "", "~", "null", "Null", "NULL"})
 
 
 def _place(event: Any) -> Scalar:
-    return _at(event.start_mark.line, event.start_mark.column)
-
-
-def _at(line: int, column: int) -> Scalar:
-    return Scalar("", True, line + 1, column + 1)
-
-
-# ---- Before libyaml: encodings, where its own messages would puzzle people.
-
-_UTF8_BOM: Final = b"\xef\xbb\xbf"
-_UNSEEN_BREAK: Final = re.compile("[\u0085\u2028\u2029]")
-_CONTROL: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def _check_encoding(data: bytes, problems: Problems, limits: Limits) -> bool:
-    if len(data) > limits.size:
-        size, limit = len(data) / 2**20, limits.size / 2**20
-        problems.add(
-            f"the file has {size:.1f} MiB, at most {limit:g} MiB are read", None, "divide it into several files"
-        )
-    elif data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
-        problems.add("the file is not UTF-8, it looks like UTF-16", None, "save it as UTF-8")
-    elif b"\0" in data:
-        _refuse_at(data[: data.index(b"\0")], "a NUL byte", "this is not a text file", problems)
-    else:
-        return _check_text(data, problems)
-    return False
-
-
-def _check_text(data: bytes, problems: Problems) -> bool:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        message = f"invalid UTF-8: the byte 0x{data[error.start]:02x}"
-        _refuse_at(data[: error.start], message, "save the file as UTF-8", problems)
-        return False
-    if not text.isascii() and (unseen := _UNSEEN_BREAK.search(text)):
-        # libyaml takes these for line breaks and would fold them: the value would not be the text as written
-        code = ord(unseen[0])
-        escape = {0x85: "\\N", 0x2028: "\\L", 0x2029: "\\P"}[code]
-        hint = f"write {escape} between double quotes"
-        _refuse_at(text[: unseen.start()].encode(), f"an invisible line break, U+{code:04X}", hint, problems)
-        return False
-    return True
-
-
-def _refuse_at(before: bytes, message: str, hint: str, problems: Problems) -> None:
-    """Note a problem right after the bytes `before`, which are valid UTF-8."""
-    last = before.removeprefix(_UTF8_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    line = last.count(b"\n")
-    problems.add(message, _at(line, len(last[last.rfind(b"\n") + 1 :].decode())), hint)
-
-
-# ---- After libyaml: its errors in words for people.
-
-_HINTS: Final = {
-    "mapping values are not allowed": "quote a text that holds ': ', and check the indentation of this line",
-    "could not find expected ':'": "each key needs a colon and a space after it",
-    "did not find expected key": "check the indentation, and close what was opened above",
-    "did not find expected ',' or ']'": "a list in [ ] is not closed",
-    "did not find expected ',' or '}'": "a mapping in { } is not closed",
-    "unexpected end of stream": "a quote is not closed",
-    "block sequence entries are not allowed": "check the indentation of this list",
-    "cannot start any token": "quote a text that begins with this character",
-    "did not find expected <document start>": "check the indentation; a new document starts with ---",
-    "unknown escape character": "write \\\\ for a backslash, or use single quotes",
-}
-
-
-def _explain(error: YAMLError, data: bytes, problems: Problems) -> None:
-    if not isinstance(error, MarkedYAMLError):
-        _explain_character(data, problems)
-        return
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark else (0, 0)
-    message, opened = error.problem or "this is not YAML", error.context_mark
-    if error.context:
-        message += f", {error.context}"
-        message += f" that began at line {opened.line + 1}" if opened and opened.line != line else ""
-    if _tab_indents(data, line):
-        problems.add("a tab indents this line", _at(line, 0), "YAML indents with spaces")
-        return
-    hint = next((hint for phrase, hint in _HINTS.items() if phrase in message), None)
-    problems.add(message, _at(line, column), hint)
-
-
-def _tab_indents(data: bytes, line: int) -> bool:
-    lines = data.splitlines()
-    text = lines[line] if line < len(lines) else b""
-    return b"\t" in text[: len(text) - len(text.lstrip())]
-
-
-def _explain_character(data: bytes, problems: Problems) -> None:
-    text = data.removeprefix(_UTF8_BOM).decode()
-    bad = _CONTROL.search(text)
-    if bad is None:
-        problems.add("this is not YAML", None)
-        return
-    _refuse_at(
-        text[: bad.start()].encode(), f"the control character U+{ord(bad[0]):04X}", "write it as an escape", problems
-    )
+    return place(event.start_mark.line, event.start_mark.column)

@@ -46,7 +46,7 @@ def read(data: bytes) -> Mapping | None:
         return None
 
 
-def _block(text: str, first_line: int) -> Mapping:
+def _block(text: str, first_line: int) -> Mapping:  # noqa: C901  # a call for each line would cost as much as the line
     root: Mapping | None = None
     levels: list[tuple[int, dict[str, tuple[Scalar, Node]]]] = []
     opened: Scalar | None = None  # a key at the end of its line, whose mapping must follow, deeper

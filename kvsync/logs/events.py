@@ -47,6 +47,7 @@ _ALL: Final = (
         ),
         "A pass over one target is done.",
     ),
+    Event("pass.unchanged", "debug", (*_TARGET, "seconds"), "A scheduled pass over one target found nothing to do."),
     Event(
         "pass.failed",
         "error",

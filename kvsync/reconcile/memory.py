@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from kvsync.apply.model import ApplyReport
-from kvsync.core.capabilities import Marks
+from kvsync.core.capabilities import Capabilities, Marks
 from kvsync.core.model import (
     DRIFT_CLASSES,
     Action,
@@ -31,8 +31,8 @@ _COUNTS = ("unchanged", "foreign", "ignored", "expired")
 class Memory:
     """The memory of one target, as of the moment its pass began."""
 
-    def __init__(self, desired: Desired, around: Surroundings, marks: Marks) -> None:
-        self._desired, self._around, self._marks = desired, around, marks
+    def __init__(self, desired: Desired, around: Surroundings, capabilities: Capabilities) -> None:
+        self._desired, self._around, self._capabilities = desired, around, capabilities
         self._target, self._state = desired.target, around.state
         now = around.clock.now()
         self._refused = self._state.quarantine.held(self._target, now)
@@ -48,6 +48,14 @@ class Memory:
     def applied(self, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """What was last applied of these entries."""
         return self._state.ledger.get(self._target, identities)
+
+    def settling(self, now: float) -> dict[Identity, float]:
+        """What was written so short a time ago that a listing may not show it yet, and until when that may be."""
+        window = self._capabilities.settle
+        if window <= 0:
+            return {}
+        written = self._state.journal.written_since(self._target, now - window)
+        return {identity: moment + window for identity, moment in written.items()}
 
     def undesired_since(self) -> dict[Identity, float]:
         """Since when entries are no longer desired."""
@@ -67,9 +75,11 @@ class Memory:
         waits = [held.until for held in self._refused.values()] + [held.until for held in self._contended.values()]
         return min((moment for moment in (plan.next_moment, *waits) if moment is not None), default=None)
 
-    def keep_removals(self, plan: TargetPlan, now: float) -> None:
-        """Remember since when what this plan would delete is no longer desired."""
-        going = [change.identity for change in (*plan.changes, *plan.reported) if change.action is Action.DELETE]
+    def keep_removals(self, plan: TargetPlan, now: float, *, has_grace: bool) -> None:
+        """Remember since when what this plan would delete is no longer desired, and forget what is wanted again: a grace that
+        began earlier is not the one that counts."""
+        changes = (*plan.changes, *plan.reported) if has_grace else ()
+        going = [change.identity for change in changes if change.action is Action.DELETE]
         self._state.removals.update(self._target, going, now)
 
     def keep_memo(self, plan: TargetPlan, snapshot: Snapshot) -> None:
@@ -84,21 +94,24 @@ class Memory:
         """Forget the clean pass, before the store is written."""
         self._state.memo.drop(self._target)
 
-    def learn(self, plan: TargetPlan, snapshot: Snapshot) -> None:
-        """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout.
-        From then on its loss is known for what it is."""
-        if self._marks is Marks.LEDGER:
+    def learn(self, plan: TargetPlan, snapshot: Snapshot, settling: Iterable[Identity]) -> None:
+        """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
+        then on its loss is known for what it is. What neither files nor store have any more is forgotten: it will be new."""
+        if not snapshot.complete:
             return
-        pending = {change.identity for change in (*plan.changes, *plan.reported)}
+        pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
         pending |= {refusal.identity for refusal in plan.refused}
         known: Mapping[Identity, Applied] = self._state.ledger.all(self._target)
+        ours = () if self._capabilities.marks is Marks.LEDGER else self._ours(snapshot)
         learnt = {
             identity: Applied(replace(actual.mark, fingerprint=actual.fingerprint), actual.etag, actual.expires_at)
-            for identity, actual in self._ours(snapshot)
+            for identity, actual in ours
             if identity not in pending and actual.mark and actual.fingerprint and _is_news(actual, known.get(identity))
         }
-        if learnt:
-            self._state.ledger.record(self._target, learnt)
+        here = (self._desired.entries, snapshot.entries, pending)
+        gone = [identity for identity in known if not any(identity in place for place in here)]
+        if learnt or gone:
+            self._state.ledger.record(self._target, learnt, gone)
 
     def _ours(self, snapshot: Snapshot) -> Iterable[tuple[Identity, Actual]]:
         for identity in self._desired.entries:

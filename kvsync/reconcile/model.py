@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 from kvsync.apply.pacing import Pace
 from kvsync.clock import Clock
 from kvsync.core.model import Adopt
+from kvsync.errors import StateDirError
 from kvsync.state import Run, StateDir
 
 
@@ -36,6 +38,10 @@ class Surroundings:
     clock: Clock
     writable: bool
     writing: bool
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""
+        return nullcontext() if self.writing else suppress(StateDirError)
 
 
 @dataclass(frozen=True, slots=True)

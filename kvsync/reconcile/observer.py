@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kvsync.core.canonical import fingerprint
-from kvsync.core.capabilities import Marks
+from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.core.compare import Comparison
-from kvsync.core.model import Actual, Applied, Desired, Identity, Mark, Snapshot, Target, snapshot_of
+from kvsync.core.model import Actual, Applied, Desired, Identity, Snapshot, Target, snapshot_of
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
 
@@ -20,6 +20,7 @@ class Observer:
     def __init__(self, store: Store, target: Target, owner: str, state: StateDir) -> None:
         self._store, self._target, self._owner, self._ledger = store, target, owner, state.ledger
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
+        self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
 
     async def observe(self, token: str | None, *, deep: bool) -> Snapshot | None:
         """The target's snapshot, None when `token` still stands for its state. Raises StoreError."""
@@ -27,25 +28,36 @@ class Observer:
         if snapshot is None:
             return None
         if self._by_ledger:
-            snapshot = with_marks(snapshot, self._ledger.all(self._target), self._owner)
+            snapshot = self._with_marks(snapshot)
         if deep and not self._store.capabilities.values_in_listing:
             snapshot = await self._read_all(snapshot)
         return snapshot
 
-    async def look_closer(self, desired: Desired, snapshot: Snapshot, comparison: Comparison) -> dict[Identity, Actual]:
-        """The differing entries that exist, with the values that judging or showing them takes. Raises StoreError."""
+    async def look_closer(
+        self, desired: Desired, snapshot: Snapshot, comparison: Comparison, doubtful: Collection[Identity] = ()
+    ) -> dict[Identity, Actual]:
+        """The differing entries that exist, with the values that judging or showing them takes. Of the `doubtful` ones the
+        listing is known to be late, so they are read. Raises StoreError."""
         held = {
-            identity: snapshot.entries[identity] for identity in comparison.differing if identity in snapshot.entries
+            identity: snapshot.entries[identity]
+            for identity in comparison.differing
+            if identity in snapshot.entries and identity not in doubtful
         }
         unread = [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
-        fresh = await self._read(unread)
-        kept = {identity: actual for identity, actual in held.items() if identity not in set(unread)}
-        return kept | self._completed(fresh, {identity: actual.mark for identity, actual in held.items()})
+        fresh = self._completed(await self._read(unread), held)
+        if doubtful:
+            fresh |= await self.read(list(doubtful))
+        for identity in unread:
+            del held[identity]  # it may be gone by now
+        return held | fresh
 
     async def look_again(self, identity: Identity) -> Actual | None:
         """One entry as it is now. Raises StoreError."""
-        marks = {one: applied.mark for one, applied in self._ledger.get(self._target, [identity]).items()}
-        return self._completed(await self._read([identity]), marks).get(identity)
+        return (await self.read([identity])).get(identity)
+
+    async def read(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
+        """Entries as they are now, with content; absent ones are left out. Raises StoreError."""
+        return self._completed(await self._read(identities), self._ledger.get(self._target, identities))
 
     def _must_read(self, identity: Identity, actual: Actual, desired: Desired) -> bool:
         if actual.content is not None:
@@ -57,23 +69,35 @@ class Observer:
 
     async def _read_all(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with every value read, and its fingerprint taken from it, not from the listing."""
-        marks = {identity: actual.mark for identity, actual in snapshot.entries.items()}
-        entries = self._completed(await self._read(snapshot.entries), marks)
+        entries = self._completed(await self._read(snapshot.entries), snapshot.entries)
         deep = snapshot_of(self._target, entries.values(), self._owner)
         return replace(deep, complete=snapshot.complete, problems=snapshot.problems)
 
     def _completed(
-        self, fresh: Mapping[Identity, Actual], marks: Mapping[Identity, Mark | None]
+        self, fresh: Mapping[Identity, Actual], known: Mapping[Identity, Actual] | Mapping[Identity, Applied]
     ) -> dict[Identity, Actual]:
         """What was read, with the fingerprint of its true content and, where the ledger has them, our marks."""
-        return {
-            identity: replace(
-                actual,
-                fingerprint=fingerprint(actual.content) if actual.content is not None else actual.fingerprint,
-                mark=marks.get(identity) if self._by_ledger else actual.mark,
-            )
+        read = {
+            identity: replace(actual, fingerprint=fingerprint(actual.content)) if actual.content is not None else actual
             for identity, actual in fresh.items()
         }
+        if not self._by_ledger:
+            return read
+        return {identity: self._marked(actual, known.get(identity)) for identity, actual in read.items()}
+
+    def _with_marks(self, snapshot: Snapshot) -> Snapshot:
+        """A snapshot of a store that has no room for marks, with those the ledger keeps for it."""
+        applied = self._ledger.all(self._target)
+        entries = [self._marked(actual, applied.get(identity)) for identity, actual in snapshot.entries.items()]
+        marked = snapshot_of(snapshot.target, entries, self._owner, token=snapshot.token)
+        return replace(marked, complete=snapshot.complete, problems=snapshot.problems)
+
+    def _marked(self, actual: Actual, known: Actual | Applied | None) -> Actual:
+        """An entry with our mark, and with the end of its life where that too is only known to the ledger."""
+        if known is None:
+            return replace(actual, mark=None)
+        expires_at = known.expires_at if self._keeps_lifetimes else actual.expires_at
+        return replace(actual, mark=known.mark, expires_at=expires_at)
 
     async def _read(self, identities: Iterable[Identity]) -> dict[Identity, Actual]:
         """Read entries, as many a request as the store allows; absent ones are left out."""
@@ -88,13 +112,3 @@ class Observer:
 
         answers = await asyncio.gather(*(read(chunk) for chunk in chunks))
         return {identity: actual for answer in answers for identity, actual in answer.items()}
-
-
-def with_marks(snapshot: Snapshot, applied: Mapping[Identity, Applied], owner: str) -> Snapshot:
-    """A snapshot of a store that has no room for marks, with those the ledger keeps for it."""
-    entries = [
-        replace(actual, mark=applied[identity].mark if identity in applied else None)
-        for identity, actual in snapshot.entries.items()
-    ]
-    marked = snapshot_of(snapshot.target, entries, owner, token=snapshot.token)
-    return replace(marked, complete=snapshot.complete, problems=snapshot.problems)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from kvsync.apply.engine import Applier
 from kvsync.core.classify import Rules
-from kvsync.core.compare import compare
+from kvsync.core.compare import Comparison, compare
 from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
 from kvsync.core.model import Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
 from kvsync.core.plan import TargetPlan, TargetReport
-from kvsync.core.planning import judge, plan_target
+from kvsync.core.planning import is_as_written, judge, plan_target
 from kvsync.errors import StoreError
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, Surroundings
@@ -28,7 +28,7 @@ class TargetPass:
         self._desired, self._store, self._around, self._ask = desired, store, around, ask
         self._rules = _rules(desired, around, ask)
         self._observer = Observer(store, desired.target, around.owner, around.state)
-        self._memory = Memory(desired, around, store.capabilities.marks)
+        self._memory = Memory(desired, around, store.capabilities)
         self._facts = Facts()
         self.failure: StoreError | None = None
 
@@ -52,20 +52,31 @@ class TargetPass:
         memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:
-            return self._as_before(memo)
+            plan = self._as_before(memo)
+            self._remember(plan, None)
+            return plan
         comparison = compare(self._desired, snapshot, self._rules.owner)
-        self._facts = Facts(
-            actual=await self._observer.look_closer(self._desired, snapshot, comparison),
-            applied=self._memory.applied(comparison.differing),
-            undesired_since=self._memory.undesired_since() if self._has_grace() else {},
-            blocked=self._memory.blocked,
-            grace=self._ask.grace,
-            keys=self._ask.keys,
-        )
+        self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
         plan = replace(plan, next_moment=self._memory.next_moment(plan))
         self._remember(plan, snapshot)
         return plan
+
+    async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> Facts:
+        """Look closer at what differs, and remember what was last applied of it."""
+        entries, differing = self._desired.entries, comparison.differing
+        applied, settling = self._memory.applied(differing), self._memory.settling(self._rules.now)
+        late = [identity for identity in differing if identity in settling]
+        doubtful = [identity for identity in late if not is_as_written(entries.get(identity), applied.get(identity))]
+        return Facts(
+            actual=await self._observer.look_closer(self._desired, snapshot, comparison, doubtful),
+            applied=applied,
+            undesired_since=self._memory.undesired_since(),
+            settling=settling,
+            blocked=self._memory.blocked,
+            grace=self._ask.grace,
+            keys=self._ask.keys,
+        )
 
     def _empty(self) -> TargetPlan:
         return TargetPlan(self.target, self._store.capabilities.type, target_digest(self.target, ()))
@@ -83,19 +94,16 @@ class TargetPass:
             next_moment=memo.next_moment,
         )
 
-    def _has_grace(self) -> bool:
-        return self._ask.grace > 0 or self._desired.policy.guard.grace > 0
-
-    def _remember(self, plan: TargetPlan, snapshot: Snapshot) -> None:
-        if not self._around.writable:
+    def _remember(self, plan: TargetPlan, snapshot: Snapshot | None) -> None:
+        if not self._around.writable or self._ask.keys:
             return
-        if self._has_grace():
-            self._memory.keep_removals(plan, self._rules.now)
-        if self._ask.keys:
-            return
-        self._memory.keep_memo(plan, snapshot)
-        if self._around.writing:
-            self._memory.learn(plan, snapshot)
+        has_grace = self._ask.grace > 0 or self._desired.policy.guard.grace > 0
+        with self._around.remembering():
+            self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
+            if snapshot is not None:
+                self._memory.keep_memo(plan, snapshot)
+            if snapshot is not None and self._around.writing:
+                self._memory.learn(plan, snapshot, self._facts.settling)
 
     async def apply(self, plan: TargetPlan, applying: Applying) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
@@ -125,7 +133,7 @@ class TargetPass:
         if fresh is not None:
             actual[identity] = fresh
         rules = replace(self._rules, now=self._around.clock.now())
-        verdict = judge(identity, self._desired, replace(self._facts, actual=actual), rules)
+        verdict = judge(identity, self._desired, replace(self._facts, actual=actual, settling={}), rules)
         return verdict if isinstance(verdict, Change | Refusal) else None
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import marshal
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from os import urandom
@@ -12,13 +14,13 @@ from typing import Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS, audit
-from kvsync.core.canonical import fingerprint
+from kvsync.core.canonical import fingerprint, fingerprinter
 from kvsync.core.capabilities import Capabilities, SizeUnit
 from kvsync.core.model import Content, Entry, Identity, Mode, Target
 from kvsync.errors import Origin, Problem
 from kvsync.sources.documents import Document
 from kvsync.sources.model import Chunk, StoreFacts
-from kvsync.sources.rows import Rows, Shape, with_labels
+from kvsync.sources.rows import Draft, Rows, Shape, with_labels
 
 _PRIVATE_KEY: Final = urandom(32)
 """Keys the digests of secrets, so that a digest tells nothing about them; they hold for this process only."""
@@ -28,12 +30,13 @@ def compile_document(
     document: Document, stores: Mapping[str, StoreFacts], configs: Mapping[str, StoreConfig], problems: list[Problem]
 ) -> Iterator[Chunk]:
     """One chunk for each store that the document names; what a store cannot hold goes to `problems`."""
+    source = document.draft.columns()
     for name in document.stores:
         assert document.namespace is not None
         config = configs[name]
         target = Target(name, document.namespace)
         compiler = _Compiler(target, stores[name], "{label}" in (config.key_format or ""), problems)
-        rows = compiler.compile(document.rows)
+        rows = compiler.compile(source)
         policy = document.policy(config.policy)
         yield Chunk(
             target,
@@ -53,53 +56,63 @@ class _Compiler:
     def __init__(self, target: Target, store: StoreFacts, label_in_key: bool, problems: list[Problem]) -> None:
         self._target, self._store, self._label_in_key, self._problems = target, store, label_in_key, problems
         self._limits = store.capabilities
-        self._most_key, self._most_value = _easy_sizes(store.capabilities, alone=not store.audits_entries)
+        self._is_written_well = re.compile(store.capabilities.key_pattern or "(?s:.*)").fullmatch
+        self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.own_ways)
 
     def compile(self, source: Rows) -> Rows:
         """The rows as the store holds them."""
-        rows = Rows(source.keys, source.labels, [], [], source.lines, source.columns)
         shapes = [self._for_store(shape) for shape in source.table]
         remote = self._remote_keys(source)
-        self._audit_all(source, shapes, remote)
-        normalise, values, kept, prints = self._store.normalise, rows.values, rows.shapes, rows.prints
-        places: dict[tuple[int, Content | None], int] = {}
-        for value, place in zip(source.values, source.shapes, strict=True):
-            shape = shapes[place]
-            written = Content(value, shape.content_type, shape.tags, shape.metadata)
-            content = normalise(written)
-            prints.append(fingerprint(content, canonical=shape.json and content.value is value))
-            values.append(content.value)
-            spot = (place, None if content is written else content._replace(value=b""))
-            known = places.get(spot)
-            if known is None:
-                known = places[spot] = rows.number(_as_held(shape, content))
-            kept.append(known)
+        if not self._is_all_easy(source, shapes, remote):
+            self._audit_all(source, shapes, remote)
+        rows = self._held(source, shapes)
         if remote != source.keys or not self._limits.labels:
             rows.remote = with_labels(remote, source.labels) if self._limits.labels else remote
         return rows
 
+    def _held(self, source: Rows, shapes: Sequence[Shape]) -> Rows:
+        if "normalise" in self._store.own_ways:
+            return self._normalised(source, shapes)
+        printers = [fingerprinter(one.content_type, one.tags, one.metadata, canonical=one.json) for one in shapes]
+        prints = [printers[place](value) for place, value in zip(source.shapes, source.values, strict=True)]
+        return replace(source, prints=prints, table=list(shapes))
+
+    def _normalised(self, source: Rows, shapes: Sequence[Shape]) -> Rows:
+        draft, values, kept, prints = Draft(), [], [], []
+        for value, place in zip(source.values, source.shapes, strict=True):
+            shape = shapes[place]
+            content = self._store.normalise(Content(value, shape.content_type, shape.tags, shape.metadata))
+            _, content_type, tags, metadata = content
+            prints.append(fingerprint(content))
+            values.append(content.value)
+            kept.append(draft.number(shape._replace(content_type=content_type, tags=tags, metadata=metadata)))
+        return replace(source, values=values, shapes=kept, prints=prints, table=draft.table)
+
+    def _is_all_easy(self, source: Rows, shapes: Sequence[Shape], remote: Sequence[str]) -> bool:
+        """True when a look at the largest shows that nothing can be wrong with any."""
+        return (
+            max(map(len, source.values), default=0) <= self._most_value
+            and max(map(len, remote), default=0) <= self._most_key
+            and UNUSABLE_KEYS.isdisjoint(remote)
+            and all(map(self._is_written_well, remote))
+            and all(source.keys)
+            and all(map(self._is_easy, shapes))
+            and (self._limits.binary or all(map(bytes.isascii, source.values)))
+        )
+
     def _audit_all(self, source: Rows, shapes: Sequence[Shape], remote: Sequence[str]) -> None:
-        """Look at every entry that may be refused; the sizes of key and value clear nearly all at once."""
-        hard = frozenset(place for place, shape in enumerate(shapes) if not self._is_easy(shape))
-        most_key, most_value, text_only = self._most_key, self._most_value, not self._limits.binary
-        for index, (value, place, key) in enumerate(zip(source.values, source.shapes, remote, strict=True)):
-            if (
-                len(value) > most_value
-                or len(key) > most_key
-                or place in hard
-                or key in UNUSABLE_KEYS
-                or (text_only and not value.isascii())
-            ):
-                shape = shapes[place]
-                self._audit(source, index, Content(value, shape.content_type, shape.tags, shape.metadata), shape, key)
-        if not all(source.keys):
-            for index in (index for index, key in enumerate(source.keys) if not key):
+        for index, (value, place, remote_key) in enumerate(zip(source.values, source.shapes, remote, strict=True)):
+            shape = shapes[place]
+            content = Content(value, shape.content_type, shape.tags, shape.metadata)
+            self._audit(source, index, content, shape, remote_key)
+            if not source.keys[index] and remote_key:
                 self._add(source, index, "a key must not be empty")
 
     def _for_store(self, shape: Shape) -> Shape:
-        if shape.implied_type and not self._limits.content_type:
-            return shape._replace(content_type=None)
-        return shape
+        if self._limits.always_expires and shape.ttl is None and shape.expires_at is None:
+            shape = shape._replace(ttl=self._limits.max_ttl)  # where everything ends, no TTL means: renewed for ever
+        is_dropped = shape.implied_type and not self._limits.content_type
+        return shape._replace(content_type=None if is_dropped else shape.content_type, implied_type=False)
 
     def _is_easy(self, shape: Shape) -> bool:
         """True when no entry of this shape can be refused for anything but the size of its key and value."""
@@ -107,6 +120,8 @@ class _Compiler:
         return not audit(probe, self._limits, "k")
 
     def _remote_keys(self, source: Rows) -> list[str]:
+        if "remote_key" not in self._store.own_ways:
+            return source.keys
         remote_key, namespace = self._store.remote_key, self._target.namespace
         keys = []
         for index, identity in enumerate(source.identities()):
@@ -136,7 +151,7 @@ class _Compiler:
 def _easy_sizes(limits: Capabilities, *, alone: bool) -> tuple[int, int]:
     """Sizes of key (in characters) and value (in bytes) up to which nothing else can be wrong with an entry; -1 where each has
     to be looked at. `alone` says that nothing but the capabilities counts."""
-    if not alone or limits.key_pattern is not None or limits.max_entry is not None or not limits.labels:
+    if not alone or limits.max_entry is not None or not limits.labels:
         return -1, -1
     width = 1 if limits.key_unit is SizeUnit.CHARACTERS else 4
     return _or_endless(limits.max_key) // width, _or_endless(limits.max_value)
@@ -144,11 +159,6 @@ def _easy_sizes(limits: Capabilities, *, alone: bool) -> tuple[int, int]:
 
 def _or_endless(limit: int | None) -> int:
     return sys.maxsize if limit is None else limit
-
-
-def _as_held(shape: Shape, content: Content) -> Shape:
-    _, content_type, tags, metadata = content
-    return shape._replace(content_type=content_type, implied_type=False, tags=tags, metadata=metadata)
 
 
 def _entry(identity: Identity, content: Content, shape: Shape, origin: Origin | None = None) -> Entry:

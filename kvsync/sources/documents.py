@@ -15,7 +15,7 @@ from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.document.problems import at, found, name_hint, quoted
 from kvsync.errors import Origin
 from kvsync.sources.entries import EntryReader
-from kvsync.sources.rows import Rows
+from kvsync.sources.rows import Draft
 from kvsync.sources.tables import DOCUMENT_FIELDS, Options, Placed, merged, packed
 from kvsync.sources.values import Surroundings
 
@@ -35,7 +35,7 @@ class Document:
 
     stores: tuple[str, ...] = ()
     namespace: str | None = None
-    rows: Rows = field(default_factory=Rows)
+    draft: Draft = field(default_factory=Draft)
     policies: list[dict[str, Any]] = field(default_factory=list)
     policy_origin: Origin | None = None
     absent: dict[str, Origin] = field(default_factory=dict)
@@ -117,7 +117,7 @@ def _require(layers: Several[Layer]) -> None:
 
 
 def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above: Layer | None) -> None:
-    reader = EntryReader(document.rows, document.defaults, layer.around, layer.problems)
+    reader = EntryReader(document.draft, document.defaults, layer.around, layer.problems)
     keys = lines.get("keys")
     if keys is not None:
         reader.read(keys.items, _replaced(above, keys))

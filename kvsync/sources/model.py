@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -21,8 +21,8 @@ class StoreFacts(Protocol):
         """What the store can hold."""
 
     @property
-    def audits_entries(self) -> bool:
-        """False when `audit` finds nothing, ever."""
+    def own_ways(self) -> Container[str]:
+        """Which of the methods below do more than nothing; the others are not called."""
 
     def normalise(self, content: Content) -> Content:
         """The content as the store will give it back."""

@@ -37,6 +37,31 @@ class Shape(NamedTuple):
         return self.ttl is None and self.expires_at is None and self.mode == Mode.ENFORCE
 
 
+class Draft:
+    """Rows as they are written, for no store yet: (key, label, value, number of the shape, line, column)."""
+
+    __slots__ = ("_numbers", "rows", "table")
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str | None, bytes, int, int, int]] = []
+        self.table: list[Shape] = []
+        self._numbers: dict[Shape, int] = {}
+
+    def number(self, shape: Shape) -> int:
+        """The number of a shape, a new one when it is not known yet."""
+        known = self._numbers.setdefault(shape, len(self.table))
+        if known == len(self.table):
+            self.table.append(shape)
+        return known
+
+    def columns(self) -> Rows:
+        """The same in columns."""
+        if not self.rows:
+            return Rows()
+        keys, labels, values, shapes, lines, columns = (list(column) for column in zip(*self.rows, strict=True))
+        return Rows(keys, labels, values, shapes, lines, columns, table=self.table)
+
+
 @dataclass(slots=True)
 class Rows:
     """Columns of equal length, and the shapes they share. Once the rows are made ready for a store, they have `prints`, and in
@@ -51,27 +76,9 @@ class Rows:
     prints: list[bytes] = field(default_factory=list)
     table: list[Shape] = field(default_factory=list)
     remote: list[str] | None = None
-    numbers: dict[Shape, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    def number(self, shape: Shape) -> int:
-        """The number of a shape, a new one when it is not known yet."""
-        known = self.numbers.get(shape)
-        if known is None:
-            known = self.numbers[shape] = len(self.table)
-            self.table.append(shape)
-        return known
-
-    def add(self, key: str, label: str | None, value: bytes, shape: int, line: int, column: int) -> None:
-        """Append a row."""
-        self.keys.append(key)
-        self.labels.append(label)
-        self.values.append(value)
-        self.shapes.append(shape)
-        self.lines.append(line)
-        self.columns.append(column)
 
     def identities(self) -> Iterator[Identity]:
         """The identities, made without a call of Python code for each."""

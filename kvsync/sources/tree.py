@@ -48,6 +48,7 @@ class Tree:
         try:
             self.real = os.path.realpath(self._root, strict=True)
             self._handle = os.open(self.real, _OPEN | os.O_DIRECTORY)
+            self._seen[""] = _identity(self._handle)
         except OSError as error:
             raise _reason(error) from None
         return self
@@ -111,8 +112,7 @@ class Tree:
         physical = self._folder(folder)[-1]
         handle = self._open(physical, os.O_DIRECTORY)
         try:
-            status = os.fstat(handle)
-            self._seen[physical] = (status.st_dev, status.st_ino)
+            self._seen[physical] = _identity(handle)
             with os.scandir(handle) as entries:
                 return [(entry.name, self._is_folder(folder, entry)) for entry in entries if entry.name[0] != "."]
         finally:
@@ -210,8 +210,8 @@ def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)  # noqa: PTH116  # a str is at hand, a thousand times
+def _identity(path: str | int) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116  # of a path or of a handle
     return status.st_dev, status.st_ino
 
 

@@ -57,9 +57,12 @@ def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[st
     documents = [read_document(layers, stores.facts) for layers in layered] if is_whole else []
     problems = [problem for source in sources for problem in source.problems.all()]
     chunks: list[Chunk] = []
-    if not problems:
-        for document in documents:
+    for document in documents:
+        if document.namespace is not None:
+            # Also beside other problems: what a store cannot hold is said at once, not in the next round.
             chunks += compile_document(document, stores.facts, stores.configs, problems)
+    if problems:
+        chunks = []
     targets, known = _targets(layered, stores.facts)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}

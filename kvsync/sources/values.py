@@ -89,21 +89,19 @@ def is_absolute(path: str, node: Node, problems: Problems, what: str) -> bool:
 
 def read_value(form: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
     """The value written as `form: node`; None with a problem noted. Messages never show it."""
+    if form == "value" and isinstance(node, Scalar) and not node.is_null:
+        return Value(node.text.encode())
     what = f"{what}.{form}"
     if isinstance(node, Scalar) and node.is_null:
         problems.add(at(what, "a value must not be null"), node, _EMPTY_HINT if form in ("value", "json") else None)
         return None
-    if form == "value" and not isinstance(node, Scalar):
+    if form == "value":
         problems.add(at(what, "expected text, found data"), node, "write json: instead of value: for data")
         return None
     written = _FORMS[form].decode(node, problems, what)
     if written is INVALID:
         return None
     return _READERS[form](written, node, around, problems, what)
-
-
-def _text(written: str, *_: Any) -> Value:
-    return Value(written.encode())
 
 
 def _json(written: Any, *_: Any) -> Value:
@@ -137,7 +135,6 @@ def _env(name: str, node: Node, around: Surroundings, problems: Problems, what: 
 
 
 _READERS: Final[dict[str, Callable[[Any, Node, Surroundings, Problems, str], Value | None]]] = {
-    "value": _text,
     "json": _json,
     "file": _file,
     "base64": _base64,

@@ -19,7 +19,7 @@ from kvsync.state.before import before_of
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import ChangeRecord, RunRecord, RunStatus
-from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of
+from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, target_row
 from kvsync.state.run import Run
 
 KEEP_RUNS = 500
@@ -34,6 +34,16 @@ _CHANGES = f"""
 SELECT runs.id, changes.store, namespace, key, label, action, cause, before, before_value, after, sensitive, origin,
     intended_at, outcome, error, etag, settled_at
 FROM changes JOIN runs ON runs.seq = changes.seq >> {SEQ_BITS}
+"""  # noqa: S608 - constants
+
+_LONGEST_RUN = 86400.0
+"""A run without an end, under way or killed, is looked at when it began no longer ago than this (seconds)."""
+
+_WRITTEN = f"""
+SELECT key, label, max(settled_at) FROM changes
+WHERE seq >= (SELECT min(seq) FROM runs WHERE finished_at > ? OR (finished_at IS NULL AND started_at > ?)) << {SEQ_BITS}
+    AND store = ? AND namespace = ? AND outcome = 'applied' AND settled_at > ?
+GROUP BY key, label
 """  # noqa: S608 - constants
 
 
@@ -96,10 +106,20 @@ class Journal:
         where = "WHERE changes.seq >= ? AND changes.seq < ? ORDER BY changes.seq"
         return self._changes(where, (run[0] << SEQ_BITS, run[0] + 1 << SEQ_BITS))
 
+    def changes_of(self, target: Target, identity: Identity, limit: int) -> list[ChangeRecord]:
+        """The last kept changes of an entry, newest first. Raises StateDirError."""
+        where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT ?"
+        return self._changes(where, (*entry_row(target, identity), limit))
+
     def last_change(self, target: Target, identity: Identity) -> ChangeRecord | None:
         """The last kept change of an entry. Raises StateDirError."""
         where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT 1"
         return next(iter(self._changes(where, entry_row(target, identity))), None)
+
+    def written_since(self, target: Target, moment: float) -> dict[Identity, float]:
+        """The entries of a target that were written after `moment`, and when (both epoch seconds). Raises StateDirError."""
+        rows = self._database.query(_WRITTEN, (moment, moment - _LONGEST_RUN, *target_row(target), moment))
+        return {identity_of(key, label): settled_at for key, label, settled_at in rows}
 
     def prune(self, keep_runs: int = KEEP_RUNS) -> None:
         """Forget all but the last runs. Raises StateDirError."""

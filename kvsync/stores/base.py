@@ -125,12 +125,14 @@ class Store(ABC):
     options: ClassVar[tuple[Field, ...]] = ()
     capabilities: Capabilities
     traffic: Traffic
-    audits_entries: bool = False
-    """True when `audit` says more than the default, which spares a call for every entry otherwise; set by itself."""
+    own_ways: frozenset[str] = frozenset()
+    """Which of `normalise`, `remote_key` and `audit` say more than the default; those that do not need not be asked a hundred
+    thousand times. Set by itself."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.audits_entries = cls.audit is not Store.audit
+        ways = ("normalise", "remote_key", "audit")
+        cls.own_ways = frozenset(way for way in ways if getattr(cls, way) is not getattr(Store, way))
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         self.config, self.context, self.traffic = config, context, Traffic()

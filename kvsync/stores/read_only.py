@@ -15,7 +15,7 @@ class ReadOnlyStore(Store):
     def __init__(self, inner: Store) -> None:
         self._inner = inner
         self.capabilities, self.traffic = inner.capabilities, inner.traffic
-        self.audits_entries = inner.audits_entries
+        self.own_ways = inner.own_ways
 
     def normalise(self, content: Content) -> Content:
         """As the wrapped store does."""

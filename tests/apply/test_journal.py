@@ -147,6 +147,17 @@ async def test_no_value_is_read_for_what_a_renewal_keeps(make: Make) -> None:
     assert [call.method for call in bench.server.calls] == ["change"]
 
 
+async def test_no_value_is_read_that_may_not_be_kept(make: Make) -> None:
+    """A sensitive value is not even fetched for the journal."""
+    bench = make(values_in_listing=False)
+    await bench.settle(entry("k", "1", sensitive=True))
+    bench.want(entry("k", "2", sensitive=True))
+    changes = await bench.plan()
+    bench.server.calls.clear()
+    await bench.apply(changes)
+    assert [call.method for call in bench.server.calls] == ["change"]
+
+
 async def test_a_foreign_change_found_while_reading_the_previous_value_is_a_conflict(make: Make) -> None:
     """The value that is kept is the one that was planned against; another one there means that somebody was faster."""
     bench = make(values_in_listing=False)

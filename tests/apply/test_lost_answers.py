@@ -147,6 +147,34 @@ async def test_our_own_write_that_lands_late_is_no_conflict(bench: Bench, monkey
     assert kinds(report) == {"k": "applied"}
 
 
+async def test_our_own_write_that_lands_before_the_next_look_is_applied(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without compare-and-set the late write is found by the read before the repetition, and is not repeated."""
+    bench = make(compare_and_set=False)
+    bench.want(entry("k"))
+    changes = await bench.plan()
+    write, read = bench.store.write, bench.store.read
+    late: list[Sequence[Write]] = []
+    reads = 0
+
+    async def lost(_namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        late.append(writes)
+        raise LostAnswer("no answer")
+
+    async def landing(namespace: str, identities: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads == 3:
+            await write(namespace, late[0])
+        return await read(namespace, identities)
+
+    monkeypatch.setattr(bench.store, "write", lost)
+    monkeypatch.setattr(bench.store, "read", landing)
+    assert kinds(await bench.apply(changes)) == {"k": "applied"}
+    assert len(late) == 1
+
+
 async def test_what_cannot_be_read_back_is_failed_and_says_that_it_may_be_written(bench: Bench) -> None:
     """When the answer is lost and reading fails too, the outcome is `failed`, never `applied`."""
     bench.want(entry("k"))

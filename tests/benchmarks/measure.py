@@ -13,22 +13,42 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU and wall seconds, and peak memory in MiB, of one process."""
+    """CPU and wall seconds, and peak memory in MiB, of one process that ended well."""
 
     cpu: float
     wall: float
     rss: float
-    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured figure, with its goal and what it was made of."""
+
+    name: str
+    value: float
+    goal: float
+    unit: str = "x"
+    detail: str = ""
+
+    def __str__(self) -> str:
+        verdict = "met" if self.value <= self.goal else "MISSED"
+        return f"{self.name}: {self.value:.2f}{self.unit} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"
 
 
 def run(command: Sequence[str], cwd: Path) -> Cost:
-    """Run a command to its end, its output thrown away but for errors."""
+    """Run a command to its end, its output thrown away but for errors; raises when it fails."""
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
-    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, process.returncode)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Cost(usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1024)
+
+
+def best(command: Sequence[str], cwd: Path, times: int = 3) -> Cost:
+    """The cheapest of a few runs by CPU: what is above it is the neighbours' noise."""
+    return min((run(command, cwd) for _ in range(times)), key=lambda cost: cost.cpu)
 
 
 def kvsync(*arguments: str) -> list[str]:
@@ -37,5 +57,5 @@ def kvsync(*arguments: str) -> list[str]:
 
 
 def python(code: str, *arguments: str) -> list[str]:
-    """The command line of a bare Python that runs `code`."""
+    """The command line of this Python, running `code`."""
     return [sys.executable, "-c", code, *arguments]

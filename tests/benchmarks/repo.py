@@ -19,7 +19,7 @@ run:
 
 _FORMS = (
     *["  {key}: some value number {n} of the shop, long enough to be real text\n"] * 6,
-    "  {key}: {{value: \"value {n}\", content_type: text/plain}}\n",
+    '  {key}: {{value: "value {n}", content_type: text/plain}}\n',
     "  {key}:\n    json: {{rps: {n}, burst: 20, zones: [eu, us]}}\n",
     "  {key}:\n    value: value {n}\n    tags: {{tier: gold}}\n",
     "  {key}: {n}\n",
@@ -37,7 +37,9 @@ def write_repo(root: Path, files: int, entries_each: int, namespaces: int = 20) 
 def _write_file(state: Path, number: int, entries: int, namespaces: int) -> Path:
     head = f"store: local\nnamespace: ns{number % namespaces:02d}\ndefaults: {{tags: {{team: shop}}}}\nkeys:\n"
     lines = [
-        _FORMS[index % len(_FORMS)].format(key=f"svc{number:04d}.feature{index:03d}.setting", n=number * entries + index)
+        _FORMS[index % len(_FORMS)].format(
+            key=f"svc{number:04d}.feature{index:03d}.setting", n=number * entries + index
+        )
         for index in range(entries)
     ]
     file = state / f"f{number:04d}.yaml"

@@ -276,6 +276,28 @@ async def test_removals_wait_until_the_files_are_at_rest() -> None:
     assert [request.grace for request in reconciler.requests] == pytest.approx([0, 1, 1.5, 2, 2.5, 3, 0])
 
 
+async def test_what_waits_for_the_files_is_done_once_they_are_at_rest() -> None:
+    """However long the files were moving, a removal is looked at again a second after the last change, and not later."""
+    reconciler = FakeReconciler([A])
+
+    async def removing(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        end = work.clock.now() + request.grace
+        return PassResult(request.target, pending=1, next_moment=end) if request.grace else PassResult(request.target)
+
+    async with running(reconciler) as work:
+        reconciler.scripts[A] = removing
+        for number in range(2, 20):
+            reconciler.loaded = Loaded({A: str(number)})
+            work.daemon.nudge(Trigger.FILES)
+            await work.clock.advance(0.9)
+        assert all(request.grace for request in reconciler.requests[1:])
+        await work.clock.advance(0.2)
+        assert (reconciler.requests[-1].triggers, reconciler.requests[-1].grace) == ((Trigger.TIMER,), 0)
+        count = len(reconciler.requests)
+        await work.clock.advance(3600)
+    assert len(reconciler.requests) == count
+
+
 async def test_the_regular_beat_passes_everything_and_reads_the_files() -> None:
     """At each beat the files are read again, and every target gets a pass, also without a watcher."""
     reconciler = FakeReconciler([A, B])

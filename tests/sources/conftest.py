@@ -11,6 +11,7 @@ import pytest
 
 from kvsync.clock import Clock
 from kvsync.config.load import load_config
+from kvsync.config.model import Config
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Content, Entry, Identity, Target
 from kvsync.sources import Loaded, Source
@@ -52,15 +53,20 @@ class Repo:
         """Write a state file of the target edge/web."""
         return self.write(path, "store: edge\nnamespace: web\n" + textwrap.dedent(rest))
 
-    def source(self) -> Source:
-        """A new source over the files."""
+    def parts(self) -> tuple[Config, dict[str, Store]]:
+        """The configuration as it is now, and its stores."""
         config = load_config(self.root / "kvsync.yaml", environ={})
         context = StoreContext(self.root, None, lambda _: "", Clock())
         stores: dict[str, Store] = {
             name: self.kind(item, context, capabilities=self.capabilities) for name, item in config.stores.items()
         }
+        return config, stores
+
+    def source(self) -> Source:
+        """A new source over the files."""
         if self.opened is not None:
             self.opened.close()
+        config, stores = self.parts()
         self.opened = Source(config, stores, self.cache, self.environ)
         return self.opened
 

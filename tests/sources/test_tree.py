@@ -128,6 +128,10 @@ def test_a_flip_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "v1" / "s").rename(tmp_path / "v1" / "old")
         make(tmp_path, "v1/s/x")
         assert tree.changed()
+    with Tree(tmp_path / "v1") as tree:
+        (tmp_path / "v1").rename(tmp_path / "v0")
+        make(tmp_path, "v1/s/x")
+        assert tree.changed()
 
 
 def version(root: Path, name: str, value: str) -> None:

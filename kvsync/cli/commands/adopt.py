@@ -1,0 +1,77 @@
+"""`kvsync adopt`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvsync.cli import opening, options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.output import say
+
+if TYPE_CHECKING:
+    from kvsync.core.plan import Plan, TargetPlan
+
+
+@command(
+    "adopt",
+    short_help="Take ownership of entries that equal what the files ask.",
+    examples=("adopt", "adopt --yes --target local/web"),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
+)
+@options.targets
+@options.keys
+@options.yes
+@options.output("text", "json", "markdown")
+@options.full
+def adopt(
+    settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], yes: bool, output: str, full: bool
+) -> Exit:
+    """Mark entries as ours that exist without an owner and equal what the files ask, whatever policy.adopt says. No value is
+    written, and entries that differ are left alone.
+    """
+    return opening.run(_adopt(settings, targets, keys, yes=yes, output=output, full=full))
+
+
+async def _adopt(
+    settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], *, yes: bool, output: str, full: bool
+) -> Exit:
+    from kvsync.cli.carrying import Order, carry_out
+    from kvsync.cli.confirm import insist_on_terminal
+    from kvsync.cli.saved_plan import Chosen
+    from kvsync.cli.shown import Forms
+    from kvsync.core.model import Adopt
+    from kvsync.reconcile import Ask
+
+    insist_on_terminal("adopt", yes=yes)
+    async with opening.workspace(settings, writing="adopt") as workspace:
+        loaded = opening.load(workspace)
+        plan = await opening.plan(workspace, loaded, targets, Ask(deep=True, keys=keys, adopt=Adopt.IF_EQUAL))
+        _tell_of_others(plan)
+        order = Order("adopt", Forms(output), settings.style(full=full), asks=not yes, tells=settings.tells)
+        return await carry_out(workspace, loaded, Chosen(_only_adoptions(plan)), order)
+
+
+def _only_adoptions(plan: Plan) -> Plan:
+    from kvsync.core.plan import make_plan
+
+    return make_plan(plan.owner, map(_adopted, plan.targets), plan.stats)
+
+
+def _adopted(plan: TargetPlan) -> TargetPlan:
+    """What of a target's plan takes ownership. A guard has nothing to say to it: no value is written."""
+    from kvsync.core.digest import target_digest
+    from kvsync.core.model import Action, Class
+
+    changes = tuple(one for one in plan.changes if one.action is Action.ADOPT and one.cause is Class.UNOWNED)
+    digest = target_digest(plan.target, changes)
+    return replace(plan, digest=digest, changes=changes, parked=(), refused=(), reported=())
+
+
+def _tell_of_others(plan: Plan) -> None:
+    from kvsync.core.model import Class
+
+    differ = sum(refusal.cause is Class.UNOWNED for target in plan.targets for refusal in target.refused)
+    if differ:
+        say(f"{differ:,} entries without an owner differ from the files and are left alone; kvsync plan shows them")

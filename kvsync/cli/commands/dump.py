@@ -1,0 +1,88 @@
+"""`kvsync dump`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kvsync.cli import opening
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.output import answer, say
+from kvsync.cli.progress import progress
+from kvsync.errors import KvsyncError
+
+if TYPE_CHECKING:
+    from kvsync.dump import Dumped
+
+
+@command(
+    "dump",
+    short_help="Write what a store holds as state files.",
+    examples=("dump local/web --to state", "dump local --to state --force"),
+    exits=(Exit.DONE, Exit.ERROR),
+)
+@click.argument("target", metavar="STORE[/NS]")
+@click.option(
+    "--to", "folder", metavar="DIR", required=True, help="The folder for the state files; made when it is not there."
+)
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option("--include-sensitive", is_flag=True, help="Write sensitive values too, openly.")
+def dump(settings: Settings, target: str, folder: str, force: bool, include_sensitive: bool) -> Exit:
+    """Write what a namespace, or every namespace of a store, holds as state files that ask for exactly that: planned right
+    after, they change nothing. Entries without an owner are then to be adopted (kvsync adopt); those of another owner are left
+    out.
+
+    A sensitive value is not written: its entry refers to an environment variable, which is named.
+    """
+    return opening.run(_dump(settings, target, Path(folder), force=force, include_sensitive=include_sensitive))
+
+
+async def _dump(settings: Settings, target: str, folder: Path, *, force: bool, include_sensitive: bool) -> Exit:
+    from kvsync.dump import dump as read
+
+    async with opening.workspace(settings) as workspace:
+        store, namespace = opening.place(target, workspace.config)
+        workspace.load()  # so that sensitive values are known, and hidden
+        with progress("reading"):
+            names = await workspace.stores[store].namespaces() if namespace is None else [namespace]
+            dumped = await read(workspace, store, names, include_sensitive=include_sensitive)
+    _insist_on_room(folder, dumped, force=force)
+    for one in dumped:
+        _write(folder, one)
+        _tell(folder, one)
+    if not any(one.files for one in dumped):
+        answer(f"{target} holds nothing to dump\n")
+    return Exit.DONE
+
+
+def _insist_on_room(folder: Path, dumped: list[Dumped], *, force: bool) -> None:
+    there = [str(folder / name) for one in dumped for name in one.files if (folder / name).exists()]
+    if there and not force:
+        raise KvsyncError(f"{', '.join(there)}: already there; --force overwrites, or choose another folder")
+
+
+def _write(folder: Path, dumped: Dumped) -> None:
+    for name, data in dumped.files.items():
+        file = folder / name
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        except OSError as error:
+            raise KvsyncError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _tell(folder: Path, dumped: Dumped) -> None:
+    for name in dumped.files:
+        if name.endswith(".yaml"):
+            answer(f"wrote {folder / name}\n")
+    say_if = (
+        (dumped.variables, f"sensitive values are not written; set {', '.join(dumped.variables)} where kvsync runs"),
+        (dumped.others, f"{dumped.others:,} entries of another owner are left out"),
+        (dumped.ignored, f"{dumped.ignored:,} entries that policy.ignore names are left out"),
+    )
+    for is_so, text in say_if:
+        if is_so:
+            say(f"{dumped.target}: {text}")

@@ -1,0 +1,218 @@
+"""`kvsync explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kvsync.cli import opening, options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.cli.output import answer, answer_document
+from kvsync.errors import KvsyncError, StoreError
+
+if TYPE_CHECKING:
+    from kvsync.core.model import Applied, Entry
+    from kvsync.explain import Explanation
+    from kvsync.sources import Loaded
+
+SCHEMA: Final = "kvsync.explanation/1"
+_LONGEST: Final = 60
+
+
+@command(
+    "explain",
+    short_help="Say why an entry has the action it has.",
+    examples=("explain greeting", "explain theme --label prod --target local/web", "explain greeting -o json"),
+    exits=(Exit.DONE, Exit.ERROR),
+)
+@click.argument("key")
+@click.option("--label", metavar="LABEL", help="Only the entry with this label.")
+@options.targets
+@options.output("text", "json")
+def explain(settings: Settings, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
+    """Show everything that is known of KEY: where the files ask for it and how, what the store holds, what was last applied,
+    what is to be done about it and why, which line of the policy decides, and the last runs that touched it.
+    """
+    return opening.run(_explain(settings, key, label, targets, output))
+
+
+async def _explain(settings: Settings, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
+    from kvsync.explain import explain as ask
+
+    async with opening.workspace(settings) as workspace:
+        loaded = opening.load(workspace)
+        found = await ask(workspace, loaded, key, label, targets)
+        owner, seal = workspace.config.owner, workspace.state.seal
+    if not found:
+        raise KvsyncError(_unknown(key, label, loaded))
+    if output == "json":
+        answer_document({"schema": SCHEMA, "key": key, "entries": [_document(one, owner, seal) for one in found]})
+    else:
+        answer("\n".join("".join(f"{line}\n" for line in _lines(one, owner)) for one in found))
+    if any(one.error for one in found):
+        raise StoreError("; ".join(sorted({one.error for one in found if one.error})))
+    return Exit.INVALID if loaded.problems else Exit.DONE
+
+
+def _unknown(key: str, label: str | None, loaded: Loaded) -> str:
+    keys = {identity.key for desired in loaded.targets.values() for identity in desired.entries}
+    near = get_close_matches(key, keys, 1)
+    hint = f"; did you mean {near[0]!r}?" if near and near[0] != key else ""
+    with_label = f" with label {label!r}" if label is not None else ""
+    return f"neither the files nor the stores know {key!r}{with_label}{hint}"
+
+
+def _lines(one: Explanation, owner: str) -> Iterator[str]:
+    from kvsync.core.render.words import name, plain
+
+    yield f"{plain(str(one.target))}  {name(one.identity)}"
+    yield f"  files:    {_desired_text(one.entry)}"
+    yield f"  store:    {_actual_text(one, owner)}"
+    yield f"  applied:  {_applied_text(one.applied)}"
+    yield f"  action:   {_action(one)}"
+    yield from (f"            {plain(sentence)}" for sentence in one.why)
+    for change in one.changes:
+        outcome = change.outcome.value if change.outcome else "unknown"
+        where = f"  {plain(change.origin)}" if change.origin else ""
+        yield f"  run:      {change.run}  {change.action} ({change.cause}): {outcome}{where}"
+
+
+def _action(one: Explanation) -> str:
+    from kvsync.core.model import Refusal
+
+    if one.verdict is None:
+        return "none"
+    how = "refused" if isinstance(one.verdict, Refusal) else "only reported" if one.reported else ""
+    return f"{one.verdict.action} ({one.verdict.cause})" + (f", {how}" if how else "")
+
+
+def _desired_text(entry: Entry | None) -> str:
+    from kvsync.core.render.words import duration, moment, plain
+
+    if entry is None:
+        return "do not ask for it"
+    said = [_value_text(entry.content.value, entry.fingerprint, hidden=entry.sensitive)]
+    said += [f"content_type: {plain(entry.content.content_type)}"] if entry.content.content_type else []
+    said += [f"tag {plain(name)}: {plain(value)}" for name, value in entry.content.tags]
+    said += [f"ttl: {duration(entry.ttl)}"] if entry.ttl is not None else []
+    said += [f"expires_at: {moment(entry.expires_at)}"] if entry.expires_at is not None else []
+    said += [word for word, holds in (("protected", entry.protected), ("sensitive", entry.sensitive)) if holds]
+    said += [f"mode: {entry.mode}"] if entry.mode != "enforce" else []
+    return "  ".join([*said, plain(str(entry.origin))] if entry.origin else said)
+
+
+def _actual_text(one: Explanation, owner: str) -> str:
+    from kvsync.core.render.words import moment, plain
+
+    actual = one.actual
+    if one.error:
+        return f"could not be asked: {plain(one.error)}"
+    if actual is None:
+        return "does not have it"
+    mark = actual.mark
+    value = actual.content.value if actual.content else None
+    said = [_value_text(value, actual.fingerprint, hidden=_is_hidden(one, owner))]
+    said += [f"expires_at: {moment(actual.expires_at)}"] if actual.expires_at is not None else []
+    said += ["locked"] if actual.locked else []
+    said += [f"owner: {plain(mark.owner)}" if mark else "no owner"]
+    return "  ".join([*said, f"version {plain(actual.etag)}"] if actual.etag else said)
+
+
+def _is_hidden(one: Explanation, owner: str) -> bool:
+    """True when what the store holds must not be shown: it is sensitive, or not ours."""
+    mark = one.actual.mark if one.actual else None
+    sensitive = (one.entry is not None and one.entry.sensitive) or (mark is not None and mark.sensitive)
+    return sensitive or mark is None or mark.owner != owner
+
+
+def _applied_text(applied: Applied | None) -> str:
+    if applied is None:
+        return "never, as far as this state directory knows"
+    if applied.mark.sensitive or applied.mark.key is not None:
+        return "(sensitive)"
+    return f"fingerprint {applied.mark.fingerprint.hex()[:8]}" + (f"  version {applied.etag}" if applied.etag else "")
+
+
+def _value_text(value: bytes | None, fingerprint: bytes | None, *, hidden: bool) -> str:
+    """A short text itself; of anything else its size and the start of its fingerprint; of what is hidden nothing."""
+    from kvsync.core.render.words import count, quoted
+
+    if hidden:
+        return "(not shown)"
+    known = [] if value is None else [count(len(value), "byte")]
+    known += [f"fingerprint {fingerprint.hex()[:8]}"] if fingerprint else []
+    text = _short(value) if value is not None else None
+    return (quoted(text) + " " if text is not None else "") + f"({', '.join(known)})"
+
+
+def _short(value: bytes) -> str | None:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) <= _LONGEST and "\n" not in text else None
+
+
+def _document(one: Explanation, owner: str, seal: Callable[[bytes], str]) -> dict[str, Any]:
+    from kvsync.cli.commands.history import change_document
+    from kvsync.core.render.words import moment
+
+    entry, actual, applied = one.entry, one.actual, one.applied
+    show = seal if _is_secret(one) else bytes.hex
+    return {
+        "store": one.target.store,
+        "namespace": one.target.namespace,
+        "key": one.identity.key,
+        "label": one.identity.label,
+        "desired": _desired_document(entry, show) if entry else None,
+        "actual": {
+            "fingerprint": show(actual.fingerprint) if actual.fingerprint else None,
+            "etag": actual.etag,
+            "expires_at": moment(actual.expires_at) if actual.expires_at is not None else None,
+            "owner": actual.mark.owner if actual.mark else None,
+            "ours": actual.mark is not None and actual.mark.owner == owner,
+            "locked": actual.locked,
+        }
+        if actual
+        else None,
+        "applied": {"etag": applied.etag, "sensitive": applied.mark.sensitive} if applied else None,
+        "action": one.verdict.action.value if one.verdict else None,
+        "class": one.verdict.cause.value if one.verdict else None,
+        "status": _status(one),
+        "why": list(one.why),
+        "runs": [change_document(change) for change in one.changes],
+        "error": one.error,
+    }
+
+
+def _is_secret(one: Explanation) -> bool:
+    marks = [one.actual.mark if one.actual else None, one.applied.mark if one.applied else None]
+    return (one.entry is not None and one.entry.sensitive) or any(mark is not None and mark.sensitive for mark in marks)
+
+
+def _status(one: Explanation) -> str:
+    from kvsync.core.model import Refusal
+
+    if one.verdict is None:
+        return "idle"
+    return "refused" if isinstance(one.verdict, Refusal) else "reported" if one.reported else "pending"
+
+
+def _desired_document(entry: Entry, show: Callable[[bytes], str]) -> dict[str, Any]:
+    from kvsync.core.render.words import moment
+
+    return {
+        "fingerprint": show(entry.fingerprint),
+        "content_type": entry.content.content_type,
+        "tags": dict(entry.content.tags),
+        "ttl": entry.ttl,
+        "expires_at": moment(entry.expires_at) if entry.expires_at is not None else None,
+        "mode": entry.mode.value,
+        "protected": entry.protected,
+        "sensitive": entry.sensitive,
+        "origin": str(entry.origin) if entry.origin else None,
+    }

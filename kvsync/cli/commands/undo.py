@@ -1,0 +1,55 @@
+"""`kvsync undo`."""
+
+from __future__ import annotations
+
+import click
+
+from kvsync.cli import opening, options
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit, of_reports, of_signal
+
+
+@command(
+    "undo",
+    short_help="Restore what a run changed.",
+    examples=("undo 20260131-120000-123", "undo 20260131-120000-123 --yes -o json"),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
+)
+@click.argument("run")
+@options.yes
+@options.output("text", "json", "markdown")
+@options.full
+def undo(settings: Settings, run: str, yes: bool, output: str, full: bool) -> Exit:
+    """Restore the entries that a RUN (kvsync history lists them; the start of an id is enough) wrote or deleted, as far as
+    they are still as it left them. Others are stale and keep what they have. Sensitive values are not kept, so they cannot be
+    restored.
+
+    What is undone is drift until the files say the same: mend them next, or pause the target.
+    """
+    return opening.run(_undo(settings, run, yes=yes, output=output, full=full))
+
+
+async def _undo(settings: Settings, run: str, *, yes: bool, output: str, full: bool) -> Exit:
+    from kvsync.cli import confirm, shown
+    from kvsync.cli.progress import progress
+    from kvsync.core.plan import summary
+    from kvsync.core.render.words import summed_up
+    from kvsync.daemon.signals import Stop, handling
+    from kvsync.undoing import Undoing
+
+    confirm.insist_on_terminal("undo", yes=yes)
+    style, in_text = settings.style(full=full), output == "text"
+    async with opening.workspace(settings, writing="undo") as workspace:
+        workspace.load()  # so that sensitive values are known, and hidden
+        undoing = Undoing(workspace, run)
+        plan = await undoing.plan()
+        has_work = any(target.changes for target in plan.targets)
+        if in_text or (has_work and not yes):
+            shown.show_plan_text(plan, style, beside=not in_text)
+        if has_work and not yes:
+            confirm.confirm(f"Undo {undoing.run.id}: {summed_up(summary(plan.targets))}?")
+        stop = Stop()
+        with handling(stop.callbacks), progress("undoing", sum(len(one.changes) for one in plan.targets)) as bar:
+            report = await undoing.apply(plan, stop.asked.is_set, bar.advance)
+        shown.show_report(report, None, workspace.state.seal, shown.Forms(output), style, in_text=in_text)
+    return of_signal(stop.reason) if stop.reason else of_reports(report.targets, problems=False, held=())

@@ -1,0 +1,5 @@
+"""What a store holds, as desired-state files that ask for exactly that."""
+
+from kvsync.dump.collect import Dumped, dump
+
+__all__ = ["Dumped", "dump"]

@@ -1,0 +1,122 @@
+"""Taking a run back: a plan to look at first, then the same again for real."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from kvsync.apply.engine import Applier
+from kvsync.apply.model import ApplyReport
+from kvsync.apply.undo import Undo, undo, undo_changes
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.cost import cost_of
+from kvsync.core.digest import target_digest
+from kvsync.core.model import Change, Class, Content, OutcomeKind, Refusal, Target, identity_order
+from kvsync.core.plan import Plan, TargetPlan, TargetReport, make_plan
+from kvsync.errors import StoreError
+from kvsync.reconcile.observer import Observer
+from kvsync.state import ChangeRecord, Run
+from kvsync.workspace import Report, Workspace
+
+_CANNOT = frozenset({OutcomeKind.STALE, OutcomeKind.REFUSED, OutcomeKind.SKIPPED})
+
+
+class Undoing:
+    """Takes back one run of a workspace that may write. Raises UsageError when there is no such run."""
+
+    def __init__(self, workspace: Workspace, run_id: str) -> None:
+        self._workspace, self._state = workspace, workspace.state
+        self.run = self._state.journal.run(run_id)
+        self._records: dict[Target, list[ChangeRecord]] = {}
+        for record in self._state.journal.changes(self.run.id):
+            self._records.setdefault(record.target, []).append(record)
+
+    async def plan(self) -> Plan:
+        """What would be done. Entries that cannot be restored are in it as refused. Raises StateDirError."""
+        targets = [await self._plan(target, records) for target, records in self._records.items()]
+        return make_plan(self._workspace.config.owner, targets)
+
+    async def apply(self, plan: Plan, stop: Callable[[], bool], progress: Callable[[int], None]) -> Report:
+        """Do it, as a run of its own. Entries are read again: what changed since `plan` is stale. Raises StateDirError."""
+        run = self._state.journal.begin("undo", self.run.id)
+        report = Report(plan, (), run.id)
+        try:
+            done = [await self._apply(target, run, stop, progress) for target in plan.targets]
+            report = Report(plan, tuple(done), run.id)
+        finally:
+            run.finish(report.counts())
+        return report
+
+    async def _plan(self, target: Target, records: Sequence[ChangeRecord]) -> TargetPlan:
+        store = self._workspace.stores.get(target.store)
+        if store is None:
+            error = f"the configuration has no store {target.store!r} any more"
+            return TargetPlan(target, "", target_digest(target, ()), error=error)
+        observer = Observer(store, target, self._workspace.config.owner, self._state)
+        try:
+            fresh = await observer.read([record.identity for record in records])
+        except StoreError as error:
+            return TargetPlan(target, store.capabilities.type, target_digest(target, ()), error=str(error))
+        now = self._workspace.clock.now()
+        undone = undo_changes(records, fresh, store.capabilities, self._workspace.config.owner, now)
+        return _as_plan(target, store.capabilities, undone, records)
+
+    async def _apply(
+        self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
+    ) -> TargetReport:
+        if plan.error:
+            return TargetReport(plan, error=plan.error)
+        self._state.memo.drop(plan.target)
+        applier = Applier(
+            self._workspace.stores[plan.target.store],
+            plan.target,
+            self._workspace.config.owner,
+            run,
+            self._workspace.clock,
+            rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
+            replan=_never,
+            stop=stop,
+            progress=progress,
+        )
+        try:
+            report = await undo(applier, self._records[plan.target], self._workspace.clock.now())
+        except StoreError as error:
+            report = ApplyReport((), store_error=error)
+        return TargetReport(plan, report.outcomes, str(report.store_error) if report.store_error else None)
+
+
+def _as_plan(target: Target, can: Capabilities, undone: Undo, records: Sequence[ChangeRecord]) -> TargetPlan:
+    causes = {record.identity: record.cause for record in records}
+    told = (replace(step.change, reasons=_reasons(step.change)) for step in undone.steps)
+    changes = tuple(sorted(told, key=lambda one: identity_order(one.identity)))
+    refused = tuple(
+        Refusal(
+            one.identity,
+            Class.CONFLICT if one.kind is OutcomeKind.STALE else causes[one.identity],
+            one.action,
+            one.error or "",
+        )
+        for one in undone.outcomes
+        if one.kind in _CANNOT
+    )
+    digest = target_digest(target, changes, refused)
+    same = sum(one.kind is OutcomeKind.UNCHANGED for one in undone.outcomes)
+    plan = TargetPlan(target, can.type, digest, changes=changes, refused=refused, unchanged=same)
+    return replace(plan, cost=cost_of(plan, can))
+
+
+def _reasons(change: Change) -> tuple[str, ...]:
+    """What differs between an entry and what it was."""
+    now = change.before.content if change.before else None
+    then = change.after.content if change.after else None
+    if now is None or then is None:
+        return ()
+    return tuple(name for name in Content._fields if getattr(now, name) != getattr(then, name)) or (
+        "expires_at",
+        "mark",
+    )
+
+
+async def _never(*_arguments: object) -> None:
+    """A change that moved is not planned again: no file asks for what undo restores."""

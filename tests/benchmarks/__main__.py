@@ -1,0 +1,30 @@
+"""`python -m tests.benchmarks [plan|apply|daemon|start]`: measure, and print ratios with the goal beside each."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.benchmarks import applying, daemon, planning, starting
+from tests.benchmarks.measure import Figure
+
+PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
+    "start": starting.measure,
+    "plan": planning.measure,
+    "apply": applying.measure,
+    "daemon": daemon.measure,
+}
+
+
+def main(wanted: list[str]) -> None:
+    """Run the parts asked for, all by default, and print a line a figure."""
+    for name in wanted or PARTS:
+        with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as folder:
+            for figure in PARTS[name](Path(folder)):
+                print(figure, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,148 @@
+"""A repository, its stores and its clock: what the tests of the whole open, edit, plan and apply."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvsync.core.model import Identity, OutcomeKind
+from kvsync.core.plan import Plan, TargetPlan
+from kvsync.reconcile import Ask
+from kvsync.secrets import Redactor
+from kvsync.stores import BUILTIN
+from kvsync.stores.held import Slot
+from kvsync.stores.memory import _SHARED
+from kvsync.testing import FakeClock, MemoryServer
+from kvsync.undoing import Undoing
+from kvsync.workspace import Report, Selection, Workspace, open_workspace
+from tests.support.stores import KINDS, PLACES
+
+OWNER = "team-a"
+
+Row = tuple[str, str, str]
+"""Action, class and key of one change."""
+
+
+class World:
+    """One folder with `kvsync.yaml`, one memory server behind the store `main`, and a clock that stands still."""
+
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch, kind: str = "memory", policy: str = "{}") -> None:
+        self.root, self.clock, self.kind = root, FakeClock(), kind
+        self.server = MemoryServer(self.clock)
+        for name, place in PLACES.items():
+            patch.setitem(BUILTIN, name, place)
+        patch.setitem(_SHARED, str(root), self.server)
+        self.configure(policy)
+
+    def configure(self, policy: str = "{}", *, stores: str = "", more: str = "", options: str = "") -> None:
+        """Write the configuration; `stores` and `more` are lines for it, `policy` and `options` go into the store `main`."""
+        main = f"  main: {{type: {self.kind}, shared: {self.root}, policy: {policy}{options}}}\n"
+        head = f'version: 1\nowner: {OWNER}\nstate: ["state/**/*.yaml"]\npolicy: {{prune: owned}}\n{more}\nstores:\n'
+        (self.root / "kvsync.yaml").write_text(head + main + textwrap.indent(stores, "  "))
+        (self.root / "state").mkdir(exist_ok=True)
+
+    def state(self, text: str, name: str = "web.yaml") -> None:
+        """Write a state file, whole."""
+        (self.root / "state" / name).write_text(textwrap.dedent(text))
+
+    def want(self, keys: Mapping[str, Any] | str, extra: str = "") -> None:
+        """Write the one state file of the target main/web. Values are written in YAML as they are given."""
+        lines = keys if isinstance(keys, str) else "".join(f"  {key}: {value}\n" for key, value in keys.items())
+        block = f"keys:\n{lines}" if lines else "keys: {}\n"
+        self.state(f"store: main\nnamespace: web\n{block}{textwrap.dedent(extra)}")
+
+    @asynccontextmanager
+    async def open(self, writing: str | None = "test", **options: Any) -> AsyncIterator[Workspace]:
+        """Open it as a command would."""
+        options = {"environ": {}, "redactor": Redactor(), "clock": self.clock} | options
+        async with open_workspace(self.root / "kvsync.yaml", writing=writing, **options) as workspace:
+            yield workspace
+
+    async def plan(self, ask: Ask | None = None, *, writing: str | None = None, **options: Any) -> TargetPlan:
+        """The plan of the one target, as a command of its own."""
+        return only((await self.plan_all(ask, writing=writing, **options)).targets)
+
+    async def plan_all(self, ask: Ask | None = None, *, writing: str | None = None, **options: Any) -> Plan:
+        """The plan of all targets, as a command of its own."""
+        async with self.open(writing, **options) as workspace:
+            return await workspace.plan(Selection(ask=ask or Ask()))
+
+    async def apply(self, ask: Ask | None = None, *, approvals: Collection[str] = (), **options: Any) -> Report:
+        """Plan and apply, as a command of its own."""
+        async with self.open(**options) as workspace:
+            plan = await workspace.plan(Selection(ask=ask or Ask()))
+            return await workspace.apply(plan, command="test", approvals=approvals)
+
+    async def undo(self, run: str) -> Report:
+        """Take a run back, as a command of its own."""
+        async with self.open("undo") as workspace:
+            undoing = Undoing(workspace, run)
+            return await undoing.apply(await undoing.plan(), lambda: False, lambda _count: None)
+
+    async def settle(self, keys: Mapping[str, Any] | None = None) -> None:
+        """Bring the store to what the files ask, undisturbed, and past the time its listing may be late."""
+        if keys is not None:
+            self.want(keys)
+        report = await self.apply()
+        assert set(outcomes(report).values()) <= {"applied"}, outcomes(report)
+        self.clock.advance(KINDS[self.kind].capabilities.settle)
+        assert rows(await self.plan(writing="test")) == []
+        self.server.calls.clear()
+
+    def edit(self, key: str, value: str, label: str | None = None) -> None:
+        """Change a value as somebody does who leaves the mark where it is."""
+        held = self.server.held["web"][Slot(key, label)]
+        self.server.write("web", key, value.encode(), label=label, mark=held.mark, expires_at=held.expires_at)
+
+    def held(self, key: str, label: str | None = None) -> str | None:
+        """The value that the store holds, as text."""
+        content = self.server.contents("web").get(Identity(key, label))
+        return content.value.decode() if content else None
+
+    def values(self) -> dict[str, str]:
+        """Everything that the target main/web holds."""
+        return {str(identity): content.value.decode() for identity, content in self.server.contents("web").items()}
+
+    def writes(self) -> int:
+        """How many calls wrote since the calls were last cleared."""
+        return self.server.count("change")
+
+
+def only(items: Iterable[Any]) -> Any:
+    """The one item there is."""
+    (item,) = items
+    return item
+
+
+def rows(plan: TargetPlan) -> list[Row]:
+    """What a plan would do."""
+    return [(change.action.value, change.cause.value, str(change.identity)) for change in plan.changes]
+
+
+def reported(plan: TargetPlan) -> list[Row]:
+    """What a plan only reports."""
+    return rows(replace(plan, changes=plan.reported))
+
+
+def refused(plan: TargetPlan) -> list[Row]:
+    """What a plan refuses."""
+    return [(refusal.action.value, refusal.cause.value, str(refusal.identity)) for refusal in plan.refused]
+
+
+def outcomes(report: Report) -> dict[str, str]:
+    """What became of each entry."""
+    return {str(one.identity): one.kind.value for target in report.targets for one in target.outcomes}
+
+
+def is_clean(report: Report) -> bool:
+    """True when all was applied."""
+    return all(one.kind is OutcomeKind.APPLIED for target in report.targets for one in target.outcomes)
+
+
+__all__ = ["OWNER", "World", "is_clean", "only", "outcomes", "refused", "reported", "rows"]

@@ -1,0 +1,129 @@
+"""The documentation says what is so: generated parts are current, commands work as shown, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *ROOT.glob("examples/*/*.md"),
+]
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import generate_docs  # noqa: E402  the script is not part of the package
+
+
+def name(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("document", generate_docs.documents(), ids=name)
+def test_generated_parts_are_current(document: Path) -> None:
+    """What the code knows stands in the documentation as the code says it (`make docs` writes it again)."""
+    text = document.read_text(encoding="utf-8")
+    assert generate_docs.render(text) == text
+
+
+@pytest.mark.parametrize("command", generate_docs.commands())
+def test_every_command_is_documented(command: str) -> None:
+    """Each command of the command line has a section with its options in docs/commands.md, and a help text."""
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    assert f"\n## {command}\n" in text
+    assert f"<!-- generated: command {command} -->" in text
+    assert generate_docs.commands()[command].help
+
+
+def test_no_command_is_made_up() -> None:
+    """docs/commands.md has no section about a command that does not exist."""
+    sections = re.findall(r"^## (.+)$", (ROOT / "docs/commands.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(sections) == set(generate_docs.commands())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every relative link names a file that exists, and a heading in it."""
+    for link in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", document.read_text(encoding="utf-8")):
+        path, heading = link
+        if path.startswith("https://"):
+            continue
+        there = document.parent / path if path else document
+        assert there.exists(), path
+        assert not heading or heading in headings(there), f"{path}#{heading}"
+
+
+def headings(document: Path) -> set[str]:
+    """The anchors that a page of Markdown has."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize(
+    "document", [document for document in DOCUMENTS if "```console" in document.read_text()], ids=name
+)
+def test_commands_work_as_shown(document: Path, tmp_path: Path) -> None:
+    """Every command in a console block runs, in order, with the exit code and the lines of output that are shown."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "kvsync").write_text(f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' -m kvsync \"$@\"\n")
+    (programs / "kvsync").chmod(0o755)
+    workplace = tmp_path / "repository"
+    if document == ROOT / "README.md":
+        workplace.mkdir()  # the tour begins with nothing
+    else:
+        example = document.parent if document.is_relative_to(ROOT / "examples") else ROOT / "examples/quickstart"
+        shutil.copytree(example, workplace, ignore=shutil.ignore_patterns(".kvsync"))
+    for step in steps(document.read_text(encoding="utf-8")):
+        workplace = step.run(workplace, programs)
+
+
+class Step:
+    """One command of a console block, with what is shown of its output."""
+
+    def __init__(self, command: str, shown: list[str]) -> None:
+        self.command, self.shown = command, shown
+        code = re.search(r"# exits with (\d+)", command)
+        self.code = int(code[1]) if code else 0
+
+    def run(self, folder: Path, programs: Path) -> Path:
+        """Run it in `folder` and give the folder in which it ends."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("KVSYNC_")}
+        environment["PATH"] = f"{programs}:{environment['PATH']}"
+        ends_in = programs / "ends-in"
+        script = f"{self.command}\ncode=$?\npwd > '{ends_in}'\nexit $code"
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == self.code, f"$ {self.command}\n{output}"
+        for line in self.shown:
+            pattern = ".*".join(re.escape(part) for part in line.split("…"))
+            assert re.search(f"^{pattern}$", output, re.MULTILINE), f"$ {self.command}\nno line {line!r} in\n{output}"
+        return Path(ends_in.read_text().strip())
+
+
+def steps(text: str) -> list[Step]:
+    """The commands of all console blocks of a page: `$` begins one, `>` goes on, everything else is output."""
+    found: list[Step] = []
+    for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        command: list[str] = []
+        shown: list[str] = []
+        for line in [*block.splitlines(), "$ "]:
+            if line.startswith("$ "):
+                if command:
+                    found.append(Step("\n".join(command), shown))
+                command, shown = [line[2:]], []
+            elif line.startswith("> "):
+                command.append(line[2:])
+            elif line:
+                shown.append(line)
+    return found
