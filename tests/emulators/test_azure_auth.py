@@ -170,7 +170,7 @@ def test_readers_may_not_write(guarded: Running) -> None:
     """A read-only access key and a token with the reader role read, and are refused writes with 403."""
     reader = Signed(guarded.env["AZURE_APPCONFIG_READER_CONNECTION_STRING"])
     for options in ({"auth": reader}, {"headers": {"Authorization": "Bearer good-reader"}}):
-        with Http(guarded, **options) as http:  # type: ignore[arg-type]
+        with Http(guarded, **options) as http:
             assert http.get("/kv").status_code == 200
             assert http.put("/kv/k", json={}).status_code == 403
 

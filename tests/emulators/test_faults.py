@@ -76,7 +76,7 @@ def test_truncated_json(http: Http) -> None:
     faults(http, "truncate:1")
     answer = http.get("/kv/k")
     assert (answer.status_code, int(answer.headers["Content-Length"])) == (200, len(answer.content))
-    with pytest.raises(ValueError, match="JSON|delimiter|Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"JSON|delimiter|Unterminated|Expecting"):
         answer.json()
 
 
@@ -205,7 +205,7 @@ def test_wrong_commands_are_explained(http: Http, method: str, path: str, body: 
 
 def test_all_wrong_faults_are_told_at_once() -> None:
     """A specification with several mistakes names them all."""
-    with pytest.raises(ValueError, match="explode.*429 needs a share.*'x' is not a duration"):
+    with pytest.raises(ValueError, match=r"explode.*429 needs a share.*'x' is not a duration"):
         parse("explode:1,429:7,latency:x")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -168,11 +168,13 @@ class AzureAppConfig(Emulator):
             answer = read(View(moment, known))
         except Refused as refused:
             answer = refused.answer
+        if known is not None:  # who sees an old state learns of no newer one
+            answer = _with_headers(answer, {"Sync-Token": _sync_token(known)})
         if moment is None or not (answer.status < 300 or answer.status == 404):
             return answer
         original = f'<{request.target}>; rel="original"'
         link = ", ".join(filter(None, (answer.headers.get("Link"), original)))
-        return replace(answer, headers={**answer.headers, "Memento-Datetime": http_date(moment), "Link": link})
+        return _with_headers(answer, {"Memento-Datetime": http_date(moment), "Link": link})
 
     def _dressed(self, request: Request, answer: Answer) -> Answer:
         """With what every answer carries."""
@@ -193,6 +195,10 @@ def _resource(path: str) -> tuple[str | None, str]:
             return resource, name
     known = {"locks": "/locks/{key}", "kv": "/kv"}
     return (known.get(collection), "") if not slash or not name else (None, "")
+
+
+def _with_headers(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    return replace(answer, headers={**answer.headers, **headers})
 
 
 def _duration(text: str) -> float:
