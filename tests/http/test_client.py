@@ -70,7 +70,9 @@ async def start(stack: AsyncExitStack, *acts: Act, **options: Any) -> Fixture:
 
 
 @pytest.mark.parametrize(
-    "failing", [says(429), says(503), says(500), says(408), resets, hangs_up, says(200, b'{"a": 1')], ids=str
+    "failing",
+    [says(429), says(503), says(500), says(408), resets, hangs_up, says(200, b'{"a": 1')],
+    ids=["429", "503", "500", "408", "reset", "hung-up", "truncated"],
 )
 async def test_a_read_is_repeated(stack: AsyncExitStack, failing: Act) -> None:
     """A read that fails in passing is sent again, until it brings a whole answer."""
@@ -79,7 +81,11 @@ async def test_a_read_is_repeated(stack: AsyncExitStack, failing: Act) -> None:
     assert len(web.server.seen) == 3
 
 
-@pytest.mark.parametrize("act", [says(500), says(502, b"<html>"), says(408), resets, hangs_up], ids=str)
+@pytest.mark.parametrize(
+    "act",
+    [says(500), says(502, b"<html>"), says(408), resets, hangs_up],
+    ids=["500", "502", "408", "reset", "hung-up"],
+)
 async def test_a_write_is_sent_once(stack: AsyncExitStack, act: Act) -> None:
     """A write whose answer does not say what became of it is a lost answer, and is never sent a second time."""
     web = await start(stack, says(200), act)
