@@ -6,7 +6,7 @@ Two ways, both needed:
   JSON- or HTML-escaped, or in base64 (also inside a longer text that is in base64, as in basic authentication);
 - by place: what stands under a name such as `token` or `password`, after `Bearer`, or in a URL before the `@`.
 
-A secret of fewer than 4 characters is hidden by place only: replacing every `1` in an output would destroy it.
+A secret of fewer than 6 characters is hidden by place only: replacing every `1` in an output would destroy it.
 """
 
 from __future__ import annotations
