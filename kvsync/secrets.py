@@ -6,7 +6,7 @@ Two ways, both needed:
   JSON- or HTML-escaped, or in base64 (also inside a longer text that is in base64, as in basic authentication);
 - by place: what stands under a name such as `token` or `password`, after `Bearer`, or in a URL before the `@`.
 
-A secret of fewer than 4 characters is hidden by place only: replacing every `1` in an output would destroy it.
+A secret of fewer than 6 characters is hidden by place only: replacing every `1` in an output would destroy it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final
 HIDDEN: Final = "***"
 """What stands in place of a secret."""
 
-SHORTEST: Final = 4
+SHORTEST: Final = 6
 """Characters; shorter secrets are not replaced inside text."""
 
 _SHORTEST_LINE: Final = 16
@@ -63,7 +63,7 @@ class Redactor:
 
     def register(self, *secrets: str | bytes) -> None:
         """Take these secrets, and the secrets inside them (lines of a key file, parts of a connection string), out of
-        everything from now on. Anything shorter than 4 characters is ignored."""
+        everything from now on. Anything shorter than 6 characters is ignored."""
         for secret in map(_text, secrets):
             if secret not in self._known:
                 self._add({secret, *(form for part in _parts(secret) for form in _forms(part))})

@@ -113,7 +113,7 @@ class Reporter:
 
     def _log_finished(self, result: PassResult, next_pass: float | None) -> None:
         trigger, began = self._began.get(result.target, ("", self._clock.monotonic()))
-        if trigger == Trigger.SCHEDULE and not (result.changes or result.pending or result.drift or result.parked):
+        if trigger == Trigger.SCHEDULE and not _is_news(result):
             _log.debug("pass.unchanged", **_names(result.target), seconds=round(self._clock.monotonic() - began, 3))
             return
         _log.info(
@@ -160,3 +160,8 @@ class Reporter:
 
 def _names(target: Target) -> dict[str, str]:
     return {"store": target.store, "namespace": target.namespace}
+
+
+def _is_news(result: PassResult) -> bool:
+    """True when a pass did something, or left something to do."""
+    return any(result.changes.values()) or any(result.drift.values()) or bool(result.pending or result.parked)
