@@ -62,9 +62,9 @@ class Control:
             "faults": self.faults.reset,
             "clock": self.clock.reset,
         }
-        chosen = list(everything) if not body else body["only"]
+        chosen = list(everything) if body is None else _texts(body, "only")
         if unknown := sorted(set(chosen) - set(everything)):
-            raise ValueError(f"cannot reset {', '.join(map(str, unknown))}; there is: {', '.join(everything)}")
+            raise ValueError(f"cannot reset {', '.join(unknown)}; there is: {', '.join(everything)}")
         for name in chosen:
             everything[name]()
         return {"reset": chosen}
@@ -93,12 +93,13 @@ class Control:
 
     def _set_faults(self, body: Any) -> dict[str, Any]:
         if not isinstance(body, dict):
-            self.faults.set(fault_parsing.parse(body or ""))
+            self.faults.set(fault_parsing.parse(str(body or "")))
             return self._faults()
         named = fault_parsing.check({name: body[name] for name in body if name not in _FAULT_SETTINGS})
         seed, times = (None if body.get(name) is None else int(body[name]) for name in ("seed", "times"))
-        wanted = fault_parsing.parse(body.get("spec", "")) | named
-        self.faults.set(wanted, seed=seed, times=times, methods=body.get("methods", ()))
+        wanted = fault_parsing.parse(str(body.get("spec") or "")) | named
+        methods = _texts(body, "methods") if "methods" in body else []
+        self.faults.set(wanted, seed=seed, times=times, methods=methods)
         return self._faults()
 
 
@@ -111,6 +112,14 @@ def _body(request: Request) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _texts(body: Any, name: str) -> list[str]:
+    """The list of texts that the body has under a name."""
+    found = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise ValueError(f"{name} is a list of texts")
+    return found
 
 
 def _json(status: int, document: Any) -> Answer:

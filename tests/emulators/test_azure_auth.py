@@ -107,12 +107,14 @@ def test_access_keys_open_every_version(guarded: Running, version: str) -> None:
         ("&", "host;x-ms-content-sha256;x-ms-date", ""),
         ("&", "x-ms-date;host;x-ms-content-sha256;accept", ""),
         ("&", "date;host;x-ms-content-sha256", ""),
-        ("&", HEADERS, f"{datetime.now(UTC):%b, %d %Y %H:%M:%S.%f} GMT"),
+        ("&", HEADERS, "%b, %d %Y %H:%M:%S.%f GMT"),
     ],
 )
 def test_forms_of_signing(guarded: Running, separator: str, headers: str, date: str) -> None:
     """The client chooses separators, order, further signed headers, and the form of the date."""
-    with Http(guarded, auth=Signed(owner(guarded), separator, headers, date)) as http:
+    with Http(
+        guarded, auth=Signed(owner(guarded), separator, headers, f"{datetime.now(UTC):{date}}" if date else "")
+    ) as http:
         assert http.get("/kv").status_code == 200
 
 

@@ -25,6 +25,9 @@ def test_the_process_says_when_it_is_ready_and_stops_on_sigterm() -> None:
         connection_string = ready["env"]["AZURE_APPCONFIG_CONNECTION_STRING"]
         assert connection_string.startswith(f"Endpoint={ready['url']};Id=")
         assert httpx.get(f"{ready['url']}/kv?api-version=1.0").json() == {"items": []}
+        httpx.put(f"{ready['url']}/_emulator/faults", json="drop:1").raise_for_status()
+        with pytest.raises(httpx.ReadError):
+            httpx.get(f"{ready['url']}/kv?api-version=1.0")
         child.send_signal(signal.SIGTERM)
         output, log = child.communicate(timeout=20)
         assert (child.returncode, output, log) == (0, "", "")
@@ -124,6 +127,15 @@ def test_the_command_line_explains_too() -> None:
     with emulator() as server, process("--port", server.url.rpartition(":")[2]) as (child, ready):
         assert child.wait(20) == 1
         assert "cannot listen on 127.0.0.1" in ready["error"]
+
+
+def test_what_is_not_installed_is_named() -> None:
+    """Where the extra packages are missing, the command says how to get them."""
+    hide = "import sys; sys.modules['aiohttp'] = None; sys.argv[1:] = ['emulate', 'azure-appconfig']"
+    code = f"{hide}; import kvsync.__main__ as command; command.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'kvsync[emulate]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_unknown_type_names_the_known_ones() -> None:
