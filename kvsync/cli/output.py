@@ -47,9 +47,12 @@ def answer_document(document: dict[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the person who runs this something beside the answer."""
+    """Tell the person who runs this something beside the answer. Names from files and stores are quoted in it, so no terminal
+    code gets through."""
+    from kvsync.core.render.words import plain
+
     try:
-        _write(sys.stderr, REDACTOR.redact(text).rstrip("\n") + "\n")
+        _write(sys.stderr, plain(REDACTOR.redact(text).rstrip("\n"), keep="\n") + "\n")
     except KvsyncError:
         return  # there is nobody left to tell
 
