@@ -164,7 +164,7 @@ class _Handler:
 
     def _decide(self, request: Request, fate: Fate) -> Answer | None:
         """The answer; None when there shall be none."""
-        if status := fate.status():
+        if status := self._injected(fate):
             return self._emulator.failure(request, status)
         if "drop" in fate.names:
             return None
@@ -175,11 +175,15 @@ class _Handler:
         answer = self._emulator.answer(request)
         if "drop-after-write" in fate.names:
             return None
-        if status := fate.status("-after-write"):
+        if status := self._injected(fate, "-after-write"):
             return self._emulator.failure(request, status)
         if "truncate" in fate.names:
             return Answer(answer.status, answer.headers, answer.body[: len(answer.body) // 2])
         return answer
+
+    def _injected(self, fate: Fate, suffix: str = "") -> int | None:
+        status = fate.status(suffix)
+        return status if status != 200 or self._emulator.fails_under_200 else None
 
     def _response(self, answer: Answer) -> web.Response:
         headers = {"Server": "kvsync-emulator", "Date": http_date(self._clock.server_time()), **answer.headers}
