@@ -56,6 +56,7 @@ def plan_target(
         foreign=comparison.foreign + idle.count(Idle.FOREIGN),
         ignored=comparison.ignored,
         expired=idle.count(Idle.EXPIRED),
+        compare_and_set=capabilities.compare_and_set,
         next_moment=next_moment(desired, judged, facts, rules.now, capabilities.lifetimes),
     )
     return replace(plan, cost=cost_of(plan, capabilities))

@@ -30,7 +30,7 @@ class Entries(Mapping[Identity, Actual]):
         self.binary: set[str] = set()
 
     def add(self, items: Iterable[Item]) -> None:
-        """Take in a page. Raises KeyError, TypeError or ValueError for what is none."""
+        """Take in a page."""
         owner, settled, name_alone = self._owner, self.settled, self._identity_of is None
         for item in items:
             try:

@@ -46,7 +46,7 @@ class Namespaces:
 
     async def names(self) -> list[str]:
         """Under which names the namespaces of the account are asked for, sorted. Raises StoreError."""
-        listed = await self.titles()
+        self._listed = listed = await self.titles()
         names = {id_: name for name, id_ in self._configured.items()}
         return sorted({names.get(id_, title) for title, id_ in listed.items()})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -104,9 +104,13 @@ class Remote:
         if items is None and data.get("success") is True and not info.get("count"):
             items = []
         cursor = info.get("cursor") or ""
-        if not isinstance(items, list) or not isinstance(cursor, str):
+        if not isinstance(cursor, str) or not _are_keys(items):
             raise TransientError(f"{self.where}: {what} failed: the answer is no list of keys; check the endpoint")
         return items, cursor
+
+
+def _are_keys(items: Any) -> TypeGuard[list[Item]]:
+    return isinstance(items, list) and all(type(item) is dict and type(item.get("name")) is str for item in items)
 
 
 def _quota(endpoint: str, token: str, clock: Clock) -> Quota:
