@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from kvsync.emulators.cloudflare.checks import check_name, said
+from kvsync.emulators.cloudflare.checks import check_name, parse, said
 from kvsync.emulators.cloudflare.contents import Contents, View
 from kvsync.emulators.cloudflare.envelope import done
 from kvsync.emulators.cloudflare.model import Pair
@@ -67,9 +67,10 @@ def _last_seen(cursor: str, namespace: str) -> str:
     if not cursor:
         return ""
     try:
-        of, last = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        read = parse(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:
-        of = last = None
-    if of != namespace or not isinstance(last, str):
-        raise said(OPERATION, 400, _INVALID, "Invalid cursor")
-    return last
+        read = None
+    match read:
+        case [of, str(last)] if of == namespace:
+            return last
+    raise said(OPERATION, 400, _INVALID, "Invalid cursor")
