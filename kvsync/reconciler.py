@@ -104,8 +104,17 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         retryable=isinstance(failure, TransientError)
         or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
-        next_moment=plan.next_moment,
+        next_moment=_next_moment(workspace, plan, outcome),
     )
+
+
+def _next_moment(workspace: Workspace, plan: TargetPlan, report: TargetReport) -> float | None:
+    """When to come back: as the plan says, or once the store can be believed about what was just written."""
+    settle = workspace.stores[plan.target.store].capabilities.settle
+    if not settle or not any(one.kind is OutcomeKind.APPLIED for one in report.outcomes):
+        return plan.next_moment
+    settled = workspace.clock.now() + settle
+    return settled if plan.next_moment is None else min(plan.next_moment, settled)
 
 
 def _pending(plan: TargetPlan, report: TargetReport) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
 from kvsync.apply.ports import RunPort
-from kvsync.core.model import Applied, Identity, Outcome, OutcomeKind, Target
+from kvsync.core.model import ENDED, Applied, Class, Identity, Outcome, OutcomeKind, Target
 from kvsync.errors import StoreError
 from kvsync.state.records import Intent, Settled
 
@@ -94,6 +94,12 @@ def _intent(work: Work) -> Intent:
 
 
 def _settled(work: Work, outcome: Outcome) -> Settled:
+    if (
+        work.is_delete
+        and work.change.cause is Class.EXPIRED
+        and outcome.kind in (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
+    ):
+        return Settled(outcome, _ended(work))
     if outcome.kind is OutcomeKind.UNCHANGED:
         return Settled(outcome, gone=work.is_delete)
     sent = work.sent
@@ -102,3 +108,11 @@ def _settled(work: Work, outcome: Outcome) -> Settled:
     if sent.content is None or sent.mark is None:
         return Settled(outcome, gone=True)
     return Settled(outcome, Applied(sent.mark, outcome.etag, sent.expires_at))
+
+
+def _ended(work: Work) -> Applied | None:
+    """What the ledger keeps of an entry whose life is over, so that its end is not taken for a loss."""
+    before = work.change.before
+    if before is None or before.mark is None:
+        return None
+    return Applied(before.mark, ENDED, before.expires_at)

@@ -5,6 +5,7 @@
     yes       -                 never               new                       create
     yes       -                 equal to desired    missing                   create, as policy.drift says
     yes       -                 its TTL ran out     expiring                  create (renewal came too late)
+    yes       -                 ended, other        new                       create (the files ask for it anew)
     yes       -                 other               conflict                  create, as policy.drift says
     ended     any               any                 expired                   nothing; delete what is left of it
     yes       ours, equal       any                 unchanged / expiring      nothing / renew
@@ -130,12 +131,18 @@ def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
     if last is None:
         cause = Class.NEW
     elif last.expires_at is not None and last.expires_at <= rules.now:
-        if entry.renewal_margin() == 0 or entry.mode is Mode.CREATE_ONLY:
+        if entry.mode is Mode.CREATE_ONLY or _was_to_end(entry, last):
             return Idle.EXPIRED
-        cause = Class.EXPIRING
+        cause = Class.EXPIRING if entry.renewal_margin() > 0 else Class.NEW
     else:
         cause = Class.MISSING if last.matches(entry.fingerprint) else Class.CONFLICT
     return Change(Action.CREATE, cause, entry.identity, after=entry, origin=entry.origin)
+
+
+def _was_to_end(entry: Entry, last: Applied) -> bool:
+    """True when the entry that ended is the one that the files still ask for, and they ask for no renewal."""
+    is_mortal = entry.ttl is not None and entry.renewal_margin() == 0
+    return is_mortal and entry.ttl == last.mark.ttl and last.matches(entry.fingerprint)
 
 
 def _unowned(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -> Verdict:

@@ -133,6 +133,10 @@ class Actual:
     locked: bool = False
 
 
+ENDED = "\0ended"
+"""In place of the etag of an entry that kvsync deleted because its declared end had come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What kvsync's own ledger says of an entry: how it was last seen in agreement with the files."""
@@ -140,6 +144,11 @@ class Applied:
     mark: Mark
     etag: str | None = None
     expires_at: float | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """True when kvsync itself ended the life of the entry: what is there now is somebody else's."""
+        return self.etag == ENDED
 
     def matches(self, fingerprint: bytes) -> bool:
         """True when the content with this fingerprint is what was applied."""

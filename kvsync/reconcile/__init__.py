@@ -4,6 +4,7 @@
                                                      compare --> look closer --> judge --> plan --> guard --> apply --> record
     store --observe--> actual --our marks on it-----'                               \\--render (a dry run stops here)
 
+0. recover: where only the ledger knows what is ours, find out what a killed run wrote;
 1. observe: everything the store holds of the namespace, or its word that nothing changed since the last clean pass;
 2. mark: where a store has no room for our marks, the ledger says what is ours;
 3. compare: the cheap views; nearly all entries end here;

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from hashlib import blake2b
 
 from kvsync.apply.model import ApplyReport
-from kvsync.core.capabilities import Capabilities, Marks
+from kvsync.config.model import StoreConfig
+from kvsync.core.capabilities import Marks
 from kvsync.core.model import (
     DRIFT_CLASSES,
     Action,
@@ -22,6 +24,7 @@ from kvsync.core.plan import TargetPlan
 from kvsync.logs import get_logger
 from kvsync.reconcile.model import Surroundings
 from kvsync.state import Memo
+from kvsync.stores.base import Store
 
 _log = get_logger()
 
@@ -31,8 +34,9 @@ _COUNTS = ("unchanged", "foreign", "ignored", "expired")
 class Memory:
     """The memory of one target, as of the moment its pass began."""
 
-    def __init__(self, desired: Desired, around: Surroundings, capabilities: Capabilities) -> None:
-        self._desired, self._around, self._capabilities = desired, around, capabilities
+    def __init__(self, desired: Desired, around: Surroundings, store: Store) -> None:
+        self._desired, self._around, self._capabilities = desired, around, store.capabilities
+        self._config = _digest(around.owner, store.config)
         self._target, self._state = desired.target, around.state
         now = around.clock.now()
         self._refused = self._state.quarantine.held(self._target, now)
@@ -40,7 +44,7 @@ class Memory:
 
     def memo(self, now: float) -> Memo | None:
         """What the last clean pass saw, unless files or time have moved on."""
-        memo = self._state.memo.get(self._target, self._desired.digest, self._around.owner)
+        memo = self._state.memo.get(self._target, self._desired.digest, self._config)
         if memo is None or (memo.next_moment is not None and memo.next_moment <= now):
             return None
         return memo
@@ -88,7 +92,7 @@ class Memory:
             return
         counts = {name: getattr(plan, name) for name in _COUNTS}
         memo = Memo(snapshot.token, plan.next_moment, counts)
-        self._state.memo.put(self._target, self._desired.digest, self._around.owner, memo)
+        self._state.memo.put(self._target, self._desired.digest, self._config, memo)
 
     def drop_memo(self) -> None:
         """Forget the clean pass, before the store is written."""
@@ -139,6 +143,12 @@ class Memory:
     def _tell(self, event: str, identity: Identity, **fields: object) -> None:
         entry = {"key": identity.key, "label": identity.label}
         _log.warning(event, store=self._target.store, namespace=self._target.namespace, **entry, **fields)
+
+
+def _digest(owner: str, store: StoreConfig) -> str:
+    """Stands for what makes the same files and the same token mean something else: another owner, place or form of keys."""
+    what = (owner, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
+    return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _identities(changes: Iterable[Change], chosen: Callable[[Change], bool]) -> list[Identity]:

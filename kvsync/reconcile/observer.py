@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Lifetimes, Marks
+from kvsync.core.classify import CLOCK_SLACK
 from kvsync.core.compare import Comparison
 from kvsync.core.model import Actual, Applied, Desired, Identity, Snapshot, Target, snapshot_of
 from kvsync.state import StateDir
@@ -18,13 +19,14 @@ class Observer:
     """Observes one target, with our marks on the entries wherever they are kept."""
 
     def __init__(self, store: Store, target: Target, owner: str, state: StateDir) -> None:
-        self._store, self._target, self._owner, self._ledger = store, target, owner, state.ledger
+        self.target = target
+        self._store, self._owner, self._ledger = store, owner, state.ledger
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
 
     async def observe(self, token: str | None, *, deep: bool) -> Snapshot | None:
         """The target's snapshot, None when `token` still stands for its state. Raises StoreError."""
-        snapshot = await self._store.observe(self._target.namespace, self._owner, token)
+        snapshot = await self._store.observe(self.target.namespace, self._owner, token)
         if snapshot is None:
             return None
         if self._by_ledger:
@@ -57,7 +59,7 @@ class Observer:
 
     async def read(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
         """Entries as they are now, with content; absent ones are left out. Raises StoreError."""
-        return self._completed(await self._read(identities), self._ledger.get(self._target, identities))
+        return self._completed(await self._read(identities), self._ledger.get(self.target, identities))
 
     def _must_read(self, identity: Identity, actual: Actual, desired: Desired) -> bool:
         if actual.content is not None:
@@ -70,7 +72,7 @@ class Observer:
     async def _read_all(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with every value read, and its fingerprint taken from it, not from the listing."""
         entries = self._completed(await self._read(snapshot.entries), snapshot.entries)
-        deep = snapshot_of(self._target, entries.values(), self._owner)
+        deep = snapshot_of(self.target, entries.values(), self._owner)
         return replace(deep, complete=snapshot.complete, problems=snapshot.problems)
 
     def _completed(
@@ -87,17 +89,23 @@ class Observer:
 
     def _with_marks(self, snapshot: Snapshot) -> Snapshot:
         """A snapshot of a store that has no room for marks, with those the ledger keeps for it."""
-        applied = self._ledger.all(self._target)
+        applied = self._ledger.all(self.target)
         entries = [self._marked(actual, applied.get(identity)) for identity, actual in snapshot.entries.items()]
         marked = snapshot_of(snapshot.target, entries, self._owner, token=snapshot.token)
         return replace(marked, complete=snapshot.complete, problems=snapshot.problems)
 
     def _marked(self, actual: Actual, known: Actual | Applied | None) -> Actual:
         """An entry with our mark, and with the end of its life where that too is only known to the ledger."""
-        if known is None:
+        if known is None or (isinstance(known, Applied) and self._is_over(known)):
             return replace(actual, mark=None)
         expires_at = known.expires_at if self._keeps_lifetimes else actual.expires_at
         return replace(actual, mark=known.mark, expires_at=expires_at)
+
+    def _is_over(self, known: Applied) -> bool:
+        """True when what we wrote here has ended: whatever is there now, somebody else has made."""
+        if known.has_ended or known.expires_at is None or self._keeps_lifetimes:
+            return known.has_ended
+        return known.expires_at + CLOCK_SLACK < self._store.context.clock.now()
 
     async def _read(self, identities: Iterable[Identity]) -> dict[Identity, Actual]:
         """Read entries, as many a request as the store allows; absent ones are left out."""
@@ -108,7 +116,7 @@ class Observer:
 
         async def read(chunk: list[Identity]) -> Mapping[Identity, Actual]:
             async with gate:
-                return await self._store.read(self._target.namespace, chunk)
+                return await self._store.read(self.target.namespace, chunk)
 
         answers = await asyncio.gather(*(read(chunk) for chunk in chunks))
         return {identity: actual for answer in answers for identity, actual in answer.items()}

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 from kvsync.apply.engine import Applier
+from kvsync.core.capabilities import Marks
 from kvsync.core.classify import Rules
 from kvsync.core.compare import Comparison, compare
 from kvsync.core.digest import target_digest
@@ -17,6 +18,7 @@ from kvsync.errors import StoreError
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, Surroundings
 from kvsync.reconcile.observer import Observer
+from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
 
@@ -28,7 +30,7 @@ class TargetPass:
         self._desired, self._store, self._around, self._ask = desired, store, around, ask
         self._rules = _rules(desired, around, ask)
         self._observer = Observer(store, desired.target, around.owner, around.state)
-        self._memory = Memory(desired, around, store.capabilities)
+        self._memory = Memory(desired, around, store)
         self._facts = Facts()
         self.failure: StoreError | None = None
 
@@ -49,6 +51,8 @@ class TargetPass:
             return replace(self._empty(), complete=False, error=str(error))
 
     async def _plan(self) -> TargetPlan:
+        if self._around.writing and self._store.capabilities.marks is Marks.LEDGER:
+            await recover(self._observer, self._around.state, self._rules.owner)
         memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:

@@ -9,11 +9,11 @@ An intent without an outcome says that the run was killed in between, and that o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kvsync.core.model import Action, Class, Identity, OutcomeKind, Target
+from kvsync.core.model import Action, Applied, Class, Identity, OutcomeKind, Target
 from kvsync.errors import UsageError
 from kvsync.state.before import before_of
 from kvsync.state.context import Context
@@ -45,6 +45,16 @@ WHERE seq >= (SELECT min(seq) FROM runs WHERE finished_at > ? OR (finished_at IS
     AND store = ? AND namespace = ? AND outcome = 'applied' AND settled_at > ?
 GROUP BY key, label
 """  # noqa: S608 - constants
+
+_CUT_OFF = f"""
+WHERE changes.outcome IS NULL AND runs.status = ?
+    AND changes.seq >= (SELECT min(seq) FROM runs WHERE status = ?) << {SEQ_BITS}
+    AND changes.store = ? AND namespace = ? ORDER BY changes.seq
+"""  # noqa: S608 - constants
+
+_RESOLVE = """
+UPDATE changes SET outcome = ?, settled_at = ? WHERE store = ? AND namespace = ? AND key = ? AND label = ? AND outcome IS NULL
+"""
 
 
 class Journal:
@@ -120,6 +130,23 @@ class Journal:
         """The entries of a target that were written after `moment`, and when (both epoch seconds). Raises StateDirError."""
         rows = self._database.query(_WRITTEN, (moment, moment - _LONGEST_RUN, *target_row(target), moment))
         return {identity_of(key, label): settled_at for key, label, settled_at in rows}
+
+    def cut_off(self, target: Target) -> list[ChangeRecord]:
+        """The changes of killed runs to a target of which nobody knows what became, oldest first. Raises StateDirError."""
+        parameters = (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED, *target_row(target))
+        return self._changes(_CUT_OFF, parameters)
+
+    def resolve(
+        self, target: Target, outcomes: Mapping[Identity, OutcomeKind], applied: Mapping[Identity, Applied | None]
+    ) -> None:
+        """Close changes that were cut off, once it is known what became of them, and note with them what the ledger says from
+        now on (None: the entry is gone). Raises StateDirError."""
+        now = self._context.clock.now()
+        rows = [(kind.value, now, *entry_row(target, identity)) for identity, kind in outcomes.items()]
+        present = {identity: one for identity, one in applied.items() if one is not None}
+        with self._database.transaction() as connection:
+            connection.executemany(_RESOLVE, rows)
+            self._ledger.write(connection, target, present, applied.keys() - present.keys())
 
     def prune(self, keep_runs: int = KEEP_RUNS) -> None:
         """Forget all but the last runs. Raises StateDirError."""

@@ -14,6 +14,7 @@ class ReadOnlyStore(Store):
 
     def __init__(self, inner: Store) -> None:
         self._inner = inner
+        self.config, self.context = inner.config, inner.context
         self.capabilities, self.traffic = inner.capabilities, inner.traffic
         self.own_ways = inner.own_ways
 

@@ -58,15 +58,16 @@ class World:
         self.state(f"store: main\nnamespace: web\n{block}{textwrap.dedent(extra)}")
 
     @asynccontextmanager
-    async def open(self, writing: str | None = "test", **options: Any) -> AsyncIterator[Workspace]:
+    async def open(self, writing: str | None = "test", **given: Any) -> AsyncIterator[Workspace]:
         """Open it as a command would."""
-        options = {"environ": {}, "redactor": Redactor(), "clock": self.clock} | options
+        options: dict[str, Any] = {"environ": {}, "redactor": Redactor(), "clock": self.clock} | given
         async with open_workspace(self.root / "kvsync.yaml", writing=writing, **options) as workspace:
             yield workspace
 
     async def plan(self, ask: Ask | None = None, *, writing: str | None = None, **options: Any) -> TargetPlan:
         """The plan of the one target, as a command of its own."""
-        return only((await self.plan_all(ask, writing=writing, **options)).targets)
+        (plan,) = (await self.plan_all(ask, writing=writing, **options)).targets
+        return plan
 
     async def plan_all(self, ask: Ask | None = None, *, writing: str | None = None, **options: Any) -> Plan:
         """The plan of all targets, as a command of its own."""

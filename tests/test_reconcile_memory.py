@@ -1,0 +1,238 @@
+"""What kvsync remembers: clean passes, what it applied, and what it does when that memory is lost."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from kvsync.core.model import Target
+from kvsync.reconcile import Ask
+from tests.support.stores import KINDS
+from tests.support.world import World, is_clean, outcomes, reported, rows
+
+LEDGER_KINDS = ("memory-bucket", "memory-ledger", "memory-mortal")
+WEB = Target("main", "web")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=LEDGER_KINDS)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch, request.param)
+
+
+def forget_everything(world: World) -> None:
+    shutil.rmtree(world.root / ".kvsync")
+
+
+async def test_a_fresh_state_directory_learns_what_is_ours(world: World) -> None:
+    """With the state directory lost, one writing pass is enough to call a lost entry missing instead of new."""
+    await world.settle({"a": 1, "b": 1})
+    forget_everything(world)
+    assert outcomes(await world.apply()) == {}
+    world.server.delete("web", "b")
+    assert rows(await world.plan()) == [("create", "missing", "b")]
+
+
+async def test_without_a_pass_in_between_a_lost_entry_is_new(world: World) -> None:
+    """What nobody ever saw cannot be called missing."""
+    await world.settle({"a": 1, "b": 1})
+    forget_everything(world)
+    world.server.delete("web", "b")
+    assert rows(await world.plan()) == [("create", "new", "b")]
+
+
+async def test_a_plan_alone_changes_nothing_that_is_known(world: World) -> None:
+    """Planning writes to no store and leaves the ledger as it is."""
+    await world.settle({"a": 1})
+    forget_everything(world)
+    await world.plan()
+    async with world.open(writing=None) as workspace:
+        assert workspace.state.ledger.all(WEB) == {}
+    assert world.writes() == 0
+
+
+async def test_a_lost_ledger_deletes_nothing_and_adopts_what_is_equal(ledger: World) -> None:
+    """Where only the ledger knows what is ours, losing it turns our entries into nobody's: none is deleted."""
+    await ledger.settle({"a": 1, "b": 1, "c": 1})
+    forget_everything(ledger)
+    ledger.want({"a": 1, "b": 2})
+    report = await ledger.apply()
+    assert outcomes(report) == {"a": "applied", "b": "refused"}
+    assert rows(report.plan.targets[0]) == [("adopt", "unowned", "a")]
+    assert report.plan.targets[0].foreign == 1
+    assert ledger.values() == {"a": "1", "b": "1", "c": "1"}
+    assert rows(await ledger.plan()) == []
+
+
+async def test_the_ledger_knows_what_may_be_deleted(ledger: World) -> None:
+    """Where the store keeps no marks, entries of the ledger are deleted and all others stay."""
+    await ledger.settle({"a": 1, "b": 1})
+    ledger.server.write("web", "theirs", b"x")
+    ledger.want({"a": 1})
+    assert is_clean(await ledger.apply())
+    assert ledger.values() == {"a": "1", "theirs": "x"}
+    assert rows(await ledger.plan()) == []
+
+
+async def test_drift_is_seen_by_the_ledger(ledger: World) -> None:
+    """Where the store keeps no marks, an edit by hand is drift all the same, and healed."""
+    await ledger.settle({"a": 1, "b": 1})
+    ledger.server.write("web", "a", b"theirs", expires_at=ledger.clock.now() + 7_776_000)
+    ledger.server.delete("web", "b")
+    report = await ledger.apply()
+    assert rows(report.plan.targets[0]) == [("update", "drifted", "a"), ("create", "missing", "b")]
+    assert ledger.values() == {"a": "1", "b": "1"}
+
+
+async def test_what_a_killed_run_wrote_is_not_lost_to_the_ledger(ledger: World) -> None:
+    """An entry that was written, but not noted any more, is still ours afterwards, whatever policy.adopt says."""
+    ledger.configure("{adopt: never, drift: report}")
+    await ledger.settle({"a": 1, "b": 1})
+    ledger.want({"a": 2, "b": 1, "c": 1})
+    await killed_before_settling(ledger)
+    assert ledger.values() == {"a": "2", "b": "1", "c": "1"}
+    ledger.want({"a": 3, "b": 1, "c": 3})
+    assert is_clean(await ledger.apply())
+    assert ledger.values() == {"a": "3", "b": "1", "c": "3"}
+    assert rows(await ledger.plan()) == []
+
+
+async def killed_before_settling(world: World) -> None:
+    """Apply in a run that ends as a killed one does: intents are in the journal, the store is written, no outcome is."""
+    async with world.open() as workspace:
+        plan = await workspace.plan()
+        run = workspace.state.journal.begin("test")
+        run.settle = lambda *_arguments: None  # type: ignore[method-assign]
+        run.finish = lambda *_arguments: None  # type: ignore[method-assign]
+        workspace.state.journal.begin = lambda *_arguments: run  # type: ignore[method-assign]
+        await workspace.apply(plan, command="test")
+
+
+@pytest.mark.parametrize("kind", ["memory-bucket", "memory-edge"])
+async def test_a_deep_pass_finds_an_edit_that_kept_the_fingerprint(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the listing's fingerprint is believed, only reading the values shows an edit that left it standing."""
+    world = World(tmp_path, monkeypatch, kind)
+    await world.settle({"a": 1, "b": 1})
+    world.edit("a", "2")
+    if kind == "memory-edge":
+        assert rows(await world.plan()) == []
+    assert rows(await world.plan(Ask(deep=True))) == [("update", "drifted", "a")]
+    assert is_clean(await world.apply(Ask(deep=True)))
+    assert world.held("a") == "1"
+
+
+class Database:
+    """The same world over a SQLite store, whose tokens let a clean pass end early."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        world.kind = "sqlite"
+        self.configure()
+
+    def configure(self, options: str = "", policy: str = "prune: owned") -> None:
+        text = (
+            f'version: 1\nowner: team-a\nstate: ["state/*.yaml"]\npolicy: {{{policy}}}\n'
+            f"stores:\n  main: {{type: sqlite, path: {self.world.root}/store.db{options}}}\n"
+        )
+        (self.world.root / "kvsync.yaml").write_text(text)
+
+
+@pytest.fixture
+def database(world: World) -> Database:
+    return Database(world)
+
+
+def has_memo(world: World) -> bool:
+    with closing(sqlite3.connect(world.root / ".kvsync/state.db")) as connection:
+        return bool(connection.execute("SELECT count(*) FROM memo").fetchone()[0])
+
+
+async def test_a_clean_pass_is_remembered_with_its_counts(database: Database) -> None:
+    """The pass after a clean one asks for the token alone, and tells the same counts."""
+    world = database.world
+    world.want({"a": 1, "b": "{value: x, ttl: 1h}"})
+    assert is_clean(await world.apply())
+    first = await world.plan()
+    assert has_memo(world)
+    async with world.open(writing=None) as workspace:
+        plan = (await workspace.plan()).targets[0]
+        assert workspace.stores["main"].traffic.bytes_received == 0
+    assert (plan.unchanged, plan.next_moment, plan.digest) == (first.unchanged, first.next_moment, first.digest)
+
+
+async def test_files_time_policy_and_key_format_void_a_clean_pass(database: Database) -> None:
+    """Whatever a plan depends on besides the store is looked at anew when it changes."""
+    world = database.world
+    world.want({"a": 1, "b": "{value: x, ttl: 1h}"})
+    assert is_clean(await world.apply())
+    assert rows(await world.plan()) == []
+    world.want({"a": 2, "b": "{value: x, ttl: 1h}"})
+    assert rows(await world.plan()) == [("update", "changed", "a")]
+    world.want({"a": 1, "b": "{value: x, ttl: 1h}"})
+    assert rows(await world.plan()) == []
+    database.configure(', key_format: "x/{key}"')
+    assert {row[:2] for row in rows(await world.plan())} >= {("create", "missing")}
+    database.configure()
+    assert rows(await world.plan()) == []
+    database.configure(policy='prune: owned, ignore: ["a"]')
+    assert (await world.plan()).unchanged == 2
+    database.configure()
+    world.clock.advance(2 * 3600)
+    assert [row[1:] for row in rows(await world.plan())] == [("expiring", "b")]
+
+
+async def test_another_database_voids_a_clean_pass(database: Database) -> None:
+    """A store that leads somewhere else is looked at anew, also when it is empty."""
+    world = database.world
+    world.want({"a": 1})
+    assert is_clean(await world.apply())
+    assert rows(await world.plan()) == []
+    (world.root / "store.db").unlink()
+    for name in ("store.db-wal", "store.db-shm"):
+        (world.root / name).unlink(missing_ok=True)
+    assert rows(await world.plan()) == [("create", "missing", "a")]
+
+
+async def test_a_hand_edit_voids_a_clean_pass(database: Database) -> None:
+    """An edit with any SQLite program is seen by the next pass."""
+    world = database.world
+    world.want({"a": 1})
+    assert is_clean(await world.apply())
+    assert rows(await world.plan()) == []
+    with closing(sqlite3.connect(world.root / "store.db")) as connection, connection:
+        connection.execute("UPDATE entries SET value = x'32'")
+    assert rows(await world.plan()) == [("update", "drifted", "a")]
+
+
+async def test_no_memory_of_a_pass_with_differences(database: Database) -> None:
+    """Only a pass with nothing to change, refuse or report counts as clean."""
+    world = database.world
+    world.want({"a": 1, "b": '{value: "1", mode: observe}'})
+    await world.apply()
+    assert reported(await world.plan())
+    assert not has_memo(world)
+
+
+async def test_a_deep_or_narrowed_pass_does_not_stand_for_a_whole_one(database: Database) -> None:
+    """A pass over some keys leaves no memory of a clean target."""
+    world = database.world
+    world.want({"a": 1, "b": 1})
+    assert is_clean(await world.apply(Ask(keys=("a",))))
+    assert rows(await world.plan(Ask(keys=("a",)))) == []
+    assert rows(await world.plan()) == [("create", "new", "b")]
+
+
+def test_all_kinds_of_ledger_stores_are_tried() -> None:
+    """The kinds named here are all that keep no marks."""
+    kept = {kind for kind, store in KINDS.items() if store.capabilities.marks == "ledger"}
+    assert kept == set(LEDGER_KINDS)

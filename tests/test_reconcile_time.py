@@ -1,0 +1,218 @@
+"""Lifetimes, moments and late listings, with a clock that moves only when told to, over every kind of store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kvsync.core.capabilities import Lifetimes
+from tests.support.stores import KINDS
+from tests.support.world import World, is_clean, outcomes, refused, rows
+
+HOUR = 3600
+LATE = "memory-edge"
+
+
+@pytest.fixture(params=sorted(KINDS))
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch, request.param)
+
+
+@pytest.fixture
+def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World(tmp_path, monkeypatch, LATE)
+    world.server.list_late(KINDS[LATE].capabilities.settle)
+    return world
+
+
+def at(world: World, seconds: float) -> str:
+    moment = datetime.fromtimestamp(world.clock.now() + seconds, UTC)
+    return f'"{moment.strftime("%Y-%m-%dT%H:%M:%SZ")}"'
+
+
+async def test_a_ttl_is_renewed_when_a_third_is_left(world: World) -> None:
+    """An entry with a TTL is left alone until a third of its life is left, and is renewed then; the plan says when."""
+    await world.settle({"a": "{value: x, ttl: 3h}", "b": 1})
+    plan = await world.plan()
+    assert plan.next_moment is not None
+    world.clock.advance(plan.next_moment - world.clock.now() - 1)
+    assert rows(await world.plan()) == []
+    world.clock.advance(2)
+    assert rows(await world.plan()) == [("renew", "expiring", "a")]
+    assert is_clean(await world.apply())
+    world.clock.advance(2 * HOUR - 60)
+    assert rows(await world.plan()) == []
+    assert world.held("a") == "x"
+
+
+async def test_a_renewal_that_came_too_late_brings_the_entry_back(world: World) -> None:
+    """After kvsync was away for longer than the TTL the entry is there again, and that is no drift."""
+    await world.settle({"a": "{value: x, ttl: 1h}", "b": 1})
+    world.clock.advance(2 * HOUR)
+    report = await world.apply()
+    assert is_clean(report)
+    assert {row[1] for row in rows(report.plan.targets[0])} == {"expiring"}
+    assert world.held("a") == "x"
+    world.clock.advance(60)
+    assert rows(await world.plan()) == []
+
+
+async def test_renew_before_moves_the_renewal(plain: World) -> None:
+    """renew_before says how much life must be left."""
+    await plain.settle({"a": "{value: x, ttl: 3h, renew_before: 10m}", "b": 1})
+    assert (await plain.plan()).next_moment == plain.clock.now() + 3 * HOUR - 600
+
+
+async def test_a_ttl_without_renewal_ends_and_stays_away(world: World) -> None:
+    """With renew_before: 0 the entry ends as declared, which is no drift, and it is not made again."""
+    await world.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
+    world.clock.advance(2 * HOUR)
+    await world.apply()
+    plan = await world.plan()
+    assert rows(plan) == []
+    assert plan.expired == 1
+    if KINDS[world.kind].capabilities.lifetimes is Lifetimes.EMULATED:
+        assert world.held("a") is None
+
+
+@pytest.mark.parametrize(
+    "anew", ["{value: y, ttl: 1h, renew_before: 0s}", "{value: x, ttl: 2h, renew_before: 0s}", "x"]
+)
+async def test_what_ended_comes_back_when_the_files_ask_for_it_anew(world: World, anew: str) -> None:
+    """An entry that ended as declared is made again once its declaration is another one."""
+    await world.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
+    world.clock.advance(2 * HOUR)
+    await world.apply()
+    world.clock.advance(60)
+    world.want({"a": anew, "b": 1})
+    report = await world.apply()
+    assert [row[0] for row in rows(report.plan.targets[0]) if row[2] == "a"] == ["create"]
+    assert is_clean(report)
+
+
+async def test_a_moment_that_is_put_off_brings_the_entry_back(world: World) -> None:
+    """An entry that had ended is there again when the files give it a later end."""
+    await world.settle({"a": f"{{value: x, expires_at: {at(world, HOUR)}}}", "b": 1})
+    world.clock.advance(2 * HOUR)
+    await world.apply()
+    world.clock.advance(60)
+    world.want({"a": f"{{value: x, expires_at: {at(world, HOUR)}}}", "b": 1})
+    assert is_clean(await world.apply())
+    assert world.held("a") == "x"
+
+
+async def test_what_somebody_makes_after_the_end_is_theirs(world: World) -> None:
+    """Once our entry has ended, another one under its name belongs to whoever made it."""
+    await world.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
+    world.clock.advance(2 * HOUR)
+    await world.apply()
+    world.server.write("web", "a", b"theirs", expires_at=world.clock.now() + HOUR)
+    world.clock.advance(61)
+    report = await world.apply()
+    assert refused(report.plan.targets[0]) == [("update", "unowned", "a")]
+    assert world.held("a") == "theirs"
+
+
+async def test_an_entry_ends_at_its_moment(world: World) -> None:
+    """expires_at is reached without drift; where the store cannot end entries, the daemon is told when to, and does."""
+    await world.settle({"a": f"{{value: x, expires_at: {at(world, HOUR)}}}", "b": 1})
+    plan = await world.plan()
+    assert rows(plan) == []
+    assert plan.next_moment is not None or KINDS[world.kind].capabilities.lifetimes is Lifetimes.NATIVE
+    world.clock.advance(HOUR)
+    await world.apply()
+    world.clock.advance(60)
+    plan = await world.plan()
+    assert rows(plan) == []
+    assert plan.expired == 1
+    if KINDS[world.kind].capabilities.lifetimes is Lifetimes.EMULATED:
+        assert world.held("a") is None
+
+
+async def test_an_entry_whose_moment_is_past_is_never_made(world: World) -> None:
+    """What had ended before it was ever written is not written."""
+    world.want({"a": f"{{value: x, expires_at: {at(world, -HOUR)}}}", "b": 1})
+    assert outcomes(await world.apply()) == {"b": "applied"}
+
+
+async def test_an_end_by_time_is_no_matter_for_the_guard(plain: World) -> None:
+    """However many entries end at once, nobody has to approve it."""
+    plain.kind = "memory-prefix"
+    plain.configure()
+    await plain.settle({f"k{n}": f"{{value: x, expires_at: {at(plain, HOUR)}}}" for n in range(20)} | {"b": "1"})
+    plain.clock.advance(HOUR)
+    report = await plain.apply()
+    assert len(outcomes(report)) == 20
+    assert is_clean(report)
+
+
+async def test_another_ttl_in_the_files_is_a_change(world: World) -> None:
+    """A TTL that the files change is written although the value is the same."""
+    await world.settle({"a": "{value: x, ttl: 1h}", "b": 1})
+    world.want({"a": "{value: x, ttl: 2h}", "b": 1})
+    assert rows(await world.plan()) == [("update", "changed", "a")]
+    assert is_clean(await world.apply())
+    world.clock.advance(60)
+    assert rows(await world.plan()) == []
+
+
+async def test_a_lifetime_that_somebody_took_away_is_drift(plain: World) -> None:
+    """An entry of ours that lost its TTL in the store gets it back."""
+    await plain.settle({"a": "{value: x, ttl: 1h}", "b": 1})
+    held = next(held for slot, held in plain.server.held["web"].items() if slot.key == "a")
+    plain.server.write("web", "a", b"x", mark=held.mark)
+    assert rows(await plain.plan()) == [("update", "drifted", "a")]
+
+
+async def test_what_was_just_written_is_no_drift_where_the_listing_is_late(late: World) -> None:
+    """Right after creates, updates and deletes the next pass has nothing to do, although the listing shows the past."""
+    late.want({"a": 1, "b": 1, "c": 1, "d": 1})
+    assert is_clean(await late.apply())
+    assert rows(await late.plan()) == []
+    late.clock.advance(61)
+    late.want({"a": 2, "b": 1, "d": 1, "e": 1})
+    assert is_clean(await late.apply())
+    plan = await late.plan()
+    assert rows(plan) == []
+    assert plan.next_moment is not None
+    assert plan.next_moment <= late.clock.now() + 60
+    late.clock.advance(61)
+    assert rows(await late.plan()) == []
+    assert late.values() == {"a": "2", "b": "1", "d": "1", "e": "1"}
+
+
+async def test_files_that_change_again_are_applied_while_the_listing_is_late(late: World) -> None:
+    """A second edit does not wait until the listing has caught up with the first."""
+    late.want({"a": 1, "b": 1})
+    assert is_clean(await late.apply())
+    late.want({"a": 2, "b": 1})
+    assert is_clean(await late.apply())
+    late.want({"a": 3})
+    assert is_clean(await late.apply())
+    assert late.held("a") == "3"
+    assert rows(await late.plan()) == []
+    late.clock.advance(61)
+    assert is_clean(await late.apply())
+    assert late.values() == {"a": "3"}
+    late.clock.advance(61)
+    assert rows(await late.plan()) == []
+
+
+async def test_real_drift_shows_once_the_listing_has_caught_up(late: World) -> None:
+    """What somebody changed right after us is drift once the store can be believed."""
+    late.want({"a": 1, "b": 1})
+    assert is_clean(await late.apply())
+    late.server.write("web", "a", b"theirs")
+    late.server.delete("web", "b")
+    late.clock.advance(61)
+    assert {row[2] for row in rows(await late.plan())} | {one.identity.key for one in (await late.plan()).refused} == {
+        "a",
+        "b",
+    }

@@ -1,0 +1,168 @@
+"""The workspace: opening, what is asked for, and that reading is reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvsync.core.model import Target
+from kvsync.errors import InvalidInput, LockHeld, UsageError
+from kvsync.reconcile import Ask
+from kvsync.workspace import Selection, is_hash_of
+from tests.support.world import World, is_clean, outcomes, rows
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+def two_targets(world: World) -> None:
+    world.state("store: main\nnamespace: web\nkeys: {a: 1}\n")
+    world.state("store: main\nnamespace: api\nkeys: {a: 1}\n", "api.yaml")
+
+
+async def test_targets_are_chosen_by_store_or_by_name(world: World) -> None:
+    """A selection names stores or store/namespace; nothing named means all; the plan is sorted by target."""
+    two_targets(world)
+    chosen = {(): ["main/api", "main/web"], ("main",): ["main/api", "main/web"], ("main/web",): ["main/web"]}
+    async with world.open(writing=None) as workspace:
+        for names, targets in chosen.items():
+            plan = await workspace.plan(Selection(names))
+            assert [str(one.target) for one in plan.targets] == targets
+
+
+async def test_an_unknown_target_is_a_usage_error_that_names_the_known(world: World) -> None:
+    """Asking for a target that no file names says which there are."""
+    two_targets(world)
+    async with world.open(writing=None) as workspace:
+        with pytest.raises(UsageError, match="main/api, main/web"):
+            await workspace.plan(Selection(("main/wbe",)))
+
+
+async def test_a_reading_workspace_refuses_to_write(world: World) -> None:
+    """Without the right to write the stores refuse it, whatever is asked of them."""
+    world.want({"a": 1})
+    async with world.open(writing=None) as workspace:
+        plan = await workspace.plan()
+        report = await workspace.apply(plan, command="test")
+    assert outcomes(report) == {"a": "failed"}
+    assert world.writes() == 0
+    assert world.values() == {}
+
+
+async def test_one_workspace_writes_and_others_read(world: World) -> None:
+    """While one process may write, another one that wants to is told so, and reading works beside it."""
+    world.want({"a": 1})
+    async with world.open("run"):
+        with pytest.raises(LockHeld):
+            async with world.open("apply"):
+                raise AssertionError
+        assert rows(await world.plan()) == [("create", "new", "a")]
+    assert is_clean(await world.apply())
+
+
+async def test_a_broken_configuration_opens_nothing(world: World) -> None:
+    """Everything that is wrong with the configuration is said at once, with its place, and no state directory appears."""
+    (world.root / "kvsync.yaml").write_text("version: 1\nowner: a\nstores: {main: {type: memroy}}\nsatte: []\n")
+    with pytest.raises(InvalidInput) as caught:
+        async with world.open():
+            raise AssertionError
+    places = {str(problem.origin).rsplit(":", 2)[0] for problem in caught.value.problems}
+    assert len(caught.value.problems) >= 2
+    assert places == {"kvsync.yaml"}
+    assert not (world.root / ".kvsync").exists()
+
+
+async def test_an_environment_brings_its_overlays(world: World) -> None:
+    """Another environment is another desired state of the same target."""
+    world.configure(more="environments: [dev, prod]\nenvironment: dev\n")
+    world.want({"a": 1, "b": 1})
+    world.state("store: main\nnamespace: web\nkeys: {a: 2, b: {remove: true}}\n", "web.prod.yaml")
+    assert is_clean(await world.apply())
+    assert world.values() == {"a": "1", "b": "1"}
+    assert is_clean(await world.apply(environment="prod"))
+    assert world.values() == {"a": "2"}
+
+
+async def test_a_broken_file_holds_its_target_and_no_other(world: World) -> None:
+    """The target of a file that cannot be used keeps its state; the others go on."""
+    two_targets(world)
+    assert is_clean(await world.apply())
+    world.state("store: main\nnamespace: web\nkeys: {a: {fiel: x}}\n")
+    world.state("store: main\nnamespace: api\nkeys: {a: 2}\n", "api.yaml")
+    async with world.open() as workspace:
+        loaded = workspace.load()
+        plan = await workspace.plan(loaded=loaded)
+        report = await workspace.apply(plan, command="test")
+    assert [str(problem.origin) for problem in loaded.problems] == ["state/web.yaml:3:11"]
+    assert outcomes(report) == {"a": "applied"}
+    assert {one.target for one in plan.targets if one.problems} == {Target("main", "web")}
+    assert world.values() == {"a": "1"}
+
+
+async def test_a_run_with_nothing_to_do_leaves_no_trace_in_the_journal(world: World) -> None:
+    """Only runs that had something to write are history."""
+    await world.settle({"a": 1})
+    report = await world.apply()
+    assert report.run is None
+    async with world.open(writing=None) as workspace:
+        assert len(workspace.state.journal.runs()) == 1
+
+
+async def test_the_journal_names_command_commit_and_counts(world: World) -> None:
+    """A run in the journal says what ran, at which commit, and what became of its changes."""
+    (world.root / ".git").mkdir()
+    (world.root / ".git/HEAD").write_text("1234567890123456789012345678901234567890\n")
+    world.want({"a": 1, "b": 1})
+    report = await world.apply()
+    async with world.open(writing=None) as workspace:
+        run = workspace.state.journal.run(report.run or "")
+        changes = workspace.state.journal.changes(run.id)
+    assert (run.command, run.source) == ("test", "1234567890123456789012345678901234567890")
+    assert run.summary["applied"] == 2
+    assert [(str(one.identity), one.outcome, one.origin) for one in changes] == [
+        ("a", "applied", "state/web.yaml:4:3"),
+        ("b", "applied", "state/web.yaml:5:3"),
+    ]
+
+
+async def test_several_targets_of_one_store_are_applied_together(world: World) -> None:
+    """One run serves all targets, and each has its own outcomes."""
+    for number in range(5):
+        world.state(f"store: main\nnamespace: n{number}\nkeys: {{a: 1}}\n", f"n{number}.yaml")
+    report = await world.apply()
+    assert [outcome.kind.value for one in report.targets for outcome in one.outcomes] == ["applied"] * 5
+    assert report.counts()["applied"] == 5
+    async with world.open(writing=None) as workspace:
+        assert len(workspace.state.journal.runs()) == 1
+
+
+async def test_the_digest_of_a_plan_is_the_same_for_everybody(world: World) -> None:
+    """Planning twice, reading or writing, deep or not, gives one and the same digest."""
+    await world.settle({"a": 1, "b": 1})
+    world.want({"a": 2, "c": 1})
+    digests = {
+        (await world.plan_all(ask, writing=writing)).digest
+        for ask in (Ask(), Ask(deep=True))
+        for writing in (None, "x")
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "is_it"),
+    [
+        ("sha256:0123456789", True),
+        ("01234567", True),
+        (" 0123456789AB ", True),
+        ("0123456", False),
+        ("sha256:", False),
+        ("12345678", False),
+        ("", False),
+    ],
+)
+def test_a_hash_may_be_cut_to_eight_digits(given: str, is_it: bool) -> None:
+    """What a person types for a digest needs at least eight digits of it, from its start."""
+    assert is_hash_of(given, "sha256:0123456789abcdef") is is_it
