@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.appconfiguration import FeatureFlagConfigurationSetting
 
 from kvsync.clock import Clock
 from kvsync.core.model import OutcomeKind
@@ -460,3 +462,22 @@ async def test_what_was_done_can_be_taken_back(repo: Repo, azure: Service) -> No
     done = repo.command("undo", run, "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert azure.values() == {("web:a", None): "1", ("web:b", None): "1"}
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "azure"
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_the_example_works(azure: Service, tmp_path: Path, environment: str) -> None:
+    """The example applies to an empty store, and then there is nothing left to do; the SDK finds its feature flags as flags."""
+    shutil.copytree(EXAMPLE, tmp_path / "azure", ignore=shutil.ignore_patterns(".kvsync"))
+    command = [sys.executable, "-m", "kvsync", "-c", str(tmp_path / "azure" / "kvsync.yaml"), "--env", environment]
+    for words in (("validate",), ("apply", "--yes"), ("plan", "--exit-code")):
+        done = subprocess.run(
+            [*command, *words], env={**os.environ, **azure.env}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    flag = azure.must_get(".appconfig.featureflag/reviews", "beta")
+    assert isinstance(flag, FeatureFlagConfigurationSetting)
+    assert not flag.enabled
+    assert azure.must_get("shop:page-size").value == ("24" if environment == "dev" else "48")
