@@ -12,7 +12,7 @@ from kvsync.apply.undo import Undo, undo, undo_changes
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.cost import cost_of
 from kvsync.core.digest import target_digest
-from kvsync.core.model import Change, Class, Content, OutcomeKind, Refusal, Target, identity_order
+from kvsync.core.model import Change, Class, Content, Outcome, OutcomeKind, Refusal, Target, identity_order
 from kvsync.core.plan import Plan, TargetPlan, TargetReport, make_plan
 from kvsync.errors import StoreError
 from kvsync.reconcile.observer import Observer
@@ -28,6 +28,7 @@ class Undoing:
     def __init__(self, workspace: Workspace, run_id: str) -> None:
         self._workspace, self._state = workspace, workspace.state
         self.run = self._state.journal.run(run_id)
+        self._settled: dict[Target, tuple[Outcome, ...]] = {}
         self._records: dict[Target, list[ChangeRecord]] = {}
         for record in self._state.journal.changes(self.run.id):
             self._records.setdefault(record.target, []).append(record)
@@ -39,6 +40,10 @@ class Undoing:
 
     async def apply(self, plan: Plan, stop: Callable[[], bool], progress: Callable[[int], None]) -> Report:
         """Do it, as a run of its own. Entries are read again: what changed since `plan` is stale. Raises StateDirError."""
+        if not any(target.changes for target in plan.targets):
+            return Report(
+                plan, tuple(TargetReport(one, self._settled.get(one.target, ()), one.error) for one in plan.targets)
+            )
         run = self._state.journal.begin("undo", self.run.id)
         report = Report(plan, (), run.id)
         try:
@@ -60,6 +65,7 @@ class Undoing:
             return TargetPlan(target, store.capabilities.type, target_digest(target, ()), error=str(error))
         now = self._workspace.clock.now()
         undone = undo_changes(records, fresh, store.capabilities, self._workspace.config.owner, now)
+        self._settled[target] = undone.outcomes
         return _as_plan(target, store.capabilities, undone, records)
 
     async def _apply(

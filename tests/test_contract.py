@@ -55,4 +55,4 @@ def folder(tmp_path: Path) -> Folder:
 def test_no_terminal_code_gets_out_of_a_message(folder: Folder) -> None:
     """A key that holds terminal codes is quoted escaped when something is wrong with it."""
     folder.keys('{"\\e[31mred": null}')
-    assert folder.run("validate", code=78).stderr.startswith(r"state/web.yaml:3:22: keys.\x1b[31mred: ")
+    assert folder.run("validate", code=78).stderr.startswith(r"state/web.yaml:3:21: keys.\x1b[31mred: ")

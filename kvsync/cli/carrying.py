@@ -45,8 +45,8 @@ async def carry_out(workspace: Workspace, loaded: Loaded, chosen: Chosen, order:
     report, stopped_by = await _apply(workspace, chosen, split, order)
     if order.tells:
         _tell(report, workspace.state.seal)
-    quiet = in_text and not chosen.stale and all(map(is_quiet, chosen.plan.targets))
-    shown.show_report(report, loaded, workspace.state.seal, order.forms, order.style, in_text=not quiet)
+    quiet = not chosen.stale and all(map(is_quiet, chosen.plan.targets))
+    shown.show_report(report, loaded.problems, workspace.state.seal, order.forms, order.style, quiet=quiet)
     if stopped_by:
         return of_signal(stopped_by)
     return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)

@@ -153,7 +153,7 @@ def bind_variables(parameters: Sequence[click.Parameter], command_name: str = ""
     """Give every option its environment variables: the command's own before the one for all commands."""
     for option in parameters:
         if isinstance(option, click.Option) and option.expose_value:
-            name = str(option.name).upper()
+            name = max(option.opts, key=len).lstrip("-").replace("-", "_").upper()
             general, own = f"{VARIABLES}_{name}", f"{VARIABLES}_{command_name.upper()}_{name}"
             option.envvar = [own] if option.hidden else [own, general] if command_name else [general]
 

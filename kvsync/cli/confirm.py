@@ -17,11 +17,11 @@ def insist_on_terminal(command: str, *, yes: bool) -> None:
 
 def confirm(question: str) -> None:
     """Ask on stderr, so that stdout has the answer alone. Raises NotApproved for anything but yes."""
-    sys.stderr.write(f"{question} Type yes to go on: ")
-    sys.stderr.flush()
     # asyncio takes the first Ctrl-C for itself, and would leave the question standing.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        sys.stderr.write(f"{question} Type yes to go on: ")
+        sys.stderr.flush()
         given = sys.stdin.readline()
     finally:
         signal.signal(signal.SIGINT, before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -95,8 +94,6 @@ def run(arguments: Sequence[str]) -> int:
         return int(cli.main(list(arguments), prog_name="kvsync", standalone_mode=False) or 0)
     except click.UsageError as error:
         return _usage(error, as_json=_wants_json(arguments))
-    except click.ClickException as error:
-        return failure.report(UsageError(error.format_message()), as_json=_wants_json(arguments))
     except (KeyboardInterrupt, click.Abort):
         say("")
         return of_error(KeyboardInterrupt())
@@ -105,12 +102,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _usage(error: click.UsageError, *, as_json: bool) -> Exit:
-    text = error.format_message().rstrip(".")
-    if not sys.argv[1:] or error.ctx is None:
-        say(text)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        say(error.format_message())
         return Exit.USAGE
-    code = failure.report(UsageError(text), as_json=as_json)
-    say(f"Try '{error.ctx.command_path} --help'.")
+    code = failure.report(UsageError(error.format_message().rstrip(".")), as_json=as_json)
+    if error.ctx is not None:
+        say(f"Try '{error.ctx.command_path} --help'.")
     return code
 
 

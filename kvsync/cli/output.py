@@ -24,7 +24,8 @@ _DIGITS: Final = re.compile(r"(?:sha256:)?[0-9a-f]{16,}")
 
 
 def prepare() -> None:
-    """Let no character that a terminal's encoding lacks end a command."""
+    """Let neither a stream that was closed beforehand nor a character that a terminal's encoding lacks end a command."""
+    _reopen_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -82,6 +83,14 @@ def has_color(stream: TextIO, wish: str) -> bool:
 def width() -> int:
     """Columns of text: the terminal's, within reason."""
     return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 200) if sys.stdout.isatty() else 120
+
+
+def _reopen_closed() -> None:
+    """Let what was started without a stdin, stdout or stderr have nowhere for it. The lowest number that is free is given to
+    whatever is opened next: without this a database could become the stdout."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open as long as the process
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -64,8 +64,10 @@ def progress(what: str, total: int | None = None) -> Iterator[Bar]:
     if not sys.stderr.isatty():
         yield bar
         return
-    timer = Timer(0 if total is not None and total > _MANY else _PATIENCE, bar.show)
+    timer = Timer(_PATIENCE, bar.show)
     timer.daemon = True
+    if total is not None and total > _MANY:
+        bar.show()
     timer.start()
     try:
         yield bar

@@ -1,22 +1,24 @@
-"""Plans and reports in the form that was asked for, on stdout and into files."""
+"""Plans and reports in the form that was asked for, into files first and then on stdout."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvsync.cli.failure import problem_document
 from kvsync.cli.output import answer, answer_document, clean, say
-from kvsync.errors import KvsyncError
+from kvsync.errors import KvsyncError, Problem
 
 if TYPE_CHECKING:
     from kvsync.core.plan import Plan
     from kvsync.core.render.json import Seal
     from kvsync.core.render.style import Style
-    from kvsync.sources import Loaded
     from kvsync.workspace import Report
+
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +30,35 @@ class Forms:
     markdown_into: str | None = None
 
 
-def show_plan(plan: Plan, loaded: Loaded, seal: Seal, forms: Forms, style: Style) -> None:
-    """Answer with a plan."""
-    from kvsync.core.render.json import plan_document
+def show_plan(plan: Plan, problems: Collection[Problem], seal: Seal, forms: Forms, style: Style) -> None:
+    """Answer with a plan, and what is wrong with the files. Raises KvsyncError when it cannot be written."""
+    from kvsync.core.render import json, markdown, text
 
-    if forms.output == "text":
-        show_plan_text(plan, style)
-    if "json" in (forms.output, forms.json_into and "json"):
-        _show_document(_with_problems(plan_document(plan, seal), loaded), forms)
-    if "markdown" in (forms.output, forms.markdown_into and "markdown"):
-        from kvsync.core.render.markdown import render_plan
+    _show(
+        forms,
+        text=lambda: text.render_plan(plan, style),
+        document=lambda: _with_problems(json.plan_document(plan, seal), problems),
+        markdown=lambda: markdown.render_plan(plan),
+    )
 
-        _show_markdown(render_plan(plan), forms)
+
+def show_report(
+    report: Report, problems: Collection[Problem], seal: Seal, forms: Forms, style: Style, *, quiet: bool = False
+) -> None:
+    """Answer with what became of a plan; `quiet` says that there is nothing to tell a person. Raises KvsyncError when it cannot
+    be written."""
+    from kvsync.core.render import json, markdown, text
+
+    def document() -> Document:
+        described = json.report_document(report.plan, report.targets, seal)
+        return _with_problems(described, problems) | {"run": report.run}
+
+    _show(
+        forms,
+        text=lambda: "" if quiet else text.render_report(report.targets, style),
+        document=document,
+        markdown=lambda: markdown.render_report(report.plan, report.targets),
+    )
 
 
 def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
@@ -47,25 +66,6 @@ def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
     from kvsync.core.render.text import render_plan
 
     (say if beside else answer)(render_plan(plan, style))
-
-
-def show_report(
-    report: Report, loaded: Loaded | None, seal: Seal, forms: Forms, style: Style, *, in_text: bool
-) -> None:
-    """Answer with what became of a plan; as text only when there is something to tell."""
-    from kvsync.core.render.json import report_document
-
-    if in_text:
-        from kvsync.core.render.text import render_report
-
-        answer(render_report(report.targets, style))
-    if "json" in (forms.output, forms.json_into and "json"):
-        document = _with_problems(report_document(report.plan, report.targets, seal), loaded)
-        _show_document(document | {"run": report.run}, forms)
-    if "markdown" in (forms.output, forms.markdown_into and "markdown"):
-        from kvsync.core.render.markdown import render_report as as_markdown
-
-        _show_markdown(as_markdown(report.plan, report.targets), forms)
 
 
 def write_file(path: str, text: str) -> None:
@@ -83,24 +83,22 @@ def write_file(path: str, text: str) -> None:
         raise KvsyncError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _with_problems(document: dict[str, Any], loaded: Loaded | None) -> dict[str, Any]:
-    problems = loaded.problems if loaded else ()
-    return document | {"problems": [problem_document(problem) for problem in problems]}
-
-
-def _show_document(document: dict[str, Any], forms: Forms) -> None:
+def _show(
+    forms: Forms, *, text: Callable[[], str], document: Callable[[], Document], markdown: Callable[[], str]
+) -> None:
+    """Files before stdout: when one cannot be written, the error is the only answer."""
     from kvsync.core.render.json import to_text
-
-    if forms.json_into:
-        write_file(forms.json_into, to_text(clean(document)))
-    if forms.output == "json":
-        answer_document(document)
-
-
-def _show_markdown(text: str, forms: Forms) -> None:
     from kvsync.secrets import REDACTOR
 
+    if forms.json_into:
+        write_file(forms.json_into, to_text(clean(document())))
     if forms.markdown_into:
-        write_file(forms.markdown_into, REDACTOR.redact(text))
-    if forms.output == "markdown":
-        answer(text)
+        write_file(forms.markdown_into, REDACTOR.redact(markdown()))
+    if forms.output == "json":
+        answer_document(document())
+    else:
+        answer(markdown() if forms.output == "markdown" else text())
+
+
+def _with_problems(document: Document, problems: Collection[Problem]) -> Document:
+    return document | {"problems": [problem_document(problem) for problem in problems]}

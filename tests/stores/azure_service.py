@@ -66,6 +66,12 @@ class Service:
         except ResourceNotFoundError:
             return None
 
+    def must_get(self, key: str, label: str | None = None) -> ConfigurationSetting:
+        """Read what must be there."""
+        found = self.get(key, label)
+        assert found is not None, f"{key} is not there"
+        return found
+
     def values(self) -> dict[tuple[str, str | None], str]:
         """Everything there is."""
         return {(one.key, one.label): one.value for one in self.sdk.list_configuration_settings()}

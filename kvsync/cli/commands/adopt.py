@@ -74,4 +74,5 @@ def _tell_of_others(plan: Plan) -> None:
 
     differ = sum(refusal.cause is Class.UNOWNED for target in plan.targets for refusal in target.refused)
     if differ:
-        say(f"{differ:,} entries without an owner differ from the files and are left alone; kvsync plan shows them")
+        entries = "1 entry" if differ == 1 else f"{differ:,} entries"
+        say(f"{entries} without an owner differ from the files, left alone; kvsync plan shows which")

@@ -48,7 +48,7 @@ async def _drift(
         if output == "text":
             answer(render_drift(plan, style))
         else:
-            show_plan(plan, loaded, workspace.state.seal, Forms(output), style)
+            show_plan(plan, loaded.problems, workspace.state.seal, Forms(output), style)
         return of_plan(plan, problems=bool(loaded.problems), pending=True)
 
 

@@ -12,7 +12,7 @@ from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
 from kvsync.cli.output import answer, answer_document
-from kvsync.errors import KvsyncError, StoreError
+from kvsync.errors import KvsyncError
 
 if TYPE_CHECKING:
     from kvsync.core.model import Applied, Entry
@@ -53,9 +53,8 @@ async def _explain(settings: Settings, key: str, label: str | None, targets: tup
         answer_document({"schema": SCHEMA, "key": key, "entries": [_document(one, owner, seal) for one in found]})
     else:
         answer("\n".join("".join(f"{line}\n" for line in _lines(one, owner)) for one in found))
-    if any(one.error for one in found):
-        raise StoreError("; ".join(sorted({one.error for one in found if one.error})))
-    return Exit.INVALID if loaded.problems else Exit.DONE
+    broken = any(one.error for one in found)
+    return Exit.INVALID if loaded.problems else Exit.ERROR if broken else Exit.DONE
 
 
 def _unknown(key: str, label: str | None, loaded: Loaded) -> str:

@@ -51,5 +51,5 @@ async def _undo(settings: Settings, run: str, *, yes: bool, output: str, full: b
         stop = Stop()
         with handling(stop.callbacks), progress("undoing", sum(len(one.changes) for one in plan.targets)) as bar:
             report = await undoing.apply(plan, stop.asked.is_set, bar.advance)
-        shown.show_report(report, None, workspace.state.seal, shown.Forms(output), style, in_text=in_text)
+        shown.show_report(report, (), workspace.state.seal, shown.Forms(output), style)
     return of_signal(stop.reason) if stop.reason else of_reports(report.targets, problems=False, held=())

@@ -10,6 +10,6 @@ holds       what the service cannot hold, known offline
 doctor      wrong secret, clock, role and endpoint told apart
 """
 
-from kvsync.stores.azure_appconfig.store import AzureAppConfigStore
+from kvsync.stores.azure_appconfig.store import KEY_FORMAT, AzureAppConfigStore
 
-__all__ = ["AzureAppConfigStore"]
+__all__ = ["KEY_FORMAT", "AzureAppConfigStore"]

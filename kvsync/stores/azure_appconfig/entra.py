@@ -10,7 +10,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from kvsync.clock import Clock
-from kvsync.errors import AuthError, StoreError
+from kvsync.config.values import is_plain_http
+from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Answer, Call, Explanation
 from kvsync.stores.base import Traffic
@@ -154,7 +155,12 @@ def _application(
             is_json=True,
         )
 
-    return TokenRequest(authority or _AUTHORITY, f"the application {client}", build)
+    base = authority or _AUTHORITY
+    if is_plain_http(base):
+        raise PermanentError(
+            "AZURE_AUTHORITY_HOST is plain http://, which would send the secret unencrypted; write https://"
+        )
+    return TokenRequest(base, f"the application {client}", build)
 
 
 def _judge(call: Call, answer: Answer) -> StoreError | None:

@@ -20,7 +20,10 @@ _SIGNED: Final = "x-ms-date;host;x-ms-content-sha256"
 _DESCRIPTION: Final = re.compile(r'error_description="([^"]*)"')
 _EMPTY: Final = b64encode(sha256().digest()).decode()
 
-_NEW_ONE = "take the connection string anew from the store's access settings"
+_NEW_ONE: Final = "take the connection string anew from the store's access settings"
+_USE_WRITER: Final = "use a read-write key, or Entra ID with the role App Configuration Data Owner"
+_ENABLE: Final = "enable them in the store's access settings, or use Entra ID: endpoint instead of connection_string"
+_SET_CLOCK: Final = "set this machine's clock by NTP; more than 15 minutes off is refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +76,18 @@ class HmacKey:
 
     def explain(self, call: Call, answer: Answer) -> Explanation:
         """Tell a wrong id, a wrong secret, a wrong clock and a lack of permission apart."""
-        if answer.status == 403:
-            if call.writes:
-                return Explanation(
-                    "permission", "this access key is read-only, or access keys are disabled", _HINT_WRITE
-                )
-            return Explanation("permission", "access keys are disabled for this store", _HINT_READ)
         found = _DESCRIPTION.search(answer.headers.get("www-authenticate", ""))
         said = found.group(1) if found else "no reason given"
+        if answer.status == 403 and call.writes:
+            return Explanation("permission", "this access key is read-only, or access keys are disabled", _USE_WRITER)
+        if answer.status == 403 or "disabled" in said:
+            return Explanation("permission", "access keys are disabled for this store", _ENABLE)
         if "expired" in said or "date" in said:
-            ahead = ahead_of_server(answer, self._clock.now())
-            return Explanation("clock", f"the signature's date is refused ({skew_in_words(ahead)})", _HINT_CLOCK)
+            ahead = skew_in_words(ahead_of_server(answer, self._clock.now()))
+            return Explanation("clock", f"the signature's date is refused ({ahead})", _SET_CLOCK)
+        wrong = "the connection string is refused"
         if "Signature" in said:
-            return Explanation("credential", f"the Secret of the connection string is wrong ({said})", _NEW_ONE)
-        if "Credential" in said:
-            return Explanation(
-                "credential", f"the store does not know the Id of the connection string ({said})", _NEW_ONE
-            )
-        return Explanation("credential", f"the connection string is refused ({said})", _NEW_ONE)
-
-
-_HINT_WRITE = "use a read-write key, or Entra ID with the role App Configuration Data Owner"
-_HINT_READ = "enable them in the store's access settings, or use Entra ID: endpoint instead of connection_string"
-_HINT_CLOCK = "set this machine's clock by NTP; more than 15 minutes off is refused"
+            wrong = "the Secret of the connection string is wrong"
+        elif "Credential" in said:
+            wrong = "the store does not know the Id of the connection string"
+        return Explanation("credential", f"{wrong} ({said})", _NEW_ONE)

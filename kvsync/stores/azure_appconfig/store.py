@@ -22,7 +22,8 @@ from kvsync.stores.limits import check_batch, check_entry
 if TYPE_CHECKING:
     from kvsync.stores.azure_appconfig.remote import Remote
 
-_KEY_FORMAT: Final = "{namespace}:{key}"
+KEY_FORMAT: Final = "{namespace}:{key}"
+"""How identities become remote keys where the configuration does not say."""
 
 
 class AzureAppConfigStore(Store):
@@ -56,7 +57,7 @@ class AzureAppConfigStore(Store):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         check_options(config)
-        self._keys = KeyFormat(config.key_format or _KEY_FORMAT, native_labels=True)
+        self._keys = KeyFormat(config.key_format or KEY_FORMAT, native_labels=True)
         self._rates = RATES[config.options.get("tier")]
         self.capabilities = replace(type(self).capabilities, writes_per_second=self._rates.writes)
         self._remote: Remote | None = None

@@ -1,0 +1,91 @@
+"""Runs the real command in processes of their own that need not import anything first: they are forked off one that has.
+
+tests ──(arguments, environment, folder, stdin, stdout, stderr)──► server ──fork──► kvsync ──► exit code
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_MOST = 1 << 20
+
+
+class Runner:
+    """The test's side of the server."""
+
+    def __init__(self) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with other:
+            command = [sys.executable, "-m", "tests.cli.runner", str(other.fileno())]
+            self._server = subprocess.Popen(command, cwd=ROOT, pass_fds=[other.fileno()])
+
+    def run(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, str, str]:
+        """Run `kvsync` with nothing to read: its exit code, stdout and stderr."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
+            request = json.dumps([list(arguments), str(folder), dict(env)]).encode()
+            socket.send_fds(self._socket, [request], [file.fileno() for file in (nothing, out, err)])
+            answer = self._socket.recv(64)
+            for file in (out, err):
+                file.seek(0)
+            return int(answer), out.read().decode(), err.read().decode()
+
+    def close(self) -> None:
+        """End the server."""
+        self._socket.close()
+        self._server.wait(60)
+
+
+def serve(connection: socket.socket) -> None:
+    """Run what is asked until the other side hangs up."""
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(connection, _MOST, 3)
+        if not request:
+            return
+        child = os.fork()
+        if child == 0:
+            connection.close()
+            _become(descriptors, *json.loads(request))
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _, status = os.waitpid(child, 0)
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _become(descriptors: Sequence[int], arguments: list[str], folder: str, env: dict[str, str]) -> None:
+    """Be `kvsync` from here on."""
+    from kvsync.__main__ import main
+
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = ["kvsync", *arguments]
+    try:
+        code = main()
+    except SystemExit as error:  # how click ends after it has answered a shell
+        code = error.code if isinstance(error.code, int) else 0
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _import_everything() -> None:
+    from kvsync.cli import cli
+
+    for name in cli.list_commands(None):  # type: ignore[arg-type]  # it asks nothing of the context
+        cli.get_command(None, name)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    _import_everything()
+    with socket.socket(fileno=int(sys.argv[1])) as other_side:
+        serve(other_side)

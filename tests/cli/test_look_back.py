@@ -1,0 +1,188 @@
+"""history, undo, explain, dump, adopt, doctor, stores, schema, pause: what they say and do."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from tests.cli.conftest import WEB, Repo
+
+
+def last_run(repo: Repo) -> str:
+    return str(repo.json("history")["runs"][0]["run"])
+
+
+def test_history_tells_runs_and_their_changes(applied: Repo) -> None:
+    """`history` lists runs with the newest first, and with a run's id every change with its line and outcome."""
+    applied.drift()
+    applied.run("apply", "--yes")
+    runs = applied.json("history")["runs"]
+    assert [run["summary"]["applied"] for run in runs] == [1, 3]
+    assert [run["run"] for run in applied.json("history", "--limit", "1")["runs"]] == [runs[0]["run"]]
+    (change,) = applied.json("history", runs[0]["run"])["changes"]
+    assert (change["key"], change["class"], change["outcome"]) == ("greeting", "drifted", "applied")
+    assert change["origin"] == "state/web.yaml:4:3"
+    assert "state/web.yaml:4:3" in applied.run("history", runs[0]["run"]).stdout
+    assert "apply" in applied.run("history").stdout
+
+
+def test_undo_restores_what_a_run_changed(applied: Repo) -> None:
+    """`undo RUN` brings back what was updated and deleted, removes what was created, and leaves alone what changed since."""
+    applied.write(
+        "state/web.yaml", WEB.replace("Hello", "Hi").replace("  timeout: 30\n", "") + "  new: x\n  newer: y\n"
+    )
+    applied.run("apply", "--yes")
+    run = last_run(applied)
+    applied.drift("newer", "changed since")
+    done = applied.run("undo", run, "--yes", code=3)
+    assert "stale" in done.stdout
+    assert applied.held() == {"greeting": "Hello", "timeout": "30", "limits": '{"rps":10}', "newer": "changed since"}
+    assert applied.json("history")["runs"][0]["source"] == run
+    assert applied.run("undo", run, code=4).stdout == ""
+    again = applied.json("undo", run, "--yes", code=3)
+    assert again["run"] is None
+    assert again["summary"]["outcomes"]["unchanged"] == 3
+
+
+def test_undo_says_that_sensitive_values_are_not_kept(applied: Repo) -> None:
+    """A previous value that was sensitive cannot be restored; undo says so and exits with 3."""
+    applied.write("state/web.yaml", WEB.replace("Hello", "{value: first-secret, sensitive: true}"))
+    applied.run("apply", "--yes")
+    applied.write("state/web.yaml", WEB.replace("Hello", "{value: second-secret, sensitive: true}"))
+    applied.run("apply", "--yes")
+    done = applied.run("undo", last_run(applied), "--yes", code=3)
+    assert "not kept" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_explain_says_why(applied: Repo) -> None:
+    """`explain` shows all sides of an entry, the action, its reason, the line of the policy, and the runs that touched it."""
+    applied.drift()
+    text = applied.run("explain", "greeting").stdout
+    for words in (
+        '"Hello"', '"Hacked"', "state/web.yaml:4:3", "update (drifted)", "somebody changed it in the store",
+        "policy.drift.drifted is heal", "create (new): applied",
+    ):  # fmt: skip
+        assert words in text
+    (entry,) = applied.json("explain", "greeting")["entries"]
+    assert (entry["action"], entry["class"], entry["status"]) == ("update", "drifted", "pending")
+    assert "it is as the files ask" in applied.run("explain", "timeout").stdout
+
+
+def test_explain_knows_entries_by_label_and_those_no_file_asks_for(applied: Repo) -> None:
+    """Each label is an entry of its own, an entry of nobody's is told apart, and a key nobody knows gets the nearest one."""
+    applied.write("state/web.yaml", WEB + "  theme: {value: light, labels: {prod: dark}}\n")
+    applied.insert("stray", "x")
+    assert [one["label"] for one in applied.json("explain", "theme")["entries"]] == [None, "prod"]
+    assert [one["label"] for one in applied.json("explain", "theme", "--label", "prod")["entries"]] == ["prod"]
+    text = applied.run("explain", "stray").stdout
+    assert "not ours" in text
+    assert '"x"' not in text
+    assert "'greeting'" in applied.run("explain", "greting", code=1).stderr
+    applied.run("explain", "greeting", "--target", "nowhere", code=64)
+
+
+def test_a_dump_asks_for_what_is_there(applied: Repo) -> None:
+    """Planned right after a dump, the dumped files ask for nothing: text, lines, JSON, bytes, labels, lifetimes, options."""
+    (applied.root / "bytes.bin").write_bytes(bytes(range(256)) * 400)
+    applied.write(
+        "state/web.yaml",
+        WEB
+        + "  lines: |\n    one\n    two\n"
+        + '  odd: "tab\\tquote\\" \\u2028 end"\n'
+        + "  large: {file: ../bytes.bin, content_type: application/octet-stream}\n"
+        + "  theme: {value: light, tags: {a: b}, labels: {prod: {value: dark, ttl: 1h}, dev: neon}}\n"
+        + '  kept: {value: x, protected: true, metadata: {n: [1, 2.5, null, "1"]}}\n'
+        + '  sale: {value: "on", expires_at: 2036-12-24T00:00:00Z}\n'
+        + "  code: {value: hush-hush, sensitive: true}\n",
+    )
+    applied.run("apply", "--yes")
+    done = applied.run("dump", "local/web", "--to", "dumped")
+    assert "CODE" in done.stderr
+    assert "hush-hush" not in (applied.root / "dumped/web.yaml").read_text()
+    applied.run("dump", "local", "--to", "dumped", code=1)
+    applied.run("dump", "local", "--to", "dumped", "--force")
+    (applied.root / "state/web.yaml").unlink()
+    applied.configure(**{"owner: tester": "owner: tester\nstate: dumped/**/*.yaml"})
+    applied.run("plan", "--exit-code", env={"CODE": "hush-hush"})
+    applied.run("plan", code=78)
+    applied.run("dump", "local", "--to", "dumped", "--force", "--include-sensitive")
+    applied.run("plan", "--exit-code")
+
+
+def test_a_dump_of_nothing_writes_nothing(applied: Repo) -> None:
+    """A namespace that holds nothing becomes no file, because an empty one would be a wish to delete."""
+    assert "nothing" in applied.run("dump", "local/none", "--to", "dumped").stdout
+    assert not (applied.root / "dumped").exists()
+
+
+def test_adopt_takes_equal_entries_and_no_others(applied: Repo) -> None:
+    """`adopt` marks entries without an owner that equal the files, whatever the policy says, and leaves the rest to apply."""
+    applied.configure(**{"prune: owned": "prune: owned\n  adopt: never"})
+    applied.insert("same", "x")
+    applied.insert("differs", "y")
+    applied.write("state/web.yaml", WEB.replace("30", "60") + "  same: x\n  differs: x\n")
+    applied.run("adopt", code=4)
+    done = applied.run("adopt", "--yes")
+    assert "1 entry without an owner" in done.stderr
+    assert applied.sql("SELECT key, owner FROM entries WHERE key IN ('same', 'differs') ORDER BY key") == [
+        ("differs", None), ("same", "tester"),
+    ]  # fmt: skip
+    assert applied.held()["timeout"] == "30"
+    assert "Nothing to do" in applied.run("adopt", "--yes").stdout
+
+
+def test_adopting_a_dump_takes_a_store_over(repo: Repo) -> None:
+    """A store that others filled is taken over by dump, adopt, and then an empty plan."""
+    repo.run("apply", "--yes")
+    repo.sql("UPDATE entries SET owner = NULL, mark_fingerprint = NULL")
+    repo.run("dump", "local", "--to", "state", "--force")
+    repo.run("adopt", "--yes")
+    repo.run("plan", "--exit-code")
+
+
+def test_doctor_says_what_is_well_and_what_is_not(applied: Repo) -> None:
+    """`doctor` has a line for each check, the same as JSON, and exits with 78 for bad files."""
+    assert applied.run("doctor").stdout.count("ok  ") == 4
+    assert applied.json("doctor")["ok"] is True
+    applied.write("state/web.yaml", "keys: [")
+    assert "FAIL  state files" in applied.run("doctor", code=78).stdout
+
+
+def test_stores_shows_what_each_type_can_do(repo: Repo) -> None:
+    """`stores` lists every type in all forms, and needs no configuration."""
+    (repo.root / "kvsync.yaml").unlink()
+    assert {store["type"] for store in repo.json("stores")["stores"]} >= {"memory", "sqlite"}
+    assert "| `sqlite` | a column |" in repo.run("stores", "-o", "markdown").stdout
+    assert "sqlite" in repo.run("stores").stdout
+
+
+@pytest.mark.parametrize("which", ["config", "state", "plan"])
+def test_schemas_are_schemas(repo: Repo, which: str) -> None:
+    """Each schema that is printed is a valid JSON Schema."""
+    jsonschema.Draft202012Validator.check_schema(json.loads(repo.run("schema", which).stdout))
+
+
+def test_status_tells_pauses_with_their_reason(applied: Repo) -> None:
+    """A pause of a target or of a whole store is shown with its reason; one of the store does not end with the target's."""
+    applied.run("pause", "local", "--reason", "moving house")
+    applied.run("pause", "local/web")
+    assert "moving house" in applied.run("status").stdout
+    assert [pause["target"] for pause in applied.json("status")["paused"]] == ["local", "local/web"]
+    assert "kvsync resume local" in applied.run("resume", "local/web", code=1).stderr
+    applied.run("resume", "local")
+    assert applied.json("status")["paused"] == []
+    assert "was not paused" in applied.run("resume", "local").stdout
+
+
+def test_status_tells_the_last_passes(applied: Repo) -> None:
+    """After a pass of the daemon `status` shows when it was and what it did, though no daemon runs."""
+    assert "no target has had a pass" in applied.run("status").stdout
+    applied.drift()
+    applied.run("run", "--once")
+    (target,) = applied.json("status")["targets"]
+    assert target["drift"] == {"drifted": 1}
+    assert target["changes"]["applied"] == 1
+    assert "local/web" in applied.run("status").stdout

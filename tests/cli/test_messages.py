@@ -1,0 +1,86 @@
+"""What people read when something is wrong, word for word."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+from tests.cli.conftest import CONFIGURATION, WEB, Repo
+from tests.cli.runner import ROOT
+
+
+def test_every_problem_has_its_line(repo: Repo) -> None:
+    """All problems at once, each with file, line, column and what to do, and how many there are."""
+    repo.write("state/web.yaml", WEB + "  limits: 2\n  nothing:\n  theme: {valeu: light}\n")
+    assert repo.run("plan", code=78).stderr == (
+        'state/web.yaml:7:3: duplicate key "limits", first written at 6:3\n'
+        'state/web.yaml:8:11: keys.nothing: a value must not be null (write "" for the empty text)\n'
+        'state/web.yaml:9:10: keys.theme: unknown field "valeu" (write {json: …} to store data; did you mean "value"?)\n'
+        "3 problems\n"
+    )
+
+
+def test_a_wrong_configuration_says_where(repo: Repo) -> None:
+    """The configuration's problems have places and suggestions too."""
+    repo.write("kvsync.yaml", CONFIGURATION.replace("prune: owned", "prune: own").replace("owner:", "ownr:"))
+    text = repo.run("plan", code=78).stderr
+    assert "kvsync.yaml:2:1: " in text
+    assert 'did you mean "owner"?' in text
+    assert "kvsync.yaml:6:10: " in text
+
+
+def test_short_errors_are_one_line(repo: Repo) -> None:
+    """What is wrong, and what to do, without a traceback."""
+    assert repo.run("plan", "--target", "lokal", code=64).stderr == (
+        "kvsync: no target 'lokal'; the files name: local/web\n"
+    )
+    assert repo.run("apply", code=4).stderr == (
+        "kvsync: apply asks before it writes, and there is no terminal to ask at; add --yes\n"
+    )
+    assert repo.run("plann", code=64).stderr == (
+        "kvsync: no command 'plann'; did you mean 'plan'?\nTry 'kvsync --help'.\n"
+    )
+    assert repo.run("undo", "x", "--yes", code=64).stderr == (
+        "kvsync: there is no run 'x'; `kvsync history` lists those that are kept\n"
+    )
+    (repo.root / "kvsync.yaml").unlink()
+    assert repo.run("plan", code=78).stderr == (
+        'kvsync.yaml: there is no configuration file (let "kvsync init" write one, or name yours with -c)\n1 problem\n'
+    )
+
+
+def test_a_bug_is_one_line_and_a_traceback_only_for_those_who_ask(repo: Repo) -> None:
+    """An unexpected exception says that it is a bug, and shows where with --log-level debug alone."""
+    repo.write(
+        "sitecustomize.py", "import kvsync.cli.opening as o\ndef load(_):\n    raise KeyError('oops')\no.load = load\n"
+    )
+    path = {"PYTHONPATH": f"{repo.root}:{ROOT}"}
+    process = repo.start("plan", "-o", "json", env=path)
+    out, err = process.communicate(timeout=60)
+    assert err == "kvsync: unexpected error: KeyError: 'oops'. This is a bug in kvsync; --log-level debug shows where\n"
+    assert json.loads(out)["error"]["kind"] == "unexpected"
+    process = repo.start("--log-level", "debug", "plan", env=path)
+    assert "Traceback" in process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+
+
+def test_a_guard_says_what_to_do(applied: Repo) -> None:
+    """A parked target tells why, and the command that releases it."""
+    applied.write("state/web.yaml", "store: local\nnamespace: web\nkeys: {}\n")
+    text = applied.run("apply", "--yes", code=4).stdout
+    assert "parked: would delete 3 entries because the files ask for none (an empty target)" in text
+    assert "release with: kvsync approve " in text
+
+
+def test_the_daemon_logs_and_ends_in_good_order(repo: Repo) -> None:
+    """`run` writes its log to stderr and nothing to stdout, picks a change up, and ends with 0 on SIGINT."""
+    daemon = repo.start("--log-format", "json", "run")
+    assert daemon.stderr is not None
+    next(line for line in daemon.stderr if '"daemon.ready"' in line)
+    repo.write("state/web.yaml", WEB.replace("Hello", "Hi"))
+    line = next(line for line in daemon.stderr if '"change.applied"' in line)
+    assert '"key": "greeting"' in line
+    daemon.send_signal(signal.SIGINT)
+    out, _ = daemon.communicate(timeout=30)
+    assert (daemon.returncode, out) == (0, "")
+    assert repo.held()["greeting"] == "Hi"

@@ -1,0 +1,101 @@
+"""No sensitive value, and no credential, in anything that any command prints, writes or keeps."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from kvsync.cli.output import clean
+from kvsync.secrets import REDACTOR
+from tests.cli.conftest import Repo
+
+SECRETS = {"API_TOKEN": "s3cr3t/tok en+1", "OTHER": 'quote"back\\slash-42'}
+WRITTEN = "in-the-file-9f2b"
+MARKED = "file-content-77aa"
+
+STATE = f"""\
+store: local
+namespace: web
+keys:
+  greeting: Hello
+  token: {{env: API_TOKEN}}
+  other: {{env: OTHER, ttl: 1h}}
+  written: {{value: {WRITTEN}, sensitive: true, labels: {{prod: {WRITTEN}-prod}}}}
+  marked: {{file: ../secret.txt, sensitive: true}}
+"""
+
+COMMANDS = [
+    "validate", "plan", "plan -o json", "plan -o markdown", "plan --full --deep", "plan --out plan.json",
+    "plan --json-into a.json --markdown-into a.md", "drift", "drift -o json", "drift -o markdown", "apply --yes",
+    "apply --yes -o json", "apply plan.json", "apply --yes -o markdown", "run --once", "--log-format json run --once",
+    "--log-level debug run --once --observe", "status", "status -o json", "history", "history -o json", "explain token",
+    "explain written -o json", "explain marked", "adopt --yes", "doctor", "doctor -o json", "dump local --to dumped --force",
+    "undo RUN --yes", "undo RUN --yes -o json", "history RUN", "history RUN -o json", "plan --target nowhere",
+]  # fmt: skip
+
+
+def forms() -> list[str]:
+    """Every text under which a secret might show."""
+    found = []
+    for secret in (*SECRETS.values(), WRITTEN, MARKED):
+        encoded = base64.b64encode(secret.encode()).decode().rstrip("=")[:-1]
+        found += [secret, json.dumps(secret)[1:-1], quote(secret, safe=""), encoded, secret.encode().hex()]
+    return found
+
+
+def leaks(text: str) -> list[str]:
+    return [form for form in forms() if form in text]
+
+
+def run_everything(repo: Repo) -> str:
+    """What all commands print, one after the other."""
+    printed = ""
+    for command in COMMANDS:
+        if "RUN" in command:
+            runs = repo.json("history", env=SECRETS)["runs"]
+            command = command.replace("RUN", runs[-1]["run"] if runs else "none")
+        done = repo.run(*command.split(), env=SECRETS, code=None)
+        printed += f"$ {command}\n{done.stdout}{done.stderr}"
+    return printed
+
+
+@pytest.mark.parametrize("situation", ["new", "drifted", "broken"])
+def test_no_command_shows_a_secret(repo: Repo, situation: str) -> None:
+    """Whatever a command does with sensitive entries, in whatever form it answers, it shows and keeps none of their values."""
+    repo.write("secret.txt", MARKED)
+    repo.write("state/web.yaml", STATE)
+    if situation != "new":
+        repo.run("apply", "--yes", env=SECRETS)
+        repo.drift("token", SECRETS["OTHER"])
+        repo.drift("written", f"{WRITTEN} changed by hand")
+    if situation == "broken":
+        repo.write("state/web.yaml", STATE + f"  wrong: {{value: {WRITTEN}, ttl: [{WRITTEN}]}}\n")
+    assert leaks(run_everything(repo)) == []
+    kept = [
+        file for file in repo.root.rglob("*") if file.is_file() and "state" not in file.parts and not _is_store(file)
+    ]
+    assert any(file.name == "state.db" for file in kept)
+    for file in kept:
+        if file.name not in ("secret.txt", "kvsync.yaml"):
+            assert leaks(file.read_bytes().decode("latin-1")) == [], file
+
+
+def _is_store(file: Path) -> bool:
+    return file.name.startswith("store.db")
+
+
+def test_a_secret_does_not_hide_what_programs_need() -> None:
+    """Names, hashes and numbers stay as they are, even when a secret happens to be part of them; sentences are cleaned."""
+    REDACTOR.register("abcd-1234")
+    document = {
+        "key": "abcd-1234",
+        "digest": "sha256:" + "abcd" * 16,
+        "size": 1234,
+        "error": "the store said: abcd-1234 is wrong",
+        "reasons": ["abcd-1234"],
+    }
+    assert clean(document) == document | {"error": "the store said: *** is wrong", "reasons": ["***"]}
