@@ -56,3 +56,12 @@ def test_no_terminal_code_gets_out_of_a_message(folder: Folder) -> None:
     """A key that holds terminal codes is quoted escaped when something is wrong with it."""
     folder.keys('{"\\e[31mred": null}')
     assert folder.run("validate", code=78).stderr.startswith(r"state/web.yaml:3:21: keys.\x1b[31mred: ")
+
+
+def test_closed_streams_stop_nothing(folder: Folder) -> None:
+    """Started without stdin, stdout and stderr, as some supervisors do, a command does its work."""
+    folder.keys("{a: 1}")
+    command = f'"{sys.executable}" -m kvsync apply --yes <&- >&- 2>&-'
+    done = subprocess.run(command, shell=True, cwd=folder.root, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == 0
+    assert "1 unchanged" in folder.run("plan").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -25,6 +26,9 @@ _Result = TypeVar("_Result")
 
 def run(work: Coroutine[None, None, _Result]) -> _Result:
     """Run what a command does."""
+    # Plans are thousands of small values without cycles: looking for cycles at every few hundred costs a fifth of the time.
+    gc.set_threshold(50_000, 20, 20)
+    gc.freeze()
     return asyncio.run(work)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from kvsync.errors import KvsyncError
@@ -90,7 +91,7 @@ def _reopen_closed() -> None:
     whatever is opened next: without this a database could become the stdout."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open as long as the process
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open as long as the process
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -12,6 +12,7 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,15 @@ from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 FILE_NAME = "state.db"
 BUSY_SECONDS = 5.0
 """How long to wait for another process that is just writing."""
+
+_HEAD = """
+SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id), count(*)
+FROM sqlite_master
+"""
+"""Read at one moment: another process may be making the tables just now."""
+
+_TURN = 0.01
+"""Seconds between two tries where SQLite does not wait by itself."""
 
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
@@ -156,7 +166,11 @@ def _connect_read_only(file: Path, state_dir: Path) -> sqlite3.Connection:
     try:
         return _connect(f"{file.as_uri()}?mode=ro", lambda connection: _version(connection, state_dir))
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        code = error.sqlite_errorcode
+        no_index = (
+            code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or code == sqlite3.SQLITE_IOERR_SHMSIZE
+        )
+        if not no_index:
             raise
         # The log's index is missing and cannot be made here: nobody has the file open, and SQLite wants to be told so.
         return _connect(f"{file.as_uri()}?mode=ro&immutable=1", lambda connection: _version(connection, state_dir))
@@ -168,10 +182,24 @@ def _set_up(state_dir: Path) -> Callable[[sqlite3.Connection], None]:
             connection.execute("BEGIN IMMEDIATE")
             _upgrade(connection)
             connection.execute("COMMIT")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_log(connection)
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
 
     return prepare
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. SQLite does not wait by itself for others who are just doing the same."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_TURN)
+        else:
+            return
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
@@ -186,9 +214,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 
 def _version(connection: sqlite3.Connection, state_dir: Path) -> int:
     """The schema version, 0 for an empty file. Raises StateDirError for a file that this kvsync must not touch."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    version, application, tables = connection.execute(_HEAD).fetchone()
     if tables and application != APPLICATION_ID:
         raise StateDirError(str(state_dir), "state.db belongs to another program; choose another state_dir")
     if version > SCHEMA_VERSION:

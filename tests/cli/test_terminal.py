@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import signal
@@ -24,13 +25,14 @@ class Terminal:
         self.process = repo.start(*arguments, env={"TERM": "xterm"}, stdin=slave, stderr=slave, start_new_session=True)
         os.close(slave)
         self.screen = ""
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # a read may end in the middle of a character
 
     def until(self, text: str) -> None:
         """Read the screen until the text is on it."""
         while text not in self.screen:
             data = os.read(self._master, 4096)
             assert data, self.screen
-            self.screen += data.decode()
+            self.screen += self._decode(data)
 
     def type(self, text: str) -> None:
         """Type something."""
@@ -40,7 +42,7 @@ class Terminal:
         """Wait for the end: the exit code and the answer."""
         with suppress(OSError):  # how a terminal says that its other side is gone
             while data := os.read(self._master, 4096):
-                self.screen += data.decode()
+                self.screen += self._decode(data)
         assert self.process.stdout is not None
         answer = self.process.stdout.read()
         self.process.stdout.close()

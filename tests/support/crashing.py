@@ -76,7 +76,6 @@ def prepare(folder: Path) -> None:
 
 async def apply(folder: Path, when_open: Callable[[], None] = lambda: None) -> None:
     """One run over everything."""
-    SqliteStore.capabilities = replace(SqliteStore.capabilities, batch=10)
     async with open_workspace(folder / "kvsync.yaml", writing="apply", redactor=Redactor(), environ={}) as workspace:
         when_open()
         await workspace.apply(await workspace.plan(), command="apply")
@@ -161,4 +160,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # Many small batches, so that a kill finds a run between any two of them.
+    SqliteStore.capabilities = replace(SqliteStore.capabilities, batch=10)
     main()

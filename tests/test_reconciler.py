@@ -1,0 +1,221 @@
+"""What the daemon drives: passes over real files and stores, one target at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvsync.core.model import Target
+from kvsync.daemon.ports import PassRequest, PassResult
+from kvsync.errors import InvalidInput, PermanentError, TransientError
+from kvsync.reconciler import WorkspaceReconciler
+from kvsync.stores.base import WriteStatus
+from kvsync.stores.memory import _SHARED
+from kvsync.testing import MemoryServer
+from tests.support.world import World, is_clean
+
+WEB = Target("main", "web")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+@asynccontextmanager
+async def reconciling(world: World, writing: str | None = "run") -> AsyncIterator[WorkspaceReconciler]:
+    async with world.open(writing) as workspace:
+        yield WorkspaceReconciler(workspace, workspace.around, {})
+
+
+async def reconcile(reconciler: WorkspaceReconciler, target: Target = WEB, **request: Any) -> PassResult:
+    """Look at the files, then do one pass."""
+    await reconciler.load()
+    return await reconciler.reconcile(PassRequest(target, **request), lambda: False)
+
+
+async def test_a_pass_applies_and_tells_what_became_of_it(world: World) -> None:
+    """A pass brings the target to the files' state, counts outcomes, and has nothing left to do the next time."""
+    world.want({"a": 1, "b": "{value: x, ttl: 3h}"})
+    async with reconciling(world) as reconciler:
+        first = await reconcile(reconciler)
+        second = await reconcile(reconciler)
+    assert first.ok
+    assert (first.changes["applied"], first.pending) == (2, 0)
+    assert (sum(second.changes.values()), second.pending) == (0, 0)
+    assert second.next_moment == world.clock.now() + 2 * 3600
+    assert world.values() == {"a": "1", "b": "x"}
+
+
+async def test_a_pass_that_may_not_apply_only_looks(world: World) -> None:
+    """While observing, paused or in a window the pass tells what is pending and writes nothing."""
+    await world.settle({"a": 1, "b": 1})
+    world.edit("a", "theirs")
+    world.want({"a": 1, "b": 2})
+    async with reconciling(world) as reconciler:
+        result = await reconcile(reconciler, apply=False)
+    assert result.ok
+    assert (result.pending, dict(result.drift)) == (2, {"drifted": 1})
+    assert world.writes() == 0
+
+
+async def test_a_parked_target_waits_and_is_released(world: World) -> None:
+    """A parked plan is told with its digest and reasons; once it is approved the next pass applies it."""
+    await world.settle({f"k{n}": 1 for n in range(12)})
+    world.want({"k0": 1})
+    async with reconciling(world) as reconciler:
+        held = await reconcile(reconciler)
+        assert held.parked
+        assert held.pending == 11
+        async with world.open(writing=None) as beside:
+            beside.state.parked.approve(held.digest, world.clock.now())
+        done = await reconcile(reconciler)
+    assert done.parked == ()
+    assert done.changes["applied"] == 11
+    assert world.values() == {"k0": "1"}
+
+
+async def test_a_pause_is_seen_at_once(world: World) -> None:
+    """A pause of a target or its store, set by another process, is known before the next pass."""
+    world.want({"a": 1})
+    async with reconciling(world) as reconciler, world.open(writing=None) as beside:
+        assert not reconciler.is_paused(WEB)
+        beside.state.pauses.pause("main", None, "a change freeze", world.clock.now())
+        assert reconciler.is_paused(WEB)
+
+
+async def test_while_files_move_a_delete_waits(world: World) -> None:
+    """The daemon's grace keeps what a half-saved file dropped, and says when to look again."""
+    await world.settle({"a": 1, "b": 1})
+    world.want({"a": 1})
+    async with reconciling(world) as reconciler:
+        result = await reconcile(reconciler, grace=1.0)
+        assert world.values() == {"a": "1", "b": "1"}
+        assert result.next_moment == world.clock.now() + 1
+        world.clock.advance(1)
+        await reconcile(reconciler, grace=0)
+    assert world.values() == {"a": "1"}
+
+
+async def test_a_broken_file_holds_its_target_and_says_where(world: World) -> None:
+    """A target whose file is broken keeps its state; the problem is in the load and in the pass."""
+    await world.settle({"a": 1})
+    world.state("store: main\nnamespace: web\nkeys: {a: [}\n")
+    async with reconciling(world) as reconciler:
+        loaded = await reconciler.load()
+        result = await reconcile(reconciler)
+    assert WEB not in loaded.targets
+    assert loaded.held.keys() == {WEB} or loaded.hold_all
+    assert "state/web.yaml:3:" in str(result.error)
+    assert not result.unavailable
+    assert world.values() == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable", "after"),
+    [
+        (TransientError("503", 7), True, 7),
+        (TransientError("no route"), True, None),
+        (PermanentError("403"), False, None),
+    ],
+)
+async def test_a_store_that_cannot_be_reached_is_unavailable(
+    world: World, error: Exception, retryable: bool, after: float | None
+) -> None:
+    """The result says whether the store is the reason, whether trying again may help, and when."""
+    world.want({"a": 1})
+    world.server.fail(error)  # type: ignore[arg-type]
+    async with reconciling(world) as reconciler:
+        result = await reconcile(reconciler)
+    assert (result.error, result.unavailable, result.retryable, result.retry_after) == (
+        str(error),
+        True,
+        retryable,
+        after,
+    )
+
+
+async def test_entries_that_failed_are_worth_another_try(world: World) -> None:
+    """A pass with a failed entry asks for another one soon, which finds the entry in quarantine and knows until when."""
+    world.server.fail_entry("bad", WriteStatus.REJECTED)
+    world.want({"bad": 1, "good": 1})
+    async with reconciling(world) as reconciler:
+        first = await reconcile(reconciler)
+        second = await reconcile(reconciler)
+    assert (first.failed, first.retryable) == (1, True)
+    assert (second.failed, second.retryable, second.pending) == (0, False, 1)
+    assert second.next_moment is not None
+
+
+async def test_where_the_listing_is_late_the_daemon_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a write to a store that shows it late, the next look is due once the store can be believed."""
+    world = World(tmp_path, monkeypatch, "memory-edge")
+    world.want({"a": 1})
+    async with reconciling(world) as reconciler:
+        assert (await reconcile(reconciler)).next_moment == world.clock.now() + 60
+
+
+async def test_a_new_configuration_is_used_from_the_next_pass_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A reload brings new stores and policies, and passes that are under way end with what they began with."""
+    other = MemoryServer(world.clock)
+    monkeypatch.setitem(_SHARED, "other", other)
+    world.want({"a": 1})
+    async with reconciling(world) as reconciler:
+        await reconcile(reconciler)
+        world.configure("{prune: off}", stores="other: {type: memory, shared: other}\n", more="run: {every: 7m}")
+        world.state("store: other\nnamespace: web\nkeys: {x: 1}\n", "other.yaml")
+        settings = await reconciler.reload_config()
+        assert settings.every == 420
+        result = await reconcile(reconciler, Target("other", "web"))
+        assert result.ok
+        world.want({"b": 1})
+        await reconcile(reconciler)
+    assert len(other.contents("web")) == 1
+    assert world.values() == {"a": "1", "b": "1"}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "version: 1\nowner: team-a\n",
+        "version: 1\nowner: somebody-else\nstate: [state/*.yaml]\npolicy: {prune: owned}\nstores: {main: {type: memory}}\n",
+        "version: 1\nowner: team-a\nstate: [s]\nstate_dir: other\npolicy: {prune: owned}\nstores: {main: {type: memory}}\n",
+        "{",
+    ],
+)
+async def test_a_broken_configuration_changes_nothing(world: World, broken: str) -> None:
+    """A reload that fails says why and leaves the old configuration in force; owner and state_dir cannot change."""
+    world.want({"a": 1})
+    async with reconciling(world) as reconciler:
+        (world.root / "kvsync.yaml").write_text(broken)
+        with pytest.raises(InvalidInput):
+            await reconciler.reload_config()
+        assert (await reconcile(reconciler)).changes["applied"] == 1
+    assert world.values() == {"a": "1"}
+
+
+async def test_stopping_ends_a_pass_after_its_batch(world: World) -> None:
+    """A pass that shall stop finishes what is in flight, counts the rest, and the next pass does it."""
+    world.kind = "memory-narrow"
+    world.configure()
+    world.want({f"k{n}": 1 for n in range(9)})
+    async with reconciling(world) as reconciler:
+        await reconciler.load()
+        result = await reconciler.reconcile(PassRequest(WEB), lambda: world.server.count("change") > 0)
+        assert (result.changes["applied"], result.pending) == (3, 6)
+        assert (await reconcile(reconciler)).changes["applied"] == 6
+
+
+async def test_a_daemon_that_only_observes_never_writes(world: World) -> None:
+    """A reading workspace under the reconciler reports, and its stores would refuse anything else."""
+    world.want({"a": 1})
+    async with reconciling(world, writing=None) as reconciler:
+        assert (await reconcile(reconciler, apply=False)).pending == 1
+    assert world.writes() == 0
+    assert is_clean(await world.apply())
