@@ -3,8 +3,8 @@
 | fault | does |
 |---|---|
 | `NNN:P` (400 to 599) | the store's own answer of that status; nothing is done |
-| `200:P` | a refusal that its status does not show, by stores that answer so; nothing is done |
 | `NNN-after-write:P` | the same, after the write was done |
+| `200:P` | a refusal that its status does not show, by stores that answer so; nothing is done |
 | `latency:TIME` | every answer comes that much later |
 | `drop:P` | the connection is reset before anything is done |
 | `drop-after-write:P` | the write is done, and the connection reset |
