@@ -135,11 +135,12 @@ class _Handler:
         self._emulator, self._storage, self._clock = emulator, parts.storage, parts.clock
         self._faults, self._stats = faults, Stats()
         self._control = Control(emulator, parts.clock, faults, self._stats)
+        self._control_paths = (PREFIX, emulator.url(Address("")) + PREFIX)
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
         body = await raw.read()
         request = Request(raw.method, raw.raw_path, raw.headers, body, raw.scheme)
-        if request.path.startswith(PREFIX):
+        if request.path.startswith(self._control_paths):
             answer = self._control.answer(request)
             self._storage.commit()
             return self._response(answer)

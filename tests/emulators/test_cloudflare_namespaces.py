@@ -141,3 +141,4 @@ def test_the_url_is_the_root_of_the_api() -> None:
         assert server.env["CLOUDFLARE_API_TOKEN"] == "chosen"
         assert re.fullmatch("[0-9a-f]{32}", server.env["CLOUDFLARE_ACCOUNT_ID"])
         assert ok(http.get(http.all)) == []
+        assert http.get("/_emulator/stats").json() == http.control("GET", "stats")
