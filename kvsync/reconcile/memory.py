@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -60,6 +60,13 @@ class Memory:
             return {}
         written = self._state.journal.written_since(self._target, now - window)
         return {identity: moment + window for identity, moment in written.items()}
+
+    def overwritten(self, identities: Collection[Identity], now: float) -> Mapping[Identity, Sequence[Actual | None]]:
+        """What a late listing may show of entries that are settling: all that was overwritten in that time."""
+        if not identities:
+            return {}
+        since = now - self._capabilities.settle
+        return self._state.journal.overwritten_since(self._target, identities, since)
 
     def undesired_since(self) -> dict[Identity, float]:
         """Since when entries are no longer desired."""

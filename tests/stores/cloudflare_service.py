@@ -83,7 +83,7 @@ class Service:
     def put(self, title: str, key: str, value: bytes, **fields: Any) -> None:
         """Write one entry."""
         try:
-            pair = {"key": key, "value": value.decode()}
+            pair: dict[str, Any] = {"key": key, "value": value.decode()}
         except UnicodeDecodeError:
             pair = {"key": key, "value": b64encode(value).decode(), "base64": True}
         self.put_all(title, [pair | fields])
@@ -109,7 +109,8 @@ class Service:
 
     def listed(self, title: str) -> dict[str, dict[str, Any]]:
         """All keys, as the API lists them."""
-        found, cursor = {}, ""
+        found: dict[str, dict[str, Any]] = {}
+        cursor = ""
         while True:
             page = self.api("GET", f"/{self.ids[title]}/keys?limit=1000&cursor={quote(cursor, safe='')}")
             found |= {one["name"]: one for one in page["result"]}

@@ -10,7 +10,6 @@ thousand at a time.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
@@ -21,6 +20,7 @@ from kvsync.http.model import Answer, Call
 from kvsync.stores.cloudflare_kv.answers import NO_TEXT
 from kvsync.stores.cloudflare_kv.remote import Remote
 from kvsync.stores.cloudflare_kv.token import error_codes
+from kvsync.together import together
 
 MOST: Final = 100
 """Names in one bulk get."""
@@ -48,7 +48,7 @@ class Reader:
         found = await self._many(texts[:MOST])
         rest = texts[MOST:] if found else await self._still_there(texts[MOST:])
         parts = [rest[start : start + MOST] for start in range(0, len(rest), MOST)]
-        for part in await asyncio.gather(*map(self._many, parts), *map(self._one, single)):
+        for part in await together([*map(self._many, parts), *map(self._one, single)]):
             found |= part
         return found
 
@@ -82,7 +82,7 @@ class Reader:
             self._binary.add(names[0])
             return await self._one(names[0])
         middle = len(names) // 2
-        first, second = await asyncio.gather(self._many(names[:middle]), self._many(names[middle:]))
+        first, second = await together(map(self._many, (names[:middle], names[middle:])))
         return first | second
 
     async def _bulk_get(self, names: Sequence[str]) -> Answer:
@@ -100,7 +100,7 @@ class Reader:
             ) from None
 
     async def _one(self, name: str) -> dict[str, Held]:
-        value, metadata = await asyncio.gather(self._part("values", name), self._part("metadata", name))
+        value, metadata = await together(self._part(part, name) for part in ("values", "metadata"))
         if value.status == 404 or metadata.status == 404:
             return {}
         expiration = value.headers.get("expiration", "")
