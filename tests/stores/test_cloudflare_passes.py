@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -553,8 +554,8 @@ async def test_no_secret_leaves_but_to_the_store(repo: Repo, kv: Service) -> Non
     repo.want({"a": "1", "secret": "{env: API_TOKEN}", "binary": '{base64: "/w=="}'})
     texts = []
     for fault in ("401:1", "524:1", ""):
-        kv.faults(fault, methods=["PUT"])
         for command in (("plan", "-o", "json"), ("apply", "--yes", "-o", "json"), ("doctor",)):
+            kv.faults(fault, methods=["PUT"], times=2)
             result = repo.command("--log-level", "debug", *command)
             texts += [result.stdout, result.stderr]
     texts += [file.read_bytes().decode("latin-1") for file in (repo.root / ".kvsync").rglob("*") if file.is_file()]
@@ -623,3 +624,28 @@ def test_the_type_is_listed() -> None:
         1000,
         60,
     )
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "cloudflare"
+
+
+def test_the_example_works(kv: Service, tmp_path: Path) -> None:
+    """examples/cloudflare is applied to a fresh account as it stands, and a second run finds nothing to do."""
+    kv.reset()
+    shutil.copytree(EXAMPLE, tmp_path / "copy", ignore=shutil.ignore_patterns(".kvsync"))
+    config = tmp_path / "copy/kvsync.yaml"
+    text = config.read_text()
+    assert kv.account in text
+    config.write_text(text.replace("http://127.0.0.1:8787/client/v4", kv.url))
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "kvsync", "-c", str(config), *arguments]
+        done = subprocess.run(command, env={**os.environ, **kv.env}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("validate")
+    run("apply", "--yes")
+    assert kv.titles() == ["site"]
+    run("plan", "--exit-code", "--deep")
+    assert len(json.loads(run("--env", "prod", "plan", "-o", "json"))["targets"][0]["changes"]) == 1
