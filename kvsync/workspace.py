@@ -163,13 +163,16 @@ class Workspace:
         return by_hand or self.state.parked.approved(target.target, target.digest)
 
     def _keep_parked(self, plan: Plan) -> None:
-        """Note what waits for a person, so that `approve` finds it, and forget what does no longer."""
-        waiting = {record.target for record in self.state.parked.all()}
+        """Note what waits for a person, so that `approve` finds it, and forget what does no longer. A pass over one target
+        leaves the hash of the larger plan standing that a person may have seen."""
+        waiting = {record.target: record for record in self.state.parked.all()}
         for target in plan.targets:
+            known = waiting.get(target.target)
             if target.parked:
-                now = self.clock.now()
-                self.state.parked.park(target.target, target.digest, plan.digest, target.parked, now)
-            elif target.target in waiting and target.error is None and not target.problems:
+                is_part = len(plan.targets) == 1 and known is not None and known.digest == target.digest
+                whole = known.plan_digest if known is not None and is_part else plan.digest
+                self.state.parked.park(target.target, target.digest, whole, target.parked, self.clock.now())
+            elif known is not None and target.error is None and not target.problems:
                 self.state.parked.unpark(target.target)
 
     def _traffic(self) -> tuple[int, int]:
