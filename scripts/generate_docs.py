@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -54,8 +55,15 @@ def _part(name: str, argument: str) -> str:
         "commands": lambda _: _commands_table(),
         "events": lambda _: events_table().strip(),
         "stores": lambda _: _stores_table(),
+        "table": _emulators_table,
     }
     return makers[name](argument)
+
+
+def _emulators_table(module: str) -> str:
+    """The table in the docstring of a module of the emulators."""
+    text = import_module(f"kvsync.emulators.{module}").__doc__ or ""
+    return "\n".join(line for line in text.splitlines() if line.startswith("|"))
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -42,7 +42,8 @@ class Stopped(Exception):
 
 
 class Pace:
-    """The calls in flight towards one store: additive increase on success, halved when the store throttles.
+    """The calls in flight towards one store: doubled every round until the store first throttles, then one more every round,
+    and halved whenever it throttles.
 
     Shared by everything that applies to the same store in one event loop.
     """
@@ -50,6 +51,7 @@ class Pace:
     def __init__(self, most: int) -> None:
         self.most = max(1, most)
         self._limit = float(min(START, self.most))
+        self._is_starting = True
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._given_up = 0
@@ -79,10 +81,11 @@ class Pace:
     def succeeded(self) -> None:
         """A call came back well."""
         self._given_up = 0
-        self._limit = min(self.most, self._limit + 1 / self._limit)
+        self._limit = min(self.most, self._limit + (1 if self._is_starting else 1 / self._limit))
 
     def throttled(self, resume_at: float) -> None:
         """A call was turned away; nobody sends again before `resume_at` (monotonic seconds)."""
+        self._is_starting = False
         self._limit = max(1.0, self._limit / 2)
         self.resume_at = max(self.resume_at, resume_at)
 

@@ -23,6 +23,7 @@ PURPOSES = {
     "Take over what is there": ("dump", "adopt"),
     "The daemon": ("status", "approve", "pause", "resume"),
     "Look back": ("history", "undo", "explain", "stores"),
+    "Try things out": ("emulate",),
 }
 """The commands by what they are for, as `kvsync --help` shows them. Each is a module of `kvsync.cli.commands`."""
 

@@ -1,5 +1,5 @@
 """What a store holds, as desired-state files that ask for exactly that."""
 
-from kvsync.dump.collect import Dumped, dump
+from kvsync.dump.collect import Dumped, convert, dump
 
-__all__ = ["Dumped", "dump"]
+__all__ = ["Dumped", "convert", "dump"]

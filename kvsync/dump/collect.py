@@ -61,8 +61,21 @@ async def dump(
     return [await _dump(workspace, Target(store, each), names, include_sensitive) for each in namespaces]
 
 
+def convert(
+    workspace: Workspace, held: Mapping[Target, Sequence[Actual]], *, include_sensitive: bool = False
+) -> list[Dumped]:
+    """The same for entries that come from elsewhere."""
+    names = _Names()
+    return [_dumped(workspace, target, entries, names, include_sensitive) for target, entries in held.items()]
+
+
 async def _dump(workspace: Workspace, target: Target, names: _Names, include_sensitive: bool) -> Dumped:
-    held = await _read(workspace, target)
+    return _dumped(workspace, target, await _read(workspace, target), names, include_sensitive)
+
+
+def _dumped(
+    workspace: Workspace, target: Target, held: Sequence[Actual], names: _Names, include_sensitive: bool
+) -> Dumped:
     ignored = key_matcher(workspace.config.stores[target.store].policy.ignore)
     owner = workspace.config.owner
     ours = [one for one in held if one.mark is None or one.mark.owner == owner]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvsync.stores.base import Store, StoreContext
 
 BUILTIN = {
+    "azure-appconfig": "kvsync.stores.azure_appconfig:AzureAppConfigStore",
     "memory": "kvsync.stores.memory:MemoryStore",
     "sqlite": "kvsync.stores.sqlite:SqliteStore",
 }

@@ -30,6 +30,7 @@ class KeyFormat:
     native_labels: bool = False
     _fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _literals: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _shape: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         pieces = _FIELD.split(self.template)
@@ -37,6 +38,7 @@ class KeyFormat:
         _check_template(self.template, literals, fields)
         object.__setattr__(self, "_fields", fields)
         object.__setattr__(self, "_literals", literals)
+        object.__setattr__(self, "_shape", _shape(literals, fields))
 
     @property
     def is_plain(self) -> bool:
@@ -82,6 +84,12 @@ class KeyFormat:
         """What all remote keys of a namespace begin with, for listing; may be empty."""
         return self._frame(namespace)[0]
 
+    def namespace_of(self, remote_key: str) -> str | None:
+        """The namespace of a remote key where nothing else tells it: the shortest that it can be. None for a key of another
+        format, and always where the format does not hold the namespace."""
+        found = self._shape.fullmatch(remote_key)
+        return found.groupdict().get("namespace") if found is not None else None
+
     def _divide(self, inner: str, divider: str) -> Identity | None:
         label_first = self._fields.index("label") < self._fields.index("key")
         left, found, right = inner.partition(divider) if label_first else inner.rpartition(divider)
@@ -105,6 +113,13 @@ class KeyFormat:
             return f'an empty label cannot be told from no label in key_format "{self.template}"'
         divider = self._frame(namespace)[1]
         return f'key and label cannot be told apart again in key_format "{self.template}": "{divider}" divides them'
+
+
+def _shape(literals: tuple[str, ...], fields: tuple[str, ...]) -> re.Pattern[str]:
+    """What all remote keys of the format look like."""
+    groups = {"namespace": "(?P<namespace>.+?)", "label": ".*?", "key": ".*"}
+    pieces = (re.escape(literal) + groups.get(name, "") for literal, name in zip(literals, (*fields, ""), strict=True))
+    return re.compile("".join(pieces), re.DOTALL)
 
 
 def _check_template(template: str, literals: tuple[str, ...], fields: tuple[str, ...]) -> None:

@@ -18,14 +18,22 @@ def patience(clock: FakeClock, retry: Retry, pace: Pace | None = None, *, stoppe
 
 
 def test_the_limit_starts_low_grows_by_success_and_halves_when_throttled() -> None:
-    """Concurrency grows by about one a round up to its bound, and halves, never under one, when the store pushes back."""
+    """Concurrency doubles every round until the store pushes back; from then on it grows by about one a round, up to its bound,
+    and halves, never under one, at every push."""
     pace = Pace(8)
     assert pace.limit == 2
+    for limit in (4, 8, 8):
+        for _ in range(pace.limit):
+            pace.succeeded()
+        assert pace.limit == limit
+    pace.throttled(0)
+    assert pace.limit == 4
+    for _ in range(4):
+        pace.succeeded()
+    assert pace.limit in (4, 5)
     for _ in range(200):
         pace.succeeded()
     assert pace.limit == 8
-    pace.throttled(0)
-    assert pace.limit == 4
     for _ in range(10):
         pace.throttled(0)
     assert pace.limit == 1

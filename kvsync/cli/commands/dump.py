@@ -16,12 +16,17 @@ from kvsync.errors import KvsyncError
 
 if TYPE_CHECKING:
     from kvsync.dump import Dumped
+    from kvsync.workspace import Workspace
 
 
 @command(
     "dump",
     short_help="Write what a store holds as state files.",
-    examples=("dump local/web --to state", "dump local --to state --force"),
+    examples=(
+        "dump local/web --to state",
+        "dump local --to state --force",
+        "dump settings --kvset export.json --to state",
+    ),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("target", metavar="STORE[/NS]")
@@ -30,25 +35,29 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @click.option("--include-sensitive", is_flag=True, help="Write sensitive values too, openly.")
-def dump(settings: Settings, target: str, folder: str, force: bool, include_sensitive: bool) -> Exit:
+@click.option(
+    "--kvset", metavar="FILE", help="Take the entries from an export of the az CLI (profile appconfig/kvset) instead."
+)
+def dump(settings: Settings, target: str, folder: str, force: bool, include_sensitive: bool, kvset: str | None) -> Exit:
     """Write what a namespace, or every namespace of a store, holds as state files that ask for exactly that: planned right
     after, they change nothing. Entries without an owner are then to be adopted (kvsync adopt); those of another owner are left
     out.
 
     A sensitive value is not written: its entry refers to an environment variable, which is named.
     """
-    return opening.run(_dump(settings, target, Path(folder), force=force, include_sensitive=include_sensitive))
+    return opening.run(_dump(settings, target, Path(folder), kvset, force=force, include_sensitive=include_sensitive))
 
 
-async def _dump(settings: Settings, target: str, folder: Path, *, force: bool, include_sensitive: bool) -> Exit:
-    from kvsync.dump import dump as read
-
+async def _dump(
+    settings: Settings, target: str, folder: Path, kvset: str | None, *, force: bool, include_sensitive: bool
+) -> Exit:
     async with opening.workspace(settings) as workspace:
         store, namespace = opening.place(target, workspace.config)
         workspace.load()  # so that sensitive values are known, and hidden
-        with progress("reading"):
-            names = await workspace.stores[store].namespaces() if namespace is None else [namespace]
-            dumped = await read(workspace, store, names, include_sensitive=include_sensitive)
+        if kvset is None:
+            dumped = await _read(workspace, store, namespace, include_sensitive)
+        else:
+            dumped = _convert(workspace, Path(kvset), store, namespace, include_sensitive)
     _insist_on_room(folder, dumped, force=force)
     for one in dumped:
         _write(folder, one)
@@ -56,6 +65,27 @@ async def _dump(settings: Settings, target: str, folder: Path, *, force: bool, i
     if not any(one.files for one in dumped):
         answer(f"{target} holds nothing to dump\n")
     return Exit.DONE
+
+
+async def _read(workspace: Workspace, store: str, namespace: str | None, include_sensitive: bool) -> list[Dumped]:
+    from kvsync.dump import dump as read
+
+    with progress("reading"):
+        names = await workspace.stores[store].namespaces() if namespace is None else [namespace]
+        return await read(workspace, store, names, include_sensitive=include_sensitive)
+
+
+def _convert(
+    workspace: Workspace, file: Path, store: str, namespace: str | None, include_sensitive: bool
+) -> list[Dumped]:
+    from kvsync.dump import convert
+    from kvsync.dump.kvset import read_kvset
+
+    kvset = read_kvset(file, workspace.config.stores[store], namespace, workspace.config.owner)
+    if kvset.homeless:
+        some = ", ".join(repr(key) for key in kvset.homeless[:3])
+        say(f"{len(kvset.homeless):,} keys of {file} are of no such namespace and left out, such as {some}")
+    return convert(workspace, kvset.entries, include_sensitive=include_sensitive)
 
 
 def _insist_on_room(folder: Path, dumped: list[Dumped], *, force: bool) -> None:

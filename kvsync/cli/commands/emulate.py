@@ -1,0 +1,63 @@
+"""`kvsync emulate`."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kvsync.cli.command import Settings, command
+from kvsync.cli.exits import Exit
+from kvsync.emulators import TYPES
+from kvsync.errors import UsageError
+
+
+@command(
+    "emulate",
+    short_help="Serve a local stand-in of a remote store, over HTTP.",
+    examples=(
+        "emulate azure-appconfig",
+        "emulate azure-appconfig --port 8080 --data .emulator",
+        "emulate azure-appconfig --fault 429:0.2,drop-after-write:0.1,latency:50ms --seed 7",
+    ),
+    exits=(Exit.DONE, Exit.ERROR),
+)
+@click.argument("type_", type=click.Choice(sorted(TYPES)), metavar=f"{{{','.join(sorted(TYPES))}}}")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; loopback only.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; 0 is any free one.")
+@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Keep everything there, across restarts.")
+@click.option("--fault", metavar="SPEC", default="", help="Faults to inject, such as 429:0.2,latency:50ms.")
+@click.option("--seed", type=int, default=0, help="Makes the faults repeatable.")
+@click.option("--tls", is_flag=True, help="Serve HTTPS, with a certificate made for this run.")
+@click.option("--anonymous", is_flag=True, help="Also answer requests that bring no credential.")
+@click.option("--token", metavar="TEXT", help="The bearer token to accept, instead of a well-known one.")
+@click.option(
+    "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="What one type alone knows; repeatable."
+)
+def emulate(_settings: Settings, type_: str, switches: tuple[str, ...], **options: Any) -> Exit:
+    """Serve the HTTP API of a store on loopback, faithfully enough for the vendor's own SDK, until SIGTERM or Ctrl-C.
+
+    Prints one line of JSON when it is ready: its address, and the environment variables that clients read. Needs no
+    configuration.
+    """
+    try:
+        from kvsync.emulators.server import serve
+
+        if options["tls"]:
+            import_module("kvsync.emulators.tls")
+    except ImportError as error:
+        raise UsageError(f"emulators need more than is installed ({error}): pip install 'kvsync[emulate]'") from None
+    from kvsync.emulators.model import Options
+
+    asyncio.run(serve(Options(type_, **options, switches=dict(map(_switch, switches)))))
+    return Exit.DONE
+
+
+def _switch(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--switch takes NAME=VALUE, not {text!r}")
+    return name, value

@@ -1,0 +1,1 @@
+"""Azure App Configuration: the data plane of one configuration store."""

@@ -1,0 +1,226 @@
+"""The store as a whole: who may ask, in which version, for which resource, in which state of the past."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from kvsync.emulators.azure.auth import Credential, Door
+from kvsync.emulators.azure.history import History
+from kvsync.emulators.azure.keyvalues import KeyValues
+from kvsync.emulators.azure.lists import Lists
+from kvsync.emulators.azure.model import View
+from kvsync.emulators.azure.problems import Refused, empty, server_error, throttled
+from kvsync.emulators.azure.query import SNAPSHOTS, Arguments, name_in_path, unsupported
+from kvsync.emulators.azure.quota import TIERS, Quota
+from kvsync.emulators.azure.snapshots import Snapshots
+from kvsync.emulators.model import Address, Answer, Emulator, Parts, Request
+from kvsync.emulators.quantities import http_date, seconds
+from kvsync.errors import UsageError
+
+# Well known on purpose: what listens on loopback and stores test data has nothing to hide, and a restart keeps them.
+_OWNER: Final = Credential("kvsync-emulator", base64.b64encode(b"kvsync-emulator-secret-of-no-use").decode())
+_READER: Final = Credential("kvsync-reader", base64.b64encode(b"kvsync-emulator-reads-and-no-more").decode(), False)
+_TOKEN: Final = "kvsync-emulator-token"  # noqa: S105
+_SYNC_ID: Final = "kvsync"
+
+_METHODS: Final = {
+    "/kv": ("GET", "HEAD"),
+    "/kv/{key}": ("GET", "HEAD", "PUT", "DELETE"),
+    "/keys": ("GET", "HEAD"),
+    "/labels": ("GET", "HEAD"),
+    "/revisions": ("GET", "HEAD"),
+    "/locks/{key}": ("PUT", "DELETE"),
+    "/snapshots": ("GET", "HEAD"),
+    "/snapshots/{name}": ("GET", "HEAD", "PUT", "PATCH"),
+    "/operations": ("GET", "HEAD"),
+}
+
+
+class AzureAppConfig(Emulator):
+    """Stands in for one App Configuration store."""
+
+    switches = {  # noqa: RUF012  (declared as a ClassVar in the base)
+        "tier": tuple(TIERS),
+        "access-keys": ("on", "off"),
+        "provisioning": (),
+    }
+
+    def __init__(self, parts: Parts) -> None:
+        options, self._clock = parts.options, parts.clock
+        token = options.token or _TOKEN
+        tokens = (Credential("", token), Credential("", f"{token}-reader", False))
+        access_keys = options.switches.get("access-keys") != "off"
+        self._door = Door((_OWNER, _READER), tokens, options.anonymous, access_keys)
+        self._token = token
+        self._tier = TIERS[options.switches.get("tier", "none")]
+        self._quota = Quota(self._tier)
+        self._history = History(parts.storage)
+        self._key_values = KeyValues(self._history, parts.clock)
+        self._lists = Lists(self._history)
+        provisioning = _duration(options.switches.get("provisioning", "0s"))
+        longest = int(self._tier.snapshots)
+        self._snapshots = Snapshots(self._lists, parts.clock, parts.storage, provisioning, longest)
+
+    def env(self, address: Address) -> dict[str, str]:
+        """Connection strings (one of them may only read) and the bearer token."""
+        return {
+            "AZURE_APPCONFIG_ENDPOINT": address.origin,
+            "AZURE_APPCONFIG_CONNECTION_STRING": _connection_string(address, _OWNER),
+            "AZURE_APPCONFIG_READER_CONNECTION_STRING": _connection_string(address, _READER),
+            "AZURE_APPCONFIG_TOKEN": self._token,
+        }
+
+    def route(self, request: Request) -> str:
+        """`/kv/{key}` and the like; `other` for paths that lead nowhere."""
+        return _resource(request.path)[0] or "other"
+
+    def reset(self) -> None:
+        """Forget key-values, revisions, snapshots and spent quota."""
+        self._history.clear()
+        self._snapshots.clear()
+        self._quota.reset()
+
+    def failure(self, request: Request, status: int) -> Answer:
+        """429 with a policy and a wait, 401 and 403 empty, others as a problem."""
+        if status == 429:
+            refused = throttled("Total Requests", 0.01)
+        elif status < 500:
+            refused = empty(status, {"WWW-Authenticate": "HMAC-SHA256, Bearer"} if status == 401 else {})
+        else:
+            refused = server_error(status)
+        return self._dressed(request, refused.answer)
+
+    def interfere(self, request: Request) -> None:
+        """Another writer changes the key of a PUT or DELETE of a key-value."""
+        resource, name = _resource(request.path)
+        if resource == "/kv/{key}":
+            try:
+                self._key_values.interfere(name_in_path(name, "key"), Arguments(request).label)
+            except Refused:
+                return  # a key that cannot be written is not written by others either
+
+    def answer(self, request: Request) -> Answer:
+        """As the service answers."""
+        try:
+            answer = self._answer(request, Arguments(request))
+        except Refused as refused:
+            answer = refused.answer
+        return self._dressed(request, answer)
+
+    def _answer(self, request: Request, arguments: Arguments) -> Answer:
+        self._door.check(request, self._clock.server_time())
+        self._quota.spend(self._clock.now(), writes=self.writes(request))
+        resource, encoded = _resource(request.path)
+        if resource is None:
+            raise empty(404)
+        version = arguments.version
+        if request.method not in _METHODS[resource]:
+            raise empty(405, {"Allow": ", ".join(_METHODS[resource])})
+        if resource in ("/snapshots", "/snapshots/{name}", "/operations") and version < SNAPSHOTS:
+            raise unsupported()
+        if resource in ("/kv/{key}", "/locks/{key}"):
+            return self._key_value(resource, name_in_path(encoded, "key"), arguments)
+        if resource == "/snapshots/{name}":
+            return self._snapshot(name_in_path(encoded, "name"), arguments)
+        return self._list(resource, arguments)
+
+    def _key_value(self, resource: str, key: str, arguments: Arguments) -> Answer:
+        method = arguments.request.method
+        if resource == "/locks/{key}":
+            return self._key_values.lock(key, arguments, wanted=method == "PUT")
+        if method == "PUT":
+            self._quota.check_storage(self._history.size + len(arguments.request.body))
+            return self._key_values.put(key, arguments)
+        if method == "DELETE":
+            return self._key_values.delete(key, arguments)
+        return self._seen(arguments, lambda view: self._key_values.get(key, arguments, view))
+
+    def _snapshot(self, name: str, arguments: Arguments) -> Answer:
+        actions = {"PUT": self._snapshots.create, "PATCH": self._snapshots.patch}
+        return actions.get(arguments.request.method, self._snapshots.get)(name, arguments)
+
+    def _list(self, resource: str, arguments: Arguments) -> Answer:
+        snapshot = arguments.one("snapshot") if arguments.version >= SNAPSHOTS else None
+        if resource == "/snapshots":
+            return self._snapshots.list(arguments)
+        if resource == "/operations":
+            return self._snapshots.operation(arguments)
+        if resource == "/kv" and snapshot is not None:
+            return self._snapshots.content(snapshot, arguments)
+        if resource == "/kv":
+            return self._seen(arguments, lambda view: self._lists.key_values(arguments, view))
+        if resource == "/revisions":
+            return self._seen(arguments, lambda view: self._lists.revisions(arguments, view))
+        kind = resource[1:-1]
+        return self._seen(arguments, lambda view: self._lists.names(kind, arguments, view))
+
+    def _seen(self, arguments: Arguments, read: Callable[[View], Answer]) -> Answer:
+        """Read the state that the request may see: an earlier one that it asks for, or a stale one that a fault gives it."""
+        request, now = arguments.request, self._clock.now()
+        self._history.forget(now - self._tier.revisions)
+        moment = arguments.moment if arguments.moment is not None and arguments.moment <= now else None
+        known = max(_known_number(request), self._history.number_at(now - request.stale)) if request.stale else None
+        try:
+            answer = read(View(moment, known))
+        except Refused as refused:
+            answer = refused.answer
+        if known is not None:  # who sees an old state learns of no newer one
+            answer = _with_headers(answer, {"Sync-Token": _sync_token(known)})
+        if moment is None or not (answer.status < 300 or answer.status == 404):
+            return answer
+        original = f'<{request.target}>; rel="original"'
+        link = ", ".join(filter(None, (answer.headers.get("Link"), original)))
+        return _with_headers(answer, {"Memento-Datetime": http_date(moment), "Link": link})
+
+    def _dressed(self, request: Request, answer: Answer) -> Answer:
+        """With what every answer carries."""
+        extra = {"x-ms-request-id": str(uuid.uuid4()), "Cache-Control": "no-cache"}
+        if client_id := request.headers.get("x-ms-client-request-id"):
+            extra["x-ms-client-request-id"] = client_id
+        if answer.status < 500:
+            extra["Sync-Token"] = _sync_token(self._history.number)
+        return replace(answer, headers={**extra, **answer.headers})
+
+
+def _resource(path: str) -> tuple[str | None, str]:
+    """The resource that a path leads to, and the name in it, still encoded."""
+    collection, slash, name = path.removeprefix("/").partition("/")
+    for resource in _METHODS:
+        head, _, placeholder = resource.removeprefix("/").partition("/")
+        if head == collection and bool(placeholder) is bool(name):
+            return resource, name
+    known = {"locks": "/locks/{key}", "kv": "/kv"}
+    return (known.get(collection), "") if not slash or not name else (None, "")
+
+
+def _with_headers(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    return replace(answer, headers={**answer.headers, **headers})
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise UsageError(f"switch provisioning: {error}") from None
+
+
+def _connection_string(address: Address, credential: Credential) -> str:
+    return f"Endpoint={address.origin};Id={credential.id};Secret={credential.secret}"
+
+
+def _sync_token(number: int) -> str:
+    value = base64.b64encode(str(number).encode()).decode()
+    return f"{_SYNC_ID}={value};sn={number}"
+
+
+def _known_number(request: Request) -> int:
+    """The number of the last write that the client knows to have happened; 0 when it brings no token of ours."""
+    tokens = dict(part.strip().partition("=")[::2] for part in request.headers.get("Sync-Token", "").split(","))
+    try:
+        return int(base64.b64decode(tokens.get(_SYNC_ID, "")))
+    except ValueError:
+        return 0

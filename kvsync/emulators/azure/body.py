@@ -1,0 +1,93 @@
+"""JSON that comes in and goes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from kvsync.emulators.azure.model import FIELDS, KeyValue
+from kvsync.emulators.azure.problems import empty, invalid, problem
+from kvsync.emulators.azure.query import LONGEST, has_control, literal
+from kvsync.emulators.model import Answer, Request
+from kvsync.emulators.quantities import iso
+
+_LARGEST: Final = 10 * 1024  # bytes of one key-value, all attributes together
+_JSON: Final = ("application/json", "application/merge-patch+json", "text/json")
+
+
+def media_type(name: str) -> str:
+    """The content type of this kind of document: `kv`, `kvset`, `snapshot`, …"""
+    return f"application/vnd.microsoft.appconfig.{name}+json; charset=utf-8"
+
+
+def reply(kind: str, document: Any, headers: Mapping[str, str] | None = None, status: int = 200) -> Answer:
+    """A document as an answer."""
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return Answer(status, {"Content-Type": media_type(kind), **(headers or {})}, body)
+
+
+def key_value(found: KeyValue, fields: Sequence[str] = FIELDS) -> dict[str, Any]:
+    """A key-value with the selected fields."""
+    document = {
+        "etag": found.etag,
+        "key": found.key,
+        "label": found.label,
+        "content_type": found.content_type,
+        "value": found.value,
+        "tags": dict(found.tags),
+        "locked": found.locked,
+        "last_modified": iso(found.modified),
+    }
+    return document if len(fields) == len(FIELDS) else {name: document[name] for name in fields}
+
+
+def read_json(request: Request) -> dict[str, Any]:
+    """The object in the body. Raises Refused: 415 for what says it is not JSON, 400 for what is none."""
+    given = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+    if given not in _JSON and not (
+        given.startswith("application/vnd.microsoft.appconfig.") and given.endswith("+json")
+    ):
+        raise empty(415)
+    try:
+        document = json.loads(request.body)
+    except ValueError:
+        raise invalid("body", "The body is not a JSON document.") from None
+    if not isinstance(document, dict):
+        raise invalid("body", "The body is not a JSON object.")
+    return document
+
+
+def read_key_value(request: Request, key: str, label: str | None) -> KeyValue:
+    """What a PUT asks for, without etag and moment. Members that cannot be written are ignored. Raises Refused."""
+    document = read_json(request)
+    value, content_type = (_text(document, name) for name in ("value", "content_type"))
+    if content_type is not None and has_control(content_type):
+        raise invalid("content_type")
+    wanted = KeyValue(key, label, value, content_type, read_tags(document.get("tags")), False, "", 0.0)
+    if wanted.size > _LARGEST:
+        detail = f"The key-value has {wanted.size} bytes; at most {_LARGEST} are allowed."
+        raise problem(413, "invalid-argument", title="The key-value is too large", name="value", detail=detail)
+    return wanted
+
+
+def read_tags(tags: Any) -> dict[str, str | None]:
+    """Tags of a key-value or a snapshot. Raises Refused."""
+    if tags is None:
+        return {}
+    if not isinstance(tags, dict):
+        raise invalid("tags")
+    for name, value in tags.items():
+        if len(name) > LONGEST or has_control(name):
+            raise invalid(f"tags[{name[:LONGEST]}].key")
+        if value is not None and not isinstance(value, str):
+            raise invalid(f"tags[{name}].value")
+        literal(value or "", f"tags[{name}].value")
+    return dict(tags)
+
+
+def _text(document: Mapping[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is not None and not isinstance(value, str):
+        raise invalid(name)
+    return value

@@ -1,0 +1,98 @@
+"""One key-value: read, set, deleted, locked; every write on its conditions."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Final
+
+from kvsync.emulators.azure.body import key_value, read_key_value, reply
+from kvsync.emulators.azure.filters import read_tags, tagged
+from kvsync.emulators.azure.history import History
+from kvsync.emulators.azure.model import FIELDS, KeyValue, View, slot
+from kvsync.emulators.azure.problems import empty, locked
+from kvsync.emulators.azure.query import SINGLE_TAGS, Arguments, Verdict, conditions, literal
+from kvsync.emulators.clock import VirtualClock
+from kvsync.emulators.model import Answer, Request
+from kvsync.emulators.quantities import http_date
+
+_FOREIGN: Final = "written by another program"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValues:
+    """Answers `/kv/{key}` and `/locks/{key}`."""
+
+    history: History
+    clock: VirtualClock
+
+    def get(self, key: str, arguments: Arguments, view: View) -> Answer:
+        """GET and HEAD /kv/{key}."""
+        found = self.history.current(slot(key, arguments.label), view)
+        tags = read_tags(arguments.all("tags")) if arguments.version >= SINGLE_TAGS else ()
+        if found is None or not tagged(found.tags, tags):
+            raise empty(404)
+        verdict = conditions(arguments.request, found.etag)
+        if verdict is not Verdict.PROCEED:
+            raise empty(verdict.value, _headers(found))
+        return _reply(found, arguments)
+
+    def put(self, key: str, arguments: Arguments) -> Answer:
+        """PUT /kv/{key}: replaces the key-value whole; the same content again changes nothing, not even the etag."""
+        label = arguments.label
+        wanted = read_key_value(arguments.request, literal(key, "key"), label)
+        found = self._checked(key, label, arguments.request)
+        if found is not None and found.locked:
+            raise locked(key)
+        if found is None or not wanted.same_content(found):
+            found = self._record(wanted)
+        return _reply(found, arguments)
+
+    def delete(self, key: str, arguments: Arguments) -> Answer:
+        """DELETE /kv/{key}: the deleted key-value, or 204 when there is none."""
+        found = self._checked(key, arguments.label, arguments.request)
+        if found is None:
+            raise empty(204)
+        if found.locked:
+            raise locked(key)
+        self.history.record(found.slot, None, self.clock.now())
+        return _reply(found, arguments)
+
+    def lock(self, key: str, arguments: Arguments, *, wanted: bool) -> Answer:
+        """PUT and DELETE /locks/{key}."""
+        found = self._checked(key, arguments.label, arguments.request)
+        if found is None:
+            raise empty(404)
+        if found.locked is not wanted:
+            found = self._record(replace(found, locked=wanted))
+        return _reply(found, arguments)
+
+    def interfere(self, key: str, label: str | None) -> None:
+        """Another writer gives the key another value, or makes it."""
+        found = self.history.current(slot(key, label))
+        base = found or KeyValue(key, label, None, None, {}, False, "", 0.0)
+        values = (f"{_FOREIGN} ({number})" for number in count(1))
+        if not base.locked:
+            self._record(replace(base, value=next(value for value in values if value != base.value)))
+
+    def _checked(self, key: str, label: str | None, request: Request) -> KeyValue | None:
+        """What is there now, once the conditions of a write have been met."""
+        found = self.history.current(slot(key, label))
+        if conditions(request, found.etag if found else None) is not Verdict.PROCEED:
+            raise empty(412)
+        return found
+
+    def _record(self, wanted: KeyValue) -> KeyValue:
+        now = self.clock.now()
+        written = replace(wanted, etag=secrets.token_urlsafe(16), modified=now)
+        self.history.record(written.slot, written, now)
+        return written
+
+
+def _headers(found: KeyValue) -> dict[str, str]:
+    return {"ETag": f'"{found.etag}"', "Last-Modified": http_date(found.modified)}
+
+
+def _reply(found: KeyValue, arguments: Arguments) -> Answer:
+    return reply("kv", key_value(found, arguments.selected(FIELDS)), _headers(found))

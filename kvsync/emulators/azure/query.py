@@ -1,0 +1,150 @@
+"""What a request says beside its method and body: version, names in the path, selected fields, moments, conditions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from functools import cached_property
+from typing import Final
+from urllib.parse import unquote
+
+from kvsync.emulators.azure.problems import Refused, empty, invalid, problem
+from kvsync.emulators.model import Request
+
+VERSIONS: Final = ("1.0", "2023-10-01", "2023-11-01", "2024-09-01", "2026-04-01", "2026-05-01-preview")
+PAGE_ETAGS: Final = "2023-10-01"
+SNAPSHOTS: Final = "2023-10-01"
+LIST_TAGS: Final = "2023-11-01"
+SINGLE_TAGS: Final = "2024-09-01"
+
+LONGEST: Final = 256  # characters of a key, label, tag name, tag value or snapshot name
+_VERSION: Final = re.compile(r"\d{4}-\d\d-\d\d(-[a-z]+)?|\d+\.\d+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The query and headers of a request, as this API reads them. Names of the query have no case."""
+
+    request: Request
+
+    @cached_property
+    def version(self) -> str:
+        """The api-version. Raises Refused when it is missing, repeated, malformed or unknown."""
+        given = self.all("api-version")
+        if not given:
+            raise _version_problem("API version is not specified")
+        if len(set(given)) > 1:
+            raise _version_problem("Ambiguous API version")
+        if not _VERSION.fullmatch(given[0]):
+            raise _version_problem("Invalid API version")
+        if given[0] not in VERSIONS:
+            raise unsupported()
+        return given[0]
+
+    def all(self, name: str) -> list[str]:
+        """All values of a parameter."""
+        return [value for found, value in self.request.query if found.lower() == name]
+
+    def one(self, name: str) -> str | None:
+        """The first value of a parameter; None when it is absent or empty."""
+        return next(iter(self.all(name)), None) or None
+
+    @cached_property
+    def label(self) -> str | None:
+        """The label of a single key-value; None is the null label."""
+        label = self.one("label")
+        return None if label == "\0" else label and literal(label, "label")
+
+    def selected(self, fields: Sequence[str]) -> Sequence[str]:
+        """The fields that shall be sent, of those there are."""
+        wanted = {field.strip().lower() for text in self.all("$select") for field in text.split(",")} - {""}
+        return fields if not wanted or "*" in wanted else [field for field in fields if field in wanted]
+
+    @cached_property
+    def moment(self) -> float | None:
+        """Accept-Datetime in seconds since the Unix epoch; None when it is absent or unreadable."""
+        text = self.request.headers.get("Accept-Datetime")
+        return read_date(text) if text else None
+
+
+def read_date(text: str) -> float | None:
+    """A date as the service's clients write it: RFC 1123, ISO 8601, or the Python SDK's `Nov, 21 2026 20:33:00.1 GMT`."""
+    for read in (datetime.fromisoformat, parsedate_to_datetime, _sdk_date):
+        try:
+            found = read(text.strip())
+        except (ValueError, TypeError):
+            continue
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return None
+
+
+def _sdk_date(text: str) -> datetime:
+    text = text.removesuffix("GMT").strip()
+    return datetime.strptime(text, "%b, %d %Y %H:%M:%S.%f" if "." in text else "%b, %d %Y %H:%M:%S").replace(tzinfo=UTC)
+
+
+def name_in_path(encoded: str, parameter: str) -> str:
+    """A key or snapshot name in the path. Raises Refused where the service refuses it."""
+    if "%25" in encoded or re.search(r"%(?![0-9A-Fa-f]{2})", encoded):
+        raise empty(400)  # the service decodes once, and will have no doubt about it
+    try:
+        name = unquote(encoded, errors="strict")
+    except UnicodeDecodeError:
+        raise invalid(parameter) from None
+    if name in ("", ".", "..") or "%" in name:
+        raise invalid(parameter)
+    return literal(name, parameter)
+
+
+def literal(text: str, parameter: str) -> str:
+    """A text that is stored as it is. Raises Refused for control characters and for more than 256 characters."""
+    if len(text) > LONGEST or _CONTROL.search(text):
+        raise invalid(parameter)
+    return text
+
+
+def has_control(text: str) -> bool:
+    """Whether there are control characters in a text."""
+    return _CONTROL.search(text) is not None
+
+
+class Verdict(Enum):
+    """What the conditions of a request say."""
+
+    PROCEED = 200
+    NOT_MODIFIED = 304
+    FAILED = 412
+
+
+def conditions(request: Request, etag: str | None) -> Verdict:
+    """Judge If-Match, else If-None-Match, against the present etag; None is for what does not exist."""
+    if wanted := _tag(request.headers.get("If-Match")):
+        matches = etag is not None and wanted in ("*", etag)
+        return Verdict.PROCEED if matches else Verdict.FAILED
+    if unwanted := _tag(request.headers.get("If-None-Match")):
+        differs = etag is None or unwanted not in ("*", etag)
+        return Verdict.PROCEED if differs else Verdict.NOT_MODIFIED
+    return Verdict.PROCEED
+
+
+def _tag(header: str | None) -> str | None:
+    """The bare etag, or `*`, in one of the forms that clients send it."""
+    first = (header or "").split(",")[0].strip()
+    return first.removeprefix("W/").strip('"') or None
+
+
+def unsupported() -> Refused:
+    """Refuse a version (400), everywhere or for one resource."""
+    return _version_problem("Unsupported API version")
+
+
+def _version_problem(title: str) -> Refused:
+    return problem(400, "invalid-argument", title=title, name="api-version", detail=_SUPPORTED)
+
+
+_SUPPORTED: Final = f"The HTTP resource supports the API versions {', '.join(VERSIONS)}."

@@ -1,0 +1,209 @@
+"""HTTP for every emulator: reads a request whole, lets faults have their way, and sends the answer in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import signal
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final
+
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+
+from kvsync.emulators import build
+from kvsync.emulators.clock import VirtualClock
+from kvsync.emulators.control import PREFIX, Control
+from kvsync.emulators.faults import Fate, Faults
+from kvsync.emulators.model import Address, Answer, Emulator, Options, Parts, Request
+from kvsync.emulators.quantities import http_date
+from kvsync.emulators.stats import Stats
+from kvsync.emulators.storage import Storage
+from kvsync.errors import KvsyncError, UsageError
+
+_LARGEST_BODY: Final = 128 * 1024**2  # bytes; the largest bulk call that one of the stores takes has 100 MB
+_LONGEST_TARGET: Final = 64 * 1024  # bytes
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: closing sends RST
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An emulator that listens. `url` goes into a store's `endpoint`, `env` is what clients read."""
+
+    options: Options
+    url: str
+    env: dict[str, str]
+
+    def ready_line(self) -> str:
+        """The one line of JSON that says so."""
+        fields = {"event": "emulator.ready", "type": self.options.type, "url": self.url, "env": self.env}
+        return json.dumps(fields)
+
+
+@asynccontextmanager
+async def running(options: Options, clock: VirtualClock | None = None) -> AsyncIterator[Running]:
+    """Serve until the end of the block. Raises UsageError for options that make no sense, KvsyncError when it cannot listen."""
+    _check(options)
+    async with AsyncExitStack() as stack:
+        storage = Storage(options.data and options.data / f"{options.type}.db")
+        stack.callback(storage.close)
+        random = Random(options.seed)  # noqa: S311  (repeatable on purpose)
+        parts = Parts(options, clock or VirtualClock(), storage, random)
+        emulator = build(options.type, parts)
+        address = await _listen(stack, options, _Handler(emulator, parts, _faults(options)))
+        yield Running(options, emulator.url(address), emulator.env(address) | _trust(address))
+
+
+async def serve(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT; prints the ready line on stdout. Raises what `running` raises."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(options) as server:
+        sys.stdout.write(server.ready_line() + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def _check(options: Options) -> None:
+    try:
+        loopback = options.host == "localhost" or ipaddress.ip_address(options.host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise UsageError(f"an emulator listens on loopback only, not on {options.host}: its credentials are no secret")
+
+
+def _faults(options: Options) -> Faults:
+    try:
+        return Faults(options.fault, options.seed)
+    except ValueError as error:
+        raise UsageError(f"--fault: {error}") from None
+
+
+async def _listen(stack: AsyncExitStack, options: Options, handler: _Handler) -> Address:
+    server = web.Server(handler, access_log=None, request_factory=_request, max_line_size=_LONGEST_TARGET)
+    runner = web.ServerRunner(server, shutdown_timeout=0.5)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    certificates = None
+    if options.tls:
+        from kvsync.emulators.tls import Certificates
+
+        certificates = Certificates.make(options.host)
+        stack.callback(certificates.close)
+    context = certificates.context if certificates else None
+    site = web.TCPSite(runner, options.host, options.port, ssl_context=context, reuse_address=True)
+    try:
+        await site.start()
+    except OSError as error:
+        raise KvsyncError(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}") from None
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    scheme = "https" if context else "http"
+    return Address(f"{scheme}://{host}:{runner.addresses[0][1]}", certificates.ca if certificates else None)
+
+
+def _trust(address: Address) -> dict[str, str]:
+    ca = str(address.ca)
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+    return dict.fromkeys(names, ca) if address.ca else {}
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
+
+
+class _Handler:
+    """What is done with every request."""
+
+    def __init__(self, emulator: Emulator, parts: Parts, faults: Faults) -> None:
+        self._emulator, self._storage, self._clock = emulator, parts.storage, parts.clock
+        self._faults, self._stats = faults, Stats()
+        self._control = Control(emulator, parts.clock, faults, self._stats)
+
+    async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
+        body = await raw.read()
+        request = Request(raw.method, raw.raw_path, raw.headers, body, raw.scheme)
+        if request.path.startswith(PREFIX):
+            answer = self._control.answer(request)
+            self._storage.commit()
+            return self._response(answer)
+        return await self._serve(raw, request)
+
+    async def _serve(self, raw: web.BaseRequest, request: Request) -> web.StreamResponse:
+        fate = self._faults.deal(request.method, writes=self._emulator.writes(request))
+        if fate.latency:
+            await self._clock.sleep(fate.latency)
+        answer = self._decide(request, fate)
+        self._storage.commit()
+        status = answer.status if answer else None
+        route = self._emulator.route(request)
+        self._stats.count(request.method, route, request.target, status, fate.names)
+        if answer is None:
+            return _reset_connection(raw)
+        if "cut" in fate.names and answer.body and request.method != "HEAD":
+            return await _cut(raw, self._response(answer))
+        sent = b"" if request.method == "HEAD" else answer.body
+        self._stats.weigh(len(request.body), len(sent))
+        return self._response(answer)
+
+    def _decide(self, request: Request, fate: Fate) -> Answer | None:
+        """The answer; None when there shall be none."""
+        if status := fate.status():
+            return self._emulator.failure(request, status)
+        if "drop" in fate.names:
+            return None
+        if "foreign-write" in fate.names:
+            self._emulator.interfere(request)
+        if fate.stale or fate.partial:
+            request = replace(request, stale=fate.stale, partial=fate.partial)
+        answer = self._emulator.answer(request)
+        if "drop-after-write" in fate.names:
+            return None
+        if status := fate.status("-after-write"):
+            return self._emulator.failure(request, status)
+        if "truncate" in fate.names:
+            return Answer(answer.status, answer.headers, answer.body[: len(answer.body) // 2])
+        return answer
+
+    def _response(self, answer: Answer) -> web.Response:
+        headers = {"Server": "kvsync-emulator", "Date": http_date(self._clock.server_time()), **answer.headers}
+        return web.Response(status=answer.status, headers=headers, body=answer.body or None)
+
+
+def _reset_connection(raw: web.BaseRequest) -> web.Response:
+    """End the connection with RST, as a crashed server or a dropped route does."""
+    if raw.transport is not None:
+        connection: socket.socket | None = raw.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        raw.transport.abort()
+    return web.Response(status=500)
+
+
+async def _cut(raw: web.BaseRequest, answer: web.Response) -> web.StreamResponse:
+    """Promise the whole body, send half of it, and hang up."""
+    body = answer.body
+    assert isinstance(body, bytes)
+    partial = web.StreamResponse(status=answer.status, headers=answer.headers)
+    partial.content_length = len(body)
+    await partial.prepare(raw)
+    await partial.write(body[: len(body) // 2])
+    if raw.transport is not None:
+        raw.transport.close()
+    return partial

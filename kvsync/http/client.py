@@ -1,0 +1,156 @@
+"""Sending calls to one API: who may, how fast, how often, and what to make of what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from kvsync.clock import Clock
+from kvsync.errors import PermanentError, TransientError
+from kvsync.http.failures import failure, unanswered
+from kvsync.http.limits import RetryBudget, TokenBucket
+from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError
+from kvsync.stores.base import Traffic
+
+if TYPE_CHECKING:
+    from kvsync.http.wire import Wire
+
+_ATTEMPTS: Final = 8
+_BASE, _CAP = 0.1, 5.0
+"""Seconds of the first, and the longest, pause before a read is repeated, unless the server names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be asked of one API. `timeout` is in seconds and bounds one call; a read is repeated for twice as long at most.
+    The rates are in calls a second, None for as fast as it goes."""
+
+    timeout: float = 30
+    concurrency: int = 8
+    reads_per_second: float | None = None
+    writes_per_second: float | None = None
+
+
+class Client:
+    """Sends calls to the API at `base` (scheme, host, port). `where` names the store in messages. Connects on first use."""
+
+    def __init__(
+        self,
+        where: str,
+        base: str,
+        clock: Clock,
+        traffic: Traffic,
+        *,
+        limits: Limits | None = None,
+        credentials: Credentials | None = None,
+        judge: Judge | None = None,
+        read_only: bool = False,
+    ) -> None:
+        parts = urlsplit(base)
+        self.where, self.origin = where, f"{parts.scheme}://{parts.netloc}"
+        self._clock, self._traffic, self._read_only = clock, traffic, read_only
+        self._credentials, self._judge = credentials, judge
+        self._limits = limits or Limits()
+        self._turns = {
+            True: _bucket(self._limits.writes_per_second, clock),
+            False: _bucket(self._limits.reads_per_second, clock),
+        }
+        self._budget = RetryBudget()
+        self._flights = asyncio.Semaphore(self._limits.concurrency)
+        self._wire: Wire | None = None
+        self._host = ""
+
+    async def send(self, call: Call) -> Answer:
+        """Send a call: a read as often as it takes, within reason; a write once. Raises StoreError for every answer that the
+        call does not expect."""
+        if not call.writes:
+            return await self._repeat(call)
+        if self._read_only:
+            raise PermanentError(f"{self.where}: opened for reading only; {call.what} was not sent")
+        return await self._attempt(call)
+
+    async def aclose(self) -> None:
+        """Close the connections. Idempotent."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.aclose()
+
+    async def _repeat(self, call: Call) -> Answer:
+        ends = self._clock.monotonic() + 2 * self._limits.timeout
+        for attempt in range(_ATTEMPTS):
+            try:
+                answer = await self._attempt(call)
+            except TransientError as error:
+                pause = (error.retry_after or 0) + random.uniform(0, min(_CAP, _BASE * 2**attempt))  # noqa: S311 - spreads load
+                is_late = self._clock.monotonic() + pause > ends
+                if attempt + 1 == _ATTEMPTS or is_late or not self._budget.spend():
+                    raise
+                await self._clock.sleep(pause)
+            else:
+                self._budget.earn()
+                return answer
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self, call: Call) -> Answer:
+        """Send once; once more when the credential was refused and there is a newer one: nothing was done in between."""
+        answer = await self._exchange(call)
+        if answer.status == 401 and self._credentials is not None and await self._credentials.renew():
+            answer = await self._exchange(call)
+        error = self._judge(call, answer) if self._judge is not None else None
+        if error is None and answer.status not in call.expects:
+            error = failure(self.where, call, answer, self._credentials, self._clock.now())
+        if error is not None:
+            raise error
+        return self._decoded(call, answer) if call.is_json and answer.status == 200 else answer
+
+    async def _exchange(self, call: Call) -> Answer:
+        turn = self._turns[call.writes]
+        if turn is not None:
+            await turn.take()
+        async with self._flights:
+            wire = self._connected()
+            headers: Mapping[str, str] = call.headers
+            if self._credentials is not None:
+                headers = {**call.headers, **await self._credentials.sign(call, self._host)}
+            try:
+                answer = await wire.exchange(call, headers, self._limits.timeout)
+            except TransientError as error:
+                self._count(call, type(error).__name__, 0)
+                raise unanswered(self.where, call, error) from error
+            except PermanentError as error:
+                self._count(call, type(error).__name__, 0)
+                raise PermanentError(f"{self.where}: {call.what} failed: {error}") from error
+        self._count(call, str(answer.status), len(answer.body))
+        return answer
+
+    def _connected(self) -> Wire:
+        if self._wire is None:
+            from kvsync.http.wire import Wire, host_of  # a fifth of a second, which working offline need not pay
+
+            self._wire, self._host = Wire(self.origin, self._limits.concurrency), host_of(self.origin)
+        return self._wire
+
+    def _decoded(self, call: Call, answer: Answer) -> Answer:
+        try:
+            return replace(answer, data=json.loads(answer.body))
+        except (ValueError, RecursionError):
+            broken = NotAnsweredError(
+                f"status {answer.status} with a body that is no JSON; it was cut off, or is not from this API"
+            )
+            raise unanswered(self.where, call, broken) from None
+
+    def _count(self, call: Call, status: str, received: int) -> None:
+        traffic = self._traffic
+        traffic.requests += 1
+        traffic.bytes_sent += len(call.target) + len(call.body)
+        traffic.bytes_received += received
+        traffic.by_status[status] = traffic.by_status.get(status, 0) + 1
+
+
+def _bucket(rate: float | None, clock: Clock) -> TokenBucket | None:
+    return None if rate is None else TokenBucket(rate, clock)

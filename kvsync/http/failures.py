@@ -1,0 +1,67 @@
+"""From a status to our errors: one table for all stores.
+
+    status               reading             writing
+    ──────────────────   ─────────────────   ─────────────────────────────────────────────
+    401, 403             AuthError           AuthError
+    408, 425             TransientError      LostAnswer
+    429, 503             TransientError      TransientError (turned away, nothing written)
+    other 5xx            TransientError      LostAnswer (written or not)
+    3xx and other 4xx    PermanentError      PermanentError
+
+No connection is a TransientError, a connection that broke before the answer a LostAnswer where something is written.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.http.model import Answer, Call, Credentials, NotAnsweredError
+from kvsync.http.retry_after import retry_after
+from kvsync.secrets import REDACTOR
+
+_TURNED_AWAY: Final = frozenset({429, 503})
+_UNDECIDED: Final = frozenset({408, 425})
+_LONGEST: Final = 300
+"""Characters of a server's own words that a message repeats."""
+
+
+def failure(where: str, call: Call, answer: Answer, credentials: Credentials | None, now: float) -> StoreError:
+    """The error that an answer is which the call does not expect. `where` is the store, `now` the present moment."""
+    status = answer.status
+    if status in (401, 403):
+        if credentials is None:
+            return AuthError(f"{where}: {call.what} is refused ({status}); a credential is needed")
+        why = credentials.explain(call, answer)
+        return AuthError(f"{where}: {call.what} is refused: {why.detail}; {why.hint}")
+    message = f"{where}: {call.what} failed: {_described(answer)}"
+    if status in _TURNED_AWAY:
+        return TransientError(message, retry_after(answer.headers, now))
+    if status in _UNDECIDED or status >= 500:
+        wait = retry_after(answer.headers, now)
+        return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
+    if 300 <= status < 400:
+        return PermanentError(f"{message}; the endpoint sends elsewhere, correct it")
+    return PermanentError(message)
+
+
+def unanswered(where: str, call: Call, error: TransientError) -> TransientError:
+    """The error that a call is which brought no answer."""
+    message = f"{where}: {call.what} failed: {REDACTOR.redact(str(error))}"
+    if call.writes and isinstance(error, NotAnsweredError):
+        return LostAnswer(f"{message}; it may have been done or not")
+    return TransientError(message)
+
+
+def words(answer: Answer) -> str:
+    """What the server says itself of an error, for people, in one short line; may be empty."""
+    problem = answer.problem()
+    said = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name))
+    line = " ".join(REDACTOR.redact(said).split())
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
+
+
+def _described(answer: Answer) -> str:
+    said = words(answer)
+    request = answer.headers.get("x-ms-request-id") or answer.headers.get("x-request-id")
+    return f"status {answer.status}" + (f", {said}" if said else "") + (f" (request {request})" if request else "")

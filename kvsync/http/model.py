@@ -1,0 +1,93 @@
+"""What goes out and what comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kvsync.errors import StoreError, TransientError
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `target` is path and query exactly as they go on the request line; `what` says in words what it is for, with
+    neither values nor secrets in it.
+
+    `expects` are the statuses that are answers and not failures. `reads` says that a method which usually writes does
+    not here. `is_json` asks for a body that is JSON wherever the status is 200.
+    """
+
+    method: str
+    target: str
+    what: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    expects: Container[int] = (200,)
+    reads: bool = False
+    is_json: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """True when this may change something."""
+        return not self.reads and self.method not in _READING
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `headers` have names in lower case, several of one name joined by commas. `data` is the body of a call
+    that asked for JSON."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    data: Any = field(default=None, repr=False)
+
+    def problem(self) -> Mapping[str, Any]:
+        """The body as a JSON object, as most APIs explain an error; empty when it is none."""
+        try:
+            data = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+
+class NotSentError(TransientError):
+    """No connection, so that nothing can have happened."""
+
+
+class NotAnsweredError(TransientError):
+    """The request may have arrived, but no whole answer came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a credential was refused. `cause` is the part that is wrong (credential, clock, permission), `detail` says what is
+    wrong with it, `hint` what to do."""
+
+    cause: str
+    detail: str
+    hint: str
+
+
+class Credentials(Protocol):
+    """Proves who we are, in the headers of a call."""
+
+    async def sign(self, call: Call, host: str) -> Mapping[str, str]:
+        """The headers that this very call needs, made at the moment it is sent. Raises StoreError."""
+
+    async def renew(self) -> bool:
+        """Fetch the credential anew after it was refused; False when it is the same as before. Raises StoreError."""
+
+    def explain(self, call: Call, answer: Answer) -> Explanation:
+        """Why a 401 or 403 came back."""
+
+
+class Judge(Protocol):
+    """What one API means by an answer where it is not what everybody means by it."""
+
+    def __call__(self, call: Call, answer: Answer, /) -> StoreError | None:
+        """The error that this answer is, None to judge it as usual."""

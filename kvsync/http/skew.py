@@ -1,0 +1,26 @@
+"""How far this machine's clock is from a server's."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+from kvsync.http.model import Answer
+
+
+def ahead_of_server(answer: Answer, now: float) -> float | None:
+    """Seconds by which `now` is ahead of the header Date, to about a second; None without a usable one."""
+    try:
+        return now - parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def skew_in_words(seconds: float | None) -> str:
+    """For people: `this machine's clock is 20 minutes ahead of the server's`."""
+    if seconds is None:
+        return "the server does not tell its time"
+    size = abs(seconds)
+    if size < 5:
+        return "this machine's clock agrees with the server's"
+    amount = f"{size:.0f} seconds" if size < 120 else f"{size / 60:.0f} minutes"
+    return f"this machine's clock is {amount} {'ahead of' if seconds > 0 else 'behind'} the server's"

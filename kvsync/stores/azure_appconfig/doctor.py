@@ -1,0 +1,90 @@
+"""What is wrong with a connection, told apart: the endpoint, the credential, the clock, the permission."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from kvsync.clock import Clock
+from kvsync.errors import AuthError, StoreError
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call, Credentials
+from kvsync.http.skew import ahead_of_server, skew_in_words
+from kvsync.stores.azure_appconfig.requests import API_VERSION, entry_target, quoted
+from kvsync.stores.base import Finding
+
+_EVERYTHING: Final = range(100, 600)
+_MOST_SKEW: Final = 300.0
+"""Seconds; the service refuses beyond 900."""
+
+_CHECK_ENDPOINT: Final = "correct the endpoint; it is shown as Endpoint in the store's overview"
+
+
+class Doctor:
+    """Examines one connection. `send` sends a read and gives back every answer there is."""
+
+    def __init__(self, send: Callable[[Call], Awaitable[Answer]], credentials: Credentials, clock: Clock) -> None:
+        self._send, self._credentials, self._clock = send, credentials, clock
+
+    async def examine(self) -> list[Finding]:
+        """Read something that is not there, then delete something that is not there on a condition that never holds."""
+        name = f"kvsync-doctor-{secrets.token_hex(8)}"
+        reading = Call("GET", f"/keys?api-version={API_VERSION}&name={name}", "looking for a key", expects=_EVERYTHING)
+        try:
+            answer = await self._send(reading)
+        except AuthError as error:
+            return [Finding("credential", False, str(error))]
+        except StoreError as error:
+            return [Finding("endpoint", False, str(error), _CHECK_ENDPOINT)]
+        if not _is_from_app_configuration(answer):
+            detail = f"something answers, with status {answer.status}, but it is not App Configuration"
+            return [Finding("endpoint", False, detail, _CHECK_ENDPOINT)]
+        findings = [Finding("endpoint", True, "reached"), *self._clock_findings(answer)]
+        if answer.status in (401, 403):
+            return [*findings, self._refusal(reading, answer)]
+        findings.append(Finding("credential", True, "accepted"))
+        if answer.status != 200:
+            return [*findings, _trouble(answer)]
+        return [*findings, Finding("reading", True, "permitted"), await self._writing(name)]
+
+    async def _writing(self, name: str) -> Finding:
+        """Nothing is written: the key does not exist, and the condition asks for a version of it."""
+        headers = {"If-Match": quoted(None)}
+        call = Call("DELETE", entry_target(name, None), "asking to write", headers, expects=_EVERYTHING, reads=True)
+        try:
+            answer = await self._send(call)
+        except StoreError as error:
+            return Finding("writing", False, str(error))
+        if answer.status == 412:
+            return Finding("writing", True, "permitted")
+        if answer.status in (401, 403):
+            why = self._credentials.explain(Call("DELETE", call.target, call.what), answer)
+            return Finding("writing", False, why.detail, why.hint)
+        return _trouble(answer)
+
+    def _refusal(self, call: Call, answer: Answer) -> Finding:
+        why = self._credentials.explain(call, answer)
+        return Finding(why.cause, False, why.detail, why.hint)
+
+    def _clock_findings(self, answer: Answer) -> list[Finding]:
+        ahead = ahead_of_server(answer, self._clock.now())
+        if ahead is None or answer.status == 401:  # a refused clock is told by the refusal itself
+            return []
+        is_right = abs(ahead) <= _MOST_SKEW
+        hint = None if is_right else "set this machine's clock by NTP; more than 15 minutes off is refused"
+        return [Finding("clock", is_right, skew_in_words(ahead), hint)]
+
+
+def _is_from_app_configuration(answer: Answer) -> bool:
+    """True when only App Configuration answers like this."""
+    if "sync-token" in answer.headers or "appconfig" in answer.headers.get("content-type", ""):
+        return True
+    challenge = answer.headers.get("www-authenticate", "")
+    return answer.status in (429, 503) or "HMAC-SHA256" in challenge or (answer.status == 403 and not answer.body)
+
+
+def _trouble(answer: Answer) -> Finding:
+    if answer.status == 429:
+        return Finding("quota", False, words(answer) or "the store throttles", "wait, or choose a larger tier")
+    return Finding("service", False, f"status {answer.status} {words(answer)}".strip(), "look at the service's health")

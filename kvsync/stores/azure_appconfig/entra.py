@@ -1,0 +1,181 @@
+"""Microsoft Entra ID: a token for an application, a federated workload or a managed identity, renewed before it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from kvsync.clock import Clock
+from kvsync.config.values import is_plain_http
+from kvsync.errors import AuthError, PermanentError, StoreError
+from kvsync.http.client import Client, Limits
+from kvsync.http.model import Answer, Call, Explanation
+from kvsync.stores.base import Traffic
+
+_AUDIENCE: Final = "https://azconfig.io"
+_AUTHORITY: Final = "https://login.microsoftonline.com"
+_IMDS: Final = "http://169.254.169.254"
+_ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_MARGIN: Final = 300.0
+"""Seconds before its end at which a token is renewed, or half its life where that is shorter."""
+_ATTEMPT: Final = 10.0
+"""Seconds that the identity service has to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token, and the moments between which it is used."""
+
+    text: str = field(repr=False)
+    renew_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """How a token is asked for: `base` is where, `build` makes the call anew each time, for what it holds may be rotated."""
+
+    base: str
+    who: str
+    build: Callable[[], Call]
+
+
+class EntraToken:
+    """Puts a token on every request."""
+
+    def __init__(self, request: TokenRequest, where: str, clock: Clock) -> None:
+        self._request, self._clock = request, clock
+        self._client = Client(where, request.base, clock, Traffic(), limits=Limits(timeout=_ATTEMPT), judge=_judge)
+        self._token: Token | None = None
+        self._fetching = asyncio.Lock()
+
+    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+        """The token, a new one when the old one ends soon. Raises StoreError."""
+        token = self._token
+        if token is None or self._clock.now() >= token.renew_at:
+            token = await self._fetched(token)
+        return {"Authorization": f"Bearer {token.text}"}
+
+    async def renew(self) -> bool:
+        """Fetch another token. Raises StoreError."""
+        before = self._token
+        return before is None or (await self._fetched(before)).text != before.text
+
+    def explain(self, call: Call, answer: Answer) -> Explanation:
+        """Tell a refused token from a missing role."""
+        if answer.status == 403:
+            role = "App Configuration Data Owner" if call.writes else "App Configuration Data Reader"
+            hint = "assign it on the store; it takes up to 15 minutes to hold"
+            return Explanation("permission", f"{self._request.who} lacks the role {role}", hint)
+        hint = "check that tenant and endpoint belong together"
+        return Explanation("credential", f"the store does not take the token of {self._request.who}", hint)
+
+    async def aclose(self) -> None:
+        """Close the connection to the identity service. Idempotent."""
+        await self._client.aclose()
+
+    async def _fetched(self, old: Token | None) -> Token:
+        """A token newer than `old`; many callers share one request."""
+        async with self._fetching:
+            if self._token is None or self._token is old:
+                answer = await self._client.send(self._request.build())
+                self._token = _token_of(answer.data, self._clock.now(), self._client.where)
+            return self._token
+
+
+def audience_of(endpoint: str) -> str:
+    """Whom a token is for: the service, or in the clouds of a country the store itself."""
+    host = urlsplit(endpoint).hostname or ""
+    return f"https://{host}" if host.endswith((".azure.us", ".azure.cn")) else _AUDIENCE
+
+
+def client_secret(
+    tenant: str, client: str, secret: Callable[[], str], authority: str | None, audience: str
+) -> TokenRequest:
+    """A token for an application by its secret."""
+    return _application(tenant, client, lambda: {"client_secret": secret()}, authority, audience)
+
+
+def federated(tenant: str, client: str, file: Path, authority: str | None, audience: str) -> TokenRequest:
+    """A token for a workload, by the token that its platform puts into a file and keeps fresh there."""
+
+    def proof() -> dict[str, str]:
+        try:
+            assertion = file.read_text("ascii").strip()
+        except (OSError, ValueError):
+            raise AuthError(
+                f"the federated token file {file} cannot be read; check AZURE_FEDERATED_TOKEN_FILE"
+            ) from None
+        return {"client_assertion_type": _ASSERTION, "client_assertion": assertion}
+
+    return _application(tenant, client, proof, authority, audience)
+
+
+def managed_identity(client: str | None, environ: Mapping[str, str], audience: str) -> TokenRequest:
+    """A token for the identity of the machine, or of the app service, that this runs on."""
+    base, header = environ.get("IDENTITY_ENDPOINT"), environ.get("IDENTITY_HEADER")
+    query = {"resource": audience} | ({"client_id": client} if client else {})
+    if base and header:
+        target, headers = urlsplit(base).path, {"X-IDENTITY-HEADER": header}
+        query["api-version"] = "2019-08-01"
+    else:
+        base = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or _IMDS
+        target, headers = "/metadata/identity/oauth2/token", {"Metadata": "true"}
+        query["api-version"] = "2018-02-01"
+    call = Call("GET", f"{target}?{urlencode(query)}", "asking for a token", headers, is_json=True)
+    return TokenRequest(base, "the managed identity", lambda: call)
+
+
+def ambient(client: str | None, tenant: str | None, environ: Mapping[str, str], audience: str) -> TokenRequest:
+    """What the surroundings offer: an application's secret, a federated token, or a managed identity."""
+    client, tenant = client or environ.get("AZURE_CLIENT_ID"), tenant or environ.get("AZURE_TENANT_ID")
+    authority = environ.get("AZURE_AUTHORITY_HOST")
+    if client and tenant and environ.get("AZURE_CLIENT_SECRET"):
+        return client_secret(tenant, client, lambda: environ["AZURE_CLIENT_SECRET"], authority, audience)
+    if client and tenant and (file := environ.get("AZURE_FEDERATED_TOKEN_FILE")):
+        return federated(tenant, client, Path(file), authority, audience)
+    return managed_identity(client, environ, audience)
+
+
+def _application(
+    tenant: str, client: str, proof: Callable[[], Mapping[str, str]], authority: str | None, audience: str
+) -> TokenRequest:
+    def build() -> Call:
+        form = {"grant_type": "client_credentials", "client_id": client, "scope": f"{audience}/.default", **proof()}
+        return Call(
+            "POST",
+            f"/{quote(tenant, safe='')}/oauth2/v2.0/token",
+            "asking for a token",
+            {"Content-Type": "application/x-www-form-urlencoded"},
+            urlencode(form).encode(),
+            reads=True,
+            is_json=True,
+        )
+
+    base = authority or _AUTHORITY
+    if is_plain_http(base):
+        raise PermanentError(
+            "AZURE_AUTHORITY_HOST is plain http://, which would send the secret unencrypted; write https://"
+        )
+    return TokenRequest(base, f"the application {client}", build)
+
+
+def _judge(call: Call, answer: Answer) -> StoreError | None:
+    """What the identity service means by 400 and 401: the credential. By 400 on a machine: there is no such identity."""
+    if answer.status not in (400, 401, 403, 404):
+        return None
+    problem = answer.problem()
+    said = str(problem.get("error_description") or problem.get("error") or f"status {answer.status}")
+    return AuthError(f"{call.what} is refused: {said.splitlines()[0][:300]}")
+
+
+def _token_of(data: Any, now: float, where: str) -> Token:
+    try:
+        text = str(data["access_token"])
+        ends = now + float(data["expires_in"]) if "expires_in" in data else float(data["expires_on"])
+    except (KeyError, TypeError, ValueError):
+        raise AuthError(f"{where}: the answer holds no token; check the address of the identity service") from None
+    return Token(text, ends - min(_MARGIN, (ends - now) / 2))

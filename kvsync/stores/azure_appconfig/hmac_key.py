@@ -1,0 +1,93 @@
+"""Access keys: every request signed with the secret of a connection string, over exactly what goes on the wire."""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from hashlib import sha256
+from typing import Final
+
+from kvsync.clock import Clock
+from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.skew import ahead_of_server, skew_in_words
+
+_SIGNED: Final = "x-ms-date;host;x-ms-content-sha256"
+_DESCRIPTION: Final = re.compile(r'error_description="([^"]*)"')
+_EMPTY: Final = b64encode(sha256().digest()).decode()
+
+_NEW_ONE: Final = "take the connection string anew from the store's access settings"
+_USE_WRITER: Final = "use a read-write key, or Entra ID with the role App Configuration Data Owner"
+_ENABLE: Final = "enable them in the store's access settings, or use Entra ID: endpoint instead of connection_string"
+_SET_CLOCK: Final = "set this machine's clock by NTP; more than 15 minutes off is refused"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionString:
+    """`Endpoint=…;Id=…;Secret=…`, read."""
+
+    endpoint: str
+    id: str = field(repr=False)
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> ConnectionString:
+        """Raises ValueError, which repeats nothing of the text."""
+        parts = {name.strip().lower(): value for name, _, value in (part.partition("=") for part in text.split(";"))}
+        missing = [name for name in ("Endpoint", "Id", "Secret") if not parts.get(name.lower(), "").strip()]
+        if missing:
+            raise ValueError(f"no {' and no '.join(missing)} in the connection string")
+        endpoint = parts["endpoint"].strip().rstrip("/")
+        if not re.fullmatch(r"https?://[^\s/?#@]+", endpoint):
+            raise ValueError("the Endpoint in the connection string is no URL such as https://name.azconfig.io")
+        try:
+            return cls(endpoint, parts["id"].strip(), b64decode(parts["secret"].strip(), validate=True))
+        except binascii.Error:
+            raise ValueError("the Secret in the connection string is not base64; it may have been cut off") from None
+
+
+class HmacKey:
+    """Signs requests. `resolve` reads the connection string anew."""
+
+    def __init__(self, resolve: Callable[[], ConnectionString], clock: Clock) -> None:
+        self._resolve, self._clock = resolve, clock
+        self._key = resolve()
+
+    async def sign(self, call: Call, host: str) -> Mapping[str, str]:
+        """The headers of this very request, at this very moment."""
+        date = formatdate(self._clock.now(), usegmt=True)
+        digest = b64encode(sha256(call.body).digest()).decode() if call.body else _EMPTY
+        text = f"{call.method}\n{call.target}\n{date};{host};{digest}"
+        signature = b64encode(hmac.digest(self._key.secret, text.encode("ascii"), "sha256")).decode()
+        return {
+            "x-ms-date": date,
+            "x-ms-content-sha256": digest,
+            "Authorization": f"HMAC-SHA256 Credential={self._key.id}&SignedHeaders={_SIGNED}&Signature={signature}",
+        }
+
+    async def renew(self) -> bool:
+        """Read the connection string again, for it may have been rotated. Raises AuthError."""
+        before, self._key = self._key, self._resolve()
+        return before != self._key
+
+    def explain(self, call: Call, answer: Answer) -> Explanation:
+        """Tell a wrong id, a wrong secret, a wrong clock and a lack of permission apart."""
+        found = _DESCRIPTION.search(answer.headers.get("www-authenticate", ""))
+        said = found.group(1) if found else "no reason given"
+        if answer.status == 403 and call.writes:
+            return Explanation("permission", "this access key is read-only, or access keys are disabled", _USE_WRITER)
+        if answer.status == 403 or "disabled" in said:
+            return Explanation("permission", "access keys are disabled for this store", _ENABLE)
+        if "expired" in said or "date" in said:
+            ahead = skew_in_words(ahead_of_server(answer, self._clock.now()))
+            return Explanation("clock", f"the signature's date is refused ({ahead})", _SET_CLOCK)
+        wrong = "the connection string is refused"
+        if "Signature" in said:
+            wrong = "the Secret of the connection string is wrong"
+        elif "Credential" in said:
+            wrong = "the store does not know the Id of the connection string"
+        return Explanation("credential", f"{wrong} ({said})", _NEW_ONE)

@@ -1,0 +1,159 @@
+"""An entry as the API has it: what of it is content, and what is kvsync's mark.
+
+The mark lives in tags, which nobody but kvsync uses and which are never shown as tags of the entry:
+
+    kvsync        the owner
+    kvsync.fp     fingerprint of what was applied, in URL-safe base64
+    kvsync.ttl    lifetime in seconds, where there is one
+    kvsync.until  moment at which the entry ends, in UTC, where there is one; kvsync deletes it then
+    kvsync.flags  "s" sensitive, "p" protected
+    kvsync.ns     namespace, where the key alone does not tell it
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from kvsync.core.canonical import fingerprint
+from kvsync.core.model import Actual, Content, Identity, Mark
+
+RESERVED: Final = "kvsync"
+"""The name of kvsync's own tag, and with a dot what all its other tags begin with."""
+
+_OWNER, _FINGERPRINT, _TTL, _UNTIL, _FLAGS, _NAMESPACE = (
+    RESERVED,
+    "kvsync.fp",
+    "kvsync.ttl",
+    "kvsync.until",
+    "kvsync.flags",
+    "kvsync.ns",
+)
+_LATEST: Final = 253402300799
+"""The last second of the year 9999."""
+
+Tags = Mapping[str, str]
+
+
+class Row(NamedTuple):
+    """One entry of a listing, under its remote key. `value` is None where it is not kept."""
+
+    key: str
+    label: str | None
+    etag: str
+    fingerprint: bytes
+    size: int
+    tags: Tags
+    content_type: str | None
+    value: str | None
+    locked: bool
+
+
+def row_of(item: Mapping[str, Any]) -> Row:
+    """An entry as a page has it. Raises KeyError, TypeError or AttributeError for what is none."""
+    value, content_type = item.get("value") or "", item.get("content_type") or None
+    tags = {name: text or "" for name, text in (item.get("tags") or {}).items()}
+    content = Content(value.encode(), content_type, user_tags(tags))
+    label = item.get("label") or None
+    locked = bool(item.get("locked"))
+    return Row(
+        item["key"], label, item["etag"], fingerprint(content), len(content.value), tags, content_type, value, locked
+    )
+
+
+def to_actual(identity: Identity, row: Row, namespace: str | None) -> Actual:
+    """A row as an entry. `namespace` is the one whose mark counts as it is, None where the key alone tells it."""
+    content = None
+    if row.value is not None:
+        content = Content(row.value.encode(), row.content_type, user_tags(row.tags))
+    return Actual(
+        identity,
+        row.etag,
+        row.fingerprint,
+        content,
+        row.size,
+        _moment(row.tags.get(_UNTIL)),
+        _mark(row.tags, namespace),
+        row.locked,
+    )
+
+
+def settled_fingerprint(row: Row, owner: str, namespace: str | None) -> bytes | None:
+    """The fingerprint of a row of which there is nothing else to know; see `Snapshot`."""
+    tags = row.tags
+    if tags.get(_OWNER) != owner or row.locked or tags.keys() & {_TTL, _UNTIL, _FLAGS}:
+        return None
+    if tags.get(_NAMESPACE) != namespace or _decoded(tags.get(_FINGERPRINT)) != row.fingerprint:
+        return None
+    return row.fingerprint
+
+
+def may_be_kept(row: Row, owner: str) -> bool:
+    """True when the value may lie in a file of ours: it is ours, and not sensitive."""
+    return row.tags.get(_OWNER) == owner and "s" not in row.tags.get(_FLAGS, "")
+
+
+def user_tags(tags: Tags) -> tuple[tuple[str, str], ...]:
+    """The tags that are part of the content."""
+    return tuple(sorted((name, text) for name, text in tags.items() if not is_reserved(name)))
+
+
+def is_reserved(name: str) -> bool:
+    """True for the names of tags that are kvsync's own."""
+    return name == RESERVED or name.startswith(f"{RESERVED}.")
+
+
+def tags_for(content: Content, mark: Mark | None, expires_at: float | None, namespace: str | None) -> dict[str, str]:
+    """All tags of an entry: those of its content, our mark, and the moment it ends."""
+    tags = dict(content.tags)
+    if mark is not None:
+        tags[_OWNER] = mark.owner
+        tags[_FINGERPRINT] = urlsafe_b64encode(mark.fingerprint).decode().rstrip("=")
+        if mark.ttl is not None:
+            tags[_TTL] = str(mark.ttl)
+        if flags := "s" * mark.sensitive + "p" * mark.protected:
+            tags[_FLAGS] = flags
+        if namespace is not None:
+            tags[_NAMESPACE] = namespace
+    if expires_at is not None:
+        moment = datetime.fromtimestamp(min(math.floor(expires_at), _LATEST), UTC)
+        tags[_UNTIL] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return tags
+
+
+def _mark(tags: Tags, namespace: str | None) -> Mark | None:
+    owner = tags.get(_OWNER)
+    if owner is None:
+        return None
+    if (home := tags.get(_NAMESPACE)) != namespace:  # a neighbour's, whose namespace this key could be part of as well
+        owner = f"{owner} (namespace {home})" if home is not None else f"{owner} (another namespace)"
+    ttl, flags = tags.get(_TTL, ""), tags.get(_FLAGS, "")
+    return Mark(
+        owner,
+        _decoded(tags.get(_FINGERPRINT)),
+        int(ttl) if ttl.isdecimal() else None,
+        "s" in flags,
+        "p" in flags,
+    )
+
+
+def _decoded(text: str | None) -> bytes:
+    try:
+        return urlsafe_b64decode((text or "") + "==")
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _moment(text: str | None) -> float | None:
+    """A moment that somebody may have edited by hand; None when it is none."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,129 @@
+"""The far side of one store: sends calls with the newest Sync-Token, lists, and reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kvsync.config.model import StoreConfig
+from kvsync.errors import BatchRefused, StoreError, TransientError
+from kvsync.http.client import Client, Limits
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call
+from kvsync.stores.azure_appconfig.connection import connect
+from kvsync.stores.azure_appconfig.doctor import Doctor
+from kvsync.stores.azure_appconfig.entra import EntraToken
+from kvsync.stores.azure_appconfig.items import Row, row_of
+from kvsync.stores.azure_appconfig.listing import Listing, token_of
+from kvsync.stores.azure_appconfig.pages import Page, PageCache
+from kvsync.stores.azure_appconfig.requests import entry_target, keys_target, listing_target, next_target
+from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
+from kvsync.stores.azure_appconfig.tier import Rates
+from kvsync.stores.base import Finding, StoreContext, Traffic
+
+Slot = tuple[str, str | None]
+"""A remote key and the label beside it."""
+
+
+class Remote:
+    """Connects on first use. Raises AuthError and PermanentError for what the configuration leads to."""
+
+    def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, rates: Rates, most: int) -> None:
+        endpoint, self._credentials = connect(config, context)
+        self._where = f"store {config.name}"
+        self._client = Client(
+            self._where,
+            endpoint,
+            context.clock,
+            traffic,
+            limits=Limits(config.timeout, most, rates.reads, rates.writes),
+            credentials=self._credentials,
+            judge=_judge,
+            read_only=context.read_only,
+        )
+        self._clock = context.clock
+        self._cache = PageCache(context.cache_dir, context.owner)
+        self._tokens = SyncTokens()
+        for token in self._cache.tokens(self._client.origin):
+            self._tokens.put(*token)
+        self._listing = Listing(self.send, self._cache)
+
+    async def send(self, call: Call) -> Answer:
+        """Send a call; what was written before it is seen by it. Raises StoreError."""
+        if header := self._tokens.header():
+            call = replace(call, headers={**call.headers, "Sync-Token": header})
+        answer = await self._client.send(call)
+        self._tokens.learn(answer.headers.get("sync-token"))
+        return answer
+
+    async def pages(self, prefix: str, *, fresh: bool = False) -> tuple[list[Page], str]:
+        """The pages of all entries whose key begins with `prefix`, and what stands for their state. Raises StoreError."""
+        first = listing_target(prefix)
+        what = f"listing {prefix}*"
+        pages = await self._listing.walk(self._scope(first), first, what, fresh=fresh)
+        self._cache.keep_tokens(self._client.origin, self._tokens.rows())
+        return pages, token_of(self._client.origin, first, pages)
+
+    async def rows(self, prefix: str, pages: Sequence[Page]) -> list[Row]:
+        """The entries on pages that `pages` gave. Raises StoreError."""
+        scope = self._scope(listing_target(prefix))
+        rows = self._listing.rows(scope, pages)
+        if rows is None:  # the cache was lost between two looks
+            rows = self._listing.rows(scope, (await self.pages(prefix, fresh=True))[0])
+        return rows or []
+
+    async def look_up(self, prefix: str, slots: Sequence[Slot]) -> list[Row]:
+        """These entries, with their values, in as few requests as it takes; absent ones are left out. Raises StoreError."""
+        if len(slots) > 1 and len(slots) > (len(self._cache.chain(self._scope(listing_target(prefix)))) or 100):
+            wanted = set(slots)
+            pages, _ = await self.pages(prefix, fresh=True)
+            return [row for row in await self.rows(prefix, pages) if (row.key, row.label) in wanted]
+        found = await asyncio.gather(*(self._look_up(*slot) for slot in slots))
+        return [row for row in found if row is not None]
+
+    async def keys(self) -> list[str]:
+        """The names of all keys. Raises StoreError."""
+        names: list[str] = []
+        target: str | None = keys_target()
+        while target is not None:
+            answer = await self.send(Call("GET", target, "listing keys", is_json=True))
+            try:
+                names += [item["name"] for item in answer.data["items"]]
+            except (KeyError, TypeError):
+                raise TransientError(f"{self._where}: listing keys failed: the answer is no list of keys") from None
+            target = next_target(answer, answer.data)
+        return names
+
+    async def examine(self) -> list[Finding]:
+        """What `doctor` says of this connection."""
+        return await Doctor(self._client.send, self._credentials, self._clock).examine()
+
+    async def aclose(self) -> None:
+        """Release everything. Idempotent."""
+        self._cache.keep_tokens(self._client.origin, self._tokens.rows())
+        self._cache.close()
+        await self._client.aclose()
+        if isinstance(self._credentials, EntraToken):
+            await self._credentials.aclose()
+
+    async def _look_up(self, key: str, label: str | None) -> Row | None:
+        answer = await self.send(
+            Call("GET", entry_target(key, label), f"reading {key}", expects=(200, 404), is_json=True)
+        )
+        if answer.status == 404:
+            return None
+        try:
+            return row_of(answer.data)
+        except (KeyError, TypeError, AttributeError):
+            raise TransientError(f"{self._where}: reading {key} failed: the answer is no entry") from None
+
+    def _scope(self, first: str) -> str:
+        return f"{self._client.origin}{first}"
+
+
+def _judge(_call: Call, answer: Answer) -> StoreError | None:
+    """A full store throttles as well, but waiting does not help it."""
+    if answer.status == 429 and answer.problem().get("policy") == "Storage":
+        return BatchRefused(f"the store is full ({words(answer)}); delete what is not needed, or choose a larger tier")
+    return None

@@ -1,0 +1,55 @@
+"""Paths and queries of the API, escaped the way it wants them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+from kvsync.http.model import Answer
+
+API_VERSION: Final = "2024-09-01"
+
+_VERSION: Final = f"api-version={API_VERSION}"
+_NEXT: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
+_RESERVED: Final = re.compile(r"([*,\\])")
+
+
+def entry_target(key: str, label: str | None) -> str:
+    """Path and query of one entry. The label that is none is left out, which means the same as naming it."""
+    target = f"/kv/{quote(key, safe='')}?{_VERSION}"
+    return target if label is None else f"{target}&label={quote(label, safe='')}"
+
+
+def listing_target(prefix: str) -> str:
+    """Path and query of the first page of all entries, of any label, whose key begins with `prefix`."""
+    return f"/kv?{_VERSION}&key={quote(f'{_escaped(prefix)}*', safe='')}"
+
+
+def keys_target() -> str:
+    """Path and query of the first page of all names of keys."""
+    return f"/keys?{_VERSION}"
+
+
+def next_target(answer: Answer, data: object) -> str | None:
+    """Path and query of the page after this one, exactly as the server gives them; None after the last."""
+    found = _NEXT.search(answer.headers.get("link", ""))
+    link = found.group(1) if found else data.get("@nextLink") if isinstance(data, dict) else None
+    if not isinstance(link, str) or not link:
+        return None
+    return re.sub(r"^https?://[^/]*", "", link)  # wherever it points, only our own endpoint is asked
+
+
+def etag_of(answer: Answer) -> str | None:
+    """The bare version in the header ETag, weak or strong."""
+    text = answer.headers.get("etag", "").removeprefix("W/").strip('"')
+    return text or None
+
+
+def quoted(etag: str | None) -> str:
+    """A version as a condition; without one, a condition that never holds."""
+    return f'"{etag or "none"}"'
+
+
+def _escaped(text: str) -> str:
+    return _RESERVED.sub(r"\\\1", text)

@@ -1,0 +1,220 @@
+"""The store `azure-appconfig`: what kvsync asks of it, translated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, KeysView, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from kvsync.config.model import StoreConfig
+from kvsync.core.capabilities import Capabilities, Lifetimes, SizeUnit
+from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.document.credential import credential
+from kvsync.document.fields import Field, choice, text
+from kvsync.errors import StoreError
+from kvsync.stores.azure_appconfig.holds import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
+from kvsync.stores.azure_appconfig.items import Row, settled_fingerprint, tags_for, to_actual
+from kvsync.stores.azure_appconfig.tier import RATES, Tier
+from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.keys import KeyFormat
+from kvsync.stores.limits import check_batch, check_entry
+
+if TYPE_CHECKING:
+    from kvsync.stores.azure_appconfig.remote import Remote
+
+KEY_FORMAT: Final = "{namespace}:{key}"
+"""How identities become remote keys where the configuration does not say."""
+
+
+class AzureAppConfigStore(Store):
+    """Entries in one App Configuration store; a namespace is what the keys begin with."""
+
+    options = (
+        Field("connection_string", credential(), help="Endpoint, id and secret of an access key."),
+        Field("client_id", text(), help="Application, or managed identity, that signs in with Entra ID."),
+        Field("tenant_id", text(), help="Directory that the application belongs to."),
+        Field(
+            "client_secret", credential(), help="Secret of the application; without one, the ambient identity signs in."
+        ),
+        Field("tier", choice(Tier), help="Tier of the store, which sets how fast kvsync writes at most."),
+    )
+    capabilities = Capabilities(
+        type="azure-appconfig",
+        namespace="a key prefix",
+        metadata=False,
+        binary=False,
+        lifetimes=Lifetimes.EMULATED,
+        max_key=MOST_CHARACTERS,
+        key_unit=SizeUnit.CHARACTERS,
+        key_pattern=KEY_PATTERN,
+        max_entry=MOST_BYTES,
+        batch=1,
+        read_batch=10_000,
+        page=100,
+        concurrency=32,
+    )
+
+    def __init__(self, config: StoreConfig, context: StoreContext) -> None:
+        super().__init__(config, context)
+        check_options(config)
+        self._keys = KeyFormat(config.key_format or KEY_FORMAT, native_labels=True)
+        self._rates = RATES[config.options.get("tier")]
+        self.capabilities = replace(type(self).capabilities, writes_per_second=self._rates.writes)
+        self._remote: Remote | None = None
+
+    def normalise(self, content: Content) -> Content:
+        """Without metadata, and with no content type where it is empty."""
+        return content._replace(content_type=content.content_type or None, metadata=None)
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The key by the configured format; by default the namespace, a colon, and the key."""
+        return self._keys.encode(namespace, identity)
+
+    def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
+        """Labels, tags and content types that the service refuses, and entries that kvsync's mark makes too large."""
+        key, label = self._slot(namespace, entry.identity)
+        found = list(text_problems(label, entry.content))
+        size = size_of(key, label, entry.content, entry.content.tags)
+        marked = size_of(key, label, entry.content, self._tags(namespace, key, entry).items())
+        if size <= MOST_BYTES < marked:
+            found.append(_too_large(marked))
+        return found
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`, of all labels; pages that did not change are not sent again."""
+        remote, prefix = self._connected(), self._keys.prefix(namespace)
+        pages, state = await remote.pages(prefix)
+        if token == state:
+            return None
+        entries = Entries(self, namespace, await remote.rows(prefix, pages))
+        return Snapshot(Target(self.config.name, namespace), entries, entries.settled(owner), token=state)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries with their values: one by one, or page by page where that takes fewer requests."""
+        slots = [self._slot(namespace, identity) for identity in identities]
+        rows = await self._connected().look_up(self._keys.prefix(namespace), slots)
+        return dict(Entries(self, namespace, rows).items())
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """One conditional request."""
+        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
+        return [await self._write(namespace, write) for write in writes]
+
+    async def namespaces(self) -> Sequence[str]:
+        """What the keys begin with, as far as the key format tells."""
+        names = {self._keys.namespace_of(key) for key in await self._connected().keys()}
+        return sorted(name for name in names if name is not None)
+
+    async def check(self) -> Sequence[Finding]:
+        """Endpoint, credential, clock and permissions, told apart."""
+        try:
+            return await self._connected().examine()
+        except StoreError as error:
+            return [Finding("credential", False, str(error))]
+
+    async def aclose(self) -> None:
+        """Close the connections and the cache."""
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            await remote.aclose()
+
+    def identity_of(self, namespace: str, row: Row) -> Identity | None:
+        """The identity of a row, None when it is none of this key format."""
+        if self._keys.holds_label and row.label is not None:
+            return None
+        return self._keys.decode(namespace, row.key, row.label)
+
+    def home(self, namespace: str, key: str) -> str | None:
+        """The namespace that the mark of an entry must name; None where the key tells it."""
+        return None if self._keys.namespace_of(key) == namespace else namespace
+
+    async def _write(self, namespace: str, write: Write) -> WriteResult:
+        from kvsync.stores.azure_appconfig.writes import call_for, result_of
+
+        try:
+            key, label = self._slot(namespace, write.identity)
+            home = self.home(namespace, key)
+            self._check(key, label, write, home)
+        except ValueError as problem:
+            return WriteResult(WriteStatus.REJECTED, error=str(problem))
+        return result_of(write, await self._connected().send(call_for(write, key, label, home)))
+
+    def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
+        """Raise ValueError for what the service would refuse."""
+        check_entry(key, write.content, self.capabilities)
+        if write.content is None:
+            return
+        found = list(text_problems(label, write.content))
+        tags = tags_for(write.content, write.mark, write.expires_at, home)
+        if (size := size_of(key, label, write.content, tags.items())) > MOST_BYTES:
+            found.append(_too_large(size))
+        if found:
+            raise ValueError("; ".join(found))
+
+    def _tags(self, namespace: str, key: str, entry: Entry) -> Mapping[str, str]:
+        mark = Mark(self.context.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
+        ends = entry.expires_at if entry.ttl is None else 0
+        return tags_for(entry.content, mark, ends, self.home(namespace, key))
+
+    def _slot(self, namespace: str, identity: Identity) -> tuple[str, str | None]:
+        label = None if self._keys.holds_label else identity.label
+        return self._keys.encode(namespace, identity), label
+
+    def _connected(self) -> Remote:
+        if self._remote is None:
+            from kvsync.stores.azure_appconfig.remote import Remote
+
+            most = self.config.concurrency or self.capabilities.concurrency
+            self._remote = Remote(self.config, self.context, self.traffic, self._rates, most)
+        return self._remote
+
+
+class Entries(Mapping[Identity, Actual]):
+    """Rows of one namespace, which become entries when somebody looks at one."""
+
+    def __init__(self, store: AzureAppConfigStore, namespace: str, rows: Sequence[Row]) -> None:
+        self._store, self._namespace = store, namespace
+        named = ((store.identity_of(namespace, row), row) for row in rows)
+        self._rows = {identity: row for identity, row in named if identity is not None}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Identity]:
+        return iter(self._rows)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._rows
+
+    def __getitem__(self, identity: Identity) -> Actual:
+        row = self._rows[identity]
+        return to_actual(identity, row, self._store.home(self._namespace, row.key))
+
+    def keys(self) -> KeysView[Identity]:
+        """All identities, as a view that does its set algebra at the speed of a dict."""
+        return self._rows.keys()
+
+    def settled(self, owner: str) -> dict[Identity, bytes]:
+        """The fingerprints of what there is nothing else to know of."""
+        found = (
+            (identity, settled_fingerprint(row, owner, self._store.home(self._namespace, row.key)))
+            for identity, row in self._rows.items()
+        )
+        return {identity: fingerprint for identity, fingerprint in found if fingerprint is not None}
+
+
+def _too_large(size: int) -> str:
+    return f"with kvsync's mark the whole entry has {size:,} bytes, azure-appconfig takes at most {MOST_BYTES:,}"
+
+
+def check_options(config: StoreConfig) -> None:
+    """Raise ValueError for options that do not go together."""
+    options = config.options
+    named = [name for name in ("client_id", "tenant_id", "client_secret") if options.get(name)]
+    if options.get("connection_string"):
+        if named:
+            raise ValueError(f"connection_string and {named[0]} exclude each other; write one of the two")
+    elif not config.endpoint:
+        raise ValueError("write connection_string, or endpoint (https://name.azconfig.io) to sign in with Entra ID")
+    elif options.get("client_secret") and len(named) < 3:
+        raise ValueError("client_secret needs client_id and tenant_id")

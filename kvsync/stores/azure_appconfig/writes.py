@@ -1,0 +1,50 @@
+"""One write as a request on the condition of the version that was seen, and what the answer makes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from kvsync.errors import PermanentError
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call
+from kvsync.stores.azure_appconfig.items import tags_for
+from kvsync.stores.azure_appconfig.requests import entry_target, etag_of, quoted
+from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
+
+_ANSWERS: Final = frozenset({200, 204, 400, 409, 412, 413, 414, 422, 431})
+"""Statuses that speak of the one entry."""
+
+_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry exists by now")
+_MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
+_LOCKED: Final = WriteResult(WriteStatus.LOCKED, error="the store has it locked (read-only); unlock it there")
+
+
+def call_for(write: Write, key: str, label: str | None, home: str | None) -> Call:
+    """The request for one write. `home` is the namespace to be noted in the mark, None where the key tells it."""
+    is_new = write.precondition is Precondition.ABSENT
+    headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
+    target = entry_target(key, label)
+    if write.content is None:
+        return Call("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
+    body = {
+        "value": write.content.value.decode(),
+        "content_type": write.content.content_type,
+        "tags": tags_for(write.content, write.mark, write.expires_at, home),
+    }
+    headers["Content-Type"] = "application/vnd.microsoft.appconfig.kv+json"
+    return Call("PUT", target, f"writing {key}", headers, json.dumps(body, ensure_ascii=False).encode(), _ANSWERS)
+
+
+def result_of(write: Write, answer: Answer) -> WriteResult:
+    """What one answer says of the write. Raises PermanentError when it is about the endpoint instead."""
+    if answer.status in (200, 204):
+        return WriteResult(WriteStatus.DONE, etag=None if write.content is None else etag_of(answer))
+    if answer.status == 412:
+        return _EXISTS if write.precondition is Precondition.ABSENT else _MOVED
+    if answer.status == 409:
+        return _LOCKED
+    problem = answer.problem()
+    if problem.get("name") == "api-version":
+        raise PermanentError(f"the endpoint does not speak this version of the API: {words(answer)}")
+    return WriteResult(WriteStatus.REJECTED, error=words(answer) or f"the store rejects it (status {answer.status})")

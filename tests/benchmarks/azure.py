@@ -1,0 +1,185 @@
+"""App Configuration: `python -m tests.benchmarks.azure`. Everybody speaks to the same emulator, in a process of its own.
+
+Creating 1,000 entries, 20 ms away: kvsync against the vendor's asynchronous SDK at its best concurrency, and against
+`az appconfig kv import` where it is installed. Looking again at 10,000 entries: requests, and CPU against decoding them once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kvsync.clock import Clock
+from kvsync.http.client import Client
+from kvsync.http.model import Call
+from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
+from kvsync.stores.azure_appconfig.requests import listing_target, next_target
+from kvsync.stores.base import Traffic
+from kvsync.workspace import Selection, open_workspace
+from tests.benchmarks.measure import Figure, kvsync, python, run
+
+LATENCY = "latency:20ms"
+CREATES = 1_000
+ENTRIES = 10_000
+WIDTHS = (16, 32, 64, 128)
+CONNECTION = "AZURE_APPCONFIG_CONNECTION_STRING"
+
+SDK = """
+import asyncio, os, sys
+from azure.appconfiguration import ConfigurationSetting
+from azure.appconfiguration.aio import AzureAppConfigurationClient
+
+async def main():
+    gate = asyncio.Semaphore(int(sys.argv[1]))
+    connection = os.environ["AZURE_APPCONFIG_CONNECTION_STRING"]
+    async with AzureAppConfigurationClient.from_connection_string(connection) as client:
+        async def put(number):
+            async with gate:
+                setting = ConfigurationSetting(key=f"web:key-{number:05}", value=f"value {number}")
+                await client.add_configuration_setting(setting)
+        await asyncio.gather(*(put(number) for number in range(int(sys.argv[2]))))
+
+asyncio.run(main())
+"""
+
+
+def measure(folder: Path) -> Iterator[Figure]:
+    """Yield the figures one by one."""
+    with _emulator() as server:
+        os.environ.update(server.env)
+        yield from _creating(server, folder)
+        yield from _looking_again(server, folder)
+
+
+class Server:
+    """The emulator, as its ready line tells."""
+
+    def __init__(self, ready: dict[str, Any]) -> None:
+        self.url, self.env = ready["url"], ready["env"]
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Talk to it about itself."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/_emulator/{path}", data, method=method)
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def _emulator() -> Iterator[Server]:
+    with subprocess.Popen(kvsync("emulate", "azure-appconfig"), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Server(json.loads(process.stdout.readline()))
+        finally:
+            process.terminate()
+
+
+def _creating(server: Server, folder: Path) -> Iterator[Figure]:
+    server.control("PUT", "faults", {"spec": LATENCY})
+    _write_repo(folder, CREATES)
+    ours = min(_create(server, folder, kvsync("apply", "--yes", "-o", "json")) for _ in range(3))
+    theirs = {width: _create(server, folder, python(SDK, str(width), str(CREATES))) for width in WIDTHS}
+    width, best = min(theirs.items(), key=lambda item: item[1])
+    detail = f"{ours:.2f} s against {best:.2f} s with {width} in flight, whole processes"
+    yield Figure(f"{CREATES:,} creates, kvsync against the official SDK", ours / best, 1 / 1.5, detail=detail)
+    if shutil.which("az") is None:
+        print("az is not installed: `az appconfig kv import` is left out")
+    else:
+        seconds = _create(server, folder, _import(server, folder))
+        yield Figure(f"{CREATES:,} creates, kvsync against az import", ours / seconds, 0.1, detail=f"{seconds:.2f} s")
+    server.control("PUT", "faults", {"spec": ""})
+
+
+def _create(server: Server, folder: Path, command: list[str]) -> float:
+    """Seconds that a command takes to fill the empty store."""
+    server.control("POST", "reset", {"only": ["data"]})
+    shutil.rmtree(folder / ".kvsync", ignore_errors=True)
+    return run(command, folder).wall
+
+
+def _import(server: Server, folder: Path) -> list[str]:
+    file = folder / "import.json"
+    file.write_text(json.dumps({f"web:key-{number:05}": f"value {number}" for number in range(CREATES)}))
+    words = ["az", "appconfig", "kv", "import", "-s", "file", "--path", str(file), "--format", "json", "--yes"]
+    return [*words, "--connection-string", server.env[CONNECTION]]
+
+
+def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:
+    server.control("POST", "reset")
+    shutil.rmtree(folder / ".kvsync", ignore_errors=True)
+    _write_repo(folder, ENTRIES)
+    run(kvsync("apply", "--yes", "-o", "json"), folder)
+    passing, stats = asyncio.run(_pass(server, folder))
+    pages = ENTRIES // 100 + 1  # a full page always names a next one, so that an empty one tells the end
+    yield Figure("no-change pass, requests a page", stats["requests"] / pages, 1, detail=str(stats["statuses"]))
+    decoding = _decoding()
+    detail = f"{passing * 1000:.1f} ms against {decoding * 1000:.1f} ms of CPU"
+    yield Figure("no-change pass against decoding the listing", passing / decoding, 1, detail=detail)
+
+
+async def _pass(server: Server, folder: Path) -> tuple[float, dict[str, Any]]:
+    """CPU seconds of a pass that finds nothing, in a process that has looked before, and what it asked for."""
+    async with open_workspace(folder / "kvsync.yaml", writing="bench") as workspace:
+        loaded = workspace.load()
+        await workspace.plan(Selection(), loaded)
+        seconds = []
+        for _ in range(7):
+            server.control("POST", "reset", {"only": ["stats"]})
+            started = time.process_time()
+            plan = await workspace.plan(Selection(), loaded)
+            seconds.append(time.process_time() - started)
+            assert plan.targets[0].unchanged == ENTRIES
+        return min(seconds), server.control("GET", "stats")
+
+
+def _decoding() -> float:
+    """CPU seconds of decoding all pages of the listing once."""
+    bodies = asyncio.run(_bodies())
+    seconds = []
+    for _ in range(7):
+        started = time.process_time()
+        for body in bodies:
+            json.loads(body)
+        seconds.append(time.process_time() - started)
+    return min(seconds)
+
+
+async def _bodies() -> list[bytes]:
+    connection = ConnectionString.parse(os.environ[CONNECTION])
+    key = HmacKey(lambda: connection, Clock())
+    client = Client("bench", connection.endpoint, Clock(), Traffic(), credentials=key)
+    bodies: list[bytes] = []
+    target: str | None = listing_target("web:")
+    while target:
+        answer = await client.send(Call("GET", target, "listing", is_json=True))
+        bodies.append(answer.body)
+        target = next_target(answer, answer.data)
+    await client.aclose()
+    return bodies
+
+
+def _write_repo(folder: Path, entries: int) -> None:
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "kvsync.yaml").write_text(
+        "version: 1\nowner: bench\npolicy: {prune: owned}\nstores:\n"
+        f"  settings: {{type: azure-appconfig, connection_string: {{env: {CONNECTION}}}}}\n"
+    )
+    keys = "".join(f"  key-{number:05}: value {number}\n" for number in range(entries))
+    (folder / "state" / "web.yaml").write_text(f"store: settings\nnamespace: web\nkeys:\n{keys}")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as scratch:
+        for figure in measure(Path(scratch)):
+            print(figure, flush=True)

@@ -1,0 +1,91 @@
+"""Exports of the az CLI as state files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLAG = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
+ITEMS: list[dict[str, Any]] = [
+    {"key": "web:greeting", "value": "Hello", "label": None, "content_type": "", "tags": {}},
+    {"key": "web:greeting", "value": "Hallo", "label": "de", "content_type": None, "tags": {"team": "web"}},
+    {"key": "web:limits", "value": '{"rps":10}', "label": None, "content_type": "application/json", "tags": {}},
+    {"key": "mail:from", "value": "a@example.com", "label": "prod"},
+    {
+        "key": "web:flag",
+        "value": '{"id": "f", "enabled": true}',
+        "content_type": FLAG,
+        "tags": {"kvsync": "old-owner", "kvsync.ttl": "7200"},
+    },
+    {"key": "bare", "value": "no namespace"},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "kvsync.yaml").write_text(
+        "version: 1\nowner: me\npolicy: {prune: owned}\nstores:\n"
+        "  settings: {type: azure-appconfig, connection_string: {env: NOT_SET}}\n  local: {type: sqlite, path: a.db}\n"
+    )
+    (tmp_path / "export.json").write_text(json.dumps({"items": ITEMS}))
+    return tmp_path
+
+
+def dump(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kvsync", "dump", *arguments, "--to", "state"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_an_export_becomes_state_files(folder: Path) -> None:
+    """Every entry with a namespace is in the file of that namespace, as it was; the store itself is not asked."""
+    done = dump(folder, "settings", "--kvset", "export.json")
+    assert done.returncode == 0, done.stderr
+    assert "1 keys of export.json are of no such namespace and left out, such as 'bare'" in done.stderr
+    assert sorted(file.name for file in (folder / "state").iterdir()) == ["mail.yaml", "web.yaml"]
+    text = (folder / "state" / "web.yaml").read_text()
+    assert "greeting: {value: Hello, labels: {de: {value: Hallo, tags: {team: web}}}}" in text
+    assert 'limits: {json: {"rps": 10}}' in text
+    assert "ttl: 2h" in text
+    assert "old-owner" not in text
+    check = subprocess.run(
+        [sys.executable, "-m", "kvsync", "validate"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert check.returncode == 0, check.stderr
+
+
+def test_one_namespace_of_an_export(folder: Path) -> None:
+    """With a namespace, what is of another one is left out."""
+    done = dump(folder, "settings/mail", "--kvset", "export.json")
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in (folder / "state").iterdir()) == ["mail.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"items": [', "export.json:1:12: no JSON"),
+        ('{"web:greeting": "Hello"}', "no list of key-values"),
+        ('{"items": [{"value": "x"}]}', "no key-values"),
+        ('{"items": [{"key": "web:a", "value": 1}]}', "'web:a' is not of this profile"),
+    ],
+)
+def test_what_is_no_export(folder: Path, text: str, complaint: str) -> None:
+    """A file of another kind is refused with its place and how to make the right one, and nothing is written."""
+    (folder / "export.json").write_text(text)
+    done = dump(folder, "settings", "--kvset", "export.json")
+    assert done.returncode == 78
+    assert complaint in done.stderr
+    assert "--profile appconfig/kvset" in done.stderr
+    assert not (folder / "state").exists()
+
+
+def test_only_for_app_configuration(folder: Path) -> None:
+    """An export belongs to a store of the type it comes from."""
+    done = dump(folder, "local", "--kvset", "export.json")
+    assert done.returncode == 64
+    assert "azure-appconfig" in done.stderr

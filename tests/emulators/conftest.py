@@ -1,0 +1,138 @@
+"""An emulator that runs beside the test, in this process or in one of its own, and raw HTTP to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from kvsync.emulators.model import Options
+from kvsync.emulators.server import Running, running
+
+TYPE = "azure-appconfig"
+
+
+@contextmanager
+def emulator(**options: Any) -> Iterator[Running]:
+    """Serve in a thread, so that clients that block can be tried."""
+    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with running(Options(TYPE, **options)) as server:
+            ready.set_result((server, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    def work() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    server, loop, stop = ready.result(30)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Running]:
+    """One emulator for the tests of a file; `azure` empties it before every one."""
+    with emulator(anonymous=True) as server:
+        yield server
+
+
+@pytest.fixture
+def azure(shared: Running) -> Running:
+    """An empty emulator, its clock and faults as at the start."""
+    with Http(shared) as client:
+        client.control("POST", "reset")
+    return shared
+
+
+class Http(httpx.Client):
+    """Raw HTTP without a credential, which the emulators of these tests accept; adds the api-version where there is none."""
+
+    def __init__(self, server: Running, version: str | None = "2026-04-01", **options: Any) -> None:
+        options = {
+            "verify": False,
+            "trust_env": False,
+        } | options  # plain HTTP needs no certificates, and loading them is slow
+        super().__init__(base_url=server.url, **options)
+        self._version = version
+
+    def build_request(self, *args: Any, **options: Any) -> httpx.Request:
+        """As httpx does it, and with an api-version."""
+        request = super().build_request(*args, **options)
+        if self._version and "api-version" not in request.url.params:
+            request.url = request.url.copy_add_param("api-version", self._version)
+        return request
+
+    def set(self, path: str, value: str | None = "v", label: str | None = None, **members: Any) -> dict[str, Any]:
+        """PUT a key-value that must be accepted."""
+        params = {"label": label} if label else None
+        answer = self.put(f"/kv/{path}", params=params, json={"value": value, **members})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Talk to `/_emulator/`."""
+        answer = self.request(method, f"/_emulator/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def pages(self, path: str, **params: Any) -> list[dict[str, Any]]:
+        """The documents of all pages, found by following `@nextLink`."""
+        found = [self.get(path, params=params or None).json()]
+        while link := found[-1].get("@nextLink"):
+            found.append(self.get(link).json())
+        return found
+
+    def keys(self, **params: Any) -> list[str]:
+        """The keys of a list of key-values."""
+        return [item["key"] for page in self.pages("/kv", **params) for item in page["items"]]
+
+
+@pytest.fixture
+def http(azure: Running) -> Iterator[Http]:
+    """Raw HTTP to an empty emulator."""
+    with Http(azure) as client:
+        yield client
+
+
+@contextmanager
+def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """`kvsync emulate azure-appconfig` in a process of its own, and what its ready line says."""
+    command = [sys.executable, "-m", "kvsync", "emulate", TYPE, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        line = child.stdout.readline()
+        try:
+            yield child, json.loads(line) if line else {"error": child.stderr.read()}
+        finally:
+            child.kill()
+            child.wait(30)
+
+
+@asynccontextmanager
+async def in_loop(**options: Any) -> AsyncIterator[Running]:
+    """Serve in the loop of the test."""
+    async with running(Options(TYPE, **options)) as server:
+        yield server

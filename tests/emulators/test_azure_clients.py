@@ -1,0 +1,75 @@
+"""Clients of the service in other languages, as they are: the JS SDK, and the Azure CLI."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvsync.emulators.server import Running
+from tests.emulators.conftest import Http, emulator
+
+SCRIPTS = Path(__file__).parent / "js"
+
+
+def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """What a command prints; the test fails with its complaint if it fails."""
+    environment = {**os.environ, **(env or {})}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=cwd, timeout=100)
+    assert done.returncode == 0, done.stderr or done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """The folder `node_modules` with the SDK in it; installed once into the user's cache."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("the JS SDK is not tried: install node 20 or newer and npm to have it tried")
+    manifest = (SCRIPTS / "package.json").read_bytes()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "kvsync-tests" / f"js-{hashlib.sha256(manifest).hexdigest()[:12]}"
+    if not (folder / "node_modules/.package-lock.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_bytes(manifest)
+        install = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
+        done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+        if done.returncode:
+            pytest.skip(
+                f"the JS SDK is not tried: npm install failed; it needs a package index ({done.stderr.strip()[-200:]})"
+            )
+    return folder / "node_modules"
+
+
+def test_the_js_sdk(azure: Running, packages: Path, tmp_path: Path) -> None:
+    """The official JS SDK does everything it offers against the emulator, unchanged."""
+    (tmp_path / "node_modules").symlink_to(packages)
+    shutil.copy(SCRIPTS / "azure.mjs", tmp_path)
+    printed = run("node", "azure.mjs", env=azure.env, cwd=tmp_path)
+    assert printed.count("ok ") == 8
+
+
+def test_the_azure_cli(tmp_path: Path) -> None:
+    """`az appconfig kv import` writes a file into the emulator, and `export` gives it back."""
+    if not shutil.which("az"):
+        pytest.skip("az is not tried: install the Azure CLI (the package azure-cli) to have it tried")
+    settings: dict[str, Any] = {"app/name": "shop", "app/timeout": "30"}
+    (tmp_path / "in.json").write_text(json.dumps(settings), encoding="utf-8")
+    common = ["--format", "json", "--yes", "--auth-mode", "key"]
+    with emulator(tls=True, anonymous=True) as server:
+        connection_string = server.env["AZURE_APPCONFIG_CONNECTION_STRING"]
+        env = server.env | {"AZURE_CONFIG_DIR": str(tmp_path / "az"), "AZURE_CORE_COLLECT_TELEMETRY": "no"}
+        az = ["az", "appconfig", "kv"]
+        run(*az, "import", "--connection-string", connection_string, "-s", "file", "--path", str(tmp_path / "in.json"),
+            *common, env=env)  # fmt: skip
+        run(*az, "export", "--connection-string", connection_string, "-d", "file", "--path", str(tmp_path / "out.json"),
+            *common, env=env)  # fmt: skip
+        with Http(server) as http:
+            assert {item["key"]: item["value"] for item in http.get("/kv").json()["items"]} == settings
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == settings

@@ -1,0 +1,259 @@
+"""The HTTP client: what it repeats and what it never does, and what it makes of every way to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import trustme
+
+from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.http.client import Client, Limits
+from kvsync.http.model import Answer, Call, Explanation
+from kvsync.stores.base import Traffic
+from kvsync.testing import FakeClock
+from tests.http.script_server import Act, ScriptServer, drips, hangs_up, is_silent, resets, says, serving
+
+READ = Call("GET", "/things?filter=secret-looking", "listing things", is_json=True)
+WRITE = Call("PUT", "/things/a", "writing a", body=b'{"value": "hidden"}')
+
+
+class Key:
+    """Credentials that count how often they sign; `renewals` are the keys that follow the first."""
+
+    def __init__(self, *keys: str) -> None:
+        self._keys = list(keys)
+        self.signed = 0
+
+    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+        self.signed += 1
+        return {"Authorization": f"Key {self._keys[0]} {self.signed}"}
+
+    async def renew(self) -> bool:
+        if len(self._keys) > 1:
+            del self._keys[0]
+            return True
+        return False
+
+    def explain(self, _call: Call, _answer: Answer) -> Explanation:
+        return Explanation("credential", "the key is wrong", "make a new one")
+
+
+class Fixture:
+    """A client of a scripted server, on a clock that runs ahead while it waits."""
+
+    def __init__(self, server: ScriptServer, **options: Any) -> None:
+        self.server, self.clock, self.traffic = server, FakeClock(), Traffic()
+        limits = options.pop("limits", Limits(timeout=5))
+        self.client = Client("store web", server.origin, self.clock, self.traffic, limits=limits, **options)
+
+    async def error(self, call: Call) -> StoreError:
+        with pytest.raises(StoreError) as caught:
+            await self.client.send(call)
+        return caught.value
+
+
+@pytest.fixture
+async def stack() -> Any:
+    async with AsyncExitStack() as held:
+        yield held
+
+
+async def start(stack: AsyncExitStack, *acts: Act, **options: Any) -> Fixture:
+    found = Fixture(await stack.enter_async_context(serving(*acts)), **options)
+    stack.push_async_callback(found.client.aclose)
+    return found
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [says(429), says(503), says(500), says(408), resets, hangs_up, says(200, b'{"a": 1')],
+    ids=["429", "503", "500", "408", "reset", "hung-up", "truncated"],
+)
+async def test_a_read_is_repeated(stack: AsyncExitStack, failing: Act) -> None:
+    """A read that fails in passing is sent again, until it brings a whole answer."""
+    web = await start(stack, failing, failing, says(200, b'{"a": 1}'))
+    assert (await web.client.send(READ)).data == {"a": 1}
+    assert len(web.server.seen) == 3
+
+
+@pytest.mark.parametrize(
+    "act",
+    [says(500), says(502, b"<html>"), says(408), resets, hangs_up],
+    ids=["500", "502", "408", "reset", "hung-up"],
+)
+async def test_a_write_is_sent_once(stack: AsyncExitStack, act: Act) -> None:
+    """A write whose answer does not say what became of it is a lost answer, and is never sent a second time."""
+    web = await start(stack, says(200), act)
+    await web.client.send(WRITE)  # so that the connection is one that was kept
+    assert isinstance(await web.error(WRITE), LostAnswer)
+    assert [one.line.split()[0] for one in web.server.seen] == ["PUT", "PUT"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_write_that_is_turned_away(stack: AsyncExitStack, status: int) -> None:
+    """A write that the server turns away was not done, and the time to wait is passed on."""
+    web = await start(stack, says(status, retry_after_ms="250"))
+    error = await web.error(WRITE)
+    assert isinstance(error, TransientError)
+    assert not isinstance(error, LostAnswer)
+    assert error.retry_after == 0.25
+
+
+async def test_no_connection_means_nothing_was_done(stack: AsyncExitStack) -> None:
+    """A write that found no connection is known not to have happened."""
+    client = Client("store web", "http://127.0.0.1:9", FakeClock(), Traffic())
+    stack.push_async_callback(client.aclose)
+    with pytest.raises(TransientError, match="no connection: Connection refused") as caught:
+        await client.send(WRITE)
+    assert not isinstance(caught.value, LostAnswer)
+
+
+@pytest.mark.parametrize("act", [is_silent, drips], ids=["silent", "dripping"])
+async def test_a_call_has_a_deadline(stack: AsyncExitStack, act: Act) -> None:
+    """However the server spends the time, an answer that is not whole in time is given up."""
+    web = await start(stack, act, limits=Limits(timeout=0.1))
+    assert isinstance(await web.error(WRITE), LostAnswer)
+
+
+async def test_retry_after_is_waited_for(stack: AsyncExitStack) -> None:
+    """A read waits at least as long as the server asks before it is sent again."""
+    web = await start(stack, says(429, Retry_After="7"), says(200))
+    before = web.clock.now()
+    await web.client.send(READ)
+    assert web.clock.now() - before >= 7
+
+
+async def test_a_long_wait_is_left_to_the_caller(stack: AsyncExitStack) -> None:
+    """When the server asks for more patience than a call has, the call fails at once and says how long."""
+    web = await start(stack, says(429, Retry_After="3600"))
+    error = await web.error(READ)
+    assert isinstance(error, TransientError)
+    assert error.retry_after == 3600
+    assert len(web.server.seen) == 1
+
+
+async def test_a_server_in_trouble_is_spared(stack: AsyncExitStack) -> None:
+    """While a server answers nothing well, the number of repetitions is bounded, however many calls are made."""
+    web = await start(stack, says(500))
+    for _ in range(40):
+        await web.error(READ)
+    assert len(web.server.seen) < 40 + 60
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH"])
+async def test_read_only_refuses_to_write(stack: AsyncExitStack, method: str) -> None:
+    """Opened for reading, a client sends nothing that writes; what is declared a read passes, whatever its method."""
+    web = await start(stack, says(200), read_only=True)
+    error = await web.error(Call(method, "/things/a", "writing a"))
+    assert "reading only" in str(error)
+    assert not web.server.seen
+    await web.client.send(Call("POST", "/search", "searching", reads=True))
+    assert len(web.server.seen) == 1
+
+
+async def test_a_refused_credential_is_renewed_once(stack: AsyncExitStack) -> None:
+    """A 401 makes the client fetch its credential anew and send once more; a second one is the end of it."""
+    web = await start(stack, says(401), says(200), credentials=Key("old", "new"))
+    await web.client.send(WRITE)
+    assert [one.headers["authorization"] for one in web.server.seen] == ["Key old 1", "Key new 2"]
+    stale = await start(stack, says(401), credentials=Key("old", "new", "newest"))
+    assert isinstance(await stale.error(WRITE), AuthError)
+    assert len(stale.server.seen) == 2
+
+
+async def test_every_attempt_is_signed(stack: AsyncExitStack) -> None:
+    """A read that is repeated is signed again, for a signature holds the moment."""
+    web = await start(stack, says(500), says(500), says(200), credentials=Key("k"))
+    await web.client.send(READ)
+    assert len({one.headers["authorization"] for one in web.server.seen}) == 3
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refusal_is_explained(stack: AsyncExitStack, status: int) -> None:
+    """401 and 403 stop the store, with what is wrong and what to do."""
+    web = await start(stack, says(status), credentials=Key("k"))
+    error = await web.error(READ)
+    assert isinstance(error, AuthError)
+    assert str(error) == "store web: listing things is refused: the key is wrong; make a new one"
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 405, 410])
+async def test_other_refusals_are_final(stack: AsyncExitStack, status: int) -> None:
+    """What waiting cannot cure is neither repeated nor followed elsewhere."""
+    web = await start(stack, says(status, Location="http://elsewhere.invalid/"))
+    assert isinstance(await web.error(READ), PermanentError)
+    assert len(web.server.seen) == 1
+
+
+async def test_messages_hold_no_query_and_no_body(stack: AsyncExitStack) -> None:
+    """A message tells what was asked for and what the server says, not the URL, a header, or a body of ours."""
+    problem = b'{"title": "It is broken", "detail": "badly"}'
+    web = await start(stack, says(500, problem, x_ms_request_id="r-17"), credentials=Key("k"))
+    message = str(await web.error(WRITE))
+    assert message == "store web: writing a failed: status 500, It is broken: badly (request r-17)"
+    assert "secret-looking" not in str(await web.error(READ))
+
+
+async def test_the_target_goes_out_as_it_is(stack: AsyncExitStack) -> None:
+    """Nothing on the way decodes, encodes or collapses the path or the query: what is signed is what is sent."""
+    web = await start(stack, says(200))
+    for target in ("/kv/a%2Fb%25c/..%2F?x=%2a&y=%C3%A9&$z=,*", "/kv/a/../b?q=%00", "/kv/%2e%2E"):
+        await web.client.send(Call("GET", target, "reading"))
+        assert web.server.seen[-1].line == f"GET {target} HTTP/1.1"
+
+
+async def test_traffic_is_counted(stack: AsyncExitStack) -> None:
+    """Every request counts, by status or by how it failed, with the bytes both ways."""
+    web = await start(stack, says(429), resets, says(200, b'{"a": 1}'))
+    await web.client.send(READ)
+    assert web.traffic.requests == 3
+    assert web.traffic.by_status == {"429": 1, "NotAnsweredError": 1, "200": 1}
+    assert web.traffic.bytes_received == 2 + 8
+    assert web.traffic.bytes_sent == 3 * len(READ.target)
+
+
+async def test_no_more_in_flight_than_allowed(stack: AsyncExitStack) -> None:
+    """However many calls are made at once, the server never sees more of them than the limit."""
+    at_once, most = 0, 0
+    answer = says(200)
+
+    async def counts(exchange: Any) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        await answer(exchange)
+
+    web = await start(stack, counts, limits=Limits(concurrency=3))
+    await asyncio.gather(*(web.client.send(READ) for _ in range(12)))
+    assert most <= 3
+
+
+async def test_writes_keep_to_their_rate(stack: AsyncExitStack) -> None:
+    """After a second's worth, writes go out at the rate that is set, and reads are not held up by them."""
+    web = await start(stack, says(200), limits=Limits(writes_per_second=10))
+    before = web.clock.now()
+    for _ in range(30):
+        await web.client.send(WRITE)
+    assert web.clock.now() - before == pytest.approx(2, abs=0.15)
+    waited = web.clock.now()
+    await web.client.send(READ)
+    assert web.clock.now() == waited
+
+
+async def test_an_unknown_authority_is_final(stack: AsyncExitStack) -> None:
+    """A certificate that nobody vouches for is an error that no repetition cures, and the message says what to set."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    server = await stack.enter_async_context(serving(says(200), tls=context))
+    web = Fixture(server)
+    stack.push_async_callback(web.client.aclose)
+    error = await web.error(READ)
+    assert isinstance(error, PermanentError)
+    assert "SSL_CERT_FILE" in str(error)
