@@ -134,6 +134,12 @@ class Workspace:
         """The targets of a plan that may be applied: not parked, or approved. Raises StateDirError."""
         return frozenset(target.target for target in plan.targets if self._is_released(target, plan, approvals))
 
+    def with_approvals(self, plan: Plan, approvals: Collection[str] = ()) -> Plan:
+        """The plan with those of its parked targets marked that are approved. Raises StateDirError."""
+        released = self.released(plan, approvals)
+        marked = (replace(one, approved=bool(one.parked) and one.target in released) for one in plan.targets)
+        return replace(plan, targets=tuple(marked))
+
     async def aclose(self) -> None:
         """Release the stores and the cache. Idempotent."""
         self._source.close()
@@ -214,13 +220,16 @@ async def open_workspace(
     redactor: Redactor = REDACTOR,
     environ: Mapping[str, str] = os.environ,
     clock: Clock | None = None,
+    state_dir: Path | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
-    without it the stores refuse writes, and a state directory that cannot be written is no error.
+    without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
+    the configured one.
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
     config = load_config(config_file, environment=environment, environ=environ)
+    config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         state, writable = _open_state(config.state_dir, redactor, clock, must_write=writing is not None)
