@@ -119,10 +119,15 @@ class Workspace:
             run.finish(counts)
         return report
 
+    def take_over(self, other: Workspace) -> None:
+        """Know what the files last asked without problems, as a workspace with an older configuration does."""
+        self._source.take_over(other._source)
+
     def target_pass(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPass:
-        """A pass over one target with what was loaded; one whose files have problems keeps its state."""
-        desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
+        """A pass over one target with what was loaded; one whose files have problems keeps its last good state."""
         problems = (*loaded.hold_all, *loaded.held.get(target, ()))
+        known = loaded.kept if problems else loaded.targets
+        desired = known.get(target) or Desired(target, {}, {}, digest="")
         return TargetPass(replace(desired, problems=problems), self.stores[target.store], self._around, ask)
 
     def failure(self, target: Target) -> StoreError | None:
@@ -203,7 +208,7 @@ def is_hash_of(given: str, digest: str) -> bool:
 
 def selected(loaded: Loaded, wanted: Sequence[str]) -> list[Target]:
     """The targets that a command names, all when it names none, sorted. Raises UsageError for one that does not exist."""
-    known = sorted({*loaded.targets, *loaded.held})
+    known = sorted({*loaded.targets, *loaded.held, *loaded.kept})
     for name in wanted:
         if not any(name in (target.store, str(target)) for target in known):
             names = ", ".join(str(target) for target in known) or "none"
