@@ -20,7 +20,7 @@ from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.core.model import Desired, OutcomeKind, Target
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
-from kvsync.errors import StateDirError, StoreError, UsageError
+from kvsync.errors import InvalidInput, Problem, StateDirError, StoreError, UsageError
 from kvsync.logs import get_logger
 from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
 from kvsync.revision import revision
@@ -282,4 +282,13 @@ def _open_stores(
             owner=config.owner,
         )
 
-    return {name: open_store(store, context(name)) for name, store in config.stores.items()}
+    stores: dict[str, Store] = {}
+    problems: list[Problem] = []
+    for name, store in config.stores.items():
+        try:
+            stores[name] = open_store(store, context(name))
+        except ValueError as error:
+            problems.append(Problem(f"stores.{name}: {error}", store.origin))
+    if problems:
+        raise InvalidInput(problems)
+    return stores
