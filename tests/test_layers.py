@@ -18,24 +18,37 @@ ROOT = Path(kvsync.__file__).parent
 BELOW: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "clock": frozenset(),
+    "together": frozenset(),
     "core": frozenset({"errors"}),
     "secrets": frozenset({"errors"}),
     "document": frozenset({"errors", "core"}),
     "config": frozenset({"errors", "core", "document", "secrets", "stores"}),
     "http": frozenset({"errors", "clock", "secrets", "stores"}),  # of the stores: what they count, no store
-    "stores": frozenset({"errors", "core", "document", "config", "clock", "http"}),
+    "stores": frozenset({"errors", "core", "document", "config", "clock", "together", "http"}),
     "state": frozenset({"errors", "core", "clock"}),
     "sources": frozenset({"errors", "core", "document", "config", "stores"}),
     "apply": frozenset({"errors", "core", "clock", "state", "stores"}),
     "logs": frozenset({"errors", "secrets"}),
-    "reconcile": frozenset({"errors", "core", "clock", "config", "stores", "state", "apply", "logs"}),
+    "reconcile": frozenset({"errors", "core", "clock", "together", "config", "stores", "state", "apply", "logs"}),
     "daemon": frozenset({"errors", "core", "clock", "config", "state", "logs"}),
     "emulators": frozenset({"errors", "clock"}),
 }
 """What each part may import beside itself and the standard library. Parts that are not named here stand at the top."""
 
 TOP = frozenset(
-    {"workspace", "reconciler", "narrate", "undoing", "dump", "explain", "schema", "revision", "cli", "testing"}
+    {
+        "workspace",
+        "reconciler",
+        "narrate",
+        "undoing",
+        "dump",
+        "explain",
+        "schema",
+        "revision",
+        "cli",
+        "testing",
+        "emulators",
+    }
 )
 """What stands above all of those: nothing below imports it."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from kvsync.core.capabilities import Lifetimes
+from kvsync.reconcile import Ask
+from kvsync.stores.held import Slot
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, refused, rows
 
@@ -226,3 +228,35 @@ async def test_real_drift_shows_once_the_listing_has_caught_up(late: World) -> N
         "a",
         "b",
     }
+
+
+async def test_what_somebody_writes_right_after_us_is_drift_at_once(late: World) -> None:
+    """A listing that shows neither what we wrote nor what we overwrote is not late: somebody else was there."""
+    await late.settle({"a": 1, "b": 1, "c": 1, "secret": "{value: s1, sensitive: true}"})
+    late.want({"a": 2, "b": 1, "c": 2, "secret": "{value: s2, sensitive: true}"})
+    assert is_clean(await late.apply())
+    assert rows(await late.plan()) == []
+    late.server.list_late(0)
+    for key in ("a", "secret"):
+        late.edit(key, "theirs")
+    late.server.delete("web", "c")
+    assert {row[1:] for row in rows(await late.plan(Ask(deep=True)))} == {
+        ("drifted", "a"),
+        ("drifted", "secret"),
+        ("missing", "c"),
+    }
+    assert [row[1:] for row in rows(await late.plan())] == [("missing", "c")]
+    late.server.write("web", "a", b"theirs")
+    assert refused(await late.plan()) == [("update", "unowned", "a")]
+
+
+async def test_an_end_that_somebody_moves_right_after_a_renewal_is_drift(late: World) -> None:
+    """Within the time in which the listing may be late, the end before the renewal is the past, and any other is drift."""
+    await late.settle({"a": "{value: x, ttl: 3h}", "b": 1})
+    late.clock.advance(2 * HOUR + 60)
+    assert is_clean(await late.apply())
+    assert rows(await late.plan()) == []
+    held = late.server.held["web"][Slot("a")]
+    late.server.list_late(0)
+    late.server.write("web", "a", b"x", mark=held.mark)
+    assert rows(await late.plan()) == [("update", "drifted", "a")]

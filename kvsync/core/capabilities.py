@@ -32,9 +32,11 @@ class Capabilities:
     """One frozen value per store type. Sizes are in bytes, times in seconds, None means no limit.
 
     `key_pattern` is a regular expression that the whole remote key must match; `binary` says whether a value may be
-    anything but UTF-8 text. `batch` is how many writes one call of `Store.write` may carry, `page` how many entries one
-    listing request brings, `read_batch` how many one read brings. `settle` is how long a listing may show the past after a
-    write. `max_ttl` with `always_expires` means that an entry without a TTL is renewed for ever.
+    anything but UTF-8 text; `implied_types` whether a content type is worth keeping that only follows from how a value is
+    written (`json:`). `batch` is how many writes one call of `Store.write` may carry, `page` how many entries one
+    listing request brings, `read_batch` how many one read brings, and `read_page` how many of these one request brings where
+    that is fewer. `settle` is how long a listing may show the past after a write. `max_ttl` with `always_expires` means that an
+    entry without a TTL is renewed for ever.
     """
 
     type: str
@@ -43,6 +45,7 @@ class Capabilities:
     compare_and_set: bool = True
     labels: bool = True
     content_type: bool = True
+    implied_types: bool = True
     tags: bool = True
     metadata: bool = True
     binary: bool = True
@@ -59,6 +62,7 @@ class Capabilities:
     batch: int = 1
     max_batch_bytes: int | None = None
     read_batch: int = 1
+    read_page: int | None = None
     page: int = 1000
     concurrency: int = 8
     values_in_listing: bool = True

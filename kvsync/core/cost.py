@@ -33,10 +33,11 @@ def _calls(changes: Sequence[Change], capabilities: Capabilities) -> int:
 
 
 def _reads(changes: Sequence[Change], capabilities: Capabilities) -> int:
+    size = capabilities.read_page or capabilities.read_batch
     if not capabilities.compare_and_set:
         looks = 1 if capabilities.settle else 2
-        return looks * _batches(len(changes), capabilities.read_batch)
-    return _batches(sum(map(_is_unread, changes)), capabilities.read_batch)
+        return looks * _batches(len(changes), size)
+    return _batches(sum(map(_is_unread, changes)), size)
 
 
 def _is_unread(change: Change) -> bool:

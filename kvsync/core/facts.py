@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kvsync.core.model import Actual, Applied, Change, Identity
@@ -13,7 +13,8 @@ class Facts:
     """What is known of the differing entries beyond the two views.
 
     `actual` and `applied` hold those of the differing identities that exist; `undesired_since` says since when an entry is no
-    longer wanted, `settling` until when the store may show what was there before our last write (both in epoch seconds);
+    longer wanted, `settling` until when the store may show what was there before our last write (both in epoch seconds),
+    and `overwritten` what that may be, None for nothing;
     `blocked` gives the reason why a change must wait, or None; `grace` is the least time, in seconds, that an entry must have
     been undesired before it is deleted; `keys` are globs to look at (none: all).
     """
@@ -22,6 +23,7 @@ class Facts:
     applied: Mapping[Identity, Applied] = field(default_factory=dict)
     undesired_since: Mapping[Identity, float] = field(default_factory=dict)
     settling: Mapping[Identity, float] = field(default_factory=dict)
+    overwritten: Mapping[Identity, Sequence[Actual | None]] = field(default_factory=dict)
     blocked: Callable[[Change], str | None] = lambda _change: None
     grace: float = 0
     keys: tuple[str, ...] = ()

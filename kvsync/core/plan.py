@@ -38,7 +38,8 @@ class TargetPlan:
     may be applied before a person approves `digest`; `approved` says that one has. `problems` (files) and `error` (the store
     could not be observed) mean that the target keeps its state: there are no changes then, but renewals under `problems`.
     `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a renewal, an expiry to enforce,
-    the end of a grace.
+    the end of a grace. Without `compare_and_set` another writer's change may be overwritten in the moment between kvsync's
+    look and its write.
     """
 
     target: Target
@@ -58,6 +59,7 @@ class TargetPlan:
     problems: tuple[Problem, ...] = ()
     error: str | None = None
     next_moment: float | None = None
+    compare_and_set: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
 from kvsync.core.model import (
     DRIFT_CLASSES,
+    Actual,
     Applied,
     Change,
     Class,
@@ -28,6 +29,9 @@ from kvsync.core.model import (
 )
 from kvsync.core.moments import grace_end, next_moment
 from kvsync.core.plan import TargetPlan
+
+_SAME_END = 10
+"""Seconds by which a store may round the end of a lifetime."""
 
 
 def plan_target(
@@ -56,6 +60,7 @@ def plan_target(
         foreign=comparison.foreign + idle.count(Idle.FOREIGN),
         ignored=comparison.ignored,
         expired=idle.count(Idle.EXPIRED),
+        compare_and_set=capabilities.compare_and_set,
         next_moment=next_moment(desired, judged, facts, rules.now, capabilities.lifetimes),
     )
     return replace(plan, cost=cost_of(plan, capabilities))
@@ -65,7 +70,11 @@ def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> V
     """Judge one identity, wherever it exists."""
     entry, actual = desired.entries.get(identity), facts.actual.get(identity)
     last = facts.applied.get(identity)
-    if identity in facts.settling and is_as_written(entry, last):
+    if (
+        identity in facts.settling
+        and is_as_written(entry, last)
+        and _shows_the_past(actual, facts.overwritten.get(identity, ()))
+    ):
         return Idle.GONE if entry is None else Idle.UNCHANGED
     if entry is not None:
         return classify(entry, actual, last, rules)
@@ -81,6 +90,21 @@ def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
     mark = last.mark
     is_same = last.matches(entry.fingerprint) and mark.ttl == entry.ttl and mark.sensitive == entry.sensitive
     return is_same and mark.protected == entry.protected and last.expires_at == (entry.expires_at or last.expires_at)
+
+
+def _shows_the_past(actual: Actual | None, overwritten: Iterable[Actual | None]) -> bool:
+    """True when what the store shows is what we have overwritten, and so may be nothing but late."""
+    return any(_is_same(before, actual) for before in overwritten)
+
+
+def _is_same(before: Actual | None, actual: Actual | None) -> bool:
+    if before is None or actual is None:
+        return before is actual
+    if abs((before.expires_at or 0) - (actual.expires_at or 0)) > _SAME_END:
+        return False
+    if before.fingerprint is not None or actual.fingerprint is None:
+        return before.fingerprint == actual.fingerprint
+    return before.mark is None or before.mark.matches(actual.fingerprint)  # of what is sensitive no more is kept
 
 
 def _removal(identity: Identity, desired: Desired) -> Removal | None:

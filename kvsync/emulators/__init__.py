@@ -17,7 +17,10 @@ from kvsync.errors import UsageError
 if TYPE_CHECKING:
     from kvsync.emulators.model import Emulator, Parts
 
-TYPES: Final = {"azure-appconfig": "kvsync.emulators.azure.app:AzureAppConfig"}
+TYPES: Final = {
+    "azure-appconfig": "kvsync.emulators.azure.app:AzureAppConfig",
+    "cloudflare-kv": "kvsync.emulators.cloudflare.app:CloudflareKV",
+}
 """Store type to the class that stands in for it, imported when it is wanted."""
 
 

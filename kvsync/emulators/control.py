@@ -1,4 +1,6 @@
-"""`/_emulator/`: how tests look at an emulator and change its circumstances. It needs no credential, and no fault hits it.
+"""`/_emulator/`, below the origin and below `url`: how tests look at an emulator and change its circumstances.
+
+It needs no credential, and no fault hits it.
 
 | request | does |
 |---|---|
@@ -47,7 +49,7 @@ class Control:
             "GET faults": lambda _: self._faults(),
             "PUT faults": self._set_faults,
         }
-        action = actions.get(f"{request.method} {request.path.removeprefix(PREFIX)}")
+        action = actions.get(f"{request.method} {request.path.partition(PREFIX)[2]}")
         if action is None:
             return _json(404, {"error": f"there is: {', '.join(actions)}"})
         try:

@@ -4,6 +4,7 @@
 |---|---|
 | `NNN:P` (400 to 599) | the store's own answer of that status; nothing is done |
 | `NNN-after-write:P` | the same, after the write was done |
+| `200:P` | a refusal that its status does not show, by stores that answer so; nothing is done |
 | `latency:TIME` | every answer comes that much later |
 | `drop:P` | the connection is reset before anything is done |
 | `drop-after-write:P` | the write is done, and the connection reset |
@@ -30,7 +31,7 @@ from kvsync.emulators.quantities import seconds
 
 _DURATIONS: Final = ("latency", "stale-read")
 _SHARES: Final = ("drop", "drop-after-write", "foreign-write", "truncate", "cut")
-_STATUS: Final = re.compile(r"([45]\d\d)(-after-write)?")
+_STATUS: Final = re.compile(r"(200|[45]\d\d)(-after-write)?")
 NAMES: Final = ("NNN", "NNN-after-write", "latency", "partial-bulk", "stale-read", *_SHARES)
 
 

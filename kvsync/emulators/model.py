@@ -102,6 +102,9 @@ class Emulator(ABC):
     switches: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Names of the switches it understands, each with the values it may have (none: any)."""
 
+    fails_under_200: ClassVar[bool] = False
+    """Whether `failure` knows a refusal with the status 200."""
+
     @abstractmethod
     def __init__(self, parts: Parts) -> None:
         """Take up what the storage holds. Raises UsageError for the value of a switch that makes no sense."""

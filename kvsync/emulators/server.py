@@ -135,11 +135,12 @@ class _Handler:
         self._emulator, self._storage, self._clock = emulator, parts.storage, parts.clock
         self._faults, self._stats = faults, Stats()
         self._control = Control(emulator, parts.clock, faults, self._stats)
+        self._control_paths = (PREFIX, emulator.url(Address("")) + PREFIX)
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
         body = await raw.read()
         request = Request(raw.method, raw.raw_path, raw.headers, body, raw.scheme)
-        if request.path.startswith(PREFIX):
+        if request.path.startswith(self._control_paths):
             answer = self._control.answer(request)
             self._storage.commit()
             return self._response(answer)
@@ -164,7 +165,7 @@ class _Handler:
 
     def _decide(self, request: Request, fate: Fate) -> Answer | None:
         """The answer; None when there shall be none."""
-        if status := fate.status():
+        if status := self._injected(fate):
             return self._emulator.failure(request, status)
         if "drop" in fate.names:
             return None
@@ -175,11 +176,15 @@ class _Handler:
         answer = self._emulator.answer(request)
         if "drop-after-write" in fate.names:
             return None
-        if status := fate.status("-after-write"):
+        if status := self._injected(fate, "-after-write"):
             return self._emulator.failure(request, status)
         if "truncate" in fate.names:
             return Answer(answer.status, answer.headers, answer.body[: len(answer.body) // 2])
         return answer
+
+    def _injected(self, fate: Fate, suffix: str = "") -> int | None:
+        status = fate.status(suffix)
+        return status if status != 200 or self._emulator.fails_under_200 else None
 
     def _response(self, answer: Answer) -> web.Response:
         headers = {"Server": "kvsync-emulator", "Date": http_date(self._clock.server_time()), **answer.headers}

@@ -40,6 +40,11 @@ class Storage:
         except (OSError, sqlite3.Error) as error:
             raise UsageError(f"{file} cannot be used ({error}); is another emulator running on this folder?") from None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept at all; documents that are dear to make need not be made otherwise."""
+        return self._database is not None
+
     def put(self, kind: str, name: str, document: str) -> None:
         """Keep a document in place of the one of that name."""
         if self._database is not None:

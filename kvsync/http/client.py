@@ -15,6 +15,7 @@ from kvsync.errors import PermanentError, TransientError
 from kvsync.http.failures import failure, unanswered
 from kvsync.http.limits import RetryBudget, TokenBucket
 from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError
+from kvsync.http.quota import Quota
 from kvsync.stores.base import Traffic
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Limits:
 
 
 class Client:
-    """Sends calls to the API at `base` (scheme, host, port). `where` names the store in messages. Connects on first use."""
+    """Sends calls to the API at `base` (scheme, host, port). `where` names the store in messages; `quota` is what all calls,
+    repeated ones too, are taken from. Connects on first use."""
 
     def __init__(
         self,
@@ -49,12 +51,13 @@ class Client:
         limits: Limits | None = None,
         credentials: Credentials | None = None,
         judge: Judge | None = None,
+        quota: Quota | None = None,
         read_only: bool = False,
     ) -> None:
         parts = urlsplit(base)
         self.where, self.origin = where, f"{parts.scheme}://{parts.netloc}"
         self._clock, self._traffic, self._read_only = clock, traffic, read_only
-        self._credentials, self._judge = credentials, judge
+        self._credentials, self._judge, self._quota = credentials, judge, quota
         self._limits = limits or Limits()
         self._turns = {
             True: _bucket(self._limits.writes_per_second, clock),
@@ -112,6 +115,8 @@ class Client:
         turn = self._turns[call.writes]
         if turn is not None:
             await turn.take()
+        if self._quota is not None:
+            await self._quota.take()
         async with self._flights:
             wire = self._connected()
             headers: Mapping[str, str] = call.headers
@@ -126,6 +131,8 @@ class Client:
                 self._count(call, type(error).__name__, 0)
                 raise PermanentError(f"{self.where}: {call.what} failed: {error}") from error
         self._count(call, str(answer.status), len(answer.body))
+        if self._quota is not None:
+            self._quota.heed(answer.headers)
         return answer
 
     def _connected(self) -> Wire:

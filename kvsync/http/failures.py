@@ -13,7 +13,8 @@ No connection is a TransientError, a connection that broke before the answer a L
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.model import Answer, Call, Credentials, NotAnsweredError
@@ -56,9 +57,16 @@ def unanswered(where: str, call: Call, error: TransientError) -> TransientError:
 def words(answer: Answer) -> str:
     """What the server says itself of an error, for people, in one short line; may be empty."""
     problem = answer.problem()
-    said = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name))
+    said = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name)) or _listed(problem)
     line = " ".join(REDACTOR.redact(said).split())
     return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
+
+
+def _listed(problem: Mapping[str, Any]) -> str:
+    """The errors of an envelope such as `{"errors": [{"code": 10013, "message": "…"}]}`."""
+    errors = problem.get("errors")
+    found = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    return "; ".join(f"{error.get('message')} ({error.get('code')})" for error in found)
 
 
 def _described(answer: Answer) -> str:

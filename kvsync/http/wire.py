@@ -17,6 +17,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable, Mapping
 from errno import errorcode
+from io import BytesIO
 from os import strerror
 from typing import Final
 from urllib.parse import urlsplit
@@ -35,6 +36,9 @@ _CONNECT: Final = 10.0
 
 _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
+
+_PIECE: Final = 512 * 1024
+"""Bytes of a body that go out at once."""
 
 _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
 """Headers that aiohttp would add by itself."""
@@ -105,7 +109,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 request.method,
                 _url(request),
                 headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
-                data=request.content or None,
+                data=_body(request.content),
                 allow_redirects=False,
             ) as response:
                 body = await response.read()
@@ -134,6 +138,13 @@ def _url(request: httpx.Request) -> URL:
     target = request.extensions.get("target", request.url.raw_path).decode("ascii")
     port = "" if request.url.port is None else f":{request.url.port}"
     return URL(f"{request.url.scheme}://{request.url.raw_host.decode('ascii')}{port}{target}", encoded=True)
+
+
+def _body(content: bytes) -> bytes | BytesIO | None:
+    """A body in pieces where it is long, so that sending it stops nothing else."""
+    if not content:
+        return None
+    return BytesIO(content) if len(content) > _PIECE else content
 
 
 def _proxy_for(origin: str) -> str | None:

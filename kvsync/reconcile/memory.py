@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -63,6 +63,13 @@ class Memory:
         written = self._state.journal.written_since(self._target, now - window)
         recent = now + window  # a clock that was set back makes everything look as if written just now
         return {identity: moment + window for identity, moment in written.items() if moment <= recent}
+
+    def overwritten(self, identities: Collection[Identity], now: float) -> Mapping[Identity, Sequence[Actual | None]]:
+        """What a late listing may show of entries that are settling: all that was overwritten in that time."""
+        if not identities:
+            return {}
+        since = now - self._capabilities.settle
+        return self._state.journal.overwritten_since(self._target, identities, since)
 
     def undesired_since(self) -> dict[Identity, float]:
         """Since when entries are no longer desired."""

@@ -13,6 +13,7 @@ from kvsync.core.compare import Comparison
 from kvsync.core.model import Actual, Applied, Desired, Identity, Snapshot, Target, snapshot_of
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
+from kvsync.together import together
 
 
 class Observer:
@@ -118,5 +119,5 @@ class Observer:
             async with gate:
                 return await self._store.read(self.target.namespace, chunk)
 
-        answers = await asyncio.gather(*(read(chunk) for chunk in chunks))
+        answers = await together(read(chunk) for chunk in chunks)
         return {identity: actual for answer in answers for identity, actual in answer.items()}

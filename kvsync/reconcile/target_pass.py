@@ -95,6 +95,7 @@ class TargetPass:
             applied=applied,
             undesired_since=self._memory.undesired_since(),
             settling=settling,
+            overwritten=self._memory.overwritten(set(late), self._rules.now),
             blocked=self._memory.blocked,
             grace=self._ask.grace,
             keys=self._ask.keys,

@@ -9,11 +9,11 @@ An intent without an outcome says that the run was killed in between, and that o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kvsync.core.model import Action, Applied, Class, Identity, OutcomeKind, Target
+from kvsync.core.model import Action, Actual, Applied, Class, Identity, OutcomeKind, Target
 from kvsync.errors import UsageError
 from kvsync.state.before import before_of
 from kvsync.state.context import Context
@@ -44,6 +44,12 @@ SELECT key, label, max(settled_at) FROM changes
 WHERE seq >= (SELECT min(seq) FROM runs WHERE finished_at > ? OR (finished_at IS NULL AND started_at > ?)) << {SEQ_BITS}
     AND store = ? AND namespace = ? AND outcome = 'applied' AND settled_at > ?
 GROUP BY key, label
+"""  # noqa: S608 - constants
+
+_OVERWRITTEN = f"""
+SELECT key, label, before FROM changes
+WHERE seq >= (SELECT min(seq) FROM runs WHERE finished_at > ? OR (finished_at IS NULL AND started_at > ?)) << {SEQ_BITS}
+    AND store = ? AND namespace = ? AND outcome = 'applied' AND settled_at > ?
 """  # noqa: S608 - constants
 
 _CUT_OFF = f"""
@@ -130,6 +136,20 @@ class Journal:
         """The entries of a target that were written after `moment`, and when (both epoch seconds). Raises StateDirError."""
         rows = self._database.query(_WRITTEN, (moment, moment - _LONGEST_RUN, *target_row(target), moment))
         return {identity_of(key, label): settled_at for key, label, settled_at in rows}
+
+    def overwritten_since(
+        self, target: Target, identities: Collection[Identity], moment: float
+    ) -> dict[Identity, list[Actual | None]]:
+        """What writes after `moment` (epoch seconds) found in the place of these entries, without values: None where nothing
+        was there. Raises StateDirError."""
+        found: dict[Identity, list[Actual | None]] = {identity: [] for identity in identities}
+        rows = self._database.query(_OVERWRITTEN, (moment, moment - _LONGEST_RUN, *target_row(target), moment))
+        for key, label, before in rows:
+            identity = identity_of(key, label)
+            if identity in found:
+                there = None if before is None else before_of(identity, before, None, self._key)
+                found[identity].append(there)
+        return found
 
     def cut_off(self, target: Target) -> list[ChangeRecord]:
         """The changes of killed runs to a target of which nobody knows what became, oldest first. Raises StateDirError."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BUILTIN = {
     "azure-appconfig": "kvsync.stores.azure_appconfig:AzureAppConfigStore",
+    "cloudflare-kv": "kvsync.stores.cloudflare_kv:CloudflareKvStore",
     "memory": "kvsync.stores.memory:MemoryStore",
     "sqlite": "kvsync.stores.sqlite:SqliteStore",
 }

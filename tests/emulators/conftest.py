@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
@@ -17,18 +17,20 @@ import pytest
 
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
+from tests.emulators.kv_api import KvApi
 
 TYPE = "azure-appconfig"
+KV = "cloudflare-kv"
 
 
 @contextmanager
 def emulator(**options: Any) -> Iterator[Running]:
-    """Serve in a thread, so that clients that block can be tried."""
+    """Serve in a thread, so that clients that block can be tried; `type` in the options chooses another store."""
     ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def serve() -> None:
         stop = asyncio.Event()
-        async with running(Options(TYPE, **options)) as server:
+        async with running(Options(**{"type": TYPE} | options)) as server:
             ready.set_result((server, asyncio.get_running_loop(), stop))
             await stop.wait()
 
@@ -117,9 +119,9 @@ def http(azure: Running) -> Iterator[Http]:
 
 
 @contextmanager
-def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """`kvsync emulate azure-appconfig` in a process of its own, and what its ready line says."""
-    command = [sys.executable, "-m", "kvsync", "emulate", TYPE, *arguments]
+def process(*arguments: str, type_: str = TYPE) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """`kvsync emulate` in a process of its own, and what its ready line says."""
+    command = [sys.executable, "-m", "kvsync", "emulate", type_, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stderr is not None
@@ -136,3 +138,31 @@ async def in_loop(**options: Any) -> AsyncIterator[Running]:
     """Serve in the loop of the test."""
     async with running(Options(TYPE, **options)) as server:
         yield server
+
+
+def kv_emulator(**options: Any) -> AbstractContextManager[Running]:
+    """Serve Workers KV in a thread."""
+    return emulator(type=KV, **options)
+
+
+@pytest.fixture(scope="module")
+def shared_kv() -> Iterator[Running]:
+    """One emulator of Workers KV for the tests of a file; `cloudflare` empties it before every one."""
+    with kv_emulator() as server:
+        yield server
+
+
+@pytest.fixture
+def cloudflare(shared_kv: Running) -> Running:
+    """An empty emulator of Workers KV, its clock and faults as at the start."""
+    with KvApi(shared_kv) as client:
+        client.control("POST", "reset")
+    return shared_kv
+
+
+@pytest.fixture
+def kv(cloudflare: Running) -> Iterator[KvApi]:
+    """Raw HTTP to an emulator of Workers KV that holds one namespace, which is empty."""
+    with KvApi(cloudflare) as client:
+        client.use(client.create("test"))
+        yield client

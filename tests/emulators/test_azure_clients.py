@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,8 +14,7 @@ import pytest
 
 from kvsync.emulators.server import Running
 from tests.emulators.conftest import Http, emulator
-
-SCRIPTS = Path(__file__).parent / "js"
+from tests.emulators.npm import SCRIPTS, installed
 
 
 def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
@@ -29,22 +27,8 @@ def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path | None = 
 
 @pytest.fixture(scope="module")
 def packages() -> Path:
-    """The folder `node_modules` with the SDK in it; installed once into the user's cache."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("the JS SDK is not tried: install node 20 or newer and npm to have it tried")
-    manifest = (SCRIPTS / "package.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "kvsync-tests" / f"js-{hashlib.sha256(manifest).hexdigest()[:12]}"
-    if not (folder / "node_modules/.package-lock.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_bytes(manifest)
-        install = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
-        done = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
-        if done.returncode:
-            pytest.skip(
-                f"the JS SDK is not tried: npm install failed; it needs a package index ({done.stderr.strip()[-200:]})"
-            )
-    return folder / "node_modules"
+    """The folder `node_modules` with the SDK in it."""
+    return installed("package.json", "the JS SDK")
 
 
 def test_the_js_sdk(azure: Running, packages: Path, tmp_path: Path) -> None:

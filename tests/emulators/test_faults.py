@@ -42,6 +42,12 @@ def test_throttling_looks_like_the_services(http: Http) -> None:
     assert http.get("/kv/k").status_code == 404
 
 
+def test_a_refusal_under_200_is_for_stores_that_have_it(http: Http) -> None:
+    """A store that shows every refusal in its status answers as ever."""
+    faults(http, "200:1,200-after-write:1")
+    assert http.set("k")["value"] == "v"
+
+
 @pytest.mark.parametrize(
     ("spec", "error"), [("drop-after-write:1", httpx.ReadError), ("cut:1", httpx.RemoteProtocolError)]
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -12,7 +12,7 @@ from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
 from kvsync.cli.output import answer, say
 from kvsync.cli.progress import progress
-from kvsync.errors import KvsyncError
+from kvsync.errors import KvsyncError, UsageError
 
 if TYPE_CHECKING:
     from kvsync.dump import Dumped
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         "dump local/web --to state",
         "dump local --to state --force",
         "dump settings --kvset export.json --to state",
+        "dump edge/web --wrangler bulk.json --to state",
     ),
     exits=(Exit.DONE, Exit.ERROR),
 )
@@ -38,26 +39,45 @@ if TYPE_CHECKING:
 @click.option(
     "--kvset", metavar="FILE", help="Take the entries from an export of the az CLI (profile appconfig/kvset) instead."
 )
-def dump(settings: Settings, target: str, folder: str, force: bool, include_sensitive: bool, kvset: str | None) -> Exit:
+@click.option("--wrangler", metavar="FILE", help="Take the entries from a file for wrangler kv bulk put instead.")
+def dump(
+    settings: Settings,
+    target: str,
+    folder: str,
+    force: bool,
+    include_sensitive: bool,
+    kvset: str | None,
+    wrangler: str | None,
+) -> Exit:
     """Write what a namespace, or every namespace of a store, holds as state files that ask for exactly that: planned right
     after, they change nothing. Entries without an owner are then to be adopted (kvsync adopt); those of another owner are left
     out.
 
     A sensitive value is not written: its entry refers to an environment variable, which is named.
     """
-    return opening.run(_dump(settings, target, Path(folder), kvset, force=force, include_sensitive=include_sensitive))
+    if kvset is not None and wrangler is not None:
+        raise UsageError("--kvset and --wrangler exclude each other")
+    source = _Source(kvset, wrangler)
+    return opening.run(_dump(settings, target, Path(folder), source, force=force, include_sensitive=include_sensitive))
+
+
+class _Source(NamedTuple):
+    """The file that the entries come from instead of the store, if any."""
+
+    kvset: str | None
+    wrangler: str | None
 
 
 async def _dump(
-    settings: Settings, target: str, folder: Path, kvset: str | None, *, force: bool, include_sensitive: bool
+    settings: Settings, target: str, folder: Path, source: _Source, *, force: bool, include_sensitive: bool
 ) -> Exit:
     async with opening.workspace(settings) as workspace:
         store, namespace = opening.place(target, workspace.config)
         workspace.load()  # so that sensitive values are known, and hidden
-        if kvset is None:
+        if source == (None, None):
             dumped = await _read(workspace, store, namespace, include_sensitive)
         else:
-            dumped = _convert(workspace, Path(kvset), store, namespace, include_sensitive)
+            dumped = _convert(workspace, source, store, namespace, include_sensitive)
     _insist_on_room(folder, dumped, force=force)
     for one in dumped:
         _write(folder, one)
@@ -76,16 +96,19 @@ async def _read(workspace: Workspace, store: str, namespace: str | None, include
 
 
 def _convert(
-    workspace: Workspace, file: Path, store: str, namespace: str | None, include_sensitive: bool
+    workspace: Workspace, source: _Source, store: str, namespace: str | None, include_sensitive: bool
 ) -> list[Dumped]:
     from kvsync.dump import convert
-    from kvsync.dump.kvset import read_kvset
+    from kvsync.dump.kvset import Kvset, read_kvset
+    from kvsync.dump.wrangler import Bulk, read_bulk
 
-    kvset = read_kvset(file, workspace.config.stores[store], namespace, workspace.config.owner)
-    if kvset.homeless:
-        some = ", ".join(repr(key) for key in kvset.homeless[:3])
-        say(f"{len(kvset.homeless):,} keys of {file} are of no such namespace and left out, such as {some}")
-    return convert(workspace, kvset.entries, include_sensitive=include_sensitive)
+    config, owner = workspace.config.stores[store], workspace.config.owner
+    file = Path(source.kvset or source.wrangler or "")
+    found: Kvset | Bulk = (read_kvset if source.kvset else read_bulk)(file, config, namespace, owner)
+    if found.homeless:
+        some = ", ".join(repr(key) for key in found.homeless[:3])
+        say(f"{len(found.homeless):,} keys of {file} are of no such namespace and left out, such as {some}")
+    return convert(workspace, found.entries, include_sensitive=include_sensitive)
 
 
 def _insist_on_room(folder: Path, dumped: list[Dumped], *, force: bool) -> None:

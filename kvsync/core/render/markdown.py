@@ -24,6 +24,7 @@ from kvsync.core.render.words import (
     left_alone,
     name,
     plain,
+    promise_line,
     short_hash,
     summed_up,
 )
@@ -134,6 +135,7 @@ def _table(plan: TargetPlan, owner: str, page: _Page, waiting: int) -> int:
     if not page.add([heading], "target", keep=keep) or not total:
         return 0
     tail = f"\nCost: {cost_line(plan.cost)}.\n" if plan.changes else ""
+    tail += f"\n{_text(promise_line(plan.type))}.\n" if plan.changes and not plan.compare_and_set else ""
     return page.add(_rows(plan, owner), "change", total, head=_TABLE, tail=tail, keep=keep)
 
 

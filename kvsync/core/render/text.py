@@ -21,6 +21,7 @@ from kvsync.core.render.words import (
     left_alone,
     name,
     plain,
+    promise_line,
     short_hash,
     summed_up,
 )
@@ -123,6 +124,8 @@ def _target(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator
     yield from _notices(plan, style)
     if plan.changes:
         yield style.paint(f"  cost: {cost_line(plan.cost)}", Paint.DIM)
+        if not plan.compare_and_set:
+            yield style.paint(f"  promise: {promise_line(plan.type)}", Paint.DIM)
 
 
 def _is_kept(plan: TargetPlan) -> bool:

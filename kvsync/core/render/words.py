@@ -90,6 +90,14 @@ def cost_line(cost: Cost) -> str:
     return f"{count(cost.requests, 'request')}, {count(cost.bytes, 'byte')}{time}"
 
 
+def promise_line(type_: str) -> str:
+    """What is not promised of a store without compare-and-set."""
+    return (
+        f"{plain(type_)} has no compare-and-set: each entry is read right before it is written, but what another program writes"
+        " in that moment may be overwritten"
+    )
+
+
 def short_hash(digest: str) -> str:
     """As much of a digest as a person needs to type."""
     return digest.removeprefix("sha256:")[:12]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,6 +20,7 @@ from kvsync.stores.azure_appconfig.requests import entry_target, keys_target, li
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.azure_appconfig.tier import Rates
 from kvsync.stores.base import Finding, StoreContext, Traffic
+from kvsync.together import together
 
 Slot = tuple[str, str | None]
 """A remote key and the label beside it."""
@@ -79,7 +79,7 @@ class Remote:
             wanted = set(slots)
             pages, _ = await self.pages(prefix, fresh=True)
             return [row for row in await self.rows(prefix, pages) if (row.key, row.label) in wanted]
-        found = await asyncio.gather(*(self._look_up(*slot) for slot in slots))
+        found = await together(self._look_up(*slot) for slot in slots)
         return [row for row in found if row is not None]
 
     async def keys(self) -> list[str]:

@@ -1,0 +1,1 @@
+"""Cloudflare Workers KV: the REST API of one account."""

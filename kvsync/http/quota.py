@@ -1,0 +1,77 @@
+"""A quota of calls: so many in so long a time, and slower still when the server says that little of it is left."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from kvsync.clock import Clock
+
+_MARGIN: Final = 1.0
+"""Seconds by which the time is taken longer, since calls are counted when they arrive and not when they leave."""
+
+_NEAR: Final = 0.1
+"""Share of the quota below which what is left is spread over the time that it must last."""
+
+_LIMIT: Final = re.compile(r"(?:^|,)[^;,]*((?:;[^;,]*)*)")
+_PARAMETER: Final = re.compile(r";\s*([rt])\s*=\s*(\d+)")
+
+
+class Left(NamedTuple):
+    """What a server says is left: so many calls in so many seconds."""
+
+    calls: int
+    seconds: int
+
+
+class Quota:
+    """At most `most` calls in any `seconds`; all who share an allowance share one of these. Callers wait in the order in which
+    they came."""
+
+    def __init__(self, most: int, seconds: float, clock: Clock) -> None:
+        self._most, self._seconds, self._clock = most, seconds + _MARGIN, clock
+        self._turns: deque[float] = deque(maxlen=most)
+        self._interval, self._slow_until = 0.0, 0.0
+        self.told: Left | None = None
+        """What the server said last."""
+
+    async def take(self) -> None:
+        """Wait for a turn."""
+        now = self._clock.monotonic()
+        turn = max(now, self._next_turn(now))
+        self._turns.append(turn)
+        if turn > now:
+            await self._clock.sleep(turn - now)
+
+    def heed(self, headers: Mapping[str, str]) -> None:
+        """Take in what an answer says in `Ratelimit: "name";r=50;t=30` (names of headers in lower case)."""
+        told = min(_told(headers.get("ratelimit", "")), default=None)
+        if told is None:
+            return
+        self.told = told
+        is_near = told.calls < self._most * _NEAR
+        self._interval = told.seconds / max(told.calls, 1) if is_near else 0.0
+        self._slow_until = self._clock.monotonic() + told.seconds
+
+    @property
+    def left(self) -> int:
+        """How many calls may go at once."""
+        since = self._clock.monotonic() - self._seconds
+        return self._most - sum(turn > since for turn in self._turns)
+
+    def _next_turn(self, now: float) -> float:
+        if not self._turns:
+            return now
+        last = self._turns[-1]
+        slow = min(last + self._interval, self._slow_until) if self._slow_until > now else now
+        full = self._turns[0] + self._seconds if len(self._turns) == self._most else now
+        return max(last, slow, full)
+
+
+def _told(text: str) -> Iterator[Left]:
+    for limit in _LIMIT.finditer(text):
+        found = dict(_PARAMETER.findall(limit[1]))
+        if len(found) == 2:
+            yield Left(int(found["r"]), int(found["t"]))

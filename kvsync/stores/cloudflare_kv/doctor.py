@@ -1,0 +1,98 @@
+"""What is wrong with a connection, told apart: the endpoint, the token, the account, the permission, the clock, the quota."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from kvsync.errors import AuthError, PermanentError, StoreError
+from kvsync.http.model import Answer, Call
+from kvsync.http.skew import ahead_of_server, skew_in_words
+from kvsync.stores.base import Finding
+from kvsync.stores.cloudflare_kv.remote import MOST_CALLS, WINDOW, Remote
+
+_NOBODYS: Final = "0" * 32
+"""An id that no namespace has."""
+
+_MOST_SKEW: Final = 30.0
+"""Seconds; ends of lifetimes are absolute, and none may be nearer than 60."""
+
+_VERIFIED: Final = range(100, 600)
+
+
+class Doctor:
+    """Examines one connection. `configured` are the namespaces that are named by id."""
+
+    def __init__(self, remote: Remote, configured: Mapping[str, str]) -> None:
+        self._remote, self._configured = remote, configured
+
+    async def examine(self) -> list[Finding]:
+        """List the namespaces, then ask to delete something from a namespace that does not exist: nothing is written."""
+        call = Call("GET", self._remote.targets.namespaces(1), "listing the namespaces", is_json=True)
+        try:
+            answer = await self._remote.send(call)
+            listed = await self._remote.namespaces.titles()
+        except AuthError as error:
+            return [await self._credential(error)]
+        except PermanentError as error:
+            return [Finding("account", False, str(error), "correct account_id; the dashboard shows it")]
+        except StoreError as error:
+            return [Finding("endpoint", False, str(error))]
+        reading = Finding("reading", True, f"permitted; {len(listed):,} namespaces")
+        found = [Finding("credential", True, "accepted"), reading, await self._writing()]
+        return [*found, *self._namespaces(listed), *self._clock(answer), self._quota()]
+
+    async def _credential(self, refusal: AuthError) -> Finding:
+        """Whose fault a refusal is: the token's own, or what it may do in this account."""
+        call = Call("GET", self._remote.targets.token, "verifying the token", expects=_VERIFIED, is_json=True)
+        try:
+            answer = await self._remote.send(call)
+        except StoreError:
+            return Finding("credential", False, str(refusal))
+        result = answer.problem().get("result")
+        is_active = isinstance(result, dict) and result.get("status") == "active"
+        return Finding("permission" if is_active else "credential", False, str(refusal))
+
+    async def _writing(self) -> Finding:
+        target = self._remote.targets.bulk(_NOBODYS, "delete")
+        body = json.dumps([f"kvsync-doctor-{secrets.token_hex(8)}"]).encode()
+        headers = {"Content-Type": "application/json"}
+        call = Call("POST", target, "asking to write", headers, body, expects=(200, 400, 404), reads=True)
+        try:
+            await self._remote.send(call)
+        except AuthError as error:
+            return Finding("writing", False, str(error), 'give the token "Workers KV Storage: Edit"')
+        except PermanentError:  # there is no such namespace, which only those are told who may write
+            return Finding("writing", True, "permitted")
+        except StoreError as error:
+            return Finding("writing", False, str(error))
+        return Finding("writing", True, "permitted")
+
+    def _namespaces(self, listed: Mapping[str, str]) -> list[Finding]:
+        known = set(listed.values())
+        return [
+            Finding("namespace", False, f"{name}: there is no namespace {id_}", f"correct namespace_ids.{name}")
+            for name, id_ in self._configured.items()
+            if id_ not in known
+        ]
+
+    def _clock(self, answer: Answer) -> list[Finding]:
+        ahead = ahead_of_server(answer, self._remote.clock.now())
+        if ahead is None:
+            return []
+        is_right = abs(ahead) <= _MOST_SKEW
+        return [
+            Finding("clock", is_right, skew_in_words(ahead), None if is_right else "set this machine's clock by NTP")
+        ]
+
+    def _quota(self) -> Finding:
+        told = self._remote.quota.told
+        if told is None:
+            return Finding(
+                "quota", True, f"{MOST_CALLS:,} calls in {WINDOW // 60} minutes; the API does not tell what is left"
+            )
+        is_left = told.calls > 0
+        hint = None if is_left else "another program uses it up; wait, or give kvsync a user of its own"
+        return Finding("quota", is_left, f"{told.calls:,} calls left for {told.seconds:,} s", hint)

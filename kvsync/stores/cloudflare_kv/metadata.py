@@ -1,0 +1,144 @@
+"""The metadata of an entry: what the user asked for, and kvsync's own member beside it.
+
+{"region": "eu", "kvsync": {"o": "payments-gitops", "h": "9f86d081884c7d659a2feaa0c55ad015", "t": 3600, …}}
+
+o     owner
+h     fingerprint of what was applied, in hexadecimal
+t     lifetime in seconds, where there is one
+f     "s" sensitive, "p" protected, "b" a value that is no text
+c     content type, where there is one
+tags  tags, where there are any
+r     check of all that a listing shows of the content (content type, tags, the user's metadata), where there is any: who
+      changes one of these and leaves the mark in place is found out without reading the value
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from kvsync.core.canonical import canonical_json
+from kvsync.core.model import Content, Mark
+
+RESERVED: Final = "kvsync"
+"""The member that is kvsync's own."""
+
+MOST_BYTES: Final = 1024
+"""Of all metadata of an entry as JSON text."""
+
+
+class Parts(NamedTuple):
+    """Metadata taken apart: our mark, and what is content. `listed` is the fingerprint that a listing may trust, None where
+    only the value can tell."""
+
+    mark: Mark | None
+    content_type: str | None
+    tags: tuple[tuple[str, str], ...]
+    metadata: str | None
+    listed: bytes | None
+    is_binary: bool = False
+
+
+def parts_of(data: Any) -> Parts:
+    """Metadata as the API gives it, taken apart. Never raises: what somebody else made of our member is theirs."""
+    ours = data.get(RESERVED) if isinstance(data, dict) else None
+    if not isinstance(ours, dict):
+        return Parts(None, None, (), normal(data), None)
+    metadata = normal({name: value for name, value in data.items() if name != RESERVED})
+    content_type = ours.get("c") if isinstance(ours.get("c"), str) else None
+    tags = _tags(ours.get("tags"))
+    mark, flags = _mark(ours), ours.get("f")
+    is_as_listed = ours.get("r") == _check(content_type, tags, metadata)
+    listed = mark.fingerprint if mark is not None and is_as_listed else None
+    return Parts(mark, content_type, tags, metadata, listed, isinstance(flags, str) and "b" in flags)
+
+
+def metadata_for(content: Content, mark: Mark | None) -> Any:
+    """All metadata of an entry, None for none. Raises ValueError for what cannot stand beside our member."""
+    data = json.loads(content.metadata) if content.metadata is not None else {}
+    ours = _ours(content, mark)
+    if not ours:
+        return data or None
+    if not isinstance(data, dict):
+        raise ValueError("the metadata is no mapping, beside which kvsync's mark could stand")
+    if RESERVED in data:
+        raise ValueError(f'the member "{RESERVED}" of the metadata is kvsync\'s own; choose another name')
+    return {**data, RESERVED: ours}
+
+
+def size_of(data: Any) -> int:
+    """Bytes of metadata as JSON text. Raises ValueError for what is no Unicode text."""
+    try:
+        return len(_compact(data).encode())
+    except UnicodeEncodeError:
+        raise ValueError("the metadata is no Unicode text") from None
+
+
+def normal(data: Any) -> str | None:
+    """The user's metadata in canonical text; none and an empty mapping are the same. Numbers that are whole are written so,
+    for whoever stores JSON makes no difference between 1.0 and 1."""
+    return None if data is None or data == {} else canonical_json(_whole(data))
+
+
+def _ours(content: Content, mark: Mark | None) -> dict[str, Any]:
+    ours: dict[str, Any] = {}
+    if mark is not None:
+        flags = "s" * mark.sensitive + "p" * mark.protected + "b" * (not is_text(content.value))
+        ours = {"o": mark.owner, "h": mark.fingerprint.hex()}
+        ours |= {} if mark.ttl is None else {"t": mark.ttl}
+        ours |= {"f": flags} if flags else {}
+    ours |= {} if content.content_type is None else {"c": content.content_type}
+    ours |= {"tags": dict(content.tags)} if content.tags else {}
+    check = _check(content.content_type, content.tags, content.metadata)
+    return ours if check is None or mark is None else ours | {"r": check}
+
+
+def _mark(ours: Mapping[str, Any]) -> Mark | None:
+    owner, ttl, flags = ours.get("o"), ours.get("t"), ours.get("f")
+    if not isinstance(owner, str):
+        return None
+    flags = flags if isinstance(flags, str) else ""
+    is_number = isinstance(ttl, int) and not isinstance(ttl, bool)
+    return Mark(owner, _bytes(ours.get("h")), ttl if is_number else None, "s" in flags, "p" in flags)
+
+
+def _bytes(text: Any) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except (TypeError, ValueError):
+        return b""
+
+
+def _tags(data: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(data, dict):
+        return ()
+    return tuple(sorted((name, text if isinstance(text, str) else canonical_json(text)) for name, text in data.items()))
+
+
+def _check(content_type: str | None, tags: tuple[tuple[str, str], ...], metadata: str | None) -> str | None:
+    if content_type is None and not tags and metadata is None:
+        return None
+    text = _compact([content_type, tags, metadata])
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+
+
+def _whole(data: Any) -> Any:
+    if isinstance(data, float) and data.is_integer():
+        return int(data)
+    if isinstance(data, dict):
+        return {name: _whole(value) for name, value in data.items()}
+    return [_whole(value) for value in data] if isinstance(data, list) else data
+
+
+def is_text(value: bytes) -> bool:
+    """True for UTF-8."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+_compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

@@ -1,0 +1,123 @@
+"""Reading values: by the hundred, and one by one where they are no text.
+
+    100 names ── bulk get ──> values, metadata, ends
+        └─ refused, since one of them is no text (or all are too long together) ──> two halves, until it is alone
+                                                                          └──> its own value and metadata, two calls
+
+Where a whole hundred is absent the others most likely are as well, as before many entries are made: a listing tells that of a
+thousand at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final, NamedTuple
+
+from kvsync.errors import PermanentError, TransientError
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call
+from kvsync.stores.cloudflare_kv.answers import NO_TEXT
+from kvsync.stores.cloudflare_kv.remote import Remote
+from kvsync.stores.cloudflare_kv.token import error_codes
+from kvsync.together import together
+
+MOST: Final = 100
+"""Names in one bulk get."""
+
+
+class Held(NamedTuple):
+    """One entry as it was read."""
+
+    value: bytes
+    metadata: Any
+    expiration: float | None
+
+
+class Reader:
+    """Reads from one namespace: `namespace` is its name, `id_` its id. `binary` are names of values that are known to be no
+    text; those that are found are added."""
+
+    def __init__(self, remote: Remote, namespace: str, id_: str, binary: set[str]) -> None:
+        self._remote, self._namespace, self._id, self._binary = remote, namespace, id_, binary
+
+    async def read(self, names: Sequence[str]) -> dict[str, Held]:
+        """Those of the entries that are there. Raises StoreError."""
+        texts = [name for name in names if name not in self._binary]
+        single = [name for name in names if name in self._binary]
+        found = await self._many(texts[:MOST])
+        rest = texts[MOST:] if found else await self._still_there(texts[MOST:])
+        parts = [rest[start : start + MOST] for start in range(0, len(rest), MOST)]
+        for part in await together([*map(self._many, parts), *map(self._one, single)]):
+            found |= part
+        return found
+
+    async def _still_there(self, names: Sequence[str]) -> list[str]:
+        """The names without those that a listing shows to be absent; it is given up when reading is as cheap."""
+        if len(names) <= MOST:
+            return list(names)
+        calls = max(1, len(names) // MOST // 2)
+        listed: set[str] = set()
+        last = b""
+        async with aclosing(self._remote.pages(self._namespace, self._id, _common_start(names))) as pages:
+            async for items in pages:
+                listed.update(item["name"] for item in items)
+                last = items[-1]["name"].encode() if items else last
+                calls -= 1
+                if not calls:
+                    break
+            else:
+                return [name for name in names if name in listed]
+        return [name for name in names if name in listed or name.encode() > last]
+
+    async def _many(self, names: Sequence[str]) -> dict[str, Held]:
+        if not names:
+            return {}
+        answer = await self._bulk_get(names)
+        if answer.status == 200:
+            return self._values(answer, names)
+        if answer.status == 400 and NO_TEXT not in error_codes(answer):
+            raise PermanentError(f"{self._remote.where}: reading {self._namespace} failed: {words(answer)}")
+        if len(names) == 1:
+            self._binary.add(names[0])
+            return await self._one(names[0])
+        middle = len(names) // 2
+        first, second = await together(map(self._many, (names[:middle], names[middle:])))
+        return first | second
+
+    async def _bulk_get(self, names: Sequence[str]) -> Answer:
+        target, what = self._remote.targets.bulk(self._id, "get"), f"reading {self._namespace}"
+        wanted = {"keys": list(names), "type": "text", "withMetadata": True}
+        return await self._remote.post(self._namespace, target, what, wanted, expects=(200, 400, 413))
+
+    def _values(self, answer: Answer, names: Sequence[str]) -> dict[str, Held]:
+        try:
+            values: Mapping[str, Any] = answer.data["result"]["values"]
+            return {name: _held(values[name]) for name in names if values.get(name) is not None}
+        except (KeyError, TypeError, AttributeError):
+            raise TransientError(
+                f"{self._remote.where}: reading {self._namespace} failed: the answer holds no values"
+            ) from None
+
+    async def _one(self, name: str) -> dict[str, Held]:
+        value, metadata = await together(self._part(part, name) for part in ("values", "metadata"))
+        if value.status == 404 or metadata.status == 404:
+            return {}
+        expiration = value.headers.get("expiration", "")
+        data = metadata.data.get("result") if isinstance(metadata.data, dict) else None
+        return {name: Held(value.body, data, float(expiration) if expiration.isdecimal() else None)}
+
+    async def _part(self, part: str, name: str) -> Answer:
+        target = self._remote.targets.one(self._id, part, name)
+        call = Call("GET", target, f"reading {name}", expects=(200, 404), is_json=part == "metadata")
+        return await self._remote.ask(self._namespace, call)
+
+
+def _common_start(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)
+    same = (index for index, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return first[: next(same, len(first))]
+
+
+def _held(data: Mapping[str, Any]) -> Held:
+    return Held(data["value"].encode(), data.get("metadata"), data.get("expiration"))

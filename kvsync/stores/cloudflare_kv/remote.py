@@ -1,0 +1,122 @@
+"""The far side of one store: one client, one quota for all who share a token, one id for each name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from hashlib import sha256
+from typing import Any, Final, TypeGuard
+from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
+
+from kvsync.clock import Clock
+from kvsync.config.model import StoreConfig
+from kvsync.errors import TransientError
+from kvsync.http.client import Client, Limits
+from kvsync.http.model import Answer, Call
+from kvsync.http.quota import Quota
+from kvsync.stores.base import StoreContext, Traffic
+from kvsync.stores.cloudflare_kv.answers import Judge, NamespaceGoneError
+from kvsync.stores.cloudflare_kv.listing import Item
+from kvsync.stores.cloudflare_kv.namespaces import Namespaces
+from kvsync.stores.cloudflare_kv.requests import Targets
+from kvsync.stores.cloudflare_kv.token import ApiToken
+
+ENDPOINT: Final = "https://api.cloudflare.com/client/v4"
+MOST_CALLS, WINDOW = 1200, 300
+"""Calls that a user may make in so many seconds, with all tokens and programs together."""
+
+_JSON: Final = {"Content-Type": "application/json"}
+_quotas: WeakValueDictionary[tuple[str, bytes, int], Quota] = WeakValueDictionary()
+
+
+class Remote:
+    """Connects on first use. Raises AuthError for a token that cannot be read."""
+
+    def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, most: int) -> None:
+        endpoint, options = config.endpoint or ENDPOINT, config.options
+        self.where, self.clock = f"store {config.name}", context.clock
+        self.targets = Targets(urlsplit(endpoint).path.rstrip("/"), options["account_id"])
+        self.token = ApiToken(self.where, lambda: context.resolve(options["token"]))
+        self.quota = _quota(endpoint, self.token.text(), context.clock)
+        self._client = Client(
+            self.where,
+            endpoint,
+            context.clock,
+            traffic,
+            limits=Limits(config.timeout, most),
+            credentials=self.token,
+            judge=Judge(self.where, self.token, context.clock),
+            quota=self.quota,
+            read_only=context.read_only,
+        )
+        self.namespaces = Namespaces(
+            self.where,
+            self.send,
+            self.targets,
+            options.get("namespace_ids") or {},
+            creates=bool(options.get("create_namespaces")),
+        )
+
+    async def send(self, call: Call) -> Answer:
+        """Send a call. Raises StoreError."""
+        return await self._client.send(call)
+
+    async def ask(self, namespace: str, call: Call) -> Answer:
+        """Send a call about a namespace that is known by this name. Raises StoreError."""
+        try:
+            return await self._client.send(call)
+        except NamespaceGoneError as error:
+            raise self.namespaces.gone(namespace, error) from None
+
+    async def post(self, namespace: str, target: str, what: str, data: Any, expects: Sequence[int] = (200,)) -> Answer:
+        """Ask with a body, without changing anything. Raises StoreError."""
+        body = json.dumps(data, ensure_ascii=False).encode()
+        call = Call("POST", target, what, _JSON, body, expects, reads=True, is_json=True)
+        return await self.ask(namespace, call)
+
+    async def change(self, namespace: str, method: str, target: str, what: str, body: bytes) -> Answer:
+        """Write, once. Raises StoreError."""
+        return await self.ask(namespace, Call(method, target, what, _JSON, body, is_json=True))
+
+    async def pages(self, namespace: str, id_: str, prefix: str = "") -> AsyncGenerator[list[Item], None]:
+        """The entries whose names begin with `prefix`, in pages, in the order of their bytes. A page may be empty and not the
+        last. Raises StoreError."""
+        what = f"listing {namespace}"
+        cursor, seen = "", set[str]()
+        while cursor not in seen:
+            seen.add(cursor)
+            answer = await self.ask(namespace, Call("GET", self.targets.keys(id_, prefix, cursor), what, is_json=True))
+            items, cursor = self._page(answer, what)
+            yield items
+            if not cursor:
+                return
+        raise TransientError(f"{self.where}: {what} failed: the pages go in circles")
+
+    async def aclose(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._client.aclose()
+
+    def _page(self, answer: Answer, what: str) -> tuple[list[Item], str]:
+        data = answer.data if isinstance(answer.data, dict) else {}
+        items, info = data.get("result"), data.get("result_info")
+        info = info if isinstance(info, dict) else {}
+        if items is None and data.get("success") is True and not info.get("count"):
+            items = []
+        cursor = info.get("cursor") or ""
+        if not isinstance(cursor, str) or not _are_keys(items):
+            raise TransientError(f"{self.where}: {what} failed: the answer is no list of keys; check the endpoint")
+        return items, cursor
+
+
+def _are_keys(items: Any) -> TypeGuard[list[Item]]:
+    return isinstance(items, list) and all(type(item) is dict and type(item.get("name")) is str for item in items)
+
+
+def _quota(endpoint: str, token: str, clock: Clock) -> Quota:
+    """The quota that all stores of this process with the same token share."""
+    key = endpoint, sha256(token.encode()).digest(), id(clock)
+    quota = _quotas.get(key)
+    if quota is None:
+        _quotas[key] = quota = Quota(MOST_CALLS, WINDOW, clock)
+    return quota

@@ -1,0 +1,230 @@
+"""The store `cloudflare-kv`: a namespace of Workers KV for each namespace. It has no versions: what is written is compared by
+kvsync just before, and seen again by the next pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from kvsync.config.model import StoreConfig
+from kvsync.core.audit import UNUSABLE_KEYS
+from kvsync.core.canonical import fingerprint
+from kvsync.core.capabilities import Capabilities
+from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.document.credential import credential
+from kvsync.document.fields import Field, boolean, integer, map_of, text
+from kvsync.errors import StoreError, TransientError
+from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.cloudflare_kv.listing import Entries
+from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, metadata_for, normal, parts_of, size_of
+from kvsync.stores.keys import KeyFormat
+from kvsync.stores.limits import check_batch, check_entry
+
+if TYPE_CHECKING:
+    from kvsync.stores.cloudflare_kv.reading import Held
+    from kvsync.stores.cloudflare_kv.remote import Remote
+    from kvsync.stores.cloudflare_kv.writing import Named
+
+_ID: Final = text(r"[A-Za-z0-9_-]+", "an id of letters and digits, such as 0f2ac74b498b48028cb68387c421e279")
+_MOST_A_CALL: Final = 10_000
+_READ: Final = 1000
+
+
+class CloudflareKvStore(Store):
+    """Entries in the KV namespaces of one account."""
+
+    options = (
+        Field("account_id", _ID, required=True, help="Id of the account that the namespaces belong to."),
+        Field("token", credential(), required=True, help='API token with "Workers KV Storage: Edit".'),
+        Field("create_namespaces", boolean(), default=False, help="Make a namespace that does not exist."),
+        Field(
+            "namespace_ids", map_of(_ID), default={}, help="Ids of namespaces, by the name they have in state files."
+        ),
+        Field("batch_size", integer(1, _MOST_A_CALL), default=1000, help="Most entries that one call writes."),
+    )
+    capabilities = Capabilities(
+        type="cloudflare-kv",
+        namespace="a KV namespace, by title or id",
+        compare_and_set=False,
+        labels=False,
+        implied_types=False,
+        min_ttl=60,
+        max_key=512,
+        max_value=25 * 1024 * 1024,
+        max_metadata=MOST_BYTES,
+        batch=1000,
+        max_batch_bytes=50_000_000,
+        read_batch=_READ,
+        read_page=100,
+        page=1000,
+        concurrency=8,
+        values_in_listing=False,
+        settle=60,
+        writes_per_second=4,
+    )
+
+    def __init__(self, config: StoreConfig, context: StoreContext) -> None:
+        super().__init__(config, context)
+        self._keys = KeyFormat(config.key_format or "{key}")
+        batch = config.options.get("batch_size") or self.capabilities.batch
+        self.capabilities = replace(type(self).capabilities, batch=batch, read_batch=max(batch, _READ))
+        self._binary: dict[str, set[str]] = {}
+        self._remote: Remote | None = None
+
+    def normalise(self, content: Content) -> Content:
+        """Without an empty content type, and with metadata as JSON stores write it."""
+        if content.content_type is None and content.metadata is None:
+            return content
+        metadata = None if content.metadata is None else normal(json.loads(content.metadata))
+        return content._replace(content_type=content.content_type or None, metadata=metadata)
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The key by the configured format; by default the key itself."""
+        if self._keys.is_plain and identity.label is None and identity.key not in UNUSABLE_KEYS:
+            return identity.key
+        return self._keys.encode(namespace, identity)
+
+    def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
+        """Metadata that is too long together with kvsync's mark, or that has no room for it."""
+        content = entry.content
+        mark = Mark(self.context.owner, bytes(16), entry.ttl, entry.sensitive, entry.protected)
+        try:
+            size = size_of(metadata_for(content, mark))
+        except ValueError as problem:
+            return (str(problem),)
+        if size <= MOST_BYTES or len((content.metadata or "").encode()) > MOST_BYTES:
+            return ()
+        return (
+            f"the metadata has {size:,} bytes with tags and kvsync's mark, cloudflare-kv takes at most {MOST_BYTES:,}",
+        )
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`, without values. A listing that breaks off after its beginning is told to be incomplete."""
+        remote, target = self._connected(), Target(self.config.name, namespace)
+        entries = Entries(owner, None if self._keys.is_plain else lambda name: self._keys.decode(namespace, name))
+        id_ = await remote.namespaces.find(namespace)
+        if id_ is None:
+            return Snapshot(target, entries, entries.settled)
+        pages = 0
+        try:
+            async for items in remote.pages(namespace, id_, self._keys.prefix(namespace)):
+                entries.add(items)
+                pages += 1
+        except TransientError as error:
+            if not pages:
+                raise
+            problem = f"it broke off after {len(entries):,} entries ({error})"
+            return Snapshot(target, entries, entries.settled, complete=False, problems=(problem,))
+        self._binary[namespace] = entries.binary
+        return Snapshot(target, entries, entries.settled)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries with their values. What no key can be is not there."""
+        from kvsync.stores.cloudflare_kv.reading import Reader
+
+        remote = self._connected()
+        named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
+        id_ = await remote.namespaces.find(namespace) if named else None
+        if id_ is None:
+            return {}
+        reader = Reader(remote, namespace, id_, self._binary.setdefault(namespace, set()))
+        found = await reader.read(list(named))
+        return {named[name]: _actual(named[name], held) for name, held in found.items()}
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """One call for what is put, and one for what is deleted."""
+        from kvsync.stores.cloudflare_kv.writing import pair_for
+
+        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
+        results: dict[Identity, WriteResult] = {}
+        pairs: list[bytes] = []
+        puts: list[Named] = []
+        deletes: list[Named] = []
+        for write in writes:
+            try:
+                name = self._checked(namespace, write)
+                if write.content is not None:
+                    pairs.append(pair_for(name, write, self.context.clock.now()))
+                (puts if write.content is not None else deletes).append((name, write))
+            except ValueError as problem:
+                results[write.identity] = WriteResult(WriteStatus.REJECTED, error=str(problem))
+        for (_, write), result in zip(puts + deletes, await self._send(namespace, pairs, puts, deletes), strict=True):
+            results[write.identity] = result
+        return [results[write.identity] for write in writes]
+
+    async def namespaces(self) -> Sequence[str]:
+        """The titles of the account's namespaces, and for those that are configured by id, their names."""
+        return await self._connected().namespaces.names()
+
+    async def check(self) -> Sequence[Finding]:
+        """Token, account, permissions, namespaces, clock and quota, told apart."""
+        from kvsync.stores.cloudflare_kv.doctor import Doctor
+
+        try:
+            return await Doctor(self._connected(), self.config.options.get("namespace_ids") or {}).examine()
+        except StoreError as error:
+            return [Finding("credential", False, str(error))]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            await remote.aclose()
+
+    async def _send(
+        self, namespace: str, pairs: Sequence[bytes], puts: Sequence[Named], deletes: Sequence[Named]
+    ) -> list[WriteResult]:
+        from kvsync.stores.cloudflare_kv.writing import delete, put, unknown
+
+        if not puts and not deletes:
+            return []
+        remote = self._connected()
+        id_ = await remote.namespaces.find_or_make(namespace)
+        done = await put(remote, namespace, id_, pairs, puts) if puts else []
+        if not deletes:
+            return done
+        try:
+            return done + await delete(remote, namespace, id_, deletes)
+        except StoreError as error:
+            if not done:
+                raise
+            return done + [unknown(error)] * len(deletes)  # the puts are done, which the call as a whole must not hide
+
+    def _checked(self, namespace: str, write: Write) -> str:
+        """The remote key of a write. Raises ValueError for what the store cannot hold."""
+        name = self.remote_key(namespace, write.identity)
+        check_entry(name, write.content, self.capabilities)
+        return name
+
+    def _name(self, namespace: str, identity: Identity) -> str | None:
+        """The remote key of an entry, None for one that no store can hold."""
+        try:
+            name = self.remote_key(namespace, identity)
+            check_entry(name, None, self.capabilities)
+        except ValueError:
+            return None
+        return name
+
+    def _connected(self) -> Remote:
+        if self._remote is None:
+            from kvsync.stores.cloudflare_kv.remote import Remote
+
+            most = self.config.concurrency or self.capabilities.concurrency
+            self._remote = Remote(self.config, self.context, self.traffic, most)
+        return self._remote
+
+
+def _actual(identity: Identity, held: Held) -> Actual:
+    parts = parts_of(held.metadata)
+    content = Content(held.value, parts.content_type, parts.tags, parts.metadata)
+    expires_at = None if held.expiration is None else float(held.expiration)
+    return Actual(
+        identity,
+        fingerprint=fingerprint(content),
+        content=content,
+        size=len(held.value),
+        expires_at=expires_at,
+        mark=parts.mark,
+    )

@@ -1,0 +1,56 @@
+"""The API token: on every request, read anew each time, so that a rotated one is used at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from kvsync.errors import AuthError
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call, Explanation
+
+_PAGE = "My Profile > API Tokens"
+_PERMISSION = f'give the token the account permission "Workers KV Storage: Edit" ({_PAGE}), and this account'
+
+
+class ApiToken:
+    """Bears the token. `resolve` reads it, and raises AuthError where there is none."""
+
+    def __init__(self, where: str, resolve: Callable[[], str]) -> None:
+        self._where, self._resolve = where, resolve
+
+    def text(self) -> str:
+        """The token. Raises AuthError."""
+        text = self._resolve().strip()
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise AuthError(f"{self._where}: the token holds characters that no API token has; copy it again")
+        return text
+
+    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+        """The header that every request needs."""
+        return {"Authorization": f"Bearer {self.text()}"}
+
+    async def renew(self) -> bool:
+        """There is no newer one than the one that was sent."""
+        return False
+
+    def explain(self, call: Call, answer: Answer) -> Explanation:
+        """Tell a token that is not valid from one that may not do this."""
+        codes = error_codes(answer)
+        said = words(answer) or f"status {answer.status}"
+        if answer.status == 401 or codes & {1000, 6003, 6111, 9103, 9106, 9107}:
+            return Explanation("credential", f"the API token is not valid ({said})", f"make a new one ({_PAGE})")
+        if answer.status == 405 or call.writes:
+            return Explanation("permission", f"the API token may not write here ({said})", _PERMISSION)
+        return Explanation("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)
+
+
+def error_codes(answer: Answer) -> set[int]:
+    """The codes in the envelope of a failure; none where the body is no envelope."""
+    errors = answer.problem().get("errors")
+    found = [error.get("code") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    return {code for code in found if isinstance(code, int)}
+
+
+def is_envelope(answer: Answer) -> bool:
+    """True when the API itself answers, and not something before it."""
+    return isinstance(answer.problem().get("errors"), list)

@@ -1,0 +1,102 @@
+"""Writing: pairs as the API takes them, and what its answer says of each."""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import b64encode
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from kvsync.core.model import Content
+from kvsync.errors import BatchRefused, StoreError
+from kvsync.http.model import Answer
+from kvsync.stores.base import Write, WriteResult, WriteStatus
+from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, is_text, metadata_for, size_of
+from kvsync.stores.cloudflare_kv.remote import Remote
+
+LEAST_LIFE: Final = 60
+"""Seconds that an entry lives at least."""
+
+MOST_BODY: Final = 50_000_000
+"""Bytes of one call; the API takes twice as many, but not always in time."""
+
+_CLOSE: Final = 2 * LEAST_LIFE
+"""Seconds of life below which it is the server's clock that must count them."""
+
+_DONE: Final = WriteResult(WriteStatus.DONE)
+_UNKNOWN: Final = WriteResult(WriteStatus.UNKNOWN, error="the store says that it may not be fully written")
+
+Named = tuple[str, Write]
+"""A write and its remote key."""
+
+
+def pair_for(name: str, write: Write, now: float) -> bytes:
+    """One put as JSON. Raises ValueError, with the reason, for what the store cannot hold."""
+    assert write.content is not None
+    metadata = metadata_for(write.content, write.mark)
+    if metadata is not None and (size := size_of(metadata)) > MOST_BYTES:
+        raise ValueError(f"the metadata has {size} bytes with kvsync's mark; {MOST_BYTES} are the most")
+    pair = {"key": name, **_lifetime(write, now)} | ({} if metadata is None else {"metadata": metadata})
+    text = _encode(pair | _value(write.content))
+    if len(text) > 2 * len(write.content.value) + _SHORT:  # escapes make it longer than base64 does
+        text = _encode(pair | _base64(write.content))
+    return text.encode()
+
+
+async def put(
+    remote: Remote, namespace: str, id_: str, pairs: Sequence[bytes], writes: Sequence[Named]
+) -> list[WriteResult]:
+    """Write pairs, in one call. Raises StoreError; BatchRefused, with nothing sent, for what is too long for one."""
+    body = b"[" + b",".join(pairs) + b"]"
+    if len(body) > MOST_BODY and len(pairs) > 1:
+        raise BatchRefused(f"{remote.where}: {len(body)} bytes in one call; {MOST_BODY} are the most")
+    what = f"writing {len(pairs):,} entries of {namespace}"
+    answer = await remote.change(namespace, "PUT", remote.targets.bulk(id_), what, body)
+    return _results(answer, writes)
+
+
+async def delete(remote: Remote, namespace: str, id_: str, writes: Sequence[Named]) -> list[WriteResult]:
+    """Delete, in one call. Raises StoreError."""
+    body = _encode([name for name, _ in writes]).encode()
+    what = f"deleting {len(writes):,} entries of {namespace}"
+    answer = await remote.change(namespace, "POST", remote.targets.bulk(id_, "delete"), what, body)
+    return _results(answer, writes)
+
+
+def unknown(error: StoreError) -> WriteResult:
+    """The result of a write of which nothing is known, while others of the same call are done."""
+    return WriteResult(WriteStatus.UNKNOWN, error=str(error))
+
+
+def _results(answer: Answer, writes: Sequence[Named]) -> list[WriteResult]:
+    result = answer.data.get("result") if isinstance(answer.data, dict) else None
+    told = result.get("unsuccessful_keys") if isinstance(result, dict) else None
+    failed: Collection[Any] = set(told) if isinstance(told, list) else ()
+    return [_UNKNOWN if name in failed else _DONE for name, _ in writes]
+
+
+def _lifetime(write: Write, now: float) -> dict[str, int]:
+    """Absolute, but for a lifetime so short that two clocks could disagree on it."""
+    if write.expires_at is None:
+        return {}
+    left = write.expires_at - now
+    if write.mark is not None and write.mark.ttl is not None and left < _CLOSE:
+        return {"expiration_ttl": max(LEAST_LIFE, math.ceil(left))}
+    if left < LEAST_LIFE:
+        raise ValueError(f"it ends in less than {LEAST_LIFE} s, and the store ends nothing so soon")
+    return {"expiration": math.ceil(write.expires_at)}
+
+
+def _value(content: Content) -> dict[str, Any]:
+    return {"value": content.value.decode()} if is_text(content.value) else _base64(content)
+
+
+def _base64(content: Content) -> dict[str, Any]:
+    return {"value": b64encode(content.value).decode(), "base64": True}
+
+
+_SHORT: Final = 4096
+"""Bytes of a pair that are never worth another look."""
+
+_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

@@ -1,0 +1,95 @@
+"""Files for `wrangler kv bulk put` as state files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAIRS: list[dict[str, Any]] = [
+    {"key": "greeting", "value": "Hello"},
+    {"key": "binary", "value": "AAH/", "base64": True},
+    {"key": "meta", "value": "x", "metadata": {"region": "eu"}},
+    {"key": "promo", "value": "x", "expiration_ttl": 7200},
+    {"key": "sale", "value": "on", "expiration": 4070908800},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "kvsync.yaml").write_text(
+        "version: 1\nowner: me\npolicy: {prune: owned}\nstores:\n"
+        "  edge: {type: cloudflare-kv, account_id: abc, token: {env: NOT_SET}}\n"
+        '  labelled: {type: cloudflare-kv, account_id: abc, token: {env: NOT_SET}, key_format: "app/{key}"}\n'
+        "  local: {type: sqlite, path: a.db}\n"
+    )
+    (tmp_path / "bulk.json").write_text(json.dumps(PAIRS))
+    return tmp_path
+
+
+def kvsync(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kvsync", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_bulk_file_becomes_a_state_file(folder: Path) -> None:
+    """Every pair is in the state file as it was, with its metadata, bytes and lifetime; the store itself is not asked."""
+    done = kvsync(folder, "dump", "edge/web", "--wrangler", "bulk.json", "--to", "state")
+    assert done.returncode == 0, done.stderr
+    text = (folder / "state/web.yaml").read_text()
+    for line in (
+        "greeting: Hello",
+        'binary: {base64: "AAH/"}',
+        "metadata: {",
+        "ttl: 2h",
+        'expires_at: "2099-01-01T00:00:00Z"',
+    ):
+        assert line in text, text
+    assert kvsync(folder, "validate").returncode == 0
+
+
+def test_keys_of_another_format_are_left_out(folder: Path) -> None:
+    """Names that are none of the store's key format are named and left out."""
+    (folder / "bulk.json").write_text(json.dumps([*PAIRS, {"key": "app/a", "value": "1"}]))
+    done = kvsync(folder, "dump", "labelled/web", "--wrangler", "bulk.json", "--to", "state")
+    assert done.returncode == 0
+    assert "5 keys of bulk.json" in done.stderr
+    assert "a: " in (folder / "state/web.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "no JSON"),
+        ('{"key": "a"}', "no list"),
+        ('[{"value": "x"}, {"key": "a", "value": 1}]', "entry 1: its value is no text"),
+        ('[{"key": "a", "value": "secret!", "base64": true}]', "entry 0: its value is not base64"),
+        ('[{"key": "a", "value": "x", "expiration_ttl": 0}]', "expiration_ttl is no positive number"),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_told(folder: Path, content: str, words: str) -> None:
+    """A file that is no such list, or holds entries that are none, is refused with all that is wrong, and no value repeated."""
+    (folder / "bulk.json").write_text(content)
+    done = kvsync(folder, "dump", "edge/web", "--wrangler", "bulk.json", "--to", "state")
+    assert done.returncode == 78
+    assert words in done.stderr
+    assert "secret!" not in done.stderr
+    assert not (folder / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("local/web", "--wrangler", "bulk.json"),
+        ("edge", "--wrangler", "bulk.json"),
+        ("edge/web", "--wrangler", "none.json"),
+        ("edge/web", "--wrangler", "bulk.json", "--kvset", "bulk.json"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(folder: Path, arguments: tuple[str, ...]) -> None:
+    """Another type of store, no namespace, no file, or two files at once end with the exit code for usage."""
+    assert kvsync(folder, "dump", *arguments, "--to", "state").returncode == 64

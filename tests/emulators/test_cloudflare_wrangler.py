@@ -1,0 +1,97 @@
+"""wrangler, the vendor's own command line, as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvsync.emulators.server import Running
+from tests.emulators.kv_api import KvApi, ok
+from tests.emulators.npm import installed
+
+Wrangler = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """The folder `node_modules` with wrangler in it."""
+    return installed("wrangler.json", "wrangler")
+
+
+@pytest.fixture
+def wrangler(cloudflare: Running, packages: Path, tmp_path: Path) -> Wrangler:
+    """Runs `wrangler kv …` against the emulator, and gives what it prints; fails with its complaint if it fails."""
+    quiet = {
+        "WRANGLER_SEND_METRICS": "false",
+        "WRANGLER_HIDE_BANNER": "true",
+        "WRANGLER_LOG_SANITIZE": "true",
+        "NO_COLOR": "1",
+        "CI": "1",
+    }
+    env = {**os.environ, **cloudflare.env, **quiet, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    program = packages / "wrangler/wrangler-dist/cli.js"
+
+    def run(*arguments: str) -> str:
+        command = ["node", "--no-warnings", str(program), "kv", *arguments]
+        done = subprocess.run(
+            command,
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr or done.stdout
+        return done.stdout
+
+    return run
+
+
+def at_once(*commands: Callable[[], str]) -> list[str]:
+    """Run commands that do not depend on each other beside each other; wrangler is slow to start."""
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(lambda command: command(), commands))
+
+
+def test_wrangler(wrangler: Wrangler, cloudflare: Running, tmp_path: Path) -> None:
+    """wrangler makes a namespace, and puts, gets, lists and deletes keys in it, one and many."""
+    wrangler("namespace", "create", "shop")
+    with KvApi(cloudflare) as kv:
+        (namespace,) = ok(kv.get(kv.all))
+        assert namespace["title"] == "shop"
+        kv.use(namespace["id"])
+        where = ("--namespace-id", namespace["id"], "--remote")
+        pairs: list[dict[str, Any]] = [{"key": f"bulk/{number:04}", "value": str(number)} for number in range(1_500)]
+        pairs.append({"key": "binary", "value": "AP8=", "base64": True})
+        (tmp_path / "pairs.json").write_text(json.dumps(pairs), encoding="utf-8")
+        (tmp_path / "keys.json").write_text(json.dumps(["bulk/0000", "none"]), encoding="utf-8")
+        at_once(
+            lambda: wrangler("bulk", "put", str(tmp_path / "pairs.json"), *where),
+            lambda: wrangler("key", "put", "a/b c%2F", "é", "--metadata", '{"a": 1}', "--ttl", "3600", *where),
+        )
+        assert kv.read("a/b c%2F", withMetadata=True)["a/b c%2F"]["metadata"] == {"a": 1}
+        listed, got, many = at_once(
+            lambda: wrangler("key", "list", *where),
+            lambda: wrangler("key", "get", "a/b c%2F", "--text", *where),
+            lambda: wrangler("bulk", "get", str(tmp_path / "keys.json"), *where),
+        )
+        names = [key["name"] for key in json.loads(listed)]
+        assert names == sorted(["a/b c%2F", *(pair["key"] for pair in pairs)])
+        assert got.rstrip("\n") == "é"
+        assert json.JSONDecoder().raw_decode(many)[0] == {"bulk/0000": "0", "none": None}
+        at_once(
+            lambda: wrangler("bulk", "delete", str(tmp_path / "keys.json"), "--force", *where),
+            lambda: wrangler("key", "delete", "binary", *where),
+        )
+        assert len(kv.keys()) == 1_500
+        stats = kv.control("GET", "stats")["routes"]
+        assert stats[f"DELETE {kv.all.replace(kv.account, '{account_id}')}/{{namespace_id}}/bulk"] == 1

@@ -1,0 +1,183 @@
+"""A Workers KV account for tests: the emulator in a thread, and plain HTTP as another program that knows nothing of kvsync."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from kvsync.clock import Clock
+from kvsync.config.model import Credential, CredentialKind, StoreConfig
+from kvsync.emulators.model import Options
+from kvsync.emulators.server import Running, running
+from kvsync.stores import open_store
+from kvsync.stores.base import Store, StoreContext
+
+TOKEN = Credential(CredentialKind.ENV, "CLOUDFLARE_API_TOKEN")
+
+
+class Service:
+    """One running emulator."""
+
+    def __init__(self, server: Running) -> None:
+        self.url, self.env = server.url, server.env
+        self.account, self.token = self.env["CLOUDFLARE_ACCOUNT_ID"], self.env[TOKEN.name]
+        parts = urlsplit(self.url)
+        self._control = f"{parts.scheme}://{parts.netloc}/_emulator"
+        self._namespaces = f"{self.url}/accounts/{self.account}/storage/kv/namespaces"
+        self.ids: dict[str, str] = {}
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Talk to `/_emulator/`."""
+        return json.loads(_ask(method, f"{self._control}/{path}", _json(body)))
+
+    def reset(self, *titles: str) -> None:
+        """Healed, counters at nought, and no other namespaces than these."""
+        self.control("POST", "reset")
+        self.ids = {title: self.make(title) for title in titles}
+        self.forget_requests()
+
+    def faults(self, spec: str, **settings: Any) -> None:
+        """Inject faults from now on; an empty text heals."""
+        self.control("PUT", "faults", {"spec": spec, **settings})
+
+    def time(self, moment: float) -> None:
+        """Let time stand still at this moment."""
+        self.control("PUT", "clock", {"frozen": True, "now": moment})
+
+    def requests(self) -> dict[str, int]:
+        """Requests since `forget_requests` by method and route, below the namespaces."""
+        counts = self.control("GET", "stats")["routes"]
+        return {_short(route): count for route, count in counts.items()}
+
+    def total(self) -> int:
+        """All requests since `forget_requests`."""
+        return sum(self.requests().values())
+
+    def forget_requests(self) -> None:
+        """Count from here."""
+        self.control("POST", "reset", {"only": ["stats"]})
+
+    def make(self, title: str) -> str:
+        """Make a namespace; gives its id."""
+        found: str = self.api("POST", "", {"title": title})["result"]["id"]
+        return found
+
+    def remove(self, title: str) -> None:
+        """Delete a namespace."""
+        self.api("DELETE", f"/{self.ids.pop(title)}")
+
+    def titles(self) -> list[str]:
+        """Titles of all namespaces."""
+        return [one["title"] for one in self.api("GET", "?per_page=100")["result"]]
+
+    def put(self, title: str, key: str, value: bytes, **fields: Any) -> None:
+        """Write one entry."""
+        try:
+            pair: dict[str, Any] = {"key": key, "value": value.decode()}
+        except UnicodeDecodeError:
+            pair = {"key": key, "value": b64encode(value).decode(), "base64": True}
+        self.put_all(title, [pair | fields])
+
+    def put_all(self, title: str, pairs: Sequence[Mapping[str, Any]]) -> None:
+        """Write many."""
+        for start in range(0, len(pairs), 10_000):
+            self.api("PUT", f"/{self.ids[title]}/bulk", pairs[start : start + 10_000])
+
+    def delete(self, title: str, *keys: str) -> None:
+        """Delete some."""
+        self.api("POST", f"/{self.ids[title]}/bulk/delete", keys)
+
+    def value(self, title: str, key: str) -> bytes | None:
+        """One value."""
+        try:
+            return self._send("GET", f"/{self.ids[title]}/values/{quote(key, safe='')}", None)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != 404:
+                raise
+            return None
+
+    def listed(self, title: str) -> dict[str, dict[str, Any]]:
+        """All keys, as the API lists them."""
+        found: dict[str, dict[str, Any]] = {}
+        cursor = ""
+        while True:
+            page = self.api("GET", f"/{self.ids[title]}/keys?limit=1000&cursor={quote(cursor, safe='')}")
+            found |= {one["name"]: one for one in page["result"]}
+            cursor = page["result_info"].get("cursor") or ""
+            if not cursor:
+                return found
+
+    def values(self, title: str) -> dict[str, bytes | None]:
+        """All entries."""
+        return {key: self.value(title, key) for key in self.listed(title)}
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the API itself."""
+        return json.loads(self._send(method, path, _json(body)))
+
+    def _send(self, method: str, path: str, body: bytes | None) -> bytes:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        return _ask(method, self._namespaces + path, body, headers)
+
+
+@contextmanager
+def service(**options: Any) -> Iterator[Service]:
+    """Serve in a thread until the end of the block."""
+    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with running(Options("cloudflare-kv", **options)) as server:
+            ready.set_result((server, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    server, loop, stop = ready.result(30)
+    try:
+        yield Service(server)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+
+
+def cloudflare_store(
+    found: Service,
+    clock: Clock | None = None,
+    *,
+    read_only: bool = False,
+    options: Mapping[str, Any] | None = None,
+    token: str | None = None,
+    **fields: Any,
+) -> Store:
+    """A connection to a service."""
+    given = {"account_id": found.account, "token": TOKEN} | dict(options or {})
+    context = StoreContext(Path(), None, lambda _: token or found.token, clock or Clock(), read_only, "conformance")
+    return open_store(StoreConfig("edge", "cloudflare-kv", given, endpoint=found.url, **fields), context)
+
+
+def _json(body: Any) -> bytes | None:
+    return None if body is None else json.dumps(body).encode()
+
+
+def _ask(method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None) -> bytes:
+    request = urllib.request.Request(url, body, dict(headers or {}), method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: bytes = answer.read()
+        return found
+
+
+def _short(route: str) -> str:
+    method, _, path = route.partition(" ")
+    return f"{method} {path.partition('/storage/kv/namespaces')[2] or '/'}"

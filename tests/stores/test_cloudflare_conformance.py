@@ -1,0 +1,70 @@
+"""The conformance suite over Workers KV, with plain HTTP as the program that knows nothing of kvsync."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+
+from kvsync.core.model import Content, Identity
+from kvsync.stores.base import Store
+from kvsync.stores.cloudflare_kv import CloudflareKvStore
+from kvsync.testing import FakeClock, StoreConformance
+from tests.stores.cloudflare_service import Service, cloudflare_store, service
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Service]:
+    with service() as running:
+        yield running
+
+
+class CloudflareConformance(StoreConformance):
+    capabilities = CloudflareKvStore.capabilities
+    key_format: ClassVar[str | None] = None
+
+    @pytest.fixture(autouse=True)
+    def remote(self, shared: Service) -> None:
+        shared.reset(*self.namespaces)
+        self._service = shared
+
+    def make_clock(self) -> FakeClock:
+        clock = FakeClock(float(int(time.time())))
+        self._service.time(clock.now())
+        return clock
+
+    async def pass_time(self, clock: FakeClock, seconds: float) -> None:
+        clock.advance(seconds)
+        self._service.time(clock.now())
+
+    def open_store(self, clock: FakeClock) -> Store:
+        return cloudflare_store(self._service, clock, key_format=self.key_format)
+
+    async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
+        self._service.put(namespace, self._name(identity), content.value)
+
+    async def foreign_delete(self, namespace: str, identity: Identity) -> None:
+        self._service.delete(namespace, self._name(identity))
+
+    def lose_next_answer(self) -> None:
+        self._service.faults("drop-after-write:1", times=1, methods=["PUT"])
+
+    def refuse(self, identity: Identity) -> None:
+        self._service.faults("400:1", methods=["PUT"])
+
+    def _name(self, identity: Identity) -> str:
+        return identity.key
+
+
+class TestCloudflare(CloudflareConformance):
+    pass
+
+
+class TestCloudflareWithLabels(CloudflareConformance):
+    key_format = "{label}/{key}"
+    labels = True
+
+    def _name(self, identity: Identity) -> str:
+        return f"{identity.label or ''}/{identity.key}"

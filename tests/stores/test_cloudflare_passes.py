@@ -1,0 +1,651 @@
+"""Whole passes against Workers KV, from YAML to the store and back, through faults, foreign writers and kills."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvsync.clock import Clock
+from kvsync.core.plan import Plan, TargetPlan
+from kvsync.core.render.text import render_plan
+from kvsync.reconcile import Ask
+from kvsync.secrets import Redactor
+from kvsync.testing import FakeClock
+from kvsync.workspace import Report, Selection, Workspace, open_workspace
+from tests.stores.cloudflare_service import Service, service
+
+HOUR, DAY = 3600, 86_400
+KEYS, GET, PUT = "GET /{namespace_id}/keys", "POST /{namespace_id}/bulk/get", "PUT /{namespace_id}/bulk"
+DELETE = "POST /{namespace_id}/bulk/delete"
+
+
+class HastyClock(Clock):
+    """The present is as it is, but waiting takes no time."""
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._waited
+
+    async def sleep(self, seconds: float) -> None:
+        self._waited += seconds
+        await asyncio.sleep(0)
+
+
+class SharedClock(FakeClock):
+    """A clock that the service goes by as well."""
+
+    def __init__(self, kv: Service) -> None:
+        super().__init__(float(int(time.time())))
+        self._kv = kv
+        kv.time(self.now())
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        self._kv.time(self.now())
+
+
+class Repo:
+    """A folder with `kvsync.yaml` and state files for one store."""
+
+    def __init__(self, root: Path, kv: Service, extra: str = "", policy: str = "{prune: owned}") -> None:
+        self.root, self.kv, self.clock = root, kv, HastyClock()
+        self.redactor = Redactor()
+        (root / "state").mkdir()
+        (root / "kvsync.yaml").write_text(
+            f"version: 1\nowner: team-a\npolicy: {policy}\nstores:\n  edge:\n    type: cloudflare-kv\n"
+            f"    account_id: {kv.account}\n    token: {{env: CLOUDFLARE_API_TOKEN}}\n    endpoint: {kv.url}\n{extra}"
+        )
+
+    def want(self, keys: Mapping[str, Any] | str, more: str = "") -> None:
+        """Ask for these entries, given as YAML texts."""
+        lines = keys if isinstance(keys, str) else "".join(f"  {key}: {value}\n" for key, value in keys.items())
+        block = f"keys:\n{lines}" if lines else "keys: {}\n"
+        (self.root / "state/web.yaml").write_text(f"store: edge\nnamespace: web\n{more}{block}")
+
+    @asynccontextmanager
+    async def open(self, writing: str | None = "test") -> AsyncIterator[Workspace]:
+        environ = {**self.kv.env, "API_TOKEN": "very-secret-token"}
+        async with open_workspace(
+            self.root / "kvsync.yaml", writing=writing, environ=environ, clock=self.clock, redactor=self.redactor
+        ) as workspace:
+            yield workspace
+
+    async def plan(self, writing: str | None = None, *, deep: bool = False) -> TargetPlan:
+        """Plan, as a process of its own."""
+        async with self.open(writing) as workspace:
+            return (await workspace.plan(Selection(ask=Ask(deep=deep)))).targets[0]
+
+    async def apply(self, between: Callable[[], None] = lambda: None, *, deep: bool = False) -> Report:
+        """Plan, let something happen, and apply, as a process of its own."""
+        async with self.open() as workspace:
+            plan = await workspace.plan(Selection(ask=Ask(deep=deep)))
+            assert all(target.error is None for target in plan.targets), [target.error for target in plan.targets]
+            between()
+            return await workspace.apply(plan, command="test", approvals=[plan.digest])
+
+    async def converge(self, most: int = 12) -> int:
+        """Apply until there is nothing left to do; says how many runs it took."""
+        for number in range(1, most + 1):
+            async with self.open() as workspace:
+                plan = await workspace.plan(Selection())
+                if not any(target.error or target.changes or target.parked for target in plan.targets):
+                    return number
+                await workspace.apply(plan, command="test")
+        raise AssertionError(f"not converged after {most} runs")
+
+    async def settle(self, keys: Mapping[str, Any] | str, more: str = "") -> None:
+        """Bring the store to this state, undisturbed."""
+        self.want(keys, more)
+        report = await self.apply()
+        assert set(outcomes(report).values()) <= {"applied"}, outcomes(report)
+        self.kv.forget_requests()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run kvsync."""
+        return subprocess.run(self.words(*arguments), env=self.environ(), capture_output=True, text=True, check=False)
+
+    def words(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "kvsync", "-c", str(self.root / "kvsync.yaml"), *arguments]
+
+    def environ(self) -> dict[str, str]:
+        return {**os.environ, **self.kv.env, "API_TOKEN": "very-secret-token"}
+
+
+def changes(plan: TargetPlan) -> list[tuple[str, str, str]]:
+    return [(one.action.value, one.cause.value, str(one.identity)) for one in plan.changes]
+
+
+def outcomes(report: Report) -> dict[str, str]:
+    return {str(one.identity): one.kind.value for target in report.targets for one in target.outcomes}
+
+
+def many(count: int, value: str = "v") -> str:
+    return "".join(f"  key-{number:05}: {value}{number}\n" for number in range(count))
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Service]:
+    with service() as running:
+        yield running
+
+
+@pytest.fixture
+def kv(shared: Service) -> Service:
+    shared.reset("web")
+    return shared
+
+
+@pytest.fixture
+def repo(tmp_path: Path, kv: Service) -> Repo:
+    return Repo(tmp_path, kv)
+
+
+EVERYTHING = {
+    "plain": "Hello",
+    "empty": '""',
+    "lines": '"one\\r\\ntwo\\n"',
+    "ключ/é": '"\\u00e9 e\\u0301 🎉"',
+    "json": '{json: {b: 1, a: [1.5, null, "é"]}}',
+    "meta": '{value: x, metadata: {z: 1, a: {c: [1, 2.0], b: "é"}}}',
+    "tagged": "{value: x, tags: {team: web, stage: beta}, content_type: text/html}",
+    "ttl": "{value: x, ttl: 7d}",
+    "minute": "{value: x, ttl: 60s, renew_before: 0s}",
+    "end": "{value: x, expires_at: 2199-12-24T00:00:00Z}",
+    "binary": '{base64: "AAH/gAI="}',
+    "binary-ttl": '{base64: "/w==", ttl: 1h, metadata: {a: 1}}',
+    "secret": "{env: API_TOKEN}",
+    "kept": "{value: x, protected: true}",
+    "seed": "{value: x, mode: create-only}",
+    "a/../b": "1",
+    '"q?x=1&y=2 #%2F"': "1",
+}
+
+
+# -- promise 1: nothing to do, nothing done ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deep", [False, True])
+async def test_a_second_pass_has_nothing_to_do(repo: Repo, kv: Service, deep: bool) -> None:
+    """Right after a successful pass the next one plans nothing and writes nothing, whatever the entries hold."""
+    await repo.settle(EVERYTHING)
+    plan = await repo.plan(deep=deep)
+    assert changes(plan) == []
+    assert plan.unchanged == len(EVERYTHING)
+    assert (await repo.apply(deep=deep)).run is None
+    counts = kv.requests()
+    assert counts.pop(KEYS) == 2
+    assert not counts.keys() & {PUT, DELETE}
+    assert (GET in counts) is deep
+
+
+async def test_metadata_in_another_order_is_no_drift(repo: Repo, kv: Service) -> None:
+    """A server that gives metadata back in another order has not changed it."""
+    await repo.settle({"a": "{value: x, metadata: {z: 1, y: {b: 1, a: 2}}, tags: {t: u, a: b}}"})
+    metadata = kv.listed("web")["a"]["metadata"]
+    ours = dict(reversed(metadata["kvsync"].items()))
+    kv.put("web", "a", b"x", metadata={"kvsync": ours, "y": {"a": 2, "b": 1}, "z": 1})
+    for deep in (False, True):
+        assert changes(await repo.plan(deep=deep)) == []
+
+
+async def test_labels_go_into_keys(tmp_path: Path, kv: Service) -> None:
+    """With a key format that holds the label, labelled entries are entries of their own, and nothing else is touched."""
+    repo = Repo(tmp_path, kv, '    key_format: "{label}/{key}"\n')
+    kv.put("web", "elsewhere", b"foreign")
+    await repo.settle({"theme": "{value: light, labels: {prod: dark}}"})
+    assert kv.values("web") == {"/theme": b"light", "prod/theme": b"dark", "elsewhere": b"foreign"}
+    assert changes(await repo.plan()) == []
+
+
+async def test_a_label_without_a_place_is_told_offline(repo: Repo, kv: Service) -> None:
+    """Labels without a key format, and metadata that is too long, are found by `validate` before anything is sent."""
+    long = "y" * 1020
+    repo.want({"theme": "{value: light, labels: {prod: dark}}", "m": f"{{value: x, metadata: {{x: {long}}}}}"})
+    result = repo.command("validate")
+    assert result.returncode == 78
+    assert "key_format" in result.stderr
+    assert "1,024" in result.stderr
+    assert kv.total() == 0
+
+
+# -- what it costs ----------------------------------------------------------------------------------------------------
+
+
+async def test_twenty_five_thousand_entries(repo: Repo, kv: Service) -> None:
+    """25,000 entries are written in 25 calls, each after two that look, observed in 25, and read in 250 when asked to be."""
+    repo.want(many(25_000))
+    kv.forget_requests()
+    report = await repo.apply()
+    assert set(outcomes(report).values()) == {"applied"}
+    assert kv.requests() == {"GET /": 1, KEYS: 26, GET: 25, PUT: 25}
+    for deep, reads in ((False, {}), (True, {GET: 250})):
+        kv.forget_requests()
+        plan = await repo.plan(deep=deep)
+        assert changes(plan) == []
+        assert plan.unchanged == 25_000
+        assert kv.requests() == {"GET /": 1, KEYS: 25, **reads}
+
+
+async def test_changes_cost_no_more_than_they_must(repo: Repo, kv: Service) -> None:
+    """Changing 150 of 1,200 entries and deleting 20 takes a listing, the reads that show what is there, and one call for each
+    kind of write; the plan says what it will cost."""
+    await repo.settle(many(1200))
+    repo.want(many(150, "new") + "".join(many(1180).splitlines(keepends=True)[150:]))
+    plan = await repo.plan()
+    assert (len(plan.changes), plan.cost.requests) == (170, 4)
+    kv.forget_requests()
+    assert set(outcomes(await repo.apply()).values()) == {"applied"}
+    # two to plan, and right before writing two for what changes and one for what goes
+    assert kv.requests() == {"GET /": 1, KEYS: 2, GET: 5, PUT: 1, DELETE: 1}
+
+
+async def test_the_plan_says_what_is_not_promised(repo: Repo) -> None:
+    """A plan for a store without compare-and-set says so."""
+    repo.want({"a": "1"})
+    target = await repo.plan()
+    text = render_plan(Plan("team-a", (target,), ""))
+    assert "cloudflare-kv has no compare-and-set" in text
+
+
+# -- promises 2, 4 and 5: other writers -------------------------------------------------------------------------------
+
+
+async def test_what_changed_since_the_plan_is_not_overwritten(repo: Repo, kv: Service) -> None:
+    """What another program made, changed or deleted between plan and apply stays as it is, though its mark was kept."""
+    await repo.settle({"changed": "1", "marked": "1", "gone": "1", "fine": "1"})
+    marked = kv.listed("web")["marked"]["metadata"]
+    repo.want({"changed": "2", "marked": "2", "gone": "2", "fine": "2", "new": "2"})
+
+    def interfere() -> None:
+        kv.put("web", "changed", b"theirs")
+        kv.put("web", "marked", b"theirs", metadata=marked)
+        kv.put("web", "new", b"theirs")
+        kv.delete("web", "gone")
+
+    report = await repo.apply(interfere)
+    found = outcomes(report)
+    assert found.pop("fine") == "applied"
+    assert set(found.values()) == {"conflict"}
+    assert kv.values("web") == {"changed": b"theirs", "marked": b"theirs", "new": b"theirs", "fine": b"2"}
+
+
+async def test_an_edit_that_kept_the_mark_is_found_by_a_deep_pass(repo: Repo, kv: Service) -> None:
+    """A foreign edit that left the metadata in place is not seen in a listing, and is found and healed by a deep pass."""
+    await repo.settle({"a": "1", "b": "2", "c": '{base64: "/wA="}'})
+    for key in ("a", "c"):
+        kv.put("web", key, b"edited", metadata=kv.listed("web")[key]["metadata"])
+    assert changes(await repo.plan()) == []
+    kv.forget_requests()
+    found = changes(await repo.plan(deep=True))
+    assert found == [("update", "drifted", "a"), ("update", "drifted", "c")]
+    await repo.apply(deep=True)
+    assert kv.values("web") == {"a": b"1", "b": b"2", "c": b"\xff\x00"}
+
+
+async def test_foreign_entries_are_left_alone(repo: Repo, kv: Service) -> None:
+    """Entries without our mark, or with another owner's, are neither deleted nor changed by whatever we do beside them."""
+    foreign: dict[str, dict[str, Any]] = {
+        "foreign": {"value": "1", "metadata": ["any", {"thing": None}], "expiration": int(time.time()) + 9 * DAY},
+        "theirs": {"value": "1", "metadata": {"kvsync": {"o": "team-b", "h": "00"}}},
+        "odd": {"value": "1", "metadata": {"kvsync": "yes"}},
+    }
+    kv.put_all("web", [{"key": key, **fields} for key, fields in foreign.items()])
+    before = kv.listed("web")
+    await repo.settle({"a": "1", "b": "1"})
+    repo.want({"a": "2"}, "absent: [foreign, theirs]\n")
+    plan = await repo.plan()
+    assert {one.identity.key for one in plan.refused} == {"foreign", "theirs"}
+    await repo.apply()
+    after = kv.listed("web")
+    assert set(after) == {"a", *foreign}
+    assert {key: after[key] for key in foreign} == before
+
+
+async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, kv: Service) -> None:
+    """When pages of a listing cannot be had nothing is deleted, whatever is missing in it; the next pass goes on."""
+    await repo.settle(many(2500))
+    repo.want(many(2400))
+    for fault in ("500:0.7", "cut:0.7", "truncate:0.7", "429:0.7", "drop:0.7"):
+        kv.faults(fault, methods=["GET"], seed=3)
+        async with repo.open() as workspace:
+            plan = await workspace.plan(Selection())
+            if plan.targets[0].error or plan.targets[0].parked:
+                await workspace.apply(plan, command="test")
+                assert len(kv_keys(kv)) == 2500
+    kv.faults("")
+    await repo.apply()
+    assert len(kv_keys(kv)) == 2400
+
+
+def kv_keys(kv: Service) -> set[str]:
+    kv.faults("")
+    return set(kv.listed("web"))
+
+
+async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, kv: Service) -> None:
+    """A namespace deleted between plan and apply, or before the plan, is an error; nothing is made in its place."""
+    await repo.settle({"a": "1", "b": "1"})
+    repo.want({"a": "2", "b": "1"})
+    report = await repo.apply(lambda: kv.remove("web"))
+    assert "applied" not in outcomes(report).values()
+    assert "deleted meanwhile" in (report.targets[0].error or "")
+    plan = await repo.plan()
+    assert 'no namespace "web"' in (plan.error or "")
+    assert plan.changes == ()
+    assert kv.titles() == []
+
+
+async def test_a_namespace_may_be_made(tmp_path: Path, kv: Service) -> None:
+    """With create_namespaces the first apply makes the namespace, and a plan alone does not."""
+    repo = Repo(tmp_path, kv, "    create_namespaces: true\n")
+    kv.remove("web")
+    repo.want({"a": "1"})
+    assert changes(await repo.plan()) == [("create", "new", "a")]
+    assert kv.titles() == []
+    assert outcomes(await repo.apply()) == {"a": "applied"}
+    assert kv.titles() == ["web"]
+    assert changes(await repo.plan()) == []
+
+
+# -- faults -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "429:0.4",
+        "500:0.3",
+        "524:0.3",
+        "524-after-write:0.4",
+        "403:0.3",
+        "200:0.3",
+        "drop:0.3",
+        "drop-after-write:0.4",
+        "truncate:0.3",
+        "cut:0.3",
+        "partial-bulk:0.3",
+        "413:0.3",
+        "429:0.1,500:0.1,drop-after-write:0.2,partial-bulk:0.2,truncate:0.05",
+    ],
+)
+async def test_whatever_goes_wrong_the_next_runs_converge(tmp_path: Path, kv: Service, fault: str) -> None:
+    """Through every kind of fault the store comes to hold what the files ask, and foreign entries stay as they are."""
+    repo = Repo(
+        tmp_path, kv, "    batch_size: 10\n", "{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
+    )
+    kv.put("web", "foreign", b"\xff\x00", metadata={"a": 1})
+    before = kv.listed("web")["foreign"]
+    await repo.settle(many(60, "old"))
+    wanted = {f"key-{number:05}": b"new%d" % number for number in range(20, 80)}
+    repo.want("".join(many(80, "new").splitlines(keepends=True)[20:]))
+    kv.faults(fault, seed=5)
+    for _ in range(6):
+        async with repo.open() as workspace:
+            plan = await workspace.plan(Selection())
+            await workspace.apply(plan, command="test")
+    kv.faults("")
+    await repo.converge()
+    assert kv.values("web") == wanted | {"foreign": b"\xff\x00"}
+    assert kv.listed("web")["foreign"] == before
+
+
+async def test_a_call_that_is_too_large_is_split(tmp_path: Path) -> None:
+    """What the service refuses for its size, or cannot finish in time, is sent in smaller calls until it goes, in one run."""
+    for switches in ({"bulk-bytes": "9000"}, {"bulk-timeout": "30"}):
+        with service(switches=switches) as kv:
+            kv.reset("web")
+            folder = tmp_path / next(iter(switches))
+            folder.mkdir()
+            repo = Repo(folder, kv)
+            repo.want(many(200))
+            assert set(outcomes(await repo.apply()).values()) == {"applied"}
+            assert len(kv.listed("web")) == 200
+
+
+async def test_a_refused_batch_is_halved_to_the_bad_key(tmp_path: Path) -> None:
+    """A batch that is refused because of one entry is halved until that entry is alone; the others are written, and the bad
+    one waits in quarantine until it changes."""
+    with service(switches={"bulk-bytes": "5000"}) as kv:
+        kv.reset("web")
+        repo = Repo(tmp_path, kv)
+        large = "x" * 6000
+        repo.want(many(40) + f"  large: {large}\n")
+        found = outcomes(await repo.apply())
+        assert found.pop("large") == "failed"
+        assert set(found.values()) == {"applied"}
+        plan = await repo.plan()
+        assert changes(plan) == []
+        assert [one.identity.key for one in plan.refused] == ["large"]
+        repo.want(many(40) + "  large: small\n")
+        assert outcomes(await repo.apply()) == {"large": "applied"}
+
+
+async def test_the_wall_of_requests_is_not_run_into(tmp_path: Path) -> None:
+    """Where the service allows few requests and says so, kvsync slows down in time and is never refused."""
+    with service(switches={"rate": "1200"}) as kv:
+        repo = Repo(tmp_path, kv)
+        repo.clock = SharedClock(kv)  # type: ignore[assignment]
+        kv.reset("web")
+        repo.clock.advance(0)  # type: ignore[attr-defined]
+        started = repo.clock.now()
+        repo.want(many(20))
+        await repo.apply()
+        async with repo.open() as workspace:
+            for _ in range(1500):
+                await workspace.stores["edge"].observe("web", "team-a")
+        statuses = kv.control("GET", "stats")["statuses"]
+        assert set(statuses) == {"200"}
+        assert repo.clock.now() - started >= 270
+
+
+async def test_a_kill_in_the_middle_loses_nothing(tmp_path: Path, kv: Service) -> None:
+    """Killed while it writes, the next run brings the store to what the files ask, and foreign entries stay as they are."""
+    repo = Repo(tmp_path, kv, "    batch_size: 20\n")
+    kv.put("web", "foreign", b"1")
+    repo.want(many(400))
+    kv.faults("latency:20ms")
+    await asyncio.to_thread(_killed_while_writing, repo)
+    kv.faults("")
+    assert 0 < len(kv.listed("web")) <= 401
+    await repo.apply()
+    assert set(kv.listed("web")) == {f"key-{number:05}" for number in range(400)} | {"foreign"}
+    assert changes(await repo.plan()) == []
+
+
+def _killed_while_writing(repo: Repo) -> None:
+    with subprocess.Popen(repo.words("apply", "--yes"), env=repo.environ(), stdout=subprocess.DEVNULL) as process:
+        while repo.kv.requests().get(PUT, 0) < 5 and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+async def test_ttls_over_virtual_days(repo: Repo, kv: Service) -> None:
+    """Over days of passes an entry with a TTL is never absent, renewed only when a third of its life is left, and always with
+    its value, metadata and mark; one that is to end ends, and is not made again."""
+    repo.clock = clock = SharedClock(kv)  # type: ignore[assignment]
+    repo.want(
+        {
+            "day": "{value: d, ttl: 24h, metadata: {a: 1}}",
+            "hours": "{value: h, ttl: 3h, renew_before: 45m}",
+            "once": "{value: o, ttl: 6h, renew_before: 0s}",
+            "stays": "s",
+        }
+    )
+    await repo.apply()
+    mark = kv.listed("web")["day"]["metadata"]
+    renewed: dict[str, list[float]] = {"day": [], "hours": []}
+    started = clock.now()
+    for _ in range(3 * 48):
+        clock.advance(HOUR / 2)
+        left = {key: one["expiration"] - clock.now() for key, one in kv.listed("web").items() if "expiration" in one}
+        for one in (await repo.apply()).plan.targets[0].changes:
+            assert (one.action, one.cause) == ("renew", "expiring")
+            renewed[one.identity.key].append(left[one.identity.key])
+        held = kv.listed("web")
+        assert {"day", "hours", "stays"} <= set(held)
+        assert ("once" in held) is (clock.now() - started < 6 * HOUR)
+        assert held["day"]["metadata"] == mark
+    assert len(renewed["day"]) == 4
+    assert all(left < 8 * HOUR for left in renewed["day"])
+    assert all(left < 45 * 60 for left in renewed["hours"])
+    assert 20 <= len(renewed["hours"]) <= 36
+
+
+async def test_a_lifetime_that_somebody_took_away_is_drift(repo: Repo, kv: Service) -> None:
+    """Who takes an entry's end away, or gives one to an entry that shall stay, is found in the listing, and it is healed."""
+    await repo.settle({"ttl": "{value: x, ttl: 7d}", "stays": "x"})
+    held = kv.listed("web")
+    kv.put("web", "ttl", b"x", metadata=held["ttl"]["metadata"])
+    kv.put("web", "stays", b"x", metadata=held["stays"]["metadata"], expiration_ttl=DAY)
+    repo.clock = LaterClock()
+    assert [row[1:] for row in changes(await repo.plan())] == [("drifted", "stays"), ("drifted", "ttl")]
+    await repo.apply()
+    assert "expiration" in kv.listed("web")["ttl"]
+    assert "expiration" not in kv.listed("web")["stays"]
+
+
+class LaterClock(HastyClock):
+    """Past the window in which a listing may be late."""
+
+    def now(self) -> float:
+        return super().now() + 61
+
+
+async def test_what_was_just_written_is_no_drift_where_reads_are_late(repo: Repo, kv: Service) -> None:
+    """While the service still shows the past of what was just written, the next pass has nothing to do; real drift shows once
+    the window is over."""
+    repo.clock = clock = SharedClock(kv)  # type: ignore[assignment]
+    await repo.settle({"a": "1", "b": "1", "c": "1"})
+    clock.advance(300)
+    repo.want({"a": "2", "b": "1", "d": "1"})
+    await repo.apply()
+    kv.faults("stale-read:50s")
+    clock.advance(20)
+    assert changes(await repo.plan()) == []
+    kv.faults("")
+    kv.put("web", "a", b"theirs")
+    clock.advance(41)
+    found = await repo.plan()
+    assert changes(found) == []
+    assert [one.identity.key for one in found.refused] == ["a"]
+
+
+# -- secrets, and the way back ----------------------------------------------------------------------------------------
+
+
+async def test_no_secret_leaves_but_to_the_store(repo: Repo, kv: Service) -> None:
+    """Neither the token nor a sensitive value is in any output or in the state directory, also when things go wrong."""
+    repo.want({"a": "1", "secret": "{env: API_TOKEN}", "binary": '{base64: "/w=="}'})
+    texts = []
+    for fault in ("401:1", "524:1", ""):
+        for command in (("plan", "-o", "json"), ("apply", "--yes", "-o", "json"), ("doctor",)):
+            kv.faults(fault, methods=["PUT"], times=2)
+            result = repo.command("--log-level", "debug", *command)
+            texts += [result.stdout, result.stderr]
+    texts += [file.read_bytes().decode("latin-1") for file in (repo.root / ".kvsync").rglob("*") if file.is_file()]
+    assert kv.value("web", "secret") == b"very-secret-token"
+    for secret in (kv.token, "very-secret-token"):
+        assert not any(secret in text for text in texts)
+
+
+async def test_dump_and_plan_agree(repo: Repo, kv: Service, tmp_path: Path) -> None:
+    """What is dumped asks for exactly what the store holds, whatever the values, metadata and ends."""
+    entries = {key: value for key, value in EVERYTHING.items() if key not in ("secret", "minute")}
+    kv.put("web", "foreign", b"\r\n \xc3\xa9", metadata={"z": [1, {"a": None}]})
+    kv.put("web", "foreign-binary", b"\x00\xff", expiration=int(time.time()) + 9 * DAY)
+    await repo.settle(entries)
+    before = kv.listed("web")
+    (tmp_path / "state/web.yaml").unlink()
+    result = repo.command("dump", "edge/web", "--to", str(repo.root / "state"))
+    assert result.returncode == 0, result.stderr
+    plan = await repo.plan()
+    assert [row for row in changes(plan) if row[1] != "unowned"] == []
+    assert {one.action.value for one in plan.changes} == {"adopt"}
+    await repo.apply()
+    assert changes(await repo.plan(deep=True)) == []
+    after = kv.listed("web")
+    assert {key: one.get("expiration") for key, one in after.items()} == {
+        key: one.get("expiration") for key, one in before.items()
+    }
+
+
+async def test_a_run_is_taken_back(repo: Repo, kv: Service) -> None:
+    """`undo` brings back values, metadata, marks and foreign entries that a run had changed, deleted or adopted."""
+    kv.put("web", "adopted", b"1", metadata={"a": 1})
+    await repo.settle({"a": "{value: 1, metadata: {m: 1}}", "b": '{base64: "/w=="}', "c": "1"})
+    before = kv.values("web"), kv.listed("web")
+    repo.want({"a": "2", "c": "1", "adopted": "{value: 1, metadata: {a: 1}}"})
+    repo.clock = LaterClock()
+    report = await repo.apply()
+    assert set(outcomes(report).values()) == {"applied"}
+    assert report.run is not None
+    result = repo.command("undo", report.run, "--yes")
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert (kv.values("web"), kv.listed("web")) == before
+
+
+async def test_the_configuration_is_checked(repo: Repo, kv: Service) -> None:
+    """Options that make no sense are told with their place, all at once, before anything is sent."""
+    file = repo.root / "kvsync.yaml"
+    text = file.read_text().replace(f"account_id: {kv.account}", "account_id: ../x\n    batch_size: 10001\n    tokn: x")
+    file.write_text(text)
+    result = repo.command("validate")
+    assert result.returncode == 78
+    for words in ("account_id", "batch_size", '"tokn"', "kvsync.yaml:7:"):
+        assert words in result.stderr
+    assert kv.total() == 0
+
+
+def test_the_type_is_listed() -> None:
+    """`kvsync stores` shows what the store can do."""
+    result = subprocess.run(
+        [sys.executable, "-m", "kvsync", "stores", "-o", "json"], capture_output=True, text=True, check=True
+    )
+    (found,) = (one for one in json.loads(result.stdout)["stores"] if one["type"] == "cloudflare-kv")
+    assert (found["compare_and_set"], found["values_in_listing"], found["batch"], found["settle"]) == (
+        False,
+        False,
+        1000,
+        60,
+    )
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "cloudflare"
+
+
+def test_the_example_works(kv: Service, tmp_path: Path) -> None:
+    """examples/cloudflare is applied to a fresh account as it stands, and a second run finds nothing to do."""
+    kv.reset()
+    shutil.copytree(EXAMPLE, tmp_path / "copy", ignore=shutil.ignore_patterns(".kvsync"))
+    config = tmp_path / "copy/kvsync.yaml"
+    text = config.read_text()
+    assert kv.account in text
+    config.write_text(text.replace("http://127.0.0.1:8787/client/v4", kv.url))
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "kvsync", "-c", str(config), *arguments]
+        done = subprocess.run(command, env={**os.environ, **kv.env}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("validate")
+    run("apply", "--yes")
+    assert kv.titles() == ["site"]
+    run("plan", "--exit-code", "--deep")
+    assert len(json.loads(run("--env", "prod", "plan", "-o", "json"))["targets"][0]["changes"]) == 1
