@@ -48,6 +48,7 @@ class WorkspaceReconciler:
         if (config.state_dir, config.owner) != (old.config.state_dir, old.config.owner):
             raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
         self._workspace = assemble(config, self._around, old.redactor, self._environ)
+        self._workspace.take_over(old)
         self._files = None
         await self._release(old)
         return config.run
@@ -74,7 +75,7 @@ class WorkspaceReconciler:
         (target_plan,) = plan.targets
         seal = workspace.state.seal
         tell_drift(target_plan, seal)
-        if not request.apply or target_plan.error or target_plan.problems:
+        if not request.apply or target_plan.error:
             return _result(workspace, target_plan, None)
         report = await workspace.apply(plan, command="run", stop=stop)
         tell_report(report.targets[0], report.run, seal)
@@ -91,7 +92,7 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
     failure = workspace.failure(plan.target)
     outcome = report.targets[0] if report else TargetReport(plan)
     held = bool(plan.parked) and not any(one.etag or one.kind == "applied" for one in outcome.outcomes)
-    problems = "; ".join(str(problem) for problem in plan.problems)
+    errors = [error for error in (plan.error or outcome.error, *map(str, plan.problems)) if error]
     return PassResult(
         plan.target,
         digest=plan.digest,
@@ -99,7 +100,7 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         pending=_pending(plan, outcome),
         drift=Counter(change.cause.value for change in drifted(plan)),
         parked=plan.parked if held else (),
-        error=plan.error or outcome.error or problems or None,
+        error="; ".join(errors) or None,
         unavailable=failure is not None,
         retryable=isinstance(failure, TransientError)
         or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),

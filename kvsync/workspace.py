@@ -20,7 +20,7 @@ from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.core.model import Desired, OutcomeKind, Target
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
-from kvsync.errors import StateDirError, StoreError, UsageError
+from kvsync.errors import InvalidInput, Problem, StateDirError, StoreError, UsageError
 from kvsync.logs import get_logger
 from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
 from kvsync.revision import revision
@@ -119,10 +119,15 @@ class Workspace:
             run.finish(counts)
         return report
 
+    def take_over(self, other: Workspace) -> None:
+        """Know what the files last asked without problems, as a workspace with an older configuration does."""
+        self._source.take_over(other._source)
+
     def target_pass(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPass:
-        """A pass over one target with what was loaded; one whose files have problems keeps its state."""
-        desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
+        """A pass over one target with what was loaded; one whose files have problems keeps its last good state."""
         problems = (*loaded.hold_all, *loaded.held.get(target, ()))
+        known = loaded.kept if problems else loaded.targets
+        desired = known.get(target) or Desired(target, {}, {}, digest="")
         return TargetPass(replace(desired, problems=problems), self.stores[target.store], self._around, ask)
 
     def failure(self, target: Target) -> StoreError | None:
@@ -133,6 +138,12 @@ class Workspace:
     def released(self, plan: Plan, approvals: Collection[str] = ()) -> frozenset[Target]:
         """The targets of a plan that may be applied: not parked, or approved. Raises StateDirError."""
         return frozenset(target.target for target in plan.targets if self._is_released(target, plan, approvals))
+
+    def with_approvals(self, plan: Plan, approvals: Collection[str] = ()) -> Plan:
+        """The plan with those of its parked targets marked that are approved. Raises StateDirError."""
+        released = self.released(plan, approvals)
+        marked = (replace(one, approved=bool(one.parked) and one.target in released) for one in plan.targets)
+        return replace(plan, targets=tuple(marked))
 
     async def aclose(self) -> None:
         """Release the stores and the cache. Idempotent."""
@@ -163,13 +174,16 @@ class Workspace:
         return by_hand or self.state.parked.approved(target.target, target.digest)
 
     def _keep_parked(self, plan: Plan) -> None:
-        """Note what waits for a person, so that `approve` finds it, and forget what does no longer."""
-        waiting = {record.target for record in self.state.parked.all()}
+        """Note what waits for a person, so that `approve` finds it, and forget what does no longer. A pass over one target
+        leaves the hash of the larger plan standing that a person may have seen."""
+        waiting = {record.target: record for record in self.state.parked.all()}
         for target in plan.targets:
+            known = waiting.get(target.target)
             if target.parked:
-                now = self.clock.now()
-                self.state.parked.park(target.target, target.digest, plan.digest, target.parked, now)
-            elif target.target in waiting and target.error is None and not target.problems:
+                is_part = len(plan.targets) == 1 and known is not None and known.digest == target.digest
+                whole = known.plan_digest if known is not None and is_part else plan.digest
+                self.state.parked.park(target.target, target.digest, whole, target.parked, self.clock.now())
+            elif known is not None and target.error is None and not target.problems:
                 self.state.parked.unpark(target.target)
 
     def _traffic(self) -> tuple[int, int]:
@@ -194,7 +208,7 @@ def is_hash_of(given: str, digest: str) -> bool:
 
 def selected(loaded: Loaded, wanted: Sequence[str]) -> list[Target]:
     """The targets that a command names, all when it names none, sorted. Raises UsageError for one that does not exist."""
-    known = sorted({*loaded.targets, *loaded.held})
+    known = sorted({*loaded.targets, *loaded.held, *loaded.kept})
     for name in wanted:
         if not any(name in (target.store, str(target)) for target in known):
             names = ", ".join(str(target) for target in known) or "none"
@@ -211,13 +225,16 @@ async def open_workspace(
     redactor: Redactor = REDACTOR,
     environ: Mapping[str, str] = os.environ,
     clock: Clock | None = None,
+    state_dir: Path | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
-    without it the stores refuse writes, and a state directory that cannot be written is no error.
+    without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
+    the configured one.
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
     config = load_config(config_file, environment=environment, environ=environ)
+    config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         state, writable = _open_state(config.state_dir, redactor, clock, must_write=writing is not None)
@@ -265,4 +282,13 @@ def _open_stores(
             owner=config.owner,
         )
 
-    return {name: open_store(store, context(name)) for name, store in config.stores.items()}
+    stores: dict[str, Store] = {}
+    problems: list[Problem] = []
+    for name, store in config.stores.items():
+        try:
+            stores[name] = open_store(store, context(name))
+        except ValueError as error:
+            problems.append(Problem(f"stores.{name}: {error}", store.origin))
+    if problems:
+        raise InvalidInput(problems)
+    return stores

@@ -228,6 +228,26 @@ async def test_what_the_store_refuses_waits_in_quarantine_until_it_changes(world
     assert rows(await world.plan()) == [("create", "new", "bad")]
 
 
+async def test_a_refusal_is_forgotten_once_the_store_took_the_content(world: World) -> None:
+    """A content that went through in the end starts with the shortest wait when it is refused another time."""
+    world.server.fail_entry("bad", WriteStatus.REJECTED)
+    world.want({"bad": 1, "good": 1})
+    waits = []
+    for is_healed in (False, False, True, False):
+        if is_healed:
+            world.server.heal()
+            assert is_clean(await world.apply())
+            world.server.delete("web", "bad")
+            world.server.fail_entry("bad", WriteStatus.REJECTED)
+            continue
+        assert outcomes(await world.apply())["bad"] == "failed"
+        until = (await world.plan()).next_moment
+        assert until is not None
+        waits.append(until - world.clock.now())
+        world.clock.advance(waits[-1])
+    assert waits[1] > waits[0] == waits[2]
+
+
 async def test_an_entry_that_is_changed_back_again_and_again_is_healed_ever_more_slowly(world: World) -> None:
     """Another writer's fight over an entry is called contended, and each round waits longer than the one before."""
     await world.settle({"a": 1, "b": 1})

@@ -8,6 +8,7 @@ import pytest
 
 from kvsync.core.model import Target
 from kvsync.errors import AuthError, PermanentError, TransientError
+from kvsync.reconcile import Ask
 from kvsync.stores.memory import _SHARED
 from kvsync.testing import MemoryServer
 from tests.support.stores import KINDS
@@ -177,6 +178,40 @@ async def test_a_store_that_throttles_is_given_time(any_store: World) -> None:
     world.want({f"k{n}": 1 for n in range(8)})
     assert is_clean(await world.apply())
     assert len(world.values()) == 8
+
+
+async def test_a_run_can_be_taken_back(any_store: World) -> None:
+    """On every kind of store undo restores what a run changed, and spares what somebody changed since."""
+    world = any_store
+    await world.settle({"a": 1, "b": 1, "c": 1})
+    world.want({"a": 2, "b": 2, "d": 1})
+    report = await world.apply()
+    assert is_clean(report)
+    world.clock.advance(61)
+    world.edit("b", "since")
+    undone = await world.undo(report.run or "")
+    assert outcomes(undone) == {"a": "applied", "b": "stale", "c": "applied", "d": "applied"}
+    assert world.values() == {"a": "1", "b": "since", "c": "1"}
+    world.clock.advance(61)
+    assert is_clean(await world.apply(Ask(deep=True)))
+    assert world.values() == {"a": "2", "b": "2", "d": "1"}
+
+
+@pytest.mark.parametrize("kind", ["memory-edge", "memory-bucket", "memory-mortal"])
+async def test_labels_are_part_of_the_key_where_a_store_has_none(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a key format that holds the label, labels work on stores without labels, beside entries of other forms."""
+    world = World(tmp_path, monkeypatch, kind)
+    world.configure(options=', key_format: "{label}/{key}"')
+    world.server.write("web", "theirs", b"x")
+    world.want("  theme: {value: light, labels: {prod: dark}}\n  b: 1\n")
+    assert is_clean(await world.apply())
+    world.clock.advance(61)
+    assert rows(await world.plan()) == []
+    world.want("  theme: {labels: {prod: black}}\n  b: 1\n")
+    assert is_clean(await world.apply())
+    assert sorted(world.values().values()) == ["1", "black", "x"]
 
 
 async def test_stopping_leaves_the_rest_for_the_next_run(world: World) -> None:

@@ -10,6 +10,7 @@ from kvsync.core.model import Identity
 from kvsync.errors import NotApproved
 from kvsync.reconcile import Ask
 from kvsync.stores.base import WriteStatus
+from kvsync.workspace import Selection
 from tests.support.world import World, is_clean, only, outcomes, refused, reported, rows
 
 MANY = {f"k{number:02}": 1 for number in range(20)}
@@ -163,6 +164,22 @@ async def test_approving_the_whole_plan_releases_its_targets(world: World) -> No
     report = await world.apply(approvals=[plan.digest.removeprefix("sha256:")[:12]])
     assert is_clean(report)
     assert world.values() == {"a": "1"}
+
+
+async def test_a_pass_over_one_target_keeps_the_hash_of_the_whole_plan(world: World) -> None:
+    """The hash of a plan over everything still releases its targets after the daemon has looked at each alone."""
+    for name in ("web", "api"):
+        world.state(
+            f"store: main\nnamespace: {name}\nkeys: {{{', '.join(f'{key}: 1' for key in MANY)}}}\n", f"{name}.yaml"
+        )
+    assert is_clean(await world.apply())
+    for name in ("web", "api"):
+        world.state(f"store: main\nnamespace: {name}\nkeys: {{k00: 1}}\n", f"{name}.yaml")
+    digest = (await world.plan_all()).digest
+    async with world.open() as workspace:
+        for name in ("main/web", "main/api"):
+            assert (await workspace.plan(Selection((name,)))).targets[0].parked
+        assert len(workspace.state.parked.approve(digest, world.clock.now())) == 2
 
 
 async def test_no_entries_wanted_meets_the_guard(world: World) -> None:

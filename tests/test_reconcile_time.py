@@ -207,6 +207,16 @@ async def test_files_that_change_again_are_applied_while_the_listing_is_late(lat
     assert rows(await late.plan()) == []
 
 
+async def test_a_clock_that_was_set_back_hides_no_drift(late: World) -> None:
+    """What was written in the future, as the clock now has it, is not taken for written just now."""
+    late.server.list_late(0)
+    late.want({"a": 1, "b": 1})
+    assert is_clean(await late.apply())
+    late.clock.advance(-90 * 86400)
+    late.server.delete("web", "a")
+    assert rows(await late.plan()) == [("create", "missing", "a")]
+
+
 async def test_real_drift_shows_once_the_listing_has_caught_up(late: World) -> None:
     """What somebody changed right after us is drift once the store can be believed."""
     late.want({"a": 1, "b": 1})

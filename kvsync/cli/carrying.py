@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kvsync.cli import confirm, holding, shown
 from kvsync.cli.exits import Exit, of_reports, of_signal
+from kvsync.cli.output import say
 from kvsync.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -31,17 +32,18 @@ class Order:
 
 
 async def carry_out(workspace: Workspace, loaded: Loaded, chosen: Chosen, order: Order) -> Exit:
-    """Do it. Raises NotApproved when a person or a window says no, StateDirError."""
+    """Do it. Raises NotApproved when a person says no, StateDirError."""
     from kvsync.core.plan import is_quiet
 
-    split = holding.split(workspace, chosen.plan, order.approvals)
+    chosen = replace(chosen, plan=workspace.with_approvals(chosen.plan, order.approvals))
+    split = holding.split(workspace, chosen.plan)
     in_text = order.forms.output == "text"
     if in_text or (order.asks and split.has_work):
         shown.show_plan_text(chosen.plan, order.style, beside=not in_text)
-    if split.has_work:
-        holding.insist_on_open_window(workspace)
-        if order.asks:
-            confirm.confirm(_question(split))
+    if split.denied:
+        say(f"kvsync: {split.denied}")
+    if order.asks and split.has_work:
+        confirm.confirm(_question(split))
     report, stopped_by = await _apply(workspace, chosen, split, order)
     if order.tells:
         _tell(report, workspace.state.seal)

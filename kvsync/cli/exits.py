@@ -68,12 +68,11 @@ def of_error(error: BaseException) -> Exit:
     return next((code for kind, code in kinds if isinstance(error, kind)), Exit.ERROR)
 
 
-def of_plan(plan: Plan, *, problems: bool, released: Collection[Target] = (), pending: bool = False) -> Exit:
-    """The code of a plan that is only shown. `released` are parked targets that a person has approved, `pending` says whether
-    something to do counts."""
+def of_plan(plan: Plan, *, problems: bool, pending: bool = False) -> Exit:
+    """The code of a plan that is only shown. `pending` says whether something to do counts."""
     from kvsync.core.plan import pending as is_pending
 
-    held = any(target.parked and target.target not in released for target in plan.targets)
+    held = any(target.parked and not target.approved for target in plan.targets)
     codes = {
         Exit.INVALID if problems else Exit.DONE,
         Exit.ERROR if any(target.error for target in plan.targets) else Exit.DONE,

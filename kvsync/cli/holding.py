@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-from kvsync.errors import NotApproved
 
 if TYPE_CHECKING:
     from kvsync.core.model import Target
@@ -16,11 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A plan in two: what may be applied now, and the reports of the targets that wait, with all that wait for a person."""
+    """A plan in two: what may be applied now, and the reports of the targets that wait, with all that wait for a person or a
+    moment. `denied` says which window kept changes back, None when none did."""
 
     plan: Plan
     withheld: tuple[TargetReport, ...]
     held: frozenset[Target]
+    denied: str | None = None
 
     @property
     def has_work(self) -> bool:
@@ -28,32 +27,35 @@ class Split:
         return any(one.changes for one in self.plan.targets if one.target not in self.held)
 
 
-def split(workspace: Workspace, plan: Plan, approvals: Collection[str]) -> Split:
-    """Set aside the targets that are paused; those that are parked stay in the plan, where applying leaves them alone."""
+def split(workspace: Workspace, plan: Plan) -> Split:
+    """Set aside the targets that are paused, and all with changes while a window denies applying; those that are parked stay
+    in the plan, where applying leaves them alone."""
     from kvsync.reconcile import withheld
 
-    paused = {one.target: why for one in plan.targets if one.changes and (why := _paused(workspace, one)) is not None}
-    parked = {one.target for one in plan.targets} - workspace.released(plan, approvals)
-    going = tuple(one for one in plan.targets if one.target not in paused)
-    waiting = tuple(withheld(one, paused[one.target]) for one in plan.targets if one.target in paused)
-    return Split(replace(plan, targets=going), waiting, frozenset({*paused, *parked}))
+    parked = {one.target for one in plan.targets if one.parked and not one.approved}
+    waiting = {one.target: why for one in plan.targets if one.changes and (why := _paused(workspace, one)) is not None}
+    ready = [one.target for one in plan.targets if one.changes and one.target not in waiting.keys() | parked]
+    denied = _denied(workspace) if ready else None
+    if denied is not None:
+        waiting |= dict.fromkeys(ready, denied)
+    going = tuple(one for one in plan.targets if one.target not in waiting)
+    reports = tuple(withheld(one, waiting[one.target]) for one in plan.targets if one.target in waiting)
+    return Split(replace(plan, targets=going), reports, frozenset({*waiting, *parked}), denied)
 
 
-def insist_on_open_window(workspace: Workspace) -> None:
-    """Raise NotApproved when a window of the configuration denies applying now."""
+def _denied(workspace: Workspace) -> str | None:
+    """Which window of the configuration denies applying now, and until when."""
     from kvsync.core.render.words import moment
     from kvsync.daemon.windows import is_denied, next_change
 
     windows, now = workspace.config.run.windows, workspace.clock.now()
     window = is_denied(windows, now)
     if window is None:
-        return
+        return None
     until = next_change(windows, now)
     end = f" until {moment(until)}" if until is not None else ""
     kind = "deny" if window.deny else "allow"
-    raise NotApproved(
-        f"nothing is applied now{end}: run.windows says so ({kind}: {window.cron!r}); plans are still made"
-    )
+    return f"nothing is applied now{end}: run.windows says so ({kind}: {window.cron!r}); plans are still made"
 
 
 def _paused(workspace: Workspace, plan: TargetPlan) -> str | None:

@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kvsync.cli.command import Settings
@@ -33,11 +34,15 @@ def run(work: Coroutine[None, None, _Result]) -> _Result:
 
 
 @asynccontextmanager
-async def workspace(settings: Settings, writing: str | None = None) -> AsyncIterator[Workspace]:
-    """The workspace of the configuration; `writing` names a command that may write to stores."""
+async def workspace(
+    settings: Settings, writing: str | None = None, state_dir: Path | None = None
+) -> AsyncIterator[Workspace]:
+    """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
+    state directory of the configuration."""
     from kvsync.workspace import open_workspace
 
-    async with open_workspace(settings.config, environment=settings.environment, writing=writing) as opened:
+    environment = settings.environment
+    async with open_workspace(settings.config, environment=environment, writing=writing, state_dir=state_dir) as opened:
         yield opened
 
 

@@ -35,10 +35,11 @@ class TargetPlan:
 
     `changes` would be applied, in the order of `identity_order`; `refused` are differences kvsync will not act on; `reported`
     are drift that the policy only reports, and deletes that wait out the guard's grace. `parked` holds the reasons why nothing
-    may be applied before a person approves `digest`. `problems` (files) and `error` (the store could not be observed) mean
-    that the target keeps its state: there are no changes then. `next_moment` (epoch seconds) is when the target needs a
-    pass although nothing changes: a renewal, an expiry to enforce, the end of a grace. Without `compare_and_set` another
-    writer's change may be overwritten in the moment between kvsync's look and its write.
+    may be applied before a person approves `digest`; `approved` says that one has. `problems` (files) and `error` (the store
+    could not be observed) mean that the target keeps its state: there are no changes then, but renewals under `problems`.
+    `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a renewal, an expiry to enforce,
+    the end of a grace. Without `compare_and_set` another writer's change may be overwritten in the moment between kvsync's
+    look and its write.
     """
 
     target: Target
@@ -46,6 +47,7 @@ class TargetPlan:
     digest: str
     complete: bool = True
     parked: tuple[str, ...] = ()
+    approved: bool = False
     changes: tuple[Change, ...] = ()
     refused: tuple[Refusal, ...] = ()
     reported: tuple[Change, ...] = ()
@@ -129,7 +131,7 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
     yield from (("problem", str(problem)) for problem in plan.problems)
     if plan.error:
         yield "error", plan.error
-    yield from (("parked", reason) for reason in plan.parked)
+    yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
     if not plan.complete and not plan.parked:
         yield "incomplete", "the store could not be listed whole"
 

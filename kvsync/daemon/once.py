@@ -47,6 +47,8 @@ async def run_once(
     parts = assemble(reconciler, recorder, settings, Notifier({}), clock or Clock(), observe=observe)
     denied_by = parts.gate.denied_by
     with handling(stop.callbacks):
+        if denied_by is not None:
+            parts.reporter.tell_window()
         await parts.begin(deep=deep)
         passes, asked = asyncio.ensure_future(parts.crew.pass_once()), asyncio.ensure_future(stop.asked.wait())
         try:

@@ -85,13 +85,17 @@ class Reporter:
         self.notifier.status(self.summary())
 
     def window_changed(self) -> None:
-        """Say that the windows begin or end to deny."""
+        """Say that the windows begin or end to deny, also in the daemon's own row."""
+        self.tell_window()
+        self.daemon_changed()
+
+    def tell_window(self) -> None:
+        """Say whether a window denies."""
         window, until = self._gate.denied_by, self._gate.changes_at
         if window is None:
             _log.info("window.opened", until=until)
         else:
             _log.info("window.closed", window=window.cron, until=until)
-        self.daemon_changed()
 
     def daemon_left(self) -> None:
         """Take back the daemon's own row."""

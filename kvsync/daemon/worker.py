@@ -168,9 +168,9 @@ class Worker:
             return
         if result.retryable:
             delay = self._backoff.fail(result.retry_after)
-        elif result.error is not None:
+        elif result.unavailable:
             delay = self._backoff.give_up()
-        else:
+        else:  # done, or held: then only a change of the files helps, and renewals do not wait for it
             self._backoff.reset()
             return
         self._retry_at = self._clock.monotonic() + delay

@@ -1,8 +1,9 @@
 """Texts and data as YAML that reads back as exactly the same. Pure.
 
 Plain scalars where nothing can be mistaken, block literals where lines are lines, double quotes with escapes for the rest.
-libyaml reads by YAML 1.1: it takes U+0085, U+2028 and U+2029 for line ends and refuses other control characters, so all are
-escaped.
+What is not printable is escaped: libyaml reads by YAML 1.1, takes U+0085, U+2028 and U+2029 for line ends and refuses other
+control characters, and a character that nobody sees, or that turns the direction of the text, would let the file read as
+something else than it says.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ _LONGEST_KEY: Final = 1000
 """Characters; libyaml takes keys of at most 1024 without a question mark."""
 
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-_SEPARATORS: Final = frozenset("\u0085\u2028\u2029\ufeff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def scalar(text: str) -> str:
 
 def quoted(text: str) -> str:
     """A text between double quotes."""
-    return '"' + "".join(char if _is_safe(char) and char not in '"\\' else _escaped(char) for char in text) + '"'
+    return '"' + "".join(char if char.isprintable() and char not in '"\\' else _escaped(char) for char in text) + '"'
 
 
 def flow(data: Any) -> str:
@@ -75,7 +75,7 @@ def literal(text: str, indent: int) -> str | None:
     lines = text.removesuffix("\n").split("\n")
     if len(lines) < 2 or not lines[0].strip() or lines[0][0] in " \t" or not lines[-1].strip():
         return None
-    if not all(_is_safe(char) or char == "\t" for line in lines for char in line):
+    if not all(line.replace("\t", "").isprintable() for line in lines):
         return None
     mark = "|" if text.endswith("\n") else "|-"
     return "\n".join([mark, *(" " * indent + line if line else "" for line in lines)])
@@ -102,13 +102,6 @@ def _one_line(node: Node) -> str | None:
 
 def _flow_key(shown: str) -> str:
     return f"{shown}: " if len(shown) <= _LONGEST_KEY else f"? {shown} : "
-
-
-def _is_safe(char: str) -> bool:
-    code = ord(char)
-    if code < 0x7F:
-        return code >= 0x20
-    return code >= 0xA0 and char not in _SEPARATORS and not 0xD800 <= code <= 0xDFFF and code & 0xFFFE != 0xFFFE
 
 
 def _escaped(char: str) -> str:

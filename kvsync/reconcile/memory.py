@@ -39,8 +39,10 @@ class Memory:
         self._config = _digest(around.owner, store.config)
         self._target, self._state = desired.target, around.state
         now = around.clock.now()
-        self._refused = self._state.quarantine.held(self._target, now)
-        self._contended = self._state.contended.held(self._target, now)
+        self._was_refused = self._state.quarantine.held(self._target, 0)
+        self._was_contended = self._state.contended.all(self._target)
+        self._refused = {identity: held for identity, held in self._was_refused.items() if held.until > now}
+        self._contended = {identity: held for identity, held in self._was_contended.items() if held.until > now}
 
     def memo(self, now: float) -> Memo | None:
         """What the last clean pass saw, unless files or time have moved on."""
@@ -59,7 +61,8 @@ class Memory:
         if window <= 0:
             return {}
         written = self._state.journal.written_since(self._target, now - window)
-        return {identity: moment + window for identity, moment in written.items()}
+        recent = now + window  # a clock that was set back makes everything look as if written just now
+        return {identity: moment + window for identity, moment in written.items() if moment <= recent}
 
     def overwritten(self, identities: Collection[Identity], now: float) -> Mapping[Identity, Sequence[Actual | None]]:
         """What a late listing may show of entries that are settling: all that was overwritten in that time."""
@@ -143,9 +146,8 @@ class Memory:
         if healed:
             for identity, known in self._state.contended.healed(self._target, healed, now).items():
                 self._tell("entry.contended", identity, times=known.count, retry_in=known.until - now)
-        if others and (self._refused or self._contended):
-            self._state.quarantine.clear(self._target, others)
-            self._state.contended.forget(self._target, others)
+        self._state.quarantine.clear(self._target, done & self._was_refused.keys())
+        self._state.contended.forget(self._target, self._was_contended.keys() & set(others))
 
     def _tell(self, event: str, identity: Identity, **fields: object) -> None:
         entry = {"key": identity.key, "label": identity.label}

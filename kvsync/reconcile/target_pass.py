@@ -9,9 +9,10 @@ from kvsync.apply.engine import Applier
 from kvsync.core.capabilities import Marks
 from kvsync.core.classify import Rules
 from kvsync.core.compare import Comparison, compare
+from kvsync.core.cost import cost_of
 from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
-from kvsync.core.model import Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
+from kvsync.core.model import Action, Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target
 from kvsync.errors import StoreError
@@ -40,15 +41,32 @@ class TargetPass:
         return self._desired.target
 
     async def plan(self) -> TargetPlan:
-        """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Raises
+        """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Where files have
+        problems, what is desired is what they last asked without, and nothing but its renewals is planned. Raises
         StateDirError."""
-        if self._desired.problems:
-            return replace(self._empty(), problems=self._desired.problems)
+        problems = self._desired.problems
+        if problems and not self._desired.entries:
+            return replace(self._empty(), problems=problems)
         try:
-            return await self._plan()
+            plan = await self._plan()
         except StoreError as error:
             self.failure = error
-            return replace(self._empty(), complete=False, error=str(error))
+            plan = replace(self._empty(), complete=False, error=str(error))
+        return self._only_renewals(plan) if problems else plan
+
+    def _only_renewals(self, plan: TargetPlan) -> TargetPlan:
+        """What may be done while files have problems: a state is not kept when its lifetimes run out."""
+        renewals = tuple(change for change in plan.changes if change.action is Action.RENEW)
+        kept = replace(
+            self._empty(),
+            digest=target_digest(self.target, renewals),
+            complete=plan.complete,
+            changes=renewals,
+            problems=self._desired.problems,
+            error=plan.error,
+            next_moment=plan.next_moment,
+        )
+        return replace(kept, cost=cost_of(kept, self._store.capabilities))
 
     async def _plan(self) -> TargetPlan:
         if self._around.writing and self._store.capabilities.marks is Marks.LEDGER:

@@ -11,7 +11,7 @@ from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.document.problems import at, name_hint, quoted
 from kvsync.sources.rows import Draft, Shape
 from kvsync.sources.tables import LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
-from kvsync.sources.tree import UnreadableError
+from kvsync.sources.tree import UnreadableError, is_text
 from kvsync.sources.values import Surroundings, Value, is_absolute, read_value
 
 _FORMS: Final = frozenset(VALUE_FORMS)
@@ -76,7 +76,7 @@ class EntryReader:
         said = _Said(own, merged(self._defaults.options, own))
         self._check_lifetime(said, node, what)
         for name, data in found:
-            if _is_text(name):
+            if is_text(name):
                 self._add(written["prefix"] + name, None, Value(data), said, node)
             else:
                 self._problems.add(at(what, f"the name of the file {quoted(name)} is not UTF-8"), node)
@@ -264,11 +264,3 @@ def _words(node: Node) -> Any:
         return tuple([(name, _words(member)) for name, (_, member) in node.items.items()])
     assert isinstance(node, Sequence)
     return (None, *[_words(item) for item in node.items])
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

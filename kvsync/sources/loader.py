@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,7 @@ class Source:
         self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
+        self._good: dict[Target, Desired] = {}
 
     def load(self, environment: str | None = None) -> Loaded:
         """Everything that the files ask, in `environment` (None: the configured one). Never raises for what files hold."""
@@ -50,7 +52,14 @@ class Source:
             self._reader.units, self._targets = reading.units, dict(loaded.targets)
             checked = {target: digest for target, digest in self._clean.items() if clean.get(target) != digest}
             self._cache.keep(reading.fresh, checked, reading.paths)
-        return loaded
+        return self._with_kept(loaded) if environment in (None, self._config.environment) else loaded
+
+    def take_over(self, other: Source) -> None:
+        """Know what the source of an older configuration last loaded without problems, where the policy is the same."""
+        policies = {name: store.policy for name, store in self._config.stores.items()}
+        before = {name: store.policy for name, store in other._config.stores.items()}
+        same = {name for name, policy in policies.items() if before.get(name) == policy}
+        self._good = {target: good for target, good in other._good.items() if target.store in same}
 
     def close(self) -> None:
         """Release the file of the cache. Idempotent."""
@@ -95,6 +104,12 @@ class Source:
             digest=blake2b(digests.encode(), digest_size=16).hexdigest(),
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
         )
+
+    def _with_kept(self, loaded: Loaded) -> Loaded:
+        kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
+        usable = {} if loaded.hold_all else loaded.targets
+        self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
+        return replace(loaded, kept=kept)
 
     def _clashes(self, target: Target, chunks: list[Chunk]) -> Iterable[Problem]:
         """What is wrong between the chunks of a target; looked for once for each state of it."""

@@ -17,7 +17,7 @@ from kvsync.errors import Origin, Problem
 from kvsync.sources.cache import Cache
 from kvsync.sources.discovery import StateFile, matches, pair_overlays, split
 from kvsync.sources.model import Reference, Unit, WatchSet
-from kvsync.sources.tree import Tree, UnreadableError, link_parents
+from kvsync.sources.tree import Tree, UnreadableError, is_text, link_parents
 from kvsync.sources.units import Stores, build_unit
 from kvsync.sources.values import MOST_BYTES, names_digest
 
@@ -78,6 +78,11 @@ class Reader:
         if not paths and not reading.problems:
             hint = "an empty folder is taken for an accident, not for a wish"
             reading.problems.append(Problem(f"no state file matches {', '.join(self._config.state)}", None, hint))
+        for path in [path for path in paths if not is_text(path)]:
+            del paths[path]
+            reading.problems.append(
+                Problem(f"state: the name of the file {quoted(path)} is not UTF-8", None, "rename it")
+            )
         yield from pair_overlays(tree, sorted(paths), self._config.environments, environment)
 
     def _take(self, tree: Tree, file: StateFile, reading: Reading) -> None:

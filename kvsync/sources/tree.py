@@ -234,3 +234,12 @@ def _reason(error: OSError) -> UnreadableError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return MissingError("it does not exist")
     return UnreadableError(error.strerror or "it cannot be read")
+
+
+def is_text(name: str) -> bool:
+    """True when the name of a file is UTF-8: then it can be a key, and stand in a document."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -81,14 +81,29 @@ def test_a_parked_target_is_4(applied: Repo, mode: str) -> None:
 
 
 def test_a_window_is_4(repo: Repo) -> None:
-    """In a window that denies it nothing is applied: apply and `run --once` exit with 4, plan does not mind."""
+    """In a window that denies it nothing is applied: apply and `run --once` exit with 4 and say why, plan does not mind."""
     repo.write(
         "kvsync.yaml", (repo.root / "kvsync.yaml").read_text() + "run: {windows: [{deny: '* * * * *', for: 2h}]}\n"
     )
     repo.run("plan", code=0)
     assert "run.windows" in repo.run("apply", "--yes", code=4).stderr
-    repo.run("run", "--once", code=4)
+    assert "window.closed" in repo.run("run", "--once", code=4).stderr
+    assert repo.json("status")["daemon"] is None
     assert repo.held() == {}
+
+
+def test_a_window_leaves_the_plan_in_the_answer(repo: Repo) -> None:
+    """What a window keeps from being applied is told in every form: the plan, with each change as not attempted, and why."""
+    repo.write(
+        "kvsync.yaml", (repo.root / "kvsync.yaml").read_text() + "run: {windows: [{deny: '* * * * *', for: 2h}]}\n"
+    )
+    document = repo.json("apply", "--yes", code=4)
+    assert document["summary"]["create"] == document["summary"]["not-attempted"] == 3
+    (target,) = document["targets"]
+    assert len(target["changes"]) == 3
+    assert all("run.windows" in outcome["error"] for outcome in target["outcomes"])
+    assert document["run"] is None
+    assert "3 not-attempted" in repo.run("apply", "--yes", code=4).stdout
 
 
 def test_a_paused_target_is_4(applied: Repo) -> None:
@@ -134,6 +149,7 @@ def test_a_held_lock_is_5(repo: Repo) -> None:
         ["apply", "plan.json", "--key", "x"],
         ["pause", "nowhere/web"],
         ["undo", "--yes", "1999"],
+        ["undo", "1999"],
         ["approve", "xyz"],
         ["run", "--deep"],
         ["init", "."],

@@ -46,6 +46,19 @@ def test_undo_restores_what_a_run_changed(applied: Repo) -> None:
     assert again["summary"]["outcomes"]["unchanged"] == 3
 
 
+def test_what_is_undone_is_no_drift(applied: Repo) -> None:
+    """An undone change is not drift, as kvsync did it: the next apply does it again, and the help of undo says so."""
+    applied.write("state/web.yaml", WEB.replace("Hello", "Hi"))
+    applied.run("apply", "--yes")
+    applied.run("undo", last_run(applied), "--yes")
+    applied.run("drift")
+    (target,) = applied.json("plan")["targets"]
+    assert [change["class"] for change in target["changes"]] == ["changed"]
+    told = " ".join(applied.run("undo", "--help").stdout.split())
+    assert "drift" not in told
+    assert "next apply" in told
+
+
 def test_undo_says_that_sensitive_values_are_not_kept(applied: Repo) -> None:
     """A previous value that was sensitive cannot be restored; undo says so and exits with 3."""
     applied.write("state/web.yaml", WEB.replace("Hello", "{value: first-secret, sensitive: true}"))
@@ -149,6 +162,17 @@ def test_doctor_says_what_is_well_and_what_is_not(applied: Repo) -> None:
     assert applied.json("doctor")["ok"] is True
     applied.write("state/web.yaml", "keys: [")
     assert "FAIL  state files" in applied.run("doctor", code=78).stdout
+
+
+def test_doctor_goes_on_where_the_state_directory_cannot_be_read(applied: Repo) -> None:
+    """A damaged state database is a check that failed; files and stores are looked at all the same, and nothing is mended."""
+    database = applied.root / ".kvsync/state.db"
+    database.write_bytes(b"no database" * 500)
+    shown = applied.run("doctor", code=1).stdout
+    assert "FAIL  state directory: readable: " in shown
+    assert "ok    store local" in shown
+    assert [one["ok"] for one in applied.json("doctor", code=1)["findings"]] == [True, True, False, True]
+    assert database.read_bytes() == b"no database" * 500
 
 
 def test_stores_shows_what_each_type_can_do(repo: Repo) -> None:

@@ -72,6 +72,38 @@ def test_a_guard_says_what_to_do(applied: Repo) -> None:
     assert "release with: kvsync approve " in text
 
 
+def test_an_approved_plan_says_that_it_is(applied: Repo) -> None:
+    """Once approved, a plan is no longer called parked, and nobody is told to approve it again; in JSON it is marked."""
+    applied.write("state/web.yaml", "store: local\nnamespace: web\nkeys: {}\n")
+    (target,) = applied.json("plan", code=4)["targets"]
+    assert target["approved"] is False
+    applied.run("approve", target["digest"])
+    for form in ("text", "markdown"):
+        shown = applied.run("plan", "-o", form).stdout
+        assert "approved:" in shown
+        assert "parked" not in shown
+        assert "release with" not in shown
+    (target,) = applied.json("plan")["targets"]
+    assert target["approved"] is True
+    assert target["parked"]
+    shown = applied.run("apply", "--yes").stdout
+    assert "1 target approved" in shown
+    assert "parked" not in shown
+
+
+def test_drift_claims_nothing_of_what_was_not_compared(applied: Repo) -> None:
+    """Where the store or a file is broken, `drift` does not say that there is none, and counts the targets it did not see."""
+    applied.write("state/shop.yaml", "store: local\nnamespace: shop\nkeys: {a: 1, a: 2}\n")
+    shown = applied.run("drift", code=78).stdout
+    assert "local/shop (sqlite): not compared" in shown
+    assert shown.endswith("\nDrift: none; 1 target not compared.\n")
+    (applied.root / "state/shop.yaml").unlink()
+    (applied.root / ".kvsync/store.db").write_bytes(b"no database" * 500)
+    shown = applied.run("drift", code=1).stdout
+    assert "local/web (sqlite): not compared" in shown
+    assert shown.endswith("\nDrift: not known; 1 target not compared.\n")
+
+
 def test_the_daemon_logs_and_ends_in_good_order(repo: Repo) -> None:
     """`run` writes its log to stderr and nothing to stdout, picks a change up, and ends with 0 on SIGINT."""
     daemon = repo.start("--log-format", "json", "run")

@@ -35,6 +35,7 @@ def test_whole_document() -> None:
                 "namespace": "web",
                 "complete": True,
                 "parked": [],
+                "approved": False,
                 "changes": [
                     {
                         "action": "update",

@@ -163,6 +163,21 @@ async def test_an_error_that_time_does_not_heal_is_tried_rarely() -> None:
     assert len(passes.asks) == 2
 
 
+async def test_a_held_target_does_its_renewals_in_time() -> None:
+    """Problems in files are no reason to back off: the next renewal is done at its moment, and nothing is tried before."""
+    clock, passes = ManualClock(), Passes()
+    passes.results = [PassResult(A, error="web.yaml:1:1: broken", next_moment=clock.now() + 600)]
+    passes.default = PassResult(A, error="web.yaml:1:1: broken")
+    async with working(clock, passes) as worker:
+        worker.ask(Trigger.FILES)
+        await clock.advance(599)
+        assert len(passes.asks) == 1
+        await clock.advance(1)
+        assert passes.asks[1:] == [Ask(frozenset({Trigger.TIMER}))]
+        await clock.advance(10 * CAP)
+    assert len(passes.asks) == 2
+
+
 async def test_the_next_moment_brings_a_pass_and_nothing_before_it() -> None:
     """A renewal is done at its moment, by a timer, with no pass in between."""
     clock, passes = ManualClock(), Passes()

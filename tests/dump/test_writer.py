@@ -122,3 +122,21 @@ keys:
   token: {env: TOKEN}
 """
     )
+
+
+def test_nothing_is_written_that_reads_as_something_else(tmp_path: Path) -> None:
+    """What nobody sees, or what turns the direction of the text, is written as an escape, in keys, texts, lines and JSON."""
+    odd = "a\u202eb\u200bc"
+    given = [
+        DumpEntry(Identity(odd, odd), Content(odd.encode())),
+        DumpEntry(Identity("lines"), Content(f"{odd}\n{odd}\n".encode())),
+        DumpEntry(Identity("json"), Content(canonical_json({odd: odd}).encode(), "application/json")),
+        DumpEntry(Identity("seen"), Content("é\n漢字\n".encode())),
+    ]
+    text = write(TARGET, given)
+    assert text.replace("\n", "").isprintable()
+    assert "漢字" in text
+    found = loaded(text, tmp_path)
+    assert {identity: described(entry) for identity, entry in found.items()} == {
+        entry.identity: described(entry) for entry in given
+    }

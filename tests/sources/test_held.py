@@ -159,3 +159,13 @@ def test_the_result_recovers(two: Repo) -> None:
     assert after.digest == before.digest
     shutil.rmtree(two.root / "state")
     assert source.load().hold_all
+
+
+def test_a_name_that_is_no_text_is_told(two: Repo) -> None:
+    """A state file whose name is not UTF-8 cannot be referred to: it is a problem like any other, and holds everything."""
+    (two.root / os.fsdecode(b"state/b\xff.yaml")).write_text("store: edge\nnamespace: b\nkeys: {}\n")
+    loaded = two.load()
+    assert [problem.message for problem in loaded.hold_all] == [
+        r'state: the name of the file "state/b\udcff.yaml" is not UTF-8'
+    ]
+    assert set(loaded.targets) == {WEB, API}

@@ -481,3 +481,14 @@ def test_the_example_works(azure: Service, tmp_path: Path, environment: str) -> 
     assert isinstance(flag, FeatureFlagConfigurationSetting)
     assert not flag.enabled
     assert azure.must_get("shop:page-size").value == ("24" if environment == "dev" else "48")
+
+
+def test_options_that_cannot_work_are_told_with_their_place(repo: Repo) -> None:
+    """Stores whose options do not go together are named all at once, each with file and line, and nothing is done."""
+    more = "  one: {type: azure-appconfig}\n  two: {type: azure-appconfig, connection_string: {env: X}, client_id: y}\n"
+    with (repo.root / "kvsync.yaml").open("a") as file:
+        file.write(more)
+    done = repo.command("plan")
+    assert done.returncode == 78
+    assert "kvsync.yaml:8:8: stores.one: write connection_string, or endpoint" in done.stderr
+    assert "kvsync.yaml:9:8: stores.two: connection_string and client_id exclude each other" in done.stderr

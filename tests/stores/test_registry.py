@@ -59,7 +59,7 @@ def test_types_are_told_in_order() -> None:
 
 def test_an_unknown_type_is_told() -> None:
     """An unknown type is named, together with the types that there are."""
-    with pytest.raises(UnknownStoreType, match=r'"sqlight"; there are memory, .*sqlite'):
+    with pytest.raises(UnknownStoreType, match=r'"sqlight"; there are .*\bmemory, .*sqlite'):
         store_class("sqlight")
 
 

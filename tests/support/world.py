@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from kvsync.core.capabilities import Lifetimes
 from kvsync.core.model import Identity, OutcomeKind
 from kvsync.core.plan import Plan, TargetPlan
 from kvsync.reconcile import Ask
 from kvsync.secrets import Redactor
 from kvsync.stores import BUILTIN
 from kvsync.stores.held import Slot
-from kvsync.stores.memory import _SHARED
+from kvsync.stores.memory import _SHARED, MemoryStore
 from kvsync.testing import FakeClock, MemoryServer
 from kvsync.undoing import Undoing
 from kvsync.workspace import Report, Selection, Workspace, open_workspace
@@ -103,12 +104,17 @@ class World:
 
     def held(self, key: str, label: str | None = None) -> str | None:
         """The value that the store holds, as text."""
-        content = self.server.contents("web").get(Identity(key, label))
-        return content.value.decode() if content else None
+        return self.values().get(str(Identity(key, label)))
 
     def values(self) -> dict[str, str]:
-        """Everything that the target main/web holds."""
-        return {str(identity): content.value.decode() for identity, content in self.server.contents("web").items()}
+        """Everything that the target main/web holds, without what has ended by itself."""
+        has_lifetimes = KINDS.get(self.kind, MemoryStore).capabilities.lifetimes is Lifetimes.NATIVE
+        now = self.clock.now() if has_lifetimes else 0.0
+        return {
+            str(Identity(*slot)): held.content.value.decode()
+            for slot, held in self.server.held.get("web", {}).items()
+            if held.expires_at is None or held.expires_at > now
+        }
 
     def writes(self) -> int:
         """How many calls wrote since the calls were last cleared."""

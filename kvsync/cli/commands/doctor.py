@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from kvsync.cli import opening, options
@@ -16,6 +19,7 @@ from kvsync.cli.progress import progress
 from kvsync.errors import StateDirError, StoreError
 
 if TYPE_CHECKING:
+    from kvsync.sources import Loaded
     from kvsync.stores.base import Finding
     from kvsync.workspace import Workspace
 
@@ -48,11 +52,22 @@ def doctor(settings: Settings, output: str) -> Exit:
 
 
 async def _doctor(settings: Settings, output: str) -> Exit:
-    async with opening.workspace(settings) as workspace:
-        loaded = workspace.load()
-        with progress("asking the stores"):
-            asked = await asyncio.gather(*(_store(workspace, name) for name in workspace.stores))
-        found = [_configuration(workspace), _state_dir(workspace), *(finding for store in asked for finding in store)]
+    broken = _broken_state_dir(settings)
+    # The rest can be told without it: in a state directory that nothing is kept in.
+    with TemporaryDirectory(prefix="kvsync-") if broken else nullcontext() as empty:
+        async with opening.workspace(settings, state_dir=Path(empty) if empty else None) as workspace:
+            loaded = workspace.load()
+            with progress("asking the stores"):
+                asked = await asyncio.gather(*(_store(workspace, name) for name in workspace.stores))
+            found = [
+                _configuration(workspace),
+                broken or _state_dir(workspace),
+                *(one for store in asked for one in store),
+            ]
+    return _answer(found, loaded, output)
+
+
+def _answer(found: list[_Checked], loaded: Loaded, output: str) -> Exit:
     if loaded.problems:
         say_problems(loaded.problems)
     files = f"{loaded.entries:,} entries in {loaded.files:,} files"
@@ -70,6 +85,16 @@ def _configuration(workspace: Workspace) -> _Checked:
     config = workspace.config
     detail = f"owner {config.owner}, environment {config.environment or 'none'}"
     return _Checked("configuration", "loaded", True, detail)
+
+
+def _broken_state_dir(settings: Settings) -> _Checked | None:
+    """What is wrong with a state directory that cannot even be read."""
+    try:
+        with opening.state(settings, writable=False) as (_, state):
+            state.parked.all()
+    except StateDirError as error:
+        return _Checked("state directory", "readable", False, str(error))
+    return None
 
 
 def _state_dir(workspace: Workspace) -> _Checked:

@@ -65,6 +65,6 @@ async def _plan(
         seal = workspace.state.seal
         if out:
             write_file(out, saved.save(plan, seal, workspace.config.environment))
+        plan = workspace.with_approvals(plan)
         show_plan(plan, loaded.problems, seal, Forms(output, json_into, markdown_into), settings.style(full=full))
-        released = workspace.released(plan)
-        return of_plan(plan, problems=bool(loaded.problems), released=released, pending=exit_code)
+        return of_plan(plan, problems=bool(loaded.problems), pending=exit_code)

@@ -24,7 +24,7 @@ def undo(settings: Settings, run: str, yes: bool, output: str, full: bool) -> Ex
     they are still as it left them. Others are stale and keep what they have. Sensitive values are not kept, so they cannot be
     restored.
 
-    What is undone is drift until the files say the same: mend them next, or pause the target.
+    The next apply does it all over again, until the files say the same: mend them next, or pause the target.
     """
     return opening.run(_undo(settings, run, yes=yes, output=output, full=full))
 
@@ -37,11 +37,11 @@ async def _undo(settings: Settings, run: str, *, yes: bool, output: str, full: b
     from kvsync.daemon.signals import Stop, handling
     from kvsync.undoing import Undoing
 
-    confirm.insist_on_terminal("undo", yes=yes)
     style, in_text = settings.style(full=full), output == "text"
     async with opening.workspace(settings, writing="undo") as workspace:
         workspace.load()  # so that sensitive values are known, and hidden
         undoing = Undoing(workspace, run)
+        confirm.insist_on_terminal("undo", yes=yes)
         plan = await undoing.plan()
         has_work = any(target.changes for target in plan.targets)
         if in_text or (has_work and not yes):

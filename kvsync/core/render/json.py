@@ -74,6 +74,7 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "namespace": plan.target.namespace,
         "complete": plan.complete,
         "parked": list(plan.parked),
+        "approved": plan.approved,
         "changes": [change_document(change, seal) for change in plan.changes],
         "refused": [_refusal(refusal) for refusal in plan.refused],
         "foreign": plan.foreign,

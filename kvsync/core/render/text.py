@@ -70,18 +70,22 @@ def render_plan(plan: Plan, style: Style = _DEFAULT) -> str:
 
 
 def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:
-    """A plan that holds nothing but drift, as text that ends in a line end."""
+    """A plan that holds nothing but drift, as text that ends in a line end. Where nothing was compared it claims nothing."""
     classes = Counter(change.cause.value for target in plan.targets for change in target.changes)
     room = _Room(style.changes)
     told = (target for target in plan.targets if not is_quiet(target))
     blocks = ["\n".join(_drifted(target, plan.owner, style, room)) for target in told]
     found = counts((number, name_) for name_, number in sorted(classes.items()))
-    return "\n\n".join([*blocks, style.paint(f"Drift: {found or 'none'}.", Paint.HEAD)]) + "\n"
+    unseen = sum(1 for target in plan.targets if _is_kept(target))
+    nothing = "not known" if unseen and unseen == len(plan.targets) else "none"
+    rest = f"; {count(unseen, 'target')} not compared" if unseen else ""
+    last = f"Drift: {found or nothing}{rest}."
+    return "\n\n".join([*blocks, style.paint(last, Paint.HEAD)]) + "\n"
 
 
 def _drifted(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator[str]:
     title = style.paint(plain(str(plan.target)), Paint.HEAD)
-    yield f"{title} ({plain(plan.type)}): {len(plan.changes):,} drifted"
+    yield f"{title} ({plain(plan.type)}): {'not compared' if _is_kept(plan) else f'{len(plan.changes):,} drifted'}"
     yield from _shown(plan.changes, room, lambda change: _change(change, owner, style), style)
     yield from _notices(plan, style)
 
@@ -97,11 +101,15 @@ def render_report(reports: Sequence[TargetReport], style: Style = _DEFAULT) -> s
 
 
 def _last_line(plan: Plan) -> str:
-    held = sum(1 for target in plan.targets if target.error or target.problems)
-    parked = sum(1 for target in plan.targets if target.parked)
+    held = sum(1 for target in plan.targets if _is_kept(target))
+    parked = [target.approved for target in plan.targets if target.parked]
     reported = sum(len(target.reported) for target in plan.targets)
     extra = [f"{reported:,} only reported"] if reported else []
-    extra += [f"{count(parked, 'target')} parked"] if parked else []
+    extra += [
+        f"{count(parked.count(is_approved), 'target')} {word}"
+        for is_approved, word in ((False, "parked"), (True, "approved"))
+        if is_approved in parked
+    ]
     extra += [f"{count(held, 'target')} kept as it is because of problems"] if held else []
     return "; ".join([f"Plan: {summed_up(summary(plan.targets))}", *extra])
 
@@ -120,19 +128,24 @@ def _target(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator
             yield style.paint(f"  promise: {promise_line(plan.type)}", Paint.DIM)
 
 
+def _is_kept(plan: TargetPlan) -> bool:
+    """True for a target that was not compared, because of its files or its store."""
+    return bool(plan.error or plan.problems)
+
+
 def _head(plan: TargetPlan, style: Style) -> str:
     todo = summary([plan])
     actions = ((getattr(todo, action.value), f"to {action.value}") for action in Action)
     parts = counts((*actions, (todo.refused, "refused"), (len(plan.reported), "reported")))
     title = style.paint(plain(str(plan.target)), Paint.HEAD)
-    idle = "kept as it is" if plan.error or plan.problems else "nothing to do"
+    idle = "kept as it is" if _is_kept(plan) else "nothing to do"
     return f"{title} ({plain(plan.type)}): {parts or idle}"
 
 
 def _notices(plan: TargetPlan, style: Style) -> Iterator[str]:
     for kind, sentence in notices(plan):
         yield "  " + style.paint(f"{kind}: {plain(sentence)}", Paint.ALARM)
-    if plan.parked:
+    if plan.parked and not plan.approved:
         yield f"  release with: kvsync approve {short_hash(plan.digest)}"
 
 
