@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from kvsync.errors import PermanentError, TransientError
+from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call
 from kvsync.stores.cloudflare_kv.answers import TITLE_TAKEN, NamespaceGoneError
 from kvsync.stores.cloudflare_kv.requests import NAMESPACES_A_PAGE, Targets
@@ -89,7 +90,7 @@ class Namespaces:
                 self._listed[name] = id_
                 return id_
         elif TITLE_TAKEN not in error_codes(answer):
-            raise PermanentError(f"{self._where}: {what} failed: {_said(answer)}")
+            raise PermanentError(f"{self._where}: {what} failed: {words(answer) or answer.status}")
         self._listed = await self.titles()  # another process was faster, or the answer holds no id
         found = self._listed.get(name)
         if found is None:
@@ -122,9 +123,3 @@ def _by_name(listed: Mapping[str, str], name: str) -> str | None:
 def _id(result: Any) -> str | None:
     found = result.get("id") if isinstance(result, dict) else None
     return found if isinstance(found, str) else None
-
-
-def _said(answer: Answer) -> str:
-    from kvsync.http.failures import words
-
-    return words(answer) or f"status {answer.status}"
