@@ -73,7 +73,7 @@ def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> V
     if (
         identity in facts.settling
         and is_as_written(entry, last)
-        and _shows_the_past(actual, facts.overwritten.get(identity, ()))
+        and _is_past(actual, facts.overwritten.get(identity, ()))
     ):
         return Idle.GONE if entry is None else Idle.UNCHANGED
     if entry is not None:
@@ -92,7 +92,12 @@ def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
     return is_same and mark.protected == entry.protected and last.expires_at == (entry.expires_at or last.expires_at)
 
 
-def _shows_the_past(actual: Actual | None, overwritten: Iterable[Actual | None]) -> bool:
+def shows_the_past(facts: Facts) -> bool:
+    """True when the store still shows some of what we have overwritten."""
+    return any(_is_past(facts.actual.get(identity), befores) for identity, befores in facts.overwritten.items())
+
+
+def _is_past(actual: Actual | None, overwritten: Iterable[Actual | None]) -> bool:
     """True when what the store shows is what we have overwritten, and so may be nothing but late."""
     return any(_is_same(before, actual) for before in overwritten)
 

@@ -56,9 +56,10 @@ class Memory:
         return self._state.ledger.get(self._target, identities)
 
     def settling(self, now: float) -> dict[Identity, float]:
-        """What was written so short a time ago that a listing may not show it yet, and until when that may be."""
+        """What was written so short a time ago that a listing may not show it yet, and until when that may be. Nothing, once a
+        clean pass has seen all that was written."""
         window = self._capabilities.settle
-        if window <= 0:
+        if window <= 0 or self._state.memo.get(self._target, self._desired.digest, self._config) is not None:
             return {}
         written = self._state.journal.written_since(self._target, now - window)
         recent = now + window  # a clock that was set back makes everything look as if written just now
@@ -96,9 +97,10 @@ class Memory:
         going = [change.identity for change in changes if change.action is Action.DELETE]
         self._state.removals.update(self._target, going, now)
 
-    def keep_memo(self, plan: TargetPlan, snapshot: Snapshot) -> None:
-        """Remember a clean pass, so that the next one can ask the store whether anything changed at all."""
-        if plan.changes or plan.refused or plan.reported or plan.parked or snapshot.token is None:
+    def keep_memo(self, plan: TargetPlan, snapshot: Snapshot, *, is_late: bool) -> None:
+        """Remember a clean pass, so that the next one can ask the store whether anything changed at all; not one that is clean
+        only because the listing `is_late`."""
+        if plan.changes or plan.refused or plan.reported or plan.parked or is_late or snapshot.token is None:
             return
         counts = {name: getattr(plan, name) for name in _COUNTS}
         memo = Memo(snapshot.token, plan.next_moment, counts)

@@ -14,7 +14,7 @@ from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
 from kvsync.core.model import Action, Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
 from kvsync.core.plan import TargetPlan, TargetReport
-from kvsync.core.planning import is_as_written, judge, plan_target
+from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.errors import StoreError
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, Surroundings
@@ -124,7 +124,7 @@ class TargetPass:
         with self._around.remembering():
             self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
             if snapshot is not None:
-                self._memory.keep_memo(plan, snapshot)
+                self._memory.keep_memo(plan, snapshot, is_late=shows_the_past(self._facts))
             if snapshot is not None and self._around.writing:
                 self._memory.learn(plan, snapshot, self._facts.settling)
 

@@ -546,6 +546,26 @@ async def test_what_was_just_written_is_no_drift_where_reads_are_late(repo: Repo
     assert [one.identity.key for one in found.refused] == ["a"]
 
 
+async def test_what_was_seen_once_is_missed_at_once(repo: Repo, kv: Service) -> None:
+    """Once a pass has seen all that was written, what is deleted or brought back to what it was is drift, however short a time
+    ago it was written."""
+    await repo.settle({"a": "1", "b": "1"})
+    repo.want({"a": "2", "b": "1", "c": "1"})
+    await repo.apply()
+    kv.delete("web", "c")
+    assert changes(await repo.plan()) == []  # it may not be listed yet
+    await repo.converge()
+    repo.clock = LaterClock()
+    await repo.converge()
+    repo.want({"a": "3", "b": "1", "c": "1", "d": "1"})
+    old = kv.listed("web")["a"]["metadata"]
+    await repo.apply()
+    assert changes(await repo.plan()) == []
+    kv.delete("web", "d")
+    kv.put("web", "a", b"2", metadata=old)
+    assert changes(await repo.plan()) == [("update", "changed", "a"), ("create", "missing", "d")]
+
+
 # -- secrets, and the way back ----------------------------------------------------------------------------------------
 
 
