@@ -19,14 +19,15 @@ BELOW: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "clock": frozenset(),
     "together": frozenset(),
+    "heap": frozenset(),
     "core": frozenset({"errors"}),
     "secrets": frozenset({"errors"}),
     "document": frozenset({"errors", "core"}),
     "config": frozenset({"errors", "core", "document", "secrets", "stores"}),
-    "http": frozenset({"errors", "clock", "secrets", "stores"}),  # of the stores: what they count, no store
-    "stores": frozenset({"errors", "core", "document", "config", "clock", "together", "http"}),
+    "http": frozenset({"errors", "clock", "heap", "secrets", "stores"}),  # of the stores: what they count, no store
+    "stores": frozenset({"errors", "core", "document", "config", "clock", "together", "heap", "http"}),
     "state": frozenset({"errors", "core", "clock"}),
-    "sources": frozenset({"errors", "core", "document", "config", "stores"}),
+    "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
     "apply": frozenset({"errors", "core", "clock", "state", "stores"}),
     "logs": frozenset({"errors", "secrets"}),
     "reconcile": frozenset({"errors", "core", "clock", "together", "config", "stores", "state", "apply", "logs"}),

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from kvsync.clock import Clock
 from kvsync.errors import PermanentError, TransientError
+from kvsync.heap import no_collections
 from kvsync.http.failures import failure, unanswered
 from kvsync.http.limits import RetryBudget, TokenBucket
 from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError
@@ -144,7 +145,8 @@ class Client:
 
     def _decoded(self, call: Call, answer: Answer) -> Answer:
         try:
-            return replace(answer, data=json.loads(answer.body))
+            with no_collections():
+                return replace(answer, data=json.loads(answer.body))
         except (ValueError, RecursionError):
             broken = NotAnsweredError(
                 f"status {answer.status} with a body that is no JSON; it was cut off, or is not from this API"

@@ -5,11 +5,9 @@ Source.load ──► Reader (one version of all files) ──► units (cached)
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Final
 from kvsync.config.model import Config
 from kvsync.core.model import Desired, Target
 from kvsync.errors import Origin, Problem
+from kvsync.heap import no_collections
 from kvsync.sources.assembly import assemble, clashes, target_digest
 from kvsync.sources.cache import Cache
 from kvsync.sources.model import Chunk, Loaded, StoreFacts
@@ -46,7 +45,7 @@ class Source:
 
     def load(self, environment: str | None = None) -> Loaded:
         """Everything that the files ask, in `environment` (None: the configured one). Never raises for what files hold."""
-        with _no_collections():
+        with no_collections():
             reading = self._read(environment or self._config.environment)
             clean = dict(self._clean)
             loaded = self._put_together(reading)
@@ -135,15 +134,3 @@ class Source:
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     nowhere = Origin("", 0, 0)
     return tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.origin or nowhere, problem.message)))
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Loading leaves no cycles behind, and looking for them costs more than half of its time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -16,6 +16,7 @@ from kvsync.core.canonical import canonical_json, fingerprint
 from kvsync.core.model import Content, Entry, Identity, Mark
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
+from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import metadata_for, parts_of
 from kvsync.stores.cloudflare_kv.requests import Targets
 from kvsync.testing import FakeClock
@@ -547,3 +548,15 @@ async def test_doctor_finds_a_clock_that_is_wrong(kv: Service, connect: Open) ->
     found = await findings(connect(clock=FakeClock(time.time() + 600)))
     assert found["clock"][0] is False
     assert "10 minutes ahead" in found["clock"][1]
+
+
+@given(st.lists(st.text("0123456789abcdef \u0663", min_size=30, max_size=33), max_size=4))
+def test_fingerprints_that_somebody_made_up_are_no_trouble(prints: list[str]) -> None:
+    """Whatever stands where a fingerprint should, alone or beside others, the listing is taken in."""
+    listing = Listing(OWNER)
+    good = {"name": "good", "metadata": {"kvsync": {"o": OWNER, "h": "0" * 32}}}
+    made_up = [{"name": f"k{n}", "metadata": {"kvsync": {"o": OWNER, "h": text}}} for n, text in enumerate(prints)]
+    listing.add([good, *made_up])
+    entries = listing.entries(None)
+    assert len(entries) == 1 + len(prints)
+    assert entries.settled[Identity("good")] == bytes(16)

@@ -29,6 +29,11 @@ MOST_BYTES: Final = 1024
 """Of all metadata of an entry as JSON text."""
 
 
+_NOTHING: Final = (None, (), None)
+_SHORT: Final = 64
+"""Characters of an owner with which a mark alone is never too long."""
+
+
 class Parts(NamedTuple):
     """Metadata taken apart: our mark, and what is content. `listed` is the fingerprint that a listing may trust, None where
     only the value can tell."""
@@ -68,12 +73,18 @@ def metadata_for(content: Content, mark: Mark | None) -> Any:
     return {**data, RESERVED: ours}
 
 
-def size_of(data: Any) -> int:
-    """Bytes of metadata as JSON text. Raises ValueError for what is no Unicode text."""
+def check_size(content: Content, mark: Mark | None, data: Any) -> None:
+    """Raise ValueError, with the size, for metadata that is too long or no Unicode text; `data` is what `metadata_for` gave."""
+    owner = "" if mark is None else mark.owner
+    if content[1:] == _NOTHING and len(owner) < _SHORT:
+        return  # nothing but our mark, as most entries have
     try:
-        return len(_compact(data).encode())
+        size = len(_compact(data).encode())
     except UnicodeEncodeError:
         raise ValueError("the metadata is no Unicode text") from None
+    if size > MOST_BYTES:
+        with_ours = "with tags and kvsync's mark, cloudflare-kv takes at most"
+        raise ValueError(f"the metadata has {size:,} bytes {with_ours} {MOST_BYTES:,}")
 
 
 def normal(data: Any) -> str | None:

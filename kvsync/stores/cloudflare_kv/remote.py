@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
@@ -110,7 +111,13 @@ class Remote:
 
 
 def _are_keys(items: Any) -> TypeGuard[list[Item]]:
-    return isinstance(items, list) and all(type(item) is dict and type(item.get("name")) is str for item in items)
+    try:
+        return isinstance(items, list) and set(map(type, map(_name_of, items))) <= {str}
+    except (KeyError, TypeError):
+        return False
+
+
+_name_of = itemgetter("name")
 
 
 def _quota(endpoint: str, token: str, clock: Clock) -> Quota:

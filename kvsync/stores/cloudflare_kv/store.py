@@ -17,8 +17,8 @@ from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, integer, map_of, text
 from kvsync.errors import StoreError, TransientError
 from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
-from kvsync.stores.cloudflare_kv.listing import Entries
-from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, metadata_for, normal, parts_of, size_of
+from kvsync.stores.cloudflare_kv.listing import Listing
+from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.keys import KeyFormat
 from kvsync.stores.limits import check_batch, check_entry
 
@@ -90,35 +90,30 @@ class CloudflareKvStore(Store):
         """Metadata that is too long together with kvsync's mark, or that has no room for it."""
         content = entry.content
         mark = Mark(self.context.owner, bytes(16), entry.ttl, entry.sensitive, entry.protected)
+        if content.metadata is not None and len(content.metadata.encode(errors="replace")) > MOST_BYTES:
+            return ()  # which the capabilities tell
         try:
-            size = size_of(metadata_for(content, mark))
+            check_size(content, mark, metadata_for(content, mark))
         except ValueError as problem:
             return (str(problem),)
-        if size <= MOST_BYTES or len((content.metadata or "").encode()) > MOST_BYTES:
-            return ()
-        return (
-            f"the metadata has {size:,} bytes with tags and kvsync's mark, cloudflare-kv takes at most {MOST_BYTES:,}",
-        )
+        return ()
 
     async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off after its beginning is told to be incomplete."""
         remote, target = self._connected(), Target(self.config.name, namespace)
-        entries = Entries(owner, None if self._keys.is_plain else lambda name: self._keys.decode(namespace, name))
+        listing, has_begun = Listing(owner), False
         id_ = await remote.namespaces.find(namespace)
         if id_ is None:
-            return Snapshot(target, entries, entries.settled)
-        pages = 0
+            return self._snapshot(target, listing, None)
         try:
             async for items in remote.pages(namespace, id_, self._keys.prefix(namespace)):
-                entries.add(items)
-                pages += 1
+                listing.add(items)
+                has_begun = True
         except TransientError as error:
-            if not pages:
+            if not has_begun:
                 raise
-            problem = f"it broke off after {len(entries):,} entries ({error})"
-            return Snapshot(target, entries, entries.settled, complete=False, problems=(problem,))
-        self._binary[namespace] = entries.binary
-        return Snapshot(target, entries, entries.settled)
+            return self._snapshot(target, listing, error)
+        return None if listing.token() == token else self._snapshot(target, listing, None)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values. What no key can be is not there."""
@@ -172,6 +167,17 @@ class CloudflareKvStore(Store):
         remote, self._remote = self._remote, None
         if remote is not None:
             await remote.aclose()
+
+    def _snapshot(self, target: Target, listing: Listing, error: TransientError | None) -> Snapshot:
+        """What was listed, up to the error that ended it. Where others have entries, whose values a listing does not vouch for,
+        nothing stands for the whole."""
+        namespace = target.namespace
+        entries = listing.entries(None if self._keys.is_plain else lambda name: self._keys.decode(namespace, name))
+        self._binary.setdefault(namespace, set()).update(entries.binary)
+        if error is None:
+            return Snapshot(target, entries, entries.settled, token=listing.token() if entries.is_told else None)
+        problem = f"it broke off after {len(listing):,} entries ({error})"
+        return Snapshot(target, entries, entries.settled, complete=False, problems=(problem,))
 
     async def _send(
         self, namespace: str, pairs: Sequence[bytes], puts: Sequence[Named], deletes: Sequence[Named]

@@ -12,7 +12,7 @@ from kvsync.core.model import Content
 from kvsync.errors import BatchRefused, StoreError
 from kvsync.http.model import Answer
 from kvsync.stores.base import Write, WriteResult, WriteStatus
-from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, is_text, metadata_for, size_of
+from kvsync.stores.cloudflare_kv.metadata import check_size, is_text, metadata_for
 from kvsync.stores.cloudflare_kv.remote import Remote
 
 LEAST_LIFE: Final = 60
@@ -35,8 +35,7 @@ def pair_for(name: str, write: Write, now: float) -> bytes:
     """One put as JSON. Raises ValueError, with the reason, for what the store cannot hold."""
     assert write.content is not None
     metadata = metadata_for(write.content, write.mark)
-    if metadata is not None and (size := size_of(metadata)) > MOST_BYTES:
-        raise ValueError(f"the metadata has {size} bytes with kvsync's mark; {MOST_BYTES} are the most")
+    check_size(write.content, write.mark, metadata)
     pair = {"key": name, **_lifetime(write, now)} | ({} if metadata is None else {"metadata": metadata})
     text = _encode(pair | _value(write.content))
     if len(text) > 2 * len(write.content.value) + _SHORT:  # escapes make it longer than base64 does

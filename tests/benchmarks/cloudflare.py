@@ -1,0 +1,190 @@
+"""Workers KV: `python -m tests.benchmarks.cloudflare`. Everybody speaks to the same emulator, in a process of its own.
+
+10,000 pairs from files to an empty namespace: kvsync against `wrangler kv bulk put`, whole commands. Looking again at 100,000
+entries: requests, and CPU against decoding those pages once; memory of the whole command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kvsync.workspace import Selection, open_workspace
+from tests.benchmarks.measure import Cost, Figure, best, kvsync, run
+from tests.emulators.npm import installed
+
+PAIRS = 10_000
+ENTRIES = 100_000
+KEYS, PUT = "GET …/keys", "PUT …/bulk"
+
+
+def measure(folder: Path) -> Iterator[Figure]:
+    """Yield the figures one by one."""
+    with _emulator() as server:
+        os.environ.update(server.env)
+        yield from _writing(server, folder)
+        yield from _looking_again(server, folder)
+
+
+class Server:
+    """The emulator, as its ready line tells."""
+
+    def __init__(self, ready: dict[str, Any]) -> None:
+        self.url, self.env = ready["url"], ready["env"]
+        parts = urlsplit(self.url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self.namespaces = f"{self.url}/accounts/{self.env['CLOUDFLARE_ACCOUNT_ID']}/storage/kv/namespaces"
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Talk to it about itself."""
+        return json.loads(self._ask(method, f"{self._origin}/_emulator/{path}", body))
+
+    def api(self, method: str, path: str, body: Any = None) -> bytes:
+        """Ask the API."""
+        return self._ask(method, self.namespaces + path, body)
+
+    def empty(self) -> str:
+        """Forget everything but one empty namespace; gives its id."""
+        self.control("POST", "reset")
+        found: str = json.loads(self.api("POST", "", {"title": "web"}))["result"]["id"]
+        self.control("POST", "reset", {"only": ["stats"]})
+        return found
+
+    def requests(self) -> dict[str, int]:
+        """Requests by method and the end of the route."""
+        routes = self.control("GET", "stats")["routes"].items()
+        return {f"{name.partition(' ')[0]} …{name.partition('{namespace_id}')[2]}": count for name, count in routes}
+
+    def _ask(self, method: str, url: str, body: Any) -> bytes:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.env['CLOUDFLARE_API_TOKEN']}", "Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method)) as answer:
+            found: bytes = answer.read()
+            return found
+
+
+@contextmanager
+def _emulator() -> Iterator[Server]:
+    with subprocess.Popen(kvsync("emulate", "cloudflare-kv"), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Server(json.loads(process.stdout.readline()))
+        finally:
+            process.terminate()
+
+
+def _writing(server: Server, folder: Path) -> Iterator[Figure]:
+    _write_repo(server, folder, PAIRS)
+    ours = min((_write(server, folder) for _ in range(3)), key=lambda cost: cost.wall)
+    requests = server.requests()
+    detail = f"{requests}; {ours.wall:.2f} s, {ours.cpu:.2f} s of CPU, {ours.rss:.0f} MiB"
+    yield Figure(f"{PAIRS:,} pairs, bulk puts a batch", requests[PUT] / (PAIRS / 1000), 1, detail=detail)
+    theirs = _wrangler(server, folder)
+    if theirs is None:
+        print("wrangler cannot be had: it is left out")
+        return
+    detail = f"{ours.wall:.2f} s against {theirs.wall:.2f} s, whole commands"
+    yield Figure(f"{PAIRS:,} pairs, kvsync against wrangler kv bulk put", ours.wall / theirs.wall, 0.5, detail=detail)
+    detail = f"{ours.rss:.0f} MiB against {theirs.rss:.0f} MiB"
+    yield Figure("the same, peak memory", ours.rss / theirs.rss, 1 / 3, detail=detail)
+
+
+def _write(server: Server, folder: Path) -> Cost:
+    server.empty()
+    shutil.rmtree(folder / ".kvsync", ignore_errors=True)
+    return run(kvsync("apply", "--yes"), folder)
+
+
+def _wrangler(server: Server, folder: Path) -> Cost | None:
+    try:
+        program = installed("wrangler.json", "wrangler") / "wrangler/wrangler-dist/cli.js"
+    except BaseException as reason:  # noqa: BLE001 - the tests skip by an exception of their own
+        print(reason)
+        return None
+    file = folder / "bulk.json"
+    file.write_text(json.dumps([{"key": key, "value": value} for key, value in _entries(PAIRS)]))
+    os.environ |= {"WRANGLER_SEND_METRICS": "false", "WRANGLER_HIDE_BANNER": "true", "CI": "1"}
+    command = ["node", "--no-warnings", str(program), "kv", "bulk", "put", str(file), "--remote", "--namespace-id"]
+    costs = [run([*command, server.empty()], folder) for _ in range(3)]
+    return min(costs, key=lambda cost: cost.wall)
+
+
+def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:
+    _write_repo(server, folder, ENTRIES)
+    _write(server, folder)
+    passing, requests = asyncio.run(_pass(server, folder))
+    yield Figure(
+        "no-change pass, requests a page", sum(requests.values()) / (ENTRIES / 1000), 1.01, detail=str(requests)
+    )
+    decoding = _decoding(server)
+    detail = f"{passing * 1000:.0f} ms against {decoding * 1000:.0f} ms of CPU"
+    yield Figure("no-change pass against decoding the listing", passing / decoding, 3, detail=detail)
+    whole = best(kvsync("plan", "-o", "json"), folder)
+    detail = f"whole command: {whole.cpu:.2f} s of CPU, {whole.wall:.2f} s"
+    yield Figure("no-change pass, peak memory", whole.rss, 256, " MiB", detail)
+
+
+async def _pass(server: Server, folder: Path) -> tuple[float, dict[str, int]]:
+    """CPU seconds of a pass that finds nothing, in a process that has looked before, and what it asked for."""
+    async with open_workspace(folder / "kvsync.yaml", writing="bench") as workspace:
+        await workspace.plan(Selection())
+        seconds = []
+        for _ in range(5):
+            server.control("POST", "reset", {"only": ["stats"]})
+            started = time.process_time()
+            plan = await workspace.plan(Selection())
+            seconds.append(time.process_time() - started)
+            assert plan.targets[0].unchanged == ENTRIES
+        return min(seconds), server.requests()
+
+
+def _decoding(server: Server) -> float:
+    """CPU seconds of decoding all pages of the listing once."""
+    id_ = json.loads(server.api("GET", "?per_page=100"))["result"][0]["id"]
+    bodies: list[bytes] = []
+    cursor = ""
+    while not bodies or cursor:
+        bodies.append(server.api("GET", f"/{id_}/keys?limit=1000&cursor={cursor}"))
+        cursor = json.loads(bodies[-1])["result_info"]["cursor"]
+    return min(_decoded(bodies) for _ in range(5))
+
+
+def _decoded(bodies: Sequence[bytes]) -> float:
+    started = time.process_time()
+    for body in bodies:
+        json.loads(body)
+    return time.process_time() - started
+
+
+def _entries(count: int) -> Iterator[tuple[str, str]]:
+    return ((f"key-{number:06}", f"value {number}") for number in range(count))
+
+
+def _write_repo(server: Server, folder: Path, count: int) -> None:
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "kvsync.yaml").write_text(
+        "version: 1\nowner: bench\npolicy: {prune: owned}\nstores:\n  edge:\n    type: cloudflare-kv\n"
+        f"    account_id: {server.env['CLOUDFLARE_ACCOUNT_ID']}\n    endpoint: {server.url}\n"
+        "    token: {env: CLOUDFLARE_API_TOKEN}\n"
+    )
+    keys = "".join(f"  {key}: {value}\n" for key, value in _entries(count))
+    (folder / "state" / "web.yaml").write_text(f"store: edge\nnamespace: web\nkeys:\n{keys}")
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as scratch:
+        for figure in measure(Path(scratch)):
+            print(figure, flush=True)
