@@ -36,11 +36,9 @@ def measure(folder: Path) -> Iterator[Figure]:
 
 def _apply(folder: Path) -> Cost:
     shutil.rmtree(folder / ".kvsync", ignore_errors=True)
-    for file in folder.glob("store.db*"):
-        file.unlink()
     return run(kvsync("apply", "--yes", "-o", "json"), folder)
 
 
 def _insert(folder: Path) -> Cost:
     (folder / "bare.db").unlink(missing_ok=True)
-    return run(python(INSERT, "store.db", "bare.db"), folder)
+    return run(python(INSERT, ".kvsync/store.db", "bare.db"), folder)

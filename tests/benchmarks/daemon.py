@@ -51,7 +51,7 @@ def _wait_for(folder: Path, key: str, text: str | None) -> float:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            with sqlite3.connect(f"file:{folder / 'store.db'}?mode=ro", uri=True) as store:
+            with sqlite3.connect(f"file:{folder / '.kvsync' / 'store.db'}?mode=ro", uri=True) as store:
                 row = store.execute("SELECT CAST(value AS TEXT) FROM entries WHERE key = ?", (key,)).fetchone()
         except sqlite3.OperationalError:
             row = None

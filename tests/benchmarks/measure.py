@@ -31,8 +31,11 @@ class Figure:
     detail: str = ""
 
     def __str__(self) -> str:
+        figure = f"{self.name}: {self.value:.2f}{self.unit}"
+        if self.goal == float("inf"):
+            return f"{figure}  {self.detail}"
         verdict = "met" if self.value <= self.goal else "MISSED"
-        return f"{self.name}: {self.value:.2f}{self.unit} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"
+        return f"{figure} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"
 
 
 def run(command: Sequence[str], cwd: Path) -> Cost:

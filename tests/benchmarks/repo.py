@@ -9,7 +9,7 @@ version: 1
 owner: bench
 state: ["state/**/*.yaml"]
 stores:
-  local: {type: sqlite, path: store.db}
+  local: {type: sqlite, path: .kvsync/store.db}
 policy:
   prune: owned
   guard: {max_delete_pct: 100, max_update_pct: 100, max_deletes: 1000000}
