@@ -1,4 +1,4 @@
-"""App Configuration: `python -m tests.benchmarks.azure`. Everybody speaks to the same emulator, in a process of its own.
+"""App Configuration: `python -m tests.benchmarks azure`. Everybody speaks to the same emulator, in a process of its own.
 
 Creating 1,000 entries, 20 ms away: kvsync against the vendor's asynchronous SDK at its best concurrency, and against
 `az appconfig kv import` where it is installed. Looking again at 10,000 entries: requests, and CPU against decoding them once.
@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -189,9 +188,3 @@ def _write_repo(folder: Path, entries: int) -> None:
     )
     keys = "".join(f"  key-{number:05}: value {number}\n" for number in range(entries))
     (folder / "state" / "web.yaml").write_text(f"store: settings\nnamespace: web\nkeys:\n{keys}")
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as scratch:
-        for figure in measure(Path(scratch)):
-            print(figure, flush=True)

@@ -1,4 +1,4 @@
-"""Workers KV: `python -m tests.benchmarks.cloudflare`. Everybody speaks to the same emulator, in a process of its own.
+"""Workers KV: `python -m tests.benchmarks cloudflare`. Everybody speaks to the same emulator, in a process of its own.
 
 10,000 pairs from files to an empty namespace: kvsync against `wrangler kv bulk put`, whole commands. Looking again at 100,000
 entries: requests, and CPU against decoding those pages once; memory of the whole command.
@@ -11,8 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -181,10 +179,3 @@ def _write_repo(server: Server, folder: Path, count: int) -> None:
     )
     keys = "".join(f"  {key}: {value}\n" for key, value in _entries(count))
     (folder / "state" / "web.yaml").write_text(f"store: edge\nnamespace: web\nkeys:\n{keys}")
-
-
-if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    with tempfile.TemporaryDirectory(prefix="kvsync-bench-") as scratch:
-        for figure in measure(Path(scratch)):
-            print(figure, flush=True)
