@@ -245,3 +245,13 @@ def test_report_of_nothing() -> None:
     assert render_report([report(target_plan())]) == "Done: nothing was applied.\n"
     text = render_report([report(target_plan(MANY[0], parked=("too many",)))])
     assert "  parked: too many\n  release with: kvsync approve " in text
+
+
+def test_report_of_a_parked_target() -> None:
+    """What a guard held back is one reason and the way out at the end, not a line for each change that was not attempted."""
+    parked = target_plan(*MANY, parked=("too many",))
+    untried = [outcome(one, OutcomeKind.NOT_ATTEMPTED, "the target is parked") for one in MANY]
+    text = render_report([report(parked, *untried)])
+    assert "  parked: too many\n  release with: kvsync approve " in text
+    assert text.count("\n") < 8
+    assert MANY[0].identity.key not in text

@@ -202,10 +202,13 @@ def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
     yield f"{title} ({plain(report.plan.type)}): {done or 'nothing was applied'}"
     if report.error:
         yield "  " + style.paint(f"error: {plain(report.error)}", Paint.ALARM)
-    bad = sorted((outcome for outcome in report.outcomes if outcome.kind not in _FINE), key=lambda each: each.kind)
+    is_parked = bool(report.plan.parked) and not report.plan.approved
+    # Of a parked target nothing was attempted: one reason for all, and the way out, instead of a line for each.
+    untold = {*_FINE, OutcomeKind.NOT_ATTEMPTED} if is_parked else _FINE
+    bad = sorted((outcome for outcome in report.outcomes if outcome.kind not in untold), key=lambda each: each.kind)
     for _, same in groupby(bad, key=lambda outcome: outcome.kind):
         yield from _shown(list(same), room, lambda outcome: _outcome(outcome, style), style)
-    if not report.outcomes:
+    if is_parked or not report.outcomes:
         yield from _notices(report.plan, style)
 
 
