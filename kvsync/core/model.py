@@ -163,7 +163,7 @@ class Snapshot:
     fingerprints of those entries that `is_settled` says there is nothing else to know of: they bear our owner's mark, do
     not expire, are neither locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store
     offers it, stands for this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never
-    causes a delete.
+    causes a delete. `ledger` is what a store that keeps its own ledger holds of it, in the bytes it was left in.
     """
 
     target: Target
@@ -172,6 +172,7 @@ class Snapshot:
     complete: bool = True
     problems: tuple[str, ...] = ()
     token: str | None = None
+    ledger: bytes | None = field(default=None, repr=False)
 
 
 def snapshot_of(target: Target, entries: Iterable[Actual], owner: str, *, token: str | None = None) -> Snapshot:

@@ -125,6 +125,8 @@ class Store(ABC):
     options: ClassVar[tuple[Field, ...]] = ()
     capabilities: Capabilities
     traffic: Traffic
+    keeps_ledger: bool = False
+    """Whether the ledger of a namespace lives in the store too (`ledger: store`), so that another machine finds it."""
     own_ways: frozenset[str] = frozenset()
     """Which of `normalise`, `remote_key` and `audit` say more than the default; those that do not need not be asked a hundred
     thousand times. Set by itself."""
@@ -154,6 +156,16 @@ class Store(ABC):
         """Everything in `namespace`. Returns None when `token`, taken from an earlier snapshot of the same namespace and
         owner, still stands for the present state; stores without tokens ignore it. Raises StoreError."""
 
+    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+        """The same as `observe`, with an `etag` or `fingerprint` of each entry that stands for every byte of its value. None, the
+        default, where only reading the entries one by one can tell that. Raises StoreError."""
+        return None
+
+    def is_version(self, seen: str, known: str) -> bool:
+        """Say whether the etag `seen` in a listing may belong to the version `known`. Pure. A store without versions makes its
+        etags of what it sees, and a listing shows less than a read: a size, say, where the version is size and digest."""
+        return seen == known
+
     @abstractmethod
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their content, as fresh as the store can; absent ones are left out. Raises StoreError."""
@@ -165,6 +177,16 @@ class Store(ABC):
     @abstractmethod
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that exist, sorted, as far as the store can tell. Raises StoreError."""
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        """The ledger that was last left in this namespace, None when there is none. Only where `keeps_ledger`. Raises
+        StoreError; what is there but cannot be read whole is a PermanentError."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no ledger")
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        """Leave the ledger in this namespace, in place of an older one, where `observe` shows it only as `Snapshot.ledger`.
+        Only where `keeps_ledger`. Raises StoreError."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no ledger")
 
     async def check(self) -> Sequence[Finding]:
         """What `doctor` says of this store: reached, credential, permission, quota, clock. Never raises StoreError."""
