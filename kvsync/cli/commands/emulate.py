@@ -46,6 +46,7 @@ def emulate(_settings: Settings, type_: str, switches: tuple[str, ...], **option
     try:
         from kvsync.emulators.server import serve
 
+        import_module(TYPES[type_].partition(":")[0])
         if options["tls"]:
             import_module("kvsync.emulators.tls")
     except ImportError as error:
