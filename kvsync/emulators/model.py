@@ -105,6 +105,9 @@ class Emulator(ABC):
     fails_under_200: ClassVar[bool] = False
     """Whether `failure` knows a refusal with the status 200."""
 
+    takes_encoded: ClassVar[bool] = False
+    """Whether bodies come as they were sent, with their `Content-Encoding`, and not decoded."""
+
     @abstractmethod
     def __init__(self, parts: Parts) -> None:
         """Take up what the storage holds. Raises UsageError for the value of a switch that makes no sense."""

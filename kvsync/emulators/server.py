@@ -90,7 +90,13 @@ def _faults(options: Options) -> Faults:
 
 
 async def _listen(stack: AsyncExitStack, options: Options, handler: _Handler) -> Address:
-    server = web.Server(handler, access_log=None, request_factory=_request, max_line_size=_LONGEST_TARGET)
+    server = web.Server(
+        handler,
+        access_log=None,
+        request_factory=_request,
+        max_line_size=_LONGEST_TARGET,
+        auto_decompress=handler.decodes,
+    )
     runner = web.ServerRunner(server, shutdown_timeout=0.5)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -136,6 +142,7 @@ class _Handler:
         self._faults, self._stats = faults, Stats()
         self._control = Control(emulator, parts.clock, faults, self._stats)
         self._control_paths = (PREFIX, emulator.url(Address("")) + PREFIX)
+        self.decodes = not emulator.takes_encoded
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
         body = await raw.read()
