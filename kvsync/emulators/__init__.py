@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvsync.emulators.model import Emulator, Parts
 
 TYPES: Final = {
+    "apify": "kvsync.emulators.apify.app:Apify",
     "azure-appconfig": "kvsync.emulators.azure.app:AzureAppConfig",
     "cloudflare-kv": "kvsync.emulators.cloudflare.app:CloudflareKV",
 }
