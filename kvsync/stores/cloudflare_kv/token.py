@@ -1,10 +1,8 @@
-"""The API token: on every request, read anew each time, so that a rotated one is used at once."""
+"""The API token, and what the API says when it refuses it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from kvsync.errors import AuthError
+from kvsync.http.bearer import BearerToken
 from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call, Explanation
 
@@ -12,26 +10,8 @@ _PAGE = "My Profile > API Tokens"
 _PERMISSION = f'give the token the account permission "Workers KV Storage: Edit" ({_PAGE}), and this account'
 
 
-class ApiToken:
-    """Bears the token. `resolve` reads it, and raises AuthError where there is none."""
-
-    def __init__(self, where: str, resolve: Callable[[], str]) -> None:
-        self._where, self._resolve = where, resolve
-
-    def text(self) -> str:
-        """The token. Raises AuthError."""
-        text = self._resolve().strip()
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise AuthError(f"{self._where}: the token holds characters that no API token has; copy it again")
-        return text
-
-    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
-        """The header that every request needs."""
-        return {"Authorization": f"Bearer {self.text()}"}
-
-    async def renew(self) -> bool:
-        """There is no newer one than the one that was sent."""
-        return False
+class ApiToken(BearerToken):
+    """Bears the token, and tells why it is refused."""
 
     def explain(self, call: Call, answer: Answer) -> Explanation:
         """Tell a token that is not valid from one that may not do this."""
