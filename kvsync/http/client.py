@@ -116,6 +116,8 @@ class Client:
         turn = self._turns[call.writes]
         if turn is not None:
             await turn.take()
+        if call.turn is not None:
+            await call.turn.take()
         if self._quota is not None:
             await self._quota.take()
         async with self._flights:
@@ -132,6 +134,8 @@ class Client:
                 self._count(call, type(error).__name__, 0)
                 raise PermanentError(f"{self.where}: {call.what} failed: {error}") from error
         self._count(call, str(answer.status), len(answer.body))
+        if call.turn is not None:
+            call.turn.heed(answer.headers)
         if self._quota is not None:
             self._quota.heed(answer.headers)
         return answer
@@ -157,7 +161,7 @@ class Client:
         traffic = self._traffic
         traffic.requests += 1
         traffic.bytes_sent += len(call.target) + len(call.body)
-        traffic.bytes_received += received
+        traffic.bytes_received += received + (call.sink.size if call.sink is not None else 0)
         traffic.by_status[status] = traffic.by_status.get(status, 0) + 1
 
 

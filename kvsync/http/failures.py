@@ -63,10 +63,12 @@ def words(answer: Answer) -> str:
 
 
 def _listed(problem: Mapping[str, Any]) -> str:
-    """The errors of an envelope such as `{"errors": [{"code": 10013, "message": "…"}]}`."""
+    """The errors of an envelope such as `{"errors": [{"code": 10013, "message": "…"}]}`, or the one of
+    `{"error": {"type": "invalid-input", "message": "…"}}`."""
     errors = problem.get("errors")
-    found = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    return "; ".join(f"{error.get('message')} ({error.get('code')})" for error in found)
+    named = [*errors, problem.get("error")] if isinstance(errors, list) else [problem.get("error")]
+    found = [error for error in named if isinstance(error, dict)]
+    return "; ".join(f"{error.get('message')} ({error.get('code', error.get('type'))})" for error in found)
 
 
 def _described(answer: Answer) -> str:

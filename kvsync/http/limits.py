@@ -6,10 +6,11 @@ from kvsync.clock import Clock
 
 
 class TokenBucket:
-    """At most `rate` calls a second, after a first burst of a second's worth. Callers wait in the order in which they came."""
+    """At most `rate` calls a second, after a first burst of `burst` seconds' worth. Callers wait in the order in which they
+    came."""
 
-    def __init__(self, rate: float, clock: Clock) -> None:
-        self._interval, self._burst = 1 / rate, max(0.0, 1 - 1 / rate)
+    def __init__(self, rate: float, clock: Clock, burst: float = 1) -> None:
+        self._interval, self._burst = 1 / rate, max(0.0, burst - 1 / rate)
         self._clock = clock
         self._next = clock.monotonic() - self._burst
 
@@ -20,6 +21,10 @@ class TokenBucket:
         self._next = turn + self._interval
         if turn > now:
             await self._clock.sleep(turn - now)
+
+    def change(self, rate: float) -> None:
+        """So many calls a second from now on."""
+        self._interval = 1 / rate
 
 
 class RetryBudget:

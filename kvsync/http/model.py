@@ -12,13 +12,39 @@ from kvsync.errors import StoreError, TransientError
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class Turn(Protocol):
+    """Who may send now."""
+
+    async def take(self) -> None:
+        """Wait for a turn."""
+
+    def heed(self, headers: Mapping[str, str]) -> None:
+        """Take in what an answer says of the pace (names of headers in lower case)."""
+
+
+class Sink(Protocol):
+    """Where a long body goes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes taken since it was last begun."""
+
+    def begin(self) -> None:
+        """Forget what was taken: the call is sent, perhaps again."""
+
+    def write(self, piece: bytes) -> None:
+        """Take one piece. Raises PermanentError when it is too much."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. `target` is path and query exactly as they go on the request line; `what` says in words what it is for, with
     neither values nor secrets in it.
 
     `expects` are the statuses that are answers and not failures. `reads` says that a method which usually writes does
-    not here. `is_json` asks for a body that is JSON wherever the status is 200.
+    not here. `is_json` asks for a body that is JSON wherever the status is 200. `turn` is waited for before each time it is
+    sent, where calls are counted by what they are about. `sink` takes the body of a 200 instead of the answer, piece by piece;
+    then the time that a call may take counts from the last piece.
     """
 
     method: str
@@ -29,6 +55,8 @@ class Call:
     expects: Container[int] = (200,)
     reads: bool = False
     is_json: bool = False
+    turn: Turn | None = field(default=None, repr=False, compare=False)
+    sink: Sink | None = field(default=None, repr=False, compare=False)
 
     @property
     def writes(self) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from errno import errorcode
 from io import BytesIO
 from os import strerror
@@ -29,7 +29,7 @@ from yarl import URL
 
 from kvsync import __version__
 from kvsync.errors import PermanentError
-from kvsync.http.model import Answer, Call, NotAnsweredError, NotSentError
+from kvsync.http.model import Answer, Call, NotAnsweredError, NotSentError, Sink
 
 _CONNECT: Final = 10.0
 """Seconds in which a connection must be made."""
@@ -38,7 +38,7 @@ _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
 
 _PIECE: Final = 512 * 1024
-"""Bytes of a body that go out at once."""
+"""Bytes of a body that go out, or come in, at once."""
 
 _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
 """Headers that aiohttp would add by itself."""
@@ -66,7 +66,9 @@ class Wire:
             extensions={"target": call.target.encode("ascii")},
         )
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as limit:
+                if call.sink is not None:
+                    request.extensions["keep"] = _keeper(call.sink, limit, seconds)
                 response = await self._transport.handle_async_request(request)
                 assert isinstance(response.stream, httpx.AsyncByteStream)
                 body = b"".join([chunk async for chunk in response.stream])
@@ -84,7 +86,8 @@ class Wire:
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """httpx's transport interface over aiohttp's connections. Honours the request extension `target`."""
+    """httpx's transport interface over aiohttp's connections. Honours the request extensions `target` and `keep`, which takes
+    the pieces of a body that comes with 200."""
 
     def __init__(self, connections: int, *, is_encrypted: bool, proxy: str | None = None) -> None:
         self._session = aiohttp.ClientSession(
@@ -112,6 +115,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 data=_body(request.content),
                 allow_redirects=False,
             ) as response:
+                keep = request.extensions.get("keep")
+                if keep is not None and response.status == 200:
+                    async for piece in response.content.iter_chunked(_PIECE):
+                        keep(piece)
                 body = await response.read()
                 return httpx.Response(response.status, headers=response.raw_headers, stream=httpx.ByteStream(body))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -122,6 +129,18 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
         await self._session.close()
+
+
+def _keeper(sink: Sink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], None]:
+    """Fills a sink anew. As long as something comes, time does not run out."""
+    clock = asyncio.get_running_loop().time
+
+    def keep(piece: bytes) -> None:
+        sink.write(piece)
+        limit.reschedule(clock() + seconds)
+
+    sink.begin()
+    return keep
 
 
 def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
