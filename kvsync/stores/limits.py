@@ -31,7 +31,7 @@ def check_entry(remote_key: str, content: Content | None, has: Capabilities) -> 
         raise ValueError(f"the value has {len(content.value)} bytes; {has.max_value} are the most")
     if has.max_metadata is not None and len((content.metadata or "").encode()) > has.max_metadata:
         raise ValueError(f"the metadata takes more than {has.max_metadata} bytes")
-    if not has.binary and not _is_text(content.value):
+    if not has.binary and not is_text(content.value):
         raise ValueError("the value is no UTF-8 text")
 
 
@@ -46,7 +46,8 @@ def _check_key(remote_key: str, has: Capabilities) -> None:
         raise ValueError(f"the key holds a character that the store does not take (it must match {has.key_pattern})")
 
 
-def _is_text(value: bytes) -> bool:
+def is_text(value: bytes) -> bool:
+    """True for UTF-8 text."""
     try:
         value.decode()
     except UnicodeDecodeError:
