@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvsync.stores.base import Store, StoreContext
 
 BUILTIN = {
+    "apify": "kvsync.stores.apify:ApifyStore",
     "azure-appconfig": "kvsync.stores.azure_appconfig:AzureAppConfigStore",
     "cloudflare-kv": "kvsync.stores.cloudflare_kv:CloudflareKvStore",
     "memory": "kvsync.stores.memory:MemoryStore",

@@ -1,0 +1,51 @@
+"""What the API means by its answers, where it is not what everybody means by them.
+
+answer                                    error
+───────────────────────────────────────   ──────────────────────────────────────────────────────────
+4xx that names the token                  AuthError
+402                                       PermanentError: nothing is answered until somebody pays
+404 that names the store                  StoreGoneError, wherever a record that is not there would be an answer
+404 where no record is asked for          StoreGoneError
+429                                       TransientError, without a word on how long to wait
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kvsync.errors import AuthError, PermanentError, StoreError
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call
+from kvsync.stores.apify.token import NOT_VALID, ApiToken, error_type
+
+_NAMES_STORE: Final = re.compile(r"\bstore\b.*\bnot found\b", re.IGNORECASE)
+
+
+class StoreGoneError(PermanentError):
+    """The store that was asked for does not exist, or not any longer."""
+
+
+class Judge:
+    """Judges the answers to one connection's calls."""
+
+    def __init__(self, where: str, token: ApiToken) -> None:
+        self._where, self._token = where, token
+
+    def __call__(self, call: Call, answer: Answer) -> StoreError | None:
+        """The error that this answer is, None to judge it as usual."""
+        status = answer.status
+        if not 400 <= status < 500:
+            return None
+        if error_type(answer) in NOT_VALID:
+            why = self._token.explain(call, answer)
+            return AuthError(f"{self._where}: {call.what} is refused: {why.detail}; {why.hint}")
+        if status == 402:
+            hint = "raise the usage limit or add credit in the Console, under Billing"
+            return PermanentError(f"{self._said(call, answer)}; {hint}")
+        if status == 404 and (status not in call.expects or _NAMES_STORE.search(words(answer))):
+            return StoreGoneError(self._said(call, answer))
+        return None
+
+    def _said(self, call: Call, answer: Answer) -> str:
+        return f"{self._where}: {call.what} failed: {words(answer) or f'status {answer.status}'}"

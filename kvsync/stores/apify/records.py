@@ -1,0 +1,103 @@
+"""One record: read, written, deleted."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, NamedTuple
+
+from kvsync.core.model import Content
+from kvsync.errors import PermanentError
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call
+from kvsync.stores.apify.contents import kept_type, sent_type
+from kvsync.stores.apify.elsewhere import MOVED
+from kvsync.stores.apify.namespaces import KeyValueStore
+from kvsync.stores.apify.remote import Remote
+from kvsync.stores.base import WriteResult, WriteStatus
+
+MOST: Final = 256 * 1024 * 1024
+"""Bytes that a compressed record may come to."""
+
+_REFUSALS: Final = frozenset({400, 413, 415})
+_HEADERS: Final = {"Accept-Encoding": "gzip, deflate"}
+"""A record that another program sent compressed comes as it is stored: then its listed size is known too."""
+
+
+class Held(NamedTuple):
+    """A record as it was read: `size` is what it takes in the store, in bytes."""
+
+    content: Content
+    size: int
+
+
+async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> Held | None:
+    """A record, None when there is none. Raises StoreError."""
+    target, what = remote.targets.record(store.id, key, raw=True), f"reading {namespace}/{key}"
+    call = Call("GET", target, what, _HEADERS, expects=MOVED | {200, 404}, turn=store.records)
+    answer = await remote.ask(namespace, call)
+    if answer.status in MOVED:
+        answer = await remote.elsewhere.follow(remote.origin, call, answer)
+    if answer.status == 404:
+        return None
+    value = _decoded(remote.where, what, answer)
+    return Held(Content(value, kept_type(value, answer.headers.get("content-type"))), len(answer.body))
+
+
+async def put(remote: Remote, namespace: str, store: KeyValueStore, key: str, content: Content) -> WriteResult:
+    """Write a record. Raises StoreError."""
+    kind = sent_type(content)
+    answer = await _change(
+        remote, namespace, store, Call("PUT", "", "writing", {"Content-Type": kind}, content.value), key
+    )
+    if answer.status in _REFUSALS:
+        return _refused(answer)
+    kept = kept_type(content.value, kind)
+    return WriteResult(WriteStatus.DONE, store.versions.whole(len(content.value), content.value, kept))
+
+
+async def delete(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> WriteResult:
+    """Delete a record. Raises StoreError."""
+    answer = await _change(remote, namespace, store, Call("DELETE", "", "deleting"), key)
+    return _refused(answer) if answer.status in _REFUSALS else WriteResult(WriteStatus.DONE)
+
+
+async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Call, key: str) -> Answer:
+    return await remote.ask(
+        namespace,
+        Call(
+            call.method,
+            remote.targets.record(store.id, key),
+            f"{call.what} {namespace}/{key}",
+            call.headers,
+            call.body,
+            expects=_REFUSALS | {200, 201, 204},
+            turn=store.records,
+        ),
+    )
+
+
+def _refused(answer: Answer) -> WriteResult:
+    """The API does not take this record: its size, its content type, or what a schema of the store asks of it."""
+    return WriteResult(WriteStatus.REJECTED, error=f"the API refuses it: {words(answer) or f'status {answer.status}'}")
+
+
+def _decoded(where: str, what: str, answer: Answer) -> bytes:
+    encoding = answer.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return answer.body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise PermanentError(f"{where}: {what} failed: it is compressed with {encoding}, which was not asked for")
+    try:
+        return _inflated(answer.body)
+    except (zlib.error, EOFError):
+        raise PermanentError(f"{where}: {what} failed: it is not what its Content-Encoding {encoding} says") from None
+
+
+def _inflated(body: bytes) -> bytes:
+    """From gzip or zlib, or from bare deflate, which some programs send under the same name. Raises zlib.error, EOFError."""
+    is_wrapped = body[:2] == b"\x1f\x8b" or (len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2]) % 31 == 0)
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32 if is_wrapped else -zlib.MAX_WBITS)
+    value = inflater.decompress(body, MOST)
+    if not inflater.eof:
+        raise EOFError
+    return value

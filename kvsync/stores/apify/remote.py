@@ -1,0 +1,97 @@
+"""The far side of one store: one client, one way to other hosts, one store of the API for each name."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from kvsync.config.model import StoreConfig
+from kvsync.errors import PermanentError
+from kvsync.http.client import Client, Limits
+from kvsync.http.model import Answer, Call, Sink
+from kvsync.stores.apify.answers import Judge, StoreGoneError
+from kvsync.stores.apify.elsewhere import Elsewhere
+from kvsync.stores.apify.listing import Listing, Page, listing, page_of
+from kvsync.stores.apify.namespaces import KeyValueStore, Namespaces
+from kvsync.stores.apify.requests import Targets
+from kvsync.stores.apify.token import ApiToken
+from kvsync.stores.base import StoreContext, Traffic
+
+ENDPOINT: Final = "https://api.apify.com"
+
+
+class Remote:
+    """Connects on first use."""
+
+    def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, most: int) -> None:
+        endpoint, options = config.endpoint or ENDPOINT, config.options
+        parts = urlsplit(endpoint)
+        self.where, self.clock = f"store {config.name}", context.clock
+        self.origin = f"{parts.scheme}://{parts.netloc}"
+        self.targets = Targets(parts.path)
+        token, limits = ApiToken(self.where, lambda: context.resolve(options["token"])), Limits(config.timeout, most)
+        self._client = Client(
+            self.where,
+            endpoint,
+            context.clock,
+            traffic,
+            limits=limits,
+            credentials=token,
+            judge=Judge(self.where, token),
+            read_only=context.read_only,
+        )
+        self.elsewhere = Elsewhere(
+            self.where,
+            context.clock,
+            traffic,
+            limits,
+            read_only=context.read_only,
+            allow_insecure=config.allow_insecure,
+        )
+        self.namespaces = Namespaces(
+            self.where,
+            self.send,
+            self.targets,
+            context.clock,
+            token.text,
+            username=options.get("username"),
+            creates=bool(options.get("create_namespaces")),
+        )
+
+    async def send(self, call: Call) -> Answer:
+        """Send a call. Raises StoreError."""
+        return await self._client.send(call)
+
+    async def ask(self, namespace: str, call: Call) -> Answer:
+        """Send a call about a store that is known by this name. Raises StoreError."""
+        try:
+            return await self._client.send(call)
+        except StoreGoneError as error:
+            raise self.namespaces.gone(namespace, error) from None
+
+    async def list(self, namespace: str, store: KeyValueStore, prefix: str) -> Listing:
+        """The keys that begin with `prefix`, with their sizes. Raises StoreError."""
+        what = f"listing {namespace}"
+
+        async def ask(start: str | None) -> Page:
+            call = Call("GET", self.targets.keys(store.id, prefix, start), what, is_json=True, turn=store.others)
+            answer = await self.ask(namespace, call)
+            try:
+                return page_of(answer.data)
+            except ValueError as problem:
+                raise PermanentError(
+                    f"{self.where}: {what} failed: the answer is {problem}; check the endpoint"
+                ) from None
+
+        return await listing(ask)
+
+    async def download(self, namespace: str, store: KeyValueStore, prefix: str, into: Sink) -> None:
+        """All records whose keys begin with `prefix`, as a ZIP. Raises StoreError."""
+        target = self.targets.records(store.id, prefix)
+        call = Call("GET", target, f"fetching all of {namespace}", turn=store.others, sink=into)
+        await self.ask(namespace, call)
+
+    async def aclose(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._client.aclose()
+        await self.elsewhere.aclose()

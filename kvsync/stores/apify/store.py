@@ -1,0 +1,283 @@
+"""The store `apify`: a named key-value store for each namespace. It has no versions, no marks and no lifetimes: what is written
+is compared by kvsync just before and just after, and what is ours, and until when, is in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, cast
+
+from kvsync.config.model import StoreConfig
+from kvsync.core.audit import UNUSABLE_KEYS
+from kvsync.core.canonical import fingerprint
+from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot, Target
+from kvsync.document.credential import credential
+from kvsync.document.fields import Field, boolean, text
+from kvsync.errors import PermanentError, StoreError
+from kvsync.stores.apify.contents import JSON, kept_type, sent_type
+from kvsync.stores.apify.versions import may_be
+from kvsync.stores.base import Finding, Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.keys import KeyFormat
+from kvsync.stores.ledger_place import LEDGER, LedgerPlace
+from kvsync.stores.limits import check_batch, check_entry
+from kvsync.together import together
+
+if TYPE_CHECKING:
+    from kvsync.stores.apify.archive import Archive
+    from kvsync.stores.apify.listing import Listing
+    from kvsync.stores.apify.namespaces import KeyValueStore
+    from kvsync.stores.apify.remote import Remote
+
+LEDGER_KEY: Final = "kvsync.ledger.json"
+"""The record that holds the ledger. No entry may have its key, wherever the ledger is kept."""
+
+_KEY: Final = r"[a-zA-Z0-9!\-_.'()]+"
+_USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
+
+
+class ApifyStore(Store):
+    """Entries in the named key-value stores of one account."""
+
+    options = (
+        Field("token", credential(), required=True, help="API token that may read and write the key-value stores."),
+        Field("create_namespaces", boolean(), default=False, help="Make a key-value store that does not exist."),
+        Field(
+            "username", _USERNAME, help="Whose key-value stores they are; those of the token's own user when absent."
+        ),
+        LEDGER,
+    )
+    capabilities = Capabilities(
+        type="apify",
+        namespace="a named key-value store, by name or id",
+        marks=Marks.LEDGER,
+        compare_and_set=False,
+        labels=False,
+        tags=False,
+        metadata=False,
+        lifetimes=Lifetimes.EMULATED,
+        max_key=256,
+        key_pattern=_KEY,
+        page=1000,
+        concurrency=32,
+        values_in_listing=False,
+        writes_per_second=66,  # of 200 calls a second: each write takes one, and two that look
+    )
+
+    def __init__(self, config: StoreConfig, context: StoreContext) -> None:
+        super().__init__(config, context)
+        self._keys = KeyFormat(config.key_format or "{key}")
+        self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
+        self._remote: Remote | None = None
+
+    def normalise(self, content: Content) -> Content:
+        """With the content type in one spelling, and without one that only says text or bytes."""
+        if content.content_type is None or content.content_type == JSON:
+            return content
+        return content._replace(content_type=kept_type(content.value, content.content_type))
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The key by the configured format; by default the key itself."""
+        if self._keys.is_plain and identity.label is None and identity.key not in UNUSABLE_KEYS:
+            return identity.key
+        return self._keys.encode(namespace, identity)
+
+    def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
+        """A key that kvsync needs itself, and a content type that no header can hold."""
+        problems = []
+        if self._is_reserved(namespace, entry.identity):
+            problems.append(f'"{LEDGER_KEY}" is where kvsync keeps its ledger; use another key')
+        kind = sent_type(entry.content)
+        if not (kind.isascii() and kind.isprintable()):
+            problems.append("the content_type holds characters that no HTTP header takes")
+        return problems
+
+    def is_version(self, seen: str, known: str) -> bool:
+        """True when what a listing or a ZIP tells of a record is the same as of the version that is known."""
+        return may_be(seen, known)
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is told to be incomplete."""
+        remote, target = self._connected(), Target(self.config.name, namespace)
+        store = await remote.namespaces.find(namespace)
+        if store is None:
+            return Snapshot(target, {}, {})
+        listing, ledger = await self._list(remote, namespace, store)
+        listing.sizes.pop(LEDGER_KEY, None)
+        stands_for = _token(listing.sizes.items(), ledger) if listing.problem is None else None
+        if stands_for is not None and stands_for == token:
+            return None
+        etags = ((key, store.versions.listed(size), size) for key, size in listing.sizes.items())
+        entries = self._entries(namespace, etags)
+        if listing.problem is not None:
+            return Snapshot(target, entries, {}, complete=False, problems=(listing.problem,), ledger=ledger)
+        return Snapshot(target, entries, {}, token=stands_for, ledger=ledger)
+
+    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+        """The same from a ZIP of all records, in one request; None when there is anything doubtful about it."""
+        remote = self._connected()
+        store = await remote.namespaces.find(namespace)
+        if store is None:
+            return None
+        archive = await self._archive(remote, namespace, store)
+        if archive is None:
+            return None
+        sizes = {key: size for key, (size, _) in archive.digests.items()}
+        etags = ((key, store.versions.archived(digest), size) for key, (size, digest) in archive.digests.items())
+        token = _token(sizes.items(), archive.ledger)
+        entries = self._entries(namespace, etags)
+        return Snapshot(Target(self.config.name, namespace), entries, {}, token=token, ledger=archive.ledger)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries with their values, a call each. What no key can be is not there."""
+        remote = self._connected()
+        named = {identity: name for identity in identities if (name := self._name(namespace, identity)) is not None}
+        store = await remote.namespaces.find(namespace) if named else None
+        if store is None:
+            return {}
+        found = await together(self._one(remote, namespace, store, *pair) for pair in named.items())
+        return {actual.identity: actual for actual in found if actual is not None}
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """One call for one write."""
+        from kvsync.stores.apify.records import delete, put
+
+        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
+        (write,) = writes
+        try:
+            name = self._checked(namespace, write)
+        except ValueError as problem:
+            return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
+        remote = self._connected()
+        if write.content is not None:
+            store = await remote.namespaces.find_or_make(namespace)
+            return [await put(remote, namespace, store, name, write.content)]
+        found = await remote.namespaces.find(namespace)
+        return [WriteResult(WriteStatus.DONE) if found is None else await delete(remote, namespace, found, name)]
+
+    async def namespaces(self) -> Sequence[str]:
+        """The names of the account's named stores."""
+        return await self._connected().namespaces.names()
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        """The record that holds the ledger."""
+        remote = self._connected()
+        store = await remote.namespaces.find(namespace)
+        return None if store is None else await self._ledger(remote, namespace, store)
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        """Write the record that holds the ledger."""
+        from kvsync.stores.apify.records import put
+
+        remote = self._connected()
+        store = await remote.namespaces.find_or_make(namespace)
+        result = await put(remote, namespace, store, LEDGER_KEY, Content(ledger, JSON))
+        if result.status is not WriteStatus.DONE:
+            raise PermanentError(
+                f"{remote.where}: leaving the ledger in {namespace} failed: {result.error}; set ledger: local"
+            )
+
+    async def check(self) -> Sequence[Finding]:
+        """Token, permissions and clock, told apart."""
+        from kvsync.stores.apify.doctor import Doctor
+
+        try:
+            return await Doctor(self._connected(), self.config.options.get("username")).examine()
+        except StoreError as error:
+            return [Finding("credential", False, str(error))]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            await remote.aclose()
+
+    async def _list(self, remote: Remote, namespace: str, store: KeyValueStore) -> tuple[Listing, bytes | None]:
+        """All keys, and at the same time the ledger where the store keeps it."""
+        pages = remote.list(namespace, store, self._keys.prefix(namespace))
+        if not self.keeps_ledger:
+            return await pages, None
+        listing, ledger = await together([pages, self._ledger(remote, namespace, store)])
+        return cast("Listing", listing), cast("bytes | None", ledger)
+
+    async def _ledger(self, remote: Remote, namespace: str, store: KeyValueStore) -> bytes | None:
+        from kvsync.stores.apify.records import read
+
+        held = await read(remote, namespace, store, LEDGER_KEY)
+        return None if held is None else held.content.value
+
+    async def _archive(self, remote: Remote, namespace: str, store: KeyValueStore) -> Archive | None:
+        """All records of a store, None when they cannot be had so, or are in doubt."""
+        from kvsync.stores.apify.archive import DoubtfulError, Download, open_archive
+
+        prefix = self._keys.prefix(namespace)
+        download = Download()
+        try:
+            await remote.download(namespace, store, prefix, download)
+            key, hasher = re.compile(_KEY), store.versions.hasher
+            found = await asyncio.to_thread(open_archive, download.file, download.size, key, LEDGER_KEY, hasher)
+            ledger = await self._ledger(remote, namespace, store) if prefix and self.keeps_ledger else found.ledger
+        except (DoubtfulError, StoreError):
+            return None
+        finally:
+            download.close()
+        return found._replace(ledger=ledger if self.keeps_ledger else None)
+
+    def _entries(self, namespace: str, found: Iterable[tuple[str, str, int]]) -> dict[Identity, Actual]:
+        """Entries of keys, etags and sizes; keys of another format are left out."""
+        entries = {}
+        for key, etag, size in found:
+            identity = Identity(key) if self._keys.is_plain else self._keys.decode(namespace, key)
+            if identity is not None:
+                entries[identity] = Actual(identity, etag, size=size)
+        return entries
+
+    async def _one(
+        self, remote: Remote, namespace: str, store: KeyValueStore, identity: Identity, name: str
+    ) -> Actual | None:
+        from kvsync.stores.apify.records import read
+
+        held = await read(remote, namespace, store, name)
+        if held is None:
+            return None
+        content = held.content
+        etag = store.versions.whole(held.size, content.value, content.content_type)
+        return Actual(identity, etag, fingerprint(content), content, len(content.value))
+
+    def _checked(self, namespace: str, write: Write) -> str:
+        """The remote key of a write. Raises ValueError for what the store cannot hold."""
+        name = self.remote_key(namespace, write.identity)
+        check_entry(name, write.content, self.capabilities)
+        if name == LEDGER_KEY:
+            raise ValueError(f'"{LEDGER_KEY}" is where kvsync keeps its ledger')
+        return name
+
+    def _name(self, namespace: str, identity: Identity) -> str | None:
+        """The remote key of an entry, None for one that no entry can have."""
+        try:
+            return self._checked(namespace, Write(identity, Precondition.UNCHANGED))
+        except ValueError:
+            return None
+
+    def _is_reserved(self, namespace: str, identity: Identity) -> bool:
+        try:
+            return self.remote_key(namespace, identity) == LEDGER_KEY
+        except ValueError:
+            return False
+
+    def _connected(self) -> Remote:
+        if self._remote is None:
+            from kvsync.stores.apify.remote import Remote
+
+            most = self.config.concurrency or self.capabilities.concurrency
+            self._remote = Remote(self.config, self.context, self.traffic, most)
+        return self._remote
+
+
+def _token(sizes: Iterable[tuple[str, int]], ledger: bytes | None) -> str:
+    """What stands for all that a listing tells, and for the ledger beside it."""
+    digest = blake2b(ledger or b"", digest_size=16)
+    digest.update("\n".join(f"{key} {size}" for key, size in sorted(sizes)).encode())
+    return digest.hexdigest()

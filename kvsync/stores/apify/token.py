@@ -1,0 +1,34 @@
+"""The API token, and what the API says when it refuses it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kvsync.http.bearer import BearerToken
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call, Explanation
+
+NOT_VALID: Final = frozenset({"token-not-valid", "invalid-token", "token-not-provided", "user-or-token-not-found"})
+"""What the API calls it, over time, when it is the token itself that is wrong."""
+
+_PAGE: Final = "Console > Settings > API & Integrations"
+
+
+class ApiToken(BearerToken):
+    """Bears the token, and tells why it is refused."""
+
+    def explain(self, call: Call, answer: Answer) -> Explanation:
+        """Tell a token that is not valid from one that may not do this."""
+        said = words(answer) or f"status {answer.status}"
+        if answer.status == 401 or error_type(answer) in NOT_VALID:
+            return Explanation("credential", f"the API token is not valid ({said})", f"copy it anew ({_PAGE})")
+        verb = "write" if call.writes else "do this"
+        hint = f"give the token read and write permission for this key-value store ({_PAGE})"
+        return Explanation("permission", f"the API token may not {verb} here ({said})", hint)
+
+
+def error_type(answer: Answer) -> str:
+    """The name that the API gives an error; empty where the body is none."""
+    error = answer.problem().get("error")
+    found = error.get("type") if isinstance(error, dict) else None
+    return found if isinstance(found, str) else ""
