@@ -227,7 +227,7 @@ def _object(body: bytes) -> dict[str, Any]:
     """The JSON object in a body, which may also be empty. Raises Refused (400)."""
     try:
         document = json.loads(body) if body.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise invalid("POST data must be a JSON object", "invalid-request")

@@ -11,7 +11,7 @@ from kvsync.emulators.apify.contents import Contents
 from kvsync.emulators.apify.encodings import accepted, decode, named
 from kvsync.emulators.apify.listing import flag
 from kvsync.emulators.apify.model import Record, Store
-from kvsync.emulators.apify.problems import BAD_KEY, ENCODED_HTML, NO_RECORD, Refused, too_large
+from kvsync.emulators.apify.problems import BAD_KEY, ENCODED_HTML, NO_RECORD, Refused, invalid, too_large
 from kvsync.emulators.apify.schema import check_record, media_type
 from kvsync.emulators.apify.settings import Settings
 from kvsync.emulators.model import Answer, Request
@@ -50,7 +50,7 @@ class Records:
         if len(request.body) > self.settings.largest_record:
             raise too_large(self.settings.largest_record, len(request.body))
         encoding = named(request.headers.get("Content-Encoding", ""))
-        record = Record(request.body, request.headers.get("Content-Type", _UNKNOWN_TYPE), encoding)
+        record = Record(request.body, _content_type(request), encoding)
         if encoding and self.settings.guards_html and media_type(record.content_type) == _HTML:
             raise Refused(ENCODED_HTML)
         check_record(store.schema, key, record)
@@ -79,6 +79,13 @@ def check_key(key: str) -> str:
     if not _KEY.fullmatch(key) or key in (".", ".."):
         raise Refused(BAD_KEY)
     return key
+
+
+def _content_type(request: Request) -> str:
+    found = request.headers.get("Content-Type", _UNKNOWN_TYPE)
+    if not found.isascii():
+        raise invalid("Invalid value provided: Content-Type must be ASCII")
+    return found
 
 
 def _existing(contents: Contents, key: str) -> Record:

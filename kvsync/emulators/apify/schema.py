@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from jsonschema.exceptions import SchemaError, best_match
 from jsonschema.validators import validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from kvsync.emulators.apify.encodings import decode
 from kvsync.emulators.apify.model import Record
@@ -15,6 +17,8 @@ from kvsync.emulators.apify.problems import Refused, invalid
 
 _VERSION: Final = 1
 _JSON: Final = "application/json"
+_NO_OTHERS: Final[Registry[Any]] = Registry()
+"""A schema may point into itself alone: nothing is fetched from anywhere."""
 
 
 def check_schema(document: Any) -> dict[str, Any]:
@@ -45,6 +49,8 @@ def _check_collection(name: str, collection: Any) -> None:
 
 
 def _check_json_schema(name: str, schema: Any) -> None:
+    if not isinstance(schema, dict):
+        raise _invalid(f"jsonSchema of collection {name} must be an object")
     try:
         validator_for(schema).check_schema(schema)
     except SchemaError as error:
@@ -86,9 +92,12 @@ def _check_content(name: str, schema: Any, record: Record) -> None:
         raise invalid(f"Collection {name} has a JSON schema, so it takes {_JSON} only", "schema-validation")
     try:
         document = json.loads(decode(record.body, record.encoding))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise invalid("The record is not valid JSON", "schema-validation") from None
-    error = best_match(validator_for(schema)(schema).iter_errors(document))
+    try:
+        error = best_match(validator_for(schema)(schema, registry=_NO_OTHERS).iter_errors(document))
+    except Unresolvable as unresolvable:
+        raise invalid(f"Collection {name}: {unresolvable}", "schema-validation") from None
     if error is not None:
         raise invalid(f"Collection {name}: {error.json_path}: {error.message}", "schema-validation")
 
