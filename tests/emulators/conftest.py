@@ -17,6 +17,7 @@ import pytest
 
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
+from tests.emulators.apify_api import ApifyApi
 from tests.emulators.kv_api import KvApi
 
 TYPE = "azure-appconfig"
@@ -165,4 +166,32 @@ def kv(cloudflare: Running) -> Iterator[KvApi]:
     """Raw HTTP to an emulator of Workers KV that holds one namespace, which is empty."""
     with KvApi(cloudflare) as client:
         client.use(client.create("test"))
+        yield client
+
+
+def apify_emulator(**options: Any) -> AbstractContextManager[Running]:
+    """Serve Apify key-value stores in a thread."""
+    return emulator(type="apify", **options)
+
+
+@pytest.fixture(scope="module")
+def shared_apify() -> Iterator[Running]:
+    """One emulator of Apify for the tests of a file; `apify` empties it before every one."""
+    with apify_emulator() as server:
+        yield server
+
+
+@pytest.fixture
+def apify(shared_apify: Running) -> Running:
+    """An empty emulator of Apify, its clock and faults as at the start."""
+    with ApifyApi(shared_apify) as client:
+        client.control("POST", "reset")
+    return shared_apify
+
+
+@pytest.fixture
+def kvs(apify: Running) -> Iterator[ApifyApi]:
+    """Raw HTTP to an emulator of Apify that holds one store, which is empty."""
+    with ApifyApi(apify) as client:
+        client.use(client.create("test")["id"])
         yield client
