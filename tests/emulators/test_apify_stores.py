@@ -204,7 +204,9 @@ def test_tokens(kvs: ApifyApi, apify: Running) -> None:
         assert nobody.put(f"/{kvs.store}/records/q", params={"token": token}, content="v").status_code == 201
         assert nobody.get("/~test", params={"token": token}).status_code == 200
         assert error(nobody.get("/~test")) == error(nobody.get("")) == (401, "token-not-valid")
-        wrong: list[dict[str, Any]] = [{"headers": {"Authorization": value}} for value in ("Bearer wrong", "Basic eDp5", "Bearer")]
+        wrong: list[dict[str, Any]] = [
+            {"headers": {"Authorization": value}} for value in ("Bearer wrong", "Basic eDp5", "Bearer")
+        ]
         for way in (*wrong, {"params": {"token": "wrong"}}):
             assert error(nobody.request("GET", f"/{kvs.store}", **way)) == (401, "token-not-valid")
     with ApifyApi(apify, token="APIFY_READER_TOKEN") as reader:

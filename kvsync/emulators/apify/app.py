@@ -133,14 +133,7 @@ class Apify(Emulator):
         if store is None:
             anonymous_by_name = "~" in place.store and caller.user is None
             raise Refused(NO_TOKEN if anonymous_by_name else NO_STORE)
-        if self.writes(request):
-            check_write(caller, store)
-        else:
-            signed = self._signed(place, store, request)
-            default = self._settings.account_access
-            check_read(caller, store, by_name="~" in place.store, default=default, signed=signed)
-            if self._settings.spent and place.route in _NEED_CREDIT:
-                raise Refused(NO_CREDIT)
+        self._admit(place, store, caller, request)
         actions: dict[str, Callable[[Store, Place, Caller, Request], Answer]] = {
             routes.STORE: self._store,
             routes.KEYS: self._keys,
@@ -148,6 +141,16 @@ class Apify(Emulator):
             routes.RECORD: self._record,
         }
         return actions[place.route](store, place, caller, request)
+
+    def _admit(self, place: Place, store: Store, caller: Caller, request: Request) -> None:
+        """Raises Refused (401, 402, 403) for who may not do this with a store."""
+        if self.writes(request):
+            check_write(caller, store)
+            return
+        signed = self._signed(place, store, request)
+        check_read(caller, store, by_name="~" in place.store, default=self._settings.account_access, signed=signed)
+        if self._settings.spent and place.route in _NEED_CREDIT:
+            raise Refused(NO_CREDIT)
 
     def _store(self, store: Store, _place: Place, caller: Caller, request: Request) -> Answer:
         if request.method == "DELETE":

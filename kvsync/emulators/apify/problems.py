@@ -63,6 +63,7 @@ BAD_KEY: Final = _same(
     "invalid-record-key",
     "Record key contains invalid character: it has 1 to 256 of a-zA-Z0-9!-_.'() and is neither . nor ..",
 )
+_PHRASES: Final = frozenset(status.value for status in HTTPStatus)
 ENCODED_HTML: Final = Problem(
     400, "invalid-input", "content-encoding-forbidden-for-html", "HTML must be sent without Content-Encoding"
 )
@@ -102,9 +103,6 @@ def of_status(status: int) -> Problem:
     }
     unnamed = "internal-server-error" if status >= 500 else "invalid-request"
     return named.get(status) or _same(status, unnamed, HTTPStatus(status).phrase if status in _PHRASES else "Error")
-
-
-_PHRASES: Final = frozenset(status.value for status in HTTPStatus)
 
 
 def done(data: Any, status: int = 200, **headers: str) -> Answer:
