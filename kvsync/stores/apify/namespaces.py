@@ -25,9 +25,11 @@ _ID: Final = re.compile(r"[A-Za-z0-9]{17}")
 
 @dataclass(frozen=True, slots=True)
 class KeyValueStore:
-    """One store of the API: its id, its own way to tell versions, and how often it may be asked."""
+    """One store of the API: its id, whether the token may write to it as far as is known, its own way to tell versions, and how
+    often it may be asked."""
 
     id: str
+    is_writable: bool
     versions: Versions
     records: Rate
     others: Rate
@@ -142,10 +144,11 @@ class Namespaces:
                 raise PermanentError(
                     f'{self._where}: "{name}" and "{other}" are the same key-value store; name it once'
                 )
-        secret = data.get("urlSigningSecretKey")
-        if not isinstance(secret, str) or not secret:
-            secret = self._token()
-        self._known[name] = KeyValueStore(id_, Versions(secret), Rate(RECORDS, self._clock), Rate(OTHERS, self._clock))
+        shown = data.get("urlSigningSecretKey")
+        secret = shown if isinstance(shown, str) else ""
+        versions = Versions(secret or self._token())
+        rates = Rate(RECORDS, self._clock), Rate(OTHERS, self._clock)
+        self._known[name] = KeyValueStore(id_, bool(secret), versions, *rates)
         return self._known[name]
 
     def _data(self, answer: Answer, what: str) -> Mapping[str, Any]:

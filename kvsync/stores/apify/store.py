@@ -73,10 +73,11 @@ class ApifyStore(Store):
         self._remote: Remote | None = None
 
     def normalise(self, content: Content) -> Content:
-        """With the content type in one spelling, and without one that only says text or bytes."""
-        if content.content_type is None or content.content_type == JSON:
+        """With the content type in one spelling, and without one that only says text or bytes; no tags and no metadata."""
+        value, kind, tags, metadata = content
+        if kind in (None, JSON) and not tags and metadata is None:
             return content
-        return content._replace(content_type=kept_type(content.value, content.content_type))
+        return Content(value, kept_type(value, kind))
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
         """The key by the configured format; by default the key itself."""

@@ -1,0 +1,187 @@
+"""An Apify account for tests: the emulator in a thread, and plain HTTP as another program that knows nothing of kvsync."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from kvsync.clock import Clock
+from kvsync.config.model import Credential, CredentialKind, StoreConfig
+from kvsync.emulators.model import Options
+from kvsync.emulators.server import Running, running
+from kvsync.stores import open_store
+from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.ledger_place import LedgerPlace
+
+TOKEN = Credential(CredentialKind.ENV, "APIFY_TOKEN")
+TEXT = "text/plain; charset=utf-8"
+
+
+class Service:
+    """One running emulator."""
+
+    def __init__(self, server: Running) -> None:
+        self.url, self.env = server.url, server.env
+        self.token = self.env[TOKEN.name]
+        self._stores = f"{self.url}/v2/key-value-stores"
+        self.ids: dict[str, str] = {}
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Talk to `/_emulator/`."""
+        return json.loads(_ask(method, f"{self.url}/_emulator/{path}", _json(body))[1])
+
+    def reset(self, *names: str) -> None:
+        """Healed, counters at nought, and no other stores than these."""
+        self.control("POST", "reset")
+        self.ids = {name: self.make(name) for name in names}
+        self.forget_requests()
+
+    def faults(self, spec: str, **settings: Any) -> None:
+        """Inject faults from now on; an empty text heals."""
+        self.control("PUT", "faults", {"spec": spec, **settings})
+
+    def time(self, moment: float) -> None:
+        """Let time stand still at this moment."""
+        self.control("PUT", "clock", {"frozen": True, "now": moment})
+
+    def requests(self) -> dict[str, int]:
+        """Requests since `forget_requests` by method and route, below the stores."""
+        counts = self.control("GET", "stats")["routes"]
+        return {_short(route): count for route, count in counts.items()}
+
+    def total(self) -> int:
+        """All requests since `forget_requests`."""
+        return sum(self.requests().values())
+
+    def forget_requests(self) -> None:
+        """Count from here."""
+        self.control("POST", "reset", {"only": ["stats"]})
+
+    def make(self, name: str | None, schema: Any = None) -> str:
+        """Make a store, without a name for None; gives its id."""
+        path = f"?name={quote(name)}" if name else ""
+        found: str = self.api("POST", path, {"schema": schema} if schema else None)["data"]["id"]
+        return found
+
+    def remove(self, name: str) -> None:
+        """Delete a store."""
+        self._send("DELETE", f"/{self.ids.pop(name)}", None)
+
+    def names(self) -> list[str]:
+        """Names of all stores."""
+        return [one["name"] for one in self.api("GET", "")["data"]["items"]]
+
+    def put(self, name: str, key: str, value: bytes | str, kind: str = TEXT, **headers: str) -> None:
+        """Write one record; in names of headers `_` stands for `-`."""
+        body = value.encode() if isinstance(value, str) else value
+        sent = {"Content-Type": kind} | {header.replace("_", "-"): text for header, text in headers.items()}
+        self._send("PUT", f"/{self.ids[name]}/records/{quote(key, safe='')}", body, sent)
+
+    def delete(self, name: str, *keys: str) -> None:
+        """Delete some."""
+        for key in keys:
+            self._send("DELETE", f"/{self.ids[name]}/records/{quote(key, safe='')}", None)
+
+    def record(self, name: str, key: str) -> tuple[bytes, str] | None:
+        """Value and content type of a record."""
+        try:
+            headers, body = self._send("GET", f"/{self.ids[name]}/records/{quote(key, safe='')}?attachment=1", None)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != 404:
+                raise
+            return None
+        return body, headers["Content-Type"]
+
+    def value(self, name: str, key: str) -> bytes | None:
+        """One value."""
+        found = self.record(name, key)
+        return None if found is None else found[0]
+
+    def keys(self, name: str) -> dict[str, int]:
+        """All keys with their sizes."""
+        found: dict[str, int] = {}
+        start = ""
+        while True:
+            page = self.api("GET", f"/{self.ids[name]}/keys?{start}")["data"]
+            found |= {one["key"]: one["size"] for one in page["items"]}
+            if page["nextExclusiveStartKey"] is None:
+                return found
+            start = f"exclusiveStartKey={quote(page['nextExclusiveStartKey'], safe='')}"
+
+    def values(self, name: str) -> dict[str, bytes | None]:
+        """All entries, without the ledger."""
+        return {key: self.value(name, key) for key in self.keys(name) if key != "kvsync.ledger.json"}
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the API itself."""
+        return json.loads(self._send(method, path, _json(body), {"Content-Type": "application/json"})[1])
+
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> tuple[Mapping[str, str], bytes]:
+        return _ask(method, self._stores + path, body, {"Authorization": f"Bearer {self.token}", **(headers or {})})
+
+
+@contextmanager
+def service(**options: Any) -> Iterator[Service]:
+    """Serve in a thread until the end of the block."""
+    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with running(Options("apify", **options)) as server:
+            ready.set_result((server, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    server, loop, stop = ready.result(30)
+    try:
+        yield Service(server)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+
+
+def apify_store(
+    found: Service,
+    clock: Clock | None = None,
+    *,
+    ledger: str = "local",
+    read_only: bool = False,
+    options: Mapping[str, Any] | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    **fields: Any,
+) -> Store:
+    """A connection to a service."""
+    given = {"token": TOKEN, "ledger": LedgerPlace(ledger)} | dict(options or {})
+    context = StoreContext(Path(), None, lambda _: token or found.token, clock or Clock(), read_only, "conformance")
+    return open_store(StoreConfig("scraper", "apify", given, endpoint=endpoint or found.url, **fields), context)
+
+
+def _json(body: Any) -> bytes | None:
+    return None if body is None else json.dumps(body).encode()
+
+
+def _ask(
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None
+) -> tuple[Mapping[str, str], bytes]:
+    request = urllib.request.Request(url, body, dict(headers or {}), method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.headers, answer.read()
+
+
+def _short(route: str) -> str:
+    method, _, path = route.partition(" ")
+    return f"{method} {path.partition('/key-value-stores')[2] or path}"
