@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import threading
 import urllib.error
@@ -12,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from kvsync.clock import Clock
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
@@ -85,6 +86,17 @@ class Service:
         body = value.encode() if isinstance(value, str) else value
         sent = {"Content-Type": kind} | {header.replace("_", "-"): text for header, text in headers.items()}
         self._send("PUT", f"/{self.ids[name]}/records/{quote(key, safe='')}", body, sent)
+
+    def fill(self, name: str, count: int) -> None:
+        """Write so many records that are nobody's."""
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": TEXT}
+        for number in range(count):
+            path = f"/v2/key-value-stores/{self.ids[name]}/records/filled-{number:05}"
+            connection.request("PUT", path, b"value %d" % number, headers)
+            connection.getresponse().read()
+        connection.close()
 
     def delete(self, name: str, *keys: str) -> None:
         """Delete some."""

@@ -111,7 +111,7 @@ async def test_five_thousand_records(kv: Service, connect: Open) -> None:
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1000, 1), (1001, 2)])
 async def test_a_listing_costs_a_call_a_thousand(kv: Service, connect: Open, count: int, pages: int) -> None:
     """Observing N records takes ceil(N/1000) calls, one more for a ledger that is kept in the store, and reads no value."""
-    await put_many(connect(), count)
+    kv.fill("web", count)
     for ledger, more in (("local", {}), ("store", {GET: 1})):
         store = connect(ledger=ledger)
         kv.forget_requests()
