@@ -10,7 +10,7 @@ from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.core.classify import CLOCK_SLACK
 from kvsync.core.compare import Comparison
-from kvsync.core.model import Actual, Applied, Desired, Identity, Mode, Snapshot, Target, snapshot_of
+from kvsync.core.model import Actual, Applied, Desired, Identity, Mode, Prune, Snapshot, Target, snapshot_of
 from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
@@ -72,6 +72,9 @@ class Observer:
         if actual.content is not None:
             return False
         entry = desired.entries.get(identity)
+        if entry is None and actual.mark is None:
+            # what goes although it is nobody's must be known by more than a listing tells
+            return desired.policy.prune is Prune.SCOPE and actual.fingerprint is None and actual.etag is not None
         if entry is None:
             return actual.mark is not None and actual.mark.owner == self._owner
         return actual.fingerprint != entry.fingerprint and entry.mode is not Mode.CREATE_ONLY
