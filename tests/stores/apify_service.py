@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -25,6 +25,7 @@ from kvsync.stores.ledger_place import LedgerPlace
 
 TOKEN = Credential(CredentialKind.ENV, "APIFY_TOKEN")
 TEXT = "text/plain; charset=utf-8"
+_AT_ONCE = 100
 
 
 class Service:
@@ -88,15 +89,23 @@ class Service:
         self._send("PUT", f"/{self.ids[name]}/records/{quote(key, safe='')}", body, sent)
 
     def fill(self, name: str, count: int) -> None:
-        """Write so many records that are nobody's."""
+        """Write so many records that are nobody's; many requests are sent before their answers are awaited."""
         parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": TEXT}
-        for number in range(count):
-            path = f"/v2/key-value-stores/{self.ids[name]}/records/filled-{number:05}"
-            connection.request("PUT", path, b"value %d" % number, headers)
-            connection.getresponse().read()
-        connection.close()
+        with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
+            for start in range(0, count, _AT_ONCE):
+                numbers = range(start, min(start + _AT_ONCE, count))
+                connection.sendall(b"".join(self._filling(name, number) for number in numbers))
+                answers = b""
+                while answers.count(b"HTTP/1.1 201") < len(numbers) or not answers.endswith(b"{}"):
+                    answers += connection.recv(65536)
+
+    def _filling(self, name: str, number: int) -> bytes:
+        value = f"value {number}"
+        path = f"/v2/key-value-stores/{self.ids[name]}/records/filled-{number:05}"
+        return (
+            f"PUT {path} HTTP/1.1\r\nHost: emulator\r\nAuthorization: Bearer {self.token}\r\nContent-Type: {TEXT}\r\n"
+            f"Content-Length: {len(value)}\r\n\r\n{value}"
+        ).encode()
 
     def delete(self, name: str, *keys: str) -> None:
         """Delete some."""
