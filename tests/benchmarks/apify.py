@@ -1,8 +1,8 @@
 """Apify key-value stores: `python -m tests.benchmarks apify`. Everybody speaks to the same emulator, in a process of its own.
 
 Looking again at 5,000 records: requests, cheap and deep, and the time of a deep pass against 5,000 single reads with the
-official client. Applying 1,000 changes against the official asynchronous client at its best concurrency, which only writes, or makes the same
-calls as kvsync. Both as fast as it goes on one machine, and at the rate that the API allows one store.
+official client. Applying 1,000 changes against the official asynchronous client at its best concurrency, which only writes, or
+makes the same calls as kvsync. Both as fast as it goes on one machine, and at the rate that the API allows one store.
 """
 
 from __future__ import annotations
