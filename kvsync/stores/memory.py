@@ -135,10 +135,14 @@ class MemoryStore(Store):
             except ValueError as problem:
                 raise BatchRefused(f"{where}/{write.identity}: {problem}") from None
         self._count(1, 1)
-        results = self._memory.change(namespace, [self._put(namespace, write) for write in writes], self._now())
+        puts = [self._put(namespace, write) for write in writes]
+        results = self._memory.change(namespace, puts, self._now())
         if self.capabilities.compare_and_set:
             return results
-        return [replace(result, etag=None) for result in results]
+        return [
+            replace(result, etag=self._etag(put.held) if result.etag is not None and put.held is not None else None)
+            for put, result in zip(puts, results, strict=True)
+        ]
 
     async def read_ledger(self, namespace: str) -> bytes | None:
         """The ledger as it was left."""
