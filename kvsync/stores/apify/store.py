@@ -18,7 +18,7 @@ from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, text
 from kvsync.errors import PermanentError, StoreError
 from kvsync.stores.apify.contents import JSON, kept_type, sent_type
-from kvsync.stores.apify.versions import may_be
+from kvsync.stores.apify.versions import as_listed, may_be
 from kvsync.stores.base import Finding, Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
@@ -98,6 +98,10 @@ class ApifyStore(Store):
     def is_version(self, seen: str, known: str) -> bool:
         """True when what a listing or a ZIP tells of a record is the same as of the version that is known."""
         return may_be(seen, known)
+
+    def listed_etag(self, etag: str) -> str:
+        """The part of an etag that stands for the size."""
+        return as_listed(etag)
 
     async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is told to be incomplete."""

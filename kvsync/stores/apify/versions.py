@@ -57,3 +57,9 @@ def may_be(seen: str, known: str) -> bool:
         return seen == known
     told = [(part, other) for part, other in zip(parts, others, strict=True) if part and other]
     return bool(told) and all(part == other for part, other in told)
+
+
+def as_listed(etag: str) -> str:
+    """What a listing tells of a version."""
+    size, dash, _ = etag.partition("-")
+    return f"{size}--" if dash else etag
