@@ -32,16 +32,31 @@ class Observer:
     async def observe(self, token: str | None, *, deep: bool) -> Snapshot | None:
         """The target's snapshot, None when `token` still stands for its state. Raises StoreError."""
         reads = deep and not self._store.capabilities.values_in_listing
-        known = await self._store.observe_deep(self.target.namespace, self._owner) if reads else None
+        known = await self._observe_deep() if reads else None
         snapshot = known or await self._store.observe(self.target.namespace, self._owner, token)
         if snapshot is None:
             return None
-        self.ledger.take_in(snapshot)
+        if known is None:
+            self.ledger.take_in(snapshot)
         if self._by_ledger:
             snapshot = self._with_marks(snapshot)
         if reads and known is None:
             snapshot = await self._read_all(snapshot)
         return snapshot
+
+    async def _observe_deep(self) -> Snapshot | None:
+        """The store's own view of every byte. None where it has none, or where that lacks an entry of ours which a listing
+        shows: then neither is to be taken for the whole."""
+        deep = await self._store.observe_deep(self.target.namespace, self._owner)
+        if deep is None:
+            return None
+        self.ledger.take_in(deep)
+        applied = self.ledger.all()
+        lacking = {name for name in applied.keys() - deep.entries.keys() if not applied[name].has_ended}
+        listed = await self._store.observe(self.target.namespace, self._owner) if lacking else None
+        if listed is None or (listed.complete and lacking.isdisjoint(listed.entries)):
+            return deep
+        return None
 
     async def look_closer(
         self, desired: Desired, snapshot: Snapshot, comparison: Comparison, doubtful: Collection[Identity] = ()
