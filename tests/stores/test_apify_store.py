@@ -18,8 +18,7 @@ from kvsync.core.canonical import fingerprint
 from kvsync.core.model import Content, Entry, Identity, Mark, Snapshot
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.stores.apify.contents import kept_type, sent_type
-from kvsync.stores.apify.requests import Targets
-from kvsync.stores.apify.store import LEDGER_KEY
+from kvsync.stores.apify.requests import LEDGER_KEY, Targets
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock
 from tests.http.script_server import Act, says, serving

@@ -1,4 +1,4 @@
-"""Paths and queries of the API, under `/v2/key-value-stores`."""
+"""Paths, queries and keys of the API, under `/v2/key-value-stores`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from kvsync.core.audit import UNUSABLE_KEYS
 
 PAGE: Final = 1000
 """Keys, or stores, that one call lists."""
+
+KEY: Final = r"[a-zA-Z0-9!\-_.'()]+"
+"""What a key is made of."""
+
+LEDGER_KEY: Final = "kvsync.ledger.json"
+"""The record that holds the ledger. No entry may have its key, wherever the ledger is kept."""
 
 _VERSION: Final = "/v2"
 

@@ -3,11 +3,8 @@ is compared by kvsync just before and just after, and what is ours, and until wh
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS
@@ -18,6 +15,7 @@ from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, text
 from kvsync.errors import PermanentError, StoreError
 from kvsync.stores.apify.contents import JSON, kept_type, sent_type
+from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import as_listed, may_be
 from kvsync.stores.base import Finding, Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
@@ -26,15 +24,10 @@ from kvsync.stores.limits import check_batch, check_entry
 from kvsync.together import together
 
 if TYPE_CHECKING:
-    from kvsync.stores.apify.archive import Archive
-    from kvsync.stores.apify.listing import Listing
     from kvsync.stores.apify.namespaces import KeyValueStore
     from kvsync.stores.apify.remote import Remote
+    from kvsync.stores.apify.views import View, Viewer
 
-LEDGER_KEY: Final = "kvsync.ledger.json"
-"""The record that holds the ledger. No entry may have its key, wherever the ledger is kept."""
-
-_KEY: Final = r"[a-zA-Z0-9!\-_.'()]+"
 _USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
 
 
@@ -59,7 +52,7 @@ class ApifyStore(Store):
         metadata=False,
         lifetimes=Lifetimes.EMULATED,
         max_key=256,
-        key_pattern=_KEY,
+        key_pattern=KEY,
         page=1000,
         concurrency=32,
         values_in_listing=False,
@@ -83,6 +76,8 @@ class ApifyStore(Store):
         """The key by the configured format; by default the key itself."""
         if self._keys.is_plain and identity.label is None and identity.key not in UNUSABLE_KEYS:
             return identity.key
+        if identity.label is not None and not self._keys.holds_label:
+            raise ValueError('this store has no labels of its own; set key_format, for example "{label}.{key}"')
         return self._keys.encode(namespace, identity)
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
@@ -105,35 +100,18 @@ class ApifyStore(Store):
 
     async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is told to be incomplete."""
-        remote, target = self._connected(), Target(self.config.name, namespace)
-        store = await remote.namespaces.find(namespace)
-        if store is None:
-            return Snapshot(target, {}, {})
-        listing, ledger = await self._list(remote, namespace, store)
-        listing.sizes.pop(LEDGER_KEY, None)
-        stands_for = _token(listing.sizes.items(), ledger) if listing.problem is None else None
-        if stands_for is not None and stands_for == token:
-            return None
-        etags = ((key, store.versions.listed(size), size) for key, size in listing.sizes.items())
-        entries = self._entries(namespace, etags)
-        if listing.problem is not None:
-            return Snapshot(target, entries, {}, complete=False, problems=(listing.problem,), ledger=ledger)
-        return Snapshot(target, entries, {}, token=stands_for, ledger=ledger)
+        viewer = await self._viewer(namespace)
+        if viewer is None:
+            return Snapshot(Target(self.config.name, namespace), {}, {})
+        view = await viewer.listed()
+        stands_for = view.token()
+        return None if stands_for is not None and stands_for == token else self._snapshot(namespace, view)
 
     async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
         """The same from a ZIP of all records, in one request; None when there is anything doubtful about it."""
-        remote = self._connected()
-        store = await remote.namespaces.find(namespace)
-        if store is None:
-            return None
-        archive = await self._archive(remote, namespace, store)
-        if archive is None:
-            return None
-        sizes = {key: size for key, (size, _) in archive.digests.items()}
-        etags = ((key, store.versions.archived(digest), size) for key, (size, digest) in archive.digests.items())
-        token = _token(sizes.items(), archive.ledger)
-        entries = self._entries(namespace, etags)
-        return Snapshot(Target(self.config.name, namespace), entries, {}, token=token, ledger=archive.ledger)
+        viewer = await self._viewer(namespace)
+        view = await viewer.archived() if viewer is not None else None
+        return None if view is None else self._snapshot(namespace, view)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values, a call each. What no key can be is not there."""
@@ -168,9 +146,8 @@ class ApifyStore(Store):
 
     async def read_ledger(self, namespace: str) -> bytes | None:
         """The record that holds the ledger."""
-        remote = self._connected()
-        store = await remote.namespaces.find(namespace)
-        return None if store is None else await self._ledger(remote, namespace, store)
+        viewer = await self._viewer(namespace)
+        return None if viewer is None else await viewer.ledger()
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         """Write the record that holds the ledger."""
@@ -199,45 +176,26 @@ class ApifyStore(Store):
         if remote is not None:
             await remote.aclose()
 
-    async def _list(self, remote: Remote, namespace: str, store: KeyValueStore) -> tuple[Listing, bytes | None]:
-        """All keys, and at the same time the ledger where the store keeps it."""
-        pages = remote.list(namespace, store, self._keys.prefix(namespace))
-        if not self.keeps_ledger:
-            return await pages, None
-        listing, ledger = await together([pages, self._ledger(remote, namespace, store)])
-        return cast("Listing", listing), cast("bytes | None", ledger)
+    async def _viewer(self, namespace: str) -> Viewer | None:
+        """Looks at a namespace as a whole; None for one that is still to be made."""
+        from kvsync.stores.apify.views import Viewer
 
-    async def _ledger(self, remote: Remote, namespace: str, store: KeyValueStore) -> bytes | None:
-        from kvsync.stores.apify.records import read
-
-        held = await read(remote, namespace, store, LEDGER_KEY)
-        return None if held is None else held.content.value
-
-    async def _archive(self, remote: Remote, namespace: str, store: KeyValueStore) -> Archive | None:
-        """All records of a store, None when they cannot be had so, or are in doubt."""
-        from kvsync.stores.apify.archive import DoubtfulError, Download, open_archive
-
-        prefix = self._keys.prefix(namespace)
-        download = Download()
-        try:
-            await remote.download(namespace, store, prefix, download)
-            key, hasher = re.compile(_KEY), store.versions.hasher
-            found = await asyncio.to_thread(open_archive, download.file, download.size, key, LEDGER_KEY, hasher)
-            ledger = await self._ledger(remote, namespace, store) if prefix and self.keeps_ledger else found.ledger
-        except (DoubtfulError, StoreError):
+        remote = self._connected()
+        store = await remote.namespaces.find(namespace)
+        if store is None:
             return None
-        finally:
-            download.close()
-        return found._replace(ledger=ledger if self.keeps_ledger else None)
+        return Viewer(remote, namespace, store, self._keys.prefix(namespace), keeps_ledger=self.keeps_ledger)
 
-    def _entries(self, namespace: str, found: Iterable[tuple[str, str, int]]) -> dict[Identity, Actual]:
-        """Entries of keys, etags and sizes; keys of another format are left out."""
+    def _snapshot(self, namespace: str, view: View) -> Snapshot:
+        """What was seen; keys of another format are left out."""
         entries = {}
-        for key, etag, size in found:
+        for key, etag in view.etags.items():
             identity = Identity(key) if self._keys.is_plain else self._keys.decode(namespace, key)
             if identity is not None:
-                entries[identity] = Actual(identity, etag, size=size)
-        return entries
+                entries[identity] = Actual(identity, etag, size=view.sizes[key])
+        problems = () if view.problem is None else (view.problem,)
+        target = Target(self.config.name, namespace)
+        return Snapshot(target, entries, {}, not problems, problems, view.token(), view.ledger)
 
     async def _one(
         self, remote: Remote, namespace: str, store: KeyValueStore, identity: Identity, name: str
@@ -279,10 +237,3 @@ class ApifyStore(Store):
             most = self.config.concurrency or self.capabilities.concurrency
             self._remote = Remote(self.config, self.context, self.traffic, most)
         return self._remote
-
-
-def _token(sizes: Iterable[tuple[str, int]], ledger: bytes | None) -> str:
-    """What stands for all that a listing tells, and for the ledger beside it."""
-    digest = blake2b(ledger or b"", digest_size=16)
-    digest.update("\n".join(f"{key} {size}" for key, size in sorted(sizes)).encode())
-    return digest.hexdigest()
