@@ -702,3 +702,28 @@ def test_the_type_is_listed() -> None:
         "ledger",
         "emulated",
     )
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "apify"
+
+
+def test_the_example_works(kv: Service, tmp_path: Path) -> None:
+    """examples/apify is applied to a fresh account as it stands, and a second run, and another machine, find nothing to do."""
+    kv.reset()
+    for name in ("one", "two"):
+        shutil.copytree(EXAMPLE, tmp_path / name, ignore=shutil.ignore_patterns(".kvsync"))
+        config = tmp_path / name / "kvsync.yaml"
+        config.write_text(config.read_text().replace("http://127.0.0.1:8788", kv.url))
+
+    def run(name: str, *arguments: str) -> str:
+        command = [sys.executable, "-m", "kvsync", "-c", str(tmp_path / name / "kvsync.yaml"), *arguments]
+        done = subprocess.run(command, env={**os.environ, **kv.env}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("one", "validate")
+    run("one", "apply", "--yes")
+    assert kv.names() == ["crawler-settings"]
+    run("one", "plan", "--exit-code", "--deep")
+    run("two", "plan", "--exit-code")
+    assert len(json.loads(run("one", "--env", "prod", "plan", "-o", "json"))["targets"][0]["changes"]) == 1
