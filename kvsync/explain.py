@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kvsync.apply.compare import shown_etag
+from kvsync.core.capabilities import Capabilities
 from kvsync.core.compare import key_matcher
 from kvsync.core.model import (
     DRIFT_CLASSES,
@@ -67,7 +69,8 @@ async def explain(
 async def _of_target(workspace: Workspace, loaded: Loaded, plan: TargetPlan, key: str) -> list[Explanation]:
     target = plan.target
     desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
-    observer = Observer(workspace.stores[target.store], target, workspace.config.owner, workspace.state)
+    store = workspace.stores[target.store]
+    observer = Observer(store, target, workspace.config.owner, workspace.state)
     held = {} if plan.error else await _held(observer, key)
     judged: tuple[Change | Refusal, ...] = (*plan.changes, *plan.reported, *plan.refused)
     verdicts = {one.identity: one for one in judged}
@@ -84,8 +87,8 @@ async def _of_target(workspace: Workspace, loaded: Loaded, plan: TargetPlan, key
                 target,
                 identity,
                 entry,
-                actual,
-                applied.get(identity),
+                observer.shown(actual, entry) if actual is not None else None,
+                _shown(applied.get(identity), store.capabilities),
                 verdict,
                 identity in reported,
                 (*why, *_in_the_way(workspace, plan, desired, key)),
@@ -94,6 +97,13 @@ async def _of_target(workspace: Workspace, loaded: Loaded, plan: TargetPlan, key
             )
         )
     return found
+
+
+def _shown(applied: Applied | None, capabilities: Capabilities) -> Applied | None:
+    """What was applied, as it may be shown: the etag of what is sensitive may be made of its size."""
+    if applied is None:
+        return None
+    return replace(applied, etag=shown_etag(applied.etag, sensitive=applied.mark.sensitive, capabilities=capabilities))
 
 
 async def _held(observer: Observer, key: str) -> dict[Identity, Actual]:
