@@ -22,6 +22,7 @@ from kvsync.core.plan import Plan, TargetPlan
 from kvsync.core.render.text import render_plan
 from kvsync.reconcile import Ask
 from kvsync.secrets import Redactor
+from kvsync.stores.apify.versions import whole
 from kvsync.testing import FakeClock
 from kvsync.workspace import Report, Selection, Workspace, open_workspace
 from tests.stores.apify_service import Service, service
@@ -633,16 +634,26 @@ async def test_no_secret_leaves_but_to_the_store(repo: Repo, kv: Service, ledger
     signing = kv.api("GET", f"/{kv.ids['web']}")["data"]["urlSigningSecretKey"]
     texts = []
     apply = ("apply", "--yes", "-o", "json")
-    for fault, command in (("401:1", apply), ("402:1", apply), ("", ("plan", "-o", "json")), ("401:1", ("doctor",))):
+    explain = ("explain", "secret", "-o", "json")
+    for fault, command in (("401:1", apply), ("402:1", apply), ("", apply), ("", explain), ("401:1", ("doctor",))):
         kv.faults(fault, times=2)
         result = repo.command("--log-level", "debug", *command)
         texts += [result.stdout, result.stderr]
     texts += [file.read_bytes().decode("latin-1") for file in (repo.root / ".kvsync").rglob("*") if file.is_file()]
     kv.faults("")
-    repo.command("apply", "--yes")
     assert kv.value("web", "secret") == b"very-secret-token"
-    for secret in (kv.token, "very-secret-token", signing):
+    digest = whole(17, b"very-secret-token", None).split("-")[1]
+    for secret in (kv.token, "very-secret-token", signing, digest):
         assert not any(secret in text for text in texts)
+
+
+async def test_an_explanation_tells_no_version_of_a_secret(repo: Repo, kv: Service) -> None:
+    """`explain` shows the version of an entry, which is made of its size and value, but of a sensitive one none at all."""
+    await repo.settle({"plain": "1234567", "secret": "{env: API_TOKEN}"})
+    plain = json.loads(repo.command("explain", "plain", "-o", "json").stdout)["entries"][0]
+    secret = json.loads(repo.command("explain", "secret", "-o", "json").stdout)["entries"][0]
+    assert plain["actual"]["etag"] == plain["applied"]["etag"] == whole(7, b"1234567", None)
+    assert (secret["actual"]["etag"], secret["applied"]["etag"]) == (None, None)
 
 
 @BOTH

@@ -15,7 +15,6 @@ from kvsync.http.model import Answer, Call
 from kvsync.stores.apify.answers import StoreGoneError
 from kvsync.stores.apify.rates import OTHERS, RECORDS, Rate
 from kvsync.stores.apify.requests import Targets
-from kvsync.stores.apify.versions import Versions
 
 Send = Callable[[Call], Awaitable[Answer]]
 
@@ -25,20 +24,17 @@ _ID: Final = re.compile(r"[A-Za-z0-9]{17}")
 
 @dataclass(frozen=True, slots=True)
 class KeyValueStore:
-    """One store of the API: its id, whether the token may write to it as far as is known, its own way to tell versions, and how
-    often it may be asked."""
+    """One store of the API: its id, whether the token may write to it as far as is known, and how often it may be asked."""
 
     id: str
     is_writable: bool
-    versions: Versions
     records: Rate
     others: Rate
 
 
 class Namespaces:
     """Knows the stores of an account by their names in state files. `username` is whose they are, None for the token's own;
-    `creates` says that one that is missing is made when something is written to it; `token` is what etags are made with where
-    the API does not show a secret of the store."""
+    `creates` says that one that is missing is made when something is written to it."""
 
     def __init__(
         self,
@@ -46,13 +42,12 @@ class Namespaces:
         send: Send,
         targets: Targets,
         clock: Clock,
-        token: Callable[[], str],
         *,
         username: str | None,
         creates: bool,
     ) -> None:
         self._where, self._send, self._targets = where, send, targets
-        self._clock, self._token = clock, token
+        self._clock = clock
         self._username, self._creates = username, creates
         self._known: dict[str, KeyValueStore] = {}
         self._lock = asyncio.Lock()
@@ -144,11 +139,10 @@ class Namespaces:
                 raise PermanentError(
                     f'{self._where}: "{name}" and "{other}" are the same key-value store; name it once'
                 )
-        shown = data.get("urlSigningSecretKey")
-        secret = shown if isinstance(shown, str) else ""
-        versions = Versions(secret or self._token())
+        shown = data.get("urlSigningSecretKey")  # to those who may write
+        is_writable = isinstance(shown, str) and shown != ""
         rates = Rate(RECORDS, self._clock), Rate(OTHERS, self._clock)
-        self._known[name] = KeyValueStore(id_, bool(secret), versions, *rates)
+        self._known[name] = KeyValueStore(id_, is_writable, *rates)
         return self._known[name]
 
     def _data(self, answer: Answer, what: str) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from kvsync.stores.apify.contents import kept_type, sent_type
 from kvsync.stores.apify.elsewhere import MOVED
 from kvsync.stores.apify.namespaces import KeyValueStore
 from kvsync.stores.apify.remote import Remote
+from kvsync.stores.apify.versions import whole
 from kvsync.stores.base import WriteResult, WriteStatus
 
 MOST: Final = 256 * 1024 * 1024
@@ -52,7 +53,7 @@ async def put(remote: Remote, namespace: str, store: KeyValueStore, key: str, co
     if answer.status in _REFUSALS:
         return _refused(answer)
     kept = kept_type(content.value, kind)
-    return WriteResult(WriteStatus.DONE, store.versions.whole(len(content.value), content.value, kept))
+    return WriteResult(WriteStatus.DONE, whole(len(content.value), content.value, kept))
 
 
 async def delete(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> WriteResult:

@@ -53,7 +53,6 @@ class Remote:
             self.send,
             self.targets,
             context.clock,
-            token.text,
             username=options.get("username"),
             creates=bool(options.get("create_namespaces")),
         )

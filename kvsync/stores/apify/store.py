@@ -16,7 +16,7 @@ from kvsync.document.fields import Field, boolean, text
 from kvsync.errors import PermanentError, StoreError
 from kvsync.stores.apify.contents import JSON, kept_type, sent_type
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
-from kvsync.stores.apify.versions import as_listed, may_be
+from kvsync.stores.apify.versions import as_listed, may_be, whole
 from kvsync.stores.base import Finding, Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
@@ -206,7 +206,7 @@ class ApifyStore(Store):
         if held is None:
             return None
         content = held.content
-        etag = store.versions.whole(held.size, content.value, content.content_type)
+        etag = whole(held.size, content.value, content.content_type)
         return Actual(identity, etag, fingerprint(content), content, len(content.value))
 
     def _checked(self, namespace: str, write: Write) -> str:

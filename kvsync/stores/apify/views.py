@@ -14,6 +14,7 @@ from kvsync.stores.apify.namespaces import KeyValueStore
 from kvsync.stores.apify.records import read
 from kvsync.stores.apify.remote import Remote
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
+from kvsync.stores.apify.versions import archived, hasher, listed
 from kvsync.together import together
 
 
@@ -49,7 +50,7 @@ class Viewer:
         found, ledger = await together([pages, self.ledger()])
         listing = cast(Listing, found)
         listing.sizes.pop(LEDGER_KEY, None)
-        etags = {key: self._store.versions.listed(size) for key, size in listing.sizes.items()}
+        etags = {key: listed(size) for key, size in listing.sizes.items()}
         return View(listing.sizes, etags, cast("bytes | None", ledger), listing.problem)
 
     async def archived(self) -> View | None:
@@ -57,7 +58,6 @@ class Viewer:
         download = Download()
         try:
             await self._remote.download(self._namespace, self._store, self._prefix, download)
-            hasher = self._store.versions.hasher
             found = await asyncio.to_thread(
                 open_archive, download.file, download.size, re.compile(KEY), LEDGER_KEY, hasher
             )
@@ -67,7 +67,7 @@ class Viewer:
         finally:
             download.close()
         sizes = {key: size for key, (size, _) in found.digests.items()}
-        etags = {key: self._store.versions.archived(digest) for key, (_, digest) in found.digests.items()}
+        etags = {key: archived(digest) for key, (_, digest) in found.digests.items()}
         return View(sizes, etags, ledger if self._keeps_ledger else None)
 
     async def ledger(self) -> bytes | None:
