@@ -50,10 +50,10 @@ class Doctor:
     async def _writing(self, name: str) -> Finding:
         """The API shows a store's secret to those who may write to it."""
         try:
-            found = await self._remote.namespaces.find(name)
+            is_permitted = await self._remote.namespaces.is_writable(name)
         except StoreError as error:
             return Finding("writing", False, str(error))
-        if found is not None and found.is_writable:
+        if is_permitted:
             return Finding("writing", True, f"permitted, in {name}")
         hint = "give the token permission to write (Console > Settings > API & Integrations); plan and drift need none"
         return Finding("writing", False, f"the token may only read {name}", hint)

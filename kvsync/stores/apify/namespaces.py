@@ -24,10 +24,9 @@ _ID: Final = re.compile(r"[A-Za-z0-9]{17}")
 
 @dataclass(frozen=True, slots=True)
 class KeyValueStore:
-    """One store of the API: its id, whether the token may write to it as far as is known, and how often it may be asked."""
+    """One store of the API: its id, and how often it may be asked, about records and otherwise."""
 
     id: str
-    is_writable: bool
     records: Rate
     others: Rate
 
@@ -78,6 +77,11 @@ class Namespaces:
             offset += len(items)
             if not items or offset >= total:
                 return sorted(found)
+
+    async def is_writable(self, name: str) -> bool:
+        """Whether the token may write to a store, which is when its secret is shown. Raises StoreError."""
+        data = await self._get(self._address(name), name)
+        return data is not None and bool(data.get("urlSigningSecretKey"))
 
     def gone(self, name: str, error: StoreGoneError) -> PermanentError:
         """What to say, and to forget, when a store that was known does not exist any longer."""
@@ -139,10 +143,7 @@ class Namespaces:
                 raise PermanentError(
                     f'{self._where}: "{name}" and "{other}" are the same key-value store; name it once'
                 )
-        shown = data.get("urlSigningSecretKey")  # to those who may write
-        is_writable = isinstance(shown, str) and shown != ""
-        rates = Rate(RECORDS, self._clock), Rate(OTHERS, self._clock)
-        self._known[name] = KeyValueStore(id_, is_writable, *rates)
+        self._known[name] = KeyValueStore(id_, Rate(RECORDS, self._clock), Rate(OTHERS, self._clock))
         return self._known[name]
 
     def _data(self, answer: Answer, what: str) -> Mapping[str, Any]:
