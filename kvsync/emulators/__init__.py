@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TYPES: Final = {
     "azure-appconfig": "kvsync.emulators.azure.app:AzureAppConfig",
     "cloudflare-kv": "kvsync.emulators.cloudflare.app:CloudflareKV",
+    "voximplant": "kvsync.emulators.voximplant.app:Voximplant",
 }
 """Store type to the class that stands in for it, imported when it is wanted."""
 
