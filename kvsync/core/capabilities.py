@@ -29,8 +29,8 @@ class SizeUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """One frozen value per store type. Sizes are in bytes (of keys and values in `key_unit` and `value_unit`), times in seconds,
-    None means no limit.
+    """One frozen value per store type. Sizes are in bytes, those of keys and values in `key_unit` and `value_unit`, times in
+    seconds; None means no limit.
 
     `key_pattern` is a regular expression that the whole remote key must match; `binary` says whether a value may be
     anything but UTF-8 text; `implied_types` whether a content type is worth keeping that only follows from how a value is

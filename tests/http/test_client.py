@@ -168,7 +168,7 @@ async def test_a_refused_credential_is_renewed_once(stack: AsyncExitStack) -> No
 
 
 async def test_a_credential_may_be_refused_by_other_answers(stack: AsyncExitStack) -> None:
-    """Where an API says in a 200 that it does not take the credential, that is as good as a 401: renewed once, sent once more."""
+    """Where an API says in a 200 that it does not take the credential, that counts as a 401: renewed once, sent once more."""
 
     def judge(_call: Call, answer: Answer) -> StoreError | None:
         return StaleCredentialError("store web: the token has expired") if b"expired" in answer.body else None
