@@ -29,6 +29,7 @@ class Voximplant(Emulator):
         options, self._clock, self._random = parts.options, parts.clock, parts.random
         settings = Settings.read(options.switches)
         self._choices = choices = settings.choices
+        self._refusal = settings.refusal
         self._api_key = options.token or _API_KEY
         self._rate = Rate(settings.requests, settings.period)
         self._resends = Resends(settings.resend, int(choices["resend-code"]))
@@ -78,7 +79,7 @@ class Voximplant(Emulator):
 
     def failure(self, request: Request, status: int) -> Answer:
         """The API's refusal, under 200 or under a status of its own, or the gateway's page."""
-        return injected(status)
+        return injected(status, self._refusal)
 
     def interfere(self, request: Request) -> None:
         """Another writer changes the key that a write is about."""

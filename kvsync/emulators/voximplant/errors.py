@@ -12,6 +12,8 @@ from kvsync.emulators.model import Answer
 MESSAGES: Final[Mapping[int, str]] = {
     1: "Fatal error",
     2: "Internal error",
+    4: "DB error",
+    5: "Billing failed",
     100: "Authorization failed",
     101: "Invalid arguments",
     102: "Missing 'cmd' parameter",
@@ -20,8 +22,18 @@ MESSAGES: Final[Mapping[int, str]] = {
     107: "Invalid application name",
     115: "The 'account_id' parameter is invalid",
     116: "The 'application_id' parameter is invalid",
+    127: "Insufficient money",
+    131: "The account is not activated",
     134: "Required parameter is empty: '{}'",
+    135: "Session timeout",
+    137: "The account is not logged",
     161: "The 'session_id' parameter is invalid",
+    162: "try later..",
+    195: "Unsupported batch command",
+    196: "Too many batch commands",
+    281: "Account verification required",
+    282: "Account verification in progress",
+    314: "Concurrent resource limit exceeded",
     340: "Rate limit exceed",
     341: "Record is not found by ID",
     416: "Repeat after 1 seconds",
@@ -32,19 +44,21 @@ MESSAGES: Final[Mapping[int, str]] = {
     477: "The '{}' parameter length must not exceed {} symbols.",
     484: "HTTP request is rejected due to probable automatic request resend. Try again later.",
     485: "Specify the '{}' parameter",
+    492: "The '{}' parameter is forbidden.",
     496: "The '{}' parameter is invalid.",
     497: "{} should be in range of {}..{}",
+    499: "The '{}' parameter length must be less than {}.",
     515: "The same operation has been performed recently.",
     546: "Invalid Application IDs.",
     558: "Application is not found.",
 }
-_AS_FAULTS: Final = {200: 340, 400: 101, 401: 100, 403: 104, 429: 340, 500: 2}
+_AS_FAULTS: Final = {400: 101, 401: 100, 403: 104, 429: 340, 500: 2}
 _MATCHING: Final = {
     401: (100, 135, 161, 454, 455, 456),
     403: (104,),
     404: (341, 546, 558),
-    429: (340, 416, 484, 515),
-    500: (1, 2),
+    429: (162, 314, 340, 416, 484, 515),
+    500: (1, 2, 4),
 }
 _PAGE: Final = """<html>
 <head><title>{title}</title></head>
@@ -79,12 +93,16 @@ def matching(code: int) -> int:
     return next((status for status, codes in _MATCHING.items() if code in codes), 400)
 
 
-def injected(number: int) -> Answer:
-    """The answer of a fault: a code of the API under 200, or an HTTP status with a code or with the gateway's page."""
-    if number in MESSAGES:
-        return failed(Refused(number, "key", 0, 0))
-    code = _AS_FAULTS.get(number)
-    return page(number) if code is None else failed(Refused(code), number)
+def injected(number: int, hidden: int) -> Answer:
+    """The answer of a fault: a code of the API under 200, or an HTTP status with a code or with the gateway's page.
+
+    `hidden` is the code that a fault of the number 200 has.
+    """
+    code = hidden if number == 200 else number
+    if code in MESSAGES:
+        return failed(Refused(code, "key", 0, 0))
+    shown = _AS_FAULTS.get(number)
+    return page(number) if shown is None else failed(Refused(shown), number)
 
 
 def page(status: int) -> Answer:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.emulators.switches import duration, pace
+from kvsync.emulators.switches import count, duration, pace
+from kvsync.emulators.voximplant.errors import MESSAGES
+from kvsync.errors import UsageError
 
 _ON_OFF: Final = ("on", "off")
 SWITCHES: Final[Mapping[str, tuple[str, ...]]] = {
     "rate": (),
     "resend": (),
+    "refusal": (),
     "resend-code": ("484", "515"),
     "error-status": ("200", "matching"),
     "role": ("owner", "admin", "developer", "supervisor"),
@@ -43,6 +46,7 @@ class Settings:
     requests: int | None
     period: float
     resend: float
+    refusal: int
     choices: Mapping[str, str]
 
     @classmethod
@@ -50,4 +54,11 @@ class Settings:
         """From the switches as they were given. Raises UsageError."""
         requests, period = pace("rate", given.get("rate", "off"), _PERIOD)
         choices = {name: given.get(name, values[0]) for name, values in SWITCHES.items() if values}
-        return cls(requests, period, duration("resend", given.get("resend", "0s")), choices)
+        return cls(requests, period, duration("resend", given.get("resend", "0s")), _code(given), choices)
+
+
+def _code(given: Mapping[str, str]) -> int:
+    code = count("refusal", given.get("refusal", "340"))
+    if code not in MESSAGES:
+        raise UsageError(f"switch refusal needs a code of the API, not {code}")
+    return code
