@@ -67,12 +67,13 @@ async def explain(
 async def _of_target(workspace: Workspace, loaded: Loaded, plan: TargetPlan, key: str) -> list[Explanation]:
     target = plan.target
     desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
-    held = {} if plan.error else await _held(workspace, target, key)
+    observer = Observer(workspace.stores[target.store], target, workspace.config.owner, workspace.state)
+    held = {} if plan.error else await _held(observer, key)
     judged: tuple[Change | Refusal, ...] = (*plan.changes, *plan.reported, *plan.refused)
     verdicts = {one.identity: one for one in judged}
     reported = {one.identity for one in plan.reported}
     wanted = [identity for identity in desired.entries if identity.key == key]
-    applied = workspace.state.ledger.get(target, {*wanted, *held})
+    applied = observer.ledger.get({*wanted, *held})
     identities = sorted({*wanted, *held, *verdicts}, key=identity_order)
     found = []
     for identity in identities:
@@ -95,9 +96,8 @@ async def _of_target(workspace: Workspace, loaded: Loaded, plan: TargetPlan, key
     return found
 
 
-async def _held(workspace: Workspace, target: Target, key: str) -> dict[Identity, Actual]:
+async def _held(observer: Observer, key: str) -> dict[Identity, Actual]:
     """What the store holds under a key, by identity, with content."""
-    observer = Observer(workspace.stores[target.store], target, workspace.config.owner, workspace.state)
     snapshot = await observer.observe(None, deep=False)
     assert snapshot is not None  # no token was given
     return await observer.read([identity for identity in snapshot.entries if identity.key == key])

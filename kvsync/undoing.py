@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport
+from kvsync.apply.pacing import Pace
 from kvsync.apply.undo import Undo, undo, undo_changes
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.cost import cost_of
@@ -15,6 +16,7 @@ from kvsync.core.digest import target_digest
 from kvsync.core.model import Change, Class, Content, Outcome, OutcomeKind, Refusal, Target, identity_order
 from kvsync.core.plan import Plan, TargetPlan, TargetReport, make_plan
 from kvsync.errors import StoreError
+from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, Run
 from kvsync.workspace import Report, Workspace
@@ -89,7 +91,14 @@ class Undoing:
             report = await undo(applier, self._records[plan.target], self._workspace.clock.now())
         except StoreError as error:
             report = ApplyReport((), store_error=error)
-        return TargetReport(plan, report.outcomes, str(report.store_error) if report.store_error else None)
+        failure = str(report.store_error) if report.store_error else await self._leave_ledger(plan.target, stop)
+        return TargetReport(plan, report.outcomes, failure)
+
+    async def _leave_ledger(self, target: Target, stop: Callable[[], bool]) -> str | None:
+        """Let the ledger that the store keeps, where it does, say what was taken back."""
+        store, owner = self._workspace.stores[target.store], self._workspace.config.owner
+        ledger = TargetLedger(store, target, owner, self._state, writing=True)
+        return await ledger.leave(Pace.of(store.capabilities), self._workspace.clock, stop)
 
 
 def _as_plan(target: Target, can: Capabilities, undone: Undo, records: Sequence[ChangeRecord]) -> TargetPlan:

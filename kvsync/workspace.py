@@ -105,14 +105,16 @@ class Workspace:
         StateDirError; what goes wrong in a store is in the report."""
         released = self.released(plan, approvals)
         pending = [target for target in plan.targets if target.target in released and target.changes]
+        others = (self._unchanged(target, released, stop) for target in plan.targets if target not in pending)
+        untouched = {report.plan.target: report for report in await all_of(others)}
         if not pending:
-            return Report(plan, tuple(self._untouched(target, released) for target in plan.targets))
+            return Report(plan, tuple(untouched.values()))
         run = self.state.journal.begin(command, revision(self.config.root))
         counts: dict[str, int] = {}
         try:
             applying = (self._apply_target(target, run, stop, progress) for target in pending)
             applied = {report.plan.target: report for report in await all_of(applying)}
-            reports = [applied.get(one.target) or self._untouched(one, released) for one in plan.targets]
+            reports = [applied.get(one.target) or untouched[one.target] for one in plan.targets]
             report = Report(plan, tuple(reports), run.id)
             counts = report.counts()
         finally:
@@ -162,9 +164,14 @@ class Workspace:
         self.state.parked.consume(plan.target, plan.digest)
         return report
 
-    @staticmethod
-    def _untouched(plan: TargetPlan, released: Collection[Target]) -> TargetReport:
-        return withheld(plan, "" if plan.target in released else "the target is parked")
+    async def _unchanged(
+        self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]
+    ) -> TargetReport:
+        """The report of a target in which no entry is written; its ledger may be."""
+        if plan.target not in released or plan.error:
+            return withheld(plan, "" if plan.target in released else "the target is parked")
+        error = await self._passes[plan.target].leave_ledger(self._paces[plan.target.store], stop)
+        return replace(withheld(plan, ""), error=error)
 
     def _is_released(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
         if not target.parked:

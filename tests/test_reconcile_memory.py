@@ -14,7 +14,9 @@ from kvsync.reconcile import Ask
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, reported, rows
 
-LEDGER_KINDS = ("memory-bucket", "memory-ledger", "memory-mortal")
+LOCAL_KINDS = ("memory-bucket", "memory-ledger", "memory-mortal", "memory-plain-bucket")
+SHARED_KINDS = ("memory-shared-bucket", "memory-shared-mortal")
+LEDGER_KINDS = LOCAL_KINDS + SHARED_KINDS
 WEB = Target("main", "web")
 
 
@@ -25,6 +27,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture(params=LEDGER_KINDS)
 def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch, request.param)
+
+
+@pytest.fixture(params=LOCAL_KINDS)
+def local(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(tmp_path, monkeypatch, request.param)
 
 
@@ -59,17 +66,17 @@ async def test_a_plan_alone_changes_nothing_that_is_known(world: World) -> None:
     assert world.writes() == 0
 
 
-async def test_a_lost_ledger_deletes_nothing_and_adopts_what_is_equal(ledger: World) -> None:
+async def test_a_lost_ledger_deletes_nothing_and_adopts_what_is_equal(local: World) -> None:
     """Where only the ledger knows what is ours, losing it turns our entries into nobody's: none is deleted."""
-    await ledger.settle({"a": 1, "b": 1, "c": 1})
-    forget_everything(ledger)
-    ledger.want({"a": 1, "b": 2})
-    report = await ledger.apply()
+    await local.settle({"a": 1, "b": 1, "c": 1})
+    forget_everything(local)
+    local.want({"a": 1, "b": 2})
+    report = await local.apply()
     assert outcomes(report) == {"a": "applied", "b": "refused"}
     assert rows(report.plan.targets[0]) == [("adopt", "unowned", "a")]
     assert report.plan.targets[0].foreign == 1
-    assert ledger.values() == {"a": "1", "b": "1", "c": "1"}
-    assert rows(await ledger.plan()) == []
+    assert local.values() == {"a": "1", "b": "1", "c": "1"}
+    assert rows(await local.plan()) == []
 
 
 async def test_the_ledger_knows_what_may_be_deleted(ledger: World) -> None:

@@ -2,6 +2,7 @@
 
 prepare    read again what must be known before writing; what moved since the plan is planned again, alone
 intend     commit the intent to the journal
+note       what only the ledger has to say                                           -> applied
 send       one call of `Store.write`
   done         (read back where the store cannot compare and set)                    -> applied
   conflict     plan that entry again: the same change goes on, at most 5 times       -> else conflict
@@ -23,6 +24,7 @@ from kvsync.apply.model import Work
 from kvsync.apply.pacing import Stopped
 from kvsync.apply.writes import halves, write_for
 from kvsync.core.model import Actual, Change, Identity, OutcomeKind, Refusal
+from kvsync.core.noted import is_only_noted
 from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError
 from kvsync.stores.base import WriteResult, WriteStatus
 
@@ -79,6 +81,9 @@ class Delivery:
         now = self._link.clock.now()
         for work in ready:
             work.sent = work.fixed or write_for(work.change, self._owner, now, self._capabilities)
+        ready = self._note(ready)
+        if not ready:
+            return again
         try:
             results = await self._link.write([work.sent for work in ready if work.sent is not None])
         except BatchRefused as error:
@@ -106,6 +111,12 @@ class Delivery:
         again = await self._replan_each(moved, fresh)
         gone = {work.index for work in moved}
         return [work for work in part if work.index not in gone], again
+
+    def _note(self, works: list[Work]) -> list[Work]:
+        """Close what only the ledger has to know of; returns what must be sent."""
+        noted = [work for work in works if work.fixed is None and is_only_noted(work.change, self._capabilities)]
+        self._book.close([Ending(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
+        return [work for work in works if self._book.is_open(work)]
 
     def _must_read(self, work: Work) -> bool:
         """A store that cannot compare is asked right before every write; any other only for a value that would be lost."""
@@ -246,3 +257,7 @@ def _overtaken(work: Work, verdict: Change | Refusal | None) -> Ending:
 
 def _is_conflict(result: WriteResult) -> bool:
     return result.status is WriteStatus.CONFLICT
+
+
+def _etag_before(work: Work) -> str | None:
+    return work.change.before.etag if work.change.before is not None else None

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 
 from kvsync.apply.model import Work
-from kvsync.core.capabilities import Capabilities
+from kvsync.core.capabilities import Capabilities, Lifetimes
 from kvsync.core.model import Action, Actual, Change, Entry, Mark
+from kvsync.core.noted import is_only_noted
 from kvsync.stores.base import Precondition, Write
 
 _OVERHEAD = 256
@@ -24,6 +25,8 @@ def write_for(change: Change, owner: str, now: float, capabilities: Capabilities
     mark = Mark(owner, after.fingerprint, after.ttl, after.sensitive, after.protected)
     is_touch = change.action is Action.RENEW and before is not None and _keeps_all_but_lifetime(before, mark)
     expires_at = expiry_of(after, now, capabilities)
+    if before is not None and capabilities.lifetimes is Lifetimes.NATIVE and is_only_noted(change, capabilities):
+        expires_at = before.expires_at
     return Write(change.identity, precondition, after.content, mark, expires_at, etag, is_touch)
 
 

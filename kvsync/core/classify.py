@@ -150,8 +150,10 @@ def _unowned(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -
         return _looked_at(entry, actual)
     reasons = _differences(entry, actual)
     if not reasons and rules.adopt is not Adopt.NEVER:
+        lifetime = _lifetime(entry, actual, Mark(rules.owner, entry.fingerprint, entry.ttl), last, rules.now)[1]
+        reasons = ("mark", *lifetime)
         change = Change(
-            Action.ADOPT, Class.UNOWNED, entry.identity, ("mark",), before=actual, after=entry, origin=entry.origin
+            Action.ADOPT, Class.UNOWNED, entry.identity, reasons, before=actual, after=entry, origin=entry.origin
         )
         return _permitted(change, rules)
     if rules.adopt is Adopt.ALWAYS:

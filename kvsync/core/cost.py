@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Action, Change
+from kvsync.core.noted import is_only_noted
 from kvsync.core.plan import Cost, TargetPlan
 
 
@@ -13,15 +14,16 @@ def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
     """Requests, bytes sent, and seconds at the declared rate (0 without one) to apply the changes of a target.
 
     Counted: the writes in batches, deletes apart; reads of previous values for the journal; where there is no compare-and-set,
-    a look before and after each write; and the look at the destination before the old half of a move is deleted.
-    """
-    deletes = [change for change in plan.changes if change.action is Action.DELETE]
-    others = [change for change in plan.changes if change.action is not Action.DELETE]
+    a look before and after each write; no write of what only the ledger notes; and the look at the destination before the
+    old half of a move is deleted."""
+    written = [change for change in plan.changes if not is_only_noted(change, capabilities)]
+    deletes = [change for change in written if change.action is Action.DELETE]
+    others = [change for change in written if change.action is not Action.DELETE]
     calls = _calls(others, capabilities) + _calls(deletes, capabilities)
-    reads = _reads(plan.changes, capabilities) + sum(change.moved_to is not None for change in deletes)
+    reads = _reads(plan.changes, written, capabilities) + sum(change.moved_to is not None for change in deletes)
     rate = capabilities.writes_per_second
     seconds = round(calls / rate, 3) if rate else 0.0
-    return Cost(calls + reads, sum(map(_size, plan.changes)), seconds)
+    return Cost(calls + reads, sum(map(_size, written)), seconds)
 
 
 def _calls(changes: Sequence[Change], capabilities: Capabilities) -> int:
@@ -32,12 +34,12 @@ def _calls(changes: Sequence[Change], capabilities: Capabilities) -> int:
     return max(by_count, _batches(sum(map(_size, changes)), limit))
 
 
-def _reads(changes: Sequence[Change], capabilities: Capabilities) -> int:
+def _reads(changes: Sequence[Change], written: Sequence[Change], capabilities: Capabilities) -> int:
     size = capabilities.read_page or capabilities.read_batch
-    if not capabilities.compare_and_set:
-        looks = 1 if capabilities.settle else 2
-        return looks * _batches(len(changes), size)
-    return _batches(sum(map(_is_unread, changes)), size)
+    if capabilities.compare_and_set:
+        return _batches(sum(map(_is_unread, written)), size)
+    before = _batches(len(changes), size)
+    return before if capabilities.settle else before + _batches(len(written), size)
 
 
 def _is_unread(change: Change) -> bool:

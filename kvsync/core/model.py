@@ -163,7 +163,8 @@ class Snapshot:
     fingerprints of those entries that `is_settled` says there is nothing else to know of: they bear our owner's mark, do
     not expire, are neither locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store
     offers it, stands for this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never
-    causes a delete. `ledger` is what a store that keeps its own ledger holds of it, in the bytes it was left in.
+    causes a delete. `ledger` is what a store that keeps its own ledger holds of it, in the bytes it was left in, or as much of
+    them as there is; `ledger_expires_at` is when the store will end that too, if it does.
     """
 
     target: Target
@@ -173,6 +174,7 @@ class Snapshot:
     problems: tuple[str, ...] = ()
     token: str | None = None
     ledger: bytes | None = field(default=None, repr=False)
+    ledger_expires_at: float | None = None
 
 
 def snapshot_of(target: Target, entries: Iterable[Actual], owner: str, *, token: str | None = None) -> Snapshot:

@@ -19,6 +19,11 @@ class Cost:
     bytes: int = 0
     seconds: float = 0.0
 
+    def plus(self, other: Cost) -> Cost:
+        """Both, one after the other."""
+        seconds = round(self.seconds + other.seconds, 3)
+        return Cost(self.requests + other.requests, self.bytes + other.bytes, seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:

@@ -75,6 +75,13 @@ _ALL: Final = (
     ),
     Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),
     Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in", "until"), "The store refuses an entry; it waits."),
+    Event(
+        "ledger.lost",
+        "warning",
+        (*_TARGET, "reason"),
+        "The ledger that the store keeps is gone or damaged; this machine's own counts, and is left there by the next apply.",
+    ),
+    Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "The ledger that the store keeps says what is so."),
     Event("target.parked", "warning", (*_TARGET, "digest", "reasons"), "A plan waits for approval: kvsync approve DIGEST."),
     Event("target.released", "info", (*_TARGET, "digest", "by"), "A parked plan was approved, or is no longer wanted."),
     Event("target.paused", "warning", (*_TARGET, "reason", "by"), "A person paused a target: it is planned and not applied."),

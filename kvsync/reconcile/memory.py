@@ -9,6 +9,7 @@ from hashlib import blake2b
 from kvsync.apply.model import ApplyReport
 from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Marks
+from kvsync.core.facts import Facts
 from kvsync.core.model import (
     DRIFT_CLASSES,
     Action,
@@ -50,10 +51,6 @@ class Memory:
         if memo is None or (memo.next_moment is not None and memo.next_moment <= now):
             return None
         return memo
-
-    def applied(self, identities: Iterable[Identity]) -> dict[Identity, Applied]:
-        """What was last applied of these entries."""
-        return self._state.ledger.get(self._target, identities)
 
     def settling(self, now: float) -> dict[Identity, float]:
         """What was written so short a time ago that a listing may not show it yet, and until when that may be. Nothing, once a
@@ -97,10 +94,10 @@ class Memory:
         going = [change.identity for change in changes if change.action is Action.DELETE]
         self._state.removals.update(self._target, going, now)
 
-    def keep_memo(self, plan: TargetPlan, snapshot: Snapshot, *, is_late: bool) -> None:
-        """Remember a clean pass, so that the next one can ask the store whether anything changed at all; not one that is clean
-        only because the listing `is_late`."""
-        if plan.changes or plan.refused or plan.reported or plan.parked or is_late or snapshot.token is None:
+    def keep_memo(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
+        """Remember a clean pass, so that the next one can ask the store whether anything changed at all; not one that is only
+        clean because the listing is late, or that leaves the store's ledger to be written."""
+        if plan.changes or plan.refused or plan.reported or plan.parked or is_unsure or snapshot.token is None:
             return
         counts = {name: getattr(plan, name) for name in _COUNTS}
         memo = Memo(snapshot.token, plan.next_moment, counts)
@@ -110,30 +107,47 @@ class Memory:
         """Forget the clean pass, before the store is written."""
         self._state.memo.drop(self._target)
 
-    def learn(self, plan: TargetPlan, snapshot: Snapshot, settling: Iterable[Identity]) -> None:
+    def learn(self, plan: TargetPlan, snapshot: Snapshot, facts: Facts) -> None:
         """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
         then on its loss is known for what it is. What neither files nor store have any more is forgotten: it will be new."""
         if not snapshot.complete:
             return
-        pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
+        pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(facts.settling)
         pending |= {refusal.identity for refusal in plan.refused}
         known: Mapping[Identity, Applied] = self._state.ledger.all(self._target)
-        ours = () if self._capabilities.marks is Marks.LEDGER else self._ours(snapshot)
-        learnt = {
-            identity: Applied(replace(actual.mark, fingerprint=actual.fingerprint), actual.etag, actual.expires_at)
-            for identity, actual in ours
-            if identity not in pending and actual.mark and actual.fingerprint and _is_news(actual, known.get(identity))
-        }
+        by_ledger = self._capabilities.marks is Marks.LEDGER
+        learnt = self._read_equal(facts, known) if by_ledger else self._marked(snapshot, known)
+        news = {identity: applied for identity, applied in learnt if identity not in pending}
         here = (self._desired.entries, snapshot.entries, pending)
         gone = [identity for identity in known if not any(identity in place for place in here)]
-        if learnt or gone:
-            self._state.ledger.record(self._target, learnt, gone)
+        if news or gone:
+            self._state.ledger.record(self._target, news, gone)
 
-    def _ours(self, snapshot: Snapshot) -> Iterable[tuple[Identity, Actual]]:
+    def _marked(self, snapshot: Snapshot, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+        """What the marks beside the entries say that the ledger does not."""
         for identity in self._desired.entries:
             actual = snapshot.entries.get(identity)
-            if actual is not None and actual.mark is not None and actual.mark.owner == self._around.owner:
-                yield identity, actual
+            if (
+                actual is None
+                or actual.mark is None
+                or actual.mark.owner != self._around.owner
+                or not actual.fingerprint
+            ):
+                continue
+            if _is_news(actual, known.get(identity)):
+                mark = replace(actual.mark, fingerprint=actual.fingerprint)
+                yield identity, Applied(mark, actual.etag, actual.expires_at)
+
+    def _read_equal(self, facts: Facts, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+        """What had to be read because its version was not the one in the ledger, or its fingerprint sealed with another key,
+        and turned out to be as desired all the same: the next pass need not read it."""
+        for identity, actual in facts.actual.items():
+            entry, last = self._desired.entries.get(identity), known.get(identity)
+            if entry is None or last is None or actual.mark is None or actual.fingerprint != entry.fingerprint:
+                continue
+            if last.etag != actual.etag or not last.matches(entry.fingerprint):
+                mark = replace(last.mark, fingerprint=entry.fingerprint, key=None)
+                yield identity, replace(last, mark=mark, etag=actual.etag)
 
     def keep_report(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
         """Remember what was refused for what it holds, and how often drift was healed."""

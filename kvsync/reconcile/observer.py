@@ -10,7 +10,8 @@ from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.core.classify import CLOCK_SLACK
 from kvsync.core.compare import Comparison
-from kvsync.core.model import Actual, Applied, Desired, Identity, Snapshot, Target, snapshot_of
+from kvsync.core.model import Actual, Applied, Desired, Identity, Mode, Snapshot, Target, snapshot_of
+from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
 from kvsync.together import together
@@ -19,20 +20,24 @@ from kvsync.together import together
 class Observer:
     """Observes one target, with our marks on the entries wherever they are kept."""
 
-    def __init__(self, store: Store, target: Target, owner: str, state: StateDir) -> None:
+    def __init__(self, store: Store, target: Target, owner: str, state: StateDir, *, writing: bool = False) -> None:
         self.target = target
-        self._store, self._owner, self._ledger = store, owner, state.ledger
+        self.ledger = TargetLedger(store, target, owner, state, writing=writing)
+        self._store, self._owner = store, owner
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
 
     async def observe(self, token: str | None, *, deep: bool) -> Snapshot | None:
         """The target's snapshot, None when `token` still stands for its state. Raises StoreError."""
-        snapshot = await self._store.observe(self.target.namespace, self._owner, token)
+        reads = deep and not self._store.capabilities.values_in_listing
+        known = await self._store.observe_deep(self.target.namespace, self._owner) if reads else None
+        snapshot = known or await self._store.observe(self.target.namespace, self._owner, token)
         if snapshot is None:
             return None
+        self.ledger.take_in(snapshot)
         if self._by_ledger:
             snapshot = self._with_marks(snapshot)
-        if deep and not self._store.capabilities.values_in_listing:
+        if reads and known is None:
             snapshot = await self._read_all(snapshot)
         return snapshot
 
@@ -46,6 +51,7 @@ class Observer:
             for identity in comparison.differing
             if identity in snapshot.entries and identity not in doubtful
         }
+        held |= self._unsealed(held, desired)
         unread = [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
         fresh = self._completed(await self._read(unread), held)
         if doubtful:
@@ -60,7 +66,7 @@ class Observer:
 
     async def read(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
         """Entries as they are now, with content; absent ones are left out. Raises StoreError."""
-        return self._completed(await self._read(identities), self._ledger.get(self.target, identities))
+        return self._completed(await self._read(identities), self.ledger.get(identities))
 
     def _must_read(self, identity: Identity, actual: Actual, desired: Desired) -> bool:
         if actual.content is not None:
@@ -68,7 +74,22 @@ class Observer:
         entry = desired.entries.get(identity)
         if entry is None:
             return actual.mark is not None and actual.mark.owner == self._owner
-        return actual.fingerprint != entry.fingerprint
+        return actual.fingerprint != entry.fingerprint and entry.mode is not Mode.CREATE_ONLY
+
+    def _unsealed(self, held: Mapping[Identity, Actual], desired: Desired) -> dict[Identity, Actual]:
+        """Those of the entries whose version is the one we left, with a fingerprint that our ledger only holds sealed: it is
+        the desired one, or it stays unknown."""
+        blind = [
+            identity
+            for identity, actual in held.items()
+            if actual.fingerprint is None and actual.etag is not None and actual.mark and actual.mark.key is not None
+        ]
+        found: dict[Identity, Actual] = {}
+        for identity, known in self.ledger.get(blind).items():
+            entry = desired.entries.get(identity)
+            if entry is not None and known.etag == held[identity].etag and known.matches(entry.fingerprint):
+                found[identity] = replace(held[identity], fingerprint=entry.fingerprint)
+        return found
 
     async def _read_all(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with every value read, and its fingerprint taken from it, not from the listing."""
@@ -90,10 +111,20 @@ class Observer:
 
     def _with_marks(self, snapshot: Snapshot) -> Snapshot:
         """A snapshot of a store that has no room for marks, with those the ledger keeps for it."""
-        applied = self._ledger.all(self.target)
-        entries = [self._marked(actual, applied.get(identity)) for identity, actual in snapshot.entries.items()]
+        applied = self.ledger.all()
+        entries = [self._known(actual, applied.get(identity)) for identity, actual in snapshot.entries.items()]
         marked = snapshot_of(snapshot.target, entries, self._owner, token=snapshot.token)
         return replace(marked, complete=snapshot.complete, problems=snapshot.problems)
+
+    def _known(self, actual: Actual, known: Applied | None) -> Actual:
+        """A listed entry with our mark. Where the listing has no fingerprint, an entry at the version that we left is what
+        we left there, and bears that version, which may tell more than the listing does."""
+        marked = self._marked(actual, known)
+        if known is None or marked.mark is None or actual.fingerprint is not None:
+            return marked
+        if actual.etag is None or known.etag is None or not self._store.is_version(actual.etag, known.etag):
+            return marked
+        return replace(marked, etag=known.etag, fingerprint=known.mark.fingerprint if known.mark.key is None else None)
 
     def _marked(self, actual: Actual, known: Actual | Applied | None) -> Actual:
         """An entry with our mark, and with the end of its life where that too is only known to the ledger."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 from kvsync.apply.engine import Applier
+from kvsync.apply.pacing import Pace
 from kvsync.core.capabilities import Marks
 from kvsync.core.classify import Rules
 from kvsync.core.compare import Comparison, compare
@@ -16,6 +18,7 @@ from kvsync.core.model import Action, Change, Desired, Identity, Outcome, Outcom
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.errors import StoreError
+from kvsync.reconcile.ledgers import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, Surroundings
 from kvsync.reconcile.observer import Observer
@@ -30,7 +33,7 @@ class TargetPass:
     def __init__(self, desired: Desired, store: Store, around: Surroundings, ask: Ask) -> None:
         self._desired, self._store, self._around, self._ask = desired, store, around, ask
         self._rules = _rules(desired, around, ask)
-        self._observer = Observer(store, desired.target, around.owner, around.state)
+        self._observer = Observer(store, desired.target, around.owner, around.state, writing=around.writing)
         self._memory = Memory(desired, around, store)
         self._facts = Facts()
         self.failure: StoreError | None = None
@@ -50,7 +53,9 @@ class TargetPass:
         try:
             plan = await self._plan()
         except StoreError as error:
-            self.failure = error
+            self.failure = (
+                None if isinstance(error, LedgerNotOurs) else error
+            )  # which says nothing of the store as a whole
             plan = replace(self._empty(), complete=False, error=str(error))
         return self._only_renewals(plan) if problems else plan
 
@@ -66,7 +71,7 @@ class TargetPass:
             error=plan.error,
             next_moment=plan.next_moment,
         )
-        return replace(kept, cost=cost_of(kept, self._store.capabilities))
+        return self._with_ledger(replace(kept, cost=cost_of(kept, self._store.capabilities)))
 
     async def _plan(self) -> TargetPlan:
         if self._around.writing and self._store.capabilities.marks is Marks.LEDGER:
@@ -82,12 +87,23 @@ class TargetPass:
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
         plan = replace(plan, next_moment=self._memory.next_moment(plan))
         self._remember(plan, snapshot)
-        return plan
+        return self._with_ledger(plan)
+
+    def _with_ledger(self, plan: TargetPlan) -> TargetPlan:
+        """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
+        ledger, now = self._observer.ledger, self._rules.now
+        is_due = bool(plan.changes) or ledger.is_due(now)
+        moments = (plan.next_moment, ledger.next_moment(now, written=is_due))
+        plan = replace(plan, next_moment=min((one for one in moments if one is not None), default=None))
+        if not is_due:
+            return plan
+        new = (change.identity for change in plan.changes if change.action in (Action.CREATE, Action.ADOPT))
+        return replace(plan, cost=plan.cost.plus(ledger.cost(new)))
 
     async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> Facts:
         """Look closer at what differs, and remember what was last applied of it."""
         entries, differing = self._desired.entries, comparison.differing
-        applied, settling = self._memory.applied(differing), self._memory.settling(self._rules.now)
+        applied, settling = self._observer.ledger.get(differing), self._memory.settling(self._rules.now)
         late = [identity for identity in differing if identity in settling]
         doubtful = [identity for identity in late if not is_as_written(entries.get(identity), applied.get(identity))]
         return Facts(
@@ -123,10 +139,11 @@ class TargetPass:
         has_grace = self._ask.grace > 0 or self._desired.policy.guard.grace > 0
         with self._around.remembering():
             self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
-            if snapshot is not None:
-                self._memory.keep_memo(plan, snapshot, is_late=shows_the_past(self._facts))
             if snapshot is not None and self._around.writing:
-                self._memory.learn(plan, snapshot, self._facts.settling)
+                self._memory.learn(plan, snapshot, self._facts)
+            if snapshot is not None:
+                is_unsure = shows_the_past(self._facts) or self._observer.ledger.is_due(self._rules.now)
+                self._memory.keep_memo(plan, snapshot, is_unsure=is_unsure)
 
     async def apply(self, plan: TargetPlan, applying: Applying) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
@@ -146,8 +163,16 @@ class TargetPass:
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
         self.failure = report.store_error
-        error = str(report.store_error) if report.store_error else None
+        error = str(report.store_error) if report.store_error else await self.leave_ledger(applying.pace, applying.stop)
         return TargetReport(plan, report.outcomes + _unapplied(plan), error)
+
+    async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
+        """Write the ledger that the store keeps, when it does not say what is so; returns why that could not be done. Raises
+        StateDirError."""
+        error = await self._observer.ledger.leave(pace, self._around.clock, stop)
+        if error is not None:
+            self._memory.drop_memo()
+        return error
 
     async def _replan(self, identity: Identity, _approved: Change) -> Change | Refusal | None:
         """Observe one entry and judge it again."""

@@ -15,6 +15,12 @@ _ONE = f"SELECT {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ? AND key
 _ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ?"  # noqa: S608 - constants
 _ANY = "SELECT 1 FROM ledger WHERE store = ? AND namespace = ? LIMIT 1"
 _PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SEEN = "SELECT taken_in, left_there FROM ledger_seen WHERE store = ? AND namespace = ?"
+_TAKE_IN = "INSERT OR REPLACE INTO ledger_seen VALUES (?, ?, ?, NULL)"
+_LEAVE = """
+INSERT INTO ledger_seen VALUES (?, ?, NULL, ?)
+ON CONFLICT (store, namespace) DO UPDATE SET left_there = excluded.left_there
+"""
 _DROP = "DELETE FROM ledger WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
 
 
@@ -47,6 +53,26 @@ class Ledger:
         """Note what is now in agreement, and forget what is gone, together. Raises StateDirError."""
         with self._database.transaction() as connection:
             self.write(connection, target, applied, gone)
+
+    def seen(self, target: Target) -> tuple[bytes, ...]:
+        """The ledger that a store keeps itself, as this machine knows it: as last taken in, and as left there since. Raises
+        StateDirError."""
+        row = self._database.one(_SEEN, target_row(target)) or ()
+        return tuple(bytes(document) for document in row if document is not None)
+
+    def leave(self, target: Target, document: bytes) -> None:
+        """Note what was left as the ledger that a store keeps itself. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            connection.execute(_LEAVE, (*target_row(target), document))
+
+    def take_in(
+        self, target: Target, document: bytes, applied: Mapping[Identity, Applied], gone: Iterable[Identity]
+    ) -> None:
+        """Note what the ledger that a store keeps itself says, and with it what is thereby known or gone here. Raises
+        StateDirError."""
+        with self._database.transaction() as connection:
+            self.write(connection, target, applied, gone)
+            connection.execute(_TAKE_IN, (*target_row(target), document))
 
     def write(
         self,

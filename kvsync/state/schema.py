@@ -71,5 +71,12 @@ CREATE TABLE daemon (
 )
 """
 
-STEPS: Final = (_FIRST,)
+_SEEN: Final = """
+CREATE TABLE ledger_seen (
+    store TEXT NOT NULL, namespace TEXT NOT NULL, taken_in BLOB, left_there BLOB,
+    PRIMARY KEY (store, namespace)
+) WITHOUT ROWID
+"""
+
+STEPS: Final = (_FIRST, _SEEN)
 SCHEMA_VERSION: Final = len(STEPS)

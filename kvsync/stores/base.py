@@ -126,7 +126,10 @@ class Store(ABC):
     capabilities: Capabilities
     traffic: Traffic
     keeps_ledger: bool = False
-    """Whether the ledger of a namespace lives in the store too (`ledger: store`), so that another machine finds it."""
+    """Whether the ledger of a namespace lives in the store too (`ledger: store`), so that another machine finds it. A
+    `Snapshot` then brings it as `ledger`, and a token stands for it too."""
+    ledger_part: int | None = None
+    """Bytes of a ledger that one request carries, None for any number of them. Only for the estimate of what a plan costs."""
     own_ways: frozenset[str] = frozenset()
     """Which of `normalise`, `remote_key` and `audit` say more than the default; those that do not need not be asked a hundred
     thousand times. Set by itself."""
@@ -157,8 +160,8 @@ class Store(ABC):
         owner, still stands for the present state; stores without tokens ignore it. Raises StoreError."""
 
     async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
-        """The same as `observe`, with an `etag` or `fingerprint` of each entry that stands for every byte of its value. None, the
-        default, where only reading the entries one by one can tell that. Raises StoreError."""
+        """The same as `observe`, with an `etag` or `fingerprint` of each entry that stands for every byte of its value. None,
+        the default, where only reading the entries one by one can tell that. Raises StoreError."""
         return None
 
     def is_version(self, seen: str, known: str) -> bool:
@@ -185,7 +188,8 @@ class Store(ABC):
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         """Leave the ledger in this namespace, in place of an older one, where `observe` shows it only as `Snapshot.ledger`.
-        Only where `keeps_ledger`. Raises StoreError."""
+        In a store in which everything ends it is given the longest life there is. Only where `keeps_ledger`. Raises
+        StoreError."""
         raise NotImplementedError(f"{type(self).__name__} keeps no ledger")
 
     async def check(self) -> Sequence[Finding]:

@@ -33,6 +33,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldLedger:
+    """A ledger as it is held, and when it ends (seconds since the Unix epoch, None: never)."""
+
+    text: bytes
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Put:
     """One write as it reaches the memory: `held` None deletes; without a precondition it is done whatever is there."""
 
@@ -48,6 +56,7 @@ class Listed:
 
     entries: Mapping[Slot, Held]
     problems: tuple[str, ...] = ()
+    ledger: HeldLedger | None = None
 
 
 class Memory:
@@ -55,18 +64,29 @@ class Memory:
 
     def __init__(self) -> None:
         self.held: dict[str, dict[Slot, Held]] = {}
+        self.ledgers: dict[str, HeldLedger] = {}
         self._versions = 0
 
     def listing(self, namespace: str, now: float) -> Listed:
-        """All entries that have not ended."""
+        """All entries that have not ended, and the ledger."""
         entries = self.held.get(namespace, {})
-        return Listed({slot: held for slot, held in entries.items() if not _ended(held, now)})
+        ledger = Memory.ledger(self, namespace, now)
+        return Listed({slot: held for slot, held in entries.items() if not _ended(held, now)}, ledger=ledger)
 
     def lookup(self, namespace: str, slots: Iterable[Slot], now: float) -> Mapping[Slot, Held]:
         """Those of the entries that are there."""
         entries = self.held.get(namespace, {})
         found = ((slot, entries.get(slot)) for slot in slots)
         return {slot: held for slot, held in found if held is not None and not _ended(held, now)}
+
+    def ledger(self, namespace: str, now: float) -> HeldLedger | None:
+        """The ledger that was left in a namespace, if it has not ended."""
+        held = self.ledgers.get(namespace)
+        return None if held is None or _ended(held, now) else held
+
+    def leave(self, namespace: str, ledger: HeldLedger) -> None:
+        """Leave a ledger in place of an older one."""
+        self.ledgers[namespace] = ledger
 
     def change(self, namespace: str, puts: Sequence[Put], now: float) -> list[WriteResult]:
         """Do writes, each by itself."""
@@ -89,7 +109,7 @@ class Memory:
         return WriteResult(WriteStatus.DONE, etag=str(self._versions))
 
 
-def _ended(held: Held, now: float) -> bool:
+def _ended(held: Held | HeldLedger, now: float) -> bool:
     return held.expires_at is not None and held.expires_at <= now
 
 

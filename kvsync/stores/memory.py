@@ -7,8 +7,9 @@ is tested against stores without versions, without lifetimes, without marks, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.canonical import fingerprint
@@ -17,7 +18,7 @@ from kvsync.core.model import Actual, Content, Identity, Snapshot, Target, is_se
 from kvsync.document.fields import Field, text
 from kvsync.errors import BatchRefused
 from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult
-from kvsync.stores.held import Held, Memory, Put, Slot
+from kvsync.stores.held import Held, HeldLedger, Memory, Put, Slot
 from kvsync.stores.keys import KeyFormat
 from kvsync.stores.limits import check_batch, check_entry
 
@@ -40,6 +41,10 @@ class MemoryStore(Store):
         page=1000,
     )
 
+    lists_sizes: bool = False
+    """Whether a listing tells the size of an entry and nothing else, a deep one its digest too, as where there are no
+    versions."""
+
     def __init__(
         self,
         config: StoreConfig,
@@ -47,9 +52,13 @@ class MemoryStore(Store):
         *,
         memory: Memory | None = None,
         capabilities: Capabilities | None = None,
+        keeps_ledger: bool = False,
+        lists_sizes: bool = False,
     ) -> None:
         super().__init__(config, context)
         self.capabilities = capabilities or self.capabilities
+        self.keeps_ledger = keeps_ledger or self.keeps_ledger
+        self.lists_sizes = lists_sizes or self.lists_sizes
         self._keys = KeyFormat(config.key_format or "{key}", native_labels=self.capabilities.labels)
         shared: str | None = config.options.get("shared")
         self._memory = memory or (Memory() if shared is None else _SHARED.setdefault(shared, Memory()))
@@ -70,20 +79,40 @@ class MemoryStore(Store):
 
     async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`; with values, if the capabilities have them in a listing."""
+        return self._observe(namespace, owner, self._listed)
+
+    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+        """The same with digests, where a listing only has sizes."""
+        return self._observe(namespace, owner, self._listed_deep) if self.lists_sizes else None
+
+    def is_version(self, seen: str, known: str) -> bool:
+        """Say whether two etags are the same, or the one of a listing is the size in the other."""
+        return seen == known or (self.lists_sizes and known.startswith(f"{seen}:"))
+
+    def _observe(self, namespace: str, owner: str, listed_as: Callable[[Identity, Held], Actual]) -> Snapshot:
         listed = self._memory.listing(namespace, self._now())
         self._count(len(listed.entries), self.capabilities.page)
+        ledger = listed.ledger if self.keeps_ledger else None
         entries = {}
         for slot, held in listed.entries.items():
             identity = self._keys.decode(namespace, slot.key, slot.label)
             if identity is not None:
-                entries[identity] = self._listed(identity, held)
+                entries[identity] = listed_as(identity, held)
         settled = {
             identity: entry.fingerprint
             for identity, entry in entries.items()
             if entry.fingerprint is not None and is_settled(entry, owner)
         }
         target = Target(self.config.name, namespace)
-        return Snapshot(target, entries, settled, complete=not listed.problems, problems=listed.problems)
+        return Snapshot(
+            target,
+            entries,
+            settled,
+            complete=not listed.problems,
+            problems=listed.problems,
+            ledger=ledger.text if ledger is not None else None,
+            ledger_expires_at=ledger.expires_at if ledger is not None else None,
+        )
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values."""
@@ -106,6 +135,20 @@ class MemoryStore(Store):
         if self.capabilities.compare_and_set:
             return results
         return [replace(result, etag=None) for result in results]
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        """The ledger as it was left."""
+        self._count(1, 1)
+        ledger = self._memory.ledger(namespace, self._now())
+        return None if ledger is None else ledger.text
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        """Leave it beside the entries, for as long as the capabilities allow."""
+        self._count(1, 1)
+        has = self.capabilities
+        ends = has.always_expires and has.max_ttl is not None
+        expires_at = self.context.clock.now() + (has.max_ttl or 0) if ends else None
+        self._memory.leave(namespace, HeldLedger(ledger, expires_at))
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that hold an entry."""
@@ -151,7 +194,7 @@ class MemoryStore(Store):
     def _actual(self, identity: Identity, held: Held) -> Actual:
         return Actual(
             identity,
-            etag=str(held.version) if self.capabilities.compare_and_set else None,
+            etag=self._etag(held),
             fingerprint=fingerprint(held.content),
             content=held.content,
             size=len(held.content.value),
@@ -160,9 +203,20 @@ class MemoryStore(Store):
             locked=held.locked,
         )
 
+    def _etag(self, held: Held) -> str | None:
+        if self.capabilities.compare_and_set:
+            return str(held.version)
+        value = held.content.value
+        return f"{len(value)}:{blake2b(value, digest_size=8).hexdigest()}" if self.lists_sizes else None
+
+    def _listed_deep(self, identity: Identity, held: Held) -> Actual:
+        return replace(self._actual(identity, held), content=None, fingerprint=None)
+
     def _listed(self, identity: Identity, held: Held) -> Actual:
         """Where a listing carries no values it knows of the content what the mark says, right or wrong."""
         entry = self._actual(identity, held)
+        if self.lists_sizes:
+            return replace(entry, etag=str(entry.size), content=None, fingerprint=None)
         if self.capabilities.values_in_listing:
             return entry
         return replace(entry, content=None, fingerprint=held.mark.fingerprint if held.mark is not None else None)

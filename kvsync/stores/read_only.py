@@ -17,6 +17,7 @@ class ReadOnlyStore(Store):
         self.config, self.context = inner.config, inner.context
         self.capabilities, self.traffic = inner.capabilities, inner.traffic
         self.own_ways = inner.own_ways
+        self.keeps_ledger, self.ledger_part = inner.keeps_ledger, inner.ledger_part
 
     def normalise(self, content: Content) -> Content:
         """As the wrapped store does."""
@@ -34,6 +35,14 @@ class ReadOnlyStore(Store):
         """As the wrapped store does."""
         return await self._inner.observe(namespace, owner, token)
 
+    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+        """As the wrapped store does."""
+        return await self._inner.observe_deep(namespace, owner)
+
+    def is_version(self, seen: str, known: str) -> bool:
+        """As the wrapped store does."""
+        return self._inner.is_version(seen, known)
+
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """As the wrapped store does."""
         return await self._inner.read(namespace, identities)
@@ -41,6 +50,14 @@ class ReadOnlyStore(Store):
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """Refuse. Raises PermanentError always."""
         raise PermanentError(f"{namespace}: this command only reads; nothing was written")
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        """As the wrapped store does."""
+        return await self._inner.read_ledger(namespace)
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        """Refuse. Raises PermanentError always."""
+        raise PermanentError(f"{namespace}: this command only reads; the ledger was left as it is")
 
     async def namespaces(self) -> Sequence[str]:
         """As the wrapped store does."""

@@ -21,13 +21,14 @@ from kvsync.config.model import Credential, StoreConfig
 from kvsync.core.model import Content, Identity
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.stores.base import StoreContext, WriteResult, WriteStatus
-from kvsync.stores.held import Held, Listed, Memory, Put, Slot
+from kvsync.stores.held import Held, HeldLedger, Listed, Memory, Put, Slot
 from kvsync.stores.memory import MemoryStore
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that reached the server: `method` is listing, lookup or change."""
+    """One call that reached the server: `method` is listing, lookup, change, ledger (one is read alone) or leave (one is
+    left)."""
 
     method: str
     namespace: str
@@ -126,7 +127,7 @@ class MemoryServer(Memory):
         listed = super().listing(namespace, now)
         entries = listed.entries if past is None or not self._lateness else past
         if not self._cuts:
-            return Listed(entries)
+            return Listed(entries, ledger=listed.ledger)
         kept = dict(islice(entries.items(), self._cuts.pop(0)))
         return Listed(kept, ("the listing broke off before its end",))
 
@@ -146,10 +147,21 @@ class MemoryServer(Memory):
             self._interruptions.pop(0)()
         self._remember(namespace)
         results = [self._change_or_fail(namespace, put, now) for put in puts]
-        if self._lost_answers:
-            self._lost_answers -= 1
-            raise LostAnswer("the connection broke before the answer came")
+        self._lose_answer()
         return results
+
+    def ledger(self, namespace: str, now: float) -> HeldLedger | None:
+        """As the memory does."""
+        self._arrive("ledger", namespace, ())
+        return super().ledger(namespace, now)
+
+    def leave(self, namespace: str, ledger: HeldLedger) -> None:
+        """As the memory does, with the faults that concern writes."""
+        self._arrive("leave", namespace, ())
+        if self._interruptions:
+            self._interruptions.pop(0)()
+        super().leave(namespace, ledger)
+        self._lose_answer()
 
     def _arrive(self, method: str, namespace: str, slots: Sequence[Slot]) -> None:
         self.calls.append(Call(method, namespace, tuple(slot.key for slot in slots)))
@@ -157,6 +169,11 @@ class MemoryServer(Memory):
             if not methods or method in methods:
                 del self._errors[position]
                 raise error
+
+    def _lose_answer(self) -> None:
+        if self._lost_answers:
+            self._lost_answers -= 1
+            raise LostAnswer("the connection broke before the answer came")
 
     def _change_or_fail(self, namespace: str, put: Put, now: float) -> WriteResult:
         failure, done = self._failing_keys.get(put.slot.key, (None, True))
@@ -178,14 +195,20 @@ def memory_store(
     name: str = "memory",
     owner: str = "",
     key_format: str | None = None,
+    keeps_ledger: bool = False,
+    lists_sizes: bool = False,
     **capabilities: Any,
 ) -> MemoryStore:
-    """A connection to `memory` (a new one if None), with these capabilities in place of the memory store's own."""
+    """A connection to `memory` (a new one if None), with these capabilities in place of the memory store's own. With
+    `lists_sizes` its listings tell no more of a value than its size; with `keeps_ledger` it keeps the ledger of each
+    namespace."""
     context = StoreContext(Path(), None, _no_secrets, clock or Clock(), owner=owner)
     return MemoryStore(
         StoreConfig(name, "memory", {}, key_format=key_format),
         context,
         memory=memory,
+        keeps_ledger=keeps_ledger,
+        lists_sizes=lists_sizes,
         capabilities=replace(MemoryStore.capabilities, **capabilities),
     )
 

@@ -44,6 +44,7 @@ class EdgeStore(MemoryStore):
 class BucketStore(MemoryStore):
     """No versions, no marks, no lifetimes, a listing of sizes: like Apify."""
 
+    lists_sizes = True
     capabilities = replace(
         _FULL,
         type="memory-bucket",
@@ -79,6 +80,27 @@ class MortalStore(MemoryStore):
     )
 
 
+class PlainBucketStore(BucketStore):
+    """The same with a listing that tells nothing at all of what it lists."""
+
+    lists_sizes = False
+    capabilities = replace(BucketStore.capabilities, type="memory-plain-bucket")
+
+
+class SharedBucketStore(BucketStore):
+    """A bucket that keeps the ledger itself."""
+
+    keeps_ledger = True
+    capabilities = replace(BucketStore.capabilities, type="memory-shared-bucket")
+
+
+class SharedMortalStore(MortalStore):
+    """Everything expires, the ledger that it keeps itself included."""
+
+    keeps_ledger = True
+    capabilities = replace(MortalStore.capabilities, type="memory-shared-mortal")
+
+
 class NarrowStore(MemoryStore):
     """Everything, in small batches: many calls for few entries."""
 
@@ -87,7 +109,18 @@ class NarrowStore(MemoryStore):
 
 KINDS: dict[str, type[MemoryStore]] = {
     store.capabilities.type: store
-    for store in (MemoryStore, LedgerStore, PrefixStore, EdgeStore, BucketStore, MortalStore, NarrowStore)
+    for store in (
+        MemoryStore,
+        LedgerStore,
+        PrefixStore,
+        EdgeStore,
+        BucketStore,
+        PlainBucketStore,
+        SharedBucketStore,
+        MortalStore,
+        SharedMortalStore,
+        NarrowStore,
+    )
 }
 """All of them, by type."""
 
