@@ -70,3 +70,8 @@ class Capabilities:
     values_in_listing: bool = True
     settle: float = 0
     writes_per_second: float | None = None
+
+    @property
+    def longest(self) -> int | None:
+        """Seconds after which the store ends whatever it holds; None where entries may stay."""
+        return self.max_ttl if self.always_expires else None

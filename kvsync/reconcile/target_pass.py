@@ -32,7 +32,7 @@ class TargetPass:
 
     def __init__(self, desired: Desired, store: Store, around: Surroundings, ask: Ask) -> None:
         self._desired, self._store, self._around, self._ask = desired, store, around, ask
-        self._rules = _rules(desired, around, ask)
+        self._rules = _rules(desired, around, ask, store)
         self._observer = Observer(store, desired.target, around.owner, around.state, writing=around.writing)
         self._memory = Memory(desired, around, store)
         self._facts = Facts()
@@ -198,6 +198,6 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
     return (*refused, *reported)
 
 
-def _rules(desired: Desired, around: Surroundings, ask: Ask) -> Rules:
-    policy = desired.policy
-    return Rules(around.owner, around.clock.now(), policy.prune, ask.adopt or policy.adopt, ask.allow_protected)
+def _rules(desired: Desired, around: Surroundings, ask: Ask, store: Store) -> Rules:
+    policy, now, longest = desired.policy, around.clock.now(), store.capabilities.longest
+    return Rules(around.owner, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)
