@@ -11,6 +11,7 @@ import pytest
 from kvsync.core.model import Content, Identity
 from kvsync.stores.base import Store
 from kvsync.stores.voximplant import VoximplantStore
+from kvsync.stores.voximplant.store import LedgerPlace
 from kvsync.testing import FakeClock, StoreConformance
 from tests.stores.voximplant_service import Service, service, voximplant_store
 
@@ -92,3 +93,7 @@ class TestVoximplantWithLabels(VoximplantConformance):
 
     def _name(self, namespace: str, identity: Identity) -> str:
         return f"{namespace}:{identity.label or ''}:{identity.key}"
+
+
+class TestVoximplantWithLedger(VoximplantConformance):
+    store_options: ClassVar = {"ledger": LedgerPlace.STORE}

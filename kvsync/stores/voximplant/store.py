@@ -119,13 +119,14 @@ class VoximplantStore(Store):
     async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, with values. A listing that cannot be had whole is told to be incomplete."""
         listed = await self._list(namespace)
-        ledger, _ = await self._shelf(namespace).latest() if self.keeps_ledger else (None, None)
+        has_ledger = self.keeps_ledger and listed.problem is None
+        ledger, ends = await self._shelf(namespace).latest() if has_ledger else (None, None)
         now = self.context.clock.now()
         actuals = (self._actual(namespace, item) for item in listed.items.values())
         entries = {one.identity: one for one in actuals if one is not None and not _has_ended(one, now)}
         problems = () if listed.problem is None else (listed.problem,)
         target = Target(self.config.name, namespace)
-        return Snapshot(target, entries, {}, not problems, problems, ledger=ledger)
+        return Snapshot(target, entries, {}, not problems, problems, ledger=ledger, ledger_expires_at=ends)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries: one by one, or page by page where that takes fewer calls. What no key can be is not there."""

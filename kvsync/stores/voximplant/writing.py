@@ -31,7 +31,7 @@ def lifetime_of(write: Write, now: float) -> Lifetime:
     if left < 1:
         raise ValueError("it ends before it can be written")
     is_counted = write.mark is not None and write.mark.ttl is not None
-    return {"ttl": min(left, LONGEST)} if is_counted or left >= LONGEST else {"expires_at": math.ceil(write.expires_at)}
+    return {"ttl": min(left, LONGEST)} if is_counted or left > LONGEST - _CLOSE else {"expires_at": math.ceil(write.expires_at)}
 
 
 class Writer:
