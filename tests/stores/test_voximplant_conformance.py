@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import Any, ClassVar
 
 import pytest
@@ -39,21 +41,23 @@ WAYS: dict[str, dict[str, str]] = {
 """Answers to what the API's reference leaves open."""
 
 
-@pytest.fixture(scope="module", params=WAYS)
-def shared(request: pytest.FixtureRequest) -> Iterator[Service]:
-    with service(switches=WAYS[request.param]) as running:
-        yield running
+@pytest.fixture(scope="module")
+def services() -> Iterator[Callable[[str], Service]]:
+    """Gives the service that answers in one of these ways."""
+    with ExitStack() as stack:
+        yield cache(lambda way: stack.enter_context(service(switches=WAYS[way])))
 
 
 class VoximplantConformance(StoreConformance):
     capabilities = VoximplantStore.capabilities
+    way: ClassVar[str]
     key_format: ClassVar[str | None] = None
     store_options: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture(autouse=True)
-    def remote(self, shared: Service) -> None:
-        shared.reset()
-        self._service = shared
+    def remote(self, services: Callable[[str], Service]) -> None:
+        self._service = services(self.way)
+        self._service.reset()
 
     def make_clock(self) -> FakeClock:
         clock = FakeClock(float(int(time.time())))
@@ -84,10 +88,15 @@ class VoximplantConformance(StoreConformance):
 
 
 class TestVoximplant(VoximplantConformance):
-    pass
+    way = "usual"
+
+
+class TestVoximplantElsewhere(VoximplantConformance):
+    way = "otherwise"
 
 
 class TestVoximplantWithLabels(VoximplantConformance):
+    way = "yet otherwise"
     key_format = "{namespace}:{label}:{key}"
     labels = True
 
@@ -96,4 +105,5 @@ class TestVoximplantWithLabels(VoximplantConformance):
 
 
 class TestVoximplantWithLedger(VoximplantConformance):
+    way = "otherwise"
     store_options: ClassVar = {"ledger": LedgerPlace.STORE}

@@ -75,12 +75,21 @@ class Service:
 
     def everything(self, start: str = "") -> dict[str, dict[str, Any]]:
         """All items whose keys begin so."""
+        return {key: self.api(GET, key=key) for key in self.keys() if key.startswith(start)}
+
+    def keys(self) -> list[str]:
+        """All keys."""
         keys: list[str] = []
         while True:
             page = [one["key"] for one in self.api(KEYS, count=50, offset=len(keys))]
             keys += page
             if len(page) < 50:
-                return {key: self.api(GET, key=key) for key in keys if key.startswith(start)}
+                return keys
+
+    def key_file(self) -> dict[str, Any]:
+        """What the key file of the service account holds."""
+        found: dict[str, Any] = json.loads(Path(self.env[CREDENTIALS.name]).read_text())
+        return found
 
     def values(self, start: str = "") -> dict[str, str]:
         """What those items hold."""

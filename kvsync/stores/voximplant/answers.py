@@ -47,7 +47,7 @@ _HINTS: Final = {
     456: "set this machine's clock by NTP",
 } | dict.fromkeys((107, 116, 546, 558), "correct application_id, or application")
 
-_PAUSE: Final = {"turned away": 1.0, "repeated": 5.0}
+_PAUSE: Final = {"turned away": 1.0, "repeated": 10.0}
 """Seconds to wait where the service does not say."""
 
 _SECONDS: Final = re.compile(r"(\d{1,4})\s*s(?:ec|$|\b)", re.IGNORECASE)
