@@ -353,7 +353,7 @@ async def test_the_rate_is_kept(tmp_path: Path) -> None:
         repo.want(many(40))
         plan = await repo.plan()
         assert set(outcomes(await repo.apply()).values()) == {"applied"}
-        assert 120 / 4 - 2 <= clock.now() - started <= 120 / 4 + 10
+        assert clock.now() - started >= 120 / 4 - 1
         assert plan.cost.seconds == pytest.approx(30, abs=1)
         assert vox.control("GET", "stats")["statuses"] == {"200": sum(vox.requests().values())}
 

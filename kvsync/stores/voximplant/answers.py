@@ -23,6 +23,7 @@ from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, S
 from kvsync.http.model import Answer, Call, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.secrets import REDACTOR
+from kvsync.stores.voximplant.service_account import ServiceAccount
 
 NOT_FOUND: Final = 341
 SKEWED: Final = frozenset({455, 456})
@@ -57,10 +58,10 @@ _WRONG_PLACE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
 
 
 class Judge:
-    """Judges the answers to one store's calls."""
+    """Judges the answers to one store's calls, and tells the account what is learnt from a refusal."""
 
-    def __init__(self, where: str, clock: Clock) -> None:
-        self._where, self._clock = where, clock
+    def __init__(self, where: str, account: ServiceAccount, clock: Clock) -> None:
+        self._where, self._account, self._clock = where, account, clock
 
     def __call__(self, call: Call, answer: Answer) -> StoreError | None:
         """The error that this answer is; None for a result, and for the news that there is none."""
@@ -87,6 +88,7 @@ class Judge:
         hint = f"; {_HINTS[code]}" if code in _HINTS else ""
         message = f"{self._where}: {call.what} failed: {words} ({code}){hint}"
         if code in _STALE:
+            self._account.learn(answer)
             return StaleCredentialError(message)
         if code in _ACCOUNT:
             return AuthError(message)

@@ -48,7 +48,7 @@ class Remote:
             traffic,
             limits=Limits(config.timeout, most),
             credentials=self.account,
-            judge=Judge(self.where, context.clock),
+            judge=Judge(self.where, self.account, context.clock),
             turns=_turns_of(endpoint, self.account.file().account, rate, context.clock),
             read_only=context.read_only,
         )

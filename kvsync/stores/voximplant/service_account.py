@@ -1,7 +1,8 @@
 """The service account: its key file, read anew for every call, and the short-lived tokens that are signed with it.
 
 A token serves for some minutes. It is signed anew before it ends, when the file has changed, when this machine's clock was set
-back, and once more when the service does not take it.
+back, and once more when the service does not take it: then by the server's clock, since a wrong one of ours is the usual
+reason.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kvsync.clock import Clock
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError
 from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.skew import ahead_of_server
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -57,6 +59,7 @@ class ServiceAccount:
         self._where, self._resolve, self._reference, self._clock = where, resolve, reference, clock
         self._keys: dict[str, RSAPrivateKey] = {}
         self._token: _Token | None = None
+        self._ahead = 0.0
         self._signing = asyncio.Lock()
 
     def file(self) -> KeyFile:
@@ -75,11 +78,15 @@ class ServiceAccount:
     async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
         """The header that every request needs. Raises AuthError."""
         async with self._signing:
-            file, now = self.file(), self._clock.now()
+            file, now = self.file(), self._clock.now() - self._ahead
             token = self._token
             if token is None or token.file != file or not token.since <= now < token.until:
                 self._token = token = await self._new(file, int(now))
         return {"Authorization": f"Bearer {token.text}"}
+
+    def learn(self, refusal: Answer) -> None:
+        """Learn how far this machine's clock is from that of the server, which does not take a token."""
+        self._ahead = ahead_of_server(refusal, self._clock.now()) or 0.0
 
     async def renew(self) -> bool:
         """Let the next call be signed anew."""
