@@ -62,10 +62,11 @@ class Undoing:
             return TargetPlan(target, "", target_digest(target, ()), error=error)
         observer = Observer(store, target, self._workspace.config.owner, self._state)
         try:
-            fresh = await observer.read([record.identity for record in records])
+            found = await observer.read([record.identity for record in records])
         except StoreError as error:
             return TargetPlan(target, store.capabilities.type, target_digest(target, ()), error=str(error))
         now = self._workspace.clock.now()
+        fresh = {identity: observer.shown(actual, None) for identity, actual in found.items()}
         undone = undo_changes(records, fresh, store.capabilities, self._workspace.config.owner, now)
         self._settled[target] = undone.outcomes
         return _as_plan(target, store.capabilities, undone, records)

@@ -168,7 +168,7 @@ class Workspace:
         self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]
     ) -> TargetReport:
         """The report of a target in which no entry is written; its ledger may be."""
-        if plan.target not in released or plan.error:
+        if plan.target not in released or plan.error or self.state.pauses.is_paused(plan.target):
             return withheld(plan, "" if plan.target in released else "the target is parked")
         error = await self._passes[plan.target].leave_ledger(self._paces[plan.target.store], stop)
         return replace(withheld(plan, ""), error=error)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from kvsync.apply.compare import kept_etag, shown_etag
 from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
 from kvsync.apply.ports import RunPort
 from kvsync.core.model import ENDED, Applied, Class, Identity, Outcome, OutcomeKind, Target
 from kvsync.errors import StoreError
 from kvsync.state.records import Intent, Settled
+from kvsync.stores.base import Store
 
 
 class Ending(NamedTuple):
@@ -25,8 +27,10 @@ class Ending(NamedTuple):
 class Book:
     """Keeps the outcomes of one run on one target, and its journal."""
 
-    def __init__(self, target: Target, run: RunPort, steps: Sequence[Step], progress: Callable[[int], None]) -> None:
-        self._target, self._run, self._progress = target, run, progress
+    def __init__(
+        self, store: Store, target: Target, run: RunPort, steps: Sequence[Step], progress: Callable[[int], None]
+    ) -> None:
+        self._store, self._target, self._run, self._progress = store, target, run, progress
         self._steps = steps
         self._outcomes: list[Outcome | None] = [None] * len(steps)
         self._quarantined: list[Quarantined] = []
@@ -47,11 +51,13 @@ class Book:
         settled = []
         for ending in endings:
             work = ending.work
-            outcome = Outcome(work.identity, work.approved.action, ending.kind, ending.error, ending.etag)
+            sensitive = work.approved.sensitive
+            etag = shown_etag(ending.etag, sensitive=sensitive, capabilities=self._store.capabilities)
+            outcome = Outcome(work.identity, work.approved.action, ending.kind, ending.error, etag)
             self._outcomes[work.index] = outcome
             if ending.quarantine:
                 self._quarantined.append(Quarantined(work.approved, ending.error or ""))
-            record = _settled(work, outcome)
+            record = _settled(work, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))
             if work.recorded or record.gone:
                 settled.append(record)
         if settled:
@@ -93,7 +99,7 @@ def _intent(work: Work) -> Intent:
     )
 
 
-def _settled(work: Work, outcome: Outcome) -> Settled:
+def _settled(work: Work, outcome: Outcome, etag: str | None) -> Settled:
     if (
         work.is_delete
         and work.change.cause is Class.EXPIRED
@@ -107,7 +113,7 @@ def _settled(work: Work, outcome: Outcome) -> Settled:
         return Settled(outcome)
     if sent.content is None or sent.mark is None:
         return Settled(outcome, gone=True)
-    return Settled(outcome, Applied(sent.mark, outcome.etag, sent.expires_at))
+    return Settled(outcome, Applied(sent.mark, etag, sent.expires_at))
 
 
 def _ended(work: Work) -> Applied | None:

@@ -6,7 +6,7 @@ from kvsync.apply.model import Work
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.core.model import Actual, Change
-from kvsync.stores.base import Write
+from kvsync.stores.base import Store, Write
 
 _SLACK = 10
 """Seconds by which a store may round, or report late, the end of a lifetime."""
@@ -23,6 +23,18 @@ def is_untouched(before: Actual | None, fresh: Actual | None, capabilities: Capa
     if before.fingerprint is not None:
         return before.fingerprint == fingerprint_of(fresh)
     return before.size is None or before.size == size_of(fresh)
+
+
+def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities) -> str | None:
+    """The etag of an entry as it may be shown. Where a store has no versions it is made of the content, and would tell somebody
+    who guesses at a sensitive value that the guess is right."""
+    return None if sensitive and not capabilities.compare_and_set else etag
+
+
+def kept_etag(etag: str | None, *, sensitive: bool, store: Store) -> str | None:
+    """The etag of an entry as the ledger may keep it: of a sensitive one, what a listing shows of it."""
+    is_told = etag is None or not sensitive or store.capabilities.compare_and_set
+    return etag if is_told or etag is None else store.listed_etag(etag)
 
 
 def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> bool:

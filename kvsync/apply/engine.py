@@ -59,7 +59,7 @@ class Applier:
 
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
         """As `run`, for steps that may carry a write of their own."""
-        book = Book(self._target, self._run, steps, self._progress)
+        book = Book(self._store, self._target, self._run, steps, self._progress)
         halt = Halt(self._stop)
         works = [Work(index, step) for index, step in enumerate(steps)]
         written = [work for work in works if not work.is_delete]

@@ -11,7 +11,7 @@ sealed with the key of the state directory that wrote it; `seals` name those key
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,6 +23,9 @@ from kvsync.core.model import ENDED, Applied, Identity, Mark, identity_order
 SCHEMA: Final = "kvsync.ledger/1"
 
 _SENSITIVE, _PROTECTED, _ENDED = 1, 2, 4
+
+_TYPES: Final = (str, str | None, str, int | None, int | None, str | None, int | float | None, int | None)
+"""Of the members of a row."""
 
 
 class LedgerDamaged(ValueError):
@@ -98,7 +101,7 @@ def decode(text: bytes) -> LedgerDocument:
     if digest != _digest(body):
         raise LedgerDamaged("it was changed by something else than kvsync")
     try:
-        return LedgerDocument(body["owner"], dict(_row(data, body["seals"]) for data in body["entries"]))
+        return LedgerDocument(str(body["owner"]), dict(_row(data, body["seals"]) for data in body["entries"]))
     except (ValueError, TypeError, KeyError, IndexError):
         raise LedgerDamaged("it is not in the form that kvsync writes") from None
 
@@ -124,7 +127,10 @@ def _data(identity: Identity, row: LedgerRow, seals: Mapping[str, int]) -> list[
 
 
 def _row(data: list[Any], seals: list[str]) -> tuple[Identity, LedgerRow]:
-    key, label, fingerprint, ttl, flags, etag, expires_at, seal = data + [None] * (8 - len(data))
+    data = data + [None] * (len(_TYPES) - len(data))
+    if not all(map(isinstance, data, _TYPES)):
+        raise TypeError(data)
+    key, label, fingerprint, ttl, flags, etag, expires_at, seal = data
     flags = flags or 0
     etag = ENDED if flags & _ENDED else etag
     marks = (bool(flags & _SENSITIVE), bool(flags & _PROTECTED))
@@ -137,7 +143,7 @@ def _text(fingerprint: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -90,14 +91,17 @@ class TargetLedger:
         """Make what the store's ledger says, and what only we know, what this pass goes by."""
         ours = self._rows()
         merged = merge(ours, [one.rows for one in known], found.rows, self._describes(snapshot.entries))
-        applied = {identity: row.applied(self._owner, self._state.key) for identity, row in merged.items()}
         if not self._writing:
-            self._overlay = applied
-            return
-        news = {identity: one for identity, one in applied.items() if merged[identity] != ours.get(identity)}
-        is_news = news or merged.keys() != ours.keys() or [one.text for one in known] != [found.text]
-        if is_news and found.text is not None:
-            self._state.ledger.take_in(self._target, found.text, news, ours.keys() - merged.keys())
+            self._overlay = {identity: self._applied(row) for identity, row in merged.items()}
+        elif found.text is not None and (merged != ours or [one.text for one in known] != [found.text]):
+            self._take_in(found.text, ours, merged)
+
+    def _take_in(self, text: bytes, ours: Rows, merged: Rows, *, left: bool = False) -> None:
+        news = {identity: self._applied(row) for identity, row in merged.items() if row != ours.get(identity)}
+        self._state.ledger.take_in(self._target, text, news, ours.keys() - merged.keys(), left=left)
+
+    def _applied(self, row: LedgerRow) -> Applied:
+        return row.applied(self._owner, self._state.key)
 
     def is_due(self, now: float) -> bool:
         """True when the store's ledger does not say what ours does, or ends before long."""
@@ -153,7 +157,7 @@ class TargetLedger:
             return
         await _patiently(lambda: self._store.write_ledger(self._target.namespace, text), patience)
         where = {"store": self._target.store, "namespace": self._target.namespace}
-        self._state.ledger.leave(self._target, text)
+        self._take_in(text, ours, merged, left=True)
         _log.debug("ledger.written", **where, entries=len(merged), bytes=len(text))
 
     def _rows(self) -> dict[Identity, LedgerRow]:
@@ -169,7 +173,10 @@ class TargetLedger:
         return self._found
 
     def _known(self) -> list[_Found]:
-        return [self._read(text) for text in self._state.ledger.seen(self._target)]
+        """What this machine knows of the store's ledger; nothing of one that an earlier owner of this directory left."""
+        with suppress(LedgerNotOurs):
+            return [self._read(text) for text in self._state.ledger.seen(self._target)]
+        return []
 
     def _read(self, text: bytes | None) -> _Found:
         if text is None:
@@ -188,15 +195,13 @@ class TargetLedger:
             return b""  # what is there cannot be read whole: it is lost, and replaced
 
     def _describes(self, entries: Mapping[Identity, Actual]) -> Describes:
-        key = self._state.key
-
         def describes(identity: Identity, row: LedgerRow) -> bool:
             actual = entries.get(identity)
             if actual is None:
                 return False
             if actual.etag is not None and row.etag is not None:
                 return self._store.is_version(actual.etag, row.etag)
-            return actual.fingerprint is not None and row.applied(self._owner, key).matches(actual.fingerprint)
+            return actual.fingerprint is not None and self._applied(row).matches(actual.fingerprint)
 
         return describes
 

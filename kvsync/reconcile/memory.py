@@ -9,7 +9,6 @@ from hashlib import blake2b
 from kvsync.apply.model import ApplyReport
 from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Marks
-from kvsync.core.facts import Facts
 from kvsync.core.model import (
     DRIFT_CLASSES,
     Action,
@@ -24,6 +23,7 @@ from kvsync.core.model import (
 from kvsync.core.plan import TargetPlan
 from kvsync.logs import get_logger
 from kvsync.reconcile.model import Surroundings
+from kvsync.reconcile.observer import Observer
 from kvsync.state import Memo
 from kvsync.stores.base import Store
 
@@ -107,16 +107,16 @@ class Memory:
         """Forget the clean pass, before the store is written."""
         self._state.memo.drop(self._target)
 
-    def learn(self, plan: TargetPlan, snapshot: Snapshot, facts: Facts) -> None:
+    def learn(self, plan: TargetPlan, snapshot: Snapshot, observer: Observer, settling: Iterable[Identity]) -> None:
         """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
         then on its loss is known for what it is. What neither files nor store have any more is forgotten: it will be new."""
         if not snapshot.complete:
             return
-        pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(facts.settling)
+        pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
         pending |= {refusal.identity for refusal in plan.refused}
         known: Mapping[Identity, Applied] = self._state.ledger.all(self._target)
         by_ledger = self._capabilities.marks is Marks.LEDGER
-        learnt = self._read_equal(facts, known) if by_ledger else self._marked(snapshot, known)
+        learnt = self._read_equal(observer, known) if by_ledger else self._marked(snapshot, known)
         news = {identity: applied for identity, applied in learnt if identity not in pending}
         here = (self._desired.entries, snapshot.entries, pending)
         gone = [identity for identity in known if not any(identity in place for place in here)]
@@ -138,16 +138,17 @@ class Memory:
                 mark = replace(actual.mark, fingerprint=actual.fingerprint)
                 yield identity, Applied(mark, actual.etag, actual.expires_at)
 
-    def _read_equal(self, facts: Facts, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+    def _read_equal(self, observer: Observer, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
         """What had to be read because its version was not the one in the ledger, or its fingerprint sealed with another key,
         and turned out to be as desired all the same: the next pass need not read it."""
-        for identity, actual in facts.actual.items():
+        for identity, actual in observer.looked_at.items():
             entry, last = self._desired.entries.get(identity), known.get(identity)
             if entry is None or last is None or actual.mark is None or actual.fingerprint != entry.fingerprint:
                 continue
-            if last.etag != actual.etag or not last.matches(entry.fingerprint):
+            etag = observer.kept_etag(actual, sensitive=last.mark.sensitive)
+            if last.etag != etag or not last.matches(entry.fingerprint):
                 mark = replace(last.mark, fingerprint=entry.fingerprint, key=None)
-                yield identity, replace(last, mark=mark, etag=actual.etag)
+                yield identity, replace(last, mark=mark, etag=etag)
 
     def keep_report(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
         """Remember what was refused for what it holds, and how often drift was healed."""

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from kvsync.apply.compare import kept_etag, shown_etag
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.core.classify import CLOCK_SLACK
 from kvsync.core.compare import Comparison
-from kvsync.core.model import Actual, Applied, Desired, Identity, Mode, Snapshot, Target, snapshot_of
+from kvsync.core.model import Actual, Applied, Desired, Entry, Identity, Mode, Snapshot, Target, snapshot_of
 from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
@@ -24,6 +25,7 @@ class Observer:
         self.target = target
         self.ledger = TargetLedger(store, target, owner, state, writing=writing)
         self._store, self._owner = store, owner
+        self.looked_at: Mapping[Identity, Actual] = {}
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
 
@@ -58,7 +60,17 @@ class Observer:
             fresh |= await self.read(list(doubtful))
         for identity in unread:
             del held[identity]  # it may be gone by now
-        return held | fresh
+        self.looked_at = held | fresh
+        return self.looked_at
+
+    def shown(self, actual: Actual, entry: Entry | None) -> Actual:
+        """An entry as plans may show it."""
+        sensitive = (actual.mark is not None and actual.mark.sensitive) or (entry is not None and entry.sensitive)
+        return replace(actual, etag=shown_etag(actual.etag, sensitive=sensitive, capabilities=self._store.capabilities))
+
+    def kept_etag(self, actual: Actual, *, sensitive: bool) -> str | None:
+        """The etag of an entry as the ledger may keep it."""
+        return kept_etag(actual.etag, sensitive=sensitive, store=self._store)
 
     async def look_again(self, identity: Identity) -> Actual | None:
         """One entry as it is now. Raises StoreError."""

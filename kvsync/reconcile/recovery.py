@@ -24,7 +24,7 @@ async def recover(observer: Observer, state: StateDir, owner: str) -> None:
         has_landed = _has_landed(record, found)
         outcomes[identity] = OutcomeKind.APPLIED if has_landed else OutcomeKind.NOT_ATTEMPTED
         if has_landed:
-            applied[identity] = _applied(record, found, owner)
+            applied[identity] = _applied(record, found, owner, observer)
     state.journal.resolve(observer.target, outcomes, applied)
 
 
@@ -34,10 +34,11 @@ def _has_landed(record: ChangeRecord, found: Actual | None) -> bool:
     return found.fingerprint is not None and record.matches(found.fingerprint)
 
 
-def _applied(record: ChangeRecord, found: Actual | None, owner: str) -> Applied | None:
+def _applied(record: ChangeRecord, found: Actual | None, owner: str, observer: Observer) -> Applied | None:
     """What the ledger says from now on. The lifetime that was asked for is not in the journal: where it is of importance, the
     plan will find it changed and write it again."""
     if found is None or found.fingerprint is None:
         return None
     ttl = found.mark.ttl if found.mark is not None else None
-    return Applied(Mark(owner, found.fingerprint, ttl, record.withheld), found.etag, found.expires_at)
+    etag = observer.kept_etag(found, sensitive=record.withheld)
+    return Applied(Mark(owner, found.fingerprint, ttl, record.withheld), etag, found.expires_at)

@@ -106,8 +106,11 @@ class TargetPass:
         applied, settling = self._observer.ledger.get(differing), self._memory.settling(self._rules.now)
         late = [identity for identity in differing if identity in settling]
         doubtful = [identity for identity in late if not is_as_written(entries.get(identity), applied.get(identity))]
+        found = await self._observer.look_closer(self._desired, snapshot, comparison, doubtful)
         return Facts(
-            actual=await self._observer.look_closer(self._desired, snapshot, comparison, doubtful),
+            actual={
+                identity: self._observer.shown(actual, entries.get(identity)) for identity, actual in found.items()
+            },
             applied=applied,
             undesired_since=self._memory.undesired_since(),
             settling=settling,
@@ -140,7 +143,7 @@ class TargetPass:
         with self._around.remembering():
             self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
             if snapshot is not None and self._around.writing:
-                self._memory.learn(plan, snapshot, self._facts)
+                self._memory.learn(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
                 is_unsure = shows_the_past(self._facts) or self._observer.ledger.is_due(self._rules.now)
                 self._memory.keep_memo(plan, snapshot, is_unsure=is_unsure)
@@ -179,7 +182,7 @@ class TargetPass:
         actual = {key: one for key, one in self._facts.actual.items() if key != identity}
         fresh = await self._observer.look_again(identity)
         if fresh is not None:
-            actual[identity] = fresh
+            actual[identity] = self._observer.shown(fresh, self._desired.entries.get(identity))
         rules = replace(self._rules, now=self._around.clock.now())
         verdict = judge(identity, self._desired, replace(self._facts, actual=actual, settling={}), rules)
         return verdict if isinstance(verdict, Change | Refusal) else None

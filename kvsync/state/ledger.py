@@ -60,19 +60,20 @@ class Ledger:
         row = self._database.one(_SEEN, target_row(target)) or ()
         return tuple(bytes(document) for document in row if document is not None)
 
-    def leave(self, target: Target, document: bytes) -> None:
-        """Note what was left as the ledger that a store keeps itself. Raises StateDirError."""
-        with self._database.transaction() as connection:
-            connection.execute(_LEAVE, (*target_row(target), document))
-
     def take_in(
-        self, target: Target, document: bytes, applied: Mapping[Identity, Applied], gone: Iterable[Identity]
+        self,
+        target: Target,
+        document: bytes,
+        applied: Mapping[Identity, Applied],
+        gone: Iterable[Identity],
+        *,
+        left: bool = False,
     ) -> None:
-        """Note what the ledger that a store keeps itself says, and with it what is thereby known or gone here. Raises
-        StateDirError."""
+        """Note what the ledger that a store keeps itself says, as it was found or (`left`) as we left it there, and with it
+        what is thereby known or gone here. Raises StateDirError."""
         with self._database.transaction() as connection:
             self.write(connection, target, applied, gone)
-            connection.execute(_TAKE_IN, (*target_row(target), document))
+            connection.execute(_LEAVE if left else _TAKE_IN, (*target_row(target), document))
 
     def write(
         self,

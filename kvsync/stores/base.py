@@ -169,6 +169,12 @@ class Store(ABC):
         etags of what it sees, and a listing shows less than a read: a size, say, where the version is size and digest."""
         return seen == known
 
+    def listed_etag(self, etag: str) -> str:
+        """As much of the etag of a version as a listing shows. Pure. Where there are no versions and etags are made of the
+        content, the rest would tell somebody who guesses at a sensitive value that the guess is right: of a sensitive entry
+        no more than this is kept, and nothing of it is shown."""
+        return etag
+
     @abstractmethod
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their content, as fresh as the store can; absent ones are left out. Raises StoreError."""

@@ -89,6 +89,10 @@ class MemoryStore(Store):
         """Say whether two etags are the same, or the one of a listing is the size in the other."""
         return seen == known or (self.lists_sizes and known.startswith(f"{seen}:"))
 
+    def listed_etag(self, etag: str) -> str:
+        """The size, where that is what a listing has."""
+        return etag.partition(":")[0] if self.lists_sizes else etag
+
     def _observe(self, namespace: str, owner: str, listed_as: Callable[[Identity, Held], Actual]) -> Snapshot:
         listed = self._memory.listing(namespace, self._now())
         self._count(len(listed.entries), self.capabilities.page)
@@ -131,10 +135,14 @@ class MemoryStore(Store):
             except ValueError as problem:
                 raise BatchRefused(f"{where}/{write.identity}: {problem}") from None
         self._count(1, 1)
-        results = self._memory.change(namespace, [self._put(namespace, write) for write in writes], self._now())
+        puts = [self._put(namespace, write) for write in writes]
+        results = self._memory.change(namespace, puts, self._now())
         if self.capabilities.compare_and_set:
             return results
-        return [replace(result, etag=None) for result in results]
+        return [
+            replace(result, etag=self._etag(put.held) if result.etag is not None and put.held is not None else None)
+            for put, result in zip(puts, results, strict=True)
+        ]
 
     async def read_ledger(self, namespace: str) -> bytes | None:
         """The ledger as it was left."""

@@ -43,6 +43,10 @@ class ReadOnlyStore(Store):
         """As the wrapped store does."""
         return self._inner.is_version(seen, known)
 
+    def listed_etag(self, etag: str) -> str:
+        """As the wrapped store does."""
+        return self._inner.listed_etag(etag)
+
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """As the wrapped store does."""
         return await self._inner.read(namespace, identities)

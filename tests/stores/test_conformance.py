@@ -26,6 +26,7 @@ class MemoryConformance(StoreConformance):
 
     shape: ClassVar[dict[str, Any]]
     key_format: ClassVar[str | None] = None
+    lists_sizes: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         cls.capabilities = replace(MemoryStore.capabilities, **cls.shape)
@@ -37,7 +38,14 @@ class MemoryConformance(StoreConformance):
 
     def open_store(self, clock: FakeClock) -> Store:
         self._server.clock = clock
-        return memory_store(self._server, clock=clock, key_format=self.key_format, **self.shape)
+        return memory_store(
+            self._server,
+            clock=clock,
+            key_format=self.key_format,
+            keeps_ledger=self.keeps_ledger,
+            lists_sizes=self.lists_sizes,
+            **self.shape,
+        )
 
     async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
         self._server.write(namespace, identity.key, content, label=identity.label)
@@ -102,6 +110,7 @@ class TestLikeCloudflare(MemoryConformance):
 
 
 class TestLikeApify(MemoryConformance):
+    lists_sizes = True
     shape: ClassVar = {
         "compare_and_set": False,
         "labels": False,
@@ -114,6 +123,14 @@ class TestLikeApify(MemoryConformance):
         "max_key": 256,
         "key_pattern": r"[a-zA-Z0-9!\-_.'()]+",
     }
+
+
+class TestLikeApifyWithLedger(TestLikeApify):
+    keeps_ledger = True
+
+
+class TestWithoutAnythingInTheListing(TestLikeApify):
+    lists_sizes = False
 
 
 class TestLikeVoximplant(MemoryConformance):
@@ -134,6 +151,10 @@ class TestLikeVoximplant(MemoryConformance):
         "key_pattern": r"[a-zA-Z0-9а-яА-ЯёЁ_\-:;.#+]+",
         "max_value": 2000,
     }
+
+
+class TestLikeVoximplantWithLedger(TestLikeVoximplant):
+    keeps_ledger = True
 
 
 class TestLikeEtcd(MemoryConformance):

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from kvsync.core.capabilities import Capabilities
+from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.core.model import Actual, Content, Identity, Snapshot, snapshot_of
-from kvsync.stores.base import Store, Write, WriteResult
+from kvsync.stores.base import Precondition, Store, Write, WriteResult
 from kvsync.stores.memory import MemoryStore
 from kvsync.stores.read_only import ReadOnlyStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
@@ -108,6 +108,73 @@ class StaleToken(Faulty):
         return None if token is not None else replace(snapshot, token="always the same")
 
 
+class CutsLedgers(Faulty):
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        await self._inner.write_ledger(namespace, ledger[:20_000])
+
+
+class MixesLedgers(Faulty):
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        await self._inner.write_ledger("one", ledger)
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        return await self._inner.read_ledger("one")
+
+
+class ListsLedgers(Faulty):
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        await self._inner.write_ledger(namespace, ledger)
+        await self._inner.write(namespace, [Write(Identity("ledger"), Precondition.ABSENT, Content(ledger))])
+
+
+class HidesLedgers(Faulty):
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, owner, token)
+        assert snapshot is not None
+        return replace(snapshot, ledger=None)
+
+
+class TakesSizesForDigests(Faulty):
+    def is_version(self, seen: str, known: str) -> bool:
+        return seen.partition(":")[0] == known.partition(":")[0]
+
+
+class BelievesAnything(Faulty):
+    def is_version(self, seen: str, known: str) -> bool:
+        return True
+
+
+class LedgerKeeping(Faulty):
+    """Keeps the ledger, and leaves it as it is."""
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        await self._inner.write_ledger(namespace, ledger)
+
+
+def bucket_suite_over(wrap: type[Faulty]) -> type[StoreConformance]:
+    """The suite over a memory that lists sizes and keeps ledgers, behind such a wrapper."""
+    shape: dict[str, Any] = {
+        "compare_and_set": False,
+        "marks": Marks.LEDGER,
+        "lifetimes": Lifetimes.EMULATED,
+        "values_in_listing": False,
+        "page": 20,
+    }
+
+    class Suite(StoreConformance):
+        capabilities: ClassVar[Capabilities] = replace(MemoryStore.capabilities, **shape)
+        keeps_ledger = True
+
+        def open_store(self, clock: FakeClock) -> Store:
+            self.server = getattr(self, "server", MemoryServer(clock))
+            return wrap(memory_store(self.server, clock=clock, keeps_ledger=True, lists_sizes=True, **shape))
+
+        async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
+            self.server.write(namespace, identity.key, content, label=identity.label)
+
+    return Suite
+
+
 def suite_over(wrap: type[Faulty]) -> type[StoreConformance]:
     """The suite over a memory behind such a wrapper."""
 
@@ -159,6 +226,31 @@ def test_a_good_store_passes() -> None:
 def test_a_broken_store_fails(wrap: type[Faulty], caught_by: str) -> None:
     """A store that breaks a promise fails the test of that promise."""
     assert caught_by in failures(suite_over(wrap))
+
+
+def test_a_good_store_that_keeps_ledgers_passes() -> None:
+    """A store that lists sizes and keeps ledgers as the contract says fails nothing."""
+    assert failures(bucket_suite_over(LedgerKeeping)) == set()
+
+
+@pytest.mark.parametrize(
+    ("wrap", "caught_by"),
+    [
+        (CutsLedgers, "test_a_large_ledger_is_whole"),
+        (MixesLedgers, "test_a_ledger_belongs_to_its_namespace"),
+        (ListsLedgers, "test_a_ledger_is_no_entry"),
+        (HidesLedgers, "test_a_ledger_comes_back_as_it_was_left"),
+        (TakesSizesForDigests, "test_a_deep_listing_stands_for_every_byte"),
+        (BelievesAnything, "test_another_size_is_another_version"),
+    ],
+)
+def test_a_broken_keeper_of_ledgers_fails(wrap: type[Faulty], caught_by: str) -> None:
+    """A store that breaks a promise about ledgers or versions fails the test of that promise."""
+
+    class Wrapped(wrap, LedgerKeeping):  # type: ignore[valid-type,misc]
+        pass
+
+    assert caught_by in failures(bucket_suite_over(Wrapped))
 
 
 def test_what_does_not_apply_is_left_out() -> None:

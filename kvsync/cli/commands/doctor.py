@@ -20,7 +20,7 @@ from kvsync.errors import StateDirError, StoreError
 
 if TYPE_CHECKING:
     from kvsync.sources import Loaded
-    from kvsync.stores.base import Finding
+    from kvsync.stores.base import Finding, Store
     from kvsync.workspace import Workspace
 
 SCHEMA: Final = "kvsync.doctor/1"
@@ -58,7 +58,7 @@ async def _doctor(settings: Settings, output: str) -> Exit:
         async with opening.workspace(settings, state_dir=Path(empty) if empty else None) as workspace:
             loaded = workspace.load()
             with progress("asking the stores"):
-                asked = await asyncio.gather(*(_store(workspace, name) for name in workspace.stores))
+                asked = await asyncio.gather(*(_store(workspace, name, loaded) for name in workspace.stores))
             found = [
                 _configuration(workspace),
                 broken or _state_dir(workspace),
@@ -110,21 +110,30 @@ def _state_dir(workspace: Workspace) -> _Checked:
     return _Checked("state directory", "writable", True, f"{path}{busy}")
 
 
-async def _store(workspace: Workspace, name: str) -> list[_Checked]:
+async def _store(workspace: Workspace, name: str, loaded: Loaded) -> list[_Checked]:
     """What a store says of itself; at least whether it can be reached."""
+    from kvsync.reconcile.ledgers import examine
+
     store, subject = workspace.stores[name], f"store {name}"
+    targets = [target for target in loaded.targets if target.store == name and store.keeps_ledger]
     patience = workspace.config.stores[name].timeout
     try:
         async with asyncio.timeout(patience):
-            findings: Sequence[Finding] = await store.check()
-            if not findings:
-                known = await store.namespaces()
-                return [_Checked(subject, "reached", True, f"{len(known):,} namespaces")]
+            findings: Sequence[Finding] = await store.check() or [await _reached(store)]
+            if targets and all(one.ok for one in findings):
+                findings = [*findings, await examine(store, targets, workspace.config.owner)]
     except StoreError as error:
         return [_Checked(subject, "reached", False, str(error))]
     except TimeoutError:
         return [_Checked(subject, "reached", False, f"no answer within {patience:g} s")]
     return [_Checked(subject, one.check, one.ok, one.detail, one.hint) for one in findings]
+
+
+async def _reached(store: Store) -> Finding:
+    """What is to be said of a store that has no checks of its own. Raises StoreError."""
+    from kvsync.stores.base import Finding
+
+    return Finding("reached", True, f"{len(await store.namespaces()):,} namespaces")
 
 
 def _line(one: _Checked) -> str:

@@ -19,14 +19,18 @@ from __future__ import annotations
 from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.conflicts import Conflicts
 from kvsync.testing.conformance.faults import Faults
+from kvsync.testing.conformance.ledgers import LedgersInStores
 from kvsync.testing.conformance.lifetimes import LifetimesOfEntries
 from kvsync.testing.conformance.listing import Listings
 from kvsync.testing.conformance.marks import MarksOfOwners
 from kvsync.testing.conformance.suite import Suite
+from kvsync.testing.conformance.versions import Versions
 from kvsync.testing.conformance.writing import Writing
 
 __all__ = ["Bench", "StoreConformance", "Suite"]
 
 
-class StoreConformance(Writing, Listings, Conflicts, LifetimesOfEntries, MarksOfOwners, Faults):
+class StoreConformance(
+    Writing, Listings, Versions, Conflicts, LifetimesOfEntries, MarksOfOwners, LedgersInStores, Faults
+):
     """All tests. Subclass it; see the module's text."""

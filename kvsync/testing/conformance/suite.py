@@ -26,6 +26,8 @@ class Suite:
     """Two namespaces that the store under test may use; they are empty when a test starts."""
     labels: ClassVar[bool | None] = None
     """Whether entries may have labels. None: as the capabilities say; True for a store whose key format holds them."""
+    keeps_ledger: ClassVar[bool] = False
+    """Whether the stores that `open_store` gives keep the ledger of a namespace."""
     left_out: ClassVar[dict[str, str]] = {}
     """Tests that do not apply, and why."""
 

@@ -1,0 +1,57 @@
+"""Conformance: what etags are worth where a listing knows less than a read, or the store has no versions."""
+
+from __future__ import annotations
+
+from kvsync.core.model import Actual, Content, Identity
+from kvsync.testing.conformance.bench import OWNER, Bench
+from kvsync.testing.conformance.suite import Suite, having, method, promise
+
+_SAME_SIZE = (Content(b"Hello"), Content(b"HELLO"))
+
+
+class Versions(Suite):
+    """`is_version`, `listed_etag` and `observe_deep`."""
+
+    @promise()
+    async def test_another_size_is_another_version(self, bench: Bench) -> None:
+        """An entry that was changed to a value of another length is no longer listed at its earlier version."""
+        before = await bench.create("greeting", Content(b"Hello"))
+        await bench.must(bench.change(before, Content(b"Hello, world")))
+        listed = await bench.listed(Identity("greeting"))
+        if before.etag is not None and listed.etag is not None:
+            assert not bench.store.is_version(listed.etag, before.etag)
+
+    @promise(having("compare_and_set", value=False))
+    async def test_etags_without_versions_follow_the_content(self, bench: Bench) -> None:
+        """Where etags are made of the content, another value of the same length has another one when it is read, and the same
+        value the same one, on every connection."""
+        before = await bench.create("greeting", _SAME_SIZE[0])
+        await bench.must(bench.change(before, _SAME_SIZE[1]))
+        after = await bench.get("greeting")
+        assert after.etag != before.etag or after.etag is None
+        found = await bench.connect().read(bench.namespace, [Identity("greeting")])
+        assert found[Identity("greeting")].etag == after.etag
+
+    @promise(method("foreign_write"))
+    async def test_a_deep_listing_stands_for_every_byte(self, bench: Bench) -> None:
+        """Where a store can list deep, an edit of the same length shows by etag or fingerprint, and untouched entries agree
+        with what was read of them; foreign entries are listed too."""
+        before = {key: await bench.create(key, _SAME_SIZE[0]) for key in ("edited", "untouched")}
+        await self.foreign_write(bench.namespace, Identity("edited"), _SAME_SIZE[1])
+        await self.foreign_write(bench.namespace, Identity("foreign"), _SAME_SIZE[0])
+        await bench.settle()
+        snapshot = await bench.store.observe_deep(bench.namespace, OWNER)
+        if snapshot is None:
+            return
+        assert snapshot.complete
+        assert set(snapshot.entries) == {Identity(key) for key in ("edited", "untouched", "foreign")}
+        assert _agrees(bench, snapshot.entries[Identity("untouched")], before["untouched"])
+        assert not _agrees(bench, snapshot.entries[Identity("edited")], before["edited"])
+
+
+def _agrees(bench: Bench, seen: Actual, read: Actual) -> bool:
+    if seen.fingerprint is not None:
+        return seen.fingerprint == read.fingerprint
+    assert seen.etag is not None, "a deep listing has an etag or a fingerprint for every entry"
+    assert read.etag is not None
+    return bench.store.is_version(seen.etag, read.etag)

@@ -1,0 +1,101 @@
+"""Several machines over one server: each a state directory of its own, on the same files or on others."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from typing import Any
+
+import pytest
+
+from kvsync.core.ledger import LedgerDocument, LedgerRow, decode, encode
+from kvsync.core.model import Identity, Target
+from kvsync.core.plan import TargetPlan
+from kvsync.logs import EVENTS
+from kvsync.reconcile import Ask, ledgers
+from kvsync.stores.held import HeldLedger
+from kvsync.workspace import Report
+from tests.support.world import OWNER, World
+
+WEB = Target("main", "web")
+
+SHARED_KINDS = ("memory-shared-bucket", "memory-shared-mortal")
+"""The kinds of stores that keep the ledger."""
+
+
+class Machine:
+    """One state directory over the world's files and server."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.path = world, world.root / f"machine-{name}"
+
+    async def apply(self, ask: Ask | None = None, **options: Any) -> Report:
+        """Plan and apply here."""
+        return await self.world.apply(ask, state_dir=self.path, **options)
+
+    async def plan(self, ask: Ask | None = None, **options: Any) -> TargetPlan:
+        """Plan here, writing nothing."""
+        return await self.world.plan(ask, state_dir=self.path, **options)
+
+    async def known(self) -> set[str]:
+        """The keys that the ledger of this machine holds."""
+        async with self.world.open(writing=None, state_dir=self.path) as workspace:
+            return {identity.key for identity in workspace.state.ledger.all(WEB)}
+
+    def forget(self) -> None:
+        """Lose the state directory."""
+        shutil.rmtree(self.path)
+
+    def apply_meanwhile(self) -> None:
+        """Plan and apply here while another machine is at work in this thread."""
+        thread = threading.Thread(target=lambda: asyncio.run(self.apply()))
+        thread.start()
+        thread.join()
+
+
+def document(world: World) -> LedgerDocument | None:
+    """The ledger that the server keeps of the target main/web."""
+    held = world.server.ledgers.get("web")
+    return None if held is None else decode(held.text)
+
+
+def keys_there(world: World) -> set[str]:
+    """The keys that the server's ledger holds."""
+    found = document(world)
+    return set() if found is None else {identity.key for identity in found.rows}
+
+
+def leave(world: World, text: bytes) -> None:
+    """Put something in the place of the server's ledger, as another program or a broken connection would."""
+    world.server.ledgers["web"] = HeldLedger(text, world.clock.now() + 7_776_000)
+
+
+def ledger_of(owner: str = OWNER, **rows: LedgerRow) -> bytes:
+    """A ledger, as text."""
+    return encode(LedgerDocument(owner, {Identity(key): row for key, row in rows.items()}))
+
+
+class Told:
+    """The events that the ledgers have logged."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        patch.setattr(ledgers, "_log", self)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Remember an event, which must be a registered one with registered fields."""
+        assert set(fields) <= set(EVENTS[event].fields)
+        self.events.append((event, fields))
+
+    debug = warning
+
+    def reasons(self) -> list[str]:
+        """Why ledgers were said to be lost."""
+        return [fields["reason"] for event, fields in self.events if event == "ledger.lost"]
+
+
+def calls(world: World) -> dict[str, int]:
+    """How many calls of each method reached the server since the calls were last cleared."""
+    methods = [call.method for call in world.server.calls]
+    return {method: methods.count(method) for method in sorted(set(methods))}
