@@ -106,4 +106,5 @@ class TestVoximplantWithLabels(VoximplantConformance):
 
 class TestVoximplantWithLedger(VoximplantConformance):
     way = "otherwise"
+    keeps_ledger = True
     store_options: ClassVar = {"ledger": LedgerPlace.STORE}

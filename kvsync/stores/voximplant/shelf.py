@@ -4,8 +4,9 @@
     web:#kvsync.ledger            the root
     web:#kvsync.ledger.Zk3x0-aB   a piece
 
-They come with the listing of the namespace. New pieces are written first, then the root, and then those are deleted that
-neither this root needs nor the one before it: who reads meanwhile has all that the root they saw needs.
+They come with the listing of the namespace. New pieces are written first, then the root. Whoever reads meanwhile finds all that
+the root they saw needs, and whoever writes at the same time all that theirs does: nothing is taken for granted but what the
+root in force needs, and nothing is deleted that it needed, or that was written a short time ago.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from kvsync.stores.voximplant.writing import LONGEST, Writer
 
 _FEW: Final = 20
 """Pieces that are read one by one; more are listed with the namespace."""
+
+_YOUNG: Final = 3600
+"""Seconds for which a piece is left alone that no root needs: another machine may be about to write one that does."""
 
 _ROUNDS: Final = 3
 """How often a root is read again whose pieces are not there any more."""
@@ -44,6 +48,7 @@ class _Seen:
     root: Piece | None = None
     pieces: dict[str, Piece] = field(default_factory=dict)
     needed: frozenset[str] = frozenset()
+    written: set[str] = field(default_factory=set)
 
 
 class Shelf:
@@ -101,9 +106,11 @@ class Shelf:
             await self._know()
         new, before = cut(document), self._seen.needed
         for name, text in new.pieces.items():
-            if self._is_old(self._seen.pieces.get(name)):
+            is_sure = name in before or name in self._seen.written
+            if not is_sure or self._is_old(self._seen.pieces.get(name)):
                 await self._put(f"{self._root_key}.{name}", text)
                 self._seen.pieces[name] = self._fresh(text)
+                self._seen.written.add(name)
         root = self._seen.root
         if root is None or root.text != new.root or self._is_old(root):
             await self._put(self._root_key, new.root)
@@ -170,10 +177,12 @@ class Shelf:
                 raise
 
     async def _clear(self, before: frozenset[str]) -> None:
-        """Delete what neither this ledger needs nor the one before it."""
+        """Delete what neither this ledger needs nor the one before it, and nobody is about to need."""
+        since = self._remote.clock.now() + LONGEST - _YOUNG
         for name in self._seen.pieces.keys() - self._seen.needed - before:
-            await self._writer.delete(f"{self._root_key}.{name}")
-            del self._seen.pieces[name]
+            if self._seen.pieces[name].expires_at < since:
+                await self._writer.delete(f"{self._root_key}.{name}")
+                del self._seen.pieces[name]
 
 
 def _piece(item: Item) -> Piece:
