@@ -12,6 +12,7 @@ import pytest
 
 from kvsync.core.plan import Plan
 from kvsync.core.render.text import render_plan
+from kvsync.workspace import Selection
 from tests.stores.voximplant_repo import Repo, SharedClock, changes, many, outcomes
 from tests.stores.voximplant_service import DELETE, GET, ITEMS, SET, Service, service
 
@@ -258,6 +259,55 @@ def vox_lacks(vox: Service, key: str) -> bool:
     found = vox.keys()
     vox.control("PUT", "faults", faults)
     return f"web:{key}" not in found
+
+
+@pytest.mark.parametrize("prune", ["owned", "scope"])
+@pytest.mark.parametrize("ledger", LEDGERS)
+async def test_a_namespace_within_another(tmp_path: Path, vox: Service, ledger: str, prune: str) -> None:
+    """`web` and `web:de`, both managed, never take each other's entries for their own: not what the other asks for, not what it
+    has written earlier, not what is foreign there; not even with `prune: scope`."""
+    policy = f"{{prune: {prune}, guard: {{max_delete_pct: 100}}}}"
+    repo = Repo(tmp_path, vox, ledger=ledger, policy=policy)
+    vox.put("web:de:foreign", "theirs")
+    vox.put("web:foreign", "theirs")
+    repo.want({"a": "outer", "b": "outer"})
+    repo.want({"a": "inner", "b": "inner"}, namespace="web:de")
+    for _ in range(2):
+        await repo.apply()
+    kept = set() if prune == "scope" else {"web:foreign", "web:de:foreign"}
+    ours = {"web:a", "web:b", "web:de:a", "web:de:b"}
+    assert set(vox.items()) == ours | kept
+    vox.put("web:de:later", "theirs")
+    repo.want({"a": "outer"})
+    async with repo.open() as workspace:
+        plan = await workspace.plan(Selection(targets=("telephony/web",)))
+        assert changes(plan.targets[0]) == [("delete", "removed", "b")]
+        await workspace.apply(plan, command="test", approvals=[plan.digest])
+    assert set(vox.items()) == (ours - {"web:b"}) | kept | {"web:de:later"}
+    assert vox.values()["web:de:a"] == "inner"
+
+
+async def test_an_entry_within_another_target_is_told_offline(repo: Repo, vox: Service) -> None:
+    """An entry of `web` whose key is one of the managed `web:de` is an error with its place; nothing is sent."""
+    repo.want({"a": "1", "de:a": "1"})
+    repo.want({"b": "1"}, namespace="web:de")
+    result = repo.command("validate")
+    assert result.returncode == 78
+    assert "state/web.yaml:5:3" in result.stderr
+    assert 'lies in the namespace "web:de"' in result.stderr
+    assert vox.requests() == {}
+
+
+async def test_a_namespace_is_taken_over_by_an_inner_one(either: Repo, vox: Service) -> None:
+    """What moves in the files from `web` into its part `web:de` is the same remote key: it is adopted there, never deleted."""
+    await either.settle({"de:a": "1", "b": "1"})
+    either.want({"b": "1"})
+    either.want({"a": "1"}, namespace="web:de")
+    for _ in range(2):
+        await either.apply()
+    assert vox.values() == {"web:de:a": "1", "web:b": "1"}
+    async with either.open() as workspace:
+        assert [changes(target) for target in (await workspace.plan()).targets] == [[], []]
 
 
 # -- faults -----------------------------------------------------------------------------------------------------------

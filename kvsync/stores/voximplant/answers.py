@@ -16,13 +16,13 @@ no JSON, no connection, a page               TransientError      LostAnswer
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from kvsync.clock import Clock
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call, StaleCredentialError
 from kvsync.http.retry_after import retry_after
-from kvsync.secrets import REDACTOR
 from kvsync.stores.voximplant.service_account import ServiceAccount
 
 NOT_FOUND: Final = 341
@@ -52,7 +52,6 @@ _PAUSE: Final = {"turned away": 1.0, "repeated": 10.0}
 """Seconds to wait where the service does not say."""
 
 _SECONDS: Final = re.compile(r"(\d{1,4})\s*s(?:ec|$|\b)", re.IGNORECASE)
-_LONGEST: Final = 300
 _NOT_JSON: Final = "a body that is no JSON; it was cut off, or is not from this API"
 _WRONG_PLACE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
 
@@ -70,8 +69,8 @@ class Judge:
         error = answer.problem().get("error")
         if error is None:
             return None if answer.status == 200 else self._page(call, answer)
-        code, said = _code_and_words(error)
-        return None if code == NOT_FOUND else self._refusal(call, answer, code, said)
+        code = error.get("code") if isinstance(error, dict) else None
+        return None if code == NOT_FOUND else self._refusal(call, answer, code if isinstance(code, int) else 0)
 
     def _page(self, call: Call, answer: Answer) -> StoreError:
         """Something before the API answers in its place."""
@@ -84,36 +83,27 @@ class Judge:
         message = f"{what} with {_NOT_JSON}"
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
 
-    def _refusal(self, call: Call, answer: Answer, code: int, words: str) -> StoreError:
+    def _refusal(self, call: Call, answer: Answer, code: int) -> StoreError:
         hint = f"; {_HINTS[code]}" if code in _HINTS else ""
-        message = f"{self._where}: {call.what} failed: {words} ({code}){hint}"
+        message = f"{self._where}: {call.what} failed: {words(answer) or 'the service refuses it'}{hint}"
         if code in _STALE:
             self._account.learn(answer)
             return StaleCredentialError(message)
         if code in _ACCOUNT:
             return AuthError(message)
         if code in _TURNED_AWAY:
-            return TransientError(message, self._wait(answer, words, "turned away"))
+            return TransientError(message, self._wait(answer, "turned away"))
         if code in _REPEATED or code in _UNDECIDED:
-            wait = self._wait(answer, words, "repeated") if code in _REPEATED else None
+            wait = self._wait(answer, "repeated") if code in _REPEATED else None
             return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
         return BatchRefused(message) if call.writes and code in _THIS_ENTRY else PermanentError(message)
 
-    def _wait(self, answer: Answer, words: str, why: str) -> float:
+    def _wait(self, answer: Answer, why: str) -> float:
         said = retry_after(answer.headers, self._clock.now())
         if said is not None:
             return said
-        found = _SECONDS.search(words)
+        found = _SECONDS.search(words(answer))
         return float(found[1]) if found else _PAUSE[why]
-
-
-def _code_and_words(error: Any) -> tuple[int, str]:
-    """Code (0 where there is none) and words, for people, of what stands under `error`."""
-    code = error.get("code") if isinstance(error, dict) else None
-    said = str(error.get("msg") or "") if isinstance(error, dict) else ""
-    line = " ".join(REDACTOR.redact(said).split()) or "the service refuses it"
-    shown = line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
-    return (code if isinstance(code, int) else 0), shown.removesuffix(".")
 
 
 def _is_object(answer: Answer) -> bool:

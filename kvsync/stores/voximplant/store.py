@@ -3,7 +3,7 @@ and everything in it ends within 90 days."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -115,6 +115,10 @@ class VoximplantStore(Store):
         if self.keeps_ledger and (size := len(self._keys.prefix(namespace)) + LONGEST_KEY) > 200:
             raise ValueError(f"the namespace is too long: the keys of its ledger would have {size} characters of 200")
         return name
+
+    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        """Of `web` and `web:de`, both managed, keys that begin with `web:de:` belong to the second alone."""
+        return self._keys.lies_in(namespace, identity, others)
 
     async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, with values. A listing that cannot be had whole is told to be incomplete."""
