@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -44,8 +45,8 @@ class Service:
         self.control("PUT", "faults", {"spec": spec, **settings})
 
     def time(self, moment: float) -> None:
-        """Let time stand still at this moment."""
-        self.control("PUT", "clock", {"frozen": True, "now": moment})
+        """Let time stand still at this moment, and the server's own clock be there too."""
+        self.control("PUT", "clock", {"frozen": True, "now": moment, "skew": moment - time.time()})
 
     def skew(self, seconds: float) -> None:
         """Let the server's clock be wrong by so much."""
@@ -75,7 +76,14 @@ class Service:
 
     def everything(self, start: str = "") -> dict[str, dict[str, Any]]:
         """All items whose keys begin so."""
-        return {key: self.api(GET, key=key) for key in self.keys() if key.startswith(start)}
+        found: dict[str, dict[str, Any]] = {}
+        for namespace in {key.partition(":")[0] for key in self.keys()}:
+            page, offset = [{}], 0
+            while page:
+                page = self.api(ITEMS, key=namespace, count=50, offset=offset)
+                found |= {item["key"]: item for item in page}
+                offset += 50
+        return {key: item for key, item in found.items() if key.startswith(start)}
 
     def keys(self) -> list[str]:
         """All keys."""
