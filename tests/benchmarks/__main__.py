@@ -1,4 +1,5 @@
-"""`python -m tests.benchmarks [start|plan|apply|daemon|azure|cloudflare]`: measure, print ratios with their goals."""
+"""`python -m tests.benchmarks [start|plan|apply|daemon|azure|cloudflare|voximplant]`: measure, print ratios with their
+goals."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import applying, azure, cloudflare, daemon, planning, starting
+from tests.benchmarks import applying, azure, cloudflare, daemon, planning, starting, voximplant
 from tests.benchmarks.measure import Figure
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -17,6 +18,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "daemon": daemon.measure,
     "azure": azure.measure,
     "cloudflare": cloudflare.measure,
+    "voximplant": voximplant.measure,
 }
 
 

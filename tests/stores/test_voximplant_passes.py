@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -460,3 +464,40 @@ async def test_a_run_is_taken_back(either: Repo, vox: Service) -> None:
     assert result.returncode == 0, result.stderr + result.stdout
     assert vox.values() == before
     assert vox.items()["web:a"]["expires_at"] - time.time() < 7 * DAY + 5
+
+
+# -- the whole --------------------------------------------------------------------------------------------------------
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "voximplant"
+
+
+def test_the_example_works(vox: Service, tmp_path: Path) -> None:
+    """examples/voximplant is applied to an empty application as it stands, and a second run finds nothing to do."""
+    shutil.copytree(EXAMPLE, tmp_path / "copy", ignore=shutil.ignore_patterns(".kvsync"))
+    config = tmp_path / "copy/kvsync.yaml"
+    text = config.read_text()
+    assert "http://127.0.0.1:8790 " in text
+    quick = text.replace("requests_per_second: 4 ", "requests_per_second: 1000 ")
+    config.write_text(quick.replace("http://127.0.0.1:8790", vox.url))
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "kvsync", "-c", str(config), *arguments]
+        environ = {**os.environ, **vox.env}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("validate")
+    run("apply", "--yes")
+    assert vox.values()["ivr:greeting"] == "Welcome to the shop"
+    run("plan", "--exit-code", "--deep")
+    assert len(json.loads(run("--env", "prod", "plan", "-o", "json"))["targets"][0]["changes"]) == 2
+    assert "ledger" in run("doctor")
+
+
+def test_the_type_is_listed() -> None:
+    """`kvsync stores` shows what the store can do."""
+    command = [sys.executable, "-m", "kvsync", "stores", "-o", "json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    (found,) = (one for one in json.loads(result.stdout)["stores"] if one["type"] == "voximplant")
+    assert (found["compare_and_set"], found["values_in_listing"], found["marks"]) == (False, True, "ledger")

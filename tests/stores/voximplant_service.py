@@ -78,7 +78,8 @@ class Service:
         """All items whose keys begin so."""
         found: dict[str, dict[str, Any]] = {}
         for namespace in {key.partition(":")[0] for key in self.keys()}:
-            page, offset = [{}], 0
+            page: list[dict[str, Any]] = [{}]
+            offset = 0
             while page:
                 page = self.api(ITEMS, key=namespace, count=50, offset=offset)
                 found |= {item["key"]: item for item in page}
