@@ -85,10 +85,9 @@ def _emulator() -> Iterator[Server]:
 
 def _thousand(server: Server, folder: Path, ledger: str) -> Iterator[Figure]:
     first = asyncio.run(_apply(server, folder))
-    entries = 1000
-    detail = f"{first}, ledger: {ledger}"
-    yield Figure("1,000 new entries, writes each", (first[SET] - _pieces(first, entries)) / entries, 1, detail=detail)
-    yield Figure("1,000 new entries, looks each", first[GET] / entries, 2.01, detail="before and after each write")
+    most = 1.0 if ledger == "local" else 1.06
+    yield Figure("1,000 new entries, writes each", first[SET] / 1000, most, detail=f"{first}, ledger: {ledger}")
+    yield Figure("1,000 new entries, looks each", first[GET] / 1000, 2.01, detail="before and after each write")
     again = asyncio.run(_plan(server, folder, 1000))[1]
     goal = 21 if ledger == "local" else 22
     yield Figure("plan of 1,000 unchanged entries, calls", sum(again.values()), goal, "", f"{again}, ledger: {ledger}")
@@ -112,10 +111,6 @@ def _five_thousand(server: Server, folder: Path) -> Iterator[Figure]:
     yield Figure("one change of 5,000, pieces of the ledger written", change[SET] - 1, 6, "", str(change))
     whole = best(kvsync("plan", "-o", "json"), folder)
     yield Figure("plan of 5,000, peak memory", whole.rss, 128, " MiB", f"{whole.cpu:.2f} s of CPU, {whole.wall:.2f} s")
-
-
-def _pieces(calls: dict[str, int], entries: int) -> int:
-    return max(0, calls[SET] - entries)
 
 
 async def _apply(server: Server, folder: Path) -> dict[str, int]:
