@@ -81,7 +81,9 @@ class TargetLedger:
         if not self._store.keeps_ledger or (snapshot.ledger is None and not snapshot.complete):
             return
         self._expires_at = snapshot.ledger_expires_at
-        known, self._found = self._known(), self._read(snapshot.ledger)
+        known = self._known()
+        same = [one for one in known if one.text == snapshot.ledger]
+        self._found = same[-1] if same else self._read(snapshot.ledger)
         if (reason := _why_lost(self._found, known)) is not None:
             _log.warning("ledger.lost", store=self._target.store, namespace=self._target.namespace, reason=reason)
         if self._found.is_whole:
@@ -112,13 +114,13 @@ class TargetLedger:
             return bool(ours)
         return left_as_is(ours, found.rows) != found.rows or self._is_ending(now)
 
-    def next_moment(self, now: float, *, written: bool) -> float | None:
-        """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `written`
-        says that it is about to be."""
+    def next_moment(self, now: float, *, is_due: bool) -> float | None:
+        """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
+        says that it is about to be written."""
         can = self._store.capabilities
         if not self._store.keeps_ledger or not can.always_expires or can.max_ttl is None:
             return None
-        if written or self.is_due(now):
+        if is_due:
             return now + can.max_ttl - can.max_ttl / 3
         return self._renew_at
 

@@ -109,7 +109,7 @@ class TargetPass:
         """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
         ledger, now = self._observer.ledger, self._rules.now
         is_due = bool(plan.changes) or ledger.is_due(now)
-        moments = (plan.next_moment, ledger.next_moment(now, written=is_due))
+        moments = (plan.next_moment, ledger.next_moment(now, is_due=is_due))
         plan = replace(plan, next_moment=min((one for one in moments if one is not None), default=None))
         if not is_due:
             return plan
@@ -161,8 +161,8 @@ class TargetPass:
             if snapshot is not None and self._around.writing:
                 self._memory.learn(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
-                is_unsure = shows_the_past(self._facts) or self._observer.ledger.is_due(self._rules.now)
-                self._memory.keep_memo(plan, snapshot, is_unsure=is_unsure)
+                is_due = snapshot.token is not None and self._observer.ledger.is_due(self._rules.now)
+                self._memory.keep_memo(plan, snapshot, is_unsure=is_due or shows_the_past(self._facts))
 
     async def apply(self, plan: TargetPlan, applying: Applying) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
