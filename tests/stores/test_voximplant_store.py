@@ -25,8 +25,9 @@ from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, S
 from kvsync.secrets import Redactor
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
+from kvsync.stores.voximplant.limits import MOST_VALUE
 from kvsync.stores.voximplant.listing import Item, everything
-from kvsync.stores.voximplant.pieces import MOST, MissingPieces, cut, join
+from kvsync.stores.voximplant.pieces import MissingPieces, cut, join
 from kvsync.stores.voximplant.store import LedgerPlace
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
@@ -358,7 +359,7 @@ async def test_a_renewal_renews(opened: Open, answer: str, renews: str) -> None:
         counts = vox.requests()
         assert counts[SET] == (4 if renews == "on" else 7)
         if renews == "on":
-            assert counts[GET] - 4 == (1 if answer == "old" else 0)
+            assert counts.get(GET, 0) == (1 if answer == "old" else 0)
 
 
 async def test_a_read_only_store_asks_and_does_not_write(opened: Open, vox: Service) -> None:
@@ -420,7 +421,7 @@ async def test_pages_that_rest_cost_no_more_than_they_must(count: int) -> None:
 def test_what_is_cut_can_be_joined(document: bytes) -> None:
     """Any document is cut into values that fit, and comes back whole; without one of its pieces it does not."""
     found = cut(document)
-    assert all(len(text) <= MOST for text in (found.root, *found.pieces.values()))
+    assert all(len(text) <= MOST_VALUE for text in (found.root, *found.pieces.values()))
     assert join(found.root, found.pieces).document == document
     for name in found.pieces:
         with pytest.raises(MissingPieces):

@@ -25,12 +25,9 @@ from kvsync.http.model import Answer, Call, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.service_account import ServiceAccount
 
-NOT_FOUND: Final = 341
-SKEWED: Final = frozenset({455, 456})
-FORBIDDEN: Final = 104
-
-_STALE: Final = frozenset({100, 135, 161, 454, *SKEWED})
-_ACCOUNT: Final = frozenset({FORBIDDEN, 131, 137, 281, 282})
+_NOT_FOUND: Final = 341
+_STALE: Final = frozenset({100, 135, 161, 454, 455, 456})
+_ACCOUNT: Final = frozenset({104, 131, 137, 281, 282})
 _TURNED_AWAY: Final = frozenset({162, 314, 340, 416})
 _REPEATED: Final = frozenset({484, 515})
 _UNDECIDED: Final = frozenset({1, 2, 4})
@@ -42,7 +39,7 @@ _HINTS: Final = {
     131: "activate the account",
     281: "verify the account",
     282: "verify the account",
-    FORBIDDEN: "give the service account the role Owner, Admin or Developer",
+    104: "give the service account the role Owner, Admin or Developer",
     100: "check that the key is not revoked, and its role (Owner, Admin or Developer)",
     455: "set this machine's clock by NTP",
     456: "set this machine's clock by NTP",
@@ -70,7 +67,7 @@ class Judge:
         if error is None:
             return None if answer.status == 200 else self._page(call, answer)
         code = error.get("code") if isinstance(error, dict) else None
-        return None if code == NOT_FOUND else self._refusal(call, answer, code if isinstance(code, int) else 0)
+        return None if code == _NOT_FOUND else self._refusal(call, answer, code if isinstance(code, int) else 0)
 
     def _page(self, call: Call, answer: Answer) -> StoreError:
         """Something before the API answers in its place."""

@@ -17,14 +17,13 @@ from hashlib import blake2b
 from typing import Final
 from zlib import crc32
 
+from kvsync.stores.voximplant.limits import MOST_VALUE
+
 RESERVED: Final = "#kvsync."
 """What stands in the keys of a ledger, and in no key of a state file."""
 
 ROOT_KEY: Final = f"{RESERVED}ledger"
 """The key of a root, below what all keys of a namespace begin with; a dot and a name follow in those of pieces."""
-
-MOST: Final = 2000
-"""Characters that a value holds."""
 
 USUAL: Final = 1500
 """Characters of a piece, about."""
@@ -118,13 +117,13 @@ def _document_of(form: str, text: str) -> bytes:
 
 
 def _parts(text: str) -> list[str]:
-    """Parts of no more than `MOST` characters. Each ends at that of its possible places that a checksum of what is before it
-    chooses, so that after a change the ends soon are the same again."""
+    """Parts of no more than `MOST_VALUE` characters. Each ends at that of its possible places that a checksum of what is
+    before it chooses, so that after a change the ends soon are the same again."""
     parts: list[str] = []
     start = 0
-    while len(text) - start > MOST:
-        places = [found.end() for found in _PLACES.finditer(text, start + _LEAST, start + MOST)]
-        end = min(places, key=_checksum(text), default=start + MOST)
+    while len(text) - start > MOST_VALUE:
+        places = [found.end() for found in _PLACES.finditer(text, start + _LEAST, start + MOST_VALUE)]
+        end = min(places, key=_checksum(text), default=start + MOST_VALUE)
         parts.append(text[start:end])
         start = end
     return [*parts, text[start:]]
@@ -135,7 +134,7 @@ def _checksum(text: str) -> Callable[[int], int]:
 
 
 def _equal_parts(names: str) -> list[str]:
-    return [names[start : start + MOST] for start in range(0, len(names), MOST)]
+    return [names[start : start + MOST_VALUE] for start in range(0, len(names), MOST_VALUE)]
 
 
 def _name(text: str) -> str:

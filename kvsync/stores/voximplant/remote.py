@@ -16,11 +16,10 @@ from kvsync.http.limits import TokenBucket
 from kvsync.http.model import Answer, Call
 from kvsync.stores.base import StoreContext, Traffic
 from kvsync.stores.voximplant.answers import Judge
+from kvsync.stores.voximplant.limits import PAGE
 from kvsync.stores.voximplant.service_account import ServiceAccount
 
 ENDPOINT: Final = "https://api.voximplant.com"
-PAGE: Final = 50
-"""Entries that one call lists at most."""
 
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _WHATEVER: Final = range(100, 600)

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import LostAnswer, PermanentError
+from kvsync.stores.voximplant.limits import LONGEST
 from kvsync.stores.voximplant.listing import Item
 from kvsync.stores.voximplant.pieces import ROOT_KEY, MissingPieces, cut, is_piece, join
 from kvsync.stores.voximplant.remote import Remote
-from kvsync.stores.voximplant.writing import LONGEST, Writer
+from kvsync.stores.voximplant.writing import Writer
 
 _FEW: Final = 20
 """Pieces that are read one by one; more are listed with the namespace."""
@@ -42,7 +43,7 @@ class Piece(NamedTuple):
 @dataclass(slots=True)
 class _Seen:
     """What is known to be in the store. `root` is None where there is none, or where it is not known (`is_known`); `needed`
-    are the names that its ledger is made of."""
+    are the names that its ledger is made of, `written` those of pieces that were written from here since."""
 
     is_known: bool = False
     root: Piece | None = None
@@ -91,6 +92,7 @@ class Shelf:
         for _ in range(_ROUNDS):
             root = await self._remote.item(self._root_key)
             self._seen.is_known, self._seen.root = True, None if root is None else _piece(root)
+            self._seen.needed = frozenset()
             try:
                 return await self._completed()
             except MissingPieces:

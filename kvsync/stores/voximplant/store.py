@@ -18,6 +18,7 @@ from kvsync.errors import StoreError, TransientError
 from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
 from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.voximplant.limits import KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
 from kvsync.stores.voximplant.listing import Item, Listed, everything
 from kvsync.stores.voximplant.pieces import LONGEST_KEY, RESERVED, USUAL
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 KEY_FORMAT: Final = "{namespace}:{key}"
 """How identities become remote keys where the configuration does not say."""
 
-_PAGE: Final = 50
 _RATE: Final = 4.0
 _CALLS_A_CHANGE: Final = 3
 """A look before it, the write itself, and a look after it."""
@@ -67,17 +67,17 @@ class VoximplantStore(Store):
         tags=False,
         metadata=False,
         binary=False,
-        max_ttl=7_776_000,
+        max_ttl=LONGEST,
         always_expires=True,
-        max_key=200,
+        max_key=MOST_KEY,
         key_unit=SizeUnit.CHARACTERS,
-        key_pattern=r"[a-zA-Z0-9а-яА-ЯёЁ_\-:;.#+]+",
-        max_value=2000,
+        key_pattern=KEY_PATTERN,
+        max_value=MOST_VALUE,
         value_unit=SizeUnit.CHARACTERS,
         batch=1,
         read_batch=1000,
         read_page=1,
-        page=_PAGE,
+        page=PAGE,
         concurrency=2,
         writes_per_second=_RATE / _CALLS_A_CHANGE,
     )
@@ -112,8 +112,10 @@ class VoximplantStore(Store):
             raise ValueError(f'"{RESERVED}" stands in the keys of kvsync\'s own ledger; choose another name')
         if self._first_level(namespace) is None:
             raise ValueError("the namespace must not begin with a colon")
-        if self.keeps_ledger and (size := len(self._keys.prefix(namespace)) + LONGEST_KEY) > 200:
-            raise ValueError(f"the namespace is too long: the keys of its ledger would have {size} characters of 200")
+        if self.keeps_ledger and (size := len(self._keys.prefix(namespace)) + LONGEST_KEY) > MOST_KEY:
+            raise ValueError(
+                f"the namespace is too long: the keys of its ledger would have {size} characters of {MOST_KEY}"
+            )
         return name
 
     def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
@@ -136,7 +138,7 @@ class VoximplantStore(Store):
         """These entries: one by one, or page by page where that takes fewer calls. What no key can be is not there."""
         named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
         items: Mapping[str, Item] = {}
-        if len(named) > self._pages.get(namespace, _PAGE):
+        if len(named) > self._pages.get(namespace, PAGE):
             listed = await self._list(namespace)
             items = listed.items if listed.problem is None else {}
         if not items:
@@ -154,7 +156,7 @@ class VoximplantStore(Store):
         """What the keys begin with, as far as the key format tells."""
         remote = self._connected()
         async with remote.quiet:
-            listed = await everything(lambda offset: remote.page("GetKeyValueKeys", "", offset), _PAGE)
+            listed = await everything(lambda offset: remote.page("GetKeyValueKeys", "", offset), PAGE)
         if listed.problem is not None:
             raise TransientError(f"store {self.config.name}: listing the keys failed: {listed.problem}")
         names = {self._keys.namespace_of(key) for key in listed.items if RESERVED not in key}
@@ -189,8 +191,8 @@ class VoximplantStore(Store):
         for."""
         remote, pattern = self._connected(), self._first_level(namespace) or ""
         async with remote.quiet:
-            listed = await everything(lambda offset: remote.page("GetKeyValueItems", pattern, offset), _PAGE)
-        self._pages[namespace] = len(listed.items) // (_PAGE - 1) + 1
+            listed = await everything(lambda offset: remote.page("GetKeyValueItems", pattern, offset), PAGE)
+        self._pages[namespace] = len(listed.items) // (PAGE - 1) + 1
         if self.keeps_ledger and listed.problem is None:
             self._shelf(namespace).take_in(listed.items)
         return listed

@@ -8,10 +8,8 @@ from typing import Any, Final
 
 from kvsync.errors import PermanentError
 from kvsync.stores.base import Write
+from kvsync.stores.voximplant.limits import LONGEST
 from kvsync.stores.voximplant.remote import Remote
-
-LONGEST: Final = 7_776_000
-"""Seconds that an entry lives at most: 90 days."""
 
 _CLOSE: Final = 60
 """Seconds by which an entry may end at another time than was asked for."""
