@@ -130,7 +130,9 @@ class Workspace:
         problems = (*loaded.hold_all, *loaded.held.get(target, ()))
         known = loaded.kept if problems else loaded.targets
         desired = known.get(target) or Desired(target, {}, {}, digest="")
-        return TargetPass(replace(desired, problems=problems), self.stores[target.store], self._around, ask)
+        managed = (*loaded.targets, *loaded.held, *loaded.kept)
+        beside = {one.namespace for one in managed if one.store == target.store and one != target}
+        return TargetPass(replace(desired, problems=problems), self.stores[target.store], self._around, ask, beside)
 
     def failure(self, target: Target) -> StoreError | None:
         """Why the store was given up in the last pass over a target, None when it was not."""

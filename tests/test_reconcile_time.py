@@ -13,7 +13,7 @@ from kvsync.stores.held import Slot
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, refused, rows
 
-HOUR = 3600
+HOUR, DAY = 3600, 86_400
 LATE = "memory-edge"
 
 
@@ -52,6 +52,27 @@ async def test_a_ttl_is_renewed_when_a_third_is_left(world: World) -> None:
     world.clock.advance(2 * HOUR - 60)
     assert rows(await world.plan()) == []
     assert world.held("a") == "x"
+
+
+async def test_an_end_far_away_is_come_up_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everything ends within 90 days an entry that shall end in 200 is there until then, renewed when a third of the
+    store's longest life is left and once its end is within reach, and gone right after."""
+    world = World(tmp_path, monkeypatch, "memory-mortal")
+    begin, renewals = world.clock.now(), []
+    await world.settle({"sale": f"{{value: x, expires_at: {at(world, 200 * DAY)}}}"})
+    while (moment := (await world.plan()).next_moment) is not None:
+        world.clock.advance(moment - world.clock.now() + 1)
+        assert world.held("sale") == "x"
+        assert rows(await world.plan()) == [("renew", "expiring", "sale")]
+        assert is_clean(await world.apply())
+        assert rows(await world.plan()) == []
+        renewals.append(round((world.clock.now() - begin) / DAY))
+    assert renewals == [60, 110]
+    world.clock.advance(begin + 200 * DAY - world.clock.now() - 1)
+    assert world.held("sale") == "x"
+    world.clock.advance(2)
+    assert world.values() == {}
+    assert rows(await world.plan()) == []
 
 
 async def test_a_renewal_that_came_too_late_brings_the_entry_back(world: World) -> None:

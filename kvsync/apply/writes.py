@@ -37,14 +37,11 @@ def _keeps_all_but_lifetime(before: Actual, mark: Mark) -> bool:
 
 
 def expiry_of(entry: Entry, now: float, capabilities: Capabilities) -> float | None:
-    """The moment an entry written at `now` shall end, None when it shall stay."""
+    """The moment an entry written at `now` shall end, as far as the store can hold it; None when it shall stay."""
+    latest = None if capabilities.longest is None else now + capabilities.longest
     if entry.expires_at is not None:
-        return entry.expires_at
-    if entry.ttl is not None:
-        return now + entry.ttl
-    if capabilities.always_expires and capabilities.max_ttl is not None:
-        return now + capabilities.max_ttl
-    return None
+        return entry.expires_at if latest is None else min(entry.expires_at, latest)
+    return latest if entry.ttl is None else now + entry.ttl
 
 
 def calls_of(works: Iterable[Work], capabilities: Capabilities) -> deque[list[Work]]:

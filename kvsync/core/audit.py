@@ -63,8 +63,8 @@ def _lifetime_problems(entry: Entry, limits: Capabilities) -> Iterator[str]:
 
 def _size_problems(entry: Entry, limits: Capabilities, remote_key: str) -> Iterator[str]:
     value, content_type, tags, metadata = entry.content
-    if limits.max_value is not None and len(value) > limits.max_value:
-        yield f"the value has {len(value):,} bytes, {limits.type} takes at most {limits.max_value:,}"
+    if limits.max_value is not None and (length := length_of(value, limits.value_unit)) > limits.max_value:
+        yield f"the value has {length:,} {limits.value_unit}, {limits.type} takes at most {limits.max_value:,}"
     extra = len((metadata or "").encode())
     if limits.max_metadata is not None and extra > limits.max_metadata:
         yield f"the metadata has {extra:,} bytes, {limits.type} takes at most {limits.max_metadata:,}"
@@ -73,6 +73,11 @@ def _size_problems(entry: Entry, limits: Capabilities, remote_key: str) -> Itera
         size = len(value) + extra + sum(len(word.encode()) for word in words)
         if size > limits.max_entry:
             yield f"the whole entry has {size:,} bytes, {limits.type} takes at most {limits.max_entry:,}"
+
+
+def length_of(value: bytes, unit: SizeUnit) -> int:
+    """How long a value is; what is no UTF-8 text has a character for each byte that is none."""
+    return len(value) if unit is SizeUnit.BYTES else len(value.decode(errors="replace"))
 
 
 def _is_text(value: bytes) -> bool:

@@ -21,7 +21,7 @@ class Marks(StrEnum):
 
 
 class SizeUnit(StrEnum):
-    """What a key limit counts."""
+    """What the limit of a key or a value counts."""
 
     BYTES = "bytes"
     CHARACTERS = "characters"
@@ -29,7 +29,8 @@ class SizeUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """One frozen value per store type. Sizes are in bytes, times in seconds, None means no limit.
+    """One frozen value per store type. Sizes are in bytes, those of keys and values in `key_unit` and `value_unit`, times in
+    seconds; None means no limit.
 
     `key_pattern` is a regular expression that the whole remote key must match; `binary` says whether a value may be
     anything but UTF-8 text; `implied_types` whether a content type is worth keeping that only follows from how a value is
@@ -57,6 +58,7 @@ class Capabilities:
     key_unit: SizeUnit = SizeUnit.BYTES
     key_pattern: str | None = None
     max_value: int | None = None
+    value_unit: SizeUnit = SizeUnit.BYTES
     max_entry: int | None = None
     max_metadata: int | None = None
     batch: int = 1
@@ -68,3 +70,8 @@ class Capabilities:
     values_in_listing: bool = True
     settle: float = 0
     writes_per_second: float | None = None
+
+    @property
+    def longest(self) -> int | None:
+        """Seconds after which the store ends whatever it holds; None where entries may stay."""
+        return self.max_ttl if self.always_expires else None

@@ -62,13 +62,15 @@ Verdict = Change | Refusal | Idle
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a verdict depends on besides the entry itself. `now` is in seconds since the epoch."""
+    """What a verdict depends on besides the entry itself. `now` is in seconds since the epoch, `longest` the seconds after
+    which the store ends whatever it holds, None where entries may stay."""
 
     owner: str
     now: float
     prune: Prune = Prune.OWNED
     adopt: Adopt = Adopt.IF_EQUAL
     allow_protected: bool = False
+    longest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def _unowned(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -
         return _looked_at(entry, actual)
     reasons = _differences(entry, actual)
     if not reasons and rules.adopt is not Adopt.NEVER:
-        lifetime = _lifetime(entry, actual, Mark(rules.owner, entry.fingerprint, entry.ttl), last, rules.now)[1]
+        lifetime = _lifetime(entry, actual, Mark(rules.owner, entry.fingerprint, entry.ttl), last, rules)[1]
         reasons = ("mark", *lifetime)
         change = Change(
             Action.ADOPT, Class.UNOWNED, entry.identity, reasons, before=actual, after=entry, origin=entry.origin
@@ -196,7 +198,7 @@ def _owned(entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules
     if reasons:
         cause = _cause(entry, actual, mark, last)
     else:
-        cause, reasons = _lifetime(entry, actual, mark, last, rules.now)
+        cause, reasons = _lifetime(entry, actual, mark, last, rules)
     action = Action.UPDATE
     if cause is Class.EXPIRING:
         action = Action.RENEW
@@ -272,11 +274,12 @@ def _same_value(entry: Entry, value: bytes) -> bool:
 
 
 def _lifetime(
-    entry: Entry, actual: Actual, mark: Mark, last: Applied | None, now: float
+    entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules: Rules
 ) -> tuple[Class, tuple[str, ...]]:
     """Judge the lifetime of an entry whose content is as desired: (class, reasons), with no reasons when it is fine."""
+    now = rules.now
     if entry.expires_at is not None:
-        return _moment(entry.expires_at, actual, last)
+        return _moment(entry.expires_at, actual, last, rules)
     if entry.ttl != mark.ttl:
         return Class.CHANGED, ("ttl",)
     if entry.ttl is None:
@@ -288,10 +291,15 @@ def _lifetime(
     return Class.CHANGED, ()
 
 
-def _moment(expires_at: float, actual: Actual, last: Applied | None) -> tuple[Class, tuple[str, ...]]:
+def _moment(expires_at: float, actual: Actual, last: Applied | None, rules: Rules) -> tuple[Class, tuple[str, ...]]:
+    """Judge a declared end. One that is further away than the store keeps anything is come up to by renewals."""
     if _same_moment(actual.expires_at, expires_at):
         return Class.CHANGED, ()
     moved_by_others = last is not None and _same_moment(last.expires_at, expires_at)
+    end = actual.expires_at
+    if rules.longest is not None and end is not None and end < expires_at and not moved_by_others:
+        is_due = expires_at - rules.now <= rules.longest or end - rules.now < rules.longest / 3
+        return (Class.EXPIRING, ("expires_at",)) if is_due else (Class.CHANGED, ())
     return (Class.DRIFTED if moved_by_others else Class.CHANGED), ("expires_at",)
 
 

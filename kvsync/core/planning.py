@@ -61,7 +61,7 @@ def plan_target(
         ignored=comparison.ignored,
         expired=idle.count(Idle.EXPIRED),
         compare_and_set=capabilities.compare_and_set,
-        next_moment=next_moment(desired, judged, facts, rules.now, capabilities.lifetimes),
+        next_moment=next_moment(desired, judged, facts, rules.now, capabilities),
     )
     return replace(plan, cost=cost_of(plan, capabilities))
 

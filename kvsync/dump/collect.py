@@ -79,7 +79,8 @@ def _dumped(
     ignored = key_matcher(workspace.config.stores[target.store].policy.ignore)
     owner = workspace.config.owner
     ours = [one for one in held if one.mark is None or one.mark.owner == owner]
-    kept = [_entry(one, owner) for one in ours if not ignored(one.identity.key)]
+    longest = workspace.stores[target.store].capabilities.longest
+    kept = [_entry(one, owner, longest) for one in ours if not ignored(one.identity.key)]
     variables: dict[Identity, str] = {}
     if not include_sensitive:
         variables = _variables(kept)
@@ -100,12 +101,16 @@ async def _read(workspace: Workspace, target: Target) -> list[Actual]:
     return [one for one in found if one is not None]
 
 
-def _entry(actual: Actual, owner: str) -> DumpEntry:
+def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:
+    """An entry as files would ask for it. Of ours, the longest life there is means that it shall stay."""
     assert actual.content is not None
     entry = DumpEntry(actual.identity, actual.content, expires_at=actual.expires_at)
     if actual.mark is None or actual.mark.owner != owner:
         return entry
-    return replace(entry, ttl=actual.mark.ttl, protected=actual.mark.protected, sensitive=actual.mark.sensitive)
+    mark = actual.mark
+    if mark.ttl is not None and mark.ttl == longest:
+        return replace(entry, expires_at=None, protected=mark.protected, sensitive=mark.sensitive)
+    return replace(entry, ttl=mark.ttl, protected=mark.protected, sensitive=mark.sensitive)
 
 
 def _variables(entries: Iterable[DumpEntry]) -> dict[Identity, str]:

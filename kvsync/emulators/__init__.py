@@ -21,6 +21,7 @@ TYPES: Final = {
     "apify": "kvsync.emulators.apify.app:Apify",
     "azure-appconfig": "kvsync.emulators.azure.app:AzureAppConfig",
     "cloudflare-kv": "kvsync.emulators.cloudflare.app:CloudflareKV",
+    "voximplant": "kvsync.emulators.voximplant.app:Voximplant",
 }
 """Store type to the class that stands in for it, imported when it is wanted."""
 

@@ -11,6 +11,8 @@
 | `partial-bulk:P` | of a bulk call, this share of the entries fails |
 | `stale-read:TIME` | reads are answered from the state of that long ago, where the store may do so |
 | `foreign-write:P` | another writer changes the entry just before the write |
+| `page-expiry:P` | after a page of a listing that slides, an entry of it or of a page before it ends |
+| `page-write:P` | after such a page, another writer adds an entry to what is listed |
 | `truncate:P` | the body is cut short, and its length says nothing of it |
 | `cut:P` | the connection ends in the middle of the body |
 
@@ -30,7 +32,9 @@ from typing import Final
 from kvsync.emulators.quantities import seconds
 
 _DURATIONS: Final = ("latency", "stale-read")
-_SHARES: Final = ("drop", "drop-after-write", "foreign-write", "truncate", "cut")
+_SHARES: Final = ("drop", "drop-after-write", "foreign-write", "page-expiry", "page-write", "truncate", "cut")
+_FOR_WRITES: Final = ("-after-write", "foreign-write")  # how their names end
+_FOR_PAGES: Final = ("page-expiry", "page-write")
 _STATUS: Final = re.compile(r"(200|[45]\d\d)(-after-write)?")
 NAMES: Final = ("NNN", "NNN-after-write", "latency", "partial-bulk", "stale-read", *_SHARES)
 
@@ -112,11 +116,11 @@ class Faults:
         if seed is not None:
             self._random = Random(seed)  # noqa: S311  (repeatable on purpose)
 
-    def deal(self, method: str, *, writes: bool) -> Fate:
-        """The fate of the next request."""
+    def deal(self, method: str, *, writes: bool, pages: bool = False) -> Fate:
+        """The fate of the next request; `pages` when it asks for a page of a listing that slides."""
         if self.times == 0 or (self.methods and method not in self.methods):
             return Fate()
-        names = {name for name, share in self._shares(writes) if self._random.random() < share}
+        names = {name for name, share in self._shares(writes, pages) if self._random.random() < share}
         if names and self.times is not None:
             self.times -= 1
         self.dealt.update(names)
@@ -128,7 +132,8 @@ class Faults:
             frozenset(names),
         )
 
-    def _shares(self, writes: bool) -> list[tuple[str, float]]:
-        for_writes = ("-after-write", "foreign-write")
-        shares = ((name, share) for name, share in self.in_force.items() if name not in (*_DURATIONS, "partial-bulk"))
-        return sorted((name, share) for name, share in shares if writes or not name.endswith(for_writes))
+    def _shares(self, writes: bool, pages: bool) -> list[tuple[str, float]]:
+        out = {*_DURATIONS, "partial-bulk", *(() if pages else _FOR_PAGES)}
+        if not writes:
+            out |= {name for name in self.in_force if name.endswith(_FOR_WRITES)}
+        return sorted((name, share) for name, share in self.in_force.items() if name not in out)

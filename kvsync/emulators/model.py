@@ -97,7 +97,7 @@ class Answer:
 
 
 class Emulator(ABC):
-    """One type of store. It must not keep state outside of itself and its storage, and must not wait."""
+    """One type of store. It keeps no state outside of itself, its storage and its folder, and must not wait."""
 
     switches: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Names of the switches it understands, each with the values it may have (none: any)."""
@@ -142,3 +142,13 @@ class Emulator(ABC):
 
     def interfere(self, request: Request) -> None:  # noqa: B027  (an emulator may have no way to do it)
         """Let another writer change what this request is about to write."""
+
+    def pages(self, request: Request) -> bool:
+        """Whether the request asks for a page of a listing whose pages slide when entries come and go."""
+        return False
+
+    def slide(self, request: Request, *, ends: bool) -> None:  # noqa: B027  (most have no such pages)
+        """Let an entry of the listing that this request is a page of end; or another writer add one to it."""
+
+    def close(self) -> None:  # noqa: B027  (most keep nothing outside of their storage)
+        """Let go of what is not in the storage."""

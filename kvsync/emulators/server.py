@@ -58,6 +58,7 @@ async def running(options: Options, clock: VirtualClock | None = None) -> AsyncI
         random = Random(options.seed)  # noqa: S311  (repeatable on purpose)
         parts = Parts(options, clock or VirtualClock(), storage, random)
         emulator = build(options.type, parts)
+        stack.callback(emulator.close)
         address = await _listen(stack, options, _Handler(emulator, parts, _faults(options)))
         yield Running(options, emulator.url(address), emulator.env(address) | _trust(address))
 
@@ -154,13 +155,14 @@ class _Handler:
         return await self._serve(raw, request)
 
     async def _serve(self, raw: web.BaseRequest, request: Request) -> web.StreamResponse:
-        fate = self._faults.deal(request.method, writes=self._emulator.writes(request))
+        emulator = self._emulator
+        fate = self._faults.deal(request.method, writes=emulator.writes(request), pages=emulator.pages(request))
         if fate.latency:
             await self._clock.sleep(fate.latency)
         answer = self._decide(request, fate)
         self._storage.commit()
         status = answer.status if answer else None
-        route = self._emulator.route(request)
+        route = emulator.route(request)
         self._stats.count(request.method, route, request.target, status, fate.names)
         if answer is None:
             return _reset_connection(raw)
@@ -181,6 +183,8 @@ class _Handler:
         if fate.stale or fate.partial:
             request = replace(request, stale=fate.stale, partial=fate.partial)
         answer = self._emulator.answer(request)
+        for name in sorted(fate.names & {"page-expiry", "page-write"}):
+            self._emulator.slide(request, ends=name == "page-expiry")
         if "drop-after-write" in fate.names:
             return None
         if status := self._injected(fate, "-after-write"):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from kvsync.clock import Clock
-from kvsync.errors import PermanentError, TransientError
+from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.heap import no_collections
 from kvsync.http.failures import failure, unanswered
 from kvsync.http.limits import RetryBudget, TokenBucket
-from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError
+from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError, StaleCredentialError
 from kvsync.http.quota import Quota
 from kvsync.stores.base import Traffic
 
@@ -40,7 +40,7 @@ class Limits:
 
 class Client:
     """Sends calls to the API at `base` (scheme, host, port). `where` names the store in messages; `quota` is what all calls,
-    repeated ones too, are taken from. Connects on first use."""
+    repeated ones too, are taken from; so is `turns`, where reads and writes wait for each other. Connects on first use."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Client:
         credentials: Credentials | None = None,
         judge: Judge | None = None,
         quota: Quota | None = None,
+        turns: TokenBucket | None = None,
         read_only: bool = False,
     ) -> None:
         parts = urlsplit(base)
@@ -61,8 +62,8 @@ class Client:
         self._credentials, self._judge, self._quota = credentials, judge, quota
         self._limits = limits or Limits()
         self._turns = {
-            True: _bucket(self._limits.writes_per_second, clock),
-            False: _bucket(self._limits.reads_per_second, clock),
+            True: turns or _bucket(self._limits.writes_per_second, clock),
+            False: turns or _bucket(self._limits.reads_per_second, clock),
         }
         self._budget = RetryBudget()
         self._flights = asyncio.Semaphore(self._limits.concurrency)
@@ -103,14 +104,19 @@ class Client:
     async def _attempt(self, call: Call) -> Answer:
         """Send once; once more when the credential was refused and there is a newer one: nothing was done in between."""
         answer = await self._exchange(call)
-        if answer.status == 401 and self._credentials is not None and await self._credentials.renew():
+        error = self._judged(call, answer)
+        is_refused = answer.status == 401 or isinstance(error, StaleCredentialError)
+        if is_refused and self._credentials is not None and await self._credentials.renew():
             answer = await self._exchange(call)
-        error = self._judge(call, answer) if self._judge is not None else None
+            error = self._judged(call, answer)
         if error is None and answer.status not in call.expects:
             error = failure(self.where, call, answer, self._credentials, self._clock.now())
         if error is not None:
             raise error
         return self._decoded(call, answer) if call.is_json and answer.status == 200 else answer
+
+    def _judged(self, call: Call, answer: Answer) -> StoreError | None:
+        return self._judge(call, answer) if self._judge is not None else None
 
     async def _exchange(self, call: Call) -> Answer:
         turn = self._turns[call.writes]

@@ -63,12 +63,15 @@ def words(answer: Answer) -> str:
 
 
 def _listed(problem: Mapping[str, Any]) -> str:
-    """The errors of an envelope such as `{"errors": [{"code": 10013, "message": "…"}]}`, or the one of
-    `{"error": {"type": "invalid-input", "message": "…"}}`."""
+    """The errors of an envelope such as `{"errors": [{"code": 10013, "message": "…"}]}`, or the one of `{"error": {…}}`."""
     errors = problem.get("errors")
     named = [*errors, problem.get("error")] if isinstance(errors, list) else [problem.get("error")]
-    found = [error for error in named if isinstance(error, dict)]
-    return "; ".join(f"{error.get('message')} ({error.get('code', error.get('type'))})" for error in found)
+    return "; ".join(_one(error) for error in named if isinstance(error, dict))
+
+
+def _one(error: Mapping[str, Any]) -> str:
+    """What is said of it, and its name: `type` at Apify, `code` elsewhere; the text is `msg` at Voximplant."""
+    return f"{error.get('message') or error.get('msg')} ({error.get('code', error.get('type'))})"
 
 
 def _described(answer: Answer) -> str:

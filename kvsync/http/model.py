@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from kvsync.errors import StoreError, TransientError
+from kvsync.errors import AuthError, StoreError, TransientError
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -89,6 +89,10 @@ class NotSentError(TransientError):
 
 class NotAnsweredError(TransientError):
     """The request may have arrived, but no whole answer came."""
+
+
+class StaleCredentialError(AuthError):
+    """The credential was refused, and one made anew may be taken: what a 401 says elsewhere. Nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)

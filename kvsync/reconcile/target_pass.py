@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from kvsync.apply.engine import Applier
@@ -28,11 +28,16 @@ from kvsync.stores.base import Store
 
 
 class TargetPass:
-    """One pass over one target: `plan`, then perhaps `apply`. `failure` is why the store as a whole was given up, if it was."""
+    """One pass over one target: `plan`, then perhaps `apply`. `failure` is why the store as a whole was given up, if it was.
 
-    def __init__(self, desired: Desired, store: Store, around: Surroundings, ask: Ask) -> None:
-        self._desired, self._store, self._around, self._ask = desired, store, around, ask
-        self._rules = _rules(desired, around, ask)
+    `beside` are the other namespaces of the store that are managed: what lies in one of them is not this target's.
+    """
+
+    def __init__(
+        self, desired: Desired, store: Store, around: Surroundings, ask: Ask, beside: Collection[str] = ()
+    ) -> None:
+        self._desired, self._store, self._around, self._ask, self._beside = desired, store, around, ask, beside
+        self._rules = _rules(desired, around, ask, store)
         self._observer = Observer(store, desired.target, around.owner, around.state, writing=around.writing)
         self._memory = Memory(desired, around, store)
         self._facts = Facts()
@@ -82,12 +87,23 @@ class TargetPass:
             plan = self._as_before(memo)
             self._remember(plan, None)
             return plan
+        snapshot = self._own_part(snapshot)
         comparison = compare(self._desired, snapshot, self._rules.owner)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
         plan = replace(plan, next_moment=self._memory.next_moment(plan))
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
+
+    def _own_part(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot without what lies in other targets: they alone judge it, whatever this one may prune."""
+        if not self._beside or "lies_in" not in self._store.own_ways:
+            return snapshot
+        lies_in, namespace = self._store.lies_in, self.target.namespace
+        entries = {key: one for key, one in snapshot.entries.items() if lies_in(namespace, key, self._beside) is None}
+        return replace(
+            snapshot, entries=entries, settled={key: one for key, one in snapshot.settled.items() if key in entries}
+        )
 
     def _with_ledger(self, plan: TargetPlan) -> TargetPlan:
         """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
@@ -201,6 +217,6 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
     return (*refused, *reported)
 
 
-def _rules(desired: Desired, around: Surroundings, ask: Ask) -> Rules:
-    policy = desired.policy
-    return Rules(around.owner, around.clock.now(), policy.prune, ask.adopt or policy.adopt, ask.allow_protected)
+def _rules(desired: Desired, around: Surroundings, ask: Ask, store: Store) -> Rules:
+    policy, now, longest = desired.policy, around.clock.now(), store.capabilities.longest
+    return Rules(around.owner, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)

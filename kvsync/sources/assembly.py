@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 
 from kvsync.core.model import Desired, Identity, Policy, Target
@@ -47,6 +47,15 @@ def clashes(chunks: Sequence[Chunk]) -> Iterator[Problem]:
         yield from _meetings(rows)
     yield from _policies(chunks)
     yield from _leaving(chunks, rows)
+
+
+def strays(chunks: Sequence[Chunk], lies_in: Callable[[Identity], str | None]) -> Iterator[Problem]:
+    """The entries of a target that another one would take for its own; `lies_in` tells the namespace of that."""
+    rows = TargetRows(chunks)
+    for row, identity in _identities(rows):
+        if (inner := lies_in(identity)) is not None:
+            message = f'{rows.chunks[0].target}: {identity} lies in the namespace "{inner}", which is managed too'
+            yield Problem(message, rows.origin(row), "write it there")
 
 
 def _identities(rows: TargetRows) -> Iterator[tuple[int, Identity]]:

@@ -17,7 +17,7 @@ from kvsync.config.model import Config
 from kvsync.core.model import Desired, Target
 from kvsync.errors import Origin, Problem
 from kvsync.heap import no_collections
-from kvsync.sources.assembly import assemble, clashes, target_digest
+from kvsync.sources.assembly import assemble, clashes, strays, target_digest
 from kvsync.sources.cache import Cache
 from kvsync.sources.model import Chunk, Loaded, StoreFacts
 from kvsync.sources.reading import Reader, Reading
@@ -36,7 +36,7 @@ class Source:
     def __init__(
         self, config: Config, stores: Mapping[str, StoreFacts], cache_path: Path | None, environ: Mapping[str, str]
     ) -> None:
-        self._config = config
+        self._config, self._stores = config, stores
         self._cache = Cache(cache_path)
         self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
@@ -86,7 +86,7 @@ class Source:
                 chunks[target] += (chunk for chunk in unit.chunks if chunk.target == target)
                 found[target] += unit.problems
         for target, parts in chunks.items():
-            found[target] += self._clashes(target, parts)
+            found[target] += (*self._clashes(target, parts), *self._strays(target, parts, chunks))
         hold_all = _sorted(reading.problems)
         held = {target: _sorted(problems) for target, problems in found.items() if problems}
         targets = {
@@ -121,6 +121,14 @@ class Source:
         if not found:
             self._clean[target] = digest
         return found
+
+    def _strays(self, target: Target, parts: list[Chunk], targets: Iterable[Target]) -> Iterable[Problem]:
+        """What lies in another target, where one namespace can be a part of another."""
+        store = self._stores[target.store]
+        beside = {one.namespace for one in targets if one.store == target.store and one != target}
+        if not beside or "lies_in" not in store.own_ways:
+            return ()
+        return strays(parts, lambda identity: store.lies_in(target.namespace, identity, beside))
 
     def _desired(self, target: Target, chunks: list[Chunk], problems: tuple[Problem, ...]) -> Desired:
         policy = self._config.stores[target.store].policy

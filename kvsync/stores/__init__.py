@@ -23,6 +23,7 @@ BUILTIN = {
     "cloudflare-kv": "kvsync.stores.cloudflare_kv:CloudflareKvStore",
     "memory": "kvsync.stores.memory:MemoryStore",
     "sqlite": "kvsync.stores.sqlite:SqliteStore",
+    "voximplant": "kvsync.stores.voximplant:VoximplantStore",
 }
 """Type name -> where its class is."""
 

@@ -24,7 +24,7 @@ Must not:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -131,12 +131,12 @@ class Store(ABC):
     ledger_part: int | None = None
     """Bytes of a ledger that one request carries, None for any number of them. Only for the estimate of what a plan costs."""
     own_ways: frozenset[str] = frozenset()
-    """Which of `normalise`, `remote_key` and `audit` say more than the default; those that do not need not be asked a hundred
-    thousand times. Set by itself."""
+    """Which of `normalise`, `remote_key`, `audit` and `lies_in` say more than the default; those that do not need not be
+    asked a hundred thousand times. Set by itself."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        ways = ("normalise", "remote_key", "audit")
+        ways = ("normalise", "remote_key", "audit", "lies_in")
         cls.own_ways = frozenset(way for way in ways if getattr(cls, way) is not getattr(Store, way))
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
@@ -153,6 +153,11 @@ class Store(ABC):
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """What this store cannot hold of `entry`, beyond what `capabilities` already says. Pure, offline."""
         return ()
+
+    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        """Which of the `others`, namespaces of this store too, the entry belongs to, because that one is a part of `namespace`;
+        None, the default, where no namespace is a part of another. Pure."""
+        return None
 
     @abstractmethod
     async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:

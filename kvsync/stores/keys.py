@@ -10,6 +10,7 @@ label never holds it, the side of the key may.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kvsync.core.model import Identity
@@ -83,6 +84,16 @@ class KeyFormat:
     def prefix(self, namespace: str) -> str:
         """What all remote keys of a namespace begin with, for listing; may be empty."""
         return self._frame(namespace)[0]
+
+    def lies_in(self, namespace: str, identity: Identity, others: Iterable[str]) -> str | None:
+        """The innermost of the `others` whose keys, all of them keys of `namespace` too, that of the entry is one of; None
+        where there is none."""
+        try:
+            remote_key = self.encode(namespace, identity)
+        except ValueError:
+            return None
+        inner = (other for other in others if len(self.prefix(other)) > len(self.prefix(namespace)))
+        return max((other for other in inner if self.decode(other, remote_key) is not None), key=len, default=None)
 
     def namespace_of(self, remote_key: str) -> str | None:
         """The namespace of a remote key where nothing else tells it: the shortest that it can be. None for a key of another

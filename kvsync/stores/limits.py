@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from kvsync.core.audit import length_of
 from kvsync.core.capabilities import Capabilities, SizeUnit
 from kvsync.core.model import Content
 from kvsync.errors import BatchRefused
@@ -27,8 +28,8 @@ def check_entry(remote_key: str, content: Content | None, has: Capabilities) -> 
     _check_key(remote_key, has)
     if content is None:
         return
-    if has.max_value is not None and len(content.value) > has.max_value:
-        raise ValueError(f"the value has {len(content.value)} bytes; {has.max_value} are the most")
+    if has.max_value is not None and (length := length_of(content.value, has.value_unit)) > has.max_value:
+        raise ValueError(f"the value has {length} {has.value_unit}; {has.max_value} are the most")
     if has.max_metadata is not None and len((content.metadata or "").encode()) > has.max_metadata:
         raise ValueError(f"the metadata takes more than {has.max_metadata} bytes")
     if not has.binary and not is_text(content.value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot
 from kvsync.errors import PermanentError
@@ -30,6 +30,10 @@ class ReadOnlyStore(Store):
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """As the wrapped store does."""
         return self._inner.audit(namespace, entry)
+
+    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        """As the wrapped store does."""
+        return self._inner.lies_in(namespace, identity, others)
 
     async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
         """As the wrapped store does."""

@@ -1,4 +1,5 @@
-"""`python -m tests.benchmarks [start|plan|apply|daemon|azure|cloudflare|apify]`: measure, print ratios with their goals."""
+"""`python -m tests.benchmarks [start|plan|apply|daemon|azure|cloudflare|apify|voximplant]`: measure, print ratios with their
+goals."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import apify, applying, azure, cloudflare, daemon, planning, starting
+from tests.benchmarks import apify, applying, azure, cloudflare, daemon, planning, starting, voximplant
 from tests.benchmarks.measure import Figure
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -18,6 +19,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "azure": azure.measure,
     "cloudflare": cloudflare.measure,
     "apify": apify.measure,
+    "voximplant": voximplant.measure,
 }
 
 

@@ -118,6 +118,24 @@ def test_lifetimes(options: dict[str, int], expires_at: float | None, marked: in
     assert verdict_of(classify(wanted, held, None, RULES)) == expected
 
 
+DAY = 86_400
+FAR = [
+    ("on the way, long to go", 200, 31, ("unchanged")),
+    ("on the way, soon over", 200, 29, ("renew", "expiring")),
+    ("within reach by now", 90, 40, ("renew", "expiring")),
+    ("reached", 80, 80, "unchanged"),
+    ("the files want it sooner", 30, 80, ("update", "changed")),
+]
+
+
+@pytest.mark.parametrize(("days", "held_for", "expected"), [row[1:] for row in FAR], ids=[row[0] for row in FAR])
+def test_a_moment_beyond_what_the_store_keeps(days: int, held_for: int, expected: object) -> None:
+    """Where everything ends within 90 days, an end that is further away is come up to by renewals."""
+    wanted = entry("k", "a", expires_at=int(NOW) + days * DAY)
+    held = actual("k", "a", mark=mark("a"), expires_at=NOW + held_for * DAY)
+    assert verdict_of(classify(wanted, held, None, replace(RULES, longest=90 * DAY))) == expected
+
+
 def test_a_moved_moment_is_drift_when_the_ledger_knows_better() -> None:
     """When kvsync wrote the declared moment and the store shows another, somebody else changed it."""
     wanted = entry("k", "a", expires_at=int(NOW) + 60)

@@ -19,9 +19,11 @@ from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
 from tests.emulators.apify_api import ApifyApi
 from tests.emulators.kv_api import KvApi
+from tests.emulators.vox_api import VoxApi
 
 TYPE = "azure-appconfig"
 KV = "cloudflare-kv"
+VOX = "voximplant"
 
 
 @contextmanager
@@ -194,4 +196,39 @@ def kvs(apify: Running) -> Iterator[ApifyApi]:
     """Raw HTTP to an emulator of Apify that holds one store, which is empty."""
     with ApifyApi(apify) as client:
         client.use(client.create("test")["id"])
+        yield client
+
+
+def vox_emulator(**options: Any) -> AbstractContextManager[Running]:
+    """Serve Voximplant's key-value storage in a thread."""
+    return emulator(type=VOX, **options)
+
+
+@contextmanager
+def vox_with(**switches: str) -> Iterator[VoxApi]:
+    """Raw HTTP to an emulator of Voximplant's with switches of its own; `_` stands for `-` in their names."""
+    named = {name.replace("_", "-"): value for name, value in switches.items()}
+    with vox_emulator(switches=named) as server, VoxApi(server) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared_vox() -> Iterator[Running]:
+    """One emulator of Voximplant's storage for the tests of a file; `voximplant` empties it before every one."""
+    with vox_emulator() as server:
+        yield server
+
+
+@pytest.fixture
+def voximplant(shared_vox: Running) -> Running:
+    """An empty emulator of Voximplant's storage, its clock and faults as at the start."""
+    with VoxApi(shared_vox, authorized=False) as client:
+        client.control("POST", "reset")
+    return shared_vox
+
+
+@pytest.fixture
+def vox(voximplant: Running) -> Iterator[VoxApi]:
+    """Raw HTTP to an empty emulator of Voximplant's storage."""
+    with VoxApi(voximplant) as client:
         yield client

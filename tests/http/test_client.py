@@ -13,7 +13,8 @@ import trustme
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client, Limits
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.limits import TokenBucket
+from kvsync.http.model import Answer, Call, Explanation, StaleCredentialError
 from kvsync.stores.base import Traffic
 from kvsync.testing import FakeClock
 from tests.http.script_server import Act, ScriptServer, drips, hangs_up, is_silent, resets, says, serving
@@ -166,6 +167,24 @@ async def test_a_refused_credential_is_renewed_once(stack: AsyncExitStack) -> No
     assert len(stale.server.seen) == 2
 
 
+async def test_a_credential_may_be_refused_by_other_answers(stack: AsyncExitStack) -> None:
+    """Where an API says in a 200 that it does not take the credential, that counts as a 401: renewed once, sent once more."""
+
+    def judge(_call: Call, answer: Answer) -> StoreError | None:
+        return StaleCredentialError("store web: the token has expired") if b"expired" in answer.body else None
+
+    expired = says(200, b'{"error": "expired"}')
+    web = await start(stack, expired, says(200), credentials=Key("old", "new"), judge=judge)
+    await web.client.send(WRITE)
+    assert len(web.server.seen) == 2
+    stale = await start(stack, expired, credentials=Key("old", "new", "newest"), judge=judge)
+    assert isinstance(await stale.error(WRITE), AuthError)
+    assert len(stale.server.seen) == 2
+    same = await start(stack, expired, credentials=Key("only"), judge=judge)
+    assert isinstance(await same.error(WRITE), AuthError)
+    assert len(same.server.seen) == 1
+
+
 async def test_every_attempt_is_signed(stack: AsyncExitStack) -> None:
     """A read that is repeated is signed again, for a signature holds the moment."""
     web = await start(stack, says(500), says(500), says(200), credentials=Key("k"))
@@ -245,6 +264,19 @@ async def test_writes_keep_to_their_rate(stack: AsyncExitStack) -> None:
     waited = web.clock.now()
     await web.client.send(READ)
     assert web.clock.now() == waited
+
+
+async def test_reads_and_writes_may_share_their_turns(stack: AsyncExitStack) -> None:
+    """A bucket that is handed in holds for all calls together, and for all clients that share it."""
+    clock = FakeClock()
+    turns = TokenBucket(10, clock)
+    first, second = await start(stack, says(200), turns=turns), await start(stack, says(200), turns=turns)
+    before = clock.now()
+    for _ in range(10):
+        await first.client.send(READ)
+        await first.client.send(WRITE)
+        await second.client.send(READ)
+    assert clock.now() - before == pytest.approx(2, abs=0.15)
 
 
 async def test_an_unknown_authority_is_final(stack: AsyncExitStack) -> None:

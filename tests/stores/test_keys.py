@@ -115,3 +115,17 @@ def test_formats_that_cannot_be_reversed(template: str, reason: str) -> None:
     """A format from which the key cannot be had again is refused, with the reason."""
     with pytest.raises(ValueError, match=reason):
         KeyFormat(template)
+
+
+def test_the_innermost_namespace_has_the_key() -> None:
+    """Of namespaces that are parts of one another an entry belongs to the innermost that its remote key is of."""
+    keys = KeyFormat("{namespace}:{key}")
+    others = {"web", "web:de", "web:de:by", "website", "we"}
+    assert keys.lies_in("web", Identity("de:by:a"), others) == "web:de:by"
+    assert keys.lies_in("web", Identity("de:a"), others) == "web:de"
+    assert keys.lies_in("web:de", Identity("by:a"), others) == "web:de:by"
+    for identity in (Identity("de"), Identity("fr:a"), Identity("a")):
+        assert keys.lies_in("web", identity, others) is None
+    assert KeyFormat("{namespace}:{label}:{key}").lies_in("web", Identity("a", "de"), others) is None
+    assert KeyFormat("{namespace}:{label}:{key}").lies_in("web", Identity("b:a", "de"), others) == "web:de"
+    assert KeyFormat("{key}").lies_in("web", Identity("a"), others) is None

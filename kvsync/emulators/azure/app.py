@@ -18,8 +18,8 @@ from kvsync.emulators.azure.query import SNAPSHOTS, Arguments, name_in_path, uns
 from kvsync.emulators.azure.quota import TIERS, Quota
 from kvsync.emulators.azure.snapshots import Snapshots
 from kvsync.emulators.model import Address, Answer, Emulator, Parts, Request
-from kvsync.emulators.quantities import http_date, seconds
-from kvsync.errors import UsageError
+from kvsync.emulators.quantities import http_date
+from kvsync.emulators.switches import duration
 
 # Well known on purpose: what listens on loopback and stores test data has nothing to hide, and a restart keeps them.
 _OWNER: Final = Credential("kvsync-emulator", base64.b64encode(b"kvsync-emulator-secret-of-no-use").decode())
@@ -61,7 +61,7 @@ class AzureAppConfig(Emulator):
         self._history = History(parts.storage)
         self._key_values = KeyValues(self._history, parts.clock)
         self._lists = Lists(self._history)
-        provisioning = _duration(options.switches.get("provisioning", "0s"))
+        provisioning = duration("provisioning", options.switches.get("provisioning", "0s"))
         longest = int(self._tier.snapshots)
         self._snapshots = Snapshots(self._lists, parts.clock, parts.storage, provisioning, longest)
 
@@ -199,13 +199,6 @@ def _resource(path: str) -> tuple[str | None, str]:
 
 def _with_headers(answer: Answer, headers: Mapping[str, str]) -> Answer:
     return replace(answer, headers={**answer.headers, **headers})
-
-
-def _duration(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise UsageError(f"switch provisioning: {error}") from None
 
 
 def _connection_string(address: Address, credential: Credential) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.emulators.quantities import seconds
-from kvsync.errors import UsageError
+from kvsync.emulators.switches import count, duration, pace
 
 _ON_OFF: Final = ("on", "off")
 SWITCHES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -43,39 +42,20 @@ class Settings:
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Settings:
         """From the switches as they were given. Raises UsageError."""
-        requests, period = _rate(given.get("rate", str(_GENEROUS)))
+        requests, period = pace("rate", given.get("rate", str(_GENEROUS)), _PERIOD)
         return cls(
             requests,
             period,
-            _seconds("retry-after", given.get("retry-after", "1s")),
+            duration("retry-after", given.get("retry-after", "1s")),
             given.get("key-rate") == "on",
             given.get("plan") == "free",
             given.get("empty-pages") == "on",
             given.get("unsuccessful", "mixed"),
-            _count("bulk-timeout", given.get("bulk-timeout")),
-            _count("bulk-bytes", given.get("bulk-bytes")),
+            _optional("bulk-timeout", given),
+            _optional("bulk-bytes", given),
             given.get("url-encoding") != "off",
         )
 
 
-def _rate(text: str) -> tuple[int | None, float]:
-    """`1200`, `100/10s` or `off`."""
-    if text == "off":
-        return None, _PERIOD
-    count, _, period = text.partition("/")
-    return _count("rate", count), _seconds("rate", period) if period else _PERIOD
-
-
-def _count(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal()):
-        raise UsageError(f"switch {name} needs a number, not {text!r}")
-    return int(text)
-
-
-def _seconds(name: str, text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise UsageError(f"switch {name}: {error}") from None
+def _optional(name: str, given: Mapping[str, str]) -> int | None:
+    return count(name, given[name]) if name in given else None

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from kvsync.emulators.cloudflare.checks import MALFORMED, check_metadata, check_name, check_value, expiry, parse, said
 from kvsync.emulators.cloudflare.contents import Contents, View
-from kvsync.emulators.cloudflare.envelope import done
+from kvsync.emulators.cloudflare.envelope import done, refused
 from kvsync.emulators.cloudflare.model import Pair
-from kvsync.emulators.cloudflare.multipart import is_multipart, parts
 from kvsync.emulators.model import Answer, Request
+from kvsync.emulators.multipart import is_multipart, parts
 
 GET, PUT, REMOVE = "get", "put", "remove key"
 LONG: Final = 414  # the status of a name in a path that is too long
@@ -43,13 +43,20 @@ def _content(request: Request) -> tuple[bytes, Any]:
     content_type = request.headers.get("Content-Type", "")
     if not is_multipart(content_type):
         return request.body, None
-    form = parts(content_type, request.body)
+    form = _form(content_type, request.body)
     if "value" not in form:
         raise said(PUT, 400, MALFORMED, "Missing value field")
     try:
         return form["value"], parse(form["metadata"]) if "metadata" in form else None
     except ValueError:
         raise said(PUT, 400, 10147, "metadata must be valid json") from None
+
+
+def _form(content_type: str, body: bytes) -> dict[str, bytes]:
+    try:
+        return parts(content_type, body)
+    except ValueError as error:
+        raise refused(400, MALFORMED, f"could not parse the form: '{error}'") from None
 
 
 def _existing(contents: Contents, name: str, view: View) -> Pair:

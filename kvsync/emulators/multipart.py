@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kvsync.emulators.cloudflare.checks import MALFORMED
-from kvsync.emulators.cloudflare.envelope import refused
-
 _BOUNDARY: Final = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
 _DISPOSITION: Final = re.compile(rb"(?im)^content-disposition:\s*form-data\b(.*)$")
 _NAME: Final = re.compile(rb'(?i);\s*name="?([^";\r]*)"?')
@@ -19,13 +16,13 @@ def is_multipart(content_type: str) -> bool:
 
 
 def parts(content_type: str, body: bytes) -> dict[str, bytes]:
-    """The parts by name; the last of a name wins, and files are parts like others. Raises Refused."""
+    """The parts by name; the last of a name wins, and files are parts like others. Raises ValueError."""
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:
-        raise refused(400, MALFORMED, "could not parse the form: 'no multipart boundary param in Content-Type'")
+        raise ValueError("no multipart boundary param in Content-Type")
     _, *sections = (b"\r\n" + body).split(b"\r\n--" + boundary[1].encode())
     if not sections or not sections.pop().startswith(b"--"):
-        raise refused(400, MALFORMED, "could not parse the form: 'multipart: NextPart: EOF'")
+        raise ValueError("multipart: NextPart: EOF")
     return dict(_part(section) for section in sections)
 
 

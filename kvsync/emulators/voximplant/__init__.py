@@ -1,0 +1,1 @@
+"""Voximplant's key-value storage, as its Management API shows it."""

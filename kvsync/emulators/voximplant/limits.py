@@ -1,0 +1,53 @@
+"""How often one may ask, and how soon again for the same. In virtual time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+
+from kvsync.emulators.voximplant.errors import Refused
+
+
+class Rate:
+    """So many requests in any period; None is no limit. What is refused does not count."""
+
+    def __init__(self, requests: int | None, period: float) -> None:
+        self._requests, self._period = requests, period
+        self._spent: deque[float] = deque()
+
+    def reset(self) -> None:
+        """Nothing is spent."""
+        self._spent.clear()
+
+    def spend(self, now: float) -> None:
+        """Count one request. Raises Refused when there is no more."""
+        if self._requests is None:
+            return
+        while self._spent and not 0 <= now - self._spent[0] < self._period:  # virtual time may go back, too
+            self._spent.popleft()
+        if len(self._spent) >= self._requests:
+            raise Refused(340)
+        self._spent.append(now)
+
+
+class Resends:
+    """Refuses what was asked for already in this time, in seconds; 0 refuses nothing."""
+
+    def __init__(self, time: float, code: int) -> None:
+        self._time, self._code = time, code
+        self._last: dict[Hashable, float] = {}
+
+    def reset(self) -> None:
+        """Nothing was asked for."""
+        self._last.clear()
+
+    def check(self, wish: Hashable, now: float) -> None:
+        """Raises Refused when the same was done a short while ago."""
+        self._last = {wish: at for wish, at in self._last.items() if 0 <= now - at < self._time}
+        if wish in self._last:
+            raise Refused(self._code)
+
+    def done(self, wish: Hashable, now: float) -> None:
+        """It is done now."""
+        if self._time:
+            self._last[wish] = now

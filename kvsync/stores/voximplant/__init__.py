@@ -1,0 +1,16 @@
+"""Voximplant key-value storage, of one application.
+
+store            the seam: what kvsync asks, in the order in which it is asked
+remote           the far side: one client, one turn after the other for all who share an account
+service_account  the key file, and the tokens that are signed with it
+answers          what the API means by its answers
+listing          entries by the fifty, however the pages move meanwhile
+writing          one entry at a time, with a lifetime that the service may keep
+shelf            the ledger in the store: pieces beside the entries of a namespace
+pieces           from a ledger to pieces that fit into values, and back
+doctor           key file, token, clock, application, permission and ledgers told apart
+"""
+
+from kvsync.stores.voximplant.store import VoximplantStore
+
+__all__ = ["VoximplantStore"]

@@ -1,0 +1,107 @@
+"""What the API means by its answers: `error` counts, whatever the status and whatever stands beside it.
+
+code                                         reading             writing
+──────────────────────────────────────────   ─────────────────   ──────────────────────────────────────────
+100, 135, 161, 454, 455, 456                 signed anew once, then AuthError
+104, 131, 137, 281, 282                      AuthError
+162, 314, 340, 416                           TransientError      TransientError (turned away, nothing done)
+484, 515 taken for a repetition              TransientError      LostAnswer (look, before it is sent again)
+1, 2, 4                                      TransientError      LostAnswer
+101, 134, 458, 477, 485, 492, 496, 497, 499  PermanentError      BatchRefused (this entry cannot be written)
+341                                          there is no such key
+any other                                    PermanentError      PermanentError
+no JSON, no connection, a page               TransientError      LostAnswer
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kvsync.clock import Clock
+from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.http.failures import words
+from kvsync.http.model import Answer, Call, StaleCredentialError
+from kvsync.http.retry_after import retry_after
+from kvsync.stores.voximplant.service_account import ServiceAccount
+
+_NOT_FOUND: Final = 341
+_STALE: Final = frozenset({100, 135, 161, 454, 455, 456})
+_ACCOUNT: Final = frozenset({104, 131, 137, 281, 282})
+_TURNED_AWAY: Final = frozenset({162, 314, 340, 416})
+_REPEATED: Final = frozenset({484, 515})
+_UNDECIDED: Final = frozenset({1, 2, 4})
+_THIS_ENTRY: Final = frozenset({101, 134, 458, 477, 485, 492, 496, 497, 499})
+
+_HINTS: Final = {
+    5: "settle the bill of the account",
+    127: "top up the balance of the account",
+    131: "activate the account",
+    281: "verify the account",
+    282: "verify the account",
+    104: "give the service account the role Owner, Admin or Developer",
+    100: "check that the key is not revoked, and its role (Owner, Admin or Developer)",
+    455: "set this machine's clock by NTP",
+    456: "set this machine's clock by NTP",
+} | dict.fromkeys((107, 116, 546, 558), "correct application_id, or application")
+
+_PAUSE: Final = {"turned away": 1.0, "repeated": 10.0}
+"""Seconds to wait where the service does not say."""
+
+_SECONDS: Final = re.compile(r"(\d{1,4})\s*s(?:ec|$|\b)", re.IGNORECASE)
+_NOT_JSON: Final = "a body that is no JSON; it was cut off, or is not from this API"
+_WRONG_PLACE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
+
+
+class Judge:
+    """Judges the answers to one store's calls, and tells the account what is learnt from a refusal."""
+
+    def __init__(self, where: str, account: ServiceAccount, clock: Clock) -> None:
+        self._where, self._account, self._clock = where, account, clock
+
+    def __call__(self, call: Call, answer: Answer) -> StoreError | None:
+        """The error that this answer is; None for a result, and for the news that there is none."""
+        if not _is_object(answer):
+            return self._page(call, answer)
+        error = answer.problem().get("error")
+        if error is None:
+            return None if answer.status == 200 else self._page(call, answer)
+        code = error.get("code") if isinstance(error, dict) else None
+        return None if code == _NOT_FOUND else self._refusal(call, answer, code if isinstance(code, int) else 0)
+
+    def _page(self, call: Call, answer: Answer) -> StoreError:
+        """Something before the API answers in its place."""
+        what = f"{self._where}: {call.what} failed: status {answer.status}"
+        if answer.status in _WRONG_PLACE:
+            return PermanentError(f"{what}; the API is not there, correct the endpoint")
+        wait = retry_after(answer.headers, self._clock.now())
+        if answer.status in (429, 503):
+            return TransientError(what, wait)
+        message = f"{what} with {_NOT_JSON}"
+        return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
+
+    def _refusal(self, call: Call, answer: Answer, code: int) -> StoreError:
+        hint = f"; {_HINTS[code]}" if code in _HINTS else ""
+        message = f"{self._where}: {call.what} failed: {words(answer) or 'the service refuses it'}{hint}"
+        if code in _STALE:
+            self._account.learn(answer)
+            return StaleCredentialError(message)
+        if code in _ACCOUNT:
+            return AuthError(message)
+        if code in _TURNED_AWAY:
+            return TransientError(message, self._wait(answer, "turned away"))
+        if code in _REPEATED or code in _UNDECIDED:
+            wait = self._wait(answer, "repeated") if code in _REPEATED else None
+            return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
+        return BatchRefused(message) if call.writes and code in _THIS_ENTRY else PermanentError(message)
+
+    def _wait(self, answer: Answer, why: str) -> float:
+        said = retry_after(answer.headers, self._clock.now())
+        if said is not None:
+            return said
+        found = _SECONDS.search(words(answer))
+        return float(found[1]) if found else _PAUSE[why]
+
+
+def _is_object(answer: Answer) -> bool:
+    return bool(answer.problem()) or answer.body.strip() == b"{}"

@@ -1,0 +1,51 @@
+"""What is wrong with a connection, told apart: the key file, the token, the clock, the application, the permission."""
+
+from __future__ import annotations
+
+import secrets
+
+from kvsync.errors import AuthError, PermanentError, StoreError
+from kvsync.http.model import Answer
+from kvsync.http.skew import ahead_of_server, skew_in_words
+from kvsync.stores.base import Finding
+from kvsync.stores.voximplant.remote import Remote
+
+_MOST_SKEW = 20.0
+"""Seconds; tokens are dated, by a clock that may be 30 seconds ahead."""
+
+
+async def examine(remote: Remote) -> list[Finding]:
+    """List one key, then look for one that does not exist as if to delete it: nothing is written. Raises AuthError for a key
+    file that cannot be read."""
+    account = remote.account.file().account
+    found = [Finding("key file", True, f"the key of account {account}")]
+    try:
+        answer = await remote.ask("GetKeyValueKeys", "listing the keys", {"count": 1})
+    except AuthError as error:
+        return [*found, Finding("credential", False, str(error))]
+    except PermanentError as error:
+        return [*found, Finding("application", False, str(error), "correct application_id, or application")]
+    except StoreError as error:
+        return [*found, Finding("endpoint", False, str(error))]
+    reading = Finding("reading", True, "the token is accepted, and the application may be read")
+    return [*found, reading, await _writing(remote), *_clock(remote, answer)]
+
+
+async def _writing(remote: Remote) -> Finding:
+    """Deleting what is not there changes nothing, and only who may write is let so far."""
+    key = f"kvsync-doctor-{secrets.token_hex(8)}"
+    try:
+        await remote.ask("DelKeyValueItem", "asking to write", {"key": key})
+    except AuthError as error:
+        return Finding("writing", False, str(error), "give the service account the role Owner, Admin or Developer")
+    except StoreError as error:
+        return Finding("writing", False, str(error))
+    return Finding("writing", True, "permitted")
+
+
+def _clock(remote: Remote, answer: Answer) -> list[Finding]:
+    ahead = ahead_of_server(answer, remote.clock.now())
+    if ahead is None:
+        return []
+    is_right = abs(ahead) <= _MOST_SKEW
+    return [Finding("clock", is_right, skew_in_words(ahead), None if is_right else "set this machine's clock by NTP")]

@@ -1,0 +1,134 @@
+"""The service account: its key file, read anew for every call, and the short-lived tokens that are signed with it.
+
+A token serves for some minutes. It is signed anew before it ends, when the file has changed, when this machine's clock was set
+back, and once more when the service does not take it: then by the server's clock, since a wrong one of ours is the usual
+reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from kvsync.clock import Clock
+from kvsync.config.model import Credential, CredentialKind
+from kvsync.errors import AuthError
+from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.skew import ahead_of_server
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+_BACK: Final = 30
+"""Seconds by which tokens are dated back, for a server whose clock is behind."""
+
+_LIFE: Final = 600
+"""Seconds from the date of a token to its end; the service takes 3,600 at most."""
+
+_SPARE: Final = 60
+"""Seconds before its end from which a token is not used any more."""
+
+_HOW: Final = "download the key of a service account anew (Settings > Service accounts)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """What the file holds. `private_key` is PEM."""
+
+    account: str
+    key_id: str
+    private_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str = field(repr=False)
+    file: KeyFile
+    since: float
+    until: float
+
+
+class ServiceAccount:
+    """Bears tokens. `resolve` reads a reference, and raises AuthError where there is nothing; what it gives is the content of
+    the key file, or the path of that, as the service's own clients have it in the environment."""
+
+    def __init__(self, where: str, resolve: Callable[[Credential], str], reference: Credential, clock: Clock) -> None:
+        self._where, self._resolve, self._reference, self._clock = where, resolve, reference, clock
+        self._keys: dict[str, RSAPrivateKey] = {}
+        self._token: _Token | None = None
+        self._ahead = 0.0
+        self._signing = asyncio.Lock()
+
+    def file(self) -> KeyFile:
+        """The key file as it is now. Raises AuthError, which tells nothing of what it holds."""
+        text = self._resolve(self._reference).strip()
+        if not text.startswith("{"):
+            text = self._resolve(Credential(CredentialKind.FILE, text, self._reference.origin))
+        try:
+            return _key_file(json.loads(text))
+        except (ValueError, RecursionError):
+            raise AuthError(f"{self._where}: the credentials are no JSON; {_HOW}") from None
+        except (KeyError, TypeError):
+            what = "the credentials are no object with account_id, key_id and private_key"
+            raise AuthError(f"{self._where}: {what}; {_HOW}") from None
+
+    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+        """The header that every request needs. Raises AuthError."""
+        async with self._signing:
+            file, now = self.file(), self._clock.now() - self._ahead
+            token = self._token
+            if token is None or token.file != file or not token.since <= now < token.until:
+                self._token = token = await self._new(file, int(now))
+        return {"Authorization": f"Bearer {token.text}"}
+
+    def learn(self, refusal: Answer) -> None:
+        """Learn how far this machine's clock is from that of the server, which does not take a token."""
+        self._ahead = ahead_of_server(refusal, self._clock.now()) or 0.0
+
+    async def renew(self) -> bool:
+        """Let the next call be signed anew."""
+        self._token = None
+        return True
+
+    def explain(self, _call: Call, answer: Answer) -> Explanation:
+        """Why the service does not take the token."""
+        hint = f"check that the key is not revoked, and that this machine's clock is right, or {_HOW}"
+        return Explanation("credential", f"status {answer.status}", hint)
+
+    async def _new(self, file: KeyFile, now: int) -> _Token:
+        import jwt  # a fifth of a second, which working offline need not pay
+
+        key = await self._key(file)
+        issued = now - _BACK
+        claims = {"iss": file.account, "iat": issued, "exp": issued + _LIFE}
+        text = jwt.encode(claims, key, algorithm="RS256", headers={"kid": file.key_id})
+        return _Token(text, file, issued, issued + _LIFE - _SPARE)
+
+    async def _key(self, file: KeyFile) -> RSAPrivateKey:
+        """The key, parsed once, in a thread: that takes a tenth of a second."""
+        if file.private_key not in self._keys:
+            self._keys = {file.private_key: await asyncio.to_thread(_parsed, file.private_key, self._where)}
+        return self._keys[file.private_key]
+
+
+def _key_file(data: Any) -> KeyFile:
+    account, key_id, private_key = data["account_id"], data["key_id"], data["private_key"]
+    if not (isinstance(key_id, str) and isinstance(private_key, str)):
+        raise TypeError
+    return KeyFile(str(int(account)), key_id, private_key)
+
+
+def _parsed(pem: str, where: str) -> RSAPrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise AuthError(f"{where}: private_key of the credentials is no RSA key in PEM; {_HOW}")
+    return key

@@ -1,0 +1,265 @@
+"""The store `voximplant`: a namespace is what the keys in one application begin with. It has no versions and no room for marks,
+and everything in it ends within 90 days."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from kvsync.config.model import StoreConfig
+from kvsync.core.canonical import fingerprint
+from kvsync.core.capabilities import Capabilities, Marks, SizeUnit
+from kvsync.core.model import Actual, Content, Identity, Snapshot, Target
+from kvsync.document.credential import credential
+from kvsync.document.fields import Field, choice, integer, number, text
+from kvsync.errors import StoreError, TransientError
+from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.keys import KeyFormat
+from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.voximplant.limits import KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
+from kvsync.stores.voximplant.listing import Item, Listed, everything
+from kvsync.stores.voximplant.pieces import LONGEST_KEY, RESERVED, USUAL
+
+if TYPE_CHECKING:
+    from kvsync.stores.voximplant.remote import Remote
+    from kvsync.stores.voximplant.shelf import Shelf
+    from kvsync.stores.voximplant.writing import Writer
+
+KEY_FORMAT: Final = "{namespace}:{key}"
+"""How identities become remote keys where the configuration does not say."""
+
+_RATE: Final = 4.0
+_CALLS_A_CHANGE: Final = 3
+"""A look before it, the write itself, and a look after it."""
+
+
+class LedgerPlace(StrEnum):
+    """Where the ledger is kept: in the state directory alone, or in the store too."""
+
+    LOCAL = "local"
+    STORE = "store"
+
+
+class VoximplantStore(Store):
+    """Entries in the key-value storage of one application."""
+
+    options = (
+        Field("credentials", credential(), required=True, help="Key file of a service account, or the path of one."),
+        Field("application_id", integer(1), help="Id of the application whose storage it is."),
+        Field("application", text(), help="Its name, in place of the id."),
+        Field(
+            "requests_per_second",
+            number(0.01, 100_000),
+            default=_RATE,
+            help="Most calls a second, of all stores with this account together.",
+        ),
+        Field("ledger", choice(LedgerPlace), default=LedgerPlace.LOCAL, help="Where kvsync notes what it wrote."),
+    )
+    capabilities = Capabilities(
+        type="voximplant",
+        namespace="a key prefix in an application",
+        marks=Marks.LEDGER,
+        compare_and_set=False,
+        labels=False,
+        content_type=False,
+        tags=False,
+        metadata=False,
+        binary=False,
+        max_ttl=LONGEST,
+        always_expires=True,
+        max_key=MOST_KEY,
+        key_unit=SizeUnit.CHARACTERS,
+        key_pattern=KEY_PATTERN,
+        max_value=MOST_VALUE,
+        value_unit=SizeUnit.CHARACTERS,
+        batch=1,
+        read_batch=1000,
+        read_page=1,
+        page=PAGE,
+        concurrency=2,
+        writes_per_second=_RATE / _CALLS_A_CHANGE,
+    )
+    ledger_part = USUAL
+
+    def __init__(self, config: StoreConfig, context: StoreContext) -> None:
+        super().__init__(config, context)
+        if (config.options.get("application_id") is None) is (config.options.get("application") is None):
+            raise ValueError("write either application_id or application")
+        self._keys = KeyFormat(config.key_format or KEY_FORMAT)
+        if self._first_level("n") is None:
+            raise ValueError(
+                f'key_format "{config.key_format}": this store lists by what stands before the first colon of a key;'
+                f' begin with one, as "{KEY_FORMAT}" does'
+            )
+        self._rate: float = config.options.get("requests_per_second") or _RATE
+        self.capabilities = replace(type(self).capabilities, writes_per_second=self._rate / _CALLS_A_CHANGE)
+        self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
+        self._remote: Remote | None = None
+        self._writer: Writer | None = None
+        self._shelves: dict[str, Shelf] = {}
+        self._pages: dict[str, int] = {}
+
+    def normalise(self, content: Content) -> Content:
+        """The value alone."""
+        return Content(content.value)
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The key by the configured format; by default the namespace, a colon, and the key."""
+        name = self._keys.encode(namespace, identity)
+        if RESERVED in name:
+            raise ValueError(f'"{RESERVED}" stands in the keys of kvsync\'s own ledger; choose another name')
+        if self._first_level(namespace) is None:
+            raise ValueError("the namespace must not begin with a colon")
+        if self.keeps_ledger and (size := len(self._keys.prefix(namespace)) + LONGEST_KEY) > MOST_KEY:
+            raise ValueError(
+                f"the namespace is too long: the keys of its ledger would have {size} characters of {MOST_KEY}"
+            )
+        return name
+
+    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        """Of `web` and `web:de`, both managed, keys that begin with `web:de:` belong to the second alone."""
+        return self._keys.lies_in(namespace, identity, others)
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`, with values. A listing that cannot be had whole is told to be incomplete."""
+        listed = await self._list(namespace)
+        has_ledger = self.keeps_ledger and listed.problem is None
+        ledger, ends = await self._shelf(namespace).latest() if has_ledger else (None, None)
+        now = self.context.clock.now()
+        actuals = (self._actual(namespace, item) for item in listed.items.values())
+        entries = {one.identity: one for one in actuals if one is not None and not _has_ended(one, now)}
+        problems = () if listed.problem is None else (listed.problem,)
+        target = Target(self.config.name, namespace)
+        return Snapshot(target, entries, {}, not problems, problems, ledger=ledger, ledger_expires_at=ends)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries: one by one, or page by page where that takes fewer calls. What no key can be is not there."""
+        named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
+        items: Mapping[str, Item] = {}
+        if len(named) > self._pages.get(namespace, PAGE):
+            listed = await self._list(namespace)
+            items = listed.items if listed.problem is None else {}
+        if not items:
+            found = [await self._connected().item(name) for name in named]
+            items = {item["key"]: item for item in found if item is not None}
+        actuals = (self._actual(namespace, items[name]) for name in named if name in items)
+        return {one.identity: one for one in actuals if one is not None}
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """One call."""
+        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
+        return [await self._write(namespace, write) for write in writes]
+
+    async def namespaces(self) -> Sequence[str]:
+        """What the keys begin with, as far as the key format tells."""
+        remote = self._connected()
+        async with remote.quiet:
+            listed = await everything(lambda offset: remote.page("GetKeyValueKeys", "", offset), PAGE)
+        if listed.problem is not None:
+            raise TransientError(f"store {self.config.name}: listing the keys failed: {listed.problem}")
+        names = {self._keys.namespace_of(key) for key in listed.items if RESERVED not in key}
+        return sorted(name for name in names if name is not None)
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        """The root first, and of the pieces what is not known yet: a piece never changes."""
+        return await self._shelf(namespace).read()
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        """What is new of it, then the root; what is not needed any more goes last."""
+        await self._shelf(namespace).write(ledger)
+
+    async def check(self) -> Sequence[Finding]:
+        """Key file, token, clock, application and permissions, told apart."""
+        from kvsync.stores.voximplant.doctor import examine
+
+        try:
+            return await examine(self._connected())
+        except StoreError as error:
+            return [Finding("credential", False, str(error))]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        remote, self._remote, self._writer = self._remote, None, None
+        self._shelves.clear()
+        if remote is not None:
+            await remote.aclose()
+
+    async def _list(self, namespace: str) -> Listed:
+        """All that begins as the keys of the namespace do. Which keys a pattern brings is not sure: a few more than are asked
+        for."""
+        remote, pattern = self._connected(), self._first_level(namespace) or ""
+        async with remote.quiet:
+            listed = await everything(lambda offset: remote.page("GetKeyValueItems", pattern, offset), PAGE)
+        self._pages[namespace] = len(listed.items) // (PAGE - 1) + 1
+        if self.keeps_ledger and listed.problem is None:
+            self._shelf(namespace).take_in(listed.items)
+        return listed
+
+    async def _write(self, namespace: str, write: Write) -> WriteResult:
+        from kvsync.stores.voximplant.writing import lifetime_of
+
+        try:
+            name = self.remote_key(namespace, write.identity)
+            check_entry(name, write.content, self.capabilities)
+            lifetime = lifetime_of(write, self.context.clock.now()) if write.content is not None else {}
+        except ValueError as problem:
+            return WriteResult(WriteStatus.REJECTED, error=str(problem))
+        if write.content is None:
+            await self._writing().delete(name)
+        else:
+            await self._writing().put(name, write.content.value.decode(), lifetime)
+        return WriteResult(WriteStatus.DONE)
+
+    def _first_level(self, namespace: str) -> str | None:
+        """What stands before the first colon of all keys of a namespace, None where that is not the same for all."""
+        first, colon, _ = self._keys.prefix(namespace).partition(":")
+        return first if first and colon else None
+
+    def _name(self, namespace: str, identity: Identity) -> str | None:
+        """The remote key of an entry, None for one that no store can hold."""
+        try:
+            name = self.remote_key(namespace, identity)
+            check_entry(name, None, self.capabilities)
+        except ValueError:
+            return None
+        return name
+
+    def _actual(self, namespace: str, item: Item) -> Actual | None:
+        """An item as an entry, None for one of another namespace or format, and for kvsync's own."""
+        identity = None if RESERVED in item["key"] else self._keys.decode(namespace, item["key"])
+        if identity is None:
+            return None
+        value, end = item.get("value"), item.get("expires_at")
+        content = Content(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"")
+        expires_at = float(end) if isinstance(end, int | float) else None
+        return Actual(identity, None, fingerprint(content), content, len(content.value), expires_at)
+
+    def _shelf(self, namespace: str) -> Shelf:
+        if namespace not in self._shelves:
+            from kvsync.stores.voximplant.shelf import Shelf
+
+            remote, prefix = self._connected(), self._keys.prefix(namespace)
+            self._shelves[namespace] = Shelf(remote, self._writing(), prefix, lambda: self._list(namespace))
+        return self._shelves[namespace]
+
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            from kvsync.stores.voximplant.writing import Writer
+
+            self._writer = Writer(self._connected())
+        return self._writer
+
+    def _connected(self) -> Remote:
+        if self._remote is None:
+            from kvsync.stores.voximplant.remote import Remote
+
+            most = self.config.concurrency or self.capabilities.concurrency
+            self._remote = Remote(self.config, self.context, self.traffic, self._rate, most)
+        return self._remote
+
+
+def _has_ended(actual: Actual, now: float) -> bool:
+    """True for what has come to its end while the pages were listed."""
+    return actual.expires_at is not None and actual.expires_at <= now

@@ -1,0 +1,82 @@
+"""Writing: one entry at a time, with a lifetime that is sure to be the one that was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kvsync.errors import PermanentError
+from kvsync.stores.base import Write
+from kvsync.stores.voximplant.limits import LONGEST
+from kvsync.stores.voximplant.remote import Remote
+
+_CLOSE: Final = 60
+"""Seconds by which an entry may end at another time than was asked for."""
+
+Lifetime = Mapping[str, int]
+"""`ttl` or `expires_at`, never both."""
+
+
+def lifetime_of(write: Write, now: float) -> Lifetime:
+    """What to ask for. A lifetime that is counted from now on is left for the server's clock to count, and so is one that is
+    longer than the service keeps anything: what is left of that is renewed. Raises ValueError for what would have ended."""
+    if write.expires_at is None:
+        return {"ttl": LONGEST}
+    left = math.ceil(write.expires_at - now)
+    if left < 1:
+        raise ValueError("it ends before it can be written")
+    is_counted = write.mark is not None and write.mark.ttl is not None
+    return (
+        {"ttl": min(left, LONGEST)}
+        if is_counted or left > LONGEST - _CLOSE
+        else {"expires_at": math.ceil(write.expires_at)}
+    )
+
+
+class Writer:
+    """Writes to one application, nothing while pages are listed. Whether the service lets a value live on that is written again
+    as it is, nobody says: the first such write shows it. Where it does not, the entry is deleted and written in one go."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._renews = False
+
+    async def put(self, key: str, value: str, lifetime: Lifetime) -> None:
+        """Write one entry, and make sure that it lives as long as it shall. Raises StoreError."""
+        async with self._remote.quiet:
+            item = await self._set(key, value, lifetime)
+            if self._renews or item.get("value") != value or self._lives(item, lifetime):
+                return
+            found = await self._remote.item(key) or {}
+            if found.get("value") != value:
+                return  # somebody else's by now, which whoever reads it again finds out
+            if self._lives(found, lifetime):
+                self._renews = True
+                return
+            await self._delete(key)
+            again = {name: number - 1 for name, number in lifetime.items()}  # or it might pass for that call sent twice
+            new = await self._set(key, value, again)
+            self._renews = not self._lives(new, lifetime)  # then it is the clocks that are so far apart
+
+    async def delete(self, key: str) -> None:
+        """Delete one entry; that it is gone already is as good. Raises StoreError."""
+        async with self._remote.quiet:
+            await self._delete(key)
+
+    async def _delete(self, key: str) -> None:
+        await self._remote.change("DelKeyValueItem", f"deleting {key}", {"key": key})
+
+    async def _set(self, key: str, value: str, lifetime: Lifetime) -> Mapping[str, Any]:
+        what = f"writing {key}"
+        answer = await self._remote.change("SetKeyValueItem", what, {"key": key, "value": value, **lifetime})
+        if answer.problem().get("error") is not None:
+            raise PermanentError(f"{self._remote.where}: {what} failed: the service finds no record to write")
+        result = answer.problem().get("result")
+        return result if isinstance(result, dict) else {}
+
+    def _lives(self, item: Mapping[str, Any], lifetime: Lifetime) -> bool:
+        """True when an item ends about when it shall; clocks may disagree a little."""
+        now, end = self._remote.clock.now(), item.get("expires_at")
+        until = lifetime["expires_at"] if "expires_at" in lifetime else now + lifetime["ttl"]
+        return not isinstance(end, int | float) or abs(end - until) <= max(_CLOSE, (until - now) / 10)

@@ -1,0 +1,154 @@
+"""Voximplant's storage: `python -m tests.benchmarks voximplant`. The emulator is a process of its own, without a rate.
+
+1,000 entries: calls to look at them, to write them, and to leave the ledger in the store. 5,000: CPU of a pass with nothing
+to do against decoding its pages once, and how little of the ledger is written for one change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from kvsync.workspace import Selection, open_workspace
+from tests.benchmarks.measure import Figure, best, kvsync
+
+SET, GET, ITEMS = "SetKeyValueItem", "GetKeyValueItem", "GetKeyValueItems"
+
+
+def measure(folder: Path) -> Iterator[Figure]:
+    """Yield the figures one by one."""
+    with _emulator() as server:
+        os.environ.update(server.env)
+        for ledger in ("local", "store"):
+            server.empty()
+            shutil.rmtree(folder / ".kvsync", ignore_errors=True)
+            _write_repo(server, folder, 1000, ledger)
+            yield from _thousand(server, folder, ledger)
+        server.empty()
+        shutil.rmtree(folder / ".kvsync", ignore_errors=True)
+        _write_repo(server, folder, 5000, "store")
+        yield from _five_thousand(server, folder)
+
+
+class Server:
+    """The emulator, as its ready line tells."""
+
+    def __init__(self, ready: dict[str, Any]) -> None:
+        self.url, self.env = ready["url"], ready["env"]
+
+    def empty(self) -> None:
+        """Forget everything."""
+        self._ask("reset")
+
+    def count_anew(self) -> None:
+        """Count from here."""
+        self._ask("reset", {"only": ["stats"]})
+
+    def requests(self) -> dict[str, int]:
+        """Calls by method."""
+        with urllib.request.urlopen(f"{self.url}/_emulator/stats") as answer:
+            return {name.rpartition("/")[2]: count for name, count in json.loads(answer.read())["routes"].items()}
+
+    def page(self, offset: int) -> bytes:
+        """A page of the listing, as it is sent."""
+        known = {"account_id": self.env["VOXIMPLANT_ACCOUNT_ID"], "api_key": self.env["VOXIMPLANT_API_KEY"]}
+        body = {"application_id": 1, "key": "web", "count": 50, "offset": offset, **known}
+        with urllib.request.urlopen(f"{self.url}/platform_api/{ITEMS}", urlencode(body).encode()) as answer:
+            found: bytes = answer.read()
+            return found
+
+    def _ask(self, path: str, body: Any = None) -> None:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/_emulator/{path}", data, method="POST")):
+            pass
+
+
+@contextmanager
+def _emulator() -> Iterator[Server]:
+    with subprocess.Popen(kvsync("emulate", "voximplant"), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Server(json.loads(process.stdout.readline()))
+        finally:
+            process.terminate()
+
+
+def _thousand(server: Server, folder: Path, ledger: str) -> Iterator[Figure]:
+    first = asyncio.run(_apply(server, folder))
+    most = 1.0 if ledger == "local" else 1.06
+    yield Figure("1,000 new entries, writes each", first[SET] / 1000, most, detail=f"{first}, ledger: {ledger}")
+    yield Figure("1,000 new entries, looks each", first[GET] / 1000, 2.01, detail="before and after each write")
+    again = asyncio.run(_plan(server, folder, 1000))[1]
+    goal = 21 if ledger == "local" else 22
+    yield Figure("plan of 1,000 unchanged entries, calls", sum(again.values()), goal, "", f"{again}, ledger: {ledger}")
+
+
+def _five_thousand(server: Server, folder: Path) -> Iterator[Figure]:
+    asyncio.run(_apply(server, folder))
+    passing, calls = asyncio.run(_plan(server, folder, 5000))
+    pages: list[bytes] = []
+    while not pages or len(json.loads(pages[-1])["result"]) == 50:
+        pages.append(server.page(50 * len(pages)))
+    decoding = min(_decoded(pages) for _ in range(5))
+    yield Figure(
+        "plan of 5,000 and their ledger, calls a page", sum(calls.values()) / len(pages), 1.03, detail=str(calls)
+    )
+    detail = f"{passing * 1000:.0f} ms against {decoding * 1000:.0f} ms of CPU"
+    yield Figure("the same, CPU against decoding the pages", passing / decoding, float("inf"), detail=detail)
+    file = folder / "state" / "web.yaml"
+    file.write_text(file.read_text().replace("value 2500\n", "another value\n"))
+    change = asyncio.run(_apply(server, folder))
+    yield Figure("one change of 5,000, pieces of the ledger written", change[SET] - 1, 6, "", str(change))
+    whole = best(kvsync("plan", "-o", "json"), folder)
+    yield Figure("plan of 5,000, peak memory", whole.rss, 128, " MiB", f"{whole.cpu:.2f} s of CPU, {whole.wall:.2f} s")
+
+
+async def _apply(server: Server, folder: Path) -> dict[str, int]:
+    server.count_anew()
+    async with open_workspace(folder / "kvsync.yaml", writing="bench") as workspace:
+        plan = await workspace.plan(Selection())
+        report = await workspace.apply(plan, command="bench")
+        assert {one.kind.value for target in report.targets for one in target.outcomes} == {"applied"}
+    return server.requests()
+
+
+async def _plan(server: Server, folder: Path, count: int) -> tuple[float, dict[str, int]]:
+    """CPU seconds of a pass that finds nothing, in a process that has looked before, and what it asked for."""
+    async with open_workspace(folder / "kvsync.yaml") as workspace:
+        await workspace.plan(Selection())
+        seconds = []
+        for _ in range(3):
+            server.count_anew()
+            started = time.process_time()
+            plan = await workspace.plan(Selection())
+            seconds.append(time.process_time() - started)
+            assert plan.targets[0].unchanged == count
+        return min(seconds), server.requests()
+
+
+def _decoded(bodies: list[bytes]) -> float:
+    started = time.process_time()
+    for body in bodies:
+        json.loads(body)
+    return time.process_time() - started
+
+
+def _write_repo(server: Server, folder: Path, count: int, ledger: str) -> None:
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "kvsync.yaml").write_text(
+        "version: 1\nowner: bench\npolicy: {prune: owned}\nstores:\n  telephony:\n    type: voximplant\n"
+        f"    endpoint: {server.url}\n    credentials: {{env: VOXIMPLANT_CREDENTIALS}}\n    application_id: 1\n"
+        f"    requests_per_second: 100000\n    ledger: {ledger}\n"
+    )
+    keys = "".join(f"  key-{number:06}: value {number}\n" for number in range(count))
+    (folder / "state" / "web.yaml").write_text(f"store: telephony\nnamespace: web\nkeys:\n{keys}")

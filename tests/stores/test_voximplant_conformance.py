@@ -1,0 +1,110 @@
+"""The conformance suite over Voximplant's storage, with plain HTTP as the program that knows nothing of kvsync."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from typing import Any, ClassVar
+
+import pytest
+
+from kvsync.core.model import Content, Identity
+from kvsync.stores.base import Store
+from kvsync.stores.voximplant import VoximplantStore
+from kvsync.stores.voximplant.store import LedgerPlace
+from kvsync.testing import FakeClock, StoreConformance
+from tests.stores.voximplant_service import Service, service, voximplant_store
+
+WAYS: dict[str, dict[str, str]] = {
+    "usual": {},
+    "otherwise": {
+        "match": "strict",
+        "order": "key",
+        "missing": "absent",
+        "delete-missing": "0",
+        "set-answer": "new",
+        "error-status": "matching",
+        "ttl-limit": "error",
+        "count-limit": "error",
+        "ttl-zero": "error",
+    },
+    "yet otherwise": {
+        "match": "namespace",
+        "order": "written",
+        "missing": "null",
+        "delete-missing": "1",
+        "renew-equal": "off",
+    },
+}
+"""Answers to what the API's reference leaves open."""
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Callable[[str], Service]]:
+    """Gives the service that answers in one of these ways."""
+    with ExitStack() as stack:
+        yield cache(lambda way: stack.enter_context(service(switches=WAYS[way])))
+
+
+class VoximplantConformance(StoreConformance):
+    capabilities = VoximplantStore.capabilities
+    way: ClassVar[str]
+    key_format: ClassVar[str | None] = None
+    store_options: ClassVar[dict[str, Any]] = {}
+
+    @pytest.fixture(autouse=True)
+    def remote(self, services: Callable[[str], Service]) -> None:
+        self._service = services(self.way)
+        self._service.reset()
+
+    def make_clock(self) -> FakeClock:
+        clock = FakeClock(float(int(time.time())))
+        self._service.time(clock.now())
+        return clock
+
+    async def pass_time(self, clock: FakeClock, seconds: float) -> None:
+        clock.advance(seconds)
+        self._service.time(clock.now())
+
+    def open_store(self, clock: FakeClock) -> Store:
+        return voximplant_store(self._service, clock, options=self.store_options, key_format=self.key_format)
+
+    async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
+        self._service.put(self._name(namespace, identity), content.value.decode())
+
+    async def foreign_delete(self, namespace: str, identity: Identity) -> None:
+        self._service.delete(self._name(namespace, identity))
+
+    def lose_next_answer(self) -> None:
+        self._service.faults("drop-after-write:1", times=1)
+
+    def refuse(self, identity: Identity) -> None:
+        self._service.faults("497:1", times=1)
+
+    def _name(self, namespace: str, identity: Identity) -> str:
+        return f"{namespace}:{identity.key}"
+
+
+class TestVoximplant(VoximplantConformance):
+    way = "usual"
+
+
+class TestVoximplantElsewhere(VoximplantConformance):
+    way = "otherwise"
+
+
+class TestVoximplantWithLabels(VoximplantConformance):
+    way = "yet otherwise"
+    key_format = "{namespace}:{label}:{key}"
+    labels = True
+
+    def _name(self, namespace: str, identity: Identity) -> str:
+        return f"{namespace}:{identity.label or ''}:{identity.key}"
+
+
+class TestVoximplantWithLedger(VoximplantConformance):
+    way = "otherwise"
+    keeps_ledger = True
+    store_options: ClassVar = {"ledger": LedgerPlace.STORE}

@@ -1,0 +1,474 @@
+"""The store alone: the key file and its tokens, what answers mean, pages and pieces, what `doctor` says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvsync.clock import Clock
+from kvsync.config.credentials import resolve
+from kvsync.config.model import Credential, CredentialKind, StoreConfig
+from kvsync.core.canonical import fingerprint
+from kvsync.core.model import Content, Identity, Mark
+from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.secrets import Redactor
+from kvsync.stores import open_store
+from kvsync.stores.base import Precondition, Store, StoreContext, Write
+from kvsync.stores.voximplant.limits import MOST_VALUE
+from kvsync.stores.voximplant.listing import Item, everything
+from kvsync.stores.voximplant.pieces import MissingPieces, cut, join
+from kvsync.stores.voximplant.store import LedgerPlace
+from kvsync.testing import FakeClock
+from tests.http.script_server import says, serving
+from tests.stores.voximplant_repo import SharedClock
+from tests.stores.voximplant_service import CREDENTIALS, GET, ITEMS, SET, Service, service, voximplant_store
+
+DAY = 86_400
+Open = Callable[..., Store]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Service]:
+    with service() as running:
+        yield running
+
+
+@pytest.fixture
+def vox(shared: Service) -> Service:
+    shared.reset()
+    return shared
+
+
+@pytest.fixture
+async def opened(vox: Service) -> AsyncIterator[Open]:
+    """Opens stores over the service of this test, and closes them at the end."""
+    stores: list[Store] = []
+
+    def opened(found: Service = vox, *arguments: Any, **fields: Any) -> Store:
+        stores.append(voximplant_store(found, *arguments, **fields))
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        await store.aclose()
+
+
+def creation(key: str, value: str = "v", expires_at: float | None = None, ttl: int | None = None) -> Write:
+    content = Content(value.encode())
+    mark = Mark("team-a", fingerprint(content), ttl)
+    return Write(Identity(key), Precondition.ABSENT, content, mark, expires_at or time.time() + 90 * DAY)
+
+
+async def error_of(call: Awaitable[Any]) -> StoreError:
+    with pytest.raises(StoreError) as caught:
+        await call
+    return caught.value
+
+
+# -- the key file and its tokens --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reference", ["file", "env with the path", "env with the key file", "credential"])
+async def test_ways_to_the_key_file(vox: Service, tmp_path: Path, reference: str) -> None:
+    """The key file is found by its path relative to the configuration, through a variable that holds it or its path, and among
+    systemd's credentials."""
+    text = json.dumps(vox.key_file())
+    (tmp_path / "vox.json").write_text(text)
+    environ = {"PLACE": "vox.json", "KEY": text, "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    credential = {
+        "file": Credential(CredentialKind.FILE, "vox.json"),
+        "env with the path": Credential(CredentialKind.ENV, "PLACE"),
+        "env with the key file": Credential(CredentialKind.ENV, "KEY"),
+        "credential": Credential(CredentialKind.CREDENTIAL, "vox.json"),
+    }[reference]
+    redactor = Redactor()
+    context = StoreContext(tmp_path, None, lambda one: resolve(one, tmp_path, environ, redactor), Clock())
+    options = {"credentials": credential, "application_id": 1}
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    try:
+        assert await store.namespaces() == []
+    finally:
+        await store.aclose()
+
+
+@cache
+def _unknown_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _elliptic() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{nonsense", "no JSON"),
+        ("{}", "account_id, key_id and private_key"),
+        ('{"account_id": 1, "key_id": "k", "private_key": 5}', "account_id, key_id and private_key"),
+        ('{"account_id": "x", "key_id": "k", "private_key": "hidden"}', "no JSON"),
+        ('{"account_id": 1, "key_id": "k", "private_key": "hidden"}', "no RSA key"),
+        (json.dumps({"account_id": 1, "key_id": "k", "private_key": _elliptic()}), "no RSA key"),
+    ],
+)
+async def test_a_key_file_that_is_none(opened: Open, vox: Service, text: str, said: str) -> None:
+    """What is wrong with the key file is told, and what to do, but nothing of what it holds; nothing is sent."""
+    store = opened(credentials=text)
+    error = await error_of(store.namespaces())
+    assert isinstance(error, AuthError)
+    assert said in str(error)
+    assert "download" in str(error)
+    assert "hidden" not in str(error)
+    (finding,) = [one for one in await store.check() if not one.ok]
+    assert said in finding.detail
+    assert vox.requests() == {}
+
+
+async def test_a_token_serves_for_some_minutes(opened: Open, vox: Service) -> None:
+    """Hours of calls are made with tokens that never end under way, and no call is refused for them."""
+    clock = FakeClock(float(int(time.time())))
+    store = opened(vox, clock)
+    for _ in range(20):
+        await store.observe("web", "team-a")
+        clock.advance(180)
+        vox.skew(clock.now() - time.time())
+    assert vox.control("GET", "stats")["statuses"] == {"200": 20}
+    assert sum(vox.requests().values()) == 20
+
+
+@pytest.mark.parametrize("ahead", [-2 * DAY, -3000, 3000, 200 * DAY])
+async def test_a_wrong_clock_costs_one_call(opened: Open, vox: Service, ahead: float) -> None:
+    """A clock that is wrong, however much, is found out by the first call, which is signed again by the server's; after that
+    every call is taken. `doctor` tells."""
+    store = opened(vox, FakeClock(time.time() + ahead))
+    for _ in range(3):
+        await store.observe("web", "team-a")
+    assert vox.requests() == {ITEMS: 4}
+    (finding,) = [one for one in await store.check() if one.check == "clock"]
+    assert not finding.ok
+    assert ("ahead" in finding.detail) is (ahead > 0)
+
+
+@pytest.mark.parametrize("refusal", ["401", "454", "455", "456"])
+async def test_a_token_is_signed_anew_once(opened: Open, vox: Service, refusal: str) -> None:
+    """A token that is not taken is signed anew and the call sent once more, a write too; a second refusal is the end of it."""
+    store = opened()
+    vox.faults(f"{refusal}:1", times=1)
+    await store.write("web", [creation("a")])
+    assert vox.requests() == {SET: 2}
+    vox.faults(f"{refusal}:1", times=2)
+    assert isinstance(await error_of(store.write("web", [creation("a")])), AuthError)
+    assert vox.requests() == {SET: 4}
+
+
+async def test_a_rotated_key_is_used_at_once(opened: Open, vox: Service) -> None:
+    """A new key file is used for the next call; one that the service does not know is refused with what to do about it."""
+    right, wrong = json.dumps(vox.key_file()), json.dumps(vox.key_file() | {"private_key": _unknown_key()})
+    given = {"text": right}
+    context = StoreContext(Path(), None, lambda _: given["text"], Clock())
+    options = {"credentials": CREDENTIALS, "application_id": 1}
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    try:
+        await store.namespaces()
+        given["text"] = wrong
+        assert "not revoked" in str(await error_of(store.namespaces()))
+        given["text"] = right
+        await store.namespaces()
+    finally:
+        await store.aclose()
+
+
+# -- what answers mean ------------------------------------------------------------------------------------------------
+
+
+def body(code: int, msg: str = "said", **more: Any) -> bytes:
+    return json.dumps({"error": {"code": code, "msg": msg}, **more}).encode()
+
+
+async def answered(content: bytes, status: int, call: Callable[[Store], Awaitable[Any]]) -> Any:
+    """What a call to a server that always answers the same comes to."""
+    async with serving(says(status, content)) as server:
+        text = json.dumps({"account_id": 1, "key_id": "k", "private_key": _unknown_key()})
+        context = StoreContext(Path(), None, lambda _: text, FakeClock())
+        options = {"credentials": CREDENTIALS, "application_id": 1}
+        store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=server.origin, timeout=2), context)
+        try:
+            return await call(store)
+        except StoreError as error:
+            return error
+        finally:
+            await store.aclose()
+
+
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize(
+    "content", [b'{"result": null}', b"{}", body(341), body(341, result={"key": "web:a", "value": "x"})]
+)
+async def test_all_ways_to_say_that_there_is_nothing(content: bytes, status: int) -> None:
+    """An error, null and no result at all mean that a key is absent; `error` counts whatever stands beside it."""
+    if status == 404 and b"error" not in content:
+        return
+    assert await answered(content, status, lambda store: store.read("web", [Identity("a")])) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "reading", "writing"),
+    [
+        (200, body(1), TransientError, LostAnswer),
+        (500, body(2), TransientError, LostAnswer),
+        (200, body(5), PermanentError, PermanentError),
+        (200, body(127), PermanentError, PermanentError),
+        (200, body(104), AuthError, AuthError),
+        (403, body(104), AuthError, AuthError),
+        (200, body(131), AuthError, AuthError),
+        (200, body(116), PermanentError, PermanentError),
+        (200, body(340), TransientError, TransientError),
+        (429, body(340), TransientError, TransientError),
+        (200, body(162), TransientError, TransientError),
+        (200, body(484), TransientError, LostAnswer),
+        (200, body(515), TransientError, LostAnswer),
+        (200, body(497), PermanentError, BatchRefused),
+        (200, body(999), PermanentError, PermanentError),
+        (200, b'{"error": "strange"}', PermanentError, PermanentError),
+        (200, b"<html>", TransientError, LostAnswer),
+        (502, b"<html>", TransientError, LostAnswer),
+        (503, b"<html>", TransientError, TransientError),
+        (403, b"<html>", TransientError, LostAnswer),
+        (404, b"<html>", PermanentError, PermanentError),
+        (301, b"", PermanentError, PermanentError),
+        (200, b"[1]", TransientError, LostAnswer),
+    ],
+)
+async def test_what_answers_mean(status: int, content: bytes, reading: type, writing: type) -> None:
+    """Each answer is the one error that tells what to do next, and never says more than what the call was for."""
+    for call, wanted in (
+        (lambda store: store.observe("web", "team-a"), reading),
+        (lambda store: store.read("web", [Identity("a")]), reading),
+        (lambda store: store.write("web", [creation("a", "hidden")]), writing),
+    ):
+        error = await answered(content, status, call)
+        assert type(error) is wanted or (wanted is AuthError and isinstance(error, AuthError)), error
+        assert "hidden" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds"), [(body(416, "Repeat after 7 seconds"), 7), (body(340), 1), (body(484), 10)]
+)
+async def test_how_long_to_wait(content: bytes, seconds: float) -> None:
+    """What the service says, or a pause that suits the refusal."""
+    error = await answered(content, 200, lambda store: store.write("web", [creation("a")]))
+    assert isinstance(error, TransientError)
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize("result", ['{"key": "web:a"}', "7", '[{"value": "x"}]', '"text"'])
+async def test_a_listing_that_is_none(result: str) -> None:
+    """Whatever is no list of items ends the pass; it is never an empty store."""
+    error = await answered(f'{{"result": {result}}}'.encode(), 200, lambda store: store.observe("web", "team-a"))
+    assert isinstance(error, TransientError)
+
+
+async def test_the_application_by_its_name(opened: Open) -> None:
+    """An application is found by its short or full name, also where methods take no names; one that does not exist is told."""
+    with service(switches={"application-name": "ignored"}) as vox:
+        vox.put("web:a", "1")
+        full = vox.api("GetApplications")[0]["application_name"]
+        assert full.startswith("first.")
+        for name in ("first", full):
+            snapshot = await opened(vox, options={"application": name}).observe("web", "team-a")
+            assert snapshot is not None
+            assert set(snapshot.entries) == {Identity("a")}
+        error = await error_of(opened(vox, options={"application": "third"}).observe("web", "team-a"))
+        assert 'no application "third"' in str(error)
+
+
+# -- reading and writing ----------------------------------------------------------------------------------------------
+
+
+async def test_nothing_of_a_call_is_in_its_url(opened: Open, vox: Service) -> None:
+    """Keys, values and parameters go in the body: access logs see neither."""
+    store = opened()
+    await store.write("web", [creation("a", "value")])
+    await store.read("web", [Identity("a")])
+    await store.observe("web", "team-a")
+    for entry in vox.control("GET", "log"):
+        assert entry.get("query") in (None, "", {}, [])
+        assert str(entry.get("path", entry.get("target", ""))).rstrip("/").endswith("platform_api")
+
+
+async def test_many_reads_are_one_listing(opened: Open, vox: Service) -> None:
+    """Reading more entries than there are pages takes the pages; reading few takes one call each."""
+    store = opened()
+    for number in range(120):
+        vox.put(f"web:key-{number}", str(number))
+    await store.observe("web", "team-a")
+    vox.forget_requests()
+    wanted = [Identity(f"key-{number}") for number in range(130)]
+    found = await store.read("web", wanted)
+    assert len(found) == 120
+    assert vox.requests() == {ITEMS: 3}
+    vox.forget_requests()
+    assert len(await store.read("web", wanted[:2])) == 2
+    assert vox.requests() == {GET: 2}
+
+
+async def test_exactly_one_end_is_sent(opened: Open) -> None:
+    """A counted lifetime is sent as `ttl`, a moment as `expires_at`, and never both, which the service refuses."""
+    with service(switches={"ttl-limit": "error", "both-ends": "error", "ttl-zero": "error"}) as vox:
+        clock = SharedClock(vox)
+        store, now = opened(vox, clock), clock.now()
+        writes = {
+            "ttl": creation("ttl", expires_at=now + 60, ttl=60),
+            "moment": creation("moment", expires_at=now + 5000),
+            "always": creation("always", expires_at=now + 90 * DAY, ttl=90 * DAY),
+            "far": creation("far", expires_at=now + 90 * DAY + 0.5),
+        }
+        for write in writes.values():
+            await store.write("web", [write])
+        ends = {key.removeprefix("web:"): item["expires_at"] - now for key, item in vox.items().items()}
+        assert ends == {"ttl": 60, "moment": 5000, "always": 90 * DAY, "far": 90 * DAY}
+        (result,) = await store.write("web", [creation("late", expires_at=now - 1)])
+        assert "ends before" in (result.error or "")
+
+
+@pytest.mark.parametrize("answer", ["old", "new"])
+@pytest.mark.parametrize("renews", ["on", "off"])
+async def test_a_renewal_renews(opened: Open, answer: str, renews: str) -> None:
+    """Whether the service lets a value live on that is written again as it is, and whatever it answers, the entry does; where
+    it does, no more is asked than once in the life of a connection."""
+    with service(switches={"renew-equal": renews, "set-answer": answer, "resend": "30s"}) as vox:
+        clock = SharedClock(vox)
+        store = opened(vox, clock)
+        for turn in range(4):
+            await store.write("web", [creation("a", expires_at=clock.now() + 90 * DAY, ttl=90 * DAY)])
+            assert abs(vox.items()["web:a"]["expires_at"] - clock.now() - 90 * DAY) <= 1, turn
+            clock.advance(60 * DAY)
+        counts = vox.requests()
+        assert counts[SET] == (4 if renews == "on" else 7)
+        if renews == "on":
+            assert counts.get(GET, 0) == (1 if answer == "old" else 0)
+
+
+async def test_a_read_only_store_asks_and_does_not_write(opened: Open, vox: Service) -> None:
+    """What is opened for reading refuses to write before anything is sent."""
+    store = opened(read_only=True)
+    await store.observe("web", "team-a")
+    vox.forget_requests()
+    assert isinstance(await error_of(store.write("web", [creation("a")])), PermanentError)
+    assert vox.requests() == {}
+
+
+async def test_namespaces_are_what_stands_before_the_colon(opened: Open, vox: Service) -> None:
+    """As far as keys tell, without what is kvsync's own."""
+    for key in ("web:a", "web:de:b", "shop:a", "plain", "other:#kvsync.ledger"):
+        vox.put(key, "1")
+    assert await opened().namespaces() == ["shop", "web"]
+
+
+# -- pages that move, pieces of a ledger ------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.integers(0, 60))
+async def test_pages_that_move_hide_nothing(seed: int, count: int) -> None:
+    """Whatever ends, comes or is moved to the end while it is listed: a listing that is called whole has every entry that was
+    there all the time."""
+    random, size = Random(seed), 5
+    held = [f"key-{number:03}" for number in range(count)]
+
+    async def ask(offset: int) -> list[Item]:
+        if held and random.random() < 0.4:
+            key = held.pop(random.randrange(len(held)))
+            if random.random() < 0.3:
+                held.append(key)
+        if random.random() < 0.2:
+            held.insert(random.choice((0, len(held))), f"new-{seed}-{random.random()}")
+        return [{"key": key} for key in held[offset : offset + size]]
+
+    before = set(held)
+    listed = await everything(ask, size)
+    assert listed.problem is not None or (before & set(held)) <= set(listed.items)
+
+
+@given(st.integers(0, 300))
+async def test_pages_that_rest_cost_no_more_than_they_must(count: int) -> None:
+    """Undisturbed, a listing takes a call for every 49 entries, and never more than two in a hundred above the least."""
+    calls = 0
+
+    async def ask(offset: int) -> list[Item]:
+        nonlocal calls
+        calls += 1
+        return [{"key": str(number)} for number in range(count)][offset : offset + 50]
+
+    listed = await everything(ask, 50)
+    assert (len(listed.items), listed.problem) == (count, None)
+    assert calls == max(0, count - 1) // 49 + 1
+
+
+@given(st.binary(max_size=9000) | st.text(max_size=9000).map(lambda text: text.encode("utf-8", "replace")))
+def test_what_is_cut_can_be_joined(document: bytes) -> None:
+    """Any document is cut into values that fit, and comes back whole; without one of its pieces it does not."""
+    found = cut(document)
+    assert all(len(text) <= MOST_VALUE for text in (found.root, *found.pieces.values()))
+    assert join(found.root, found.pieces).document == document
+    for name in found.pieces:
+        with pytest.raises(MissingPieces):
+            join(found.root, {other: text for other, text in found.pieces.items() if other != name})
+
+
+def test_a_large_ledger_changes_little_by_little() -> None:
+    """Of the ledger of 5,000 entries, one that is changed, added or removed makes no more than a few pieces new."""
+    rows = [f'["key-{number:05}",null,"{number * 7919:022}",7776000]' for number in range(5000)]
+    before = cut(_document(rows))
+    for changed in (rows[:2500] + rows[2501:], [*rows[:900], '["key-x"]', *rows[900:]], [*rows, '["last"]']):
+        after = cut(_document(changed))
+        assert len(after.pieces.keys() - before.pieces.keys()) <= 6
+        assert join(after.root, {**before.pieces, **after.pieces}).document == _document(changed)
+
+
+def _document(rows: list[str]) -> bytes:
+    return f'{{"digest":"{hash(tuple(rows))}","entries":[{",".join(rows)}]}}'.encode()
+
+
+# -- doctor -----------------------------------------------------------------------------------------------------------
+
+
+async def findings(store: Store) -> Mapping[str, bool]:
+    return {one.check: one.ok for one in await store.check()}
+
+
+async def test_doctor_finds_nothing(opened: Open, vox: Service) -> None:
+    """With everything right it says so, and writes nothing."""
+    assert await findings(opened()) == {"key file": True, "reading": True, "writing": True, "clock": True}
+    assert vox.items() == {}
+    assert SET not in vox.requests()
+
+
+async def test_doctor_tells_the_application_from_the_role(opened: Open, vox: Service) -> None:
+    """An application that does not exist, a role that may not, and an endpoint where nobody is are told apart."""
+    assert await findings(opened(options={"application_id": 3})) == {"key file": True, "application": False}
+    with service(switches={"role": "supervisor"}) as forbidden:
+        (finding,) = [one for one in await opened(forbidden).check() if not one.ok]
+        assert finding.check == "credential"
+        assert "Owner, Admin or Developer" in finding.detail
+    store = opened(vox)
+    await store.aclose()
+    context = store.context
+    options = {"credentials": CREDENTIALS, "application_id": 1, "ledger": LedgerPlace.STORE}
+    nowhere = open_store(
+        StoreConfig("telephony", "voximplant", options, endpoint="http://127.0.0.1:9", timeout=1), context
+    )
+    assert (await findings(nowhere))["endpoint"] is False
+    await nowhere.aclose()

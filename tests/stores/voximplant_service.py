@@ -1,0 +1,157 @@
+"""A Voximplant account for tests: the emulator in a thread, and plain HTTP as another program that knows nothing of kvsync."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from kvsync.clock import Clock
+from kvsync.config.model import Credential, CredentialKind, StoreConfig
+from kvsync.emulators.model import Options
+from kvsync.emulators.server import Running, running
+from kvsync.stores import open_store
+from kvsync.stores.base import Store, StoreContext
+
+CREDENTIALS = Credential(CredentialKind.ENV, "VOXIMPLANT_CREDENTIALS")
+SET, GET, DELETE = "SetKeyValueItem", "GetKeyValueItem", "DelKeyValueItem"
+ITEMS, KEYS = "GetKeyValueItems", "GetKeyValueKeys"
+
+
+class Service:
+    """One running emulator."""
+
+    def __init__(self, server: Running) -> None:
+        self.url, self.env = server.url, server.env
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Talk to `/_emulator/`."""
+        return _ask(f"{self.url}/_emulator/{path}", None if body is None else json.dumps(body).encode(), method)
+
+    def reset(self) -> None:
+        """Healed, empty, counters at nought."""
+        self.control("POST", "reset")
+
+    def faults(self, spec: str, **settings: Any) -> None:
+        """Inject faults from now on; an empty text heals."""
+        self.control("PUT", "faults", {"spec": spec, **settings})
+
+    def time(self, moment: float) -> None:
+        """Let time stand still at this moment, and the server's own clock be there too."""
+        self.control("PUT", "clock", {"frozen": True, "now": moment, "skew": moment - time.time()})
+
+    def skew(self, seconds: float) -> None:
+        """Let the server's clock be wrong by so much."""
+        self.control("PUT", "clock", {"skew": seconds})
+
+    def requests(self) -> dict[str, int]:
+        """Requests since `forget_requests` by method of the API."""
+        counts = self.control("GET", "stats")["routes"]
+        return {route.rpartition("/")[2]: count for route, count in counts.items()}
+
+    def forget_requests(self) -> None:
+        """Count from here."""
+        self.control("POST", "reset", {"only": ["stats"]})
+
+    def put(self, key: str, value: str, **parameters: Any) -> None:
+        """Write one item."""
+        self.api(SET, key=key, value=value, **parameters)
+
+    def delete(self, key: str) -> None:
+        """Delete one item."""
+        self.api(DELETE, key=key)
+
+    def items(self, start: str = "") -> dict[str, dict[str, Any]]:
+        """All items whose keys begin so, as the API reads them, but for what is kvsync's own."""
+        found = self.everything(start)
+        return {key: item for key, item in found.items() if "#kvsync." not in key}
+
+    def everything(self, start: str = "") -> dict[str, dict[str, Any]]:
+        """All items whose keys begin so."""
+        found: dict[str, dict[str, Any]] = {}
+        for namespace in {key.partition(":")[0] for key in self.keys()}:
+            page: list[dict[str, Any]] = [{}]
+            offset = 0
+            while page:
+                page = self.api(ITEMS, key=namespace, count=50, offset=offset)
+                found |= {item["key"]: item for item in page}
+                offset += 50
+        return {key: item for key, item in found.items() if key.startswith(start)}
+
+    def keys(self) -> list[str]:
+        """All keys."""
+        keys: list[str] = []
+        while True:
+            page = [one["key"] for one in self.api(KEYS, count=50, offset=len(keys))]
+            keys += page
+            if len(page) < 50:
+                return keys
+
+    def key_file(self) -> dict[str, Any]:
+        """What the key file of the service account holds."""
+        found: dict[str, Any] = json.loads(Path(self.env[CREDENTIALS.name]).read_text())
+        return found
+
+    def values(self, start: str = "") -> dict[str, str]:
+        """What those items hold."""
+        return {key: item["value"] for key, item in self.items(start).items()}
+
+    def api(self, method: str, **parameters: Any) -> Any:
+        """Ask the API itself, with the older credentials."""
+        known = {"account_id": self.env["VOXIMPLANT_ACCOUNT_ID"], "api_key": self.env["VOXIMPLANT_API_KEY"]}
+        body = urlencode({"application_id": 1, **known, **parameters}).encode()
+        answer = _ask(f"{self.url}/platform_api/{method}", body)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+
+@contextmanager
+def service(**options: Any) -> Iterator[Service]:
+    """Serve in a thread until the end of the block."""
+    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with running(Options("voximplant", **options)) as server:
+            ready.set_result((server, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    server, loop, stop = ready.result(30)
+    try:
+        yield Service(server)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+
+
+def voximplant_store(
+    found: Service,
+    clock: Clock | None = None,
+    *,
+    read_only: bool = False,
+    options: Mapping[str, Any] | None = None,
+    credentials: str | None = None,
+    **fields: Any,
+) -> Store:
+    """A connection to a service, as fast as it goes. `credentials` is what a key file holds."""
+    given = {"credentials": CREDENTIALS, "requests_per_second": 100_000.0} | dict(options or {})
+    if not given.keys() & {"application_id", "application"}:
+        given["application_id"] = 1
+    text = credentials or Path(found.env[CREDENTIALS.name]).read_text()
+    context = StoreContext(Path(), None, lambda _: text, clock or Clock(), read_only, "conformance")
+    return open_store(StoreConfig("telephony", "voximplant", given, endpoint=found.url, **fields), context)
+
+
+def _ask(url: str, body: bytes | None, method: str = "POST") -> Any:
+    with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=30) as answer:
+        return json.loads(answer.read())
