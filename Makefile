@@ -24,7 +24,8 @@ demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=o
 test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, tests
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-test-system: $(VENV)/.dev $(VENV)/.compiled  ## the checks that install kvsync anew, from a fresh clone
+test-system: $(VENV)/.dev $(VENV)/.compiled  ## installs kvsync anew, boots it under systemd, builds its image (all of it: as root, on Debian)
+	@scripts/system_tools.sh
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff and mypy --strict
