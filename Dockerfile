@@ -14,10 +14,10 @@ RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-d
  && /build/bin/pip --python /opt/kvsync/bin/python install --no-cache-dir --no-deps /kvsync/*.whl
 
 FROM ${BASE}
-# git and ssh for repositories as the source. ssh wants its user to have a name.
+# git for repositories as the source, ssh to reach them, gpg for their signatures. ssh wants its user to have a name.
 # hadolint ignore=DL3008  # the base decides about versions, and a pinned one is gone from the mirror at its next fix
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates git openssh-client \
+ && apt-get install --yes --no-install-recommends ca-certificates git gpg openssh-client \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
  && groupadd --gid 65532 kvsync \
  && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /var/lib/kvsync --shell /usr/sbin/nologin kvsync \

@@ -95,9 +95,10 @@ def test_commands_work_as_nobody_on_a_read_only_root(container: Container) -> No
     assert {path.stat().st_uid for path in container.state.iterdir()} == {65532}
 
 
-def test_git_and_ssh_are_there(container: Container) -> None:
-    """A repository can be the source: git runs for the user of the image, and ssh knows who that is."""
+def test_what_a_repository_needs_is_there(container: Container) -> None:
+    """A repository can be the source: git and gpg run for the user of the image, and ssh knows who that is."""
     assert container.run("git", "--version").returncode == 0
+    assert container.run("gpg", "--version").returncode == 0
     assert "No user exists" not in container.run("ssh", "-o", "BatchMode=yes", "nowhere.invalid").stderr
 
 
