@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from tests.deploy import parts
 
 
 @pytest.fixture(scope="session")
-def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A bootstrapped Debian; whoever changes it works on a copy."""
     parts.need(["mmdebstrap"])
-    return parts.debian(tmp_path_factory.mktemp("debian") / "root")
+    with parts.large(tmp_path_factory.mktemp("debian")) as folder:
+        yield parts.debian(folder / "root")
 
 
 @pytest.fixture(scope="session")

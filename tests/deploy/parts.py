@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def need(commands: Sequence[str]) -> None:
         pytest.skip("needs root: sudo make test-system")
     if missing:
         pytest.skip(f"needs {', '.join(missing)}: scripts/system_tools.sh installs them on Debian")
+
+
+@contextmanager
+def large(folder: Path) -> Iterator[Path]:
+    """A folder that is too large to be kept for a look afterwards, as pytest would."""
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def debian(folder: Path) -> Path:

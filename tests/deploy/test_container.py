@@ -30,13 +30,13 @@ STATE = "store: local\nnamespace: web\nkeys: {greeting: Hello}\n"
 def images(tmp_path_factory: pytest.TempPathFactory, debian: Path, wheels: Path) -> Iterator[Images]:
     """The image `localhost/kvsync`, on the bootstrapped Debian: the real base, python:slim, needs a registry."""
     parts.need(["buildah", "skopeo", "systemd-nspawn"])
-    folder = tmp_path_factory.mktemp("images")
-    try:
+    with parts.large(tmp_path_factory.mktemp("images")) as folder:
         found = Images(folder)
-        found.build(found.base(debian), wheels, VERSION=__version__, REVISION="abc123")
-        yield found
-    finally:
-        subprocess.run(["umount", "--lazy", folder / "graph/overlay"], stderr=subprocess.DEVNULL, check=False)
+        try:
+            found.build(found.base(debian), wheels, VERSION=__version__, REVISION="abc123")
+            yield found
+        finally:
+            parts.run("umount", "--lazy", folder / "graph/overlay")  # buildah leaves it mounted
 
 
 @pytest.fixture(scope="module")

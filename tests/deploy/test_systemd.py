@@ -49,21 +49,24 @@ STRICTER = "[Service]\nWatchdogSec=5\nRestartSec=0\nTimeoutStopSec=10\n"
 def machine(tmp_path_factory: pytest.TempPathFactory, debian: Path, wheels: Path) -> Iterator[Machine]:
     """A booted machine with kvsync and its units, and a running store."""
     parts.need(["systemd-nspawn", "nsenter"])
-    root = tmp_path_factory.mktemp("machine") / "root"
-    parts.must("cp", "-a", "--reflink=auto", debian, root)
-    install(root, wheels)
-    units = root / "etc/systemd/system"
-    for name in ("credentials.conf", "notify-reload.conf"):
-        (units / f"{SERVICE}.d").mkdir(exist_ok=True)
-        shutil.copy(parts.ROOT / "deploy/systemd" / name, units / f"{SERVICE}.d" / name)
-    (units / f"{SERVICE}.d/notify-reload.conf").rename(units / "notify-reload.conf")  # one test puts it in place
-    (units / f"{SERVICE}.d/stricter.conf").write_text(STRICTER)
-    with booted(root) as up:
+    with parts.large(tmp_path_factory.mktemp("machine")) as folder, booted(furnished(folder, debian, wheels)) as up:
         up.write("/etc/kvsync/credentials/cloudflare-token", TOKEN + "\n", 0o600)
         emulator = ("/opt/kvsync/bin/kvsync", "emulate", "cloudflare-kv", "--port", "8787", "--token", TOKEN)
         up.must("systemd-run", f"--unit={STORE}", *emulator)
         up.until(lambda: "emulator.ready" in up.journal(STORE), STORE)
         yield up
+
+
+def furnished(folder: Path, debian: Path, wheels: Path) -> Path:
+    """A system with kvsync, its units, and the drop-ins that the service of these tests has."""
+    root = folder / "root"
+    parts.must("cp", "-a", "--reflink=auto", debian, root)
+    install(root, wheels)
+    drop_ins = root / f"etc/systemd/system/{SERVICE}.d"
+    drop_ins.mkdir()
+    shutil.copy(parts.ROOT / "deploy/systemd/credentials.conf", drop_ins)
+    (drop_ins / "stricter.conf").write_text(STRICTER)
+    return root
 
 
 @pytest.fixture
@@ -199,9 +202,8 @@ def test_reload_reads_the_configuration_again(service: Machine) -> None:
 
 def test_notify_reload_returns_when_the_configuration_is_read(machine: Machine) -> None:
     """With the drop-in for newer systemd, `systemctl reload` is over only when the new configuration is in force."""
-    units = machine.root / "etc/systemd/system"
-    drop_in = units / f"{SERVICE}.d/notify-reload.conf"
-    shutil.copy(units / "notify-reload.conf", drop_in)
+    drop_in = machine.root / f"etc/systemd/system/{SERVICE}.d/notify-reload.conf"
+    shutil.copy(parts.ROOT / "deploy/systemd/notify-reload.conf", drop_in)
     try:
         machine.must("systemctl", "daemon-reload")
         configure(machine)
