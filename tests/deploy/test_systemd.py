@@ -41,7 +41,7 @@ stores: {local: {type: sqlite, path: /var/lib/kvsync-shop/store.db}}
 policy: {prune: owned}
 """
 
-STRICTER = "[Service]\nWatchdogSec=5\nRestartSec=0\nTimeoutStopSec=10\n"
+STRICTER = "[Service]\nWatchdogSec=10\nRestartSec=0\nTimeoutStopSec=10\n"
 """So that a test need not wait for a minute, and a stop that takes longer than promised is a failure."""
 
 
