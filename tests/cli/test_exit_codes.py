@@ -131,11 +131,19 @@ def test_a_held_lock_is_5(repo: Repo) -> None:
         repo.run("run", "--once", code=5)
         repo.run("plan", "--exit-code", code=0)
         assert repo.json("status")["daemon"]["running"] is True
+        repo.run("status", "--check", code=0)
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.communicate(timeout=30)
     assert daemon.returncode == 0
     assert "no daemon runs" in repo.run("status").stdout
+
+
+def test_without_a_daemon_the_check_of_status_is_1(repo: Repo) -> None:
+    """`status --check` fails before a daemon was ever there and after a single pass, and answers all the same."""
+    assert "no daemon runs" in repo.run("status", "--check", code=1).stdout
+    repo.run("run", "--once")
+    assert repo.json("status", "--check", code=1)["targets"]
 
 
 @pytest.mark.parametrize(

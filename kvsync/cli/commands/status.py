@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
@@ -20,11 +22,14 @@ SCHEMA: Final = "kvsync.status/1"
 @command(
     "status",
     short_help="Show what the daemon is doing, and how each target stands.",
-    examples=("status", "status -o json"),
+    examples=("status", "status -o json", "status --check"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @options.output("text", "json")
-def status(settings: Settings, output: str) -> Exit:
+@click.option(
+    "--check", is_flag=True, help="Exit with 1 unless a daemon runs and is ready: the health check of a container."
+)
+def status(settings: Settings, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
     approve), and what is paused. Without a daemon it says what was last known.
     """
@@ -34,7 +39,7 @@ def status(settings: Settings, output: str) -> Exit:
         answer_document(document)
     else:
         answer(_text(document))
-    return Exit.DONE
+    return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
 
 
 def _document(state: StateDir) -> dict[str, Any]:
@@ -64,6 +69,10 @@ def _daemon(daemon: DaemonRecord, writer: int | None) -> dict[str, Any]:
         "started_at": _moment(daemon.started_at),
         "updated_at": _moment(daemon.updated_at),
     }
+
+
+def _is_healthy(daemon: dict[str, Any] | None) -> bool:
+    return daemon is not None and daemon["running"] and daemon["ready"]
 
 
 def _targets(state: StateDir) -> list[dict[str, Any]]:

@@ -1,0 +1,46 @@
+# kvsync as an image: docs/container.md. Any base will do that has Python 3.11 or newer with venv, and apt.
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS build
+WORKDIR /src
+COPY requirements.txt requirements-build.txt ./
+RUN python3 -m venv /build \
+ && python3 -m venv --without-pip /opt/kvsync \
+ && /build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.txt \
+ && /build/bin/pip --python /opt/kvsync/bin/python install --no-cache-dir --require-hashes -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY kvsync kvsync
+RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /kvsync . \
+ && /build/bin/pip --python /opt/kvsync/bin/python install --no-cache-dir --no-deps /kvsync/*.whl
+
+FROM ${BASE}
+# git for repositories as the source, ssh to reach them, gpg for their signatures. ssh wants its user to have a name.
+# hadolint ignore=DL3008  # the base decides about versions, and a pinned one is gone from the mirror at its next fix
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates git gpg openssh-client \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
+ && groupadd --gid 65532 kvsync \
+ && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /var/lib/kvsync --shell /usr/sbin/nologin kvsync \
+ && install -d -m 0700 -o 65532 -g 65532 /var/lib/kvsync \
+ && install -d /config
+COPY --from=build /opt/kvsync /opt/kvsync
+
+ENV PATH=/opt/kvsync/bin:$PATH \
+    KVSYNC_CONFIG=/config/kvsync.yaml \
+    KVSYNC_LOG_FORMAT=json \
+    STATE_DIRECTORY=/var/lib/kvsync
+WORKDIR /config
+VOLUME /var/lib/kvsync
+USER 65532:65532
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=60s --timeout=10s --start-period=90s CMD ["/opt/kvsync/bin/kvsync", "status", "--check"]
+ENTRYPOINT ["/opt/kvsync/bin/kvsync"]
+CMD ["run"]
+
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="kvsync" \
+      org.opencontainers.image.description="Keeps key-value stores equal to a Git repository" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -1,0 +1,155 @@
+"""The manifests for Kubernetes as kubectl renders them: each way of running kvsync, whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.manifests import FOLDER, OVERLAYS, Resource, check, containers, kubectl, of_kind, pods, rendered
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+SECRETS = "/run/secrets/kvsync/"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return kubectl(tmp_path_factory.mktemp("kubectl"))
+
+
+@pytest.fixture(params=OVERLAYS)
+def overlay(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def resources(program: Path, overlay: str) -> list[Resource]:
+    return rendered(program, overlay)
+
+
+def test_all_of_it_is_as_kubernetes_knows_it(resources: list[Resource]) -> None:
+    """What an overlay amounts to holds against the schemas, strictly, and lies in one namespace that is restricted."""
+    for resource in resources:
+        check(resource)
+        assert resource["metadata"].get("namespace", "kvsync") == "kvsync"
+    (namespace,) = of_kind(resources, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_every_pod_is_restricted(resources: list[Resource]) -> None:
+    """No root, no capability, no way to more, no writable root, limits, and an image that stays the one it is."""
+    for pod in pods(resources):
+        context = pod["spec"]["securityContext"]
+        assert context["runAsNonRoot"]
+        assert context["runAsUser"] > 0
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(pod):
+            own = container["securityContext"]
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            assert own["readOnlyRootFilesystem"]
+            assert not own["allowPrivilegeEscalation"]
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+            assert "memory" in container["resources"]["limits"]
+            tag = container["image"].rpartition(":")[2]
+            assert tag[0].isdigit() or tag[0] == "v"
+
+
+def test_what_runs_on_is_watched(resources: list[Resource]) -> None:
+    """Every container that is to run on has a probe for its start and for its life, kvsync one for its readiness as well."""
+    for pod in pods(resources):
+        if pod["spec"].get("restartPolicy") == "Never":
+            continue
+        for container in containers(pod):
+            assert {"startupProbe", "livenessProbe"} <= container.keys()
+        (kvsync,) = pod["spec"]["containers"]
+        assert kvsync["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_what_is_referred_to_is_there(resources: list[Resource]) -> None:
+    """Every mount has its volume, every volume its configuration, every probe its port, every selector its pods."""
+    configs = {resource["metadata"]["name"] for resource in of_kind(resources, "ConfigMap")}
+    for pod in pods(resources):
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]} | claims(resources)
+        assert {volume["configMap"]["name"] for volume in volumes.values() if "configMap" in volume} <= configs
+        for container in containers(pod):
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes.keys()
+            ports = {port["name"] for port in container.get("ports", [])}
+            probes = [value for key, value in container.items() if key.endswith("Probe")]
+            assert {probe["httpGet"]["port"] for probe in probes} <= ports
+    labels = [pod["metadata"]["labels"] for pod in pods(resources)]
+    for selector in selectors(resources):
+        assert any(selector.items() <= found.items() for found in labels)
+
+
+def claims(resources: list[Resource]) -> dict[str, Resource]:
+    """The volumes that stateful sets claim, by name."""
+    templates = [each for found in of_kind(resources, "StatefulSet") for each in found["spec"]["volumeClaimTemplates"]]
+    return {each["metadata"]["name"]: each for each in templates}
+
+
+def selectors(resources: list[Resource]) -> list[dict[str, str]]:
+    """The labels that services, budgets and policies look for."""
+    found = [resource["spec"]["selector"] for resource in of_kind(resources, "Service")]
+    found += [resource["spec"]["selector"]["matchLabels"] for resource in of_kind(resources, "PodDisruptionBudget")]
+    return found + [resource["spec"]["podSelector"]["matchLabels"] for resource in of_kind(resources, "NetworkPolicy")]
+
+
+def test_secrets_are_files(resources: list[Resource]) -> None:
+    """No secret comes as a variable or lies in a ConfigMap: all are files of one Secret."""
+    for pod in pods(resources):
+        for container in containers(pod):
+            assert not any("valueFrom" in variable for variable in container.get("env", []))
+        (volume,) = [volume for volume in pod["spec"]["volumes"] if "secret" in volume]
+        assert volume["secret"]["defaultMode"] == 0o440
+    for config in of_kind(resources, "ConfigMap"):
+        written = yaml.safe_load(config["data"]["kvsync.yaml"])
+        assert all(path.startswith(SECRETS) for path in files(written))
+
+
+def files(value: Any) -> list[str]:
+    """The files that a configuration refers to as secrets."""
+    if not isinstance(value, dict):
+        return []
+    own = [value["file"]] if set(value) == {"file"} else []
+    return own + [path for inner in value.values() for path in files(inner)]
+
+
+def test_the_network_is_closed_but_for_what_it_needs(resources: list[Resource]) -> None:
+    """In comes nobody but Prometheus; out goes nothing to the metadata service of a cloud."""
+    (policy,) = of_kind(resources, "NetworkPolicy")
+    assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+    (rule,) = policy["spec"]["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 9464}]
+    blocks = [peer["ipBlock"] for rule in policy["spec"]["egress"] for peer in rule.get("to", []) if "ipBlock" in peer]
+    assert {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]} in blocks
+
+
+def test_only_a_lease_needs_leave_of_the_cluster(resources: list[Resource], overlay: str) -> None:
+    """Without a lease the pods hold no token; with one, its two verbs on that one object are all they may do."""
+    roles = of_kind(resources, "Role")
+    leased = overlay == "high-availability"
+    assert [pod["spec"]["automountServiceAccountToken"] for pod in pods(resources)] == [leased]
+    assert [rule for role in roles for rule in role["rules"]] == [
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": ["kvsync"],
+            "verbs": ["get", "update"],
+        }
+    ] * leased
+    assert not of_kind(resources, "ClusterRole")
+
+
+def test_two_replicas_go_with_a_lease(resources: list[Resource], overlay: str) -> None:
+    """More than one daemon is never run without the lease that keeps them from writing at the same time."""
+    configs = [yaml.safe_load(found["data"]["kvsync.yaml"]) for found in of_kind(resources, "ConfigMap")]
+    leased = any("lease" in config["run"] for config in configs)
+    assert all((found["spec"]["replicas"] > 1) == leased for found in of_kind(resources, "StatefulSet"))
+    if overlay == "high-availability":
+        (config,) = of_kind(resources, "ConfigMap")
+        assert config["data"]["kvsync.yaml"] == (FOLDER / "overlays" / overlay / "kvsync.yaml").read_text()
+        (lease,) = of_kind(resources, "Lease")
+        assert lease["metadata"]["name"] == "kvsync"

@@ -1,0 +1,72 @@
+"""The manifests for Kubernetes as files: well laid out, complete by the schemas, with a configuration that holds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kvsync import __version__
+from kvsync.config.fields import CONFIG_FIELDS, RUN_FIELDS
+from kvsync.config.load import load_config
+from tests.deploy.manifests import FOLDER, check
+from tests.deploy.parts import ROOT
+
+FILES = sorted(FOLDER.rglob("*.yaml"))
+PATCHES = ("sidecar.yaml", "replicas.yaml", "egress.yaml")
+WHOLE = [path for path in FILES if path.name not in (*PATCHES, "kustomization.yaml", "kvsync.yaml")]
+CONFIGS = [path for path in FILES if path.name == "kvsync.yaml"]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(FOLDER).as_posix()
+
+
+def test_yamllint_has_nothing_to_say() -> None:
+    """What people copy and edit is laid out in one way."""
+    yamllint = [sys.executable, "-m", "yamllint", "--strict", "-c", str(ROOT / ".yamllint.yaml"), str(ROOT / "deploy")]
+    done = subprocess.run(yamllint, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=name)
+def test_every_resource_is_as_kubernetes_knows_it(path: Path) -> None:
+    """Each file holds against the schemas, strictly, of the oldest and the newest Kubernetes it is for."""
+    for resource in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        check(resource)
+
+
+def test_the_image_is_of_this_version() -> None:
+    """The manifests run the kvsync that they are shipped with."""
+    tags = [re.findall(r"newTag: (\S+)", path.read_text(encoding="utf-8")) for path in FILES]
+    assert {tag for found in tags for tag in found} == {__version__}
+
+
+def known(path: Path) -> bool:
+    """Whether this kvsync has every feature that a configuration uses."""
+    fields = {field.name for field in (*CONFIG_FIELDS, *RUN_FIELDS)}
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {*config, *config["run"]} <= fields
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_every_configuration_holds(path: Path) -> None:
+    """kvsync reads each configuration of the manifests without a complaint."""
+    if not known(path):
+        pytest.skip("needs a kvsync with source.git, run.token and run.lease")
+    assert load_config(path, environ={}).owner == "payments-gitops"
+
+
+def test_the_configuration_for_git_sync_holds(tmp_path: Path) -> None:
+    """The configuration that the documentation shows for a repository next to git-sync is valid."""
+    page = (ROOT / "docs/kubernetes.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(version: 1\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "kvsync.yaml"
+    path.write_text(block)
+    if not known(path):
+        pytest.skip("needs a kvsync with run.token")
+    assert load_config(path, environ={}).run.listen == "0.0.0.0:9464"
