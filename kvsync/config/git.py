@@ -65,7 +65,7 @@ def _address() -> Decoder:
             raise ValueError("https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH or file:///PATH")
         return written
 
-    rules = {"type": "string", "pattern": f"^(?:{_HTTP}|{_SSH}|{_SCP}|{_FILE})$"}
+    rules = {"type": "string", "pattern": r"^(?:https?://[^\s?#@]+|ssh://\S+|file:///\S+|[^\s:/@]+@[^\s:]+:\S+)$"}
     return ScalarDecoder("the address of a Git repository", read, rules, private=True)
 
 
