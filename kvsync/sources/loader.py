@@ -22,7 +22,7 @@ from kvsync.sources.cache import Cache
 from kvsync.sources.discovery import matches
 from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
 from kvsync.sources.reading import Reader, Reading
-from kvsync.sources.tree import Tree, UnreadableError
+from kvsync.sources.tree import MissingError, Tree, UnreadableError
 from kvsync.sources.units import Stores
 
 _TRIES: Final = 6
@@ -66,7 +66,7 @@ class Source:
         """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
         try:
             with Tree(root) as tree:
-                found = any(matches(tree, "", pattern) for pattern in self._config.state)
+                found = any(_has_match(tree, pattern) for pattern in self._config.state)
         except UnreadableError as error:
             return f"its folders cannot be read: {error}"
         return None if found else f"no file in it matches {', '.join(self._config.state)}"
@@ -146,6 +146,13 @@ class Source:
         if known is not None and known.digest == digest.hex():
             return known
         return assemble(target, chunks, policy, digest, problems)
+
+
+def _has_match(tree: Tree, pattern: str) -> bool:
+    try:
+        return any(True for _ in matches(tree, "", pattern))
+    except MissingError:
+        return False
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -26,6 +26,9 @@ class GitServer(ThreadingHTTPServer):
         self.asked, self.held = threading.Event(), threading.Event()
         self.held.set()
 
+    def handle_error(self, *_: object) -> None:
+        """Clients that were killed are no news."""
+
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/{name}"
 

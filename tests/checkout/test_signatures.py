@@ -58,7 +58,7 @@ async def reason(one: Checkout, kept: str | None) -> str:
 
 
 async def test_only_signatures_that_count(origin: Origin, home: Path, key: Path, tmp_path: Path) -> None:
-    """A commit by a key in the file is used; one by another key, or without a signature, is not, and the last good one stays."""
+    """A commit by a key in the file is used; by another key, or without a signature, it is not, and the last good one stays."""
     good = signed(origin, key, WEB)
     one = checkout(home, origin.url, ref="main", verify=GitVerify(allowed_signers="signers"))
     assert (await one.fetch()).commit == good
@@ -97,12 +97,12 @@ async def test_a_signed_tag_stands_for_its_commit(origin: Origin, home: Path, ke
 async def test_a_key_that_no_longer_counts(origin: Origin, home: Path, key: Path, tmp_path: Path) -> None:
     """A new process uses what was good before only if it still is."""
     good = signed(origin, key, WEB)
-    settings = {"ref": "main", "verify": GitVerify(allowed_signers="signers")}
-    one = checkout(home, origin.url, **settings)
+    verify = GitVerify(allowed_signers="signers")
+    one = checkout(home, origin.url, ref="main", verify=verify)
     assert (await one.fetch()).commit == good
     one.close()
     (home / "signers").write_text(f"bob@example.com {ssh_key(tmp_path / 'bob').with_suffix('.pub').read_text()}")
-    later = checkout(home, origin.url, **settings)
+    later = checkout(home, origin.url, ref="main", verify=verify)
     with pytest.raises(SourceError):
         await later.reopen()
     assert later.root is None

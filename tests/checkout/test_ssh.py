@@ -7,7 +7,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from kvsync.config.model import Credential, CredentialKind, GitCredentials
 from kvsync.errors import SourceError
 from tests.checkout.repos import WEB, Origin, checkout, files
-from tests.daemon.support import until
+from tests.daemon.support import BOUND
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
@@ -45,7 +46,7 @@ def origin(tmp_path: Path) -> Origin:
 
 
 @pytest.fixture
-async def url(tmp_path: Path, home: Path, origin: Origin) -> AsyncIterator[str]:
+def url(tmp_path: Path, home: Path, origin: Origin) -> Iterator[str]:
     """The address of the origin at an SSH server that lets the key `id` in."""
     (tmp_path / "authorized").write_text(key(home / "id"))
     (home / "id").chmod(0o644)  # as Kubernetes mounts it: ssh itself would refuse the file
@@ -62,7 +63,9 @@ async def url(tmp_path: Path, home: Path, origin: Origin) -> AsyncIterator[str]:
     Path("/run/sshd").mkdir(exist_ok=True)
     server = subprocess.Popen([str(SSHD), "-D", "-e", "-f", settings], stderr=subprocess.DEVNULL)
     try:
-        await until(lambda: answers(port))
+        ends = time.monotonic() + BOUND
+        while not answers(port) and time.monotonic() < ends:
+            time.sleep(0.01)
         yield f"ssh://{getpass.getuser()}@127.0.0.1:{port}{origin.path}"
     finally:
         server.terminate()
@@ -76,7 +79,7 @@ def answers(port: int) -> bool:
 
 @pytest.mark.parametrize("memory", [True, False], ids=["memory", "file"])
 async def test_a_key_lets_us_in(home: Path, url: str, memory: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key is used whatever the mode of its file, and no copy of it is left; also where the system has no files in memory."""
+    """The key is used whatever the mode of its file, and no copy of it is left; also without files in memory."""
     if not memory:
         monkeypatch.delattr(os, "memfd_create")
     one = checkout(home, url, ref="main", credentials=SHOWN)

@@ -68,21 +68,29 @@ async def _doctor(settings: Settings, output: str) -> Exit:
                 *source,
                 *(one for store in asked for one in store),
             ]
-    return _answer(found, loaded, output)
+            absent = workspace.checkout is not None and workspace.checkout.root is None
+    return _answer(found, loaded, output, absent=absent)
 
 
-def _answer(found: list[_Checked], loaded: Loaded, output: str) -> Exit:
+def _answer(found: list[_Checked], loaded: Loaded, output: str, *, absent: bool) -> Exit:
+    if absent:
+        found.insert(1, _Checked("state files", "loaded", False, "no commit could be fetched yet"))
+        return _say(found, output, Exit.ERROR)
     if loaded.problems:
         say_problems(loaded.problems)
     files = f"{loaded.entries:,} entries in {loaded.files:,} files"
     wrong = f"{len(loaded.problems):,} problems; kvsync validate lists them" if loaded.problems else files
     found.insert(1, _Checked("state files", "loaded", not loaded.problems, wrong))
+    return _say(found, output, Exit.INVALID if loaded.problems else Exit.DONE)
+
+
+def _say(found: list[_Checked], output: str, code: Exit) -> Exit:
     sound = all(one.ok for one in found)
     if output == "json":
         answer_document({"schema": SCHEMA, "ok": sound, "findings": [asdict(one) for one in found]})
     else:
         answer("".join(map(_line, found)))
-    return Exit.INVALID if loaded.problems else Exit.DONE if sound else Exit.ERROR
+    return code if sound or code else Exit.ERROR
 
 
 def _configuration(workspace: Workspace) -> _Checked:
