@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kvsync.checkout import Fetched, Refused
-from kvsync.config.model import GitSource
 from kvsync.core.model import DRIFT_CLASSES, Change, Identity, Outcome, OutcomeKind, Target
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.logs import get_logger
+
+if TYPE_CHECKING:
+    from kvsync.checkout import Fetched, Refused
+    from kvsync.config.model import GitSource
 
 Seal = Callable[[bytes], str]
 """How a fingerprint of a sensitive value is shown; see `StateDir.seal`."""

@@ -12,10 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kvsync.apply.pacing import Pace
-from kvsync.checkout import Checkout, Fetched, Place
 from kvsync.clock import Clock
 from kvsync.config.credentials import resolve
 from kvsync.config.load import load_config
@@ -31,6 +30,9 @@ from kvsync.sources import Loaded, Source, WatchSet
 from kvsync.state import Run, StateDir
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+
+if TYPE_CHECKING:
+    from kvsync.checkout import Checkout, Fetched
 
 _log = get_logger()
 
@@ -281,12 +283,21 @@ def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: 
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
     stores = _open_stores(config, around, redactor, environ)
     cache = config.state_dir / "cache.db" if around.writable else None
-    source, checkout = Source(config, stores, cache, environ), None
-    if config.source is not None:
-        secret = partial(_secret, config, redactor, environ)
-        place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact)
-        checkout = Checkout(config.source, place, source.lacks)
+    source = Source(config, stores, cache, environ)
+    checkout = _checkout(config, source, around, redactor, environ)
     return Workspace(config, stores, source, around, redactor, checkout)
+
+
+def _checkout(
+    config: Config, source: Source, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+) -> Checkout | None:
+    if config.source is None:
+        return None
+    from kvsync.checkout import Checkout, Place  # who has the files here does not pay for it
+
+    secret = partial(_secret, config, redactor, environ)
+    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact)
+    return Checkout(config.source, place, source.lacks)
 
 
 def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], credential: Credential) -> str:

@@ -54,8 +54,8 @@ class Reader:
         self.units: dict[str, tuple[bytes, Unit]] = {}
 
     def read(self, environment: str | None, root: Path | None = None) -> Reading:
-        """Read everything under `root` (None: the folder of the configuration) once; `is_torn` tells that something was replaced
-        on the way, so that it has to be read again."""
+        """Read everything under `root` (None: the folder of the configuration) once; `is_torn` tells that something was
+        replaced on the way, so that it has to be read again."""
         reading, root = Reading(), root or self._config.root
         try:
             with Tree(root) as tree:
