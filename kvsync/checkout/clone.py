@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from kvsync.checkout.command import Done, Git
+from kvsync.checkout.trees import Tree
 from kvsync.config.git import is_object
 from kvsync.config.model import GitSource
 from kvsync.errors import SourceError
@@ -120,15 +121,11 @@ class Clone:
         listing = await self._run("ls-tree", "-r", "-z", "--long", "--full-tree", where)
         return list(_members(listing.output))
 
-    async def check_out(self, commit: str, folder: Path) -> None:
-        """Write the files under the path of the source into an empty folder. Nothing of them is run. Raises GitFailed."""
-        index = folder.with_name(f".{folder.name}.index")
-        env = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(folder)}
-        try:
-            await self._run("read-tree", commit, env=env)
-            await self._run("checkout", "--quiet", "--force", "--", self._source.path or ".", env=env, folder=folder)
-        finally:
-            index.unlink(missing_ok=True)
+    async def check_out(self, commit: str, tree: Tree) -> None:
+        """Write the files under the path of the source into an empty tree. Nothing of them is run. Raises GitFailed."""
+        env = {"GIT_INDEX_FILE": str(tree.index), "GIT_WORK_TREE": str(tree.files)}
+        await self._run("read-tree", commit, env=env)
+        await self._run("checkout", "--quiet", "--force", "--", self._source.path or ".", env=env, folder=tree.files)
 
     async def flaw(self) -> str | None:
         """What is wrong with the clone as a whole; None when nothing is."""

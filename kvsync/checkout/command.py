@@ -208,10 +208,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Leave no process of the group behind: git starts others."""
     if process.returncode is None:
         _signal(process.pid, signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
-                await process.wait()
-        _signal(process.pid, signal.SIGKILL)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    await process.wait()
+        finally:
+            _signal(process.pid, signal.SIGKILL)
         await process.wait()
 
 

@@ -10,41 +10,24 @@ clone is shared, and the remembered commit with it, under a lock; the folders ar
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kvsync.checkout.access import access
 from kvsync.checkout.clone import Clone
-from kvsync.checkout.command import SETTINGS, Git, GitFailed, find_git
-from kvsync.checkout.failures import explained, is_known
+from kvsync.checkout.command import GitFailed
+from kvsync.checkout.failures import is_known
+from kvsync.checkout.home import Home, Place
 from kvsync.checkout.judging import drop_submodules, refuse_members, refuse_pointers
-from kvsync.checkout.locks import held
 from kvsync.checkout.model import Fetched, Refused, Status
 from kvsync.checkout.signatures import unsigned
 from kvsync.checkout.status import FOLDER, read_status, write_status
-from kvsync.checkout.trees import Tree, sweep
+from kvsync.checkout.trees import Tree
 from kvsync.config.git import is_object
-from kvsync.config.model import Credential, GitSource
+from kvsync.config.model import GitSource
 from kvsync.errors import AuthError, SourceError
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a checkout lives: `root` is the folder of the configuration; the clone is kept under `state_dir`, unless that is
-    not `writable`. `resolve` gives the secret that a reference means, `redact` takes secrets out of texts."""
-
-    root: Path
-    state_dir: Path
-    writable: bool
-    environ: Mapping[str, str]
-    resolve: Callable[[Credential], str]
-    redact: Callable[[str], str]
 
 
 class Checkout:
@@ -54,10 +37,10 @@ class Checkout:
     def __init__(self, source: GitSource, place: Place, lacks: Callable[[Path], str | None]) -> None:
         self.source = source
         self.refused: Refused | None = None
-        self._place, self._lacks = place, lacks
+        self._home, self._lacks = Home(source, place), lacks
         self._commit: str | None = None
         self._tree: Tree | None = None
-        self._own: Path | None = None
+        self._unfit: Refused | None = None
 
     @property
     def commit(self) -> str | None:
@@ -72,16 +55,16 @@ class Checkout:
     @property
     def environ(self) -> Mapping[str, str]:
         """The variables that git is found by."""
-        return self._place.environ
+        return self._home.place.environ
 
     async def fetch(self) -> Fetched:
         """Look for the newest commit, and put it in force when it is good. When anything goes wrong, the last good commit is in
         force, if there is one. Raises SourceError."""
         began, before = time.monotonic(), self._commit
         try:
-            async with self._clone() as clone:
+            async with self._home.clone() as clone:
                 self.refused = await self._renewed(clone)
-                self._forget_others(clone)
+                self._home.forget_others(clone)
         except SourceError as error:
             self._tell(str(error))
             raise
@@ -90,13 +73,9 @@ class Checkout:
 
     async def reopen(self) -> None:
         """Put the last good commit in force without asking anybody. Raises SourceError when there is none."""
-        program, _ = await find_git(self._place.environ)
-        clone = Clone(self._path(self._place.state_dir / FOLDER), self.source, self._git(program, self._home()))
-        try:
-            if (clone.path / "HEAD").exists():
+        async with self._home.kept() as clone:
+            if clone is not None:
                 await self._use_good(clone)
-        except GitFailed as failure:
-            raise SourceError(f"the clone of {self.source.url} is damaged: {failure.text}", "fetch it anew") from None
         if self._tree is None:
             raise SourceError(
                 f"no commit of {self.source.url} was fetched before", "fetch it once: leave out --offline"
@@ -106,67 +85,19 @@ class Checkout:
         """Go on with the commit that an older configuration has in force, where the source is the same. The other has none
         then."""
         if self.source == other.source:
-            self._commit, self._tree, self._own = other._commit, other._tree, other._own
-            other._commit, other._tree, other._own = None, None, None
+            self._commit, self._tree, self._home = other._commit, other._tree, other._home
+            other._commit, other._tree, other._home = None, None, Home(other.source, other._home.place)
 
     async def flaw(self) -> str | None:
         """What is wrong with the clone; None when nothing is. Raises SourceError."""
-        async with self._clone() as clone:
+        async with self._home.clone() as clone:
             return await clone.flaw()
 
     def close(self) -> None:
         """Remove what belongs to this process alone. Idempotent."""
         if self._tree is not None:
             self._tree.remove()
-        if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
-
-    # -- the clone ----------------------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _clone(self) -> AsyncIterator[Clone]:
-        """The clone, ours alone while inside: also until a git that outlives us has ended. Raises SourceError."""
-        program, _ = await find_git(self._place.environ)
-        try:
-            home = self._home()
-            async with held(home / "lock", self.source.timeout) as lock:
-                clone = Clone(self._path(home), self.source, self._git(program, home, lock))
-                clone.tidy()
-                await clone.create()
-                yield clone
-        except OSError as error:
-            raise SourceError(f"the clone in {home} cannot be written: {error.strerror}") from None
-        except GitFailed as failure:
-            raise explained(self.source.url, failure) from None
-
-    def _home(self) -> Path:
-        """Where we may write: in the state directory, or in a folder that ends with this process. Raises SourceError."""
-        home = self._place.state_dir / FOLDER
-        if not self._place.writable:
-            home = self._own = self._own or Path(tempfile.mkdtemp(prefix="kvsync-source-"))
-        try:
-            home.mkdir(mode=0o700, exist_ok=True)
-            settings = home / "git.config"
-            if not settings.exists() or settings.read_text() != SETTINGS:
-                settings.write_text(SETTINGS)
-        except OSError as error:
-            raise SourceError(f"{home} cannot be written: {error.strerror}") from None
-        return home
-
-    def _path(self, home: Path) -> Path:
-        return home / f"{blake2b(self.source.url.encode(), digest_size=8).hexdigest()}.git"
-
-    def _git(self, program: str, home: Path, *held: int) -> Git:
-        place = self._place
-        settings = home / "git.config"
-        return Git(program, settings, place.environ, place.redact, self.source.timeout, self.source.max_size, held)
-
-    @staticmethod
-    def _forget_others(clone: Clone) -> None:
-        """Remove clones of repositories that the configuration named before, and one that was not finished."""
-        for path in (*clone.path.parent.glob("*.git"), *clone.path.parent.glob("*.new")):
-            if path != clone.path:
-                shutil.rmtree(path, ignore_errors=True)
+        self._home.close()
 
     # -- from the newest commit to the one in force -------------------------------------------------------------------
 
@@ -192,7 +123,7 @@ class Checkout:
     async def _renew(self, clone: Clone) -> Refused | None:
         await self._use_good(clone)
         try:
-            with access(self.source, self._place.root, self._place.resolve) as variables:
+            with access(self.source, self._home.place.root, self._home.place.resolve) as variables:
                 tip = await clone.fetch(variables)
         except AuthError as error:
             raise SourceError(f"source.git.credentials: {error}") from None
@@ -223,7 +154,7 @@ class Checkout:
     async def _use(self, clone: Clone, tip: str, commit: str) -> Refused | None:
         """Judge a commit, and put it in force when it is good."""
         if self.source.verify is not None:
-            why = await unsigned(clone, tip, commit, self.source.verify, self._place.root)
+            why = await unsigned(clone, tip, commit, self.source.verify, self._home.place.root)
             if why is not None:
                 return Refused(commit, why, "source.git.verify says whose signature counts")
         laid_out = await self._lay_out(clone, commit)
@@ -237,13 +168,22 @@ class Checkout:
         return None
 
     async def _lay_out(self, clone: Clone, commit: str) -> Tree | Refused:
+        """The files of a commit, or why they cannot be those of this configuration; that is found out once."""
+        if self._unfit is None or self._unfit.commit != commit:
+            laid_out = await self._try_out(clone, commit)
+            if isinstance(laid_out, Tree):
+                return laid_out
+            self._unfit = laid_out
+        return self._unfit
+
+    async def _try_out(self, clone: Clone, commit: str) -> Tree | Refused:
         members = await clone.members(commit)
         refused = refuse_members(commit, members, self.source)
         if refused is not None or members is None:
             return refused or Refused(commit, "it holds nothing")
-        tree = await self._new_tree(commit)
+        tree = await self._home.new_tree(commit)
         try:
-            await clone.check_out(commit, tree.path)
+            await clone.check_out(commit, tree)
             drop_submodules(members, tree.root)
             refused = await asyncio.to_thread(refuse_pointers, commit, members, tree.root)
             lacking = await asyncio.to_thread(self._lacks, tree.root)
@@ -257,22 +197,16 @@ class Checkout:
         tree.remove()
         return refused
 
-    async def _new_tree(self, commit: str) -> Tree:
-        home = self._home()
-        async with held(home / "trees.lock", self.source.timeout):
-            await asyncio.to_thread(sweep, home / "trees")
-            return Tree.make(home / "trees", commit, self.source.path)
-
     # -- what others may know -----------------------------------------------------------------------------------------
 
     def _status(self) -> Status | None:
-        return read_status(self._place.state_dir, self.source.url, self.source.ref)
+        return read_status(self._home.place.state_dir, self.source.url, self.source.ref)
 
     def _tell(self, error: str | None) -> None:
-        if not self._place.writable:
+        if not self._home.place.writable:
             return
         now, known = time.time(), self._status() or Status(self.source.url, self.source.ref)
         said = replace(known, commit=self._commit or known.commit, attempted_at=now, error=error)
         if error is None:
             said = replace(said, fetched_at=now, refused=str(self.refused) if self.refused else None)
-        write_status(self._place.state_dir / FOLDER, said)
+        write_status(self._home.place.state_dir / FOLDER, said)

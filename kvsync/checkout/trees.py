@@ -16,11 +16,13 @@ from kvsync.checkout.locks import take
 
 
 class Tree:
-    """A folder that this process fills: `path` is the folder itself, `root` the part that the state files are in."""
+    """A folder that this process fills: `files` is where a commit goes, `root` the part of it that the state files are in, and
+    `index` the place of git's own notes about them."""
 
-    def __init__(self, path: Path, descriptor: int, root: Path) -> None:
-        self.path, self.root = path, root
-        self._descriptor: int | None = descriptor
+    def __init__(self, path: Path, descriptor: int, inside: str) -> None:
+        self._path, self._descriptor = path, descriptor
+        self.files, self.index = path / "files", path / "index"
+        self.root = self.files / inside
 
     @classmethod
     def make(cls, folder: Path, commit: str, inside: str) -> Tree:
@@ -29,14 +31,16 @@ class Tree:
         path = Path(tempfile.mkdtemp(prefix=f"{commit[:12]}-", dir=folder))
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         take(descriptor)
-        return cls(path, descriptor, path / inside)
+        tree = cls(path, descriptor, inside)
+        tree.files.mkdir()
+        return tree
 
     def remove(self) -> None:
         """Remove the folder. Idempotent."""
-        if self._descriptor is not None:
-            shutil.rmtree(self.path, ignore_errors=True)
+        if self._descriptor >= 0:
+            shutil.rmtree(self._path, ignore_errors=True)
             os.close(self._descriptor)
-            self._descriptor = None
+            self._descriptor = -1
 
 
 def sweep(folder: Path) -> None:

@@ -64,7 +64,15 @@ class Origin:
         return self.git("rev-parse", "HEAD")
 
 
-def checkout(home: Path, url: str, *, environ: Mapping[str, str] | None = None, **settings: Any) -> Checkout:
+def checkout(
+    home: Path,
+    url: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    state_dir: Path | None = None,
+    writable: bool = True,
+    **settings: Any,
+) -> Checkout:
     """A checkout with its state directory in `home`/state; whatever is under it may be its state files."""
     (home / "state").mkdir(parents=True, exist_ok=True)
     known = {"PATH": os.environ["PATH"], **(environ or {})}
@@ -73,7 +81,7 @@ def checkout(home: Path, url: str, *, environ: Mapping[str, str] | None = None, 
     def secret(credential: Credential) -> str:
         return resolve(credential, home, known, redactor)
 
-    place = Place(home, home / "state", True, known, secret, redactor.redact)
+    place = Place(home, state_dir or home / "state", writable, known, secret, redactor.redact)
     return Checkout(GitSource(url, **settings), place, lambda _root: None)
 
 
