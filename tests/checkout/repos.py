@@ -106,3 +106,16 @@ def left_over(home: Path) -> list[str]:
         path.name for path in source.rglob("*") if path.name.startswith(("tmp_", ".tmp")) or path.suffix == ".lock"
     ]
     return sorted(name for name in names if name != "trees.lock")
+
+
+def command_lines() -> list[bytes]:
+    """Those of all living processes but this one."""
+    own = str(os.getpid())
+    return [_read(path / "cmdline") for path in Path("/proc").iterdir() if path.name.isdigit() and path.name != own]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

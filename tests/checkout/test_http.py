@@ -18,7 +18,7 @@ import pytest
 
 from kvsync.config.model import Credential, CredentialKind, GitCredentials
 from kvsync.errors import SourceError
-from tests.checkout.repos import WEB, Origin, checkout, files, left_over
+from tests.checkout.repos import WEB, Origin, checkout, command_lines, files, left_over
 from tests.checkout.server import GitServer, serving
 from tests.daemon.support import until
 from tests.support.command import ROOT
@@ -95,13 +95,6 @@ async def test_the_token_is_nowhere_but_in_the_request(home: Path, server: GitSe
     one.close()
 
 
-def read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
-
-
 async def test_no_credential_goes_along_with_a_redirect(home: Path, server: GitServer, tmp_path: Path) -> None:
     """A server that sends us elsewhere is an error: nobody else is shown the token."""
     with serving(tmp_path) as other:
@@ -148,10 +141,6 @@ def running(server: GitServer) -> list[bytes]:
     """The command lines of living processes that talk to the server."""
     address = server.url("").encode()
     return [line for line in command_lines() if address in line]
-
-
-def command_lines() -> list[bytes]:
-    return [read(path / "cmdline") for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 FETCH = """\

@@ -13,7 +13,7 @@ import pytest
 from kvsync.checkout import Checkout
 from kvsync.config.model import GitVerify
 from kvsync.errors import SourceError
-from tests.checkout.repos import WEB, Origin, checkout
+from tests.checkout.repos import WEB, Origin, checkout, command_lines
 
 
 @pytest.fixture
@@ -164,3 +164,4 @@ async def test_openpgp_keys(origin: Origin, home: Path, openpgp: dict[str, str],
     other = checkout(home, origin.url, ref=str(good), verify=GitVerify(allowed_signers="signers"))
     assert "not among those that count" in await reason(other, None)
     other.close()
+    assert not [one for one in command_lines() if b"gpg-agent" in one and b"/kvsync-" in one]
