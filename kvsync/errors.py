@@ -7,6 +7,8 @@ KvsyncError
 ├── LockHeld              another writing process uses this state directory   (exit 5)
 ├── NotApproved           a guard, a window or a missing approval refuses     (exit 4)
 ├── StateDirError         the state directory cannot be read or written       (exit 1)
+├── SourceError           the repository cannot be fetched, or its newest     (exit 1)
+│                         commit may not be used: what was there before stays
 └── StoreError            something about one store                           (exit 1)
     ├── TransientError    wait, then try the same again
     │   └── LostAnswer    the write may have happened: read before repeating
@@ -82,6 +84,14 @@ class StateDirError(KvsyncError):
     def __init__(self, state_dir: str, reason: str) -> None:
         self.state_dir, self.reason = state_dir, reason
         super().__init__(f"state directory {state_dir}: {reason}")
+
+
+class SourceError(KvsyncError):
+    """The repository that the files come from cannot be fetched, or gives nothing that may be used. `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        self.message, self.hint = message, hint
+        super().__init__(message + (f" ({hint})" if hint else ""))
 
 
 class StoreError(KvsyncError):

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kvsync.core.model import DRIFT_CLASSES, Change, Identity, Outcome, OutcomeKind, Target
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.logs import get_logger
 
+if TYPE_CHECKING:
+    from kvsync.checkout import Fetched, Refused
+    from kvsync.config.model import GitSource
+
 Seal = Callable[[bytes], str]
 """How a fingerprint of a sensitive value is shown; see `StateDir.seal`."""
 
 _log = get_logger()
+
+
+class SourceNews:
+    """Says what a fetch brought: each commit once, and each refusal once."""
+
+    def __init__(self) -> None:
+        self._commit: str | None = None
+        self._refused: Refused | None = None
+
+    def tell(self, source: GitSource, fetched: Fetched) -> bool:
+        """Say it. Returns whether another commit is in force than when this was last asked."""
+        place = {"url": source.url, "ref": source.ref}
+        if fetched.refused is not None and fetched.refused != self._refused:
+            one = fetched.refused
+            fields = {"commit": one.commit, "kept": fetched.commit, "error": one.reason, "hint": one.hint}
+            _log.error("source.refused", **place, **fields)
+        self._refused, before, self._commit = fetched.refused, self._commit, fetched.commit
+        if fetched.commit == before:
+            return False
+        _log.info("source.fetched", **place, commit=fetched.commit, before=before, seconds=fetched.seconds)
+        return True
 
 
 def tell_drift(plan: TargetPlan, seal: Seal) -> None:

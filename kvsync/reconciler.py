@@ -12,7 +12,7 @@ from kvsync.core.model import OutcomeKind, Target
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
 from kvsync.errors import InvalidInput, Problem, TransientError
-from kvsync.narrate import drifted, tell_drift, tell_report
+from kvsync.narrate import SourceNews, drifted, tell_drift, tell_report
 from kvsync.reconcile import Ask, Surroundings
 from kvsync.sources import Loaded as Files
 from kvsync.workspace import Report, Selection, Workspace, assemble
@@ -28,6 +28,7 @@ class WorkspaceReconciler:
         self._workspace, self._around, self._environ = workspace, around, environ
         self._files: Files | None = None
         self._users: Counter[Workspace] = Counter()
+        self._news = SourceNews()
 
     async def load(self) -> Loaded:
         """Read the files again; what is wrong with them is in the answer."""
@@ -39,7 +40,26 @@ class WorkspaceReconciler:
             hold_all=files.hold_all,
             problems=files.problems,
             watch=tuple(map(Path, files.watch.directories)),
+            absent=self._workspace.checkout is not None and self._workspace.checkout.root is None,
         )
+
+    @property
+    def fetch_every(self) -> float | None:
+        """Seconds between two fetches; None when the files come from no repository."""
+        source = self._workspace.config.source
+        return None if source is None else source.every
+
+    async def fetch(self) -> bool:
+        """Look for a newer commit, and say what was found. Returns whether another one is in force. Raises SourceError."""
+        workspace = self._workspace
+        self._users[workspace] += 1
+        try:
+            fetched = await workspace.fetch()
+        finally:
+            self._users[workspace] -= 1
+            await self._release(workspace)
+        source = workspace.config.source
+        return fetched is not None and source is not None and self._news.tell(source, fetched)
 
     async def reload_config(self) -> RunConfig:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""

@@ -48,7 +48,11 @@ def plan_schema() -> Schema:
             "summary": _summary(),
             "stats": _object({"requests": _COUNT, "bytes_received": _COUNT, "seconds": _AMOUNT}),
         },
-        {"environment": _TEXT_OR_NULL, "seal": _TEXT},
+        {
+            "environment": _TEXT_OR_NULL,
+            "seal": _TEXT,
+            "source": _described(_TEXT, "The commit that the files are of, when they are of one."),
+        },
     )
     return _titled("plan", "Plan of kvsync, with what became of it after an apply", document)
 

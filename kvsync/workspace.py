@@ -10,8 +10,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kvsync.apply.pacing import Pace
 from kvsync.clock import Clock
@@ -25,10 +26,13 @@ from kvsync.logs import get_logger
 from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
 from kvsync.revision import revision
 from kvsync.secrets import REDACTOR, Redactor
-from kvsync.sources import Loaded, Source
+from kvsync.sources import Loaded, Source, WatchSet
 from kvsync.state import Run, StateDir
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+
+if TYPE_CHECKING:
+    from kvsync.checkout import Checkout, Fetched
 
 _log = get_logger()
 
@@ -61,11 +65,18 @@ class Workspace:
     """An open workspace; see `open_workspace`."""
 
     def __init__(
-        self, config: Config, stores: Mapping[str, Store], source: Source, around: Surroundings, redactor: Redactor
+        self,
+        config: Config,
+        stores: Mapping[str, Store],
+        source: Source,
+        around: Surroundings,
+        redactor: Redactor,
+        checkout: Checkout | None = None,
     ) -> None:
         self.config, self.stores, self.redactor = config, stores, redactor
         self.state, self.clock = around.state, around.clock
         self._source, self._around, self.around = source, around, around
+        self.checkout = checkout
         self._passes: dict[Target, TargetPass] = {}
         self._paces = {
             name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
@@ -73,9 +84,14 @@ class Workspace:
 
     def load(self, environment: str | None = None) -> Loaded:
         """Read the desired state. What is wrong with the files is in the answer; secrets in it become known here."""
-        loaded = self._source.load(environment)
+        loaded = self._load(environment)
         self.redactor.register(*loaded.secrets)
         return loaded
+
+    async def fetch(self) -> Fetched | None:
+        """Look for the newest commit of the repository that the files come from; None when they come from none. Raises
+        SourceError; the last good commit stays then, as for one that is refused."""
+        return None if self.checkout is None else await self.checkout.fetch()
 
     async def plan(self, selection: Selection | None = None, loaded: Loaded | None = None) -> Plan:
         """Plan the targets asked for. Raises UsageError when one does not exist, StateDirError."""
@@ -86,7 +102,7 @@ class Workspace:
         plans = await all_of(self._plan_target(target, loaded, selection.ask) for target in targets)
         after = self._traffic()
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
-        plan = make_plan(self.config.owner, plans, stats)
+        plan = make_plan(self.config.owner, plans, stats, loaded.source)
         if self._around.writable and not selection.ask.keys:
             with self._around.remembering():
                 self._keep_parked(plan)
@@ -109,7 +125,7 @@ class Workspace:
         untouched = {report.plan.target: report for report in await all_of(others)}
         if not pending:
             return Report(plan, tuple(untouched.values()))
-        run = self.state.journal.begin(command, revision(self.config.root))
+        run = self.state.journal.begin(command, plan.source)
         counts: dict[str, int] = {}
         try:
             applying = (self._apply_target(target, run, stop, progress) for target in pending)
@@ -122,8 +138,11 @@ class Workspace:
         return report
 
     def take_over(self, other: Workspace) -> None:
-        """Know what the files last asked without problems, as a workspace with an older configuration does."""
+        """Know what the files last asked without problems, as a workspace with an older configuration does, and go on with its
+        commit."""
         self._source.take_over(other._source)
+        if self.checkout is not None and other.checkout is not None:
+            self.checkout.take_over(other.checkout)
 
     def target_pass(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPass:
         """A pass over one target with what was loaded; one whose files have problems keeps its last good state."""
@@ -152,7 +171,17 @@ class Workspace:
     async def aclose(self) -> None:
         """Release the stores and the cache. Idempotent."""
         self._source.close()
+        if self.checkout is not None:
+            self.checkout.close()
         await asyncio.gather(*(store.aclose() for store in self.stores.values()))
+
+    def _load(self, environment: str | None) -> Loaded:
+        if self.checkout is None:
+            return replace(self._source.load(environment), source=revision(self.config.root))
+        if self.checkout.root is None:
+            return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} could be fetched yet"))
+        loaded = self._source.load(environment, self.checkout.root)
+        return replace(loaded, source=self.checkout.commit, watch=WatchSet())
 
     async def _plan_target(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPlan:
         self._passes[target] = self.target_pass(target, loaded, ask)
@@ -263,7 +292,25 @@ def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: 
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
     stores = _open_stores(config, around, redactor, environ)
     cache = config.state_dir / "cache.db" if around.writable else None
-    return Workspace(config, stores, Source(config, stores, cache, environ), around, redactor)
+    source = Source(config, stores, cache, environ)
+    checkout = _checkout(config, source, around, redactor, environ)
+    return Workspace(config, stores, source, around, redactor, checkout)
+
+
+def _checkout(
+    config: Config, source: Source, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+) -> Checkout | None:
+    if config.source is None:
+        return None
+    from kvsync.checkout import Checkout, Place  # who has the files here does not pay for it
+
+    secret = partial(_secret, config, redactor, environ)
+    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact)
+    return Checkout(config.source, place, source.lacks)
+
+
+def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], credential: Credential) -> str:
+    return resolve(credential, config.root, environ, redactor)
 
 
 def _open_state(path: Path, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
@@ -278,14 +325,11 @@ def _open_state(path: Path, redactor: Redactor, clock: Clock, *, must_write: boo
 def _open_stores(
     config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
 ) -> dict[str, Store]:
-    def secret(credential: Credential) -> str:
-        return resolve(credential, config.root, environ, redactor)
-
     def context(name: str) -> StoreContext:
         return StoreContext(
             root=config.root,
             cache_dir=config.state_dir / "stores" / name if around.writable else None,
-            resolve=secret,
+            resolve=partial(_secret, config, redactor, environ),
             clock=around.clock,
             read_only=not around.writing,
             owner=config.owner,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from kvsync.config import fields, policy, stores
+from kvsync.config import fields, git, policy, stores
 from kvsync.core.capabilities import Capabilities
 from kvsync.document.fields import Field
 from kvsync.logs import events_table
@@ -25,6 +25,9 @@ PART = re.compile(r"(<!-- generated: ([a-z-]+)(?: ([a-z/-]+))? -->\n).*?(<!-- en
 
 FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "config": fields.CONFIG_FIELDS,
+    "git": git.GIT_FIELDS,
+    "git-credentials": git.CREDENTIAL_FIELDS,
+    "git-verify": git.VERIFY_FIELDS,
     "run": fields.RUN_FIELDS,
     "window": fields.WINDOW_FIELDS,
     "policy": policy.POLICY_FIELDS,

@@ -28,6 +28,7 @@ BELOW: dict[str, frozenset[str]] = {
     "stores": frozenset({"errors", "core", "document", "config", "clock", "together", "heap", "http"}),
     "state": frozenset({"errors", "core", "clock"}),
     "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
+    "checkout": frozenset({"errors", "config"}),
     "apply": frozenset({"errors", "core", "clock", "state", "stores"}),
     "logs": frozenset({"errors", "secrets"}),
     "reconcile": frozenset({"errors", "core", "clock", "together", "config", "stores", "state", "apply", "logs"}),

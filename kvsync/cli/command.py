@@ -30,6 +30,7 @@ class Settings:
 
     config: Path
     environment: str | None = None
+    offline: bool = False
     log_format: Literal["console", "json"] = "console"
     log_level: str | None = None
     color: str = "auto"
@@ -61,6 +62,7 @@ def global_options() -> list[click.Option]:
     return [
         click.Option(["-c", "--config"], metavar="FILE", default="kvsync.yaml", help="The configuration (kvsync.yaml)."),
         click.Option(["--env"], metavar="NAME", help="The environment in force, instead of the configured one."),
+        click.Option(["--offline"], is_flag=True, help="With a Git source: fetch nothing, use the last good commit."),
         click.Option(["--log-format"], type=click.Choice(["console", "json"]), help="How the log on stderr looks."),
         click.Option(["--log-level"], type=click.Choice(list(logs.LEVELS)), help="The least level that is logged."),
         click.Option(
@@ -133,6 +135,7 @@ class Command(click.Command):
         return Settings(
             config=Path(chosen["config"] or "kvsync.yaml"),
             environment=chosen["env"],
+            offline=bool(chosen["offline"]),
             log_format=chosen["log_format"] or "console",
             log_level=chosen["log_level"],
             color=chosen["color"] or "auto",

@@ -6,15 +6,17 @@ import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kvsync.cli.command import Settings
 from kvsync.cli.failure import say_problems
-from kvsync.errors import InvalidInput, UsageError
+from kvsync.cli.output import say
+from kvsync.errors import InvalidInput, SourceError, UsageError
 
 if TYPE_CHECKING:
+    from kvsync.checkout import Checkout
     from kvsync.config.model import Config
     from kvsync.core.plan import Plan
     from kvsync.reconcile import Ask
@@ -35,15 +37,37 @@ def run(work: Coroutine[None, None, _Result]) -> _Result:
 
 @asynccontextmanager
 async def workspace(
-    settings: Settings, writing: str | None = None, state_dir: Path | None = None
+    settings: Settings, writing: str | None = None, state_dir: Path | None = None, *, fetches: bool = True
 ) -> AsyncIterator[Workspace]:
     """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
-    state directory of the configuration."""
+    state directory of the configuration. Where the files come from a repository, its newest commit is in force; one that does
+    not look at the files as they are now `fetches` nothing, and has the last good one, if any."""
     from kvsync.workspace import open_workspace
 
     environment = settings.environment
     async with open_workspace(settings.config, environment=environment, writing=writing, state_dir=state_dir) as opened:
+        if opened.checkout is not None:
+            await _check_out(opened.checkout, offline=settings.offline, fetches=fetches)
         yield opened
+
+
+async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> None:
+    """Put a commit in force. A person who asks for the newest one wants no other: raises SourceError when it cannot be had."""
+    from kvsync.cli.progress import progress
+
+    if not fetches:
+        with suppress(SourceError):
+            await checkout.reopen()
+        return
+    if offline:
+        await checkout.reopen()
+    else:
+        with progress("fetching"):
+            fetched = await checkout.fetch()
+        if fetched.refused is not None:
+            kept = "--offline goes on with the last good one" if fetched.commit else "there is none before it"
+            raise SourceError(f"{checkout.source.url}: {fetched.refused}", kept)
+    say(f"commit {(checkout.commit or '')[:12]} of {checkout.source.url} ({checkout.source.ref})")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
 from kvsync.config.values import cron, listen, timezone
@@ -103,6 +104,11 @@ CONFIG_FIELDS: Final = (
         one_of(list_of(_state_glob(), least=1), _state_glob()),
         default=("state/**/*.yaml",),
         help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml).",
+    ),
+    Field(
+        "source",
+        record(SOURCE_FIELDS),
+        help="Where the state files come from, when it is not the folder of this file; state is relative to it then.",
     ),
     Field("state_dir", path(), default=".kvsync", help="Folder of journal, ledger, cache and lock (.kvsync)."),
     Field(

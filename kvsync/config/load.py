@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.config.fields import CONFIG_FIELDS
+from kvsync.config.git import git_source
 from kvsync.config.model import Config, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.core.model import Policy
@@ -41,6 +42,7 @@ def load_config(path: Path, *, environment: str | None = None, environ: Mapping[
         environment=environment or values["environment"],
         policy=policy,
         run=_run(values.get("run")),
+        source=git_source(values["source"]),
     )
 
 

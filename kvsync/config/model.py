@@ -30,6 +30,44 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class GitCredentials:
+    """What a Git server is shown: a user name with a password (a token is one), or the private key of an SSH user.
+
+    `known_hosts` is the path of the file with the keys of SSH servers, relative to the configuration's folder.
+    """
+
+    username: str | None = None
+    password: Credential | None = None
+    ssh_key: Credential | None = None
+    known_hosts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GitVerify:
+    """Whose signatures count: paths, relative to the configuration's folder, of one kind or both."""
+
+    allowed_signers: str | None = None
+    keyring: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GitSource:
+    """A Git repository that the state files come from. Times in seconds, sizes in bytes; `path` is "" for the whole repository,
+    `depth` None for the whole history."""
+
+    url: str
+    ref: str = "HEAD"
+    path: str = ""
+    every: float = 60
+    timeout: float = 120
+    depth: int | None = None
+    max_size: int = 2**30
+    allow_rewrites: bool = False
+    credentials: GitCredentials = field(default_factory=GitCredentials)
+    verify: GitVerify | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of time, opened by a cron expression, in which applying is denied (or alone allowed)."""
 
@@ -55,7 +93,8 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute."""
+    """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
+    in the repository that `source` names."""
 
     file: Path
     root: Path
@@ -67,3 +106,4 @@ class Config:
     environment: str | None = None
     policy: Policy = field(default_factory=Policy)
     run: RunConfig = field(default_factory=RunConfig)
+    source: GitSource | None = None

@@ -69,12 +69,13 @@ class TargetPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of all targets asked for, sorted by target."""
+    """The plan of all targets asked for, sorted by target. `source` is the commit that the files are of, if they are of one."""
 
     owner: str
     targets: tuple[TargetPlan, ...]
     digest: str
     stats: Stats = field(default_factory=Stats)
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,11 @@ class Summary:
     refused: int = 0
 
 
-def make_plan(owner: str, targets: Iterable[TargetPlan], stats: Stats | None = None) -> Plan:
+def make_plan(owner: str, targets: Iterable[TargetPlan], stats: Stats | None = None, source: str | None = None) -> Plan:
     """Put target plans together: sorted, with the digest of the whole."""
     ordered = tuple(sorted(targets, key=lambda plan: plan.target))
     digest = plan_digest(owner, ((plan.target, plan.digest) for plan in ordered))
-    return Plan(owner, ordered, digest, stats or Stats())
+    return Plan(owner, ordered, digest, stats or Stats(), source)
 
 
 def summary(targets: Iterable[TargetPlan]) -> Summary:

@@ -27,9 +27,10 @@ from kvsync import __version__
 from kvsync.clock import Clock
 from kvsync.config.model import RunConfig
 from kvsync.core.model import Target
+from kvsync.daemon.fetching import Fetcher
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
-from kvsync.daemon.ports import Reconciler, Recorder, Trigger
+from kvsync.daemon.ports import Reconciler, Recorder, Remote, Trigger
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import Stop, handling
 from kvsync.daemon.watch import Pace, Watcher
@@ -45,6 +46,9 @@ WAKE_FILE = "wake"
 
 EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG})
 """Triggers that mean a pass of every target."""
+
+FETCHING = frozenset({Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG})
+"""Triggers that mean that there may be something new to fetch."""
 
 LOOKING = EVERYONE | {Trigger.FILES}
 """Triggers on which the files are read again."""
@@ -69,6 +73,7 @@ class Daemon:
         recorder: Recorder,
         settings: RunConfig,
         *,
+        remote: Remote | None = None,
         notifier: Notifier | None = None,
         observe: bool = False,
         control_dir: Path | None = None,
@@ -93,6 +98,8 @@ class Daemon:
         self._wake_stamp = self._read_wake_stamp()
         self._watcher = Watcher(self._files_changed, pace or Pace(longest=settings.debounce))
         self._schedule = Schedule(lambda deep: self.nudge(Trigger.SCHEDULE, deep=deep))
+        fetches = partial(self.nudge, Trigger.FILES)
+        self._fetcher = Fetcher(remote, self._clock, rng or Random(), fetches) if remote else None  # noqa: S311 - spreads
         self._nudges, self._nudged = NOTHING, asyncio.Event()
         self._first_passes, self._stop = asyncio.Event(), Stop()
 
@@ -104,6 +111,8 @@ class Daemon:
         heartbeat = asyncio.ensure_future(self._notifier.heartbeat(self._clock))
         with handling(callbacks | self._stop.callbacks):
             try:
+                if self._fetcher is not None:
+                    await self._fetcher.begin(self._stop.asked)
                 await self._parts.begin()
                 await self._work()
             finally:
@@ -121,11 +130,12 @@ class Daemon:
     async def _work(self) -> None:
         self._parts.crew.start()
         self._parts.reporter.daemon_changed()
-        self._parts.reporter.keep(self._parts.files.targets)
+        self._keep()
         self._use(self._settings)
         self._pass_done()  # there may be no targets at all
         gate = self._parts.gate.watch(self._window_changed)
-        await _until(self._stop.asked, (self._heed(), self._watcher.run(), gate, self._announce()))
+        fetching = () if self._fetcher is None else (self._fetcher.run(),)
+        await _until(self._stop.asked, (self._heed(), self._watcher.run(), gate, self._announce(), *fetching))
 
     async def _announce(self) -> None:
         """Say that the daemon is ready once every target had its first pass."""
@@ -142,6 +152,8 @@ class Daemon:
         _log.info("daemon.stopping", reason=self._stop.reason, running=self._parts.crew.running)
         self._notifier.stopping()
         self._schedule.stop()
+        if self._fetcher is not None:
+            await self._fetcher.leave()
         began = self._clock.monotonic()
         unfinished = await self._parts.crew.dismiss(self._stop.hurry, self._leave_within)
         self._parts.reporter.daemon_left()
@@ -151,6 +163,8 @@ class Daemon:
     # -- what happens -------------------------------------------------------------------------------------------------
 
     def _pass_done(self) -> None:
+        if self._parts.files.loaded.absent:
+            return
         if all(worker.last is not None for worker in self._parts.crew.working):
             self._first_passes.set()
 
@@ -183,6 +197,8 @@ class Daemon:
             nudges, self._nudges = self._nudges, NOTHING
             if Trigger.CONFIG in nudges.triggers:
                 await self._reload()
+            if nudges.triggers & FETCHING and self._fetcher is not None:
+                self._fetcher.ask()
             if nudges.triggers & LOOKING:
                 await self._look()
             for trigger in nudges.triggers & EVERYONE:
@@ -194,9 +210,15 @@ class Daemon:
         changed = await self._parts.files.look()
         targets = self._parts.files.targets
         self._parts.crew.manage(targets)
-        self._parts.reporter.keep(targets)
+        self._keep()
         self._parts.crew.ask(changed, Trigger.FILES)
         self._arm()
+        self._pass_done()  # no target may be left, or the first files may name none
+
+    def _keep(self) -> None:
+        """Forget how targets stood that no file names any more; without files nobody can tell which these are."""
+        if not self._parts.files.loaded.absent:
+            self._parts.reporter.keep(self._parts.files.targets)
 
     async def _reload(self) -> None:
         self._notifier.reloading()

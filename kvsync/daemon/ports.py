@@ -43,7 +43,8 @@ class Loaded:
     `targets` maps the targets that can be used to a digest that changes whenever anything desired of them does. `held` are
     those that keep their last good state because of problems in a file that names them, with these problems; `hold_all` is not
     empty when it cannot be known whom the problems concern: then every target known so far is held. `problems` are all
-    problems of all files. `watch` are the absolute directories in which a change may mean something.
+    problems of all files. `watch` are the absolute directories in which a change may mean something. `absent` says that there
+    are no files yet: the repository that they come from could not be fetched so far.
     """
 
     targets: Mapping[Target, str]
@@ -51,6 +52,7 @@ class Loaded:
     hold_all: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
     watch: tuple[Path, ...] = ()
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,20 @@ class Reconciler(Protocol):
 
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         """Do one pass with what was loaded last. Once `stop()` is true, finish the batch in flight and return."""
+        ...
+
+
+class Remote(Protocol):
+    """Where files come from that must be fetched; a `Reconciler` may be one."""
+
+    @property
+    def fetch_every(self) -> float | None:
+        """Seconds between two fetches; None when the files come from nowhere else. May change with the configuration."""
+        ...
+
+    async def fetch(self) -> bool:
+        """Look for newer files. Returns whether there are; `load` gives them then. Raises KvsyncError when that cannot be
+        told: `load` goes on giving what was there before. Cancelled, it leaves nothing behind."""
         ...
 
 

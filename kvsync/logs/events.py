@@ -34,6 +34,17 @@ _ALL: Final = (
         "Something in the state files is wrong; the targets it concerns keep their last good state.",
     ),
     Event("source.recovered", "info", (*_TARGET, "problems"), "The state files are right again."),
+    Event(
+        "source.fetched", "info", ("url", "ref", "commit", "before", "seconds"), "Another commit of the repository is in force."
+    ),
+    Event(
+        "source.refused",
+        "error",
+        ("url", "ref", "commit", "kept", "error", "hint"),
+        "The newest commit is not used; the last good one stays in force.",
+    ),
+    Event("source.unavailable", "error", ("error", "retry_in"), "The repository cannot be fetched; trying again."),
+    Event("source.available", "info", ("seconds",), "The repository can be fetched again."),
     Event("watch.armed", "info", ("directories", "polling"), "File changes are noticed in these directories."),
     Event("watch.lost", "warning", ("directory", "error"), "A watched directory is gone or cannot be watched; trying again."),
     Event("watch.polling", "warning", ("error", "directories", "seconds"), "The system's watches ran out; polling instead."),

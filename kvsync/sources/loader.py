@@ -19,8 +19,10 @@ from kvsync.errors import Origin, Problem
 from kvsync.heap import no_collections
 from kvsync.sources.assembly import assemble, clashes, strays, target_digest
 from kvsync.sources.cache import Cache
-from kvsync.sources.model import Chunk, Loaded, StoreFacts
+from kvsync.sources.discovery import matches
+from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
 from kvsync.sources.reading import Reader, Reading
+from kvsync.sources.tree import MissingError, Tree, UnreadableError
 from kvsync.sources.units import Stores
 
 _TRIES: Final = 6
@@ -43,16 +45,31 @@ class Source:
         self._clean: dict[Target, bytes] = {}
         self._good: dict[Target, Desired] = {}
 
-    def load(self, environment: str | None = None) -> Loaded:
-        """Everything that the files ask, in `environment` (None: the configured one). Never raises for what files hold."""
+    def load(self, environment: str | None = None, root: Path | None = None) -> Loaded:
+        """Everything that the files under `root` (None: the folder of the configuration) ask, in `environment` (None: the
+        configured one). Never raises for what files hold."""
         with no_collections():
-            reading = self._read(environment or self._config.environment)
+            reading = self._read(environment or self._config.environment, root)
             clean = dict(self._clean)
             loaded = self._put_together(reading)
             self._reader.units, self._targets = reading.units, dict(loaded.targets)
             checked = {target: digest for target, digest in self._clean.items() if clean.get(target) != digest}
             self._cache.keep(reading.fresh, checked, reading.paths)
         return self._with_kept(loaded) if environment in (None, self._config.environment) else loaded
+
+    def without_files(self, problem: Problem) -> Loaded:
+        """What holds as long as there are no files to load, for this reason: every target keeps its last good state."""
+        held = (problem,)
+        return Loaded({}, {}, held, held, files=0, entries=0, watch=WatchSet(), digest="", kept=dict(self._good))
+
+    def lacks(self, root: Path) -> str | None:
+        """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
+        try:
+            with Tree(root) as tree:
+                found = any(_has_match(tree, pattern) for pattern in self._config.state)
+        except UnreadableError as error:
+            return f"its folders cannot be read: {error}"
+        return None if found else f"no file in it matches {', '.join(self._config.state)}"
 
     def take_over(self, other: Source) -> None:
         """Know what the source of an older configuration last loaded without problems, where the policy is the same."""
@@ -65,9 +82,9 @@ class Source:
         """Release the file of the cache. Idempotent."""
         self._cache.close()
 
-    def _read(self, environment: str | None) -> Reading:
+    def _read(self, environment: str | None, root: Path | None) -> Reading:
         for attempt in range(_TRIES):
-            reading = self._reader.read(environment)
+            reading = self._reader.read(environment, root)
             if not reading.is_torn:
                 return reading
             time.sleep(0.002 * 2**attempt)  # whoever replaces the files gets a moment to finish
@@ -137,6 +154,13 @@ class Source:
         if known is not None and known.digest == digest.hex():
             return known
         return assemble(target, chunks, policy, digest, problems)
+
+
+def _has_match(tree: Tree, pattern: str) -> bool:
+    try:
+        return any(True for _ in matches(tree, "", pattern))
+    except MissingError:
+        return False
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -51,7 +51,8 @@ class Loaded:
     A target in `held` keeps its state, for the problems that are listed there; its `Desired` carries them too. When `hold_all`
     is not empty, no target may be touched. `problems` is everything, sorted by place. `secrets` are values for the redactor.
     `kept` is what was asked of the targets that are held now when their files were last without problems, as far as this
-    process knows: a target may be there that the files cannot even be seen to name.
+    process knows: a target may be there that the files cannot even be seen to name. `source` is the commit that the files are
+    of, None when they are of none.
     """
 
     targets: Mapping[Target, Desired]
@@ -64,6 +65,7 @@ class Loaded:
     digest: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
     kept: Mapping[Target, Desired] = field(default_factory=dict)
+    source: str | None = None
 
 
 @dataclass(frozen=True)

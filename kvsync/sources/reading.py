@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import Final
 
 from kvsync import __version__
@@ -52,18 +53,19 @@ class Reader:
         self._facts = _facts_digest(stores)
         self.units: dict[str, tuple[bytes, Unit]] = {}
 
-    def read(self, environment: str | None) -> Reading:
-        """Read everything once; `is_torn` tells that something was replaced on the way, so that it has to be read again."""
-        reading = Reading()
+    def read(self, environment: str | None, root: Path | None = None) -> Reading:
+        """Read everything under `root` (None: the folder of the configuration) once; `is_torn` tells that something was
+        replaced on the way, so that it has to be read again."""
+        reading, root = Reading(), root or self._config.root
         try:
-            with Tree(self._config.root) as tree:
+            with Tree(root) as tree:
                 for file in self._state_files(tree, environment, reading):
                     self._take(tree, file, reading)
                 reading.is_torn = tree.changed()
-                reading.watch = self._watch(tree.watched())
+                reading.watch = _watch(root, tree.watched())
         except UnreadableError as error:
-            reading.problems.append(Problem(f"the folder {self._config.root} cannot be read: {error}"))
-            reading.watch = self._watch(iter(()))
+            reading.problems.append(Problem(f"the folder {root} cannot be read: {error}"))
+            reading.watch = _watch(root, iter(()))
         return reading
 
     def _state_files(self, tree: Tree, environment: str | None, reading: Reading) -> Iterator[StateFile]:
@@ -111,10 +113,10 @@ class Reader:
             return None
         return unit if all(self._environ.get(name) == value for name, value in unit.variables.items()) else None
 
-    def _watch(self, found: Iterator[str]) -> WatchSet:
-        root = self._config.root
-        directories = {os.path.realpath(path) for path in (str(root), *link_parents(root), *found)}
-        return WatchSet(tuple(sorted(path for path in directories if os.path.isdir(path))))  # noqa: PTH112
+
+def _watch(root: Path, found: Iterator[str]) -> WatchSet:
+    directories = {os.path.realpath(path) for path in (str(root), *link_parents(root), *found)}
+    return WatchSet(tuple(sorted(path for path in directories if os.path.isdir(path))))  # noqa: PTH112
 
 
 def _unit_key(facts: bytes, slot: str, contents: list[tuple[str, bytes]]) -> bytes:

@@ -56,7 +56,7 @@ async def _adopt(
 def _only_adoptions(plan: Plan) -> Plan:
     from kvsync.core.plan import make_plan
 
-    return make_plan(plan.owner, map(_adopted, plan.targets), plan.stats)
+    return make_plan(plan.owner, map(_adopted, plan.targets), plan.stats, plan.source)
 
 
 def _adopted(plan: TargetPlan) -> TargetPlan:

@@ -46,7 +46,8 @@ class _Checked:
 @options.output("text", "json")
 def doctor(settings: Settings, output: str) -> Exit:
     """Try everything that a pass needs and say what is wrong and what to do: the configuration, the state files, the state
-    directory and its lock, and each store with its credential, permissions, quota and clock. Writes to no store.
+    directory and its lock, the repository that the files come from, and each store with its credential, permissions, quota and
+    clock. Writes to no store.
     """
     return opening.run(_doctor(settings, output))
 
@@ -55,30 +56,41 @@ async def _doctor(settings: Settings, output: str) -> Exit:
     broken = _broken_state_dir(settings)
     # The rest can be told without it: in a state directory that nothing is kept in.
     with TemporaryDirectory(prefix="kvsync-") if broken else nullcontext() as empty:
-        async with opening.workspace(settings, state_dir=Path(empty) if empty else None) as workspace:
+        state_dir = Path(empty) if empty else None
+        async with opening.workspace(settings, state_dir=state_dir, fetches=False) as workspace:
+            source = await _source(workspace, offline=settings.offline)
             loaded = workspace.load()
             with progress("asking the stores"):
                 asked = await asyncio.gather(*(_store(workspace, name, loaded) for name in workspace.stores))
             found = [
                 _configuration(workspace),
                 broken or _state_dir(workspace),
+                *source,
                 *(one for store in asked for one in store),
             ]
-    return _answer(found, loaded, output)
+            absent = workspace.checkout is not None and workspace.checkout.root is None
+    return _answer(found, loaded, output, absent=absent)
 
 
-def _answer(found: list[_Checked], loaded: Loaded, output: str) -> Exit:
+def _answer(found: list[_Checked], loaded: Loaded, output: str, *, absent: bool) -> Exit:
+    if absent:
+        found.insert(1, _Checked("state files", "loaded", False, "no commit could be fetched yet"))
+        return _say(found, output, Exit.ERROR)
     if loaded.problems:
         say_problems(loaded.problems)
     files = f"{loaded.entries:,} entries in {loaded.files:,} files"
     wrong = f"{len(loaded.problems):,} problems; kvsync validate lists them" if loaded.problems else files
     found.insert(1, _Checked("state files", "loaded", not loaded.problems, wrong))
+    return _say(found, output, Exit.INVALID if loaded.problems else Exit.DONE)
+
+
+def _say(found: list[_Checked], output: str, code: Exit) -> Exit:
     sound = all(one.ok for one in found)
     if output == "json":
         answer_document({"schema": SCHEMA, "ok": sound, "findings": [asdict(one) for one in found]})
     else:
         answer("".join(map(_line, found)))
-    return Exit.INVALID if loaded.problems else Exit.DONE if sound else Exit.ERROR
+    return code if sound or code else Exit.ERROR
 
 
 def _configuration(workspace: Workspace) -> _Checked:
@@ -108,6 +120,17 @@ def _state_dir(workspace: Workspace) -> _Checked:
         return _Checked("state directory", "writable", False, f"{path} cannot be written", hint)
     busy = "" if writer is None else f"; process {writer or '?'} is writing with it now"
     return _Checked("state directory", "writable", True, f"{path}{busy}")
+
+
+async def _source(workspace: Workspace, *, offline: bool) -> list[_Checked]:
+    """What stands between us and the newest commit, when the files come from a repository."""
+    if workspace.checkout is None:
+        return []
+    from kvsync.checkout.doctor import examine
+
+    with progress("fetching"):
+        findings = await examine(workspace.checkout, offline=offline)
+    return [_Checked("source", one.check, one.ok, one.detail, one.hint) for one in findings]
 
 
 async def _store(workspace: Workspace, name: str, loaded: Loaded) -> list[_Checked]:

@@ -55,7 +55,7 @@ async def _drift(
 def _only_drift(plan: Plan) -> Plan:
     from kvsync.core.plan import make_plan
 
-    return make_plan(plan.owner, map(_drifted, plan.targets), plan.stats)
+    return make_plan(plan.owner, map(_drifted, plan.targets), plan.stats, plan.source)
 
 
 def _drifted(plan: TargetPlan) -> TargetPlan:

@@ -71,7 +71,7 @@ class _Source(NamedTuple):
 async def _dump(
     settings: Settings, target: str, folder: Path, source: _Source, *, force: bool, include_sensitive: bool
 ) -> Exit:
-    async with opening.workspace(settings) as workspace:
+    async with opening.workspace(settings, fetches=False) as workspace:
         store, namespace = opening.place(target, workspace.config)
         workspace.load()  # so that sensitive values are known, and hidden
         if source == (None, None):

@@ -9,8 +9,9 @@ import click
 
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit, of_once
-from kvsync.errors import UsageError
+from kvsync.cli.exits import Exit, of_once, worst
+from kvsync.cli.output import say
+from kvsync.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from kvsync.reconciler import WorkspaceReconciler
@@ -42,19 +43,35 @@ def run(settings: Settings, once: bool, observe: bool, deep: bool) -> Exit:
 async def _run(settings: Settings, *, once: bool, observe: bool, deep: bool) -> Exit:
     from kvsync.reconciler import WorkspaceReconciler
 
-    async with opening.workspace(settings, writing=None if observe else "run") as workspace:
+    async with opening.workspace(settings, writing=None if observe else "run", fetches=False) as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.around, os.environ)
         if once:
-            return await _once(workspace, reconciler, observe=observe, deep=deep)
+            return await _once(workspace, reconciler, observe=observe, deep=deep, fetches=not settings.offline)
         return await _for_ever(workspace, reconciler, observe=observe)
 
 
-async def _once(workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool, deep: bool) -> Exit:
+async def _once(
+    workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool, deep: bool, fetches: bool
+) -> Exit:
     from kvsync.daemon.once import run_once
 
+    missed = await _fetch(reconciler, workspace) if fetches else None
     recorder, settings = workspace.state.passes, workspace.config.run
     result = await run_once(reconciler, recorder, settings, observe=observe, deep=deep, clock=workspace.clock)
-    return of_once(result, observe=observe)
+    return worst((of_once(result, observe=observe), Exit.ERROR if missed else Exit.DONE))
+
+
+async def _fetch(reconciler: WorkspaceReconciler, workspace: Workspace) -> bool:
+    """Look for the newest commit. Returns whether the pass must do with an older one. Raises SourceError when there is none."""
+    checkout = workspace.checkout
+    try:
+        await reconciler.fetch()
+    except SourceError as error:
+        if checkout is None or checkout.commit is None:
+            raise
+        say(f"kvsync: {error}; going on with commit {checkout.commit[:12]}")
+        return True
+    return checkout is not None and checkout.refused is not None
 
 
 async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool) -> Exit:
@@ -64,6 +81,7 @@ async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, ob
         reconciler,
         workspace.state.passes,
         workspace.config.run,
+        remote=reconciler,
         observe=observe,
         control_dir=workspace.state.control_dir,
         clock=workspace.clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,6 +15,7 @@ from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import table
 
 if TYPE_CHECKING:
+    from kvsync.config.model import Config
     from kvsync.state import DaemonRecord, StateDir
 
 SCHEMA: Final = "kvsync.status/1"
@@ -33,8 +35,8 @@ def status(settings: Settings, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
     approve), and what is paused. Without a daemon it says what was last known.
     """
-    with opening.state(settings, writable=False) as (_, state):
-        document = _document(state)
+    with opening.state(settings, writable=False) as (config, state):
+        document = _document(state) | {"source": _source(config)}
     if output == "json":
         answer_document(document)
     else:
@@ -56,6 +58,18 @@ def _document(state: StateDir) -> dict[str, Any]:
             for pause in state.pauses.all()
         ],
     }
+
+
+def _source(config: Config) -> dict[str, Any] | None:
+    """The commit in force, when the files come from a repository."""
+    if config.source is None:
+        return None
+    from kvsync.checkout import Status, read_status
+
+    source = config.source
+    known = read_status(config.state_dir, source.url, source.ref) or Status(source.url, source.ref)
+    moments = {name: _moment(getattr(known, name)) for name in ("fetched_at", "attempted_at")}
+    return asdict(known) | moments
 
 
 def _daemon(daemon: DaemonRecord, writer: int | None) -> dict[str, Any]:
@@ -120,7 +134,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _text(document: dict[str, Any]) -> str:
-    parts = [_daemon_line(document), _targets_table(document["targets"])]
+    parts = [_daemon_line(document), _source_text(document["source"]), _targets_table(document["targets"])]
     parts += [_parked_text(one) for one in document["parked"]]
     parts += [_paused_text(one) for one in document["paused"]]
     return "\n".join(filter(None, parts))
@@ -135,6 +149,20 @@ def _daemon_line(document: dict[str, Any]) -> str:
     window = f"; a window denies applying: {daemon['window']}" if daemon["window"] else ""
     does = "observes only" if daemon["mode"] == "observe" else "applies"
     return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {does}{ready}{window}\n"
+
+
+def _source_text(source: dict[str, Any] | None) -> str:
+    from kvsync.core.render.words import plain
+
+    if source is None:
+        return ""
+    place = plain(f"{source['url']} ({source['ref']})")
+    lines = [
+        f"source: commit {(source['commit'] or 'none')[:12]} of {place}, fetched {source['fetched_at'] or 'never'}"
+    ]
+    lines += [f"  not fetched at {source['attempted_at']}: {plain(source['error'])}"] if source["error"] else []
+    lines += [f"  {plain(source['refused'])}"] if source["refused"] else []
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _targets_table(targets: list[dict[str, Any]]) -> str:

@@ -38,7 +38,7 @@ async def _undo(settings: Settings, run: str, *, yes: bool, output: str, full: b
     from kvsync.undoing import Undoing
 
     style, in_text = settings.style(full=full), output == "text"
-    async with opening.workspace(settings, writing="undo") as workspace:
+    async with opening.workspace(settings, writing="undo", fetches=False) as workspace:
         workspace.load()  # so that sensitive values are known, and hidden
         undoing = Undoing(workspace, run)
         confirm.insist_on_terminal("undo", yes=yes)

@@ -35,6 +35,7 @@ def plan_document(plan: Plan, seal: Seal) -> Document:
         "targets": [_target(target, seal) for target in plan.targets],
         "summary": asdict(summary(plan.targets)),
         "stats": asdict(plan.stats),
+        **({"source": plan.source} if plan.source else {}),
     }
 
 

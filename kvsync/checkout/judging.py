@@ -1,0 +1,67 @@
+"""Whether a commit may be used: what is found before, and after, its files are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from kvsync.checkout.clone import Member
+from kvsync.checkout.model import Refused
+from kvsync.config.model import GitSource
+
+MOST_MEMBERS: Final = 500_000
+"""Files that one commit may hold under the path."""
+
+_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+_LARGEST_POINTER: Final = 1024  # bytes
+
+
+def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSource) -> Refused | None:
+    """Why a commit that holds this is not used; None when it may be. An emptied repository is an accident, not a wish."""
+    where = f"the folder {source.path!r}" if source.path else "the repository"
+    if members is None:
+        return Refused(commit, f"it has no folder {source.path!r}", "check source.git.path")
+    if not any(member.is_file for member in members):
+        return Refused(commit, f"{where} is empty in it", "an empty folder is taken for an accident, not for a wish")
+    size = sum(member.size for member in members)
+    if size > source.max_size:
+        said = f"{where} has {size / 2**20:,.1f} MiB in it, at most {source.max_size / 2**20:,g} MiB are taken"
+        return Refused(commit, said, "source.git.max_size sets it; source.git.path narrows it")
+    if len(members) > MOST_MEMBERS:
+        return Refused(commit, f"{where} has more than {MOST_MEMBERS:,} files in it", "narrow source.git.path")
+    return None
+
+
+def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> Refused | None:
+    """Why a commit is not used some of whose files stand for others that are not in Git: their text is nobody's value."""
+    found = [member.path for member in members if _is_pointer(root, member)]
+    if not found:
+        return None
+    some = ", ".join(found[:3]) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
+    return Refused(
+        commit, f"{some}: kept in Git LFS, which kvsync does not fetch", "narrow source.git.path, or keep them in Git"
+    )
+
+
+def drop_submodules(members: Sequence[Member], root: Path) -> None:
+    """Remove the empty folders that stand for submodules: a reference to one is an error then, not a folder without files."""
+    for member in members:
+        if member.is_submodule:
+            with suppress(OSError):
+                (root / member.path).rmdir()
+
+
+def _is_pointer(root: Path, member: Member) -> bool:
+    if not member.is_file or not len(_POINTER) < member.size < _LARGEST_POINTER:
+        return False
+    try:
+        descriptor = os.open(root / member.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(descriptor, len(_POINTER)) == _POINTER
+    finally:
+        os.close(descriptor)

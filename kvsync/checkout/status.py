@@ -1,0 +1,33 @@
+"""What other processes may know of a source: a small file in the state directory, replaced whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from kvsync.checkout.model import Status
+
+FOLDER: Final = "source"
+"""Where in the state directory the clone and all that belongs to it lies."""
+
+_FILE: Final = "status.json"
+
+
+def read_status(state_dir: Path, url: str, ref: str) -> Status | None:
+    """What the last fetch of this ref of this repository left; None when there was none, or it cannot be read."""
+    with suppress(OSError, ValueError, TypeError):
+        status = Status(**json.loads((state_dir / FOLDER / _FILE).read_text(encoding="utf-8")))
+        return status if (status.url, status.ref) == (url, ref) else None
+    return None
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Leave it for others. A disk that is full is no reason to stop."""
+    draft = folder / f".{_FILE}.{os.getpid()}"
+    with suppress(OSError):
+        draft.write_text(json.dumps(asdict(status)), encoding="utf-8")
+        draft.replace(folder / _FILE)
