@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from kvsync.clock import Clock
 from kvsync.config.model import RunConfig
 from kvsync.core.model import Target
 from kvsync.daemon.notify import Notifier
+from kvsync.daemon.onlooker import Onlooker
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
 from kvsync.daemon.ports import Reconciler, Recorder, Trigger
 from kvsync.daemon.schedule import Schedule
@@ -76,6 +77,8 @@ class Daemon:
         rng: Random | None = None,
         pace: Pace | None = None,
         leave_within: float = LEAVE_WITHIN,
+        onlookers: Sequence[Onlooker] = (),
+        on_reload: Callable[[RunConfig], Awaitable[None]] | None = None,
     ) -> None:
         self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or Notifier(os.environ)
         self._clock, self._leave_within = clock or Clock(), leave_within
@@ -88,11 +91,13 @@ class Daemon:
             observe=observe,
             rng=rng,
             on_pass_done=self._pass_done,
+            onlookers=onlookers,
         )
+        self._on_reload = on_reload
         self._control_dir = control_dir
         self._wake_stamp = self._read_wake_stamp()
         self._watcher = Watcher(self._files_changed, pace or Pace(longest=settings.debounce))
-        self._schedule = Schedule(lambda deep: self.nudge(Trigger.SCHEDULE, deep=deep))
+        self._schedule = Schedule(self._beat)
         self._nudges, self._nudged = NOTHING, asyncio.Event()
         self._first_passes, self._stop = asyncio.Event(), Stop()
 
@@ -115,13 +120,15 @@ class Daemon:
         """Say that something happened. As often as you like: what comes together is heeded together."""
         self._nudges = self._nudges.add(trigger, deep=deep)
         self._nudged.set()
+        for onlooker in self._parts.reporter.onlookers:
+            onlooker.nudged(trigger)
 
     # -- from start to end --------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         self._parts.crew.start()
         self._parts.reporter.daemon_changed()
-        self._parts.reporter.keep(self._parts.files.targets)
+        self._parts.reporter.keep(self._parts.files.targets, self._parts.files.loaded)
         self._use(self._settings)
         self._pass_done()  # there may be no targets at all
         gate = self._parts.gate.watch(self._window_changed)
@@ -141,6 +148,8 @@ class Daemon:
     async def _leave(self) -> int:
         _log.info("daemon.stopping", reason=self._stop.reason, running=self._parts.crew.running)
         self._notifier.stopping()
+        for onlooker in self._parts.reporter.onlookers:
+            onlooker.stopping()
         self._schedule.stop()
         began = self._clock.monotonic()
         unfinished = await self._parts.crew.dismiss(self._stop.hurry, self._leave_within)
@@ -153,6 +162,15 @@ class Daemon:
     def _pass_done(self) -> None:
         if all(worker.last is not None for worker in self._parts.crew.working):
             self._first_passes.set()
+
+    def _beat(self, deep: bool) -> None:
+        self.nudge(Trigger.SCHEDULE, deep=deep)
+        self._tell_beat()
+
+    def _tell_beat(self) -> None:
+        next_beat = self._schedule.next_beat
+        for onlooker in self._parts.reporter.onlookers:
+            onlooker.beating(next_beat)
 
     def _files_changed(self, directories: frozenset[Path]) -> None:
         stamp = self._read_wake_stamp()
@@ -194,7 +212,7 @@ class Daemon:
         changed = await self._parts.files.look()
         targets = self._parts.files.targets
         self._parts.crew.manage(targets)
-        self._parts.reporter.keep(targets)
+        self._parts.reporter.keep(targets, self._parts.files.loaded)
         self._parts.crew.ask(changed, Trigger.FILES)
         self._arm()
 
@@ -209,6 +227,8 @@ class Daemon:
             )
         else:
             self._use(settings)
+            if self._on_reload is not None:
+                await self._on_reload(settings)
             _log.info("config.reloaded")
         self._notifier.ready()
 
@@ -230,6 +250,7 @@ class Daemon:
         self._parts.gate.replace_windows(settings.windows)
         self._watcher.set_longest(settings.debounce)
         self._schedule.start(settings)
+        self._tell_beat()
         self._arm()
 
     def _arm(self) -> None:
