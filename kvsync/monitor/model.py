@@ -116,7 +116,8 @@ class TargetView:
     `attempted_at` is the end of the last pass, `succeeded_at` that of the last one without an error (they may be from before
     the daemon started); `triggers` are why the last pass began and `seconds` how long it took. `next_at` is when the target
     comes back by itself and `next_trigger` why; None: at the daemon's next beat, or when something happens. `changes` counts
-    the last pass's outcomes, `drift` the drifted entries by class, `pending` what the plan held and was not applied.
+    the last pass's outcomes, `drift` the drifted entries it found by class and `unhealed` those of them it left so, `pending`
+    what the plan held and was not applied. `unavailable` says that the store is the reason for `error`.
     """
 
     target: Target
@@ -131,11 +132,13 @@ class TargetView:
     next_trigger: str | None = None
     changes: Mapping[str, int] = field(default_factory=dict)
     drift: Mapping[str, int] = field(default_factory=dict)
+    unhealed: Mapping[str, int] = field(default_factory=dict)
     pending: int = 0
     plan: PendingPlan | None = None
     unchanged: int = 0
     foreign: int = 0
     error: str | None = None
+    unavailable: bool = False
     problems: tuple[Problem, ...] = ()
     parked: ParkedView | None = None
     pause: PauseView | None = None
@@ -192,8 +195,8 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class ProcessView:
-    """The daemon itself. `mode` is `apply` or `observe`; `commit` is the one the files are at. `window` is the window that denies
-    applying now, `window_changes_at` when windows next begin or end to. `next_beat` is the next pass of everything by schedule.
+    """The daemon itself. `mode` is `apply` or `observe`; `commit` is the one the files are at. `window` is the window that
+    denies applying now, `window_changes_at` when windows next begin or end to. `next_beat` is the next scheduled pass of all.
     """
 
     pid: int
