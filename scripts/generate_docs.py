@@ -26,6 +26,7 @@ PART = re.compile(r"(<!-- generated: ([a-z-]+)(?: ([a-z/-]+))? -->\n).*?(<!-- en
 FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "config": fields.CONFIG_FIELDS,
     "run": fields.RUN_FIELDS,
+    "hook": fields.HOOK_FIELDS,
     "window": fields.WINDOW_FIELDS,
     "policy": policy.POLICY_FIELDS,
     "drift": policy.DRIFT_FIELDS,
