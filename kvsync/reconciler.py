@@ -67,6 +67,10 @@ class WorkspaceReconciler:
         older = [workspace for workspace in self._users if workspace is not self._workspace]
         return tuple(self._store(name, store, older) for name, store in sorted(self._workspace.stores.items()))
 
+    def store_names(self) -> tuple[str, ...]:
+        """The configured stores."""
+        return tuple(self._workspace.stores)
+
     def _store(self, name: str, store: Store, older: Sequence[Workspace]) -> StoreView:
         others = [one.stores[name].traffic for one in older if name in one.stores]
         traffic = total((self._closed.get(name), *others, store.traffic))

@@ -118,6 +118,15 @@ class Redactor:
             return document
         return self.redact(document)
 
+    def clean_text(self, document: Any) -> str:
+        """An answer for programs as one line of JSON, `clean`."""
+        text = json.dumps(document, separators=(", ", ": "))
+        if (
+            self.redact(text) == text
+        ):  # cleaning each text apart costs more than all else, so it is done when there is need
+            return text + "\n"
+        return json.dumps(self.clean(document), separators=(", ", ": ")) + "\n"
+
     def _key(self, key: Any) -> Any:
         return self.redact_data(key) if isinstance(key, str | bytes) else key
 

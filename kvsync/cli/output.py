@@ -28,13 +28,7 @@ def answer(text: str) -> None:
 
 def answer_document(document: dict[str, Any]) -> None:
     """Print an answer as the one JSON document of a command. Raises KvsyncError."""
-    from kvsync.core.render.json import to_text
-
-    text = to_text(document)
-    if REDACTOR.redact(text) != text:
-        # Cleaning each text apart costs more than all else of a large document, so it is done when there is need.
-        text = to_text(REDACTOR.clean(document))
-    _write(sys.stdout, text)
+    _write(sys.stdout, REDACTOR.clean_text(document))
 
 
 def say(text: str) -> None:

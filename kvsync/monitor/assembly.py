@@ -181,7 +181,7 @@ def _with_pass(view: TargetView, standing: Standing, held: _Held) -> TargetView:
         triggers=tuple(trigger.value for trigger in passed.triggers),
         next_at=passed.next_at,
         next_trigger=passed.next_trigger.value if passed.next_trigger else None,
-        changes={kind: number for kind, number in result.changes.items() if number},
+        changes=result.changes,
         pending=result.pending,
         error=result.error,
         unavailable=result.unavailable,

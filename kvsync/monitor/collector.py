@@ -23,7 +23,7 @@ from kvsync.errors import StateDirError
 from kvsync.monitor.assembly import Material, Seen, Standing, assemble
 from kvsync.monitor.durations import Durations
 from kvsync.monitor.model import Board, EndView, ProcessView, RunView, StoreView
-from kvsync.monitor.rows import MOST_ROWS, pending_plan, unhealed
+from kvsync.monitor.rows import MOST_ROWS, in_sync_now, pending_plan, unhealed
 from kvsync.state import DriftPoint, RunRecord, StateDir
 from kvsync.state.passes import DaemonRecord
 
@@ -199,7 +199,7 @@ class Collector(Onlooker):
         end = self._end(plan.target, now) if before is None or news or is_old else known.end
         if plan.error is not None or plan.problems:  # not compared: what was known still is the best there is
             return replace(known, type=plan.type, end=end)
-        return Seen(plan.type, plan.unchanged, plan.foreign, unhealed(report), end)
+        return Seen(plan.type, plan.unchanged + in_sync_now(report), plan.foreign, unhealed(report), end)
 
     def _end(self, target: Target, now: float) -> EndView | None:
         with suppress(StateDirError):

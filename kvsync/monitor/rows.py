@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Final
 
-from kvsync.core.model import DRIFT_CLASSES, Change, OutcomeKind, Refusal
+from kvsync.core.model import DRIFT_CLASSES, Action, Change, OutcomeKind, Refusal
 from kvsync.core.plan import TargetReport
 from kvsync.core.render.difference import Line
 from kvsync.core.render.values import Limits, detail_of
@@ -45,6 +45,11 @@ def unhealed(report: TargetReport) -> dict[str, int]:
     """The drift that a pass left as it was, by class."""
     left = (change.cause for change in (*_undone(report), *report.plan.reported) if change.cause in DRIFT_CLASSES)
     return dict(Counter(cause.value for cause in left))
+
+
+def in_sync_now(report: TargetReport) -> int:
+    """How many entries a pass brought to what the files ask."""
+    return sum(one.kind in _DONE and one.action is not Action.DELETE for one in report.outcomes)
 
 
 def _undone(report: TargetReport) -> list[Change]:

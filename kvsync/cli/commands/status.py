@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import table
-
-if TYPE_CHECKING:
-    from kvsync.state import DaemonRecord, StateDir
-
-SCHEMA: Final = "kvsync.status/1"
 
 
 @command(
@@ -28,86 +22,15 @@ def status(settings: Settings, output: str) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
     approve), and what is paused. Without a daemon it says what was last known.
     """
+    from kvsync.monitor.status import status_document
+
     with opening.state(settings, writable=False) as (_, state):
-        document = _document(state)
+        document = status_document(state)
     if output == "json":
         answer_document(document)
     else:
         answer(_text(document))
     return Exit.DONE
-
-
-def _document(state: StateDir) -> dict[str, Any]:
-    daemon = state.passes.daemon()
-    writer = state.writer()
-    return {
-        "schema": SCHEMA,
-        "daemon": _daemon(daemon, writer) if daemon else None,
-        "writer": writer,
-        "targets": _targets(state),
-        "parked": _parked(state),
-        "paused": [
-            {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
-            for pause in state.pauses.all()
-        ],
-    }
-
-
-def _daemon(daemon: DaemonRecord, writer: int | None) -> dict[str, Any]:
-    return {
-        "running": daemon.pid == writer or (daemon.mode == "observe" and _is_alive(daemon.pid)),
-        "pid": daemon.pid,
-        "mode": daemon.mode,
-        "version": daemon.version,
-        "ready": daemon.ready,
-        "window": daemon.window,
-        "started_at": _moment(daemon.started_at),
-        "updated_at": _moment(daemon.updated_at),
-    }
-
-
-def _targets(state: StateDir) -> list[dict[str, Any]]:
-    return [
-        {
-            "store": one.target.store,
-            "namespace": one.target.namespace,
-            "attempted_at": _moment(one.attempted_at),
-            "succeeded_at": _moment(one.succeeded_at),
-            "next_at": _moment(one.next_at),
-            "drift": dict(one.drift),
-            "changes": dict(one.changes),
-            "error": one.error,
-        }
-        for one in state.passes.all()
-    ]
-
-
-def _parked(state: StateDir) -> list[dict[str, Any]]:
-    return [
-        {
-            "store": one.target.store,
-            "namespace": one.target.namespace,
-            "digest": one.digest,
-            "reasons": list(one.reasons),
-            "since": _moment(one.since),
-            "approved_at": _moment(one.approved_at),
-        }
-        for one in state.parked.all()
-    ]
-
-
-def _moment(epoch: float | None) -> str | None:
-    from kvsync.core.render.words import moment
-
-    return None if epoch is None else moment(epoch)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return True
 
 
 def _text(document: dict[str, Any]) -> str:
