@@ -75,7 +75,7 @@ class Patience:
         now = self._clock.monotonic()
         spent, at = self._spent.pop(address, (0.0, now))
         spent = max(0.0, spent - (now - at) / self.EVERY)
-        is_left = spent < self.MOST
+        is_left = spent <= self.MOST - 1
         self._spent[address] = (spent + 1 if is_left else spent, now)
         if len(self._spent) > self.ADDRESSES:
             self._spent.popitem(last=False)
