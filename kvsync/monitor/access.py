@@ -14,49 +14,23 @@ show it otherwise; changing is not, because a browser shows passwords to whateve
 
 from __future__ import annotations
 
-import hmac
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 from kvsync.clock import Clock
-from kvsync.config.model import Credential
 from kvsync.config.values import is_loopback
-from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.monitor.answers import failure
-
-SHORTEST: Final = 8
-"""Characters of a token or secret; a shorter one can be guessed."""
+from kvsync.monitor.secret import Secret
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 READING: Final = frozenset({"GET", "HEAD"})
 
 _log = get_logger()
-
-Resolve = Callable[[Credential], str]
-
-
-class Secret:
-    """A secret that is read anew whenever it is asked for, so that it can be replaced while the daemon runs."""
-
-    def __init__(self, credential: Credential, resolve: Resolve, what: str) -> None:
-        self._credential, self._resolve, self._what = credential, resolve, what
-
-    def text(self) -> str:
-        """The secret. Raises KvsyncError, also for one that is too short."""
-        secret = self._resolve(self._credential)
-        if len(secret) < SHORTEST:
-            raise KvsyncError(f"{self._what}: a secret needs {SHORTEST} characters or more; take 32 random ones")
-        return secret
-
-    def is_shown(self, shown: str) -> bool:
-        """Compare in constant time. Raises KvsyncError."""
-        return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), self.text().encode())
 
 
 class Patience:

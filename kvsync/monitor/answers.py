@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from kvsync.errors import InvalidInput, KvsyncError, NotApproved, StateDirError, UsageError
+from kvsync.errors import AuthError, InvalidInput, KvsyncError, NotApproved, StateDirError, UsageError
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -20,7 +20,7 @@ HEADERS: Final = {
 }
 """On every answer, unless it says otherwise itself."""
 
-_STATUSES: Final = ((UsageError, 400), (InvalidInput, 400), (NotApproved, 404), (StateDirError, 503))
+_STATUSES: Final = ((UsageError, 400), (InvalidInput, 400), (NotApproved, 404), (StateDirError, 503), (AuthError, 503))
 
 _KINDS: Final = {
     400: "usage-error",

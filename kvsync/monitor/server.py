@@ -14,8 +14,8 @@ from kvsync.config.model import Credential, RunConfig
 from kvsync.config.values import host_and_port, is_loopback
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
-from kvsync.monitor.access import Secret
 from kvsync.monitor.app import Parts, application
+from kvsync.monitor.secret import Secret
 
 MOST_CONNECTIONS: Final = 128
 """At once; one more ends the oldest, so that nobody can keep the others out by holding on."""

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.config.model import Credential, CredentialKind
-from kvsync.monitor.access import Secret
 from kvsync.monitor.hooks import GAP, Deliveries, Hook, Valve, is_genuine, is_signed_at_all, is_wanted
+from kvsync.monitor.secret import Secret
 from tests.daemon.support import ManualClock, turns
 
 NOW = 1_800_000_000.0
