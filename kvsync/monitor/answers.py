@@ -37,8 +37,8 @@ _KINDS: Final = {
 
 
 def answer(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A JSON document."""
-    return text(json.dumps(document), "application/json", status, headers)
+    """A JSON document, with a line end for those who read it in a terminal."""
+    return text(json.dumps(document) + "\n", "application/json", status, headers)
 
 
 def text(body: str, content_type: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
