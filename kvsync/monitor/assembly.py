@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -92,7 +93,7 @@ class _Held:
         pause = self.pauses.get((target.store, None)) or self.pauses.get((target.store, target.namespace))
         if pause is None:
             return None
-        return PauseView(str(pause), pause.reason, pause.since, f"kvsync resume {pause}")
+        return PauseView(str(pause), pause.reason, pause.since, f"kvsync resume {shlex.quote(str(pause))}")
 
 
 def assemble(material: Material) -> Board:
