@@ -16,6 +16,9 @@ CANARY = "canary-5f0b2c-value"
 HOSTILE = "<script>document.title=1</script>"
 """A namespace, a key and a value that want to be a program."""
 
+ENV = {**ENVIRON, "API_TOKEN": CANARY}
+"""What its processes need."""
+
 IMAGE = '<img src=x onerror="document.title=1">'
 
 _CONFIG = """\
@@ -45,9 +48,7 @@ def numbered(count: int, value: str = "x") -> str:
 
 
 class Everything(Repository):
-    """Its targets are in all states that need no waiting. `env` is what its processes need."""
-
-    env = {**ENVIRON, "API_TOKEN": CANARY}
+    """Its targets are in all states that need no waiting."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, _CONFIG)
@@ -64,7 +65,7 @@ class Everything(Repository):
             refused=state("refused", "  mine: 1\n"),
             hostile=state(f'"{HOSTILE}"', f"  '{HOSTILE}': '{HOSTILE}'\n", "policy: {drift: report}\n"),
         )
-        self.run("apply", "--yes", env=self.env, code=0)
+        self.run("apply", "--yes", env=ENV, code=0)
         self._change()
 
     def files(self, **texts: str) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kvsync.core.model import Target
 from kvsync.monitor.model import Board, PendingPlan, State, TargetView
 from kvsync.monitor.page.query import Query
-from kvsync.monitor.page.standing import ORDER, Level, level_of, level_of_state
+from kvsync.monitor.page.standing import ORDER, Level, level_of_state, urgency
 
 MOST: Final = 50
 """Targets on a page."""
@@ -43,7 +42,9 @@ class Listing:
 
 def listing(board: Board, query: Query) -> Listing:
     """The targets of one page; beyond the last page there is the last."""
-    found = sorted((view for view in board.targets if _is_asked(view, query)), key=_urgency)
+    found = sorted(
+        (view for view in board.targets if _is_asked(view, query)), key=lambda view: (urgency(view), view.target)
+    )
     pages = max(1, -(-len(found) // MOST))
     page = min(query.page, pages)
     start = (page - 1) * MOST
@@ -58,10 +59,6 @@ def chips(board: Board, query: Query) -> tuple[Chip, ...]:
         for state in ORDER
         if states[state] or state in query.states
     )
-
-
-def _urgency(view: TargetView) -> tuple[int, int, Target]:
-    return list(Level).index(level_of(view)), ORDER.index(view.state), view.target
 
 
 def _is_asked(view: TargetView, query: Query) -> bool:

@@ -1,7 +1,7 @@
 """From the board to HTML. Pure, but for reading the templates.
 
-Everything is escaped where it is put in. Texts that people, files and stores worded go through `said`: it takes out secrets, and
-spells out all that is not printable.
+Everything is escaped where it is put in. Texts that people, files and stores worded go through `said`: it takes out secrets
+and spells out all that is not printable.
 """
 
 from __future__ import annotations

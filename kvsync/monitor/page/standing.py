@@ -39,8 +39,12 @@ _LEVELS: Final = {
     State.IN_SYNC: Level.GOOD,
 }
 
-ORDER: Final = sorted(State, key=lambda state: list(Level).index(_LEVELS[state]))
+_RANKS: Final = {level: rank for rank, level in enumerate(Level)}
+
+ORDER: Final = tuple(sorted(State, key=lambda state: _RANKS[_LEVELS[state]]))
 """The states, the most urgent first."""
+
+_PLACES: Final = {state: place for place, state in enumerate(ORDER)}
 
 MEANINGS: Final = {
     State.FAILING: "the last pass did not happen, or some of its changes were tried in vain; it is tried again",
@@ -77,6 +81,11 @@ def level_of(view: TargetView) -> Level:
     return _LEVELS[view.state]
 
 
+def urgency(view: TargetView) -> tuple[int, int]:
+    """Sorts targets: those that need a person most come first."""
+    return _RANKS[level_of(view)], _PLACES[view.state]
+
+
 def level_of_state(state: State) -> Level:
     """How urgent a state is at least."""
     return _LEVELS[state]
@@ -94,7 +103,7 @@ def headline(board: Board) -> Headline:
     urgent = sum(level in URGENT for level in levels)
     if urgent:
         needs = "needs" if urgent == 1 else "need"
-        worst = min(levels, key=list(Level).index)
+        worst = min(levels, key=_RANKS.__getitem__)
         return Headline(worst, f"{urgent:,} of {plural(len(levels), 'target')} {needs} a person", _others(board))
     if board.problems:
         return Headline(Level.BAD, f"{plural(len(board.problems), 'problem')} in the files", _others(board))
