@@ -46,7 +46,7 @@ class Pages:
         return [
             web.get("/", self._home),
             web.get("/targets/{store}", self._target),
-            web.get("/targets/{store}/{namespace:.+}", self._target),
+            web.get("/targets/{store}/{namespace:[\\s\\S]+}", self._target),
             web.get("/events", self._events.handle),
             web.get(FOLDER + "{name}", self._asset),
         ]

@@ -15,7 +15,7 @@ _DOTS = frozenset({"", ".", ".."})
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which targets to list: those in any of `states` (all, when empty) that hold every word of `text`; and which page of it."""
+    """Which targets to list: those in any of `states` (all, if empty) that hold every word of `text`; and which page."""
 
     states: frozenset[State] = frozenset()
     text: str = ""
