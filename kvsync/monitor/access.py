@@ -77,10 +77,11 @@ class Access:
         return None if self._is_shown(request, self.token) else self._unauthorized(request)
 
     def misdirected(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a request that names another host, None to one that does not."""
-        if not self.loopback or _is_here(request.host):
+        """The answer to a request that names another host, None to one that does not. Who names none is no browser."""
+        host = request.headers.get("Host")  # `request.host` would ask the resolver where there is none, and wait
+        if not self.loopback or host is None or _is_here(host):
             return None
-        message = f"this is not {request.host[:100]!r}: on loopback, ask for localhost or 127.0.0.1"
+        message = f"this is not {host[:100]!r}: on loopback, ask for localhost or 127.0.0.1"
         return self.denied(request, failure(421, message), "host")
 
     def denied(self, request: web.BaseRequest, response: web.Response, reason: str) -> web.Response:

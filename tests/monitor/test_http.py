@@ -20,7 +20,7 @@ from kvsync.monitor.access import Patience, _is_here
 from kvsync.monitor.body import LARGEST_BODY
 from kvsync.monitor.server import MOST_CONNECTIONS
 from kvsync.stores.memory import MemoryStore
-from tests.daemon.support import BOUND, ManualClock, until
+from tests.daemon.support import BOUND, Log, ManualClock, until
 from tests.monitor.support import BEARER, ENVIRON, RUN, SECRET, TOKEN, Live, live
 from tests.support.world import World
 
@@ -37,7 +37,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.fixture
-async def daemon(world: World) -> AsyncIterator[Live]:
+async def daemon(world: World, log: Log) -> AsyncIterator[Live]:
     async with live(world) as running:
         await running.becomes("in-sync")
         yield running
@@ -147,6 +147,32 @@ async def test_a_rebound_name_gets_nothing(daemon: Live) -> None:
     for path in ("/healthz", "/status", "/metrics", "/nope"):
         assert (await daemon.get(path, Host="evil.example", **BEARER)).status == 421
     assert (await daemon.post(HOOK, Host="evil.example", **SHOWN)).status == 421
+
+
+async def test_a_probe_without_a_host_is_answered(daemon: Live) -> None:
+    """A load balancer's probe in HTTP/1.0, which names no host, is answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
+    writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+    async with asyncio.timeout(BOUND):
+        assert b" 200 " in await reader.readline()
+    writer.close()
+
+
+async def test_a_mistake_in_kvsync_is_an_answer_and_a_line_in_the_log(
+    daemon: Live, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong inside is 500 in JSON without a traceback, is logged with one, and the next request is served."""
+
+    async def broken() -> None:
+        raise ZeroDivisionError("inside")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(daemon.collector, "board", broken)
+        failed = await daemon.get("/status")
+    assert (failed.status, failed.json["error"]["kind"]) == (500, "failed")
+    assert "inside" not in failed.text
+    assert [event["path"] for event in log.events("http.failed")] == ["/status"]
+    assert (await daemon.get("/status")).status == 200
 
 
 async def test_on_loopback_only_changing_takes_the_token(daemon: Live) -> None:
@@ -337,14 +363,15 @@ async def test_an_idle_connection_ends(world: World, monkeypatch: pytest.MonkeyP
             writer.close()
 
 
-async def test_garbage_is_answered_and_survived(daemon: Live) -> None:
-    """What is no HTTP ends its own connection and nothing else."""
+async def test_garbage_is_answered_and_survived(daemon: Live, log: Log) -> None:
+    """What is no HTTP ends its own connection and nothing else, and leaves nothing in the log."""
     for sent in (b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
         writer.write(sent)
         async with asyncio.timeout(BOUND):
             assert b"Traceback" not in await reader.read()
         writer.close()
+    assert [event for event in log.events() if event["level"] == "error"] == []
     assert (await daemon.get("/healthz")).status == 200
 
 
