@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kvsync.config.load import load_config
@@ -12,9 +12,11 @@ from kvsync.core.model import OutcomeKind, Target
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
 from kvsync.errors import InvalidInput, Problem, TransientError
+from kvsync.monitor.model import StoreView
 from kvsync.narrate import SourceNews, drifted, tell_drift, tell_report
 from kvsync.reconcile import Ask, Surroundings
 from kvsync.sources import Loaded as Files
+from kvsync.stores.base import Store, Traffic, total
 from kvsync.workspace import Report, Selection, Workspace, assemble
 
 _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
@@ -25,15 +27,20 @@ class WorkspaceReconciler:
     """Implements `kvsync.daemon.ports.Reconciler` on a writing (or, to observe, a reading) workspace."""
 
     def __init__(self, workspace: Workspace, around: Surroundings, environ: Mapping[str, str]) -> None:
+        self.on_pass: Callable[[TargetReport, str | None], None] = lambda _report, _run: None
+        """Told of every pass what it saw and did, and the journal's id of its run if there is one."""
+        self.commit: str | None = None
+        """The commit that the files were at when they were last read."""
         self._workspace, self._around, self._environ = workspace, around, environ
         self._files: Files | None = None
         self._users: Counter[Workspace] = Counter()
         self._news = SourceNews()
+        self._closed: dict[str, Traffic] = {}
 
     async def load(self) -> Loaded:
         """Read the files again; what is wrong with them is in the answer."""
         files = self._workspace.load()
-        self._files = files
+        self._files, self.commit = files, files.source
         return Loaded(
             targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
             held=files.held,
@@ -73,6 +80,24 @@ class WorkspaceReconciler:
         await self._release(old)
         return config.run
 
+    @property
+    def stores(self) -> tuple[StoreView, ...]:
+        """What the configured stores have cost since this began, also under earlier configurations."""
+        older = [workspace for workspace in self._users if workspace is not self._workspace]
+        return tuple(self._store(name, store, older) for name, store in sorted(self._workspace.stores.items()))
+
+    def store_names(self) -> tuple[str, ...]:
+        """The configured stores."""
+        return tuple(self._workspace.stores)
+
+    def _store(self, name: str, store: Store, older: Sequence[Workspace]) -> StoreView:
+        others = [one.stores[name].traffic for one in older if name in one.stores]
+        traffic = total((self._closed.get(name), *others, store.traffic))
+        unnamed = traffic.requests - sum(traffic.by_status.values())
+        requests = traffic.by_status | ({"none": unnamed} if unnamed > 0 else {})
+        sizes = (traffic.bytes_sent, traffic.bytes_received)
+        return StoreView(name, self._workspace.config.stores[name].type, requests, *sizes, store.quota_left())
+
     def is_paused(self, target: Target) -> bool:
         """True when a person paused this target or its store."""
         return self._around.state.pauses.is_paused(target)
@@ -96,15 +121,19 @@ class WorkspaceReconciler:
         seal = workspace.state.seal
         tell_drift(target_plan, seal)
         if not request.apply or target_plan.error:
+            self.on_pass(TargetReport(target_plan), None)
             return _result(workspace, target_plan, None)
         report = await workspace.apply(plan, command="run", stop=stop)
         tell_report(report.targets[0], report.run, seal)
+        self.on_pass(report.targets[0], report.run)
         return _result(workspace, target_plan, report)
 
     async def _release(self, workspace: Workspace) -> None:
         """Close a workspace that was replaced, once its last pass is over."""
         if workspace is not self._workspace and not self._users[workspace]:
             del self._users[workspace]
+            for name, store in workspace.stores.items():
+                self._closed[name] = total((self._closed.get(name), store.traffic))
             await workspace.aclose()
 
 

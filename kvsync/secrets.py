@@ -48,6 +48,17 @@ _PLACES: Final = (
 )
 
 
+_EXACT: Final = frozenset(
+    {
+        "digest", "environment", "etag", "fingerprint", "key", "label", "namespace", "origin", "owner", "run", "schema",
+        "seal", "store", "type",
+    }
+)  # fmt: skip
+"""Fields that name things openly, or cannot tell a value: programs need them as they are, whatever a secret looks like."""
+
+_DIGITS: Final = re.compile(r"(?:sha256:)?[0-9a-f]{16,}")
+
+
 class Redactor:
     """Knows the secrets of this process and takes them out of text and data. Thread-safe."""
 
@@ -95,6 +106,26 @@ class Redactor:
             items = [self.redact_data(item) for item in data]
             return tuple(items) if isinstance(data, tuple) else items
         return self._other(data)
+
+    def clean(self, document: Any, name: str | None = None) -> Any:
+        """An answer for programs with secrets taken out of every text, except where a field names things openly (`name` is that
+        of `document` itself)."""
+        if isinstance(document, dict):
+            return {key: self.clean(value, key) for key, value in document.items()}
+        if isinstance(document, list | tuple):
+            return [self.clean(item, name) for item in document]
+        if not isinstance(document, str) or name in _EXACT or _DIGITS.fullmatch(document):
+            return document
+        return self.redact(document)
+
+    def clean_text(self, document: Any) -> str:
+        """An answer for programs as one line of JSON, `clean`."""
+        text = json.dumps(document, separators=(", ", ": "))
+        if (
+            self.redact(text) == text
+        ):  # cleaning each text apart costs more than all else, so it is done when there is need
+            return text + "\n"
+        return json.dumps(self.clean(document), separators=(", ", ": ")) + "\n"
 
     def _key(self, key: Any) -> Any:
         return self.redact_data(key) if isinstance(key, str | bytes) else key

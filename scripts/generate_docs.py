@@ -17,6 +17,7 @@ from kvsync.config import fields, git, policy, stores
 from kvsync.core.capabilities import Capabilities
 from kvsync.document.fields import Field
 from kvsync.logs import events_table
+from kvsync.monitor.metrics import metrics_table
 from kvsync.sources import tables
 from kvsync.stores import BUILTIN, store_class
 
@@ -29,6 +30,7 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "git-credentials": git.CREDENTIAL_FIELDS,
     "git-verify": git.VERIFY_FIELDS,
     "run": fields.RUN_FIELDS,
+    "hook": fields.HOOK_FIELDS,
     "window": fields.WINDOW_FIELDS,
     "policy": policy.POLICY_FIELDS,
     "drift": policy.DRIFT_FIELDS,
@@ -58,6 +60,7 @@ def _part(name: str, argument: str) -> str:
         "commands": lambda _: _commands_table(),
         "events": lambda _: events_table().strip(),
         "stores": lambda _: _stores_table(),
+        "metrics": lambda _: metrics_table(),
         "table": _emulators_table,
     }
     return makers[name](argument)

@@ -109,12 +109,3 @@ async def plan(opened: Workspace, loaded: Loaded, targets: Sequence[str], ask: A
 
 def _usable(loaded: Loaded) -> bool:
     return not loaded.hold_all and any(target not in loaded.held for target in loaded.targets)
-
-
-def place(target: str, config: Config) -> tuple[str, str | None]:
-    """The store, and the namespace unless all of the store is meant. Raises UsageError when no such store is configured."""
-    store, slash, namespace = target.partition("/")
-    if store not in config.stores or (slash and not namespace):
-        names = ", ".join(sorted(config.stores))
-        raise UsageError(f"no target {target!r}; it is STORE or STORE/NS, with one of the stores {names}")
-    return store, namespace if slash else None

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from kvsync.errors import KvsyncError
 from kvsync.secrets import REDACTOR
-
-_EXACT: Final = frozenset(
-    {
-        "digest", "environment", "etag", "fingerprint", "key", "label", "namespace", "origin", "owner", "run", "schema",
-        "seal", "store", "type",
-    }
-)  # fmt: skip
-"""Fields that name things openly, or cannot tell a value: programs need them as they are, whatever a secret looks like."""
-
-_DIGITS: Final = re.compile(r"(?:sha256:)?[0-9a-f]{16,}")
 
 
 def prepare() -> None:
@@ -39,13 +28,7 @@ def answer(text: str) -> None:
 
 def answer_document(document: dict[str, Any]) -> None:
     """Print an answer as the one JSON document of a command. Raises KvsyncError."""
-    from kvsync.core.render.json import to_text
-
-    text = to_text(document)
-    if REDACTOR.redact(text) != text:
-        # Cleaning each text apart costs more than all else of a large document, so it is done when there is need.
-        text = to_text(clean(document))
-    _write(sys.stdout, text)
+    _write(sys.stdout, REDACTOR.clean_text(document))
 
 
 def say(text: str) -> None:
@@ -57,17 +40,6 @@ def say(text: str) -> None:
         _write(sys.stderr, plain(REDACTOR.redact(text).rstrip("\n"), keep="\n") + "\n")
     except KvsyncError:
         return  # there is nobody left to tell
-
-
-def clean(data: Any, name: str | None = None) -> Any:
-    """A document with secrets taken out of every text, except where `_EXACT` says that it must stay as it is."""
-    if isinstance(data, dict):
-        return {key: clean(value, key) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [clean(item, name) for item in data]
-    if not isinstance(data, str) or name in _EXACT or _DIGITS.fullmatch(data):
-        return data
-    return REDACTOR.redact(data)
 
 
 def has_color(stream: TextIO, wish: str) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvsync.cli.failure import problem_document
-from kvsync.cli.output import answer, answer_document, clean, say
+from kvsync.cli.output import answer, answer_document, say
 from kvsync.errors import KvsyncError, Problem
+from kvsync.secrets import REDACTOR
 
 if TYPE_CHECKING:
     from kvsync.core.plan import Plan
@@ -88,10 +89,9 @@ def _show(
 ) -> None:
     """Files before stdout: when one cannot be written, the error is the only answer."""
     from kvsync.core.render.json import to_text
-    from kvsync.secrets import REDACTOR
 
     if forms.json_into:
-        write_file(forms.json_into, to_text(clean(document())))
+        write_file(forms.json_into, to_text(REDACTOR.clean(document())))
     if forms.markdown_into:
         write_file(forms.markdown_into, REDACTOR.redact(markdown()))
     if forms.output == "json":

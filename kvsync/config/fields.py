@@ -9,8 +9,9 @@ from typing import Any, Final
 from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
-from kvsync.config.values import cron, listen, timezone
+from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone
 from kvsync.document import nodes
+from kvsync.document.credential import credential
 from kvsync.document.fields import (
     OMITTED,
     Decoder,
@@ -25,6 +26,7 @@ from kvsync.document.fields import (
     list_of,
     one_of,
     path,
+    quoted,
     record,
     text,
 )
@@ -64,6 +66,32 @@ def _one_effect(_values: Mapping[str, Any], node: nodes.Node, problems: Problems
         problems.add(at(what, "give deny or allow: the cron expression that opens the window"), node)
 
 
+def _safe_to_listen(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
+    """What others can reach shows itself to those with the token alone."""
+    address = values["listen"]
+    if address is None or values["token"] is not None or not isinstance(node, nodes.Mapping):
+        return
+    if not is_loopback(host_and_port(address)[0]):
+        message = f"listen: {quoted(address)} can be reached from other machines, so a token is required"
+        hint = "add token: {file: PATH}, or listen on 127.0.0.1"
+        problems.add(at(what, message), node.items["listen"][1], hint)
+
+
+HOOK_FIELDS: Final = (
+    Field(
+        "secret",
+        credential(),
+        required=True,
+        help="What the sender shows or signs with (GitHub, GitLab, or a plain token).",
+    ),
+    Field(
+        "branches",
+        list_of(glob()),
+        default=(),
+        help="Branches to which a push counts, as globs; all when absent.",
+    ),
+)
+
 WINDOW_FIELDS: Final = (
     Field("deny", cron(), help="When the window opens in which nothing is applied; deny wins over allow."),
     Field("allow", cron(), help="When the window opens in which alone something is applied."),
@@ -89,6 +117,12 @@ RUN_FIELDS: Final = (
         help="Times in which plans are made and not applied.",
     ),
     Field("listen", listen(), help="Address of the status page, health and metrics; off when absent."),
+    Field(
+        "token",
+        credential(),
+        help="What requests must show: those that change something always, all others where other machines reach listen.",
+    ),
+    Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
 )
 
 CONFIG_FIELDS: Final = (
@@ -122,7 +156,7 @@ CONFIG_FIELDS: Final = (
     Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; write at least prune: owned."),
     Field(
         "run",
-        checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}),
+        checked(checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}), _safe_to_listen),
         default=OMITTED,
         help="The daemon: when it looks, and when it may apply.",
     ),

@@ -78,8 +78,18 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class HookConfig:
+    """Who may ask for a pass over HTTP: who knows the secret. `branches` are globs; where they are given, a push to another
+    branch is ignored."""
+
+    secret: Credential
+    branches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
-    """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass."""
+    """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
+    is what requests to `listen` must show."""
 
     every: float | None = 300
     cron: str | None = None
@@ -89,6 +99,8 @@ class RunConfig:
     debounce: float = 0.3
     windows: tuple[Window, ...] = ()
     listen: str | None = None
+    token: Credential | None = None
+    hook: HookConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

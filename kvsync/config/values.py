@@ -37,13 +37,23 @@ def is_plain_http(address: object) -> bool:
     """True for a URL that would send secrets unencrypted over a network: `http://` towards anything but this machine."""
     if not isinstance(address, str) or not address.lower().startswith("http://"):
         return False
-    host = urlsplit(address).hostname or ""
+    return not is_loopback(urlsplit(address).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """True for a host that is this machine and nobody else's: `localhost` or a loopback address (IPv6 without brackets)."""
     if host == "localhost" or host.endswith(".localhost"):
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
         return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Both parts of an address that `listen` accepted; IPv6 without brackets."""
+    host, _, port = listen.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def cron() -> Decoder:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from kvsync.config.model import RunConfig
 from kvsync.core.model import Target
 from kvsync.daemon.fetching import Fetcher
 from kvsync.daemon.notify import Notifier
+from kvsync.daemon.onlooker import Onlooker
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
 from kvsync.daemon.ports import Reconciler, Recorder, Remote, Trigger
 from kvsync.daemon.schedule import Schedule
@@ -81,6 +82,8 @@ class Daemon:
         rng: Random | None = None,
         pace: Pace | None = None,
         leave_within: float = LEAVE_WITHIN,
+        onlookers: Sequence[Onlooker] = (),
+        on_reload: Callable[[RunConfig], Awaitable[None]] | None = None,
     ) -> None:
         self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or Notifier(os.environ)
         self._clock, self._leave_within = clock or Clock(), leave_within
@@ -93,13 +96,15 @@ class Daemon:
             observe=observe,
             rng=rng,
             on_pass_done=self._pass_done,
+            onlookers=onlookers,
         )
+        self._on_reload = on_reload
         self._control_dir = control_dir
         self._wake_stamp = self._read_wake_stamp()
         self._watcher = Watcher(self._files_changed, pace or Pace(longest=settings.debounce))
-        self._schedule = Schedule(lambda deep: self.nudge(Trigger.SCHEDULE, deep=deep))
         fetches = partial(self.nudge, Trigger.FILES)
         self._fetcher = Fetcher(remote, self._clock, rng or Random(), fetches) if remote else None  # noqa: S311 - spreads
+        self._schedule = Schedule(self._beat)
         self._nudges, self._nudged = NOTHING, asyncio.Event()
         self._first_passes, self._stop = asyncio.Event(), Stop()
 
@@ -124,6 +129,8 @@ class Daemon:
         """Say that something happened. As often as you like: what comes together is heeded together."""
         self._nudges = self._nudges.add(trigger, deep=deep)
         self._nudged.set()
+        for onlooker in self._parts.reporter.onlookers:
+            onlooker.nudged(trigger)
 
     # -- from start to end --------------------------------------------------------------------------------------------
 
@@ -151,6 +158,8 @@ class Daemon:
     async def _leave(self) -> int:
         _log.info("daemon.stopping", reason=self._stop.reason, running=self._parts.crew.running)
         self._notifier.stopping()
+        for onlooker in self._parts.reporter.onlookers:
+            onlooker.stopping()
         self._schedule.stop()
         if self._fetcher is not None:
             await self._fetcher.leave()
@@ -167,6 +176,15 @@ class Daemon:
             return
         if all(worker.last is not None for worker in self._parts.crew.working):
             self._first_passes.set()
+
+    def _beat(self, deep: bool) -> None:
+        self.nudge(Trigger.SCHEDULE, deep=deep)
+        self._tell_beat()
+
+    def _tell_beat(self) -> None:
+        next_beat = self._schedule.next_beat
+        for onlooker in self._parts.reporter.onlookers:
+            onlooker.beating(next_beat)
 
     def _files_changed(self, directories: frozenset[Path]) -> None:
         stamp = self._read_wake_stamp()
@@ -218,7 +236,7 @@ class Daemon:
     def _keep(self) -> None:
         """Forget how targets stood that no file names any more; without files nobody can tell which these are."""
         if not self._parts.files.loaded.absent:
-            self._parts.reporter.keep(self._parts.files.targets)
+            self._parts.reporter.keep(self._parts.files.targets, self._parts.files.loaded)
 
     async def _reload(self) -> None:
         self._notifier.reloading()
@@ -231,6 +249,8 @@ class Daemon:
             )
         else:
             self._use(settings)
+            if self._on_reload is not None:
+                await self._on_reload(settings)
             _log.info("config.reloaded")
         self._notifier.ready()
 
@@ -252,6 +272,7 @@ class Daemon:
         self._parts.gate.replace_windows(settings.windows)
         self._watcher.set_longest(settings.debounce)
         self._schedule.start(settings)
+        self._tell_beat()
         self._arm()
 
     def _arm(self) -> None:

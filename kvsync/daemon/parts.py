@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -12,6 +12,7 @@ from kvsync.daemon.crew import Crew
 from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
+from kvsync.daemon.onlooker import Onlooker
 from kvsync.daemon.passes import GuardedPasses
 from kvsync.daemon.ports import Reconciler, Recorder, Trigger
 from kvsync.daemon.report import Reporter
@@ -46,11 +47,12 @@ def assemble(
     observe: bool,
     rng: Random | None = None,
     on_pass_done: Callable[[], None] = lambda: None,
+    onlookers: Sequence[Onlooker] = (),
 ) -> Parts:
     """Build and wire the parts."""
     gate = Gate(settings.windows, observe=observe, clock=clock)
     files = Files(reconciler, clock)
-    reporter = Reporter(recorder, notifier, gate, clock)
+    reporter = Reporter(recorder, notifier, gate, clock, onlookers)
     passes = GuardedPasses(reconciler, files, gate, reporter, on_pass_done)
     crew = Crew(passes, clock, rng or Random())  # noqa: S311 - spreads retries, guards nothing
     return Parts(files, gate, reporter, crew)

@@ -39,7 +39,8 @@ class GuardedPasses:
     def pass_done(self, worker: Worker, result: PassResult) -> None:
         """Report a pass, unless its target is no longer managed."""
         if not worker.retired:
-            self._reporter.pass_done(result, worker.next_pass, held=self._files.is_held(worker.target))
+            held = self._files.is_held(worker.target)
+            self._reporter.pass_done(result, worker.next_pass, held=held, next_trigger=worker.next_trigger)
         self._on_done()
 
     def _request(self, worker: Worker, ask: Ask) -> PassRequest:

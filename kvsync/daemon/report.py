@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 
 from kvsync import __version__
@@ -11,7 +11,8 @@ from kvsync.clock import Clock
 from kvsync.core.model import OutcomeKind, Target
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
-from kvsync.daemon.ports import PassRequest, PassResult, Recorder, Trigger
+from kvsync.daemon.onlooker import Onlooker, Passed
+from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Recorder, Trigger
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.state.passes import DaemonRecord
@@ -23,29 +24,35 @@ _log = get_logger()
 
 
 class Reporter:
-    """Remembers what was said, so that a state that lasts is said once."""
+    """Remembers what was said, so that a state that lasts is said once. The onlookers are told everything."""
 
-    def __init__(self, recorder: Recorder, notifier: Notifier, gate: Gate, clock: Clock) -> None:
+    def __init__(
+        self, recorder: Recorder, notifier: Notifier, gate: Gate, clock: Clock, onlookers: Sequence[Onlooker] = ()
+    ) -> None:
         self.notifier = notifier
+        self.onlookers = tuple(onlookers)
         self.ready = False
         self._recorder, self._gate, self._clock = recorder, gate, clock
         self._started = clock.now()
         self._results: dict[Target, PassResult] = {}
         self._parked: dict[Target, str] = {}
-        self._began: dict[Target, tuple[str, float]] = {}
+        self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._down: dict[str, tuple[set[Target], float]] = {}  # by store: whom it fails, since when (monotonic)
 
     def pass_started(self, request: PassRequest) -> None:
         """Say that a pass begins."""
-        trigger = "+".join(request.triggers)
-        self._began[request.target] = trigger, self._clock.monotonic()
-        _log.debug("pass.started", **_names(request.target), trigger=trigger, deep=request.deep)
+        self._began[request.target] = request.triggers, self._clock.monotonic()
+        _log.debug("pass.started", **_names(request.target), trigger="+".join(request.triggers), deep=request.deep)
+        for onlooker in self.onlookers:
+            onlooker.pass_started(request)
 
     def pass_crashed(self, target: Target) -> None:
         """Log the exception at hand: it is nobody's input, but a mistake in kvsync."""
         _log.error("pass.failed", **_names(target), error="unexpected", exc_info=True)
 
-    def pass_done(self, result: PassResult, next_pass: float | None, *, held: bool) -> None:
+    def pass_done(
+        self, result: PassResult, next_pass: float | None, *, held: bool, next_trigger: Trigger | None = None
+    ) -> None:
         """Say what became of a pass. The problems of a held target were said when its files were read."""
         self._results[result.target] = result
         now = self._clock.now()
@@ -62,13 +69,20 @@ class Reporter:
             self._recorder.record(
                 result.target, now, error=result.error, drift=result.drift, changes=result.changes, next_at=next_pass
             )
+        triggers, began = self._begin_of(result.target)
+        passed = Passed(result, triggers, now, self._clock.monotonic() - began, next_pass, next_trigger)
+        for onlooker in self.onlookers:
+            onlooker.pass_done(passed)
         self.notifier.status(self.summary())
 
-    def keep(self, targets: Iterable[Target]) -> None:
-        """Forget what was said of all targets but these."""
-        for target in self._results.keys() - set(targets):
+    def keep(self, targets: frozenset[Target], loaded: Loaded) -> None:
+        """Forget what was said of all targets but these, which the files as they were loaded name."""
+        for onlooker in self.onlookers:
+            onlooker.looked(targets, loaded)
+        for target in self._results.keys() - targets:
             del self._results[target]
             self._parked.pop(target, None)
+            self._began.pop(target, None)
             self._log_up(target)
         with suppress(KvsyncError):
             self._recorder.keep(targets)
@@ -82,6 +96,8 @@ class Reporter:
         row = DaemonRecord(os.getpid(), self._started, self._clock.now(), mode, __version__, self.ready, text)
         with suppress(KvsyncError):
             self._recorder.set_daemon(row)
+        for onlooker in self.onlookers:
+            onlooker.daemon_changed(row, self._gate.changes_at)
         self.notifier.status(self.summary())
 
     def window_changed(self) -> None:
@@ -116,14 +132,14 @@ class Reporter:
         return ", ".join(parts)
 
     def _log_finished(self, result: PassResult, next_pass: float | None) -> None:
-        trigger, began = self._began.get(result.target, ("", self._clock.monotonic()))
-        if trigger == Trigger.SCHEDULE and not _is_news(result):
+        triggers, began = self._begin_of(result.target)
+        if triggers == (Trigger.SCHEDULE,) and not _is_news(result):
             _log.debug("pass.unchanged", **_names(result.target), seconds=round(self._clock.monotonic() - began, 3))
             return
         _log.info(
             "pass.finished",
             **_names(result.target),
-            trigger=trigger,
+            trigger="+".join(triggers),
             ok=result.ok,
             **{kind: result.changes[kind] for kind in _KINDS if result.changes.get(kind)},
             pending=result.pending,
@@ -132,6 +148,10 @@ class Reporter:
             seconds=round(self._clock.monotonic() - began, 3),
             next=next_pass,
         )
+
+    def _begin_of(self, target: Target) -> tuple[tuple[Trigger, ...], float]:
+        """Why the last pass of a target began, and when (monotonic)."""
+        return self._began.get(target, ((), self._clock.monotonic()))
 
     def _log_parked(self, result: PassResult) -> None:
         was = self._parked.pop(result.target, None)

@@ -63,6 +63,12 @@ class Schedule:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
 
+    @property
+    def next_beat(self) -> float | None:
+        """When it beats next (epoch seconds), None when it does not."""
+        jobs = self._scheduler.get_jobs() if self._scheduler is not None else ()
+        return min((job.next_run_time.timestamp() for job in jobs if job.next_run_time is not None), default=None)
+
     async def _beat(self, deep: bool) -> None:
         self._on_beat(deep)
 

@@ -83,6 +83,13 @@ class Worker:
         left = self._timer_left()
         return None if left is None else self._clock.now() + max(left, 0)
 
+    @property
+    def next_trigger(self) -> Trigger | None:
+        """Why this worker comes back by itself; None when only a trigger makes it."""
+        if self._retry_at is not None:
+            return Trigger.RETRY
+        return None if self._moment is None else Trigger.TIMER
+
     def ask(self, trigger: Trigger, *, deep: bool = False) -> None:
         """Ask for a pass. Any number of times before it begins gives one pass; while one runs, one more."""
         if self.must_stop:

@@ -61,6 +61,13 @@ class Quota:
         since = self._clock.monotonic() - self._seconds
         return self._most - sum(turn > since for turn in self._turns)
 
+    @property
+    def known_left(self) -> int:
+        """How many calls are left: by our own count, and by what the server said last while that still holds."""
+        if self.told is None or self._clock.monotonic() >= self._slow_until:
+            return self.left
+        return min(self.left, self.told.calls)
+
     def _next_turn(self, now: float) -> float:
         if not self._turns:
             return now

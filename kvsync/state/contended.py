@@ -77,6 +77,11 @@ class Contended:
         rows = self._database.query(_TARGET, target_row(target))
         return {identity_of(*row[:2]): Contention(*row[2:]) for row in rows}
 
+    def counts(self, now: float) -> dict[Target, int]:
+        """How many entries of each target must not be healed yet. Raises StateDirError."""
+        sql = "SELECT store, namespace, count(*) FROM contended WHERE until > ? GROUP BY store, namespace"
+        return {Target(*row[:2]): row[2] for row in self._database.query(sql, (now,))}
+
     def forget(self, target: Target, identities: Iterable[Identity]) -> None:
         """Drop what is known of entries, as when the files changed them. Raises StateDirError."""
         rows = [entry_row(target, identity) for identity in identities]

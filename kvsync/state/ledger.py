@@ -14,6 +14,9 @@ _COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at"
 _ONE = f"SELECT {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ? AND key = ? AND label = ?"  # noqa: S608 - constants
 _ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ?"  # noqa: S608 - constants
 _ANY = "SELECT 1 FROM ledger WHERE store = ? AND namespace = ? LIMIT 1"
+_NEAREST = """
+SELECT key, label, expires_at FROM ledger WHERE store = ? AND namespace = ? AND expires_at > ? ORDER BY expires_at LIMIT 1
+"""
 _PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SEEN = "SELECT taken_in, left_there FROM ledger_seen WHERE store = ? AND namespace = ?"
 _TAKE_IN = "INSERT OR REPLACE INTO ledger_seen VALUES (?, ?, ?, NULL)"
@@ -48,6 +51,12 @@ class Ledger:
         """The targets that the ledger knows anything of, sorted. Raises StateDirError."""
         rows = self._database.query("SELECT DISTINCT store, namespace FROM ledger ORDER BY 1, 2")
         return tuple(Target(*row) for row in rows)
+
+    def nearest_end(self, target: Target, now: float) -> tuple[Identity, float] | None:
+        """The entry of a target whose lifetime ends first after `now`, and when (epoch seconds); None when none has an end.
+        Raises StateDirError."""
+        row = self._database.one(_NEAREST, (*target_row(target), now))
+        return (identity_of(*row[:2]), row[2]) if row is not None else None
 
     def record(self, target: Target, applied: Mapping[Identity, Applied], gone: Iterable[Identity] = ()) -> None:
         """Note what is now in agreement, and forget what is gone, together. Raises StateDirError."""

@@ -46,6 +46,11 @@ class Quarantine:
         rows = self._database.query(_HELD, (*target_row(target), now))
         return {identity_of(*row[:2]): Quarantined(row[2], self._context.key(), *row[3:]) for row in rows}
 
+    def counts(self, now: float) -> dict[Target, int]:
+        """How many entries of each target wait because the store refused them. Raises StateDirError."""
+        sql = "SELECT store, namespace, count(*) FROM quarantine WHERE until > ? GROUP BY store, namespace"
+        return {Target(*row[:2]): row[2] for row in self._database.query(sql, (now,))}
+
     def put(self, target: Target, identity: Identity, fingerprint: bytes, error: str, now: float) -> Quarantined:
         """Hold a content that was just refused, longer each time the same one is. Raises StateDirError."""
         kept, entry = sealed(fingerprint, self._context.key()), entry_row(target, identity)

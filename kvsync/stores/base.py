@@ -24,7 +24,7 @@ Must not:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -87,6 +87,18 @@ class Traffic:
     bytes_received: int = 0
     bytes_sent: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
+
+
+def total(all_traffic: Iterable[Traffic | None]) -> Traffic:
+    """All of it together."""
+    whole = Traffic()
+    for one in filter(None, all_traffic):
+        whole.requests += one.requests
+        whole.bytes_received += one.bytes_received
+        whole.bytes_sent += one.bytes_sent
+        for status, count in one.by_status.items():
+            whole.by_status[status] = whole.by_status.get(status, 0) + count
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +218,10 @@ class Store(ABC):
     async def check(self) -> Sequence[Finding]:
         """What `doctor` says of this store: reached, credential, permission, quota, clock. Never raises StoreError."""
         return ()
+
+    def quota_left(self) -> int | None:
+        """How many requests may still be made now, as far as it is known without asking; None where there is no quota."""
+        return None
 
     async def aclose(self) -> None:
         """Release connections. Idempotent."""

@@ -75,6 +75,10 @@ class ReadOnlyStore(Store):
         """As the wrapped store does."""
         return await self._inner.check()
 
+    def quota_left(self) -> int | None:
+        """As the wrapped store does."""
+        return self._inner.quota_left()
+
     async def aclose(self) -> None:
         """Close the wrapped store."""
         await self._inner.aclose()

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from kvsync import control
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
@@ -25,7 +26,7 @@ def approve(settings: Settings, hash_: str) -> Exit:
     enough. A running daemon applies it at once; otherwise the next kvsync apply does.
     """
     with opening.state(settings, writable=True) as (_, state):
-        released = state.parked.approve(hash_, time.time())
+        released = control.approve(state, hash_, time.time(), "command")
         state.wake()
     answer("".join(f"released {record.target} ({record.digest})\n" for record in released))
     return Exit.DONE

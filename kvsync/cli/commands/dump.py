@@ -12,6 +12,7 @@ from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
 from kvsync.cli.output import answer, say
 from kvsync.cli.progress import progress
+from kvsync.control import place
 from kvsync.errors import KvsyncError, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def _dump(
     settings: Settings, target: str, folder: Path, source: _Source, *, force: bool, include_sensitive: bool
 ) -> Exit:
     async with opening.workspace(settings, fetches=False) as workspace:
-        store, namespace = opening.place(target, workspace.config)
+        store, namespace = place(target, workspace.config.stores)
         workspace.load()  # so that sensitive values are known, and hidden
         if source == (None, None):
             dumped = await _read(workspace, store, namespace, include_sensitive)

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from kvsync import control
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
@@ -25,8 +26,7 @@ def pause(settings: Settings, target: str, reason: str | None) -> Exit:
     kvsync apply. kvsync resume ends it.
     """
     with opening.state(settings, writable=True) as (config, state):
-        store, namespace = opening.place(target, config)
-        news = state.pauses.pause(store, namespace, reason, time.time())
+        news = control.pause(state, config.stores, target, reason, time.time(), "command")
         state.wake()
     answer(f"{target} {'is paused' if news else 'was paused already; the reason is noted'}\n")
     return Exit.DONE

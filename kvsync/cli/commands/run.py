@@ -76,7 +76,9 @@ async def _fetch(reconciler: WorkspaceReconciler, workspace: Workspace) -> bool:
 
 async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool) -> Exit:
     from kvsync.daemon.loop import Daemon
+    from kvsync.serving import Serving
 
+    serving = Serving(workspace, reconciler, os.environ, observe=observe)
     daemon = Daemon(
         reconciler,
         workspace.state.passes,
@@ -85,6 +87,9 @@ async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, ob
         observe=observe,
         control_dir=workspace.state.control_dir,
         clock=workspace.clock,
+        onlookers=[serving.collector],
+        on_reload=serving.reload,
     )
-    result = await daemon.run()
+    async with serving.serving(daemon.nudge, workspace.config.run):
+        result = await daemon.run()
     return Exit.ERROR if result.unfinished else Exit.DONE

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,9 +15,6 @@ from kvsync.cli.table import table
 
 if TYPE_CHECKING:
     from kvsync.config.model import Config
-    from kvsync.state import DaemonRecord, StateDir
-
-SCHEMA: Final = "kvsync.status/1"
 
 
 @command(
@@ -35,8 +31,10 @@ def status(settings: Settings, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
     approve), and what is paused. Without a daemon it says what was last known.
     """
+    from kvsync.monitor.status import status_document
+
     with opening.state(settings, writable=False) as (config, state):
-        document = _document(state) | {"source": _source(config)}
+        document = status_document(state) | {"source": _source(config)}
     if output == "json":
         answer_document(document)
     else:
@@ -44,93 +42,21 @@ def status(settings: Settings, output: str, check: bool) -> Exit:
     return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
 
 
-def _document(state: StateDir) -> dict[str, Any]:
-    daemon = state.passes.daemon()
-    writer = state.writer()
-    return {
-        "schema": SCHEMA,
-        "daemon": _daemon(daemon, writer) if daemon else None,
-        "writer": writer,
-        "targets": _targets(state),
-        "parked": _parked(state),
-        "paused": [
-            {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
-            for pause in state.pauses.all()
-        ],
-    }
-
-
 def _source(config: Config) -> dict[str, Any] | None:
     """The commit in force, when the files come from a repository."""
     if config.source is None:
         return None
     from kvsync.checkout import Status, read_status
+    from kvsync.core.render.words import moment
 
     source = config.source
     known = read_status(config.state_dir, source.url, source.ref) or Status(source.url, source.ref)
-    moments = {name: _moment(getattr(known, name)) for name in ("fetched_at", "attempted_at")}
-    return asdict(known) | moments
-
-
-def _daemon(daemon: DaemonRecord, writer: int | None) -> dict[str, Any]:
-    return {
-        "running": daemon.pid == writer or (daemon.mode == "observe" and _is_alive(daemon.pid)),
-        "pid": daemon.pid,
-        "mode": daemon.mode,
-        "version": daemon.version,
-        "ready": daemon.ready,
-        "window": daemon.window,
-        "started_at": _moment(daemon.started_at),
-        "updated_at": _moment(daemon.updated_at),
-    }
+    moments = {"fetched_at": known.fetched_at, "attempted_at": known.attempted_at}
+    return asdict(known) | {name: None if at is None else moment(at) for name, at in moments.items()}
 
 
 def _is_healthy(daemon: dict[str, Any] | None) -> bool:
     return daemon is not None and daemon["running"] and daemon["ready"]
-
-
-def _targets(state: StateDir) -> list[dict[str, Any]]:
-    return [
-        {
-            "store": one.target.store,
-            "namespace": one.target.namespace,
-            "attempted_at": _moment(one.attempted_at),
-            "succeeded_at": _moment(one.succeeded_at),
-            "next_at": _moment(one.next_at),
-            "drift": dict(one.drift),
-            "changes": dict(one.changes),
-            "error": one.error,
-        }
-        for one in state.passes.all()
-    ]
-
-
-def _parked(state: StateDir) -> list[dict[str, Any]]:
-    return [
-        {
-            "store": one.target.store,
-            "namespace": one.target.namespace,
-            "digest": one.digest,
-            "reasons": list(one.reasons),
-            "since": _moment(one.since),
-            "approved_at": _moment(one.approved_at),
-        }
-        for one in state.parked.all()
-    ]
-
-
-def _moment(epoch: float | None) -> str | None:
-    from kvsync.core.render.words import moment
-
-    return None if epoch is None else moment(epoch)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return True
 
 
 def _text(document: dict[str, Any]) -> str:

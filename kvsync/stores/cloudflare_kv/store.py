@@ -162,6 +162,10 @@ class CloudflareKvStore(Store):
         except StoreError as error:
             return [Finding("credential", False, str(error))]
 
+    def quota_left(self) -> int | None:
+        """Of the calls that all who share the token may make in five minutes."""
+        return self._remote.quota.known_left if self._remote is not None else None
+
     async def aclose(self) -> None:
         """Close the connections."""
         remote, self._remote = self._remote, None

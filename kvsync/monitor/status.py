@@ -1,0 +1,205 @@
+"""The JSON of `kvsync status` and of `/status`: `kvsync.status/1`.
+
+The command reads the state directory and knows nothing of the running process. Over HTTP the same document has more: what each
+target's passes saw, the stores, the past, the process itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from kvsync.core.model import Target
+from kvsync.core.render.words import moment
+from kvsync.errors import Problem
+from kvsync.monitor.model import Board, PendingPlan, ProcessView, RunView, StoreView, TargetView
+from kvsync.state import DaemonRecord, StateDir
+
+SCHEMA: Final = "kvsync.status/1"
+
+Document = dict[str, Any]
+
+
+def status_document(state: StateDir) -> Document:
+    """What the state directory tells. Raises StateDirError."""
+    daemon, writer = state.passes.daemon(), state.writer()
+    return {
+        "schema": SCHEMA,
+        "daemon": _daemon(daemon, writer) if daemon else None,
+        "writer": writer,
+        "targets": _targets(state),
+        "parked": _parked(state),
+        "paused": [
+            {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
+            for pause in state.pauses.all()
+        ],
+    }
+
+
+def board_document(document: Document, board: Board) -> Document:
+    """The status document with everything that is on the board. Targets of which the state directory knows no pass are in it
+    as well, with the same fields."""
+    known = {Target(one["store"], one["namespace"]): one for one in document["targets"]}
+    return {
+        **document,
+        "at": _moment(board.at),
+        "version": board.version,
+        "process": _process(board.process),
+        "states": {state.value: number for state, number in board.states().items()},
+        "targets": [known.get(one.target, {}) | _target(one) for one in board.targets],
+        "stores": [_store(store) for store in board.stores],
+        "problems": [_problem(problem) for problem in board.problems],
+        "drift": [
+            {"at": _moment(point.at), **_names(point.target), "counts": dict(point.counts)} for point in board.drift
+        ],
+        "runs": [_run(run) for run in board.runs],
+        "hooks": dict(board.hooks),
+        "triggers": dict(board.triggers),
+    }
+
+
+def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
+    return {
+        "running": daemon.pid == writer or (daemon.mode == "observe" and _is_alive(daemon.pid)),
+        "pid": daemon.pid,
+        "mode": daemon.mode,
+        "version": daemon.version,
+        "ready": daemon.ready,
+        "window": daemon.window,
+        "started_at": _moment(daemon.started_at),
+        "updated_at": _moment(daemon.updated_at),
+    }
+
+
+def _targets(state: StateDir) -> list[Document]:
+    return [
+        {
+            **_names(one.target),
+            "attempted_at": _moment(one.attempted_at),
+            "succeeded_at": _moment(one.succeeded_at),
+            "next_at": _moment(one.next_at),
+            "drift": dict(one.drift),
+            "changes": dict(one.changes),
+            "error": one.error,
+        }
+        for one in state.passes.all()
+    ]
+
+
+def _parked(state: StateDir) -> list[Document]:
+    return [
+        {
+            **_names(one.target),
+            "digest": one.digest,
+            "reasons": list(one.reasons),
+            "since": _moment(one.since),
+            "approved_at": _moment(one.approved_at),
+        }
+        for one in state.parked.all()
+    ]
+
+
+def _process(process: ProcessView) -> Document:
+    moments = ("started_at", "window_changes_at", "next_beat", "files_at")
+    return asdict(process) | {name: _moment(getattr(process, name)) for name in moments}
+
+
+def _target(view: TargetView) -> Document:
+    """A target of the board. The fields that the state directory has too are as the process knows them: not older."""
+    end, pause = view.nearest_end, view.pause
+    return {
+        **_names(view.target),
+        "type": view.type,
+        "state": view.state.value,
+        "running": view.running,
+        "attempted_at": _moment(view.attempted_at),
+        "succeeded_at": _moment(view.succeeded_at),
+        "seconds": None if view.seconds is None else round(view.seconds, 3),
+        "triggers": list(view.triggers),
+        "next_at": _moment(view.next_at),
+        "next_trigger": view.next_trigger,
+        "drift": dict(view.drift),
+        "unhealed": dict(view.unhealed),
+        "changes": dict(view.changes),
+        "pending": view.pending,
+        "plan": _plan(view.plan),
+        "unchanged": view.unchanged,
+        "foreign": view.foreign,
+        "error": view.error,
+        "problems": [_problem(problem) for problem in view.problems],
+        "paused": None
+        if pause is None
+        else {"target": pause.name, "reason": pause.reason, "since": _moment(pause.since)},
+        "nearest_end": None if end is None else {"entry": end.name, "at": _moment(end.at)},
+        "quarantined": view.quarantined,
+        "contended": view.contended,
+        "passes": view.passes,
+        "outcomes": [
+            {"action": action, "outcome": outcome, "count": number}
+            for (action, outcome), number in sorted(view.totals.items())
+        ],
+    }
+
+
+def _plan(plan: PendingPlan | None) -> Document | None:
+    """How much is pending; what it is, `kvsync plan -o json` says in full."""
+    if plan is None:
+        return None
+    return {"digest": plan.digest, "counts": dict(plan.counts), "cost": plan.cost}
+
+
+def _store(store: StoreView) -> Document:
+    return {
+        "name": store.name,
+        "type": store.type,
+        "requests": dict(sorted(store.requests.items())),
+        "bytes_sent": store.bytes_sent,
+        "bytes_received": store.bytes_received,
+        "quota_left": store.quota_left,
+        "error": store.error,
+    }
+
+
+def _run(run: RunView) -> Document:
+    target: Mapping[str, str | None] = {"store": None, "namespace": None} if run.target is None else _names(run.target)
+    return {
+        "run": run.id,
+        "command": run.command,
+        "at": _moment(run.at),
+        "status": run.status,
+        **target,
+        "source": run.source,
+        "triggers": list(run.triggers),
+        "seconds": None if run.seconds is None else round(run.seconds, 3),
+        "outcomes": dict(run.counts),
+        "applied": dict(run.actions),
+    }
+
+
+def _problem(problem: Problem) -> Document:
+    place = problem.origin
+    return {
+        "message": problem.message,
+        "file": place.file if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "hint": problem.hint,
+    }
+
+
+def _names(target: Target) -> dict[str, str]:
+    return {"store": target.store, "namespace": target.namespace}
+
+
+def _moment(epoch: float | None) -> str | None:
+    return None if epoch is None else moment(epoch)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
