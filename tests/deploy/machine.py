@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -72,22 +73,20 @@ class Machine:
 
 @contextmanager
 def booted(root: Path) -> Iterator[Machine]:
-    """Boot a system in a folder; powered off in the end."""
+    """Boot a system in a folder; its plug is pulled in the end."""
     with (root.parent / "console").open("wb") as console:
         nspawn = subprocess.Popen(
             ["systemd-nspawn", *_BOOT, "-D", str(root)], stdin=subprocess.DEVNULL, stdout=console, stderr=console
         )
+    init = None
     try:
-        machine = Machine(_init_of(nspawn, root.parent / "console"), root)
+        init = _init_of(nspawn, root.parent / "console")
+        machine = Machine(init, root)
         _await_boot(machine)
         yield machine
     finally:
-        nspawn.send_signal(signal.SIGTERM)  # systemd-nspawn hands it on as a wish to power off
-        try:
-            nspawn.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            nspawn.kill()
-            nspawn.wait()
+        os.kill(init or nspawn.pid, signal.SIGKILL)  # with its first process all of a machine ends
+        nspawn.wait(PATIENCE)
 
 
 def _init_of(nspawn: subprocess.Popen[bytes], console: Path) -> int:
