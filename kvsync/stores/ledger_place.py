@@ -1,0 +1,23 @@
+"""Where the ledger of a store without room for marks is kept: what the option `ledger` may be."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from kvsync.document.fields import Field, choice
+
+
+class LedgerPlace(StrEnum):
+    """In the state directory of this machine, or in the store, where every machine finds it."""
+
+    LOCAL = "local"
+    STORE = "store"
+
+
+LEDGER: Final = Field(
+    "ledger",
+    choice(LedgerPlace),
+    default=LedgerPlace.LOCAL,
+    help="Where kvsync remembers what is its own: `local`, in the state directory, or `store`, for several machines.",
+)
