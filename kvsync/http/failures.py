@@ -63,11 +63,14 @@ def words(answer: Answer) -> str:
 
 
 def _listed(problem: Mapping[str, Any]) -> str:
-    """The errors of an envelope such as `{"errors": [{"code": 10013, "message": "…"}]}` or `{"error": {"code": 100, "msg":
-    "…"}}`."""
-    errors = problem.get("errors") or [problem.get("error")]
-    found = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    return "; ".join(f"{error.get('message') or error.get('msg')} ({error.get('code')})" for error in found)
+    """The errors of an envelope such as `{"errors": [{"code": 10013, "message": "…"}]}`, or the one of
+    `{"error": {"type": "invalid-input", "message": "…"}}` or `{"error": {"code": 100, "msg": "…"}}`."""
+    errors = problem.get("errors")
+    named = [*errors, problem.get("error")] if isinstance(errors, list) else [problem.get("error")]
+    found = [error for error in named if isinstance(error, dict)]
+    return "; ".join(
+        f"{error.get('message', error.get('msg'))} ({error.get('code', error.get('type'))})" for error in found
+    )
 
 
 def _described(answer: Answer) -> str:
