@@ -20,7 +20,9 @@ from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.core.model import Desired, OutcomeKind, Target
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
+from kvsync.core.shard import Shard
 from kvsync.errors import InvalidInput, Problem, StateDirError, StoreError, UsageError
+from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
 from kvsync.revision import revision
@@ -72,10 +74,11 @@ class Workspace:
         }
 
     def load(self, environment: str | None = None) -> Loaded:
-        """Read the desired state. What is wrong with the files is in the answer; secrets in it become known here."""
+        """Read the desired state, of our share of the targets. What is wrong with the files is in the answer; secrets in it
+        become known here."""
         loaded = self._source.load(environment)
         self.redactor.register(*loaded.secrets)
-        return loaded
+        return loaded if self._around.shard is None else _share(loaded, self._around.shard)
 
     async def plan(self, selection: Selection | None = None, loaded: Loaded | None = None) -> Plan:
         """Plan the targets asked for. Raises UsageError when one does not exist, StateDirError."""
@@ -191,6 +194,18 @@ class Workspace:
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
 
 
+def _share(loaded: Loaded, shard: Shard) -> Loaded:
+    """What was loaded of the targets that a shard owns."""
+    targets = {target: desired for target, desired in loaded.targets.items() if shard.owns(target)}
+    return replace(
+        loaded,
+        targets=targets,
+        held={target: problems for target, problems in loaded.held.items() if shard.owns(target)},
+        kept={target: desired for target, desired in loaded.kept.items() if shard.owns(target)},
+        entries=sum(len(desired.entries) for desired in targets.values()),
+    )
+
+
 async def all_of(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
     """The results, in order. All are waited for, so that none goes on behind the back of one that failed."""
     results = await asyncio.gather(*works, return_exceptions=True)
@@ -226,10 +241,11 @@ async def open_workspace(
     environ: Mapping[str, str] = os.environ,
     clock: Clock | None = None,
     state_dir: Path | None = None,
+    shard: Shard | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
     without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
-    the configured one.
+    the configured one, `shard` is the share of the targets that is looked at (None: all).
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
@@ -244,7 +260,7 @@ async def open_workspace(
             for killed in state.journal.close_interrupted():
                 _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
             state.journal.prune()
-        around = Surroundings(config.owner, state, clock, writable, writing is not None)
+        around = Surroundings(config.owner, state, clock, writable, writing is not None, Fence(), shard)
         workspace = assemble(config, around, redactor, environ)
         stack.push_async_callback(workspace.aclose)
         yield workspace
@@ -280,6 +296,7 @@ def _open_stores(
             clock=around.clock,
             read_only=not around.writing,
             owner=config.owner,
+            fence=around.fence,
         )
 
     stores: dict[str, Store] = {}

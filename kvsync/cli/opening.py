@@ -17,6 +17,7 @@ from kvsync.errors import InvalidInput, UsageError
 if TYPE_CHECKING:
     from kvsync.config.model import Config
     from kvsync.core.plan import Plan
+    from kvsync.core.shard import Shard
     from kvsync.reconcile import Ask
     from kvsync.sources import Loaded
     from kvsync.state import StateDir
@@ -35,14 +36,16 @@ def run(work: Coroutine[None, None, _Result]) -> _Result:
 
 @asynccontextmanager
 async def workspace(
-    settings: Settings, writing: str | None = None, state_dir: Path | None = None
+    settings: Settings, writing: str | None = None, state_dir: Path | None = None, shard: Shard | None = None
 ) -> AsyncIterator[Workspace]:
     """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
-    state directory of the configuration."""
+    state directory of the configuration, `shard` is the share of the targets to look at."""
     from kvsync.workspace import open_workspace
 
-    environment = settings.environment
-    async with open_workspace(settings.config, environment=environment, writing=writing, state_dir=state_dir) as opened:
+    opening = open_workspace(
+        settings.config, environment=settings.environment, writing=writing, state_dir=state_dir, shard=shard
+    )
+    async with opening as opened:
         yield opened
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from kvsync.config.lease import lease
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
 from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone
@@ -122,6 +123,7 @@ RUN_FIELDS: Final = (
         help="What requests must show: those that change something always, all others where other machines reach listen.",
     ),
     Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
+    Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
 )
 
 CONFIG_FIELDS: Final = (

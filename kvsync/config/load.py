@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.config.fields import CONFIG_FIELDS
+from kvsync.config.lease import configured_lease
 from kvsync.config.model import Config, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.core.model import Policy
@@ -104,6 +105,7 @@ def _run(values: Mapping[str, Any] | None) -> RunConfig:
         lines["every"] = None
     lines["windows"] = tuple(_window(window) for window in lines["windows"])
     lines["hook"] = HookConfig(**lines["hook"]) if lines["hook"] is not None else None
+    lines["lease"] = configured_lease(lines["lease"]) if lines["lease"] is not None else None
     return RunConfig(**lines)
 
 

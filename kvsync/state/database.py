@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +142,13 @@ def open_for_writing(state_dir: Path) -> Database:
 
 
 def open_for_reading(state_dir: Path) -> Database:
-    """Open `state.db` without ever writing to it; where there is none yet, an empty one. Raises StateDirError."""
+    """Open `state.db` without ever writing to it: an older one as a copy that is brought up to date, and where there is none
+    yet, an empty one. Raises StateDirError."""
     file = state_dir / FILE_NAME
     with speaking_of(state_dir):
         connection = _connect_read_only(file, state_dir) if file.exists() else None
-        if connection is None or _version(connection, state_dir) == 0:
-            connection = _connect(":memory:", _upgrade)
+        if connection is None or _version(connection, state_dir) < SCHEMA_VERSION:
+            connection = _connect(":memory:", _upgraded_copy(connection))
         connection.execute("PRAGMA query_only = ON")
         return Database(connection, state_dir)
 
@@ -200,6 +201,16 @@ def _use_log(connection: sqlite3.Connection) -> None:
             time.sleep(_TURN)
         else:
             return
+
+
+def _upgraded_copy(old: sqlite3.Connection | None) -> Callable[[sqlite3.Connection], None]:
+    def prepare(copy: sqlite3.Connection) -> None:
+        if old is not None:
+            with closing(old):
+                old.backup(copy)
+        _upgrade(copy)
+
+    return prepare
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:

@@ -71,5 +71,7 @@ CREATE TABLE daemon (
 )
 """
 
-STEPS: Final = (_FIRST,)
+_LEASE: Final = "ALTER TABLE daemon ADD COLUMN lease TEXT"
+
+STEPS: Final = (_FIRST, _LEASE)
 SCHEMA_VERSION: Final = len(STEPS)

@@ -35,6 +35,7 @@ from kvsync.config.model import Credential, StoreConfig
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
 from kvsync.document.fields import Field
+from kvsync.fence import Fence
 
 
 class Precondition(StrEnum):
@@ -116,7 +117,8 @@ class StoreContext:
     """What a store is given of its surroundings.
 
     `root` is the configuration's folder, which relative paths start from. `cache_dir` is a folder of the store's own inside
-    the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, anew at each call.
+    the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, anew at each call. `fence`
+    is asked right before each call that writes; a `kvsync.http` client does that when it is given it.
     """
 
     root: Path
@@ -125,6 +127,7 @@ class StoreContext:
     clock: Clock
     read_only: bool = False
     owner: str = ""
+    fence: Fence = field(default_factory=Fence)
 
 
 class Store(ABC):
@@ -169,8 +172,8 @@ class Store(ABC):
         owner, still stands for the present state; stores without tokens ignore it. Raises StoreError."""
 
     async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
-        """The same as `observe`, with an `etag` or `fingerprint` of each entry that stands for every byte of its value. None, the
-        default, where only reading the entries one by one can tell that. Raises StoreError."""
+        """The same as `observe`, with an `etag` or `fingerprint` of each entry that stands for every byte of its value. None,
+        the default, where only reading the entries one by one can tell that. Raises StoreError."""
         return None
 
     def is_version(self, seen: str, known: str) -> bool:

@@ -247,7 +247,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     connection.close()
     for writable in (True, False):
         with pytest.raises(
-            StateDirError, match=r"written by a newer kvsync \(schema 2, this one knows 1\); upgrade kvsync"
+            StateDirError, match=r"written by a newer kvsync \(schema 3, this one knows 2\); upgrade kvsync"
         ):
             StateDir.open(path, writable=writable)
 

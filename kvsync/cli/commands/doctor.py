@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from kvsync.workspace import Workspace
 
 SCHEMA: Final = "kvsync.doctor/1"
+
+_UNSHARED: Final = "its ledger lies in the state directory of one replica; the others would not know what is ours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class _Checked:
 @options.output("text", "json")
 def doctor(settings: Settings, output: str) -> Exit:
     """Try everything that a pass needs and say what is wrong and what to do: the configuration, the state files, the state
-    directory and its lock, and each store with its credential, permissions, quota and clock. Writes to no store.
+    directory and its lock, the lease, and each store with its credential, permissions, quota and clock. Writes to no store.
     """
     return opening.run(_doctor(settings, output))
 
@@ -58,7 +61,7 @@ async def _doctor(settings: Settings, output: str) -> Exit:
         async with opening.workspace(settings, state_dir=Path(empty) if empty else None) as workspace:
             loaded = workspace.load()
             with progress("asking the stores"):
-                asked = await asyncio.gather(*(_store(workspace, name) for name in workspace.stores))
+                asked = await asyncio.gather(*(_store(workspace, name) for name in workspace.stores), _lease(workspace))
             found = [
                 _configuration(workspace),
                 broken or _state_dir(workspace),
@@ -108,6 +111,26 @@ def _state_dir(workspace: Workspace) -> _Checked:
         return _Checked("state directory", "writable", False, f"{path} cannot be written", hint)
     busy = "" if writer is None else f"; process {writer or '?'} is writing with it now"
     return _Checked("state directory", "writable", True, f"{path}{busy}")
+
+
+async def _lease(workspace: Workspace) -> list[_Checked]:
+    """What keeps the lease, where there is one, and what replicas would not know of each other."""
+    from kvsync.leading import keeper_of, unshared_ledgers
+
+    config = workspace.config.run.lease
+    if config is None:
+        return []
+    unshared = [
+        _Checked(f"store {name}", "ledger", False, _UNSHARED, "set ledger: store")
+        for name in unshared_ledgers(workspace)
+    ]
+    try:
+        keeper = keeper_of(workspace, config, "kvsync doctor", os.environ)
+    except StoreError as error:
+        return [_Checked("lease", "reached", False, str(error)), *unshared]
+    async with aclosing(keeper):
+        found = await keeper.check()
+    return [_Checked(keeper.name, one.check, one.ok, one.detail, one.hint) for one in found] + unshared
 
 
 async def _store(workspace: Workspace, name: str) -> list[_Checked]:
