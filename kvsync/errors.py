@@ -80,7 +80,7 @@ class LeaseHeld(KvsyncError):
     def __init__(self, lease: str, leader: str | None) -> None:
         self.lease, self.leader = lease, leader
         holder = f"{leader} leads" if leader else "another replica leads"
-        super().__init__(f"{lease}: {holder}; nothing was done")
+        super().__init__(f"lease {lease}: {holder}; nothing was done")
 
 
 class NotApproved(KvsyncError):

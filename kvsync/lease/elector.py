@@ -55,14 +55,14 @@ class Elector:
     async def run(self, on_change: Callable[[], None]) -> None:
         """Claim, renew and step down until cancelled; `on_change` is called when another replica leads than before."""
         while True:
+            self._expire(on_change)  # the machine may have slept, or this process been stopped
             try:
                 await self.turn(on_change)
             except KvsyncError as error:
                 self._failed(str(error))
             except Exception:  # noqa: BLE001 - whatever it is, the lease ends by itself, and then nothing is written
                 self._failed("unexpected", exc_info=True)
-            if self._election.expire(self._clock.monotonic()):
-                self._lost("it could not be renewed in time", on_change)
+            self._expire(on_change)
             await self._clock.sleep(self._pause())
 
     async def turn(self, on_change: Callable[[], None] = lambda: None) -> None:
@@ -72,7 +72,7 @@ class Elector:
             async with asyncio.timeout(patience):
                 claim = await self._keeper.claim()
         except TimeoutError:
-            raise TransientError(f"{self._keeper.name}: no answer within {patience:.2g} s") from None
+            raise TransientError(f"lease {self._keeper.name}: no answer within {patience:.2g} s") from None
         led = self._election.leads
         self._election.heard(claim, asked_at, self._clock.monotonic())
         self._again_in, self._is_failing = claim.again_in, False
@@ -89,7 +89,8 @@ class Elector:
             async with asyncio.timeout(RELEASE_WITHIN):
                 await self._keeper.release()
         except (KvsyncError, TimeoutError) as error:
-            _log.error("lease.error", lease=self._keeper.name, error=f"it could not be released: {error}")
+            if led:
+                self._failed(f"it could not be released, and ends by itself: {error or 'no answer'}")
         else:
             if led:
                 _log.info("lease.released", lease=self._keeper.name, identity=self.identity)
@@ -113,6 +114,10 @@ class Elector:
         if not self._is_failing:
             _log.error("lease.error", lease=self._keeper.name, error=error, leads=self.may_write(), exc_info=exc_info)
         self._is_failing = True
+
+    def _expire(self, on_change: Callable[[], None]) -> None:
+        if self._election.expire(self._clock.monotonic()):
+            self._lost("it could not be renewed in time", on_change)
 
     def _lost(self, reason: str, on_change: Callable[[], None]) -> None:
         seconds = round(self._clock.monotonic() - self._led_since, 1)

@@ -26,7 +26,7 @@ class EtcdKeeper:
     """Talks to one of the endpoints, and to the next one after it failed."""
 
     def __init__(self, key: str, identity: str, duration: float, gateways: Sequence[Gateway]) -> None:
-        self.name = f"lease {key} in etcd"
+        self.name = f"{key} in etcd"
         self._key, self._identity, self._ttl = key, identity, ceil(duration)
         self._gateways, self._at = gateways, 0
         self._lease: str | None = None

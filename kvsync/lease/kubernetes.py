@@ -54,7 +54,7 @@ class KubernetesKeeper:
     """Keeps the lease in the cluster's API. `client` speaks to it."""
 
     def __init__(self, lease: LeaseName, identity: str, duration: float, client: Client, clock: Clock) -> None:
-        self.name = f"lease {lease.namespace}/{lease.name} in Kubernetes"
+        self.name = f"{lease.namespace}/{lease.name} in Kubernetes"
         self._lease, self._identity, self._duration = lease, identity, duration
         self._client, self._clock = client, clock
         self._watch = Watch(duration)
@@ -66,7 +66,7 @@ class KubernetesKeeper:
             claim = await (self._make() if found is None else self._take(found))
             if claim is not None:
                 return claim
-        raise TransientError(f"{self.name}: it kept changing while it was claimed")
+        raise TransientError(f"lease {self.name}: it kept changing while it was claimed")
 
     async def release(self) -> None:
         """Take our name out of it. Raises StoreError."""
@@ -162,7 +162,7 @@ class KubernetesKeeper:
         found = answer.problem()
         if found.get("kind") not in ("Lease", "SelfSubjectAccessReview"):
             raise PermanentError(
-                f"{self.name}: what answers is not the API of Kubernetes; check KUBERNETES_SERVICE_HOST"
+                f"lease {self.name}: what answers is not the API of Kubernetes; check KUBERNETES_SERVICE_HOST"
             )
         return found
 

@@ -130,7 +130,7 @@ async def _lease(workspace: Workspace) -> list[_Checked]:
         return [_Checked("lease", "reached", False, str(error)), *unshared]
     async with aclosing(keeper):
         found = await keeper.check()
-    return [_Checked(keeper.name, one.check, one.ok, one.detail, one.hint) for one in found] + unshared
+    return [_Checked(f"lease {keeper.name}", one.check, one.ok, one.detail, one.hint) for one in found] + unshared
 
 
 async def _store(workspace: Workspace, name: str) -> list[_Checked]:

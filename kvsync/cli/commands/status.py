@@ -58,8 +58,8 @@ def _does(daemon: dict[str, Any]) -> str:
     if lease is None:
         return "applies"
     if lease["leads"]:
-        return f"leads by {lease['name']}, and applies"
-    return f"stands by: {lease['leader'] or 'nobody it knows of'} leads by {lease['name']}"
+        return f"leads by the lease {lease['name']}, and applies"
+    return f"stands by: {lease['leader'] or 'nobody it knows of'} leads by the lease {lease['name']}"
 
 
 def _targets_table(targets: list[dict[str, Any]]) -> str:
