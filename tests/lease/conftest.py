@@ -6,7 +6,10 @@ from uuid import uuid4
 
 import pytest
 
+from tests.cli.conftest import repo, runner
 from tests.lease.support import running_etcd
+
+__all__ = ["repo", "runner"]
 
 
 @pytest.fixture(scope="session")

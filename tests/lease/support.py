@@ -164,6 +164,7 @@ class Wire:
         self._there = host, port
         self._open = asyncio.Event()
         self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
 
     def cut(self) -> None:
@@ -175,12 +176,22 @@ class Wire:
         self._open.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         far_reader, far_writer = await asyncio.open_connection(*self._there)
         try:
             await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
+        except asyncio.CancelledError:
+            pass  # the test is over; a stream's own task may not end as cancelled
         finally:
             writer.close()
             far_writer.close()
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -203,5 +214,5 @@ async def wire_to(url: str) -> AsyncIterator[Wire]:
     try:
         yield wire
     finally:
-        wire.mend()
         server.close()
+        await wire.aclose()

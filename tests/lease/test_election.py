@@ -8,7 +8,14 @@ from typing import Protocol
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from kvsync.lease.election import Election, Sign, Watch
 from kvsync.lease.model import MARGIN, Claim, Timing
@@ -240,11 +247,9 @@ class Elections(RuleBasedStateMachine):
         assert len(writing) <= 1, writing
 
 
-Elections.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
-
-
-class TestElections(Elections.TestCase):
+def test_never_two_writers() -> None:
     """However claims, answers and pauses fall, at no moment can the writes of two replicas meet."""
+    run_state_machine_as_test(Elections, settings=settings(max_examples=100, stateful_step_count=20, deadline=None))
 
 
 def test_the_clocks_in_the_model_are_as_bad_as_promised() -> None:
