@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from math import inf
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -16,10 +18,13 @@ from kvsync.errors import LostAnswer, NotLeader
 from kvsync.fence import Fence
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Call
+from kvsync.lease.elector import Elector
+from kvsync.lease.model import Claim, Timing
 from kvsync.reconciler import WorkspaceReconciler
 from kvsync.stores.base import Traffic
 from kvsync.testing import FakeClock
 from tests.http.script_server import is_silent, says, serving
+from tests.lease.test_elector import ScriptedKeeper
 from tests.support.world import World
 
 STORES = Path(kvsync.__file__).parent / "stores"
@@ -123,3 +128,23 @@ async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> N
         "this replica leads no more; the one that leads goes on with it",
     )
     assert world.writes() == 0
+
+
+async def test_a_process_that_was_paused_sends_nothing_before_it_has_asked(world: World) -> None:
+    """Time passed while nothing of this process ran, not even the election: the first write finds out by the clock alone."""
+    elector = Elector(
+        ScriptedKeeper(Claim("us", is_ours=True, duration=10)), "us", Timing(10, 7, 2), world.clock, Random(1)
+    )
+    await elector.turn()
+    world.want({f"k{number}": 1 for number in range(9)})
+    async with world.open("run") as workspace:
+        workspace.around.fence.follow(elector.seconds_left)
+        plan = await workspace.plan()
+
+        def paused(_done: int) -> None:
+            world.clock.advance(8)
+
+        report = await workspace.apply(plan, command="run", progress=paused)
+    assert 1 <= world.writes() <= 4, "those that were in flight together"
+    kinds = Counter(one.kind.value for one in report.targets[0].outcomes)
+    assert kinds == {"applied": world.writes(), "not-attempted": 9 - world.writes()}
