@@ -17,6 +17,7 @@ from kvsync.config import fields, policy, stores
 from kvsync.core.capabilities import Capabilities
 from kvsync.document.fields import Field
 from kvsync.logs import events_table
+from kvsync.monitor.metrics import metrics_table
 from kvsync.sources import tables
 from kvsync.stores import BUILTIN, store_class
 
@@ -56,6 +57,7 @@ def _part(name: str, argument: str) -> str:
         "commands": lambda _: _commands_table(),
         "events": lambda _: events_table().strip(),
         "stores": lambda _: _stores_table(),
+        "metrics": lambda _: metrics_table(),
         "table": _emulators_table,
     }
     return makers[name](argument)

@@ -14,49 +14,23 @@ show it otherwise; changing is not, because a browser shows passwords to whateve
 
 from __future__ import annotations
 
-import hmac
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 from kvsync.clock import Clock
-from kvsync.config.model import Credential
 from kvsync.config.values import is_loopback
-from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.monitor.answers import failure
-
-SHORTEST: Final = 8
-"""Characters of a token or secret; a shorter one can be guessed."""
+from kvsync.monitor.secret import Secret
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 READING: Final = frozenset({"GET", "HEAD"})
 
 _log = get_logger()
-
-Resolve = Callable[[Credential], str]
-
-
-class Secret:
-    """A secret that is read anew whenever it is asked for, so that it can be replaced while the daemon runs."""
-
-    def __init__(self, credential: Credential, resolve: Resolve, what: str) -> None:
-        self._credential, self._resolve, self._what = credential, resolve, what
-
-    def text(self) -> str:
-        """The secret. Raises KvsyncError, also for one that is too short."""
-        secret = self._resolve(self._credential)
-        if len(secret) < SHORTEST:
-            raise KvsyncError(f"{self._what}: a secret needs {SHORTEST} characters or more; take 32 random ones")
-        return secret
-
-    def is_shown(self, shown: str) -> bool:
-        """Compare in constant time. Raises KvsyncError."""
-        return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), self.text().encode())
 
 
 class Patience:
@@ -75,7 +49,7 @@ class Patience:
         now = self._clock.monotonic()
         spent, at = self._spent.pop(address, (0.0, now))
         spent = max(0.0, spent - (now - at) / self.EVERY)
-        is_left = spent < self.MOST
+        is_left = spent <= self.MOST - 1
         self._spent[address] = (spent + 1 if is_left else spent, now)
         if len(self._spent) > self.ADDRESSES:
             self._spent.popitem(last=False)
@@ -103,10 +77,11 @@ class Access:
         return None if self._is_shown(request, self.token) else self._unauthorized(request)
 
     def misdirected(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a request that names another host, None to one that does not."""
-        if not self.loopback or _is_here(request.host):
+        """The answer to a request that names another host, None to one that does not. Who names none is no browser."""
+        host = request.headers.get("Host")  # `request.host` would ask the resolver where there is none, and wait
+        if not self.loopback or host is None or _is_here(host):
             return None
-        message = f"this is not {request.host[:100]!r}: on loopback, ask for localhost or 127.0.0.1"
+        message = f"this is not {host[:100]!r}: on loopback, ask for localhost or 127.0.0.1"
         return self.denied(request, failure(421, message), "host")
 
     def denied(self, request: web.BaseRequest, response: web.Response, reason: str) -> web.Response:

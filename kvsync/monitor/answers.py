@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from kvsync.errors import InvalidInput, KvsyncError, NotApproved, StateDirError, UsageError
+from kvsync.errors import AuthError, InvalidInput, KvsyncError, NotApproved, StateDirError, UsageError
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -20,7 +20,7 @@ HEADERS: Final = {
 }
 """On every answer, unless it says otherwise itself."""
 
-_STATUSES: Final = ((UsageError, 400), (InvalidInput, 400), (NotApproved, 404), (StateDirError, 503))
+_STATUSES: Final = ((UsageError, 400), (InvalidInput, 400), (NotApproved, 404), (StateDirError, 503), (AuthError, 503))
 
 _KINDS: Final = {
     400: "usage-error",
@@ -37,8 +37,8 @@ _KINDS: Final = {
 
 
 def answer(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A JSON document."""
-    return text(json.dumps(document), "application/json", status, headers)
+    """A JSON document, with a line end for those who read it in a terminal."""
+    return text(json.dumps(document) + "\n", "application/json", status, headers)
 
 
 def text(body: str, content_type: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -21,6 +21,7 @@ from kvsync.monitor.guard import guarded, with_headers
 from kvsync.monitor.hook_door import HOOK_PATH, HookDoor
 from kvsync.monitor.metrics import exposition
 from kvsync.monitor.model import Board
+from kvsync.monitor.page.paths import Pages
 from kvsync.monitor.status import board_document, status_document
 from kvsync.secrets import Redactor
 from kvsync.state import StateDir
@@ -55,6 +56,7 @@ def application(parts: Parts) -> web.Application:
             web.post("/approve/{digest}", acts.approve),
             web.post("/pause/{target:.+}", acts.pause),
             web.post("/resume/{target:.+}", acts.resume),
+            *Pages(parts.collector, parts.clock, parts.redactor.redact).routes(),
         ]
     )
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -92,7 +93,7 @@ class _Held:
         pause = self.pauses.get((target.store, None)) or self.pauses.get((target.store, target.namespace))
         if pause is None:
             return None
-        return PauseView(str(pause), pause.reason, pause.since, f"kvsync resume {pause}")
+        return PauseView(str(pause), pause.reason, pause.since, f"kvsync resume {shlex.quote(str(pause))}")
 
 
 def assemble(material: Material) -> Board:
@@ -116,17 +117,18 @@ def assemble(material: Material) -> Board:
 def state_of(view: TargetView, *, denied: bool) -> State:
     """The one state that stands for a target; `denied` says whether a window denies applying now."""
     in_vain = any(view.changes.get(kind) for kind in FAILURES)
-    answers = (
-        (State.FAILING, view.unavailable or in_vain or (view.error is not None and not view.problems)),
-        (State.HELD, bool(view.problems)),
-        (State.WAITING, view.attempted_at is None or not view.passes),
-        (State.PARKED, view.parked is not None and view.parked.approved_at is None),
-        (State.PAUSED, view.pause is not None),
-        (State.DENIED, denied and bool(view.pending)),
-        (State.DRIFTED, bool(view.unhealed)),
-        (State.PENDING, bool(view.pending)),
-    )
-    return next((state for state, holds in answers if holds), State.IN_SYNC)
+    holds = {
+        State.FAILING: view.unavailable or in_vain or (view.error is not None and not view.problems),
+        State.HELD: bool(view.problems),
+        State.PARKED: view.parked is not None and view.parked.approved_at is None,
+        State.PAUSED: view.pause is not None,
+        State.DENIED: denied and bool(view.pending),
+        State.DRIFTED: bool(view.unhealed),
+        State.PENDING: bool(view.pending),
+        State.WAITING: not view.passes,
+        State.IN_SYNC: True,
+    }
+    return next(state for state in State if holds[state])
 
 
 def _held(material: Material) -> _Held:

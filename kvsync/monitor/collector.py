@@ -71,6 +71,7 @@ class Collector(Onlooker):
         self._news = asyncio.Event()
         self._process = settings.process
         self._standings: dict[Target, Standing] = {}
+        self._unseen: set[Target] = set()
         self._loaded = Loaded({})
         self._durations: dict[str, Durations] = {}
         self._triggers: Counter[str] = Counter()
@@ -93,7 +94,7 @@ class Collector(Onlooker):
     @property
     def waiting(self) -> int:
         """How many targets have not had their first pass."""
-        return sum(standing.passed is None for standing in self._standings.values())
+        return len(self._unseen)
 
     def hooked(self, result: str) -> None:
         """Count a request to the hook."""
@@ -121,6 +122,7 @@ class Collector(Onlooker):
         stores = {target.store for target in targets}
         for store in self._durations.keys() - stores:
             del self._durations[store]
+        self._unseen = {target for target in targets if self._standings[target].passed is None}
         self._loaded = loaded
         self._process = replace(self._process, files_at=self._settings.clock.now(), commit=self._surroundings.commit)
         self._look_ready()
@@ -170,6 +172,7 @@ class Collector(Onlooker):
             self._runs.append(replace(standing.run, at=passed.at, triggers=triggers, seconds=passed.seconds))
             after = replace(after, run=None)
         self._standings[result.target] = after
+        self._unseen.discard(result.target)
         self._durations.setdefault(result.target.store, Durations()).add(passed.seconds)
         self._look_ready()
         self.changed()

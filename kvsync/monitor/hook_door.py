@@ -9,10 +9,11 @@ from aiohttp import web
 
 from kvsync.clock import Clock
 from kvsync.logs import get_logger
-from kvsync.monitor.access import Access, Secret, bearer
+from kvsync.monitor.access import Access, bearer
 from kvsync.monitor.answers import answer, failure
 from kvsync.monitor.body import body_of
 from kvsync.monitor.hooks import Deliveries, Hook, Valve, is_genuine, is_signed_at_all, is_wanted
+from kvsync.monitor.secret import Secret
 
 HOOK_PATH: Final = "/hooks/reconcile"
 

@@ -31,7 +31,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from kvsync.clock import Clock
-from kvsync.monitor.access import Secret
+from kvsync.monitor.secret import Secret
 
 GAP = 2.0
 """Seconds between two passes that hooks cause, at least; those that come in between are one, at the end."""

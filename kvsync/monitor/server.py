@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from kvsync.config.model import Credential, RunConfig
 from kvsync.config.values import host_and_port, is_loopback
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
-from kvsync.monitor.access import Secret
 from kvsync.monitor.app import Parts, application
+from kvsync.monitor.secret import Secret
 
 MOST_CONNECTIONS: Final = 128
 """At once; one more ends the oldest, so that nobody can keep the others out by holding on."""
@@ -43,6 +45,7 @@ class Server:
         self._runner = web.AppRunner(
             application(parts),
             access_log=None,
+            logger=_library_log(),
             handle_signals=False,
             keepalive_timeout=IDLE,
             lingering_time=1.0,
@@ -133,6 +136,17 @@ class Server:
         if len(connections) >= MOST_CONNECTIONS and (oldest := connections[0].transport) is not None:
             oldest.abort()
         return server()
+
+
+def _library_log() -> logging.Logger:
+    """The library's log, without what is no HTTP: whoever sends that shall not fill ours with it, and it may hold a token."""
+    log = logging.getLogger("aiohttp.server.kvsync")
+    log.addFilter(_is_ours)
+    return log
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 @asynccontextmanager

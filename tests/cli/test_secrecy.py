@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import pytest
 
-from kvsync.cli.output import clean
 from kvsync.secrets import REDACTOR
 from tests.cli.conftest import Repo
 
@@ -98,4 +97,4 @@ def test_a_secret_does_not_hide_what_programs_need() -> None:
         "error": "the store said: abcd-1234 is wrong",
         "reasons": ["abcd-1234"],
     }
-    assert clean(document) == document | {"error": "the store said: *** is wrong", "reasons": ["***"]}
+    assert REDACTOR.clean(document) == document | {"error": "the store said: *** is wrong", "reasons": ["***"]}

@@ -17,9 +17,10 @@ from kvsync.cli.exits import Exit
 from kvsync.cli.failure import say_problems
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.progress import progress
-from kvsync.errors import StateDirError, StoreError
+from kvsync.errors import AuthError, StateDirError, StoreError
 
 if TYPE_CHECKING:
+    from kvsync.config.model import Credential
     from kvsync.sources import Loaded
     from kvsync.stores.base import Finding
     from kvsync.workspace import Workspace
@@ -65,6 +66,7 @@ async def _doctor(settings: Settings, output: str) -> Exit:
             found = [
                 _configuration(workspace),
                 broken or _state_dir(workspace),
+                *_server(workspace),
                 *(one for store in asked for one in store),
             ]
     return _answer(found, loaded, output)
@@ -131,6 +133,34 @@ async def _lease(workspace: Workspace) -> list[_Checked]:
     async with aclosing(keeper):
         found = await keeper.check()
     return [_Checked(f"lease {keeper.name}", one.check, one.ok, one.detail, one.hint) for one in found] + unshared
+
+
+def _server(workspace: Workspace) -> list[_Checked]:
+    """Who can reach what the daemon shows, and whether what they must show can be read."""
+    from kvsync.config.values import host_and_port, is_loopback
+
+    run = workspace.config.run
+    if run.listen is None:
+        return []
+    is_here = is_loopback(host_and_port(run.listen)[0])
+    who = "this machine alone" if is_here else "other machines too, with the token of run.token"
+    secrets = {"run.token": run.token, "run.hook.secret": run.hook.secret if run.hook is not None else None}
+    wanted = [_secret(workspace, name, credential) for name, credential in secrets.items() if credential is not None]
+    return [_Checked("http", "listen", True, f"{run.listen} can be reached by {who}"), *wanted]
+
+
+def _secret(workspace: Workspace, name: str, credential: Credential) -> _Checked:
+    from kvsync.config.credentials import describe, resolve
+    from kvsync.monitor.secret import Secret
+
+    def read(wanted: Credential) -> str:
+        return resolve(wanted, workspace.config.root, os.environ, workspace.redactor)
+
+    try:
+        Secret(credential, read, name).text()
+    except AuthError as error:
+        return _Checked("http", name, False, str(error))
+    return _Checked("http", name, True, describe(credential))
 
 
 async def _store(workspace: Workspace, name: str) -> list[_Checked]:

@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+from tests.daemon.conftest import log as log
