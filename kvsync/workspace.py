@@ -78,7 +78,7 @@ class Workspace:
         become known here."""
         loaded = self._source.load(environment)
         self.redactor.register(*loaded.secrets)
-        return loaded if self._around.shard is None else _share(loaded, self._around.shard)
+        return loaded if self._around.shard is None else loaded.only(self._around.shard.owns)
 
     async def plan(self, selection: Selection | None = None, loaded: Loaded | None = None) -> Plan:
         """Plan the targets asked for. Raises UsageError when one does not exist, StateDirError."""
@@ -192,18 +192,6 @@ class Workspace:
     def _traffic(self) -> tuple[int, int]:
         traffic = [store.traffic for store in self.stores.values()]
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
-
-
-def _share(loaded: Loaded, shard: Shard) -> Loaded:
-    """What was loaded of the targets that a shard owns."""
-    targets = {target: desired for target, desired in loaded.targets.items() if shard.owns(target)}
-    return replace(
-        loaded,
-        targets=targets,
-        held={target: problems for target, problems in loaded.held.items() if shard.owns(target)},
-        kept={target: desired for target, desired in loaded.kept.items() if shard.owns(target)},
-        entries=sum(len(desired.entries) for desired in targets.values()),
-    )
 
 
 async def all_of(works: Iterable[Awaitable[_Result]]) -> list[_Result]:

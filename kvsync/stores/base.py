@@ -10,7 +10,7 @@ Must:
 - honour the precondition of every `Write` when `capabilities.compare_and_set` is true, atomically with the write;
 - write value, metadata, lifetime and mark together: an entry is never visible without its mark;
 - return one `WriteResult` for each `Write`, in order, or raise one of the errors below for the call as a whole;
-- ask `context.fence` right before each call that writes, as a `kvsync.http` client does that is given it, and break off in time;
+- ask `context.fence` right before each call that writes, as a `kvsync.http` client does that is given it, and keep to its time;
 - refuse (`BatchRefused`) a call that names one identity twice, or carries more writes than `capabilities.batch`.
 
 May:
