@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.clock import Clock
 from kvsync.config.load import load_config
 from kvsync.config.model import Credential, CredentialKind, EtcdLease, KubernetesLease, LeaseConfig
 from kvsync.errors import InvalidInput
+from kvsync.lease.etcd import EtcdKeeper
+from kvsync.lease.gateway import Gateway
 from kvsync.reconciler import WorkspaceReconciler
 from tests.cli.conftest import Repo
 from tests.support.command import CONFIG
@@ -114,3 +117,34 @@ async def test_a_ledger_of_ones_own_is_told_of(tmp_path: Path, monkeypatch: pyte
     world.configure(more="run: {lease: {kubernetes: {name: a}}}")
     async with world.open() as workspace:
         assert unshared_ledgers(workspace) == ["main"]
+
+
+async def test_a_single_pass_behind_another_leader_does_nothing(repo: Repo, etcd: str, key: str) -> None:
+    """`run --once` exits with 5 and names the leader, of its own share where there are shares; alone it leads, and releases."""
+    repo.configure(**{"policy:": f"run: {{lease: {{etcd: {{endpoint: '{etcd}', key: {key}}}}}}}\npolicy:"})
+    other = EtcdKeeper(key, "another replica", 10, [Gateway("lease test", etcd, Clock(), 5)])
+    try:
+        await other.claim()
+        refused = repo.run("run", "--once", code=5)
+        assert f"lease {key} in etcd: another replica leads; nothing was done" in refused.stderr
+        assert repo.held() == {}
+        repo.run("run", "--once", "--shard", "1/1")
+        assert repo.held()
+        await other.release()
+        for _ in range(2):  # the second one finds no lease that the first one left
+            repo.run("run", "--once")
+    finally:
+        await other.aclose()
+
+
+def test_the_password_is_read_and_never_shown(repo: Repo, etcd: str, key: str) -> None:
+    """A server that wants no password says so; neither it nor kvsync repeats what it was."""
+    user = "username: kvsync, password: {env: ETCD_PASSWORD}"
+    repo.configure(**{"policy:": f"run: {{lease: {{etcd: {{endpoint: '{etcd}', key: {key}, {user}}}}}}}\npolicy:"})
+    found = repo.json("doctor", env={"ETCD_PASSWORD": "correct-horse"}, code=1)["findings"]
+    (wrong,) = [one for one in found if not one["ok"]]
+    assert "signing in as kvsync failed" in wrong["detail"]
+    assert "authentication is not enabled" in wrong["detail"]
+    assert "correct-horse" not in str(found)
+    missing = repo.run("run", "--once", code=1)
+    assert "the environment variable ETCD_PASSWORD is not set" in missing.stderr
