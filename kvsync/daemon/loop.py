@@ -105,12 +105,12 @@ class Daemon:
 
     async def run(self) -> DaemonResult:
         """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises."""
-        _log.info("daemon.started", pid=os.getpid(), version=__version__, observe=self._parts.gate.observe)
         nudging = {Signals.SIGHUP: Trigger.CONFIG, Signals.SIGUSR1: Trigger.SIGNAL}
         callbacks = {number: partial(self.nudge, why) for number, why in nudging.items()}
         heartbeat = asyncio.ensure_future(self._notifier.heartbeat(self._clock))
         election = asyncio.ensure_future(self._elect())
         with handling(callbacks | self._stop.callbacks):
+            _log.info("daemon.started", pid=os.getpid(), version=__version__, observe=self._parts.gate.observe)
             try:
                 await self._parts.begin()
                 await self._work()
