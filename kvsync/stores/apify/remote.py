@@ -46,7 +46,6 @@ class Remote:
             context.clock,
             traffic,
             limits,
-            read_only=context.read_only,
             allow_insecure=config.allow_insecure,
         )
         self.namespaces = Namespaces(
