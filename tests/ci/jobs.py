@@ -44,7 +44,7 @@ def gitlab() -> Any:
     class Loader(yaml.SafeLoader):
         pass
 
-    Loader.add_constructor("!reference", lambda loader, node: tuple(loader.construct_sequence(node)))
+    Loader.add_constructor("!reference", lambda _, node: node)
     return yaml.load((EXAMPLE / ".gitlab-ci.yml").read_text(encoding="utf-8"), Loader)
 
 

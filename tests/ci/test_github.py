@@ -180,6 +180,7 @@ def changed_by_hand(machines: Machines, value: str) -> None:
     """Change an entry of the store as somebody who does not know kvsync, with the vendor's library."""
     with client(machines) as azure:
         setting = azure.get_configuration_setting("web:greeting")
+        assert setting is not None
         setting.value = value
         azure.set_configuration_setting(setting)
 
