@@ -7,12 +7,15 @@ import gzip
 import json
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import aiohttp
 import pytest
@@ -32,13 +35,14 @@ from kvsync.monitor.page.events import Events, Pace
 from kvsync.monitor.page.listing import MOST, MOST_ROWS, MOST_ROWS_EACH, listing
 from kvsync.monitor.page.query import Query, address_of, parsed
 from kvsync.monitor.page.render import Renderer
-from kvsync.monitor.page.standing import ORDER, Level, headline, level_of
+from kvsync.monitor.page.standing import ORDER, Level, headline, level_of, word
 from kvsync.monitor.page.timeline import COLUMNS, timeline
 from kvsync.secrets import Redactor
 from kvsync.state import DriftPoint
 from tests.daemon.support import BOUND, until
 from tests.monitor.boards import HOSTILE, NOW, board, target
 from tests.monitor.support import BEARER, RUN, Live, live
+from tests.support.command import ROOT
 from tests.support.world import World
 
 IN_SYNC = TargetView(Target("main", "web"), state=State.IN_SYNC, attempted_at=NOW, unchanged=3, passes=1)
@@ -129,6 +133,13 @@ def test_every_state_has_its_word_and_its_shape() -> None:
         view = replace(target("main", "web"), state=state)
         html = home(with_targets(view))
         assert f'href="#i-{state}"/></svg>{state.value.replace("-", " ")}</span>' in html
+
+
+def test_every_state_is_documented() -> None:
+    """The documentation says of each state what it means, in the order of urgency."""
+    text = (ROOT / "docs/monitoring.md").read_text()
+    named = re.findall(r"^\| ([a-z ]+) \| ", text.partition("## The page")[2].partition("## Hooks")[0], re.MULTILINE)
+    assert named == ["state", *(word(state) for state in ORDER)]
 
 
 def test_those_that_need_a_person_come_first() -> None:
@@ -343,6 +354,20 @@ def test_nothing_stands_inline() -> None:
         ]
         links = re.findall(r'(?:href|src|action)="([^"]*)"', html)
         assert all(link.startswith(("/", "#")) and not link.startswith("//") for link in links)
+
+
+def test_an_installed_kvsync_has_its_page(tmp_path: Path) -> None:
+    """A wheel holds every template, style, script and icon."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    with ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        packed = set(wheel.namelist())
+    page = ROOT / "kvsync/monitor/page"
+    made_of = {
+        str(file.relative_to(ROOT)) for file in page.rglob("*") if file.suffix in (".html", ".css", ".js", ".svg")
+    }
+    assert len(made_of) > 10
+    assert made_of <= packed
 
 
 # -- how it is served -----------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import pytest
 
 from kvsync.core.model import Content, Identity
 from kvsync.stores.base import Store
+from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.voximplant import VoximplantStore
-from kvsync.stores.voximplant.store import LedgerPlace
 from kvsync.testing import FakeClock, StoreConformance
 from tests.stores.voximplant_service import Service, service, voximplant_store
 

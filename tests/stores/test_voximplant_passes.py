@@ -138,15 +138,16 @@ async def test_options_that_make_no_sense(tmp_path: Path, vox: Service, options:
 async def test_a_thousand_entries(repo: Repo, vox: Service) -> None:
     """1,000 entries are observed in 20 calls and one that finds that there are no more; 980 in 20. Each is written by one call,
     with a look before and after it, and the plan says so."""
-    repo.want(many(980))
+    repo.want(many(100))
     plan = await repo.plan()
-    assert plan.cost.requests == 3 * 980
+    assert plan.cost.requests == 3 * 100
     await repo.apply()
-    counts = vox.requests()
-    assert (counts[SET], counts[GET], counts[ITEMS]) == (980, 2 * 980, 2)
+    assert vox.requests() == {SET: 100, GET: 2 * 100, ITEMS: 2}
+    there = 100
     for count, pages in ((980, 20), (1000, 21)):
-        for number in range(980, count):
+        for number in range(there, count):
             vox.put(f"web:foreign-{number}", "1")
+        there = count
         vox.forget_requests()
         assert changes(await repo.plan()) == []
         assert vox.requests() == {ITEMS: pages}

@@ -25,10 +25,10 @@ from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, S
 from kvsync.secrets import Redactor
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
+from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.voximplant.limits import MOST_VALUE
 from kvsync.stores.voximplant.listing import Item, everything
 from kvsync.stores.voximplant.pieces import MissingPieces, cut, join
-from kvsync.stores.voximplant.store import LedgerPlace
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
 from tests.stores.voximplant_repo import SharedClock

@@ -11,12 +11,13 @@ import click
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import answer, answer_document, say
 from kvsync.errors import InvalidInput, Origin, Problem
 from kvsync.secrets import REDACTOR
 
 if TYPE_CHECKING:
     from kvsync.sources import Loaded
+    from kvsync.workspace import Workspace
 
 SCHEMA = "kvsync.validation/1"
 
@@ -54,13 +55,14 @@ class _Options:
 
 
 async def _validate(settings: Settings, chosen: _Options) -> Exit:
+    from kvsync.leading import unshared_ledgers
+
     fetched = False
     try:
         async with opening.workspace(settings) as workspace:
             fetched = workspace.checkout is not None
-            every: list[str | None] = [*workspace.config.environments] or [None]
-            asked = None if chosen.all_environments else settings.environment
-            found = {name: workspace.load(name) for name in ([asked] if asked else every)}
+            found = _loaded(workspace, None if chosen.all_environments else settings.environment)
+            unshared = unshared_ledgers(workspace)
         problems = {problem for loaded in found.values() for problem in loaded.problems}
         if problems:
             raise InvalidInput(sorted(problems, key=_place))
@@ -68,12 +70,22 @@ async def _validate(settings: Settings, chosen: _Options) -> Exit:
         _report(error.problems, settings, chosen, fetched=fetched)
         raise
     _report((), settings, chosen)
+    for name in unshared:
+        say(
+            f"kvsync: stores.{name}: with run.lease, set ledger: store; a ledger of its own is of no use to another replica"
+        )
     counted = [_counted(name, loaded) for name, loaded in found.items()]
     if chosen.output == "json":
         answer_document({"schema": SCHEMA, "valid": True, "environments": counted, "problems": []})
     elif chosen.output in ("text", "github"):
         answer("".join(map(_line, counted)))
     return Exit.DONE
+
+
+def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, Loaded]:
+    """What the files ask, in one environment or in every one."""
+    every: list[str | None] = [*workspace.config.environments] or [None]
+    return {name: workspace.load(name) for name in ([asked] if asked else every)}
 
 
 def _report(problems: Sequence[Problem], settings: Settings, chosen: _Options, *, fetched: bool = False) -> None:

@@ -27,7 +27,7 @@ from kvsync.monitor.page.timeline import CLASSES, timeline
 _LEVEL: Final = 5
 """Of compression: a page shrinks to a sixth, in about a millisecond."""
 
-MOST_PARKED: Final = 20
+MOST_PARKED: Final = 8
 MOST_ENDS: Final = 10
 MOST_RUNS: Final = 20
 MOST_PROBLEMS: Final = 50

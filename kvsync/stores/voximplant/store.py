@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
@@ -13,10 +12,11 @@ from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Marks, SizeUnit
 from kvsync.core.model import Actual, Content, Identity, Snapshot, Target
 from kvsync.document.credential import credential
-from kvsync.document.fields import Field, choice, integer, number, text
+from kvsync.document.fields import Field, integer, number, text
 from kvsync.errors import StoreError, TransientError
 from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
+from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.voximplant.limits import KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
 from kvsync.stores.voximplant.listing import Item, Listed, everything
@@ -35,13 +35,6 @@ _CALLS_A_CHANGE: Final = 3
 """A look before it, the write itself, and a look after it."""
 
 
-class LedgerPlace(StrEnum):
-    """Where the ledger is kept: in the state directory alone, or in the store too."""
-
-    LOCAL = "local"
-    STORE = "store"
-
-
 class VoximplantStore(Store):
     """Entries in the key-value storage of one application."""
 
@@ -55,7 +48,7 @@ class VoximplantStore(Store):
             default=_RATE,
             help="Most calls a second, of all stores with this account together.",
         ),
-        Field("ledger", choice(LedgerPlace), default=LedgerPlace.LOCAL, help="Where kvsync notes what it wrote."),
+        LEDGER,
     )
     capabilities = Capabilities(
         type="voximplant",
