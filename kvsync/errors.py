@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,13 +39,23 @@ class Origin:
         return f"{self.file}:{self.line}:{self.column}"
 
 
+class Kind(StrEnum):
+    """The kinds of problems, by what is to be mended. Their names are seen by other programs, which keep them."""
+
+    INVALID = "invalid"
+    UNREADABLE = "unreadable"
+    CONTRADICTION = "contradiction"
+    STORE_LIMIT = "store-limit"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what, and (when known) what to do about it."""
+    """One thing that is wrong: where, what, (when known) what to do about it, and of which kind it is."""
 
     message: str
     origin: Origin | None = None
     hint: str | None = None
+    kind: Kind = Kind.INVALID
 
     def __str__(self) -> str:
         place = f"{self.origin}: " if self.origin else ""

@@ -15,7 +15,14 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def output(*forms: str) -> Callable[[_Function], _Function]:
     """`-o`: the form of the answer, text unless asked otherwise."""
-    what = {"text": "text for people", "json": "one JSON document", "markdown": "Markdown for a pull request"}
+    what = {
+        "text": "text for people",
+        "json": "one JSON document",
+        "markdown": "Markdown for a pull request",
+        "sarif": "SARIF for code scanning",
+        "github": "annotations for GitHub Actions",
+        "gitlab": "a GitLab Code Quality report",
+    }
     described = ", ".join(what[form] for form in forms)
     return click.option("-o", "--output", type=click.Choice(forms), default="text", help=f"The answer as {described}.")
 

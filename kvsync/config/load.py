@@ -16,7 +16,7 @@ from kvsync.core.model import Policy
 from kvsync.document import nodes
 from kvsync.document.fields import Problems, decode, name_hint, quoted
 from kvsync.document.parse import parse_all
-from kvsync.errors import InvalidInput, Problem
+from kvsync.errors import InvalidInput, Kind, Problem
 
 
 def load_config(path: Path, *, environment: str | None = None, environ: Mapping[str, str]) -> Config:
@@ -53,10 +53,14 @@ def _read(file: Path, shown: Path) -> bytes:
         return (file.parent.resolve() / file.name).read_bytes()
     except FileNotFoundError:
         hint = 'let "kvsync init" write one, or name yours with -c'
-        raise InvalidInput([Problem(f"{shown}: there is no configuration file", hint=hint)]) from None
+        raise InvalidInput(
+            [Problem(f"{shown}: there is no configuration file", hint=hint, kind=Kind.UNREADABLE)]
+        ) from None
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
-        raise InvalidInput([Problem(f"{shown}: the configuration cannot be read: {reason}")]) from None
+        raise InvalidInput(
+            [Problem(f"{shown}: the configuration cannot be read: {reason}", kind=Kind.UNREADABLE)]
+        ) from None
 
 
 def _document(data: bytes, problems: Problems) -> nodes.Node:
