@@ -37,6 +37,9 @@ BELOW: dict[str, frozenset[str]] = {
     "monitor": frozenset(
         {"errors", "core", "clock", "config", "secrets", "state", "logs", "daemon", "control"}
     ),  # of the daemon: what it tells, and what it needs
+    "notices": frozenset(
+        {"errors", "core", "clock", "config", "secrets", "state", "stores", "logs", "daemon", "http", "monitor"}
+    ),  # of the stores: what they count; of the monitor: how a secret is read, and what it signs
     "emulators": frozenset({"errors", "clock"}),
 }
 """What each part may import beside itself and the standard library. Parts that are not named here stand at the top."""

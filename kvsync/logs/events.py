@@ -110,6 +110,13 @@ _ALL: Final = (
     Event("http.denied", "warning", ("remote", "method", "path", "reason"), "A request was refused: host, token or signature."),
     Event("http.failed", "error", ("method", "path", "exception"), "A request met a mistake in kvsync."),
     Event("hook.received", "debug", ("sender", "delivery", "result"), "A request to the hook, and what came of it."),
+    Event("notice.sent", "info", ("channel", "notices", "attempts"), "A message about targets was taken by its receiver."),
+    Event(
+        "notice.failed",
+        "warning",
+        ("channel", "notices", "error", "retry_in", "exception"),
+        "A message could not be sent; it is tried again, with what is so by then. Said once until one is taken again.",
+    ),
     Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was killed; what it left is looked at again."),
 )  # fmt: skip
 

@@ -78,5 +78,12 @@ CREATE TABLE ledger_seen (
 ) WITHOUT ROWID
 """
 
-STEPS: Final = (_FIRST, _SEEN)
+_TOLD: Final = """
+CREATE TABLE notices (
+    channel TEXT NOT NULL, store TEXT NOT NULL, namespace TEXT NOT NULL, kind TEXT NOT NULL, which TEXT NOT NULL,
+    PRIMARY KEY (channel, store, namespace, kind)
+) WITHOUT ROWID
+"""
+
+STEPS: Final = (_FIRST, _SEEN, _TOLD)
 SCHEMA_VERSION: Final = len(STEPS)

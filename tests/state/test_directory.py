@@ -247,7 +247,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     connection.close()
     for writable in (True, False):
         with pytest.raises(
-            StateDirError, match=r"written by a newer kvsync \(schema 3, this one knows 2\); upgrade kvsync"
+            StateDirError, match=rf"by a newer kvsync \(schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}\); upgrade"
         ):
             StateDir.open(path, writable=writable)
 

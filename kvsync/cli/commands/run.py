@@ -14,6 +14,7 @@ from kvsync.cli.output import say
 from kvsync.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
+    from kvsync.config.model import RunConfig
     from kvsync.reconciler import WorkspaceReconciler
     from kvsync.workspace import Workspace
 
@@ -76,9 +77,15 @@ async def _fetch(reconciler: WorkspaceReconciler, workspace: Workspace) -> bool:
 
 async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool) -> Exit:
     from kvsync.daemon.loop import Daemon
-    from kvsync.serving import Serving
+    from kvsync.serving import Serving, herald_of
 
+    herald = herald_of(workspace, os.environ)
     serving = Serving(workspace, reconciler, os.environ, observe=observe)
+
+    async def reload(run: RunConfig) -> None:
+        await serving.reload(run)
+        await herald.reload(run)
+
     daemon = Daemon(
         reconciler,
         workspace.state.passes,
@@ -87,9 +94,9 @@ async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, ob
         observe=observe,
         control_dir=workspace.state.control_dir,
         clock=workspace.clock,
-        onlookers=[serving.collector],
-        on_reload=serving.reload,
+        onlookers=[serving.collector, herald],
+        on_reload=reload,
     )
-    async with serving.serving(daemon.nudge, workspace.config.run):
+    async with serving.serving(daemon.nudge, workspace.config.run), herald.telling(workspace.config.run):
         result = await daemon.run()
     return Exit.ERROR if result.unfinished else Exit.DONE
