@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from kvsync.config.git import SOURCE_FIELDS
+from kvsync.config.lease import lease
 from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
@@ -125,6 +126,7 @@ RUN_FIELDS: Final = (
     ),
     Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
     Field("notify", channels(), default=(), help="Who is told of drift, parked plans, failures, and their end."),
+    Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
 )
 
 CONFIG_FIELDS: Final = (

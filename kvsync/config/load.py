@@ -9,6 +9,7 @@ from typing import Any
 
 from kvsync.config.fields import CONFIG_FIELDS
 from kvsync.config.git import git_source
+from kvsync.config.lease import configured_lease
 from kvsync.config.model import ChannelConfig, Config, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.core.model import Policy
@@ -107,6 +108,7 @@ def _run(values: Mapping[str, Any] | None) -> RunConfig:
     lines["windows"] = tuple(_window(window) for window in lines["windows"])
     lines["hook"] = HookConfig(**lines["hook"]) if lines["hook"] is not None else None
     lines["notify"] = tuple(ChannelConfig(**channel) for channel in lines["notify"])
+    lines["lease"] = configured_lease(lines["lease"]) if lines["lease"] is not None else None
     return RunConfig(**lines)
 
 

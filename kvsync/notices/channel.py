@@ -42,12 +42,17 @@ class Channel:
         self._book = Book(config, told)
         self._news = asyncio.Event()
         self._backoff = Backoff(Random())  # noqa: S311 - spreads retries
-        self._failures = 0
+        self._failures, self._speaks = 0, True
 
     def note(self, target: Target, facts: Facts) -> None:
         """Take in what a pass found out, and tell it soon where it is news."""
         if self._book.note(target, facts):
             self._news.set()
+
+    def speak(self, wanted: bool) -> None:
+        """Tell nothing while it is not wanted; what is so is noted all the same, and told once it is."""
+        self._speaks = wanted
+        self._news.set()
 
     def keep(self, targets: Collection[Target]) -> None:
         """Forget all targets but these."""
@@ -65,7 +70,7 @@ class Channel:
             await self._post.aclose()
 
     async def _tell_all(self) -> None:
-        while (due := self._book.due(MOST)).told:
+        while self._speaks and (due := self._book.due(MOST)).told:
             if due.notices:
                 await self._clock.sleep(await self._tell(due))
             else:

@@ -20,6 +20,7 @@ from kvsync.notices.letter import Letters, Sender
 from kvsync.notices.model import Facts
 from kvsync.secrets import Redactor
 from kvsync.state import StateDir
+from kvsync.state.passes import DaemonRecord
 
 if TYPE_CHECKING:
     from kvsync.notices.channel import Channel
@@ -44,6 +45,7 @@ class Herald(Onlooker):
         self._judge = Judge()
         self._known: dict[Target, Facts] = {}
         self._targets: frozenset[Target] | None = None
+        self._leads = True
         self._channels: dict[ChannelConfig, tuple[Channel, asyncio.Task[None]]] = {}
 
     @asynccontextmanager
@@ -73,6 +75,12 @@ class Herald(Onlooker):
         for channel, _ in self._channels.values():
             channel.keep(targets)
 
+    def daemon_changed(self, daemon: DaemonRecord, window_changes_at: float | None) -> None:
+        """Of several replicas only the leader tells."""
+        self._leads = daemon.lease is None or daemon.lease.leads
+        for channel, _ in self._channels.values():
+            channel.speak(self._leads)
+
     def pass_done(self, passed: Passed) -> None:
         """Take in what it found out."""
         target, facts = passed.result.target, self._judge.facts(passed)
@@ -89,6 +97,7 @@ class Herald(Onlooker):
         letters = Letters(config.format, means.sender, means.redactor.redact)
         channel = Channel(where, channel_id(config), config, letters, post, means.state.notices, means.clock)
         self._channels[config] = channel, asyncio.create_task(channel.run())
+        channel.speak(self._leads)
         if self._targets is not None:
             channel.keep(self._targets)
         for target, facts in self._known.items():

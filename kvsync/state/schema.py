@@ -85,5 +85,7 @@ CREATE TABLE notices (
 ) WITHOUT ROWID
 """
 
-STEPS: Final = (_FIRST, _SEEN, _TOLD)
+_LEASE: Final = "ALTER TABLE daemon ADD COLUMN lease TEXT"
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD)
 SCHEMA_VERSION: Final = len(STEPS)

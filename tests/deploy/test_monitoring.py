@@ -170,6 +170,7 @@ CASES: dict[str, list[tuple[int, int, dict[str, str]]]] = {
             {'kvsync_leader{job="kvsync", instance="a"}': "0x9", 'kvsync_leader{job="kvsync", instance="b"}': "0x9"},
         ),
         (3, 0, STANDBY),
+        (3, 0, {'kvsync_leader{job="kvsync"}': "0x9", 'kvsync_observing{job="kvsync"}': "1x9"}),
     ],
     "KvsyncTwoWriters": [
         (
@@ -190,7 +191,7 @@ CASES: dict[str, list[tuple[int, int, dict[str, str]]]] = {
                 f"{LAST}{{{WEB}}}": "1x9",
                 f"{LAST}{{{OTHER}}}": "1x9",
                 **LEADS,
-                'kvsync_leader{job="kvsync", instance="b"}': "1x9",
+                'kvsync_leader{job="kvsync", instance="b"}': "0x9",
                 'kvsync_observing{job="kvsync", instance="b"}': "1x9",
             },
         ),
@@ -221,6 +222,7 @@ CASES |= {
         (minutes, 1, {series: f"{bad}x2000", **LEADS}),
         (minutes, 0, {series: f"{good}x2000", **LEADS}),
         (minutes, 0, {series: f"{bad}x2000", **STANDBY}),
+        (minutes, 1, {series: f"{bad}x2000", 'kvsync_observing{job="kvsync", instance="a"}': "1x2000"}),
         (minutes - 2, 0, {series: f"{good}x{minutes // 2} {bad}x2000", **LEADS}),
     ]
     for alert, (minutes, series, bad, good) in _PLAIN.items()

@@ -30,6 +30,7 @@ from kvsync.notices.post import Post
 from kvsync.schema import notice_schema
 from kvsync.secrets import Redactor
 from kvsync.state import StateDir
+from kvsync.state.passes import DaemonRecord, LeaseRecord
 from kvsync.testing import FakeClock
 from tests.daemon.support import A, B, turns, until
 from tests.notices.receiver import Receiver, receiving
@@ -234,6 +235,18 @@ async def test_changed_settings(scene: Scene, receiver: Receiver) -> None:
         scene.passes(GOOD)
         await turns()
     assert len(receiver.got) == 2
+
+
+async def test_only_the_leader_tells(scene: Scene, receiver: Receiver) -> None:
+    """Of several replicas one tells: the others are silent, and tell what lasts when they take over."""
+    standby = DaemonRecord(1, 0, 0, "apply", "1", lease=LeaseRecord("kvsync", "b", "a", leads=False))
+    async with scene.telling(ChannelConfig(URL)):
+        scene.herald.daemon_changed(standby, None)
+        scene.passes(PARKED)
+        await turns(500)
+        assert not receiver.got
+        scene.herald.daemon_changed(replace(standby, lease=None), None)
+        await receiver.has(1)
 
 
 @pytest.mark.parametrize(

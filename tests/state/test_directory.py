@@ -247,7 +247,8 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     connection.close()
     for writable in (True, False):
         with pytest.raises(
-            StateDirError, match=rf"by a newer kvsync \(schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}\); upgrade"
+            StateDirError,
+            match=rf"by a newer kvsync \(schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}\); upgrade",
         ):
             StateDir.open(path, writable=writable)
 

@@ -14,6 +14,7 @@ from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
     from kvsync.cli.saved_plan import Chosen
+    from kvsync.core.shard import Shard
     from kvsync.sources import Loaded
     from kvsync.workspace import Workspace
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.argument("planfile", required=False)
 @options.yes
 @options.targets
+@options.shard
 @options.keys
 @options.deep
 @click.option("--approve", "approvals", metavar="HASH", multiple=True, help="Release this parked plan; repeatable.")
@@ -51,6 +53,7 @@ class _Options:
     yes: bool
     targets: tuple[str, ...]
     keys: tuple[str, ...]
+    shard: Shard | None
     deep: bool
     approvals: tuple[str, ...]
     output: str
@@ -70,7 +73,7 @@ async def _apply(settings: Settings, chosen: _Options) -> Exit:
     asks = not chosen.yes and chosen.planfile is None
     insist_on_terminal("apply", yes=not asks)
     forms = Forms(chosen.output, chosen.json_into, chosen.markdown_into)
-    async with opening.workspace(settings, writing="apply") as workspace:
+    async with opening.workspace(settings, writing="apply", shard=chosen.shard) as workspace:
         loaded = opening.load(workspace)
         plan = await _plan(workspace, loaded, chosen)
         order = Order(

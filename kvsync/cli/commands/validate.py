@@ -9,7 +9,7 @@ import click
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import answer, answer_document, say
 from kvsync.errors import InvalidInput, Origin, Problem
 
 if TYPE_CHECKING:
@@ -34,14 +34,21 @@ def validate(settings: Settings, all_environments: bool, output: str) -> Exit:
 
 
 async def _validate(settings: Settings, all_environments: bool, output: str) -> Exit:
+    from kvsync.leading import unshared_ledgers
+
     async with opening.workspace(settings) as workspace:
         every: list[str | None] = [*workspace.config.environments] or [None]
         asked = None if all_environments else settings.environment
         found = {name: workspace.load(name) for name in ([asked] if asked else every)}
+        unshared = unshared_ledgers(workspace)
     problems = {problem for loaded in found.values() for problem in loaded.problems}
     if problems:
         raise InvalidInput(sorted(problems, key=_place))
     counted = [_counted(name, loaded) for name, loaded in found.items()]
+    for name in unshared:
+        say(
+            f"kvsync: stores.{name}: with run.lease, set ledger: store; a ledger of its own is of no use to another replica"
+        )
     if output == "json":
         answer_document({"schema": SCHEMA, "valid": True, "environments": counted, "problems": []})
     else:

@@ -39,6 +39,7 @@ class Remote:
             credentials=token,
             judge=Judge(self.where, token),
             read_only=context.read_only,
+            fence=context.fence,
         )
         self.elsewhere = Elsewhere(
             self.where,
