@@ -32,6 +32,7 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "run": fields.RUN_FIELDS,
     "hook": fields.HOOK_FIELDS,
     "window": fields.WINDOW_FIELDS,
+    "tracing": fields.TRACING_FIELDS,
     "notify": notify.CHANNEL_FIELDS,
     "lease": lease.LEASE_FIELDS,
     "lease-etcd": lease.ETCD_LEASE_FIELDS,

@@ -20,6 +20,7 @@ BELOW: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "together": frozenset(),
     "heap": frozenset(),
+    "tracing": frozenset({"errors"}),
     "fence": frozenset({"errors"}),
     "core": frozenset({"errors"}),
     "secrets": frozenset({"errors"}),
@@ -28,7 +29,9 @@ BELOW: dict[str, frozenset[str]] = {
     "http": frozenset(
         {"errors", "clock", "fence", "heap", "secrets", "stores"}
     ),  # of the stores: what they count, no store
-    "stores": frozenset({"errors", "core", "document", "config", "clock", "fence", "together", "heap", "http"}),
+    "stores": frozenset(
+        {"errors", "core", "document", "config", "clock", "fence", "together", "heap", "http", "tracing"}
+    ),
     "state": frozenset({"errors", "core", "clock"}),
     "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
     "checkout": frozenset({"errors", "config"}),
@@ -71,7 +74,7 @@ TOP = frozenset(
 )
 """What stands above all of those: nothing below imports it."""
 
-HEAVY = ("aiohttp", "apscheduler", "hypothesis", "httpx", "pytest", "rich", "watchfiles")
+HEAVY = ("aiohttp", "apscheduler", "hypothesis", "httpx", "opentelemetry", "pytest", "rich", "watchfiles")
 """What takes long to import and is of use to few commands only."""
 
 

@@ -107,6 +107,7 @@ def _run(values: Mapping[str, Any] | None) -> RunConfig:
         lines["every"] = None
     lines["windows"] = tuple(_window(window) for window in lines["windows"])
     lines["hook"] = HookConfig(**lines["hook"]) if lines["hook"] is not None else None
+    lines["tracing"] = lines["tracing"]["endpoint"] if lines["tracing"] is not None else None
     lines["notify"] = tuple(ChannelConfig(**channel) for channel in lines["notify"])
     lines["lease"] = configured_lease(lines["lease"]) if lines["lease"] is not None else None
     return RunConfig(**lines)

@@ -151,7 +151,7 @@ class LeaseConfig:
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
-    is what requests to `listen` must show."""
+    is what requests to `listen` must show, `tracing` the base URL of a collector of traces."""
 
     every: float | None = 300
     cron: str | None = None
@@ -164,6 +164,7 @@ class RunConfig:
     token: Credential | None = None
     hook: HookConfig | None = None
     notify: tuple[ChannelConfig, ...] = ()
+    tracing: str | None = None
     lease: LeaseConfig | None = None
 
 

@@ -50,12 +50,14 @@ def run(settings: Settings, once: bool, observe: bool, deep: bool, shard: Shard 
 async def _run(settings: Settings, shard: Shard | None, *, once: bool, observe: bool, deep: bool) -> Exit:
     from kvsync.leading import leading
     from kvsync.reconciler import WorkspaceReconciler
+    from kvsync.tracing.export import exporting
 
     write_as = None if observe else "run"
     async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.around, os.environ)
+        traces = exporting(workspace.config.run.tracing, os.environ)
         # Who only observes stands for no election: it could not lead.
-        async with nullcontext() if observe else leading(workspace, os.environ) as elector:
+        async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
             if once:
                 missed = not settings.offline and await _fetch(reconciler, workspace)
                 done = await _once(workspace, reconciler, elector, observe=observe, deep=deep)
