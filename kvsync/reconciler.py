@@ -17,6 +17,7 @@ from kvsync.narrate import SourceNews, drifted, tell_drift, tell_report
 from kvsync.reconcile import Ask, Surroundings
 from kvsync.sources import Loaded as Files
 from kvsync.stores.base import Store, Traffic, total
+from kvsync.tracing import span
 from kvsync.workspace import Report, Selection, Workspace, assemble
 
 _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
@@ -111,10 +112,19 @@ class WorkspaceReconciler:
             await self.load()
         self._users[workspace] += 1
         try:
-            return await self._pass(workspace, request, stop)
+            return await self._traced(workspace, request, stop)
         finally:
             self._users[workspace] -= 1
             await self._release(workspace)
+
+    async def _traced(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        names = {"store": request.target.store, "namespace": request.target.namespace}
+        trigger = "+".join(request.triggers)
+        with span("pass", **names, trigger=trigger, apply=request.apply, deep=request.deep) as note:
+            result = await self._pass(workspace, request, stop)
+            note(ok=result.ok, pending=result.pending, drifted=sum(result.drift.values()), parked=bool(result.parked))
+            note(**{str(kind): count for kind, count in result.changes.items() if count})
+            return result
 
     async def _pass(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         ask = Ask(deep=request.deep, grace=request.grace)

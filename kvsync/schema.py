@@ -1,4 +1,5 @@
-"""JSON Schema 2020-12 of what kvsync reads and writes: its configuration, state files, and the plan document.
+"""JSON Schema 2020-12 of what kvsync reads and writes: its configuration, state files, the plan document, and
+the messages of `run.notify`.
 
 The first two are made of the tables of fields that the reading itself goes by. They describe a file as an editor sees it, by
 the YAML 1.2 core schema; what depends on more than one file or on the store, `kvsync validate` tells.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Final
 
+from kvsync.config.model import NoticeKind
 from kvsync.core.model import Action, Class, OutcomeKind
 from kvsync.document.fields import Schema, fields_schema
 
@@ -57,7 +59,54 @@ def plan_schema() -> Schema:
     return _titled("plan", "Plan of kvsync, with what became of it after an apply", document)
 
 
-SCHEMAS: Final = {"config": config_schema, "state": state_schema, "plan": plan_schema}
+def notice_schema() -> Schema:
+    """The schema of the messages that `run.notify` with format webhook posts. Later versions may add members."""
+    document = _object(
+        {
+            "schema": {"const": "kvsync.notice/1"},
+            "id": _described(_TEXT, "The same when the same message is sent again; also in the header webhook-id."),
+            "at": _described(_TEXT, "When it was written, RFC 3339 in UTC."),
+            "owner": _TEXT,
+            "environment": _TEXT_OR_NULL,
+            "summary": _object({str(kind): _COUNT for kind in NoticeKind}),
+            "notices": _list({"oneOf": [_notice(kind, members) for kind, members in _notices().items()]}),
+        }
+    )
+    return _titled("notice", "Message of kvsync about targets", document)
+
+
+def _notices() -> dict[NoticeKind, dict[str, Schema]]:
+    since = {"since": _described(_TEXT, "When it was first seen, RFC 3339 in UTC.")}
+    drift = {"type": "object", "additionalProperties": _COUNT}
+    healed = {"type": "boolean"}
+    kinds = [str(kind) for kind in NoticeKind if kind is not NoticeKind.HEALED]
+    return {
+        NoticeKind.DRIFT: {
+            **since,
+            "drift": _described(drift, "Entries by class: drifted, missing, conflict."),
+            "healed": _described(healed, "True when the pass that found it healed it; then its end is not told."),
+        },
+        NoticeKind.PARKED: {
+            **since,
+            "digest": _DIGEST,
+            "reasons": _list(_TEXT),
+            "command": _described(_TEXT, "What releases the plan."),
+        },
+        NoticeKind.FAILED: {
+            **since,
+            "error": _TEXT,
+            "attempts": _described(_COUNT, "Passes in a row that failed."),
+            "unavailable": _described({"type": "boolean"}, "True when the store is the reason."),
+        },
+        NoticeKind.HEALED: {"ended": _described(_list({"enum": kinds}), "What was told, and is so no more.")},
+    }
+
+
+def _notice(kind: NoticeKind, members: dict[str, Schema]) -> Schema:
+    return _object({"kind": {"const": str(kind)}, "store": _TEXT, "namespace": _TEXT, **members})
+
+
+SCHEMAS: Final = {"config": config_schema, "state": state_schema, "plan": plan_schema, "notice": notice_schema}
 """The schemas by the name under which `kvsync schema` prints them."""
 
 

@@ -1,5 +1,5 @@
-"""What a daemon shows over HTTP, wired to its workspace. The server, and the library under it, come in only when `run.listen`
-asks for them."""
+"""What a daemon shows over HTTP, and what it tells by itself, wired to its workspace. The libraries that this takes come in
+only when `run.listen` or `run.notify` asks for them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from kvsync.config.model import RunConfig
 from kvsync.daemon.ports import Trigger
 from kvsync.monitor.collector import Collector, Settings
 from kvsync.monitor.model import ProcessView
+from kvsync.notices.herald import Herald, Means
+from kvsync.notices.letter import Sender
 from kvsync.reconciler import WorkspaceReconciler
 from kvsync.workspace import Workspace
 
@@ -72,3 +74,10 @@ class Serving:
             secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)
             self._server = await self._open.enter_async_context(closing(Server(parts, secrets)))
         return self._server
+
+
+def herald_of(workspace: Workspace, environ: Mapping[str, str]) -> Herald:
+    """Who tells people of what the daemon of a workspace meets."""
+    config, redactor = workspace.config, workspace.redactor
+    read = partial(resolve, config_root=config.root, environ=environ, redactor=redactor)
+    return Herald(Means(Sender(config.owner, config.environment), workspace.state, read, redactor, workspace.clock))

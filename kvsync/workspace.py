@@ -32,6 +32,8 @@ from kvsync.sources import Loaded, Source, WatchSet
 from kvsync.state import Run, StateDir
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.traced import TracedStore
+from kvsync.tracing import is_wanted
 
 if TYPE_CHECKING:
     from kvsync.checkout import Checkout, Fetched
@@ -344,7 +346,8 @@ def _open_stores(
     problems: list[Problem] = []
     for name, store in config.stores.items():
         try:
-            stores[name] = open_store(store, context(name))
+            opened = open_store(store, context(name))
+            stores[name] = TracedStore(opened) if is_wanted(config.run.tracing, environ) else opened
         except ValueError as error:
             problems.append(Problem(f"stores.{name}: {error}", store.origin))
     if problems:

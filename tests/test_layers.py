@@ -20,6 +20,7 @@ BELOW: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "together": frozenset(),
     "heap": frozenset(),
+    "tracing": frozenset({"errors"}),
     "fence": frozenset({"errors"}),
     "core": frozenset({"errors"}),
     "secrets": frozenset({"errors"}),
@@ -28,7 +29,9 @@ BELOW: dict[str, frozenset[str]] = {
     "http": frozenset(
         {"errors", "clock", "fence", "heap", "secrets", "stores"}
     ),  # of the stores: what they count, no store
-    "stores": frozenset({"errors", "core", "document", "config", "clock", "fence", "together", "heap", "http"}),
+    "stores": frozenset(
+        {"errors", "core", "document", "config", "clock", "fence", "together", "heap", "http", "tracing"}
+    ),
     "state": frozenset({"errors", "core", "clock"}),
     "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
     "checkout": frozenset({"errors", "config"}),
@@ -45,6 +48,9 @@ BELOW: dict[str, frozenset[str]] = {
     "monitor": frozenset(
         {"errors", "core", "clock", "config", "secrets", "state", "logs", "daemon", "control"}
     ),  # of the daemon: what it tells, and what it needs
+    "notices": frozenset(
+        {"errors", "core", "clock", "config", "secrets", "state", "stores", "logs", "daemon", "http", "monitor"}
+    ),  # of the stores: what they count; of the monitor: how a secret is read, and what it signs
     "emulators": frozenset({"errors", "clock"}),
 }
 """What each part may import beside itself and the standard library. Parts that are not named here stand at the top."""
@@ -68,7 +74,7 @@ TOP = frozenset(
 )
 """What stands above all of those: nothing below imports it."""
 
-HEAVY = ("aiohttp", "apscheduler", "hypothesis", "httpx", "pytest", "rich", "watchfiles")
+HEAVY = ("aiohttp", "apscheduler", "hypothesis", "httpx", "opentelemetry", "pytest", "rich", "watchfiles")
 """What takes long to import and is of use to few commands only."""
 
 

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kvsync
+from kvsync.core.model import OutcomeKind
 from kvsync.logs import EVENTS, LEVELS, Log, configure, events_table, get_logger
 from kvsync.logs.handler import LogHandler
 from kvsync.secrets import Redactor
@@ -77,7 +78,7 @@ def test_levels(level: str) -> None:
 
 def test_silent_until_configured(capfd: pytest.CaptureFixture[str]) -> None:
     """A library that uses kvsync and does not ask for a log gets none."""
-    Log().error("lock.held", error="x")
+    Log().error("http.failed", error="x")
     assert capfd.readouterr() == ("", "")
 
 
@@ -181,24 +182,28 @@ def test_unregistered_event() -> None:
         Log().debug("no.such.event")
 
 
-def test_journal_priorities(tmp_path: Path) -> None:
-    """Where systemd's journal reads the stream, and only there, each line begins with its priority."""
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_journal_priorities(log_format: str) -> None:
+    """Where systemd's journal reads the stream, and only there, each line begins with its priority; what follows is the line
+    as it is everywhere else."""
     program = (
         "import sys, os; from kvsync.logs import *\n"
         "if sys.argv[1] == 'journal':\n"
         "    s = os.fstat(2); os.environ['JOURNAL_STREAM'] = f'{s.st_dev}:{s.st_ino}'\n"
-        "configure('console', 'debug'); log = get_logger()\n"
+        f"configure('{log_format}', 'debug'); log = get_logger()\n"
         "log.debug('daemon.started'); log.info('daemon.started'); log.warning('daemon.started')\n"
         "try: 1 / 0\n"
-        "except ZeroDivisionError: log.error('lock.held', exc_info=True)\n"
+        "except ZeroDivisionError: log.error('http.failed', exc_info=True)\n"
     )
     run = [sys.executable, "-c", program]
     environ = os.environ | {"JOURNAL_STREAM": "1:1", "PYTHONPATH": str(PACKAGE.parent)}
     journal = subprocess.run([*run, "journal"], env=environ, capture_output=True, text=True, check=True).stderr
     assert [line[:3] for line in journal.splitlines()][:4] == ["<7>", "<6>", "<4>", "<3>"]
     assert all(line.startswith("<3>") for line in journal.splitlines()[3:])
+    if log_format == "json":
+        assert [json.loads(line[3:])["level"] for line in journal.splitlines()] == ["debug", "info", "warning", "error"]
     other = subprocess.run([*run, "other"], env=environ, capture_output=True, text=True, check=True).stderr
-    assert "lock.held" in other
+    assert "http.failed" in other
     assert "<3>" not in other
 
 
@@ -207,7 +212,7 @@ def test_structlog_waits_for_the_first_event() -> None:
     program = (
         "import sys; from kvsync.logs import *; configure('json', 'warning'); get_logger().info('daemon.started')\n"
         "assert 'structlog' not in sys.modules\n"
-        "get_logger().error('lock.held'); assert 'structlog' in sys.modules\n"
+        "get_logger().error('http.failed'); assert 'structlog' in sys.modules\n"
     )
     environ = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
@@ -241,6 +246,31 @@ def _logged() -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
                 case [ast.Constant(value=str(event)), *_] if re.fullmatch(r"[a-z]+\.[a-z_.]+", event):
                     names = tuple(keyword.arg for keyword in node.keywords if keyword.arg)
                     yield f"{file.relative_to(PACKAGE)}:{node.lineno}", node.func.attr, event, names
+
+
+_COUNTED = {str(kind) for kind in OutcomeKind} - {"unchanged", "skipped", "not-attempted"}
+"""Outcomes whose names are fields of `pass.finished`, put there by their numbers."""
+
+
+def _words_by_module() -> dict[str, set[str]]:
+    """Every literal text and every name of an argument in each module of the package but the registry."""
+    found: dict[str, set[str]] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(file.read_text()))) if file != PACKAGE / "logs/events.py" else []
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        found[str(file)] = texts | {node.arg for node in nodes if isinstance(node, ast.keyword) and node.arg}
+    return found
+
+
+def test_every_registered_event_is_logged() -> None:
+    """The registry, and so the documentation, promises no event and no field that the code never logs."""
+    words = _words_by_module().values()
+    made_up = []
+    for event in EVENTS.values():
+        homes = [known for known in words if event.name in known]
+        spoken: set[str] = set().union(*homes) | {"exception"} | _COUNTED
+        made_up += [event.name] if not homes else [f"{event.name}: {one}" for one in set(event.fields) - spoken]
+    assert made_up == []
 
 
 def test_every_logged_event_is_registered() -> None:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.lease import lease
+from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
-from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone
+from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone, url
 from kvsync.document import nodes
 from kvsync.document.credential import credential
 from kvsync.document.fields import (
@@ -93,6 +94,12 @@ HOOK_FIELDS: Final = (
     ),
 )
 
+TRACING_FIELDS: Final = (
+    Field(
+        "endpoint", url(), required=True, help="Base URL of a collector that takes OTLP over HTTP, without /v1/traces."
+    ),
+)
+
 WINDOW_FIELDS: Final = (
     Field("deny", cron(), help="When the window opens in which nothing is applied; deny wins over allow."),
     Field("allow", cron(), help="When the window opens in which alone something is applied."),
@@ -124,6 +131,8 @@ RUN_FIELDS: Final = (
         help="What requests must show: those that change something always, all others where other machines reach listen.",
     ),
     Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
+    Field("tracing", record(TRACING_FIELDS), help="Sends a trace of each pass to a collector (OpenTelemetry)."),
+    Field("notify", channels(), default=(), help="Who is told of drift, parked plans, failures, and their end."),
     Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
 )
 

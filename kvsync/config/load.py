@@ -10,7 +10,7 @@ from typing import Any
 from kvsync.config.fields import CONFIG_FIELDS
 from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
-from kvsync.config.model import Config, HookConfig, RunConfig, Window
+from kvsync.config.model import ChannelConfig, Config, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.core.model import Policy
 from kvsync.document import nodes
@@ -111,6 +111,8 @@ def _run(values: Mapping[str, Any] | None) -> RunConfig:
         lines["every"] = None
     lines["windows"] = tuple(_window(window) for window in lines["windows"])
     lines["hook"] = HookConfig(**lines["hook"]) if lines["hook"] is not None else None
+    lines["tracing"] = lines["tracing"]["endpoint"] if lines["tracing"] is not None else None
+    lines["notify"] = tuple(ChannelConfig(**channel) for channel in lines["notify"])
     lines["lease"] = configured_lease(lines["lease"]) if lines["lease"] is not None else None
     return RunConfig(**lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,38 @@ class HookConfig:
     branches: tuple[str, ...] = ()
 
 
+class NoticeKind(StrEnum):
+    """What somebody may want to be told of a target."""
+
+    DRIFT = "drift"
+    PARKED = "parked"
+    FAILED = "failed"
+    HEALED = "healed"
+
+
+class NoticeFormat(StrEnum):
+    """How a message looks: kvsync's own JSON, or a text as Slack takes it."""
+
+    WEBHOOK = "webhook"
+    SLACK = "slack"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConfig:
+    """Who is told what of the targets. `url` refers to the address, which is a secret itself, `secret` to what messages are
+    signed with. `on` holds the kinds that are wanted; a failure that a retry may end counts after `attempts` in a row.
+    `min_interval` and `timeout` are in seconds."""
+
+    url: Credential
+    format: NoticeFormat = NoticeFormat.WEBHOOK
+    on: tuple[NoticeKind, ...] = tuple(NoticeKind)
+    attempts: int = 3
+    min_interval: float = 30
+    timeout: float = 10
+    secret: Credential | None = None
+    allow_insecure: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class EtcdLease:
     """A lease that etcd keeps, under `key`; `endpoints` are base URLs, tried in turn."""
@@ -118,7 +151,7 @@ class LeaseConfig:
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
-    is what requests to `listen` must show."""
+    is what requests to `listen` must show, `tracing` the base URL of a collector of traces."""
 
     every: float | None = 300
     cron: str | None = None
@@ -130,6 +163,8 @@ class RunConfig:
     listen: str | None = None
     token: Credential | None = None
     hook: HookConfig | None = None
+    notify: tuple[ChannelConfig, ...] = ()
+    tracing: str | None = None
     lease: LeaseConfig | None = None
 
 

@@ -20,20 +20,20 @@ _TARGET: Final = ("store", "namespace")
 _ENTRY: Final = (*_TARGET, "key", "label")
 
 _ALL: Final = (
-    Event("daemon.started", "info", ("pid", "version", "config", "environment", "targets", "observe"), "The daemon runs."),
+    Event("daemon.started", "info", ("pid", "version", "observe"), "The daemon runs."),
     Event("daemon.ready", "info", ("targets", "seconds"), "The first pass of every target is done."),
     Event("daemon.stopping", "info", ("reason", "running"), "Asked to stop; what is in flight is being finished."),
     Event("daemon.stopped", "info", ("seconds", "unfinished"), "The daemon has left."),
-    Event("config.reloaded", "info", ("config", "targets"), "A changed configuration is in force."),
-    Event("config.invalid", "error", ("config", "problems", "error"), "A changed configuration is wrong; the old one stays."),
-    Event("source.loaded", "info", ("files", "entries", "targets", "changed", "seconds"), "The state files were read."),
+    Event("config.reloaded", "info", (), "A changed configuration is in force."),
+    Event("config.invalid", "error", ("problems", "error", "exception"), "A changed configuration is wrong; the old stays."),
+    Event("source.loaded", "info", ("targets", "changed", "seconds"), "The state files were read."),
     Event(
         "source.invalid",
         "error",
-        (*_TARGET, "file", "line", "column", "error", "hint", "problems"),
+        ("file", "line", "column", "error", "hint", "exception"),
         "Something in the state files is wrong; the targets it concerns keep their last good state.",
     ),
-    Event("source.recovered", "info", (*_TARGET, "problems"), "The state files are right again."),
+    Event("source.recovered", "info", ("problems",), "The state files are right again."),
     Event(
         "source.fetched", "info", ("url", "ref", "commit", "before", "seconds"), "Another commit of the repository is in force."
     ),
@@ -45,16 +45,15 @@ _ALL: Final = (
     ),
     Event("source.unavailable", "error", ("error", "retry_in"), "The repository cannot be fetched; trying again."),
     Event("source.available", "info", ("seconds",), "The repository can be fetched again."),
-    Event("watch.armed", "info", ("directories", "polling"), "File changes are noticed in these directories."),
-    Event("watch.lost", "warning", ("directory", "error"), "A watched directory is gone or cannot be watched; trying again."),
+    Event("watch.armed", "info", ("directories",), "File changes are noticed in these directories."),
     Event("watch.polling", "warning", ("error", "directories", "seconds"), "The system's watches ran out; polling instead."),
     Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target begins."),
     Event(
         "pass.finished",
         "info",
         (
-            *_TARGET, "trigger", "run", "ok", "create", "update", "renew", "adopt", "delete", "unchanged", "applied", "failed",
-            "conflict", "stale", "refused", "drifted", "pending", "parked", "requests", "seconds", "next",
+            *_TARGET, "trigger", "ok", "applied", "failed", "conflict", "stale", "refused", "drifted", "pending", "parked",
+            "seconds", "next",
         ),
         "A pass over one target is done.",
     ),
@@ -62,7 +61,7 @@ _ALL: Final = (
     Event(
         "pass.failed",
         "error",
-        (*_TARGET, "trigger", "error", "retryable", "retry_in", "attempt", "exception"),
+        (*_TARGET, "trigger", "error", "retryable", "retry_in", "exception"),
         "A pass over one target ended early; it is tried again.",
     ),
     Event(
@@ -85,7 +84,7 @@ _ALL: Final = (
         "A difference that kvsync does not act on.",
     ),
     Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),
-    Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in", "until"), "The store refuses an entry; it waits."),
+    Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in"), "The store refuses an entry; it waits."),
     Event(
         "ledger.lost",
         "warning",
@@ -94,9 +93,9 @@ _ALL: Final = (
     ),
     Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "The ledger that the store keeps says what is so."),
     Event("target.parked", "warning", (*_TARGET, "digest", "reasons"), "A plan waits for approval: kvsync approve DIGEST."),
-    Event("target.released", "info", (*_TARGET, "digest", "by"), "A parked plan was approved, or is no longer wanted."),
-    Event("target.paused", "warning", (*_TARGET, "reason", "by"), "A person paused a target: it is planned and not applied."),
-    Event("target.resumed", "info", (*_TARGET, "by"), "A paused target is applied again."),
+    Event("target.released", "info", (*_TARGET, "digest"), "A parked plan was approved, or is no longer wanted."),
+    Event("target.paused", "warning", _TARGET, "A person paused a target: it is planned and not applied."),
+    Event("target.resumed", "info", _TARGET, "A paused target is applied again."),
     Event("target.approved", "info", (*_TARGET, "digest", "by"), "A person released a parked plan: by command, or over HTTP."),
     Event("pause.begun", "info", (*_TARGET, "reason", "by"), "A person asked to apply nothing to a target, or to a store."),
     Event("pause.ended", "info", (*_TARGET, "by"), "A person ended a pause."),
@@ -120,9 +119,15 @@ _ALL: Final = (
     Event("http.unavailable", "error", ("listen", "error"), "A changed address cannot be used; the old one is kept."),
     Event("http.denied", "warning", ("remote", "method", "path", "reason"), "A request was refused: host, token or signature."),
     Event("http.failed", "error", ("method", "path", "exception"), "A request met a mistake in kvsync."),
-    Event("hook.received", "debug", ("sender", "delivery", "ref", "result"), "A request to the hook, and what came of it."),
+    Event("hook.received", "debug", ("sender", "delivery", "result"), "A request to the hook, and what came of it."),
+    Event("notice.sent", "info", ("channel", "notices", "attempts"), "A message about targets was taken by its receiver."),
+    Event(
+        "notice.failed",
+        "warning",
+        ("channel", "notices", "error", "retry_in", "exception"),
+        "A message could not be sent; it is tried again, with what is so by then. Said once until one is taken again.",
+    ),
     Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was killed; what it left is looked at again."),
-    Event("lock.held", "error", ("state_dir", "pid"), "Another writing process uses the state directory."),
 )  # fmt: skip
 
 EVENTS: Final = {event.name: event for event in _ALL}

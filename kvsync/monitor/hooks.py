@@ -167,15 +167,23 @@ class Valve:
         self._open()
 
 
+def standard_signature(secret: str, id_: str, moment: str, body: bytes) -> str | None:
+    """What stands in `webhook-signature` when a message of that id is sent at `moment` (epoch seconds, whole), as Standard
+    Webhooks have it; None when the secret begins as a signing token does and is none."""
+    key = _key(secret)
+    if key is None:
+        return None
+    signed = hmac.digest(key, f"{id_}.{moment}.".encode("utf-8", "surrogateescape") + body, "sha256")
+    return "v1," + b64encode(signed).decode()
+
+
 def _is_standard(hook: Hook, signatures: str, secret: str, now: float) -> bool:
     id_, moment = hook.headers.get("webhook-id", ""), hook.headers.get("webhook-timestamp", "")
     if not id_ or not moment.isascii() or not moment.isdecimal() or abs(now - int(moment)) > TOLERANCE:
         return False
-    key = _key(secret)
-    if key is None:
+    wanted = standard_signature(secret, id_, moment, hook.body)
+    if wanted is None:
         return False
-    signed = hmac.digest(key, f"{id_}.{moment}.".encode("utf-8", "surrogateescape") + hook.body, "sha256")
-    wanted = "v1," + b64encode(signed).decode()
     return any(_same(signature, wanted) for signature in signatures.split()[:10])
 
 

@@ -28,6 +28,7 @@ from kvsync.state.journal import Journal
 from kvsync.state.keys import load_key
 from kvsync.state.ledger import Ledger
 from kvsync.state.memo import Memos
+from kvsync.state.notices import Notices
 from kvsync.state.parked import Parked
 from kvsync.state.passes import Passes
 from kvsync.state.pauses import Pauses
@@ -51,6 +52,7 @@ class StateDir:
         self.removals = Removals(context)
         self.memo = Memos(context)
         self.passes = Passes(context)
+        self.notices = Notices(context)
 
     @classmethod
     def open(

@@ -78,7 +78,14 @@ CREATE TABLE ledger_seen (
 ) WITHOUT ROWID
 """
 
+_TOLD: Final = """
+CREATE TABLE notices (
+    channel TEXT NOT NULL, store TEXT NOT NULL, namespace TEXT NOT NULL, kind TEXT NOT NULL, which TEXT NOT NULL,
+    PRIMARY KEY (channel, store, namespace, kind)
+) WITHOUT ROWID
+"""
+
 _LEASE: Final = "ALTER TABLE daemon ADD COLUMN lease TEXT"
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE)
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD)
 SCHEMA_VERSION: Final = len(STEPS)

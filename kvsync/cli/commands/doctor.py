@@ -20,7 +20,7 @@ from kvsync.cli.progress import progress
 from kvsync.errors import AuthError, StateDirError, StoreError
 
 if TYPE_CHECKING:
-    from kvsync.config.model import Credential
+    from kvsync.config.model import ChannelConfig, Credential
     from kvsync.sources import Loaded
     from kvsync.stores.base import Finding, Store
     from kvsync.workspace import Workspace
@@ -50,8 +50,8 @@ class _Checked:
 @options.output("text", "json")
 def doctor(settings: Settings, output: str) -> Exit:
     """Try everything that a pass needs and say what is wrong and what to do: the configuration, the state files, the state
-    directory and its lock, the repository that the files come from, the lease, and each store with its credential, permissions,
-    quota and clock. Writes to no store.
+    directory and its lock, the repository that the files come from, the lease, the addresses that notices go to, and each store
+    with its credential, permissions, quota and clock. Writes to no store and tells nobody.
     """
     return opening.run(_doctor(settings, output))
 
@@ -72,6 +72,7 @@ async def _doctor(settings: Settings, output: str) -> Exit:
                 broken or _state_dir(workspace),
                 *source,
                 *_server(workspace),
+                *_channels(workspace),
                 *(one for store in asked for one in store),
             ]
             absent = workspace.checkout is not None and workspace.checkout.root is None
@@ -171,6 +172,29 @@ def _server(workspace: Workspace) -> list[_Checked]:
     secrets = {"run.token": run.token, "run.hook.secret": run.hook.secret if run.hook is not None else None}
     wanted = [_secret(workspace, name, credential) for name, credential in secrets.items() if credential is not None]
     return [_Checked("http", "listen", True, f"{run.listen} can be reached by {who}"), *wanted]
+
+
+def _channels(workspace: Workspace) -> list[_Checked]:
+    """Whether who is to be told can be reached as far as that is known without a message."""
+    channels = workspace.config.run.notify
+    return [_channel(workspace, f"run.notify[{index}]", channel) for index, channel in enumerate(channels)]
+
+
+def _channel(workspace: Workspace, where: str, channel: ChannelConfig) -> _Checked:
+    from kvsync.config.credentials import describe, resolve
+    from kvsync.notices.post import Post
+
+    def read(wanted: Credential) -> str:
+        return resolve(wanted, workspace.config.root, os.environ, workspace.redactor)
+
+    try:
+        Post(where, channel, read, workspace.redactor, workspace.clock).check()
+    except StoreError as error:
+        return _Checked("notify", where, False, str(error))
+    kinds = ", ".join(channel.on)
+    return _Checked(
+        "notify", where, True, f"{channel.format} at {describe(channel.url)}, told of {kinds}; nothing was sent"
+    )
 
 
 def _secret(workspace: Workspace, name: str, credential: Credential) -> _Checked:

@@ -15,6 +15,7 @@ from kvsync.cli.output import say
 from kvsync.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
+    from kvsync.config.model import RunConfig
     from kvsync.core.shard import Shard
     from kvsync.lease.elector import Elector
     from kvsync.reconciler import WorkspaceReconciler
@@ -49,12 +50,14 @@ def run(settings: Settings, once: bool, observe: bool, deep: bool, shard: Shard 
 async def _run(settings: Settings, shard: Shard | None, *, once: bool, observe: bool, deep: bool) -> Exit:
     from kvsync.leading import leading
     from kvsync.reconciler import WorkspaceReconciler
+    from kvsync.tracing.export import exporting
 
     write_as = None if observe else "run"
     async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.around, os.environ)
+        traces = exporting(workspace.config.run.tracing, os.environ)
         # Who only observes stands for no election: it could not lead.
-        async with nullcontext() if observe else leading(workspace, os.environ) as elector:
+        async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
             if once:
                 missed = not settings.offline and await _fetch(reconciler, workspace)
                 done = await _once(workspace, reconciler, elector, observe=observe, deep=deep)
@@ -93,9 +96,15 @@ async def _for_ever(
     workspace: Workspace, reconciler: WorkspaceReconciler, elector: Elector | None, *, observe: bool
 ) -> Exit:
     from kvsync.daemon.loop import Daemon
-    from kvsync.serving import Serving
+    from kvsync.serving import Serving, herald_of
 
+    herald = herald_of(workspace, os.environ)
     serving = Serving(workspace, reconciler, os.environ, observe=observe)
+
+    async def reload(run: RunConfig) -> None:
+        await serving.reload(run)
+        await herald.reload(run)
+
     daemon = Daemon(
         reconciler,
         workspace.state.passes,
@@ -104,10 +113,10 @@ async def _for_ever(
         observe=observe,
         control_dir=workspace.state.control_dir,
         clock=workspace.clock,
-        onlookers=[serving.collector],
-        on_reload=serving.reload,
+        onlookers=[serving.collector, herald],
+        on_reload=reload,
         leadership=elector,
     )
-    async with serving.serving(daemon.nudge, workspace.config.run):
+    async with serving.serving(daemon.nudge, workspace.config.run), herald.telling(workspace.config.run):
         result = await daemon.run()
     return Exit.ERROR if result.unfinished else Exit.DONE

@@ -15,9 +15,9 @@ from kvsync.cli.output import answer
     examples=("schema state > .vscode/kvsync-state.json", "schema config", "schema plan"),
     exits=(Exit.DONE,),
 )
-@click.argument("which", type=click.Choice(["config", "state", "plan"]), metavar="{config,state,plan}")
+@click.argument("which", type=click.Choice(["config", "state", "plan", "notice"]), metavar="{config,state,plan,notice}")
 def schema(_settings: Settings, which: str) -> Exit:
-    """Print the JSON Schema of the configuration, of state files, or of the plan document.
+    """Print the JSON Schema of the configuration, of state files, of the plan document, or of the messages of run.notify.
 
     An editor with a YAML language server uses it when the file begins with: # yaml-language-server: $schema=FILE
     """

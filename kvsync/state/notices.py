@@ -1,0 +1,45 @@
+"""What the receivers of notices were told last of each target, so that a state that lasts is told once, across restarts too."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from kvsync.core.model import Target
+from kvsync.state.context import Context
+from kvsync.state.rows import target_row
+
+Told = Mapping[Target, Mapping[str, str]]
+"""By target and kind of notice: which of that kind was told."""
+
+_PUT = "INSERT OR REPLACE INTO notices VALUES (?, ?, ?, ?, ?)"
+_DROP = "DELETE FROM notices WHERE channel = ? AND store = ? AND namespace = ? AND kind = ?"
+
+
+class Notices:
+    """What was told, by channel: one configured receiver."""
+
+    def __init__(self, context: Context) -> None:
+        self._database = context.database
+
+    def told(self, channel: str) -> dict[Target, dict[str, str]]:
+        """What a channel was told. Raises StateDirError."""
+        found: dict[Target, dict[str, str]] = {}
+        sql = "SELECT store, namespace, kind, which FROM notices WHERE channel = ?"
+        for store, namespace, kind, which in self._database.query(sql, (channel,)):
+            found.setdefault(Target(store, namespace), {})[kind] = which
+        return found
+
+    def tell(self, channel: str, news: Iterable[tuple[Target, str, str | None]]) -> None:
+        """Note that a channel was told: of a target, of a kind, which; None ends it. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            for target, kind, which in news:
+                if which is None:
+                    connection.execute(_DROP, (channel, *target_row(target), kind))
+                else:
+                    connection.execute(_PUT, (channel, *target_row(target), kind, which))
+
+    def keep(self, channels: Collection[str]) -> None:
+        """Forget all channels but these. Raises StateDirError."""
+        marks = ", ".join("?" * len(channels))
+        with self._database.transaction() as connection:
+            connection.execute(f"DELETE FROM notices WHERE channel NOT IN ({marks})", tuple(channels))  # noqa: S608 - marks

@@ -1,0 +1,50 @@
+"""A store whose calls are spans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kvsync.core.model import Actual, Identity, Snapshot
+from kvsync.stores.base import Store, Write, WriteResult
+from kvsync.stores.read_only import ReadOnlyStore
+from kvsync.tracing import span
+
+
+class TracedStore(ReadOnlyStore):
+    """Passes everything on to the store it wraps, writes too, with a span around each call."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self._names = {"store": inner.config.name, "type": inner.config.type}
+
+    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+        """As the wrapped store does."""
+        with span("store.observe", **self._names, namespace=namespace):
+            return await self._inner.observe(namespace, owner, token)
+
+    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+        """As the wrapped store does."""
+        with span("store.observe_deep", **self._names, namespace=namespace):
+            return await self._inner.observe_deep(namespace, owner)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """As the wrapped store does."""
+        with span("store.read", **self._names, namespace=namespace, entries=len(identities)):
+            return await self._inner.read(namespace, identities)
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """As the wrapped store does."""
+        with span("store.write", **self._names, namespace=namespace, entries=len(writes)) as note:
+            results = await self._inner.write(namespace, writes)
+            note(done=sum(result.status == "done" for result in results))
+            return results
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        """As the wrapped store does."""
+        with span("store.read_ledger", **self._names, namespace=namespace):
+            return await self._inner.read_ledger(namespace)
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        """As the wrapped store does."""
+        with span("store.write_ledger", **self._names, namespace=namespace):
+            await self._inner.write_ledger(namespace, ledger)
