@@ -1,0 +1,107 @@
+"""Weeks in seconds: an event loop whose time jumps to the next moment that anybody waits for, as soon as there is nothing to do.
+
+Sockets and the threads of SQLite are real, and time stands still while they work. The daemon, its scheduler, its back-offs, the
+stores' rates and the emulators' lifetimes all see the loop's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from datetime import UTC, datetime, tzinfo
+from typing import Any, TypeVar
+
+import apscheduler.executors.base
+import apscheduler.schedulers.base
+import apscheduler.triggers.interval
+import pytest
+
+from kvsync.clock import Clock
+
+_Result = TypeVar("_Result")
+
+BEGIN = datetime(2026, 11, 16, tzinfo=UTC).timestamp()
+"""A Monday."""
+
+_SCHEDULING = (apscheduler.executors.base, apscheduler.schedulers.base, apscheduler.triggers.interval)
+"""Modules that ask the system for the time and cannot be given a clock."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Time stands still while anything can be done, or a thread of somebody's own works."""
+
+    def __init__(self) -> None:
+        self.passed, self._jobs = 0.0, 0
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        """Seconds since it was made."""
+        return self.passed
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread works. The shared threads are for those who wait for the real world, which time does not."""
+        return self._jobs > 0
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[..., _Result], *args: Any
+    ) -> asyncio.Future[_Result]:
+        """As always; and time stands still until it is done."""
+        future: asyncio.Future[_Result] = super().run_in_executor(executor, func, *args)  # type: ignore[arg-type]
+        if executor is not None:
+            self._jobs += 1
+            future.add_done_callback(self._job_done)
+        return future
+
+    def _job_done(self, _: asyncio.Future[Any]) -> None:
+        self._jobs -= 1
+
+
+class _Jumping(selectors.DefaultSelector):
+    """Does not wait, but lets the time pass that it was to wait."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or (timeout > 0 and self._loop.busy):
+            return super().select(timeout)
+        found = super().select(0)
+        if not found and timeout > 0:
+            self._loop.passed += timeout
+        return found
+
+
+class LoopClock(Clock):
+    """The time of a loop, from `BEGIN` on."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> float:
+        return BEGIN + self._loop.time()
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+def simulate(main: Callable[[LoopClock], Coroutine[Any, Any, _Result]]) -> _Result:
+    """Run it to its end in virtual time."""
+    loop = VirtualLoop()
+    clock = LoopClock(loop)
+
+    class VirtualDatetime(datetime):
+        """`now` is the clock's."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> VirtualDatetime:
+            return cls.fromtimestamp(clock.now(), tz)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in _SCHEDULING:
+            patch.setattr(module, "datetime", VirtualDatetime)
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(main(clock))
