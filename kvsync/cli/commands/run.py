@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
@@ -90,6 +91,6 @@ async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, ob
         onlookers=[serving.collector],
         on_reload=serving.reload,
     )
-    async with serving.serving(daemon.nudge, workspace.config.run):
+    async with aclosing(reconciler), serving.serving(daemon.nudge, workspace.config.run):
         result = await daemon.run()
     return Exit.ERROR if result.unfinished else Exit.DONE
