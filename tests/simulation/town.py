@@ -9,7 +9,7 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -65,7 +65,6 @@ class Flapping(MemoryServer):
     def _arrive(self, method: str, namespace: str, slots: Sequence[object]) -> None:
         if self.clock.now() % (1.5 * HOUR) < 20 * MINUTE:
             raise TransientError("no route to host")
-
 
     def value_of(self, key: str) -> bytes | None:
         """What it holds."""
@@ -224,12 +223,13 @@ class Town:
                 onlookers=[self.watch],
             )
             task = asyncio.create_task(self.daemon.run())
-            try:
-                yield task
-            finally:
-                os.kill(os.getpid(), signal.SIGTERM)
-                async with asyncio.timeout(HOUR):
-                    await task
+            async with aclosing(reconciler):
+                try:
+                    yield task
+                finally:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    async with asyncio.timeout(HOUR):
+                        await task
 
     async def until(self, hours: float) -> None:
         """Let time pass until so many hours after the beginning."""

@@ -1,4 +1,4 @@
-"""Weeks in seconds: an event loop whose time jumps to the next moment that anybody waits for, as soon as there is nothing to do.
+"""Weeks in seconds: an event loop whose time jumps to the next moment that anybody waits for as soon as nothing is to be done.
 
 Sockets and the threads of SQLite are real, and time stands still while they work. The daemon, its scheduler, its back-offs, the
 stores' rates and the emulators' lifetimes all see the loop's time.
@@ -7,6 +7,7 @@ stores' rates and the emulators' lifetimes all see the loop's time.
 from __future__ import annotations
 
 import asyncio
+import random
 import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
@@ -89,7 +90,7 @@ class LoopClock(Clock):
 
 
 def simulate(main: Callable[[LoopClock], Coroutine[Any, Any, _Result]]) -> _Result:
-    """Run it to its end in virtual time."""
+    """Run it to its end in virtual time; chance is the same each time."""
     loop = VirtualLoop()
     clock = LoopClock(loop)
 
@@ -103,5 +104,10 @@ def simulate(main: Callable[[LoopClock], Coroutine[Any, Any, _Result]]) -> _Resu
     with pytest.MonkeyPatch.context() as patch:
         for module in _SCHEDULING:
             patch.setattr(module, "datetime", VirtualDatetime)
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            return runner.run(main(clock))
+        before = random.getstate()
+        random.seed(1)
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                return runner.run(main(clock))
+        finally:
+            random.setstate(before)
