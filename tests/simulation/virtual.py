@@ -1,6 +1,6 @@
 """Weeks in seconds: an event loop whose time jumps to the next moment that anybody waits for as soon as nothing is to be done.
 
-Sockets and the threads of SQLite are real, and time stands still while they work. The daemon, its scheduler, its back-offs, the
+Sockets and threads are real, and time stands still while they work. The daemon, its scheduler, its back-offs, the
 stores' rates and the emulators' lifetimes all see the loop's time.
 """
 
@@ -12,7 +12,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from datetime import UTC, datetime, tzinfo
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import apscheduler.executors.base
 import apscheduler.schedulers.base
@@ -20,8 +20,10 @@ import apscheduler.triggers.interval
 import pytest
 
 from kvsync.clock import Clock
+from kvsync.daemon.watch import Watcher
 
 _Result = TypeVar("_Result")
+_Given = TypeVarTuple("_Given")
 
 BEGIN = datetime(2026, 11, 16, tzinfo=UTC).timestamp()
 """A Monday."""
@@ -31,7 +33,7 @@ _SCHEDULING = (apscheduler.executors.base, apscheduler.schedulers.base, apschedu
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Time stands still while anything can be done, or a thread of somebody's own works."""
+    """Time stands still while anything can be done, or a thread works."""
 
     def __init__(self) -> None:
         self.passed, self._jobs = 0.0, 0
@@ -43,17 +45,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @property
     def busy(self) -> bool:
-        """Whether a thread works. The shared threads are for those who wait for the real world, which time does not."""
+        """Whether a thread works."""
         return self._jobs > 0
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[..., _Result], *args: Any
+        self, executor: Executor | None, func: Callable[[Unpack[_Given]], _Result], *args: Unpack[_Given]
     ) -> asyncio.Future[_Result]:
         """As always; and time stands still until it is done."""
-        future: asyncio.Future[_Result] = super().run_in_executor(executor, func, *args)  # type: ignore[arg-type]
-        if executor is not None:
-            self._jobs += 1
-            future.add_done_callback(self._job_done)
+        future = super().run_in_executor(executor, func, *args)
+        self._jobs += 1
+        future.add_done_callback(self._job_done)
         return future
 
     def _job_done(self, _: asyncio.Future[Any]) -> None:
@@ -89,6 +90,11 @@ class LoopClock(Clock):
         return self._loop.time()
 
 
+async def _watch_nothing(_: Watcher) -> None:
+    """A thread that waits for the system to report a change would hold up time for ever; simulations tell of changes."""
+    await asyncio.Event().wait()
+
+
 def simulate(main: Callable[[LoopClock], Coroutine[Any, Any, _Result]]) -> _Result:
     """Run it to its end in virtual time; chance is the same each time."""
     loop = VirtualLoop()
@@ -102,6 +108,7 @@ def simulate(main: Callable[[LoopClock], Coroutine[Any, Any, _Result]]) -> _Resu
             return cls.fromtimestamp(clock.now(), tz)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Watcher, "run", _watch_nothing)
         for module in _SCHEDULING:
             patch.setattr(module, "datetime", VirtualDatetime)
         before = random.getstate()
