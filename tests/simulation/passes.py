@@ -2,8 +2,8 @@
 
     python -m tests.simulation.passes FOLDER BEATS
 
-Three targets: nothing to do, something to do at each beat, a store that fails; each third beat one file is broken. The page, the
-metrics and the status are asked for now and then. Prints one JSON object, with a sample after each of many stretches.
+Three targets: nothing to do, something to do at each beat, a store that fails; each third beat one file is broken. The page,
+the metrics and the status are asked for now and then. Prints one JSON object, with a sample after each of many stretches.
 """
 
 from __future__ import annotations

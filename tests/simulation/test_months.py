@@ -7,7 +7,6 @@ import os
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def growth(life: dict[str, Any], name: str) -> float:
     """The last quarter's mean as a share of the second's."""
-    values = [sample[name] for sample in life["samples"]]
+    values: list[float] = [sample[name] for sample in life["samples"]]
     quarter = len(values) // 4
     return statistics.mean(values[-quarter:]) / statistics.mean(values[quarter : 2 * quarter])
 

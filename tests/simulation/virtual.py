@@ -49,7 +49,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jobs > 0
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[[Unpack[_Given]], _Result], *args: Unpack[_Given]
+        self, executor: Executor | None, func: Callable[[Unpack[_Given]], _Result], *args: *_Given
     ) -> asyncio.Future[_Result]:
         """As always; and time stands still until it is done."""
         future = super().run_in_executor(executor, func, *args)
