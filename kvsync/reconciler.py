@@ -83,6 +83,11 @@ class WorkspaceReconciler:
         await self._release(old)
         return config.run
 
+    async def aclose(self) -> None:
+        """Release the workspace in use, which is another one than at the start once the configuration was read again.
+        Idempotent."""
+        await self._workspace.aclose()
+
     @property
     def stores(self) -> tuple[StoreView, ...]:
         """What the configured stores have cost since this began, also under earlier configurations."""

@@ -140,6 +140,7 @@ class Workspace:
             counts = report.counts()
         finally:
             run.finish(counts)
+        self.state.journal.prune()  # a daemon may run for years
         return report
 
     def take_over(self, other: Workspace) -> None:

@@ -54,6 +54,28 @@ async def test_a_ttl_is_renewed_when_a_third_is_left(world: World) -> None:
     assert world.held("a") == "x"
 
 
+async def test_a_renewal_is_due_at_the_very_moment_that_was_told(world: World) -> None:
+    """A pass at exactly the moment that the last plan named renews: one that looked away then would forget the renewal."""
+    await world.settle({"a": "{value: x, ttl: 3h}", "b": 1})
+    plan = await world.plan()
+    assert plan.next_moment is not None
+    world.clock.advance(plan.next_moment - world.clock.now())
+    while world.clock.now() < plan.next_moment:  # what was added may be rounded
+        world.clock.advance(1e-6)
+    assert rows(await world.plan(writing="test")) == [("renew", "expiring", "a")]
+
+
+async def test_what_ended_for_good_is_no_reason_to_come_back(world: World) -> None:
+    """Once an entry ended as declared no later pass is planned for it."""
+    await world.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
+    world.clock.advance(2 * HOUR)
+    await world.apply()
+    world.clock.advance(60)
+    plan = await world.plan()
+    assert plan.expired == 1
+    assert plan.next_moment is None or KINDS[world.kind].capabilities.always_expires
+
+
 async def test_an_end_far_away_is_come_up_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where everything ends within 90 days an entry that shall end in 200 is there until then, renewed when a third of the
     store's longest life is left and once its end is within reach, and gone right after."""

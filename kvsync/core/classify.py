@@ -286,7 +286,7 @@ def _lifetime(
         return (Class.DRIFTED, ("ttl",)) if actual.expires_at is not None else (Class.CHANGED, ())
     if actual.expires_at is None or actual.expires_at - now > entry.ttl + CLOCK_SLACK:
         return Class.DRIFTED, ("ttl",)
-    if actual.expires_at - now < entry.renewal_margin():
+    if now >= actual.expires_at - entry.renewal_margin():  # as `moments` reckons: its very moment must not be missed
         return Class.EXPIRING, ("ttl",)
     return Class.CHANGED, ()
 
@@ -298,7 +298,7 @@ def _moment(expires_at: float, actual: Actual, last: Applied | None, rules: Rule
     moved_by_others = last is not None and _same_moment(last.expires_at, expires_at)
     end = actual.expires_at
     if rules.longest is not None and end is not None and end < expires_at and not moved_by_others:
-        is_due = expires_at - rules.now <= rules.longest or end - rules.now < rules.longest / 3
+        is_due = rules.now >= min(expires_at - rules.longest, end - rules.longest / 3)
         return (Class.EXPIRING, ("expires_at",)) if is_due else (Class.CHANGED, ())
     return (Class.DRIFTED if moved_by_others else Class.CHANGED), ("expires_at",)
 

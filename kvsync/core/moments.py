@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kvsync.core.capabilities import Capabilities, Lifetimes
-from kvsync.core.classify import Verdict
+from kvsync.core.classify import Idle, Verdict
 from kvsync.core.facts import Facts
 from kvsync.core.model import Action, Change, Class, Desired, Entry, Identity, Policy
 
@@ -43,6 +43,8 @@ def _moments(
         if end is not None:
             yield min(end, now + max(desired.policy.guard.grace, facts.grace))
     entry = verdict.after if isinstance(verdict, Change) else desired.entries.get(identity)
+    if verdict is Idle.EXPIRED:
+        return  # it ended as declared, and no other life is due
     if entry is not None and (entry.ttl is not None or entry.expires_at is not None):
         yield from _end_of_life(entry, verdict, facts, now, capabilities)
 

@@ -62,6 +62,10 @@ _RESOLVE = """
 UPDATE changes SET outcome = ?, settled_at = ? WHERE store = ? AND namespace = ? AND key = ? AND label = ? AND outcome IS NULL
 """
 
+_TOO_MANY = """
+SELECT seq FROM runs WHERE seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9e18) ORDER BY seq DESC LIMIT 1 OFFSET ?
+"""
+
 
 class Journal:
     """Begins runs, and reads those that were."""
@@ -169,8 +173,9 @@ class Journal:
             self._ledger.write(connection, target, present, applied.keys() - present.keys())
 
     def prune(self, keep_runs: int = KEEP_RUNS) -> None:
-        """Forget all but the last runs. Raises StateDirError."""
-        oldest = self._database.one("SELECT seq FROM runs ORDER BY seq DESC LIMIT 1 OFFSET ?", (keep_runs,))
+        """Forget all but the last runs, and none that is as old as one under way. Cheap when there is nothing to forget. Raises
+        StateDirError."""
+        oldest = self._database.one(_TOO_MANY, (RunStatus.RUNNING, keep_runs))
         if oldest is None:
             return
         with self._database.transaction() as connection:

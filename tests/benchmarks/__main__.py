@@ -1,5 +1,5 @@
-"""`python -m tests.benchmarks [start|plan|apply|daemon|azure|cloudflare|apify|voximplant]`: measure, print ratios with their
-goals."""
+"""`python -m tests.benchmarks [start|plan|apply|daemon|production|azure|cloudflare|apify|voximplant]`: measure, print ratios
+with their goals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import apify, applying, azure, cloudflare, daemon, planning, starting, voximplant
+from tests.benchmarks import apify, applying, azure, cloudflare, daemon, planning, production, starting, voximplant
 from tests.benchmarks.measure import Figure
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "plan": planning.measure,
     "apply": applying.measure,
     "daemon": daemon.measure,
+    "production": production.measure,
     "azure": azure.measure,
     "cloudflare": cloudflare.measure,
     "apify": apify.measure,

@@ -150,6 +150,17 @@ def test_old_runs_are_forgotten_with_their_changes(state: StateDir) -> None:
     assert [len(state.journal.changes(run_id)) for run_id in ids] == [0, 0, 0, 1, 1]
 
 
+def test_a_run_under_way_is_not_forgotten(state: StateDir) -> None:
+    """However many runs come and go meanwhile, one under way stays, and all that began after it."""
+    slow = state.journal.begin("run")
+    ids = [apply_one(state, KEY, str(number), str(number + 1)) for number in range(4)]
+    state.journal.prune(keep_runs=2)
+    assert [record.id for record in state.journal.runs()] == [*reversed(ids), slow.id]
+    slow.finish({})
+    state.journal.prune(keep_runs=2)
+    assert [record.id for record in state.journal.runs()] == [ids[3], ids[2]]
+
+
 def test_a_killed_run_is_noticed_once(state: StateDir) -> None:
     """The next writer is told of runs that never ended, and from then on they count as interrupted."""
     killed = state.journal.begin("apply").id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -117,6 +117,7 @@ async def _for_ever(
         on_reload=reload,
         leadership=elector,
     )
-    async with serving.serving(daemon.nudge, workspace.config.run), herald.telling(workspace.config.run):
+    told = herald.telling(workspace.config.run)
+    async with aclosing(reconciler), serving.serving(daemon.nudge, workspace.config.run), told:
         result = await daemon.run()
     return Exit.ERROR if result.unfinished else Exit.DONE

@@ -1,0 +1,51 @@
+"""What adds up: memory, disk and the journal over thousands of passes."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from kvsync.state.journal import KEEP_RUNS
+from tests.support.command import ROOT
+
+BEATS = 1000
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("months")
+    command = [sys.executable, "-m", "tests.simulation.passes", str(folder), str(BEATS)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def growth(life: dict[str, Any], name: str) -> float:
+    """The last quarter's mean as a share of the second's."""
+    values: list[float] = [sample[name] for sample in life["samples"]]
+    quarter = len(values) // 4
+    return statistics.mean(values[-quarter:]) / statistics.mean(values[quarter : 2 * quarter])
+
+
+def test_memory_is_flat_over_two_thousand_passes(life: dict[str, Any]) -> None:
+    """Passes that find nothing, write or fail, with the page and the metrics asked for meanwhile, leave nothing behind: neither
+    resident memory nor the number of objects is larger in the last quarter than in the second."""
+    assert min(life["unchanged"], life["changed"], life["failed"]) >= BEATS // 2
+    assert life["unchanged"] + life["changed"] + life["failed"] >= 2000
+    assert growth(life, "rss") <= 1.03
+    assert growth(life, "objects") <= 1.02
+
+
+def test_the_state_directory_does_not_grow_for_ever(life: dict[str, Any]) -> None:
+    """A daemon that is never restarted keeps as many runs as one that is, and the files stop growing."""
+    assert life["changed"] > KEEP_RUNS
+    assert max(sample["runs"] for sample in life["samples"]) <= KEEP_RUNS
+    assert growth(life, "disk") <= 1.2
