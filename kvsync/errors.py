@@ -5,13 +5,15 @@ KvsyncError
 ├── InvalidInput          configuration or desired state is wrong: every      (exit 78)
 │                         problem at once, each with its place
 ├── LockHeld              another writing process uses this state directory   (exit 5)
+├── LeaseHeld             another replica leads                               (exit 5)
 ├── NotApproved           a guard, a window or a missing approval refuses     (exit 4)
 ├── StateDirError         the state directory cannot be read or written       (exit 1)
 ├── SourceError           the repository cannot be fetched, or its newest     (exit 1)
 │                         commit may not be used: what was there before stays
 └── StoreError            something about one store                           (exit 1)
     ├── TransientError    wait, then try the same again
-    │   └── LostAnswer    the write may have happened: read before repeating
+    │   ├── LostAnswer    the write may have happened: read before repeating
+    │   └── NotLeader     this replica does not lead: nothing was sent
     ├── BatchRefused      the call as a whole is refused: split it, and a batch of
     │                     one is refused for good
     ├── AuthError         wrong, expired or missing credential: stop this store
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,13 +39,23 @@ class Origin:
         return f"{self.file}:{self.line}:{self.column}"
 
 
+class Kind(StrEnum):
+    """The kinds of problems, by what is to be mended. Their names are seen by other programs, which keep them."""
+
+    INVALID = "invalid"
+    UNREADABLE = "unreadable"
+    CONTRADICTION = "contradiction"
+    STORE_LIMIT = "store-limit"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what, and (when known) what to do about it."""
+    """One thing that is wrong: where, what, (when known) what to do about it, and of which kind it is."""
 
     message: str
     origin: Origin | None = None
     hint: str | None = None
+    kind: Kind = Kind.INVALID
 
     def __str__(self) -> str:
         place = f"{self.origin}: " if self.origin else ""
@@ -72,6 +85,15 @@ class LockHeld(KvsyncError):
         self.state_dir, self.pid = state_dir, pid
         holder = f"process {pid}" if pid else "another process"
         super().__init__(f"{state_dir}: {holder} is writing with this state directory; wait for it, or stop it")
+
+
+class LeaseHeld(KvsyncError):
+    """Another replica holds the lease, so that this one may write nothing."""
+
+    def __init__(self, lease: str, leader: str | None) -> None:
+        self.lease, self.leader = lease, leader
+        holder = f"{leader} leads" if leader else "another replica leads"
+        super().__init__(f"lease {lease}: {holder}; nothing was done")
 
 
 class NotApproved(KvsyncError):
@@ -108,6 +130,10 @@ class TransientError(StoreError):
 
 class LostAnswer(TransientError):
     """The request was sent but its answer never came: the write may or may not have happened."""
+
+
+class NotLeader(TransientError):
+    """Replicas share a lease, and this one does not hold it, or not for long enough: nothing was sent."""
 
 
 class BatchRefused(StoreError):

@@ -74,6 +74,8 @@ class WorkspaceReconciler:
         config = load_config(old.config.file, environment=old.config.environment, environ=self._environ)
         if (config.state_dir, config.owner) != (old.config.state_dir, old.config.owner):
             raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
+        if config.run.lease != old.config.run.lease:
+            raise InvalidInput([Problem("run.lease cannot change while the daemon runs", None, "restart it")])
         self._workspace = assemble(config, self._around, old.redactor, self._environ)
         self._workspace.take_over(old)
         self._files = None

@@ -21,7 +21,9 @@ from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.core.model import Desired, OutcomeKind, Target
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
+from kvsync.core.shard import Shard
 from kvsync.errors import InvalidInput, Problem, StateDirError, StoreError, UsageError
+from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
 from kvsync.revision import revision
@@ -83,10 +85,11 @@ class Workspace:
         }
 
     def load(self, environment: str | None = None) -> Loaded:
-        """Read the desired state. What is wrong with the files is in the answer; secrets in it become known here."""
+        """Read the desired state, of our share of the targets. What is wrong with the files is in the answer; secrets in it
+        become known here."""
         loaded = self._load(environment)
         self.redactor.register(*loaded.secrets)
-        return loaded
+        return loaded if self._around.shard is None else loaded.only(self._around.shard.owns)
 
     async def fetch(self) -> Fetched | None:
         """Look for the newest commit of the repository that the files come from; None when they come from none. Raises
@@ -265,10 +268,11 @@ async def open_workspace(
     environ: Mapping[str, str] = os.environ,
     clock: Clock | None = None,
     state_dir: Path | None = None,
+    shard: Shard | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
     without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
-    the configured one.
+    the configured one, `shard` is the share of the targets that is looked at (None: all).
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
@@ -283,7 +287,7 @@ async def open_workspace(
             for killed in state.journal.close_interrupted():
                 _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
             state.journal.prune()
-        around = Surroundings(config.owner, state, clock, writable, writing is not None)
+        around = Surroundings(config.owner, state, clock, writable, writing is not None, Fence(), shard)
         workspace = assemble(config, around, redactor, environ)
         stack.push_async_callback(workspace.aclose)
         yield workspace
@@ -334,6 +338,7 @@ def _open_stores(
             clock=around.clock,
             read_only=not around.writing,
             owner=config.owner,
+            fence=around.fence,
         )
 
     stores: dict[str, Store] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from kvsync.config import fields, git, policy, stores
+from kvsync.config import fields, git, lease, policy, stores
 from kvsync.core.capabilities import Capabilities
 from kvsync.document.fields import Field
 from kvsync.logs import events_table
@@ -32,6 +32,9 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "run": fields.RUN_FIELDS,
     "hook": fields.HOOK_FIELDS,
     "window": fields.WINDOW_FIELDS,
+    "lease": lease.LEASE_FIELDS,
+    "lease-etcd": lease.ETCD_LEASE_FIELDS,
+    "lease-kubernetes": lease.KUBERNETES_LEASE_FIELDS,
     "policy": policy.POLICY_FIELDS,
     "drift": policy.DRIFT_FIELDS,
     "guard": policy.GUARD_FIELDS,

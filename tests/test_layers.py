@@ -20,18 +20,26 @@ BELOW: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "together": frozenset(),
     "heap": frozenset(),
+    "fence": frozenset({"errors"}),
     "core": frozenset({"errors"}),
     "secrets": frozenset({"errors"}),
     "document": frozenset({"errors", "core"}),
     "config": frozenset({"errors", "core", "document", "secrets", "stores"}),
-    "http": frozenset({"errors", "clock", "heap", "secrets", "stores"}),  # of the stores: what they count, no store
-    "stores": frozenset({"errors", "core", "document", "config", "clock", "together", "heap", "http"}),
+    "http": frozenset(
+        {"errors", "clock", "fence", "heap", "secrets", "stores"}
+    ),  # of the stores: what they count, no store
+    "stores": frozenset({"errors", "core", "document", "config", "clock", "fence", "together", "heap", "http"}),
     "state": frozenset({"errors", "core", "clock"}),
     "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
     "checkout": frozenset({"errors", "config"}),
-    "apply": frozenset({"errors", "core", "clock", "state", "stores"}),
+    "apply": frozenset({"errors", "core", "clock", "fence", "state", "stores"}),
     "logs": frozenset({"errors", "secrets"}),
-    "reconcile": frozenset({"errors", "core", "clock", "together", "config", "stores", "state", "apply", "logs"}),
+    "reconcile": frozenset(
+        {"errors", "core", "clock", "fence", "together", "config", "stores", "state", "apply", "logs"}
+    ),
+    "lease": frozenset(
+        {"errors", "clock", "stores", "state", "http", "logs"}
+    ),  # of the stores: what they count and find, no store
     "daemon": frozenset({"errors", "core", "clock", "config", "state", "logs"}),
     "control": frozenset({"errors", "core", "state", "logs"}),
     "monitor": frozenset(
@@ -46,6 +54,7 @@ TOP = frozenset(
         "workspace",
         "reconciler",
         "serving",
+        "leading",
         "narrate",
         "undoing",
         "dump",

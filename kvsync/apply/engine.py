@@ -60,7 +60,7 @@ class Applier:
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
         """As `run`, for steps that may carry a write of their own."""
         book = Book(self._store, self._target, self._run, steps, self._progress)
-        halt = Halt(self._stop)
+        halt = self._halt()
         works = [Work(index, step) for index, step in enumerate(steps)]
         written = [work for work in works if not work.is_delete]
         await self._send(written, book, halt)
@@ -79,7 +79,7 @@ class Applier:
         """These entries as they are now, with the patience of a write. Raises StoreError; asked to stop while the store makes
         it wait, it gives up with TransientError."""
         try:
-            return await self._link(Halt(self._stop)).read(identities)
+            return await self._link(self._halt()).read(identities)
         except Stopped:
             raise TransientError("kvsync was stopped while it waited for the store") from None
 
@@ -101,6 +101,9 @@ class Applier:
                 except BaseException:
                     halt.is_broken = True
                     raise
+
+    def _halt(self) -> Halt:
+        return Halt(self._stop, self._store.context.fence)
 
     def _link(self, halt: Halt) -> Link:
         return Link(self._store, self._target, self._replan, halt, self._pace, self._retry, self._clock, self._rng)

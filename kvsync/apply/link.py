@@ -9,26 +9,31 @@ from kvsync.apply.pacing import Pace, Patience, Retry, Stopped
 from kvsync.apply.ports import Replan
 from kvsync.clock import Clock
 from kvsync.core.model import Actual, Change, Identity, Refusal, Target
-from kvsync.errors import BatchRefused, StoreError, TransientError
+from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
+from kvsync.fence import Fence
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
 
 
 class Halt:
-    """Why nothing more is sent: somebody asked to stop, the store is given up, or the journal failed."""
+    """Why nothing more is sent: somebody asked to stop, another replica leads, the store is given up, or the journal failed."""
 
-    def __init__(self, stop: Callable[[], bool]) -> None:
-        self._stop = stop
+    def __init__(self, stop: Callable[[], bool], fence: Fence) -> None:
+        self._stop, self._fence = stop, fence
         self.store_error: StoreError | None = None
         self.is_broken = False
 
     @property
     def reason(self) -> str:
         """For people."""
-        return str(self.store_error) if self.store_error is not None else "kvsync was stopped before its turn came"
+        if self.store_error is not None:
+            return str(self.store_error)
+        if not self._fence.is_open:
+            return "this replica leads no more; the one that leads goes on with it"
+        return "kvsync was stopped before its turn came"
 
     def __call__(self) -> bool:
         """True when nothing more shall be sent."""
-        return self.is_broken or self.store_error is not None or self._stop()
+        return self.is_broken or self.store_error is not None or not self._fence.is_open or self._stop()
 
 
 class Link:
@@ -58,8 +63,13 @@ class Link:
         await self.patience.hold()
 
     async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """Send once. Raises StoreError."""
-        results = await self._store.write(self._target.namespace, writes)
+        """Send once. Raises StoreError, and Stopped when nothing was sent because nothing more shall be."""
+        if self.halt():
+            raise Stopped
+        try:
+            results = await self._store.write(self._target.namespace, writes)
+        except NotLeader:
+            raise Stopped from None
         # Answers that say nothing are no success, or a store that never knows would be asked for ever.
         if any(result.status is not WriteStatus.UNKNOWN for result in results):
             self.patience.succeeded()

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from kvsync.errors import InvalidInput, LockHeld, NotApproved, UsageError
+from kvsync.errors import InvalidInput, LeaseHeld, LockHeld, NotApproved, UsageError
 
 if TYPE_CHECKING:
     from kvsync.core.model import Target
@@ -38,7 +38,7 @@ _MEANINGS: Final = {
     Exit.PENDING: "changes or drift pending",
     Exit.PARTIAL: "some entries failed, conflicted or were refused",
     Exit.REFUSED: "refused: guard, window, pause, missing approval",
-    Exit.LOCKED: "another process holds the lock",
+    Exit.LOCKED: "another process holds the lock, or the lease",
     Exit.USAGE: "usage",
     Exit.INVALID: "configuration or desired state invalid",
 }
@@ -62,6 +62,7 @@ def of_error(error: BaseException) -> Exit:
         (UsageError, Exit.USAGE),
         (InvalidInput, Exit.INVALID),
         (LockHeld, Exit.LOCKED),
+        (LeaseHeld, Exit.LOCKED),
         (NotApproved, Exit.REFUSED),
         (KeyboardInterrupt, Exit.INTERRUPTED),
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kvsync.checkout import Checkout
     from kvsync.config.model import Config
     from kvsync.core.plan import Plan
+    from kvsync.core.shard import Shard
     from kvsync.reconcile import Ask
     from kvsync.sources import Loaded
     from kvsync.state import StateDir
@@ -37,15 +38,23 @@ def run(work: Coroutine[None, None, _Result]) -> _Result:
 
 @asynccontextmanager
 async def workspace(
-    settings: Settings, writing: str | None = None, state_dir: Path | None = None, *, fetches: bool = True
+    settings: Settings,
+    writing: str | None = None,
+    state_dir: Path | None = None,
+    shard: Shard | None = None,
+    *,
+    fetches: bool = True,
 ) -> AsyncIterator[Workspace]:
     """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
-    state directory of the configuration. Where the files come from a repository, its newest commit is in force; one that does
-    not look at the files as they are now `fetches` nothing, and has the last good one, if any."""
+    state directory of the configuration, `shard` is the share of the targets to look at. Where the files come from a
+    repository, its newest commit is in force; a command that does not look at the files as they are now `fetches` nothing, and
+    has the last good one, if any."""
     from kvsync.workspace import open_workspace
 
-    environment = settings.environment
-    async with open_workspace(settings.config, environment=environment, writing=writing, state_dir=state_dir) as opened:
+    opening = open_workspace(
+        settings.config, environment=settings.environment, writing=writing, state_dir=state_dir, shard=shard
+    )
+    async with opening as opened:
         if opened.checkout is not None:
             await _check_out(opened.checkout, offline=settings.offline, fetches=fetches)
         yield opened

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from kvsync.core.shard import Shard
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def output(*forms: str) -> Callable[[_Function], _Function]:
     """`-o`: the form of the answer, text unless asked otherwise."""
-    what = {"text": "text for people", "json": "one JSON document", "markdown": "Markdown for a pull request"}
+    what = {
+        "text": "text for people",
+        "json": "one JSON document",
+        "markdown": "Markdown for a pull request",
+        "sarif": "SARIF for code scanning",
+        "github": "annotations for GitHub Actions",
+        "gitlab": "a GitLab Code Quality report",
+    }
     described = ", ".join(what[form] for form in forms)
     return click.option("-o", "--output", type=click.Choice(forms), default="text", help=f"The answer as {described}.")
 
@@ -39,6 +49,21 @@ def allow_protected(function: _Function) -> _Function:
     """`--allow-protected`."""
     text = "Let protected entries be overwritten and deleted."
     return click.option("--allow-protected", is_flag=True, help=text)(function)
+
+
+def shard(function: _Function) -> _Function:
+    """`--shard`: a share of the targets."""
+    text = "Only this share of the targets, such as 1/3: the first of three."
+    return click.option("--shard", metavar="I/N", callback=_shard, help=text)(function)
+
+
+def _shard(_context: click.Context, _parameter: click.Parameter, written: str | None) -> Shard | None:
+    from kvsync.core.shard import Shard
+
+    try:
+        return None if written is None else Shard.parse(written)
+    except ValueError as error:
+        raise click.BadParameter(f"{written!r}: expected {error}") from None
 
 
 def full(function: _Function) -> _Function:

@@ -26,7 +26,7 @@ def answer(text: str) -> None:
     _write(sys.stdout, REDACTOR.redact(text))
 
 
-def answer_document(document: dict[str, Any]) -> None:
+def answer_document(document: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Print an answer as the one JSON document of a command. Raises KvsyncError."""
     _write(sys.stdout, REDACTOR.clean_text(document))
 

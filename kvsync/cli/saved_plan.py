@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from kvsync.errors import InvalidInput, NotApproved, Problem
 
 if TYPE_CHECKING:
-    from kvsync.core.model import Outcome, Target
-    from kvsync.core.plan import Plan, TargetReport
+    from kvsync.core.model import Identity, Outcome, Target
+    from kvsync.core.plan import Plan, TargetPlan, TargetReport
     from kvsync.core.saved import SavedPlan
     from kvsync.sources import Loaded
     from kvsync.workspace import Workspace
+
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +66,50 @@ def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> Chosen:
     )
     stale = {target: one.stale for target, one in selections.items() if one.stale}
     return Chosen(replace(fresh, targets=targets), stale)
+
+
+def exactly(chosen: Chosen, fresh: Plan, file: str) -> Chosen:
+    """What was chosen of a fresh plan of everything, when no more and nothing else is to be done than was saved; what has been
+    done since is left out. Raises NotApproved otherwise."""
+    others = sorted({*_stale(chosen, fresh), *_unseen(chosen, fresh)})
+    if not others:
+        return replace(chosen, stale={})
+    shown = "".join(f"\n  {line}" for line in others[:_MOST_SHOWN])
+    more = f"\n  and {len(others) - _MOST_SHOWN:,} more" if len(others) > _MOST_SHOWN else ""
+    cure = "make a new plan with kvsync plan --out FILE, and have it reviewed"
+    raise NotApproved(f"{file}: is stale, so nothing was applied; {cure}{shown}{more}")
+
+
+def _stale(chosen: Chosen, fresh: Plan) -> Iterator[str]:
+    """What was saved, is still to be done, and would be done differently."""
+    from kvsync.core.model import Action
+
+    done = {one.target: _settled(one) for one in fresh.targets}
+    for target, outcomes in chosen.stale.items():
+        for one in outcomes:
+            is_done = done.get(target, _nothing)
+            if one.action is not Action.RENEW and not is_done(one.identity):
+                yield f"{target}: {one.identity}: {one.error}"
+
+
+def _unseen(chosen: Chosen, fresh: Plan) -> Iterator[str]:
+    """What is to be done, and was not saved; of what was saved and differs the other function tells."""
+    from kvsync.core.model import Action
+
+    told = {(target, one.identity) for target, outcomes in chosen.stale.items() for one in outcomes}
+    told |= {(one.target, change.identity) for one in chosen.plan.targets for change in one.changes}
+    for plan in fresh.targets:
+        for change in plan.changes:
+            if change.action is not Action.RENEW and (plan.target, change.identity) not in told:
+                yield f"{plan.target}: {change.identity}: the plan is now to {change.action} it, which was not planned before"
+
+
+def _settled(plan: TargetPlan) -> Callable[[Identity], bool]:
+    """Whether nothing is to be done to an entry any more, for entries of a target that could be planned."""
+    open_ones = {change.identity for change in plan.changes} | {refusal.identity for refusal in plan.refused}
+    is_planned = not plan.error and not plan.problems
+    return lambda identity: is_planned and identity not in open_ones
+
+
+def _nothing(_identity: Identity) -> bool:
+    return False

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from kvsync.config.git import SOURCE_FIELDS
+from kvsync.config.lease import lease
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
 from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone
@@ -123,6 +124,7 @@ RUN_FIELDS: Final = (
         help="What requests must show: those that change something always, all others where other machines reach listen.",
     ),
     Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
+    Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
 )
 
 CONFIG_FIELDS: Final = (

@@ -9,13 +9,14 @@ from typing import Any
 
 from kvsync.config.fields import CONFIG_FIELDS
 from kvsync.config.git import git_source
+from kvsync.config.lease import configured_lease
 from kvsync.config.model import Config, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.core.model import Policy
 from kvsync.document import nodes
 from kvsync.document.fields import Problems, decode, name_hint, quoted
 from kvsync.document.parse import parse_all
-from kvsync.errors import InvalidInput, Problem
+from kvsync.errors import InvalidInput, Kind, Problem
 
 
 def load_config(path: Path, *, environment: str | None = None, environ: Mapping[str, str]) -> Config:
@@ -52,10 +53,14 @@ def _read(file: Path, shown: Path) -> bytes:
         return (file.parent.resolve() / file.name).read_bytes()
     except FileNotFoundError:
         hint = 'let "kvsync init" write one, or name yours with -c'
-        raise InvalidInput([Problem(f"{shown}: there is no configuration file", hint=hint)]) from None
+        raise InvalidInput(
+            [Problem(f"{shown}: there is no configuration file", hint=hint, kind=Kind.UNREADABLE)]
+        ) from None
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
-        raise InvalidInput([Problem(f"{shown}: the configuration cannot be read: {reason}")]) from None
+        raise InvalidInput(
+            [Problem(f"{shown}: the configuration cannot be read: {reason}", kind=Kind.UNREADABLE)]
+        ) from None
 
 
 def _document(data: bytes, problems: Problems) -> nodes.Node:
@@ -106,6 +111,7 @@ def _run(values: Mapping[str, Any] | None) -> RunConfig:
         lines["every"] = None
     lines["windows"] = tuple(_window(window) for window in lines["windows"])
     lines["hook"] = HookConfig(**lines["hook"]) if lines["hook"] is not None else None
+    lines["lease"] = configured_lease(lines["lease"]) if lines["lease"] is not None else None
     return RunConfig(**lines)
 
 

@@ -87,6 +87,35 @@ class HookConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdLease:
+    """A lease that etcd keeps, under `key`; `endpoints` are base URLs, tried in turn."""
+
+    endpoints: tuple[str, ...]
+    key: str
+    username: str | None = None
+    password: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesLease:
+    """A lease that the cluster which kvsync runs in keeps; `namespace` None: the pod's own."""
+
+    name: str
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseConfig:
+    """Several replicas, one of which writes: the one that holds the lease. Times in seconds: it ends `duration` after it was
+    last renewed, a leader that could not renew it for `renew_within` stops writing, and it is claimed every `retry`."""
+
+    keeper: EtcdLease | KubernetesLease
+    duration: float = 10
+    renew_within: float = 7
+    retry: float = 2
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
     is what requests to `listen` must show."""
@@ -101,6 +130,7 @@ class RunConfig:
     listen: str | None = None
     token: Credential | None = None
     hook: HookConfig | None = None
+    lease: LeaseConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

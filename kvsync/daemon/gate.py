@@ -1,4 +1,4 @@
-"""Whether a pass may apply now: not while observing, not while paused, not in a window that denies it."""
+"""Whether a pass may apply now: not while observing, paused or in a window that denies it, nor while another replica leads."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ class _Stretch:
 
 
 class Gate:
-    """Knows the windows, the pauses, and whether the daemon only observes. Shut means: plan yes, apply no."""
+    """Knows the windows, the pauses, whether this replica leads, and whether the daemon only observes. Shut means: plan yes,
+    apply no."""
 
-    def __init__(self, windows: tuple[Window, ...], *, observe: bool, clock: Clock) -> None:
-        self.observe = observe
+    def __init__(
+        self, windows: tuple[Window, ...], *, observe: bool, clock: Clock, leads: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.observe, self.leads = observe, leads
         self._paused: set[Target] = set()
         self._windows, self._clock = windows, clock
         self._replaced = asyncio.Event()
@@ -69,7 +72,7 @@ class Gate:
 
     def may_apply(self, target: Target) -> bool:
         """Say whether a pass of this target may write at this moment."""
-        return not self.observe and target not in self._paused and self.denied_by is None
+        return not self.observe and target not in self._paused and self.denied_by is None and self.leads()
 
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Call `on_change` whenever the windows begin or end to deny, also if they do at first; until cancelled."""

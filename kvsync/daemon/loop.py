@@ -31,7 +31,7 @@ from kvsync.daemon.fetching import Fetcher
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.onlooker import Onlooker
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
-from kvsync.daemon.ports import Reconciler, Recorder, Remote, Trigger
+from kvsync.daemon.ports import Leadership, Reconciler, Recorder, Remote, Trigger
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import Stop, handling
 from kvsync.daemon.watch import Pace, Watcher
@@ -45,7 +45,7 @@ READY_WITHIN = 60.0
 WAKE_FILE = "wake"
 """The file in the control directory that is touched to wake the daemon."""
 
-EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG})
+EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG, Trigger.LEASE})
 """Triggers that mean a pass of every target."""
 
 FETCHING = frozenset({Trigger.SIGNAL, Trigger.HOOK, Trigger.CONFIG})
@@ -84,6 +84,7 @@ class Daemon:
         leave_within: float = LEAVE_WITHIN,
         onlookers: Sequence[Onlooker] = (),
         on_reload: Callable[[RunConfig], Awaitable[None]] | None = None,
+        leadership: Leadership | None = None,
     ) -> None:
         self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or Notifier(os.environ)
         self._clock, self._leave_within = clock or Clock(), leave_within
@@ -97,8 +98,9 @@ class Daemon:
             rng=rng,
             on_pass_done=self._pass_done,
             onlookers=onlookers,
+            leadership=leadership,
         )
-        self._on_reload = on_reload
+        self._on_reload, self._leadership = on_reload, leadership
         self._control_dir = control_dir
         self._wake_stamp = self._read_wake_stamp()
         self._watcher = Watcher(self._files_changed, pace or Pace(longest=settings.debounce))
@@ -110,11 +112,12 @@ class Daemon:
 
     async def run(self) -> DaemonResult:
         """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises."""
-        _log.info("daemon.started", pid=os.getpid(), version=__version__, observe=self._parts.gate.observe)
         nudging = {Signals.SIGHUP: Trigger.CONFIG, Signals.SIGUSR1: Trigger.SIGNAL}
         callbacks = {number: partial(self.nudge, why) for number, why in nudging.items()}
         heartbeat = asyncio.ensure_future(self._notifier.heartbeat(self._clock))
+        election = asyncio.ensure_future(self._elect())
         with handling(callbacks | self._stop.callbacks):
+            _log.info("daemon.started", pid=os.getpid(), version=__version__, observe=self._parts.gate.observe)
             try:
                 if self._fetcher is not None:
                     await self._fetcher.begin(self._stop.asked)
@@ -122,6 +125,7 @@ class Daemon:
                 await self._work()
             finally:
                 unfinished = await self._leave()
+                await self._resign(election, unfinished)
                 heartbeat.cancel()
         return DaemonResult(self._stop.reason or "", unfinished)
 
@@ -154,6 +158,18 @@ class Daemon:
         self._parts.reporter.daemon_changed()
         seconds = round(self._clock.monotonic() - began, 3)
         _log.info("daemon.ready", targets=len(self._parts.crew.working), seconds=seconds)
+
+    async def _elect(self) -> None:
+        """Take part in the election, also while passes in flight end."""
+        if self._leadership is not None:
+            await self._leadership.run(self._leader_changed)
+
+    async def _resign(self, election: asyncio.Future[None], unfinished: int) -> None:
+        """Let another replica lead at once, unless something of ours may still be on its way: then the lease ends by itself."""
+        election.cancel()
+        await asyncio.gather(election, return_exceptions=True)
+        if self._leadership is not None and not unfinished:
+            await self._leadership.release()
 
     async def _leave(self) -> int:
         _log.info("daemon.stopping", reason=self._stop.reason, running=self._parts.crew.running)
@@ -193,6 +209,11 @@ class Daemon:
             self.nudge(Trigger.WAKE)
         if directories - {self._control_dir}:
             self.nudge(Trigger.FILES)
+
+    def _leader_changed(self) -> None:
+        self._parts.reporter.daemon_changed()
+        if self._parts.gate.leads():
+            self.nudge(Trigger.LEASE)
 
     def _window_changed(self) -> None:
         self._parts.reporter.window_changed()

@@ -10,7 +10,7 @@ from kvsync.config.model import RunConfig, Window
 from kvsync.core.model import Target
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.parts import LEAVE_WITHIN, Parts, assemble
-from kvsync.daemon.ports import Loaded, PassResult, Reconciler, Recorder
+from kvsync.daemon.ports import Leadership, Loaded, PassResult, Reconciler, Recorder
 from kvsync.daemon.signals import Stop, handling
 
 
@@ -38,13 +38,16 @@ async def run_once(
     deep: bool = False,
     clock: Clock | None = None,
     leave_within: float = LEAVE_WITHIN,
+    leadership: Leadership | None = None,
 ) -> OnceResult:
     """Do one pass over every target, all stores at the same time. Raises what reading the files raises.
 
     SIGTERM and SIGINT let the batches in flight end, for up to `leave_within` seconds; a second one cancels them.
     """
     stop = Stop()
-    parts = assemble(reconciler, recorder, settings, Notifier({}), clock or Clock(), observe=observe)
+    parts = assemble(
+        reconciler, recorder, settings, Notifier({}), clock or Clock(), observe=observe, leadership=leadership
+    )
     denied_by = parts.gate.denied_by
     with handling(stop.callbacks):
         if denied_by is not None:

@@ -14,7 +14,7 @@ from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.onlooker import Onlooker
 from kvsync.daemon.passes import GuardedPasses
-from kvsync.daemon.ports import Reconciler, Recorder, Trigger
+from kvsync.daemon.ports import Leadership, Reconciler, Recorder, Trigger
 from kvsync.daemon.report import Reporter
 
 LEAVE_WITHIN = 8.0
@@ -48,11 +48,13 @@ def assemble(
     rng: Random | None = None,
     on_pass_done: Callable[[], None] = lambda: None,
     onlookers: Sequence[Onlooker] = (),
+    leadership: Leadership | None = None,
 ) -> Parts:
     """Build and wire the parts."""
-    gate = Gate(settings.windows, observe=observe, clock=clock)
+    leads = leadership.may_write if leadership is not None else lambda: True
+    gate = Gate(settings.windows, observe=observe, clock=clock, leads=leads)
     files = Files(reconciler, clock)
-    reporter = Reporter(recorder, notifier, gate, clock, onlookers)
+    reporter = Reporter(recorder, notifier, gate, clock, onlookers, leadership)
     passes = GuardedPasses(reconciler, files, gate, reporter, on_pass_done)
     crew = Crew(passes, clock, rng or Random())  # noqa: S311 - spreads retries, guards nothing
     return Parts(files, gate, reporter, crew)

@@ -11,7 +11,7 @@ from typing import Protocol
 from kvsync.config.model import RunConfig
 from kvsync.core.model import OutcomeKind, Target
 from kvsync.errors import Problem
-from kvsync.state.passes import DaemonRecord
+from kvsync.state.passes import DaemonRecord, LeaseRecord
 
 
 class Trigger(StrEnum):
@@ -26,6 +26,7 @@ class Trigger(StrEnum):
     HOOK = "hook"
     WAKE = "wake"
     WINDOW = "window"
+    LEASE = "lease"
     CONFIG = "config"
 
 
@@ -59,9 +60,9 @@ class Loaded:
 class PassRequest:
     """One pass that the daemon asks for.
 
-    `apply` False: plan and report, write nothing (observing, paused, a window). `deep`: read values even where a listing
-    carries fingerprints. `grace`: the least time, in seconds, that an entry must have been undesired before it is deleted,
-    beside what the policy says; it is not 0 while the files are still moving. `triggers` are why, sorted.
+    `apply` False: plan and report, write nothing (observing, paused, a window, another replica leads). `deep`: read values
+    even where a listing carries fingerprints. `grace`: the least time, in seconds, that an entry must have been undesired
+    before it is deleted, beside what the policy says; it is not 0 while the files are still moving. `triggers` are why, sorted.
     """
 
     target: Target
@@ -139,6 +140,27 @@ class Remote(Protocol):
     async def fetch(self) -> bool:
         """Look for newer files. Returns whether there are; `load` gives them then. Raises KvsyncError when that cannot be
         told: `load` goes on giving what was there before. Cancelled, it leaves nothing behind."""
+        ...
+
+
+class Leadership(Protocol):
+    """Whether this replica is the one that may write, where several share a lease."""
+
+    @property
+    def lease(self) -> LeaseRecord:
+        """How things stand, for people."""
+        ...
+
+    def may_write(self) -> bool:
+        """Say whether this replica leads at this moment."""
+        ...
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Take part in the election until cancelled; call `on_change` when another replica leads than before."""
+        ...
+
+    async def release(self) -> None:
+        """Lead no more, and let others lead at once. Raises nothing."""
         ...
 
 

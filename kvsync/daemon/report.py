@@ -12,7 +12,7 @@ from kvsync.core.model import OutcomeKind, Target
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.onlooker import Onlooker, Passed
-from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Recorder, Trigger
+from kvsync.daemon.ports import Leadership, Loaded, PassRequest, PassResult, Recorder, Trigger
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.state.passes import DaemonRecord
@@ -27,12 +27,18 @@ class Reporter:
     """Remembers what was said, so that a state that lasts is said once. The onlookers are told everything."""
 
     def __init__(
-        self, recorder: Recorder, notifier: Notifier, gate: Gate, clock: Clock, onlookers: Sequence[Onlooker] = ()
+        self,
+        recorder: Recorder,
+        notifier: Notifier,
+        gate: Gate,
+        clock: Clock,
+        onlookers: Sequence[Onlooker] = (),
+        leadership: Leadership | None = None,
     ) -> None:
         self.notifier = notifier
         self.onlookers = tuple(onlookers)
         self.ready = False
-        self._recorder, self._gate, self._clock = recorder, gate, clock
+        self._recorder, self._gate, self._clock, self._leadership = recorder, gate, clock, leadership
         self._started = clock.now()
         self._results: dict[Target, PassResult] = {}
         self._parked: dict[Target, str] = {}
@@ -93,7 +99,9 @@ class Reporter:
         window = self._gate.denied_by
         text = f"{window.cron} {window.timezone}" if window else None
         mode = "observe" if self._gate.observe else "apply"
-        row = DaemonRecord(os.getpid(), self._started, self._clock.now(), mode, __version__, self.ready, text)
+        lease = self._leadership.lease if self._leadership is not None else None
+        now = self._clock.now()
+        row = DaemonRecord(os.getpid(), self._started, now, mode, __version__, self.ready, text, lease)
         with suppress(KvsyncError):
             self._recorder.set_daemon(row)
         for onlooker in self.onlookers:
@@ -129,6 +137,8 @@ class Reporter:
         parts = [f"{len(results)} targets", *(f"{count} {name}" for name, count in counts.items() if count)]
         if self._gate.denied_by is not None:
             parts.append("applying is denied by a window")
+        if not self._gate.leads():
+            parts.append("standing by, as this replica does not lead")
         return ", ".join(parts)
 
     def _log_finished(self, result: PassResult, next_pass: float | None) -> None:

@@ -7,11 +7,13 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from kvsync.clock import Clock
-from kvsync.errors import PermanentError, StoreError, TransientError
+from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
+from kvsync.fence import Fence
 from kvsync.heap import no_collections
 from kvsync.http.failures import failure, unanswered
 from kvsync.http.limits import RetryBudget, TokenBucket
@@ -40,7 +42,8 @@ class Limits:
 
 class Client:
     """Sends calls to the API at `base` (scheme, host, port). `where` names the store in messages; `quota` is what all calls,
-    repeated ones too, are taken from; so is `turns`, where reads and writes wait for each other. Connects on first use."""
+    repeated ones too, are taken from; so is `turns`, where reads and writes wait for each other. No write goes out while the
+    `fence` is closed. `ca_file` names the authorities to trust in place of the system's. Connects on first use."""
 
     def __init__(
         self,
@@ -55,10 +58,13 @@ class Client:
         quota: Quota | None = None,
         turns: TokenBucket | None = None,
         read_only: bool = False,
+        fence: Fence | None = None,
+        ca_file: Path | None = None,
     ) -> None:
         parts = urlsplit(base)
         self.where, self.origin = where, f"{parts.scheme}://{parts.netloc}"
         self._clock, self._traffic, self._read_only = clock, traffic, read_only
+        self._fence, self._ca_file = fence or Fence(), ca_file
         self._credentials, self._judge, self._quota = credentials, judge, quota
         self._limits = limits or Limits()
         self._turns = {
@@ -131,8 +137,9 @@ class Client:
             headers: Mapping[str, str] = call.headers
             if self._credentials is not None:
                 headers = {**call.headers, **await self._credentials.sign(call, self._host)}
+            seconds = self._seconds_for(call)  # asked last: whatever was waited for, the leader may be another by now
             try:
-                answer = await wire.exchange(call, headers, self._limits.timeout)
+                answer = await wire.exchange(call, headers, seconds)
             except TransientError as error:
                 self._count(call, type(error).__name__, 0)
                 raise unanswered(self.where, call, error) from error
@@ -146,11 +153,19 @@ class Client:
             self._quota.heed(answer.headers)
         return answer
 
+    def _seconds_for(self, call: Call) -> float:
+        if not call.writes:
+            return self._limits.timeout
+        try:
+            return self._fence.allowance(self._limits.timeout)
+        except NotLeader as error:
+            raise NotLeader(f"{self.where}: {call.what} was not sent: {error}") from None
+
     def _connected(self) -> Wire:
         if self._wire is None:
             from kvsync.http.wire import Wire, host_of  # a fifth of a second, which working offline need not pay
 
-            self._wire, self._host = Wire(self.origin, self._limits.concurrency), host_of(self.origin)
+            self._wire, self._host = Wire(self.origin, self._limits.concurrency, self._ca_file), host_of(self.origin)
         return self._wire
 
     def _decoded(self, call: Call, answer: Answer) -> Answer:

@@ -58,6 +58,7 @@ def words(answer: Answer) -> str:
     """What the server says itself of an error, for people, in one short line; may be empty."""
     problem = answer.problem()
     said = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name)) or _listed(problem)
+    said = said or str(problem.get("message") or "")
     line = " ".join(REDACTOR.redact(said).split())
     return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from errno import errorcode
 from io import BytesIO
 from os import strerror
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -47,12 +48,13 @@ _ALWAYS: Final = {"User-Agent": f"kvsync/{__version__}"}
 
 
 class Wire:
-    """Connections to one origin (`https://host:port`), at most `connections` at once. Made inside a running event loop."""
+    """Connections to one origin (`https://host:port`), at most `connections` at once. `ca_file` names the authorities to
+    trust in place of the system's. Made inside a running event loop."""
 
-    def __init__(self, origin: str, connections: int) -> None:
+    def __init__(self, origin: str, connections: int, ca_file: Path | None = None) -> None:
         self._url = httpx.URL(origin)
         self._transport = AiohttpTransport(
-            connections, is_encrypted=origin.startswith("https:"), proxy=_proxy_for(origin)
+            connections, is_encrypted=origin.startswith("https:"), proxy=_proxy_for(origin), ca_file=ca_file
         )
 
     async def exchange(self, call: Call, headers: Mapping[str, str], seconds: float) -> Answer:
@@ -89,12 +91,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     """httpx's transport interface over aiohttp's connections. Honours the request extensions `target` and `keep`, which takes
     the pieces of a body that comes with 200."""
 
-    def __init__(self, connections: int, *, is_encrypted: bool, proxy: str | None = None) -> None:
+    def __init__(
+        self, connections: int, *, is_encrypted: bool, proxy: str | None = None, ca_file: Path | None = None
+    ) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=connections,
                 keepalive_timeout=_IDLE,
-                ssl=httpx.create_ssl_context() if is_encrypted else True,
+                ssl=_trusting(ca_file) if is_encrypted else True,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_OWN,
@@ -141,6 +145,10 @@ def _keeper(sink: Sink, limit: asyncio.Timeout, seconds: float) -> Callable[[byt
 
     sink.begin()
     return keep
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=ca_file)
 
 
 def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -178,9 +178,14 @@ class Collector(Onlooker):
         self.changed()
 
     def daemon_changed(self, daemon: DaemonRecord, window_changes_at: float | None) -> None:
-        """Note mode and window."""
+        """Note mode, window and leader."""
         self._process = replace(
-            self._process, mode=daemon.mode, window=daemon.window, window_changes_at=window_changes_at
+            self._process,
+            mode=daemon.mode,
+            window=daemon.window,
+            window_changes_at=window_changes_at,
+            leader=daemon.mode == "apply" and (daemon.lease is None or daemon.lease.leads),
+            lease=daemon.lease,
         )
         self.changed()
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from kvsync.core.model import Target
 from kvsync.core.render.difference import Line
 from kvsync.errors import Problem
-from kvsync.state import DriftPoint
+from kvsync.state import DriftPoint, LeaseRecord
 
 
 class State(StrEnum):
@@ -197,6 +197,7 @@ class RunView:
 class ProcessView:
     """The daemon itself. `mode` is `apply` or `observe`; `commit` is the one the files are at. `window` is the window that
     denies applying now, `window_changes_at` when windows next begin or end to. `next_beat` is the next scheduled pass of all.
+    `leader` says whether it may write; where several replicas share a `lease`, that says who leads.
     """
 
     pid: int
@@ -208,6 +209,7 @@ class ProcessView:
     commit: str | None = None
     ready: bool = False
     leader: bool = True
+    lease: LeaseRecord | None = None
     window: str | None = None
     window_changes_at: float | None = None
     next_beat: float | None = None

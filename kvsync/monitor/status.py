@@ -68,6 +68,7 @@ def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
         "version": daemon.version,
         "ready": daemon.ready,
         "window": daemon.window,
+        "lease": None if daemon.lease is None else asdict(daemon.lease),
         "started_at": _moment(daemon.started_at),
         "updated_at": _moment(daemon.updated_at),
     }

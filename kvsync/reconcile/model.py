@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kvsync.apply.pacing import Pace
 from kvsync.clock import Clock
 from kvsync.core.model import Adopt
+from kvsync.core.shard import Shard
 from kvsync.errors import StateDirError
+from kvsync.fence import Fence
 from kvsync.state import Run, StateDir
 
 
@@ -31,13 +33,15 @@ class Ask:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds its
-    lock and may write to stores."""
+    lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all."""
 
     owner: str
     state: StateDir
     clock: Clock
     writable: bool
     writing: bool
+    fence: Fence = field(default_factory=Fence)
+    shard: Shard | None = None
 
     def remembering(self) -> AbstractContextManager[None]:
         """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 
 from kvsync.core.model import Desired, Identity, Policy, Target
-from kvsync.errors import Origin, Problem
+from kvsync.errors import Kind, Origin, Problem
 from kvsync.sources.model import Chunk
 from kvsync.sources.rows import with_labels
 from kvsync.sources.views import EntriesView, SettledView, TargetRows
@@ -55,7 +55,7 @@ def strays(chunks: Sequence[Chunk], lies_in: Callable[[Identity], str | None]) -
     for row, identity in _identities(rows):
         if (inner := lies_in(identity)) is not None:
             message = f'{rows.chunks[0].target}: {identity} lies in the namespace "{inner}", which is managed too'
-            yield Problem(message, rows.origin(row), "write it there")
+            yield Problem(message, rows.origin(row), "write it there", kind=Kind.CONTRADICTION)
 
 
 def _identities(rows: TargetRows) -> Iterator[tuple[int, Identity]]:
@@ -69,7 +69,7 @@ def _duplicates(rows: TargetRows) -> Iterator[Problem]:
         earlier = first.setdefault(identity, row)
         if earlier != row:
             message = f"{identity} is written twice for {rows.chunks[0].target}, first at {rows.origin(earlier)}"
-            yield Problem(message, rows.origin(row), "keep one of the two")
+            yield Problem(message, rows.origin(row), "keep one of the two", kind=Kind.CONTRADICTION)
 
 
 def _meetings(rows: TargetRows) -> Iterator[Problem]:
@@ -83,7 +83,7 @@ def _meetings(rows: TargetRows) -> Iterator[Problem]:
         if earlier != row:
             shown = names[row].partition("\0")[0]
             message = f'{identity} and {other} ({rows.origin(earlier)}) meet in one remote key, "{shown}"'
-            yield Problem(message, rows.origin(row), "rename one, or change key_format")
+            yield Problem(message, rows.origin(row), "rename one, or change key_format", kind=Kind.CONTRADICTION)
 
 
 def _policies(chunks: Sequence[Chunk]) -> Iterator[Problem]:
@@ -95,7 +95,9 @@ def _policies(chunks: Sequence[Chunk]) -> Iterator[Problem]:
             first = chunk
         elif chunk.policy != first.policy:
             message = f"the policy of {chunk.target} differs from the one at {first.policy_origin}"
-            yield Problem(message, chunk.policy_origin, "a target has one policy: write it once")
+            yield Problem(
+                message, chunk.policy_origin, "a target has one policy: write it once", kind=Kind.CONTRADICTION
+            )
 
 
 def _leaving(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[Problem]:
@@ -106,14 +108,20 @@ def _leaving(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[Problem]:
     for chunk in chunks:
         for key, origin in chunk.absent.items():
             if key in wanted:
-                yield Problem(f'"{key}" is absent here, and wanted at {rows.origin(wanted[key])}', origin)
+                yield Problem(
+                    f'"{key}" is absent here, and wanted at {rows.origin(wanted[key])}', origin, kind=Kind.CONTRADICTION
+                )
         for move in chunk.moved:
             if move.source in wanted:
                 message = f'"{move.source}" is moved away here, and wanted at {rows.origin(wanted[move.source])}'
-                yield Problem(message, move.origin, "take it out of keys")
+                yield Problem(message, move.origin, "take it out of keys", kind=Kind.CONTRADICTION)
             if move.destination not in wanted:
                 message = f'"{move.source}" is moved to "{move.destination}", which is not among the keys'
-                yield Problem(message, move.origin, "write the entry under its new key")
+                yield Problem(message, move.origin, "write the entry under its new key", kind=Kind.CONTRADICTION)
             if move.source in sources:
-                yield Problem(f'"{move.source}" is moved twice, first at {sources[move.source]}', move.origin)
+                yield Problem(
+                    f'"{move.source}" is moved twice, first at {sources[move.source]}',
+                    move.origin,
+                    kind=Kind.CONTRADICTION,
+                )
             sources.setdefault(move.source, move.origin)

@@ -17,7 +17,7 @@ from kvsync.core.audit import UNUSABLE_KEYS, audit
 from kvsync.core.canonical import fingerprint, fingerprinter
 from kvsync.core.capabilities import Capabilities, SizeUnit
 from kvsync.core.model import Content, Entry, Identity, Mode, Target
-from kvsync.errors import Origin, Problem
+from kvsync.errors import Kind, Origin, Problem
 from kvsync.sources.documents import Document
 from kvsync.sources.model import Chunk, StoreFacts
 from kvsync.sources.rows import Draft, Rows, Shape, with_labels
@@ -145,7 +145,8 @@ class _Compiler:
 
     def _add(self, source: Rows, index: int, reason: str) -> None:
         identity = Identity(source.keys[index], source.labels[index])
-        self._problems.append(Problem(f"{self._target}: {identity}: {reason}", source.origin(index)))
+        message = f"{self._target}: {identity}: {reason}"
+        self._problems.append(Problem(message, source.origin(index), kind=Kind.STORE_LIMIT))
 
 
 def _easy_sizes(limits: Capabilities, *, alone: bool) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -66,6 +66,17 @@ class Loaded:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     kept: Mapping[Target, Desired] = field(default_factory=dict)
     source: str | None = None
+
+    def only(self, wanted: Callable[[Target], bool]) -> Loaded:
+        """The same of these targets alone. What is wrong with the files stays in `problems`, whomever it concerns."""
+        targets = {target: desired for target, desired in self.targets.items() if wanted(target)}
+        return replace(
+            self,
+            targets=targets,
+            held={target: problems for target, problems in self.held.items() if wanted(target)},
+            kept={target: desired for target, desired in self.kept.items() if wanted(target)},
+            entries=sum(len(desired.entries) for desired in targets.values()),
+        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from kvsync import __version__
 from kvsync.config.model import Config
 from kvsync.document.parse import DEFAULT_LIMITS
 from kvsync.document.problems import quoted
-from kvsync.errors import Origin, Problem
+from kvsync.errors import Kind, Origin, Problem
 from kvsync.sources.cache import Cache
 from kvsync.sources.discovery import StateFile, matches, pair_overlays, split
 from kvsync.sources.model import Reference, Unit, WatchSet
@@ -64,7 +64,7 @@ class Reader:
                 reading.is_torn = tree.changed()
                 reading.watch = _watch(root, tree.watched())
         except UnreadableError as error:
-            reading.problems.append(Problem(f"the folder {root} cannot be read: {error}"))
+            reading.problems.append(Problem(f"the folder {root} cannot be read: {error}", kind=Kind.UNREADABLE))
             reading.watch = _watch(root, iter(()))
         return reading
 
@@ -75,7 +75,9 @@ class Reader:
                 paths.update(dict.fromkeys(matches(tree, "", pattern)))
             except UnreadableError as error:
                 folder = quoted(split(pattern)[0] or ".")
-                reading.problems.append(Problem(f"state: the folder {folder} cannot be read: {error}"))
+                reading.problems.append(
+                    Problem(f"state: the folder {folder} cannot be read: {error}", kind=Kind.UNREADABLE)
+                )
         paths.pop(self._config.file.name, None)
         if not paths and not reading.problems:
             hint = "an empty folder is taken for an accident, not for a wish"
@@ -95,7 +97,9 @@ class Reader:
             try:
                 contents.append((name, tree.read(name, MOST_BYTES)))
             except UnreadableError as error:
-                reading.problems.append(Problem(f"the file cannot be read: {error}", Origin(name, 1, 1)))
+                reading.problems.append(
+                    Problem(f"the file cannot be read: {error}", Origin(name, 1, 1), kind=Kind.UNREADABLE)
+                )
         if len(contents) == len(names):
             slot = "\0".join(names)
             key = _unit_key(self._facts, slot, contents)

@@ -4,7 +4,7 @@ from kvsync.state.contended import Contention
 from kvsync.state.directory import StateDir
 from kvsync.state.memo import Memo
 from kvsync.state.parked import ParkedRecord
-from kvsync.state.passes import DaemonRecord, DriftPoint, PassRecord
+from kvsync.state.passes import DaemonRecord, DriftPoint, LeaseRecord, PassRecord
 from kvsync.state.pauses import Pause
 from kvsync.state.quarantine import Quarantined
 from kvsync.state.records import ChangeRecord, Intent, RunRecord, RunStatus, Settled
@@ -16,6 +16,7 @@ __all__ = [
     "DaemonRecord",
     "DriftPoint",
     "Intent",
+    "LeaseRecord",
     "Memo",
     "ParkedRecord",
     "PassRecord",

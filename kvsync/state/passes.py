@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kvsync.core.model import Target
@@ -20,7 +21,7 @@ ON CONFLICT DO UPDATE SET attempted_at = excluded.attempted_at, error = excluded
     changes = excluded.changes, next_at = excluded.next_at, succeeded_at = ifnull(excluded.succeeded_at, succeeded_at)
 """
 _COLUMNS = "store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at"
-_DAEMON = "pid, started_at, updated_at, mode, version, ready, window"
+_DAEMON = "pid, started_at, updated_at, mode, version, ready, window, lease"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,20 @@ class DriftPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """How the daemon stands in the election: what the lease is called, who the daemon is in it, who leads as far as it
+    knows, and whether that is the daemon itself."""
+
+    name: str
+    identity: str
+    leader: str | None
+    leads: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonRecord:
     """The daemon that runs, or ran last: `StateDir.writer()` tells which. `mode` is `apply` or `observe`; `window` says which
-    window denies applying now, if one does."""
+    window denies applying now, if one does. `lease` None: there are no replicas."""
 
     pid: int
     started_at: float
@@ -58,6 +70,7 @@ class DaemonRecord:
     version: str
     ready: bool = False
     window: str | None = None
+    lease: LeaseRecord | None = None
 
 
 class Passes:
@@ -114,8 +127,9 @@ class Passes:
         row = self._database.one(f"SELECT {_DAEMON} FROM daemon")  # noqa: S608 - constants
         if row is None:
             return None
-        pid, started_at, updated_at, mode, version, ready, window = row
-        return DaemonRecord(pid, started_at, updated_at, mode, version, bool(ready), window)
+        pid, started_at, updated_at, mode, version, ready, window, lease = row
+        held = LeaseRecord(**json.loads(lease)) if lease else None
+        return DaemonRecord(pid, started_at, updated_at, mode, version, bool(ready), window, held)
 
     def set_daemon(self, daemon: DaemonRecord) -> None:
         """Note what the daemon is at. Raises StateDirError."""
@@ -127,9 +141,10 @@ class Passes:
             daemon.version,
             daemon.ready,
             daemon.window,
+            None if daemon.lease is None else json.dumps(asdict(daemon.lease)),
         )
         with self._database.transaction() as connection:
-            sql = f"INSERT OR REPLACE INTO daemon (one, {_DAEMON}) VALUES (1, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+            sql = f"INSERT OR REPLACE INTO daemon (one, {_DAEMON}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
             connection.execute(sql, row)
 
     def clear_daemon(self) -> None:

@@ -78,5 +78,7 @@ CREATE TABLE ledger_seen (
 ) WITHOUT ROWID
 """
 
-STEPS: Final = (_FIRST, _SEEN)
+_LEASE: Final = "ALTER TABLE daemon ADD COLUMN lease TEXT"
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE)
 SCHEMA_VERSION: Final = len(STEPS)

@@ -10,6 +10,7 @@ Must:
 - honour the precondition of every `Write` when `capabilities.compare_and_set` is true, atomically with the write;
 - write value, metadata, lifetime and mark together: an entry is never visible without its mark;
 - return one `WriteResult` for each `Write`, in order, or raise one of the errors below for the call as a whole;
+- ask `context.fence` right before each call that writes, as a `kvsync.http` client does that is given it, and keep to its time;
 - refuse (`BatchRefused`) a call that names one identity twice, or carries more writes than `capabilities.batch`.
 
 May:
@@ -35,6 +36,7 @@ from kvsync.config.model import Credential, StoreConfig
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
 from kvsync.document.fields import Field
+from kvsync.fence import Fence
 
 
 class Precondition(StrEnum):
@@ -116,7 +118,8 @@ class StoreContext:
     """What a store is given of its surroundings.
 
     `root` is the configuration's folder, which relative paths start from. `cache_dir` is a folder of the store's own inside
-    the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, anew at each call.
+    the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, anew at each call. `fence`
+    is asked right before each call that writes; a `kvsync.http` client does that when it is given it.
     """
 
     root: Path
@@ -125,6 +128,7 @@ class StoreContext:
     clock: Clock
     read_only: bool = False
     owner: str = ""
+    fence: Fence = field(default_factory=Fence)
 
 
 class Store(ABC):

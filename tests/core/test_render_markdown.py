@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
 from kvsync.core.model import Action, Class, Identity, Refusal, Target
 from kvsync.core.plan import Cost
@@ -126,3 +127,31 @@ def test_one_huge_key() -> None:
         change(stored(huge, "v"), None), refused=[Refusal(Identity(huge), Class.TAKEN, Action.UPDATE, huge)], error=huge
     )
     assert len(render_plan(plan(target))) <= MAX_LENGTH
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "</code></details><img src=x onerror=y>",
+        "[a](http://b)",
+        "<http://b>",
+        "![i](j)",
+        "`</code>` | x",
+        "\n```\n<b>",
+        "*a* ~~b~~",
+    ],
+)
+def test_nothing_hostile_is_markup(evil: str) -> None:
+    """Read by a Markdown parser, the comment has no link, no image and no HTML but our own, whatever stands in
+    keys, values and reasons."""
+    target = target_plan(
+        change(stored(evil, evil), wanted(evil, f"{evil}\n{evil}")),
+        refused=[Refusal(Identity(evil), Class.TAKEN, Action.UPDATE, evil)],
+        error=evil,
+    )
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(render_plan(plan(target)))
+    inside = [*tokens, *(child for token in tokens for child in token.children or ())]
+    assert not {token.type for token in inside} & {"link_open", "image", "em_open", "s_open", "code_inline"}
+    html = "".join(token.content for token in inside if token.type in ("html_inline", "html_block"))
+    assert set(re.findall(r"</?([a-z]+)[^>]*>", html)) <= {"code", "sub", "details", "summary"}
+    assert not re.search(r"<\w+\s", html)

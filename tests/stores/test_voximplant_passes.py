@@ -154,18 +154,20 @@ async def test_a_thousand_entries(repo: Repo, vox: Service) -> None:
 
 
 async def test_changes_cost_no_more_than_they_must(tmp_path: Path, vox: Service) -> None:
-    """With the ledger in the store a change takes what it takes and a few writes of the ledger, and a pass without one takes
-    none."""
+    """With the ledger in the store a change takes what it takes and writes of the part of the ledger around it, and a pass
+    without one takes none."""
     repo = Repo(tmp_path, vox, ledger="store")
-    await repo.settle(many(120))
-    repo.want(many(120).replace("v60\n", "other\n"))
+    await repo.settle(many(300))
+    pieces = sum("#kvsync." in key for key in vox.keys())
+    repo.want(many(300).replace("v60\n", "other\n"))
     assert outcomes(await repo.apply()) == {"key-00060": "applied"}
     counts = vox.requests()
-    assert counts[SET] - 1 <= 4
-    assert counts.get(DELETE, 0) <= 4
+    # Where pieces end follows from what is in them, moments included: how many a change touches varies a little.
+    assert counts[SET] - 1 <= pieces / 2
+    assert counts.get(DELETE, 0) <= pieces / 2
     vox.forget_requests()
     await repo.apply()
-    assert vox.requests() == {ITEMS: 3}
+    assert vox.requests() == {ITEMS: 7}
 
 
 async def test_the_plan_says_what_is_not_promised(repo: Repo) -> None:

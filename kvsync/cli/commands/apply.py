@@ -14,6 +14,7 @@ from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
     from kvsync.cli.saved_plan import Chosen
+    from kvsync.core.shard import Shard
     from kvsync.sources import Loaded
     from kvsync.workspace import Workspace
 
@@ -21,14 +22,22 @@ if TYPE_CHECKING:
 @command(
     "apply",
     short_help="Make the stores as the files ask.",
-    examples=("apply", "apply --yes --target local/web", "apply plan.json", "apply --yes --approve 3f9ad1c2"),
+    examples=(
+        "apply",
+        "apply --yes --target local/web",
+        "apply plan.json",
+        "apply plan.json --exact",
+        "apply --yes --approve 3f9ad1c2",
+    ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
 @click.argument("planfile", required=False)
 @options.yes
 @options.targets
+@options.shard
 @options.keys
 @options.deep
+@click.option("--exact", is_flag=True, help="With a PLANFILE: apply nothing when anything else would result by now.")
 @click.option("--approve", "approvals", metavar="HASH", multiple=True, help="Release this parked plan; repeatable.")
 @options.output("text", "json", "markdown")
 @options.copies
@@ -38,7 +47,8 @@ def apply(settings: Settings, **chosen: Any) -> Exit:
     """Plan, show the plan, ask, and apply it. Where nobody can be asked it wants --yes.
 
     With a PLANFILE that kvsync plan --out wrote, everything is read again, and those of its entries are applied for which the
-    same change still results; nothing is asked.
+    same change still results; nothing is asked. With --exact it is all or nothing: where other changes result by now, for
+    whatever target, it refuses; changes that have been made since, and renewals, do not count.
 
     Every write carries the version that the plan saw. One bad entry never stops the others.
     """
@@ -51,7 +61,9 @@ class _Options:
     yes: bool
     targets: tuple[str, ...]
     keys: tuple[str, ...]
+    shard: Shard | None
     deep: bool
+    exact: bool
     approvals: tuple[str, ...]
     output: str
     json_into: str | None
@@ -67,10 +79,12 @@ async def _apply(settings: Settings, chosen: _Options) -> Exit:
 
     if chosen.planfile and (chosen.targets or chosen.keys):
         raise UsageError("a plan file says what to apply; --target and --key go with kvsync plan --out")
+    if chosen.exact and not chosen.planfile:
+        raise UsageError("--exact compares with a plan file: kvsync apply FILE --exact")
     asks = not chosen.yes and chosen.planfile is None
     insist_on_terminal("apply", yes=not asks)
     forms = Forms(chosen.output, chosen.json_into, chosen.markdown_into)
-    async with opening.workspace(settings, writing="apply") as workspace:
+    async with opening.workspace(settings, writing="apply", shard=chosen.shard) as workspace:
         loaded = opening.load(workspace)
         plan = await _plan(workspace, loaded, chosen)
         order = Order(
@@ -87,5 +101,7 @@ async def _plan(workspace: Workspace, loaded: Loaded, chosen: _Options) -> Chose
     if chosen.planfile is None:
         return saved_plan.Chosen(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)
-    fresh = await opening.plan(workspace, loaded, saved_plan.targets_of(saved, loaded), ask)
-    return saved_plan.choose(saved, fresh, workspace)
+    targets = () if chosen.exact else saved_plan.targets_of(saved, loaded)
+    fresh = await opening.plan(workspace, loaded, targets, ask)
+    picked = saved_plan.choose(saved, fresh, workspace)
+    return saved_plan.exactly(picked, fresh, chosen.planfile) if chosen.exact else picked

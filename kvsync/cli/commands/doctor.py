@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from kvsync.workspace import Workspace
 
 SCHEMA: Final = "kvsync.doctor/1"
+
+_UNSHARED: Final = "its ledger lies in the state directory of one replica; the others would not know what is ours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class _Checked:
 @options.output("text", "json")
 def doctor(settings: Settings, output: str) -> Exit:
     """Try everything that a pass needs and say what is wrong and what to do: the configuration, the state files, the state
-    directory and its lock, the repository that the files come from, and each store with its credential, permissions, quota and
-    clock. Writes to no store.
+    directory and its lock, the repository that the files come from, the lease, and each store with its credential, permissions,
+    quota and clock. Writes to no store.
     """
     return opening.run(_doctor(settings, output))
 
@@ -63,7 +65,8 @@ async def _doctor(settings: Settings, output: str) -> Exit:
             source = await _source(workspace, offline=settings.offline)
             loaded = workspace.load()
             with progress("asking the stores"):
-                asked = await asyncio.gather(*(_store(workspace, name, loaded) for name in workspace.stores))
+                stores = (_store(workspace, name, loaded) for name in workspace.stores)
+                asked = await asyncio.gather(*stores, _lease(workspace))
             found = [
                 _configuration(workspace),
                 broken or _state_dir(workspace),
@@ -134,6 +137,26 @@ async def _source(workspace: Workspace, *, offline: bool) -> list[_Checked]:
     with progress("fetching"):
         findings = await examine(workspace.checkout, offline=offline)
     return [_Checked("source", one.check, one.ok, one.detail, one.hint) for one in findings]
+
+
+async def _lease(workspace: Workspace) -> list[_Checked]:
+    """What keeps the lease, where there is one, and what replicas would not know of each other."""
+    from kvsync.leading import keeper_of, unshared_ledgers
+
+    config = workspace.config.run.lease
+    if config is None:
+        return []
+    unshared = [
+        _Checked(f"store {name}", "ledger", False, _UNSHARED, "set ledger: store")
+        for name in unshared_ledgers(workspace)
+    ]
+    try:
+        keeper = keeper_of(workspace, config, "kvsync doctor", os.environ)
+    except StoreError as error:
+        return [_Checked("lease", "reached", False, str(error)), *unshared]
+    async with aclosing(keeper):
+        found = await keeper.check()
+    return [_Checked(f"lease {keeper.name}", one.check, one.ok, one.detail, one.hint) for one in found] + unshared
 
 
 def _server(workspace: Workspace) -> list[_Checked]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit, of_plan
+
+if TYPE_CHECKING:
+    from kvsync.core.shard import Shard
 
 
 @command(
@@ -23,6 +26,7 @@ from kvsync.cli.exits import Exit, of_plan
     exits=(Exit.DONE, Exit.ERROR, Exit.PENDING, Exit.REFUSED),
 )
 @options.targets
+@options.shard
 @options.keys
 @options.output("text", "json", "markdown")
 @click.option("--out", metavar="FILE", help="Save the plan, without values, for kvsync apply FILE.")
@@ -45,6 +49,7 @@ async def _plan(
     *,
     targets: tuple[str, ...],
     keys: tuple[str, ...],
+    shard: Shard | None,
     output: str,
     out: str | None,
     deep: bool,
@@ -58,7 +63,7 @@ async def _plan(
     from kvsync.core import saved
     from kvsync.reconcile import Ask
 
-    async with opening.workspace(settings) as workspace:
+    async with opening.workspace(settings, shard=shard) as workspace:
         loaded = opening.load(workspace)
         ask = Ask(deep=deep, allow_protected=allow_protected, keys=keys)
         plan = await opening.plan(workspace, loaded, targets, ask)

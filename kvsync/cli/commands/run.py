@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
-from kvsync.cli import opening
+from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit, of_once, worst
 from kvsync.cli.output import say
 from kvsync.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
+    from kvsync.core.shard import Shard
+    from kvsync.lease.elector import Elector
     from kvsync.reconciler import WorkspaceReconciler
     from kvsync.workspace import Workspace
 
@@ -29,37 +31,49 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Make one pass over everything and exit.")
 @click.option("--observe", is_flag=True, help="Never write; report what would be done and what has drifted.")
 @click.option("--deep", is_flag=True, help="With --once: read every value, also where a listing carries fingerprints.")
-def run(settings: Settings, once: bool, observe: bool, deep: bool) -> Exit:
+@options.shard
+def run(settings: Settings, once: bool, observe: bool, deep: bool, shard: Shard | None) -> Exit:
     """The daemon: reconciles when a file changes, on a schedule, when an entry must be renewed, and when it is told to. What it
     does goes to the log on stderr, one event for each fact.
 
     SIGHUP reads the configuration again, SIGUSR1 asks for a pass over everything, SIGTERM and Ctrl-C end it once the batch in
     flight is done. kvsync status, approve, pause and resume talk to it.
+
+    With run.lease in the configuration several replicas may run: the one that holds the lease applies, the others plan.
     """
     if deep and not once:
         raise UsageError("--deep goes with --once; run.deep_every says how often the daemon reads every value")
-    return opening.run(_run(settings, once=once, observe=observe, deep=deep))
+    return opening.run(_run(settings, shard, once=once, observe=observe, deep=deep))
 
 
-async def _run(settings: Settings, *, once: bool, observe: bool, deep: bool) -> Exit:
+async def _run(settings: Settings, shard: Shard | None, *, once: bool, observe: bool, deep: bool) -> Exit:
+    from kvsync.leading import leading
     from kvsync.reconciler import WorkspaceReconciler
 
-    async with opening.workspace(settings, writing=None if observe else "run", fetches=False) as workspace:
+    write_as = None if observe else "run"
+    async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.around, os.environ)
-        if once:
-            return await _once(workspace, reconciler, observe=observe, deep=deep, fetches=not settings.offline)
-        return await _for_ever(workspace, reconciler, observe=observe)
+        # Who only observes stands for no election: it could not lead.
+        async with nullcontext() if observe else leading(workspace, os.environ) as elector:
+            if once:
+                missed = not settings.offline and await _fetch(reconciler, workspace)
+                done = await _once(workspace, reconciler, elector, observe=observe, deep=deep)
+                return worst((done, Exit.ERROR)) if missed else done
+            return await _for_ever(workspace, reconciler, elector, observe=observe)
 
 
 async def _once(
-    workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool, deep: bool, fetches: bool
+    workspace: Workspace, reconciler: WorkspaceReconciler, elector: Elector | None, *, observe: bool, deep: bool
 ) -> Exit:
     from kvsync.daemon.once import run_once
+    from kvsync.leading import leading_now
 
-    missed = await _fetch(reconciler, workspace) if fetches else None
     recorder, settings = workspace.state.passes, workspace.config.run
-    result = await run_once(reconciler, recorder, settings, observe=observe, deep=deep, clock=workspace.clock)
-    return worst((of_once(result, observe=observe), Exit.ERROR if missed else Exit.DONE))
+    async with leading_now(elector):
+        result = await run_once(
+            reconciler, recorder, settings, observe=observe, deep=deep, clock=workspace.clock, leadership=elector
+        )
+    return of_once(result, observe=observe)
 
 
 async def _fetch(reconciler: WorkspaceReconciler, workspace: Workspace) -> bool:
@@ -75,7 +89,9 @@ async def _fetch(reconciler: WorkspaceReconciler, workspace: Workspace) -> bool:
     return checkout is not None and checkout.refused is not None
 
 
-async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, observe: bool) -> Exit:
+async def _for_ever(
+    workspace: Workspace, reconciler: WorkspaceReconciler, elector: Elector | None, *, observe: bool
+) -> Exit:
     from kvsync.daemon.loop import Daemon
     from kvsync.serving import Serving
 
@@ -90,6 +106,7 @@ async def _for_ever(workspace: Workspace, reconciler: WorkspaceReconciler, *, ob
         clock=workspace.clock,
         onlookers=[serving.collector],
         on_reload=serving.reload,
+        leadership=elector,
     )
     async with aclosing(reconciler), serving.serving(daemon.nudge, workspace.config.run):
         result = await daemon.run()

@@ -73,8 +73,19 @@ def _daemon_line(document: dict[str, Any]) -> str:
         return "no daemon runs\n" if writer is None else f"no daemon runs; process {writer or '?'} is writing\n"
     ready = "" if daemon["ready"] else ", not ready yet"
     window = f"; a window denies applying: {daemon['window']}" if daemon["window"] else ""
-    does = "observes only" if daemon["mode"] == "observe" else "applies"
-    return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {does}{ready}{window}\n"
+    return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {_does(daemon)}{ready}{window}\n"
+
+
+def _does(daemon: dict[str, Any]) -> str:
+    """What the daemon is there for, and who leads where there are replicas."""
+    lease = daemon["lease"]
+    if daemon["mode"] == "observe":
+        return "observes only"
+    if lease is None:
+        return "applies"
+    if lease["leads"]:
+        return f"leads by the lease {lease['name']}, and applies"
+    return f"stands by: {lease['leader'] or 'nobody it knows of'} leads by the lease {lease['name']}"
 
 
 def _source_text(source: dict[str, Any] | None) -> str:

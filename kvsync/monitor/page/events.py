@@ -58,6 +58,7 @@ class Events:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         response.headers["X-Accel-Buffering"] = "no"  # or a proxy in front keeps the news to itself
+        response.force_close()  # its small buffer would be a narrow way for whatever is asked next
         await response.prepare(request)
         if request.method == "HEAD" or request.transport is None:
             return response

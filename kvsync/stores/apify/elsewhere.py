@@ -20,11 +20,9 @@ _KNOWN: Final = frozenset({200, 404})
 class Elsewhere:
     """Follows redirects. Each host has connections of its own."""
 
-    def __init__(
-        self, where: str, clock: Clock, traffic: Traffic, limits: Limits, *, read_only: bool, allow_insecure: bool
-    ) -> None:
+    def __init__(self, where: str, clock: Clock, traffic: Traffic, limits: Limits, *, allow_insecure: bool) -> None:
         self._where, self._clock, self._traffic, self._limits = where, clock, traffic, limits
-        self._read_only, self._allow_insecure = read_only, allow_insecure
+        self._allow_insecure = allow_insecure
         self._clients: dict[str, Client] = {}
 
     async def follow(self, base: str, call: Call, answer: Answer) -> Answer:
@@ -62,7 +60,7 @@ class Elsewhere:
                 self._traffic,
                 limits=self._limits,
                 judge=self._judge,
-                read_only=self._read_only,
+                read_only=True,  # nothing is ever written anywhere but to the API itself
             )
         return self._clients[origin]
 

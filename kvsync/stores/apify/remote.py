@@ -39,13 +39,13 @@ class Remote:
             credentials=token,
             judge=Judge(self.where, token),
             read_only=context.read_only,
+            fence=context.fence,
         )
         self.elsewhere = Elsewhere(
             self.where,
             context.clock,
             traffic,
             limits,
-            read_only=context.read_only,
             allow_insecure=config.allow_insecure,
         )
         self.namespaces = Namespaces(

@@ -41,6 +41,7 @@ class Remote:
             credentials=self._credentials,
             judge=_judge,
             read_only=context.read_only,
+            fence=context.fence,
         )
         self._clock = context.clock
         self._cache = PageCache(context.cache_dir, context.owner)

@@ -50,6 +50,7 @@ class Remote:
             judge=Judge(self.where, self.token, context.clock),
             quota=self.quota,
             read_only=context.read_only,
+            fence=context.fence,
         )
         self.namespaces = Namespaces(
             self.where,

@@ -50,6 +50,7 @@ class Remote:
             judge=Judge(self.where, self.account, context.clock),
             turns=_turns_of(endpoint, self.account.file().account, rate, context.clock),
             read_only=context.read_only,
+            fence=context.fence,
         )
         self.quiet = asyncio.Lock()
         self._scope: Mapping[str, str] | None = None

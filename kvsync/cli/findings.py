@@ -1,0 +1,30 @@
+"""Problems as findings: with paths from the root of the repository, as the programs want them that show them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from kvsync.core.render.findings import Finding
+from kvsync.errors import Origin, Problem
+
+
+def findings(problems: Iterable[Problem], config: Path, *, fetched: bool = False) -> list[Finding]:
+    """Every problem with its place, sorted. One without a place is the configuration's. `fetched` says that the state files
+    come from another repository, whose root is theirs."""
+    folder = _from_root(config)
+    return sorted(_finding(problem, config.name, folder, fetched=fetched) for problem in problems)
+
+
+def _finding(problem: Problem, config: str, folder: PurePosixPath, *, fetched: bool) -> Finding:
+    origin = problem.origin or Origin(config, 1, 1)
+    below = PurePosixPath() if fetched and origin.file != config else folder
+    message = problem.message + (f" ({problem.hint})" if problem.hint else "")
+    return Finding((below / origin.file).as_posix(), origin.line, origin.column, problem.kind, message)
+
+
+def _from_root(config: Path) -> PurePosixPath:
+    """The folder of the configuration, seen from the root of the Git checkout that it is in; empty where it is in none."""
+    folder = config.parent.resolve()
+    root = next((above for above in (folder, *folder.parents) if (above / ".git").exists()), folder)
+    return PurePosixPath(folder.relative_to(root).as_posix())

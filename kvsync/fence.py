@@ -1,0 +1,36 @@
+"""The last look before something is written: may it still go out?
+
+Where replicas share a lease, the leader stops writing before its lease ends, and whoever was paused meanwhile must find out
+before it sends anything. So the question is asked where it matters: right before each call that writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from kvsync.errors import NotLeader
+
+
+class Fence:
+    """Open for ever, until it follows a lease."""
+
+    def __init__(self) -> None:
+        self._seconds_left: Callable[[], float] = lambda: inf
+
+    def follow(self, seconds_left: Callable[[], float]) -> None:
+        """Be open only while this gives more than 0: the seconds within which a write that goes out now must be over."""
+        self._seconds_left = seconds_left
+
+    @property
+    def is_open(self) -> bool:
+        """True when a write may go out now."""
+        return self._seconds_left() > 0
+
+    def allowance(self, most: float) -> float:
+        """How many seconds a write that goes out now may take, `most` where there is no lease. Raises NotLeader when it must
+        not go out at all."""
+        left = self._seconds_left()
+        if left <= 0:
+            raise NotLeader("this replica does not lead, so it writes nothing")
+        return min(most, left)

@@ -1,0 +1,54 @@
+"""What a lease is, and what keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from kvsync.stores.base import Finding
+
+MARGIN: Final = 0.1
+"""The part of a lease, at its end, in which nothing of the leader's is in flight any more: so much faster may another
+replica's clock run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """In seconds: a lease ends `duration` after it was last renewed; a leader that could not renew it for `renew_within` stops
+    writing; it is claimed every `retry`."""
+
+    duration: float
+    renew_within: float
+    retry: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a keeper says. `leader` is who leads, None when that is not known; `is_ours` says that it is this replica, for
+    `duration` seconds from the moment when it asked. `again_in` is when the lease of somebody else may end, if that is
+    known."""
+
+    leader: str | None
+    is_ours: bool = False
+    duration: float = 0
+    again_in: float | None = None
+
+
+class Keeper(Protocol):
+    """Keeps the lease of one name, for replicas that tell it who they are. All methods but `aclose` raise StoreError."""
+
+    name: str
+    """What the lease is called, for people."""
+
+    async def claim(self) -> Claim:
+        """Take the lease where it is free, renew it where it is ours, else say who has it."""
+
+    async def release(self) -> None:
+        """Give up the lease if it is ours, so that nobody has to wait for its end."""
+
+    async def check(self) -> Sequence[Finding]:
+        """What `doctor` says: reached, permitted, who leads. Changes nothing."""
+
+    async def aclose(self) -> None:
+        """Release connections. Idempotent."""

@@ -1,0 +1,89 @@
+"""The workflows as files: as their schemas want them, safe, and with shell that is sound."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kvsync import __version__
+from tests.ci.jobs import EXAMPLE, ROOT, WORKFLOWS, gitlab, workflow
+
+NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.yaml"))
+
+
+def checked(*command: str | Path) -> tuple[int, str]:
+    """The exit code and the words of a tool that is installed beside this Python."""
+    program = Path(sys.executable).parent / command[0]
+    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def scripts() -> dict[str, str]:
+    """All shell, by where it stands."""
+    found = {
+        f"{name}: {step['name']}": step["run"]
+        for name in NAMES
+        for job in workflow(name)["jobs"].values()
+        for step in job["steps"]
+        if "run" in step
+    }
+    for name, job in gitlab().items():
+        if isinstance(job, dict) and "script" in job:
+            before = gitlab()[job["extends"]]["before_script"]
+            lines = [line for line in [*before, *job["script"]] if isinstance(line, str)]
+            found[name] = "\n".join(lines)
+    return found
+
+
+def test_workflows_are_as_github_wants_them() -> None:
+    """Every workflow holds against the schema of GitHub's workflows."""
+    files = sorted(WORKFLOWS.glob("*.yaml"))
+    code, text = checked("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    assert code == 0, text
+
+
+def test_the_pipeline_is_as_gitlab_wants_it() -> None:
+    """GitLab's file holds against the schema of its pipelines."""
+    file = EXAMPLE / ".gitlab-ci.yml"
+    options = ("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci")
+    code, text = checked("check-jsonschema", *options, file)
+    assert code == 0, text
+
+
+def test_workflows_are_safe() -> None:
+    """zizmor, at its strictest that needs no network, finds nothing: least permissions, pinned actions, no injection."""
+    code, text = checked("zizmor", "--offline", "--no-progress", "--no-config", "--persona=pedantic", WORKFLOWS)
+    assert code == 0, text
+
+
+@pytest.mark.parametrize("place", scripts())
+def test_shell_is_sound(place: str, tmp_path: Path) -> None:
+    """ShellCheck finds nothing in any script."""
+    script = tmp_path / "script.sh"
+    script.write_text(scripts()[place])
+    code, text = checked("shellcheck", "--shell=bash", script)
+    assert code == 0, text
+
+
+def test_layout() -> None:
+    """What people copy and edit is laid out in one way."""
+    code, text = checked("yamllint", "--strict", "-c", ROOT / ".yamllint.yaml", EXAMPLE)
+    assert (code, text) == (0, "")
+
+
+def test_workflows_install_this_version() -> None:
+    """The workflows run the kvsync that they are shipped with."""
+    files = [EXAMPLE / ".gitlab-ci.yml", *WORKFLOWS.glob("*.yaml")]
+    versions = [re.findall(r"KVSYNC_VERSION: \"(.+)\"", path.read_text(encoding="utf-8")) for path in files]
+    assert versions == [[__version__]] * 4
+
+
+def test_two_applies_never_run_together() -> None:
+    """What writes waits for what writes, and is never cancelled half done."""
+    assert workflow("kvsync-apply")["concurrency"] == {"group": "kvsync-apply", "cancel-in-progress": False}
+    job = gitlab()["kvsync:apply"]
+    assert (job["resource_group"], job["interruptible"]) == ("kvsync-apply", False)

