@@ -286,7 +286,8 @@ def _lifetime(
         return (Class.DRIFTED, ("ttl",)) if actual.expires_at is not None else (Class.CHANGED, ())
     if actual.expires_at is None or actual.expires_at - now > entry.ttl + CLOCK_SLACK:
         return Class.DRIFTED, ("ttl",)
-    if now >= actual.expires_at - entry.renewal_margin():  # as `moments` reckons: its very moment must not be missed
+    margin = entry.renewal_margin()
+    if margin > 0 and now >= actual.expires_at - margin:  # as `moments` reckons: its very moment must not be missed
         return Class.EXPIRING, ("ttl",)
     return Class.CHANGED, ()
 

@@ -95,6 +95,7 @@ LIFETIMES = [
     ("just above a third", {"ttl": TTL}, NOW + 301, TTL, "unchanged"),
     ("under a third", {"ttl": TTL}, NOW + 299, TTL, ("renew", "expiring")),
     ("under renew_before", {"ttl": TTL, "renew_before": 600}, NOW + 599, TTL, ("renew", "expiring")),
+    ("at renew_before", {"ttl": TTL, "renew_before": 600}, NOW + 600, TTL, ("renew", "expiring")),
     ("never renewed", {"ttl": TTL, "renew_before": 0}, NOW + 1, TTL, "unchanged"),
     ("never renewed, ended", {"ttl": TTL, "renew_before": 0}, NOW - 1, TTL, ("delete", "expired")),
     ("declared anew", {"ttl": TTL}, NOW + 3000, 3600, ("update", "changed")),
