@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -482,6 +483,7 @@ def _killed_while_writing(repo: Repo) -> None:
         while repo.kv.requests().get(PUT, 0) < 5 and process.poll() is None:
             time.sleep(0.01)
         process.kill()
+        assert process.wait() == -signal.SIGKILL, "it was over before"
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

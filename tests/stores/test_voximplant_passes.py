@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -262,6 +263,7 @@ async def test_five_hundred_entries_while_pages_move(tmp_path: Path, order: str)
                     if one.cause.value == "missing" and plan.targets[0].complete:
                         assert vox_lacks(vox, one.identity.key)
                 await workspace.apply(plan, command="test")
+        assert {"page-expiry", "page-write"} <= vox.control("GET", "stats")["faults"].keys()
         vox.faults("")
         await repo.converge()
         assert set(vox.items("web:5-key")) == {f"web:5-key-{number:05}" for number in range(10, 100)}
@@ -387,6 +389,7 @@ def _killed_while_writing(repo: Repo, writes: int) -> None:
         while repo.vox.requests().get(SET, 0) < writes and process.poll() is None:
             time.sleep(0.01)
         process.kill()
+        assert process.wait() == -signal.SIGKILL, "it was over before"
 
 
 async def test_a_repetition_that_is_refused_is_looked_up(tmp_path: Path) -> None:
