@@ -110,9 +110,15 @@ WINDOW_FIELDS: Final = (
 RUN_FIELDS: Final = (
     Field("every", duration(minimum=_OFTEN), default=OMITTED, help="Time between passes (5m, unless cron is given)."),
     Field("cron", cron(), default=OMITTED, help="When passes start, as a cron expression, instead of every."),
-    Field("jitter", duration(), help="Most that a pass starts late, so that many daemons do not start at once."),
     Field(
-        "deep_every", duration(minimum=_OFTEN), help="How often values are read where a listing has fingerprints only."
+        "jitter",
+        duration(),
+        help="Most that a pass starts late, so that not all daemons start at once (a tenth of every, 0s with cron).",
+    ),
+    Field(
+        "deep_every",
+        duration(minimum=_OFTEN),
+        help="How often values are read where a listing has fingerprints only (never).",
     ),
     Field("watch", boolean(), default=True, help="Start a pass when a file changes (true)."),
     Field("debounce", duration(maximum=60), default=0.3, help="Longest that a busy stream of changes is held (300ms)."),

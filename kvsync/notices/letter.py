@@ -1,4 +1,5 @@
-"""A message: as JSON for programs, as a text for people. Names of targets, counts and reasons; never a key or a value."""
+"""A message: as JSON for programs, as a text for people. Names of targets, counts and reasons; keys only where an
+error names one, sensitive values nowhere."""
 
 from __future__ import annotations
 

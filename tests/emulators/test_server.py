@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import ssl
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kvsync.emulators import TYPES
 from kvsync.emulators.server import Running
 from kvsync.errors import UsageError
 from tests.emulators.conftest import Http, emulator, process
@@ -31,6 +33,33 @@ def test_the_process_says_when_it_is_ready_and_stops_on_sigterm() -> None:
         child.send_signal(signal.SIGTERM)
         output, log = child.communicate(timeout=20)
         assert (child.returncode, output, log) == (0, "", "")
+
+
+ENVIRONMENT = {
+    "azure-appconfig": ("", {"AZURE_APPCONFIG_CONNECTION_STRING"}),
+    "cloudflare-kv": ("/client/v4", {"CLOUDFLARE_API_TOKEN", "CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_BASE_URL"}),
+    "apify": ("", {"APIFY_TOKEN", "APIFY_CLIENT_BASE_URL"}),
+    "voximplant": ("", {"VOXIMPLANT_CREDENTIALS", "VOXIMPLANT_API_URL", "VOXIMPLANT_APPLICATION_ID"}),
+}
+
+
+def test_every_type_is_held_to_its_environment() -> None:
+    """The types named here are all that can be emulated."""
+    assert ENVIRONMENT.keys() == set(TYPES)
+
+
+@pytest.mark.parametrize("type_", ENVIRONMENT)
+def test_what_clients_read_is_in_the_ready_line(type_: str) -> None:
+    """`url` is the root of the API, `env` has each variable that clients of that type read, and a base URL in it is `url`."""
+    path, names = ENVIRONMENT[type_]
+    with process(type_=type_) as (child, ready):
+        assert (ready["event"], ready["type"]) == ("emulator.ready", type_)
+        assert re.fullmatch(rf"http://127\.0\.0\.1:\d+{path}", ready["url"])
+        assert names <= ready["env"].keys()
+        urls = {value for name, value in ready["env"].items() if name in names and name.endswith("_URL")}
+        assert urls <= {ready["url"]}
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(20) == 0
 
 
 def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -386,6 +387,7 @@ def test_killed_at_any_moment(repo: Repo, azure: Service, seed: int) -> None:
         while victim.poll() is None and azure.control("GET", "stats")["methods"].get("PUT", 0) < enough:
             time.sleep(0.005)
         victim.kill()
+        assert victim.wait() == -signal.SIGKILL, "it was over before"
     azure.faults("")
     done = repo.command("apply", "--yes")
     assert done.returncode == 0, done.stderr
