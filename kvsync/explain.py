@@ -20,12 +20,12 @@ from kvsync.core.model import (
     Entry,
     Identity,
     Mode,
-    Policy,
     Refusal,
     Target,
     identity_order,
 )
 from kvsync.core.plan import TargetPlan
+from kvsync.core.policy import Policy
 from kvsync.reconcile import Ask
 from kvsync.reconcile.observer import Observer
 from kvsync.sources import Loaded

@@ -19,3 +19,12 @@ async def together(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def all_of(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
+    """The results, in order. All are waited for, so that none goes on behind the back of one that failed."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures:
+        raise failures[0]
+    return [result for result in results if not isinstance(result, BaseException)]

@@ -28,7 +28,7 @@ BELOW: dict[str, frozenset[str]] = {
     "config": frozenset({"errors", "core", "document", "secrets", "stores"}),
     "http": frozenset(
         {"errors", "clock", "fence", "heap", "secrets", "stores"}
-    ),  # of the stores: what they count, no store
+    ),  # of the stores: what they count and find, no store
     "stores": frozenset(
         {"errors", "core", "document", "config", "clock", "fence", "together", "heap", "http", "tracing"}
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from kvsync.cli.exits import Exit, of_error
 from kvsync.cli.output import answer_document, say
+from kvsync.core.render.problems import problem_document
 from kvsync.errors import InvalidInput, KvsyncError, Problem
 
 SCHEMA = "kvsync.error/1"
@@ -40,18 +41,6 @@ def error_document(error: BaseException) -> dict[str, Any]:
     kind = _kind(error) if isinstance(error, KvsyncError) else "unexpected"
     described = {"kind": kind, "message": str(error), "problems": [problem_document(each) for each in problems]}
     return {"schema": SCHEMA, "error": described}
-
-
-def problem_document(problem: Problem) -> dict[str, Any]:
-    """One problem as plain data."""
-    place = problem.origin
-    return {
-        "message": problem.message,
-        "file": place.file if place else None,
-        "line": place.line if place else None,
-        "column": place.column if place else None,
-        "hint": problem.hint,
-    }
 
 
 def _kind(error: KvsyncError) -> str:

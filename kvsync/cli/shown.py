@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvsync.cli.failure import problem_document
 from kvsync.cli.output import answer, answer_document, say
+from kvsync.core.render.problems import problem_document
 from kvsync.errors import KvsyncError, Problem
 from kvsync.secrets import REDACTOR
 

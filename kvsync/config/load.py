@@ -12,7 +12,7 @@ from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
 from kvsync.config.model import ChannelConfig, Config, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
-from kvsync.core.model import Policy
+from kvsync.core.policy import Policy
 from kvsync.document import nodes
 from kvsync.document.fields import Problems, decode, name_hint, quoted
 from kvsync.document.parse import parse_all

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kvsync.core.model import Policy
+from kvsync.core.policy import Policy
 from kvsync.document.credential import Credential as Credential
 from kvsync.document.credential import CredentialKind as CredentialKind
 from kvsync.errors import Origin

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from kvsync.core.model import Adopt, DriftAction, DriftPolicy, Policy, Prune
+from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Policy, Prune
 from kvsync.document.fields import (
     OMITTED,
     Field,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kvsync.config.model import StoreConfig
 from kvsync.config.policy import POLICY_FIELDS, override
 from kvsync.config.values import NAME, is_plain_http, key_format, url
-from kvsync.core.model import Policy
+from kvsync.core.policy import Policy
 from kvsync.document import nodes
 from kvsync.document.fields import (
     INVALID,

@@ -28,20 +28,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvsync.core.canonical import canonical_json_text
-from kvsync.core.model import (
-    Action,
-    Actual,
-    Adopt,
-    Applied,
-    Change,
-    Class,
-    Entry,
-    Identity,
-    Mark,
-    Mode,
-    Prune,
-    Refusal,
-)
+from kvsync.core.model import Action, Actual, Applied, Change, Class, Entry, Identity, Mark, Mode, Refusal
+from kvsync.core.policy import Adopt, Prune
 from kvsync.errors import Origin
 
 CLOCK_SLACK = 60

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 
-from kvsync.core.model import Desired, Identity, Prune, Snapshot, identity_order
+from kvsync.core.model import Desired, Identity, Snapshot, identity_order
+from kvsync.core.policy import Prune
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from kvsync.core.model import Action, Change, Guard
+from kvsync.core.model import Action, Change
+from kvsync.core.policy import Guard
 
 
 def check(

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from kvsync.core.capabilities import Capabilities, Lifetimes
 from kvsync.core.classify import Idle, Verdict
 from kvsync.core.facts import Facts
-from kvsync.core.model import Action, Change, Class, Desired, Entry, Identity, Policy
+from kvsync.core.model import Action, Change, Class, Desired, Entry, Identity
+from kvsync.core.policy import Policy
 
 
 def next_moment(

@@ -19,16 +19,15 @@ from kvsync.core.model import (
     Change,
     Class,
     Desired,
-    DriftAction,
     Entry,
     Identity,
     Mode,
-    Policy,
     Refusal,
     Snapshot,
 )
 from kvsync.core.moments import grace_end, next_moment
 from kvsync.core.plan import TargetPlan
+from kvsync.core.policy import DriftAction, Policy
 
 _SAME_END = 10
 """Seconds by which a store may round the end of a lifetime."""

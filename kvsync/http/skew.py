@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from kvsync.http.model import Answer
+from kvsync.stores.base import Finding
+
+_SET_CLOCK: Final = "set this machine's clock by NTP"
 
 
 def ahead_of_server(answer: Answer, now: float) -> float | None:
@@ -24,3 +28,13 @@ def skew_in_words(seconds: float | None) -> str:
         return "this machine's clock agrees with the server's"
     amount = f"{size:.0f} seconds" if size < 120 else f"{size / 60:.0f} minutes"
     return f"this machine's clock is {amount} {'ahead of' if seconds > 0 else 'behind'} the server's"
+
+
+def clock_findings(answer: Answer, now: float, most: float, hint: str = _SET_CLOCK) -> list[Finding]:
+    """What `doctor` says of this machine's clock: nothing where the server does not tell its time. More than `most` seconds off
+    is wrong, and `hint` what to do then."""
+    ahead = ahead_of_server(answer, now)
+    if ahead is None:
+        return []
+    is_right = abs(ahead) <= most
+    return [Finding("clock", is_right, skew_in_words(ahead), None if is_right else hint)]

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from kvsync.core.model import Target
+from kvsync.core.render.problems import problem_document
 from kvsync.core.render.words import moment
-from kvsync.errors import Problem
 from kvsync.monitor.model import Board, PendingPlan, ProcessView, RunView, StoreView, TargetView
 from kvsync.state import DaemonRecord, StateDir
 
@@ -50,7 +50,7 @@ def board_document(document: Document, board: Board) -> Document:
         "states": {state.value: number for state, number in board.states().items()},
         "targets": [known.get(one.target, {}) | _target(one) for one in board.targets],
         "stores": [_store(store) for store in board.stores],
-        "problems": [_problem(problem) for problem in board.problems],
+        "problems": [problem_document(problem) for problem in board.problems],
         "drift": [
             {"at": _moment(point.at), **_names(point.target), "counts": dict(point.counts)} for point in board.drift
         ],
@@ -129,7 +129,7 @@ def _target(view: TargetView) -> Document:
         "unchanged": view.unchanged,
         "foreign": view.foreign,
         "error": view.error,
-        "problems": [_problem(problem) for problem in view.problems],
+        "problems": [problem_document(problem) for problem in view.problems],
         "paused": None
         if pause is None
         else {"target": pause.name, "reason": pause.reason, "since": _moment(pause.since)},
@@ -176,17 +176,6 @@ def _run(run: RunView) -> Document:
         "seconds": None if run.seconds is None else round(run.seconds, 3),
         "outcomes": dict(run.counts),
         "applied": dict(run.actions),
-    }
-
-
-def _problem(problem: Problem) -> Document:
-    place = problem.origin
-    return {
-        "message": problem.message,
-        "file": place.file if place else None,
-        "line": place.line if place else None,
-        "column": place.column if place else None,
-        "hint": problem.hint,
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from kvsync.apply.pacing import Pace
 from kvsync.clock import Clock
-from kvsync.core.model import Adopt
+from kvsync.core.policy import Adopt
 from kvsync.core.shard import Shard
 from kvsync.errors import StateDirError
 from kvsync.fence import Fence

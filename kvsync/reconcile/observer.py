@@ -11,7 +11,8 @@ from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.core.classify import CLOCK_SLACK
 from kvsync.core.compare import Comparison
-from kvsync.core.model import Actual, Applied, Desired, Entry, Identity, Mode, Prune, Snapshot, Target, snapshot_of
+from kvsync.core.model import Actual, Applied, Desired, Entry, Identity, Mode, Snapshot, Target, snapshot_of
+from kvsync.core.policy import Prune
 from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.state import StateDir
 from kvsync.stores.base import Store

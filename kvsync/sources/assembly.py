@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 
-from kvsync.core.model import Desired, Identity, Policy, Target
+from kvsync.core.model import Desired, Identity, Target
+from kvsync.core.policy import Policy
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.sources.model import Chunk
 from kvsync.sources.rows import with_labels

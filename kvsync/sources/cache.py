@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
-from kvsync.core.model import Adopt, DriftAction, DriftPolicy, Guard, Move, Policy, Prune, Target
+from kvsync.core.model import Move, Target
+from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
 from kvsync.errors import Origin
 from kvsync.sources.model import Chunk, Reference, Unit
 from kvsync.sources.rows import Rows, Shape

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kvsync.config.policy import override
-from kvsync.core.model import Move, Policy
+from kvsync.core.model import Move
+from kvsync.core.policy import Policy
 from kvsync.document.fields import Problems, decode
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.document.problems import at, found, name_hint, quoted

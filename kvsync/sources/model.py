@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Protocol
 
 from kvsync.core.capabilities import Capabilities
-from kvsync.core.model import Content, Desired, Entry, Identity, Move, Policy, Target
+from kvsync.core.model import Content, Desired, Entry, Identity, Move, Target
+from kvsync.core.policy import Policy
 from kvsync.errors import Origin, Problem
 from kvsync.sources.rows import Rows
 

@@ -14,7 +14,8 @@ from kvsync.apply.pacing import Retry
 from kvsync.apply.ports import RunPort
 from kvsync.core.canonical import fingerprint
 from kvsync.core.classify import Rules, classify, classify_undesired
-from kvsync.core.model import Action, Adopt, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
+from kvsync.core.model import Action, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
+from kvsync.core.policy import Adopt
 from kvsync.reconcile.observer import Observer
 from kvsync.state import StateDir
 from kvsync.stores.memory import MemoryStore

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.config.policy import POLICY_FIELDS, override
-from kvsync.core.model import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
+from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
 from kvsync.document.fields import Problems, decode
 from kvsync.document.parse import parse
 

@@ -11,7 +11,6 @@ from kvsync.core.classify import CLOCK_SLACK, Idle, Removal, Rules, Verdict, cla
 from kvsync.core.model import (
     Action,
     Actual,
-    Adopt,
     Applied,
     Change,
     Class,
@@ -20,10 +19,10 @@ from kvsync.core.model import (
     Identity,
     Mark,
     Mode,
-    Prune,
     Refusal,
     sealed,
 )
+from kvsync.core.policy import Adopt, Prune
 from tests.core.worlds import HERE, NOW, OWNER, actual, entry, mark
 
 RULES = Rules(OWNER, NOW)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.core.guard import check
-from kvsync.core.model import Action, Change, Guard, Identity
+from kvsync.core.model import Action, Change, Identity
+from kvsync.core.policy import Guard
 from tests.core.plans import change, stored, wanted
 
 GUARD = Guard(max_delete_pct=30, max_update_pct=50, min_existing=10, max_deletes=1000)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from kvsync.core.model import Adopt, Mode, Policy, Prune
+from kvsync.core.model import Mode
 from kvsync.core.plan import TargetPlan
+from kvsync.core.policy import Adopt, Policy, Prune
 from tests.core.worlds import NO_GUARD, NOW, OWNER, World, worlds
 
 

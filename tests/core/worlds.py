@@ -18,23 +18,20 @@ from kvsync.core.facts import Facts
 from kvsync.core.model import (
     Action,
     Actual,
-    Adopt,
     Applied,
     Change,
     Content,
     Desired,
     Entry,
-    Guard,
     Identity,
     Mark,
     Mode,
-    Policy,
-    Prune,
     Target,
     snapshot_of,
 )
 from kvsync.core.plan import TargetPlan
 from kvsync.core.planning import plan_target
+from kvsync.core.policy import Adopt, Guard, Policy, Prune
 from kvsync.errors import Origin
 
 TARGET = Target("store", "namespace")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kvsync.core.model import DriftAction, Identity, Move, Prune, Target
+from kvsync.core.model import Identity, Move, Target
+from kvsync.core.policy import DriftAction, Prune
 from kvsync.errors import Origin
 from kvsync.stores.memory import MemoryStore
 from tests.sources.conftest import CONFIG, WEB, Repo

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kvsync.core.model import Identity, Prune, Target
+from kvsync.core.model import Identity, Target
+from kvsync.core.policy import Prune
 from kvsync.errors import Origin
 from tests.sources.conftest import CONFIG, WEB, Repo
 

@@ -41,7 +41,7 @@ async def _adopt(
     from kvsync.cli.confirm import insist_on_terminal
     from kvsync.cli.saved_plan import Chosen
     from kvsync.cli.shown import Forms
-    from kvsync.core.model import Adopt
+    from kvsync.core.policy import Adopt
     from kvsync.reconcile import Ask
 
     insist_on_terminal("adopt", yes=yes)

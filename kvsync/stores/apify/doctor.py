@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from kvsync.errors import AuthError, StoreError
-from kvsync.http.model import Answer, Call
-from kvsync.http.skew import ahead_of_server, skew_in_words
+from kvsync.http.model import Call
+from kvsync.http.skew import clock_findings
 from kvsync.stores.apify.remote import Remote
 from kvsync.stores.base import Finding
 
@@ -32,7 +32,8 @@ class Doctor:
         data = answer.problem().get("data")
         name = data.get("username") if isinstance(data, dict) else None
         known = Finding("credential", True, f"accepted, of user {name}" if name else "accepted")
-        return [known, *await self._permissions(), *self._clock(answer)]
+        clock = clock_findings(answer, self._remote.clock.now(), _MOST_SKEW)
+        return [known, *await self._permissions(), *clock]
 
     async def _permissions(self) -> list[Finding]:
         try:
@@ -57,12 +58,3 @@ class Doctor:
             return Finding("writing", True, f"permitted, in {name}")
         hint = "give the token permission to write (Console > Settings > API & Integrations); plan and drift need none"
         return Finding("writing", False, f"the token may only read {name}", hint)
-
-    def _clock(self, answer: Answer) -> list[Finding]:
-        ahead = ahead_of_server(answer, self._remote.clock.now())
-        if ahead is None:
-            return []
-        is_right = abs(ahead) <= _MOST_SKEW
-        return [
-            Finding("clock", is_right, skew_in_words(ahead), None if is_right else "set this machine's clock by NTP")
-        ]

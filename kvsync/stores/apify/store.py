@@ -13,14 +13,15 @@ from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot, Target
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, text
-from kvsync.errors import PermanentError, StoreError
+from kvsync.errors import PermanentError
 from kvsync.stores.apify.contents import JSON, kept_type, sent_type
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import as_listed, may_be, whole
-from kvsync.stores.base import Finding, Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
-from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.limits import check_batch
+from kvsync.stores.remote_store import RemoteStore
 from kvsync.together import together
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
 
 
-class ApifyStore(Store):
+class ApifyStore(RemoteStore["Remote"]):
     """Entries in the named key-value stores of one account."""
 
     options = (
@@ -63,7 +64,6 @@ class ApifyStore(Store):
         super().__init__(config, context)
         self._keys = KeyFormat(config.key_format or "{key}")
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
-        self._remote: Remote | None = None
 
     def normalise(self, content: Content) -> Content:
         """With the content type in one spelling, and without one that only says text or bytes; no tags and no metadata."""
@@ -130,7 +130,7 @@ class ApifyStore(Store):
         check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
         (write,) = writes
         try:
-            name = self._checked(namespace, write)
+            name = self._checked(namespace, write.identity, write.content)
         except ValueError as problem:
             return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
         remote = self._connected()
@@ -161,20 +161,11 @@ class ApifyStore(Store):
                 f"{remote.where}: leaving the ledger in {namespace} failed: {result.error}; set ledger: local"
             )
 
-    async def check(self) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[Finding]:
         """Token, permissions and clock, told apart."""
         from kvsync.stores.apify.doctor import Doctor
 
-        try:
-            return await Doctor(self._connected(), self.config.options.get("username")).examine()
-        except StoreError as error:
-            return [Finding("credential", False, str(error))]
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        remote, self._remote = self._remote, None
-        if remote is not None:
-            await remote.aclose()
+        return await Doctor(remote, self.config.options.get("username")).examine()
 
     async def _viewer(self, namespace: str) -> Viewer | None:
         """Looks at a namespace as a whole; None for one that is still to be made."""
@@ -209,20 +200,12 @@ class ApifyStore(Store):
         etag = whole(held.size, content.value, content.content_type)
         return Actual(identity, etag, fingerprint(content), content, len(content.value))
 
-    def _checked(self, namespace: str, write: Write) -> str:
-        """The remote key of a write. Raises ValueError for what the store cannot hold."""
-        name = self.remote_key(namespace, write.identity)
-        check_entry(name, write.content, self.capabilities)
+    def _checked(self, namespace: str, identity: Identity, content: Content | None = None) -> str:
+        """The same, without the key that kvsync needs itself."""
+        name = super()._checked(namespace, identity, content)
         if name == LEDGER_KEY:
             raise ValueError(f'"{LEDGER_KEY}" is where kvsync keeps its ledger')
         return name
-
-    def _name(self, namespace: str, identity: Identity) -> str | None:
-        """The remote key of an entry, None for one that no entry can have."""
-        try:
-            return self._checked(namespace, Write(identity, Precondition.UNCHANGED))
-        except ValueError:
-            return None
 
     def _is_reserved(self, namespace: str, identity: Identity) -> bool:
         try:
@@ -230,10 +213,7 @@ class ApifyStore(Store):
         except ValueError:
             return False
 
-    def _connected(self) -> Remote:
-        if self._remote is None:
-            from kvsync.stores.apify.remote import Remote
+    def _connect(self, most: int) -> Remote:
+        from kvsync.stores.apify.remote import Remote
 
-            most = self.config.concurrency or self.capabilities.concurrency
-            self._remote = Remote(self.config, self.context, self.traffic, most)
-        return self._remote
+        return Remote(self.config, self.context, self.traffic, most)

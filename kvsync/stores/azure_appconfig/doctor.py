@@ -10,7 +10,8 @@ from kvsync.clock import Clock
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call, Credentials
-from kvsync.http.skew import ahead_of_server, skew_in_words
+from kvsync.http.skew import clock_findings
+from kvsync.stores.azure_appconfig.hmac_key import SET_CLOCK
 from kvsync.stores.azure_appconfig.requests import API_VERSION, entry_target, quoted
 from kvsync.stores.base import Finding
 
@@ -68,12 +69,9 @@ class Doctor:
         return Finding(why.cause, False, why.detail, why.hint)
 
     def _clock_findings(self, answer: Answer) -> list[Finding]:
-        ahead = ahead_of_server(answer, self._clock.now())
-        if ahead is None or answer.status == 401:  # a refused clock is told by the refusal itself
+        if answer.status == 401:  # a refused clock is told by the refusal itself
             return []
-        is_right = abs(ahead) <= _MOST_SKEW
-        hint = None if is_right else "set this machine's clock by NTP; more than 15 minutes off is refused"
-        return [Finding("clock", is_right, skew_in_words(ahead), hint)]
+        return clock_findings(answer, self._clock.now(), _MOST_SKEW, SET_CLOCK)
 
 
 def _is_from_app_configuration(answer: Answer) -> bool:

@@ -23,7 +23,7 @@ _EMPTY: Final = b64encode(sha256().digest()).decode()
 _NEW_ONE: Final = "take the connection string anew from the store's access settings"
 _USE_WRITER: Final = "use a read-write key, or Entra ID with the role App Configuration Data Owner"
 _ENABLE: Final = "enable them in the store's access settings, or use Entra ID: endpoint instead of connection_string"
-_SET_CLOCK: Final = "set this machine's clock by NTP; more than 15 minutes off is refused"
+SET_CLOCK: Final = "set this machine's clock by NTP; more than 15 minutes off is refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class HmacKey:
             return Explanation("permission", "access keys are disabled for this store", _ENABLE)
         if "expired" in said or "date" in said:
             ahead = skew_in_words(ahead_of_server(answer, self._clock.now()))
-            return Explanation("clock", f"the signature's date is refused ({ahead})", _SET_CLOCK)
+            return Explanation("clock", f"the signature's date is refused ({ahead})", SET_CLOCK)
         wrong = "the connection string is refused"
         if "Signature" in said:
             wrong = "the Secret of the connection string is wrong"

@@ -11,13 +11,13 @@ from kvsync.core.capabilities import Capabilities, Lifetimes, SizeUnit
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, choice, text
-from kvsync.errors import StoreError
 from kvsync.stores.azure_appconfig.holds import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
 from kvsync.stores.azure_appconfig.items import Row, settled_fingerprint, tags_for, to_actual
 from kvsync.stores.azure_appconfig.tier import RATES, Tier
-from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
 from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.remote_store import RemoteStore
 
 if TYPE_CHECKING:
     from kvsync.stores.azure_appconfig.remote import Remote
@@ -26,7 +26,7 @@ KEY_FORMAT: Final = "{namespace}:{key}"
 """How identities become remote keys where the configuration does not say."""
 
 
-class AzureAppConfigStore(Store):
+class AzureAppConfigStore(RemoteStore["Remote"]):
     """Entries in one App Configuration store; a namespace is what the keys begin with."""
 
     options = (
@@ -60,7 +60,6 @@ class AzureAppConfigStore(Store):
         self._keys = KeyFormat(config.key_format or KEY_FORMAT, native_labels=True)
         self._rates = RATES[config.options.get("tier")]
         self.capabilities = replace(type(self).capabilities, writes_per_second=self._rates.writes)
-        self._remote: Remote | None = None
 
     def normalise(self, content: Content) -> Content:
         """Without metadata, and with no content type where it is empty."""
@@ -105,18 +104,9 @@ class AzureAppConfigStore(Store):
         names = {self._keys.namespace_of(key) for key in await self._connected().keys()}
         return sorted(name for name in names if name is not None)
 
-    async def check(self) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[Finding]:
         """Endpoint, credential, clock and permissions, told apart."""
-        try:
-            return await self._connected().examine()
-        except StoreError as error:
-            return [Finding("credential", False, str(error))]
-
-    async def aclose(self) -> None:
-        """Close the connections and the cache."""
-        remote, self._remote = self._remote, None
-        if remote is not None:
-            await remote.aclose()
+        return await remote.examine()
 
     def identity_of(self, namespace: str, row: Row) -> Identity | None:
         """The identity of a row, None when it is none of this key format."""
@@ -160,13 +150,10 @@ class AzureAppConfigStore(Store):
         label = None if self._keys.holds_label else identity.label
         return self._keys.encode(namespace, identity), label
 
-    def _connected(self) -> Remote:
-        if self._remote is None:
-            from kvsync.stores.azure_appconfig.remote import Remote
+    def _connect(self, most: int) -> Remote:
+        from kvsync.stores.azure_appconfig.remote import Remote
 
-            most = self.config.concurrency or self.capabilities.concurrency
-            self._remote = Remote(self.config, self.context, self.traffic, self._rates, most)
-        return self._remote
+        return Remote(self.config, self.context, self.traffic, self._rates, most)
 
 
 class Entries(Mapping[Identity, Actual]):

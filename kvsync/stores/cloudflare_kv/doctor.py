@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.model import Answer, Call
-from kvsync.http.skew import ahead_of_server, skew_in_words
+from kvsync.http.model import Call
+from kvsync.http.skew import clock_findings
 from kvsync.stores.base import Finding
 from kvsync.stores.cloudflare_kv.remote import MOST_CALLS, WINDOW, Remote
 
@@ -42,7 +42,8 @@ class Doctor:
             return [Finding("endpoint", False, str(error))]
         reading = Finding("reading", True, f"permitted; {len(listed):,} namespaces")
         found = [Finding("credential", True, "accepted"), reading, await self._writing()]
-        return [*found, *self._namespaces(listed), *self._clock(answer), self._quota()]
+        clock = clock_findings(answer, self._remote.clock.now(), _MOST_SKEW)
+        return [*found, *self._namespaces(listed), *clock, self._quota()]
 
     async def _credential(self, refusal: AuthError) -> Finding:
         """Whose fault a refusal is: the token's own, or what it may do in this account."""
@@ -76,15 +77,6 @@ class Doctor:
             Finding("namespace", False, f"{name}: there is no namespace {id_}", f"correct namespace_ids.{name}")
             for name, id_ in self._configured.items()
             if id_ not in known
-        ]
-
-    def _clock(self, answer: Answer) -> list[Finding]:
-        ahead = ahead_of_server(answer, self._remote.clock.now())
-        if ahead is None:
-            return []
-        is_right = abs(ahead) <= _MOST_SKEW
-        return [
-            Finding("clock", is_right, skew_in_words(ahead), None if is_right else "set this machine's clock by NTP")
         ]
 
     def _quota(self) -> Finding:

@@ -16,11 +16,12 @@ from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, 
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, integer, map_of, text
 from kvsync.errors import StoreError, TransientError
-from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.keys import KeyFormat
-from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.limits import check_batch
+from kvsync.stores.remote_store import RemoteStore
 
 if TYPE_CHECKING:
     from kvsync.stores.cloudflare_kv.reading import Held
@@ -32,7 +33,7 @@ _MOST_A_CALL: Final = 10_000
 _READ: Final = 1000
 
 
-class CloudflareKvStore(Store):
+class CloudflareKvStore(RemoteStore["Remote"]):
     """Entries in the KV namespaces of one account."""
 
     options = (
@@ -71,7 +72,6 @@ class CloudflareKvStore(Store):
         batch = config.options.get("batch_size") or self.capabilities.batch
         self.capabilities = replace(type(self).capabilities, batch=batch, read_batch=max(batch, _READ))
         self._binary: dict[str, set[str]] = {}
-        self._remote: Remote | None = None
 
     def normalise(self, content: Content) -> Content:
         """Without an empty content type, and with metadata as JSON stores write it."""
@@ -139,7 +139,7 @@ class CloudflareKvStore(Store):
         deletes: list[Named] = []
         for write in writes:
             try:
-                name = self._checked(namespace, write)
+                name = self._checked(namespace, write.identity, write.content)
                 if write.content is not None:
                     pairs.append(pair_for(name, write, self.context.clock.now()))
                 (puts if write.content is not None else deletes).append((name, write))
@@ -153,24 +153,15 @@ class CloudflareKvStore(Store):
         """The titles of the account's namespaces, and for those that are configured by id, their names."""
         return await self._connected().namespaces.names()
 
-    async def check(self) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[Finding]:
         """Token, account, permissions, namespaces, clock and quota, told apart."""
         from kvsync.stores.cloudflare_kv.doctor import Doctor
 
-        try:
-            return await Doctor(self._connected(), self.config.options.get("namespace_ids") or {}).examine()
-        except StoreError as error:
-            return [Finding("credential", False, str(error))]
+        return await Doctor(remote, self.config.options.get("namespace_ids") or {}).examine()
 
     def quota_left(self) -> int | None:
         """Of the calls that all who share the token may make in five minutes."""
         return self._remote.quota.known_left if self._remote is not None else None
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        remote, self._remote = self._remote, None
-        if remote is not None:
-            await remote.aclose()
 
     def _snapshot(self, target: Target, listing: Listing, error: TransientError | None) -> Snapshot:
         """What was listed, up to the error that ended it. Where others have entries, whose values a listing does not vouch for,
@@ -202,28 +193,10 @@ class CloudflareKvStore(Store):
                 raise
             return done + [unknown(error)] * len(deletes)  # the puts are done, which the call as a whole must not hide
 
-    def _checked(self, namespace: str, write: Write) -> str:
-        """The remote key of a write. Raises ValueError for what the store cannot hold."""
-        name = self.remote_key(namespace, write.identity)
-        check_entry(name, write.content, self.capabilities)
-        return name
+    def _connect(self, most: int) -> Remote:
+        from kvsync.stores.cloudflare_kv.remote import Remote
 
-    def _name(self, namespace: str, identity: Identity) -> str | None:
-        """The remote key of an entry, None for one that no store can hold."""
-        try:
-            name = self.remote_key(namespace, identity)
-            check_entry(name, None, self.capabilities)
-        except ValueError:
-            return None
-        return name
-
-    def _connected(self) -> Remote:
-        if self._remote is None:
-            from kvsync.stores.cloudflare_kv.remote import Remote
-
-            most = self.config.concurrency or self.capabilities.concurrency
-            self._remote = Remote(self.config, self.context, self.traffic, most)
-        return self._remote
+        return Remote(self.config, self.context, self.traffic, most)
 
 
 def _actual(identity: Identity, held: Held) -> Actual:

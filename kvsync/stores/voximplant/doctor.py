@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.model import Answer
-from kvsync.http.skew import ahead_of_server, skew_in_words
+from kvsync.http.skew import clock_findings
 from kvsync.stores.base import Finding
 from kvsync.stores.voximplant.remote import Remote
 
@@ -28,7 +27,8 @@ async def examine(remote: Remote) -> list[Finding]:
     except StoreError as error:
         return [*found, Finding("endpoint", False, str(error))]
     reading = Finding("reading", True, "the token is accepted, and the application may be read")
-    return [*found, reading, await _writing(remote), *_clock(remote, answer)]
+    clock = clock_findings(answer, remote.clock.now(), _MOST_SKEW)
+    return [*found, reading, await _writing(remote), *clock]
 
 
 async def _writing(remote: Remote) -> Finding:
@@ -41,11 +41,3 @@ async def _writing(remote: Remote) -> Finding:
     except StoreError as error:
         return Finding("writing", False, str(error))
     return Finding("writing", True, "permitted")
-
-
-def _clock(remote: Remote, answer: Answer) -> list[Finding]:
-    ahead = ahead_of_server(answer, remote.clock.now())
-    if ahead is None:
-        return []
-    is_right = abs(ahead) <= _MOST_SKEW
-    return [Finding("clock", is_right, skew_in_words(ahead), None if is_right else "set this machine's clock by NTP")]

@@ -13,11 +13,12 @@ from kvsync.core.capabilities import Capabilities, Marks, SizeUnit
 from kvsync.core.model import Actual, Content, Identity, Snapshot, Target
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, integer, number, text
-from kvsync.errors import StoreError, TransientError
-from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.errors import TransientError
+from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
-from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.limits import check_batch
+from kvsync.stores.remote_store import RemoteStore
 from kvsync.stores.voximplant.limits import KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
 from kvsync.stores.voximplant.listing import Item, Listed, everything
 from kvsync.stores.voximplant.pieces import LONGEST_KEY, RESERVED, USUAL
@@ -35,7 +36,7 @@ _CALLS_A_CHANGE: Final = 3
 """A look before it, the write itself, and a look after it."""
 
 
-class VoximplantStore(Store):
+class VoximplantStore(RemoteStore["Remote"]):
     """Entries in the key-value storage of one application."""
 
     options = (
@@ -89,7 +90,6 @@ class VoximplantStore(Store):
         self._rate: float = config.options.get("requests_per_second") or _RATE
         self.capabilities = replace(type(self).capabilities, writes_per_second=self._rate / _CALLS_A_CHANGE)
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
-        self._remote: Remote | None = None
         self._writer: Writer | None = None
         self._shelves: dict[str, Shelf] = {}
         self._pages: dict[str, int] = {}
@@ -163,21 +163,17 @@ class VoximplantStore(Store):
         """What is new of it, then the root; what is not needed any more goes last."""
         await self._shelf(namespace).write(ledger)
 
-    async def check(self) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[Finding]:
         """Key file, token, clock, application and permissions, told apart."""
         from kvsync.stores.voximplant.doctor import examine
 
-        try:
-            return await examine(self._connected())
-        except StoreError as error:
-            return [Finding("credential", False, str(error))]
+        return await examine(remote)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        remote, self._remote, self._writer = self._remote, None, None
+        self._writer = None
         self._shelves.clear()
-        if remote is not None:
-            await remote.aclose()
+        await super().aclose()
 
     async def _list(self, namespace: str) -> Listed:
         """All that begins as the keys of the namespace do. Which keys a pattern brings is not sure: a few more than are asked
@@ -194,8 +190,7 @@ class VoximplantStore(Store):
         from kvsync.stores.voximplant.writing import lifetime_of
 
         try:
-            name = self.remote_key(namespace, write.identity)
-            check_entry(name, write.content, self.capabilities)
+            name = self._checked(namespace, write.identity, write.content)
             lifetime = lifetime_of(write, self.context.clock.now()) if write.content is not None else {}
         except ValueError as problem:
             return WriteResult(WriteStatus.REJECTED, error=str(problem))
@@ -209,15 +204,6 @@ class VoximplantStore(Store):
         """What stands before the first colon of all keys of a namespace, None where that is not the same for all."""
         first, colon, _ = self._keys.prefix(namespace).partition(":")
         return first if first and colon else None
-
-    def _name(self, namespace: str, identity: Identity) -> str | None:
-        """The remote key of an entry, None for one that no store can hold."""
-        try:
-            name = self.remote_key(namespace, identity)
-            check_entry(name, None, self.capabilities)
-        except ValueError:
-            return None
-        return name
 
     def _actual(self, namespace: str, item: Item) -> Actual | None:
         """An item as an entry, None for one of another namespace or format, and for kvsync's own."""
@@ -244,13 +230,10 @@ class VoximplantStore(Store):
             self._writer = Writer(self._connected())
         return self._writer
 
-    def _connected(self) -> Remote:
-        if self._remote is None:
-            from kvsync.stores.voximplant.remote import Remote
+    def _connect(self, most: int) -> Remote:
+        from kvsync.stores.voximplant.remote import Remote
 
-            most = self.config.concurrency or self.capabilities.concurrency
-            self._remote = Remote(self.config, self.context, self.traffic, self._rate, most)
-        return self._remote
+        return Remote(self.config, self.context, self.traffic, self._rate, most)
 
 
 def _has_ended(actual: Actual, now: float) -> bool:

@@ -1,68 +1,29 @@
-"""Everything one process works with: configuration, state directory, stores, files. Commands and the daemon both start here,
-and neither knows how the parts fit together.
-"""
+"""The parts at work: load, plan, apply."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kvsync.apply.pacing import Pace
-from kvsync.clock import Clock
-from kvsync.config.credentials import resolve
-from kvsync.config.load import load_config
-from kvsync.config.model import Config, Credential
-from kvsync.core.model import Desired, OutcomeKind, Target
+from kvsync.config.model import Config
+from kvsync.core.model import Desired, Target
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
-from kvsync.core.shard import Shard
-from kvsync.errors import InvalidInput, Problem, StateDirError, StoreError, UsageError
-from kvsync.fence import Fence
-from kvsync.logs import get_logger
+from kvsync.errors import Problem, StoreError
 from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
 from kvsync.revision import revision
-from kvsync.secrets import REDACTOR, Redactor
+from kvsync.secrets import Redactor
 from kvsync.sources import Loaded, Source, WatchSet
-from kvsync.state import Run, StateDir
-from kvsync.stores import open_store
-from kvsync.stores.base import Store, StoreContext
-from kvsync.stores.traced import TracedStore
-from kvsync.tracing import is_wanted
+from kvsync.state import Run
+from kvsync.stores.base import Store
+from kvsync.together import all_of
+from kvsync.workspace.model import Report, Selection, is_hash_of, selected
 
 if TYPE_CHECKING:
     from kvsync.checkout import Checkout, Fetched
-
-_log = get_logger()
-
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What a command looks at: targets (a store, or store/namespace; none: all) and how."""
-
-    targets: tuple[str, ...] = ()
-    ask: Ask = field(default_factory=Ask)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of a plan. `run` is the journal's id of it, None when there was nothing to write."""
-
-    plan: Plan
-    targets: tuple[TargetReport, ...]
-    run: str | None = None
-
-    def counts(self) -> dict[str, int]:
-        """How many outcomes there were of each kind."""
-        kinds = [outcome.kind for report in self.targets for outcome in report.outcomes]
-        return {kind.value: kinds.count(kind) for kind in OutcomeKind}
 
 
 class Workspace:
@@ -233,124 +194,3 @@ class Workspace:
     def _traffic(self) -> tuple[int, int]:
         traffic = [store.traffic for store in self.stores.values()]
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
-
-
-async def all_of(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
-    """The results, in order. All are waited for, so that none goes on behind the back of one that failed."""
-    results = await asyncio.gather(*works, return_exceptions=True)
-    failures = [result for result in results if isinstance(result, BaseException)]
-    if failures:
-        raise failures[0]
-    return [result for result in results if not isinstance(result, BaseException)]
-
-
-def is_hash_of(given: str, digest: str) -> bool:
-    """True when a person who typed `given` (with or without `sha256:`, at least eight digits) meant `digest`."""
-    digits = given.strip().lower().removeprefix("sha256:")
-    return len(digits) >= 8 and digest.removeprefix("sha256:").startswith(digits)
-
-
-def selected(loaded: Loaded, wanted: Sequence[str]) -> list[Target]:
-    """The targets that a command names, all when it names none, sorted. Raises UsageError for one that does not exist."""
-    known = sorted({*loaded.targets, *loaded.held, *loaded.kept})
-    for name in wanted:
-        if not any(name in (target.store, str(target)) for target in known):
-            names = ", ".join(str(target) for target in known) or "none"
-            raise UsageError(f"no target {name!r}; the files name: {names}")
-    return [target for target in known if not wanted or {target.store, str(target)} & set(wanted)]
-
-
-@asynccontextmanager
-async def open_workspace(
-    config_file: Path,
-    *,
-    environment: str | None = None,
-    writing: str | None = None,
-    redactor: Redactor = REDACTOR,
-    environ: Mapping[str, str] = os.environ,
-    clock: Clock | None = None,
-    state_dir: Path | None = None,
-    shard: Shard | None = None,
-) -> AsyncIterator[Workspace]:
-    """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
-    without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
-    the configured one, `shard` is the share of the targets that is looked at (None: all).
-
-    Raises InvalidInput for the configuration, LockHeld, StateDirError.
-    """
-    config = load_config(config_file, environment=environment, environ=environ)
-    config = config if state_dir is None else replace(config, state_dir=state_dir)
-    clock = clock or Clock()
-    async with AsyncExitStack() as stack:
-        state, writable = _open_state(config.state_dir, redactor, clock, must_write=writing is not None)
-        stack.enter_context(state)
-        if writing is not None:
-            stack.enter_context(state.lock(writing))
-            for killed in state.journal.close_interrupted():
-                _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
-            state.journal.prune()
-        around = Surroundings(config.owner, state, clock, writable, writing is not None, Fence(), shard)
-        workspace = assemble(config, around, redactor, environ)
-        stack.push_async_callback(workspace.aclose)
-        yield workspace
-
-
-def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
-    """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
-    stores = _open_stores(config, around, redactor, environ)
-    cache = config.state_dir / "cache.db" if around.writable else None
-    source = Source(config, stores, cache, environ)
-    checkout = _checkout(config, source, around, redactor, environ)
-    return Workspace(config, stores, source, around, redactor, checkout)
-
-
-def _checkout(
-    config: Config, source: Source, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
-) -> Checkout | None:
-    if config.source is None:
-        return None
-    from kvsync.checkout import Checkout, Place  # who has the files here does not pay for it
-
-    secret = partial(_secret, config, redactor, environ)
-    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact)
-    return Checkout(config.source, place, source.lacks)
-
-
-def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], credential: Credential) -> str:
-    return resolve(credential, config.root, environ, redactor)
-
-
-def _open_state(path: Path, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
-    try:
-        return StateDir.open(path, writable=True, clock=clock, redact=redactor.redact), True
-    except StateDirError:
-        if must_write:
-            raise
-    return StateDir.open(path, writable=False, clock=clock, redact=redactor.redact), False
-
-
-def _open_stores(
-    config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
-) -> dict[str, Store]:
-    def context(name: str) -> StoreContext:
-        return StoreContext(
-            root=config.root,
-            cache_dir=config.state_dir / "stores" / name if around.writable else None,
-            resolve=partial(_secret, config, redactor, environ),
-            clock=around.clock,
-            read_only=not around.writing,
-            owner=config.owner,
-            fence=around.fence,
-        )
-
-    stores: dict[str, Store] = {}
-    problems: list[Problem] = []
-    for name, store in config.stores.items():
-        try:
-            opened = open_store(store, context(name))
-            stores[name] = TracedStore(opened) if is_wanted(config.run.tracing, environ) else opened
-        except ValueError as error:
-            problems.append(Problem(f"stores.{name}: {error}", store.origin))
-    if problems:
-        raise InvalidInput(problems)
-    return stores

@@ -1,0 +1,130 @@
+"""How the parts are put together, and released together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvsync.clock import Clock
+from kvsync.config.credentials import resolve
+from kvsync.config.load import load_config
+from kvsync.config.model import Config, Credential
+from kvsync.core.shard import Shard
+from kvsync.errors import InvalidInput, Problem, StateDirError
+from kvsync.fence import Fence
+from kvsync.logs import get_logger
+from kvsync.reconcile import Surroundings
+from kvsync.secrets import REDACTOR, Redactor
+from kvsync.sources import Source
+from kvsync.state import StateDir
+from kvsync.stores import open_store
+from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.traced import TracedStore
+from kvsync.tracing import is_wanted
+from kvsync.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kvsync.checkout import Checkout
+
+_log = get_logger()
+
+
+@asynccontextmanager
+async def open_workspace(
+    config_file: Path,
+    *,
+    environment: str | None = None,
+    writing: str | None = None,
+    redactor: Redactor = REDACTOR,
+    environ: Mapping[str, str] = os.environ,
+    clock: Clock | None = None,
+    state_dir: Path | None = None,
+    shard: Shard | None = None,
+) -> AsyncIterator[Workspace]:
+    """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
+    without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
+    the configured one, `shard` is the share of the targets that is looked at (None: all).
+
+    Raises InvalidInput for the configuration, LockHeld, StateDirError.
+    """
+    config = load_config(config_file, environment=environment, environ=environ)
+    config = config if state_dir is None else replace(config, state_dir=state_dir)
+    clock = clock or Clock()
+    async with AsyncExitStack() as stack:
+        state, writable = _open_state(config.state_dir, redactor, clock, must_write=writing is not None)
+        stack.enter_context(state)
+        if writing is not None:
+            stack.enter_context(state.lock(writing))
+            for killed in state.journal.close_interrupted():
+                _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
+            state.journal.prune()
+        around = Surroundings(config.owner, state, clock, writable, writing is not None, Fence(), shard)
+        workspace = assemble(config, around, redactor, environ)
+        stack.push_async_callback(workspace.aclose)
+        yield workspace
+
+
+def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
+    """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
+    stores = _open_stores(config, around, redactor, environ)
+    cache = config.state_dir / "cache.db" if around.writable else None
+    source = Source(config, stores, cache, environ)
+    checkout = _checkout(config, source, around, redactor, environ)
+    return Workspace(config, stores, source, around, redactor, checkout)
+
+
+def _checkout(
+    config: Config, source: Source, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+) -> Checkout | None:
+    if config.source is None:
+        return None
+    from kvsync.checkout import Checkout, Place  # who has the files here does not pay for it
+
+    secret = partial(_secret, config, redactor, environ)
+    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact)
+    return Checkout(config.source, place, source.lacks)
+
+
+def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], credential: Credential) -> str:
+    return resolve(credential, config.root, environ, redactor)
+
+
+def _open_state(path: Path, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
+    try:
+        return StateDir.open(path, writable=True, clock=clock, redact=redactor.redact), True
+    except StateDirError:
+        if must_write:
+            raise
+    return StateDir.open(path, writable=False, clock=clock, redact=redactor.redact), False
+
+
+def _open_stores(
+    config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+) -> dict[str, Store]:
+    def context(name: str) -> StoreContext:
+        return StoreContext(
+            root=config.root,
+            cache_dir=config.state_dir / "stores" / name if around.writable else None,
+            resolve=partial(_secret, config, redactor, environ),
+            clock=around.clock,
+            read_only=not around.writing,
+            owner=config.owner,
+            fence=around.fence,
+        )
+
+    stores: dict[str, Store] = {}
+    problems: list[Problem] = []
+    for name, store in config.stores.items():
+        try:
+            opened = open_store(store, context(name))
+            stores[name] = TracedStore(opened) if is_wanted(config.run.tracing, environ) else opened
+        except ValueError as error:
+            problems.append(Problem(f"stores.{name}: {error}", store.origin))
+    if problems:
+        raise InvalidInput(problems)
+    return stores
