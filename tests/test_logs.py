@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,6 +140,14 @@ def test_console_is_readable() -> None:
         r"\d\d:\d\d:\d\d \[info +\] change\.applied +entry='edge/web/greeting \[prod\]' reasons=value,ttl\n",
         stream.getvalue(),
     )
+
+
+def test_console_says_the_day_of_what_is_far_away() -> None:
+    """The next pass is shown as a time today, and with its day when it is another."""
+    stream = io.StringIO()
+    configure("console", "info", Redactor(), stream)
+    get_logger().info("pass.finished", store="edge", namespace="web", next=time.time() + 60 * 86400)
+    assert re.search(r"next=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\n", stream.getvalue())
 
 
 def test_console_says_where_a_file_is_wrong_in_one_piece() -> None:

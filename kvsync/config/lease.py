@@ -103,8 +103,10 @@ def _renew_within(values: Mapping[str, Any]) -> float:
 def _check(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if not isinstance(node, nodes.Mapping):
         return
-    if len(set(_KEEPERS) & set(node.items)) != 1:
-        problems.add(at(what, "give kubernetes or etcd: what keeps the lease"), node)
+    given = set(_KEEPERS) & set(node.items)
+    if len(given) != 1:
+        found = "both are here, and one lease is kept in one place" if given else "neither is here"
+        problems.add(at(what, "give kubernetes or etcd: what keeps the lease"), node, found)
     _check_times(values, node, problems, what)
     etcd = values["etcd"]
     if etcd is not None and etcd["endpoint"] is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import json
+import os
 import signal
 import socket
 import struct
@@ -112,7 +114,9 @@ async def _listen(stack: AsyncExitStack, options: Options, handler: _Handler) ->
     try:
         await site.start()
     except OSError as error:
-        raise KvsyncError(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}") from None
+        # The loop's own words repeat the address.
+        reason = os.strerror(error.errno) if error.errno in errno.errorcode and error.errno else str(error)
+        raise KvsyncError(f"cannot listen on {options.host}:{options.port}: {reason}") from None
     host = f"[{options.host}]" if ":" in options.host else options.host
     scheme = "https" if context else "http"
     return Address(f"{scheme}://{host}:{runner.addresses[0][1]}", certificates.ca if certificates else None)

@@ -37,7 +37,9 @@ class Storage:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(file, timeout=0.2)
             self._database.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
+            raise UsageError(f"the folder {file.parent} cannot be made: {error.strerror or error}") from None
+        except sqlite3.Error as error:
             raise UsageError(f"{file} cannot be used ({error}); is another emulator running on this folder?") from None
 
     @property

@@ -17,10 +17,16 @@ def for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     """Join the names of an entry or a place into one field, show moments as times, and leave out what says nothing."""
     rest = {name: value for name, value in event.items() if name not in _FIRST and name not in _FOR_MACHINES}
     if "next" in rest and isinstance(rest["next"], float):
-        rest["next"] = time.strftime("%H:%M:%S", time.localtime(rest["next"]))
+        rest["next"] = _moment(rest["next"])
     head = {name: event[name] for name in _FIRST if name in event}
     shown = head | _named(event) | rest
     return {name: value for name, value in shown.items() if value not in (None, "", [], (), {}) and value is not False}
+
+
+def _moment(epoch: float) -> str:
+    """A moment of this day as a time alone, any other with its day: a renewal may be weeks away."""
+    moment, now = time.localtime(epoch), time.localtime()
+    return time.strftime("%H:%M:%S" if moment[:3] == now[:3] else "%Y-%m-%dT%H:%M:%S", moment)
 
 
 def _named(event: EventDict) -> dict[str, Any]:

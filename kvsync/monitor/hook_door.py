@@ -17,6 +17,11 @@ from kvsync.monitor.secret import Secret
 
 HOOK_PATH: Final = "/hooks/reconcile"
 
+_UNREADABLE: Final = (
+    "the body of a push is a JSON object with a ref, either with Content-Type: application/json,"
+    " or in the field payload of a form"
+)
+
 _log = get_logger()
 
 
@@ -50,7 +55,7 @@ class HookDoor:
         try:
             is_wanted_here = is_wanted(hook, self.branches)
         except (ValueError, RecursionError):
-            return self._counted(hook, "unreadable", failure(400, "the body of a push is a JSON object with a ref"))
+            return self._counted(hook, "unreadable", failure(400, _UNREADABLE))
         if not is_wanted_here:
             return self._counted(hook, "ignored")
         if not self._deliveries.is_new(hook.delivery):

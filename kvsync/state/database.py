@@ -37,6 +37,8 @@ _TURN = 0.01
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
 
+_LOST = "move it away and run again (history, pauses, approvals and ledger: local are lost, the stores are not)"
+
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space and run again",
     sqlite3.SQLITE_READONLY: "it is read-only here; this command has to write to it, so check its owner and mode",
@@ -45,8 +47,8 @@ _REASONS = {
     sqlite3.SQLITE_BUSY: "state.db is locked by another process; run again once that is done",
     sqlite3.SQLITE_LOCKED: "state.db is locked by another process; run again once that is done",
     sqlite3.SQLITE_IOERR: "the disk refuses to read or write it; check the disk, its quota and its free space",
-    sqlite3.SQLITE_CORRUPT: "state.db is damaged; move it away and run again (history is lost, the stores are not)",
-    sqlite3.SQLITE_NOTADB: "state.db is not a database; move it away and run again (history is lost, the stores are not)",
+    sqlite3.SQLITE_CORRUPT: f"state.db is damaged; {_LOST}",
+    sqlite3.SQLITE_NOTADB: f"state.db is not a database; {_LOST}",
 }
 
 _ACCESS = "check its owner and mode, or choose another state_dir"

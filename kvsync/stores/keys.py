@@ -24,11 +24,13 @@ _UNUSABLE = frozenset({"", ".", ".."})
 class KeyFormat:
     """A reversible pattern of remote keys. Raises ValueError for a template that cannot be reversed.
 
-    `native_labels` says that the store keeps labels beside the key, so that the format need not hold them.
+    `native_labels` says that the store keeps labels beside the key, so that the format need not hold them; `divider` is
+    what usually stands between label and key, of characters that the store takes.
     """
 
     template: str
     native_labels: bool = False
+    divider: str = "/"
     _fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _literals: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _shape: re.Pattern[str] = field(init=False, repr=False, compare=False)
@@ -56,7 +58,8 @@ class KeyFormat:
         if self.is_plain and self.native_labels and identity.key not in _UNUSABLE:
             return identity.key  # nothing to take apart; a large target asks for very many
         if identity.label is not None and not self.holds_label and not self.native_labels:
-            raise ValueError('this store has no labels of its own; set key_format, for example "{label}/{key}"')
+            example = self.template.replace("{key}", f"{{label}}{self.divider}{{key}}")
+            raise ValueError(f'this store has no labels of its own; set key_format, for example "{example}"')
         values = {"namespace": namespace, "label": identity.label or "", "key": identity.key}
         remote_key = "".join(
             literal + values.get(name, "") for literal, name in zip(self._literals, (*self._fields, ""), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jsonschema
 import pytest
@@ -159,6 +160,7 @@ def test_adopting_a_dump_takes_a_store_over(repo: Repo) -> None:
 def test_doctor_says_what_is_well_and_what_is_not(applied: Repo) -> None:
     """`doctor` has a line for each check, the same as JSON, and exits with 78 for bad files."""
     assert applied.run("doctor").stdout.count("ok  ") == 4
+    assert re.search(r"loaded: \d+ entr(y|ies) in 1 file\n", applied.run("doctor").stdout)
     assert applied.json("doctor")["ok"] is True
     applied.write("state/web.yaml", "keys: [")
     assert "FAIL  state files" in applied.run("doctor", code=78).stdout
@@ -199,6 +201,15 @@ def test_status_tells_pauses_with_their_reason(applied: Repo) -> None:
     applied.run("resume", "local")
     assert applied.json("status")["paused"] == []
     assert "was not paused" in applied.run("resume", "local").stdout
+
+
+def test_a_pause_of_a_target_that_nobody_saw(applied: Repo) -> None:
+    """A pause may be there before its target is; once the daemon has seen others, a misspelt one is told, with the nearest."""
+    assert applied.run("pause", "local/wbe").stderr == ""
+    applied.run("run", "--once")
+    assert "did you mean local/web?" in applied.run("pause", "local/wbe").stderr
+    assert applied.run("pause", "local/web").stderr == ""
+    assert applied.run("pause", "local").stderr == ""
 
 
 def test_status_tells_the_last_passes(applied: Repo) -> None:

@@ -156,6 +156,15 @@ def test_the_command_line_explains_too() -> None:
     with emulator() as server, process("--port", server.url.rpartition(":")[2]) as (child, ready):
         assert child.wait(20) == 1
         assert "cannot listen on 127.0.0.1" in ready["error"]
+        assert "Address already in use" in ready["error"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """Where `--data` cannot be made it is said so, and nothing of another emulator."""
+    (tmp_path / "file").write_text("")
+    with process("--data", str(tmp_path / "file" / "data")) as (child, ready):
+        assert child.wait(20) == 64
+        assert f"{tmp_path}/file/data cannot be made: Not a directory" in ready["error"]
 
 
 def test_what_is_not_installed_is_named() -> None:

@@ -53,7 +53,7 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{}", "run.lease: give kubernetes or etcd: what keeps the lease"),
-        ("{kubernetes: {name: a}, etcd: {endpoint: 'https://a', key: a}}", "run.lease: give kubernetes or etcd"),
+        ("{kubernetes: {name: a}, etcd: {endpoint: 'https://a', key: a}}", "both are here"),
         ("{kubernetes: {}}", 'run.lease.kubernetes: missing field "name"'),
         ("{kubernetes: {name: A_b}}", "run.lease.kubernetes.name: expected the name of an object"),
         ("{etcd: {key: a}}", 'run.lease.etcd: missing field "endpoint"'),

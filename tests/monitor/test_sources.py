@@ -127,7 +127,16 @@ def test_doctor_says_who_can_reach_it(tmp_path: Path) -> None:
     broken = json.loads(command.run("doctor", "-o", "json", env={"TOKEN": "short"}, code=1).stdout)
     wrong = {one["check"]: one["detail"] for one in broken["findings"] if one["subject"] == "http" and not one["ok"]}
     assert "fewer than 8 characters" in wrong["run.token"]
+    assert "run.token" not in wrong["run.token"], "the check's name is said once"
     assert "is not set" in wrong["run.hook.secret"]
+
+
+def test_doctor_finds_a_hook_without_a_door(tmp_path: Path) -> None:
+    """A hook that is configured while nothing listens is found, with what to do."""
+    repository(tmp_path, "run: {hook: {secret: {env: HOOK}}}\n")
+    command = Repository(tmp_path, (tmp_path / "kvsync.yaml").read_text())
+    said = command.run("doctor", env=ENVIRON, code=1).stdout
+    assert "FAIL  http: run.hook: nothing listens, so no hook can come in (set run.listen: 127.0.0.1:9464)" in said
 
 
 def test_the_log_says_that_it_was_a_command(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +79,21 @@ def test_identities_without_a_remote_key(template: str, identity: Identity, reas
     """What has no remote key, or none that can be read back, is refused with the reason."""
     with pytest.raises(ValueError, match=reason):
         KeyFormat(template).encode("web", identity)
+
+
+@pytest.mark.parametrize(
+    ("template", "divider", "example"),
+    [
+        ("{key}", "/", "{label}/{key}"),
+        ("{key}", ".", "{label}.{key}"),
+        ("{namespace}:{key}", ":", "{namespace}:{label}:{key}"),
+    ],
+)
+def test_the_format_that_is_suggested_can_be_used(template: str, divider: str, example: str) -> None:
+    """Who needs labels is told a format that keeps the form of the keys, and divides them by what the store takes."""
+    with pytest.raises(ValueError, match=re.escape(f'for example "{example}"')):
+        KeyFormat(template, divider=divider).encode("web", Identity("a", "prod"))
+    assert KeyFormat(example).holds_label
 
 
 @pytest.mark.parametrize("key", ["", ".", ".."])

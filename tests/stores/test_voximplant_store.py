@@ -102,6 +102,23 @@ async def test_ways_to_the_key_file(vox: Service, tmp_path: Path, reference: str
         await store.aclose()
 
 
+async def test_a_path_that_leads_nowhere(opened: Open, vox: Service, tmp_path: Path) -> None:
+    """A path is hidden like all that a variable holds; the variable is named, so that one knows where to look."""
+    redactor = Redactor()
+    context = StoreContext(
+        tmp_path, None, lambda one: resolve(one, tmp_path, {"PLACE": "gone.json"}, redactor), Clock()
+    )
+    options = {"credentials": Credential(CredentialKind.ENV, "PLACE"), "application_id": 1}
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    try:
+        error = redactor.redact(str(await error_of(store.namespaces())))
+    finally:
+        await store.aclose()
+    assert "gone.json" not in error
+    assert "No such file" in error
+    assert "the environment variable PLACE" in error
+
+
 @cache
 def _unknown_key() -> str:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import aclosing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -80,24 +80,33 @@ async def _doctor(settings: Settings, output: str) -> Exit:
 
 
 def _answer(found: list[_Checked], loaded: Loaded, output: str, *, absent: bool) -> Exit:
+    from kvsync.core.render.words import count
+
     if absent:
         found.insert(1, _Checked("state files", "loaded", False, "no commit could be fetched yet"))
         return _say(found, output, Exit.ERROR)
     if loaded.problems:
         say_problems(loaded.problems)
-    files = f"{loaded.entries:,} entries in {loaded.files:,} files"
-    wrong = f"{len(loaded.problems):,} problems; kvsync validate lists them" if loaded.problems else files
+    files = f"{count(loaded.entries, 'entry', 'entries')} in {count(loaded.files, 'file')}"
+    wrong = f"{count(len(loaded.problems), 'problem')}; kvsync validate lists them" if loaded.problems else files
     found.insert(1, _Checked("state files", "loaded", not loaded.problems, wrong))
     return _say(found, output, Exit.INVALID if loaded.problems else Exit.DONE)
 
 
 def _say(found: list[_Checked], output: str, code: Exit) -> Exit:
+    found = [_without_repetition(one) for one in found]
     sound = all(one.ok for one in found)
     if output == "json":
         answer_document({"schema": SCHEMA, "ok": sound, "findings": [asdict(one) for one in found]})
     else:
         answer("".join(map(_line, found)))
     return code if sound or code else Exit.ERROR
+
+
+def _without_repetition(one: _Checked) -> _Checked:
+    """Errors name what they are about, and some what to do, which stands before and behind them here."""
+    detail = one.detail.removeprefix(f"{one.subject}: ").removeprefix(f"{one.check}: ").removeprefix(f"{one.check}.")
+    return replace(one, detail=detail, hint=None if one.hint and detail.endswith(one.hint) else one.hint)
 
 
 def _configuration(workspace: Workspace) -> _Checked:
@@ -166,7 +175,8 @@ def _server(workspace: Workspace) -> list[_Checked]:
 
     run = workspace.config.run
     if run.listen is None:
-        return []
+        silent = "nothing listens, so no hook can come in"
+        return [_Checked("http", "run.hook", False, silent, "set run.listen: 127.0.0.1:9464")] if run.hook else []
     is_here = is_loopback(host_and_port(run.listen)[0])
     who = "this machine alone" if is_here else "other machines too, with the token of run.token"
     secrets = {"run.token": run.token, "run.hook.secret": run.hook.secret if run.hook is not None else None}

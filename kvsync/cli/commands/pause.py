@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import click
 
@@ -10,7 +11,9 @@ from kvsync import control
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer
+from kvsync.cli.output import answer, say
+from kvsync.core.model import Target
+from kvsync.document.problems import nearest
 
 
 @command(
@@ -28,5 +31,15 @@ def pause(settings: Settings, target: str, reason: str | None) -> Exit:
     with opening.state(settings, writable=True) as (config, state):
         news = control.pause(state, config.stores, target, reason, time.time(), "command")
         state.wake()
+        known = [record.target for record in state.passes.all()]
     answer(f"{target} {'is paused' if news else 'was paused already; the reason is noted'}\n")
+    _warn_of_strangers(target, known)
     return Exit.DONE
+
+
+def _warn_of_strangers(target: str, known: Sequence[Target]) -> None:
+    """A pause may be there before its target, but a target that the daemon never saw is more likely misspelt."""
+    names = [str(one) for one in known]
+    if "/" in target and names and target not in names:
+        near = nearest(target, names)
+        say(f"kvsync: the daemon has seen no target {target}{f' (did you mean {near}?)' if near else ''}")

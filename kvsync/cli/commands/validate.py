@@ -121,5 +121,5 @@ def _line(counted: dict[str, Any]) -> str:
     from kvsync.core.render.words import count
 
     where = f"{counted['environment']}: " if counted["environment"] else ""
-    entries = f"{counted['entries']:,} {'entry' if counted['entries'] == 1 else 'entries'}"
+    entries = count(counted["entries"], "entry", "entries")
     return f"{where}valid: {entries}, {count(len(counted['targets']), 'target')}, {count(counted['files'], 'file')}\n"

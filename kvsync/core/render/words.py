@@ -59,9 +59,9 @@ def moment(epoch: float) -> str:
         return f"{epoch:.0f}"
 
 
-def count(number: int, noun: str) -> str:
-    """`1 request`, `12,000 requests`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 request`, `12,000 requests`; `plural` where it is more than an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def summed_up(summary: Summary) -> str:

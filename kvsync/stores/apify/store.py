@@ -62,7 +62,7 @@ class ApifyStore(RemoteStore["Remote"]):
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
-        self._keys = KeyFormat(config.key_format or "{key}")
+        self._keys = KeyFormat(config.key_format or "{key}", divider=".")
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
 
     def normalise(self, content: Content) -> Content:
@@ -76,8 +76,6 @@ class ApifyStore(RemoteStore["Remote"]):
         """The key by the configured format; by default the key itself."""
         if self._keys.is_plain and identity.label is None and identity.key not in UNUSABLE_KEYS:
             return identity.key
-        if identity.label is not None and not self._keys.holds_label:
-            raise ValueError('this store has no labels of its own; set key_format, for example "{label}.{key}"')
         return self._keys.encode(namespace, identity)
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:

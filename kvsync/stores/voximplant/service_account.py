@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.clock import Clock
+from kvsync.config.credentials import describe
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError
 from kvsync.http.model import Answer, Call, Explanation
@@ -66,7 +67,7 @@ class ServiceAccount:
         """The key file as it is now. Raises AuthError, which tells nothing of what it holds."""
         text = self._resolve(self._reference).strip()
         if not text.startswith("{"):
-            text = self._resolve(Credential(CredentialKind.FILE, text, self._reference.origin))
+            text = self._named(text)
         try:
             return _key_file(json.loads(text))
         except (ValueError, RecursionError):
@@ -74,6 +75,14 @@ class ServiceAccount:
         except (KeyError, TypeError):
             what = "the credentials are no object with account_id, key_id and private_key"
             raise AuthError(f"{self._where}: {what}; {_HOW}") from None
+
+    def _named(self, path: str) -> str:
+        """What is in the file at a path that the reference led to. It is taken out of what is said, as all that a reference
+        leads to, so the reference is said with it. Raises AuthError."""
+        try:
+            return self._resolve(Credential(CredentialKind.FILE, path, self._reference.origin))
+        except AuthError as error:
+            raise AuthError(f"{error} (its path is what {describe(self._reference)} holds)") from None
 
     async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
         """The header that every request needs. Raises AuthError."""

@@ -81,7 +81,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         super().__init__(config, context)
         if (config.options.get("application_id") is None) is (config.options.get("application") is None):
             raise ValueError("write either application_id or application")
-        self._keys = KeyFormat(config.key_format or KEY_FORMAT)
+        self._keys = KeyFormat(config.key_format or KEY_FORMAT, divider=":")
         if self._first_level("n") is None:
             raise ValueError(
                 f'key_format "{config.key_format}": this store lists by what stands before the first colon of a key;'
