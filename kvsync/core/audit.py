@@ -48,7 +48,7 @@ def _attribute_problems(entry: Entry, limits: Capabilities) -> Iterator[str]:
         yield f"{limits.type} keeps no tags; leave them out"
     if content.metadata is not None and not limits.metadata:
         yield f"{limits.type} keeps no metadata; leave it out"
-    if not limits.binary and not _is_text(content.value):
+    if not limits.binary and not is_text(content.value):
         yield f"the value is no UTF-8 text, and {limits.type} holds only text"
 
 
@@ -80,7 +80,8 @@ def length_of(value: bytes, unit: SizeUnit) -> int:
     return len(value) if unit is SizeUnit.BYTES else len(value.decode(errors="replace"))
 
 
-def _is_text(value: bytes) -> bool:
+def is_text(value: bytes) -> bool:
+    """True for UTF-8 text."""
     try:
         value.decode()
     except UnicodeDecodeError:

@@ -16,8 +16,8 @@ from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS, audit
 from kvsync.core.canonical import fingerprint, fingerprinter
 from kvsync.core.capabilities import Capabilities, SizeUnit
-from kvsync.core.model import Content, Entry, Identity, Mode, Target
-from kvsync.errors import Kind, Origin, Problem
+from kvsync.core.model import Content, Identity, Target
+from kvsync.errors import Kind, Problem
 from kvsync.sources.documents import Document
 from kvsync.sources.model import Chunk, StoreFacts
 from kvsync.sources.rows import Draft, Rows, Shape, with_labels
@@ -116,7 +116,7 @@ class _Compiler:
 
     def _is_easy(self, shape: Shape) -> bool:
         """True when no entry of this shape can be refused for anything but the size of its key and value."""
-        probe = _entry(Identity("k"), Content(b"", shape.content_type, shape.tags, shape.metadata), shape)
+        probe = shape.entry(Identity("k"), Content(b"", shape.content_type, shape.tags, shape.metadata))
         return not audit(probe, self._limits, "k")
 
     def _remote_keys(self, source: Rows) -> list[str]:
@@ -136,7 +136,7 @@ class _Compiler:
         if "\0" in remote_key and source.keys[index] != remote_key:
             return  # it has no remote key, which was said already
         identity = Identity(source.keys[index], source.labels[index])
-        entry = _entry(identity, content, shape, source.origin(index))
+        entry = shape.entry(identity, content, origin=source.origin(index))
         for reason in (
             *audit(entry, self._limits, remote_key, label_in_key=self._label_in_key),
             *self._store.audit(self._target.namespace, entry),
@@ -160,22 +160,6 @@ def _easy_sizes(limits: Capabilities, *, alone: bool) -> tuple[int, int]:
 
 def _or_endless(limit: int | None) -> int:
     return sys.maxsize if limit is None else limit
-
-
-def _entry(identity: Identity, content: Content, shape: Shape, origin: Origin | None = None) -> Entry:
-    return Entry(
-        identity,
-        content,
-        b"",
-        shape.ttl,
-        shape.expires_at,
-        shape.renew_before,
-        shape.json,
-        Mode(shape.mode),
-        shape.protected,
-        shape.sensitive,
-        origin,
-    )
 
 
 def _same(rows: Rows) -> Rows:

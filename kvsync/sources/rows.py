@@ -36,6 +36,24 @@ class Shape(NamedTuple):
         """True when a fingerprint is all there is to compare."""
         return self.ttl is None and self.expires_at is None and self.mode == Mode.ENFORCE
 
+    def entry(
+        self, identity: Identity, content: Content, fingerprint: bytes = b"", origin: Origin | None = None
+    ) -> Entry:
+        """The entry of this shape that has this name and content."""
+        return Entry(
+            identity,
+            content,
+            fingerprint,
+            self.ttl,
+            self.expires_at,
+            self.renew_before,
+            self.json,
+            Mode(self.mode),
+            self.protected,
+            self.sensitive,
+            origin,
+        )
+
 
 class Draft:
     """Rows as they are written, for no store yet: (key, label, value, number of the shape, line, column)."""
@@ -87,19 +105,9 @@ class Rows:
     def entry(self, index: int) -> Entry:
         """The entry in one row."""
         shape = self.table[self.shapes[index]]
-        return Entry(
-            Identity(self.keys[index], self.labels[index]),
-            Content(self.values[index], shape.content_type, shape.tags, shape.metadata),
-            self.prints[index],
-            shape.ttl,
-            shape.expires_at,
-            shape.renew_before,
-            shape.json,
-            Mode(shape.mode),
-            shape.protected,
-            shape.sensitive,
-            self.origin(index),
-        )
+        identity = Identity(self.keys[index], self.labels[index])
+        content = Content(self.values[index], shape.content_type, shape.tags, shape.metadata)
+        return shape.entry(identity, content, self.prints[index], self.origin(index))
 
     def origin(self, index: int) -> Origin:
         """Where one row was written."""

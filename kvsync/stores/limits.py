@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kvsync.core.audit import length_of
+from kvsync.core.audit import is_text, length_of
 from kvsync.core.capabilities import Capabilities, SizeUnit
 from kvsync.core.model import Content
 from kvsync.errors import BatchRefused
@@ -45,12 +45,3 @@ def _check_key(remote_key: str, has: Capabilities) -> None:
         raise ValueError(f"the key has {size} {has.key_unit}; {has.max_key} are the most")
     if has.key_pattern is not None and not re.fullmatch(has.key_pattern, remote_key):
         raise ValueError(f"the key holds a character that the store does not take (it must match {has.key_pattern})")
-
-
-def is_text(value: bytes) -> bool:
-    """True for UTF-8 text."""
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

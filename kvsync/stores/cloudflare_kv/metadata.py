@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from kvsync.core.audit import is_text
 from kvsync.core.canonical import canonical_json
 from kvsync.core.model import Content, Mark
 
@@ -141,15 +142,6 @@ def _whole(data: Any) -> Any:
     if isinstance(data, dict):
         return {name: _whole(value) for name, value in data.items()}
     return [_whole(value) for value in data] if isinstance(data, list) else data
-
-
-def is_text(value: bytes) -> bool:
-    """True for UTF-8."""
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 _compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
