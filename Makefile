@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-system lint format bench docs lock clean
+.PHONY: help install demo test test-system tools lint format bench docs lock clean
 
 help:  ## what you can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,9 +24,11 @@ demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=o
 test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, tests
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-test-system: $(VENV)/.dev $(VENV)/.compiled  ## installs kvsync anew, boots it under systemd, builds its image (all of it: as root, on Debian)
-	@scripts/system_tools.sh
+test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## installs kvsync anew, boots it under systemd, builds its image (all of it: as root, on Debian)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+tools:  ## install what some tests use beside Python packages: a browser, promtool, what boots systems (as root, on Debian)
+	@scripts/system_tools.sh
 
 lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -1,20 +1,33 @@
 #!/bin/sh
-# What `make test-system` boots systems and builds images with. Without it those tests are skipped, and say so.
+# Programs that some tests use beside Python packages: to boot systems, build images, drive a browser, and ask the vendors' own tools.
+# Without them those tests are skipped, and say so.
 set -eu
 
 missing=
-for command in mmdebstrap systemd-nspawn buildah skopeo; do
-    command -v "$command" >/dev/null || missing="$missing $command"
-done
+packages=
+while read -r command names; do
+    command -v "$command" >/dev/null && continue
+    missing="$missing $command"
+    packages="$packages $names"
+done <<END
+mmdebstrap mmdebstrap
+systemd-nspawn systemd-container
+buildah buildah golang-github-containers-common
+skopeo skopeo golang-github-containers-common
+chromium chromium
+promtool prometheus
+gh gh
+END
 [ -n "$missing" ] || exit 0
 
-packages="mmdebstrap systemd-container buildah skopeo golang-github-containers-common"
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "not found:$missing. As root on Debian this installs them: apt-get install --no-install-recommends $packages" >&2
+    echo "not found:$missing. As root on Debian this installs them: apt-get install --no-install-recommends$packages" >&2
     exit 0
 fi
-echo "installing what boots systems and builds images"
+echo "installing$missing, which some tests use"
 export DEBIAN_FRONTEND=noninteractive
-# shellcheck disable=SC2086  # a list of words
-{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends $packages; } >/dev/null ||
-    echo "could not be installed:$missing; the tests that need them are skipped" >&2
+apt-get update -qq >/dev/null 2>&1 || true
+# One by one: what cannot be had keeps nothing else from being tried.
+for package in $packages; do
+    apt-get install -qq --yes --no-install-recommends "$package" >/dev/null 2>&1 || echo "not installed: $package" >&2
+done
