@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.benchmarks.measure import Figure, kvsync
+from tests.benchmarks.measure import NO_GOAL, Figure, kvsync
 from tests.benchmarks.repo import write_repo
 
 EDITS = 30
@@ -67,8 +67,8 @@ def _idle(pid: int) -> Iterator[Figure]:
     share = (_cpu(pid) - before) / IDLE_SECONDS
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     rss = next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
-    yield Figure("idle daemon, memory", rss, float("inf"), " MiB")
-    yield Figure("idle daemon, CPU", share * 1000, float("inf"), " ms/s")
+    yield Figure("idle daemon, memory", rss, NO_GOAL, " MiB")
+    yield Figure("idle daemon, CPU", share * 1000, NO_GOAL, " ms/s")
 
 
 def _cpu(pid: int) -> float:

@@ -20,6 +20,10 @@ class Cost:
     rss: float
 
 
+NO_GOAL = float("inf")
+"""In place of a goal that was set before anything was measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One measured figure, with its goal and what it was made of."""
@@ -32,7 +36,7 @@ class Figure:
 
     def __str__(self) -> str:
         figure = f"{self.name}: {self.value:.2f}{self.unit}"
-        if self.goal == float("inf"):
+        if self.goal == NO_GOAL:
             return f"{figure}  {self.detail}"
         verdict = "met" if self.value <= self.goal else "MISSED"
         return f"{figure} (goal {self.goal:g}{self.unit}, {verdict})  {self.detail}"

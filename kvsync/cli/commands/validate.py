@@ -12,7 +12,7 @@ from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
 from kvsync.cli.output import answer, answer_document, say
-from kvsync.errors import InvalidInput, Origin, Problem
+from kvsync.errors import InvalidInput, KvsyncError, Origin, Problem
 from kvsync.secrets import REDACTOR
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ async def _validate(settings: Settings, chosen: _Options) -> Exit:
         if problems:
             raise InvalidInput(sorted(problems, key=_place))
     except InvalidInput as error:
-        _report(error.problems, settings, chosen, fetched=fetched)
+        try:
+            _report(error.problems, settings, chosen, fetched=fetched)
+        except KvsyncError as unwritten:  # what is wrong with the files must be seen all the same
+            say(f"kvsync: {unwritten}")
         raise
     _report((), settings, chosen)
     for name in unshared:
@@ -89,23 +92,23 @@ def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, Loaded]
 
 
 def _report(problems: Sequence[Problem], settings: Settings, chosen: _Options, *, fetched: bool = False) -> None:
-    """What is wrong, if anything, for other programs: into files first, then on stdout."""
+    """What is wrong, if anything, for other programs: on stdout first, then into files. Raises KvsyncError."""
     from kvsync import __version__
     from kvsync.cli.findings import findings
     from kvsync.cli.shown import write_file
     from kvsync.core.render.findings import github, gitlab, sarif
 
     found = findings(problems, settings.config, fetched=fetched)
-    if chosen.sarif_into:
-        write_file(chosen.sarif_into, REDACTOR.clean_text(sarif(found, __version__)))
-    if chosen.gitlab_into:
-        write_file(chosen.gitlab_into, REDACTOR.clean_text(gitlab(found)))
     if chosen.output == "sarif":
         answer_document(sarif(found, __version__))
     elif chosen.output == "gitlab":
         answer_document(gitlab(found))
     elif chosen.output == "github":
         answer(github(found))
+    if chosen.sarif_into:
+        write_file(chosen.sarif_into, REDACTOR.clean_text(sarif(found, __version__)))
+    if chosen.gitlab_into:
+        write_file(chosen.gitlab_into, REDACTOR.clean_text(gitlab(found)))
 
 
 def _place(problem: Problem) -> tuple[Origin, str]:
