@@ -3,9 +3,10 @@ ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY requirements.txt requirements-build.txt ./
+COPY requirements.txt requirements-build.txt requirements-installer.txt ./
 RUN python3 -m venv /build \
  && python3 -m venv --without-pip /opt/kvsync \
+ && /build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements-installer.txt \
  && /build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.txt \
  && /build/bin/pip --python /opt/kvsync/bin/python install --no-cache-dir --require-hashes -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./

@@ -46,6 +46,7 @@ docs: $(VENV)/.dev  ## write the generated tables in README.md and docs/ again
 	$(BIN)/python scripts/generate_docs.py
 
 lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
+	uv pip compile $(LOCK) requirements-installer.in -o requirements-installer.txt
 	uv pip compile $(LOCK) --extra emulate pyproject.toml -o requirements.txt
 	uv pip compile $(LOCK) requirements-build.in -o requirements-build.txt
 	uv pip compile $(LOCK) -c requirements.txt -c requirements-build.txt --extra emulate --extra tracing pyproject.toml requirements-dev.in -o requirements-dev.txt
@@ -65,7 +66,12 @@ $(VENV)/pyvenv.cfg:
 	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear $(VENV)
 
-$(VENV)/.installed: $(VENV)/pyvenv.cfg requirements.txt requirements-build.txt pyproject.toml
+# pip first: the one that Python bundles may be too old to read the pins below.
+$(VENV)/.installer: $(VENV)/pyvenv.cfg requirements-installer.txt
+	@$(PIP) install --require-hashes -r requirements-installer.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.installer requirements.txt requirements-build.txt pyproject.toml
 	@echo "installing kvsync and its dependencies"
 	@$(PIP) install --require-hashes -r requirements.txt -r requirements-build.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
