@@ -8,7 +8,8 @@ from typing import NamedTuple
 from kvsync.apply.compare import kept_etag, shown_etag
 from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
 from kvsync.apply.ports import RunPort
-from kvsync.core.model import ENDED, Applied, Class, Identity, Outcome, OutcomeKind, Target
+from kvsync.core.model import ENDED, Applied, Class, Identity, Outcome, OutcomeKind
+from kvsync.core.place import LocatedTarget
 from kvsync.errors import StoreError
 from kvsync.state.records import Intent, Settled
 from kvsync.stores.base import Store
@@ -28,9 +29,9 @@ class Book:
     """Keeps the outcomes of one run on one target, and its journal."""
 
     def __init__(
-        self, store: Store, target: Target, run: RunPort, steps: Sequence[Step], progress: Callable[[int], None]
+        self, store: Store, located: LocatedTarget, run: RunPort, steps: Sequence[Step], progress: Callable[[int], None]
     ) -> None:
-        self._store, self._target, self._run, self._progress = store, target, run, progress
+        self._store, self._located, self._run, self._progress = store, located, run, progress
         self._steps = steps
         self._outcomes: list[Outcome | None] = [None] * len(steps)
         self._quarantined: list[Quarantined] = []
@@ -40,7 +41,7 @@ class Book:
         fresh = [work for work in works if not work.recorded]
         if not fresh:
             return
-        self._run.intend(self._target, [_intent(work) for work in fresh])
+        self._run.intend(self._located, [_intent(work) for work in fresh])
         for work in fresh:
             work.recorded = True
 
@@ -61,7 +62,7 @@ class Book:
             if work.recorded or record.gone:
                 settled.append(record)
         if settled:
-            self._run.settle(self._target, settled)
+            self._run.settle(self._located, settled)
         self._progress(len(endings))
 
     def is_open(self, work: Work) -> bool:

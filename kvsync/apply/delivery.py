@@ -23,6 +23,7 @@ from kvsync.apply.link import Link
 from kvsync.apply.model import Work
 from kvsync.apply.pacing import Stopped
 from kvsync.apply.writes import halves, write_for
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Change, Identity, OutcomeKind, Refusal
 from kvsync.core.noted import is_only_noted
 from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError
@@ -43,8 +44,8 @@ Parts = list[list[Work]]
 class Delivery:
     """Takes the works of one call to their outcomes."""
 
-    def __init__(self, link: Link, book: Book, owner: str) -> None:
-        self._link, self._book, self._owner = link, book, owner
+    def __init__(self, link: Link, book: Book, signer: MarkSigner) -> None:
+        self._link, self._book, self._signer = link, book, signer
         self._capabilities = link.capabilities
 
     async def run(self, works: list[Work]) -> None:
@@ -80,7 +81,7 @@ class Delivery:
         self._book.intend(ready)
         now = self._link.clock.now()
         for work in ready:
-            work.sent = work.fixed or write_for(work.change, self._owner, now, self._capabilities)
+            work.sent = work.fixed or write_for(work.change, self._signer, now, self._capabilities)
         ready = self._note(ready)
         if not ready:
             return again

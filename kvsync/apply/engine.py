@@ -17,7 +17,9 @@ from kvsync.apply.ports import Replan, RunPort
 from kvsync.apply.writes import calls_of
 from kvsync.clock import Clock
 from kvsync.core.capabilities import Capabilities
-from kvsync.core.model import Actual, Change, Identity, Target
+from kvsync.core.marks import MarkSigner
+from kvsync.core.model import Actual, Change, Identity
+from kvsync.core.place import LocatedTarget
 from kvsync.errors import TransientError
 from kvsync.stores.base import Store
 
@@ -33,8 +35,8 @@ class Applier:
     def __init__(
         self,
         store: Store,
-        target: Target,
-        owner: str,
+        located: LocatedTarget,
+        signer: MarkSigner,
         run: RunPort,
         clock: Clock,
         *,
@@ -46,8 +48,8 @@ class Applier:
         concurrency: int | None = None,
         pace: Pace | None = None,
     ) -> None:
-        self.owner = owner
-        self._store, self._target, self._run, self._clock = store, target, run, clock
+        self.signer = signer
+        self._store, self._located, self._run, self._clock = store, located, run, clock
         self._rng, self._replan, self._stop, self._progress = rng, replan, stop, progress
         self._retry = retry or Retry()
         self._pace = pace or Pace.of(store.capabilities, concurrency)
@@ -59,14 +61,14 @@ class Applier:
 
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
         """As `run`, for steps that may carry a write of their own."""
-        book = Book(self._store, self._target, self._run, steps, self._progress)
+        book = Book(self._store, self._located, self._run, steps, self._progress)
         halt = self._halt()
         works = [Work(index, step) for index, step in enumerate(steps)]
         written = [work for work in works if not work.is_delete]
         await self._send(written, book, halt)
         deletes = [work for work in works if work.is_delete]
         if deletes and not halt():
-            deletes = await Moves(self._link(halt), book, self.owner, written).ready(deletes)
+            deletes = await Moves(self._link(halt), book, self.signer, written).ready(deletes)
             await self._send(deletes, book, halt)
         return book.report(halt.store_error, halt.reason)
 
@@ -97,7 +99,7 @@ class Applier:
                 if not calls or halt():
                     return
                 try:
-                    await Delivery(self._link(halt), book, self.owner).run(calls.popleft())
+                    await Delivery(self._link(halt), book, self.signer).run(calls.popleft())
                 except BaseException:
                     halt.is_broken = True
                     raise
@@ -106,4 +108,4 @@ class Applier:
         return Halt(self._stop, self._store.context.fence)
 
     def _link(self, halt: Halt) -> Link:
-        return Link(self._store, self._target, self._replan, halt, self._pace, self._retry, self._clock, self._rng)
+        return Link(self._store, self._located.target, self._replan, halt, self._pace, self._retry, self._clock, self._rng)

@@ -10,6 +10,7 @@ from kvsync.apply.link import Link
 from kvsync.apply.model import Work
 from kvsync.apply.pacing import Stopped
 from kvsync.core.capabilities import Marks
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Identity, OutcomeKind
 from kvsync.errors import StoreError
 
@@ -19,8 +20,8 @@ _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 class Moves:
     """Decides which deletes may go. `written` are the works of the same run that put entries in place."""
 
-    def __init__(self, link: Link, book: Book, owner: str, written: Sequence[Work]) -> None:
-        self._link, self._book, self._owner = link, book, owner
+    def __init__(self, link: Link, book: Book, signer: MarkSigner, written: Sequence[Work]) -> None:
+        self._link, self._book, self._signer = link, book, signer
         self._written = {work.identity: work for work in written}
 
     async def ready(self, deletes: Sequence[Work]) -> list[Work]:
@@ -72,4 +73,4 @@ class Moves:
             return False
         if self._link.capabilities.marks is not Marks.STORE:
             return True
-        return found.mark is not None and found.mark.owner == self._owner
+        return self._signer.claims(found)

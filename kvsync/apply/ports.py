@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from kvsync.core.model import Change, Identity, Refusal, Target
+from kvsync.core.model import Change, Identity, Refusal
+from kvsync.core.place import LocatedTarget
 from kvsync.state.records import Intent, Settled
 
 Replan = Callable[[Identity, Change], Awaitable[Change | Refusal | None]]
@@ -17,8 +18,8 @@ class RunPort(Protocol):
     """The journal of one run. Both methods return once their records are committed, and raise StateDirError when they
     cannot be."""
 
-    def intend(self, target: Target, intents: Sequence[Intent]) -> None:
+    def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
         """Record what is about to be written, with what is there before."""
 
-    def settle(self, target: Target, settled: Sequence[Settled]) -> None:
+    def settle(self, located: LocatedTarget, settled: Sequence[Settled]) -> None:
         """Record what became of it."""

@@ -12,15 +12,17 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 from kvsync.core.model import Action, Change, Identity, Refusal, Target
+from kvsync.core.place import LocatedTarget
 
 _Row = tuple[str | int | None, ...]
 
 
-def target_digest(target: Target, changes: Iterable[Change], refused: Iterable[Refusal] = ()) -> str:
-    """`sha256:<64 hex>` of what would be done to one target, whatever the order in which it is given."""
+def target_digest(located: LocatedTarget, changes: Iterable[Change], refused: Iterable[Refusal] = ()) -> str:
+    """`sha256:<64 hex>` of what would be done to one target at its place, whatever the order in which it is given."""
     rows = [_change_row(change) for change in changes if change.action is not Action.RENEW]
     rows += [_refusal_row(refusal) for refusal in refused]
-    return _digest("kvsync.target/1", [(target.store, target.namespace)], rows)
+    target, place = located
+    return _digest("kvsync.target/2", [(target.store, target.namespace, place.key if place.is_resolved else None)], rows)
 
 
 def plan_digest(owner: str, targets: Iterable[tuple[Target, str]]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kvsync.core.digest import plan_digest
 from kvsync.core.model import Action, Change, Outcome, OutcomeKind, Refusal, Target
+from kvsync.core.place import Place
 from kvsync.errors import Problem
 
 
@@ -38,7 +39,8 @@ class Stats:
 class TargetPlan:
     """The plan of one target.
 
-    `changes` would be applied, in the order of `identity_order`; `refused` are differences kvsync will not act on; `reported`
+    `place` is where the target leads (None when that could not be found out), `moved_from` what its names led to in the last pass,
+    when that was another place. `changes` would be applied, in the order of `identity_order`; `refused` are differences kvsync will not act on; `reported`
     are drift that the policy only reports, and deletes that wait out the guard's grace. `parked` holds the reasons why nothing
     may be applied before a person approves `digest`; `approved` says that one has. `problems` (files) and `error` (the store
     could not be observed) mean that the target keeps its state: there are no changes then, but renewals under `problems`.
@@ -50,6 +52,8 @@ class TargetPlan:
     target: Target
     type: str
     digest: str
+    place: Place | None = None
+    moved_from: str | None = None
     complete: bool = True
     parked: tuple[str, ...] = ()
     approved: bool = False
@@ -128,12 +132,14 @@ def pending(plan: Plan) -> bool:
 
 def is_quiet(plan: TargetPlan) -> bool:
     """True when there is nothing to tell of a target but its counts."""
-    differs = plan.changes or plan.refused or plan.reported
+    differs = plan.changes or plan.refused or plan.reported or plan.moved_from is not None
     return plan.complete and not (differs or plan.parked or plan.problems or plan.error)
 
 
 def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
     """What a person must know before the changes of a target: (kind, sentence), the worst first."""
+    if plan.moved_from is not None:
+        yield "moved", f"{plan.target} is now another store: was {plan.moved_from}, is {plan.place}"
     yield from (("problem", str(problem)) for problem in plan.problems)
     if plan.error:
         yield "error", plan.error

@@ -26,6 +26,7 @@ from kvsync.core.model import (
     Snapshot,
 )
 from kvsync.core.moments import grace_end, next_moment
+from kvsync.core.place import LocatedTarget
 from kvsync.core.plan import TargetPlan
 from kvsync.core.policy import DriftAction, Policy
 
@@ -49,7 +50,8 @@ def plan_target(
     plan = TargetPlan(
         desired.target,
         capabilities.type,
-        digest=target_digest(desired.target, changes, refused),
+        digest=target_digest(LocatedTarget(desired.target, rules.signer.place), changes, refused),
+        place=rules.signer.place,
         complete=snapshot.complete,
         parked=_parked(changes, desired, snapshot, comparison),
         changes=changes,

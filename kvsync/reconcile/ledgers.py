@@ -18,12 +18,13 @@ from typing import Final, TypeVar
 
 from kvsync.apply.pacing import Pace, Patience, Retry, Stopped
 from kvsync.clock import Clock
-from kvsync.core.ledger import LedgerDamaged, LedgerDocument, LedgerRefused, LedgerRow, decode_ours, encode
+from kvsync.core.ledger import LedgerDamaged, LedgerDocument, LedgerRefused, LedgerRow, decode, encode
 from kvsync.core.merge import Describes, Rows, left_as_is, merge
-from kvsync.core.model import Actual, Applied, Identity, Snapshot, Target
+from kvsync.core.model import Actual, Applied, Identity, Snapshot
 from kvsync.core.plan import Cost
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.logs import get_logger
+from kvsync.reconcile.model import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Finding, Store
 
@@ -44,11 +45,13 @@ class LedgerNotOurs(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The store's ledger at one moment: its bytes (None: not there), the rows in it, and why it counts as lost, if it does."""
+    """The store's ledger at one moment: its bytes (None: not there), the rows in it, why it counts as lost, if it does, and whether
+    it would be written the same today."""
 
     text: bytes | None
     rows: Rows
     lost: str | None = None
+    is_current: bool = True
 
     @property
     def is_whole(self) -> bool:
@@ -59,8 +62,9 @@ class _Found:
 class TargetLedger:
     """The ledger of one target. `writing` says that the state directory may take in what the store's ledger says."""
 
-    def __init__(self, store: Store, target: Target, owner: str, state: StateDir, *, writing: bool) -> None:
-        self._store, self._target, self._owner, self._state = store, target, owner, state
+    def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
+        self._store, self._target, self._state = store, subject.target, state
+        self._key, self._signer = subject.key, subject.signer
         self._writing = writing
         self._overlay: dict[Identity, Applied] | None = None
         self._found: _Found | None = None
@@ -69,12 +73,12 @@ class TargetLedger:
     def get(self, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """What was last applied of these entries. Raises StateDirError."""
         if self._overlay is None:
-            return self._state.ledger.get(self._target, identities)
+            return self._state.ledger.get(self._key, identities)
         return {identity: self._overlay[identity] for identity in identities if identity in self._overlay}
 
     def all(self) -> Mapping[Identity, Applied]:
         """All that was applied. Raises StateDirError."""
-        return self._state.ledger.all(self._target) if self._overlay is None else self._overlay
+        return self._state.ledger.all(self._key) if self._overlay is None else self._overlay
 
     def take_in(self, snapshot: Snapshot) -> None:
         """Let the store's ledger, where it keeps one, say what was applied. Raises LedgerNotOurs, StateDirError."""
@@ -100,10 +104,10 @@ class TargetLedger:
 
     def _take_in(self, text: bytes, ours: Rows, merged: Rows, *, left: bool = False) -> None:
         news = {identity: self._applied(row) for identity, row in merged.items() if row != ours.get(identity)}
-        self._state.ledger.take_in(self._target, text, news, ours.keys() - merged.keys(), left=left)
+        self._state.ledger.take_in(self._key, text, news, ours.keys() - merged.keys(), left=left)
 
     def _applied(self, row: LedgerRow) -> Applied:
-        return row.applied(self._owner, self._state.key)
+        return row.applied(self._signer.owner, self._state.key)
 
     def is_due(self, now: float) -> bool:
         """True when the store's ledger does not say what ours does, or ends before long."""
@@ -112,7 +116,7 @@ class TargetLedger:
         ours, found = self._rows(), self._last()
         if not found.is_whole:
             return bool(ours)
-        return left_as_is(ours, found.rows) != found.rows or self._is_ending(now)
+        return not found.is_current or left_as_is(ours, found.rows) != found.rows or self._is_ending(now)
 
     def next_moment(self, now: float, *, is_due: bool) -> float | None:
         """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
@@ -154,7 +158,7 @@ class TargetLedger:
         merged = ours
         if found.is_whole:
             merged = merge(ours, [self._last().rows], found.rows, lambda identity, row: row == ours.get(identity))
-        text = encode(LedgerDocument(self._owner, left_as_is(merged, found.rows)))
+        text = encode(LedgerDocument(self._signer.owner, left_as_is(merged, found.rows)), self._signer)
         if text == found.text and not self._is_ending(now):
             return
         await _patiently(lambda: self._store.write_ledger(self._target.namespace, text), patience)
@@ -166,7 +170,7 @@ class TargetLedger:
         """Our ledger, as it would stand in the store's."""
         seal = _seal_of(self._state)
         ours = self.all().items()
-        return {identity: LedgerRow.of(one, seal) for identity, one in ours if one.mark.owner == self._owner}
+        return {identity: LedgerRow.of(one, seal) for identity, one in ours if one.mark.owner == self._signer.owner}
 
     def _last(self) -> _Found:
         """The store's ledger as this pass, or an earlier one, has seen it."""
@@ -177,18 +181,19 @@ class TargetLedger:
     def _known(self) -> list[_Found]:
         """What this machine knows of the store's ledger; nothing of one that an earlier owner of this directory left."""
         with suppress(LedgerNotOurs):
-            return [self._read(text) for text in self._state.ledger.seen(self._target)]
+            return [self._read(text) for text in self._state.ledger.seen(self._key)]
         return []
 
     def _read(self, text: bytes | None) -> _Found:
         if text is None:
             return _Found(None, {})
         try:
-            return _Found(text, decode_ours(text, self._owner).rows)
+            document = decode(text, self._signer)
         except LedgerDamaged as error:
             return _Found(text, {}, str(error))
         except LedgerRefused as error:
             raise LedgerNotOurs(f"{self._target}: the ledger in the store: {error}") from None
+        return _Found(text, document.rows, is_current=document.is_current)
 
     async def _read_again(self) -> bytes | None:
         try:
@@ -218,16 +223,16 @@ class TargetLedger:
         return None if self._expires_at is None or longest is None else self._expires_at - longest / 3
 
 
-async def examine(store: Store, targets: Iterable[Target], owner: str) -> Finding:
+async def examine(store: Store, targets: Iterable[PassTarget]) -> Finding:
     """What `doctor` says of the ledgers that a store keeps: whether each is whole, and ours. Raises StoreError."""
     wrong: list[str] = []
     entries = 0
-    for target in targets:
+    for subject in targets:
         try:
-            text = await store.read_ledger(target.namespace)
-            entries += len(decode_ours(text, owner).rows) if text is not None else 0
+            text = await store.read_ledger(subject.target.namespace)
+            entries += len(decode(text, subject.signer).rows) if text is not None else 0
         except (LedgerDamaged, LedgerRefused, PermanentError) as error:
-            wrong.append(f"{target}: {error}")
+            wrong.append(f"{subject.target}: {error}")
     if not wrong:
         return Finding("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
     hint = "kvsync apply writes a damaged one again from its state directory; a fresh checkout adopts what is equal"

@@ -22,12 +22,15 @@ from kvsync.core.model import (
 )
 from kvsync.core.plan import TargetPlan
 from kvsync.logs import get_logger
-from kvsync.reconcile.model import Surroundings
+from kvsync.reconcile.model import PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
 from kvsync.state import Memo
 from kvsync.stores.base import Store
 
 _log = get_logger()
+
+UNSEEN_SECONDS = 90 * 86400.0
+"""How long the ledger of a store without room for marks keeps an entry in mind that is neither desired nor listed."""
 
 _COUNTS = ("unchanged", "foreign", "ignored", "expired")
 
@@ -35,19 +38,19 @@ _COUNTS = ("unchanged", "foreign", "ignored", "expired")
 class Memory:
     """The memory of one target, as of the moment its pass began."""
 
-    def __init__(self, desired: Desired, around: Surroundings, store: Store) -> None:
+    def __init__(self, desired: Desired, around: Surroundings, store: Store, subject: PassTarget) -> None:
         self._desired, self._around, self._capabilities = desired, around, store.capabilities
-        self._config = _digest(around.owner, store.config)
-        self._target, self._state = desired.target, around.state
+        self._config = _digest(around, store.config)
+        self._target, self._subject, self._key, self._state = desired.target, subject, subject.key, around.state
         now = around.clock.now()
-        self._was_refused = self._state.quarantine.held(self._target, 0)
-        self._was_contended = self._state.contended.all(self._target)
+        self._was_refused = self._state.quarantine.held(self._key, 0)
+        self._was_contended = self._state.contended.all(self._key)
         self._refused = {identity: held for identity, held in self._was_refused.items() if held.until > now}
         self._contended = {identity: held for identity, held in self._was_contended.items() if held.until > now}
 
     def memo(self, now: float) -> Memo | None:
         """What the last clean pass saw, unless files or time have moved on."""
-        memo = self._state.memo.get(self._target, self._desired.digest, self._config)
+        memo = self._state.memo.get(self._key, self._desired.digest, self._config)
         if memo is None or (memo.next_moment is not None and memo.next_moment <= now):
             return None
         return memo
@@ -56,9 +59,9 @@ class Memory:
         """What was written so short a time ago that a listing may not show it yet, and until when that may be. Nothing, once a
         clean pass has seen all that was written."""
         window = self._capabilities.settle
-        if window <= 0 or self._state.memo.get(self._target, self._desired.digest, self._config) is not None:
+        if window <= 0 or self._state.memo.get(self._key, self._desired.digest, self._config) is not None:
             return {}
-        written = self._state.journal.written_since(self._target, now - window)
+        written = self._state.journal.written_since(self._subject.located, now - window)
         recent = now + window  # a clock that was set back makes everything look as if written just now
         return {identity: moment + window for identity, moment in written.items() if moment <= recent}
 
@@ -67,11 +70,11 @@ class Memory:
         if not identities:
             return {}
         since = now - self._capabilities.settle
-        return self._state.journal.overwritten_since(self._target, identities, since)
+        return self._state.journal.overwritten_since(self._subject.located, identities, since)
 
     def undesired_since(self) -> dict[Identity, float]:
         """Since when entries are no longer desired."""
-        return self._state.removals.since(self._target)
+        return self._state.removals.since(self._key)
 
     def blocked(self, change: Change) -> str | None:
         """Why a change must wait: its content was refused, or another writer keeps changing the entry back."""
@@ -92,7 +95,7 @@ class Memory:
         began earlier is not the one that counts."""
         changes = (*plan.changes, *plan.reported) if has_grace else ()
         going = [change.identity for change in changes if change.action is Action.DELETE]
-        self._state.removals.update(self._target, going, now)
+        self._state.removals.update(self._key, going, now)
 
     def keep_memo(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
         """Remember a clean pass, so that the next one can ask the store whether anything changed at all; not one that is only
@@ -101,27 +104,44 @@ class Memory:
             return
         counts = {name: getattr(plan, name) for name in _COUNTS}
         memo = Memo(snapshot.token, plan.next_moment, counts)
-        self._state.memo.put(self._target, self._desired.digest, self._config, memo)
+        self._state.memo.put(self._key, self._desired.digest, self._config, memo)
 
     def drop_memo(self) -> None:
         """Forget the clean pass, before the store is written."""
-        self._state.memo.drop(self._target)
+        self._state.memo.drop(self._key)
 
     def learn(self, plan: TargetPlan, snapshot: Snapshot, observer: Observer, settling: Iterable[Identity]) -> None:
         """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
-        then on its loss is known for what it is. What neither files nor store have any more is forgotten: it will be new."""
+        then on its loss is known for what it is. What neither files nor store have any more will be new."""
         if not snapshot.complete:
             return
         pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
         pending |= {refusal.identity for refusal in plan.refused}
-        known: Mapping[Identity, Applied] = self._state.ledger.all(self._target)
+        known: Mapping[Identity, Applied] = self._state.ledger.all(self._key)
         by_ledger = self._capabilities.marks is Marks.LEDGER
         learnt = self._read_equal(observer, known) if by_ledger else self._marked(snapshot, known)
         news = {identity: applied for identity, applied in learnt if identity not in pending}
         here = (self._desired.entries, snapshot.entries, pending)
-        gone = [identity for identity in known if not any(identity in place for place in here)]
-        if news or gone:
-            self._state.ledger.record(self._target, news, gone)
+        unseen = {identity: last for identity, last in known.items() if not any(identity in held for held in here)}
+        missed, gone = self._forget(unseen, by_ledger=by_ledger)
+        if news or missed or gone:
+            self._state.ledger.record(self._key, news | missed, gone)
+
+    def _forget(
+        self, unseen: Mapping[Identity, Applied], *, by_ledger: bool
+    ) -> tuple[dict[Identity, Applied], list[Identity]]:
+        """What to keep in mind of entries that neither files nor store have, and which of them to forget. Where only the ledger
+        knows what is ours, a listing that is stale for a moment must not make it foreign."""
+        now = self._around.clock.now()
+        if not by_ledger:
+            return {}, list(unseen)
+        gone = [
+            identity
+            for identity, last in unseen.items()
+            if last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
+        ]
+        fresh = {identity: last for identity, last in unseen.items() if last.unseen_since is None and not last.has_ended}
+        return {identity: replace(last, unseen_since=now) for identity, last in fresh.items()}, gone
 
     def _marked(self, snapshot: Snapshot, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
         """What the marks beside the entries say that the ledger does not."""
@@ -130,12 +150,12 @@ class Memory:
             if (
                 actual is None
                 or actual.mark is None
-                or actual.mark.owner != self._around.owner
+                or not self._subject.signer.claims(actual)
                 or not actual.fingerprint
             ):
                 continue
             if _is_news(actual, known.get(identity)):
-                mark = replace(actual.mark, fingerprint=actual.fingerprint)
+                mark = replace(actual.mark, fingerprint=actual.fingerprint, seal=None)
                 yield identity, Applied(mark, actual.etag, actual.expires_at)
 
     def _read_equal(self, observer: Observer, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
@@ -155,25 +175,26 @@ class Memory:
         for refused in report.quarantined:
             if refused.change.after is not None:
                 content = refused.change.after.fingerprint
-                held = self._state.quarantine.put(self._target, refused.change.identity, content, refused.error, now)
+                held = self._state.quarantine.put(self._key, refused.change.identity, content, refused.error, now)
                 self._tell("entry.quarantined", refused.change.identity, error=held.error, retry_in=held.until - now)
         done = {outcome.identity for outcome in report.outcomes if outcome.kind is OutcomeKind.APPLIED}
         healed = _identities(plan.changes, lambda change: change.identity in done and change.cause in DRIFT_CLASSES)
         others = _identities(plan.changes, lambda change: change.identity in done and change.cause not in DRIFT_CLASSES)
         if healed:
-            for identity, known in self._state.contended.healed(self._target, healed, now).items():
+            for identity, known in self._state.contended.healed(self._key, healed, now).items():
                 self._tell("entry.contended", identity, times=known.count, retry_in=known.until - now)
-        self._state.quarantine.clear(self._target, done & self._was_refused.keys())
-        self._state.contended.forget(self._target, self._was_contended.keys() & set(others))
+        self._state.quarantine.clear(self._key, done & self._was_refused.keys())
+        self._state.contended.forget(self._key, self._was_contended.keys() & set(others))
 
     def _tell(self, event: str, identity: Identity, **fields: object) -> None:
         entry = {"key": identity.key, "label": identity.label}
         _log.warning(event, store=self._target.store, namespace=self._target.namespace, **entry, **fields)
 
 
-def _digest(owner: str, store: StoreConfig) -> str:
-    """Stands for what makes the same files and the same token mean something else: another owner, place or form of keys."""
-    what = (owner, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
+def _digest(around: Surroundings, store: StoreConfig) -> str:
+    """Stands for what makes the same files and the same token mean something else: another owner, key, place or form of keys."""
+    keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in around.owner_keys]
+    what = (around.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
     return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
@@ -182,4 +203,5 @@ def _identities(changes: Iterable[Change], chosen: Callable[[Change], bool]) -> 
 
 
 def _is_news(actual: Actual, known: Applied | None) -> bool:
-    return known is None or known.etag != actual.etag
+    """True when the ledger does not know the entry as it is: it is another version, or content that another machine applied."""
+    return known is None or known.etag != actual.etag or not known.matches(actual.fingerprint or b"")

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from kvsync.apply.pacing import Pace
 from kvsync.clock import Clock
+from kvsync.core.marks import MarkSigner
+from kvsync.core.model import Target
+from kvsync.core.place import LocatedTarget
 from kvsync.core.policy import Adopt
 from kvsync.core.shard import Shard
 from kvsync.errors import StateDirError
@@ -31,9 +34,24 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class PassTarget:
+    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept by."""
+
+    located: LocatedTarget
+    signer: MarkSigner
+    key: str
+
+    @property
+    def target(self) -> Target:
+        """The target by its names."""
+        return self.located.target
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds its
-    lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all."""
+    lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all. `owner_keys` sign marks and
+    ledgers (the first) and verify them (all)."""
 
     owner: str
     state: StateDir
@@ -42,6 +60,13 @@ class Surroundings:
     writing: bool
     fence: Fence = field(default_factory=Fence)
     shard: Shard | None = None
+    owner_keys: tuple[bytes, ...] = ()
+
+    def pass_target(self, located: LocatedTarget) -> PassTarget:
+        """A target at the place where it was found, which a writing process notes. Raises StateDirError."""
+        places = self.state.places
+        key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)
+        return PassTarget(located, MarkSigner(self.owner, located.place, self.owner_keys), key)
 
     def remembering(self) -> AbstractContextManager[None]:
         """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""

@@ -11,9 +11,9 @@ from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, StateDir
 
 
-async def recover(observer: Observer, state: StateDir, owner: str) -> None:
+async def recover(observer: Observer, state: StateDir) -> None:
     """Close the open intents of killed runs on the observer's target. Raises StoreError, StateDirError."""
-    records = {record.identity: record for record in state.journal.cut_off(observer.target)}
+    records = {record.identity: record for record in state.journal.cut_off(observer.subject.located)}
     if not records:
         return
     fresh = await observer.read(list(records))
@@ -24,8 +24,8 @@ async def recover(observer: Observer, state: StateDir, owner: str) -> None:
         has_landed = _has_landed(record, found)
         outcomes[identity] = OutcomeKind.APPLIED if has_landed else OutcomeKind.NOT_ATTEMPTED
         if has_landed:
-            applied[identity] = _applied(record, found, owner, observer)
-    state.journal.resolve(observer.target, outcomes, applied)
+            applied[identity] = _applied(record, found, observer)
+    state.journal.resolve(observer.subject.located, outcomes, applied)
 
 
 def _has_landed(record: ChangeRecord, found: Actual | None) -> bool:
@@ -34,11 +34,12 @@ def _has_landed(record: ChangeRecord, found: Actual | None) -> bool:
     return found.fingerprint is not None and record.matches(found.fingerprint)
 
 
-def _applied(record: ChangeRecord, found: Actual | None, owner: str, observer: Observer) -> Applied | None:
+def _applied(record: ChangeRecord, found: Actual | None, observer: Observer) -> Applied | None:
     """What the ledger says from now on. The lifetime that was asked for is not in the journal: where it is of importance, the
     plan will find it changed and write it again."""
     if found is None or found.fingerprint is None:
         return None
     ttl = found.mark.ttl if found.mark is not None else None
     etag = observer.kept_etag(found, sensitive=record.withheld)
+    owner = observer.subject.signer.owner
     return Applied(Mark(owner, found.fingerprint, ttl, record.withheld), etag, found.expires_at)

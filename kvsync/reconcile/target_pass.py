@@ -17,10 +17,11 @@ from kvsync.core.facts import Facts
 from kvsync.core.model import Action, Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
-from kvsync.errors import StoreError
+from kvsync.core.place import LocatedTarget, Place
+from kvsync.errors import StoreError, TransientError
 from kvsync.reconcile.ledgers import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
-from kvsync.reconcile.model import Applying, Ask, Surroundings
+from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
@@ -34,14 +35,25 @@ class TargetPass:
     """
 
     def __init__(
-        self, desired: Desired, store: Store, around: Surroundings, ask: Ask, beside: Collection[str] = ()
+        self,
+        desired: Desired,
+        store: Store,
+        place: Place,
+        around: Surroundings,
+        ask: Ask,
+        beside: Collection[str] = (),
     ) -> None:
         self._desired, self._store, self._around, self._ask, self._beside = desired, store, around, ask, beside
-        self._rules = _rules(desired, around, ask, store)
-        self._observer = Observer(store, desired.target, around.owner, around.state, writing=around.writing)
-        self._memory = Memory(desired, around, store)
         self._facts = Facts()
         self.failure: StoreError | None = None
+        self._enter(place)
+
+    def _enter(self, place: Place) -> None:
+        """Work at this place: what is known of it, and the marks that count there."""
+        self._subject = subject = self._around.pass_target(LocatedTarget(self._desired.target, place))
+        self._rules = _rules(self._desired, self._around, self._ask, self._store, subject)
+        self._observer = Observer(self._store, subject, self._around.state, writing=self._around.writing)
+        self._memory = Memory(self._desired, self._around, self._store, subject)
 
     @property
     def target(self) -> Target:
@@ -69,7 +81,7 @@ class TargetPass:
         renewals = tuple(change for change in plan.changes if change.action is Action.RENEW)
         kept = replace(
             self._empty(),
-            digest=target_digest(self.target, renewals),
+            digest=target_digest(self._subject.located, renewals),
             complete=plan.complete,
             changes=renewals,
             problems=self._desired.problems,
@@ -80,7 +92,7 @@ class TargetPass:
 
     async def _plan(self) -> TargetPlan:
         if self._around.writing and self._store.capabilities.marks is Marks.LEDGER:
-            await recover(self._observer, self._around.state, self._rules.owner)
+            await recover(self._observer, self._around.state)
         memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:
@@ -88,7 +100,7 @@ class TargetPass:
             self._remember(plan, None)
             return plan
         snapshot = self._own_part(snapshot)
-        comparison = compare(self._desired, snapshot, self._rules.owner)
+        comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
         plan = replace(plan, next_moment=self._memory.next_moment(plan))
@@ -137,7 +149,7 @@ class TargetPass:
         )
 
     def _empty(self) -> TargetPlan:
-        return TargetPlan(self.target, self._store.capabilities.type, target_digest(self.target, ()))
+        return empty_plan(self._subject.located, self._store.capabilities.type)
 
     def _as_before(self, memo: Memo | None) -> TargetPlan:
         """The plan of a target of which the store says that nothing changed since a clean pass."""
@@ -167,10 +179,15 @@ class TargetPass:
     async def apply(self, plan: TargetPlan, applying: Applying) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
         self._memory.drop_memo()
+        try:
+            await self._locate_again()
+        except StoreError as error:
+            self.failure = error
+            return withheld(plan, "", error=str(error))
         applier = Applier(
             self._store,
-            self.target,
-            self._rules.owner,
+            self._subject.located,
+            self._subject.signer,
             applying.run,
             self._around.clock,
             rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
@@ -184,6 +201,16 @@ class TargetPass:
         self.failure = report.store_error
         error = str(report.store_error) if report.store_error else await self.leave_ledger(applying.pace, applying.stop)
         return TargetReport(plan, report.outcomes + _unapplied(plan), error)
+
+    async def _locate_again(self) -> None:
+        """See right before the first write that the names still lead to the place that was planned. Raises StoreError when they do
+        not: the next pass plans for the place that is there then."""
+        planned = self._subject.located.place
+        place = await self._store.locate(self.target.namespace, writing=True)
+        if planned.is_resolved and place.key != planned.key:
+            raise TransientError(f"{self.target} is another place since the plan: was {planned}, is {place}; nothing was written")
+        if not planned.is_resolved and place.is_resolved:
+            self._enter(place)
 
     async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
         """Write the ledger that the store keeps, when it does not say what is so; returns why that could not be done. Raises
@@ -204,10 +231,15 @@ class TargetPass:
         return verdict if isinstance(verdict, Change | Refusal) else None
 
 
-def withheld(plan: TargetPlan, reason: str) -> TargetReport:
+def empty_plan(located: LocatedTarget, type_: str) -> TargetPlan:
+    """A plan of a target in which nothing is to be done."""
+    return TargetPlan(located.target, type_, target_digest(located, ()), place=located.place)
+
+
+def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> TargetReport:
     """The report of a target whose plan was not applied at all."""
-    untried = [Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, reason) for one in plan.changes]
-    return TargetReport(plan, (*untried, *_unapplied(plan)))
+    untried = [Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, error or reason) for one in plan.changes]
+    return TargetReport(plan, (*untried, *_unapplied(plan)), error)
 
 
 def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
@@ -217,6 +249,6 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
     return (*refused, *reported)
 
 
-def _rules(desired: Desired, around: Surroundings, ask: Ask, store: Store) -> Rules:
+def _rules(desired: Desired, around: Surroundings, ask: Ask, store: Store, subject: PassTarget) -> Rules:
     policy, now, longest = desired.policy, around.clock.now(), store.capabilities.longest
-    return Rules(around.owner, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)
+    return Rules(subject.signer, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)

@@ -52,6 +52,8 @@ def _mark_data(mark: Mark, withheld: bool, key: Callable[[], bytes]) -> dict[str
         "ttl": mark.ttl,
         "sensitive": mark.sensitive,
         "protected": mark.protected,
+        "seal": mark.seal.hex() if mark.seal is not None else None,
+        "recorded": mark.is_recorded,
     }
 
 
@@ -63,4 +65,6 @@ def _mark(data: dict[str, Any], key: Callable[[], bytes]) -> Mark:
         data["sensitive"],
         data["protected"],
         key() if data["sealed"] else None,
+        bytes.fromhex(data["seal"]) if data.get("seal") is not None else None,
+        data.get("recorded", False),
     )

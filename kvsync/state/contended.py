@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kvsync.core.model import Identity, Target
 from kvsync.state.context import Context
-from kvsync.state.rows import entry_row, identity_of, target_row
+from kvsync.state.rows import entry_row, identity_of
 
 PATIENCE = 3
 """From this many heals of one entry on, each soon after the other, it counts as contended."""
@@ -19,10 +19,10 @@ LONGEST_SECONDS = 6 * 3600.0
 CALM_SECONDS = 3600.0
 """An entry that stayed as it was healed for this long beyond its wait is at peace again."""
 
-_ENTRY = "SELECT count, last, until FROM contended WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
-_TARGET = "SELECT key, label, count, last, until FROM contended WHERE store = ? AND namespace = ?"
-_PUT = "INSERT OR REPLACE INTO contended VALUES (?, ?, ?, ?, ?, ?, ?)"
-_FORGET = "DELETE FROM contended WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
+_ENTRY = "SELECT count, last, until FROM contended WHERE place = ? AND key = ? AND label = ?"
+_TARGET = "SELECT key, label, count, last, until FROM contended WHERE place = ?"
+_PUT = "INSERT OR REPLACE INTO contended VALUES (?, ?, ?, ?, ?, ?)"
+_FORGET = "DELETE FROM contended WHERE place = ? AND key = ? AND label = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Contended:
     def __init__(self, context: Context) -> None:
         self._database = context.database
 
-    def healed(self, target: Target, identities: Iterable[Identity], now: float) -> dict[Identity, Contention]:
+    def healed(self, place: str, identities: Iterable[Identity], now: float) -> dict[Identity, Contention]:
         """Count a heal of each of these entries; returns those that are contended now. Raises StateDirError."""
         contended = {}
         with self._database.transaction() as connection:
             for identity in identities:
-                entry = entry_row(target, identity)
+                entry = entry_row(place, identity)
                 row = connection.execute(_ENTRY, entry).fetchone()
                 known = (Contention(*row) if row else _NEVER).healed_again(now)
                 connection.execute(_PUT, (*entry, known.count, known.last, known.until))
@@ -68,23 +68,23 @@ class Contended:
                     contended[identity] = known
         return contended
 
-    def held(self, target: Target, now: float) -> dict[Identity, Contention]:
-        """The entries of a target that must not be healed yet. Raises StateDirError."""
-        return {identity: known for identity, known in self.all(target).items() if known.until > now}
+    def held(self, place: str, now: float) -> dict[Identity, Contention]:
+        """The entries of a place that must not be healed yet. Raises StateDirError."""
+        return {identity: known for identity, known in self.all(place).items() if known.until > now}
 
-    def all(self, target: Target) -> dict[Identity, Contention]:
-        """All that is known of a target. Raises StateDirError."""
-        rows = self._database.query(_TARGET, target_row(target))
+    def all(self, place: str) -> dict[Identity, Contention]:
+        """All that is known of a place. Raises StateDirError."""
+        rows = self._database.query(_TARGET, (place,))
         return {identity_of(*row[:2]): Contention(*row[2:]) for row in rows}
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target must not be healed yet. Raises StateDirError."""
-        sql = "SELECT store, namespace, count(*) FROM contended WHERE until > ? GROUP BY store, namespace"
+        sql = "SELECT store, namespace, count(*) FROM contended JOIN places USING (place) WHERE until > ? GROUP BY store, namespace"
         return {Target(*row[:2]): row[2] for row in self._database.query(sql, (now,))}
 
-    def forget(self, target: Target, identities: Iterable[Identity]) -> None:
+    def forget(self, place: str, identities: Iterable[Identity]) -> None:
         """Drop what is known of entries, as when the files changed them. Raises StateDirError."""
-        rows = [entry_row(target, identity) for identity in identities]
+        rows = [entry_row(place, identity) for identity in identities]
         if rows:
             with self._database.transaction() as connection:
                 connection.executemany(_FORGET, rows)

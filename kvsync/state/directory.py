@@ -32,6 +32,7 @@ from kvsync.state.notices import Notices
 from kvsync.state.parked import Parked
 from kvsync.state.passes import Passes
 from kvsync.state.pauses import Pauses
+from kvsync.state.places import Places
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 
@@ -51,6 +52,7 @@ class StateDir:
         self.pauses = Pauses(context)
         self.removals = Removals(context)
         self.memo = Memos(context)
+        self.places = Places(context)
         self.passes = Passes(context)
         self.notices = Notices(context)
 

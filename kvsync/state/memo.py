@@ -1,16 +1,16 @@
-"""What the last clean pass of a target saw, so that the next one can tell at once that nothing has changed."""
+"""What the last clean pass of a place saw, so that the next one can tell at once that nothing has changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kvsync.core.model import Target, sealed
+from kvsync.core.model import sealed
 from kvsync.state.context import Context
-from kvsync.state.rows import counts_of, counts_text, target_row
+from kvsync.state.rows import counts_of, counts_text
 
-_GET = "SELECT token, next_moment, counts FROM memo WHERE store = ? AND namespace = ? AND desired = ? AND config = ?"
-_DROP = "DELETE FROM memo WHERE store = ? AND namespace = ?"
+_GET = "SELECT token, next_moment, counts FROM memo WHERE place = ? AND desired = ? AND config = ?"
+_DROP = "DELETE FROM memo WHERE place = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class Memos:
     def __init__(self, context: Context) -> None:
         self._database, self._key = context.database, context.key
 
-    def get(self, target: Target, desired: str, config: str) -> Memo | None:
-        """The memo of a target, if files and configuration are still those with these digests. Raises StateDirError."""
-        row = self._database.one(_GET, (*target_row(target), self._sealed(desired), config))
+    def get(self, place: str, desired: str, config: str) -> Memo | None:
+        """The memo of a place, if files and configuration are still those with these digests. Raises StateDirError."""
+        row = self._database.one(_GET, (place, self._sealed(desired), config))
         return Memo(row[0], row[1], counts_of(row[2])) if row is not None else None
 
-    def put(self, target: Target, desired: str, config: str, memo: Memo) -> None:
+    def put(self, place: str, desired: str, config: str, memo: Memo) -> None:
         """Remember a clean pass over files and configuration with these digests. Raises StateDirError."""
         row = (
-            *target_row(target),
+            place,
             self._sealed(desired),
             config,
             memo.token,
@@ -44,12 +44,12 @@ class Memos:
             counts_text(memo.counts),
         )
         with self._database.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def drop(self, target: Target) -> None:
-        """Forget the memo of a target, as before its store is written. Raises StateDirError."""
+    def drop(self, place: str) -> None:
+        """Forget the memo of a place, as before its store is written. Raises StateDirError."""
         with self._database.transaction() as connection:
-            connection.execute(_DROP, target_row(target))
+            connection.execute(_DROP, (place,))
 
     def _sealed(self, digest: str) -> bytes:
         return sealed(digest.encode(), self._key())

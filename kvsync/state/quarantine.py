@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 from kvsync.core.model import Identity, Target, sealed
 from kvsync.state.context import Context
-from kvsync.state.rows import entry_row, identity_of, target_row
+from kvsync.state.rows import entry_row, identity_of
 
 FIRST_SECONDS = 60.0
 LONGEST_SECONDS = 6 * 3600.0
 """The first and the longest wait before a refused content is tried again; it doubles in between."""
 
 _HELD = """
-SELECT key, label, fingerprint, attempts, until, error FROM quarantine WHERE store = ? AND namespace = ? AND until > ?
+SELECT key, label, fingerprint, attempts, until, error FROM quarantine WHERE place = ? AND until > ?
 """
-_PUT = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_OF_ENTRY = "store = ? AND namespace = ? AND key = ? AND label = ?"
+_PUT = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?)"
+_OF_ENTRY = "place = ? AND key = ? AND label = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,19 @@ class Quarantine:
     def __init__(self, context: Context) -> None:
         self._context, self._database = context, context.database
 
-    def held(self, target: Target, now: float) -> dict[Identity, Quarantined]:
-        """The entries of a target whose refused content must not be tried yet; ask `matches`. Raises StateDirError."""
-        rows = self._database.query(_HELD, (*target_row(target), now))
+    def held(self, place: str, now: float) -> dict[Identity, Quarantined]:
+        """The entries of a place whose refused content must not be tried yet; ask `matches`. Raises StateDirError."""
+        rows = self._database.query(_HELD, (place, now))
         return {identity_of(*row[:2]): Quarantined(row[2], self._context.key(), *row[3:]) for row in rows}
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target wait because the store refused them. Raises StateDirError."""
-        sql = "SELECT store, namespace, count(*) FROM quarantine WHERE until > ? GROUP BY store, namespace"
+        sql = "SELECT store, namespace, count(*) FROM quarantine JOIN places USING (place) WHERE until > ? GROUP BY store, namespace"
         return {Target(*row[:2]): row[2] for row in self._database.query(sql, (now,))}
 
-    def put(self, target: Target, identity: Identity, fingerprint: bytes, error: str, now: float) -> Quarantined:
+    def put(self, place: str, identity: Identity, fingerprint: bytes, error: str, now: float) -> Quarantined:
         """Hold a content that was just refused, longer each time the same one is. Raises StateDirError."""
-        kept, entry = sealed(fingerprint, self._context.key()), entry_row(target, identity)
+        kept, entry = sealed(fingerprint, self._context.key()), entry_row(place, identity)
         with self._database.transaction() as connection:
             sql = f"SELECT attempts FROM quarantine WHERE {_OF_ENTRY} AND fingerprint = ?"  # noqa: S608 - constants
             before = connection.execute(sql, (*entry, kept)).fetchone()
@@ -63,9 +63,9 @@ class Quarantine:
             connection.execute(_PUT, (*entry, kept, held.attempts, held.until, held.error))
         return held
 
-    def clear(self, target: Target, identities: Iterable[Identity]) -> None:
+    def clear(self, place: str, identities: Iterable[Identity]) -> None:
         """Let go of entries, as after a success. Raises StateDirError."""
-        rows = [entry_row(target, identity) for identity in identities]
+        rows = [entry_row(place, identity) for identity in identities]
         if rows:
             with self._database.transaction() as connection:
                 connection.executemany(f"DELETE FROM quarantine WHERE {_OF_ENTRY}", rows)  # noqa: S608 - constants

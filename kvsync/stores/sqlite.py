@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Capabilities
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Identity, Snapshot, Target
 from kvsync.document.fields import Field, path
 from kvsync.errors import StoreError
@@ -61,9 +62,9 @@ class SqliteStore(Store):
         """The text of the column `key`."""
         return self._keys.encode(namespace, identity)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values."""
-        return await self._call(lambda: self._observe(namespace, owner, token))
+        return await self._call(lambda: self._observe(namespace, signer, token))
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries, all as of one moment."""
@@ -98,7 +99,7 @@ class SqliteStore(Store):
         self.traffic.requests += 1
         return await self._database.run(work)
 
-    def _observe(self, namespace: str, owner: str, token: str | None) -> Snapshot | None:
+    def _observe(self, namespace: str, signer: MarkSigner, token: str | None) -> Snapshot | None:
         target = Target(self.config.name, namespace)
         now = self.context.clock.now()
         with self._database.reading() as connection:

@@ -10,6 +10,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot, Target
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, text
@@ -96,7 +97,7 @@ class ApifyStore(RemoteStore["Remote"]):
         """The part of an etag that stands for the size."""
         return as_listed(etag)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is told to be incomplete."""
         viewer = await self._viewer(namespace)
         if viewer is None:
@@ -105,7 +106,7 @@ class ApifyStore(RemoteStore["Remote"]):
         stands_for = view.token()
         return None if stands_for is not None and stands_for == token else self._snapshot(namespace, view)
 
-    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """The same from a ZIP of all records, in one request; None when there is anything doubtful about it."""
         viewer = await self._viewer(namespace)
         view = await viewer.archived() if viewer is not None else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Capabilities, Lifetimes, SizeUnit
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, choice, text
@@ -79,7 +80,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             found.append(_too_large(marked))
         return found
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, of all labels; pages that did not change are not sent again."""
         remote, prefix = self._connected(), self._keys.prefix(namespace)
         pages, state = await remote.pages(prefix)

@@ -12,6 +12,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, integer, map_of, text
@@ -98,7 +99,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
             return (str(problem),)
         return ()
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off after its beginning is told to be incomplete."""
         remote, target = self._connected(), Target(self.config.name, namespace)
         listing, has_begun = Listing(owner), False

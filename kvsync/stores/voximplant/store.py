@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from kvsync.config.model import StoreConfig
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Marks, SizeUnit
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Identity, Snapshot, Target
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, integer, number, text
@@ -115,7 +116,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         """Of `web` and `web:de`, both managed, keys that begin with `web:de:` belong to the second alone."""
         return self._keys.lies_in(namespace, identity, others)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, with values. A listing that cannot be had whole is told to be incomplete."""
         listed = await self._list(namespace)
         has_ledger = self.keeps_ledger and listed.problem is None

@@ -1,0 +1,104 @@
+"""Marks: how kvsync signs what it leaves next to an entry, and what a mark that is found there proves.
+
+A seal binds a mark to the place, key and label it was written for. With owner keys it is an HMAC-SHA256 that only holders of
+a key can make. Without, it is a plain SHA-256: a copy does not verify, but anyone could compute one.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+from typing import Final
+
+from kvsync.core.model import Actual, Entry, Identity, Mark
+from kvsync.core.place import Place
+
+SEAL_SIZE: Final = 16
+"""Bytes of a seal."""
+
+
+class Proof(StrEnum):
+    """What a mark with our owner's name proves.
+
+    `valid`: we wrote it for this place, key and label. `renewable`: the same, but it was made under an older owner key. `weak`: it has no
+    seal (an earlier version wrote it), or one that anyone could make although there is an owner key. `none`: it was made for
+    another place, key or label, or changed since: a copy, or a forgery.
+    """
+
+    VALID = "valid"
+    RENEWABLE = "renewable"
+    WEAK = "weak"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class MarkSigner:
+    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; none: plain digests."""
+
+    owner: str
+    place: Place
+    keys: tuple[bytes, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"MarkSigner({self.owner!r}, {self.place.key}, {len(self.keys)} keys)"
+
+    def mark_of(self, entry: Entry) -> Mark:
+        """The signed mark that an entry is written with."""
+        return self.signed(
+            entry.identity, Mark(self.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
+        )
+
+    def signed(self, identity: Identity, mark: Mark) -> Mark:
+        """The same mark of our owner with the seal for this place and identity."""
+        return replace(mark, seal=self._seal(identity, mark, self.keys[0] if self.keys else None))
+
+    def proof(self, identity: Identity, mark: Mark) -> Proof:
+        """What a mark that was found at `identity` proves. Marks of other owners prove nothing of ours."""
+        if mark.owner != self.owner:
+            return Proof.NONE
+        if mark.seal is None:
+            return Proof.WEAK
+        for number, key in enumerate(self.keys):
+            if hmac.compare_digest(mark.seal, self._seal(identity, mark, key)):
+                return Proof.RENEWABLE if number else Proof.VALID
+        if hmac.compare_digest(mark.seal, self._seal(identity, mark, None)):
+            return Proof.WEAK if self.keys else Proof.VALID
+        return Proof.NONE
+
+    def claims(self, entry: Actual) -> bool:
+        """True when the entry bears a mark of ours that was made for it, as far as that can be told."""
+        mark = entry.mark
+        if mark is None or mark.owner != self.owner:
+            return False
+        return mark.is_recorded or self.proof(entry.identity, mark) is not Proof.NONE
+
+    def is_settled(self, entry: Actual) -> bool:
+        """True when there is nothing to know of an entry but its fingerprint: it is as we left it, under a valid mark."""
+        mark = entry.mark
+        return (
+            mark is not None
+            and mark.owner == self.owner
+            and mark.key is None
+            and mark.fingerprint == entry.fingerprint
+            and mark.ttl is None
+            and not mark.sensitive
+            and not mark.protected
+            and entry.expires_at is None
+            and not entry.locked
+            and (mark.is_recorded or self.proof(entry.identity, mark) is Proof.VALID)
+        )
+
+    @cached_property
+    def _head(self) -> str:
+        """What the seals of all marks of this owner at this place begin with."""
+        return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:"
+
+    def _seal(self, identity: Identity, mark: Mark, key: bytes | None) -> bytes:
+        name, label = identity
+        flags = 2 * mark.sensitive + mark.protected
+        text = f"{self._head}{len(name)}:{name}{'' if label is None else '=' + label}:{mark.ttl}:{flags}:"
+        message = text.encode("utf-8", "surrogatepass") + mark.fingerprint
+        return (sha256(message).digest() if key is None else hmac.digest(key, message, "sha256"))[:SEAL_SIZE]

@@ -1,0 +1,122 @@
+"""Place: what a target is at the far end, independent of the names that the configuration gives it.
+
+    store edge, namespace web  ──▶  Place("cloudflare-kv", (("account", "0f2a…"), ("namespace", "9c1b…")), KeyScope("{key}"))
+
+Everything that kvsync remembers is kept by place, and marks are bound to it: another account, file or namespace behind the same
+name is another place, and starts with nothing known.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from kvsync.core.canonical import canonical_json
+from kvsync.core.model import Target
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class KeyScope(NamedTuple):
+    """Which remote keys of a container belong to the target: those with this `prefix` and `suffix`.
+
+    `template` is the key format, which also says how a remote key is read.
+    """
+
+    template: str = "{key}"
+    prefix: str = ""
+    suffix: str = ""
+
+    def meets(self, other: KeyScope) -> bool:
+        """True when one remote key could belong to both."""
+        return _nested(self.prefix, other.prefix) and _nested(self.suffix[::-1], other.suffix[::-1])
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a target is at the far end.
+
+    `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has them from
+    the server; one that is not resolved only from the configuration (offline), and must not be used to keep knowledge by.
+    `detail` is for people alone, such as the title that an id has at the moment.
+    """
+
+    type: str
+    parts: tuple[tuple[str, str], ...]
+    scope: KeyScope = KeyScope()
+    is_resolved: bool = True
+    detail: str = field(default="", compare=False)
+
+    @cached_property
+    def key(self) -> str:
+        """32 hexadecimal digits that stand for this place."""
+        data = [self.type, [list(part) for part in self.parts], list(self.scope)]
+        return blake2b(canonical_json(data).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    @property
+    def container(self) -> tuple[object, ...]:
+        """What holds the keys, whatever part of them the target is."""
+        return (self.type, self.parts)
+
+    def __str__(self) -> str:
+        ids = ", ".join(f"{name} {value}" for name, value in self.parts)
+        keys = f", keys {self.scope.prefix}*{self.scope.suffix}" if self.scope.prefix or self.scope.suffix else ""
+        return f"{self.type} {ids}{keys}" + (f" ({self.detail})" if self.detail else "")
+
+
+class LocatedTarget(NamedTuple):
+    """A target together with the place that it is now."""
+
+    target: Target
+    place: Place
+
+
+class Overlap(NamedTuple):
+    """Two targets that lead to one place, or into one another; `is_equal` says that they are the same place."""
+
+    first: Target
+    second: Target
+    place: Place
+    is_equal: bool
+
+
+def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
+    """Pairs of targets whose keys could meet, sorted. Each target is named with one other, so the list is as long as `places` at most."""
+    by_container: defaultdict[tuple[object, ...], list[tuple[Target, Place]]] = defaultdict(list)
+    for target, place in sorted(places.items()):
+        by_container[place.container].append((target, place))
+    found = [overlap for members in by_container.values() if len(members) > 1 for overlap in _overlaps(members)]
+    return sorted(found)
+
+
+def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:
+    """Walk the targets of one container in the order of their prefixes: those that enclose the current one are on the stack."""
+    enclosing: list[tuple[Target, Place]] = []
+    for target, place in sorted(members, key=lambda member: (member[1].scope.prefix, member[0])):
+        prefix = place.scope.prefix
+        while enclosing and not prefix.startswith(enclosing[-1][1].scope.prefix):
+            enclosing.pop()
+        for other, outer in reversed(enclosing):
+            if outer.scope.meets(place.scope):
+                yield Overlap(*sorted((other, target)), place, outer.scope[1:] == place.scope[1:])
+                break
+        enclosing.append((target, place))
+
+
+def _nested(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL in one spelling: lower case, without a default port, path or user."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    port = parts.port
+    shown = "" if port is None or port == _DEFAULT_PORTS.get(parts.scheme) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"

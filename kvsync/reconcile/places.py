@@ -1,0 +1,94 @@
+"""Which place each target leads to, and which targets meet in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from kvsync.core.model import Target
+from kvsync.core.place import Overlap, Place, overlaps
+from kvsync.errors import StoreError
+from kvsync.stores.base import Store
+from kvsync.together import together
+
+PATIENCE: Final = 10.0
+"""Seconds that a pass waits, at most, to learn where the other targets of the same store type lead."""
+
+
+class PlaceResolver:
+    """Locates targets, and remembers for this process where they led last.
+
+    Stores of different types never meet, so a pass only waits for the targets of its own type, and for those of a store that does not
+    answer no longer than `PATIENCE`: then a second line of defence holds, for marks and ledgers are bound to places.
+    """
+
+    def __init__(self, stores: Mapping[str, Store]) -> None:
+        self._stores = stores
+        self._places: dict[Target, Place] = {}
+        self._managed: frozenset[Target] = frozenset()
+        self._overlaps: dict[Target, Overlap] | None = None
+
+    def manage(self, targets: Iterable[Target]) -> None:
+        """The targets there are now: those that no file names any more do not count."""
+        managed = frozenset(targets)
+        if managed != self._managed:
+            self._managed, self._overlaps = managed, None
+
+    async def locate(self, target: Target) -> Place:
+        """Where a target leads, as of at most a minute ago. Raises StoreError."""
+        place = await self._stores[target.store].locate(target.namespace)
+        if self._places.get(target) != place:
+            self._places[target] = place
+            self._overlaps = None
+        return place
+
+    async def overlap_of(self, target: Target) -> Overlap | None:
+        """The other target that meets this one in its place, if one does."""
+        await self._locate_others(self._stores[target.store].config.type)
+        if self._overlaps is None:
+            self._overlaps = self._find()
+        return self._overlaps.get(target)
+
+    async def _locate_others(self, type_: str) -> None:
+        unknown = [one for one in self._managed - self._places.keys() if self._stores[one.store].config.type == type_]
+        if not unknown:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await together(self._try(target) for target in unknown)
+        except TimeoutError:
+            return
+
+    async def _try(self, target: Target) -> None:
+        try:
+            await self.locate(target)
+        except StoreError:
+            return  # the target's own pass reports it
+
+    def _find(self) -> dict[Target, Overlap]:
+        places = {target: place for target, place in self._places.items() if target in self._managed}
+        found: dict[Target, Overlap] = {}
+        for overlap in overlaps(places):
+            if self._is_told_apart(overlap):
+                continue
+            found.setdefault(overlap.first, overlap)
+            found.setdefault(overlap.second, overlap)
+        return found
+
+    def _is_told_apart(self, overlap: Overlap) -> bool:
+        """True when one place lies in the other, and the store itself can tell their entries apart."""
+        return is_told_apart(overlap, self._stores)
+
+
+def is_told_apart(overlap: Overlap, stores: Mapping[str, Store]) -> bool:
+    """True for namespaces of one store of which one is a part of the other, where the store leaves each to its own target."""
+    if overlap.is_equal or overlap.first.store != overlap.second.store:
+        return False
+    return "lies_in" in stores[overlap.first.store].own_ways
+
+
+def offline_overlaps(stores: Mapping[str, Store], targets: Collection[Target]) -> list[Overlap]:
+    """Targets that meet in one place as far as the configuration tells. Does no I/O."""
+    places = {target: stores[target.store].place(target.namespace) for target in targets if target.store in stores}
+    return [overlap for overlap in overlaps(places) if not is_told_apart(overlap, stores)]
