@@ -30,7 +30,7 @@ from kvsync.reconcile import Ask
 from kvsync.reconcile.observer import Observer
 from kvsync.sources import Loaded
 from kvsync.state import ChangeRecord, ParkedRecord, Pause
-from kvsync.workspace import Selection, Workspace, selected
+from kvsync.workspace import Selection, Workspace, resolve_targets
 
 KEPT = 5
 """How many of its last changes an entry is shown with."""
@@ -58,11 +58,11 @@ async def explain(
 ) -> tuple[Explanation, ...]:
     """Explain every entry with this key (and this label, unless it is None) in the targets, all of them when none is named.
     Raises UsageError when a target does not exist, StateDirError."""
-    plan = await workspace.plan(Selection(tuple(targets), Ask(keys=(glob.escape(key),))), loaded)
-    plans = {one.target: one for one in plan.targets}
+    chosen = resolve_targets(loaded, targets)
+    plan = await workspace.plan(Selection(chosen, Ask(keys=(glob.escape(key),))), loaded)
     explained: list[Explanation] = []
-    for target in selected(loaded, targets):
-        explained += await _of_target(workspace, loaded, plans[target], key)
+    for one in plan.targets:
+        explained += await _of_target(workspace, loaded, one, key)
     return tuple(one for one in explained if label is None or one.identity.label == label)
 
 
@@ -166,10 +166,9 @@ def _in_the_way(workspace: Workspace, plan: TargetPlan, desired: Desired, key: s
     pause: Pause | None = workspace.state.pauses.find(plan.target)
     if pause is not None:
         yield f"{pause} is paused" + (f" ({pause.reason})" if pause.reason else "")
-    parked: list[ParkedRecord] = [one for one in workspace.state.parked.all() if one.target == plan.target]
-    yield from (
-        f"the target is parked: {reason}" for one in parked if one.approved_at is None for reason in one.reasons
-    )
+    parked: ParkedRecord | None = workspace.state.parked.find(plan.target)
+    if parked is not None and parked.approved_at is None:
+        yield from (f"the target is parked: {reason}" for reason in parked.reasons)
 
 
 _CAUSES = {

@@ -133,7 +133,7 @@ class WorkspaceReconciler:
 
     async def _pass(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         ask = Ask(deep=request.deep, grace=request.grace)
-        plan = await workspace.plan(Selection((str(request.target),), ask), self._files)
+        plan = await workspace.plan(Selection((request.target,), ask), self._files)
         (target_plan,) = plan.targets
         seal = workspace.state.seal
         tell_drift(target_plan, seal)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -21,10 +23,31 @@ async def together(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def all_of(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
-    """The results, in order. All are waited for, so that none goes on behind the back of one that failed."""
-    results = await asyncio.gather(*works, return_exceptions=True)
-    failures = [result for result in results if isinstance(result, BaseException)]
-    if failures:
-        raise failures[0]
-    return [result for result in results if not isinstance(result, BaseException)]
+async def in_groups(
+    items: Iterable[_Item],
+    work: Callable[[_Item], Awaitable[_Result]],
+    *,
+    group: Callable[[_Item], str],
+    limit: Callable[[str], int],
+) -> list[_Result]:
+    """Work on every item, at most `limit(group)` items of a group at a time; returns the results in the order of the items. An
+    item that fails keeps no other from its turn: the first error, in that order, is raised once all are done."""
+    queues: defaultdict[str, deque[tuple[int, _Item]]] = defaultdict(deque)
+    results: dict[int, _Result] = {}
+    errors: dict[int, Exception] = {}
+    for index, item in enumerate(items):
+        queues[group(item)].append((index, item))
+
+    async def drain(queue: deque[tuple[int, _Item]]) -> None:
+        while queue:
+            index, item = queue.popleft()
+            try:
+                results[index] = await work(item)
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                errors[index] = error
+
+    workers = (drain(queue) for name, queue in queues.items() for _ in range(min(limit(name), len(queue))))
+    await together(workers)
+    if errors:
+        raise errors[min(errors)]
+    return [results[index] for index in range(len(results))]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Identity
+from kvsync.core.model import Identity, Target
 from kvsync.errors import NotApproved
 from kvsync.reconcile import Ask
 from kvsync.stores.base import WriteStatus
@@ -177,8 +177,8 @@ async def test_a_pass_over_one_target_keeps_the_hash_of_the_whole_plan(world: Wo
         world.state(f"store: main\nnamespace: {name}\nkeys: {{k00: 1}}\n", f"{name}.yaml")
     digest = (await world.plan_all()).digest
     async with world.open() as workspace:
-        for name in ("main/web", "main/api"):
-            assert (await workspace.plan(Selection((name,)))).targets[0].parked
+        for name in ("web", "api"):
+            assert (await workspace.plan(Selection([Target("main", name)]))).targets[0].parked
         assert len(workspace.state.parked.approve(digest, world.clock.now())) == 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from kvsync.core.model import Target
 from kvsync.errors import InvalidInput, LockHeld, UsageError
 from kvsync.reconcile import Ask
-from kvsync.workspace import Selection, is_hash_of
+from kvsync.workspace import Selection, is_hash_of, resolve_targets
 from tests.support.world import World, is_clean, outcomes, rows
 
 
@@ -28,8 +28,9 @@ async def test_targets_are_chosen_by_store_or_by_name(world: World) -> None:
     two_targets(world)
     chosen = {(): ["main/api", "main/web"], ("main",): ["main/api", "main/web"], ("main/web",): ["main/web"]}
     async with world.open(writing=None) as workspace:
+        loaded = workspace.load()
         for names, targets in chosen.items():
-            plan = await workspace.plan(Selection(names))
+            plan = await workspace.plan(Selection(resolve_targets(loaded, names)), loaded)
             assert [str(one.target) for one in plan.targets] == targets
 
 
@@ -38,7 +39,9 @@ async def test_an_unknown_target_is_a_usage_error_that_names_the_known(world: Wo
     two_targets(world)
     async with world.open(writing=None) as workspace:
         with pytest.raises(UsageError, match="main/api, main/web"):
-            await workspace.plan(Selection(("main/wbe",)))
+            resolve_targets(workspace.load(), ["main/wbe"])
+        with pytest.raises(UsageError, match="no file names the target main/wbe"):
+            await workspace.plan(Selection([Target("main", "wbe")]))
 
 
 async def test_a_reading_workspace_refuses_to_write(world: World) -> None:

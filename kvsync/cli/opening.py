@@ -102,14 +102,14 @@ def load(opened: Workspace) -> Loaded:
 
 
 async def plan(opened: Workspace, loaded: Loaded, targets: Sequence[str], ask: Ask) -> Plan:
-    """The plan of the targets asked for. Raises UsageError for one that does not exist, InvalidInput when it may stand in a
-    file that cannot be used."""
+    """The plan of the targets named, of all when none is. Raises UsageError for one that does not exist, InvalidInput when it
+    may stand in a file that cannot be used."""
     from kvsync.cli.progress import progress
-    from kvsync.workspace import Selection
+    from kvsync.workspace import Selection, resolve_targets
 
     try:
         with progress("planning"):
-            return await opened.plan(Selection(tuple(targets), ask), loaded)
+            return await opened.plan(Selection(resolve_targets(loaded, targets), ask), loaded)
     except UsageError:
         if loaded.problems:
             raise InvalidInput(loaded.problems) from None

@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from kvsync.core.policy import Policy
@@ -216,7 +217,7 @@ class Move:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Desired:
     """What the files ask of one target.
 
@@ -234,6 +235,11 @@ class Desired:
     absent: Mapping[str, Origin] = field(default_factory=dict)
     moved: tuple[Move, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @cached_property
+    def moves(self) -> Mapping[str, Move]:
+        """The moves by the key that goes; the first, where files name one key twice."""
+        return {move.source: move for move in reversed(self.moved)}
 
 
 class Action(StrEnum):

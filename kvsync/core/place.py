@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from kvsync.core.canonical import canonical_json
 from kvsync.core.model import Target
+from kvsync.errors import Origin
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -92,6 +93,13 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
         by_container[place.container].append((target, place))
     found = [overlap for members in by_container.values() if len(members) > 1 for overlap in _overlaps(members)]
     return sorted(found)
+
+
+def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> str:
+    """What is wrong with two targets that meet, with the lines that configure their stores."""
+    names = [f"{target}{f' ({origins[target]})' if origins.get(target) else ''}" for target in overlap[:2]]
+    what = "lead to the same place" if overlap.is_equal else "lie in one another at the same place"
+    return f"{names[0]} and {names[1]} {what}: {overlap.place}; keep one of them, or give them different key prefixes"
 
 
 def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:

@@ -114,10 +114,10 @@ def _is_same(before: Actual | None, actual: Actual | None) -> bool:
 
 
 def _removal(identity: Identity, desired: Desired) -> Removal | None:
-    for move in desired.moved:
+    move = desired.moves.get(identity.key)
+    if move is not None:
         destination = Identity(move.destination, identity.label)
-        if move.source == identity.key:
-            return Removal(move.origin, destination if destination in desired.entries else None)
+        return Removal(move.origin, destination if destination in desired.entries else None)
     origin = desired.absent.get(identity.key)
     return Removal(origin) if origin else None
 

@@ -13,6 +13,7 @@ from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.onlooker import Onlooker, Passed
 from kvsync.daemon.ports import Leadership, Loaded, PassRequest, PassResult, Recorder, Trigger
+from kvsync.daemon.tally import Tally
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.state.passes import DaemonRecord
@@ -40,7 +41,7 @@ class Reporter:
         self.ready = False
         self._recorder, self._gate, self._clock, self._leadership = recorder, gate, clock, leadership
         self._started = clock.now()
-        self._results: dict[Target, PassResult] = {}
+        self._tally = Tally()
         self._parked: dict[Target, str] = {}
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._down: dict[str, tuple[set[Target], float]] = {}  # by store: whom it fails, since when (monotonic)
@@ -60,7 +61,7 @@ class Reporter:
         self, result: PassResult, next_pass: float | None, *, held: bool, next_trigger: Trigger | None = None
     ) -> None:
         """Say what became of a pass. The problems of a held target were said when its files were read."""
-        self._results[result.target] = result
+        self._tally.add(result)
         now = self._clock.now()
         retry_in = None if next_pass is None else round(next_pass - now, 1)
         self._log_store(result, retry_in)
@@ -85,8 +86,7 @@ class Reporter:
         """Forget what was said of all targets but these, which the files as they were loaded name."""
         for onlooker in self.onlookers:
             onlooker.looked(targets, loaded)
-        for target in self._results.keys() - targets:
-            del self._results[target]
+        for target in self._tally.keep(targets):
             self._parked.pop(target, None)
             self._began.pop(target, None)
             self._log_up(target)
@@ -128,13 +128,7 @@ class Reporter:
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
-        results = self._results.values()
-        counts = {
-            "failing": sum(not result.ok for result in results),
-            "parked": sum(bool(result.parked) for result in results),
-            "with changes pending": sum(bool(result.pending and not result.parked and result.ok) for result in results),
-        }
-        parts = [f"{len(results)} targets", *(f"{count} {name}" for name, count in counts.items() if count)]
+        parts = [str(self._tally)]
         if self._gate.denied_by is not None:
             parts.append("applying is denied by a window")
         if not self._gate.leads():

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from kvsync.apply.model import ApplyReport
 from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Marks
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import (
     DRIFT_CLASSES,
     Action,
@@ -40,7 +41,7 @@ class Memory:
 
     def __init__(self, desired: Desired, around: Surroundings, store: Store, subject: PassTarget) -> None:
         self._desired, self._around, self._capabilities = desired, around, store.capabilities
-        self._config = _digest(around, store.config)
+        self._config = _digest(subject.signer, store.config)
         self._target, self._subject, self._key, self._state = desired.target, subject, subject.key, around.state
         now = around.clock.now()
         self._was_refused = self._state.quarantine.held(self._key, 0)
@@ -191,10 +192,10 @@ class Memory:
         _log.warning(event, store=self._target.store, namespace=self._target.namespace, **entry, **fields)
 
 
-def _digest(around: Surroundings, store: StoreConfig) -> str:
+def _digest(signer: MarkSigner, store: StoreConfig) -> str:
     """Stands for what makes the same files and the same token mean something else: another owner, key, place or form of keys."""
-    keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in around.owner_keys]
-    what = (around.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
+    keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in signer.keys]
+    what = (signer.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
     return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 

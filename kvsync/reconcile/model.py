@@ -51,7 +51,7 @@ class PassTarget:
 class Surroundings:
     """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds its
     lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all. `owner_keys` sign marks and
-    ledgers (the first) and verify them (all)."""
+    ledgers (the first) and verify them (all); they are read for each pass, so that a rotated one counts."""
 
     owner: str
     state: StateDir
@@ -60,13 +60,14 @@ class Surroundings:
     writing: bool
     fence: Fence = field(default_factory=Fence)
     shard: Shard | None = None
-    owner_keys: tuple[bytes, ...] = ()
+    owner_keys: Callable[[], tuple[bytes, ...]] = tuple
 
     def pass_target(self, located: LocatedTarget) -> PassTarget:
-        """A target at the place where it was found, which a writing process notes. Raises StateDirError."""
+        """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when an owner key
+        cannot be read."""
         places = self.state.places
         key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)
-        return PassTarget(located, MarkSigner(self.owner, located.place, self.owner_keys), key)
+        return PassTarget(located, MarkSigner(self.owner, located.place, self.owner_keys()), key)
 
     def remembering(self) -> AbstractContextManager[None]:
         """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""

@@ -65,10 +65,11 @@ class Observer:
     ) -> dict[Identity, Actual]:
         """The differing entries that exist, with the values that judging or showing them takes. Of the `doubtful` ones the
         listing is known to be late, so they are read. Raises StoreError."""
+        unsure = set(doubtful)
         held = {
             identity: snapshot.entries[identity]
             for identity in comparison.differing
-            if identity in snapshot.entries and identity not in doubtful
+            if identity in snapshot.entries and identity not in unsure
         }
         held |= self._unsealed(held, desired)
         unread = [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]

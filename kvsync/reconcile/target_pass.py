@@ -222,10 +222,9 @@ class TargetPass:
 
     async def _replan(self, identity: Identity, _approved: Change) -> Change | Refusal | None:
         """Observe one entry and judge it again."""
-        actual = {key: one for key, one in self._facts.actual.items() if key != identity}
         fresh = await self._observer.look_again(identity)
-        if fresh is not None:
-            actual[identity] = self._observer.shown(fresh, self._desired.entries.get(identity))
+        entry = self._desired.entries.get(identity)
+        actual = {} if fresh is None else {identity: self._observer.shown(fresh, entry)}
         rules = replace(self._rules, now=self._around.clock.now())
         verdict = judge(identity, self._desired, replace(self._facts, actual=actual, settling={}), rules)
         return verdict if isinstance(verdict, Change | Refusal) else None

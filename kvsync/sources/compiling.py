@@ -30,7 +30,7 @@ def compile_document(
     document: Document, stores: Mapping[str, StoreFacts], configs: Mapping[str, StoreConfig], problems: list[Problem]
 ) -> Iterator[Chunk]:
     """One chunk for each store that the document names; what a store cannot hold goes to `problems`."""
-    source = document.draft.columns()
+    source, moved = document.draft.columns(), tuple(document.moved.values())
     for name in document.stores:
         assert document.namespace is not None
         config = configs[name]
@@ -42,11 +42,11 @@ def compile_document(
             target,
             partial(_same, rows),
             len(rows),
-            _digest(rows, repr((policy, document.absent, document.moved)), private=bool(document.secrets)),
+            _digest(rows, repr((policy, document.absent, moved)), private=bool(document.secrets)),
             policy,
             document.policy_origin,
             document.absent,
-            tuple(document.moved),
+            moved,
         )
 
 

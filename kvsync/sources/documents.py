@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
@@ -32,7 +33,7 @@ class Layer:
 
 @dataclass(slots=True)
 class Document:
-    """What a document says. `policies` are the decoded lines of each layer, lowest first."""
+    """What a document says. `policies` are the decoded lines of each layer, lowest first; `moved` are by their source."""
 
     stores: tuple[str, ...] = ()
     namespace: str | None = None
@@ -40,7 +41,7 @@ class Document:
     policies: list[dict[str, Any]] = field(default_factory=list)
     policy_origin: Origin | None = None
     absent: dict[str, Origin] = field(default_factory=dict)
-    moved: list[Move] = field(default_factory=list)
+    moved: dict[str, Move] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
     defaults: Options = field(default_factory=dict)
 
@@ -95,14 +96,15 @@ def _read_names(document: Document, layer: Layer, lines: dict[str, Any], known: 
     if "store" in lines and "stores" in lines:
         layer.problems.add("store and stores cannot stand together", layer.node.items["stores"][0])
     stores = (lines["store"],) if "store" in lines else lines.get("stores", ())
-    for name in dict.fromkeys(stores):
+    written = Counter(stores)
+    for name in written:
         if name not in known:
             place = layer.node.items["store" if "store" in lines else "stores"][1]
             layer.problems.add(f"there is no store {quoted(name)} in the configuration", place, name_hint(name, known))
-        if stores.count(name) > 1:
+        if written[name] > 1:
             layer.problems.add(f"stores: {quoted(name)} is written twice", layer.node.items["stores"][1])
     if stores:
-        document.stores = tuple(name for name in dict.fromkeys(stores) if name in known)
+        document.stores = tuple(name for name in written if name in known)
     document.namespace = lines.get("namespace", document.namespace)
 
 
@@ -163,10 +165,10 @@ def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> N
     source, destination = placed.value["from"], placed.value["to"]
     if source == destination:
         layer.problems.add(at(what, f"{quoted(source)} is moved onto itself"), placed.node)
-    elif any(move.source == source for move in document.moved):
+    elif source in document.moved:
         layer.problems.add(at(what, f"{quoted(source)} is moved twice"), placed.node)
     else:
-        document.moved.append(Move(source, destination, layer.problems.origin(placed.node)))
+        document.moved[source] = Move(source, destination, layer.problems.origin(placed.node))
 
 
 def documents_of(nodes: Several[Node], problems: Problems) -> list[Mapping]:

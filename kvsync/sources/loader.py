@@ -15,6 +15,7 @@ from typing import Final
 
 from kvsync.config.model import Config
 from kvsync.core.model import Desired, Target
+from kvsync.core.namespaces import OtherNamespaces, namespaces_by_store
 from kvsync.errors import Origin, Problem
 from kvsync.heap import no_collections
 from kvsync.sources.assembly import assemble, clashes, strays, target_digest
@@ -100,10 +101,14 @@ class Source:
             if not unit.names_known:
                 reading.problems += unit.problems
             for target in unit.targets:
-                chunks[target] += (chunk for chunk in unit.chunks if chunk.target == target)
+                chunks[target] += ()
                 found[target] += unit.problems
+            for chunk in unit.chunks:
+                chunks[chunk.target].append(chunk)
+        namespaces = namespaces_by_store(chunks)
         for target, parts in chunks.items():
-            found[target] += (*self._clashes(target, parts), *self._strays(target, parts, chunks))
+            others = OtherNamespaces(namespaces[target.store], target.namespace)
+            found[target] += (*self._clashes(target, parts), *self._strays(target, parts, others))
         hold_all = _sorted(reading.problems)
         held = {target: _sorted(problems) for target, problems in found.items() if problems}
         targets = {
@@ -139,13 +144,12 @@ class Source:
             self._clean[target] = digest
         return found
 
-    def _strays(self, target: Target, parts: list[Chunk], targets: Iterable[Target]) -> Iterable[Problem]:
+    def _strays(self, target: Target, parts: list[Chunk], others: OtherNamespaces) -> Iterable[Problem]:
         """What lies in another target, where one namespace can be a part of another."""
         store = self._stores[target.store]
-        beside = {one.namespace for one in targets if one.store == target.store and one != target}
-        if not beside or "lies_in" not in store.own_ways:
+        if not others or "lies_in" not in store.own_ways:
             return ()
-        return strays(parts, lambda identity: store.lies_in(target.namespace, identity, beside))
+        return strays(parts, lambda identity: store.lies_in(target.namespace, identity, others))
 
     def _desired(self, target: Target, chunks: list[Chunk], problems: tuple[Problem, ...]) -> Desired:
         policy = self._config.stores[target.store].policy

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Content, Desired, Entry, Identity, Move, Target
+from kvsync.core.namespaces import OtherNamespaces, namespaces_by_store
 from kvsync.core.policy import Policy
 from kvsync.errors import Origin, Problem
 from kvsync.sources.rows import Rows
@@ -45,7 +46,7 @@ class WatchSet:
     directories: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Loaded:
     """What the files ask of all targets.
 
@@ -67,6 +68,19 @@ class Loaded:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     kept: Mapping[Target, Desired] = field(default_factory=dict)
     source: str | None = None
+
+    @cached_property
+    def managed(self) -> frozenset[Target]:
+        """Every target that the files name, and those in `kept`."""
+        return frozenset((*self.targets, *self.held, *self.kept))
+
+    def others(self, target: Target) -> OtherNamespaces:
+        """The other managed namespaces of a target's store."""
+        return OtherNamespaces(self._namespaces.get(target.store, frozenset()), target.namespace)
+
+    @cached_property
+    def _namespaces(self) -> Mapping[str, frozenset[str]]:
+        return namespaces_by_store(self.managed)
 
     def only(self, wanted: Callable[[Target], bool]) -> Loaded:
         """The same of these targets alone. What is wrong with the files stays in `problems`, whomever it concerns."""

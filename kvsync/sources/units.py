@@ -83,9 +83,11 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
     """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
     base, *overlays = sources
     layered = [[base.layer(node)] for node in base.documents]
+    numbers = {_names(node): index for index, node in reversed(list(enumerate(base.documents)))}
     for overlay in overlays:
+        alone = len(base.documents) == len(overlay.documents) == 1
         for node in overlay.documents:
-            below = _counterpart(node, base.documents, overlay)
+            below = 0 if alone else numbers.get(_names(node))
             if below is not None:
                 layered[below].append(overlay.layer(node))
             elif _is_named(node):
@@ -94,13 +96,6 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
                 hint = "name its store and namespace"
                 overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
     return layered
-
-
-def _counterpart(node: Mapping, documents: Several[Mapping], overlay: _Source) -> int | None:
-    if len(documents) == 1 and len(overlay.documents) == 1:
-        return 0
-    wanted = _names(node)
-    return next((index for index, below in enumerate(documents) if _names(below) == wanted), None)
 
 
 def _is_named(node: Mapping) -> bool:

@@ -60,6 +60,11 @@ class Parked:
         """Everything that is parked, by target. Raises StateDirError."""
         return [_parked(row) for row in self._database.query("SELECT * FROM parked ORDER BY store, namespace")]
 
+    def find(self, target: Target) -> ParkedRecord | None:
+        """What is parked of one target. Raises StateDirError."""
+        row = self._database.one(f"SELECT * FROM parked WHERE {_OF_TARGET}", target_row(target))  # noqa: S608 - constants
+        return None if row is None else _parked(row)
+
     def approve(self, hash_prefix: str, now: float) -> list[ParkedRecord]:
         """Release what is parked under a hash: one target by its digest, or all targets of a plan by the plan's.
 

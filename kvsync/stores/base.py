@@ -176,7 +176,8 @@ class Store(ABC):
 
     def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Which of the `others`, namespaces of this store too, the entry belongs to, because that one is a part of `namespace`;
-        None, the default, where no namespace is a part of another. Pure."""
+        None, the default, where no namespace is a part of another. Pure. Called for each entry, so look names up in `others`
+        instead of looping over them: there can be thousands."""
         return None
 
     def place(self, namespace: str) -> Place:

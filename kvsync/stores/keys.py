@@ -10,7 +10,7 @@ label never holds it, the side of the key may.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from kvsync.core.model import Identity
@@ -88,21 +88,32 @@ class KeyFormat:
         """What all remote keys of a namespace begin with, for listing; may be empty."""
         return self._frame(namespace)[0]
 
-    def lies_in(self, namespace: str, identity: Identity, others: Iterable[str]) -> str | None:
+    def lies_in(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
         """The innermost of the `others` whose keys, all of them keys of `namespace` too, that of the entry is one of; None
         where there is none."""
         try:
             remote_key = self.encode(namespace, identity)
         except ValueError:
             return None
-        inner = (other for other in others if len(self.prefix(other)) > len(self.prefix(namespace)))
-        return max((other for other in inner if self.decode(other, remote_key) is not None), key=len, default=None)
+        inner = (other for other in self._leading(remote_key) if len(other) > len(namespace) and other in others)
+        return next((other for other in inner if self.decode(other, remote_key) is not None), None)
 
     def namespace_of(self, remote_key: str) -> str | None:
         """The namespace of a remote key where nothing else tells it: the shortest that it can be. None for a key of another
         format, and always where the format does not hold the namespace."""
         found = self._shape.fullmatch(remote_key)
         return found.groupdict().get("namespace") if found is not None else None
+
+    def _leading(self, remote_key: str) -> Iterator[str]:
+        """Yield each text that a remote key may have in place of its namespace, the longest first. Nothing where the format
+        does not begin with the namespace: no namespace is a part of another there."""
+        if self._fields[0] != "namespace":
+            return
+        start, divider = len(self._literals[0]), self._literals[1]
+        end = remote_key.rfind(divider, start)
+        while end >= 0:
+            yield remote_key[start:end]
+            end = remote_key.rfind(divider, start, end + len(divider) - 1)
 
     def _divide(self, inner: str, divider: str) -> Identity | None:
         label_first = self._fields.index("label") < self._fields.index("key")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.core.model import Target
 from kvsync.core.plan import Plan
 from kvsync.core.render.text import render_plan
 from kvsync.workspace import Selection
@@ -297,7 +298,7 @@ async def test_a_namespace_within_another(tmp_path: Path, vox: Service, ledger: 
     vox.put("web:de:later", "theirs")
     repo.want({"a": "outer"})
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection(targets=("telephony/web",)))
+        plan = await workspace.plan(Selection([Target("telephony", "web")]))
         assert changes(plan.targets[0]) == [("delete", "removed", "b")]
         await workspace.apply(plan, command="test", approvals=[plan.digest])
     assert set(vox.items()) == (ours - {"web:b"}) | kept | {"web:de:later"}
