@@ -24,6 +24,7 @@ from kvsync.core.model import (
     Target,
     identity_order,
 )
+from kvsync.core.place import LocatedTarget
 from kvsync.core.plan import TargetPlan
 from kvsync.core.policy import Policy
 from kvsync.reconcile import Ask
@@ -70,7 +71,8 @@ async def _of_target(workspace: Workspace, loaded: Loaded, plan: TargetPlan, key
     target = plan.target
     desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
     store = workspace.stores[target.store]
-    observer = Observer(store, target, workspace.config.owner, workspace.state)
+    located = LocatedTarget(target, plan.place or store.place(target.namespace))
+    observer = Observer(store, workspace.around.pass_target(located), workspace.state)
     held = {} if plan.error else await _held(observer, key)
     judged: tuple[Change | Refusal, ...] = (*plan.changes, *plan.reported, *plan.refused)
     verdicts = {one.identity: one for one in judged}

@@ -12,17 +12,19 @@ from collections.abc import Iterable
 from hashlib import sha256
 
 from kvsync.core.model import Action, Change, Identity, Refusal, Target
-from kvsync.core.place import LocatedTarget
+from kvsync.core.place import Place
 
 _Row = tuple[str | int | None, ...]
 
 
-def target_digest(located: LocatedTarget, changes: Iterable[Change], refused: Iterable[Refusal] = ()) -> str:
+def target_digest(
+    target: Target, place: Place | None, changes: Iterable[Change], refused: Iterable[Refusal] = ()
+) -> str:
     """`sha256:<64 hex>` of what would be done to one target at its place, whatever the order in which it is given."""
     rows = [_change_row(change) for change in changes if change.action is not Action.RENEW]
     rows += [_refusal_row(refusal) for refusal in refused]
-    target, place = located
-    return _digest("kvsync.target/2", [(target.store, target.namespace, place.key if place.is_resolved else None)], rows)
+    place_key = place.key if place is not None and place.is_resolved else None
+    return _digest("kvsync.target/2", [(target.store, target.namespace, place_key)], rows)
 
 
 def plan_digest(owner: str, targets: Iterable[tuple[Target, str]]) -> str:

@@ -68,6 +68,10 @@ class MarkSigner:
             return Proof.WEAK if self.keys else Proof.VALID
         return Proof.NONE
 
+    def seals(self, identity: Identity, fingerprint: bytes, seal: bytes) -> bool:
+        """True when `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the mark first."""
+        return seal == self._sealed(identity, f"{None}:0:", fingerprint, self.keys[0] if self.keys else None)
+
     def claims(self, entry: Actual) -> bool:
         """True when the entry bears a mark of ours that was made for it, as far as that can be told."""
         mark = entry.mark
@@ -97,8 +101,11 @@ class MarkSigner:
         return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:"
 
     def _seal(self, identity: Identity, mark: Mark, key: bytes | None) -> bytes:
+        options = f"{mark.ttl}:{2 * mark.sensitive + mark.protected}:"
+        return self._sealed(identity, options, mark.fingerprint, key)
+
+    def _sealed(self, identity: Identity, options: str, fingerprint: bytes, key: bytes | None) -> bytes:
         name, label = identity
-        flags = 2 * mark.sensitive + mark.protected
-        text = f"{self._head}{len(name)}:{name}{'' if label is None else '=' + label}:{mark.ttl}:{flags}:"
-        message = text.encode("utf-8", "surrogatepass") + mark.fingerprint
+        text = f"{self._head}{len(name)}:{name}{'' if label is None else '=' + label}:{options}"
+        message = text.encode("utf-8", "surrogatepass") + fingerprint
         return (sha256(message).digest() if key is None else hmac.digest(key, message, "sha256"))[:SEAL_SIZE]

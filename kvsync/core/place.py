@@ -67,7 +67,8 @@ class Place:
     def __str__(self) -> str:
         ids = ", ".join(f"{name} {value}" for name, value in self.parts)
         keys = f", keys {self.scope.prefix}*{self.scope.suffix}" if self.scope.prefix or self.scope.suffix else ""
-        return f"{self.type} {ids}{keys}" + (f" ({self.detail})" if self.detail else "")
+        detail = ", ".join(filter(None, (self.detail, "" if self.is_resolved else "not there yet")))
+        return f"{self.type} {ids}{keys}" + (f" ({detail})" if detail else "")
 
 
 class LocatedTarget(NamedTuple):
@@ -92,7 +93,7 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
     for target, place in sorted(places.items()):
         by_container[place.container].append((target, place))
     found = [overlap for members in by_container.values() if len(members) > 1 for overlap in _overlaps(members)]
-    return sorted(found)
+    return sorted(found, key=lambda overlap: overlap[:2])
 
 
 def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> str:
@@ -111,7 +112,7 @@ def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:
             enclosing.pop()
         for other, outer in reversed(enclosing):
             if outer.scope.meets(place.scope):
-                yield Overlap(*sorted((other, target)), place, outer.scope[1:] == place.scope[1:])
+                yield Overlap(min(other, target), max(other, target), place, outer.scope[1:] == place.scope[1:])
                 break
         enclosing.append((target, place))
 

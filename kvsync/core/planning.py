@@ -26,7 +26,6 @@ from kvsync.core.model import (
     Snapshot,
 )
 from kvsync.core.moments import grace_end, next_moment
-from kvsync.core.place import LocatedTarget
 from kvsync.core.plan import TargetPlan
 from kvsync.core.policy import DriftAction, Policy
 
@@ -50,7 +49,7 @@ def plan_target(
     plan = TargetPlan(
         desired.target,
         capabilities.type,
-        digest=target_digest(LocatedTarget(desired.target, rules.signer.place), changes, refused),
+        digest=target_digest(desired.target, rules.signer.place, changes, refused),
         place=rules.signer.place,
         complete=snapshot.complete,
         parked=_parked(changes, desired, snapshot, comparison),

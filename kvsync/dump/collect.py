@@ -92,7 +92,7 @@ def _dumped(
 
 async def _read(workspace: Workspace, target: Target) -> list[Actual]:
     """Every entry of a target, with its content."""
-    observer = Observer(workspace.stores[target.store], target, workspace.config.owner, workspace.state)
+    observer = Observer(workspace.stores[target.store], await workspace.locate(target), workspace.state)
     snapshot = await observer.observe(None, deep=False)
     assert snapshot is not None  # no token was given
     listed = list(snapshot.entries.values())

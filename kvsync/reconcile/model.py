@@ -35,11 +35,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class PassTarget:
-    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept by."""
+    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept by, `moved_from`
+    describes the place that the same names led to before, if that was another one."""
 
     located: LocatedTarget
     signer: MarkSigner
     key: str
+    moved_from: str | None = None
 
     @property
     def target(self) -> Target:
@@ -66,8 +68,9 @@ class Surroundings:
         """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when an owner key
         cannot be read."""
         places = self.state.places
+        moved_from = places.moved_from(located)
         key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)
-        return PassTarget(located, MarkSigner(self.owner, located.place, self.owner_keys()), key)
+        return PassTarget(located, MarkSigner(self.owner, located.place, self.owner_keys()), key, moved_from)
 
     def remembering(self) -> AbstractContextManager[None]:
         """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""

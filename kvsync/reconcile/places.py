@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from kvsync.core.model import Target
-from kvsync.core.place import Overlap, Place, overlaps
-from kvsync.errors import StoreError
+from kvsync.core.place import LocatedTarget, Overlap, Place, overlaps
+from kvsync.errors import StoreError, TransientError
 from kvsync.stores.base import Store
 from kvsync.together import together
 
@@ -79,6 +79,16 @@ class PlaceResolver:
     def _is_told_apart(self, overlap: Overlap) -> bool:
         """True when one place lies in the other, and the store itself can tell their entries apart."""
         return is_told_apart(overlap, self._stores)
+
+
+async def check_place(store: Store, located: LocatedTarget) -> Place:
+    """Where a target leads right before it is written to, made first where it may be. Raises TransientError when that is another place
+    than was planned: the next pass plans for the place that is there then. Raises StoreError."""
+    target, planned = located
+    place = await store.locate(target.namespace, writing=True)
+    if planned.is_resolved and place.key != planned.key:
+        raise TransientError(f"{target} is another place since the plan: was {planned}, is {place}; nothing was written there")
+    return place
 
 
 def is_told_apart(overlap: Overlap, stores: Mapping[str, Store]) -> bool:

@@ -18,11 +18,12 @@ from kvsync.core.model import Action, Change, Desired, Identity, Outcome, Outcom
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.core.place import LocatedTarget, Place
-from kvsync.errors import StoreError, TransientError
+from kvsync.errors import StoreError
 from kvsync.reconcile.ledgers import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
+from kvsync.reconcile.places import check_place
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
@@ -81,7 +82,7 @@ class TargetPass:
         renewals = tuple(change for change in plan.changes if change.action is Action.RENEW)
         kept = replace(
             self._empty(),
-            digest=target_digest(self._subject.located, renewals),
+            digest=target_digest(self.target, self._subject.located.place, renewals),
             complete=plan.complete,
             changes=renewals,
             problems=self._desired.problems,
@@ -103,7 +104,7 @@ class TargetPass:
         comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
-        plan = replace(plan, next_moment=self._memory.next_moment(plan))
+        plan = replace(plan, next_moment=self._memory.next_moment(plan), moved_from=self._subject.moved_from)
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
 
@@ -149,7 +150,8 @@ class TargetPass:
         )
 
     def _empty(self) -> TargetPlan:
-        return empty_plan(self._subject.located, self._store.capabilities.type)
+        plan = empty_plan(self._subject.located, self._store.capabilities.type)
+        return replace(plan, moved_from=self._subject.moved_from)
 
     def _as_before(self, memo: Memo | None) -> TargetPlan:
         """The plan of a target of which the store says that nothing changed since a clean pass."""
@@ -181,9 +183,9 @@ class TargetPass:
         self._memory.drop_memo()
         try:
             await self._locate_again()
-        except StoreError as error:
-            self.failure = error
-            return withheld(plan, "", error=str(error))
+        except StoreError as failure:
+            self.failure = failure
+            return withheld(plan, "", error=str(failure))
         applier = Applier(
             self._store,
             self._subject.located,
@@ -203,13 +205,10 @@ class TargetPass:
         return TargetReport(plan, report.outcomes + _unapplied(plan), error)
 
     async def _locate_again(self) -> None:
-        """See right before the first write that the names still lead to the place that was planned. Raises StoreError when they do
-        not: the next pass plans for the place that is there then."""
+        """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""
         planned = self._subject.located.place
-        place = await self._store.locate(self.target.namespace, writing=True)
-        if planned.is_resolved and place.key != planned.key:
-            raise TransientError(f"{self.target} is another place since the plan: was {planned}, is {place}; nothing was written")
-        if not planned.is_resolved and place.is_resolved:
+        place = await check_place(self._store, self._subject.located)
+        if place.key != planned.key or place.is_resolved is not planned.is_resolved:
             self._enter(place)
 
     async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
@@ -232,7 +231,7 @@ class TargetPass:
 
 def empty_plan(located: LocatedTarget, type_: str) -> TargetPlan:
     """A plan of a target in which nothing is to be done."""
-    return TargetPlan(located.target, type_, target_digest(located, ()), place=located.place)
+    return TargetPlan(located.target, type_, target_digest(*located, ()), place=located.place)
 
 
 def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> TargetReport:

@@ -48,6 +48,12 @@ class Places:
         version knew by name counts for the place that is found. Raises StateDirError."""
         return name_key(located.target) if self._is_unbound(located) else state_key(located)
 
+    def moved_from(self, located: LocatedTarget) -> str | None:
+        """What to call the place that a target led to before, None when it is the same or there was none. Raises StateDirError."""
+        known = self.known(located.target)
+        is_moved = known is not None and known.place not in (state_key(located), name_key(located.target))
+        return known.description if known is not None and is_moved else None
+
     def enter(self, located: LocatedTarget, now: float) -> str:
         """Note where a target leads now, and bind what is known by its name alone to that place. Returns what its knowledge is
         kept by. Raises StateDirError."""
@@ -55,9 +61,8 @@ class Places:
         if known is not None and known.place == key and known.description == str(located.place):
             return key
         is_unbound = self._is_unbound(located)
-        is_moved = known is not None and known.place not in (key, name_key(located.target))
         since = known.since if known is not None and known.place == key else now
-        previous = known.description if known is not None and is_moved else known.previous if known is not None else None
+        previous = self.moved_from(located) or (known.previous if known is not None else None)
         with self._database.transaction() as connection:
             for table in _KEPT_BY_ENTRY if is_unbound else ():
                 named = (key, name_key(located.target))

@@ -14,6 +14,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from kvsync.core.model import Identity
+from kvsync.core.place import KeyScope
 
 _FIELD = re.compile(r"\{(\w*)\}")
 _NAMES = ("namespace", "label", "key")
@@ -83,6 +84,11 @@ class KeyFormat:
         if not self.holds_label:
             return Identity(inner, label)
         return self._divide(inner, divider)
+
+    def scope(self, namespace: str) -> KeyScope:
+        """Which remote keys are those of a namespace."""
+        start, _, end = self._frame(namespace)
+        return KeyScope(self.template, start, end)
 
     def prefix(self, namespace: str) -> str:
         """What all remote keys of a namespace begin with, for listing; may be empty."""

@@ -15,7 +15,8 @@ from kvsync.config.model import StoreConfig
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Content, Identity, Snapshot, Target, is_settled
+from kvsync.core.model import Actual, Content, Identity, Snapshot, Target
+from kvsync.core.place import Place
 from kvsync.document.fields import Field, text
 from kvsync.errors import BatchRefused
 from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult
@@ -78,6 +79,11 @@ class MemoryStore(Store):
         """The key by the configured format."""
         return self._keys.encode(namespace, identity)
 
+    def place(self, namespace: str) -> Place:
+        """The memory itself, which ends with its process."""
+        parts = (("memory", self._memory.id), ("namespace", namespace))
+        return Place(self.config.type, parts, self._keys.scope(namespace))
+
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`; with values, if the capabilities have them in a listing."""
         return self._observe(namespace, signer, self._listed)
@@ -106,7 +112,7 @@ class MemoryStore(Store):
         settled = {
             identity: entry.fingerprint
             for identity, entry in entries.items()
-            if entry.fingerprint is not None and is_settled(entry, owner)
+            if entry.fingerprint is not None and signer.is_settled(entry)
         }
         target = Target(self.config.name, namespace)
         return Snapshot(

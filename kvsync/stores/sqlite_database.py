@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FORMAT, SCHEMA, TABLES
+from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FILE_ID, FORMAT, SCHEMA, TABLES
 
 LONGEST_WAIT = 5.0
 """Seconds to wait for another process at most, so that a daemon that is told to stop can."""
@@ -36,6 +36,7 @@ class Database:
         self._timeout, self._read_only = min(timeout, LONGEST_WAIT), read_only
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
+        self._file_id: str | None = None
         self._thread: ThreadPoolExecutor | None = None
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
@@ -43,6 +44,13 @@ class Database:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{self.name}")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._translated, work)
+
+    async def file_id(self) -> str | None:
+        """The id that the file keeps in itself; None where there is no file yet, or none that may be written and has an id. Raises
+        StoreError."""
+        if self._connection is None or _inode(self.path) != self._inode:
+            return await self.run(self._read_file_id)
+        return self._file_id
 
     async def aclose(self) -> None:
         """Close the file, once what is under way is done. Idempotent."""
@@ -72,6 +80,9 @@ class Database:
             yield connection, range(last - count, last + 1)
             connection.execute(END_WRITING)
 
+    def _read_file_id(self) -> str | None:
+        return self._file_id if self._connect() is not None else None
+
     def _translated(self, work: Callable[[], _Result]) -> _Result:
         try:
             return work()
@@ -95,6 +106,7 @@ class Database:
             connection.close()
             raise
         self._connection, self._inode = connection, _inode(self.path)
+        self._file_id = _file_id(connection)
         return connection
 
     def _check_path(self) -> None:
@@ -136,9 +148,9 @@ class Database:
             raise PermanentError(
                 f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
             )
-        if not tables >= TABLES:
-            if self._read_only:
-                return False
+        if not tables >= TABLES and self._read_only:
+            return False
+        if version < FORMAT and not self._read_only:
             _make_tables(connection)
         if not self._read_only:
             with suppress(
@@ -189,6 +201,13 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         for statement in _statements(SCHEMA):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _file_id(connection: sqlite3.Connection) -> str | None:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries_file'").fetchone() is None:
+        return None
+    row = connection.execute(FILE_ID).fetchone()
+    return str(row[0]) if row is not None else None
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _adopted(plan: TargetPlan) -> TargetPlan:
     from kvsync.core.model import Action, Class
 
     changes = tuple(one for one in plan.changes if one.action is Action.ADOPT and one.cause is Class.UNOWNED)
-    digest = target_digest(plan.target, changes)
+    digest = target_digest(plan.target, plan.place, changes)
     return replace(plan, digest=digest, changes=changes, parked=(), refused=(), reported=())
 
 

@@ -232,7 +232,7 @@ async def _store(workspace: Workspace, name: str, loaded: Loaded) -> list[_Check
         async with asyncio.timeout(patience):
             findings: Sequence[Finding] = await store.check() or [await _reached(store)]
             if targets and all(one.ok for one in findings):
-                findings = [*findings, await examine(store, targets, workspace.config.owner)]
+                findings = [*findings, await examine(store, [await workspace.locate(target) for target in targets])]
     except StoreError as error:
         return [_Checked(subject, "reached", False, str(error))]
     except TimeoutError:

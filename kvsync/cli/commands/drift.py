@@ -66,5 +66,5 @@ def _drifted(plan: TargetPlan) -> TargetPlan:
     from kvsync.narrate import drifted
 
     changes = tuple(sorted(drifted(plan), key=lambda change: identity_order(change.identity)))
-    digest = target_digest(plan.target, changes)
+    digest = target_digest(plan.target, plan.place, changes)
     return replace(plan, changes=changes, digest=digest, parked=(), refused=(), reported=(), cost=Cost())

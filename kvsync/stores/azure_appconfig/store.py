@@ -87,7 +87,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         if token == state:
             return None
         entries = Entries(self, namespace, await remote.rows(prefix, pages))
-        return Snapshot(Target(self.config.name, namespace), entries, entries.settled(owner), token=state)
+        return Snapshot(Target(self.config.name, namespace), entries, entries.settled(signer), token=state)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values: one by one, or page by page where that takes fewer requests."""

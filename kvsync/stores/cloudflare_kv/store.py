@@ -102,7 +102,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off after its beginning is told to be incomplete."""
         remote, target = self._connected(), Target(self.config.name, namespace)
-        listing, has_begun = Listing(owner), False
+        listing, has_begun = Listing(signer), False
         id_ = await remote.namespaces.find(namespace)
         if id_ is None:
             return self._snapshot(target, listing, None)

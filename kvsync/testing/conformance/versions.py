@@ -40,7 +40,7 @@ class Versions(Suite):
         await self.foreign_write(bench.namespace, Identity("edited"), _SAME_SIZE[1])
         await self.foreign_write(bench.namespace, Identity("foreign"), _SAME_SIZE[0])
         await bench.settle()
-        snapshot = await bench.store.observe_deep(bench.namespace, OWNER)
+        snapshot = await bench.store.observe_deep(bench.namespace, bench.signer())
         if snapshot is None:
             return
         assert snapshot.complete
