@@ -99,6 +99,20 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
     return sorted(found, key=lambda overlap: overlap[:2])
 
 
+def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:
+    """Targets whose keys could meet, each with all others that it could meet: keys of two groups never do. Sorted; targets that can
+    meet no other are left out."""
+    group_of: dict[Target, list[Target]] = {}
+    for overlap in overlaps(places):
+        one, other = (group_of.setdefault(target, [target]) for target in overlap[:2])
+        if one is not other:
+            small, large = sorted((one, other), key=len)
+            large += small
+            group_of.update(dict.fromkeys(small, large))
+    groups = {id(group): group for group in group_of.values()}
+    return sorted(sorted(group) for group in groups.values())
+
+
 def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> str:
     """What is wrong with two targets that meet, with the lines that configure their stores."""
     names = [f"{target}{f' ({origins[target]})' if origins.get(target) else ''}" for target in overlap[:2]]
