@@ -113,7 +113,10 @@ class TargetPass:
         if not self._beside or "lies_in" not in self._store.own_ways:
             return snapshot
         lies_in, namespace = self._store.lies_in, self.target.namespace
-        entries = {key: one for key, one in snapshot.entries.items() if lies_in(namespace, key, self._beside) is None}
+        others = {key for key in snapshot.entries if lies_in(namespace, key, self._beside) is not None}
+        if not others:
+            return snapshot
+        entries = {key: one for key, one in snapshot.entries.items() if key not in others}
         return replace(
             snapshot, entries=entries, settled={key: one for key, one in snapshot.settled.items() if key in entries}
         )
