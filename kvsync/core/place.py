@@ -9,7 +9,7 @@ name is another place, and starts with nothing known.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -104,9 +104,19 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
     return sorted(found, key=lambda overlap: overlap[:2])
 
 
+def conflicts(places: Mapping[Target, Place], tells_apart: Callable[[str], bool]) -> list[Overlap]:
+    """The overlaps that no target may be applied with: two on one place, or one in another unless both are namespaces of one
+    store that tells their entries apart. `tells_apart` is asked with the name of a store."""
+    return [
+        overlap
+        for overlap in overlaps(places)
+        if overlap.is_equal or overlap.first.store != overlap.second.store or not tells_apart(overlap.first.store)
+    ]
+
+
 def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:
-    """Targets whose keys could meet, each with all others that it could meet: keys of two groups never do. Sorted; targets that can
-    meet no other are left out."""
+    """Targets whose keys could meet, each with all others that it could meet: keys of two groups never do. Sorted; targets
+    that can meet no other are left out."""
     group_of: dict[Target, list[Target]] = {}
     for overlap in overlaps(places):
         one, other = (group_of.setdefault(target, [target]) for target in overlap[:2])

@@ -19,6 +19,7 @@ from kvsync.core.place import LocatedTarget, Place
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.errors import StoreError
+from kvsync.logs import get_logger
 from kvsync.reconcile.ledgers import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
@@ -27,6 +28,8 @@ from kvsync.reconcile.places import check_place
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
+
+_log = get_logger()
 
 
 class TargetPass:
@@ -55,6 +58,9 @@ class TargetPass:
         self._rules = _rules(self._desired, self._around, self._ask, self._store, subject)
         self._observer = Observer(self._store, subject, self._around.state, writing=self._around.writing)
         self._memory = Memory(self._desired, self._around, self._store, subject)
+        if self._around.writing and subject.moved_from is not None:
+            names = {"store": self.target.store, "namespace": self.target.namespace}
+            _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
 
     @property
     def target(self) -> Target:

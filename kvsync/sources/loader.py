@@ -16,7 +16,7 @@ from typing import Final
 from kvsync.config.model import Config
 from kvsync.core.model import Desired, Identity, Target
 from kvsync.core.namespaces import OtherNamespaces, namespaces_by_store
-from kvsync.core.place import groups_of
+from kvsync.core.place import Overlap, conflicts, groups_of, overlap_text
 from kvsync.errors import Origin, Problem
 from kvsync.heap import no_collections
 from kvsync.sources.assembly import assemble, clashes, target_digest
@@ -46,7 +46,9 @@ class Source:
         self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
-        self._groups: tuple[frozenset[Target], list[list[Target]]] = (frozenset(), [])
+        self._placed: frozenset[Target] | None = None
+        self._groups: list[list[Target]] = []
+        self._overlaps: list[Overlap] = []
         self._apart: dict[Target, bytes] = {}
         self._good: dict[Target, Desired] = {}
 
@@ -111,6 +113,10 @@ class Source:
                 chunks[chunk.target].append(chunk)
         for target, parts in chunks.items():
             found[target] += self._clashes(target, parts)
+        for overlap in self._overlaps_of(chunks):
+            problem = self._problem_of(overlap)
+            found[overlap.first].append(problem)
+            found[overlap.second].append(problem)
         for group in self._groups_of(chunks):
             for meeting in self._meetings({target: chunks[target] for target in group}):
                 for target in meeting.targets:
@@ -172,11 +178,26 @@ class Source:
 
     def _groups_of(self, targets: Iterable[Target]) -> list[list[Target]]:
         """The targets whose keys could meet, by groups; looked for once for each set of targets."""
+        self._look_at_places(targets)
+        return self._groups
+
+    def _overlaps_of(self, targets: Iterable[Target]) -> list[Overlap]:
+        """The targets that the configuration already shows to lead to one place."""
+        self._look_at_places(targets)
+        return self._overlaps
+
+    def _look_at_places(self, targets: Iterable[Target]) -> None:
         asked = frozenset(targets)
-        if self._groups[0] != asked:
-            places = {target: self._stores[target.store].place(target.namespace) for target in asked}
-            self._groups = (asked, groups_of(places))
-        return self._groups[1]
+        if self._placed == asked:
+            return
+        places = {target: self._stores[target.store].place(target.namespace) for target in asked}
+        self._groups = groups_of(places)
+        self._overlaps = conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways)
+        self._placed = asked
+
+    def _problem_of(self, overlap: Overlap) -> Problem:
+        origins = {target: self._config.stores[target.store].origin for target in (overlap.first, overlap.second)}
+        return Problem(overlap_text(overlap, origins), origins[overlap.second])
 
     def _nested(self, targets: Iterable[Target]) -> dict[Target, frozenset[str]]:
         groups = ((group, namespaces_by_store(group)) for group in self._groups_of(targets))
