@@ -156,7 +156,7 @@ def _target(target: Target, material: Material, held: _Held) -> TargetView:
         unchanged=seen.unchanged,
         foreign=seen.foreign,
         unhealed=seen.unhealed,
-        problems=(*material.loaded.hold_all, *material.loaded.held.get(target, ())),
+        problems=material.loaded.hold_all + material.loaded.held.get(target, ()),
         pause=held.pause_of(target),
         nearest_end=seen.end,
         quarantined=held.quarantined.get(target, 0),

@@ -122,10 +122,10 @@ class Workspace:
 
     def target_pass(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPass:
         """A pass over one target with what was loaded; one whose files have problems keeps its last good state."""
-        problems = (*loaded.hold_all, *loaded.held.get(target, ()))
+        problems = loaded.hold_all + loaded.held.get(target, ())
         known = loaded.kept if problems else loaded.targets
         desired = known.get(target) or Desired(target, {}, {}, digest="")
-        if problems != desired.problems:
+        if problems is not desired.problems:
             desired = replace(desired, problems=problems)
         return TargetPass(desired, self.stores[target.store], self._around, ask, loaded.others(target))
 
