@@ -87,5 +87,8 @@ CREATE TABLE notices (
 
 _LEASE: Final = "ALTER TABLE daemon ADD COLUMN lease TEXT"
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD)
+_CHANGES_BY_TARGET: Final = "CREATE INDEX changes_by_target ON changes (store, namespace)"
+"""For the questions of one target's pass, which must not read the changes of all others."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _CHANGES_BY_TARGET)
 SCHEMA_VERSION: Final = len(STEPS)
