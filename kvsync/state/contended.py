@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kvsync.core.model import Identity, Target
+from kvsync.state.by_target import RowsByTarget
 from kvsync.state.context import Context
-from kvsync.state.rows import entry_row, identity_of, target_row
+from kvsync.state.rows import entry_row, identity_of
 
 PATIENCE = 3
 """From this many heals of one entry on, each soon after the other, it counts as contended."""
@@ -20,7 +21,6 @@ CALM_SECONDS = 3600.0
 """An entry that stayed as it was healed for this long beyond its wait is at peace again."""
 
 _ENTRY = "SELECT count, last, until FROM contended WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
-_TARGET = "SELECT key, label, count, last, until FROM contended WHERE store = ? AND namespace = ?"
 _PUT = "INSERT OR REPLACE INTO contended VALUES (?, ?, ?, ?, ?, ?, ?)"
 _FORGET = "DELETE FROM contended WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
 
@@ -54,10 +54,12 @@ class Contended:
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
+        self.rows = RowsByTarget(context.database, "contended", "key, label, count, last, until")
 
     def healed(self, target: Target, identities: Iterable[Identity], now: float) -> dict[Identity, Contention]:
         """Count a heal of each of these entries; returns those that are contended now. Raises StateDirError."""
         contended = {}
+        self.rows.changed(target)
         with self._database.transaction() as connection:
             for identity in identities:
                 entry = entry_row(target, identity)
@@ -74,8 +76,7 @@ class Contended:
 
     def all(self, target: Target) -> dict[Identity, Contention]:
         """All that is known of a target. Raises StateDirError."""
-        rows = self._database.query(_TARGET, target_row(target))
-        return {identity_of(*row[:2]): Contention(*row[2:]) for row in rows}
+        return {identity_of(*row[:2]): Contention(*row[2:]) for row in self.rows.of(target)}
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target must not be healed yet. Raises StateDirError."""
@@ -86,5 +87,6 @@ class Contended:
         """Drop what is known of entries, as when the files changed them. Raises StateDirError."""
         rows = [entry_row(target, identity) for identity in identities]
         if rows:
+            self.rows.changed(target)
             with self._database.transaction() as connection:
                 connection.executemany(_FORGET, rows)

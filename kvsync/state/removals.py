@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kvsync.core.model import Identity, Target
+from kvsync.state.by_target import RowsByTarget
 from kvsync.state.context import Context
-from kvsync.state.rows import entry_row, identity_of, target_row
+from kvsync.state.rows import entry_row, identity_of
 
-_ALL = "SELECT key, label, since FROM removals WHERE store = ? AND namespace = ?"
 _DROP = "DELETE FROM removals WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
 
 
@@ -17,11 +17,11 @@ class Removals:
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
+        self.rows = RowsByTarget(context.database, "removals", "key, label, since")
 
     def since(self, target: Target) -> dict[Identity, float]:
         """The moments of a target's entries. Raises StateDirError."""
-        rows = self._database.query(_ALL, target_row(target))
-        return {identity_of(key, label): since for key, label, since in rows}
+        return {identity_of(key, label): since for key, label, since in self.rows.of(target)}
 
     def update(self, target: Target, current: Iterable[Identity], now: float) -> dict[Identity, float]:
         """Make `current` all that is no longer desired: new ones since `now`, others as known, the rest forgotten. Returns the
@@ -29,6 +29,7 @@ class Removals:
         known, wanted = self.since(target), set(current)
         new, over = wanted - known.keys(), known.keys() - wanted
         if new or over:
+            self.rows.changed(target)
             with self._database.transaction() as connection:
                 connection.executemany(_DROP, [entry_row(target, identity) for identity in over])
                 rows = [(*entry_row(target, identity), now) for identity in new]
