@@ -35,9 +35,9 @@ class Ledger:
 
     def get(self, target: Target, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """Those of the identities that the ledger knows. Raises StateDirError."""
-        if self._database.one(_ANY, target_row(target)) is None:
-            return {}  # a first apply asks for very many in vain
         wanted = list(identities)
+        if not wanted or self._database.one(_ANY, target_row(target)) is None:
+            return {}  # a first apply asks for very many in vain
         rows = self._database.each(_ONE, [entry_row(target, identity) for identity in wanted])
         found = zip(wanted, rows, strict=True)
         return {identity: self._applied(*row) for identity, row in found if row is not None}

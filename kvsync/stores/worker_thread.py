@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from threading import Lock
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
@@ -22,29 +21,29 @@ class WorkerThread:
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting: list[_Call] = []
-        self._lock = Lock()
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """The result of `work`, or the exception it raises. Cancelled before it begins, it is never begun."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Result] = loop.create_future()
-        with self._lock:
-            self._waiting.append((work, future))
-            is_first = len(self._waiting) == 1
-        if is_first:
-            self._pool.submit(self._work, loop)
+        self._waiting.append((work, future))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._hand_over, loop)
         return await future
 
     def close(self) -> None:
         """Let the thread end once what it was given is done."""
         self._pool.shutdown(wait=False)
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._lock:
-            calls, self._waiting = self._waiting, []
-        done = [_attempt(*call) for call in calls]
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
-            loop.call_soon_threadsafe(_settle, done)
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        calls, self._waiting = self._waiting, []
+        self._pool.submit(_work, calls, loop)
+
+
+def _work(calls: Sequence[_Call], loop: asyncio.AbstractEventLoop) -> None:
+    done = [_attempt(*call) for call in calls]
+    with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+        loop.call_soon_threadsafe(_settle, done)
 
 
 def _attempt(work: Callable[[], Any], future: asyncio.Future[Any]) -> _Done:

@@ -10,6 +10,7 @@ from kvsync.core.model import Identity, Target
 from kvsync.errors import NotApproved, UsageError
 from kvsync.state import Contention, DaemonRecord, Memo, StateDir
 from kvsync.state.contended import CALM_SECONDS, LONGEST_SECONDS
+from kvsync.state.memo import TOGETHER
 from kvsync.state.passes import HISTORY_POINTS
 from tests.state.examples import KEY, WEB, print_of
 
@@ -263,3 +264,34 @@ def test_the_daemon_has_one_row(state: StateDir) -> None:
     assert state.passes.daemon() == later
     state.passes.clear_daemon()
     assert state.passes.daemon() is None
+
+
+def test_in_bulk_what_is_remembered_is_the_same(state: StateDir) -> None:
+    """Read for all targets at once, each target has its own rows, and what this process writes meanwhile is seen."""
+    state.memo.put(WEB, "d", "c", Memo("token"))
+    state.removals.update(WEB, [KEY], 10)
+    state.quarantine.put(WEB, KEY, print_of("bad"), "413", now=100)
+    state.contended.healed(WEB, [KEY], 0)
+    with state.bulk():
+        assert state.memo.get(WEB, "d", "c") == Memo("token")
+        assert state.removals.since(WEB) == {KEY: 10}
+        assert state.quarantine.held(WEB, 101).keys() == state.contended.all(WEB).keys() == {KEY}
+        assert state.memo.get(API, "d", "c") is None
+        assert not any((state.removals.since(API), state.quarantine.held(API, 101), state.contended.all(API)))
+        state.removals.update(API, [KEY], 20)
+        state.quarantine.clear(WEB, [KEY])
+        state.contended.forget(WEB, [KEY])
+        state.memo.drop(WEB)
+        assert state.removals.since(API) == {KEY: 20}
+        assert not any((state.quarantine.held(WEB, 101), state.contended.all(WEB)))
+        assert state.memo.get(WEB, "d", "c") is None
+
+
+def test_in_bulk_memos_are_written_at_the_end(state: StateDir) -> None:
+    """A memo of the block is there after it, unless it was dropped inside."""
+    with state.bulk():
+        for number in range(TOGETHER + 1):
+            state.memo.put(Target("main", str(number)), "d", "c", Memo("token"))
+        state.memo.drop(Target("main", str(TOGETHER)))
+    known = [state.memo.get(Target("main", str(number)), "d", "c") for number in range(TOGETHER + 1)]
+    assert known == [Memo("token")] * TOGETHER + [None]
