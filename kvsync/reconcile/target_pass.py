@@ -91,7 +91,8 @@ class TargetPass:
         comparison = compare(self._desired, snapshot, self._rules.owner)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
-        plan = replace(plan, next_moment=self._memory.next_moment(plan))
+        if (moment := self._memory.next_moment(plan)) != plan.next_moment:
+            plan = replace(plan, next_moment=moment)
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
 
@@ -107,6 +108,8 @@ class TargetPass:
 
     def _with_ledger(self, plan: TargetPlan) -> TargetPlan:
         """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
+        if not self._store.keeps_ledger:
+            return plan
         ledger, now = self._observer.ledger, self._rules.now
         is_due = bool(plan.changes) or ledger.is_due(now)
         moments = (plan.next_moment, ledger.next_moment(now, is_due=is_due))

@@ -58,9 +58,11 @@ class Memos:
 
     def drop(self, target: Target) -> None:
         """Forget the memo of a target, as before its store is written. Raises StateDirError."""
-        self.rows.changed(target)
         if self._deferred is not None:
             self._deferred.pop(target, None)
+        if not self.rows.of(target):
+            return  # a look costs less than a transaction
+        self.rows.changed(target)
         with self._database.transaction() as connection:
             connection.execute(_DROP, target_row(target))
 

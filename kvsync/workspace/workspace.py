@@ -186,7 +186,8 @@ class Workspace:
     ) -> TargetReport:
         applying = Applying(run, self._paces[plan.target.store], stop, progress)
         report = await self._passes[plan.target].apply(plan, applying)
-        self.state.parked.consume(plan.target, plan.digest)
+        if plan.parked:
+            self.state.parked.consume(plan.target, plan.digest)
         return report
 
     async def _unchanged(
