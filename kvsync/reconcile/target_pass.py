@@ -110,7 +110,9 @@ class TargetPass:
         comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
-        plan = replace(plan, next_moment=self._memory.next_moment(plan), moved_from=self._subject.moved_from)
+        moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
+        if (moment, moved_from) != (plan.next_moment, None):
+            plan = replace(plan, next_moment=moment, moved_from=moved_from)
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
 
@@ -129,6 +131,8 @@ class TargetPass:
 
     def _with_ledger(self, plan: TargetPlan) -> TargetPlan:
         """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
+        if not self._store.keeps_ledger:
+            return plan
         ledger, now = self._observer.ledger, self._rules.now
         is_due = bool(plan.changes) or ledger.is_due(now)
         moments = (plan.next_moment, ledger.next_moment(now, is_due=is_due))
