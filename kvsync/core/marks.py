@@ -35,8 +35,8 @@ def seal_to_text(seal: bytes) -> str:
 
 
 def seal_from_text(text: object) -> bytes | None:
-    """The seal in a text that was found next to an entry. None where there is no text, as earlier versions wrote it; empty, which
-    verifies nowhere, for anything that is not a seal."""
+    """The seal in a text that was found next to an entry. None where there is no text, as earlier versions wrote marks; for
+    anything that is not a seal empty, which verifies nowhere."""
     if text is None:
         return None
     try:
@@ -48,9 +48,9 @@ def seal_from_text(text: object) -> bytes | None:
 class Proof(StrEnum):
     """What a mark with our owner's name proves.
 
-    `valid`: we wrote it for this place, key and label. `renewable`: the same, but it was made under an older owner key. `weak`: it has no
-    seal (an earlier version wrote it), or one that anyone could make although there is an owner key. `none`: it was made for
-    another place, key or label, or changed since: a copy, or a forgery.
+    `valid`: we wrote it for this place, key and label. `renewable`: the same, but it was made under an older owner key.
+    `weak`: it has no seal (an earlier version wrote it), or one that anyone could make although there is an owner key.
+    `none`: it was made for another place, key or label, or changed since: a copy, or a forgery.
     """
 
     VALID = "valid"
@@ -61,7 +61,8 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True)
 class MarkSigner:
-    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; none: plain digests."""
+    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; none: plain
+    digests."""
 
     owner: str
     place: Place
@@ -94,7 +95,8 @@ class MarkSigner:
         return Proof.NONE
 
     def seals(self, identity: Identity, fingerprint: bytes, seal: bytes) -> bool:
-        """True when `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the mark first."""
+        """True when `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the
+        mark first."""
         return seal == self._sealed(identity, _PLAIN, fingerprint, self.keys[0] if self.keys else None)
 
     def plain_seals(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[bytes]:

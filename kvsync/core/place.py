@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from kvsync.core.canonical import canonical_json
@@ -40,18 +40,22 @@ class KeyScope(NamedTuple):
         return _nested(self.prefix, other.prefix) and _nested(self.suffix[::-1], other.suffix[::-1])
 
 
+EVERY_KEY: Final = KeyScope()
+"""The whole container."""
+
+
 @dataclass(frozen=True)
 class Place:
     """What a target is at the far end.
 
-    `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has them from
-    the server; one that is not resolved only from the configuration (offline), and must not be used to keep knowledge by.
-    `detail` is for people alone, such as the title that an id has at the moment.
+    `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has
+    them from the server; one that is not resolved only from the configuration (offline), and must not be used to keep
+    knowledge by. `detail` is for people alone, such as the title that an id has at the moment.
     """
 
     type: str
     parts: tuple[tuple[str, str], ...]
-    scope: KeyScope = KeyScope()
+    scope: KeyScope = EVERY_KEY
     is_resolved: bool = True
     detail: str = field(default="", compare=False)
 
@@ -91,7 +95,8 @@ class Overlap(NamedTuple):
 
 
 def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
-    """Pairs of targets whose keys could meet, sorted. Each target is named with one other, so the list is as long as `places` at most."""
+    """Pairs of targets whose keys could meet, sorted. Each target is named with one other, so the list is as long as
+    `places` at most."""
     by_container: defaultdict[tuple[object, ...], list[tuple[Target, Place]]] = defaultdict(list)
     for target, place in sorted(places.items()):
         by_container[place.container].append((target, place))
@@ -100,8 +105,8 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
 
 
 def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:
-    """Targets whose keys could meet, each with all others that it could meet: keys of two groups never do. Sorted; targets that can
-    meet no other are left out."""
+    """Targets whose keys could meet, in sorted groups: keys of targets in different groups never meet. Targets that can meet no
+    other are left out."""
     group_of: dict[Target, list[Target]] = {}
     for overlap in overlaps(places):
         one, other = (group_of.setdefault(target, [target]) for target in overlap[:2])
