@@ -304,7 +304,8 @@ async def test_metadata_is_measured_offline(kv: Service, connect: Open) -> None:
     assert "kvsync" in audit(store, Content(b"", metadata='{"kvsync":{}}'))
     assert "mapping" in audit(store, Content(b"", metadata='["a"]'))
     assert kv.total() == 0
-    assert (await store.write("web", [creation("a", _with_metadata(fits))]))[0].status is WriteStatus.DONE
+    write = signed(store, creation("a", _with_metadata(fits)))
+    assert (await store.write("web", [write]))[0].status is WriteStatus.DONE
 
 
 def _with_metadata(size: int) -> Content:
