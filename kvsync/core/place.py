@@ -115,8 +115,8 @@ def conflicts(places: Mapping[Target, Place], tells_apart: Callable[[str], bool]
 
 
 def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:
-    """Targets whose keys could meet, each with all others that it could meet: keys of two groups never do. Sorted; targets
-    that can meet no other are left out."""
+    """Targets whose keys could meet, in sorted groups: keys of targets in different groups never meet. Targets that can meet no
+    other are left out."""
     group_of: dict[Target, list[Target]] = {}
     for overlap in overlaps(places):
         one, other = (group_of.setdefault(target, [target]) for target in overlap[:2])

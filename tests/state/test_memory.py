@@ -278,7 +278,13 @@ def test_in_bulk_what_is_remembered_is_the_same(state: StateDir) -> None:
         assert state.removals.since(WEB_KEY) == {KEY: 10}
         assert state.quarantine.held(WEB_KEY, 101).keys() == state.contended.all(WEB_KEY).keys() == {KEY}
         assert state.memo.get(key_of(API), "d", "c") is None
-        assert not any((state.removals.since(key_of(API)), state.quarantine.held(key_of(API), 101), state.contended.all(key_of(API))))
+        assert not any(
+            (
+                state.removals.since(key_of(API)),
+                state.quarantine.held(key_of(API), 101),
+                state.contended.all(key_of(API)),
+            )
+        )
         state.removals.update(key_of(API), [KEY], 20)
         state.quarantine.clear(WEB_KEY, [KEY])
         state.contended.forget(WEB_KEY, [KEY])
