@@ -85,7 +85,8 @@ class Undoing:
         places = {record.place for record in records} - {subject.key, name_key(target)}
         if places:
             raise PermanentError(
-                f"{target} is another place than the one the run wrote to; it is now {subject.located.place}, and nothing is undone there"
+                f"{target} is another place than the one that the run wrote to; it is now {subject.located.place}, and is left"
+                " as it is"
             )
         return subject
 

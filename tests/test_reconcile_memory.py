@@ -62,7 +62,7 @@ async def test_a_plan_alone_changes_nothing_that_is_known(world: World) -> None:
     forget_everything(world)
     await world.plan()
     async with world.open(writing=None) as workspace:
-        assert workspace.state.ledger.all(WEB) == {}
+        assert workspace.state.ledger.all((await workspace.locate(WEB)).key) == {}
     assert world.writes() == 0
 
 

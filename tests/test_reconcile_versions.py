@@ -49,7 +49,7 @@ async def test_no_digest_of_a_secret_is_shown_or_kept(world: World) -> None:
     assert change.before is not None
     assert (change.before.etag, report.targets[0].outcomes[0].etag) == (None, None)
     async with world.open(writing=None) as workspace:
-        (known,) = workspace.state.ledger.get(WEB, [change.identity]).values()
+        (known,) = workspace.state.ledger.get((await workspace.locate(WEB)).key, [change.identity]).values()
         (record,) = workspace.state.journal.changes(report.run or "")
     assert known.etag == "13"
     assert record.before is not None

@@ -108,4 +108,6 @@ class Applier:
         return Halt(self._stop, self._store.context.fence)
 
     def _link(self, halt: Halt) -> Link:
-        return Link(self._store, self._located.target, self._replan, halt, self._pace, self._retry, self._clock, self._rng)
+        return Link(
+            self._store, self._located.target, self._replan, halt, self._pace, self._retry, self._clock, self._rng
+        )

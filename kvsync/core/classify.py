@@ -19,9 +19,9 @@
     -         not proven ours   known               unowned                   refused
     -         not ours          not known           foreign                   nothing, unless prune: scope
 
-"As applied" means: its version is the one the ledger last saw in agreement, or its content is what the ledger says, or, where the
-ledger does not know the entry, what its mark says. Whose an entry is, and what that allows, is decided in `ownership`.
-An entry that is locked, or protected, is refused instead of changed.
+"As applied" means: its version is the one the ledger last saw in agreement, or its content is what the ledger says, or,
+where the ledger does not know the entry, what its mark says. Whose an entry is, and what that allows, is decided in
+`ownership`. An entry that is locked, or protected, is refused instead of changed.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ Verdict = Change | Refusal | Idle
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a verdict depends on besides the entry itself. `signer` tells which marks are ours. `now` is in seconds since the epoch,
-    `longest` the seconds after which the store ends whatever it holds, None where entries may stay."""
+    """What a verdict depends on besides the entry itself. `signer` tells which marks are ours. `now` is in seconds since
+    the epoch, `longest` the seconds after which the store ends whatever it holds, None where entries may stay."""
 
     signer: MarkSigner
     now: float
@@ -87,7 +87,7 @@ def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: R
     match claim_of(actual, last, rules.signer), actual.mark:
         case Claim.TAKEN, Mark() as mark:
             return _taken(entry, actual, mark.owner)
-        case (Claim.OWNED | Claim.WEAK | Claim.RECORDED), Mark() as mark:
+        case ((Claim.OWNED | Claim.WEAK | Claim.RECORDED), Mark() as mark):
             return _owned(entry, actual, mark, last, rules)
         case Claim.LOST, _:
             return _lost(entry, actual, last, rules)
@@ -116,7 +116,7 @@ _IN_SCOPE = frozenset({Claim.NOBODY, Claim.COPIED, Claim.LOST})
 _HOW_TO_GO_ON = "delete it in the store, or list its key under policy.ignore"
 
 _UNPROVEN = {
-    Claim.LOST: f"not deleted: its mark is gone since kvsync wrote it, so nothing proves that it is still ours; {_HOW_TO_GO_ON}",
+    Claim.LOST: f"not deleted: its mark is gone since kvsync wrote it, so nothing proves that it is ours; {_HOW_TO_GO_ON}",
     Claim.RECORDED: f"not deleted: its content is not what kvsync wrote, so it may be another writer's; {_HOW_TO_GO_ON}",
     Claim.WEAK: f"not deleted: an earlier version of kvsync marked it, and the ledger does not know it; {_HOW_TO_GO_ON}",
 }
@@ -183,10 +183,7 @@ def _lost(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -> V
         return _looked_at(entry, actual)
     reasons = _differences(entry, actual)
     assert last is not None
-    cause = Class.DRIFTED
-    if reasons and not last.matches(entry.fingerprint):
-        is_as_applied = actual.fingerprint is not None and last.matches(actual.fingerprint)
-        cause = Class.CHANGED if is_as_applied else Class.CONFLICT
+    cause = Class.DRIFTED if not reasons or last.matches(entry.fingerprint) else Class.CONFLICT
     action = Action.UPDATE if reasons else Action.ADOPT
     reasons = (*reasons, "mark")
     if action is Action.ADOPT:

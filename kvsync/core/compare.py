@@ -34,7 +34,8 @@ def compare(
 ) -> Comparison:
     """Compare the cheap views of both sides; see `kvsync.core.classify` for what comes next.
 
-    `recorded` gives the identities that the ledger knows; it is asked only where the store has entries that are neither desired nor marked.
+    `recorded` gives the identities that the ledger knows; it is asked only where the store has entries that are neither
+    desired nor marked.
     """
     ignored = key_matcher(desired.policy.ignore)
     settled = snapshot.settled

@@ -3,10 +3,11 @@
     {"digest": "…", "entries": [[key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since], …], "owner": "…",
      "place": "…", "schema": "kvsync.ledger/2", "seals": ["…"]}
 
-One text for one content: sorted, without spaces, what is absent at the end of a row left out. `digest` covers all the rest: with owner
-keys it is an HMAC-SHA256 that nobody else can make, without it is a plain SHA-256, which finds a document that was cut, or
-changed by hand. `place` binds it to where it was written, so that a copy elsewhere is not believed. The fingerprint of a sensitive
-entry is sealed with the key of the state directory that wrote it; `seals` name those keys, and a row the one it was sealed with.
+One text for one content: sorted, without spaces, what is absent at the end of a row left out. `digest` covers all the rest:
+with owner keys it is an HMAC-SHA256 that nobody else can make, without it is a plain SHA-256, which finds a document that
+was cut, or changed by hand. `place` binds it to where it was written, so that a copy elsewhere is not believed. The
+fingerprint of a sensitive entry is sealed with the key of the state directory that wrote it; `seals` name those keys, and a
+row the one it was sealed with.
 """
 
 from __future__ import annotations
@@ -29,7 +30,17 @@ _WITHOUT_PLACE: Final = "kvsync.ledger/1"
 
 _SENSITIVE, _PROTECTED, _ENDED = 1, 2, 4
 
-_TYPES: Final = (str, str | None, str, int | None, int | None, str | None, int | float | None, int | None, int | float | None)
+_TYPES: Final = (
+    str,
+    str | None,
+    str,
+    int | None,
+    int | None,
+    str | None,
+    int | float | None,
+    int | None,
+    int | float | None,
+)
 """Of the members of a row."""
 
 
@@ -79,8 +90,8 @@ class LedgerRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerDocument:
-    """The ledger of one owner in one namespace. `is_current` is False for one that is to be written again although it says the same: an
-    earlier version wrote it, or it is signed with an older owner key."""
+    """The ledger of one owner in one namespace. `is_current` is False for one that is to be written again although it says
+    the same: an earlier version wrote it, or it is signed with an older owner key."""
 
     owner: str
     rows: Mapping[Identity, LedgerRow]
@@ -100,8 +111,8 @@ def encode(document: LedgerDocument, signer: MarkSigner) -> bytes:
 
 
 def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
-    """Read a ledger back. Raises LedgerDamaged when it is not whole, not signed by an owner key although there is one, or was made for
-    another place; LedgerRefused when it is another owner's, or a newer kvsync has written it."""
+    """Read a ledger back. Raises LedgerDamaged when it is not whole, not signed by an owner key although there is one, or
+    was made for another place; LedgerRefused when it is another owner's, or a newer kvsync has written it."""
     try:
         body = json.loads(text)
         schema, digest, owner = body["schema"], body.pop("digest"), body["owner"]
@@ -120,7 +131,8 @@ def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
 
 
 def _check_origin(body: Mapping[str, Any], digest: object, signer: MarkSigner) -> bool:
-    """Raise LedgerDamaged unless the document is what kvsync wrote for this place. True when it would be written the same today."""
+    """Raise LedgerDamaged unless the document is what kvsync wrote for this place. True when it would be written the same
+    today."""
     digests = [_digest(body, key) for key in signer.keys] or [_digest(body, None)]
     given = digest.encode("utf-8", "replace") if isinstance(digest, str) else b""
     matches = [hmac.compare_digest(given, one.encode()) for one in digests]

@@ -23,9 +23,9 @@ SEAL_SIZE: Final = 16
 class Proof(StrEnum):
     """What a mark with our owner's name proves.
 
-    `valid`: we wrote it for this place, key and label. `renewable`: the same, but it was made under an older owner key. `weak`: it has no
-    seal (an earlier version wrote it), or one that anyone could make although there is an owner key. `none`: it was made for
-    another place, key or label, or changed since: a copy, or a forgery.
+    `valid`: we wrote it for this place, key and label. `renewable`: the same, but it was made under an older owner key.
+    `weak`: it has no seal (an earlier version wrote it), or one that anyone could make although there is an owner key.
+    `none`: it was made for another place, key or label, or changed since: a copy, or a forgery.
     """
 
     VALID = "valid"
@@ -36,7 +36,8 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True)
 class MarkSigner:
-    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; none: plain digests."""
+    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; none: plain
+    digests."""
 
     owner: str
     place: Place
@@ -69,7 +70,8 @@ class MarkSigner:
         return Proof.NONE
 
     def seals(self, identity: Identity, fingerprint: bytes, seal: bytes) -> bool:
-        """True when `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the mark first."""
+        """True when `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the
+        mark first."""
         return seal == self._sealed(identity, f"{None}:0:", fingerprint, self.keys[0] if self.keys else None)
 
     def claims(self, entry: Actual) -> bool:

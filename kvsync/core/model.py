@@ -96,9 +96,10 @@ class Entry:
 class Mark:
     """What kvsync leaves next to an entry it wrote: whose it is, and what was applied.
 
-    `seal` binds the mark to its place, key and label (see `kvsync.core.marks`); None where an earlier version wrote it. `is_recorded`
-    says that the mark comes from the ledger, not from the store. A mark kept in the ledger must not tell a guesser what a sensitive
-    value was: there `fingerprint` is the one of the content, sealed with `key`. Ask `matches` instead of comparing.
+    `seal` binds the mark to its place, key and label (see `kvsync.core.marks`); None where an earlier version wrote it.
+    `is_recorded` says that the mark comes from the ledger, not from the store. A mark kept in the ledger must not tell a
+    guesser what a sensitive value was: there `fingerprint` is the one of the content, sealed with `key`. Ask `matches`
+    instead of comparing.
     """
 
     owner: str
@@ -146,8 +147,8 @@ ENDED = "\0ended"
 class Applied:
     """What kvsync's own ledger says of an entry: how it was last seen in agreement with the files.
 
-    `unseen_since` is when the entry was neither desired nor listed any more (epoch seconds), None while it is either: a listing can
-    be stale, so what becomes visible again is known again.
+    `unseen_since` is when the entry was neither desired nor listed any more (epoch seconds), None while it is either: a
+    listing can be stale, so what becomes visible again is known again.
     """
 
     mark: Mark
@@ -169,12 +170,12 @@ class Applied:
 class Snapshot:
     """What a store holds of one namespace at one moment.
 
-    `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the
-    fingerprints of those entries of which there is nothing else to know: they bear a valid mark of our owner, do not expire, are
-    neither locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store
-    offers it, stands for this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never
-    causes a delete. `ledger` is what a store that keeps its own ledger holds of it, in the bytes it was left in, or as much of
-    them as there is; `ledger_expires_at` is when the store will end that too, if it does.
+    `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the fingerprints
+    of those entries of which there is nothing else to know: they bear a valid mark of our owner, do not expire, are neither
+    locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store offers it, stands for
+    this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never causes a delete. `ledger` is
+    what a store that keeps its own ledger holds of it, in the bytes it was left in, or as much of them as there is;
+    `ledger_expires_at` is when the store will end that too, if it does.
     """
 
     target: Target

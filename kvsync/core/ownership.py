@@ -1,17 +1,17 @@
 """Is this entry ours? The one place that answers it, from the mark that is found, the ledger, and the place.
 
-    mark found                          ledger, at this place         claim        may be overwritten     may be deleted
-    ─────────────────────────────────   ───────────────────────────   ──────────   ────────────────────   ─────────────────────────────
-    ours, valid here                    anything                      owned        yes                    yes
-    ours, of an earlier version         knows it, content as applied  owned        yes                    yes
-    ours, of an earlier version         anything else                 weak         yes, without owner key no
-    ours, made for another place, key   knows it                      lost         as policy.drift says   no
-    ours, made for another place, key   does not know it              copied       as policy.adopt says   no
-    none                                knows it                      lost         as policy.drift says   no
-    none                                does not know it              nobody       as policy.adopt says   no
-    another owner's                     anything                      taken        no                     no
-    (the store has no room for marks)   knows it, content as applied  owned        yes                    yes
-    (the store has no room for marks)   knows it                      recorded     as policy.drift says   no
+mark found                          ledger, at this place   claim      may be overwritten     may be deleted
+─────────────────────────────────   ─────────────────────   ────────   ────────────────────   ──────────────
+ours, valid here                    anything                owned      yes                    yes
+ours, of an earlier version         content as applied      owned      yes                    yes
+ours, of an earlier version         anything else           weak       without an owner key   no
+ours, made for another place, key   knows it                lost       as policy.drift says   no
+ours, made for another place, key   does not know it        copied     as policy.adopt says   no
+none                                knows it                lost       as policy.drift says   no
+none                                does not know it        nobody     as policy.adopt says   no
+another owner's                     anything                taken      no                     no
+(the store has no room for marks)   content as applied      owned      yes                    yes
+(the store has no room for marks)   knows it                recorded   as policy.drift says   no
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _recorded(actual: Actual, last: Applied | None) -> Claim:
 
 
 def _weak(actual: Actual, last: Applied | None, signer: MarkSigner) -> Claim:
-    """Without an owner key, a mark of an earlier version is as good as any for overwriting; with one, only the ledger counts."""
+    """Without an owner key, a mark of an earlier version is as good as any for overwriting; with one, only the ledger
+    counts."""
     if not signer.keys:
         return Claim.WEAK
     return Claim.LOST if _is_known(actual, last) else Claim.COPIED

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from kvsync.core.canonical import canonical_json
@@ -38,18 +38,22 @@ class KeyScope(NamedTuple):
         return _nested(self.prefix, other.prefix) and _nested(self.suffix[::-1], other.suffix[::-1])
 
 
+EVERY_KEY: Final = KeyScope()
+"""The whole container."""
+
+
 @dataclass(frozen=True)
 class Place:
     """What a target is at the far end.
 
-    `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has them from
-    the server; one that is not resolved only from the configuration (offline), and must not be used to keep knowledge by.
-    `detail` is for people alone, such as the title that an id has at the moment.
+    `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has
+    them from the server; one that is not resolved only from the configuration (offline), and must not be used to keep
+    knowledge by. `detail` is for people alone, such as the title that an id has at the moment.
     """
 
     type: str
     parts: tuple[tuple[str, str], ...]
-    scope: KeyScope = KeyScope()
+    scope: KeyScope = EVERY_KEY
     is_resolved: bool = True
     detail: str = field(default="", compare=False)
 
@@ -88,7 +92,8 @@ class Overlap(NamedTuple):
 
 
 def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
-    """Pairs of targets whose keys could meet, sorted. Each target is named with one other, so the list is as long as `places` at most."""
+    """Pairs of targets whose keys could meet, sorted. Each target is named with one other, so the list is as long as
+    `places` at most."""
     by_container: defaultdict[tuple[object, ...], list[tuple[Target, Place]]] = defaultdict(list)
     for target, place in sorted(places.items()):
         by_container[place.container].append((target, place))

@@ -39,14 +39,14 @@ class Stats:
 class TargetPlan:
     """The plan of one target.
 
-    `place` is where the target leads (None when that could not be found out), `moved_from` what its names led to in the last pass,
-    when that was another place. `changes` would be applied, in the order of `identity_order`; `refused` are differences kvsync will not act on; `reported`
-    are drift that the policy only reports, and deletes that wait out the guard's grace. `parked` holds the reasons why nothing
-    may be applied before a person approves `digest`; `approved` says that one has. `problems` (files) and `error` (the store
-    could not be observed) mean that the target keeps its state: there are no changes then, but renewals under `problems`.
-    `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a renewal, an expiry to enforce,
-    the end of a grace. Without `compare_and_set` another writer's change may be overwritten in the moment between kvsync's
-    look and its write.
+    `place` is where the target leads (None when that could not be found out), `moved_from` what its names led to in the
+    last pass, when that was another place. `changes` would be applied, in the order of `identity_order`; `refused` are
+    differences kvsync will not act on; `reported` are drift that the policy only reports, and deletes that wait out the
+    guard's grace. `parked` holds the reasons why nothing may be applied before a person approves `digest`; `approved` says
+    that one has. `problems` (files) and `error` (the store could not be observed) mean that the target keeps its state:
+    there are no changes then, but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass
+    although nothing changes: a renewal, an expiry to enforce, the end of a grace. Without `compare_and_set` another
+    writer's change may be overwritten in the moment between kvsync's look and its write.
     """
 
     target: Target

@@ -45,8 +45,8 @@ class LedgerNotOurs(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The store's ledger at one moment: its bytes (None: not there), the rows in it, why it counts as lost, if it does, and whether
-    it would be written the same today."""
+    """The store's ledger at one moment: its bytes (None: not there), the rows in it, why it counts as lost, if it does, and
+    whether it would be written the same today."""
 
     text: bytes | None
     rows: Rows

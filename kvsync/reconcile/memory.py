@@ -141,7 +141,9 @@ class Memory:
             for identity, last in unseen.items()
             if last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
         ]
-        fresh = {identity: last for identity, last in unseen.items() if last.unseen_since is None and not last.has_ended}
+        fresh = {
+            identity: last for identity, last in unseen.items() if last.unseen_since is None and not last.has_ended
+        }
         return {identity: replace(last, unseen_since=now) for identity, last in fresh.items()}, gone
 
     def _marked(self, snapshot: Snapshot, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
@@ -193,7 +195,8 @@ class Memory:
 
 
 def _digest(signer: MarkSigner, store: StoreConfig) -> str:
-    """Stands for what makes the same files and the same token mean something else: another owner, key, place or form of keys."""
+    """Stands for what makes the same files and the same token mean something else: another owner, key, place or form of
+    keys."""
     keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in signer.keys]
     what = (signer.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
     return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()

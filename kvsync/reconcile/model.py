@@ -35,8 +35,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class PassTarget:
-    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept by, `moved_from`
-    describes the place that the same names led to before, if that was another one."""
+    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept
+    by, `moved_from` describes the place that the same names led to before, if that was another one."""
 
     located: LocatedTarget
     signer: MarkSigner
@@ -51,9 +51,10 @@ class PassTarget:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds its
-    lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all. `owner_keys` sign marks and
-    ledgers (the first) and verify them (all); they are read for each pass, so that a rotated one counts."""
+    """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds
+    its lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all.
+    `owner_keys` sign marks and ledgers (the first) and verify them (all); they are read for each pass, so that a rotated
+    one counts."""
 
     owner: str
     state: StateDir
@@ -65,8 +66,8 @@ class Surroundings:
     owner_keys: Callable[[], tuple[bytes, ...]] = tuple
 
     def pass_target(self, located: LocatedTarget) -> PassTarget:
-        """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when an owner key
-        cannot be read."""
+        """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when
+        an owner key cannot be read."""
         places = self.state.places
         moved_from = places.moved_from(located)
         key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)

@@ -19,8 +19,9 @@ PATIENCE: Final = 10.0
 class PlaceResolver:
     """Locates targets, and remembers for this process where they led last.
 
-    Stores of different types never meet, so a pass only waits for the targets of its own type, and for those of a store that does not
-    answer no longer than `PATIENCE`: then a second line of defence holds, for marks and ledgers are bound to places.
+    Stores of different types never meet, so a pass only waits for the targets of its own type, and for those of a store
+    that does not answer no longer than `PATIENCE`: then a second line of defence holds, for marks and ledgers are bound to
+    places.
     """
 
     def __init__(self, stores: Mapping[str, Store]) -> None:
@@ -82,12 +83,14 @@ class PlaceResolver:
 
 
 async def check_place(store: Store, located: LocatedTarget) -> Place:
-    """Where a target leads right before it is written to, made first where it may be. Raises TransientError when that is another place
-    than was planned: the next pass plans for the place that is there then. Raises StoreError."""
+    """Where a target leads right before it is written to, made first where it may be. Raises TransientError when that is
+    another place than was planned: the next pass plans for the place that is there then. Raises StoreError."""
     target, planned = located
     place = await store.locate(target.namespace, writing=True)
     if planned.is_resolved and place.key != planned.key:
-        raise TransientError(f"{target} is another place since the plan: was {planned}, is {place}; nothing was written there")
+        raise TransientError(
+            f"{target} is another place since the plan: was {planned}, is {place}; nothing was written there"
+        )
     return place
 
 

@@ -23,6 +23,9 @@ _ENTRY = "SELECT count, last, until FROM contended WHERE place = ? AND key = ? A
 _TARGET = "SELECT key, label, count, last, until FROM contended WHERE place = ?"
 _PUT = "INSERT OR REPLACE INTO contended VALUES (?, ?, ?, ?, ?, ?)"
 _FORGET = "DELETE FROM contended WHERE place = ? AND key = ? AND label = ?"
+_COUNTS = """
+SELECT store, namespace, count(*) FROM contended JOIN places USING (place) WHERE until > ? GROUP BY store, namespace
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,7 @@ class Contended:
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target must not be healed yet. Raises StateDirError."""
-        sql = "SELECT store, namespace, count(*) FROM contended JOIN places USING (place) WHERE until > ? GROUP BY store, namespace"
-        return {Target(*row[:2]): row[2] for row in self._database.query(sql, (now,))}
+        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now,))}
 
     def forget(self, place: str, identities: Iterable[Identity]) -> None:
         """Drop what is known of entries, as when the files changed them. Raises StateDirError."""

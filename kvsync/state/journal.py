@@ -162,12 +162,17 @@ class Journal:
         return self._changes(_CUT_OFF, parameters)
 
     def resolve(
-        self, located: LocatedTarget, outcomes: Mapping[Identity, OutcomeKind], applied: Mapping[Identity, Applied | None]
+        self,
+        located: LocatedTarget,
+        outcomes: Mapping[Identity, OutcomeKind],
+        applied: Mapping[Identity, Applied | None],
     ) -> None:
         """Close changes that were cut off, once it is known what became of them, and note with them what the ledger says from
         now on (None: the entry is gone). Raises StateDirError."""
         now = self._context.clock.now()
-        rows = [(kind.value, now, *_places(located), *entry_row("", identity)[1:]) for identity, kind in outcomes.items()]
+        rows = [
+            (kind.value, now, *_places(located), *entry_row("", identity)[1:]) for identity, kind in outcomes.items()
+        ]
         present = {identity: one for identity, one in applied.items() if one is not None}
         with self._database.transaction() as connection:
             connection.executemany(_RESOLVE, rows)

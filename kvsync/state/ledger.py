@@ -28,7 +28,8 @@ _DROP = "DELETE FROM ledger WHERE place = ? AND key = ? AND label = ?"
 
 
 class Ledger:
-    """The entries kvsync has applied, by the key of their place (see `StateDir.places`). The fingerprints of sensitive ones are kept sealed; `Applied.matches` compares them."""
+    """The entries kvsync has applied, by the key of their place (see `StateDir.places`). The fingerprints of sensitive ones
+    are kept sealed; `Applied.matches` compares them."""
 
     def __init__(self, context: Context) -> None:
         self._database, self._key = context.database, context.key

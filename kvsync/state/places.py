@@ -19,8 +19,8 @@ _KEPT_BY_ENTRY = ("ledger", "quarantine", "contended", "removals", "ledger_seen"
 
 @dataclass(frozen=True, slots=True)
 class PlaceRecord:
-    """The place that a target led to last: its key, what to call it, since when (epoch seconds), and what to call the one before
-    (None: there was none)."""
+    """The place that a target led to last: its key, what to call it, since when (epoch seconds), and what to call the one
+    before (None: there was none)."""
 
     place: str
     description: str
@@ -44,12 +44,13 @@ class Places:
         return {Target(*row[:2]): PlaceRecord(*row[2:]) for row in self._database.query(_ALL)}
 
     def knowledge_key(self, located: LocatedTarget) -> str:
-        """What the knowledge of a target is kept by, for a process that only reads: until a writing one binds it, what an earlier
-        version knew by name counts for the place that is found. Raises StateDirError."""
+        """What the knowledge of a target is kept by, for a process that only reads: until a writing one binds it, what an
+        earlier version knew by name counts for the place that is found. Raises StateDirError."""
         return name_key(located.target) if self._is_unbound(located) else state_key(located)
 
     def moved_from(self, located: LocatedTarget) -> str | None:
-        """What to call the place that a target led to before, None when it is the same or there was none. Raises StateDirError."""
+        """What to call the place that a target led to before, None when it is the same or there was none. Raises
+        StateDirError."""
         known = self.known(located.target)
         is_moved = known is not None and known.place not in (state_key(located), name_key(located.target))
         return known.description if known is not None and is_moved else None

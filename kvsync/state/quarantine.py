@@ -18,6 +18,9 @@ SELECT key, label, fingerprint, attempts, until, error FROM quarantine WHERE pla
 """
 _PUT = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?)"
 _OF_ENTRY = "place = ? AND key = ? AND label = ?"
+_COUNTS = """
+SELECT store, namespace, count(*) FROM quarantine JOIN places USING (place) WHERE until > ? GROUP BY store, namespace
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,7 @@ class Quarantine:
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target wait because the store refused them. Raises StateDirError."""
-        sql = "SELECT store, namespace, count(*) FROM quarantine JOIN places USING (place) WHERE until > ? GROUP BY store, namespace"
-        return {Target(*row[:2]): row[2] for row in self._database.query(sql, (now,))}
+        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now,))}
 
     def put(self, place: str, identity: Identity, fingerprint: bytes, error: str, now: float) -> Quarantined:
         """Hold a content that was just refused, longer each time the same one is. Raises StateDirError."""

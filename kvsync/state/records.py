@@ -58,9 +58,9 @@ class RunRecord:
 class ChangeRecord:
     """One change of a run: what was there before, what was intended, what became of it (None: the run was killed first).
 
-    `before` has no content when it is `withheld`, and none when there was nothing to keep. `after` is the fingerprint of what
-    was to be written, sealed when the change is sensitive: ask `matches`. `place` is the key of the place that was written to, or stands for
-    the target's name where an earlier version recorded it.
+    `before` has no content when it is `withheld`, and none when there was nothing to keep. `after` is the fingerprint of
+    what was to be written, sealed when the change is sensitive: ask `matches`. `place` is the key of the place that was
+    written to, or stands for the target's name where an earlier version recorded it.
     """
 
     run: str

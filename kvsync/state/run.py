@@ -72,7 +72,16 @@ class Run:
             text = before_text(before, withheld, self._context.key)
             value = before.content.value if before.content is not None and not withheld else None
         names = (intent.action.value, intent.cause.value, intent.origin, int(withheld))
-        return (seq, *target_row(located.target), *entry_row(state_key(located), intent.identity), *names, text, value, after, now)
+        return (
+            seq,
+            *target_row(located.target),
+            *entry_row(state_key(located), intent.identity),
+            *names,
+            text,
+            value,
+            after,
+            now,
+        )
 
     def _outcome(self, target: Target, settled: Settled, now: float) -> tuple[Any, ...]:
         outcome = settled.outcome

@@ -132,7 +132,8 @@ INSERT INTO removals SELECT 'name:' || store || '/' || namespace, key, label, si
 DROP TABLE removals_by_name;
 DROP TABLE memo;
 CREATE TABLE memo (
-    place TEXT NOT NULL PRIMARY KEY, desired BLOB NOT NULL, config TEXT NOT NULL, token TEXT, next_moment REAL, counts TEXT NOT NULL
+    place TEXT NOT NULL PRIMARY KEY, desired BLOB NOT NULL, config TEXT NOT NULL,
+    token TEXT, next_moment REAL, counts TEXT NOT NULL
 ) WITHOUT ROWID;
 ALTER TABLE changes ADD COLUMN place TEXT NOT NULL DEFAULT '';
 UPDATE changes SET place = 'name:' || store || '/' || namespace

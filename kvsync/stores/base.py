@@ -7,7 +7,8 @@ subclass, give it a line in `kvsync.stores.BUILTIN` or an entry point in the gro
 Must:
 - build without I/O (`validate` works offline); connect on first use; release everything in `aclose`;
 - say in `place` what a namespace is by the configuration, and in `locate` what it is by the server, so that two names of one
-  place, and another account behind the same name, are noticed: everything kvsync knows, and its right to delete, is kept by place;
+  place, and another account behind the same name, are noticed: everything kvsync knows, and its right to delete, is kept by
+  place;
 - list *all* entries of a namespace in `observe`, ours and foreign, or say `complete=False` with a problem;
 - honour the precondition of every `Write` when `capabilities.compare_and_set` is true, atomically with the write;
 - write value, metadata, lifetime and mark together, the mark's seal included: an entry is never visible without its mark;
@@ -181,8 +182,9 @@ class Store(ABC):
         return None
 
     def place(self, namespace: str) -> Place:
-        """What `namespace` is, as far as the configuration tells. Pure, offline. Two namespaces with equal containers and scopes that meet
-        are one place for certain. The default takes the type, the endpoint and all options but credentials, and has no scope."""
+        """What `namespace` is, as far as the configuration tells. Pure, offline. Two namespaces with equal containers and
+        scopes that meet are one place for certain. The default takes the type, the endpoint and all options but
+        credentials, and has no scope."""
         options = sorted((name, value) for name, value in self.config.options.items() if _is_plain(value))
         parts = [("endpoint", origin_of(self.config.endpoint))] if self.config.endpoint else []
         parts += [(name, str(value)) for name, value in options]
@@ -199,8 +201,9 @@ class Store(ABC):
 
     @abstractmethod
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`; `signer` tells which entries are settled. Returns None when `token`, taken from an earlier snapshot
-        of the same namespace and owner, still stands for the present state; stores without tokens ignore it. Raises StoreError."""
+        """Everything in `namespace`; `signer` tells which entries are settled. Returns None when `token`, taken from an
+        earlier snapshot of the same namespace and owner, still stands for the present state; stores without tokens ignore
+        it. Raises StoreError."""
 
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """The same as `observe`, with an `etag` or `fingerprint` of each entry that stands for every byte of its value. None,

@@ -46,8 +46,8 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._translated, work)
 
     async def file_id(self) -> str | None:
-        """The id that the file keeps in itself; None where there is no file yet, or none that may be written and has an id. Raises
-        StoreError."""
+        """The id that the file keeps in itself; None where there is no file yet, or none that may be written and has an id.
+        Raises StoreError."""
         if self._connection is None or _inode(self.path) != self._inode:
             return await self.run(self._read_file_id)
         return self._file_id

@@ -21,8 +21,8 @@ ENTRY_COLUMNS = """key, label, fingerprint, version, expires_at, owner, mark_fin
 content_type, tags, metadata, CAST(value AS BLOB)"""
 """What `to_entry` takes: an entry with its content."""
 
-_IS_SETTLED = """owner = :owner AND substr(mark_fingerprint, 1, 16) = fingerprint AND length(mark_fingerprint) = 32 AND flags = 0
-    AND mark_ttl IS NULL AND expires_at IS NULL"""
+_IS_SETTLED = """owner = :owner AND substr(mark_fingerprint, 1, 16) = fingerprint AND length(mark_fingerprint) = 32
+    AND flags = 0 AND mark_ttl IS NULL AND expires_at IS NULL"""
 _SIZE = "CASE typeof(value) WHEN 'blob' THEN length(value) END"  # of a text this would read the value
 
 LIST_SETTLED = f"""
@@ -138,9 +138,7 @@ def _to_mark(row: Row) -> Mark | None:
     bits = flags if isinstance(flags, int) else 0
     applied = applied if isinstance(applied, bytes) else b""
     seal = applied[FINGERPRINT_SIZE:] or None
-    return Mark(
-        str(owner), applied[:FINGERPRINT_SIZE], ttl, bool(bits & SENSITIVE), bool(bits & PROTECTED), seal=seal
-    )
+    return Mark(str(owner), applied[:FINGERPRINT_SIZE], ttl, bool(bits & SENSITIVE), bool(bits & PROTECTED), seal=seal)
 
 
 def _to_tags(text: str | None) -> tuple[tuple[str, str], ...]:

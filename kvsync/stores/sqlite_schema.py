@@ -11,8 +11,8 @@ transaction and do the same in bulk. While the flag is up nobody else can write,
 Versions and revisions come from one counter that follows the clock in microseconds and never goes back, so that they are not
 used again even when an older copy of the file is put in its place.
 
-`value` is the last column: reading the others then never touches the pages of a large value. `mark_fingerprint` holds the fingerprint of
-what kvsync applied, and after it the seal of its mark.
+`value` is the last column: reading the others then never touches the pages of a large value. `mark_fingerprint` holds the
+fingerprint of what kvsync applied, and after it the seal of its mark.
 """
 
 from __future__ import annotations

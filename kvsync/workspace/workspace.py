@@ -130,8 +130,8 @@ class Workspace:
         return self._around.pass_target(LocatedTarget(target, await self._places.locate(target)))
 
     def target_pass(self, target: Target, place: Place, loaded: Loaded, ask: Ask) -> TargetPass:
-        """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises StoreError,
-        StateDirError."""
+        """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises
+        StoreError, StateDirError."""
         problems = _problems(loaded, target)
         known = loaded.kept if problems else loaded.targets
         desired = known.get(target) or Desired(target, {}, {}, digest="")

@@ -53,7 +53,7 @@ async def test_what_moved_since_the_plan_is_not_overwritten(weak: Bench, wish: s
 
 
 async def test_a_mark_that_is_gone_is_a_change_too(make: Make) -> None:
-    """Somebody wrote the very same content without our mark: the entry is theirs now, and is not overwritten."""
+    """Another program wrote the very same content without our mark: that is another change than the approved one."""
     bench = make(compare_and_set=False)
     await bench.settle(entry("k", "1"))
     bench.want(entry("k", "2"))

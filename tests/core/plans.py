@@ -93,7 +93,7 @@ def target_plan(
     *changes: Change, target: Target = TARGET, refused: Sequence[Refusal] = (), **options: object
 ) -> TargetPlan:
     made = TargetPlan(
-        target, "sqlite", target_digest(target, changes, refused), changes=tuple(changes), refused=tuple(refused)
+        target, "sqlite", target_digest(target, None, changes, refused), changes=tuple(changes), refused=tuple(refused)
     )
     return replace(made, **options)  # type: ignore[arg-type]
 

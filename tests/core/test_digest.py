@@ -24,14 +24,14 @@ ALL = (UPDATE, CREATE, DELETE)
 
 def test_form() -> None:
     """A digest is `sha256:` and 64 hexadecimal digits."""
-    assert re.fullmatch("sha256:[0-9a-f]{64}", target_digest(TARGET, ALL))
+    assert re.fullmatch("sha256:[0-9a-f]{64}", target_digest(TARGET, None, ALL))
     assert re.fullmatch("sha256:[0-9a-f]{64}", plan_digest("owner", []))
 
 
 @given(st.permutations(ALL), st.permutations([TARGET, Target("a", "b"), Target("ab", "")]))
 def test_order(changes: list[Change], targets: list[Target]) -> None:
     """The order in which changes and targets are given does not matter."""
-    assert target_digest(TARGET, changes) == target_digest(TARGET, ALL)
+    assert target_digest(TARGET, None, changes) == target_digest(TARGET, None, ALL)
     digests = [(target, "sha256:0") for target in targets]
     assert plan_digest("owner", digests) == plan_digest("owner", sorted(digests))
 
@@ -55,14 +55,14 @@ def test_order(changes: list[Change], targets: list[Target]) -> None:
 )
 def test_what_counts(vary: Callable[[Change], Change]) -> None:
     """Whatever is done differently, or to another version, changes the digest."""
-    assert target_digest(TARGET, [vary(UPDATE)]) != target_digest(TARGET, [UPDATE])
+    assert target_digest(TARGET, None, [vary(UPDATE)]) != target_digest(TARGET, None, [UPDATE])
 
 
 def test_refusals_and_targets_count() -> None:
     """Refusals, the target and the owner are part of what is approved."""
-    base = target_digest(TARGET, ALL)
-    assert target_digest(TARGET, ALL, [REFUSAL]) != base
-    assert target_digest(Target("edge", "other"), ALL) != base
+    base = target_digest(TARGET, None, ALL)
+    assert target_digest(TARGET, None, ALL, [REFUSAL]) != base
+    assert target_digest(Target("edge", "other"), None, ALL) != base
     assert plan_digest("us", [(TARGET, base)]) != plan_digest("them", [(TARGET, base)])
 
 
@@ -75,7 +75,7 @@ def test_refusals_and_targets_count() -> None:
 )
 def test_time_does_not_count(changes: list[Change]) -> None:
     """What comes and goes with time alone, the end of an entry and its renewal, leaves the digest as it was."""
-    assert target_digest(TARGET, changes) == target_digest(TARGET, ALL)
+    assert target_digest(TARGET, None, changes) == target_digest(TARGET, None, ALL)
 
 
 def test_parked_is_not_part_of_it() -> None:
@@ -88,7 +88,7 @@ def test_parked_is_not_part_of_it() -> None:
 def test_sensitive_values(one: str, other: str) -> None:
     """Nothing of a sensitive value is in the digest: whatever the value is, the digest is the same."""
     digests = {
-        target_digest(TARGET, [change(stored("a", text), wanted("a", text + "!", sensitive=True))])
+        target_digest(TARGET, None, [change(stored("a", text), wanted("a", text + "!", sensitive=True))])
         for text in (one, other)
     }
     assert len(digests) == 1
@@ -97,6 +97,6 @@ def test_sensitive_values(one: str, other: str) -> None:
 def test_names_do_not_run_together() -> None:
     """Names that only look alike when put side by side give different digests."""
     pairs = [("a", "b c"), ("a b", "c"), ("a\nb", "c"), ("a", "b\nc"), ("", "abc")]
-    digests = {target_digest(TARGET, [change(None, wanted(key, "v", label))]) for key, label in pairs}
-    targets = {target_digest(Target(*pair), ()) for pair in pairs}
+    digests = {target_digest(TARGET, None, [change(None, wanted(key, "v", label))]) for key, label in pairs}
+    targets = {target_digest(Target(*pair), None, ()) for pair in pairs}
     assert len(digests) == len(targets) == len(pairs)

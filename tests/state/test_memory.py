@@ -11,7 +11,8 @@ from kvsync.errors import NotApproved, UsageError
 from kvsync.state import Contention, DaemonRecord, Memo, StateDir
 from kvsync.state.contended import CALM_SECONDS, LONGEST_SECONDS
 from kvsync.state.passes import HISTORY_POINTS
-from tests.state.examples import KEY, WEB, print_of
+from tests.state.examples import KEY, WEB, WEB_KEY, print_of
+from tests.support.places import key_of
 
 API = Target("edge", "api")
 ONE, TWO, WHOLE = ("sha256:" + digit * 64 for digit in "abc")
@@ -136,38 +137,38 @@ def test_refused_content_is_held_longer_each_time(state: StateDir) -> None:
     """The same refused content waits ever longer; other content of the entry is not held by it and starts anew."""
     waits = []
     for attempt in range(12):
-        held = state.quarantine.put(WEB, KEY, print_of("bad"), "413", now=100)
+        held = state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
         assert held.attempts == attempt + 1
         waits.append(held.until - 100)
     assert waits[:3] == [60, 120, 240]
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST_SECONDS
-    [held] = state.quarantine.held(WEB, 101).values()
+    [held] = state.quarantine.held(WEB_KEY, 101).values()
     assert held.matches(print_of("bad"))
     assert not held.matches(print_of("good"))
-    assert state.quarantine.put(WEB, KEY, print_of("worse"), "413", now=100).attempts == 1
+    assert state.quarantine.put(WEB_KEY, KEY, print_of("worse"), "413", now=100).attempts == 1
 
 
 def test_quarantine_ends(state: StateDir) -> None:
     """An entry leaves quarantine when its time is over, or when it is let go; other targets never see it."""
-    state.quarantine.put(WEB, KEY, print_of("bad"), "413", now=100)
-    assert state.quarantine.held(API, 101) == {}
-    assert state.quarantine.held(WEB, 161) == {}
-    state.quarantine.clear(WEB, [KEY])
-    assert state.quarantine.held(WEB, 101) == {}
+    state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
+    assert state.quarantine.held(key_of(API), 101) == {}
+    assert state.quarantine.held(WEB_KEY, 161) == {}
+    state.quarantine.clear(WEB_KEY, [KEY])
+    assert state.quarantine.held(WEB_KEY, 101) == {}
 
 
 def test_an_entry_that_is_changed_back_is_contended(state: StateDir) -> None:
     """The third heal in a row makes an entry contended, and holds it back from then on."""
-    assert state.contended.healed(WEB, [KEY], 0) == {}
-    assert state.contended.healed(WEB, [KEY], 300) == {}
-    assert state.contended.held(WEB, 300) == {}
-    [known] = state.contended.healed(WEB, [KEY, Identity("other")], 600).values()
+    assert state.contended.healed(WEB_KEY, [KEY], 0) == {}
+    assert state.contended.healed(WEB_KEY, [KEY], 300) == {}
+    assert state.contended.held(WEB_KEY, 300) == {}
+    [known] = state.contended.healed(WEB_KEY, [KEY, Identity("other")], 600).values()
     assert (known.count, known.until) == (3, 660)
-    assert list(state.contended.held(WEB, 659)) == [KEY]
-    assert state.contended.held(WEB, 660) == {}
-    state.contended.forget(WEB, [KEY])
-    assert list(state.contended.all(WEB)) == [Identity("other")]
+    assert list(state.contended.held(WEB_KEY, 659)) == [KEY]
+    assert state.contended.held(WEB_KEY, 660) == {}
+    state.contended.forget(WEB_KEY, [KEY])
+    assert list(state.contended.all(WEB_KEY)) == [Identity("other")]
 
 
 @given(st.lists(st.floats(0, 7 * 86400), max_size=30))
@@ -190,27 +191,27 @@ def test_contention_grows_until_there_is_peace(gaps: list[float]) -> None:
 def test_removals_keep_their_first_moment(state: StateDir) -> None:
     """An entry counts as removed since the first pass that saw it so, and anew when it was wanted in between."""
     old, other = Identity("old", "prod"), Identity("other")
-    assert state.removals.update(WEB, [old], 10) == {old: 10}
-    assert state.removals.update(WEB, [old, other], 20) == {old: 10, other: 20}
-    assert state.removals.update(WEB, [other], 30) == {other: 20}
-    assert state.removals.update(WEB, [old, other], 40) == {old: 40, other: 20}
-    assert state.removals.since(WEB) == {old: 40, other: 20}
-    assert state.removals.since(API) == {}
+    assert state.removals.update(WEB_KEY, [old], 10) == {old: 10}
+    assert state.removals.update(WEB_KEY, [old, other], 20) == {old: 10, other: 20}
+    assert state.removals.update(WEB_KEY, [other], 30) == {other: 20}
+    assert state.removals.update(WEB_KEY, [old, other], 40) == {old: 40, other: 20}
+    assert state.removals.since(WEB_KEY) == {old: 40, other: 20}
+    assert state.removals.since(key_of(API)) == {}
 
 
 def test_a_memo_stands_for_what_it_saw(state: StateDir) -> None:
     """A memo is only given back while files and configuration are the same, and never after it was dropped."""
     memo = Memo("token", 99.5, {"unchanged": 3})
-    assert state.memo.get(WEB, "d", "c") is None
-    state.memo.put(WEB, "d", "c", memo)
-    assert state.memo.get(WEB, "d", "c") == memo
-    assert state.memo.get(WEB, "other", "c") is None
-    assert state.memo.get(WEB, "d", "other") is None
-    assert state.memo.get(API, "d", "c") is None
-    state.memo.put(WEB, "d2", "c", Memo(None))
-    assert state.memo.get(WEB, "d", "c") is None
-    state.memo.drop(WEB)
-    assert state.memo.get(WEB, "d2", "c") is None
+    assert state.memo.get(WEB_KEY, "d", "c") is None
+    state.memo.put(WEB_KEY, "d", "c", memo)
+    assert state.memo.get(WEB_KEY, "d", "c") == memo
+    assert state.memo.get(WEB_KEY, "other", "c") is None
+    assert state.memo.get(WEB_KEY, "d", "other") is None
+    assert state.memo.get(key_of(API), "d", "c") is None
+    state.memo.put(WEB_KEY, "d2", "c", Memo(None))
+    assert state.memo.get(WEB_KEY, "d", "c") is None
+    state.memo.drop(WEB_KEY)
+    assert state.memo.get(WEB_KEY, "d2", "c") is None
 
 
 def test_a_failed_pass_keeps_the_last_success(state: StateDir) -> None:

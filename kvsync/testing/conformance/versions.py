@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvsync.core.model import Actual, Content, Identity
-from kvsync.testing.conformance.bench import OWNER, Bench
+from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.suite import Suite, having, method, promise
 
 _SAME_SIZE = (Content(b"Hello"), Content(b"HELLO"))
