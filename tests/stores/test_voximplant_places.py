@@ -18,7 +18,7 @@ from kvsync.core.place import Place
 from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
-from kvsync.stores.voximplant.place import ENDPOINT
+from kvsync.stores.voximplant.place import ENDPOINT, Application
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
 from tests.stores.voximplant_repo import SharedClock
@@ -173,6 +173,18 @@ async def test_a_name_costs_a_call_a_minute(opened: Open, vox: Service) -> None:
     assert vox.requests()[APPLICATIONS] == 3
 
 
+async def test_passes_that_write_at_once_share_a_look_up(opened: Open, vox: Service) -> None:
+    """A look-up serves all passes that asked for one before it began: those that wait for the first one share the second."""
+    store = opened(vox, Clock(), options={"application": "first"})
+    await asyncio.gather(*(store.locate(f"web-{number}", writing=True) for number in range(6)))
+    assert vox.requests() == {APPLICATIONS: 2}
+
+
+def test_what_an_application_is_called_does_not_matter() -> None:
+    """The same account and id are the same application, whatever its full name is at the moment."""
+    assert Application("1", "2", "first.old.com") == Application("1", "2", "first.new.com")
+
+
 async def test_other_accounts_and_endpoints_are_other_places(opened: Open, vox: Service) -> None:
     """Application 1 of another account, or of another service, is not application 1."""
     here = await opened().locate("web")
@@ -300,6 +312,20 @@ async def test_a_key_file_of_another_account(vox: Service) -> None:
         assert (await store.locate("web")).key != before.key
         given["text"] = mine
         assert (await store.locate("web")).key == before.key
+    finally:
+        await store.aclose()
+
+
+async def test_a_name_is_looked_up_again_for_another_account(vox: Service, clock: SharedClock) -> None:
+    """An id that was found with the credentials of one account is not used with those of another, however fresh it is."""
+    given = {"text": json.dumps(vox.key_file())}
+    context = StoreContext(Path(), None, lambda _: given["text"], clock)
+    options = {"credentials": CREDENTIALS, "application": "first"}
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    try:
+        await store.locate("web")
+        given["text"] = json.dumps(vox.key_file() | {"account_id": 7})
+        assert isinstance(await error_of(store.locate("web")), AuthError)  # which the service says of account 7
     finally:
         await store.aclose()
 
