@@ -60,12 +60,12 @@ class ApplicationFinder:
             return self._found.application
 
     def _is_fresh(self, called_at: float, max_age: float) -> bool:
-        """True when what was found is of the account of the present credentials, and was asked for recently, or by another call
-        since this one began."""
+        """True when what was found is of the account of the present credentials, and was asked for recently; whatever the age, when
+        another call asked for it since this one began."""
         found = self._found
         if found is None or found.application.account != self._account():
             return False
-        return found.asked_at > called_at or called_at - found.asked_at < max_age
+        return called_at - found.asked_at < max_age
 
     async def _by_name(self, account: str) -> Application:
         named = [one for one in await self._listed(account) if _is_named(one, self._name)]
