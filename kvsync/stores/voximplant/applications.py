@@ -60,8 +60,8 @@ class ApplicationFinder:
             return self._found.application
 
     def _is_fresh(self, called_at: float, max_age: float) -> bool:
-        """True when what was found is of the account of the present credentials, and was asked for recently; whatever the age, when
-        another call asked for it since this one began."""
+        """True when what was found is of the account of the present credentials, and was asked for recently, or by another call
+        since this one began."""
         found = self._found
         if found is None or found.application.account != self._account():
             return False
