@@ -6,7 +6,10 @@ a key can make. Without, it is a plain SHA-256: a copy does not verify, but anyo
 
 from __future__ import annotations
 
+import binascii
 import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -18,6 +21,28 @@ from kvsync.core.place import Place
 
 SEAL_SIZE: Final = 16
 """Bytes of a seal."""
+
+SEAL_CHARACTERS: Final = 22
+"""Characters of a seal as text."""
+
+_PLAIN: Final = f"{None}:0:"
+"""TTL and flags of a mark that has neither, as they are sealed."""
+
+
+def seal_to_text(seal: bytes) -> str:
+    """A seal as stores of text keep it: URL-safe Base64 without padding."""
+    return urlsafe_b64encode(seal).decode().rstrip("=")
+
+
+def seal_from_text(text: object) -> bytes | None:
+    """The seal in a text that was found next to an entry. None where there is no text, as earlier versions wrote it; empty,
+    which verifies nowhere, for anything that is not a seal."""
+    if text is None:
+        return None
+    try:
+        return urlsafe_b64decode(f"{text}==") if isinstance(text, str) and len(text) == SEAL_CHARACTERS else b""
+    except (binascii.Error, ValueError):
+        return b""
 
 
 class Proof(StrEnum):
@@ -72,7 +97,21 @@ class MarkSigner:
     def seals(self, identity: Identity, fingerprint: bytes, seal: bytes) -> bool:
         """True when `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the
         mark first."""
-        return seal == self._sealed(identity, f"{None}:0:", fingerprint, self.keys[0] if self.keys else None)
+        return seal == self._sealed(identity, _PLAIN, fingerprint, self.keys[0] if self.keys else None)
+
+    def plain_seals(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[bytes]:
+        """The seals of such marks for many entries, in order: the same as one by one, in less than half the time."""
+        pairs = zip(identities, fingerprints, strict=True)
+        messages = [_message(identity, _PLAIN, print_) for identity, print_ in pairs]
+        head = self._head
+        if not self.keys:
+            return [sha256(head + message).digest()[:SEAL_SIZE] for message in messages]
+        begun, seals = hmac.new(self.keys[0], head, "sha256"), []
+        for message in messages:
+            signature = begun.copy()
+            signature.update(message)
+            seals.append(signature.digest()[:SEAL_SIZE])
+        return seals
 
     def claims(self, entry: Actual) -> bool:
         """True when the entry bears a mark of ours that was made for it, as far as that can be told."""
@@ -98,16 +137,21 @@ class MarkSigner:
         )
 
     @cached_property
-    def _head(self) -> str:
-        """What the seals of all marks of this owner at this place begin with."""
-        return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:"
+    def _head(self) -> bytes:
+        """What is signed first for all marks of this owner at this place."""
+        return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:".encode("utf-8", "surrogatepass")
 
     def _seal(self, identity: Identity, mark: Mark, key: bytes | None) -> bytes:
         options = f"{mark.ttl}:{2 * mark.sensitive + mark.protected}:"
         return self._sealed(identity, options, mark.fingerprint, key)
 
     def _sealed(self, identity: Identity, options: str, fingerprint: bytes, key: bytes | None) -> bytes:
-        name, label = identity
-        text = f"{self._head}{len(name)}:{name}{'' if label is None else '=' + label}:{options}"
-        message = text.encode("utf-8", "surrogatepass") + fingerprint
+        message = self._head + _message(identity, options, fingerprint)
         return (sha256(message).digest() if key is None else hmac.digest(key, message, "sha256"))[:SEAL_SIZE]
+
+
+def _message(identity: Identity, options: str, fingerprint: bytes) -> bytes:
+    """What is signed of one entry. Lengths stand before texts, so that no two entries give the same bytes."""
+    name, label = identity
+    text = f"{len(name)}:{name}{'' if label is None else f'={len(label)}:{label}'}:{options}"
+    return text.encode("utf-8", "surrogatepass") + fingerprint

@@ -9,7 +9,7 @@ name is another place, and starts with nothing known.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -26,12 +26,14 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class KeyScope(NamedTuple):
     """Which remote keys of a container belong to the target: those with this `prefix` and `suffix`.
 
-    `template` is the key format, which also says how a remote key is read.
+    `template` is the key format, which also says how a remote key is read. `namespace` is set where neither prefix nor suffix
+    holds it, but something else distinguishes its entries: the middle of their keys, or what the store keeps with each.
     """
 
     template: str = "{key}"
     prefix: str = ""
     suffix: str = ""
+    namespace: str = ""
 
     def meets(self, other: KeyScope) -> bool:
         """True when one remote key could belong to both."""
@@ -71,6 +73,7 @@ class Place:
     def __str__(self) -> str:
         ids = ", ".join(f"{name} {value}" for name, value in self.parts)
         keys = f", keys {self.scope.prefix}*{self.scope.suffix}" if self.scope.prefix or self.scope.suffix else ""
+        keys += f", namespace {self.scope.namespace}" if self.scope.namespace else ""
         detail = ", ".join(filter(None, (self.detail, "" if self.is_resolved else "not there yet")))
         return f"{self.type} {ids}{keys}" + (f" ({detail})" if detail else "")
 
@@ -101,6 +104,30 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
     return sorted(found, key=lambda overlap: overlap[:2])
 
 
+def conflicts(places: Mapping[Target, Place], tells_apart: Callable[[str], bool]) -> list[Overlap]:
+    """The overlaps that no target may be applied with: two on one place, or one in another unless both are namespaces of one
+    store that tells their entries apart. `tells_apart` is asked with the name of a store."""
+    return [
+        overlap
+        for overlap in overlaps(places)
+        if overlap.is_equal or overlap.first.store != overlap.second.store or not tells_apart(overlap.first.store)
+    ]
+
+
+def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:
+    """Targets whose keys could meet, each with all others that it could meet: keys of two groups never do. Sorted; targets
+    that can meet no other are left out."""
+    group_of: dict[Target, list[Target]] = {}
+    for overlap in overlaps(places):
+        one, other = (group_of.setdefault(target, [target]) for target in overlap[:2])
+        if one is not other:
+            small, large = sorted((one, other), key=len)
+            large += small
+            group_of.update(dict.fromkeys(small, large))
+    groups = {id(group): group for group in group_of.values()}
+    return sorted(sorted(group) for group in groups.values())
+
+
 def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> str:
     """What is wrong with two targets that meet, with the lines that configure their stores."""
     names = [f"{target}{f' ({origins[target]})' if origins.get(target) else ''}" for target in overlap[:2]]
@@ -109,17 +136,24 @@ def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> s
 
 
 def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:
-    """Walk the targets of one container in the order of their prefixes: those that enclose the current one are on the stack."""
-    enclosing: list[tuple[Target, Place]] = []
-    for target, place in sorted(members, key=lambda member: (member[1].scope.prefix, member[0])):
-        prefix = place.scope.prefix
-        while enclosing and not prefix.startswith(enclosing[-1][1].scope.prefix):
+    """Walk the targets of one container in the order of their prefixes: those that enclose the current one are on the stack.
+    Where all have the same prefix, suffixes are used instead: thousands of targets must not be compared with each other."""
+    by_suffix = len({place.scope.prefix for _, place in members}) == 1
+    sides = ((_side(place.scope, by_suffix=by_suffix), target, place) for target, place in members)
+    enclosing: list[tuple[str, Target, Place]] = []
+    for side, target, place in sorted(sides, key=lambda member: member[:2]):
+        while enclosing and not side.startswith(enclosing[-1][0]):
             enclosing.pop()
-        for other, outer in reversed(enclosing):
+        for _, other, outer in reversed(enclosing):
             if outer.scope.meets(place.scope):
                 yield Overlap(min(other, target), max(other, target), place, outer.scope[1:] == place.scope[1:])
                 break
-        enclosing.append((target, place))
+        enclosing.append((side, target, place))
+
+
+def _side(scope: KeyScope, *, by_suffix: bool) -> str:
+    """What encloses a scope is a prefix of this text."""
+    return scope.suffix[::-1] if by_suffix else scope.prefix
 
 
 def _nested(one: str, other: str) -> bool:

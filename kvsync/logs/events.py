@@ -47,6 +47,12 @@ _ALL: Final = (
     Event("source.available", "info", ("seconds",), "The repository can be fetched again."),
     Event("watch.armed", "info", ("directories",), "File changes are noticed in these directories."),
     Event("watch.polling", "warning", ("error", "directories", "seconds"), "The system's watches ran out; polling instead."),
+    Event(
+        "place.changed",
+        "warning",
+        (*_TARGET, "was", "now"),
+        "The names of a target lead to another place than before; everything there is judged as new.",
+    ),
     Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target begins."),
     Event(
         "pass.finished",

@@ -15,7 +15,7 @@ from kvsync.core.model import Target
 from kvsync.core.render.problems import problem_document
 from kvsync.core.render.words import moment
 from kvsync.monitor.model import Board, PendingPlan, ProcessView, RunView, StoreView, TargetView
-from kvsync.state import DaemonRecord, StateDir
+from kvsync.state import DaemonRecord, PlaceRecord, StateDir
 
 SCHEMA: Final = "kvsync.status/1"
 
@@ -75,6 +75,7 @@ def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
 
 
 def _targets(state: StateDir) -> list[Document]:
+    places = state.places.all()
     return [
         {
             **_names(one.target),
@@ -84,9 +85,17 @@ def _targets(state: StateDir) -> list[Document]:
             "drift": dict(one.drift),
             "changes": dict(one.changes),
             "error": one.error,
+            "place": _place(places.get(one.target)),
         }
         for one in state.passes.all()
     ]
+
+
+def _place(known: PlaceRecord | None) -> Document | None:
+    """Where a target leads, and where it led before."""
+    if known is None:
+        return None
+    return {"description": known.description, "since": _moment(known.since), "previous": known.previous}
 
 
 def _parked(state: StateDir) -> list[Document]:

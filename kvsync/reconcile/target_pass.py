@@ -19,6 +19,7 @@ from kvsync.core.place import LocatedTarget, Place
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.errors import StoreError
+from kvsync.logs import get_logger
 from kvsync.reconcile.ledgers import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
@@ -27,6 +28,8 @@ from kvsync.reconcile.places import check_place
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
+
+_log = get_logger()
 
 
 class TargetPass:
@@ -55,6 +58,9 @@ class TargetPass:
         self._rules = _rules(self._desired, self._around, self._ask, self._store, subject)
         self._observer = Observer(self._store, subject, self._around.state, writing=self._around.writing)
         self._memory = Memory(self._desired, self._around, self._store, subject)
+        if self._around.writing and subject.moved_from is not None:
+            names = {"store": self.target.store, "namespace": self.target.namespace}
+            _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
 
     @property
     def target(self) -> Target:
@@ -113,7 +119,10 @@ class TargetPass:
         if not self._beside or "lies_in" not in self._store.own_ways:
             return snapshot
         lies_in, namespace = self._store.lies_in, self.target.namespace
-        entries = {key: one for key, one in snapshot.entries.items() if lies_in(namespace, key, self._beside) is None}
+        others = {key for key in snapshot.entries if lies_in(namespace, key, self._beside) is not None}
+        if not others:
+            return snapshot
+        entries = {key: one for key, one in snapshot.entries.items() if key not in others}
         return replace(
             snapshot, entries=entries, settled={key: one for key, one in snapshot.settled.items() if key in entries}
         )
@@ -224,8 +233,12 @@ class TargetPass:
         fresh = await self._observer.look_again(identity)
         entry = self._desired.entries.get(identity)
         actual = {} if fresh is None else {identity: self._observer.shown(fresh, entry)}
+        applied = self._facts.applied
+        if identity not in applied:  # an entry that the plan had nothing to say of, such as the new name of a move
+            applied = self._observer.ledger.get([identity])
         rules = replace(self._rules, now=self._around.clock.now())
-        verdict = judge(identity, self._desired, replace(self._facts, actual=actual, settling={}), rules)
+        facts = replace(self._facts, actual=actual, applied=applied, settling={})
+        verdict = judge(identity, self._desired, facts, rules)
         return verdict if isinstance(verdict, Change | Refusal) else None
 
 

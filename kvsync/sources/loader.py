@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Final
 
 from kvsync.config.model import Config
-from kvsync.core.model import Desired, Target
+from kvsync.core.model import Desired, Identity, Target
 from kvsync.core.namespaces import OtherNamespaces, namespaces_by_store
+from kvsync.core.place import Overlap, conflicts, groups_of, overlap_text
 from kvsync.errors import Origin, Problem
 from kvsync.heap import no_collections
-from kvsync.sources.assembly import assemble, clashes, strays, target_digest
+from kvsync.sources.assembly import assemble, clashes, target_digest
 from kvsync.sources.cache import Cache
 from kvsync.sources.discovery import matches
+from kvsync.sources.meetings import Meeting, meetings
 from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
 from kvsync.sources.reading import Reader, Reading
 from kvsync.sources.tree import MissingError, Tree, UnreadableError
@@ -44,6 +46,10 @@ class Source:
         self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
+        self._placed: frozenset[Target] | None = None
+        self._groups: list[list[Target]] = []
+        self._overlaps: list[Overlap] = []
+        self._apart: dict[Target, bytes] = {}
         self._good: dict[Target, Desired] = {}
 
     def load(self, environment: str | None = None, root: Path | None = None) -> Loaded:
@@ -105,10 +111,16 @@ class Source:
                 found[target] += unit.problems
             for chunk in unit.chunks:
                 chunks[chunk.target].append(chunk)
-        namespaces = namespaces_by_store(chunks)
         for target, parts in chunks.items():
-            others = OtherNamespaces(namespaces[target.store], target.namespace)
-            found[target] += (*self._clashes(target, parts), *self._strays(target, parts, others))
+            found[target] += self._clashes(target, parts)
+        for overlap in self._overlaps_of(chunks):
+            problem = self._problem_of(overlap)
+            found[overlap.first].append(problem)
+            found[overlap.second].append(problem)
+        for group in self._groups_of(chunks):
+            for meeting in self._meetings({target: chunks[target] for target in group}):
+                for target in meeting.targets:
+                    found[target].append(meeting.problem)
         hold_all = _sorted(reading.problems)
         held = {target: _sorted(problems) for target, problems in found.items() if problems}
         targets = {
@@ -125,13 +137,14 @@ class Source:
             watch=reading.watch,
             digest=blake2b(digests.encode(), digest_size=16).hexdigest(),
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
+            nested=self._nested(chunks),
         )
 
     def _with_kept(self, loaded: Loaded) -> Loaded:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
         usable = {} if loaded.hold_all else loaded.targets
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
-        return replace(loaded, kept=kept)
+        return replace(loaded, kept=kept, nested=self._nested({*loaded.targets, *kept}))
 
     def _clashes(self, target: Target, chunks: list[Chunk]) -> Iterable[Problem]:
         """What is wrong between the chunks of a target; looked for once for each state of it."""
@@ -144,12 +157,51 @@ class Source:
             self._clean[target] = digest
         return found
 
-    def _strays(self, target: Target, parts: list[Chunk], others: OtherNamespaces) -> Iterable[Problem]:
-        """What lies in another target, where one namespace can be a part of another."""
-        store = self._stores[target.store]
-        if not others or "lies_in" not in store.own_ways:
+    def _meetings(self, group: Mapping[Target, list[Chunk]]) -> Iterable[Meeting]:
+        """What is wrong between targets whose keys could meet; looked for once for each state of them."""
+        first, state = min(group), blake2b(digest_size=16)
+        for target, chunks in group.items():
+            state.update(repr(target).encode(errors="surrogateescape"))
+            state.update(target_digest(chunks, self._config.stores[target.store].policy, ()))
+        if self._apart.get(first) == state.digest():
             return ()
-        return strays(parts, lambda identity: store.lies_in(target.namespace, identity, others))
+        names = namespaces_by_store(group)
+
+        def lies_in(target: Target, identity: Identity) -> str | None:
+            others = OtherNamespaces(names[target.store], target.namespace)
+            return self._stores[target.store].lies_in(target.namespace, identity, others)
+
+        found = tuple(meetings(group, lies_in))
+        if not found:
+            self._apart[first] = state.digest()
+        return found
+
+    def _groups_of(self, targets: Iterable[Target]) -> list[list[Target]]:
+        """The targets whose keys could meet, by groups; looked for once for each set of targets."""
+        self._look_at_places(targets)
+        return self._groups
+
+    def _overlaps_of(self, targets: Iterable[Target]) -> list[Overlap]:
+        """The targets that the configuration already shows to lead to one place."""
+        self._look_at_places(targets)
+        return self._overlaps
+
+    def _look_at_places(self, targets: Iterable[Target]) -> None:
+        asked = frozenset(targets)
+        if self._placed == asked:
+            return
+        places = {target: self._stores[target.store].place(target.namespace) for target in asked}
+        self._groups = groups_of(places)
+        self._overlaps = conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways)
+        self._placed = asked
+
+    def _problem_of(self, overlap: Overlap) -> Problem:
+        origins = {target: self._config.stores[target.store].origin for target in (overlap.first, overlap.second)}
+        return Problem(overlap_text(overlap, origins), origins[overlap.second])
+
+    def _nested(self, targets: Iterable[Target]) -> dict[Target, frozenset[str]]:
+        groups = ((group, namespaces_by_store(group)) for group in self._groups_of(targets))
+        return {target: names[target.store] for group, names in groups for target in group}
 
     def _desired(self, target: Target, chunks: list[Chunk], problems: tuple[Problem, ...]) -> Desired:
         policy = self._config.stores[target.store].policy

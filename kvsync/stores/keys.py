@@ -50,6 +50,11 @@ class KeyFormat:
         return self.template == "{key}"
 
     @property
+    def holds_namespace(self) -> bool:
+        """True when the namespace is part of the remote key."""
+        return "namespace" in self._fields
+
+    @property
     def holds_label(self) -> bool:
         """True when the label is part of the remote key."""
         return "label" in self._fields
@@ -88,7 +93,8 @@ class KeyFormat:
     def scope(self, namespace: str) -> KeyScope:
         """Which remote keys are those of a namespace."""
         start, _, end = self._frame(namespace)
-        return KeyScope(self.template, start, end)
+        is_inside = "namespace" in self._fields[1:-1]
+        return KeyScope(self.template, start, end, namespace if is_inside else "")
 
     def prefix(self, namespace: str) -> str:
         """What all remote keys of a namespace begin with, for listing; may be empty."""
@@ -97,11 +103,13 @@ class KeyFormat:
     def lies_in(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
         """The innermost of the `others` whose keys, all of them keys of `namespace` too, that of the entry is one of; None
         where there is none."""
+        if not self._can_lie_in(identity):
+            return None
         try:
             remote_key = self.encode(namespace, identity)
         except ValueError:
             return None
-        inner = (other for other in self._leading(remote_key) if len(other) > len(namespace) and other in others)
+        inner = (other for other in self._enclosed(remote_key) if len(other) > len(namespace) and other in others)
         return next((other for other in inner if self.decode(other, remote_key) is not None), None)
 
     def namespace_of(self, remote_key: str) -> str | None:
@@ -110,16 +118,33 @@ class KeyFormat:
         found = self._shape.fullmatch(remote_key)
         return found.groupdict().get("namespace") if found is not None else None
 
-    def _leading(self, remote_key: str) -> Iterator[str]:
+    def _can_lie_in(self, identity: Identity) -> bool:
+        """False where a look at the key is enough to say that no other namespace has it, as for nearly all of very many."""
+        divider = self._literals[1]
+        is_leading = self._fields == ("namespace", "key") and len(divider) == 1
+        return not is_leading or divider in identity.key
+
+    def _enclosed(self, remote_key: str) -> Iterator[str]:
         """Yield each text that a remote key may have in place of its namespace, the longest first. Nothing where the format
-        does not begin with the namespace: no namespace is a part of another there."""
-        if self._fields[0] != "namespace":
-            return
+        neither begins nor ends with the namespace: no namespace is a part of another there."""
+        if self._fields[0] == "namespace":
+            yield from self._leading(remote_key)
+        elif self._fields[-1] == "namespace":
+            yield from self._trailing(remote_key)
+
+    def _leading(self, remote_key: str) -> Iterator[str]:
         start, divider = len(self._literals[0]), self._literals[1]
         end = remote_key.rfind(divider, start)
         while end >= 0:
             yield remote_key[start:end]
             end = remote_key.rfind(divider, start, end + len(divider) - 1)
+
+    def _trailing(self, remote_key: str) -> Iterator[str]:
+        end, divider = len(remote_key) - len(self._literals[-1]), self._literals[-2]
+        start = remote_key.find(divider, 0, end)
+        while start >= 0:
+            yield remote_key[start + len(divider) : end]
+            start = remote_key.find(divider, start + 1, end)
 
     def _divide(self, inner: str, divider: str) -> Identity | None:
         label_first = self._fields.index("label") < self._fields.index("key")

@@ -240,7 +240,7 @@ class Workspace:
         waiting = self._parked_of(plan)
         for target in plan.targets:
             known = waiting.get(target.target)
-            if target.parked:
+            if target.parked and target.changes:
                 is_part = len(plan.targets) == 1 and known is not None and known.digest == target.digest
                 whole = known.plan_digest if known is not None and is_part else plan.digest
                 self.state.parked.park(target.target, target.digest, whole, target.parked, self.clock.now())

@@ -61,6 +61,7 @@ def _is_healthy(daemon: dict[str, Any] | None) -> bool:
 
 def _text(document: dict[str, Any]) -> str:
     parts = [_daemon_line(document), _source_text(document["source"]), _targets_table(document["targets"])]
+    parts += [_moved_text(one) for one in document["targets"] if one["place"] and one["place"]["previous"]]
     parts += [_parked_text(one) for one in document["parked"]]
     parts += [_paused_text(one) for one in document["paused"]]
     return "\n".join(filter(None, parts))
@@ -114,6 +115,15 @@ def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
     moments = (one["attempted_at"], one["succeeded_at"] or "never")
     name = f"{one['store']}/{one['namespace']}"
     return (name, *moments, drift or "none", changes or "none", one["next_at"] or "", one["error"] or "")
+
+
+def _moved_text(one: dict[str, Any]) -> str:
+    from kvsync.core.render.words import plain
+
+    place = one["place"]
+    name = plain(f"{one['store']}/{one['namespace']}")
+    now, before = plain(place["description"]), plain(place["previous"])
+    return f"moved: {name} leads to {now} since {place['since']}, before that to {before}\n"
 
 
 def _parked_text(one: dict[str, Any]) -> str:

@@ -27,14 +27,15 @@ Slot = tuple[str, str | None]
 
 
 class Remote:
-    """Connects on first use. Raises AuthError and PermanentError for what the configuration leads to."""
+    """Connects on first use to `endpoint`, the address of the API. Raises AuthError and PermanentError for what the
+    configuration leads to."""
 
     def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, rates: Rates, most: int) -> None:
-        endpoint, self._credentials = connect(config, context)
+        self.endpoint, self._credentials = connect(config, context)
         self._where = f"store {config.name}"
         self._client = Client(
             self._where,
-            endpoint,
+            self.endpoint,
             context.clock,
             traffic,
             limits=Limits(config.timeout, most, rates.reads, rates.writes),

@@ -57,6 +57,7 @@ class Remote:
             self.send,
             self.targets,
             options.get("namespace_ids") or {},
+            context.clock,
             creates=bool(options.get("create_namespaces")),
         )
 
