@@ -14,12 +14,12 @@ from kvsync.errors import PermanentError
 from kvsync.stores import BUILTIN, UnknownStoreType, open_store, store_class, store_types
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.memory import MemoryStore
+from tests.support.places import signer_of
 
 SIGNER = signer_of(Target("main", "web"), "me")
 
 GOOD = """
 from kvsync.stores.memory import MemoryStore
-from tests.support.places import signer_of
 
 class CarrierPigeon(MemoryStore):
     "A store of another package."

@@ -237,5 +237,5 @@ async def _overwrite(store: Store, identity: Identity, value: bytes) -> None:
     present = (await store.read("web", [identity])).get(identity)
     precondition = Precondition.ABSENT if present is None else Precondition.UNCHANGED
     etag = present.etag if present is not None else None
-    write = Write(identity, precondition, content, SIGNER.signed(IDENT, Mark("me", fingerprint(content))), etag=etag)
+    write = Write(identity, precondition, content, SIGNER.signed(identity, Mark("me", fingerprint(content))), etag=etag)
     assert [result.status for result in await store.write("web", [write])] == [WriteStatus.DONE]

@@ -19,6 +19,7 @@ from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.sqlite_schema import SCHEMA
 from kvsync.testing import FakeClock
+from tests.support.places import signer_of
 
 from .conftest import Open, Shell
 
@@ -258,7 +259,7 @@ from kvsync.core.model import Content, Identity
 from kvsync.errors import TransientError
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, StoreContext, Write
-from tests.support.places import signer_of
+from kvsync.core.marks import MarkSigner
 
 async def main():
     config = StoreConfig("local", "sqlite", {"path": "store.db"})
@@ -268,7 +269,7 @@ async def main():
         await store.write("web", [Write(Identity("large"), Precondition.ABSENT, Content(b"x" * 1_000_000))])
     except TransientError as error:
         print(error)
-    print(*(await store.observe("web", SIGNER)).entries)
+    print(*(await store.observe("web", MarkSigner("me", store.place("web")))).entries)
 
 asyncio.run(main())
 """

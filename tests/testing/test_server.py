@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from kvsync.core.model import Content, Identity, Target
+from kvsync.core.marks import MarkSigner
+from kvsync.core.model import Content, Identity
+from kvsync.core.place import Place
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, TransientError
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock, MemoryServer, memory_store
-from tests.support.places import signer_of
 
-SIGNER = signer_of(Target("main", "web"), "me")
+SIGNER = MarkSigner("me", Place("memory", ()))
 
 
 @pytest.fixture
