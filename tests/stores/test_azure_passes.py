@@ -139,7 +139,7 @@ async def test_a_foreign_writer_between_plan_and_apply(repo: Repo, azure: Servic
     seen = await repo.plan()
     refused = {str(one.identity) for target in seen.targets for one in target.refused}
     assert refused == {"created"}
-    assert changes(seen) == [("update", "conflict", "changed"), ("create", "missing", "deleted")]
+    assert changes(seen) == [("update", "conflict", "changed"), ("create", "conflict", "deleted")]
 
 
 async def test_a_foreign_writer_at_every_write(repo: Repo, azure: Service) -> None:
