@@ -160,11 +160,12 @@ def _ended(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rul
 
 
 def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
+    is_over = last is not None and last.expires_at is not None and last.expires_at <= rules.now
+    if last is not None and is_over and (entry.mode is Mode.CREATE_ONLY or _was_to_end(entry, last)):
+        return Idle.EXPIRED
     if last is None or last.has_ended or last.unseen_since is not None:
         cause = Class.NEW
-    elif last.expires_at is not None and last.expires_at <= rules.now:
-        if entry.mode is Mode.CREATE_ONLY or _was_to_end(entry, last):
-            return Idle.EXPIRED
+    elif is_over:
         cause = Class.EXPIRING if entry.renewal_margin() > 0 else Class.NEW
     else:
         cause = Class.MISSING if last.matches(entry.fingerprint) else Class.CONFLICT

@@ -201,7 +201,7 @@ class TargetPass:
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
         self.failure = report.store_error
-        error = str(report.store_error) if report.store_error else await self.leave_ledger(applying.pace, applying.stop)
+        error = str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
         return TargetReport(plan, report.outcomes + _unapplied(plan), error)
 
     async def _locate_again(self) -> None:
@@ -212,8 +212,18 @@ class TargetPass:
             self._enter(place)
 
     async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
-        """Write the ledger that the store keeps, when it does not say what is so; returns why that could not be done. Raises
-        StateDirError."""
+        """Write the ledger that the store keeps if it is out of date, in a pass that writes nothing else; returns why that could
+        not be done. Raises StateDirError."""
+        if not self._observer.ledger.is_due(self._around.clock.now()):
+            return None
+        try:
+            await self._locate_again()
+        except StoreError as error:
+            self._memory.drop_memo()
+            return str(error)
+        return await self._leave_ledger(pace, stop)
+
+    async def _leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
         error = await self._observer.ledger.leave(pace, self._around.clock, stop)
         if error is not None:
             self._memory.drop_memo()
