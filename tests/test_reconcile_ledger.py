@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from kvsync.core.ledger import LedgerDamaged, LedgerRow, decode
+from kvsync.core.marks import MarkSigner
+from kvsync.core.place import Place
 from kvsync.errors import PermanentError, TransientError
 from kvsync.reconcile import Ask
 from kvsync.reconcile.ledgers import examine
 from tests.support.machines import SHARED_KINDS, WEB, Machine, Told, calls, document, keys_there, leave, ledger_of
+from tests.support.places import subject_of
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes, refused, rows
 
@@ -129,7 +132,7 @@ def document_text(world: World) -> bytes:
     ("text", "why"),
     [
         (ledger_of("team-b", z=LedgerRow(b"f" * 16)), "belongs to owner 'team-b'"),
-        (b'{"digest": "?", "schema": "kvsync.ledger/2"}', "newer kvsync"),
+        (b'{"digest": "?", "schema": "kvsync.ledger/3"}', "newer kvsync"),
     ],
 )
 async def test_a_ledger_that_is_not_ours_refuses_the_target(world: World, here: Machine, text: bytes, why: str) -> None:
@@ -304,13 +307,14 @@ async def test_the_doctor_looks_at_ledgers(world: World, here: Machine) -> None:
     await here.apply()
     async with world.open(writing=None, state_dir=here.path) as workspace:
         store = workspace.stores["main"]
-        found = await examine(store, [WEB], "team-a")
+        ours, theirs = subject_of(store, WEB, "team-a"), subject_of(store, WEB, "team-b")
+        found = await examine(store, [ours])
         assert (found.ok, found.detail) == (True, "2 entries in the ledgers that the store keeps")
-        found = await examine(store, [WEB], "team-b")
+        found = await examine(store, [theirs])
         assert not found.ok
         assert "main/web: it belongs to owner 'team-a'" in found.detail
         leave(world, b"{")
-        found = await examine(store, [WEB], "team-a")
+        found = await examine(store, [ours])
         assert not found.ok
         assert "main/web: it is cut short" in found.detail
 
@@ -353,6 +357,7 @@ async def test_a_deep_pass_goes_by_the_same_ledger(world: World, here: Machine, 
 
 def test_what_is_left_can_be_read() -> None:
     """The sample ledgers of these tests are what they say."""
-    assert decode(ledger_of("team-b")).owner == "team-b"
+    elsewhere = MarkSigner("team-b", Place("elsewhere", ()))
+    assert decode(ledger_of("team-b"), elsewhere).owner == "team-b"
     with pytest.raises(LedgerDamaged):
-        decode(b"{")
+        decode(b"{", elsewhere)

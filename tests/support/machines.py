@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from kvsync.core.ledger import LedgerDocument, LedgerRow, decode, encode
-from kvsync.core.model import Identity, Target
+from kvsync.core.marks import MarkSigner
+from kvsync.core.model import Applied, Identity, Target
+from kvsync.core.place import KeyScope, Place
 from kvsync.core.plan import TargetPlan
 from kvsync.logs import EVENTS
 from kvsync.reconcile import Ask, ledgers
@@ -38,10 +40,15 @@ class Machine:
         """Plan here, writing nothing."""
         return await self.world.plan(ask, state_dir=self.path, **options)
 
+    async def ledger(self) -> dict[str, Applied]:
+        """What the ledger of this machine holds, by key."""
+        async with self.world.open(writing=None, state_dir=self.path) as workspace:
+            subject = await workspace.locate(WEB)
+            return {identity.key: one for identity, one in workspace.state.ledger.all(subject.key).items()}
+
     async def known(self) -> set[str]:
         """The keys that the ledger of this machine holds."""
-        async with self.world.open(writing=None, state_dir=self.path) as workspace:
-            return {identity.key for identity in workspace.state.ledger.all(WEB)}
+        return set(await self.ledger())
 
     def forget(self) -> None:
         """Lose the state directory."""
@@ -54,10 +61,16 @@ class Machine:
         thread.join()
 
 
+def signer(world: World, owner: str = OWNER) -> MarkSigner:
+    """What signs at the place of the target main/web."""
+    place = Place(world.kind, (("memory", world.server.id), ("namespace", "web")), KeyScope())
+    return MarkSigner(owner, place, world.owner_keys)
+
+
 def document(world: World) -> LedgerDocument | None:
     """The ledger that the server keeps of the target main/web."""
     held = world.server.ledgers.get("web")
-    return None if held is None else decode(held.text)
+    return None if held is None else decode(held.text, signer(world))
 
 
 def keys_there(world: World) -> set[str]:
@@ -71,9 +84,11 @@ def leave(world: World, text: bytes) -> None:
     world.server.ledgers["web"] = HeldLedger(text, world.clock.now() + 7_776_000)
 
 
-def ledger_of(owner: str = OWNER, **rows: LedgerRow) -> bytes:
-    """A ledger, as text."""
-    return encode(LedgerDocument(owner, {Identity(key): row for key, row in rows.items()}))
+def ledger_of(owner: str = OWNER, world: World | None = None, **rows: LedgerRow) -> bytes:
+    """A ledger, as text, of the world's place or of another one."""
+    elsewhere = MarkSigner(owner, Place("elsewhere", ()))
+    made = LedgerDocument(owner, {Identity(key): row for key, row in rows.items()})
+    return encode(made, elsewhere if world is None else signer(world, owner))
 
 
 class Told:
