@@ -84,7 +84,7 @@ def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: R
         return _ended(entry, actual, last, rules)
     if actual is None:
         return _absent(entry, last, rules)
-    match claim_of(actual, last, rules.signer), actual.mark:
+    match claim_of(actual, last, rules.signer, rules.now), actual.mark:
         case Claim.TAKEN, Mark() as mark:
             return _taken(entry, actual, mark.owner)
         case ((Claim.OWNED | Claim.WEAK | Claim.RECORDED), Mark() as mark):
@@ -97,7 +97,7 @@ def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: R
 
 def classify_undesired(actual: Actual, last: Applied | None, removal: Removal | None, rules: Rules) -> Verdict:
     """Judge one entry of the store that the files do not ask for."""
-    claim = claim_of(actual, last, rules.signer)
+    claim = claim_of(actual, last, rules.signer, rules.now)
     if claim is Claim.OWNED and actual.mark is not None:
         return _removed(actual, actual.mark, last, removal, rules)
     if removal is None and rules.prune is Prune.SCOPE and claim in _IN_SCOPE:
@@ -150,7 +150,7 @@ def _has_ended(entry: Entry, actual: Actual | None, now: float) -> bool:
 def _ended(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rules) -> Verdict:
     if actual is None or entry.mode is not Mode.ENFORCE:
         return Idle.EXPIRED
-    claim = claim_of(actual, last, rules.signer)
+    claim = claim_of(actual, last, rules.signer, rules.now)
     if claim in _UNPROVEN:
         return Refusal(entry.identity, Class.UNOWNED, Action.DELETE, _UNPROVEN[claim], entry.origin)
     if claim is not Claim.OWNED:
@@ -160,13 +160,12 @@ def _ended(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rul
 
 
 def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
-    is_over = last is not None and last.expires_at is not None and last.expires_at <= rules.now
-    if last is not None and is_over and (entry.mode is Mode.CREATE_ONLY or _was_to_end(entry, last)):
-        return Idle.EXPIRED
-    if last is None or last.has_ended or last.unseen_since is not None:
+    if last is None or last.unseen_since is not None:
         cause = Class.NEW
-    elif is_over:
-        cause = Class.EXPIRING if entry.renewal_margin() > 0 else Class.NEW
+    elif last.has_ended or (last.expires_at is not None and last.expires_at <= rules.now):
+        if entry.mode is Mode.CREATE_ONLY or _was_to_end(entry, last):
+            return Idle.EXPIRED
+        cause = Class.EXPIRING if entry.renewal_margin() > 0 and not last.has_ended else Class.NEW
     else:
         cause = Class.MISSING if last.matches(entry.fingerprint) else Class.CONFLICT
     return Change(Action.CREATE, cause, entry.identity, after=entry, origin=entry.origin)

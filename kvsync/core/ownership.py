@@ -34,20 +34,20 @@ class Claim(StrEnum):
     NOBODY = "nobody"
 
 
-def claim_of(actual: Actual, last: Applied | None, signer: MarkSigner) -> Claim:
-    """Whose the entry is. `last` is what the ledger of this place says of it."""
+def claim_of(actual: Actual, last: Applied | None, signer: MarkSigner, now: float) -> Claim:
+    """Whose the entry is. `last` is what the ledger of this place says of it, `now` is in seconds since the epoch."""
     mark = actual.mark
     if mark is None:
-        return Claim.LOST if _is_known(actual, last) else Claim.NOBODY
+        return Claim.LOST if _is_known(actual, last, now) else Claim.NOBODY
     if mark.owner != signer.owner:
         return Claim.TAKEN
     if mark.is_recorded:
         return _recorded(actual, last)
     proof = signer.proof(actual.identity, mark)
     if proof is Proof.NONE:
-        return Claim.LOST if _is_known(actual, last) else Claim.COPIED
+        return Claim.LOST if _is_known(actual, last, now) else Claim.COPIED
     if proof is Proof.WEAK and not _is_as_applied(actual, last):
-        return _weak(actual, last, signer)
+        return _weak(actual, last, signer, now)
     return Claim.OWNED
 
 
@@ -63,19 +63,20 @@ def _recorded(actual: Actual, last: Applied | None) -> Claim:
     return Claim.NOBODY if last is None or last.unseen_since is not None else Claim.RECORDED
 
 
-def _weak(actual: Actual, last: Applied | None, signer: MarkSigner) -> Claim:
+def _weak(actual: Actual, last: Applied | None, signer: MarkSigner, now: float) -> Claim:
     """Without an owner key, a mark of an earlier version is as good as any for overwriting; with one, only the ledger
     counts."""
     if not signer.keys:
         return Claim.WEAK
-    return Claim.LOST if _is_known(actual, last) else Claim.COPIED
+    return Claim.LOST if _is_known(actual, last, now) else Claim.COPIED
 
 
-def _is_known(actual: Actual, last: Applied | None) -> bool:
-    """True when the ledger says that we wrote what was here. What ended, or was not seen for a while, must be what we wrote."""
+def _is_known(actual: Actual, last: Applied | None, now: float) -> bool:
+    """True when the ledger says that we wrote what is here. Of what ended, or was out of sight, the content must be ours."""
     if last is None or last.has_ended:
         return False
-    return last.unseen_since is None or _is_as_applied(actual, last)
+    is_over = last.expires_at is not None and last.expires_at <= now
+    return (not is_over and last.unseen_since is None) or _is_as_applied(actual, last)
 
 
 def _is_as_applied(actual: Actual, last: Applied | None) -> bool:

@@ -234,8 +234,12 @@ class TargetPass:
         fresh = await self._observer.look_again(identity)
         entry = self._desired.entries.get(identity)
         actual = {} if fresh is None else {identity: self._observer.shown(fresh, entry)}
+        applied = self._facts.applied
+        if identity not in applied:  # an entry that the plan had nothing to say of, such as the new name of a move
+            applied = self._observer.ledger.get([identity])
         rules = replace(self._rules, now=self._around.clock.now())
-        verdict = judge(identity, self._desired, replace(self._facts, actual=actual, settling={}), rules)
+        facts = replace(self._facts, actual=actual, applied=applied, settling={})
+        verdict = judge(identity, self._desired, facts, rules)
         return verdict if isinstance(verdict, Change | Refusal) else None
 
 
