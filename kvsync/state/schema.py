@@ -140,5 +140,8 @@ UPDATE changes SET place = 'name:' || store || '/' || namespace
 """
 """Knowledge moves from names to places. What is known by a name alone is bound to the first place that is found behind it."""
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES)
+_SEALS: Final = "ALTER TABLE ledger ADD COLUMN seal TEXT"
+"""The name of the key that a sensitive fingerprint is sealed with; NULL for this directory's own."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS)
 SCHEMA_VERSION: Final = len(STEPS)

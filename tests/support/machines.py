@@ -47,8 +47,8 @@ class Machine:
             return {identity.key: one for identity, one in workspace.state.ledger.all(subject.key).items()}
 
     async def known(self) -> set[str]:
-        """The keys that the ledger of this machine holds."""
-        return set(await self.ledger())
+        """The keys of entries in the ledger of this machine, without those that are out of sight."""
+        return {key for key, one in (await self.ledger()).items() if one.unseen_since is None}
 
     def forget(self) -> None:
         """Lose the state directory."""
@@ -74,9 +74,9 @@ def document(world: World) -> LedgerDocument | None:
 
 
 def keys_there(world: World) -> set[str]:
-    """The keys that the server's ledger holds."""
+    """The keys of entries in the server's ledger, without those that are out of sight."""
     found = document(world)
-    return set() if found is None else {identity.key for identity in found.rows}
+    return set() if found is None else {name.key for name, row in found.rows.items() if row.unseen_since is None}
 
 
 def leave(world: World, text: bytes) -> None:

@@ -81,7 +81,12 @@ class Namespaces:
         StoreError."""
         async with self._locks[name]:
             known = self._known.get(name)
-            if known is not None and not known.gone and not writing and self._clock.monotonic() - known.moment < _FRESH_SECONDS:
+            if (
+                known is not None
+                and not known.gone
+                and not writing
+                and self._clock.monotonic() - known.moment < _FRESH_SECONDS
+            ):
                 return known.store
             found = await self._look_up(name, known)
             if found is None and writing:
