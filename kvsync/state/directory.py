@@ -19,6 +19,7 @@ from typing import Self
 
 from kvsync.clock import Clock
 from kvsync.core.model import sealed
+from kvsync.core.seals import SealKeys, seal_keys
 from kvsync.errors import StateDirError
 from kvsync.state import lock
 from kvsync.state.contended import Contended
@@ -43,7 +44,8 @@ class StateDir:
     def __init__(self, path: Path, database: Database, clock: Clock, redact: Callable[[str], str]) -> None:
         self.path = path
         self._database = database
-        context = Context(database, lambda: self.key, clock, redact)
+        self._owner_keys: tuple[bytes, ...] = ()
+        context = Context(database, lambda: self.key, self.seals, clock, redact)
         self.ledger = Ledger(context)
         self.journal = Journal(context, self.ledger)
         self.quarantine = Quarantine(context)
@@ -87,6 +89,14 @@ class StateDir:
     def seal(self, fingerprint: bytes) -> str:
         """A sensitive fingerprint as it may be shown: in hex, of use only to those who have the key. Raises StateDirError."""
         return sealed(fingerprint, self.key).hex()
+
+    def use_owner_keys(self, keys: tuple[bytes, ...]) -> None:
+        """Seal ledgers with keys derived from these from now on, so that all machines of the owner can compare them."""
+        self._owner_keys = keys
+
+    def seals(self, place: str) -> SealKeys:
+        """The keys that the ledger of a place is sealed with. Reading this directory's own may raise StateDirError."""
+        return seal_keys(lambda: self.key, self._owner_keys, place)
 
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the one process that writes to stores, while inside. Raises LockHeld when another is, StateDirError."""
