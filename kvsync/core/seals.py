@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from kvsync.core.model import NOT_HELD
+from kvsync.core.model import NOT_HELD, Mark, sealed
 
 _NAME: Final = b"kvsync ledger seal"
 _NAME_DIGITS: Final = 12
@@ -42,6 +42,12 @@ class SealKeys:
         if name in self._shared:
             return self._shared[name]
         return self.own() if name == self.own_name else NOT_HELD + name.encode("utf-8", "surrogatepass")
+
+    def sealed(self, mark: Mark) -> Mark:
+        """The mark as a ledger may keep it: that of a sensitive entry with its fingerprint sealed."""
+        if not mark.sensitive or mark.key is not None:
+            return mark
+        return replace(mark, fingerprint=sealed(mark.fingerprint, self.current), key=self.current)
 
     def is_for_all(self, name: str | None) -> bool:
         """True when every machine of the owner can compare what is sealed with the key of this name."""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kvsync.core.model import Applied, Identity, Mark, sealed
+from kvsync.core.model import Applied, Identity, Mark
 from kvsync.core.seals import SealKeys, name_of
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
@@ -97,11 +97,11 @@ class Ledger:
 
 
 def _row(seals: SealKeys, entry: tuple[str, str, str], applied: Applied) -> tuple[Any, ...]:
-    mark = applied.mark
-    fingerprint, seal = _sealed(mark, seals) if mark.sensitive else (mark.fingerprint, None)
+    mark = seals.sealed(applied.mark)
+    seal = name_of(mark.key) if mark.key is not None else None
     flags = (mark.ttl, int(mark.sensitive), int(mark.protected))
     moments = (applied.etag, applied.expires_at, applied.unseen_since)
-    return (*entry, mark.owner, fingerprint, *flags, *moments, seal)
+    return (*entry, mark.owner, mark.fingerprint, *flags, *moments, seal if seal and seal != seals.own_name else None)
 
 
 def _applied(
@@ -121,11 +121,3 @@ def _applied(
         key = seals.own() if seal is None else seals.key(seal)
     mark = Mark(owner, fingerprint, ttl, bool(sensitive), bool(protected), key, is_recorded=True)
     return Applied(mark, etag, expires_at, unseen_since)
-
-
-def _sealed(mark: Mark, seals: SealKeys) -> tuple[bytes, str | None]:
-    """The fingerprint of a sensitive mark as it may be kept, and the name of the key that seals it; None for our own."""
-    key = seals.current if mark.key is None else mark.key
-    fingerprint = sealed(mark.fingerprint, key) if mark.key is None else mark.fingerprint
-    name = name_of(key)
-    return fingerprint, None if name == seals.own_name else name
