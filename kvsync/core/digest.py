@@ -16,6 +16,8 @@ from kvsync.core.place import Place
 
 _Row = tuple[str | int | None, ...]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def target_digest(
     target: Target, place: Place | None, changes: Iterable[Change], refused: Iterable[Refusal] = ()
@@ -65,6 +67,5 @@ def _hex(fingerprint: bytes | None) -> str | None:
 
 def _digest(kind: str, head: list[_Row], rows: Iterable[_Row]) -> str:
     """Hash JSON texts, one a line: JSON escapes line ends, so no two lists of rows give the same bytes."""
-    encode = json.JSONEncoder(separators=(",", ":")).encode
-    lines = [encode(kind), *(encode(row) for row in head), *sorted(encode(row) for row in rows)]
+    lines = [_encode(kind), *map(_encode, head), *sorted(map(_encode, rows))]
     return "sha256:" + sha256("\n".join(lines).encode()).hexdigest()

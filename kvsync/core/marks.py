@@ -35,8 +35,8 @@ def seal_to_text(seal: bytes) -> str:
 
 
 def seal_from_text(text: object) -> bytes | None:
-    """The seal in a text that was found next to an entry. None where there is no text, as earlier versions wrote it; empty,
-    which verifies nowhere, for anything that is not a seal."""
+    """The seal in a text that was found next to an entry. None where there is no text, as earlier versions wrote marks; for
+    anything that is not a seal empty, which verifies nowhere."""
     if text is None:
         return None
     try:
@@ -102,8 +102,14 @@ class MarkSigner:
     def plain_seals(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[bytes]:
         """The seals of such marks for many entries, in order: the same as one by one, in less than half the time."""
         pairs = zip(identities, fingerprints, strict=True)
-        messages = [_message(identity, _PLAIN, print_) for identity, print_ in pairs]
-        head = self._head
+        messages = [
+            f"{len(name)}:{name}{'' if label is None else f'={len(label)}:{label}'}:{_PLAIN}".encode(
+                "utf-8", "surrogatepass"
+            )
+            + print_
+            for (name, label), print_ in pairs
+        ]
+        head = self._head.encode("utf-8", "surrogatepass")
         if not self.keys:
             return [sha256(head + message).digest()[:SEAL_SIZE] for message in messages]
         begun, seals = hmac.new(self.keys[0], head, "sha256"), []
@@ -137,21 +143,16 @@ class MarkSigner:
         )
 
     @cached_property
-    def _head(self) -> bytes:
-        """What is signed first for all marks of this owner at this place."""
-        return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:".encode("utf-8", "surrogatepass")
+    def _head(self) -> str:
+        """What the seals of all marks of this owner at this place begin with."""
+        return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:"
 
     def _seal(self, identity: Identity, mark: Mark, key: bytes | None) -> bytes:
         options = f"{mark.ttl}:{2 * mark.sensitive + mark.protected}:"
         return self._sealed(identity, options, mark.fingerprint, key)
 
     def _sealed(self, identity: Identity, options: str, fingerprint: bytes, key: bytes | None) -> bytes:
-        message = self._head + _message(identity, options, fingerprint)
+        name, label = identity
+        text = f"{self._head}{len(name)}:{name}{'' if label is None else f'={len(label)}:{label}'}:{options}"
+        message = text.encode("utf-8", "surrogatepass") + fingerprint
         return (sha256(message).digest() if key is None else hmac.digest(key, message, "sha256"))[:SEAL_SIZE]
-
-
-def _message(identity: Identity, options: str, fingerprint: bytes) -> bytes:
-    """What is signed of one entry. Lengths stand before texts, so that no two entries give the same bytes."""
-    name, label = identity
-    text = f"{len(name)}:{name}{'' if label is None else f'={len(label)}:{label}'}:{options}"
-    return text.encode("utf-8", "surrogatepass") + fingerprint

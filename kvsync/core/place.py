@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -50,7 +50,8 @@ class Place:
 
     `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has
     them from the server; one that is not resolved only from the configuration (offline), and must not be used to keep
-    knowledge by. `detail` is for people alone, such as the title that an id has at the moment.
+    knowledge by. `detail` is for people alone, such as the title that an id has at the moment. `takes_all` says that no
+    other target may be in the container, whatever its keys: the ledger is kept there, once for the whole of it.
     """
 
     type: str
@@ -58,6 +59,7 @@ class Place:
     scope: KeyScope = EVERY_KEY
     is_resolved: bool = True
     detail: str = field(default="", compare=False)
+    takes_all: bool = field(default=False, compare=False)
 
     @cached_property
     def key(self) -> str:
@@ -74,7 +76,8 @@ class Place:
         ids = ", ".join(f"{name} {value}" for name, value in self.parts)
         keys = f", keys {self.scope.prefix}*{self.scope.suffix}" if self.scope.prefix or self.scope.suffix else ""
         keys += f", namespace {self.scope.namespace}" if self.scope.namespace else ""
-        detail = ", ".join(filter(None, (self.detail, "" if self.is_resolved else "not there yet")))
+        notes = ("with its ledger" if self.takes_all else "", "" if self.is_resolved else "not there yet")
+        detail = ", ".join(filter(None, (self.detail, *notes)))
         return f"{self.type} {ids}{keys}" + (f" ({detail})" if detail else "")
 
 
@@ -99,7 +102,8 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
     `places` at most."""
     by_container: defaultdict[tuple[object, ...], list[tuple[Target, Place]]] = defaultdict(list)
     for target, place in sorted(places.items()):
-        by_container[place.container].append((target, place))
+        scope = EVERY_KEY if place.takes_all else place.scope
+        by_container[place.container].append((target, replace(place, scope=scope)))
     found = [overlap for members in by_container.values() if len(members) > 1 for overlap in _overlaps(members)]
     return sorted(found, key=lambda overlap: overlap[:2])
 
@@ -115,8 +119,8 @@ def conflicts(places: Mapping[Target, Place], tells_apart: Callable[[str], bool]
 
 
 def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:
-    """Targets whose keys could meet, each with all others that it could meet: keys of two groups never do. Sorted; targets
-    that can meet no other are left out."""
+    """Targets whose keys could meet, in sorted groups: keys of targets in different groups never meet. Targets that can meet no
+    other are left out."""
     group_of: dict[Target, list[Target]] = {}
     for overlap in overlaps(places):
         one, other = (group_of.setdefault(target, [target]) for target in overlap[:2])

@@ -63,7 +63,7 @@ def plan_target(
         compare_and_set=capabilities.compare_and_set,
         next_moment=next_moment(desired, judged, facts, rules.now, capabilities),
     )
-    return replace(plan, cost=cost_of(plan, capabilities))
+    return replace(plan, cost=cost_of(plan, capabilities)) if changes else plan
 
 
 def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> Verdict:

@@ -8,7 +8,8 @@ from hashlib import blake2b
 
 from kvsync.apply.model import ApplyReport
 from kvsync.config.model import StoreConfig
-from kvsync.core.capabilities import Marks
+from kvsync.core.capabilities import Lifetimes, Marks
+from kvsync.core.classify import CLOCK_SLACK
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import (
     DRIFT_CLASSES,
@@ -120,7 +121,7 @@ class Memory:
         pending |= {refusal.identity for refusal in plan.refused}
         known: Mapping[Identity, Applied] = self._state.ledger.all(self._key)
         by_ledger = self._capabilities.marks is Marks.LEDGER
-        learnt = self._read_equal(observer, known) if by_ledger else self._marked(snapshot, known)
+        learnt = self._read(observer, known) if by_ledger else self._marked(snapshot, known)
         news = {identity: applied for identity, applied in learnt if identity not in pending}
         here = (self._desired.entries, snapshot.entries, pending)
         unseen = {identity: last for identity, last in known.items() if not any(identity in held for held in here)}
@@ -133,18 +134,22 @@ class Memory:
     ) -> tuple[dict[Identity, Applied], list[Identity]]:
         """What to keep in mind of entries that neither files nor store have, and which of them to forget. Where only the ledger
         knows what is ours, a listing that is stale for a moment must not make it foreign."""
-        now = self._around.clock.now()
         if not by_ledger:
             return {}, list(unseen)
-        gone = [
-            identity
-            for identity, last in unseen.items()
-            if last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
-        ]
-        fresh = {
-            identity: last for identity, last in unseen.items() if last.unseen_since is None and not last.has_ended
-        }
+        now = self._around.clock.now()
+        gone = [identity for identity, last in unseen.items() if self._is_over(last, now)]
+        fresh = {identity: last for identity, last in unseen.items() if last.unseen_since is None}
+        for identity in gone:
+            fresh.pop(identity, None)
         return {identity: replace(last, unseen_since=now) for identity, last in fresh.items()}, gone
+
+    def _is_over(self, last: Applied, now: float) -> bool:
+        """True when an entry that is out of sight cannot come back as ours: kvsync or the store ended it, or it is too long
+        ago."""
+        is_native = self._capabilities.lifetimes is Lifetimes.NATIVE
+        if is_native and last.expires_at is not None and last.expires_at + CLOCK_SLACK < now:
+            return True
+        return last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
 
     def _marked(self, snapshot: Snapshot, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
         """What the marks beside the entries say that the ledger does not."""
@@ -161,17 +166,31 @@ class Memory:
                 mark = replace(actual.mark, fingerprint=actual.fingerprint, seal=None)
                 yield identity, Applied(mark, actual.etag, actual.expires_at)
 
-    def _read_equal(self, observer: Observer, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
-        """What had to be read because its version was not the one in the ledger, or its fingerprint sealed with another key,
-        and turned out to be as desired all the same: the next pass need not read it."""
+    def _read(self, observer: Observer, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+        """What the ledger learns where only it knows what is ours: of what had to be read and turned out to be ours all the
+        same, so that the next pass need not read it, and of what is to be sealed with another key."""
+        yield from self._sealed(known)
         for identity, actual in observer.looked_at.items():
             entry, last = self._desired.entries.get(identity), known.get(identity)
-            if entry is None or last is None or actual.mark is None or actual.fingerprint != entry.fingerprint:
+            if last is None or actual.mark is None or actual.fingerprint is None:
                 continue
-            etag = observer.kept_etag(actual, sensitive=last.mark.sensitive)
-            if last.etag != etag or not last.matches(entry.fingerprint):
+            if entry is not None and actual.fingerprint == entry.fingerprint:
                 mark = replace(last.mark, fingerprint=entry.fingerprint, key=None)
-                yield identity, replace(last, mark=mark, etag=etag)
+                etag = observer.kept_etag(actual, sensitive=last.mark.sensitive)
+                if last.etag != etag or last.unseen_since is not None or not last.matches(entry.fingerprint):
+                    yield identity, replace(last, mark=mark, etag=etag, unseen_since=None)
+            elif last.unseen_since is not None and last.matches(actual.fingerprint):
+                yield identity, replace(last, unseen_since=None)
+
+    def _sealed(self, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+        """Sensitive entries whose fingerprint not all machines of the owner can compare yet, although there is an owner key."""
+        seals = self._state.seals(self._key)
+        for identity, last in known.items() if seals.shared else ():
+            entry = self._desired.entries.get(identity)
+            if entry is None or last.mark.key is None or last.mark.key == seals.current:
+                continue
+            if last.matches(entry.fingerprint):
+                yield identity, replace(last, mark=replace(last.mark, fingerprint=entry.fingerprint, key=None))
 
     def keep_report(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
         """Remember what was refused for what it holds, and how often drift was healed."""

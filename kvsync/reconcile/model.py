@@ -68,10 +68,11 @@ class Surroundings:
     def pass_target(self, located: LocatedTarget) -> PassTarget:
         """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when
         an owner key cannot be read."""
-        places = self.state.places
+        places, owner_keys = self.state.places, self.owner_keys()
+        self.state.use_owner_keys(owner_keys)
         moved_from = places.moved_from(located)
         key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)
-        return PassTarget(located, MarkSigner(self.owner, located.place, self.owner_keys()), key, moved_from)
+        return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), key, moved_from)
 
     def remembering(self) -> AbstractContextManager[None]:
         """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""

@@ -99,7 +99,7 @@ class TargetPass:
 
     async def _plan(self) -> TargetPlan:
         if self._around.writing and self._store.capabilities.marks is Marks.LEDGER:
-            await recover(self._observer, self._around.state)
+            await recover(self._observer, self._around.state, self._rules.now)
         memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:
@@ -110,7 +110,9 @@ class TargetPass:
         comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
-        plan = replace(plan, next_moment=self._memory.next_moment(plan), moved_from=self._subject.moved_from)
+        moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
+        if (moment, moved_from) != (plan.next_moment, None):
+            plan = replace(plan, next_moment=moment, moved_from=moved_from)
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
 
@@ -129,6 +131,8 @@ class TargetPass:
 
     def _with_ledger(self, plan: TargetPlan) -> TargetPlan:
         """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
+        if not self._store.keeps_ledger:
+            return plan
         ledger, now = self._observer.ledger, self._rules.now
         is_due = bool(plan.changes) or ledger.is_due(now)
         moments = (plan.next_moment, ledger.next_moment(now, is_due=is_due))
@@ -210,7 +214,9 @@ class TargetPass:
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
         self.failure = report.store_error
-        error = str(report.store_error) if report.store_error else await self.leave_ledger(applying.pace, applying.stop)
+        error = (
+            str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
+        )
         return TargetReport(plan, report.outcomes + _unapplied(plan), error)
 
     async def _locate_again(self) -> None:
@@ -221,8 +227,18 @@ class TargetPass:
             self._enter(place)
 
     async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
-        """Write the ledger that the store keeps, when it does not say what is so; returns why that could not be done. Raises
-        StateDirError."""
+        """Write the ledger that the store keeps if it is out of date, in a pass that writes nothing else; returns why that
+        could not be done. Raises StateDirError."""
+        if not self._observer.ledger.is_due(self._around.clock.now()):
+            return None
+        try:
+            await self._locate_again()
+        except StoreError as error:
+            self._memory.drop_memo()
+            return str(error)
+        return await self._leave_ledger(pace, stop)
+
+    async def _leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
         error = await self._observer.ledger.leave(pace, self._around.clock, stop)
         if error is not None:
             self._memory.drop_memo()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kvsync.core.model import Identity, Target
+from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 
@@ -20,7 +21,6 @@ CALM_SECONDS = 3600.0
 """An entry that stayed as it was healed for this long beyond its wait is at peace again."""
 
 _ENTRY = "SELECT count, last, until FROM contended WHERE place = ? AND key = ? AND label = ?"
-_TARGET = "SELECT key, label, count, last, until FROM contended WHERE place = ?"
 _PUT = "INSERT OR REPLACE INTO contended VALUES (?, ?, ?, ?, ?, ?)"
 _FORGET = "DELETE FROM contended WHERE place = ? AND key = ? AND label = ?"
 _COUNTS = """
@@ -57,10 +57,12 @@ class Contended:
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
+        self.rows = RowsByPlace(context.database, "contended", "key, label, count, last, until")
 
     def healed(self, place: str, identities: Iterable[Identity], now: float) -> dict[Identity, Contention]:
         """Count a heal of each of these entries; returns those that are contended now. Raises StateDirError."""
         contended = {}
+        self.rows.changed(place)
         with self._database.transaction() as connection:
             for identity in identities:
                 entry = entry_row(place, identity)
@@ -77,8 +79,7 @@ class Contended:
 
     def all(self, place: str) -> dict[Identity, Contention]:
         """All that is known of a place. Raises StateDirError."""
-        rows = self._database.query(_TARGET, (place,))
-        return {identity_of(*row[:2]): Contention(*row[2:]) for row in rows}
+        return {identity_of(*row[:2]): Contention(*row[2:]) for row in self.rows.of(place)}
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target must not be healed yet. Raises StateDirError."""
@@ -88,5 +89,6 @@ class Contended:
         """Drop what is known of entries, as when the files changed them. Raises StateDirError."""
         rows = [entry_row(place, identity) for identity in identities]
         if rows:
+            self.rows.changed(place)
             with self._database.transaction() as connection:
                 connection.executemany(_FORGET, rows)

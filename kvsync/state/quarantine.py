@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kvsync.core.model import Identity, Target, sealed
+from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 
@@ -13,9 +14,6 @@ FIRST_SECONDS = 60.0
 LONGEST_SECONDS = 6 * 3600.0
 """The first and the longest wait before a refused content is tried again; it doubles in between."""
 
-_HELD = """
-SELECT key, label, fingerprint, attempts, until, error FROM quarantine WHERE place = ? AND until > ?
-"""
 _PUT = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?)"
 _OF_ENTRY = "place = ? AND key = ? AND label = ?"
 _COUNTS = """
@@ -43,11 +41,15 @@ class Quarantine:
 
     def __init__(self, context: Context) -> None:
         self._context, self._database = context, context.database
+        self.rows = RowsByPlace(context.database, "quarantine", "key, label, fingerprint, attempts, until, error")
 
     def held(self, place: str, now: float) -> dict[Identity, Quarantined]:
         """The entries of a place whose refused content must not be tried yet; ask `matches`. Raises StateDirError."""
-        rows = self._database.query(_HELD, (place, now))
-        return {identity_of(*row[:2]): Quarantined(row[2], self._context.key(), *row[3:]) for row in rows}
+        return {
+            identity_of(key, label): Quarantined(fingerprint, self._context.key(), attempts, until, error)
+            for key, label, fingerprint, attempts, until, error in self.rows.of(place)
+            if until > now
+        }
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target wait because the store refused them. Raises StateDirError."""
@@ -63,11 +65,13 @@ class Quarantine:
             wait = min(FIRST_SECONDS * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)
             held = Quarantined(kept, self._context.key(), attempts, now + wait, self._context.redact(error))
             connection.execute(_PUT, (*entry, kept, held.attempts, held.until, held.error))
+        self.rows.changed(place)
         return held
 
     def clear(self, place: str, identities: Iterable[Identity]) -> None:
         """Let go of entries, as after a success. Raises StateDirError."""
         rows = [entry_row(place, identity) for identity in identities]
         if rows:
+            self.rows.changed(place)
             with self._database.transaction() as connection:
                 connection.executemany(f"DELETE FROM quarantine WHERE {_OF_ENTRY}", rows)  # noqa: S608 - constants

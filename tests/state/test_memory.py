@@ -10,6 +10,7 @@ from kvsync.core.model import Identity, Target
 from kvsync.errors import NotApproved, UsageError
 from kvsync.state import Contention, DaemonRecord, Memo, StateDir
 from kvsync.state.contended import CALM_SECONDS, LONGEST_SECONDS
+from kvsync.state.memo import TOGETHER
 from kvsync.state.passes import HISTORY_POINTS
 from tests.state.examples import KEY, WEB, WEB_KEY, print_of
 from tests.support.places import key_of
@@ -264,3 +265,40 @@ def test_the_daemon_has_one_row(state: StateDir) -> None:
     assert state.passes.daemon() == later
     state.passes.clear_daemon()
     assert state.passes.daemon() is None
+
+
+def test_in_bulk_what_is_remembered_is_the_same(state: StateDir) -> None:
+    """Read for all targets at once, each target has its own rows, and what this process writes meanwhile is seen."""
+    state.memo.put(WEB_KEY, "d", "c", Memo("token"))
+    state.removals.update(WEB_KEY, [KEY], 10)
+    state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
+    state.contended.healed(WEB_KEY, [KEY], 0)
+    with state.bulk():
+        assert state.memo.get(WEB_KEY, "d", "c") == Memo("token")
+        assert state.removals.since(WEB_KEY) == {KEY: 10}
+        assert state.quarantine.held(WEB_KEY, 101).keys() == state.contended.all(WEB_KEY).keys() == {KEY}
+        assert state.memo.get(key_of(API), "d", "c") is None
+        assert not any(
+            (
+                state.removals.since(key_of(API)),
+                state.quarantine.held(key_of(API), 101),
+                state.contended.all(key_of(API)),
+            )
+        )
+        state.removals.update(key_of(API), [KEY], 20)
+        state.quarantine.clear(WEB_KEY, [KEY])
+        state.contended.forget(WEB_KEY, [KEY])
+        state.memo.drop(WEB_KEY)
+        assert state.removals.since(key_of(API)) == {KEY: 20}
+        assert not any((state.quarantine.held(WEB_KEY, 101), state.contended.all(WEB_KEY)))
+        assert state.memo.get(WEB_KEY, "d", "c") is None
+
+
+def test_in_bulk_memos_are_written_at_the_end(state: StateDir) -> None:
+    """A memo of the block is there after it, unless it was dropped inside."""
+    with state.bulk():
+        for number in range(TOGETHER + 1):
+            state.memo.put(str(number), "d", "c", Memo("token"))
+        state.memo.drop(str(TOGETHER))
+    known = [state.memo.get(str(number), "d", "c") for number in range(TOGETHER + 1)]
+    assert known == [Memo("token")] * TOGETHER + [None]

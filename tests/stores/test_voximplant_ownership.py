@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from kvsync.core.model import Target
+from kvsync.core.place import Overlap, conflicts
 from kvsync.core.plan import Plan
-from kvsync.reconcile.places import offline_overlaps
+from kvsync.stores.base import Store
 from kvsync.stores.voximplant import store as store_module
 from kvsync.stores.voximplant.listing import Ask, Listed, everything
 from tests.stores.voximplant_repo import Repo, changes, outcomes
@@ -168,10 +169,15 @@ async def test_two_stores_that_are_one_place_are_found_offline(repo: Repo, vox: 
     outer, inner = Target("telephony", "web"), Target("telephony", "web:de")
     same, within = Target("other", "web"), Target("other", "web:de")
     async with repo.open(writing=None) as workspace:
-        assert [one.is_equal for one in offline_overlaps(workspace.stores, [outer, same])] == [True]
-        assert [one.is_equal for one in offline_overlaps(workspace.stores, [outer, within])] == [False]
-        assert offline_overlaps(workspace.stores, [outer, inner]) == []
+        assert [one.is_equal for one in _conflicts(workspace.stores, [outer, same])] == [True]
+        assert [one.is_equal for one in _conflicts(workspace.stores, [outer, within])] == [False]
+        assert _conflicts(workspace.stores, [outer, inner]) == []
     assert vox.requests() == {}
+
+
+def _conflicts(stores: Mapping[str, Store], targets: Sequence[Target]) -> list[Overlap]:
+    places = {target: stores[target.store].place(target.namespace) for target in targets}
+    return conflicts(places, lambda name: "lies_in" in stores[name].own_ways)
 
 
 async def test_two_stores_with_prefixes_of_their_own(repo: Repo, vox: Service) -> None:
