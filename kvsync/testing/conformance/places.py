@@ -136,11 +136,11 @@ class Seals(Suite):
         await bench.must(original)
         await bench.must(replace(bench.creation(COPY), mark=original.mark))
         await bench.must(replace(bench.creation(GREETING), mark=original.mark), namespace=bench.elsewhere)
-        here, there = await bench.see(), await bench.see(bench.elsewhere)
-        for entries, identity in ((here.entries, COPY), (there.entries, GREETING)):
-            assert entries[identity].mark == original.mark
-        assert COPY not in here.settled
-        assert GREETING not in there.settled
+        for identity, snapshot in ((COPY, await bench.see()), (GREETING, await bench.see(bench.elsewhere))):
+            entry = snapshot.entries.get(identity)
+            assert entry is not None, f"{identity} is not listed"
+            assert entry.mark == original.mark
+            assert identity not in snapshot.settled
 
     @promise(in_store)
     async def test_a_dropped_mark_is_gone(self, bench: Bench) -> None:
