@@ -14,7 +14,18 @@ from kvsync.core.compare import Comparison, compare
 from kvsync.core.cost import cost_of
 from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
-from kvsync.core.model import Action, Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
+from kvsync.core.model import (
+    Action,
+    Actual,
+    Change,
+    Desired,
+    Identity,
+    Outcome,
+    OutcomeKind,
+    Refusal,
+    Snapshot,
+    Target,
+)
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.errors import StoreError
@@ -41,12 +52,32 @@ class TargetPass:
         self._observer = Observer(store, desired.target, around.owner, around.state, writing=around.writing)
         self._memory = Memory(desired, around, store)
         self._facts = Facts()
+        self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None
 
     @property
     def target(self) -> Target:
         """The target of this pass."""
         return self._desired.target
+
+    @property
+    def observer(self) -> Observer:
+        """The observer of this pass, with its ledger."""
+        return self._observer
+
+    async def held(self, key: str) -> dict[Identity, Actual]:
+        """Return what the store holds under a key, with content. Takes the listing that `plan` made, and lists the target only
+        where there is none. Raises StoreError."""
+        if self._snapshot is None:
+            snapshot = await self._observer.observe(None, deep=False)
+            assert snapshot is not None  # no token was given
+            self._snapshot = self._own_part(snapshot)
+        looked_at = self._observer.looked_at
+        listed = {
+            name: looked_at.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
+        }
+        fresh = await self._observer.read([name for name, actual in listed.items() if actual.content is None])
+        return {name: actual for name, actual in listed.items() if actual.content is not None} | fresh
 
     async def plan(self) -> TargetPlan:
         """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Where files have
@@ -87,7 +118,7 @@ class TargetPass:
             plan = self._as_before(memo)
             self._remember(plan, None)
             return plan
-        snapshot = self._own_part(snapshot)
+        snapshot = self._snapshot = self._own_part(snapshot)
         comparison = compare(self._desired, snapshot, self._rules.owner)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
