@@ -56,7 +56,7 @@ class Book:
             outcome = Outcome(work.identity, work.approved.action, ending.kind, ending.error, etag)
             self._outcomes[work.index] = outcome
             if ending.quarantine:
-                self._quarantined.append(Quarantined(work.approved, ending.error or ""))
+                self._quarantined.append(Quarantined(work.change, ending.error or ""))
             record = _settled(work, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))
             if work.recorded or record.gone:
                 settled.append(record)

@@ -50,7 +50,7 @@ class TargetPass:
         self._desired, self._store, self._around, self._ask, self._beside = desired, store, around, ask, beside
         self._rules = _rules(desired, around, ask, store)
         self._observer = Observer(store, desired.target, around.owner, around.state, writing=around.writing)
-        self._memory = Memory(desired, around, store)
+        self._memory = Memory(desired, around, store, retry=ask.retry)
         self._facts = Facts()
         self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None

@@ -87,5 +87,13 @@ CREATE TABLE notices (
 
 _LEASE: Final = "ALTER TABLE daemon ADD COLUMN lease TEXT"
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD)
+_WHOLE_ENTRY: Final = """
+DELETE FROM quarantine;
+ALTER TABLE quarantine RENAME COLUMN fingerprint TO digest;
+DELETE FROM contended;
+ALTER TABLE contended ADD COLUMN digest BLOB NOT NULL DEFAULT x''
+"""
+"""Rows of before know the content of an entry only. Without them each entry is tried once more, and counted from one."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _WHOLE_ENTRY)
 SCHEMA_VERSION: Final = len(STEPS)
