@@ -163,7 +163,7 @@ async def test_a_changed_file_ends_a_contention_in_a_daemon(world: World) -> Non
         world.want({"a": 2, "b": 1})
         await reconciler.load()
         done = await reconcile(reconciler)
-    assert (waits.deferred, waits.pending) == (1, 1)
+    assert (waits.deferred, waits.pending, waits.drift) == (1, 1, {"drifted": 1})
     assert (done.deferred, done.pending, done.changes["applied"]) == (0, 0, 1)
     assert world.held("a") == "2"
 

@@ -139,7 +139,7 @@ def _blocked(verdict: Verdict, blocked: Callable[[Change], str | None]) -> Verdi
     reason = blocked(verdict)
     if reason is None:
         return verdict
-    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin, deferred=True)
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin, deferred=verdict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,14 @@ def test_resume_with_a_key_retries_an_entry(applied: Repo) -> None:
     assert applied.held()["greeting"] == "Hello"
 
 
+def test_contended_drift_is_drift(applied: Repo) -> None:
+    """An entry that kvsync does not heal for now still differs: `drift` shows it, and exits with 2."""
+    contend(applied)
+    assert "~ greeting  drifted" in applied.run("drift", code=2).stdout
+    (target,) = applied.json("drift", code=2)["targets"]
+    assert [(change["key"], change["class"]) for change in target["changes"]] == [("greeting", "drifted")]
+
+
 def test_resume_with_a_key_leaves_pauses_as_they_are(applied: Repo) -> None:
     """An entry is released in a paused target too; the answer says which pause still keeps it from being written."""
     contend(applied)
