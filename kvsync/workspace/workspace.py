@@ -127,9 +127,13 @@ class Workspace:
         if self.checkout is not None and other.checkout is not None:
             self.checkout.take_over(other.checkout)
 
+    async def find_place(self, target: Target) -> Place:
+        """Where a target leads. Raises StoreError."""
+        return await self._places.locate(target)
+
     async def locate(self, target: Target) -> PassTarget:
         """A target with the place that it leads to. Raises StoreError, StateDirError."""
-        return self._around.pass_target(LocatedTarget(target, await self._places.locate(target)))
+        return self._around.pass_target(LocatedTarget(target, await self.find_place(target)))
 
     def target_pass(self, target: Target, place: Place, loaded: Loaded, ask: Ask) -> TargetPass:
         """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises
