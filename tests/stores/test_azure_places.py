@@ -408,19 +408,23 @@ async def test_an_entry_within_another_namespace_is_an_error(repo: Repo) -> None
 
 @pytest.mark.parametrize("prune", ["owned", "scope"])
 async def test_nested_namespaces_leave_each_other_alone(tmp_path: Path, azure: Service, prune: str) -> None:
-    """Of `app` and `app:sub`, both managed, neither deletes what is the other's, nor judges what others left there."""
-    policy = f"{{prune: {prune}, guard: {{max_delete_pct: 100, max_update_pct: 100}}}}"
-    repo = Repo(tmp_path, azure, policy)
+    """Of `app` and `app:sub`, both managed, neither deletes what is the other's; what others left in `app:sub` is for its
+    target alone to judge, whatever `app` may prune."""
+    repo = Repo(tmp_path, azure, f"{{prune: {prune}, guard: {{max_delete_pct: 100, max_update_pct: 100}}}}")
+    azure.set("app:foreign", "theirs")
     azure.set("app:sub:foreign", "theirs")
     repo.want({"a": "1", "b": "1"}, "app")
-    repo.want({"a": "2", "b": "2"}, "app:sub")
+    (tmp_path / "state/sub.yaml").write_text(
+        "store: settings\nnamespace: app:sub\npolicy: {prune: owned}\nkeys: {a: '2', b: '2'}\n"
+    )
     for _ in range(2):
         await repo.apply()
-    foreign = set() if prune == "scope" else {("app:sub:foreign", None)}
-    assert set(azure.values()) == {("app:a", None), ("app:b", None), ("app:sub:a", None), ("app:sub:b", None)} | foreign
+    inner = {"app:sub:a", "app:sub:b", "app:sub:foreign"}
+    outer = {"app:foreign"} if prune == "owned" else set()
+    assert {key for key, _ in azure.values()} == {"app:a", "app:b"} | inner | outer
     repo.want({"a": "1"}, "app")
     await repo.converge()
-    assert set(azure.values()) == {("app:a", None), ("app:sub:a", None), ("app:sub:b", None)} | foreign
+    assert {key for key, _ in azure.values()} == {"app:a"} | inner | outer
 
 
 async def test_two_stores_that_are_one_are_parked(tmp_path: Path, azure: Service) -> None:
