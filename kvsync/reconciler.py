@@ -9,7 +9,7 @@ from pathlib import Path
 from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
 from kvsync.core.model import OutcomeKind, Target
-from kvsync.core.plan import TargetPlan, TargetReport
+from kvsync.core.plan import TargetPlan, TargetReport, problem_texts
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
 from kvsync.errors import InvalidInput, Problem, TransientError
 from kvsync.monitor.model import StoreView
@@ -158,12 +158,13 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
     failure = workspace.failure(plan.target)
     outcome = report.targets[0] if report else TargetReport(plan)
     held = bool(plan.parked) and not any(one.etag or one.kind == "applied" for one in outcome.outcomes)
-    errors = [error for error in (plan.error or outcome.error, *map(str, plan.problems)) if error]
+    errors = [error for error in (plan.error or outcome.error, *problem_texts(plan)) if error]
     return PassResult(
         plan.target,
         digest=plan.digest,
         changes=report.counts() if report else {},
         pending=_pending(plan, outcome),
+        deferred=sum(refusal.deferred is not None for refusal in plan.refused),
         drift=Counter(change.cause.value for change in drifted(plan)),
         parked=plan.parked if held else (),
         error="; ".join(errors) or None,

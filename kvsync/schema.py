@@ -153,6 +153,11 @@ def _target() -> Schema:
         "expired": _COUNT,
         "problems": _described(_list(_TEXT), "What is wrong with the files of this target; it keeps its state."),
         "error": _described(_TEXT_OR_NULL, "Why the store could not be observed or written."),
+        "place": _described(
+            _or_null(_object({"id": _TEXT_OR_NULL, "description": _TEXT})),
+            "Where the target leads; the id is null while that is not known, as before a namespace exists.",
+        ),
+        "moved_from": _described(_TEXT_OR_NULL, "The place that the same names led to before, when that was another."),
     }
     return _object(required, {"outcomes": _described(_list(_outcome()), "After an apply: what became of each change.")})
 

@@ -15,6 +15,8 @@ async def together(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
     """The results, in order. When one fails the others are cancelled and have ended before its error is raised: a store that is
     then closed stays closed."""
     tasks = [asyncio.ensure_future(work) for work in works]
+    if not tasks:
+        return []
     try:
         return list(await asyncio.gather(*tasks))
     finally:
@@ -32,6 +34,9 @@ async def in_groups(
 ) -> list[_Result]:
     """Work on every item, at most `limit(group)` items of a group at a time; returns the results in the order of the items. An
     item that fails keeps no other from its turn: the first error, in that order, is raised once all are done."""
+    items = list(items)
+    if len(items) == 1:  # most passes of the daemon: no task is needed
+        return [await work(items[0])]
     queues: defaultdict[str, deque[tuple[int, _Item]]] = defaultdict(deque)
     results: dict[int, _Result] = {}
     errors: dict[int, Exception] = {}

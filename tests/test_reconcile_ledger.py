@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from kvsync.core.ledger import LedgerDamaged, LedgerRow, decode
+from kvsync.core.marks import MarkSigner
+from kvsync.core.place import Place
 from kvsync.errors import PermanentError, TransientError
 from kvsync.reconcile import Ask
 from kvsync.reconcile.ledgers import examine
 from tests.support.machines import SHARED_KINDS, WEB, Machine, Told, calls, document, keys_there, leave, ledger_of
+from tests.support.places import subject_of
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes, refused, rows
 
@@ -73,14 +76,18 @@ async def test_a_lost_ledger_in_the_store_is_written_again(world: World, here: M
     """With the state directory at hand nothing is lost: the ledger is left anew, although no entry changes."""
     world.want({"a": 1, "b": 1})
     await here.apply()
-    text = world.server.ledgers.pop("web").text
+    before = document(world)
+    world.server.ledgers.clear()
     world.server.calls.clear()
     assert rows(await here.plan()) == []
     assert told.reasons() == ["it is not there any more"]
     assert outcomes(await here.apply()) == {}
     assert calls(world)["leave"] == 1
     assert "change" not in calls(world)
-    assert world.server.ledgers["web"].text == text
+    after = document(world)
+    assert before is not None
+    assert after is not None
+    assert (after.rows, after.revision) == (before.rows, before.revision + 1)
 
 
 async def test_with_both_lost_nothing_is_deleted(world: World, here: Machine) -> None:
@@ -105,7 +112,7 @@ async def test_with_both_lost_nothing_is_deleted(world: World, here: Machine) ->
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda text: text[:40], lambda text: b"", lambda text: text.replace(b"team-a", b"team-b")]
+    "damage", [lambda text: text[:40], lambda text: b"", lambda text: text.replace(b'"a"', b'"x"')]
 )
 async def test_a_damaged_ledger_counts_as_lost(world: World, here: Machine, told: Told, damage: object) -> None:
     """Nothing is deleted because of it, it is told, and the next apply of a machine that knows leaves a whole one."""
@@ -129,7 +136,7 @@ def document_text(world: World) -> bytes:
     ("text", "why"),
     [
         (ledger_of("team-b", z=LedgerRow(b"f" * 16)), "belongs to owner 'team-b'"),
-        (b'{"digest": "?", "schema": "kvsync.ledger/2"}', "newer kvsync"),
+        (b'{"digest": "?", "schema": "kvsync.ledger/3"}', "newer kvsync"),
     ],
 )
 async def test_a_ledger_that_is_not_ours_refuses_the_target(world: World, here: Machine, text: bytes, why: str) -> None:
@@ -304,13 +311,14 @@ async def test_the_doctor_looks_at_ledgers(world: World, here: Machine) -> None:
     await here.apply()
     async with world.open(writing=None, state_dir=here.path) as workspace:
         store = workspace.stores["main"]
-        found = await examine(store, [WEB], "team-a")
+        ours, theirs = subject_of(store, WEB, "team-a"), subject_of(store, WEB, "team-b")
+        found = await examine(store, [ours])
         assert (found.ok, found.detail) == (True, "2 entries in the ledgers that the store keeps")
-        found = await examine(store, [WEB], "team-b")
+        found = await examine(store, [theirs])
         assert not found.ok
         assert "main/web: it belongs to owner 'team-a'" in found.detail
         leave(world, b"{")
-        found = await examine(store, [WEB], "team-a")
+        found = await examine(store, [ours])
         assert not found.ok
         assert "main/web: it is cut short" in found.detail
 
@@ -353,6 +361,7 @@ async def test_a_deep_pass_goes_by_the_same_ledger(world: World, here: Machine, 
 
 def test_what_is_left_can_be_read() -> None:
     """The sample ledgers of these tests are what they say."""
-    assert decode(ledger_of("team-b")).owner == "team-b"
+    elsewhere = MarkSigner("team-b", Place("elsewhere", ()))
+    assert decode(ledger_of("team-b"), elsewhere).owner == "team-b"
     with pytest.raises(LedgerDamaged):
-        decode(b"{")
+        decode(b"{", elsewhere)

@@ -61,7 +61,7 @@ class Applier:
 
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
         """As `run`, for steps that may carry a write of their own."""
-        book = Book(self._store, self._located, self._run, steps, self._progress)
+        book = Book(self._store, self._located, self._run, steps, self._progress, self._clock)
         halt = self._halt()
         works = [Work(index, step) for index, step in enumerate(steps)]
         written = [work for work in works if not work.is_delete]

@@ -108,13 +108,13 @@ def of_once(result: OnceResult, *, observe: bool) -> Exit:
     if result.interrupted:
         return of_signal(result.interrupted)
     codes = {Exit.INVALID if result.loaded.problems else Exit.DONE}
-    waiting = result.denied_by is not None or bool(result.paused)
+    waiting, on_pause = result.denied_by is not None or bool(result.paused), frozenset(result.paused)
     for one in result.results:
         if one.error and one.target not in result.loaded.held:
             codes.add(Exit.ERROR)
         if one.failed or any(one.changes.get(kind) for kind in _UNDONE if kind != "not-attempted"):
             codes.add(Exit.PARTIAL)
-        paused = result.denied_by is not None or one.target in result.paused
+        paused = result.denied_by is not None or one.target in on_pause
         if one.parked or (waiting and paused and one.pending and not observe):
             codes.add(Exit.REFUSED)
     return worst(codes)

@@ -151,6 +151,11 @@ CONFIG_FIELDS: Final = (
         help="The id that marks every entry kvsync writes; only entries with it are ever deleted.",
     ),
     Field(
+        "owner_key",
+        one_of(list_of(credential(), least=1), credential()),
+        help="Secret that signs marks and ledgers, the same on all machines of the owner; of a list, the first signs.",
+    ),
+    Field(
         "state",
         one_of(list_of(_state_glob(), least=1), _state_glob()),
         default=("state/**/*.yaml",),

@@ -10,7 +10,7 @@ from typing import Any
 from kvsync.config.fields import CONFIG_FIELDS
 from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
-from kvsync.config.model import ChannelConfig, Config, HookConfig, RunConfig, Window
+from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.core.policy import Policy
 from kvsync.document import nodes
@@ -44,7 +44,14 @@ def load_config(path: Path, *, environment: str | None = None, environ: Mapping[
         policy=policy,
         run=_run(values.get("run")),
         source=git_source(values["source"]),
+        owner_keys=_owner_keys(values["owner_key"]),
     )
+
+
+def _owner_keys(written: Credential | tuple[Credential, ...] | None) -> tuple[Credential, ...]:
+    if written is None:
+        return ()
+    return written if isinstance(written, tuple) else (written,)
 
 
 def _read(file: Path, shown: Path) -> bytes:

@@ -171,7 +171,8 @@ class RunConfig:
 @dataclass(frozen=True, slots=True)
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
-    in the repository that `source` names."""
+    in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
+    digests."""
 
     file: Path
     root: Path
@@ -184,3 +185,4 @@ class Config:
     policy: Policy = field(default_factory=Policy)
     run: RunConfig = field(default_factory=RunConfig)
     source: GitSource | None = None
+    owner_keys: tuple[Credential, ...] = ()

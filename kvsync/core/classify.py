@@ -107,7 +107,7 @@ def classify_undesired(actual: Actual, last: Applied | None, removal: Removal | 
     if removal is None and rules.prune is Prune.OFF:
         return Idle.FOREIGN if claim is Claim.LOST else Idle.UNCHANGED
     origin = removal.origin if removal is not None else None
-    return Refusal(actual.identity, Class.UNOWNED, Action.DELETE, _UNPROVEN[claim], origin)
+    return Refusal(actual.identity, Class.UNOWNED, Action.DELETE, _why_unproven(claim, last), origin)
 
 
 _IN_SCOPE = frozenset({Claim.NOBODY, Claim.COPIED, Claim.LOST})
@@ -120,6 +120,17 @@ _UNPROVEN = {
     Claim.RECORDED: f"not deleted: its content is not what kvsync wrote, so it may be another writer's; {_HOW_TO_GO_ON}",
     Claim.WEAK: f"not deleted: an earlier version of kvsync marked it, and the ledger does not know it; {_HOW_TO_GO_ON}",
 }
+
+
+_NOT_COMPARABLE = (
+    "not deleted: it is sensitive and another machine wrote it, so this one cannot tell whether it is still what kvsync wrote;"
+    f" set owner_key on all machines, or {_HOW_TO_GO_ON}"
+)
+
+
+def _why_unproven(claim: Claim, last: Applied | None) -> str:
+    is_blind = claim is Claim.RECORDED and last is not None and not last.mark.is_comparable
+    return _NOT_COMPARABLE if is_blind else _UNPROVEN[claim]
 
 
 def _removed(actual: Actual, mark: Mark, last: Applied | None, removal: Removal | None, rules: Rules) -> Verdict:
@@ -152,7 +163,7 @@ def _ended(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rul
         return Idle.EXPIRED
     claim = claim_of(actual, last, rules.signer, rules.now)
     if claim in _UNPROVEN:
-        return Refusal(entry.identity, Class.UNOWNED, Action.DELETE, _UNPROVEN[claim], entry.origin)
+        return Refusal(entry.identity, Class.UNOWNED, Action.DELETE, _why_unproven(claim, last), entry.origin)
     if claim is not Claim.OWNED:
         return Idle.EXPIRED
     change = Change(Action.DELETE, Class.EXPIRED, entry.identity, ("expires_at",), before=actual, origin=entry.origin)

@@ -1,13 +1,13 @@
 """The ledger as a document, for stores that keep it next to the entries: what was applied, for the next machine to find.
 
     {"digest": "…", "entries": [[key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since], …], "owner": "…",
-     "place": "…", "schema": "kvsync.ledger/2", "seals": ["…"]}
+     "place": "…", "revision": 7, "schema": "kvsync.ledger/2", "seals": ["…"]}
 
 One text for one content: sorted, without spaces, what is absent at the end of a row left out. `digest` covers all the rest:
 with owner keys it is an HMAC-SHA256 that nobody else can make, without it is a plain SHA-256, which finds a document that
-was cut, or changed by hand. `place` binds it to where it was written, so that a copy elsewhere is not believed. The
-fingerprint of a sensitive entry is sealed with the key of the state directory that wrote it; `seals` name those keys, and a
-row the one it was sealed with.
+was cut, or changed by hand. `place` binds it to where it was written, so that a copy elsewhere is not believed. `revision`
+grows with every write, so that a machine knows an older document that came back. The fingerprint of a sensitive entry is
+sealed (see `kvsync.core.seals`); `seals` name the keys, and a row the one it was sealed with.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 from kvsync.core.canonical import canonical_json
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import ENDED, Applied, Identity, Mark, identity_order
+from kvsync.core.seals import SealKeys, name_of
 
 SCHEMA: Final = "kvsync.ledger/2"
 _WITHOUT_PLACE: Final = "kvsync.ledger/1"
@@ -65,19 +66,21 @@ class LedgerRow(NamedTuple):
     unseen_since: float | None = None
 
     @classmethod
-    def of(cls, applied: Applied, seal: str) -> LedgerRow:
-        """The row of what was applied; `seal` names the key that marks of sensitive entries are sealed with here."""
+    def of(cls, applied: Applied) -> LedgerRow:
+        """The row of what was applied. The mark of a sensitive entry must be sealed."""
         mark = applied.mark
-        flags = (mark.sensitive, mark.protected)
-        sealed_with = seal if mark.sensitive else None
-        moments = (applied.etag, applied.expires_at, sealed_with, applied.unseen_since)
-        return cls(mark.fingerprint, mark.ttl, *flags, *moments)
+        assert mark.key is not None or not mark.sensitive, (
+            "a plain fingerprint of a sensitive value must not leave kvsync"
+        )
+        seal = name_of(mark.key) if mark.key is not None else None
+        moments = (applied.etag, applied.expires_at, seal, applied.unseen_since)
+        return cls(mark.fingerprint, mark.ttl, mark.sensitive, mark.protected, *moments)
 
-    def applied(self, owner: str, key: bytes) -> Applied:
-        """What the row says was applied. One that was sealed with another key than `key` matches nothing."""
-        sealed_with = key if self.seal is not None else None
+    def applied(self, owner: str, seals: SealKeys) -> Applied:
+        """What the row says was applied. One that was sealed with a key that is not held here matches nothing."""
+        key = seals.key(self.seal) if self.seal is not None else None
         flags = (self.ttl, self.sensitive, self.protected)
-        mark = Mark(owner, self.fingerprint, *flags, sealed_with, is_recorded=True)
+        mark = Mark(owner, self.fingerprint, *flags, key, is_recorded=True)
         return Applied(mark, self.etag, self.expires_at, self.unseen_since)
 
     def is_same(self, other: LedgerRow | None) -> bool:
@@ -90,11 +93,13 @@ class LedgerRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerDocument:
-    """The ledger of one owner in one namespace. `is_current` is False for one that is to be written again although it says
-    the same: an earlier version wrote it, or it is signed with an older owner key."""
+    """The ledger of one owner in one namespace. `revision` counts how often it was written; 0 where an earlier version wrote
+    it. `is_current` is False for one that is to be written again although it says the same: an earlier version wrote it, or
+    it is signed with an older owner key."""
 
     owner: str
     rows: Mapping[Identity, LedgerRow]
+    revision: int = 0
     is_current: bool = field(default=True, compare=False)
 
 
@@ -104,8 +109,8 @@ def encode(document: LedgerDocument, signer: MarkSigner) -> bytes:
     numbers = {seal: number for number, seal in enumerate(seals)}
     rows = sorted(document.rows.items(), key=lambda item: identity_order(item[0]))
     entries = [_data(identity, row, numbers) for identity, row in rows]
-    place = signer.place.key
-    body = {"entries": entries, "owner": document.owner, "place": place, "schema": SCHEMA, "seals": seals}
+    names = {"owner": document.owner, "place": signer.place.key, "schema": SCHEMA}
+    body = {"entries": entries, **names, "revision": document.revision, "seals": seals}
     key = signer.keys[0] if signer.keys else None
     return canonical_json({"digest": _digest(body, key), **body}).encode()
 
@@ -115,19 +120,32 @@ def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
     was made for another place; LedgerRefused when it is another owner's, or a newer kvsync has written it."""
     try:
         body = json.loads(text)
-        schema, digest, owner = body["schema"], body.pop("digest"), body["owner"]
+        _check_schema(body["schema"])
+        digest, owner = body.pop("digest"), body["owner"]
+    except LedgerRefused:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise LedgerDamaged("it is cut short, or is no ledger") from None
-    if schema not in (SCHEMA, _WITHOUT_PLACE) and str(schema).startswith("kvsync.ledger/"):
-        raise LedgerRefused(f"it was left by a newer kvsync ({schema}; this one reads {SCHEMA}); upgrade kvsync")
     if owner != signer.owner:
         reason = f"it belongs to owner {owner!r}, and a namespace that keeps its ledger has one owner"
         raise LedgerRefused(f"{reason}; use another namespace, or remove that ledger if its owner is gone")
     is_current = _check_origin(body, digest, signer)
     try:
-        return LedgerDocument(str(owner), dict(_row(data, body["seals"]) for data in body["entries"]), is_current)
+        rows = dict(_row(data, body["seals"]) for data in body["entries"])
+        return LedgerDocument(str(owner), rows, _count(body.get("revision", 0)), is_current)
     except (ValueError, TypeError, KeyError, IndexError):
         raise LedgerDamaged("it is not in the form that kvsync writes") from None
+
+
+def _check_schema(schema: object) -> None:
+    if schema not in (SCHEMA, _WITHOUT_PLACE) and str(schema).startswith("kvsync.ledger/"):
+        raise LedgerRefused(f"it was left by a newer kvsync ({schema}; this one reads {SCHEMA}); upgrade kvsync")
+
+
+def _count(revision: object) -> int:
+    if not isinstance(revision, int) or revision < 0:
+        raise ValueError(revision)
+    return revision
 
 
 def _check_origin(body: Mapping[str, Any], digest: object, signer: MarkSigner) -> bool:

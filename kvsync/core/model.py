@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from kvsync.core.policy import Policy
 from kvsync.errors import Origin, Problem
@@ -113,7 +113,18 @@ class Mark:
 
     def matches(self, fingerprint: bytes) -> bool:
         """True when the content with this fingerprint is what was applied."""
-        return self.fingerprint == (fingerprint if self.key is None else sealed(fingerprint, self.key))
+        if self.key is None:
+            return self.fingerprint == fingerprint
+        return self.is_comparable and self.fingerprint == sealed(fingerprint, self.key)
+
+    @property
+    def is_comparable(self) -> bool:
+        """False when the fingerprint is sealed with a key that is not held here."""
+        return self.key is None or not self.key.startswith(NOT_HELD)
+
+
+NOT_HELD: Final = b"\0key not held: "
+"""Begins what is in the place of a key that is not held here; the name of the key follows."""
 
 
 def sealed(fingerprint: bytes, key: bytes) -> bytes:
@@ -300,13 +311,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A difference that kvsync will not act on, and why. `action` is what it would have done."""
+    """A difference that kvsync will not act on, and why. `action` is what it would have done; `deferred` is
+    the change that kvsync tries later, because the entry is quarantined or contended."""
 
     identity: Identity
     cause: Class
     action: Action
     reason: str
     origin: Origin | None = None
+    deferred: Change | None = None
 
 
 class OutcomeKind(StrEnum):

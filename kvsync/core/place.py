@@ -9,8 +9,8 @@ name is another place, and starts with nothing known.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -50,7 +50,8 @@ class Place:
 
     `parts` are pairs of a name and an id that identify the container, as the store type orders them. A resolved place has
     them from the server; one that is not resolved only from the configuration (offline), and must not be used to keep
-    knowledge by. `detail` is for people alone, such as the title that an id has at the moment.
+    knowledge by. `detail` is for people alone, such as the title that an id has at the moment. `takes_all` says that no
+    other target may be in the container, whatever its keys: the ledger is kept there, once for the whole of it.
     """
 
     type: str
@@ -58,6 +59,7 @@ class Place:
     scope: KeyScope = EVERY_KEY
     is_resolved: bool = True
     detail: str = field(default="", compare=False)
+    takes_all: bool = field(default=False, compare=False)
 
     @cached_property
     def key(self) -> str:
@@ -74,7 +76,8 @@ class Place:
         ids = ", ".join(f"{name} {value}" for name, value in self.parts)
         keys = f", keys {self.scope.prefix}*{self.scope.suffix}" if self.scope.prefix or self.scope.suffix else ""
         keys += f", namespace {self.scope.namespace}" if self.scope.namespace else ""
-        detail = ", ".join(filter(None, (self.detail, "" if self.is_resolved else "not there yet")))
+        notes = ("with its ledger" if self.takes_all else "", "" if self.is_resolved else "not there yet")
+        detail = ", ".join(filter(None, (self.detail, *notes)))
         return f"{self.type} {ids}{keys}" + (f" ({detail})" if detail else "")
 
 
@@ -99,9 +102,20 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
     `places` at most."""
     by_container: defaultdict[tuple[object, ...], list[tuple[Target, Place]]] = defaultdict(list)
     for target, place in sorted(places.items()):
-        by_container[place.container].append((target, place))
+        scope = EVERY_KEY if place.takes_all else place.scope
+        by_container[place.container].append((target, replace(place, scope=scope)))
     found = [overlap for members in by_container.values() if len(members) > 1 for overlap in _overlaps(members)]
     return sorted(found, key=lambda overlap: overlap[:2])
+
+
+def conflicts(places: Mapping[Target, Place], tells_apart: Callable[[str], bool]) -> list[Overlap]:
+    """The overlaps that no target may be applied with: two on one place, or one in another unless both are namespaces of one
+    store that tells their entries apart. `tells_apart` is asked with the name of a store."""
+    return [
+        overlap
+        for overlap in overlaps(places)
+        if overlap.is_equal or overlap.first.store != overlap.second.store or not tells_apart(overlap.first.store)
+    ]
 
 
 def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:

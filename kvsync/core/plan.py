@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from kvsync.core.digest import plan_digest
 from kvsync.core.model import Action, Change, Outcome, OutcomeKind, Refusal, Target
 from kvsync.core.place import Place
 from kvsync.errors import Problem
+
+MOST_PROBLEMS: Final = 10
+"""How many problems are told of one target: thousands of targets of one file share all of its problems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +144,19 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
     """What a person must know before the changes of a target: (kind, sentence), the worst first."""
     if plan.moved_from is not None:
         yield "moved", f"{plan.target} is now another store: was {plan.moved_from}, is {plan.place}"
-    yield from (("problem", str(problem)) for problem in plan.problems)
+    yield from (("problem", text) for text in problem_texts(plan))
     if plan.error:
         yield "error", plan.error
     yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
     if not plan.complete and not plan.parked:
         yield "incomplete", "the store could not be listed whole"
+
+
+def problem_texts(plan: TargetPlan) -> Iterator[str]:
+    """The first problems of a target as text, and how many more there are."""
+    yield from map(str, plan.problems[:MOST_PROBLEMS])
+    if (more := len(plan.problems) - MOST_PROBLEMS) > 0:
+        yield f"{more:,} more; kvsync validate lists all"
 
 
 def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:

@@ -47,6 +47,12 @@ _ALL: Final = (
     Event("source.available", "info", ("seconds",), "The repository can be fetched again."),
     Event("watch.armed", "info", ("directories",), "File changes are noticed in these directories."),
     Event("watch.polling", "warning", ("error", "directories", "seconds"), "The system's watches ran out; polling instead."),
+    Event(
+        "place.changed",
+        "warning",
+        (*_TARGET, "was", "now"),
+        "The names of a target lead to another place than before; everything there is judged as new.",
+    ),
     Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target begins."),
     Event(
         "pass.finished",
@@ -85,6 +91,7 @@ _ALL: Final = (
     ),
     Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),
     Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in"), "The store refuses an entry; it waits."),
+    Event("entry.released", "info", (*_ENTRY, "by"), "An operator let a deferred entry be tried again at once."),
     Event(
         "ledger.lost",
         "warning",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from kvsync.apply.pacing import Pace, Patience, Retry, Stopped
@@ -32,9 +32,6 @@ _log = get_logger()
 
 _Result = TypeVar("_Result")
 
-_SEAL: Final = b"kvsync ledger seal"
-_SEAL_DIGITS: Final = 12
-
 _ROW_BYTES: Final = 60
 """Bytes that an entry takes in the ledger besides its key."""
 
@@ -45,11 +42,12 @@ class LedgerNotOurs(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The store's ledger at one moment: its bytes (None: not there), the rows in it, why it counts as lost, if it does, and
-    whether it would be written the same today."""
+    """The store's ledger at one moment: its bytes (None: not there), the rows in it, how often it was written, why it counts
+    as lost, if it does, and whether it would be written the same today."""
 
     text: bytes | None
     rows: Rows
+    revision: int = 0
     lost: str | None = None
     is_current: bool = True
 
@@ -65,6 +63,7 @@ class TargetLedger:
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
         self._store, self._target, self._state = store, subject.target, state
         self._key, self._signer = subject.key, subject.signer
+        self._seals = state.seals(subject.signer.place.key)
         self._writing = writing
         self._overlay: dict[Identity, Applied] | None = None
         self._found: _Found | None = None
@@ -87,7 +86,7 @@ class TargetLedger:
         self._expires_at = snapshot.ledger_expires_at
         known = self._known()
         same = [one for one in known if one.text == snapshot.ledger]
-        self._found = same[-1] if same else self._read(snapshot.ledger)
+        self._found = _unless_older(same[-1] if same else self._read(snapshot.ledger), known)
         if (reason := _why_lost(self._found, known)) is not None:
             _log.warning("ledger.lost", store=self._target.store, namespace=self._target.namespace, reason=reason)
         if self._found.is_whole:
@@ -96,7 +95,8 @@ class TargetLedger:
     def _merge(self, found: _Found, known: Sequence[_Found], snapshot: Snapshot) -> None:
         """Make what the store's ledger says, and what only we know, what this pass goes by."""
         ours = self._rows()
-        merged = merge(ours, [one.rows for one in known], found.rows, self._describes(snapshot.entries))
+        describes = self._describes(snapshot.entries)
+        merged = merge(ours, [one.rows for one in known], found.rows, describes, self._seals)
         if not self._writing:
             self._overlay = {identity: self._applied(row) for identity, row in merged.items()}
         elif found.text is not None and (merged != ours or [one.text for one in known] != [found.text]):
@@ -107,7 +107,7 @@ class TargetLedger:
         self._state.ledger.take_in(self._key, text, news, ours.keys() - merged.keys(), left=left)
 
     def _applied(self, row: LedgerRow) -> Applied:
-        return row.applied(self._signer.owner, self._state.key)
+        return row.applied(self._signer.owner, self._seals)
 
     def is_due(self, now: float) -> bool:
         """True when the store's ledger does not say what ours does, or ends before long."""
@@ -116,7 +116,7 @@ class TargetLedger:
         ours, found = self._rows(), self._last()
         if not found.is_whole:
             return bool(ours)
-        return not found.is_current or left_as_is(ours, found.rows) != found.rows or self._is_ending(now)
+        return not found.is_current or left_as_is(ours, found.rows, self._seals) != found.rows or self._is_ending(now)
 
     def next_moment(self, now: float, *, is_due: bool) -> float | None:
         """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
@@ -152,15 +152,18 @@ class TargetLedger:
         return None
 
     async def _leave(self, now: float, patience: Patience) -> None:
-        """Write what is so, and what other machines have left there meanwhile."""
-        found = self._read(await _patiently(self._read_again, patience))
+        """Write what counts here, merged with what other machines have left there meanwhile."""
+        known = [self._last(), *self._known()]
+        found = _unless_older(self._read(await _patiently(self._read_again, patience)), known)
         ours = self._rows()
         merged = ours
         if found.is_whole:
-            merged = merge(ours, [self._last().rows], found.rows, lambda identity, row: row == ours.get(identity))
-        text = encode(LedgerDocument(self._signer.owner, left_as_is(merged, found.rows)), self._signer)
-        if text == found.text and not self._is_ending(now):
+            merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._seals)
+        document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._seals), found.revision)
+        if encode(document, self._signer) == found.text and not self._is_ending(now):
             return
+        newest = max(found.revision, *(one.revision for one in known))
+        text = encode(replace(document, revision=newest + 1), self._signer)
         await _patiently(lambda: self._store.write_ledger(self._target.namespace, text), patience)
         where = {"store": self._target.store, "namespace": self._target.namespace}
         self._take_in(text, ours, merged, left=True)
@@ -168,9 +171,8 @@ class TargetLedger:
 
     def _rows(self) -> dict[Identity, LedgerRow]:
         """Our ledger, as it would stand in the store's."""
-        seal = _seal_of(self._state)
         ours = self.all().items()
-        return {identity: LedgerRow.of(one, seal) for identity, one in ours if one.mark.owner == self._signer.owner}
+        return {identity: LedgerRow.of(one) for identity, one in ours if one.mark.owner == self._signer.owner}
 
     def _last(self) -> _Found:
         """The store's ledger as this pass, or an earlier one, has seen it."""
@@ -190,10 +192,10 @@ class TargetLedger:
         try:
             document = decode(text, self._signer)
         except LedgerDamaged as error:
-            return _Found(text, {}, str(error))
+            return _Found(text, {}, lost=str(error))
         except LedgerRefused as error:
             raise LedgerNotOurs(f"{self._target}: the ledger in the store: {error}") from None
-        return _Found(text, document.rows, is_current=document.is_current)
+        return _Found(text, document.rows, document.revision, is_current=document.is_current)
 
     async def _read_again(self) -> bytes | None:
         try:
@@ -244,9 +246,14 @@ def _why_lost(found: _Found, known: Sequence[_Found]) -> str | None:
     return "it is not there any more" if is_gone else found.lost
 
 
-def _seal_of(state: StateDir) -> str:
-    """The name of the key that sensitive fingerprints are sealed with here."""
-    return state.seal(_SEAL)[:_SEAL_DIGITS]
+def _unless_older(found: _Found, known: Iterable[_Found]) -> _Found:
+    """What was found; a document that is older than one that this machine knows has come back from a copy or a late read,
+    and counts as lost: it must make nothing ours again that was deleted since, and nothing foreign that was written
+    since."""
+    newest = max((one.revision for one in known), default=0)
+    if found.is_whole and found.revision < newest:
+        return replace(found, lost=f"it is an older one (revision {found.revision}, this machine knows {newest})")
+    return found
 
 
 async def _patiently(call: Callable[[], Awaitable[_Result]], patience: Patience) -> _Result:

@@ -23,7 +23,8 @@ class Ask:
     """What a pass is asked for.
 
     `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
-    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name.
+    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
+    deferred entries (quarantined or contended) are tried too.
     """
 
     deep: bool = False
@@ -31,6 +32,7 @@ class Ask:
     keys: tuple[str, ...] = ()
     grace: float = 0
     adopt: Adopt | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,11 @@ class Surroundings:
     def pass_target(self, located: LocatedTarget) -> PassTarget:
         """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when
         an owner key cannot be read."""
-        places = self.state.places
+        places, owner_keys = self.state.places, self.owner_keys()
+        self.state.use_owner_keys(owner_keys)
         moved_from = places.moved_from(located)
         key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)
-        return PassTarget(located, MarkSigner(self.owner, located.place, self.owner_keys()), key, moved_from)
+        return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), key, moved_from)
 
     def remembering(self) -> AbstractContextManager[None]:
         """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""

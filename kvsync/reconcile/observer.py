@@ -54,7 +54,7 @@ class Observer:
             return None
         self.ledger.take_in(deep)
         applied = self.ledger.all()
-        lacking = {name for name in applied.keys() - deep.entries.keys() if not applied[name].has_ended}
+        lacking = {name for name in applied.keys() - deep.entries.keys() if _is_expected(applied[name])}
         listed = await self._store.observe(self.target.namespace, self._signer) if lacking else None
         if listed is None or (listed.complete and lacking.isdisjoint(listed.entries)):
             return deep
@@ -155,6 +155,8 @@ class Observer:
         marked = self._marked(actual, known)
         if known is None or marked.mark is None or actual.fingerprint is not None:
             return marked
+        if known.unseen_since is not None:
+            return marked  # somebody may have made it since; only its content tells
         if actual.etag is None or known.etag is None or not self._store.is_version(actual.etag, known.etag):
             return marked
         return replace(marked, etag=known.etag, fingerprint=known.mark.fingerprint if known.mark.key is None else None)
@@ -185,3 +187,8 @@ class Observer:
 
         answers = await together(read(chunk) for chunk in chunks)
         return {identity: actual for answer in answers for identity, actual in answer.items()}
+
+
+def _is_expected(applied: Applied) -> bool:
+    """True for an entry that a whole view of the store must show, as far as the ledger knows."""
+    return not applied.has_ended and applied.unseen_since is None

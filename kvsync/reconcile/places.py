@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from kvsync.core.model import Target
-from kvsync.core.place import LocatedTarget, Overlap, Place, overlaps
+from kvsync.core.place import LocatedTarget, Overlap, Place, conflicts
 from kvsync.errors import StoreError, TransientError
 from kvsync.stores.base import Store
 from kvsync.together import together
@@ -70,16 +70,10 @@ class PlaceResolver:
     def _find(self) -> dict[Target, Overlap]:
         places = {target: place for target, place in self._places.items() if target in self._managed}
         found: dict[Target, Overlap] = {}
-        for overlap in overlaps(places):
-            if self._is_told_apart(overlap):
-                continue
+        for overlap in conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways):
             found.setdefault(overlap.first, overlap)
             found.setdefault(overlap.second, overlap)
         return found
-
-    def _is_told_apart(self, overlap: Overlap) -> bool:
-        """True when one place lies in the other, and the store itself can tell their entries apart."""
-        return is_told_apart(overlap, self._stores)
 
 
 async def check_place(store: Store, located: LocatedTarget) -> Place:
@@ -92,16 +86,3 @@ async def check_place(store: Store, located: LocatedTarget) -> Place:
             f"{target} is another place since the plan: was {planned}, is {place}; nothing was written there"
         )
     return place
-
-
-def is_told_apart(overlap: Overlap, stores: Mapping[str, Store]) -> bool:
-    """True for namespaces of one store of which one is a part of the other, where the store leaves each to its own target."""
-    if overlap.is_equal or overlap.first.store != overlap.second.store:
-        return False
-    return "lies_in" in stores[overlap.first.store].own_ways
-
-
-def offline_overlaps(stores: Mapping[str, Store], targets: Collection[Target]) -> list[Overlap]:
-    """Targets that meet in one place as far as the configuration tells. Does no I/O."""
-    places = {target: stores[target.store].place(target.namespace) for target in targets if target.store in stores}
-    return [overlap for overlap in overlaps(places) if not is_told_apart(overlap, stores)]

@@ -14,11 +14,23 @@ from kvsync.core.compare import Comparison, compare
 from kvsync.core.cost import cost_of
 from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
-from kvsync.core.model import Action, Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
+from kvsync.core.model import (
+    Action,
+    Actual,
+    Change,
+    Desired,
+    Identity,
+    Outcome,
+    OutcomeKind,
+    Refusal,
+    Snapshot,
+    Target,
+)
 from kvsync.core.place import LocatedTarget, Place
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.errors import StoreError
+from kvsync.logs import get_logger
 from kvsync.reconcile.ledgers import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
@@ -27,6 +39,8 @@ from kvsync.reconcile.places import check_place
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
+
+_log = get_logger()
 
 
 class TargetPass:
@@ -46,6 +60,7 @@ class TargetPass:
     ) -> None:
         self._desired, self._store, self._around, self._ask, self._beside = desired, store, around, ask, beside
         self._facts = Facts()
+        self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None
         self._enter(place)
 
@@ -54,12 +69,34 @@ class TargetPass:
         self._subject = subject = self._around.pass_target(LocatedTarget(self._desired.target, place))
         self._rules = _rules(self._desired, self._around, self._ask, self._store, subject)
         self._observer = Observer(self._store, subject, self._around.state, writing=self._around.writing)
-        self._memory = Memory(self._desired, self._around, self._store, subject)
+        self._memory = Memory(self._desired, self._around, self._store, subject, retry=self._ask.retry)
+        if self._around.writing and subject.moved_from is not None:
+            names = {"store": self.target.store, "namespace": self.target.namespace}
+            _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
 
     @property
     def target(self) -> Target:
         """The target of this pass."""
         return self._desired.target
+
+    @property
+    def observer(self) -> Observer:
+        """The observer of this pass, with its ledger."""
+        return self._observer
+
+    async def held(self, key: str) -> dict[Identity, Actual]:
+        """Return what the store holds under a key, with content. Takes the listing that `plan` made, and lists the target only
+        where there is none. Raises StoreError."""
+        if self._snapshot is None:
+            snapshot = await self._observer.observe(None, deep=False)
+            assert snapshot is not None  # no token was given
+            self._snapshot = self._own_part(snapshot)
+        looked_at = self._observer.looked_at
+        listed = {
+            name: looked_at.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
+        }
+        fresh = await self._observer.read([name for name, actual in listed.items() if actual.content is None])
+        return {name: actual for name, actual in listed.items() if actual.content is not None} | fresh
 
     async def plan(self) -> TargetPlan:
         """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Where files have
@@ -93,18 +130,20 @@ class TargetPass:
 
     async def _plan(self) -> TargetPlan:
         if self._around.writing and self._store.capabilities.marks is Marks.LEDGER:
-            await recover(self._observer, self._around.state)
+            await recover(self._observer, self._around.state, self._rules.now)
         memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:
             plan = self._as_before(memo)
             self._remember(plan, None)
             return plan
-        snapshot = self._own_part(snapshot)
+        snapshot = self._snapshot = self._own_part(snapshot)
         comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
-        plan = replace(plan, next_moment=self._memory.next_moment(plan), moved_from=self._subject.moved_from)
+        moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
+        if (moment, moved_from) != (plan.next_moment, None):
+            plan = replace(plan, next_moment=moment, moved_from=moved_from)
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
 
@@ -123,6 +162,8 @@ class TargetPass:
 
     def _with_ledger(self, plan: TargetPlan) -> TargetPlan:
         """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
+        if not self._store.keeps_ledger:
+            return plan
         ledger, now = self._observer.ledger, self._rules.now
         is_due = bool(plan.changes) or ledger.is_due(now)
         moments = (plan.next_moment, ledger.next_moment(now, is_due=is_due))
@@ -204,7 +245,9 @@ class TargetPass:
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
         self.failure = report.store_error
-        error = str(report.store_error) if report.store_error else await self.leave_ledger(applying.pace, applying.stop)
+        error = (
+            str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
+        )
         return TargetReport(plan, report.outcomes + _unapplied(plan), error)
 
     async def _locate_again(self) -> None:
@@ -215,8 +258,18 @@ class TargetPass:
             self._enter(place)
 
     async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
-        """Write the ledger that the store keeps, when it does not say what is so; returns why that could not be done. Raises
-        StateDirError."""
+        """Write the ledger that the store keeps if it is out of date, in a pass that writes nothing else; returns why that
+        could not be done. Raises StateDirError."""
+        if not self._observer.ledger.is_due(self._around.clock.now()):
+            return None
+        try:
+            await self._locate_again()
+        except StoreError as error:
+            self._memory.drop_memo()
+            return str(error)
+        return await self._leave_ledger(pace, stop)
+
+    async def _leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
         error = await self._observer.ledger.leave(pace, self._around.clock, stop)
         if error is not None:
             self._memory.drop_memo()

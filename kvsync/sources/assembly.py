@@ -12,12 +12,9 @@ from kvsync.sources.model import Chunk
 from kvsync.sources.views import EntriesView, SettledView, TargetRows
 
 
-def target_digest(chunks: Sequence[Chunk], policy: Policy, problems: Sequence[Problem]) -> bytes:
-    """Stands for everything that the files ask of a target."""
-    state = blake2b(repr((policy, problems)).encode(errors="surrogateescape"), digest_size=16)
-    for chunk in chunks:
-        state.update(chunk.digest)
-    return state.digest()
+def target_digest(chunks: Sequence[Chunk], policy: bytes) -> bytes:
+    """Digest everything that the files ask of a target. `policy` is the text of the policy of its store."""
+    return blake2b(b"".join((policy, *(chunk.digest for chunk in chunks))), digest_size=16).digest()
 
 
 def assemble(

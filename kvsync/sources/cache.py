@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import astuple
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -51,8 +51,16 @@ class Cache:
 
     def checked(self, target: Target) -> bytes | None:
         """The digest with which a target was last found free of clashes."""
-        row = self._ask("SELECT digest FROM checked WHERE target = ?", str(target))
-        return row[0] if row is not None else None
+        return self._checked.get(str(target))
+
+    @cached_property
+    def _checked(self) -> dict[str, bytes]:
+        """The digests as they were when they were first asked for, all at once: there may be thousands."""
+        try:
+            return dict(self._database.execute("SELECT target, digest FROM checked")) if self._database else {}
+        except sqlite3.Error as error:
+            self._fail(error)
+            return {}
 
     def keep(
         self, units: Mapping[str, tuple[bytes, Unit]], checked: Mapping[Target, bytes], paths: Collection[str]

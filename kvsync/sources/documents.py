@@ -96,12 +96,13 @@ def _read_names(document: Document, layer: Layer, lines: dict[str, Any], known: 
     if "store" in lines and "stores" in lines:
         layer.problems.add("store and stores cannot stand together", layer.node.items["stores"][0])
     stores = (lines["store"],) if "store" in lines else lines.get("stores", ())
-    written = Counter(stores)
+    written = dict.fromkeys(stores)
+    repeated = Counter(stores) if len(written) < len(stores) else {}
     for name in written:
         if name not in known:
             place = layer.node.items["store" if "store" in lines else "stores"][1]
             layer.problems.add(f"there is no store {quoted(name)} in the configuration", place, name_hint(name, known))
-        if written[name] > 1:
+        if repeated.get(name, 0) > 1:
             layer.problems.add(f"stores: {quoted(name)} is written twice", layer.node.items["stores"][1])
     if stores:
         document.stores = tuple(name for name in written if name in known)

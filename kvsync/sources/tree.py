@@ -223,6 +223,8 @@ def _read(handle: int, limit: int) -> bytes:
         raise UnreadableError(f"it has {status.st_size / 2**20:.1f} MiB, at most {limit / 2**20:g} MiB are read")
     try:
         data = os.read(handle, status.st_size + 1)
+        if len(data) <= status.st_size:
+            return data  # its end was reached
         while len(data) <= limit and (more := os.read(handle, limit)):
             data += more
     except OSError as error:

@@ -83,6 +83,8 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
     """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
     base, *overlays = sources
     layered = [[base.layer(node)] for node in base.documents]
+    if not overlays:
+        return layered
     numbers = {_names(node): index for index, node in reversed(list(enumerate(base.documents)))}
     for overlay in overlays:
         alone = len(base.documents) == len(overlay.documents) == 1

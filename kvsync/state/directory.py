@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from typing import Self
 
 from kvsync.clock import Clock
 from kvsync.core.model import sealed
+from kvsync.core.seals import SealKeys, seal_keys
 from kvsync.errors import StateDirError
 from kvsync.state import lock
 from kvsync.state.contended import Contended
@@ -43,7 +44,8 @@ class StateDir:
     def __init__(self, path: Path, database: Database, clock: Clock, redact: Callable[[str], str]) -> None:
         self.path = path
         self._database = database
-        context = Context(database, lambda: self.key, clock, redact)
+        self._owner_keys: tuple[bytes, ...] = ()
+        context = Context(database, lambda: self.key, self.seals, clock, redact)
         self.ledger = Ledger(context)
         self.journal = Journal(context, self.ledger)
         self.quarantine = Quarantine(context)
@@ -88,6 +90,14 @@ class StateDir:
         """A sensitive fingerprint as it may be shown: in hex, of use only to those who have the key. Raises StateDirError."""
         return sealed(fingerprint, self.key).hex()
 
+    def use_owner_keys(self, keys: tuple[bytes, ...]) -> None:
+        """Seal ledgers with keys derived from these from now on, so that all machines of the owner can compare them."""
+        self._owner_keys = keys
+
+    def seals(self, place: str) -> SealKeys:
+        """The keys that the ledger of a place is sealed with. Reading this directory's own may raise StateDirError."""
+        return seal_keys(lambda: self.key, self._owner_keys, place)
+
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the one process that writes to stores, while inside. Raises LockHeld when another is, StateDirError."""
         return lock.hold(self.path, command)
@@ -107,6 +117,17 @@ class StateDir:
         with speaking_of(self.path):
             self.control_dir.mkdir(mode=0o700, exist_ok=True)
             (self.control_dir / "wake").write_text(f"{os.getpid()} {time.time_ns()}\n")
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Inside, the passes of many targets cost few statements: what is remembered of targets is read for all at once, and
+        memos are written together at the end. Only this process's own writes are seen. Raises StateDirError."""
+        with ExitStack() as stack:
+            for part in (self.quarantine, self.contended, self.removals, self.memo):
+                stack.enter_context(part.rows.read_ahead())
+            stack.enter_context(self.places.read_ahead())
+            stack.enter_context(self.memo.deferred())
+            yield
 
     def close(self) -> None:
         """Release the files. Idempotent."""

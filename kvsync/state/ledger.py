@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kvsync.core.model import Applied, Identity, Mark, sealed
+from kvsync.core.seals import SealKeys, name_of
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 
-_COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at, unseen_since"
+_COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at, unseen_since, seal"
 _ONE = f"SELECT {_COLUMNS} FROM ledger WHERE place = ? AND key = ? AND label = ?"  # noqa: S608 - constants
 _ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE place = ?"  # noqa: S608 - constants
 _ANY = "SELECT 1 FROM ledger WHERE place = ? LIMIT 1"
 _NEAREST = """
 SELECT key, label, expires_at FROM ledger WHERE place = ? AND expires_at > ? ORDER BY expires_at LIMIT 1
 """
-_PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SEEN = "SELECT taken_in, left_there FROM ledger_seen WHERE place = ?"
 _TAKE_IN = "INSERT OR REPLACE INTO ledger_seen VALUES (?, ?, NULL)"
 _LEAVE = """
@@ -32,7 +33,7 @@ class Ledger:
     are kept sealed; `Applied.matches` compares them."""
 
     def __init__(self, context: Context) -> None:
-        self._database, self._key = context.database, context.key
+        self._database, self._seals = context.database, context.seals
 
     def get(self, place: str, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """Those of the identities that the ledger knows. Raises StateDirError."""
@@ -40,13 +41,13 @@ class Ledger:
             return {}  # a first apply asks for very many in vain
         wanted = list(identities)
         rows = self._database.each(_ONE, [entry_row(place, identity) for identity in wanted])
-        found = zip(wanted, rows, strict=True)
-        return {identity: self._applied(*row) for identity, row in found if row is not None}
+        found, seals = zip(wanted, rows, strict=True), self._seals(place)
+        return {identity: _applied(seals, *row) for identity, row in found if row is not None}
 
     def all(self, place: str) -> dict[Identity, Applied]:
         """All that was applied at a place. Raises StateDirError."""
-        rows = self._database.query(_ALL, (place,))
-        return {identity_of(key, label): self._applied(*rest) for key, label, *rest in rows}
+        rows, seals = self._database.query(_ALL, (place,)), self._seals(place)
+        return {identity_of(key, label): _applied(seals, *rest) for key, label, *rest in rows}
 
     def nearest_end(self, place: str, now: float) -> tuple[Identity, float] | None:
         """The entry of a place whose lifetime ends first after `now`, and when (epoch seconds); None when none has an end.
@@ -89,34 +90,42 @@ class Ledger:
     ) -> None:
         """The same as `record`, inside a transaction that is already open."""
         connection.executemany(_DROP, [entry_row(place, identity) for identity in gone])
-        connection.executemany(_PUT, [self._row(place, *item) for item in applied.items()])
-
-    def _row(self, place: str, identity: Identity, applied: Applied) -> tuple[Any, ...]:
-        mark = applied.mark
-        fingerprint = kept_fingerprint(mark, self._key) if mark.sensitive else mark.fingerprint
-        flags = (mark.ttl, int(mark.sensitive), int(mark.protected))
-        return (*entry_row(place, identity), mark.owner, fingerprint, *flags, *_moments(applied))
-
-    def _applied(
-        self,
-        owner: str,
-        fingerprint: bytes,
-        ttl: int | None,
-        sensitive: int,
-        protected: int,
-        etag: str | None,
-        expires_at: float | None,
-        unseen_since: float | None,
-    ) -> Applied:
-        key = self._key() if sensitive else None
-        mark = Mark(owner, fingerprint, ttl, bool(sensitive), bool(protected), key, is_recorded=True)
-        return Applied(mark, etag, expires_at, unseen_since)
+        seals = self._seals(place)
+        connection.executemany(
+            _PUT, [_row(seals, entry_row(place, identity), one) for identity, one in applied.items()]
+        )
 
 
-def _moments(applied: Applied) -> tuple[str | None, float | None, float | None]:
-    return applied.etag, applied.expires_at, applied.unseen_since
+def _row(seals: SealKeys, entry: tuple[str, str, str], applied: Applied) -> tuple[Any, ...]:
+    mark = applied.mark
+    fingerprint, seal = _sealed(mark, seals) if mark.sensitive else (mark.fingerprint, None)
+    flags = (mark.ttl, int(mark.sensitive), int(mark.protected))
+    moments = (applied.etag, applied.expires_at, applied.unseen_since)
+    return (*entry, mark.owner, fingerprint, *flags, *moments, seal)
 
 
-def kept_fingerprint(mark: Mark, key: Callable[[], bytes]) -> bytes:
-    """The fingerprint of a sensitive mark as it may be kept: sealed, unless it came sealed."""
-    return sealed(mark.fingerprint, key()) if mark.key is None else mark.fingerprint
+def _applied(
+    seals: SealKeys,
+    owner: str,
+    fingerprint: bytes,
+    ttl: int | None,
+    sensitive: int,
+    protected: int,
+    etag: str | None,
+    expires_at: float | None,
+    unseen_since: float | None,
+    seal: str | None,
+) -> Applied:
+    key = None
+    if sensitive:
+        key = seals.own() if seal is None else seals.key(seal)
+    mark = Mark(owner, fingerprint, ttl, bool(sensitive), bool(protected), key, is_recorded=True)
+    return Applied(mark, etag, expires_at, unseen_since)
+
+
+def _sealed(mark: Mark, seals: SealKeys) -> tuple[bytes, str | None]:
+    """The fingerprint of a sensitive mark as it may be kept, and the name of the key that seals it; None for our own."""
+    key = seals.current if mark.key is None else mark.key
+    fingerprint = sealed(mark.fingerprint, key) if mark.key is None else mark.fingerprint
+    name = name_of(key)
+    return fingerprint, None if name == seals.own_name else name

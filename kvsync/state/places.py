@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kvsync.core.model import Target
@@ -33,9 +35,21 @@ class Places:
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
+        self._ahead: dict[Target, PlaceRecord] | None = None
+
+    @contextmanager
+    def read_ahead(self) -> Iterator[None]:
+        """Inside, what is known is that of this moment and of this process's writes. Raises StateDirError."""
+        self._ahead = self.all()
+        try:
+            yield
+        finally:
+            self._ahead = None
 
     def known(self, target: Target) -> PlaceRecord | None:
         """Where a target led last; None for one that was never located. Raises StateDirError."""
+        if self._ahead is not None and target in self._ahead:
+            return self._ahead[target]
         row = self._database.one(_KNOWN, target_row(target))
         return PlaceRecord(*row) if row is not None else None
 
@@ -64,6 +78,8 @@ class Places:
         is_unbound = self._is_unbound(located)
         since = known.since if known is not None and known.place == key else now
         previous = self.moved_from(located) or (known.previous if known is not None else None)
+        if self._ahead is not None:
+            self._ahead.pop(located.target, None)
         with self._database.transaction() as connection:
             for table in _KEPT_BY_ENTRY if is_unbound else ():
                 named = (key, name_key(located.target))

@@ -33,7 +33,8 @@ class Settled:
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. One that was killed is `interrupted` once the next writer has noticed."""
+    """Where a run stands. One that was killed is `interrupted` once the next writer has noticed, and so is one that ended
+    without knowing what became of a change."""
 
     RUNNING = "running"
     FINISHED = "finished"

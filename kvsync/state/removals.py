@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kvsync.core.model import Identity
+from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 
-_ALL = "SELECT key, label, since FROM removals WHERE place = ?"
 _DROP = "DELETE FROM removals WHERE place = ? AND key = ? AND label = ?"
 
 
@@ -17,11 +17,11 @@ class Removals:
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
+        self.rows = RowsByPlace(context.database, "removals", "key, label, since")
 
     def since(self, place: str) -> dict[Identity, float]:
         """The moments of a place's entries. Raises StateDirError."""
-        rows = self._database.query(_ALL, (place,))
-        return {identity_of(key, label): since for key, label, since in rows}
+        return {identity_of(key, label): since for key, label, since in self.rows.of(place)}
 
     def update(self, place: str, current: Iterable[Identity], now: float) -> dict[Identity, float]:
         """Make `current` all that is no longer desired: new ones since `now`, others as known, the rest forgotten. Returns the
@@ -29,6 +29,7 @@ class Removals:
         known, wanted = self.since(place), set(current)
         new, over = wanted - known.keys(), known.keys() - wanted
         if new or over:
+            self.rows.changed(place)
             with self._database.transaction() as connection:
                 connection.executemany(_DROP, [entry_row(place, identity) for identity in over])
                 rows = [(*entry_row(place, identity), now) for identity in new]

@@ -58,8 +58,10 @@ class Run:
             self._open.pop((located.target, one.outcome.identity), None)
 
     def finish(self, summary: Mapping[str, int] | None = None) -> None:
-        """Close the run, durably with all that was recorded before it. `summary` holds counts by name. Raises StateDirError."""
-        row = (self._context.clock.now(), RunStatus.FINISHED, counts_text(summary or {}), self._seq)
+        """Close the run, durably with all that was recorded before it. `summary` holds counts by name. A run with changes whose
+        outcome is not known counts as interrupted: the next pass finds out. Raises StateDirError."""
+        status = RunStatus.INTERRUPTED if self._open else RunStatus.FINISHED
+        row = (self._context.clock.now(), status, counts_text(summary or {}), self._seq)
         with self._context.database.transaction(durable=True) as connection:
             connection.execute(_FINISH, row)
 
@@ -69,7 +71,7 @@ class Run:
             after = sealed(after, self._context.key())
         text = value = None
         if before is not None:
-            text = before_text(before, withheld, self._context.key)
+            text = before_text(before, withheld, self._context.seals(state_key(located)))
             value = before.content.value if before.content is not None and not withheld else None
         names = (intent.action.value, intent.cause.value, intent.origin, int(withheld))
         return (

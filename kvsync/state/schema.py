@@ -136,9 +136,22 @@ CREATE TABLE memo (
     token TEXT, next_moment REAL, counts TEXT NOT NULL
 ) WITHOUT ROWID;
 ALTER TABLE changes ADD COLUMN place TEXT NOT NULL DEFAULT '';
-UPDATE changes SET place = 'name:' || store || '/' || namespace
+UPDATE changes SET place = 'name:' || store || '/' || namespace;
+CREATE INDEX changes_by_place ON changes (place)
 """
-"""Knowledge moves from names to places. What is known by a name alone is bound to the first place that is found behind it."""
+"""Knowledge moves from names to places. What is known by a name alone is bound to the first place that is found behind it.
+The index is for the questions of one target's pass, which must not read the changes of all others."""
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES)
+_SEALS: Final = "ALTER TABLE ledger ADD COLUMN seal TEXT"
+"""The name of the key that a sensitive fingerprint is sealed with; NULL for this directory's own."""
+
+_WHOLE_ENTRY: Final = """
+DELETE FROM quarantine;
+ALTER TABLE quarantine RENAME COLUMN fingerprint TO digest;
+DELETE FROM contended;
+ALTER TABLE contended ADD COLUMN digest BLOB NOT NULL DEFAULT x''
+"""
+"""Rows of before know the content of an entry only. Without them each entry is tried once more, and counted from one."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY)
 SCHEMA_VERSION: Final = len(STEPS)

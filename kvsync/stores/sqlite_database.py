@@ -5,16 +5,15 @@ The thread keeps a long wait for another process's lock away from the event loop
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FILE_ID, FORMAT, SCHEMA, TABLES
+from kvsync.stores.worker_thread import WorkerThread
 
 LONGEST_WAIT = 5.0
 """Seconds to wait for another process at most, so that a daemon that is told to stop can."""
@@ -37,13 +36,13 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
         self._file_id: str | None = None
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: WorkerThread | None = None
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Do `work` in the file's thread. Raises StoreError for what SQLite raises."""
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{self.name}")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._translated, work)
+            self._thread = WorkerThread(f"sqlite-{self.name}")
+        return await self._thread.run(lambda: self._translated(work))
 
     async def file_id(self) -> str | None:
         """The id that the file keeps in itself; None where there is no file yet, or none that may be written and has an id.
@@ -56,8 +55,8 @@ class Database:
         """Close the file, once what is under way is done. Idempotent."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
-            thread.shutdown(wait=False)
+            await thread.run(self._disconnect)
+            thread.close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:

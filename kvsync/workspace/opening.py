@@ -71,6 +71,7 @@ async def open_workspace(
 
 def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
+    around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
     stores = _open_stores(config, around, redactor, environ)
     cache = config.state_dir / "cache.db" if around.writable else None
     source = Source(config, stores, cache, environ)
@@ -92,6 +93,11 @@ def _checkout(
 
 def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], credential: Credential) -> str:
     return resolve(credential, config.root, environ, redactor)
+
+
+def _owner_keys(config: Config, redactor: Redactor, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The secrets that sign marks and ledgers, as they are now. Raises AuthError."""
+    return tuple(_secret(config, redactor, environ, one).encode() for one in config.owner_keys)
 
 
 def _open_state(path: Path, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:

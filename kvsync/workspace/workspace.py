@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -75,12 +76,13 @@ class Workspace:
         targets = _selected(files, selection.targets if selection else None)
         stores = {target.store for target in targets}
         requests, received = self._traffic(stores)
-        plans = await in_groups(
-            targets,
-            lambda target: self._plan_target(target, files, ask),
-            group=lambda target: target.store,
-            limit=self._limit,
-        )
+        with self.state.bulk() if len(targets) > 1 else nullcontext():
+            plans = await in_groups(
+                targets,
+                lambda target: self._plan_target(target, files, ask),
+                group=lambda target: target.store,
+                limit=self._limit,
+            )
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         plan = make_plan(self.config.owner, plans, stats, files.source)
@@ -125,9 +127,13 @@ class Workspace:
         if self.checkout is not None and other.checkout is not None:
             self.checkout.take_over(other.checkout)
 
+    async def find_place(self, target: Target) -> Place:
+        """Where a target leads. Raises StoreError."""
+        return await self._places.locate(target)
+
     async def locate(self, target: Target) -> PassTarget:
         """A target with the place that it leads to. Raises StoreError, StateDirError."""
-        return self._around.pass_target(LocatedTarget(target, await self._places.locate(target)))
+        return self._around.pass_target(LocatedTarget(target, await self.find_place(target)))
 
     def target_pass(self, target: Target, place: Place, loaded: Loaded, ask: Ask) -> TargetPass:
         """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises
@@ -135,7 +141,7 @@ class Workspace:
         problems = _problems(loaded, target)
         known = loaded.kept if problems else loaded.targets
         desired = known.get(target) or Desired(target, {}, {}, digest="")
-        if problems != desired.problems:
+        if problems is not desired.problems:
             desired = replace(desired, problems=problems)
         return TargetPass(desired, self.stores[target.store], place, self._around, ask, loaded.others(target))
 
@@ -151,7 +157,7 @@ class Workspace:
     def with_approvals(self, plan: Plan, approvals: Collection[str] = ()) -> Plan:
         """The plan with those of its parked targets marked that are approved. Raises StateDirError."""
         released = self.released(plan, approvals)
-        marked = (replace(one, approved=bool(one.parked) and one.target in released) for one in plan.targets)
+        marked = (replace(one, approved=one.target in released) if one.parked else one for one in plan.targets)
         return replace(plan, targets=tuple(marked))
 
     async def aclose(self) -> None:
@@ -212,7 +218,8 @@ class Workspace:
     ) -> TargetReport:
         applying = Applying(run, self._paces[plan.target.store], stop, progress)
         report = await self._passes[plan.target].apply(plan, applying)
-        self.state.parked.consume(plan.target, plan.digest)
+        if plan.parked:
+            self.state.parked.consume(plan.target, plan.digest)
         return report
 
     async def _unchanged(
@@ -240,7 +247,7 @@ class Workspace:
         waiting = self._parked_of(plan)
         for target in plan.targets:
             known = waiting.get(target.target)
-            if target.parked:
+            if target.parked and target.changes:
                 is_part = len(plan.targets) == 1 and known is not None and known.digest == target.digest
                 whole = known.plan_digest if known is not None and is_part else plan.digest
                 self.state.parked.park(target.target, target.digest, whole, target.parked, self.clock.now())
@@ -260,7 +267,7 @@ class Workspace:
 
 
 def _problems(loaded: Loaded, target: Target) -> tuple[Problem, ...]:
-    return (*loaded.hold_all, *loaded.held.get(target, ()))
+    return loaded.hold_all + loaded.held.get(target, ())
 
 
 def _selected(loaded: Loaded, targets: Collection[Target] | None) -> Sequence[Target]:

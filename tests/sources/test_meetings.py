@@ -109,9 +109,13 @@ def test_a_held_target_stays_a_neighbour(shared: Repo) -> None:
 
 def test_nested_targets_are_compared_once(shared: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was found to be free of twins is not looked through again until one of the targets changes."""
-    asked = []
-    compare = meetings.meetings
-    monkeypatch.setattr("kvsync.sources.loader.meetings", lambda *given: asked.append(1) or compare(*given))
+    asked: list[int] = []
+
+    def counted(*given: Any) -> Any:
+        asked.append(1)
+        return meetings.meetings(*given)
+
+    monkeypatch.setattr("kvsync.sources.loader.meetings", counted)
     want(shared, APP, "  a: 1\n")
     want(shared, SUB, "  y: 1\n")
     source = shared.source()

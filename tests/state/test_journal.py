@@ -23,6 +23,7 @@ from kvsync.core.model import (
     OutcomeKind,
     Target,
 )
+from kvsync.core.seals import SealKeys
 from kvsync.errors import StateDirError, UsageError
 from kvsync.state import Intent, RunStatus, Settled, StateDir
 from kvsync.state.before import before_of, before_text
@@ -277,8 +278,9 @@ def test_what_was_there_before_is_kept_whole(
 ) -> None:
     """An entry that is not sensitive comes out of the journal as it went in, so that undo can restore it."""
     before = Actual(KEY, etag, digest, held, expires_at=expires_at, mark=mark)
-    text = before_text(before, withheld=False, key=lambda: b"k")
-    assert before_of(KEY, text, held.value if held else None, lambda: b"k") == before
+    seals = SealKeys(lambda: b"k")
+    text = before_text(before, withheld=False, seals=seals)
+    assert before_of(KEY, text, held.value if held else None, seals) == before
 
 
 def test_a_mark_from_the_ledger_is_kept_as_it_is(state: StateDir) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -146,6 +148,22 @@ def test_the_innermost_namespace_has_the_key() -> None:
     assert KeyFormat("{namespace}:{label}:{key}").lies_in("web", Identity("a", "de"), others) is None
     assert KeyFormat("{namespace}:{label}:{key}").lies_in("web", Identity("b:a", "de"), others) == "web:de"
     assert KeyFormat("{key}").lies_in("web", Identity("a"), others) is None
+
+
+@pytest.mark.parametrize(
+    "template", ["{namespace}:{key}", "kv:{namespace}::{key}", "{namespace}:{label}:{key}", "{key}"]
+)
+def test_looking_a_namespace_up_finds_what_looking_through_all_finds(template: str) -> None:
+    """However dividers and namespaces overlap, the innermost namespace is the longest of which the key is one."""
+    keys = KeyFormat(template)
+    names = ["".join(letters) for size in (1, 2, 3, 4) for letters in product("a:", repeat=size)]
+    for namespace, key in product(names, names):
+        identity = Identity(key, "a" if keys.holds_label else None)
+        with suppress(ValueError):
+            remote_key = keys.encode(namespace, identity)
+            inner = [name for name in names if len(keys.prefix(name)) > len(keys.prefix(namespace))]
+            found = [name for name in inner if keys.decode(name, remote_key) is not None]
+            assert keys.lies_in(namespace, identity, set(names)) == max(found, key=len, default=None)
 
 
 def test_the_innermost_namespace_has_the_key_from_its_end_too() -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from kvsync.core.model import Actual, Change, Entry, Identity, Outcome, Refusal
+from kvsync.core.place import Place
 from kvsync.core.plan import Plan, TargetPlan, TargetReport, outcome_counts, summary
 from kvsync.core.render.words import moment
 from kvsync.errors import Origin
@@ -87,7 +88,15 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "expired": plan.expired,
         "problems": [str(problem) for problem in plan.problems],
         "error": plan.error,
+        "place": _place(plan.place),
+        "moved_from": plan.moved_from,
     }
+
+
+def _place(place: Place | None) -> Document | None:
+    if place is None:
+        return None
+    return {"id": place.key if place.is_resolved else None, "description": str(place)}
 
 
 def change_document(change: Change, seal: Seal) -> Document:

@@ -145,7 +145,7 @@ def _head(plan: TargetPlan, style: Style) -> str:
 def _notices(plan: TargetPlan, style: Style) -> Iterator[str]:
     for kind, sentence in notices(plan):
         yield "  " + style.paint(f"{kind}: {plain(sentence)}", Paint.ALARM)
-    if plan.parked and not plan.approved:
+    if plan.parked and not plan.approved and plan.changes:
         yield f"  release with: kvsync approve {short_hash(plan.digest)}"
 
 

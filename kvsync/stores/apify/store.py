@@ -12,10 +12,12 @@ from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot, Target
+from kvsync.core.place import Place
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, text
 from kvsync.errors import PermanentError
 from kvsync.stores.apify.contents import JSON, kept_type, sent_type
+from kvsync.stores.apify.place import offline_place, place_of
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import as_listed, may_be, whole
 from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
@@ -96,6 +98,17 @@ class ApifyStore(RemoteStore["Remote"]):
     def listed_etag(self, etag: str) -> str:
         """The part of an etag that stands for the size."""
         return as_listed(etag)
+
+    def place(self, namespace: str) -> Place:
+        """The key-value store by its name, of the user that the configuration names, or of the token's own."""
+        return offline_place(self.config, namespace, self._keys.scope(namespace))
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """The key-value store by its id: two names of it are one place, and another store of the same name is another place."""
+        found = await self._connected().namespaces.locate(namespace, writing=writing)
+        if found is None:
+            return self.place(namespace)
+        return place_of(self.config, found, self._keys.scope(namespace))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is told to be incomplete."""

@@ -41,7 +41,10 @@ class Bench:
 
     def connect(self) -> Store:
         """One more connection to the same remote."""
-        store = self._open()
+        return self.keep(self._open())
+
+    def keep(self, store: Store) -> Store:
+        """The same store, which is closed with all others at the end of the test."""
         self._stores.append(store)
         return store
 
