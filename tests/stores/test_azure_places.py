@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +323,24 @@ async def test_an_owner_key_cannot_be_done_without(azure: Service, connect: Open
         "plain": Proof.WEAK,
         "forged": Proof.NONE,
     }
+
+
+async def test_a_forged_mark_deletes_nothing(tmp_path: Path, azure: Service, connect: Open) -> None:
+    """With an owner key, an entry under a mark that anyone can compute is foreign, and a wanted one is not overwritten."""
+    repo = Repo(tmp_path, azure, FREELY, "owner_key: {env: API_TOKEN}\n")
+    await repo.settle({"a": "1", "gone": "1"})
+    store = connect()
+    forged = MarkSigner("team-a", await store.locate("web"))
+    for key in ("b", "extra"):
+        write = creation(key, "theirs")
+        mark = forged.signed(write.identity, Mark("team-a", fingerprint(Content(b"theirs"))))
+        await store.write("web", [replace(write, mark=mark)])
+    repo.want({"a": "1", "b": "1"})
+    plan = await repo.plan()
+    assert changes(plan) == [("delete", "removed", "gone")]
+    assert [str(one.identity) for one in plan.targets[0].refused] == ["b"]
+    await repo.converge()
+    assert azure.values() == {("web:a", None): "1", ("web:b", None): "theirs", ("web:extra", None): "theirs"}
 
 
 @pytest.mark.parametrize("seal", ["", "x", "é" * 22, "A" * 22, "A" * 23, None])
