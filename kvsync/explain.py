@@ -24,14 +24,14 @@ from kvsync.core.model import (
     Target,
     identity_order,
 )
-from kvsync.core.place import LocatedTarget
 from kvsync.core.plan import TargetPlan
 from kvsync.core.policy import Policy
-from kvsync.reconcile import Ask
-from kvsync.reconcile.observer import Observer
+from kvsync.errors import StoreError
+from kvsync.reconcile import Ask, TargetPass
 from kvsync.sources import Loaded
 from kvsync.state import ChangeRecord, ParkedRecord, Pause
-from kvsync.workspace import Selection, Workspace, resolve_targets
+from kvsync.together import together
+from kvsync.workspace import Workspace, resolve_targets
 
 KEPT = 5
 """How many of its last changes an entry is shown with."""
@@ -59,21 +59,29 @@ async def explain(
 ) -> tuple[Explanation, ...]:
     """Explain every entry with this key (and this label, unless it is None) in the targets, all of them when none is named.
     Raises UsageError when a target does not exist, StateDirError."""
-    chosen = resolve_targets(loaded, targets)
-    plan = await workspace.plan(Selection(chosen, Ask(keys=(glob.escape(key),))), loaded)
-    explained: list[Explanation] = []
-    for one in plan.targets:
-        explained += await _of_target(workspace, loaded, one, key)
-    return tuple(one for one in explained if label is None or one.identity.label == label)
+    ask = Ask(keys=(glob.escape(key),))
+    chosen = resolve_targets(loaded, targets) or sorted(loaded.managed)
+    passes = await together(_open_pass(workspace, loaded, target, ask) for target in chosen)
+    explained = await together(_of_target(workspace, loaded, one, key) for one in passes)
+    found = (one for part in explained for one in part)
+    return tuple(one for one in found if label is None or one.identity.label == label)
 
 
-async def _of_target(workspace: Workspace, loaded: Loaded, plan: TargetPlan, key: str) -> list[Explanation]:
-    target = plan.target
+async def _open_pass(workspace: Workspace, loaded: Loaded, target: Target, ask: Ask) -> TargetPass:
+    """A pass over the target where it leads; where that cannot be found out, the plan of the pass says why."""
+    try:
+        place = await workspace.find_place(target)
+    except StoreError:
+        place = workspace.stores[target.store].place(target.namespace)
+    return workspace.target_pass(target, place, loaded, ask)
+
+
+async def _of_target(workspace: Workspace, loaded: Loaded, target_pass: TargetPass, key: str) -> list[Explanation]:
+    target, observer = target_pass.target, target_pass.observer
+    plan = await target_pass.plan()
     desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
     store = workspace.stores[target.store]
-    located = LocatedTarget(target, plan.place or store.place(target.namespace))
-    observer = Observer(store, workspace.around.pass_target(located), workspace.state)
-    held = {} if plan.error else await _held(observer, key)
+    held = {} if plan.error else await target_pass.held(key)
     judged: tuple[Change | Refusal, ...] = (*plan.changes, *plan.reported, *plan.refused)
     verdicts = {one.identity: one for one in judged}
     reported = {one.identity for one in plan.reported}
@@ -106,13 +114,6 @@ def _shown(applied: Applied | None, capabilities: Capabilities) -> Applied | Non
     if applied is None:
         return None
     return replace(applied, etag=shown_etag(applied.etag, sensitive=applied.mark.sensitive, capabilities=capabilities))
-
-
-async def _held(observer: Observer, key: str) -> dict[Identity, Actual]:
-    """What the store holds under a key, by identity, with content."""
-    snapshot = await observer.observe(None, deep=False)
-    assert snapshot is not None  # no token was given
-    return await observer.read([identity for identity in snapshot.entries if identity.key == key])
 
 
 def _why(

@@ -164,6 +164,7 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         digest=plan.digest,
         changes=report.counts() if report else {},
         pending=_pending(plan, outcome),
+        deferred=sum(refusal.deferred is not None for refusal in plan.refused),
         drift=Counter(change.cause.value for change in drifted(plan)),
         parked=plan.parked if held else (),
         error="; ".join(errors) or None,

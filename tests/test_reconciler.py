@@ -151,6 +151,23 @@ async def test_entries_that_failed_are_worth_another_try(world: World) -> None:
     assert second.next_moment is not None
 
 
+async def test_a_changed_file_ends_a_contention_in_a_daemon(world: World) -> None:
+    """A contended entry is counted as deferred, and applied in the first pass with the files that change it."""
+    await world.settle({"a": 1, "b": 1})
+    async with reconciling(world) as reconciler:
+        for _ in range(3):
+            world.edit("a", "theirs")
+            await reconcile(reconciler)
+        world.edit("a", "theirs")
+        waits = await reconcile(reconciler)
+        world.want({"a": 2, "b": 1})
+        await reconciler.load()
+        done = await reconcile(reconciler)
+    assert (waits.deferred, waits.pending, waits.drift) == (1, 1, {"drifted": 1})
+    assert (done.deferred, done.pending, done.changes["applied"]) == (0, 0, 1)
+    assert world.held("a") == "2"
+
+
 async def test_where_the_listing_is_late_the_daemon_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a write to a store that shows it late, the next look is due once the store can be believed."""
     world = World(tmp_path, monkeypatch, "memory-edge")

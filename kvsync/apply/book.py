@@ -69,7 +69,7 @@ class Book:
             outcome = Outcome(work.identity, work.approved.action, ending.kind, ending.error, etag)
             self._outcomes[work.index] = outcome
             if ending.quarantine:
-                self._quarantined.append(Quarantined(work.approved, ending.error or ""))
+                self._quarantined.append(Quarantined(work.change, ending.error or ""))
             if ending.is_unknown and self._by_ledger:
                 continue  # the intent stays open: the next pass finds out, for nothing else would say that the entry is ours
             record = self._settled(ending, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))

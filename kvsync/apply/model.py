@@ -20,7 +20,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A change that the store refuses for what it is: not to be tried again until its content changes."""
+    """A change that the store refuses for what it is, against the version that was there: not to be tried again at once."""
 
     change: Change
     error: str

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from hashlib import sha256
 
-from kvsync.core.model import Action, Change, Identity, Refusal, Target
+from kvsync.core.model import Action, Actual, Change, Entry, Identity, Refusal, Target
 from kvsync.core.place import Place
 
 _Row = tuple[str | int | None, ...]
@@ -33,6 +33,31 @@ def plan_digest(owner: str, targets: Iterable[tuple[Target, str]]) -> str:
     """`sha256:<64 hex>` of a whole plan: its owner, and every target with its digest, in any order."""
     rows: list[_Row] = [(target.store, target.namespace, digest) for target, digest in targets]
     return _digest("kvsync.plan/1", [(owner,)], rows)
+
+
+def entry_digest(entry: Entry | None) -> bytes:
+    """A digest of everything that the files say about an entry, but for where they say it; None when they do not name it. It
+    can be guessed from a guessed value: seal it before it is kept."""
+    return _digest("kvsync.entry/1", [], [_entry_row(entry)]).encode()
+
+
+def write_digest(change: Change) -> bytes:
+    """A digest of the entry that a change would write, and of what it would overwrite. As for `entry_digest`."""
+    return _digest("kvsync.write/1", [_overwritten_row(change.before)], [_entry_row(change.after)]).encode()
+
+
+def _entry_row(entry: Entry | None) -> _Row:
+    if entry is None:
+        return ()
+    lifetime = (entry.ttl, entry.expires_at, entry.renew_before)
+    return (entry.fingerprint.hex(), *lifetime, entry.mode, entry.json, entry.protected, entry.sensitive)
+
+
+def _overwritten_row(before: Actual | None) -> _Row:
+    """The version, as the precondition of the write names it; where the store has none, what is known of the content."""
+    if before is None:
+        return ()
+    return ("etag", before.etag) if before.etag is not None else ("content", _hex(before.fingerprint), before.size)
 
 
 def _change_row(change: Change) -> _Row:

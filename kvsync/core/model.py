@@ -311,13 +311,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A difference that kvsync will not act on, and why. `action` is what it would have done."""
+    """A difference that kvsync will not act on, and why. `action` is what it would have done; `deferred` is
+    the change that kvsync tries later, because the entry is quarantined or contended."""
 
     identity: Identity
     cause: Class
     action: Action
     reason: str
     origin: Origin | None = None
+    deferred: Change | None = None
 
 
 class OutcomeKind(StrEnum):

@@ -80,7 +80,21 @@ def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> V
         return classify(entry, actual, last, rules)
     if actual is None:
         return Idle.GONE
-    return classify_undesired(actual, last, _removal(identity, desired), rules)
+    return _move_checked(classify_undesired(actual, last, _removal(identity, desired), rules), desired, facts, rules)
+
+
+def _move_checked(verdict: Verdict, desired: Desired, facts: Facts, rules: Rules) -> Verdict:
+    """Refuse to delete the old name of a move when the new one exists, is not ours, and its mode keeps it that way."""
+    new_name = verdict.moved_to if isinstance(verdict, Change) else None
+    found = facts.actual.get(new_name) if new_name is not None else None
+    if not isinstance(verdict, Change) or new_name is None or found is None:
+        return verdict
+    if desired.entries[new_name].mode is Mode.ENFORCE or rules.signer.claims(found):
+        return verdict
+    owner = found.mark.owner if found.mark is not None else None
+    whose = "has no owner" if owner in (None, rules.owner) else f"belongs to owner {owner!r}"
+    reason = f"it is kept: its new name {new_name} {whose}"
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
 
 
 def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
@@ -127,7 +141,7 @@ def _blocked(verdict: Verdict, blocked: Callable[[Change], str | None]) -> Verdi
     reason = blocked(verdict)
     if reason is None:
         return verdict
-    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin, deferred=verdict)
 
 
 @dataclass(frozen=True, slots=True)

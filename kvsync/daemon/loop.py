@@ -282,9 +282,11 @@ class Daemon:
         self._notifier.ready()
 
     def _wake(self) -> None:
-        """Ask for a pass where a person may have paused, resumed or approved."""
+        """Ask for a pass where an operator may have paused, resumed, approved or retried something. A pass in flight may have
+        looked too early."""
         for worker in self._parts.crew.working:
-            if self._pause_changed(worker.target) or (worker.last is not None and worker.last.parked):
+            waits = worker.last is not None and (worker.last.parked or worker.last.deferred)
+            if self._pause_changed(worker.target) or waits or worker.running:
                 worker.ask(Trigger.WAKE)
 
     def _pause_changed(self, target: Target) -> bool:

@@ -91,6 +91,7 @@ _ALL: Final = (
     ),
     Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),
     Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in"), "The store refuses an entry; it waits."),
+    Event("entry.released", "info", (*_ENTRY, "by"), "An operator let a deferred entry be tried again at once."),
     Event(
         "ledger.lost",
         "warning",

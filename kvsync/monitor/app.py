@@ -12,6 +12,7 @@ from aiohttp import web
 
 from kvsync import control
 from kvsync.clock import Clock
+from kvsync.core.model import Identity, Target
 from kvsync.errors import UsageError
 from kvsync.monitor.access import Access
 from kvsync.monitor.answers import answer, text
@@ -95,7 +96,9 @@ class _Seen:
             return text(await asyncio.to_thread(self._status, board), "application/json")
 
     def _status(self, board: Board) -> str:
-        return self._parts.redactor.clean_text(board_document(status_document(self._parts.state), board))
+        return self._parts.redactor.clean_text(
+            board_document(status_document(self._parts.state, self._parts.clock.now()), board)
+        )
 
 
 class _Acts:
@@ -116,8 +119,11 @@ class _Acts:
         return self._done({"target": target, "new": is_new})
 
     async def resume(self, request: web.Request) -> web.Response:
-        """End a pause."""
-        target = request.match_info["target"]
+        """End a pause; with keys in the body, retry deferred entries instead."""
+        target, keys = request.match_info["target"], await _keys(request)
+        if keys:
+            tried = control.retry(self._state, self._parts.stores(), target, keys, self._parts.clock.now(), "http")
+            return self._done({"target": target, "retried": [_entry(*one) for one in tried]})
         resumed = control.resume(self._state, self._parts.stores(), target, "http")
         still = None if resumed.still is None else str(resumed.still)
         return self._done({"target": target, "ended": resumed.ended, "still_paused_by": still})
@@ -126,6 +132,24 @@ class _Acts:
         self._parts.wake()
         self._parts.collector.changed()
         return answer(document)
+
+
+def _entry(target: Target, identity: Identity) -> dict[str, Any]:
+    return {"target": str(target), "key": identity.key, "label": identity.label}
+
+
+async def _keys(request: web.Request) -> list[str]:
+    """Which entries to retry: `{"keys": [GLOB, …]}`, or no body for none. Raises UsageError."""
+    body = await body_of(request)
+    if not body:
+        return []
+    try:
+        keys = json.loads(body).get("keys", [])
+    except (ValueError, AttributeError, RecursionError):
+        keys = None
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise UsageError('the body is {"keys": [GLOB, …]}, or nothing')
+    return keys
 
 
 async def _reason(request: web.Request) -> str | None:

@@ -43,8 +43,9 @@ def pending_plan(report: TargetReport, owner: str, redact: Redact, most: int = M
 
 def unhealed(report: TargetReport) -> dict[str, int]:
     """The drift that a pass left as it was, by class."""
-    left = (change.cause for change in (*_undone(report), *report.plan.reported) if change.cause in DRIFT_CLASSES)
-    return dict(Counter(cause.value for cause in left))
+    deferred = (refusal.deferred for refusal in report.plan.refused if refusal.deferred is not None)
+    left = (*_undone(report), *report.plan.reported, *deferred)
+    return dict(Counter(change.cause.value for change in left if change.cause in DRIFT_CLASSES))
 
 
 def in_sync_now(report: TargetReport) -> int:

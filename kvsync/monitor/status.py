@@ -7,6 +7,7 @@ target's passes saw, the stores, the past, the process itself.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
@@ -22,7 +23,7 @@ SCHEMA: Final = "kvsync.status/1"
 Document = dict[str, Any]
 
 
-def status_document(state: StateDir) -> Document:
+def status_document(state: StateDir, now: float) -> Document:
     """What the state directory tells. Raises StateDirError."""
     daemon, writer = state.passes.daemon(), state.writer()
     return {
@@ -35,7 +36,22 @@ def status_document(state: StateDir) -> Document:
             {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
             for pause in state.pauses.all()
         ],
+        "deferred": _deferred(state, now),
     }
+
+
+def _deferred(state: StateDir, now: float) -> list[Document]:
+    """How many entries of which target are deferred, and the command that retries them now."""
+    quarantined, contended = state.quarantine.counts(now), state.contended.counts(now)
+    return [
+        {
+            **_names(target),
+            "quarantined": quarantined.get(target, 0),
+            "contended": contended.get(target, 0),
+            "command": f"kvsync resume {shlex.quote(str(target))} --key '*'",
+        }
+        for target in sorted({*quarantined, *contended})
+    ]
 
 
 def board_document(document: Document, board: Board) -> Document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -12,24 +12,20 @@ from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.core.classify import CLOCK_SLACK
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import (
-    DRIFT_CLASSES,
     Action,
     Actual,
     Applied,
     Change,
     Desired,
     Identity,
-    OutcomeKind,
     Snapshot,
 )
 from kvsync.core.plan import TargetPlan
-from kvsync.logs import get_logger
+from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.model import PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
 from kvsync.state import Memo
 from kvsync.stores.base import Store
-
-_log = get_logger()
 
 UNSEEN_SECONDS = 90 * 86400.0
 """How long the ledger of a store without room for marks keeps an entry in mind that is neither desired nor listed."""
@@ -40,15 +36,13 @@ _COUNTS = ("unchanged", "foreign", "ignored", "expired")
 class Memory:
     """The memory of one target, as of the moment its pass began."""
 
-    def __init__(self, desired: Desired, around: Surroundings, store: Store, subject: PassTarget) -> None:
+    def __init__(
+        self, desired: Desired, around: Surroundings, store: Store, subject: PassTarget, *, retry: bool = False
+    ) -> None:
         self._desired, self._around, self._capabilities = desired, around, store.capabilities
         self._config = _digest(subject.signer, store.config)
-        self._target, self._subject, self._key, self._state = desired.target, subject, subject.key, around.state
-        now = around.clock.now()
-        self._was_refused = self._state.quarantine.held(self._key, 0)
-        self._was_contended = self._state.contended.all(self._key)
-        self._refused = {identity: held for identity, held in self._was_refused.items() if held.until > now}
-        self._contended = {identity: held for identity, held in self._was_contended.items() if held.until > now}
+        self._subject, self._key, self._state = subject, subject.key, around.state
+        self._deferrals = Deferrals(desired, around, subject.key, retry=retry)
 
     def memo(self, now: float) -> Memo | None:
         """What the last clean pass saw, unless files or time have moved on."""
@@ -79,18 +73,13 @@ class Memory:
         return self._state.removals.since(self._key)
 
     def blocked(self, change: Change) -> str | None:
-        """Why a change must wait: its content was refused, or another writer keeps changing the entry back."""
-        refused = self._refused.get(change.identity)
-        if refused is not None and change.after is not None and refused.matches(change.after.fingerprint):
-            return f"the store refused this content ({refused.error}); kvsync waits before it tries again"
-        if change.identity in self._contended and change.cause in DRIFT_CLASSES:
-            return "contended: another writer keeps changing it back; kvsync waits before it heals it again"
-        return None
+        """Why a change must wait: the store refused it, or another writer keeps changing the entry back."""
+        return self._deferrals.reason(change)
 
     def next_moment(self, plan: TargetPlan) -> float | None:
         """When the target needs a pass although nothing changes, waits included."""
-        waits = [held.until for held in self._refused.values()] + [held.until for held in self._contended.values()]
-        return min((moment for moment in (plan.next_moment, *waits) if moment is not None), default=None)
+        moments = (plan.next_moment, self._deferrals.next_moment())
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def keep_removals(self, plan: TargetPlan, now: float, *, has_grace: bool) -> None:
         """Remember since when what this plan would delete is no longer desired, and forget what is wanted again: a grace that
@@ -114,9 +103,11 @@ class Memory:
 
     def learn(self, plan: TargetPlan, snapshot: Snapshot, observer: Observer, settling: Iterable[Identity]) -> None:
         """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
-        then on its loss is known for what it is. What neither files nor store have any more will be new."""
+        then on its loss is known for what it is. What neither files nor store have any more will be new. Entries are no longer
+        deferred for what the files do not ask any more."""
         if not snapshot.complete:
             return
+        self._deferrals.drop_outdated()
         pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
         pending |= {refusal.identity for refusal in plan.refused}
         known: Mapping[Identity, Applied] = self._state.ledger.all(self._key)
@@ -193,24 +184,8 @@ class Memory:
                 yield identity, replace(last, mark=replace(last.mark, fingerprint=entry.fingerprint, key=None))
 
     def keep_report(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
-        """Remember what was refused for what it holds, and how often drift was healed."""
-        for refused in report.quarantined:
-            if refused.change.after is not None:
-                content = refused.change.after.fingerprint
-                held = self._state.quarantine.put(self._key, refused.change.identity, content, refused.error, now)
-                self._tell("entry.quarantined", refused.change.identity, error=held.error, retry_in=held.until - now)
-        done = {outcome.identity for outcome in report.outcomes if outcome.kind is OutcomeKind.APPLIED}
-        healed = _identities(plan.changes, lambda change: change.identity in done and change.cause in DRIFT_CLASSES)
-        others = _identities(plan.changes, lambda change: change.identity in done and change.cause not in DRIFT_CLASSES)
-        if healed:
-            for identity, known in self._state.contended.healed(self._key, healed, now).items():
-                self._tell("entry.contended", identity, times=known.count, retry_in=known.until - now)
-        self._state.quarantine.clear(self._key, done & self._was_refused.keys())
-        self._state.contended.forget(self._key, self._was_contended.keys() & set(others))
-
-    def _tell(self, event: str, identity: Identity, **fields: object) -> None:
-        entry = {"key": identity.key, "label": identity.label}
-        _log.warning(event, store=self._target.store, namespace=self._target.namespace, **entry, **fields)
+        """Remember what the store refused, and how often drift was healed."""
+        self._deferrals.keep(plan, report, now)
 
 
 def _digest(signer: MarkSigner, store: StoreConfig) -> str:
@@ -219,10 +194,6 @@ def _digest(signer: MarkSigner, store: StoreConfig) -> str:
     keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in signer.keys]
     what = (signer.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
     return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
-
-
-def _identities(changes: Iterable[Change], chosen: Callable[[Change], bool]) -> list[Identity]:
-    return [change.identity for change in changes if chosen(change)]
 
 
 def _is_news(actual: Actual, known: Applied | None) -> bool:

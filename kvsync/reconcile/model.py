@@ -23,7 +23,8 @@ class Ask:
     """What a pass is asked for.
 
     `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
-    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name.
+    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
+    deferred entries (quarantined or contended) are tried too.
     """
 
     deep: bool = False
@@ -31,6 +32,7 @@ class Ask:
     keys: tuple[str, ...] = ()
     grace: float = 0
     adopt: Adopt | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

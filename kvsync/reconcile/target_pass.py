@@ -14,7 +14,18 @@ from kvsync.core.compare import Comparison, compare
 from kvsync.core.cost import cost_of
 from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
-from kvsync.core.model import Action, Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
+from kvsync.core.model import (
+    Action,
+    Actual,
+    Change,
+    Desired,
+    Identity,
+    Outcome,
+    OutcomeKind,
+    Refusal,
+    Snapshot,
+    Target,
+)
 from kvsync.core.noted import is_only_noted
 from kvsync.core.place import LocatedTarget, Place
 from kvsync.core.plan import TargetPlan, TargetReport
@@ -50,6 +61,7 @@ class TargetPass:
     ) -> None:
         self._desired, self._store, self._around, self._ask, self._beside = desired, store, around, ask, beside
         self._facts = Facts()
+        self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None
         self._enter(place)
 
@@ -58,7 +70,7 @@ class TargetPass:
         self._subject = subject = self._around.pass_target(LocatedTarget(self._desired.target, place))
         self._rules = _rules(self._desired, self._around, self._ask, self._store, subject)
         self._observer = Observer(self._store, subject, self._around.state, writing=self._around.writing)
-        self._memory = Memory(self._desired, self._around, self._store, subject)
+        self._memory = Memory(self._desired, self._around, self._store, subject, retry=self._ask.retry)
         if self._around.writing and subject.moved_from is not None:
             names = {"store": self.target.store, "namespace": self.target.namespace}
             _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
@@ -67,6 +79,25 @@ class TargetPass:
     def target(self) -> Target:
         """The target of this pass."""
         return self._desired.target
+
+    @property
+    def observer(self) -> Observer:
+        """The observer of this pass, with its ledger."""
+        return self._observer
+
+    async def held(self, key: str) -> dict[Identity, Actual]:
+        """Return what the store holds under a key, with content. Takes the listing that `plan` made, and lists the target only
+        where there is none. Raises StoreError."""
+        if self._snapshot is None:
+            snapshot = await self._observer.observe(None, deep=False)
+            assert snapshot is not None  # no token was given
+            self._snapshot = self._own_part(snapshot)
+        looked_at = self._observer.looked_at
+        listed = {
+            name: looked_at.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
+        }
+        fresh = await self._observer.read([name for name, actual in listed.items() if actual.content is None])
+        return {name: actual for name, actual in listed.items() if actual.content is not None} | fresh
 
     async def plan(self) -> TargetPlan:
         """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Where files have
@@ -107,7 +138,7 @@ class TargetPass:
             plan = self._as_before(memo)
             self._remember(plan, None)
             return plan
-        snapshot = self._own_part(snapshot)
+        snapshot = self._snapshot = self._own_part(snapshot)
         comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)

@@ -145,5 +145,13 @@ The index is for the questions of one target's pass, which must not read the cha
 _SEALS: Final = "ALTER TABLE ledger ADD COLUMN seal TEXT"
 """The name of the key that a sensitive fingerprint is sealed with; NULL for this directory's own."""
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS)
+_WHOLE_ENTRY: Final = """
+DELETE FROM quarantine;
+ALTER TABLE quarantine RENAME COLUMN fingerprint TO digest;
+DELETE FROM contended;
+ALTER TABLE contended ADD COLUMN digest BLOB NOT NULL DEFAULT x''
+"""
+"""Rows of before know the content of an entry only. Without them each entry is tried once more, and counted from one."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY)
 SCHEMA_VERSION: Final = len(STEPS)

@@ -127,9 +127,13 @@ class Workspace:
         if self.checkout is not None and other.checkout is not None:
             self.checkout.take_over(other.checkout)
 
+    async def find_place(self, target: Target) -> Place:
+        """Where a target leads. Raises StoreError."""
+        return await self._places.locate(target)
+
     async def locate(self, target: Target) -> PassTarget:
         """A target with the place that it leads to. Raises StoreError, StateDirError."""
-        return self._around.pass_target(LocatedTarget(target, await self._places.locate(target)))
+        return self._around.pass_target(LocatedTarget(target, await self.find_place(target)))
 
     def target_pass(self, target: Target, place: Place, loaded: Loaded, ask: Ask) -> TargetPass:
         """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises
@@ -187,7 +191,7 @@ class Workspace:
         plan = await last.plan()
         if plan.changes or last.failure is not None or self.stores[target.store].keeps_ledger:
             self._passes[target] = last
-        else:  # nothing of it is needed, and thousands of passes take much memory
+        else:  # nothing needs it any more, and thousands of passes take much memory
             self._passes.pop(target, None)
         return plan
 
@@ -271,5 +275,5 @@ def _selected(loaded: Loaded, targets: Collection[Target] | None) -> Sequence[Ta
         return sorted(loaded.managed)
     for target in targets:
         if target not in loaded.managed:
-            raise UsageError(f"no file names the target {target}")
+            raise UsageError(f"{target}: no file names this target")
     return sorted(targets)

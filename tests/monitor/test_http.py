@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from kvsync.monitor import server
 from kvsync.monitor.access import Patience, _is_here
 from kvsync.monitor.body import LARGEST_BODY
 from kvsync.monitor.server import MOST_CONNECTIONS
+from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory import MemoryStore
 from tests.daemon.support import BOUND, Log, ManualClock, until
 from tests.monitor.support import BEARER, ENVIRON, RUN, SECRET, TOKEN, Live, live
@@ -77,7 +79,7 @@ async def test_status_has_all_of_the_command_and_more(daemon: Live) -> None:
 
     document = await daemon.status()
     assert daemon.serving is not None
-    command = status_document(daemon.serving._workspace.state)
+    command = status_document(daemon.serving._workspace.state, time.time())
     assert document.keys() >= command.keys()
     for ours, theirs in zip(command["targets"], document["targets"], strict=True):
         assert ours == {name: theirs[name] for name in ours}
@@ -229,6 +231,29 @@ async def test_pause_and_resume(daemon: Live, world: World) -> None:
     resumed = await daemon.post("/resume/main/web", **BEARER)
     assert resumed.json == {"target": "main/web", "ended": True, "still_paused_by": None}
     await until(lambda: world.held("a") == "2")
+
+
+async def test_resume_with_keys_retries_entries(world: World) -> None:
+    """Deferred entries are tried at once when they are named over HTTP, and `/status` counts them until then."""
+    world.want({"a": 1, "bad": 1})
+    world.server.fail_entry("bad", WriteStatus.REJECTED)
+    async with live(world) as daemon:
+        await daemon.becomes("pending", quarantined=1)
+        [deferred] = (await daemon.status())["deferred"]
+        assert deferred["command"] == "kvsync resume main/web --key '*'"
+        world.server.heal()
+        retried = await daemon.post("/resume/main/web", json.dumps({"keys": ["b*"]}), **BEARER)
+        assert retried.json["retried"] == [{"target": "main/web", "key": "bad", "label": None}]
+        await until(lambda: world.held("bad") == "1")
+        assert (await daemon.becomes("in-sync", quarantined=0))["pending"] == 0
+
+
+@pytest.mark.parametrize("body", ["[]", "{", '{"keys": "a"}', '{"keys": [1]}'])
+async def test_keys_are_a_list_of_texts(daemon: Live, body: str) -> None:
+    """Anything else in the body of a resume is refused, and no pause is ended."""
+    await daemon.post("/pause/main/web", **BEARER)
+    assert (await daemon.post("/resume/main/web", body, **BEARER)).status == 400
+    await daemon.becomes("paused")
 
 
 async def test_pause_of_a_store(daemon: Live) -> None:

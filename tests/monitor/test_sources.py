@@ -36,12 +36,12 @@ def test_the_nearest_end_is_the_ledgers(tmp_path: Path) -> None:
 
 
 def test_what_waits_is_counted_by_target(tmp_path: Path) -> None:
-    """Refused contents and contended entries are counted by target, as long as they wait."""
+    """Refused writes and contended entries are counted by target, as long as they wait."""
     with StateDir.open(tmp_path / "state", writable=True) as state:
         for key in ("a", "b"):
             state.quarantine.put(key_of(WEB), Identity(key), b"1", "too large", 100)
         for _ in range(3):
-            state.contended.healed(key_of(API), [Identity("c")], 100)
+            state.contended.healed(key_of(API), {Identity("c"): b"1"}, 100)
         assert state.quarantine.counts(101) == {WEB: 2}
         assert state.contended.counts(101) == {API: 1}
         assert state.quarantine.counts(1000) == state.contended.counts(1000) == {}

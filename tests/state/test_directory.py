@@ -8,14 +8,16 @@ import stat
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kvsync.errors import StateDirError
 from kvsync.state import StateDir
-from kvsync.state.schema import SCHEMA_VERSION
-from tests.state.examples import KEY, WEB_KEY, applied, apply_one, run, start
+from kvsync.state.rows import name_key
+from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
+from tests.state.examples import KEY, WEB, WEB_KEY, applied, apply_one, run, start
 
 
 def without_root() -> tuple[str, ...]:
@@ -255,6 +257,34 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
         )
         with pytest.raises(StateDirError, match=re.escape(said)):
             StateDir.open(path, writable=writable)
+
+
+def _older(path: Path, version: int) -> None:
+    """A state directory as kvsync left it at this schema version, with an entry in the ledger, one in quarantine and one that
+    is contended."""
+    path.mkdir()
+    with closing(sqlite3.connect(path / "state.db")) as connection, connection:
+        for step in STEPS[:version]:
+            for statement in step.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        entry = "'edge', 'web', 'greeting', ''"
+        connection.execute(f"INSERT INTO ledger VALUES ({entry}, 'me', x'01', NULL, 0, 0, '7', NULL)")
+        connection.execute(f"INSERT INTO quarantine VALUES ({entry}, x'01', 3, 9e9, '413')")
+        connection.execute(f"INSERT INTO contended VALUES ({entry}, 3, 100, 9e9)")
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_an_upgrade_releases_entries_that_waited_for_their_content(path: Path, writable: bool) -> None:
+    """Up to schema 4 an entry waited for its content alone. Such rows say too little: they go, and the ledger stays."""
+    _older(path, 4)
+    with StateDir.open(path, writable=writable) as state:
+        assert state.quarantine.counts(0) == state.contended.counts(0) == {}
+        assert state.ledger.get(name_key(WEB), [KEY]).keys() == {KEY}
+        if writable:
+            assert state.quarantine.put(WEB_KEY, KEY, b"digest", "413", 0).attempts == 1
+            assert state.contended.healed(WEB_KEY, {KEY: b"digest"}, 0) == {}
 
 
 def test_another_programs_database_is_refused(path: Path) -> None:

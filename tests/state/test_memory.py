@@ -134,8 +134,9 @@ def test_pausing_twice_is_one_pause(state: StateDir) -> None:
     assert (pause.reason, pause.since) == ("two", 1)
 
 
-def test_refused_content_is_held_longer_each_time(state: StateDir) -> None:
-    """The same refused content waits ever longer; other content of the entry is not held by it and starts anew."""
+def test_a_refused_write_is_held_longer_each_time(state: StateDir) -> None:
+    """The same refused write waits ever longer; another write of the entry does not wait for it, and starts with the first
+    wait."""
     waits = []
     for attempt in range(12):
         held = state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
@@ -161,15 +162,24 @@ def test_quarantine_ends(state: StateDir) -> None:
 
 def test_an_entry_that_is_changed_back_is_contended(state: StateDir) -> None:
     """The third heal in a row makes an entry contended, and holds it back from then on."""
-    assert state.contended.healed(WEB_KEY, [KEY], 0) == {}
-    assert state.contended.healed(WEB_KEY, [KEY], 300) == {}
+    assert state.contended.healed(WEB_KEY, {KEY: b"1"}, 0) == {}
+    assert state.contended.healed(WEB_KEY, {KEY: b"1"}, 300) == {}
     assert state.contended.held(WEB_KEY, 300) == {}
-    [known] = state.contended.healed(WEB_KEY, [KEY, Identity("other")], 600).values()
+    [known] = state.contended.healed(WEB_KEY, {KEY: b"1", Identity("other"): b"1"}, 600).values()
     assert (known.count, known.until) == (3, 660)
+    assert state.contended.matches(known, b"1")
+    assert not state.contended.matches(known, b"2")
     assert list(state.contended.held(WEB_KEY, 659)) == [KEY]
     assert state.contended.held(WEB_KEY, 660) == {}
     state.contended.forget(WEB_KEY, [KEY])
     assert list(state.contended.all(WEB_KEY)) == [Identity("other")]
+
+
+def test_heals_are_counted_for_one_desired_entry(state: StateDir) -> None:
+    """The count starts anew when what is healed is another desired entry, and does not go on when the first one comes back."""
+    for digest in (b"1", b"1", b"2", b"1", b"1"):
+        assert state.contended.healed(WEB_KEY, {KEY: digest}, 0) == {}
+    assert state.contended.all(WEB_KEY)[KEY].count == 2
 
 
 @given(st.lists(st.floats(0, 7 * 86400), max_size=30))
@@ -179,7 +189,7 @@ def test_contention_grows_until_there_is_peace(gaps: list[float]) -> None:
     for gap in gaps:
         now += gap
         calm = now > known.until + CALM_SECONDS
-        after = known.healed_again(now)
+        after = known.healed_again(now, b"")
         assert after.last == now
         assert 0 <= after.until - now <= LONGEST_SECONDS
         assert after.contended == (after.until > now)
@@ -272,7 +282,7 @@ def test_in_bulk_what_is_remembered_is_the_same(state: StateDir) -> None:
     state.memo.put(WEB_KEY, "d", "c", Memo("token"))
     state.removals.update(WEB_KEY, [KEY], 10)
     state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
-    state.contended.healed(WEB_KEY, [KEY], 0)
+    state.contended.healed(WEB_KEY, {KEY: b"1"}, 0)
     with state.bulk():
         assert state.memo.get(WEB_KEY, "d", "c") == Memo("token")
         assert state.removals.since(WEB_KEY) == {KEY: 10}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,24 @@ async def test_an_owner_key_cannot_be_done_without(azure: Service, connect: Open
     }
 
 
+async def test_a_forged_mark_deletes_nothing(tmp_path: Path, azure: Service, connect: Open) -> None:
+    """With an owner key, an entry under a mark that anyone can compute is foreign, and a wanted one is not overwritten."""
+    repo = Repo(tmp_path, azure, FREELY, "owner_key: {env: API_TOKEN}\n")
+    await repo.settle({"a": "1", "gone": "1"})
+    store = connect()
+    forged = MarkSigner("team-a", await store.locate("web"))
+    for key in ("b", "extra"):
+        write = creation(key, "theirs")
+        mark = forged.signed(write.identity, Mark("team-a", fingerprint(Content(b"theirs"))))
+        await store.write("web", [replace(write, mark=mark)])
+    repo.want({"a": "1", "b": "1"})
+    plan = await repo.plan()
+    assert changes(plan) == [("delete", "removed", "gone")]
+    assert [str(one.identity) for one in plan.targets[0].refused] == ["b"]
+    await repo.converge()
+    assert azure.values() == {("web:a", None): "1", ("web:b", None): "theirs", ("web:extra", None): "theirs"}
+
+
 @pytest.mark.parametrize("seal", ["", "x", "é" * 22, "A" * 22, "A" * 23, None])
 async def test_a_seal_that_was_edited_proves_nothing(azure: Service, connect: Open, seal: str | None) -> None:
     """A tag that was edited into nonsense is not taken for the missing tag of an earlier version."""
@@ -408,19 +427,23 @@ async def test_an_entry_within_another_namespace_is_an_error(repo: Repo) -> None
 
 @pytest.mark.parametrize("prune", ["owned", "scope"])
 async def test_nested_namespaces_leave_each_other_alone(tmp_path: Path, azure: Service, prune: str) -> None:
-    """Of `app` and `app:sub`, both managed, neither deletes what is the other's, nor judges what others left there."""
-    policy = f"{{prune: {prune}, guard: {{max_delete_pct: 100, max_update_pct: 100}}}}"
-    repo = Repo(tmp_path, azure, policy)
+    """Of `app` and `app:sub`, both managed, neither deletes what is the other's; what others left in `app:sub` is for its
+    target alone to judge, whatever `app` may prune."""
+    repo = Repo(tmp_path, azure, f"{{prune: {prune}, guard: {{max_delete_pct: 100, max_update_pct: 100}}}}")
+    azure.set("app:foreign", "theirs")
     azure.set("app:sub:foreign", "theirs")
     repo.want({"a": "1", "b": "1"}, "app")
-    repo.want({"a": "2", "b": "2"}, "app:sub")
+    (tmp_path / "state/sub.yaml").write_text(
+        "store: settings\nnamespace: app:sub\npolicy: {prune: owned}\nkeys: {a: '2', b: '2'}\n"
+    )
     for _ in range(2):
         await repo.apply()
-    foreign = set() if prune == "scope" else {("app:sub:foreign", None)}
-    assert set(azure.values()) == {("app:a", None), ("app:b", None), ("app:sub:a", None), ("app:sub:b", None)} | foreign
+    inner = {"app:sub:a", "app:sub:b", "app:sub:foreign"}
+    outer = {"app:foreign"} if prune == "owned" else set()
+    assert {key for key, _ in azure.values()} == {"app:a", "app:b"} | inner | outer
     repo.want({"a": "1"}, "app")
     await repo.converge()
-    assert set(azure.values()) == {("app:a", None), ("app:sub:a", None), ("app:sub:b", None)} | foreign
+    assert {key for key, _ in azure.values()} == {"app:a"} | inner | outer
 
 
 async def test_two_stores_that_are_one_are_parked(tmp_path: Path, azure: Service) -> None:

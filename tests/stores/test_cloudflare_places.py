@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -408,6 +409,25 @@ async def test_an_owner_key_cannot_be_done_without(kv: Service, connect: Open) -
         "forged": Proof.NONE,
     }
     assert known == {"ours", "rotated"}
+
+
+async def test_a_forged_mark_deletes_nothing(tmp_path: Path, kv: Service, connect: Open) -> None:
+    """With an owner key, an entry under a mark that anyone can compute is foreign, and a wanted one is read, and not ours."""
+    repo = Repo(tmp_path, kv, "owner_key: {env: API_TOKEN}\n", FREELY)
+    await repo.settle({"a": "1", "gone": "1"})
+    store = connect()
+    forged = MarkSigner("team-a", await store.locate("web"))
+    for key in ("b", "extra"):
+        write = creation(key, "theirs")
+        mark = forged.signed(write.identity, Mark("team-a", fingerprint(Content(b"1"))))
+        await store.write("web", [replace(write, mark=mark)])
+    repo.want({"a": "1", "b": "1"})
+    repo.clock = LaterClock()
+    plan = await repo.plan()
+    assert changes(plan) == [("delete", "removed", "gone")]
+    assert [str(one.identity) for one in plan.refused] == ["b"]
+    await repo.apply()
+    assert kv.values("web") == {"a": b"1", "b": b"theirs", "extra": b"theirs"}
 
 
 # Marks of earlier versions

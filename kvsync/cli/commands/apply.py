@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         "apply plan.json",
         "apply plan.json --exact",
         "apply --yes --approve 3f9ad1c2",
+        "apply --yes --retry --target local/web --key greeting",
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 @options.shard
 @options.keys
 @options.deep
+@click.option(
+    "--retry", is_flag=True, help="Also try deferred entries: those that the store refused, and contended ones."
+)
 @click.option("--exact", is_flag=True, help="With a PLANFILE: apply nothing when anything else would result by now.")
 @click.option("--approve", "approvals", metavar="HASH", multiple=True, help="Release this parked plan; repeatable.")
 @options.output("text", "json", "markdown")
@@ -63,6 +67,7 @@ class _Options:
     keys: tuple[str, ...]
     shard: Shard | None
     deep: bool
+    retry: bool
     exact: bool
     approvals: tuple[str, ...]
     output: str
@@ -79,6 +84,10 @@ async def _apply(settings: Settings, chosen: _Options) -> Exit:
 
     if chosen.planfile and (chosen.targets or chosen.keys):
         raise UsageError("a plan file says what to apply; --target and --key go with kvsync plan --out")
+    if chosen.planfile and chosen.retry:
+        raise UsageError(
+            "a plan file says what to apply; --retry goes without one, or use kvsync resume TARGET --key GLOB"
+        )
     if chosen.exact and not chosen.planfile:
         raise UsageError("--exact compares with a plan file: kvsync apply FILE --exact")
     asks = not chosen.yes and chosen.planfile is None
@@ -97,7 +106,7 @@ async def _plan(workspace: Workspace, loaded: Loaded, chosen: _Options) -> Chose
     from kvsync.cli import saved_plan
     from kvsync.reconcile import Ask
 
-    ask = Ask(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys)
+    ask = Ask(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys, retry=chosen.retry)
     if chosen.planfile is None:
         return saved_plan.Chosen(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)

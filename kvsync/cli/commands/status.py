@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 )
 def status(settings: Settings, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
-    approve), and what is paused. Without a daemon it says what was last known.
+    approve), what is paused, and how many entries are deferred. Without a daemon it says what was last known.
     """
     from kvsync.monitor.status import status_document
 
     with opening.state(settings, writable=False) as (config, state):
-        document = status_document(state) | {"source": _source(config)}
+        document = status_document(state, time.time()) | {"source": _source(config)}
     if output == "json":
         answer_document(document)
     else:
@@ -64,6 +65,7 @@ def _text(document: dict[str, Any]) -> str:
     parts += [_moved_text(one) for one in document["targets"] if one["place"] and one["place"]["previous"]]
     parts += [_parked_text(one) for one in document["parked"]]
     parts += [_paused_text(one) for one in document["paused"]]
+    parts += [_deferred_text(one) for one in document["deferred"]]
     return "\n".join(filter(None, parts))
 
 
@@ -141,3 +143,11 @@ def _paused_text(one: dict[str, Any]) -> str:
 
     because = f" ({plain(one['reason'])})" if one["reason"] else ""
     return f"paused: {plain(one['target'])} since {one['since']}{because}\n"
+
+
+def _deferred_text(one: dict[str, Any]) -> str:
+    from kvsync.core.render.words import counts, plain
+
+    name = plain(f"{one['store']}/{one['namespace']}")
+    numbers = counts(((one["quarantined"], "refused by the store"), (one["contended"], "contended")))
+    return f"deferred: {name}: {numbers}\n  retry with: {plain(one['command'])}\n"
