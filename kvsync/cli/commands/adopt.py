@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 def adopt(
     settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], yes: bool, output: str, full: bool
 ) -> Exit:
-    """Mark entries as ours that exist without an owner and equal what the files ask, whatever policy.adopt says. Entries whose mark
-    is lost, or of an earlier version or owner key, are marked again. No value is changed, and entries that differ are left alone.
+    """Mark entries as ours that exist without an owner and equal what the files ask, whatever policy.adopt says. Entries
+    whose mark is lost, or of an earlier version or owner key, are marked again. No value is changed, and entries that
+    differ are left alone.
     """
     return opening.run(_adopt(settings, targets, keys, yes=yes, output=output, full=full))
 
