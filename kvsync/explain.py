@@ -25,7 +25,7 @@ from kvsync.core.model import (
     identity_order,
 )
 from kvsync.core.plan import TargetPlan
-from kvsync.core.policy import Policy
+from kvsync.core.policy import Policy, Prune
 from kvsync.errors import StoreError
 from kvsync.reconcile import Ask, TargetPass
 from kvsync.sources import Loaded
@@ -127,7 +127,7 @@ def _why(
 ) -> Iterable[str]:
     """Why there is this verdict, and which line of the policy decides."""
     if verdict is None:
-        yield _idle(entry, actual, owner)
+        yield _idle(entry, actual, policy, owner)
         return
     yield _CAUSES[verdict.cause]
     if isinstance(verdict, Refusal):
@@ -139,14 +139,13 @@ def _why(
         yield "it is only reported, nothing will be written"
 
 
-def _idle(entry: Entry | None, actual: Actual | None, owner: str) -> str:
+def _idle(entry: Entry | None, actual: Actual | None, policy: Policy, owner: str) -> str:
     if entry is None:
-        mine = actual is not None and actual.mark is not None and actual.mark.owner == owner
-        return (
-            "no file asks for it; policy.prune is off"
-            if mine
-            else "no file asks for it, and it is not ours: left alone"
-        )
+        if actual is None or actual.mark is None or actual.mark.owner != owner:
+            return "no file asks for it, and it is not ours: left alone"
+        if policy.prune is Prune.OFF:
+            return "no file asks for it; policy.prune is off"
+        return "no file asks for it, and its mark was made for another place, key or label: a copy, left alone"
     if entry.mode is not Mode.ENFORCE:
         return f"its mode is {entry.mode}: it is not kept equal"
     return "it ended as declared" if actual is None else "it is as the files ask"

@@ -163,7 +163,7 @@ def test_adopting_a_dump_takes_a_store_over(repo: Repo) -> None:
 
 def test_doctor_says_what_is_well_and_what_is_not(applied: Repo) -> None:
     """`doctor` has a line for each check, the same as JSON, and exits with 78 for bad files."""
-    assert applied.run("doctor").stdout.count("ok  ") == 4
+    assert applied.run("doctor").stdout.count("ok  ") == 5
     assert re.search(r"loaded: \d+ entr(y|ies) in 1 file\n", applied.run("doctor").stdout)
     assert applied.json("doctor")["ok"] is True
     applied.write("state/web.yaml", "keys: [")
@@ -177,7 +177,7 @@ def test_doctor_goes_on_where_the_state_directory_cannot_be_read(applied: Repo) 
     shown = applied.run("doctor", code=1).stdout
     assert "FAIL  state directory: readable: " in shown
     assert "ok    store local" in shown
-    assert [one["ok"] for one in applied.json("doctor", code=1)["findings"]] == [True, True, False, True]
+    assert [one["ok"] for one in applied.json("doctor", code=1)["findings"]] == [True, True, True, False, True]
     assert database.read_bytes() == b"no database" * 500
 
 

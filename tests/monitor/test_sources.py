@@ -18,7 +18,7 @@ from kvsync.stores.base import Traffic, total
 from kvsync.testing import FakeClock
 from tests.monitor.support import ENVIRON, RUN, repository
 from tests.support.command import Repository
-from tests.support.places import key_of
+from tests.support.places import key_of, located
 from tests.support.world import World
 
 WEB, API = Target("main", "web"), Target("main", "api")
@@ -38,6 +38,8 @@ def test_the_nearest_end_is_the_ledgers(tmp_path: Path) -> None:
 def test_what_waits_is_counted_by_target(tmp_path: Path) -> None:
     """Refused writes and contended entries are counted by target, as long as they wait."""
     with StateDir.open(tmp_path / "state", writable=True) as state:
+        for target in (WEB, API):
+            state.places.enter(located(target), 0)
         for key in ("a", "b"):
             state.quarantine.put(key_of(WEB), Identity(key), b"1", "too large", 100)
         for _ in range(3):

@@ -71,7 +71,7 @@ async def test_an_update_by_hand_is_drift(opened: Open, shell: Shell) -> None:
     entry = snapshot.entries[GREETING]
     assert entry.fingerprint == fingerprint(HELLO._replace(value=b"Hi"))
     assert entry.etag != etag
-    assert entry.mark == Mark("me", fingerprint(HELLO))
+    assert entry.mark == SIGNER.signed(GREETING, Mark("me", fingerprint(HELLO)))
     assert not snapshot.settled
 
 
