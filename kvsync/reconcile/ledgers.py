@@ -65,7 +65,7 @@ class TargetLedger:
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
         self._store, self._target, self._state = store, subject.target, state
         self._key, self._signer = subject.key, subject.signer
-        self._seals = state.seals(subject.signer.place.key)
+        self._keys = state.sealing_keys(subject.signer.place.key)
         self._writing = writing
         self._overlay: dict[Identity, Applied] | None = None
         self._found: _Found | None = None
@@ -100,7 +100,7 @@ class TargetLedger:
         if known and found.revision > known[-1].revision:
             known = known[-1:]  # whoever wrote it has read what we left
         describes = self._describes(snapshot.entries)
-        merged = merge(ours, [one.rows for one in known], found.rows, describes, self._seals)
+        merged = merge(ours, [one.rows for one in known], found.rows, describes, self._keys)
         if not self._writing:
             self._overlay = {identity: self._applied(row) for identity, row in merged.items()}
         elif found.text is not None and (merged != ours or [one.text for one in known] != [found.text]):
@@ -111,7 +111,7 @@ class TargetLedger:
         self._state.ledger.take_in(self._key, text, news, ours.keys() - merged.keys(), left=left)
 
     def _applied(self, row: LedgerRow) -> Applied:
-        return row.applied(self._signer.owner, self._seals)
+        return row.applied(self._signer.owner, self._keys)
 
     def is_due(self, now: float) -> bool:
         """True when the store's ledger does not say what ours does, or ends before long."""
@@ -120,7 +120,7 @@ class TargetLedger:
         ours, found = self._rows(), self._last()
         if not found.is_whole:
             return bool(ours)
-        return not found.is_current or left_as_is(ours, found.rows, self._seals) != found.rows or self._is_ending(now)
+        return not found.is_current or left_as_is(ours, found.rows, self._keys) != found.rows or self._is_ending(now)
 
     def next_moment(self, now: float, *, is_due: bool) -> float | None:
         """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
@@ -157,7 +157,7 @@ class TargetLedger:
 
     def _announced(self, entry: Entry, now: float) -> LedgerRow:
         mark = Mark(self._signer.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
-        return LedgerRow.of(Applied(self._seals.sealed(mark), unseen_since=now))
+        return LedgerRow.of(Applied(self._keys.sealed(mark), unseen_since=now))
 
     async def leave(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
         """Write the store's ledger, when it is due; returns why that could not be done. What could not be left is known to the
@@ -178,9 +178,9 @@ class TargetLedger:
         ours = self._rows()
         merged: Rows = ours
         if found.is_whole:
-            merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._seals)
+            merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._keys)
         merged = {**announced, **merged}
-        document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._seals), found.revision)
+        document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._keys), found.revision)
         if encode(document, self._signer) == found.text and not self._is_ending(now):
             return
         document = replace(document, revision=1 + max(found.revision, *(one.revision for one in known)))

@@ -20,7 +20,7 @@ _DERIVED: Final = b"kvsync ledger seal of place "
 
 
 @dataclass(frozen=True)
-class SealKeys:
+class SealingKeys:
     """The keys that the ledger of one place is sealed with. `own` gives the key of the state directory, which is read if it
     is needed; `shared` are those derived from the owner keys: the first seals, all of them can be compared with."""
 
@@ -67,10 +67,10 @@ class SealKeys:
         return {name_of(key): key for key in self.shared}
 
 
-def seal_keys(own: Callable[[], bytes], owner_keys: Sequence[bytes], place: str) -> SealKeys:
+def sealing_keys(own: Callable[[], bytes], owner_keys: Sequence[bytes], place: str) -> SealingKeys:
     """The keys for the place with this key."""
     message = _DERIVED + place.encode("utf-8", "surrogatepass")
-    return SealKeys(own, tuple(hmac.digest(key, message, "sha256") for key in owner_keys))
+    return SealingKeys(own, tuple(hmac.digest(key, message, "sha256") for key in owner_keys))
 
 
 def name_of(key: bytes) -> str:
