@@ -32,8 +32,8 @@ async def in_groups(
     group: Callable[[_Item], str],
     limit: Callable[[str], int],
 ) -> list[_Result]:
-    """Work on every item, at most `limit(group)` items of a group at a time; returns the results in the order of the items. An
-    item that fails keeps no other from its turn: the first error, in that order, is raised once all are done."""
+    """Work on every item, at most `limit(group)` items of a group at a time; returns the results in the order of the items.
+    When an item fails, the others are still worked on; the first error, in that order, is raised once all are done."""
     items = list(items)
     if len(items) == 1:  # most passes of the daemon: no task is needed
         return [await work(items[0])]

@@ -89,9 +89,10 @@ def _move_checked(verdict: Verdict, desired: Desired, facts: Facts, rules: Rules
     found = facts.actual.get(new_name) if new_name is not None else None
     if not isinstance(verdict, Change) or new_name is None or found is None:
         return verdict
-    if desired.entries[new_name].mode is Mode.ENFORCE or (found.mark is not None and found.mark.owner == rules.owner):
+    if desired.entries[new_name].mode is Mode.ENFORCE or rules.signer.claims(found):
         return verdict
-    whose = "has no owner" if found.mark is None else f"belongs to owner {found.mark.owner!r}"
+    owner = found.mark.owner if found.mark is not None else None
+    whose = "has no owner" if owner in (None, rules.owner) else f"belongs to owner {owner!r}"
     reason = f"it is kept: its new name {new_name} {whose}"
     return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
 

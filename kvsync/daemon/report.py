@@ -12,8 +12,8 @@ from kvsync.core.model import OutcomeKind, Target
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.onlooker import Onlooker, Passed
+from kvsync.daemon.pass_counts import PassCounts
 from kvsync.daemon.ports import Leadership, Loaded, PassRequest, PassResult, Recorder, Trigger
-from kvsync.daemon.tally import Tally
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.state.passes import DaemonRecord
@@ -41,7 +41,7 @@ class Reporter:
         self.ready = False
         self._recorder, self._gate, self._clock, self._leadership = recorder, gate, clock, leadership
         self._started = clock.now()
-        self._tally = Tally()
+        self._counts = PassCounts()
         self._parked: dict[Target, str] = {}
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._down: dict[str, tuple[set[Target], float]] = {}  # by store: whom it fails, since when (monotonic)
@@ -61,7 +61,7 @@ class Reporter:
         self, result: PassResult, next_pass: float | None, *, held: bool, next_trigger: Trigger | None = None
     ) -> None:
         """Say what became of a pass. The problems of a held target were said when its files were read."""
-        self._tally.add(result)
+        self._counts.add(result)
         now = self._clock.now()
         retry_in = None if next_pass is None else round(next_pass - now, 1)
         self._log_store(result, retry_in)
@@ -86,7 +86,7 @@ class Reporter:
         """Forget what was said of all targets but these, which the files as they were loaded name."""
         for onlooker in self.onlookers:
             onlooker.looked(targets, loaded)
-        for target in self._tally.keep(targets):
+        for target in self._counts.keep(targets):
             self._parked.pop(target, None)
             self._began.pop(target, None)
             self._log_up(target)
@@ -128,7 +128,7 @@ class Reporter:
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
-        parts = [str(self._tally)]
+        parts = [str(self._counts)]
         if self._gate.denied_by is not None:
             parts.append("applying is denied by a window")
         if not self._gate.leads():

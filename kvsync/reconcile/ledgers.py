@@ -95,6 +95,8 @@ class TargetLedger:
     def _merge(self, found: _Found, known: Sequence[_Found], snapshot: Snapshot) -> None:
         """Make what the store's ledger says, and what only we know, what this pass goes by."""
         ours = self._rows()
+        if known and found.revision > known[-1].revision:
+            known = known[-1:]  # whoever wrote it has read what we left
         describes = self._describes(snapshot.entries)
         merged = merge(ours, [one.rows for one in known], found.rows, describes, self._seals)
         if not self._writing:

@@ -67,8 +67,8 @@ class Memos:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, memos are written many at a time, the last ones at the end. A memo only saves work, so that a directory that
-        cannot be written is no error here."""
+        """Inside, memos are written many at a time, the last ones at the end. A memo only saves work, so a directory that
+        cannot be written is not an error here."""
         self._deferred = {}
         try:
             yield

@@ -1,12 +1,11 @@
-"""One thread for blocking calls. Calls that wait together are done together, and wake the event loop once: a hand-over between
-two threads costs more than a small query."""
+"""One thread for blocking calls. The calls of one turn of the event loop go to the thread together and come back together: a
+hand-over between two threads costs more than a small query."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
@@ -16,14 +15,14 @@ _Done = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class WorkerThread:
-    """Does calls one at a time, in order. Used from one event loop."""
+    """Runs calls one at a time, in order. For one event loop."""
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting: list[_Call] = []
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
-        """The result of `work`, or the exception it raises. Cancelled before it begins, it is never begun."""
+        """Run `work` and return its result, or raise its exception. A call that is cancelled before it begins never runs."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Result] = loop.create_future()
         self._waiting.append((work, future))
@@ -32,18 +31,16 @@ class WorkerThread:
         return await future
 
     def close(self) -> None:
-        """Let the thread end once what it was given is done."""
+        """Let the thread end once the calls that it was given are done."""
         self._pool.shutdown(wait=False)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         calls, self._waiting = self._waiting, []
-        self._pool.submit(_work, calls, loop)
+        loop.run_in_executor(self._pool, _attempt_all, calls).add_done_callback(_settle)
 
 
-def _work(calls: Sequence[_Call], loop: asyncio.AbstractEventLoop) -> None:
-    done = [_attempt(*call) for call in calls]
-    with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
-        loop.call_soon_threadsafe(_settle, done)
+def _attempt_all(calls: Sequence[_Call]) -> list[_Done]:
+    return [_attempt(*call) for call in calls]
 
 
 def _attempt(work: Callable[[], Any], future: asyncio.Future[Any]) -> _Done:
@@ -55,8 +52,8 @@ def _attempt(work: Callable[[], Any], future: asyncio.Future[Any]) -> _Done:
         return future, None, error
 
 
-def _settle(done: Sequence[_Done]) -> None:
-    for future, result, error in done:
+def _settle(attempts: asyncio.Future[list[_Done]]) -> None:
+    for future, result, error in attempts.result():
         if future.done():
             continue
         if error is not None:

@@ -191,7 +191,7 @@ class Workspace:
         plan = await last.plan()
         if plan.changes or last.failure is not None or self.stores[target.store].keeps_ledger:
             self._passes[target] = last
-        else:  # nothing of it is needed, and thousands of passes take much memory
+        else:  # nothing needs it any more, and thousands of passes take much memory
             self._passes.pop(target, None)
         return plan
 
@@ -275,5 +275,5 @@ def _selected(loaded: Loaded, targets: Collection[Target] | None) -> Sequence[Ta
         return sorted(loaded.managed)
     for target in targets:
         if target not in loaded.managed:
-            raise UsageError(f"no file names the target {target}")
+            raise UsageError(f"{target}: no file names this target")
     return sorted(targets)

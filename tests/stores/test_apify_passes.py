@@ -282,7 +282,7 @@ async def test_changes_cost_no_more_than_they_must(repo: Repo, kv: Service, ledg
     kv.forget_requests()
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
     assert kv.requests() == {
-        FIND: 1,
+        FIND: 2,  # where the name leads: to plan, and once more right before the first write
         KEYS: 2,
         GET: 10 + 10 + 10 + left.get(GET, 0),
         PUT: 5 + left.get(PUT, 0),
@@ -409,7 +409,7 @@ async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, kv: Ser
     repo.want({"a": "2", "b": "1"})
     report = await repo.apply(lambda: kv.remove("web"))
     assert "applied" not in outcomes(report).values()
-    assert "deleted meanwhile" in (report.targets[0].error or "")
+    assert "there is no key-value store" in (report.targets[0].error or "")
     plan = await repo.plan()
     assert 'no key-value store "web"' in (plan.error or "")
     assert plan.changes == ()
@@ -450,7 +450,7 @@ async def test_a_lost_ledger_loses_nothing(repo: Repo, kv: Service) -> None:
 
 async def test_a_fresh_checkout_finds_the_ledger_in_the_store(tmp_path: Path, kv: Service) -> None:
     """A machine that was never here knows from the store's ledger what is ours: it plans nothing where nothing is to do,
-    without writing anything, and deletes what is no longer asked for."""
+    without writing anything, and deletes what is no longer asked for; not what it cannot compare, for want of an owner key."""
     first = Repo(tmp_path / "one", kv, "store")
     await first.settle(EVERYTHING)
     second = first.elsewhere(tmp_path / "two")
@@ -459,10 +459,13 @@ async def test_a_fresh_checkout_finds_the_ledger_in_the_store(tmp_path: Path, kv
         assert changes(await second.plan(deep=deep)) == []
     assert not {PUT, DELETE} & set(kv.requests())
     second.want({"plain": "Hello"})
-    found = outcomes(await second.apply())
-    assert found.pop("kept") == "refused"
+    report = await second.apply()
+    (secret,) = [one for one in report.plan.targets[0].refused if one.identity.key == "secret"]
+    assert "set owner_key on all machines" in secret.reason
+    found = outcomes(report)
+    assert (found.pop("kept"), found.pop("secret")) == ("refused", "refused")
     assert set(found.values()) == {"applied"}
-    assert set(kv.values("web")) == {"plain", "kept"}
+    assert set(kv.values("web")) == {"plain", "kept", "secret"}
 
 
 async def test_two_machines_take_turns(tmp_path: Path, kv: Service) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Target
-from kvsync.core.place import Overlap, conflicts
 from kvsync.core.plan import Plan
-from kvsync.stores.base import Store
 from kvsync.stores.voximplant import store as store_module
 from kvsync.stores.voximplant.listing import Ask, Listed, everything
 from tests.stores.voximplant_repo import Repo, changes, outcomes
@@ -162,22 +159,16 @@ async def test_two_stores_that_lead_to_one_place(repo: Repo, vox: Service, names
     assert SET not in vox.requests()
 
 
-async def test_two_stores_that_are_one_place_are_found_offline(repo: Repo, vox: Service) -> None:
-    """With the same endpoint, credentials and id, the configuration alone shows that two stores meet; one store keeps apart a
-    namespace within another."""
+@pytest.mark.parametrize(("namespace", "said"), [("web", "lead to the same place"), ("web:de", "lie in one another")])
+async def test_two_stores_that_meet_are_found_offline(repo: Repo, vox: Service, namespace: str, said: str) -> None:
+    """With the same endpoint, credentials and id, `validate` finds that two stores meet, and sends nothing."""
     repo.configure("application_id: 1", second_store(vox, "application_id: 1"))
-    outer, inner = Target("telephony", "web"), Target("telephony", "web:de")
-    same, within = Target("other", "web"), Target("other", "web:de")
-    async with repo.open(writing=None) as workspace:
-        assert [one.is_equal for one in _conflicts(workspace.stores, [outer, same])] == [True]
-        assert [one.is_equal for one in _conflicts(workspace.stores, [outer, within])] == [False]
-        assert _conflicts(workspace.stores, [outer, inner]) == []
+    repo.want({"a": "1"})
+    (repo.root / "state" / "other.yaml").write_text(f"store: other\nnamespace: {namespace}\nkeys: {{c: '1'}}\n")
+    result = repo.command("validate")
+    assert result.returncode == 78
+    assert said in result.stderr
     assert vox.requests() == {}
-
-
-def _conflicts(stores: Mapping[str, Store], targets: Sequence[Target]) -> list[Overlap]:
-    places = {target: stores[target.store].place(target.namespace) for target in targets}
-    return conflicts(places, lambda name: "lies_in" in stores[name].own_ways)
 
 
 async def test_two_stores_with_prefixes_of_their_own(repo: Repo, vox: Service) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Identity, Mark, Snapshot, Target
+from kvsync.core.model import Actual, Identity, Mark, Snapshot, Target, snapshot_of
 from kvsync.core.place import KeyScope, Place
 from kvsync.stores.base import Store, Write, WriteResult
 from kvsync.stores.memory import MemoryStore
@@ -100,6 +100,14 @@ class TrustsOwners(Faulty):
             if entry.mark is not None and entry.mark.owner == signer.owner and entry.fingerprint is not None
         }
         return replace(snapshot, settled=settled)
+
+
+class HidesCopies(Faulty):
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, signer, token)
+        assert snapshot is not None
+        claimed = [entry for entry in snapshot.entries.values() if entry.mark is None or signer.claims(entry)]
+        return snapshot_of(snapshot.target, claimed, signer)
 
 
 class TrustsFlags(Faulty):
@@ -256,6 +264,7 @@ class PlacesByAccount(Faulty):
         (DropsSeals, "test_seals_come_back_as_they_are"),
         (InventsSeals, "test_seals_come_back_as_they_are"),
         (TrustsOwners, "test_a_copied_mark_is_not_settled"),
+        (HidesCopies, "test_a_copied_mark_is_not_settled"),
         (TrustsFlags, "test_a_changed_mark_does_not_verify"),
         (KeepsMarks, "test_a_dropped_mark_is_gone"),
         (TokensOfContents, "test_a_token_falls_with_another_seal"),

@@ -1,4 +1,4 @@
-"""Counts over the last pass of every target, kept up to date pass by pass."""
+"""How many targets fail, are parked or have changes pending, by the last pass of each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kvsync.daemon.ports import PassResult
 _SHOWN: Final = ("failing", "parked", "with changes pending")
 
 
-class Tally:
-    """What of the last passes is worth a count. A pass costs the same however many targets there are."""
+class PassCounts:
+    """The counts, kept up to date by each pass: that costs the same for any number of targets."""
 
     def __init__(self) -> None:
         self._marks: dict[Target, tuple[str, ...]] = {}
