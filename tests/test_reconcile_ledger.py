@@ -45,13 +45,18 @@ def test_all_kinds_of_stores_that_keep_a_ledger_are_tried() -> None:
     assert {kind for kind, store in KINDS.items() if store.keeps_ledger} == set(SHARED_KINDS)
 
 
-async def test_the_ledger_is_left_last_and_once(world: World) -> None:
-    """A pass that writes leaves the ledger after its last entry; a pass with nothing to do writes nothing at all."""
+async def test_the_ledger_is_left_first_and_last(world: World) -> None:
+    """A pass that makes entries says so in the ledger before its first write, and leaves it after its last; one that changes
+    entries leaves it once; one with nothing to do writes nothing at all."""
     world.want({"a": 1, "b": "{value: x, sensitive: true}", "c": "{value: y, ttl: 7d}"})
     assert is_clean(await world.apply())
-    assert [call.method for call in world.server.calls if call.method in ("change", "leave")][-1] == "leave"
-    assert calls(world)["leave"] == 1
+    writes = [call.method for call in world.server.calls if call.method in ("change", "leave")]
+    assert (writes[0], writes[-1], writes.count("leave")) == ("leave", "leave", 2)
     assert keys_there(world) == {"a", "b", "c"}
+    world.want({"a": 2, "b": "{value: x, sensitive: true}", "c": "{value: y, ttl: 7d}"})
+    world.server.calls.clear()
+    assert is_clean(await world.apply())
+    assert calls(world)["leave"] == 1
     world.server.calls.clear()
     await world.apply()
     assert calls(world) == {"listing": 1}
@@ -158,6 +163,8 @@ async def test_a_ledger_that_becomes_another_owners_is_not_replaced(world: World
     """Just before it is written the ledger is read again; what came meanwhile is another owner's to keep."""
     theirs = ledger_of("team-b")
     world.want({"a": 1})
+    await here.apply()
+    world.want({"a": 2})
     world.server.before_change(lambda: leave(world, theirs))
     report = await here.apply()
     assert "belongs to owner 'team-b'" in (report.targets[0].error or "")
@@ -194,7 +201,7 @@ async def test_a_ledger_that_cannot_be_left_is_left_by_the_next_pass(
     world.want({"a": 1})
     await here.apply()
     world.want({"a": 2, "b": 1})
-    world.server.fail(PermanentError("no room"), on=["leave"])
+    world.server.fail(PermanentError("no room"), times=2, on=["leave"])
     report = await here.apply()
     assert outcomes(report) == {"a": "applied", "b": "applied"}
     assert "the ledger could not be left in the store: no room" in (report.targets[0].error or "")
@@ -283,7 +290,7 @@ async def test_ledgers_that_end_are_renewed_in_time(tmp_path: Path, monkeypatch:
         assert world.server.ledgers["web"].expires_at > world.clock.now()  # type: ignore[operator]
         await world.apply()
         assert only((await world.plan_all()).targets).changes == ()
-    assert calls(world)["leave"] == 1 + 400 // 60
+    assert calls(world)["leave"] == 2 + 400 // 60
 
 
 async def test_a_ledger_alone_is_renewed_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ One text for one content: sorted, without spaces, what is absent at the end of a
 with owner keys it is an HMAC-SHA256 that nobody else can make, without it is a plain SHA-256, which finds a document that
 was cut, or changed by hand. `place` binds it to where it was written, so that a copy elsewhere is not believed. `revision`
 grows with every write, so that a machine knows an older document that came back. The fingerprint of a sensitive entry is
-sealed (see `kvsync.core.seals`); `seals` name the keys, and a row the one it was sealed with.
+sealed (see `kvsync.core.sealing`); `seals` name the keys, and a row the one it was sealed with.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 from kvsync.core.canonical import canonical_json
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import ENDED, Applied, Identity, Mark, identity_order
-from kvsync.core.seals import SealKeys, name_of
+from kvsync.core.sealing import SealingKeys, name_of
 
 SCHEMA: Final = "kvsync.ledger/2"
 _WITHOUT_PLACE: Final = "kvsync.ledger/1"
@@ -76,9 +76,9 @@ class LedgerRow(NamedTuple):
         moments = (applied.etag, applied.expires_at, seal, applied.unseen_since)
         return cls(mark.fingerprint, mark.ttl, mark.sensitive, mark.protected, *moments)
 
-    def applied(self, owner: str, seals: SealKeys) -> Applied:
+    def applied(self, owner: str, keys: SealingKeys) -> Applied:
         """What the row says was applied. One that was sealed with a key that is not held here matches nothing."""
-        key = seals.key(self.seal) if self.seal is not None else None
+        key = keys.key(self.seal) if self.seal is not None else None
         flags = (self.ttl, self.sensitive, self.protected)
         mark = Mark(owner, self.fingerprint, *flags, key, is_recorded=True)
         return Applied(mark, self.etag, self.expires_at, self.unseen_since)

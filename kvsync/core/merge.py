@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kvsync.core.ledger import LedgerRow
 from kvsync.core.model import Identity
-from kvsync.core.seals import SealKeys
+from kvsync.core.sealing import SealingKeys
 
 Rows = Mapping[Identity, LedgerRow]
 
@@ -30,16 +30,16 @@ Describes = Callable[[Identity, LedgerRow], bool]
 
 
 def merge(
-    ours: Rows, known: Sequence[Rows], theirs: Rows, describes: Describes, seals: SealKeys
+    ours: Rows, known: Sequence[Rows], theirs: Rows, describes: Describes, keys: SealingKeys
 ) -> dict[Identity, LedgerRow]:
     """The rows that count. `known` is what this machine knows of the store's ledger, `theirs` that ledger as it is now,
-    `seals` the keys that this machine holds."""
+    `keys` the keys that this machine holds."""
     merged: dict[Identity, LedgerRow] = {}
     for identity in ours.keys() | theirs.keys():
         our, their = ours.get(identity), theirs.get(identity)
         row: LedgerRow | None
         if our is not None and our.is_same(their):
-            row = their if their is not None and _is_better(their, our, seals) else our
+            row = their if their is not None and _is_better(their, our, keys) else our
         else:
             row = _row(identity, our, [rows.get(identity) for rows in known] or [None], their, describes)
         if row is not None:
@@ -64,20 +64,20 @@ def _row(
     return our if their in known or (is_ours and not is_theirs) else their
 
 
-def left_as_is(rows: Rows, document: Rows, seals: SealKeys) -> dict[Identity, LedgerRow]:
+def left_as_is(rows: Rows, document: Rows, keys: SealingKeys) -> dict[Identity, LedgerRow]:
     """The rows as they are to be written: as they are in the document where that says the same under a seal that is no
     worse, so that two machines whose keys differ do not overwrite it by turns."""
-    return {identity: _kept(row, document.get(identity), seals) for identity, row in rows.items()}
+    return {identity: _kept(row, document.get(identity), keys) for identity, row in rows.items()}
 
 
-def _kept(row: LedgerRow, there: LedgerRow | None, seals: SealKeys) -> LedgerRow:
+def _kept(row: LedgerRow, there: LedgerRow | None, keys: SealingKeys) -> LedgerRow:
     if there is None or not there.is_same(row):
         return row
-    return row if seals.is_for_all(row.seal) and not seals.is_for_all(there.seal) else there
+    return row if keys.is_for_all(row.seal) and not keys.is_for_all(there.seal) else there
 
 
-def _is_better(their: LedgerRow, our: LedgerRow, seals: SealKeys) -> bool:
+def _is_better(their: LedgerRow, our: LedgerRow, keys: SealingKeys) -> bool:
     """True when the seal of their row can be compared by more machines, or here at all."""
-    if seals.is_for_all(their.seal) or seals.is_for_all(our.seal):
-        return not seals.is_for_all(our.seal)
-    return our.seal is not None and seals.is_held(their.seal) and not seals.is_held(our.seal)
+    if keys.is_for_all(their.seal) or keys.is_for_all(our.seal):
+        return not keys.is_for_all(our.seal)
+    return our.seal is not None and keys.is_held(their.seal) and not keys.is_held(our.seal)

@@ -1,11 +1,13 @@
-"""What was applied to one target, as far as anybody knows: by the ledger of the state directory and, where the store keeps
+"""What was applied to one target, as far as it is known: by the ledger of the state directory and, where the store keeps
 one too, by that.
 
     observe ──> take_in: the store's ledger and ours become one ──> (the pass) ──> leave: read it again, merge, write it
+                                                          announce: which entries the pass is about to make
 
-The store's ledger is written last, so that it never speaks of what is not there yet. What a killed pass could not leave in
-it any more is known by the difference between our ledger and the store's as we last saw it. A command that only reads takes
-the store's ledger in for itself alone, and writes nothing anywhere.
+The store's ledger is written after the entries, and before them where some are new: these are in it as out of sight, so
+that another machine knows them as ours by their content when this one is killed in between. What a killed pass could not
+leave in it any more is known by the difference between our ledger and the store's as we last saw it. A command that only
+reads takes the store's ledger in for itself alone, and writes nothing anywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from kvsync.apply.pacing import Pace, Patience, Retry, Stopped
 from kvsync.clock import Clock
 from kvsync.core.ledger import LedgerDamaged, LedgerDocument, LedgerRefused, LedgerRow, decode, encode
 from kvsync.core.merge import Describes, Rows, left_as_is, merge
-from kvsync.core.model import Actual, Applied, Identity, Snapshot
+from kvsync.core.model import Actual, Applied, Entry, Identity, Mark, Snapshot
 from kvsync.core.plan import Cost
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.logs import get_logger
@@ -63,7 +65,7 @@ class TargetLedger:
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
         self._store, self._target, self._state = store, subject.target, state
         self._key, self._signer = subject.key, subject.signer
-        self._seals = state.seals(subject.signer.place.key)
+        self._keys = state.sealing_keys(subject.signer.place.key)
         self._writing = writing
         self._overlay: dict[Identity, Applied] | None = None
         self._found: _Found | None = None
@@ -98,7 +100,7 @@ class TargetLedger:
         if known and found.revision > known[-1].revision:
             known = known[-1:]  # whoever wrote it has read what we left
         describes = self._describes(snapshot.entries)
-        merged = merge(ours, [one.rows for one in known], found.rows, describes, self._seals)
+        merged = merge(ours, [one.rows for one in known], found.rows, describes, self._keys)
         if not self._writing:
             self._overlay = {identity: self._applied(row) for identity, row in merged.items()}
         elif found.text is not None and (merged != ours or [one.text for one in known] != [found.text]):
@@ -109,7 +111,7 @@ class TargetLedger:
         self._state.ledger.take_in(self._key, text, news, ours.keys() - merged.keys(), left=left)
 
     def _applied(self, row: LedgerRow) -> Applied:
-        return row.applied(self._signer.owner, self._seals)
+        return row.applied(self._signer.owner, self._keys)
 
     def is_due(self, now: float) -> bool:
         """True when the store's ledger does not say what ours does, or ends before long."""
@@ -118,7 +120,7 @@ class TargetLedger:
         ours, found = self._rows(), self._last()
         if not found.is_whole:
             return bool(ours)
-        return not found.is_current or left_as_is(ours, found.rows, self._seals) != found.rows or self._is_ending(now)
+        return not found.is_current or left_as_is(ours, found.rows, self._keys) != found.rows or self._is_ending(now)
 
     def next_moment(self, now: float, *, is_due: bool) -> float | None:
         """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
@@ -134,41 +136,60 @@ class TargetLedger:
         """What it costs to leave the ledger in the store once the entries `new` are in it too."""
         if not self._store.keeps_ledger:
             return Cost()
+        names = list(new)
         size = len(self._last().text or b"") + sum(
-            len(identity.key.encode(errors="replace")) + _ROW_BYTES for identity in new
+            len(identity.key.encode(errors="replace")) + _ROW_BYTES for identity in names
         )
+        times = 2 if names else 1
         writes = -(-size // self._store.ledger_part) if self._store.ledger_part else 1
         rate = self._store.capabilities.writes_per_second
-        return Cost(1 + writes, size, round(writes / rate, 3) if rate else 0.0)
+        seconds = round(times * writes / rate, 3) if rate else 0.0
+        return Cost(times * (1 + writes), times * size, seconds)
+
+    async def announce(self, entries: Iterable[Entry], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
+        """Say in the store's ledger which entries are about to be made: if this machine is killed before it can say that
+        they are, the next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError
+        where it cannot be said."""
+        now = clock.now()
+        rows = {entry.identity: self._announced(entry, now) for entry in entries} if self._store.keeps_ledger else {}
+        if rows:
+            await self._leave(now, _patience(pace, clock, stop), rows)
+
+    def _announced(self, entry: Entry, now: float) -> LedgerRow:
+        mark = Mark(self._signer.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
+        return LedgerRow.of(Applied(self._keys.sealed(mark), unseen_since=now))
 
     async def leave(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
         """Write the store's ledger, when it is due; returns why that could not be done. What could not be left is known to the
         state directory, and left by the next pass. Raises StateDirError."""
         if not self.is_due(clock.now()):
             return None
-        rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
         try:
-            await self._leave(clock.now(), Patience(Retry(), pace, clock, rng, stop))
+            await self._leave(clock.now(), _patience(pace, clock, stop), {})
         except StoreError as error:
             return f"the ledger could not be left in the store: {error}; the next pass does so"
         return None
 
-    async def _leave(self, now: float, patience: Patience) -> None:
-        """Write what counts here, merged with what other machines have left there meanwhile."""
+    async def _leave(self, now: float, patience: Patience, announced: Rows) -> None:
+        """Write what counts here, merged with what other machines have left there meanwhile, and the rows that are
+        `announced`."""
         known = [self._last(), *self._known()]
         found = _unless_older(self._read(await _patiently(self._read_again, patience)), known)
         ours = self._rows()
-        merged = ours
+        merged: Rows = ours
         if found.is_whole:
-            merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._seals)
-        document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._seals), found.revision)
+            merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._keys)
+        merged = {**announced, **merged}
+        document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._keys), found.revision)
         if encode(document, self._signer) == found.text and not self._is_ending(now):
             return
-        newest = max(found.revision, *(one.revision for one in known))
-        text = encode(replace(document, revision=newest + 1), self._signer)
+        document = replace(document, revision=1 + max(found.revision, *(one.revision for one in known)))
+        text = encode(document, self._signer)
         await _patiently(lambda: self._store.write_ledger(self._target.namespace, text), patience)
-        where = {"store": self._target.store, "namespace": self._target.namespace}
         self._take_in(text, ours, merged, left=True)
+        self._found = _Found(text, document.rows, document.revision)
+        self._expires_at = None if self._renew_at is None else now + (self._store.capabilities.max_ttl or 0)
+        where = {"store": self._target.store, "namespace": self._target.namespace}
         _log.debug("ledger.written", **where, entries=len(merged), bytes=len(text))
 
     def _rows(self) -> dict[Identity, LedgerRow]:
@@ -256,6 +277,10 @@ def _unless_older(found: _Found, known: Iterable[_Found]) -> _Found:
     if found.is_whole and found.revision < newest:
         return replace(found, lost=f"it is an older one (revision {found.revision}, this machine knows {newest})")
     return found
+
+
+def _patience(pace: Pace, clock: Clock, stop: Callable[[], bool]) -> Patience:
+    return Patience(Retry(), pace, clock, random.Random(), stop)  # noqa: S311 - spreads retries, guards nothing
 
 
 async def _patiently(call: Callable[[], Awaitable[_Result]], patience: Patience) -> _Result:

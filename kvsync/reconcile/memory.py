@@ -175,10 +175,10 @@ class Memory:
 
     def _sealed(self, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
         """Sensitive entries whose fingerprint not all machines of the owner can compare yet, although there is an owner key."""
-        seals = self._state.seals(self._key)
-        for identity, last in known.items() if seals.shared else ():
+        keys = self._state.sealing_keys(self._key)
+        for identity, last in known.items() if keys.shared else ():
             entry = self._desired.entries.get(identity)
-            if entry is None or last.mark.key is None or last.mark.key == seals.current:
+            if entry is None or last.mark.key is None or last.mark.key == keys.current:
                 continue
             if last.matches(entry.fingerprint):
                 yield identity, replace(last, mark=replace(last.mark, fingerprint=entry.fingerprint, key=None))

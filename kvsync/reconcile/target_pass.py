@@ -26,6 +26,7 @@ from kvsync.core.model import (
     Snapshot,
     Target,
 )
+from kvsync.core.noted import is_only_noted
 from kvsync.core.place import LocatedTarget, Place
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
@@ -170,7 +171,7 @@ class TargetPass:
         plan = replace(plan, next_moment=min((one for one in moments if one is not None), default=None))
         if not is_due:
             return plan
-        new = (change.identity for change in plan.changes if change.action in (Action.CREATE, Action.ADOPT))
+        new = [change.identity for change in plan.changes if change.after is not None and self._is_new(change)]
         return replace(plan, cost=plan.cost.plus(ledger.cost(new)))
 
     async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> Facts:
@@ -227,8 +228,9 @@ class TargetPass:
         self._memory.drop_memo()
         try:
             await self._locate_again()
+            await self._announce(plan, applying)
         except StoreError as failure:
-            self.failure = failure
+            self.failure = None if isinstance(failure, LedgerNotOurs) else failure
             return withheld(plan, "", error=str(failure))
         applier = Applier(
             self._store,
@@ -249,6 +251,22 @@ class TargetPass:
             str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
         )
         return TargetReport(plan, report.outcomes + _unapplied(plan), error)
+
+    async def _announce(self, plan: TargetPlan, applying: Applying) -> None:
+        """Let the store's ledger say what is about to be made. One that cannot be written now is no reason to write
+        nothing: the state directory knows. Raises LedgerNotOurs, StateDirError."""
+        new = [change.after for change in plan.changes if change.after is not None and self._is_new(change)]
+        try:
+            await self._observer.ledger.announce(new, applying.pace, self._around.clock, applying.stop)
+        except LedgerNotOurs:
+            raise
+        except StoreError:
+            return  # said again with the outcome
+
+    def _is_new(self, change: Change) -> bool:
+        """True when a change writes an entry that was not ours before."""
+        is_known = change.before is not None and change.before.mark is not None
+        return not is_known and not is_only_noted(change, self._store.capabilities)
 
     async def _locate_again(self) -> None:
         """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""

@@ -19,7 +19,7 @@ from typing import Self
 
 from kvsync.clock import Clock
 from kvsync.core.model import sealed
-from kvsync.core.seals import SealKeys, seal_keys
+from kvsync.core.sealing import SealingKeys, sealing_keys
 from kvsync.errors import StateDirError
 from kvsync.state import lock
 from kvsync.state.contended import Contended
@@ -45,7 +45,7 @@ class StateDir:
         self.path = path
         self._database = database
         self._owner_keys: tuple[bytes, ...] = ()
-        context = Context(database, lambda: self.key, self.seals, clock, redact)
+        context = Context(database, lambda: self.key, self.sealing_keys, clock, redact)
         self.ledger = Ledger(context)
         self.journal = Journal(context, self.ledger)
         self.quarantine = Quarantine(context)
@@ -94,9 +94,9 @@ class StateDir:
         """Seal ledgers with keys derived from these from now on, so that all machines of the owner can compare them."""
         self._owner_keys = keys
 
-    def seals(self, place: str) -> SealKeys:
+    def sealing_keys(self, place: str) -> SealingKeys:
         """The keys that the ledger of a place is sealed with. Reading this directory's own may raise StateDirError."""
-        return seal_keys(lambda: self.key, self._owner_keys, place)
+        return sealing_keys(lambda: self.key, self._owner_keys, place)
 
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the one process that writes to stores, while inside. Raises LockHeld when another is, StateDirError."""

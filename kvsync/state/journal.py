@@ -73,7 +73,7 @@ class Journal:
 
     def __init__(self, context: Context, ledger: Ledger) -> None:
         self._context, self._ledger = context, ledger
-        self._database, self._key, self._seals = context.database, context.key, context.seals
+        self._database, self._key, self._sealing_keys = context.database, context.key, context.sealing_keys
 
     def begin(self, command: str, source: str | None = None) -> Run:
         """Open a run of `command`; `source` says what is applied: a commit, a plan file, a run undone. Raises
@@ -148,12 +148,12 @@ class Journal:
         """What writes after `moment` (epoch seconds) found in the place of these entries, without values: None where nothing
         was there. Raises StateDirError."""
         found: dict[Identity, list[Actual | None]] = {identity: [] for identity in identities}
-        seals = self._seals(state_key(located))
+        keys = self._sealing_keys(state_key(located))
         rows = self._database.query(_OVERWRITTEN, (moment, moment - _LONGEST_RUN, *_places(located), moment))
         for key, label, before in rows:
             identity = identity_of(key, label)
             if identity in found:
-                there = None if before is None else before_of(identity, before, None, seals)
+                there = None if before is None else before_of(identity, before, None, keys)
                 found[identity].append(there)
         return found
 
@@ -230,7 +230,7 @@ class Journal:
             identity,
             Action(action),
             Class(cause),
-            before_of(identity, before, value, self._seals(place)) if before is not None else None,
+            before_of(identity, before, value, self._sealing_keys(place)) if before is not None else None,
             after,
             bool(sensitive),
             origin,

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kvsync.core.model import Applied, Identity, Mark, sealed
-from kvsync.core.seals import SealKeys, name_of
+from kvsync.core.model import Applied, Identity, Mark
+from kvsync.core.sealing import SealingKeys, name_of
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 
@@ -33,7 +33,7 @@ class Ledger:
     are kept sealed; `Applied.matches` compares them."""
 
     def __init__(self, context: Context) -> None:
-        self._database, self._seals = context.database, context.seals
+        self._database, self._sealing_keys = context.database, context.sealing_keys
 
     def get(self, place: str, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """Those of the identities that the ledger knows. Raises StateDirError."""
@@ -41,13 +41,13 @@ class Ledger:
             return {}  # a first apply asks for very many in vain
         wanted = list(identities)
         rows = self._database.each(_ONE, [entry_row(place, identity) for identity in wanted])
-        found, seals = zip(wanted, rows, strict=True), self._seals(place)
-        return {identity: _applied(seals, *row) for identity, row in found if row is not None}
+        found, keys = zip(wanted, rows, strict=True), self._sealing_keys(place)
+        return {identity: _applied(keys, *row) for identity, row in found if row is not None}
 
     def all(self, place: str) -> dict[Identity, Applied]:
         """All that was applied at a place. Raises StateDirError."""
-        rows, seals = self._database.query(_ALL, (place,)), self._seals(place)
-        return {identity_of(key, label): _applied(seals, *rest) for key, label, *rest in rows}
+        rows, keys = self._database.query(_ALL, (place,)), self._sealing_keys(place)
+        return {identity_of(key, label): _applied(keys, *rest) for key, label, *rest in rows}
 
     def nearest_end(self, place: str, now: float) -> tuple[Identity, float] | None:
         """The entry of a place whose lifetime ends first after `now`, and when (epoch seconds); None when none has an end.
@@ -90,22 +90,20 @@ class Ledger:
     ) -> None:
         """The same as `record`, inside a transaction that is already open."""
         connection.executemany(_DROP, [entry_row(place, identity) for identity in gone])
-        seals = self._seals(place)
-        connection.executemany(
-            _PUT, [_row(seals, entry_row(place, identity), one) for identity, one in applied.items()]
-        )
+        keys = self._sealing_keys(place)
+        connection.executemany(_PUT, [_row(keys, entry_row(place, identity), one) for identity, one in applied.items()])
 
 
-def _row(seals: SealKeys, entry: tuple[str, str, str], applied: Applied) -> tuple[Any, ...]:
-    mark = applied.mark
-    fingerprint, seal = _sealed(mark, seals) if mark.sensitive else (mark.fingerprint, None)
+def _row(keys: SealingKeys, entry: tuple[str, str, str], applied: Applied) -> tuple[Any, ...]:
+    mark = keys.sealed(applied.mark)
+    seal = name_of(mark.key) if mark.key is not None else None
     flags = (mark.ttl, int(mark.sensitive), int(mark.protected))
     moments = (applied.etag, applied.expires_at, applied.unseen_since)
-    return (*entry, mark.owner, fingerprint, *flags, *moments, seal)
+    return (*entry, mark.owner, mark.fingerprint, *flags, *moments, seal if seal and seal != keys.own_name else None)
 
 
 def _applied(
-    seals: SealKeys,
+    keys: SealingKeys,
     owner: str,
     fingerprint: bytes,
     ttl: int | None,
@@ -118,14 +116,6 @@ def _applied(
 ) -> Applied:
     key = None
     if sensitive:
-        key = seals.own() if seal is None else seals.key(seal)
+        key = keys.own() if seal is None else keys.key(seal)
     mark = Mark(owner, fingerprint, ttl, bool(sensitive), bool(protected), key, is_recorded=True)
     return Applied(mark, etag, expires_at, unseen_since)
-
-
-def _sealed(mark: Mark, seals: SealKeys) -> tuple[bytes, str | None]:
-    """The fingerprint of a sensitive mark as it may be kept, and the name of the key that seals it; None for our own."""
-    key = seals.current if mark.key is None else mark.key
-    fingerprint = sealed(mark.fingerprint, key) if mark.key is None else mark.fingerprint
-    name = name_of(key)
-    return fingerprint, None if name == seals.own_name else name

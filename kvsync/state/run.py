@@ -71,7 +71,7 @@ class Run:
             after = sealed(after, self._context.key())
         text = value = None
         if before is not None:
-            text = before_text(before, withheld, self._context.seals(state_key(located)))
+            text = before_text(before, withheld, self._context.sealing_keys(state_key(located)))
             value = before.content.value if before.content is not None and not withheld else None
         names = (intent.action.value, intent.cause.value, intent.origin, int(withheld))
         return (

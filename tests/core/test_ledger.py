@@ -15,7 +15,7 @@ from kvsync.core.ledger import LedgerDamaged, LedgerDocument, LedgerRefused, Led
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import ENDED, Applied, Identity, Mark, sealed
 from kvsync.core.place import Place
-from kvsync.core.seals import SealKeys
+from kvsync.core.sealing import SealingKeys
 
 OWNER = "team-a"
 PLACE, OTHER_PLACE = Place("test", (("id", "one"),)), Place("test", (("id", "two"),))
@@ -123,9 +123,9 @@ def test_a_seal_can_be_compared_with_its_own_key_alone() -> None:
     """The row of a sensitive entry matches where its key is held, and matches nothing elsewhere."""
     applied = Applied(Mark(OWNER, sealed(PRINT, KEY), sensitive=True, key=KEY), "7")
     row = LedgerRow.of(applied)
-    assert row.applied(OWNER, SealKeys(lambda: KEY)) == applied
-    assert row.applied(OWNER, SealKeys(lambda: KEY)).matches(PRINT)
-    blind = row.applied(OWNER, SealKeys(lambda: OTHER_KEY))
+    assert row.applied(OWNER, SealingKeys(lambda: KEY)) == applied
+    assert row.applied(OWNER, SealingKeys(lambda: KEY)).matches(PRINT)
+    blind = row.applied(OWNER, SealingKeys(lambda: OTHER_KEY))
     assert not blind.matches(PRINT)
     assert not blind.mark.is_comparable
     assert LedgerRow.of(blind) == row

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from kvsync.core.ledger import LedgerRow
 from kvsync.core.merge import Rows, left_as_is, merge
 from kvsync.core.model import Identity
-from kvsync.core.seals import SealKeys
+from kvsync.core.sealing import SealingKeys
 
 X = Identity("x")
-SEALS = SealKeys(lambda: b"k" * 32)
+KEYS = SealingKeys(lambda: b"k" * 32)
 ONE, TWO, THREE = (LedgerRow(bytes([number]) * 16, etag=str(number)) for number in (1, 2, 3))
 
 
@@ -24,7 +24,7 @@ def merged(
     """What counts for the entry x; `there` is the row that describes what the store holds."""
     rows = [{} if row is None else {X: row} for row in (ours, theirs)]
     found = merge(
-        rows[0], [{} if row is None else {X: row} for row in known], rows[1], lambda _, row: row == there, SEALS
+        rows[0], [{} if row is None else {X: row} for row in known], rows[1], lambda _, row: row == there, KEYS
     )
     return found.get(X)
 
@@ -89,9 +89,9 @@ rows = st.dictionaries(st.sampled_from([Identity("a"), X]), st.sampled_from([ONE
 @given(rows, rows, rows)
 def test_a_row_that_counts_is_ours_or_the_stores(ours: Rows, known: Rows, theirs: Rows) -> None:
     """Nothing is made up, and where both agree nothing else counts."""
-    found = merge(ours, [known], theirs, lambda _identity, _row: False, SEALS)
+    found = merge(ours, [known], theirs, lambda _identity, _row: False, KEYS)
     assert all(row in (ours.get(identity), theirs.get(identity)) for identity, row in found.items())
-    assert merge(ours, [known], ours, lambda _identity, _row: False, SEALS) == ours
+    assert merge(ours, [known], ours, lambda _identity, _row: False, KEYS) == ours
 
 
 def test_a_ledger_is_left_in_its_own_words() -> None:
@@ -99,6 +99,6 @@ def test_a_ledger_is_left_in_its_own_words() -> None:
     turns."""
     ours = LedgerRow(b"a" * 16, sensitive=True, seal="a", etag="1")
     theirs = ours._replace(fingerprint=b"b" * 16, seal="b")
-    assert left_as_is({X: ours}, {X: theirs}, SEALS) == {X: theirs}
-    assert left_as_is({X: ours._replace(etag="2")}, {X: theirs}, SEALS) == {X: ours._replace(etag="2")}
-    assert left_as_is({X: ours}, {}, SEALS) == {X: ours}
+    assert left_as_is({X: ours}, {X: theirs}, KEYS) == {X: theirs}
+    assert left_as_is({X: ours._replace(etag="2")}, {X: theirs}, KEYS) == {X: ours._replace(etag="2")}
+    assert left_as_is({X: ours}, {}, KEYS) == {X: ours}

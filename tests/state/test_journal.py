@@ -23,7 +23,7 @@ from kvsync.core.model import (
     OutcomeKind,
     Target,
 )
-from kvsync.core.seals import SealKeys
+from kvsync.core.sealing import SealingKeys
 from kvsync.errors import StateDirError, UsageError
 from kvsync.state import Intent, RunStatus, Settled, StateDir
 from kvsync.state.before import before_of, before_text
@@ -278,9 +278,9 @@ def test_what_was_there_before_is_kept_whole(
 ) -> None:
     """An entry that is not sensitive comes out of the journal as it went in, so that undo can restore it."""
     before = Actual(KEY, etag, digest, held, expires_at=expires_at, mark=mark)
-    seals = SealKeys(lambda: b"k")
-    text = before_text(before, withheld=False, seals=seals)
-    assert before_of(KEY, text, held.value if held else None, seals) == before
+    keys = SealingKeys(lambda: b"k")
+    text = before_text(before, withheld=False, keys=keys)
+    assert before_of(KEY, text, held.value if held else None, keys) == before
 
 
 def test_a_mark_from_the_ledger_is_kept_as_it_is(state: StateDir) -> None:

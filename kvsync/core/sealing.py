@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from kvsync.core.model import NOT_HELD
+from kvsync.core.model import NOT_HELD, Mark, sealed
 
 _NAME: Final = b"kvsync ledger seal"
 _NAME_DIGITS: Final = 12
@@ -20,7 +20,7 @@ _DERIVED: Final = b"kvsync ledger seal of place "
 
 
 @dataclass(frozen=True)
-class SealKeys:
+class SealingKeys:
     """The keys that the ledger of one place is sealed with. `own` gives the key of the state directory, which is read if it
     is needed; `shared` are those derived from the owner keys: the first seals, all of them can be compared with."""
 
@@ -43,6 +43,12 @@ class SealKeys:
             return self._shared[name]
         return self.own() if name == self.own_name else NOT_HELD + name.encode("utf-8", "surrogatepass")
 
+    def sealed(self, mark: Mark) -> Mark:
+        """The mark as a ledger may keep it: that of a sensitive entry with its fingerprint sealed."""
+        if not mark.sensitive or mark.key is not None:
+            return mark
+        return replace(mark, fingerprint=sealed(mark.fingerprint, self.current), key=self.current)
+
     def is_for_all(self, name: str | None) -> bool:
         """True when every machine of the owner can compare what is sealed with the key of this name."""
         return bool(self.shared) and name == self.current_name
@@ -61,10 +67,10 @@ class SealKeys:
         return {name_of(key): key for key in self.shared}
 
 
-def seal_keys(own: Callable[[], bytes], owner_keys: Sequence[bytes], place: str) -> SealKeys:
+def sealing_keys(own: Callable[[], bytes], owner_keys: Sequence[bytes], place: str) -> SealingKeys:
     """The keys for the place with this key."""
     message = _DERIVED + place.encode("utf-8", "surrogatepass")
-    return SealKeys(own, tuple(hmac.digest(key, message, "sha256") for key in owner_keys))
+    return SealingKeys(own, tuple(hmac.digest(key, message, "sha256") for key in owner_keys))
 
 
 def name_of(key: bytes) -> str:
