@@ -106,6 +106,26 @@ class TestAnotherPlaceBehindTheName:
         assert done.returncode != 0
         assert "another place than the one that the run wrote to" in done.stdout + done.stderr
 
+    @pytest.mark.parametrize("is_there", [True, False])
+    def test_a_saved_plan_is_applied_only_where_it_was_made(self, repository: Repository, is_there: bool) -> None:
+        """A reviewed plan says what is done to one place: behind the same name, another one is left as it is."""
+        repository.want("  a: one\n")
+        if is_there:
+            repository.run("apply", "--yes", code=0)
+            (repository.root / "kvsync.yaml").write_text(CONFIG.replace("store.db", "other.db"))
+            repository.run("apply", "--yes", code=0)
+            (repository.root / "kvsync.yaml").write_text(CONFIG)
+        repository.want("  a: one\n  b: two\n")
+        repository.run("plan", "--out", "plan.json", code=0)
+        (repository.root / "kvsync.yaml").write_text(CONFIG.replace("store.db", "other.db"))
+        repository.run("apply", "plan.json", "--exact", "--yes", code=4)
+        done = repository.run("apply", "plan.json", "--yes", code=3)
+        assert "the plan was saved for another place: it was sqlite" in done.stdout
+        assert "other.db" in done.stdout
+        (repository.root / "kvsync.yaml").write_text(CONFIG)
+        repository.run("apply", "plan.json", "--yes", code=0)
+        assert "b" in repository.values()
+
 
 class TestOneManagerPerPlace:
     """Two targets never manage one place."""

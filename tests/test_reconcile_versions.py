@@ -108,7 +108,8 @@ async def test_a_saved_plan_is_not_stale_for_a_listings_weakness(world: World) -
     for deep in (False, True):
         async with world.open(writing=None) as workspace:
             fresh = await world.plan_all(Ask(deep=deep))
-            (selection,) = saved.select(kept, fresh, workspace.state.seal).values()
+            place = lambda target: workspace.stores[target.store].place(target.namespace)  # noqa: E731
+            (selection,) = saved.select(kept, fresh, workspace.state.seal, place).values()
         assert selection.stale == ()
         assert [change.identity.key for change in selection.changes] == ["gone", "mortal", "plain"]
 

@@ -58,7 +58,10 @@ def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> Chosen:
     from kvsync.core import saved
     from kvsync.core.plan import TargetPlan
 
-    selections = saved.select(plan, fresh, workspace.state.seal)
+    stores = workspace.stores
+    selections = saved.select(
+        plan, fresh, workspace.state.seal, lambda target: stores[target.store].place(target.namespace)
+    )
     known = {one.target: one for one in fresh.targets}
     targets = tuple(
         replace(known.get(target) or TargetPlan(target, "", ""), changes=one.changes, refused=(), reported=())

@@ -25,6 +25,9 @@ SEAL_SIZE: Final = 16
 SEAL_CHARACTERS: Final = 22
 """Characters of a seal as text."""
 
+_FILLED, _FILLED_CHARACTERS = b"\0\0", 24
+"""What makes a seal so long that the text of many together is that of each, without padding; characters of each then."""
+
 _PLAIN: Final = f"{None}:0:"
 """TTL and flags of a mark that has neither, as they are sealed."""
 
@@ -99,25 +102,12 @@ class MarkSigner:
         mark first."""
         return seal == self._sealed(identity, _PLAIN, fingerprint, self.keys[0] if self.keys else None)
 
-    def plain_seals(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[bytes]:
-        """The seals of such marks for many entries, in order: the same as one by one, in less than half the time."""
-        pairs = zip(identities, fingerprints, strict=True)
-        messages = [
-            f"{len(name)}:{name}{'' if label is None else f'={len(label)}:{label}'}:{_PLAIN}".encode(
-                "utf-8", "surrogatepass"
-            )
-            + print_
-            for (name, label), print_ in pairs
-        ]
-        head = self._head.encode("utf-8", "surrogatepass")
-        if not self.keys:
-            return [sha256(head + message).digest()[:SEAL_SIZE] for message in messages]
-        begun, seals = hmac.new(self.keys[0], head, "sha256"), []
-        for message in messages:
-            signature = begun.copy()
-            signature.update(message)
-            seals.append(signature.digest()[:SEAL_SIZE])
-        return seals
+    def plain_seal_texts(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[str]:
+        """The seals of such marks for many entries, in order and as `seal_to_text` gives them. Takes less than half the time
+        that it takes one by one."""
+        seals = [seal + _FILLED for seal in self._plain_seals(identities, fingerprints)]
+        text = urlsafe_b64encode(b"".join(seals)).decode()
+        return [text[start : start + SEAL_CHARACTERS] for start in range(0, len(text), _FILLED_CHARACTERS)]
 
     def claims(self, entry: Actual) -> bool:
         """True when the entry bears a mark of ours that was made for it, as far as that can be told."""
@@ -146,6 +136,24 @@ class MarkSigner:
     def _head(self) -> str:
         """What the seals of all marks of this owner at this place begin with."""
         return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:"
+
+    def _plain_seals(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[bytes]:
+        messages = [
+            f"{len(name)}:{name}{'' if label is None else f'={len(label)}:{label}'}:{_PLAIN}".encode(
+                "utf-8", "surrogatepass"
+            )
+            + print_
+            for (name, label), print_ in zip(identities, fingerprints, strict=True)
+        ]
+        head = self._head.encode("utf-8", "surrogatepass")
+        if not self.keys:
+            return [sha256(head + message).digest()[:SEAL_SIZE] for message in messages]
+        begun, seals = hmac.new(self.keys[0], head, "sha256"), []
+        for message in messages:
+            signature = begun.copy()
+            signature.update(message)
+            seals.append(signature.digest()[:SEAL_SIZE])
+        return seals
 
     def _seal(self, identity: Identity, mark: Mark, key: bytes | None) -> bytes:
         options = f"{mark.ttl}:{2 * mark.sensitive + mark.protected}:"

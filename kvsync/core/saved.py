@@ -7,11 +7,12 @@ applied *from* it; it can only leave out changes of a fresh plan, so a file that
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from kvsync.core.model import Action, Change, Identity, Outcome, OutcomeKind, Target
+from kvsync.core.place import Place
 from kvsync.core.plan import Plan, TargetPlan
 from kvsync.core.render.json import SCHEMA, Document, Seal, change_document, plan_document, to_text
 from kvsync.errors import InvalidInput, Origin, Problem
@@ -29,6 +30,13 @@ class _Side(NamedTuple):
     expires_at: str | None = None
 
 
+class _SavedPlace(NamedTuple):
+    """Where a target led: `id` is None for a place that was not there yet."""
+
+    id: str | None
+    description: str
+
+
 @dataclass(frozen=True, slots=True)
 class SavedChange:
     """One change as it was planned: what, against which version, and to what end."""
@@ -44,13 +52,15 @@ class SavedChange:
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan read back from a file. `seal` tells whether fingerprints of sensitive values can be compared here."""
+    """A plan read back from a file. `seal` tells whether fingerprints of sensitive values can be compared here, `places`
+    where each target led (None: the file does not say)."""
 
     owner: str
     digest: str
     environment: str | None
     seal: str
     targets: Mapping[Target, tuple[SavedChange, ...]]
+    places: Mapping[Target, _SavedPlace | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +96,23 @@ def load(text: str, file: str = "plan file") -> SavedPlan:
         raise _invalid("is damaged: a part of the plan is missing or of the wrong type", file) from None
 
 
-def select(saved: SavedPlan, fresh: Plan, seal: Seal) -> dict[Target, Selection]:
+def select(saved: SavedPlan, fresh: Plan, seal: Seal, configured: Callable[[Target], Place]) -> dict[Target, Selection]:
     """For every target of the saved plan: the changes of the fresh plan that are the same, and what went stale.
 
-    The same is: action, version seen (etag; the content where the store has none), content and lifetime to be written. Fresh
-    changes that the saved plan does not hold are left out.
+    The same is: place, action, version seen (etag; the content where the store has none), content and lifetime to be written.
+    Fresh changes that the saved plan does not hold are left out. `configured` is the place of a target as the configuration
+    alone knows it.
     """
     plans = {plan.target: plan for plan in fresh.targets}
     comparable = saved.seal == seal(_PROBE)
-    return {target: _select(changes, plans.get(target), seal, comparable) for target, changes in saved.targets.items()}
+    selections: dict[Target, Selection] = {}
+    for target, changes in saved.targets.items():
+        plan = plans.get(target)
+        elsewhere = _elsewhere(saved.places[target], plan, configured)
+        selections[target] = (
+            _select(changes, plan, seal, comparable) if elsewhere is None else _all_stale(changes, elsewhere)
+        )
+    return selections
 
 
 def mismatch(saved: SavedPlan, owner: str, environment: str | None) -> str | None:
@@ -105,6 +123,24 @@ def mismatch(saved: SavedPlan, owner: str, environment: str | None) -> str | Non
         names = [f"environment {name!r}" if name else "no environment" for name in (saved.environment, environment)]
         return f"the plan was saved for {names[0]}, in force is {names[1]}"
     return None
+
+
+def _elsewhere(old: _SavedPlace | None, plan: TargetPlan | None, configured: Callable[[Target], Place]) -> str | None:
+    """Why a target's saved changes belong to another place than it has now, None when they do not. A target that cannot be
+    planned has reasons of its own. A place that was not there yet may have been made since: the configuration tells."""
+    if plan is None or plan.error or plan.place is None:
+        return None
+    if old is None:
+        return "the plan does not say which place it was saved for"
+    if old.id is None:
+        is_same = old.description == str(configured(plan.target))
+    else:
+        is_same = plan.place.is_resolved and plan.place.key == old.id
+    return None if is_same else f"the plan was saved for another place: it was {old.description}, it is {plan.place}"
+
+
+def _all_stale(changes: Iterable[SavedChange], reason: str) -> Selection:
+    return Selection(stale=tuple(Outcome(one.identity, one.action, OutcomeKind.STALE, reason) for one in changes))
 
 
 def _select(changes: Iterable[SavedChange], plan: TargetPlan | None, seal: Seal, comparable: bool) -> Selection:
@@ -154,14 +190,22 @@ def _version(change: SavedChange) -> tuple[str | None, str | None]:
 
 def _saved(document: Document) -> SavedPlan:
     targets: dict[Target, tuple[SavedChange, ...]] = {}
+    places: dict[Target, _SavedPlace | None] = {}
     for described in document["targets"]:
         target = Target(_typed(described["store"], str), _typed(described["namespace"], str))
         changes = {change.identity: change for change in map(_change, described["changes"])}
         if target in targets or len(changes) != len(described["changes"]):
             raise ValueError(target)
         targets[target] = tuple(changes.values())
+        places[target] = _place(described.get("place"))
     owner, digest, seal = (_typed(document[name], str) for name in ("owner", "digest", "seal"))
-    return SavedPlan(owner, digest, _optional(document["environment"], str), seal, targets)
+    return SavedPlan(owner, digest, _optional(document["environment"], str), seal, targets, places)
+
+
+def _place(document: Document | None) -> _SavedPlace | None:
+    if document is None:
+        return None
+    return _SavedPlace(_optional(document["id"], str), _typed(document["description"], str))
 
 
 def _change(document: Document) -> SavedChange:

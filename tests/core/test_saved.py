@@ -12,11 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.core.model import Action, Change, Class, Identity, Mark, OutcomeKind, Refusal, Target
+from kvsync.core.place import Place
 from kvsync.core.plan import Plan
 from kvsync.core.render.json import render_plan
 from kvsync.core.saved import Selection, load, mismatch, save, select
 from kvsync.errors import InvalidInput, Problem
-from tests.core.plans import OWNER, TARGET, change, other_seal, plan, plan_of, seal, stored, target_plan, wanted
+from tests.core.plans import (
+    OWNER,
+    TARGET,
+    change,
+    configured,
+    other_seal,
+    plan,
+    plan_of,
+    seal,
+    stored,
+    target_plan,
+    wanted,
+)
 
 CREATE = change(None, wanted("a", "v", ttl=60))
 UPDATE = change(stored("b", "old"), wanted("b", "new"))
@@ -28,7 +41,7 @@ SAVED = save(plan_of(*ALL), seal, "prod")
 
 
 def selection(fresh: Plan, text: str = SAVED, sealed: Callable[[bytes], str] = seal) -> Selection:
-    return select(load(text), fresh, sealed)[TARGET]
+    return select(load(text), fresh, sealed, configured)[TARGET]
 
 
 def damaged(**parts: Any) -> str:
@@ -38,6 +51,44 @@ def damaged(**parts: Any) -> str:
 def test_nothing_moved() -> None:
     """When the same plan results, all of it is applied."""
     assert selection(plan_of(*ALL)) == Selection(ALL)
+
+
+RESOLVED = Place("memory", (("id", "1"),), detail="as it was called then")
+OTHER = Place("memory", (("id", "2"),))
+
+
+def at(place: Place | None) -> Plan:
+    return plan(target_plan(CREATE, place=place))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (RESOLVED, replace(RESOLVED, detail="renamed")),
+        (configured(TARGET), configured(TARGET)),
+        (configured(TARGET), OTHER),
+    ],
+)
+def test_the_same_place(old: Place, new: Place) -> None:
+    """A place is the same by its id, whatever it is called; one that was not there yet may have been made since."""
+    assert selection(at(new), save(at(old), seal, "prod")) == Selection((CREATE,))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (RESOLVED, OTHER),
+        (RESOLVED, configured(TARGET)),
+        (replace(configured(TARGET), parts=(("name", "twin"),)), configured(TARGET)),
+        (replace(configured(TARGET), parts=(("name", "twin"),)), RESOLVED),
+        (None, RESOLVED),
+    ],
+)
+def test_another_place(old: Place | None, new: Place) -> None:
+    """All that was saved for another place, or for one that the file does not name, is stale."""
+    chosen = selection(at(new), save(at(old), seal, "prod"))
+    assert chosen.changes == ()
+    assert [one.identity for one in chosen.stale] == [CREATE.identity]
 
 
 @given(st.permutations(ALL), st.integers(0, len(ALL)))

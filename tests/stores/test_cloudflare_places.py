@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import MarkSigner, Proof, seal_to_text
+from kvsync.core.marks import MarkSigner, Proof
 from kvsync.core.model import Content, Identity, Mark
 from kvsync.core.place import Place
 from kvsync.errors import PermanentError, TransientError
@@ -480,8 +480,7 @@ PLACE = Place("cloudflare-kv", (("account", "0"), ("namespace", "1")))
 def _page(signs: MarkSigner, count: int = 5) -> list[dict[str, Any]]:
     names = [Identity(f"key-{number}") for number in range(count)]
     prints = [bytes([number]) * 16 for number in range(count)]
-    seals = map(seal_to_text, signs.plain_seals(names, prints))
-    rows = zip(names, prints, seals, strict=True)
+    rows = zip(names, prints, signs.plain_seal_texts(names, prints), strict=True)
     return [{"name": one.key, "metadata": {"kvsync": {"o": OWNER, "h": h.hex(), "s": s}}} for one, h, s in rows]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.canonical import canonical_json, fingerprint
-from kvsync.core.marks import MarkSigner, seal_to_text
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Content, Entry, Identity, Mark
 from kvsync.core.place import Place
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
@@ -572,7 +572,7 @@ async def test_doctor_finds_a_clock_that_is_wrong(kv: Service, connect: Open) ->
 def test_fingerprints_that_somebody_made_up_are_no_trouble(prints: list[str]) -> None:
     """Whatever stands where a fingerprint should, alone or beside others, the listing is taken in."""
     seals = MarkSigner(OWNER, Place("cloudflare-kv", ()))
-    seal = seal_to_text(seals.plain_seals([Identity("good")], [bytes(16)])[0])
+    (seal,) = seals.plain_seal_texts([Identity("good")], [bytes(16)])
     listing = Listing(seals)
     good = {"name": "good", "metadata": {"kvsync": {"o": OWNER, "h": "0" * 32, "s": seal}}}
     made_up = [

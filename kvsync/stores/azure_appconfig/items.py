@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import MarkSigner, seal_from_text, seal_to_text
+from kvsync.core.marks import seal_from_text, seal_to_text
 from kvsync.core.model import Actual, Content, Identity, Mark
 
 RESERVED: Final = "kvsync"
@@ -87,14 +87,17 @@ def to_actual(identity: Identity, row: Row, namespace: str | None) -> Actual:
     )
 
 
-def is_settled(identity: Identity, row: Row, signer: MarkSigner, namespace: str | None) -> bool:
-    """True when there is nothing to know of a row but its fingerprint; see `Snapshot`."""
+def is_plain(row: Row, owner: str, namespace: str | None) -> bool:
+    """True when there is nothing to know of a row but its fingerprint, if its mark is valid; see `Snapshot`."""
     tags = row.tags
-    if tags.get(_OWNER) != signer.owner or row.locked or not tags.keys().isdisjoint(_NOT_SETTLED):
+    if tags.get(_OWNER) != owner or row.locked or not tags.keys().isdisjoint(_NOT_SETTLED):
         return False
-    if tags.get(_NAMESPACE) != namespace or _decoded(tags.get(_FINGERPRINT)) != row.fingerprint:
-        return False
-    return signer.seals(identity, row.fingerprint, seal_from_text(tags.get(_SEAL)) or b"")
+    return tags.get(_NAMESPACE) == namespace and _decoded(tags.get(_FINGERPRINT)) == row.fingerprint
+
+
+def seal_text(row: Row) -> str | None:
+    """The seal of a row's mark, as it is written there."""
+    return row.tags.get(_SEAL)
 
 
 def may_be_kept(row: Row, owner: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +14,9 @@ from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, 
 from kvsync.core.place import Place, origin_of
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, choice, text
+from kvsync.stores.azure_appconfig.entries import Entries
 from kvsync.stores.azure_appconfig.holds import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
-from kvsync.stores.azure_appconfig.items import Row, is_settled, tags_for, to_actual
+from kvsync.stores.azure_appconfig.items import Row, tags_for
 from kvsync.stores.azure_appconfig.tier import RATES, Tier
 from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
@@ -208,41 +209,6 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         from kvsync.stores.azure_appconfig.remote import Remote
 
         return Remote(self.config, self.context, self.traffic, self._rates, most)
-
-
-class Entries(Mapping[Identity, Actual]):
-    """Rows of one namespace, which become entries when somebody looks at one."""
-
-    def __init__(self, store: AzureAppConfigStore, namespace: str, rows: Sequence[Row]) -> None:
-        self._store, self._namespace = store, namespace
-        named = ((store.identity_of(namespace, row), row) for row in rows)
-        self._rows = {identity: row for identity, row in named if identity is not None}
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[Identity]:
-        return iter(self._rows)
-
-    def __contains__(self, identity: object) -> bool:
-        return identity in self._rows
-
-    def __getitem__(self, identity: Identity) -> Actual:
-        row = self._rows[identity]
-        return to_actual(identity, row, self._store.home(self._namespace, row.key))
-
-    def keys(self) -> KeysView[Identity]:
-        """All identities, as a view that does its set algebra at the speed of a dict."""
-        return self._rows.keys()
-
-    def settled(self, signer: MarkSigner) -> dict[Identity, bytes]:
-        """The fingerprints of what there is nothing else to know of."""
-        home, namespace = self._store.home, self._namespace
-        return {
-            identity: row.fingerprint
-            for identity, row in self._rows.items()
-            if is_settled(identity, row, signer, home(namespace, row.key))
-        }
 
 
 def _too_large(size: int) -> str:

@@ -9,7 +9,6 @@ something changed; and even then only its fingerprint is kept, and it becomes an
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,10 +34,6 @@ _PLAIN: Final = ({2}, {1}, {3})
 
 _DIGITS: Final = {2 * FINGERPRINT_SIZE}
 _SEAL: Final = {SEAL_CHARACTERS}
-_FILLED: Final = b"\0\0"
-"""What makes a seal so long that its text is followed by another one without padding."""
-_FILLING: Final = "AA"
-"""The same in Base64."""
 
 _name_of, _metadata_of, _mark_of = map(itemgetter, ("name", "metadata", RESERVED))
 _owner_of, _print_of, _seal_of = map(itemgetter, ("o", "h", "s"))
@@ -128,7 +123,7 @@ class Entries(Mapping[Identity, Actual]):
         """Take in a page of plain marks: those that verify are settled."""
         identities, prints, seals = _of_format(columns, identity_of)
         fingerprints = list(map(bytes.fromhex, prints))
-        if self._are_valid(identities, fingerprints, seals):
+        if self._signer.plain_seal_texts(identities, fingerprints) == seals:
             self.settled.update(zip(identities, fingerprints, strict=True))
             return
         for identity, fingerprint, seal in zip(identities, fingerprints, seals, strict=True):
@@ -163,12 +158,6 @@ class Entries(Mapping[Identity, Actual]):
     def keys(self) -> KeysView[Identity]:
         """All identities, as a view that does its set algebra at the speed of a dict."""
         return self.settled.keys() if not self._others else dict.fromkeys(self).keys()
-
-    def _are_valid(self, identities: Sequence[Identity], fingerprints: Sequence[bytes], seals: Sequence[str]) -> bool:
-        """True when the seals of all these marks are those that we make, in one comparison for a whole page."""
-        due = [seal + _FILLED for seal in self._signer.plain_seals(identities, fingerprints)]
-        given = _FILLING.join([*seals, ""])
-        return urlsafe_b64encode(b"".join(due)).decode() == given
 
     def _add(self, actual: Actual) -> None:
         """Take in an entry. What its metadata say of the content counts for nothing if our mark was made for another entry."""
