@@ -121,6 +121,25 @@ async def test_what_others_make_of_an_entry_out_of_sight_is_theirs(world: World,
     assert world.held("late") == value.decode()
 
 
+@kinds(WITHOUT_VERSIONS)
+async def test_an_entry_out_of_sight_that_others_made_is_written_as_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """With `adopt: always` it is overwritten as any other that was never ours; and if its maker is quicker than the
+    read-back, it is theirs again."""
+    world = World(tmp_path, monkeypatch, kind, FREE_HAND.replace("never", "always"))
+    await out_of_sight(world)
+    world.server.write("web", "late", b"theirs", **lives(world))
+    world.want(KEYS | {"late": "mine"})
+    assert rows(await world.plan()) == [("update", "unowned", "late")]
+    at_write(monkeypatch, world, lambda: world.server.write("web", "late", b"theirs again", **lives(world)))
+    assert outcomes(await world.apply()) == {"late": "conflict"}
+    assert rows(await world.plan()) == [("update", "unowned", "late")]
+    world.want(KEYS)
+    assert outcomes(await world.apply()) == {}
+    assert world.held("late") == "theirs again"
+
+
 @kinds(BY_LEDGER)
 async def test_an_entry_that_is_visible_again_is_known_again(world: World) -> None:
     """Once an entry that was out of sight is found as it was, it is like any other: its loss and its change are drift."""
@@ -163,12 +182,14 @@ async def test_an_entry_that_the_store_ended_is_not_kept_in_mind(
 ) -> None:
     """Where the store itself ends entries, one whose life is over cannot become visible again."""
     world = World(tmp_path, monkeypatch, "memory-mortal", FREE_HAND)
-    await out_of_sight(world)
-    assert "late" in await known(world)
-    world.clock.advance(91 * DAY)
-    await world.apply()
-    await world.apply()
-    assert "late" not in await known(world)
+    await world.settle(WITH_LATE)
+    world.clock.advance(30 * DAY)
+    world.server.delete("web", "late")
+    world.want(WITHOUT_LATE)
+    for days, is_known in ((0, True), (59, True), (2, False)):
+        world.clock.advance(days * DAY)
+        await world.apply()
+        assert ("late" in await known(world)) is is_known
 
 
 @pytest.mark.parametrize("lacks", ["late", "a"])
@@ -233,6 +254,19 @@ async def test_who_is_quicker_than_the_read_back_keeps_the_entry(world: World, m
     world.want(KEYS)
     assert outcomes(await world.apply()) == {}
     assert world.held("new") == "theirs, of another size"
+
+
+@kinds(WITHOUT_VERSIONS)
+async def test_an_update_that_another_writer_overtakes_is_drift(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that was ours before stays ours when another program changes it between our write and the read-back."""
+    await world.settle(KEYS)
+    world.want(KEYS | {"a": "two"})
+    theirs = b"theirs, of another size"
+    at_write(monkeypatch, world, lambda: world.server.write("web", "a", theirs, **lives(world)))
+    assert outcomes(await world.apply()) == {"a": "conflict"}
+    assert rows(await world.plan()) == [("update", "drifted", "a")]
+    assert is_clean(await world.apply())
+    assert world.held("a") == "two"
 
 
 @kinds(WITHOUT_VERSIONS)

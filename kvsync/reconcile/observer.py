@@ -73,7 +73,7 @@ class Observer:
         }
         held |= self._unsealed(held, desired)
         unread = [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
-        fresh = self._completed(await self._read(unread), held)
+        fresh = self._completed(await self._read(unread), self._recorded(unread))
         if doubtful:
             fresh |= await self.read(list(doubtful))
         for identity in unread:
@@ -96,7 +96,7 @@ class Observer:
 
     async def read(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
         """Entries as they are now, with content; absent ones are left out. Raises StoreError."""
-        return self._completed(await self._read(identities), self.ledger.get(identities))
+        return self._completed(await self._read(identities), self._recorded(identities))
 
     def _must_read(self, identity: Identity, actual: Actual, desired: Desired) -> bool:
         if actual.content is not None:
@@ -126,13 +126,15 @@ class Observer:
 
     async def _read_all(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with every value read, and its fingerprint taken from it, not from the listing."""
-        entries = self._completed(await self._read(snapshot.entries), snapshot.entries)
+        entries = self._completed(await self._read(snapshot.entries), self._recorded(snapshot.entries))
         deep = snapshot_of(self.target, entries.values(), self._signer)
         return replace(deep, complete=snapshot.complete, problems=snapshot.problems)
 
-    def _completed(
-        self, fresh: Mapping[Identity, Actual], known: Mapping[Identity, Actual] | Mapping[Identity, Applied]
-    ) -> dict[Identity, Actual]:
+    def _recorded(self, identities: Iterable[Identity]) -> Mapping[Identity, Applied]:
+        """What the ledger knows of entries whose marks are only there."""
+        return self.ledger.get(identities) if self._by_ledger else {}
+
+    def _completed(self, fresh: Mapping[Identity, Actual], known: Mapping[Identity, Applied]) -> dict[Identity, Actual]:
         """What was read, with the fingerprint of its true content and, where the ledger has them, our marks."""
         read = {
             identity: replace(actual, fingerprint=fingerprint(actual.content)) if actual.content is not None else actual
@@ -161,9 +163,13 @@ class Observer:
             return marked
         return replace(marked, etag=known.etag, fingerprint=known.mark.fingerprint if known.mark.key is None else None)
 
-    def _marked(self, actual: Actual, known: Actual | Applied | None) -> Actual:
-        """An entry with our mark, and with the end of its life where that too is only known to the ledger."""
-        if known is None or (isinstance(known, Applied) and self._is_over(known)):
+    def _marked(self, actual: Actual, known: Applied | None) -> Actual:
+        """An entry with our mark, and with the end of its life where that too is only known to the ledger. What was out of
+        sight and has other content now was made by another program."""
+        if known is None or self._is_over(known):
+            return replace(actual, mark=None)
+        is_seen = known.unseen_since is None or actual.fingerprint is None
+        if not is_seen and not known.matches(actual.fingerprint or b""):
             return replace(actual, mark=None)
         expires_at = known.expires_at if self._keeps_lifetimes else actual.expires_at
         return replace(actual, mark=known.mark, expires_at=expires_at)
