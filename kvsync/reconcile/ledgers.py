@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from kvsync.apply.pacing import Pace, Patience, Retry, Stopped
@@ -26,6 +26,7 @@ from kvsync.core.model import Actual, Applied, Entry, Identity, Mark, Snapshot
 from kvsync.core.plan import Cost
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.logs import get_logger
+from kvsync.reconcile.found_ledger import FoundLedger, LedgerNotOurs, read_ledger
 from kvsync.reconcile.model import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Finding, Store
@@ -38,37 +39,16 @@ _ROW_BYTES: Final = 60
 """Bytes that an entry takes in the ledger besides its key."""
 
 
-class LedgerNotOurs(PermanentError):
-    """The store's ledger may neither be read nor replaced: another owner's, or a newer kvsync's."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The store's ledger at one moment: its bytes (None: not there), the rows in it, how often it was written, why it counts
-    as lost, if it does, and whether it would be written the same today."""
-
-    text: bytes | None
-    rows: Rows
-    revision: int = 0
-    lost: str | None = None
-    is_current: bool = True
-
-    @property
-    def is_whole(self) -> bool:
-        """True when it can be gone by."""
-        return self.text is not None and self.lost is None
-
-
 class TargetLedger:
     """The ledger of one target. `writing` says that the state directory may take in what the store's ledger says."""
 
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
         self._store, self._target, self._state = store, subject.target, state
-        self._key, self._signer = subject.key, subject.signer
+        self._subject, self._key, self._signer = subject, subject.key, subject.signer
         self._keys = state.sealing_keys(subject.signer.place.key)
         self._writing = writing
         self._overlay: dict[Identity, Applied] | None = None
-        self._found: _Found | None = None
+        self._found: FoundLedger | None = None
         self._expires_at: float | None = None
 
     def get(self, identities: Iterable[Identity]) -> dict[Identity, Applied]:
@@ -88,13 +68,13 @@ class TargetLedger:
         self._expires_at = snapshot.ledger_expires_at
         known = self._known()
         same = [one for one in known if one.text == snapshot.ledger]
-        self._found = _unless_older(same[-1] if same else self._read(snapshot.ledger), known)
-        if (reason := _why_lost(self._found, known)) is not None:
+        self._found = (same[-1] if same else read_ledger(snapshot.ledger, self._subject)).unless_older(known)
+        if (reason := self._found.why_lost(known)) is not None:
             _log.warning("ledger.lost", store=self._target.store, namespace=self._target.namespace, reason=reason)
         if self._found.is_whole:
             self._merge(self._found, known, snapshot)
 
-    def _merge(self, found: _Found, known: Sequence[_Found], snapshot: Snapshot) -> None:
+    def _merge(self, found: FoundLedger, known: Sequence[FoundLedger], snapshot: Snapshot) -> None:
         """Make what the store's ledger says, and what only we know, what this pass goes by."""
         ours = self._rows()
         if known and found.revision > known[-1].revision:
@@ -174,7 +154,8 @@ class TargetLedger:
         """Write what counts here, merged with what other machines have left there meanwhile, and the rows that are
         `announced`."""
         known = [self._last(), *self._known()]
-        found = _unless_older(self._read(await _patiently(self._read_again, patience)), known)
+        text = await _patiently(self._read_again, patience)
+        found = read_ledger(text, self._subject).unless_older(known)
         ours = self._rows()
         merged: Rows = ours
         if found.is_whole:
@@ -187,7 +168,7 @@ class TargetLedger:
         text = encode(document, self._signer)
         await _patiently(lambda: self._store.write_ledger(self._target.namespace, text), patience)
         self._take_in(text, ours, merged, left=True)
-        self._found = _Found(text, document.rows, document.revision)
+        self._found = FoundLedger(text, document.rows, document.revision)
         self._expires_at = None if self._renew_at is None else now + (self._store.capabilities.max_ttl or 0)
         where = {"store": self._target.store, "namespace": self._target.namespace}
         _log.debug("ledger.written", **where, entries=len(merged), bytes=len(text))
@@ -197,28 +178,17 @@ class TargetLedger:
         ours = self.all().items()
         return {identity: LedgerRow.of(one) for identity, one in ours if one.mark.owner == self._signer.owner}
 
-    def _last(self) -> _Found:
+    def _last(self) -> FoundLedger:
         """The store's ledger as this pass, or an earlier one, has seen it."""
         if self._found is None:
-            self._found = (self._known() or [_Found(None, {})])[-1]
+            self._found = (self._known() or [FoundLedger(None, {})])[-1]
         return self._found
 
-    def _known(self) -> list[_Found]:
+    def _known(self) -> list[FoundLedger]:
         """What this machine knows of the store's ledger; nothing of one that an earlier owner of this directory left."""
         with suppress(LedgerNotOurs):
-            return [self._read(text) for text in self._state.ledger.seen(self._key)]
+            return [read_ledger(text, self._subject) for text in self._state.ledger.seen(self._key)]
         return []
-
-    def _read(self, text: bytes | None) -> _Found:
-        if text is None:
-            return _Found(None, {})
-        try:
-            document = decode(text, self._signer)
-        except LedgerDamaged as error:
-            return _Found(text, {}, lost=str(error))
-        except LedgerRefused as error:
-            raise LedgerNotOurs(f"{self._target}: the ledger in the store: {error}") from None
-        return _Found(text, document.rows, document.revision, is_current=document.is_current)
 
     async def _read_again(self) -> bytes | None:
         try:
@@ -262,21 +232,6 @@ async def examine(store: Store, targets: Iterable[PassTarget]) -> Finding:
         return Finding("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
     hint = "kvsync apply writes a damaged one again from its state directory; a fresh checkout adopts what is equal"
     return Finding("ledger", False, "; ".join(wrong), hint)
-
-
-def _why_lost(found: _Found, known: Sequence[_Found]) -> str | None:
-    is_gone = found.text is None and any(one.rows for one in known)
-    return "it is not there any more" if is_gone else found.lost
-
-
-def _unless_older(found: _Found, known: Iterable[_Found]) -> _Found:
-    """What was found; a document that is older than one that this machine knows has come back from a copy or a late read,
-    and counts as lost: it must make nothing ours again that was deleted since, and nothing foreign that was written
-    since."""
-    newest = max((one.revision for one in known), default=0)
-    if found.is_whole and found.revision < newest:
-        return replace(found, lost=f"it is an older one (revision {found.revision}, this machine knows {newest})")
-    return found
 
 
 def _patience(pace: Pace, clock: Clock, stop: Callable[[], bool]) -> Patience:

@@ -32,7 +32,7 @@ from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.errors import StoreError
 from kvsync.logs import get_logger
-from kvsync.reconcile.ledgers import LedgerNotOurs
+from kvsync.reconcile.found_ledger import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
