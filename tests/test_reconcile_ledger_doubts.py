@@ -367,15 +367,15 @@ async def test_a_run_with_a_lost_answer_counts_as_interrupted(world: World, monk
 # -- kills ------------------------------------------------------------------------------------------------------------
 
 
-def killed(world: World, after_write: Callable[[], None]) -> None:
-    """Apply in a process that is killed right after its first write; then something happens here."""
+def killed(world: World, then: Callable[[], None], *, is_done: bool = True) -> None:
+    """Apply in a process that is killed right after its first write, or right before; then something happens here."""
     file = world.root / "server"
     child = os.fork()
     if not child:
         change = world.server.change
 
         def last(*arguments: Any) -> Any:
-            answer = change(*arguments)
+            answer = change(*arguments) if is_done else None
             file.write_bytes(pickle.dumps((world.server.held, world.server.ledgers, world.server._versions)))
             os.kill(os.getpid(), signal.SIGKILL)
             return answer
@@ -385,7 +385,7 @@ def killed(world: World, after_write: Callable[[], None]) -> None:
         os._exit(0)
     os.waitpid(child, 0)
     world.server.held, world.server.ledgers, world.server._versions = pickle.loads(file.read_bytes())
-    after_write()
+    then()
 
 
 @kinds(BY_LEDGER)
@@ -402,6 +402,34 @@ def test_a_kill_and_a_bad_read_orphan_nothing(
     for _ in range(2):
         asyncio.run(world.apply())
     assert world.values() == {"a": "1", "b": "1", "c": "1"}
+
+
+@kinds(BY_LEDGER)
+def test_a_kill_before_a_delete_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Killed right before a delete, and the entry cannot be seen for a moment afterwards: it is ours all the same, and
+    deleted."""
+    world = World(tmp_path, monkeypatch, kind, FREE_HAND)
+    asyncio.run(world.settle(WITH_LATE))
+    world.want(WITHOUT_LATE)
+    killed(world, lambda: world.server.misread("late", None), is_done=False)
+    assert world.held("late") == "one"
+    for _ in range(2):
+        asyncio.run(world.apply())
+    assert world.held("late") is None
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_kill_around_an_end_makes_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_done: bool
+) -> None:
+    """Killed around the delete of an entry whose life is over, the next pass ends it, and does not make it again."""
+    world = World(tmp_path, monkeypatch, kind, FREE_HAND)
+    asyncio.run(world.settle(KEYS | {"once": "{value: x, ttl: 1h, renew_before: 0s}"}))
+    world.clock.advance(3601)
+    killed(world, lambda: None, is_done=is_done)
+    for _ in range(2):
+        asyncio.run(world.apply())
+        assert world.held("once") is None
 
 
 # -- older knowledge --------------------------------------------------------------------------------------------------
