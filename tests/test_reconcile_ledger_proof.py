@@ -177,6 +177,27 @@ async def test_an_older_ledger_takes_nothing_away_and_brings_nothing_back(
     assert found.revision > newer.revision
 
 
+async def test_a_ledger_that_begins_again_is_counted_on(
+    world: World, here: Machine, there: Machine, told: Told
+) -> None:
+    """Where another machine lost its state directory together with the ledger in the store, its new ledger is older than
+    the known one: it is written again, also if it says the same, and from then on both go by it."""
+    world.want({"a": 1})
+    for value in (1, 2, 3):
+        world.want({"a": value})
+        await here.apply()
+    world.server.ledgers.clear()
+    await there.apply()
+    await here.apply()
+    assert told.reasons()[-1].startswith("it is an older one")
+    told.events.clear()
+    for machine in (here, there, here):
+        world.server.calls.clear()
+        assert outcomes(await machine.apply()) == {}
+        assert not {"ledger", "leave"} & {call.method for call in world.server.calls}
+    assert told.reasons() == []
+
+
 async def test_a_machine_from_an_older_backup_learns_from_the_store(
     world: World, here: Machine, there: Machine
 ) -> None:

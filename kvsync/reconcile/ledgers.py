@@ -162,7 +162,8 @@ class TargetLedger:
             merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._keys)
         merged = {**announced, **merged}
         document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._keys), found.revision)
-        if encode(document, self._signer) == found.text and not self._is_ending(now):
+        is_said = found.is_whole and encode(document, self._signer) == found.text
+        if is_said and not self._is_ending(now):
             return
         document = replace(document, revision=1 + max(found.revision, *(one.revision for one in known)))
         text = encode(document, self._signer)
