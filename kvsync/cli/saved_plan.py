@@ -74,10 +74,9 @@ def exactly(chosen: Chosen, fresh: Plan, file: str) -> Chosen:
     others = sorted({*_stale(chosen, fresh), *_unseen(chosen, fresh)})
     if not others:
         return replace(chosen, stale={})
-    shown = "".join(f"\n  {line}" for line in others[:_MOST_SHOWN])
-    more = f"\n  and {len(others) - _MOST_SHOWN:,} more" if len(others) > _MOST_SHOWN else ""
+    more = [f"and {len(others) - _MOST_SHOWN:,} more"] if len(others) > _MOST_SHOWN else []
     cure = "make a new plan with kvsync plan --out FILE, and have it reviewed"
-    raise NotApproved(f"{file}: is stale, so nothing was applied; {cure}{shown}{more}")
+    raise NotApproved(f"{file}: is stale, so nothing was applied; {cure}", [*others[:_MOST_SHOWN], *more])
 
 
 def _stale(chosen: Chosen, fresh: Plan) -> Iterator[str]:

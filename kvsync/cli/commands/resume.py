@@ -8,7 +8,7 @@ from kvsync import control
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer
+from kvsync.cli.output import answer_lines
 from kvsync.errors import KvsyncError
 
 
@@ -26,5 +26,5 @@ def resume(settings: Settings, target: str) -> Exit:
         state.wake()
     if (still := resumed.still) is not None:
         raise KvsyncError(f"{target} stays paused, because all of {still} is: kvsync resume {still} ends that")
-    answer(f"{target} {'is resumed' if resumed.ended else 'was not paused'}\n")
+    answer_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
     return Exit.DONE
