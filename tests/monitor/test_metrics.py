@@ -59,7 +59,7 @@ def test_labels_never_tell_what_is_in_a_store() -> None:
 
 
 def test_a_hostile_name_stays_a_name() -> None:
-    """A namespace with quotes, backslashes and line ends is one label, in both formats, with everything invisible spelled out."""
+    """A namespace with quotes, backslashes and line ends is one label in both formats, everything invisible spelled out."""
     plain = parsed(exposition(board()).body)
     accept = "application/openmetrics-text; version=1.0.0"
     opened = open_families(exposition(board(), accept).body.decode())  # type: ignore[no-untyped-call]

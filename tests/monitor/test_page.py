@@ -428,7 +428,7 @@ async def test_every_target_has_an_address(daemon: Live) -> None:
         assert Shape(page.text).text.count(escape_text(str(name))) >= 2  # title and headline
     gone = await daemon.get("/targets/main/nobody%3Cscript%3E")
     assert gone.status == 404
-    assert "No target main/nobody&lt;script&gt;" in gone.text
+    assert "No target <bdi>main/nobody&lt;script&gt;</bdi>" in gone.text
 
 
 async def test_filters_come_by_address(daemon: Live) -> None:
