@@ -36,7 +36,7 @@ BELOW: dict[str, frozenset[str]] = {
     "state": frozenset({"errors", "escaping", "core", "clock"}),
     "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
     "checkout": frozenset({"errors", "config"}),
-    "apply": frozenset({"errors", "escaping", "core", "clock", "fence", "state", "stores"}),
+    "apply": frozenset({"errors", "core", "clock", "fence", "secrets", "state", "stores"}),
     "logs": frozenset({"errors", "escaping", "secrets"}),
     "reconcile": frozenset(
         {"errors", "core", "clock", "fence", "together", "config", "stores", "state", "apply", "logs"}

@@ -10,6 +10,7 @@ from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
 from kvsync.apply.ports import RunPort
 from kvsync.core.model import ENDED, Applied, Class, Identity, Outcome, OutcomeKind, Target
 from kvsync.errors import StoreError
+from kvsync.secrets import REDACTOR
 from kvsync.state.records import Intent, Settled
 from kvsync.stores.base import Store
 
@@ -53,10 +54,11 @@ class Book:
             work = ending.work
             sensitive = work.approved.sensitive
             etag = shown_etag(ending.etag, sensitive=sensitive, capabilities=self._store.capabilities)
-            outcome = Outcome(work.identity, work.approved.action, ending.kind, ending.error, etag)
+            error = REDACTOR.redact_foreign(ending.error) if sensitive and ending.error else ending.error
+            outcome = Outcome(work.identity, work.approved.action, ending.kind, error, etag)
             self._outcomes[work.index] = outcome
             if ending.quarantine:
-                self._quarantined.append(Quarantined(work.approved, ending.error or ""))
+                self._quarantined.append(Quarantined(work.approved, error or ""))
             record = _settled(work, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))
             if work.recorded or record.gone:
                 settled.append(record)

@@ -83,14 +83,15 @@ class Namespaces:
         body = json.dumps({"title": name}).encode()
         headers = {"Content-Type": "application/json"}
         target, what = self._targets.namespaces(), f"making the namespace {name}"
-        answer = await self._send(Call("POST", target, what, headers, body, expects=(200, 400)))
+        call = Call("POST", target, what, headers, body, expects=(200, 400))
+        answer = await self._send(call)
         if answer.status == 200:
             id_ = _id(answer.problem().get("result"))
             if id_ is not None:
                 self._listed[name] = id_
                 return id_
         elif TITLE_TAKEN not in error_codes(answer):
-            raise PermanentError(f"{self._where}: {what} failed: {words(answer) or answer.status}")
+            raise PermanentError(f"{self._where}: {what} failed: {words(call, answer) or answer.status}")
         self._listed = await self.titles()  # another process was faster, or the answer holds no id
         found = self._listed.get(name)
         if found is None:

@@ -60,9 +60,12 @@ class Remote:
         """Ask of the application, without changing anything. Raises StoreError."""
         return await self._send(method, what, {**parameters, **await self.application()}, reads=True)
 
-    async def change(self, method: str, what: str, parameters: Mapping[str, str | int]) -> Answer:
+    async def change(
+        self, method: str, what: str, parameters: Mapping[str, str | int], *, is_secret: bool = False
+    ) -> Answer:
         """Change the application, once. Raises StoreError."""
-        return await self._send(method, what, {**parameters, **await self.application()}, reads=False)
+        parameters = {**parameters, **await self.application()}
+        return await self._send(method, what, parameters, reads=False, is_secret=is_secret)
 
     async def page(self, method: str, pattern: str, offset: int) -> list[dict[str, Any]]:
         """A page of `GetKeyValueItems` or `GetKeyValueKeys`. Raises StoreError."""
@@ -109,10 +112,13 @@ class Remote:
             raise PermanentError(f'{self.where}: there is no application "{name}"; correct application')
         return {"application_id": found[0]}
 
-    async def _send(self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool) -> Answer:
+    async def _send(
+        self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool, is_secret: bool = False
+    ) -> Answer:
         """The method goes into the body as well, as the service's own clients do it: nothing of a call is in its URL."""
         body = urlencode({"cmd": method, **parameters}).encode()
-        return await self._client.send(Call("POST", self._target, what, _FORM, body, _WHATEVER, reads=reads))
+        call = Call("POST", self._target, what, _FORM, body, _WHATEVER, reads=reads, is_secret=is_secret)
+        return await self._client.send(call)
 
 
 def _is_item(item: Any) -> bool:

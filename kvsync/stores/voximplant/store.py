@@ -197,7 +197,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         if write.content is None:
             await self._writing().delete(name)
         else:
-            await self._writing().put(name, write.content.value.decode(), lifetime)
+            await self._writing().put(name, write.content.value.decode(), lifetime, is_secret=write.is_sensitive)
         return WriteResult(WriteStatus.DONE)
 
     def _first_level(self, namespace: str) -> str | None:

@@ -42,10 +42,10 @@ class Writer:
         self._remote = remote
         self._renews = False
 
-    async def put(self, key: str, value: str, lifetime: Lifetime) -> None:
+    async def put(self, key: str, value: str, lifetime: Lifetime, *, is_secret: bool = False) -> None:
         """Write one entry, and make sure that it lives as long as it shall. Raises StoreError."""
         async with self._remote.quiet:
-            item = await self._set(key, value, lifetime)
+            item = await self._set(key, value, lifetime, is_secret)
             if self._renews or item.get("value") != value or self._lives(item, lifetime):
                 return
             found = await self._remote.item(key) or {}
@@ -56,7 +56,7 @@ class Writer:
                 return
             await self._delete(key)
             again = {name: number - 1 for name, number in lifetime.items()}  # or it might pass for that call sent twice
-            new = await self._set(key, value, again)
+            new = await self._set(key, value, again, is_secret)
             self._renews = not self._lives(new, lifetime)  # then it is the clocks that are so far apart
 
     async def delete(self, key: str) -> None:
@@ -67,9 +67,10 @@ class Writer:
     async def _delete(self, key: str) -> None:
         await self._remote.change("DelKeyValueItem", f"deleting {key}", {"key": key})
 
-    async def _set(self, key: str, value: str, lifetime: Lifetime) -> Mapping[str, Any]:
+    async def _set(self, key: str, value: str, lifetime: Lifetime, is_secret: bool) -> Mapping[str, Any]:
         what = f"writing {key}"
-        answer = await self._remote.change("SetKeyValueItem", what, {"key": key, "value": value, **lifetime})
+        parameters: dict[str, str | int] = {"key": key, "value": value, **lifetime}
+        answer = await self._remote.change("SetKeyValueItem", what, parameters, is_secret=is_secret)
         if answer.problem().get("error") is not None:
             raise PermanentError(f"{self._remote.where}: {what} failed: the service finds no record to write")
         result = answer.problem().get("result")
