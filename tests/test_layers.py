@@ -35,7 +35,7 @@ BELOW: dict[str, frozenset[str]] = {
     ),
     "state": frozenset({"errors", "escaping", "core", "clock"}),
     "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
-    "checkout": frozenset({"errors", "config"}),
+    "checkout": frozenset({"errors", "escaping", "config"}),
     "apply": frozenset({"errors", "core", "clock", "fence", "secrets", "state", "stores"}),
     "logs": frozenset({"errors", "escaping", "secrets"}),
     "reconcile": frozenset(
