@@ -1,7 +1,8 @@
 """A plan that was saved to a file and comes back: only what results again, entry by entry, is applied.
 
 The file is the plan's JSON document with the environment it was made for: fingerprints and etags, never a value. Nothing is
-applied *from* it; it can only leave out changes of a fresh plan, so a file that somebody edited does no harm.
+applied *from* it; it can only leave out changes of a fresh plan, so an edited file cannot add anything. A signature over the
+whole document, under the key of the state directory, tells whether it was edited at all.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Any, NamedTuple, TypeVar
 
 from kvsync.core.model import Action, Change, Identity, Outcome, OutcomeKind, Target
@@ -17,6 +20,7 @@ from kvsync.core.render.json import SCHEMA, Document, Seal, change_document, pla
 from kvsync.errors import InvalidInput, Origin, Problem
 
 _PROBE = b"kvsync saved plan"
+_SIGNED = b"kvsync signature of a saved plan\0"
 _AGAIN = "make a new one with kvsync plan --out FILE"
 _T = TypeVar("_T")
 
@@ -42,15 +46,38 @@ class SavedChange:
     sensitive: bool
 
 
+class _RepeatedError(ValueError):
+    """A member of an object is there twice."""
+
+
+class Place(NamedTuple):
+    """Where a target leads: an id to compare, and words for people."""
+
+    id: str
+    description: str
+
+
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan read back from a file. `seal` tells whether fingerprints of sensitive values can be compared here."""
+    """A plan read back from a file. `seal` names the key that it was signed with. `content` stands for everything in the file
+    but the signature. `places` says where targets led, for those of which the file tells it."""
 
     owner: str
     digest: str
     environment: str | None
     seal: str
     targets: Mapping[Target, tuple[SavedChange, ...]]
+    places: Mapping[Target, Place]
+    content: bytes
+    signature: str | None
+
+    def is_comparable(self, seal: Seal) -> bool:
+        """True when it was saved with the same key: only then signature and sensitive values can be checked."""
+        return self.seal == seal(_PROBE)
+
+    def is_altered(self, seal: Seal) -> bool:
+        """True when it is not as it was saved. Only for one that `is_comparable`."""
+        return self.signature is None or not compare_digest(self.signature, seal(_SIGNED + self.content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +90,17 @@ class Selection:
 
 def save(plan: Plan, seal: Seal, environment: str | None) -> str:
     """The text of a plan file. `environment` is the one in force, `seal` the state directory's."""
-    document = plan_document(plan, seal)
-    return to_text({**document, "environment": environment, "seal": seal(_PROBE)})
+    document = {**plan_document(plan, seal), "environment": environment, "seal": seal(_PROBE)}
+    content = _content(json.loads(to_text(document)))  # as it will be read
+    return to_text({**document, "signature": seal(_SIGNED + content)})
 
 
 def load(text: str, file: str = "plan file") -> SavedPlan:
     """Read a plan file back. Raises InvalidInput when it is no plan that this version of kvsync saved."""
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_members)
+    except _RepeatedError:
+        raise _invalid("is damaged: an object has a member twice", file) from None
     except (ValueError, RecursionError) as error:
         line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
         raise _invalid("is not JSON; it may be cut short", file, line, column) from None
@@ -93,7 +123,7 @@ def select(saved: SavedPlan, fresh: Plan, seal: Seal) -> dict[Target, Selection]
     changes that the saved plan does not hold are left out.
     """
     plans = {plan.target: plan for plan in fresh.targets}
-    comparable = saved.seal == seal(_PROBE)
+    comparable = saved.is_comparable(seal)
     return {target: _select(changes, plans.get(target), seal, comparable) for target, changes in saved.targets.items()}
 
 
@@ -104,6 +134,18 @@ def mismatch(saved: SavedPlan, owner: str, environment: str | None) -> str | Non
     if saved.environment != environment:
         names = [f"environment {name!r}" if name else "no environment" for name in (saved.environment, environment)]
         return f"the plan was saved for {names[0]}, in force is {names[1]}"
+    return None
+
+
+def misplaced(saved: SavedPlan, fresh: Document) -> str | None:
+    """Why a saved plan is for other places than a fresh one's document, None when it is not, as far as both tell."""
+    now = _places(fresh)
+    for target, place in sorted(saved.places.items()):
+        other = now.get(target, place)
+        if other.id != place.id:
+            return (
+                f"{target} leads elsewhere: the plan was saved for {place.description}, now it is {other.description}"
+            )
     return None
 
 
@@ -161,7 +203,32 @@ def _saved(document: Document) -> SavedPlan:
             raise ValueError(target)
         targets[target] = tuple(changes.values())
     owner, digest, seal = (_typed(document[name], str) for name in ("owner", "digest", "seal"))
-    return SavedPlan(owner, digest, _optional(document["environment"], str), seal, targets)
+    environment, signature = _optional(document["environment"], str), _optional(document.get("signature"), str)
+    return SavedPlan(owner, digest, environment, seal, targets, _places(document), _content(document), signature)
+
+
+def _places(document: Document) -> dict[Target, Place]:
+    """Where targets lead, for those of which a document tells it."""
+    told = ((Target(one["store"], one["namespace"]), one.get("place")) for one in document["targets"])
+    return {
+        target: Place(place["id"], _typed(place["description"], str))
+        for target, place in told
+        if place is not None and _optional(place["id"], str) is not None
+    }
+
+
+def _content(document: Document) -> bytes:
+    """32 bytes that stand for everything in a document but its signature."""
+    signed = {name: value for name, value in document.items() if name != "signature"}
+    return sha256(json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _members(pairs: list[tuple[str, Any]]) -> Document:
+    """The members of an object. Raises _RepeatedError for one that is there twice: readers would not agree which one counts."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _RepeatedError
+    return members
 
 
 def _change(document: Document) -> SavedChange:
