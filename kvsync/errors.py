@@ -97,7 +97,12 @@ class LeaseHeld(KvsyncError):
 
 
 class NotApproved(KvsyncError):
-    """Something a person must release first: a guard, a deny window, a confirmation."""
+    """Something a person must release first: a guard, a deny window, a confirmation. `details` are further lines, one fact
+    each."""
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        self.details = tuple(details)
+        super().__init__(message)
 
 
 class StateDirError(KvsyncError):

@@ -52,7 +52,8 @@ def plan_schema() -> Schema:
         },
         {
             "environment": _TEXT_OR_NULL,
-            "seal": _TEXT,
+            "seal": _described(_TEXT, "Names the key of the state directory that a saved plan was made with."),
+            "signature": _described(_TEXT, "Over the rest of a saved plan, with that key."),
             "source": _described(_TEXT, "The commit that the files are of, when they are of one."),
         },
     )

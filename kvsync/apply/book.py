@@ -13,6 +13,7 @@ from kvsync.core.capabilities import Marks
 from kvsync.core.model import ENDED, Applied, Class, Identity, Outcome, OutcomeKind
 from kvsync.core.place import LocatedTarget
 from kvsync.errors import StoreError
+from kvsync.secrets import REDACTOR
 from kvsync.state.records import Intent, Settled
 from kvsync.stores.base import Store
 
@@ -66,10 +67,11 @@ class Book:
             work = ending.work
             sensitive = work.approved.sensitive
             etag = shown_etag(ending.etag, sensitive=sensitive, capabilities=self._store.capabilities)
-            outcome = Outcome(work.identity, work.approved.action, ending.kind, ending.error, etag)
+            error = REDACTOR.redact_foreign(ending.error) if sensitive and ending.error else ending.error
+            outcome = Outcome(work.identity, work.approved.action, ending.kind, error, etag)
             self._outcomes[work.index] = outcome
             if ending.quarantine:
-                self._quarantined.append(Quarantined(work.change, ending.error or ""))
+                self._quarantined.append(Quarantined(work.change, error or ""))
             if ending.is_unknown and self._by_ledger:
                 continue  # the intent stays open: the next pass finds out, for nothing else would say that the entry is ours
             record = self._settled(ending, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))

@@ -54,7 +54,7 @@ class GitVerify:
 @dataclass(frozen=True, slots=True)
 class GitSource:
     """A Git repository that the state files come from. Times in seconds, sizes in bytes; `path` is "" for the whole repository,
-    `depth` None for the whole history."""
+    `depth` None for the whole history. `min_commit` is the full id of the oldest commit that is acceptable."""
 
     url: str
     ref: str = "HEAD"
@@ -66,6 +66,7 @@ class GitSource:
     allow_rewrites: bool = False
     credentials: GitCredentials = field(default_factory=GitCredentials)
     verify: GitVerify | None = None
+    min_commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

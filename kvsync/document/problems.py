@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.errors import InvalidInput, Origin, Problem
+from kvsync.escaping import quote_text
 
 _SHOWN = 40
 
@@ -83,12 +84,8 @@ def found(node: Node) -> str:
 
 
 def quoted(text: str) -> str:
-    """`text` in double quotes, on one line, without control characters, cut to a readable length."""
-    import json
-
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    escaped = json.dumps(shown, ensure_ascii=False)
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in escaped)
+    """`text` in double quotes, on one line, with everything invisible spelled out, cut to a readable length."""
+    return quote_text(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def at(what: str, message: str) -> str:

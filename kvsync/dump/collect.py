@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from kvsync.core.compare import key_matcher
 from kvsync.core.model import Actual, Identity, Target
 from kvsync.dump.writer import DumpEntry, write
+from kvsync.escaping import escape_text
 from kvsync.reconcile.observer import Observer
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _files(
     files: dict[str, bytes] = {}
     written = list(_referenced(stem, entries, variables, files))
     for number, part in enumerate(_parts(written), start=1):
-        head = _HEAD.format(target=target) if str(target).isprintable() else ""
+        head = _HEAD.format(target=escape_text(str(target)))
         unset = [entry.reference[1] for entry in part if entry.reference and entry.reference[0] == "env"]
         head += _SECRETS.format(names=", ".join(unset)) if unset else ""
         files[f"{stem}.yaml" if number == 1 else f"{stem}-part{number}.yaml"] = (head + write(target, part)).encode()

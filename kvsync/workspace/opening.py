@@ -87,7 +87,7 @@ def _checkout(
     from kvsync.checkout import Checkout, Place  # who has the files here does not pay for it
 
     secret = partial(_secret, config, redactor, environ)
-    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact)
+    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact_foreign)
     return Checkout(config.source, place, source.lacks)
 
 

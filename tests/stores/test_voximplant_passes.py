@@ -168,7 +168,9 @@ async def test_changes_cost_no_more_than_they_must(tmp_path: Path, vox: Service)
     # Where pieces end follows from what is in them, moments included: how many a change touches varies a little.
     assert counts[SET] - 1 <= pieces / 2
     assert counts.get(DELETE, 0) <= pieces / 2
-    pages = math.ceil((len(vox.everything()) - 1) / 49)  # each page begins with the entry that the one before ended with
+    pages = math.ceil(
+        (len(vox.everything()) - 1) / 49
+    )  # each page begins with the entry that the one before ended with
     vox.forget_requests()
     await repo.apply()
     assert vox.requests() == {ITEMS: pages}

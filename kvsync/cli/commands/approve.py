@@ -10,7 +10,7 @@ from kvsync import control
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer
+from kvsync.cli.output import answer_lines
 
 
 @command(
@@ -28,5 +28,5 @@ def approve(settings: Settings, hash_: str) -> Exit:
     with opening.state(settings, writable=True) as (_, state):
         released = control.approve(state, hash_, time.time(), "command")
         state.wake()
-    answer("".join(f"released {record.target} ({record.digest})\n" for record in released))
+    answer_lines(*(f"released {record.target} ({record.digest})" for record in released))
     return Exit.DONE

@@ -10,7 +10,7 @@ import click
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, say
+from kvsync.cli.output import answer_lines, say
 from kvsync.cli.progress import progress
 from kvsync.control import place
 from kvsync.errors import KvsyncError, UsageError
@@ -84,7 +84,7 @@ async def _dump(
         _write(folder, one)
         _tell(folder, one)
     if not any(one.files for one in dumped):
-        answer(f"{target} holds nothing to dump\n")
+        answer_lines(f"{target} holds nothing to dump")
     return Exit.DONE
 
 
@@ -131,7 +131,7 @@ def _write(folder: Path, dumped: Dumped) -> None:
 def _tell(folder: Path, dumped: Dumped) -> None:
     for name in dumped.files:
         if name.endswith(".yaml"):
-            answer(f"wrote {folder / name}\n")
+            answer_lines(f"wrote {folder / name}")
     say_if = (
         (dumped.variables, f"sensitive values are not written; set {', '.join(dumped.variables)} where kvsync runs"),
         (dumped.others, f"{dumped.others:,} entries of another owner are left out"),

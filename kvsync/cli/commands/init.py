@@ -9,7 +9,7 @@ import click
 
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer
+from kvsync.cli.output import answer_lines
 from kvsync.errors import KvsyncError, UsageError
 
 _CONFIGURATION: Final = """\
@@ -75,8 +75,8 @@ def init(_settings: Settings, directory: str) -> Exit:
     for file, text in files.items():
         _write(file, text)
     _ignore(folder / ".gitignore")
-    go = "" if directory == "." else f"  cd {directory}\n"
-    answer(f"Wrote {', '.join(map(str, files))}.\n\nNext:\n{go}  kvsync plan\n  kvsync apply\n")
+    go = [] if directory == "." else [f"  cd {directory}"]
+    answer_lines(f"Wrote {', '.join(map(str, files))}.", "", "Next:", *go, "  kvsync plan", "  kvsync apply")
     return Exit.DONE
 
 

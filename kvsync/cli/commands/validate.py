@@ -11,7 +11,7 @@ import click
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, answer_document, say
+from kvsync.cli.output import answer, answer_document, answer_lines, say
 from kvsync.errors import InvalidInput, KvsyncError, Origin, Problem
 from kvsync.secrets import REDACTOR
 
@@ -81,7 +81,7 @@ async def _validate(settings: Settings, chosen: _Options) -> Exit:
     if chosen.output == "json":
         answer_document({"schema": SCHEMA, "valid": True, "environments": counted, "problems": []})
     elif chosen.output in ("text", "github"):
-        answer("".join(map(_line, counted)))
+        answer_lines(*map(_line, counted))
     return Exit.DONE
 
 
@@ -125,4 +125,4 @@ def _line(counted: dict[str, Any]) -> str:
 
     where = f"{counted['environment']}: " if counted["environment"] else ""
     entries = count(counted["entries"], "entry", "entries")
-    return f"{where}valid: {entries}, {count(len(counted['targets']), 'target')}, {count(counted['files'], 'file')}\n"
+    return f"{where}valid: {entries}, {count(len(counted['targets']), 'target')}, {count(counted['files'], 'file')}"

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import quote
 
-from kvsync.core.render.words import plain
 from kvsync.errors import Kind
+from kvsync.escaping import encode_path, escape_github, escape_sarif, escape_text, to_bytes
 
 Document = dict[str, Any]
 
@@ -47,7 +46,7 @@ def fingerprints(findings: Sequence[Finding]) -> list[str]:
     for one in findings:
         what = (one.path, one.kind.value, _PLACE.sub("", one.message))
         seen[what] += 1
-        found.append(sha256("\0".join((*what, str(seen[what]))).encode()).hexdigest())
+        found.append(sha256(to_bytes("\0".join((*what, str(seen[what]))))).hexdigest())
     return found
 
 
@@ -70,7 +69,7 @@ def gitlab(findings: Sequence[Finding]) -> list[Document]:
     """A GitLab Code Quality report."""
     return [
         {
-            "description": one.message,
+            "description": escape_text(one.message),
             "check_name": f"kvsync/{one.kind}",
             "fingerprint": mark,
             "severity": "major",
@@ -87,12 +86,12 @@ def github(findings: Iterable[Finding]) -> str:
 
 def _result(one: Finding, mark: str) -> Document:
     region = {"startLine": one.line, "startColumn": one.column}
-    place = {"artifactLocation": {"uri": quote(one.path), "uriBaseId": "%SRCROOT%"}, "region": region}
+    place = {"artifactLocation": {"uri": encode_path(one.path), "uriBaseId": "%SRCROOT%"}, "region": region}
     return {
         "ruleId": one.kind.value,
         "ruleIndex": list(Kind).index(one.kind),
         "level": "error",
-        "message": {"text": one.message},
+        "message": {"text": escape_sarif(one.message)},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"kvsync/v1": mark},
     }
@@ -105,10 +104,5 @@ def _command(one: Finding) -> str:
         "col": one.column,
         "title": f"kvsync: {one.kind}",
     }
-    shown = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in properties.items())
-    return f"::error {shown}::{_escaped(plain(one.message))}"
-
-
-def _escaped(text: str, also: str = "") -> str:
-    """A text that ends neither its command nor, with `also`, its property: `%`, line ends and those characters as %XX."""
-    return "".join(f"%{ord(char):02X}" if char in f"%\r\n{also}" else char for char in text)
+    shown = ",".join(f"{name}={escape_github(str(value), in_property=True)}" for name, value in properties.items())
+    return f"::error {shown}::{escape_github(one.message)}"
