@@ -19,10 +19,10 @@ from kvsync.errors import Origin, Problem
 from kvsync.heap import no_collections
 from kvsync.sources.assembly import assemble, clashes, strays, target_digest
 from kvsync.sources.cache import Cache
-from kvsync.sources.discovery import matches
+from kvsync.sources.jail import MissingError, UnreadableError
 from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
 from kvsync.sources.reading import Reader, Reading
-from kvsync.sources.tree import MissingError, Tree, UnreadableError
+from kvsync.sources.tree import Tree
 from kvsync.sources.units import Stores
 
 _TRIES: Final = 6
@@ -65,8 +65,8 @@ class Source:
     def lacks(self, root: Path) -> str | None:
         """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
         try:
-            with Tree(root) as tree:
-                found = any(_has_match(tree, pattern) for pattern in self._config.state)
+            with Tree(root, self._reader.rules()) as tree:
+                found = any(self._has_match(tree, pattern) for pattern in self._config.state)
         except UnreadableError as error:
             return f"its folders cannot be read: {error}"
         return None if found else f"no file in it matches {', '.join(self._config.state)}"
@@ -81,6 +81,12 @@ class Source:
     def close(self) -> None:
         """Release the file of the cache. Idempotent."""
         self._cache.close()
+
+    def _has_match(self, tree: Tree, pattern: str) -> bool:
+        try:
+            return bool(self._reader.matches(tree, pattern))
+        except MissingError:
+            return False
 
     def _read(self, environment: str | None, root: Path | None) -> Reading:
         for attempt in range(_TRIES):
@@ -154,13 +160,6 @@ class Source:
         if known is not None and known.digest == digest.hex():
             return known
         return assemble(target, chunks, policy, digest, problems)
-
-
-def _has_match(tree: Tree, pattern: str) -> bool:
-    try:
-        return any(True for _ in matches(tree, "", pattern))
-    except MissingError:
-        return False
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:

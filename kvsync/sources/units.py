@@ -5,21 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.config.model import StoreConfig
+from kvsync.config.model import ReadLimits, StoreConfig
 from kvsync.core.model import Target
 from kvsync.document.fields import Problems
 from kvsync.document.nodes import Mapping, Node, Scalar
-from kvsync.document.parse import Parsed, parse_all
+from kvsync.document.parse import Limits, Parsed, parse_all
+from kvsync.document.problems import TooManyProblemsError
+from kvsync.errors import Problem
+from kvsync.sources.allowance import Allowance
 from kvsync.sources.compiling import compile_document
-from kvsync.sources.documents import Layer, documents_of, named, read_document
+from kvsync.sources.documents import Document, Layer, documents_of, named, read_document
 from kvsync.sources.model import Chunk, StoreFacts, Unit
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
 
-_NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
+NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +34,40 @@ class Stores:
     configs: Lookup[str, StoreConfig]
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a state file may refer to, and what it may cost."""
+
+    tree: Tree
+    environ: Lookup[str, str]
+    limits: ReadLimits
+    allowance: Allowance
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a file begins with, to the end of a line, and whether another document may follow."""
+
+    data: bytes
+    has_more: bool
+
+
 class _Source:
     """One file of a unit: its documents, its problems, and what it refers to."""
 
-    def __init__(self, path: str, data: bytes, tree: Tree, environ: Lookup[str, str]) -> None:
-        self.problems = Problems(path)
-        self.around = Surroundings(tree, path, environ)
-        self.parsed = parse_all(data, path)
+    def __init__(self, path: str, data: bytes, given: Given) -> None:
+        limits = given.limits
+        self.problems = Problems(path, limits.problems)
+        self.around = Surroundings(given.tree, path, given.environ, given.allowance)
+        self.parsed = parse_all(data, path, Limits(limits.state_file, limits.nesting, limits.aliases, limits.problems))
         self.problems.extend(self.parsed.problems)
+        self.documents: list[Mapping] = []
+        with suppress(TooManyProblemsError):
+            self._take_documents()
+
+    def _take_documents(self) -> None:
         if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
             self.problems.add("the file is empty", None, "write store, namespace and keys: {} when nothing is wanted")
-            self.documents: list[Mapping] = []
         else:
             self.documents = documents_of(self.parsed.documents, self.problems)
 
@@ -49,12 +76,14 @@ class _Source:
         return Layer(node, self.problems, self.around)
 
 
-def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[str, str], stores: Stores) -> Unit:
+def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> Unit:
     """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
-    sources = [_Source(path, data, tree, environ) for path, data in files]
+    sources = [_Source(path, data, given) for path, data in files]
     layered = _pair(sources)
-    is_whole = all(source.parsed.complete for source in sources)
-    documents = [read_document(layers, stores.facts) for layers in layered] if is_whole else []
+    documents: list[Document] = []
+    if all(source.parsed.complete for source in sources):
+        with suppress(TooManyProblemsError):  # the documents before that count all the same
+            documents.extend(read_document(layers, stores.facts) for layers in layered)
     problems = [problem for source in sources for problem in source.problems.all()]
     chunks: list[Chunk] = []
     for document in documents:
@@ -63,7 +92,7 @@ def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[st
             chunks += compile_document(document, stores.facts, stores.configs, problems)
     if problems:
         chunks = []
-    targets, known = _targets(layered, stores.facts)
+    targets, known = _targets([[layer.node for layer in layers] for layers in layered], stores.facts)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
@@ -79,28 +108,34 @@ def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[st
     )
 
 
+def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Unit:
+    """The unit of a state file that is too large to be read: held back, with the targets that its first lines name."""
+    base, *overlays = [
+        [node for node in parse_all(head.data, "").documents if isinstance(node, Mapping)] for head in heads
+    ]
+    added = [[node] for nodes in overlays for node in nodes if _is_named(node)]
+    targets, known = _targets([[node] for node in base] + added, stores.facts)
+    return Unit((), targets, known and not any(head.has_more for head in heads), (problem,), ())
+
+
 def _pair(sources: Several[_Source]) -> list[list[Layer]]:
     """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
     base, *overlays = sources
     layered = [[base.layer(node)] for node in base.documents]
+    places = {_names(node): place for place, node in reversed(list(enumerate(base.documents)))}
     for overlay in overlays:
+        is_only_one = len(base.documents) == len(overlay.documents) == 1
         for node in overlay.documents:
-            below = _counterpart(node, base.documents, overlay)
+            below = 0 if is_only_one else places.get(_names(node))
             if below is not None:
                 layered[below].append(overlay.layer(node))
             elif _is_named(node):
                 layered.append([overlay.layer(node)])
             else:
                 hint = "name its store and namespace"
-                overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
+                with suppress(TooManyProblemsError):
+                    overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
     return layered
-
-
-def _counterpart(node: Mapping, documents: Several[Mapping], overlay: _Source) -> int | None:
-    if len(documents) == 1 and len(overlay.documents) == 1:
-        return 0
-    wanted = _names(node)
-    return next((index for index, below in enumerate(documents) if _names(below) == wanted), None)
 
 
 def _is_named(node: Mapping) -> bool:
@@ -112,12 +147,12 @@ def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
     return frozenset(stores), namespace
 
 
-def _targets(layered: Several[Several[Layer]], known: Lookup[str, StoreFacts]) -> tuple[tuple[Target, ...], bool]:
+def _targets(layered: Several[Several[Mapping]], known: Lookup[str, StoreFacts]) -> tuple[tuple[Target, ...], bool]:
     """The targets that the documents name, and whether that is all of them."""
     targets: dict[Target, None] = {}
     complete = bool(layered)
-    for layers in layered:
-        stores, namespace = named([layer.node for layer in layers], known)
+    for nodes in layered:
+        stores, namespace = named(nodes, known)
         if not stores or namespace is None:
             complete = False
         else:
@@ -131,7 +166,7 @@ def _shows_all(parsed: Parsed, data: bytes) -> bool:
         return all(isinstance(node, Mapping) for node in parsed.documents)
     broken = max((problem.origin.line for problem in parsed.problems if problem.origin), default=1)
     rest = data.split(b"\n")[broken - 1 :]
-    return len(parsed.documents) > 0 and not _NEXT_DOCUMENT.search(b"\n".join(rest))
+    return len(parsed.documents) > 0 and not NEXT_DOCUMENT.search(b"\n".join(rest))
 
 
 def _is_nothing(node: Node) -> bool:
