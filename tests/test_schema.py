@@ -20,8 +20,8 @@ from kvsync.document.fields import Problems, free_json
 from kvsync.document.parse import parse
 from kvsync.errors import InvalidInput
 from kvsync.schema import SCHEMAS, config_schema, plan_schema, state_schema
-from kvsync.sources.documents import Layer, read_document
 from kvsync.sources.allowance import Allowance
+from kvsync.sources.documents import Layer, read_document
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
 from tests.core.plans import OWNER, change, outcome, plan, report, seal, stored, target_plan, wanted

@@ -48,6 +48,12 @@ LIMIT_FIELDS: Final = (
         help="Names in one folder that a pattern looks into (1000000).",
     ),
     Field(
+        "folder_depth",
+        integer(1, _DEEPEST),
+        default=_DEFAULTS.folder_depth,
+        help="Folders that lie in one another, from the root to a file (100).",
+    ),
+    Field(
         "pattern_steps",
         integer(1),
         default=_DEFAULTS.pattern_steps,

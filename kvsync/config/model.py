@@ -181,6 +181,7 @@ class ReadLimits:
     value_bytes: int = 256 * 2**20
     total: int = 2**30
     folder_names: int = 1_000_000
+    folder_depth: int = 100
     pattern_steps: int = 2_000_000
     nesting: int = 64
     aliases: int = 100_000

@@ -15,17 +15,19 @@ _DATABASE_FILES: Final = ("", "-wal", "-shm", "-journal")
 
 @dataclass(frozen=True, slots=True)
 class ProtectedPath:
-    """A file or a folder with everything in it. `path` is absolute, links in it are not resolved; `reason` says what it is."""
+    """A file or a folder with everything in it. `path` is absolute, links in it are not resolved; `reason` says what it is.
+    `identity` is its device and inode where it is known to stay the same: it is recognised by it even after it was moved."""
 
     path: Path
     reason: str
+    identity: tuple[int, int] | None = None
 
 
 def protected_paths(config: Config, environ: Mapping[str, str]) -> tuple[ProtectedPath, ...]:
     """The state directory, the configuration and its overlays, the files that credentials are taken from (of `environ`,
     $CREDENTIALS_DIRECTORY is read), and the files that stores keep for themselves."""
     return (
-        ProtectedPath(config.state_dir, "it belongs to the state directory"),
+        ProtectedPath(config.state_dir, "it belongs to the state directory", _identity(config.state_dir)),
         *(ProtectedPath(path, "it is the configuration") for path in _configuration(config)),
         *(ProtectedPath(path, "it holds a credential") for path in _credentials(config, environ)),
         *(ProtectedPath(path, "a store keeps its entries in it") for path in _store_files(config)),
@@ -37,6 +39,14 @@ def is_configuration(config: Config, name: str) -> bool:
     stem, dot, suffix = config.file.name.casefold().rpartition(".")
     shown = name.casefold()
     return shown == config.file.name.casefold() or (shown.startswith(f"{stem}.") and shown.endswith(f"{dot}{suffix}"))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _configuration(config: Config) -> Iterator[Path]:

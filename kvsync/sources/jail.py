@@ -56,7 +56,7 @@ class ReadRules:
 
     `protected` is never read. `folders` are what values may be taken from, relative to the root; without any, all of it.
     Without `links` no symbolic link is followed, without `mounts` nothing on another file system is read. A folder with more
-    than `folder_names` names is not listed.
+    than `folder_names` names is not listed, a path with more than `folder_depth` folders not followed.
     """
 
     protected: tuple[ProtectedPath, ...] = ()
@@ -64,6 +64,7 @@ class ReadRules:
     links: bool = True
     mounts: bool = True
     folder_names: int = 1_000_000
+    folder_depth: int = 100
 
 
 class Jail:

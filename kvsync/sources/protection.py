@@ -28,7 +28,7 @@ class Protection:
         self._identities: dict[Identity, str] = {}
         self._names: dict[str, str] = {}
         for protected in paths:
-            for identity in _identities(str(protected.path)):
+            for identity in _identities(protected):
                 self._identities.setdefault(identity, protected.reason)
             for name in _names(protected, root):
                 self._names.setdefault(folded(name), protected.reason)
@@ -56,13 +56,15 @@ def folded(name: str) -> str:
     return "".join(character for character in spelled if unicodedata.category(character) != "Cf")
 
 
-def _identities(path: str) -> Iterator[Identity]:
+def _identities(protected: ProtectedPath) -> Iterator[Identity]:
     """A file or folder, links followed; of a folder also the files right in it, for the sake of hard links."""
+    if protected.identity is not None:
+        yield protected.identity
     with suppress(OSError):
-        status = os.stat(path)  # noqa: PTH116  # a text of our own, once for each reading
+        status = protected.path.stat()
         yield status.st_dev, status.st_ino
         if stat.S_ISDIR(status.st_mode):
-            with os.scandir(path) as entries:
+            with os.scandir(protected.path) as entries:
                 files = [entry.stat() for entry in entries if entry.is_file()]
             yield from ((file.st_dev, file.st_ino) for file in files)
 

@@ -60,6 +60,7 @@ class Reader:
     def __init__(self, config: Config, stores: Stores, cache: Cache, environ: Mapping[str, str]) -> None:
         self._config, self._stores, self._cache, self._environ = config, stores, cache, environ
         self._facts, self._largest = _facts_digest(config, stores), _largest_value(stores)
+        self._protected = protected_paths(config, environ)
         self.units: dict[str, tuple[bytes, Unit]] = {}
 
     def read(self, environment: str | None, root: Path | None = None) -> Reading:
@@ -83,10 +84,11 @@ class Reader:
         configuration says so."""
         source = self._config.source
         return ReadRules(
-            protected=protected_paths(self._config, self._environ),
+            protected=self._protected,
             links=source is None or source.symlinks,
             mounts=source is None,
             folder_names=self._config.limits.folder_names,
+            folder_depth=self._config.limits.folder_depth,
         )
 
     def matches(self, tree: Tree, pattern: str) -> list[str]:

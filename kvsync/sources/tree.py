@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from kvsync.sources.beneath import Opener, open_beneath
-from kvsync.sources.jail import Jail, LinkError, OutsideError, ReadRules, UnreadableError, reason_of
+from kvsync.sources.jail import Jail, LinkError, OutsideError, ReadRules, TooMuchError, UnreadableError, reason_of
 
 _MOST_LINKS: Final = 40
 _MOUNT_LINK: Final = "..data"
@@ -143,8 +143,18 @@ class Tree:
     def _folder(self, folder: str) -> tuple[str, ...]:
         known = self._stacks.get(folder)
         if known is None:
-            known = self._stacks[folder] = self._resolve(folder, is_folder=True)
+            known = self._stacks[folder] = self._entered(folder) or self._resolve(folder, is_folder=True)
         return known
+
+    def _entered(self, folder: str) -> tuple[str, ...] | None:
+        """The stack of a folder that lies in a known one and is no link, as nearly all are; None for others."""
+        parent, _, name = folder.rpartition("/")
+        above = self._stacks.get(parent)
+        if above is None or name in ("", ".", ".."):
+            return None
+        self._check_depth(above)
+        physical = _join(above[-1], name)
+        return None if self._link(physical) is not None else (*above, self._mount(physical))
 
     def _resolve(self, path: str, *, is_folder: bool = False, follow: bool = False) -> tuple[str, ...]:
         """The physical paths of the root, of every folder on the way, and of the path itself. `follow` follows links also where
@@ -159,6 +169,7 @@ class Tree:
                 if not stack:
                     raise OutsideError("it lies outside of the folder of the configuration")
                 continue
+            self._check_depth(stack)
             physical = _join(stack[-1], part)
             target = self._link(physical)
             if target is None:
@@ -170,6 +181,11 @@ class Tree:
                 target, stack = self._inside(target), stack[:1]
             pending.extend(target.split("/")[::-1])
         return tuple(stack)
+
+    def _check_depth(self, stack: Sequence[str]) -> None:
+        if len(stack) > self._rules.folder_depth:
+            most = self._rules.folder_depth
+            raise TooMuchError(f"more than {most} folders lie in one another; limits.folder_depth sets it")
 
     def _check_link(self, physical: str, hops: int, *, follow: bool) -> None:
         if not self._rules.links and not follow:

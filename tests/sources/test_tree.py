@@ -19,7 +19,6 @@ from kvsync.sources.tree import Tree
 from kvsync.stores.memory import MemoryStore
 from tests.sources.conftest import CONFIG, WEB, Repo
 
-
 NO_LIMIT = Allowance(ReadLimits()).take_steps
 
 
