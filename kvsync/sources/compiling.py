@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,8 @@ from functools import partial
 from hashlib import blake2b
 from os import urandom
 from typing import Final
+
+import msgspec
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS, audit
@@ -21,6 +22,8 @@ from kvsync.errors import Kind, Problem
 from kvsync.sources.documents import Document
 from kvsync.sources.model import Chunk, StoreFacts
 from kvsync.sources.rows import Draft, Rows, Shape, with_labels
+
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 _PRIVATE_KEY: Final = urandom(32)
 """Keys the digests of secrets, so that a digest tells nothing about them; they hold for this process only."""
@@ -177,6 +180,4 @@ def _digest(rows: Rows, rest: str, *, private: bool) -> bytes:
         [tuple(s) for s in rows.table],
     )
     key = _PRIVATE_KEY if private else b""
-    return blake2b(
-        marshal.dumps((columns, rest), 2), digest_size=16, key=key
-    ).digest()  # version 2 depends on values alone
+    return blake2b(_encode((columns, rest)), digest_size=16, key=key).digest()

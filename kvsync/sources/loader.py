@@ -31,15 +31,15 @@ _TRIES: Final = 6
 class Source:
     """The desired state of one configuration. Keeps what it compiled, so that loading again costs what has changed.
 
-    `stores` are asked for their capabilities and keys only. The file at `cache_path` keeps what was compiled between runs;
-    None keeps it in memory alone. `environ` is where `env:` looks.
+    `stores` are asked for their capabilities and keys only. `cache` keeps what was compiled between runs, and is closed with
+    this; without one it is kept in memory alone. `environ` is where `env:` looks.
     """
 
     def __init__(
-        self, config: Config, stores: Mapping[str, StoreFacts], cache_path: Path | None, environ: Mapping[str, str]
+        self, config: Config, stores: Mapping[str, StoreFacts], cache: Cache | None, environ: Mapping[str, str]
     ) -> None:
         self._config, self._stores = config, stores
-        self._cache = Cache(cache_path)
+        self._cache = cache or Cache(None, None)
         self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}

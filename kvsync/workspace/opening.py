@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Surroundings
 from kvsync.secrets import REDACTOR, Redactor
-from kvsync.sources import Source
+from kvsync.sources import Cache, Source
 from kvsync.state import StateDir
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
@@ -72,10 +72,16 @@ async def open_workspace(
 def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
     stores = _open_stores(config, around, redactor, environ)
-    cache = config.state_dir / "cache.db" if around.writable else None
-    source = Source(config, stores, cache, environ)
+    source = Source(config, stores, _cache(config, around), environ)
     checkout = _checkout(config, source, around, redactor, environ)
     return Workspace(config, stores, source, around, redactor, checkout)
+
+
+def _cache(config: Config, around: Surroundings) -> Cache | None:
+    """The cache of compiled state files; None where it cannot be kept, or sealed."""
+    with suppress(StateDirError):
+        return Cache(config.state_dir / "cache.db", around.state.key) if around.writable else None
+    return None
 
 
 def _checkout(
