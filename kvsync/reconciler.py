@@ -73,7 +73,7 @@ class WorkspaceReconciler:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
         old = self._workspace
         config = load_config(old.config.file, environment=old.config.environment, environ=self._environ)
-        if (config.state_dir, config.owner) != (old.config.state_dir, old.config.owner):
+        if (config.state_dir, config.owner) != (self._around.state.asked, old.config.owner):
             raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
         if config.run.lease != old.config.run.lease:
             raise InvalidInput([Problem("run.lease cannot change while the daemon runs", None, "restart it")])

@@ -25,20 +25,10 @@ from kvsync.errors import Origin
 from kvsync.sources.model import Chunk, Reference, Unit
 from kvsync.sources.rows import Rows
 
-_FORMAT: Final = 2
-"""Raise it when the tables change."""
-
-_CLEARED: Final = f"""
-BEGIN IMMEDIATE;
-DROP TABLE IF EXISTS units;
-DROP TABLE IF EXISTS checked;
-PRAGMA user_version = {_FORMAT};
-COMMIT;
-"""
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS units (slot TEXT PRIMARY KEY, key BLOB, head BLOB, body BLOB, seal BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS checked (target TEXT PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID;
-"""
+_TABLES: Final = (
+    "CREATE TABLE checked (target TEXT PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID",
+    "CREATE TABLE units (slot TEXT PRIMARY KEY, key BLOB, head BLOB, body BLOB, seal BLOB) WITHOUT ROWID",
+)
 _FAILURES: Final = (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError)
 
 
@@ -145,9 +135,11 @@ def _opened(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=0.2, check_same_thread=False)
     try:
         database.execute("PRAGMA synchronous = OFF")  # a damaged cache costs one slow run
-        if database.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-            database.executescript(_CLEARED)
-        database.executescript(_SCHEMA)
+        found = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master ORDER BY name")]
+        if not found:
+            database.executescript(f"BEGIN IMMEDIATE; {'; '.join(_TABLES)}; COMMIT")
+        elif found != list(_TABLES):
+            raise sqlite3.DatabaseError("tables, views or triggers that are not ours")
     except sqlite3.Error:
         database.close()
         raise

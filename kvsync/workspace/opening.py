@@ -15,7 +15,7 @@ from kvsync.config.credentials import resolve
 from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.core.shard import Shard
-from kvsync.errors import InvalidInput, Problem, StateDirError
+from kvsync.errors import InvalidInput, Problem, StateDirError, StateDirUntrusted
 from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Surroundings
@@ -56,7 +56,7 @@ async def open_workspace(
     config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
-        state, writable = _open_state(config.state_dir, redactor, clock, must_write=writing is not None)
+        state, writable = _open_state(config, redactor, clock, must_write=writing is not None)
         stack.enter_context(state)
         if writing is not None:
             stack.enter_context(state.lock(writing))
@@ -71,6 +71,7 @@ async def open_workspace(
 
 def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
+    config = replace(config, state_dir=around.state.path)
     stores = _open_stores(config, around, redactor, environ)
     source = Source(config, stores, _cache(config, around), environ)
     checkout = _checkout(config, source, around, redactor, environ)
@@ -100,13 +101,16 @@ def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], cred
     return resolve(credential, config.root, environ, redactor)
 
 
-def _open_state(path: Path, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
+def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
+    opened = partial(StateDir.open, config.state_dir, config_root=config.root, clock=clock, redact=redactor.redact)
     try:
-        return StateDir.open(path, writable=True, clock=clock, redact=redactor.redact), True
+        return opened(writable=True), True
+    except StateDirUntrusted:
+        raise
     except StateDirError:
         if must_write:
             raise
-    return StateDir.open(path, writable=False, clock=clock, redact=redactor.redact), False
+    return opened(writable=False), False
 
 
 def _open_stores(
