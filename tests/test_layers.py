@@ -20,6 +20,7 @@ BELOW: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "together": frozenset(),
     "heap": frozenset(),
+    "private_files": frozenset(),
     "tracing": frozenset({"errors"}),
     "fence": frozenset({"errors"}),
     "core": frozenset({"errors"}),
@@ -30,11 +31,23 @@ BELOW: dict[str, frozenset[str]] = {
         {"errors", "clock", "fence", "heap", "secrets", "stores"}
     ),  # of the stores: what they count and find, no store
     "stores": frozenset(
-        {"errors", "core", "document", "config", "clock", "fence", "together", "heap", "http", "tracing"}
+        {
+            "errors",
+            "core",
+            "document",
+            "config",
+            "clock",
+            "fence",
+            "together",
+            "heap",
+            "private_files",
+            "http",
+            "tracing",
+        }
     ),
-    "state": frozenset({"errors", "core", "clock"}),
-    "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
-    "checkout": frozenset({"errors", "config"}),
+    "state": frozenset({"errors", "core", "clock", "private_files"}),
+    "sources": frozenset({"errors", "core", "document", "config", "heap", "private_files", "stores"}),
+    "checkout": frozenset({"errors", "config", "private_files"}),
     "apply": frozenset({"errors", "core", "clock", "fence", "state", "stores"}),
     "logs": frozenset({"errors", "secrets"}),
     "reconcile": frozenset(

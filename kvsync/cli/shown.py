@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kvsync.cli.output import answer, answer_document, say
 from kvsync.core.render.problems import problem_document
 from kvsync.errors import KvsyncError, Problem
+from kvsync.private_files import write_private
 from kvsync.secrets import REDACTOR
 
 if TYPE_CHECKING:
@@ -70,17 +70,14 @@ def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
 
 
 def write_file(path: str, text: str) -> None:
-    """Write a file whole or not at all. Raises KvsyncError."""
+    """Write a file whole or not at all, for its owner alone: plans may show values. Raises KvsyncError."""
     file = Path(path)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         if file.exists() and not file.is_file():  # a device or a pipe is written to, not replaced
             file.write_text(text, encoding="utf-8")
-            return
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(file)
+        else:
+            write_private(file, text.encode())
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise KvsyncError(f"{path} cannot be written: {error.strerror}") from None
 
 

@@ -8,7 +8,6 @@ cache: whatever is wrong with its file, loading goes on without, or with a new o
 from __future__ import annotations
 
 import hmac
-import os
 import sqlite3
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -22,6 +21,7 @@ import msgspec
 from kvsync.core.model import Move, Target
 from kvsync.core.policy import Policy
 from kvsync.errors import Origin
+from kvsync.private_files import make_private
 from kvsync.sources.model import Chunk, Reference, Unit
 from kvsync.sources.rows import Rows
 
@@ -131,7 +131,7 @@ class Cache:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would leave the mode to the umask
+    make_private(path)  # SQLite would leave the mode to the umask
     database = sqlite3.connect(path, timeout=0.2, check_same_thread=False)
     try:
         database.execute("PRAGMA synchronous = OFF")  # a damaged cache costs one slow run

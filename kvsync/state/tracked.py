@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 _HARMLESS: Final = frozenset({".gitignore", ".gitkeep", "cache.db"})
-"""Files that keep a folder in a repository, or out of it, which kvsync does not read; and the cache, whose records are sealed."""
+"""Files that keep a folder in a repository or out of it, which kvsync does not read, and the cache: its records are sealed."""
 
 _SECONDS: Final = 10
 
