@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from kvsync.background import in_background
 from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
 from kvsync.core.model import OutcomeKind, Target
@@ -37,11 +39,12 @@ class WorkspaceReconciler:
         self._users: Counter[Workspace] = Counter()
         self._news = SourceNews()
         self._closed: dict[str, Traffic] = {}
+        self._reading = asyncio.Lock()
 
     async def load(self) -> Loaded:
-        """Read the files again; what is wrong with them is in the answer."""
-        files = self._workspace.load()
-        self._files, self.commit = files, files.source
+        """Read the files again, in the background; what is wrong with them is in the answer."""
+        async with self._reading:
+            files = await self._read()
         return Loaded(
             targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
             held=files.held,
@@ -112,15 +115,31 @@ class WorkspaceReconciler:
 
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         """Do one pass with what was loaded last."""
-        workspace = self._workspace
         if self._files is None:
-            await self.load()
+            async with self._reading:
+                if self._files is None:  # nobody else read them meanwhile
+                    await self._read()
+        workspace = self._workspace
         self._users[workspace] += 1
         try:
             return await self._traced(workspace, request, stop)
         finally:
             self._users[workspace] -= 1
             await self._release(workspace)
+
+    async def _read(self) -> Files:
+        """Read the files by the configuration that is in force when that is done. One reading at a time."""
+        while True:
+            workspace = self._workspace
+            self._users[workspace] += 1
+            try:
+                files = await in_background(workspace.load)
+            finally:
+                self._users[workspace] -= 1
+                await self._release(workspace)
+            if workspace is self._workspace:
+                self._files, self.commit = files, files.source
+                return files
 
     async def _traced(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         names = {"store": request.target.store, "namespace": request.target.namespace}

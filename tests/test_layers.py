@@ -17,6 +17,7 @@ ROOT = Path(kvsync.__file__).parent
 
 BELOW: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "background": frozenset(),
     "clock": frozenset(),
     "together": frozenset(),
     "heap": frozenset(),
