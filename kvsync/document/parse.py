@@ -27,6 +27,7 @@ from yaml.events import (
 from kvsync.document.encoding import check_encoding, place
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.document.problems import Problems, TooManyProblemsError, quoted
+from kvsync.document.simple import DEEPEST
 from kvsync.document.simple import read as read_simple
 from kvsync.document.syntax import explain
 from kvsync.errors import InvalidInput, Problem
@@ -69,7 +70,7 @@ def parse_all(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> Parsed
     problems = Problems(file, limits.problems)
     if not check_encoding(data, problems, limits.size):
         return Parsed((), problems.all(), complete=False)
-    if (simple := read_simple(data)) is not None:
+    if limits.depth >= DEEPEST and (simple := read_simple(data)) is not None:
         return Parsed((simple,), (), complete=True)
     return read_events(data, problems, limits)
 

@@ -28,6 +28,9 @@ _TAME: Final = bytes([10, *range(32, 127)])
 _WILD: Final = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _NULL_KEYS: Final = frozenset({"null", "Null", "NULL"})
 _MOST_LEVELS: Final = 16
+DEEPEST: Final = 2 * _MOST_LEVELS + 1
+"""Levels of nesting in a simple file, at most."""
+
 _PIECE: Final = 64 * 1024  # characters
 
 

@@ -30,15 +30,19 @@ _PRIVATE_KEY: Final = urandom(32)
 
 
 def compile_document(
-    document: Document, stores: Mapping[str, StoreFacts], configs: Mapping[str, StoreConfig], problems: list[Problem]
+    document: Document,
+    stores: Mapping[str, StoreFacts],
+    configs: Mapping[str, StoreConfig],
+    problems: list[Problem],
+    most: int,
 ) -> Iterator[Chunk]:
-    """One chunk for each store that the document names; what a store cannot hold goes to `problems`."""
+    """One chunk for each store that the document names; what a store cannot hold goes to `problems`, up to `most` of them."""
     source = document.draft.columns()
     for name in document.stores:
         assert document.namespace is not None
         config = configs[name]
         target = Target(name, document.namespace)
-        compiler = _Compiler(target, stores[name], "{label}" in (config.key_format or ""), problems)
+        compiler = _Compiler(target, stores[name], "{label}" in (config.key_format or ""), problems, most)
         rows = compiler.compile(source)
         policy = document.policy(config.policy)
         yield Chunk(
@@ -56,8 +60,11 @@ def compile_document(
 class _Compiler:
     """Makes rows ready for one target."""
 
-    def __init__(self, target: Target, store: StoreFacts, label_in_key: bool, problems: list[Problem]) -> None:
-        self._target, self._store, self._label_in_key, self._problems = target, store, label_in_key, problems
+    def __init__(
+        self, target: Target, store: StoreFacts, label_in_key: bool, problems: list[Problem], most: int
+    ) -> None:
+        self._target, self._store, self._label_in_key = target, store, label_in_key
+        self._problems, self._most = problems, most
         self._limits = store.capabilities
         self._is_written_well = re.compile(store.capabilities.key_pattern or "(?s:.*)").fullmatch
         self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.own_ways)
@@ -147,6 +154,8 @@ class _Compiler:
             self._add(source, index, reason)
 
     def _add(self, source: Rows, index: int, reason: str) -> None:
+        if len(self._problems) >= self._most:
+            return
         identity = Identity(source.keys[index], source.labels[index])
         message = f"{self._target}: {identity}: {reason}"
         self._problems.append(Problem(message, source.origin(index), kind=Kind.STORE_LIMIT))

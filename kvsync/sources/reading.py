@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from kvsync.sources.discovery import StateFile, matches, pair_overlays, split
 from kvsync.sources.jail import ReadRules, TooMuchError, UnreadableError, shown_size
 from kvsync.sources.model import Reference, Unit, WatchSet
 from kvsync.sources.tree import Tree, is_text, link_parents
-from kvsync.sources.units import NEXT_DOCUMENT, Given, Head, Stores, build_unit, unread_unit
+from kvsync.sources.units import Given, Head, Stores, build_unit, unread_unit
 from kvsync.sources.values import names_digest
 
 _FORMAT: Final = 1
@@ -32,7 +33,8 @@ _UNKEPT: Final = b""
 
 _HEAD: Final = 64 * 1024
 _PIECE: Final = 1024 * 1024
-_MARK: Final = 5  # bytes before which a `---` on a line of its own may begin
+_NEXT_DOCUMENT: Final = re.compile(rb"[\n\r]---\s")
+_MARK: Final = 4  # bytes of it that may end a piece
 
 
 @dataclass(slots=True)
@@ -193,7 +195,7 @@ def _head(tree: Tree, path: str, limits: ReadLimits) -> Head:
             head = piece[:_HEAD].rpartition(b"\n")[0] or piece[:_HEAD]
             text = piece[len(head) :]
         left -= len(piece)
-        if left < 0 or NEXT_DOCUMENT.search(text):
+        if left < 0 or _NEXT_DOCUMENT.search(text):
             return Head(head, has_more=True)
         last = text[-_MARK:]
     return Head(head, has_more=False)

@@ -23,7 +23,7 @@ from kvsync.sources.model import Chunk, StoreFacts, Unit
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
 
-NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
+_NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
     for document in documents:
         if document.namespace is not None:
             # Also beside other problems: what a store cannot hold is said at once, not in the next round.
-            chunks += compile_document(document, stores.facts, stores.configs, problems)
+            chunks += compile_document(document, stores.facts, stores.configs, problems, given.limits.problems)
     if problems:
         chunks = []
     targets, known = _targets([[layer.node for layer in layers] for layers in layered], stores.facts)
@@ -166,7 +166,7 @@ def _shows_all(parsed: Parsed, data: bytes) -> bool:
         return all(isinstance(node, Mapping) for node in parsed.documents)
     broken = max((problem.origin.line for problem in parsed.problems if problem.origin), default=1)
     rest = data.split(b"\n")[broken - 1 :]
-    return len(parsed.documents) > 0 and not NEXT_DOCUMENT.search(b"\n".join(rest))
+    return len(parsed.documents) > 0 and not _NEXT_DOCUMENT.search(b"\n".join(rest))
 
 
 def _is_nothing(node: Node) -> bool:
