@@ -86,7 +86,7 @@ class _Walk:
 
     def _inside(self, folder: str, places: frozenset[int]) -> Iterator[tuple[str, frozenset[int] | None]]:
         """What matches in a folder: files, and folders with the parts that come next, in the order of their paths."""
-        physical = self._tree.physical(folder)
+        physical = self._tree.physical_folder(folder)
         places = frozenset(place for place in places if (physical, place) not in self._done)
         self._done |= {(physical, place) for place in places}
         items = self._items(folder, places) if places else {}

@@ -261,4 +261,6 @@ def _read(handle: int, limit: int) -> bytes:
 
 def shown_size(size: int) -> str:
     """A number of bytes for people."""
-    return f"{size / 2**20:.4g} MiB" if size >= 2**20 / 10 else f"{size:,} bytes"
+    if size < 2**20 / 10:
+        return f"{size:,} bytes"
+    return f"{f'{size / 2**20:,.1f}'.removesuffix('.0')} MiB"

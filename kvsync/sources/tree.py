@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+from kvsync.document.problems import quoted
 from kvsync.sources.beneath import Opener, open_beneath
 from kvsync.sources.jail import Jail, LinkError, OutsideError, ReadRules, TooMuchError, UnreadableError, reason_of
 
@@ -77,7 +78,7 @@ class Tree:
         UnreadableError."""
         known = self._listings.get(folder)
         if known is None:
-            entries = self._jail.entries(self._folder(folder)[-1])
+            entries = self._jail.entries(self.physical_folder(folder))
             found = [(entry.name, self._is_folder(folder, entry)) for entry in entries]
             known = self._listings[folder] = dict(sorted(found, key=_path_order))
         return known
@@ -85,6 +86,10 @@ class Tree:
     def physical(self, path: str) -> str:
         """The path with all links followed. Raises UnreadableError."""
         return self._resolve(path)[-1]
+
+    def physical_folder(self, path: str) -> str:
+        """The same for a folder, which is remembered: where a mounted ConfigMap is read from. Raises UnreadableError."""
+        return self._folder(path)[-1]
 
     def is_protected(self, path: str) -> bool:
         """True when a path, as it is written, is the name of something that is never read."""
@@ -190,7 +195,7 @@ class Tree:
     def _check_link(self, physical: str, hops: int, *, follow: bool) -> None:
         if not self._rules.links and not follow:
             raise UnreadableError(
-                f"{physical} is a symbolic link, and links in a repository that kvsync fetches are not followed; "
+                f"{quoted(physical)} is a symbolic link, and links in a repository that kvsync fetches are not followed; "
                 "write the path it leads to, or set source.git.symlinks: true"
             )
         if hops > _MOST_LINKS:

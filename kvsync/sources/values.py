@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from collections.abc import Mapping as Environ
 from hashlib import blake2b
+from posixpath import normpath
 from typing import Any, Final, NamedTuple
 
 from kvsync.core.canonical import canonical_json
@@ -75,7 +76,7 @@ class Surroundings:
             self._tree.check_allowed(place)
             return self._tree.size(place)
         except UnreadableError as error:
-            raise UnreadableError(f"{quoted(place)}: {error}") from None
+            raise UnreadableError(f"{quoted(normpath(place))}: {error}") from None
 
     def _read(self, place: str) -> bytes:
         data = self._tree.read(place, self._allowance.most_value)
