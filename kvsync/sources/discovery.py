@@ -86,23 +86,23 @@ class _Walk:
 
     def _inside(self, folder: str, places: frozenset[int]) -> Iterator[tuple[str, frozenset[int] | None]]:
         """What matches in a folder: files, and folders with the parts that come next, in the order of their paths."""
-        physical = self._tree.physical_folder(folder)
+        physical, items = self._items(folder, places)
         places = frozenset(place for place in places if (physical, place) not in self._done)
         self._done |= {(physical, place) for place in places}
-        items = self._items(folder, places) if places else {}
         self._take_steps(len(items) * len(places))
-        for name, is_folder in items.items():
+        for name, is_folder in items.items() if places else ():
             following = self._following(name, places, is_folder=is_folder)
             if following:
                 yield _join(folder, name), following if is_folder else None
 
-    def _items(self, folder: str, places: frozenset[int]) -> Mapping[str, bool]:
+    def _items(self, folder: str, places: frozenset[int]) -> tuple[str, Mapping[str, bool]]:
+        """The physical path of a folder, and what is in it; nothing, where it is never read and only a wildcard met it."""
         try:
-            return self._tree.items(folder)
+            return self._tree.physical_folder(folder), self._tree.items(folder)
         except ProtectedError:
             if any(place and not _MAGIC.search(self._parts[place - 1]) for place in places):
-                raise  # it was named, not met
-            return {}
+                raise
+            return folder, {}
 
     def _following(self, name: str, places: frozenset[int], *, is_folder: bool) -> frozenset[int]:
         last, hidden = len(self._parts) - 1, name.startswith(".")
