@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kvsync.background import in_background
 from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
 from kvsync.core.model import OutcomeKind, Target
@@ -20,6 +19,7 @@ from kvsync.reconcile import Ask, Surroundings
 from kvsync.sources import Loaded as Files
 from kvsync.stores.base import Store, Traffic, total
 from kvsync.tracing import span
+from kvsync.util.background import in_background
 from kvsync.workspace import Report, Selection, Workspace, assemble
 
 _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})

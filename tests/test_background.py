@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.background import in_background
 from kvsync.reconciler import WorkspaceReconciler
 from kvsync.sources import Loaded
+from kvsync.util.background import in_background
 from kvsync.workspace import Workspace
 from tests.support.world import World
 
@@ -34,7 +34,7 @@ def test_a_process_ends_although_a_thread_works() -> None:
     """A file that is never read to its end must not keep the daemon from leaving."""
     program = (
         "import asyncio, threading\n"
-        "from kvsync.background import in_background\n"
+        "from kvsync.util.background import in_background\n"
         "async def main():\n"
         "    task = asyncio.ensure_future(in_background(threading.Event().wait))\n"
         "    await asyncio.sleep(0.05)\n"

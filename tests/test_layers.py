@@ -17,11 +17,10 @@ ROOT = Path(kvsync.__file__).parent
 
 BELOW: dict[str, frozenset[str]] = {
     "errors": frozenset(),
-    "background": frozenset(),
     "clock": frozenset(),
     "together": frozenset(),
     "heap": frozenset(),
-    "private_files": frozenset(),
+    "util": frozenset(),
     "tracing": frozenset({"errors"}),
     "fence": frozenset({"errors"}),
     "core": frozenset({"errors"}),
@@ -41,14 +40,14 @@ BELOW: dict[str, frozenset[str]] = {
             "fence",
             "together",
             "heap",
-            "private_files",
+            "util",
             "http",
             "tracing",
         }
     ),
-    "state": frozenset({"errors", "core", "clock", "private_files"}),
-    "sources": frozenset({"errors", "core", "document", "config", "heap", "private_files", "stores"}),
-    "checkout": frozenset({"errors", "config", "private_files"}),
+    "state": frozenset({"errors", "core", "clock", "util"}),
+    "sources": frozenset({"errors", "core", "document", "config", "heap", "util", "stores"}),
+    "checkout": frozenset({"errors", "config", "util"}),
     "apply": frozenset({"errors", "core", "clock", "fence", "state", "stores"}),
     "logs": frozenset({"errors", "secrets"}),
     "reconcile": frozenset(

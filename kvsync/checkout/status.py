@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from kvsync.checkout.model import Status
-from kvsync.private_files import write_private
+from kvsync.util.private_files import write_private
 
 FOLDER: Final = "source"
 """Where in the state directory the clone and all that belongs to it lies."""

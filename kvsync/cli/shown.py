@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kvsync.cli.output import answer, answer_document, say
 from kvsync.core.render.problems import problem_document
 from kvsync.errors import KvsyncError, Problem
-from kvsync.private_files import write_private
 from kvsync.secrets import REDACTOR
+from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.core.plan import Plan

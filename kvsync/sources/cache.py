@@ -21,9 +21,9 @@ import msgspec
 from kvsync.core.model import Move, Target
 from kvsync.core.policy import Policy
 from kvsync.errors import Origin
-from kvsync.private_files import make_private
 from kvsync.sources.model import Chunk, Reference, Unit
 from kvsync.sources.rows import Rows
+from kvsync.util.private_files import make_private
 
 _TABLES: Final = (
     "CREATE TABLE checked (target TEXT PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID",

@@ -17,8 +17,8 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from kvsync.config.protected import ProtectedPath
-from kvsync.sources.beneath import FOLDER, Opener, open_beneath
 from kvsync.sources.protection import Identity, Protection
+from kvsync.util.beneath import FOLDER, Opener, open_beneath
 
 _MOST_HANDLES: Final = 64
 """Folders that are kept open at a time; a process may often open no more than 256 files."""

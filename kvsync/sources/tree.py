@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from kvsync.document.problems import quoted
-from kvsync.sources.beneath import Opener, open_beneath
 from kvsync.sources.jail import Jail, LinkError, OutsideError, ReadRules, TooMuchError, UnreadableError, reason_of
+from kvsync.util.beneath import Opener, open_beneath
 
 _MOST_LINKS: Final = 40
 _MOUNT_LINK: Final = "..data"

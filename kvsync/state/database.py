@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.errors import StateDirError
-from kvsync.private_files import make_private
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
+from kvsync.util.private_files import make_private
 
 FILE_NAME = "state.db"
 BUSY_SECONDS = 5.0

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.private_files import make_private
 from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FORMAT, SCHEMA, TABLES
+from kvsync.util.private_files import make_private
 
 LONGEST_WAIT = 5.0
 """Seconds to wait for another process at most, so that a daemon that is told to stop can."""

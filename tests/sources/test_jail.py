@@ -16,12 +16,12 @@ import pytest
 
 from kvsync.config.model import ReadLimits
 from kvsync.config.protected import ProtectedPath
-from kvsync.sources import beneath
 from kvsync.sources.allowance import Allowance
-from kvsync.sources.beneath import FOLDER, Opener, open_by_kernel, open_by_walking
 from kvsync.sources.discovery import matches
 from kvsync.sources.jail import OutsideError, ProtectedError, ReadRules, TooMuchError, UnreadableError
 from kvsync.sources.tree import Tree
+from kvsync.util import beneath
+from kvsync.util.beneath import FOLDER, Opener, open_by_kernel, open_by_walking
 
 SECRET = b"outside of the repository"
 LIMIT = 1_000

@@ -14,7 +14,7 @@ from kvsync.cli.output import answer, say
 from kvsync.cli.progress import progress
 from kvsync.control import place
 from kvsync.errors import KvsyncError, UsageError
-from kvsync.private_files import write_private
+from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.dump import Dumped
