@@ -61,10 +61,10 @@ def open_by_kernel(root: int, path: str, flags: int, *, mounts: bool = True) -> 
     resolve = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS | (0 if mounts else _NO_XDEV)
     how = struct.pack("=QQQ", flags | _ALWAYS, 0, resolve)
     call, last_error = _system_call()
-    descriptor: int = call(_SYSCALL, root, os.fsencode(name), how, len(how))
-    if descriptor < 0:
+    while (descriptor := int(call(_SYSCALL, root, os.fsencode(name), how, len(how)))) < 0:
         code = last_error()
-        raise OSError(code, os.strerror(code))
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
     return descriptor
 
 
@@ -75,7 +75,7 @@ def open_beneath(root: int, path: str, flags: int, *, mounts: bool = True) -> in
 
 @cache
 def _opener() -> Opener:
-    with suppress(OSError):
+    with suppress(OSError, ImportError, MemoryError):  # what ctypes raises where it may not be used
         root = os.open("/", FOLDER | _ALWAYS)
         try:
             os.close(open_by_kernel(root, "", FOLDER))

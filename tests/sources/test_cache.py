@@ -225,6 +225,32 @@ def test_a_target_is_not_called_free_of_clashes_by_another(full: Repo) -> None:
     assert full.load().held.keys() == {WEB}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON units BEGIN DELETE FROM units; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TABLE more (x)",
+        "ALTER TABLE units ADD COLUMN x",
+    ],
+)
+def test_a_file_with_anything_else_in_it_is_replaced(full: Repo, statement: str) -> None:
+    """Triggers and views run when the tables are used, so there are none."""
+    fresh = plain(full.load())
+    assert full.cache is not None
+    with sqlite3.connect(full.cache) as database:
+        database.execute(statement)
+    database.close()
+    assert plain(full.load()) == fresh
+    with sqlite3.connect(full.cache) as database:
+        assert [name for (name,) in database.execute("SELECT name FROM sqlite_master ORDER BY name")] == [
+            "checked",
+            "units",
+        ]
+        assert len(database.execute("SELECT * FROM units").fetchall()) == 2
+    database.close()
+
+
 def test_the_file_is_for_its_owner_alone(full: Repo) -> None:
     """Whatever the umask."""
     before = os.umask(0)
