@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from kvsync.reconcile import Ask, Surroundings
 from kvsync.sources import Loaded as Files
 from kvsync.stores.base import Store, Traffic, total
 from kvsync.tracing import span
+from kvsync.util.background import in_background
 from kvsync.workspace import Report, Selection, Workspace, assemble
 
 _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
@@ -37,11 +39,12 @@ class WorkspaceReconciler:
         self._users: Counter[Workspace] = Counter()
         self._news = SourceNews()
         self._closed: dict[str, Traffic] = {}
+        self._reading = asyncio.Lock()
 
     async def load(self) -> Loaded:
-        """Read the files again; what is wrong with them is in the answer."""
-        files = self._workspace.load()
-        self._files, self.commit = files, files.source
+        """Read the files again, in the background; what is wrong with them is in the answer."""
+        async with self._reading:
+            files = await self._read()
         return Loaded(
             targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
             held=files.held,
@@ -73,7 +76,7 @@ class WorkspaceReconciler:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
         old = self._workspace
         config = load_config(old.config.file, environment=old.config.environment, environ=self._environ)
-        if (config.state_dir, config.owner) != (old.config.state_dir, old.config.owner):
+        if (config.state_dir, config.owner) != (self._around.state.asked, old.config.owner):
             raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
         if config.run.lease != old.config.run.lease:
             raise InvalidInput([Problem("run.lease cannot change while the daemon runs", None, "restart it")])
@@ -112,15 +115,31 @@ class WorkspaceReconciler:
 
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         """Do one pass with what was loaded last."""
-        workspace = self._workspace
         if self._files is None:
-            await self.load()
+            async with self._reading:
+                if self._files is None:  # nobody else read them meanwhile
+                    await self._read()
+        workspace = self._workspace
         self._users[workspace] += 1
         try:
             return await self._traced(workspace, request, stop)
         finally:
             self._users[workspace] -= 1
             await self._release(workspace)
+
+    async def _read(self) -> Files:
+        """Read the files by the configuration that is in force when that is done. One reading at a time."""
+        while True:
+            workspace = self._workspace
+            self._users[workspace] += 1
+            try:
+                files = await in_background(workspace.load)
+            finally:
+                self._users[workspace] -= 1
+                await self._release(workspace)
+            if workspace is self._workspace:
+                self._files, self.commit = files, files.source
+                return files
 
     async def _traced(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         names = {"store": request.target.store, "namespace": request.target.namespace}

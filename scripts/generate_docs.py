@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from kvsync.config import fields, git, lease, notify, policy, stores
+from kvsync.config import fields, git, lease, limits, notify, policy, stores
 from kvsync.core.capabilities import Capabilities
 from kvsync.document.fields import Field
 from kvsync.logs import events_table
@@ -29,6 +29,7 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "git": git.GIT_FIELDS,
     "git-credentials": git.CREDENTIAL_FIELDS,
     "git-verify": git.VERIFY_FIELDS,
+    "limits": limits.LIMIT_FIELDS,
     "run": fields.RUN_FIELDS,
     "hook": fields.HOOK_FIELDS,
     "window": fields.WINDOW_FIELDS,

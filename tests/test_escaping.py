@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from kvsync import escaping
-from tests.hostile import HOSTILE, MARK, is_harmless
+from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 texts = st.one_of(
     st.sampled_from(HOSTILE),

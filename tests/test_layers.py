@@ -21,6 +21,7 @@ BELOW: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "together": frozenset(),
     "heap": frozenset(),
+    "util": frozenset(),
     "tracing": frozenset({"errors"}),
     "fence": frozenset({"errors"}),
     "core": frozenset({"errors", "escaping"}),
@@ -31,11 +32,23 @@ BELOW: dict[str, frozenset[str]] = {
         {"errors", "escaping", "clock", "fence", "heap", "secrets", "stores"}
     ),  # of the stores: what they count and find, no store
     "stores": frozenset(
-        {"errors", "core", "document", "config", "clock", "fence", "together", "heap", "http", "tracing"}
+        {
+            "errors",
+            "core",
+            "document",
+            "config",
+            "clock",
+            "fence",
+            "together",
+            "heap",
+            "util",
+            "http",
+            "tracing",
+        }
     ),
-    "state": frozenset({"errors", "escaping", "core", "clock"}),
-    "sources": frozenset({"errors", "core", "document", "config", "heap", "stores"}),
-    "checkout": frozenset({"errors", "escaping", "config"}),
+    "state": frozenset({"errors", "escaping", "core", "clock", "util"}),
+    "sources": frozenset({"errors", "core", "document", "config", "heap", "util", "stores"}),
+    "checkout": frozenset({"errors", "escaping", "config", "util"}),
     "apply": frozenset({"errors", "core", "clock", "fence", "secrets", "state", "stores"}),
     "logs": frozenset({"errors", "escaping", "secrets"}),
     "reconcile": frozenset(

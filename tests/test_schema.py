@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kvsync.config.load import load_config
+from kvsync.config.model import ReadLimits
 from kvsync.core.model import Action, Actual, Class, Identity, Mark, OutcomeKind, Refusal
 from kvsync.core.render.json import plan_document, report_document
 from kvsync.core.saved import save
@@ -19,6 +20,7 @@ from kvsync.document.fields import Problems, free_json
 from kvsync.document.parse import parse
 from kvsync.errors import InvalidInput
 from kvsync.schema import SCHEMAS, config_schema, plan_schema, state_schema
+from kvsync.sources.allowance import Allowance
 from kvsync.sources.documents import Layer, read_document
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
@@ -156,7 +158,7 @@ def reads_state(folder: Path, text: str) -> bool:
     (folder / "logo.png").write_bytes(b"\x89PNG")
     problems = Problems("web.yaml")
     with Tree(folder) as tree:
-        around = Surroundings(tree, "web.yaml", {"API_TOKEN": "token"})
+        around = Surroundings(tree, "web.yaml", {"API_TOKEN": "token"}, Allowance(ReadLimits()))
         [node] = parse(text.encode(), "web.yaml")
         assert isinstance(node, nodes.Mapping)
         read_document([Layer(node, problems, around)], {"edge": None})

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from kvsync.errors import InvalidInput, LeaseHeld, LockHeld, NotApproved, UsageError
+from kvsync.errors import InvalidInput, LeaseHeld, LockHeld, NotApproved, StateDirUntrusted, UsageError
 
 if TYPE_CHECKING:
     from kvsync.core.model import Target
@@ -40,7 +40,7 @@ _MEANINGS: Final = {
     Exit.REFUSED: "refused: guard, window, pause, missing approval",
     Exit.LOCKED: "another process holds the lock, or the lease",
     Exit.USAGE: "usage",
-    Exit.INVALID: "configuration or desired state invalid",
+    Exit.INVALID: "configuration or desired state invalid, or state directory not to be trusted",
 }
 _WORST_FIRST: Final = (Exit.INVALID, Exit.ERROR, Exit.REFUSED, Exit.PARTIAL, Exit.PENDING)
 _UNDONE: Final = frozenset({"failed", "conflict", "stale", "refused", "not-attempted"})
@@ -61,6 +61,7 @@ def of_error(error: BaseException) -> Exit:
     kinds = (
         (UsageError, Exit.USAGE),
         (InvalidInput, Exit.INVALID),
+        (StateDirUntrusted, Exit.INVALID),
         (LockHeld, Exit.LOCKED),
         (LeaseHeld, Exit.LOCKED),
         (NotApproved, Exit.REFUSED),

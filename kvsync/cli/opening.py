@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -87,8 +88,9 @@ def state(settings: Settings, *, writable: bool) -> Iterator[tuple[Config, State
     from kvsync.state import StateDir
 
     config = load_config(settings.config, environment=settings.environment, environ=os.environ)
-    with StateDir.open(config.state_dir, writable=writable, redact=REDACTOR.redact) as opened:
-        yield config, opened
+    opening = StateDir.open(config.state_dir, writable=writable, config_root=config.root, redact=REDACTOR.redact)
+    with opening as opened:
+        yield replace(config, state_dir=opened.path), opened
 
 
 def load(opened: Workspace) -> Loaded:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.lease import lease
+from kvsync.config.limits import LIMIT_FIELDS
 from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
@@ -176,6 +177,7 @@ CONFIG_FIELDS: Final = (
     Field("environment", text(), help="The environment in force; --env overrides it."),
     Field("stores", stores(), required=True, help="The connections, by name."),
     Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; write at least prune: owned."),
+    Field("limits", record(LIMIT_FIELDS), help="What reading the state files may cost."),
     Field(
         "run",
         checked(checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}), _safe_to_listen),

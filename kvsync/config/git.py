@@ -171,6 +171,12 @@ GIT_FIELDS: Final = (
     Field("depth", integer(1), help="Commits of history that the first fetch brings (all)."),
     Field("max_size", size(), default=2**30, help="Most that a fetch may bring, and that a commit may hold (1GiB)."),
     Field("allow_rewrites", boolean(), default=False, help="Follow a history that was rewritten, too (false)."),
+    Field(
+        "symlinks",
+        boolean(),
+        default=False,
+        help="Follow symbolic links in the repository, as far as they stay in it (false).",
+    ),
     Field("allow_insecure", boolean(), default=False, help="Accept plain http:// beyond this machine (false)."),
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 from kvsync.config.fields import CONFIG_FIELDS
 from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
+from kvsync.config.limits import read_limits
 from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.core.policy import Policy
@@ -45,6 +46,7 @@ def load_config(path: Path, *, environment: str | None = None, environ: Mapping[
         run=_run(values.get("run")),
         source=git_source(values["source"]),
         owner_keys=_owner_keys(values["owner_key"]),
+        limits=read_limits(values["limits"]),
     )
 
 

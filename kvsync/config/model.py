@@ -16,7 +16,8 @@ from kvsync.errors import Origin
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """One configured store. `options` are the type's own, decoded by the fields that the type declares."""
+    """One configured store. `options` are the type's own, decoded by the fields that the type declares; `private_files` are
+    those of them that name a file which no state file may read."""
 
     name: str
     type: str
@@ -28,6 +29,7 @@ class StoreConfig:
     allow_insecure: bool = False
     policy: Policy = field(default_factory=Policy)
     origin: Origin | None = None
+    private_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class GitVerify:
 @dataclass(frozen=True, slots=True)
 class GitSource:
     """A Git repository that the state files come from. Times in seconds, sizes in bytes; `path` is "" for the whole repository,
-    `depth` None for the whole history. `min_commit` is the full id of the oldest commit that is acceptable."""
+    `depth` None for the whole history, `symlinks` says whether links in it are followed. `min_commit` is the full id of the
+    oldest commit that is acceptable."""
 
     url: str
     ref: str = "HEAD"
@@ -64,6 +67,7 @@ class GitSource:
     depth: int | None = None
     max_size: int = 2**30
     allow_rewrites: bool = False
+    symlinks: bool = False
     credentials: GitCredentials = field(default_factory=GitCredentials)
     verify: GitVerify | None = None
     min_commit: str | None = None
@@ -170,6 +174,23 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """What reading the state files may cost. Sizes in bytes; see `kvsync.config.limits` for what each bounds."""
+
+    state_file: int = 10 * 2**20
+    value_file: int = 64 * 2**20
+    value_files: int = 100_000
+    value_bytes: int = 256 * 2**20
+    total: int = 2**30
+    folder_names: int = 1_000_000
+    folder_depth: int = 100
+    pattern_steps: int = 2_000_000
+    nesting: int = 64
+    aliases: int = 100_000
+    problems: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
     in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
@@ -187,3 +208,4 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
     source: GitSource | None = None
     owner_keys: tuple[Credential, ...] = ()
+    limits: ReadLimits = field(default_factory=ReadLimits)

@@ -9,9 +9,10 @@ from kvsync.core.model import Mode
 from kvsync.document.fields import INVALID, Decoder, Problems
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.document.problems import at, name_hint, quoted
+from kvsync.sources.jail import UnreadableError
 from kvsync.sources.rows import Draft, Shape
 from kvsync.sources.tables import LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
-from kvsync.sources.tree import UnreadableError, is_text
+from kvsync.sources.tree import is_text
 from kvsync.sources.values import Surroundings, Value, is_absolute, read_value
 
 _FORMS: Final = frozenset(VALUE_FORMS)

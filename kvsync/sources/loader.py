@@ -21,12 +21,12 @@ from kvsync.errors import Problem
 from kvsync.heap import no_collections
 from kvsync.sources.assembly import assemble, clashes, target_digest
 from kvsync.sources.cache import Cache
-from kvsync.sources.discovery import matches
+from kvsync.sources.jail import MissingError, UnreadableError
 from kvsync.sources.meetings import Meeting, meetings
 from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
 from kvsync.sources.problem_sets import Problems, ProblemSets
 from kvsync.sources.reading import Reader, Reading
-from kvsync.sources.tree import MissingError, Tree, UnreadableError
+from kvsync.sources.tree import Tree
 from kvsync.sources.units import Stores
 
 _TRIES: Final = 6
@@ -35,15 +35,15 @@ _TRIES: Final = 6
 class Source:
     """The desired state of one configuration. Keeps what it compiled, so that loading again costs what has changed.
 
-    `stores` are asked for their capabilities and keys only. The file at `cache_path` keeps what was compiled between runs;
-    None keeps it in memory alone. `environ` is where `env:` looks.
+    `stores` are asked for their capabilities and keys only. `cache` keeps what was compiled between runs, and is closed with
+    this; without one it is kept in memory alone. `environ` is where `env:` looks.
     """
 
     def __init__(
-        self, config: Config, stores: Mapping[str, StoreFacts], cache_path: Path | None, environ: Mapping[str, str]
+        self, config: Config, stores: Mapping[str, StoreFacts], cache: Cache | None, environ: Mapping[str, str]
     ) -> None:
         self._config, self._stores = config, stores
-        self._cache = Cache(cache_path)
+        self._cache = cache or Cache(None, None)
         self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
@@ -77,8 +77,8 @@ class Source:
     def lacks(self, root: Path) -> str | None:
         """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
         try:
-            with Tree(root) as tree:
-                found = any(_has_match(tree, pattern) for pattern in self._config.state)
+            with Tree(root, self._reader.rules()) as tree:
+                found = any(self._has_match(tree, pattern) for pattern in self._config.state)
         except UnreadableError as error:
             return f"its folders cannot be read: {error}"
         return None if found else f"no file in it matches {', '.join(self._config.state)}"
@@ -93,6 +93,12 @@ class Source:
     def close(self) -> None:
         """Release the file of the cache. Idempotent."""
         self._cache.close()
+
+    def _has_match(self, tree: Tree, pattern: str) -> bool:
+        try:
+            return bool(self._reader.matches(tree, pattern))
+        except MissingError:
+            return False
 
     def _read(self, environment: str | None, root: Path | None) -> Reading:
         for attempt in range(_TRIES):
@@ -216,13 +222,6 @@ class Source:
         if known is not None and known.digest == digest.hex():
             return known
         return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
-
-
-def _has_match(tree: Tree, pattern: str) -> bool:
-    try:
-        return any(True for _ in matches(tree, "", pattern))
-    except MissingError:
-        return False
 
 
 def _joined(digests: Iterable[bytes]) -> bytes:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.config.model import StoreConfig
+from kvsync.config.model import ReadLimits, StoreConfig
 from kvsync.core.model import Target
 from kvsync.document.fields import Problems
 from kvsync.document.nodes import Mapping, Node, Scalar
-from kvsync.document.parse import Parsed, parse_all
+from kvsync.document.parse import Limits, Parsed, parse_all
+from kvsync.document.problems import TooManyProblemsError
+from kvsync.errors import Problem
+from kvsync.sources.allowance import Allowance
 from kvsync.sources.compiling import compile_document
-from kvsync.sources.documents import Layer, documents_of, named, read_document
+from kvsync.sources.documents import Document, Layer, documents_of, named, read_document
 from kvsync.sources.model import Chunk, StoreFacts, Unit
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
@@ -30,17 +34,40 @@ class Stores:
     configs: Lookup[str, StoreConfig]
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a state file may refer to, and what it may cost."""
+
+    tree: Tree
+    environ: Lookup[str, str]
+    limits: ReadLimits
+    allowance: Allowance
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a file begins with, to the end of a line, and whether another document may follow."""
+
+    data: bytes
+    has_more: bool
+
+
 class _Source:
     """One file of a unit: its documents, its problems, and what it refers to."""
 
-    def __init__(self, path: str, data: bytes, tree: Tree, environ: Lookup[str, str]) -> None:
-        self.problems = Problems(path)
-        self.around = Surroundings(tree, path, environ)
-        self.parsed = parse_all(data, path)
+    def __init__(self, path: str, data: bytes, given: Given) -> None:
+        limits = given.limits
+        self.problems = Problems(path, limits.problems)
+        self.around = Surroundings(given.tree, path, given.environ, given.allowance)
+        self.parsed = parse_all(data, path, Limits(limits.state_file, limits.nesting, limits.aliases, limits.problems))
         self.problems.extend(self.parsed.problems)
+        self.documents: list[Mapping] = []
+        with suppress(TooManyProblemsError):
+            self._take_documents()
+
+    def _take_documents(self) -> None:
         if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
             self.problems.add("the file is empty", None, "write store, namespace and keys: {} when nothing is wanted")
-            self.documents: list[Mapping] = []
         else:
             self.documents = documents_of(self.parsed.documents, self.problems)
 
@@ -49,21 +76,23 @@ class _Source:
         return Layer(node, self.problems, self.around)
 
 
-def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[str, str], stores: Stores) -> Unit:
+def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> Unit:
     """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
-    sources = [_Source(path, data, tree, environ) for path, data in files]
+    sources = [_Source(path, data, given) for path, data in files]
     layered = _pair(sources)
-    is_whole = all(source.parsed.complete for source in sources)
-    documents = [read_document(layers, stores.facts) for layers in layered] if is_whole else []
+    documents: list[Document] = []
+    if all(source.parsed.complete for source in sources):
+        with suppress(TooManyProblemsError):  # the documents before that count all the same
+            documents.extend(read_document(layers, stores.facts) for layers in layered)
     problems = [problem for source in sources for problem in source.problems.all()]
     chunks: list[Chunk] = []
     for document in documents:
         if document.namespace is not None:
             # Also beside other problems: what a store cannot hold is said at once, not in the next round.
-            chunks += compile_document(document, stores.facts, stores.configs, problems)
+            chunks += compile_document(document, stores.facts, stores.configs, problems, given.limits.problems)
     if problems:
         chunks = []
-    targets, known = _targets(layered, stores.facts)
+    targets, known = _targets([[layer.node for layer in layers] for layers in layered], stores.facts)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
@@ -77,6 +106,16 @@ def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[st
         secrets,
         bool(secrets or variables),
     )
+
+
+def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Unit:
+    """The unit of a state file that is too large to be read: held back, with the targets that its first lines name."""
+    base, *overlays = [
+        [node for node in parse_all(head.data, "").documents if isinstance(node, Mapping)] for head in heads
+    ]
+    added = [[node] for nodes in overlays for node in nodes if _is_named(node)]
+    targets, known = _targets([[node] for node in base] + added, stores.facts)
+    return Unit((), targets, known and not any(head.has_more for head in heads), (problem,), ())
 
 
 def _pair(sources: Several[_Source]) -> list[list[Layer]]:
@@ -96,7 +135,8 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
                 layered.append([overlay.layer(node)])
             else:
                 hint = "name its store and namespace"
-                overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
+                with suppress(TooManyProblemsError):
+                    overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
     return layered
 
 
@@ -109,12 +149,12 @@ def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
     return frozenset(stores), namespace
 
 
-def _targets(layered: Several[Several[Layer]], known: Lookup[str, StoreFacts]) -> tuple[tuple[Target, ...], bool]:
+def _targets(layered: Several[Several[Mapping]], known: Lookup[str, StoreFacts]) -> tuple[tuple[Target, ...], bool]:
     """The targets that the documents name, and whether that is all of them."""
     targets: dict[Target, None] = {}
     complete = bool(layered)
-    for layers in layered:
-        stores, namespace = named([layer.node for layer in layers], known)
+    for nodes in layered:
+        stores, namespace = named(nodes, known)
         if not stores or namespace is None:
             complete = False
         else:

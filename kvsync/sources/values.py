@@ -7,19 +7,19 @@ from base64 import b64decode
 from collections.abc import Callable
 from collections.abc import Mapping as Environ
 from hashlib import blake2b
+from posixpath import normpath
 from typing import Any, Final, NamedTuple
 
 from kvsync.core.canonical import canonical_json
 from kvsync.document.fields import INVALID, Decoder, Field, Problems
 from kvsync.document.nodes import Node, Scalar
 from kvsync.document.problems import at, quoted
+from kvsync.sources.allowance import Allowance
 from kvsync.sources.discovery import matches
+from kvsync.sources.jail import UnreadableError
 from kvsync.sources.model import Reference
 from kvsync.sources.tables import FORM_FIELDS
-from kvsync.sources.tree import Tree, UnreadableError
-
-MOST_BYTES: Final = 64 * 1024 * 1024
-"""The largest file that a value may be taken from."""
+from kvsync.sources.tree import Tree
 
 _FORMS: Final[dict[str, Decoder]] = {field.name: field.decoder for field in FORM_FIELDS if isinstance(field, Field)}
 _EMPTY_HINT: Final = 'write "" for the empty text'
@@ -36,11 +36,11 @@ class Value(NamedTuple):
 class Surroundings:
     """What state files refer to: other files, and variables. Remembers what was asked, since the result depends on it.
 
-    `path` is that of the state file in the tree: references are relative to it.
+    `path` is that of the state file in the tree: references are relative to it. What they take is counted in `allowance`.
     """
 
-    def __init__(self, tree: Tree, path: str, environ: Environ[str, str]) -> None:
-        self._tree, self._environ = tree, environ
+    def __init__(self, tree: Tree, path: str, environ: Environ[str, str], allowance: Allowance) -> None:
+        self._tree, self._environ, self._allowance = tree, environ, allowance
         self._folder = path.rpartition("/")[0]
         self.references: dict[tuple[str, str, str], Reference] = {}
         self.variables: dict[str, str | None] = {}
@@ -48,17 +48,19 @@ class Surroundings:
     def file(self, path: str) -> bytes:
         """The content of a file. Raises UnreadableError."""
         place = self._place(path)
-        data = self._tree.read(place, MOST_BYTES)
-        self._note(Reference("file", place, blake2b(data, digest_size=16).digest()))
-        return data
+        self._tree.check_allowed(place)
+        self._allowance.take_values(self._tree.size(place))
+        return self._read(place)
 
     def files(self, path: str, pattern: str) -> list[tuple[str, bytes]]:
         """The files under a folder that match, by their path under it, with their content. Raises UnreadableError."""
         place = self._place(path)
-        names = matches(self._tree, place, pattern)
+        self._tree.check_allowed(place)
+        names = matches(self._tree, place, pattern, self._allowance.take_steps)
         self._note(Reference("glob", place, names_digest(names), pattern))
+        self._allowance.take_values(*(self._size(name) for name in names))
         skip = len(place) + 1 if place else 0
-        return [(name[skip:], self.file(f"/{name}")) for name in names]
+        return [(name[skip:], self._read(name)) for name in names]
 
     def variable(self, name: str) -> str | None:
         """An environment variable, None when it is not set."""
@@ -66,9 +68,20 @@ class Surroundings:
         return value
 
     def _place(self, path: str) -> str:
-        if path.startswith("/"):
-            return path[1:]  # only `files` asks so; what people write is checked before
         return f"{self._folder}/{path}" if self._folder else path
+
+    def _size(self, place: str) -> int:
+        """The size of a file that a pattern names. Raises UnreadableError, which names the file."""
+        try:
+            self._tree.check_allowed(place)
+            return self._tree.size(place)
+        except UnreadableError as error:
+            raise UnreadableError(f"{quoted(normpath(place))}: {error}") from None
+
+    def _read(self, place: str) -> bytes:
+        data = self._tree.read(place, self._allowance.most_value)
+        self._note(Reference("file", place, blake2b(data, digest_size=16).digest()))
+        return data
 
     def _note(self, reference: Reference) -> None:
         self.references[reference.kind, reference.path, reference.pattern] = reference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,12 @@ from kvsync.config.credentials import resolve
 from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.core.shard import Shard
-from kvsync.errors import InvalidInput, Problem, StateDirError
+from kvsync.errors import InvalidInput, Problem, StateDirError, StateDirUntrusted
 from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Surroundings
 from kvsync.secrets import REDACTOR, Redactor
-from kvsync.sources import Source
+from kvsync.sources import Cache, Source
 from kvsync.state import StateDir
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
@@ -56,7 +56,7 @@ async def open_workspace(
     config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
-        state, writable = _open_state(config.state_dir, redactor, clock, must_write=writing is not None)
+        state, writable = _open_state(config, redactor, clock, must_write=writing is not None)
         stack.enter_context(state)
         if writing is not None:
             stack.enter_context(state.lock(writing))
@@ -72,11 +72,18 @@ async def open_workspace(
 def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
     around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
+    config = replace(config, state_dir=around.state.path)
     stores = _open_stores(config, around, redactor, environ)
-    cache = config.state_dir / "cache.db" if around.writable else None
-    source = Source(config, stores, cache, environ)
+    source = Source(config, stores, _cache(config, around), environ)
     checkout = _checkout(config, source, around, redactor, environ)
     return Workspace(config, stores, source, around, redactor, checkout)
+
+
+def _cache(config: Config, around: Surroundings) -> Cache | None:
+    """The cache of compiled state files; None where it cannot be kept, or sealed."""
+    with suppress(StateDirError):
+        return Cache(config.state_dir / "cache.db", around.state.key) if around.writable else None
+    return None
 
 
 def _checkout(
@@ -100,13 +107,16 @@ def _owner_keys(config: Config, redactor: Redactor, environ: Mapping[str, str]) 
     return tuple(_secret(config, redactor, environ, one).encode() for one in config.owner_keys)
 
 
-def _open_state(path: Path, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
+def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
+    opened = partial(StateDir.open, config.state_dir, config_root=config.root, clock=clock, redact=redactor.redact)
     try:
-        return StateDir.open(path, writable=True, clock=clock, redact=redactor.redact), True
+        return opened(writable=True), True
+    except StateDirUntrusted:
+        raise
     except StateDirError:
         if must_write:
             raise
-    return StateDir.open(path, writable=False, clock=clock, redact=redactor.redact), False
+    return opened(writable=False), False
 
 
 def _open_stores(

@@ -14,7 +14,8 @@ import pytest
 
 from kvsync.checkout import Checkout, read_status
 from kvsync.errors import SourceError
-from kvsync.sources.tree import Tree, UnreadableError
+from kvsync.sources.jail import UnreadableError
+from kvsync.sources.tree import Tree
 from tests.checkout.repos import WEB, Origin, checkout, files, left_over
 
 

@@ -148,7 +148,7 @@ def test_a_state_directory_that_cannot_be_used_is_named(repo: Repo) -> None:
     """What is wrong with the state directory is said with its path and the setting to change, by every command."""
     repo.write(".kvsync", "not a folder")
     for command in ("plan", "apply --yes", "run --once", "status", "history"):
-        assert "state_dir" in repo.run(*command.split(), code=1).stderr
+        assert "state_dir" in repo.run(*command.split(), code=78).stderr
 
 
 def test_validate_checks_every_environment(repo: Repo) -> None:

@@ -20,7 +20,7 @@ from kvsync.core.saved import load, save
 from kvsync.errors import InvalidInput, Kind, Origin, Problem
 from kvsync.escaping import escape_name
 from tests.core.plans import change, seal, stored, target_plan, wanted
-from tests.hostile import HOSTILE, MARK, is_harmless
+from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 hostile = st.sampled_from(HOSTILE) | st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=3).map("".join)
 _OURS = (

@@ -13,7 +13,7 @@ from kvsync.errors import StoreError
 from kvsync.http.failures import cleaned, failure, words
 from kvsync.http.model import Answer, Call, Credentials, Explanation
 from kvsync.secrets import REDACTOR
-from tests.hostile import HOSTILE, is_harmless
+from tests.support.hostile_text import HOSTILE, is_harmless
 
 SECRET = "c4nary-Value/with+31 characters"
 REDACTOR.register(SECRET)

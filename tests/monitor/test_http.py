@@ -65,10 +65,10 @@ async def test_not_ready_before_every_target_had_its_first_pass(world: World, mo
 
     monkeypatch.setattr(MemoryStore, "observe", slow)
     async with live(world) as daemon:
+        await daemon.becomes("waiting", running=True)
         found = await daemon.get("/readyz")
         assert (found.status, found.json) == (503, {"ready": False, "waiting": 1, "leaving": False})
         assert (await daemon.get("/healthz")).status == 200
-        assert (await daemon.target())["state"] == "waiting"
         go_on.set()
         await daemon.becomes("in-sync")
         assert (await daemon.get("/readyz")).status == 200

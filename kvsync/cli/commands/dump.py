@@ -14,6 +14,7 @@ from kvsync.cli.output import answer_lines, say
 from kvsync.cli.progress import progress
 from kvsync.control import place
 from kvsync.errors import KvsyncError, UsageError
+from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.dump import Dumped
@@ -123,7 +124,7 @@ def _write(folder: Path, dumped: Dumped) -> None:
         file = folder / name
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
+            write_private(file, data)
         except OSError as error:
             raise KvsyncError(f"{file} cannot be written: {error.strerror}") from None
 
