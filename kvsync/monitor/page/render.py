@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from kvsync.core.model import Target
 from kvsync.core.render.words import moment, short_hash
-from kvsync.escaping import escape_html, isolate_text
+from kvsync.escaping import encode_path, escape_html, isolate_text
 from kvsync.monitor.model import Board, State, TargetView
 from kvsync.monitor.page import words
 from kvsync.monitor.page.assets import Asset
@@ -123,6 +123,7 @@ def _end(view: TargetView) -> float:
 _FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "applicable": words.is_applicable,
     "absolute": words.absolute,
+    "encoded": encode_path,
     "moment": moment,
     "plural": words.plural,
     "relative": words.relative,
