@@ -102,8 +102,8 @@ def overlaps(places: Mapping[Target, Place]) -> list[Overlap]:
     `places` at most."""
     by_container: defaultdict[tuple[object, ...], list[tuple[Target, Place]]] = defaultdict(list)
     for target, place in sorted(places.items()):
-        scope = EVERY_KEY if place.takes_all else place.scope
-        by_container[place.container].append((target, replace(place, scope=scope)))
+        taken = replace(place, scope=EVERY_KEY) if place.takes_all else place
+        by_container[place.container].append((target, taken))
     found = [overlap for members in by_container.values() if len(members) > 1 for overlap in _overlaps(members)]
     return sorted(found, key=lambda overlap: overlap[:2])
 
@@ -136,7 +136,8 @@ def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> s
     """What is wrong with two targets that meet, with the lines that configure their stores."""
     names = [f"{target}{f' ({origins[target]})' if origins.get(target) else ''}" for target in overlap[:2]]
     what = "lead to the same place" if overlap.is_equal else "lie in one another at the same place"
-    return f"{names[0]} and {names[1]} {what}: {overlap.place}; keep one of them, or give them different key prefixes"
+    way = "set ledger: local and" if overlap.place.takes_all else "give them"
+    return f"{names[0]} and {names[1]} {what}: {overlap.place}; keep one of them, or {way} different key prefixes"
 
 
 def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:
@@ -150,7 +151,8 @@ def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:
             enclosing.pop()
         for _, other, outer in reversed(enclosing):
             if outer.scope.meets(place.scope):
-                yield Overlap(min(other, target), max(other, target), place, outer.scope[1:] == place.scope[1:])
+                shown = outer if outer.takes_all else place
+                yield Overlap(min(other, target), max(other, target), shown, outer.scope[1:] == place.scope[1:])
                 break
         enclosing.append((side, target, place))
 

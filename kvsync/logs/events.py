@@ -96,7 +96,8 @@ _ALL: Final = (
         "ledger.lost",
         "warning",
         (*_TARGET, "reason"),
-        "The ledger that the store keeps is gone or damaged; this machine's own counts, and is left there by the next apply.",
+        "The ledger that the store keeps is gone, damaged, older, copied or not signed; this machine's own is used, and written"
+        " there by the next apply.",
     ),
     Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "The ledger that the store keeps says what is so."),
     Event("target.parked", "warning", (*_TARGET, "digest", "reasons"), "A plan waits for approval: kvsync approve DIGEST."),

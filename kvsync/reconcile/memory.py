@@ -112,7 +112,7 @@ class Memory:
         pending |= {refusal.identity for refusal in plan.refused}
         known: Mapping[Identity, Applied] = self._state.ledger.all(self._key)
         by_ledger = self._capabilities.marks is Marks.LEDGER
-        learnt = self._read(observer, known) if by_ledger else self._marked(snapshot, known)
+        learnt = self._read(snapshot, observer, known) if by_ledger else self._marked(snapshot, known)
         news = {identity: applied for identity, applied in learnt if identity not in pending}
         here = (self._desired.entries, snapshot.entries, pending)
         unseen = {identity: last for identity, last in known.items() if not any(identity in held for held in here)}
@@ -157,13 +157,16 @@ class Memory:
                 mark = replace(actual.mark, fingerprint=actual.fingerprint, seal=None)
                 yield identity, Applied(mark, actual.etag, actual.expires_at)
 
-    def _read(self, observer: Observer, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+    def _read(
+        self, snapshot: Snapshot, observer: Observer, known: Mapping[Identity, Applied]
+    ) -> Iterable[tuple[Identity, Applied]]:
         """What the ledger learns where only it knows what is ours: of what had to be read and turned out to be ours all the
         same, so that the next pass need not read it, and of what is to be sealed with another key."""
         yield from self._sealed(known)
-        for identity, actual in observer.looked_at.items():
-            entry, last = self._desired.entries.get(identity), known.get(identity)
-            if last is None or actual.mark is None or actual.fingerprint is None:
+        for identity in observer.looked_at.keys() | _unseen(known):
+            actual = observer.looked_at.get(identity) or snapshot.entries.get(identity)
+            last, entry = known.get(identity), self._desired.entries.get(identity)
+            if last is None or actual is None or actual.mark is None or actual.fingerprint is None:
                 continue
             if entry is not None and actual.fingerprint == entry.fingerprint:
                 mark = replace(last.mark, fingerprint=entry.fingerprint, key=None)
@@ -194,6 +197,11 @@ def _digest(signer: MarkSigner, store: StoreConfig) -> str:
     keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in signer.keys]
     what = (signer.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
     return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _unseen(known: Mapping[Identity, Applied]) -> set[Identity]:
+    """Those of the entries that were out of sight in an earlier pass."""
+    return {identity for identity, last in known.items() if last.unseen_since is not None}
 
 
 def _is_news(actual: Actual, known: Applied | None) -> bool:

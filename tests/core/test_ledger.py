@@ -110,6 +110,50 @@ def test_a_ledger_of_another_owner_is_not_for_us() -> None:
     assert len(decode(SAMPLE, SIGNER).rows) == 3
 
 
+@pytest.mark.parametrize("keys", [(), (KEY,)])
+def test_a_ledger_is_bound_to_its_place(keys: tuple[bytes, ...]) -> None:
+    """A copy at another place is no ledger there, signed or not."""
+    text = encode(LedgerDocument(OWNER, {Identity("a"): LedgerRow(PRINT)}), MarkSigner(OWNER, PLACE, keys))
+    with pytest.raises(LedgerDamaged, match="another place"):
+        decode(text, MarkSigner(OWNER, OTHER_PLACE, keys))
+
+
+@pytest.mark.parametrize("forged_with", [(), (OTHER_KEY,)])
+@pytest.mark.parametrize("schema", ["kvsync.ledger/1", "kvsync.ledger/2"])
+def test_with_an_owner_key_nobody_else_makes_a_ledger(forged_with: tuple[bytes, ...], schema: str) -> None:
+    """An unsigned ledger, one that is signed with another key and one of an earlier version count as lost."""
+    text = encode(LedgerDocument(OWNER, {Identity("a"): LedgerRow(PRINT)}), MarkSigner(OWNER, PLACE, forged_with))
+    if schema == "kvsync.ledger/1":
+        body = {**json.loads(text), "schema": schema}
+        del body["digest"]
+        text = canonical_json({"digest": sha256(canonical_json(body).encode()).hexdigest(), **body}).encode()
+    with pytest.raises(LedgerDamaged, match="not signed with the owner key"):
+        decode(text, MarkSigner(OWNER, PLACE, (KEY,)))
+
+
+def test_a_ledger_under_an_older_key_is_to_be_signed_again() -> None:
+    """What a listed older key has signed is believed, and written again with the first one."""
+    text = encode(LedgerDocument(OWNER, {}), MarkSigner(OWNER, PLACE, (KEY,)))
+    assert decode(text, MarkSigner(OWNER, PLACE, (KEY, OTHER_KEY))).is_current
+    assert not decode(text, MarkSigner(OWNER, PLACE, (OTHER_KEY, KEY))).is_current
+
+
+@pytest.mark.parametrize("revision", [-1, 1.5, "7", None, [1]])
+def test_a_revision_is_a_count(revision: object) -> None:
+    """A document that counts otherwise is not what kvsync writes."""
+    body = json.loads(SAMPLE) | {"revision": revision}
+    del body["digest"]
+    text = canonical_json({"digest": sha256(canonical_json(body).encode()).hexdigest(), **body})
+    with pytest.raises(LedgerDamaged):
+        decode(text.encode(), SIGNER)
+
+
+def test_no_plain_fingerprint_of_a_secret_gets_into_a_ledger() -> None:
+    """A row of a sensitive entry cannot be made without a seal."""
+    with pytest.raises(AssertionError):
+        LedgerRow.of(Applied(Mark(OWNER, PRINT, sensitive=True)))
+
+
 def test_a_ledger_is_compact() -> None:
     """5,000 entries take no more than 70 bytes each beside their keys."""
     rows = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.core.model import Target
-from kvsync.core.place import KeyScope, Place, groups_of, overlaps
+from kvsync.core.place import KeyScope, Place, groups_of, overlap_text, overlaps
 from kvsync.stores.keys import KeyFormat
 
 
@@ -91,3 +92,13 @@ def test_many_namespaces_are_not_compared_with_each_other(template: str, monkeyp
     monkeypatch.setattr(KeyScope, "meets", counting)
     groups_of(places(template, *(f"namespace-{number}" for number in range(500))))
     assert calls <= 500
+
+
+def test_a_ledger_takes_the_whole_container() -> None:
+    """A target that keeps its ledger in the container meets every other one there, and its place is the same as without it."""
+    local, other = places("a-{key}", "app", store="one"), places("b-{key}", "app", store="two")
+    assert overlaps(local | other) == []
+    shared = {target: replace(place, takes_all=True) for target, place in local.items()}
+    (overlap,) = overlaps(shared | other)
+    assert "set ledger: local and different key prefixes" in overlap_text(overlap, {})
+    assert [place.key for place in shared.values()] == [place.key for place in local.values()]

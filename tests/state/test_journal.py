@@ -283,8 +283,10 @@ def test_what_was_there_before_is_kept_whole(
     assert before_of(KEY, text, held.value if held else None, keys) == before
 
 
-def test_a_mark_from_the_ledger_is_kept_as_it_is(state: StateDir) -> None:
-    """A previous mark that came sealed from the ledger still matches what it stood for."""
+@pytest.mark.parametrize("owner_keys", [(), (b"o" * 32,)])
+def test_a_mark_from_the_ledger_is_kept_as_it_is(state: StateDir, owner_keys: tuple[bytes, ...]) -> None:
+    """A previous mark that came sealed from the ledger, with whatever key, still matches what it stood for."""
+    state.use_owner_keys(owner_keys)
     state.ledger.record(WEB_KEY, {KEY: applied("Hello", sensitive=True)})
     mark = state.ledger.all(WEB_KEY)[KEY].mark
     begun = state.journal.begin("apply")
@@ -294,6 +296,20 @@ def test_a_mark_from_the_ledger_is_kept_as_it_is(state: StateDir) -> None:
     assert change.before.mark is not None
     assert change.before.mark.matches(print_of("Hello"))
     assert not change.before.mark.matches(print_of("Hi"))
+
+
+def test_a_run_that_does_not_know_its_outcomes_is_interrupted(state: StateDir) -> None:
+    """A run that ends with an open intent is found by the next pass, as one that was killed is."""
+    begun = state.journal.begin("apply")
+    begun.intend(WEB_AT, [update(KEY, "a", "b")])
+    begun.finish()
+    assert state.journal.run(begun.id).status is RunStatus.INTERRUPTED
+    assert [record.identity for record in state.journal.cut_off(WEB_AT)] == [KEY]
+    again = state.journal.begin("apply")
+    again.intend(WEB_AT, [update(KEY, "a", "b")])
+    again.settle(WEB_AT, [done(KEY, "b")])
+    again.finish()
+    assert state.journal.run(again.id).status is RunStatus.FINISHED
 
 
 def test_an_outcome_without_an_intent_still_moves_the_ledger(state: StateDir) -> None:

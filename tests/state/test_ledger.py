@@ -74,3 +74,32 @@ def test_a_lost_key_makes_sensitive_entries_differ(path: Path) -> None:
     (path / "key").unlink()
     with StateDir.open(path, writable=True) as state:
         assert not state.ledger.all(WEB_KEY)[KEY].matches(print_of("hunter2"))
+
+
+def test_owner_keys_seal_the_ledger_of_each_place(tmp_path: Path) -> None:
+    """With an owner key two state directories keep a sensitive record alike; without it the record stays as it is, and matches
+    nothing."""
+    kept: list[Mark] = []
+    for name in ("one", "two"):
+        with StateDir.open(tmp_path / name, writable=True) as state:
+            state.use_owner_keys((b"o" * 32,))
+            state.ledger.record(WEB_KEY, {KEY: applied("hunter2", sensitive=True)})
+            [one] = state.ledger.get(WEB_KEY, [KEY]).values()
+            assert one.matches(print_of("hunter2"))
+            kept.append(one.mark)
+    assert kept[0] == kept[1]
+    with StateDir.open(tmp_path / "two", writable=True) as state:
+        [blind] = state.ledger.get(WEB_KEY, [KEY]).values()
+        assert not blind.matches(print_of("hunter2"))
+        state.ledger.record(WEB_KEY, {KEY: blind})
+        state.use_owner_keys((b"n" * 32, b"o" * 32))
+        [again] = state.ledger.all(WEB_KEY).values()
+        assert again.matches(print_of("hunter2"))
+
+
+def test_records_of_before_there_was_an_owner_key_are_compared(state: StateDir) -> None:
+    """What the directory sealed with its own key can be compared when there is an owner key, too."""
+    state.ledger.record(WEB_KEY, {KEY: applied("hunter2", sensitive=True)})
+    state.use_owner_keys((b"o" * 32,))
+    [kept] = state.ledger.all(WEB_KEY).values()
+    assert kept.matches(print_of("hunter2"))
