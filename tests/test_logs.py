@@ -25,7 +25,7 @@ from kvsync.core.model import OutcomeKind
 from kvsync.logs import EVENTS, LEVELS, Log, configure, events_table, get_logger
 from kvsync.logs.handler import LogHandler
 from kvsync.secrets import Redactor
-from tests.hostile import HOSTILE, MARK, is_harmless
+from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 PACKAGE = Path(kvsync.__file__).parent
 

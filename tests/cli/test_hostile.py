@@ -13,7 +13,7 @@ import pytest
 from kvsync.dump.yaml_text import flow
 from kvsync.escaping import escape_text, quote_text
 from tests.cli.conftest import CONFIGURATION, Repo
-from tests.hostile import HOSTILE, MARK, is_harmless
+from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 UNICODE = [text for text in HOSTILE if len(text) < 200 and not re.search("^[.]{0,2}$|[\0\ud800-\udfff]", text)]
 """What a state file may say."""

@@ -21,9 +21,9 @@ from kvsync.monitor.model import Board
 from kvsync.monitor.page.query import Query
 from kvsync.monitor.status import board_document
 from kvsync.secrets import Redactor
-from tests.hostile import HOSTILE, is_harmless, is_visible
 from tests.monitor.boards import board
 from tests.monitor.test_page import renderer
+from tests.support.hostile_text import HOSTILE, is_harmless, is_visible
 
 OURS = frozenset(
     {

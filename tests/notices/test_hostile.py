@@ -14,7 +14,7 @@ from kvsync.core.model import Target
 from kvsync.notices.letter import Letters, Sender
 from kvsync.notices.model import Fact, Notice
 from kvsync.schema import notice_schema
-from tests.hostile import HOSTILE, MARK, is_harmless
+from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 hostile = st.sampled_from(HOSTILE) | st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=3).map("".join)
 
