@@ -46,6 +46,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
     CONTRADICTION = "contradiction"
     STORE_LIMIT = "store-limit"
+    NOT_ALLOWED = "not-allowed"
 
 
 @dataclass(frozen=True, slots=True)

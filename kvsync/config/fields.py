@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from kvsync.config.authors import AUTHORS_FIELDS
 from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.lease import lease
 from kvsync.config.notify import channels
@@ -176,6 +177,9 @@ CONFIG_FIELDS: Final = (
         checked(checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}), _safe_to_listen),
         default=OMITTED,
         help="The daemon: when it looks, and when it may apply.",
+    ),
+    Field(
+        "authors", record(AUTHORS_FIELDS), help="What state files may do; by default they may only tighten the policy."
     ),
 )
 """Everything that `kvsync.yaml` may hold."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from kvsync.config.authority import Authority, credential_variables
+from kvsync.config.authors import configured_authors
 from kvsync.config.fields import CONFIG_FIELDS
 from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
@@ -30,6 +33,7 @@ def load_config(path: Path, *, environment: str | None = None, environ: Mapping[
     root = _document(_read(file, shown=path), problems)
     values = decode(root, CONFIG_FIELDS, problems)
     _check_environments(values, environment, root, problems)
+    _check_grants(values, root, problems)
     problems.raise_if_any()
     policy = override(Policy(), values["policy"])
     return Config(
@@ -44,6 +48,7 @@ def load_config(path: Path, *, environment: str | None = None, environ: Mapping[
         policy=policy,
         run=_run(values.get("run")),
         source=git_source(values["source"]),
+        authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
     )
 
 
@@ -88,6 +93,16 @@ def _check_environments(values: Mapping[str, Any], chosen: str | None, root: nod
     if chosen is not None and chosen not in declared:
         message = f"the environment {quoted(chosen)} that was asked for is not among the environments"
         problems.add(message, _field_node(root, "environments"), name_hint(chosen, declared))
+
+
+def _check_grants(values: Mapping[str, Any], root: nodes.Node, problems: Problems) -> None:
+    """Note globs of `authors.targets` that match no store: a misspelt grant would deny what it was written for."""
+    stores = values["stores"] or {}
+    for index, grant in enumerate((values["authors"] or {}).get("targets") or ()):
+        for pattern in grant["stores"] or ():
+            if not any(fnmatchcase(name, pattern) for name in stores):
+                message = f"authors.targets[{index}].stores: no store matches {quoted(pattern)}"
+                problems.add(message, _field_node(root, "authors"), name_hint(pattern, stores))
 
 
 def _field_node(root: nodes.Node, name: str) -> nodes.Node:

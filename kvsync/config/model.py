@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kvsync.config.authority import Authority
 from kvsync.core.policy import Policy
 from kvsync.document.credential import Credential as Credential
 from kvsync.document.credential import CredentialKind as CredentialKind
@@ -171,7 +172,7 @@ class RunConfig:
 @dataclass(frozen=True, slots=True)
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
-    in the repository that `source` names."""
+    in the repository that `source` names. `authority` decides what they may do."""
 
     file: Path
     root: Path
@@ -184,3 +185,4 @@ class Config:
     policy: Policy = field(default_factory=Policy)
     run: RunConfig = field(default_factory=RunConfig)
     source: GitSource | None = None
+    authority: Authority = field(default_factory=Authority)

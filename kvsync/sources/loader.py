@@ -20,10 +20,9 @@ from kvsync.heap import no_collections
 from kvsync.sources.assembly import assemble, clashes, strays, target_digest
 from kvsync.sources.cache import Cache
 from kvsync.sources.discovery import matches
-from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
+from kvsync.sources.model import Chunk, Loaded, StoreFacts, Stores, WatchSet
 from kvsync.sources.reading import Reader, Reading
 from kvsync.sources.tree import MissingError, Tree, UnreadableError
-from kvsync.sources.units import Stores
 
 _TRIES: Final = 6
 
@@ -40,7 +39,7 @@ class Source:
     ) -> None:
         self._config, self._stores = config, stores
         self._cache = Cache(cache_path)
-        self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
+        self._reader = Reader(config, Stores(stores, config.stores, config.authority), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
         self._good: dict[Target, Desired] = {}
@@ -96,12 +95,14 @@ class Source:
     def _put_together(self, reading: Reading) -> Loaded:
         chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
         found: defaultdict[Target, list[Problem]] = defaultdict(list)
+        others: list[Problem] = []
         for _, unit in reading.units.values():
-            if not unit.names_known:
-                reading.problems += unit.problems
+            if unit.names_known and not unit.targets:
+                others += unit.problems  # it names only targets that it may not name: those are not held for it
             for target in unit.targets:
                 chunks[target] += (chunk for chunk in unit.chunks if chunk.target == target)
                 found[target] += unit.problems
+        others += self._hold_unknown(reading, {*chunks, *self._good}, found)
         for target, parts in chunks.items():
             found[target] += (*self._clashes(target, parts), *self._strays(target, parts, chunks))
         hold_all = _sorted(reading.problems)
@@ -114,13 +115,30 @@ class Source:
             targets=targets,
             held=held,
             hold_all=hold_all,
-            problems=_sorted((*hold_all, *(problem for problems in held.values() for problem in problems))),
+            problems=_sorted((*hold_all, *others, *(problem for problems in held.values() for problem in problems))),
             files=reading.files,
             entries=sum(len(desired.entries) for desired in targets.values()),
             watch=reading.watch,
             digest=blake2b(digests.encode(), digest_size=16).hexdigest(),
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
         )
+
+    def _hold_unknown(
+        self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problem]]
+    ) -> Iterable[Problem]:
+        """Hold what the files may name of which it cannot be known what they name: with `authors.targets` those targets, all
+        without. Returns the problems of the former."""
+        authority = self._config.authority
+        for slot, (_, unit) in reading.units.items():
+            if unit.names_known:
+                continue
+            if authority.authors.targets is None:
+                reading.problems += unit.problems
+                continue
+            for target in known:
+                if authority.may_name(slot.split("\0"), target):
+                    found[target] += unit.problems
+            yield from unit.problems
 
     def _with_kept(self, loaded: Loaded) -> Loaded:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}

@@ -73,7 +73,9 @@ def debian(folder: Path) -> Path:
 def wheels(folder: Path) -> Path:
     """kvsync, what it needs and what builds it, as wheels for the Python of that Debian."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    pins = [argument for name in ("", "-build", "-installer") for argument in ("-r", str(ROOT / f"requirements{name}.txt"))]
+    pins = [
+        argument for name in ("", "-build", "-installer") for argument in ("-r", str(ROOT / f"requirements{name}.txt"))
+    ]
     choice = ("--only-binary=:all:", "--python-version", PYTHON)
     must(*pip, "download", "--require-hashes", *choice, "-d", folder, *pins)
     must(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)

@@ -61,7 +61,8 @@ class Repo:
         self.redactor = Redactor()
         (root / "state").mkdir()
         (root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {policy}\nstores:\n  telephony:\n    type: voximplant\n"
+            f"version: 1\nowner: team-a\npolicy: {policy}\nauthors: {{env: [API_TOKEN]}}\n"
+            f"stores:\n  telephony:\n    type: voximplant\n"
             f"    credentials: {{env: VOXIMPLANT_CREDENTIALS}}\n    application_id: 1\n    requests_per_second: 100000\n"
             f"    ledger: {ledger}\n    endpoint: {vox.url}\n{extra}"
         )

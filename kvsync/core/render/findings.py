@@ -25,6 +25,7 @@ _MEANINGS: Final = {
     Kind.UNREADABLE: "A file or a folder cannot be read.",
     Kind.CONTRADICTION: "Two places in the files contradict each other.",
     Kind.STORE_LIMIT: "An entry cannot be held by its store.",
+    Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow it.",
 }
 _PLACE: Final = re.compile(r":\d+:\d+")
 
