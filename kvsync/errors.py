@@ -47,6 +47,7 @@ class Kind(StrEnum):
     CONTRADICTION = "contradiction"
     STORE_LIMIT = "store-limit"
     NOT_ALLOWED = "not-allowed"
+    CONFIGURATION_CHANGE = "configuration-change"
 
 
 @dataclass(frozen=True, slots=True)

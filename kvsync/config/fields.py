@@ -26,6 +26,7 @@ from kvsync.document.fields import (
     checked,
     duration,
     glob,
+    integer,
     list_of,
     one_of,
     path,
@@ -140,6 +141,12 @@ RUN_FIELDS: Final = (
     Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
     Field("tracing", record(TRACING_FIELDS), help="Sends a trace of each pass to a collector (OpenTelemetry)."),
     Field("notify", channels(), default=(), help="Who is told of drift, parked plans, failures, and their end."),
+    Field(
+        "max_deletes_per_hour",
+        integer(0),
+        default=5000,
+        help="Most entries that are deleted in an hour, in all targets together; the rest waits (5000).",
+    ),
     Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
 )
 

@@ -15,6 +15,7 @@ from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
 from kvsync.config.model import ChannelConfig, Config, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
+from kvsync.config.revision import ConfigRevision
 from kvsync.core.policy import Policy
 from kvsync.document import nodes
 from kvsync.document.fields import Problems, decode, name_hint, quoted
@@ -22,15 +23,21 @@ from kvsync.document.parse import parse_all
 from kvsync.errors import InvalidInput, Kind, Problem
 
 
-def load_config(path: Path, *, environment: str | None = None, environ: Mapping[str, str]) -> Config:
-    """Read the configuration at `path`.
+def load_config(
+    path: Path,
+    *,
+    environment: str | None = None,
+    environ: Mapping[str, str],
+    revision: ConfigRevision | None = None,
+) -> Config:
+    """Read the configuration at `path`, or what `revision` has of it: then only its text is another, paths stay where they are.
 
     `environment` takes the place of the one in the file; of `environ`, only $STATE_DIRECTORY is read. Nothing is resolved or
     connected. Raises InvalidInput with every problem.
     """
     file = Path(os.path.abspath(path))  # noqa: PTH100  # links stay: the loader looks for their flips
-    problems = Problems(file.name)
-    root = _document(_read(file, shown=path), problems)
+    problems = Problems(file.name if revision is None else f"{revision.name}:{file.name}")
+    root = _document(_read(file, shown=path) if revision is None else _read_at(revision, file.name), problems)
     values = decode(root, CONFIG_FIELDS, problems)
     _check_environments(values, environment, root, problems)
     _check_grants(values, root, problems)
@@ -66,6 +73,14 @@ def _read(file: Path, shown: Path) -> bytes:
         raise InvalidInput(
             [Problem(f"{shown}: the configuration cannot be read: {reason}", kind=Kind.UNREADABLE)]
         ) from None
+
+
+def _read_at(revision: ConfigRevision, name: str) -> bytes:
+    try:
+        return revision.files[name]
+    except KeyError:
+        hint = "the configuration must be merged before state files can be checked against it"
+        raise InvalidInput([Problem(f"{revision.name} has no file {name}", hint=hint, kind=Kind.UNREADABLE)]) from None
 
 
 def _document(data: bytes, problems: Problems) -> nodes.Node:

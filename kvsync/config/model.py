@@ -152,7 +152,8 @@ class LeaseConfig:
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
-    is what requests to `listen` must show, `tracing` the base URL of a collector of traces."""
+    is what requests to `listen` must show, `tracing` the base URL of a collector of traces. `max_deletes_per_hour` bounds the
+    deletes of all targets together."""
 
     every: float | None = 300
     cron: str | None = None
@@ -167,6 +168,7 @@ class RunConfig:
     notify: tuple[ChannelConfig, ...] = ()
     tracing: str | None = None
     lease: LeaseConfig | None = None
+    max_deletes_per_hour: int = 5000
 
 
 @dataclass(frozen=True, slots=True)
