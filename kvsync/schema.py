@@ -154,7 +154,11 @@ def _target() -> Schema:
         "problems": _described(_list(_TEXT), "What is wrong with the files of this target; it keeps its state."),
         "error": _described(_TEXT_OR_NULL, "Why the store could not be observed or written."),
     }
-    return _object(required, {"outcomes": _described(_list(_outcome()), "After an apply: what became of each change.")})
+    optional = {
+        "outcomes": _described(_list(_outcome()), "After an apply: what became of each change."),
+        "waiting": _described(_list(_TEXT), "Which of the changes wait for a moment, and why."),
+    }
+    return _object(required, optional)
 
 
 def _name() -> dict[str, Schema]:

@@ -16,6 +16,7 @@ from kvsync.core.digest import target_digest
 from kvsync.core.model import Change, Class, Content, Outcome, OutcomeKind, Refusal, Target, identity_order
 from kvsync.core.plan import Plan, TargetPlan, TargetReport, make_plan
 from kvsync.errors import StoreError
+from kvsync.reconcile import target_report
 from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, Run
@@ -38,7 +39,7 @@ class Undoing:
     async def plan(self) -> Plan:
         """What would be done. Entries that cannot be restored are in it as refused. Raises StateDirError."""
         targets = [await self._plan(target, records) for target, records in self._records.items()]
-        return make_plan(self._workspace.config.owner, targets)
+        return self._workspace.with_waiting(make_plan(self._workspace.config.owner, targets))
 
     async def apply(self, plan: Plan, stop: Callable[[], bool], progress: Callable[[int], None]) -> Report:
         """Do it, as a run of its own. Entries are read again: what changed since `plan` is stale. Raises StateDirError."""
@@ -87,13 +88,14 @@ class Undoing:
             replan=_never,
             stop=stop,
             progress=progress,
+            deletions=self._workspace.deletions,
         )
         try:
             report = await undo(applier, self._records[plan.target], self._workspace.clock.now())
         except StoreError as error:
             report = ApplyReport((), store_error=error)
         failure = str(report.store_error) if report.store_error else await self._leave_ledger(plan.target, stop)
-        return TargetReport(plan, report.outcomes, failure)
+        return target_report(plan, report, report.outcomes, failure)
 
     async def _leave_ledger(self, target: Target, stop: Callable[[], bool]) -> str | None:
         """Let the ledger that the store keeps, where it does, say what was taken back."""

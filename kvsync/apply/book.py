@@ -72,6 +72,11 @@ class Book:
         """How this work ended, None while it has not."""
         return self._outcomes[work.index]
 
+    def may_be_written(self, work: Work) -> bool:
+        """True when this work has reached the store, or may have."""
+        outcome = self._outcomes[work.index]
+        return outcome is not None and outcome.kind in (OutcomeKind.APPLIED, OutcomeKind.FAILED)
+
     def report(self, store_error: StoreError | None, reason: str) -> ApplyReport:
         """One outcome for each step, in order; what was never sent is `not-attempted` for this reason."""
         outcomes = tuple(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from kvsync.core.deletion_limit import DeletionBudget
 from kvsync.core.model import Target
 from kvsync.core.render.problems import problem_document
 from kvsync.core.render.words import moment
@@ -36,6 +37,12 @@ def status_document(state: StateDir) -> Document:
             for pause in state.pauses.all()
         ],
     }
+
+
+def deletes_document(budget: DeletionBudget) -> Document:
+    """The deletes of the last hour; `free_at` is when more may follow once the limit is reached."""
+    deletes = {"last_hour": budget.used, "limit": budget.limit, "free_at": _moment(budget.free_at)}
+    return {"deletes": deletes}
 
 
 def board_document(document: Document, board: Board) -> Document:

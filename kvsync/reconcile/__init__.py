@@ -15,6 +15,6 @@
 """
 
 from kvsync.reconcile.model import Applying, Ask, Surroundings
-from kvsync.reconcile.target_pass import TargetPass, withheld
+from kvsync.reconcile.target_pass import TargetPass, target_report, withheld
 
-__all__ = ["Applying", "Ask", "Surroundings", "TargetPass", "withheld"]
+__all__ = ["Applying", "Ask", "Surroundings", "TargetPass", "target_report", "withheld"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from kvsync.apply.engine import Applier
+from kvsync.apply.model import ApplyReport
 from kvsync.apply.pacing import Pace
 from kvsync.core.capabilities import Marks
 from kvsync.core.classify import Rules
@@ -178,12 +179,13 @@ class TargetPass:
             stop=applying.stop,
             progress=applying.progress,
             pace=applying.pace,
+            deletions=applying.deletions,
         )
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
         self.failure = report.store_error
         error = str(report.store_error) if report.store_error else await self.leave_ledger(applying.pace, applying.stop)
-        return TargetReport(plan, report.outcomes + _unapplied(plan), error)
+        return target_report(plan, report, report.outcomes + _unapplied(plan), error)
 
     async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
         """Write the ledger that the store keeps, when it does not say what is so; returns why that could not be done. Raises
@@ -202,6 +204,14 @@ class TargetPass:
         rules = replace(self._rules, now=self._around.clock.now())
         verdict = judge(identity, self._desired, replace(self._facts, actual=actual, settling={}), rules)
         return verdict if isinstance(verdict, Change | Refusal) else None
+
+
+def target_report(
+    plan: TargetPlan, report: ApplyReport, outcomes: tuple[Outcome, ...], error: str | None
+) -> TargetReport:
+    """The report of a target, with what applying says of deletes that wait."""
+    until = report.grant.budget.free_at if report.grant is not None and report.deletes_waiting else None
+    return TargetReport(plan, outcomes, error, report.deletes_waiting, until)
 
 
 def withheld(plan: TargetPlan, reason: str) -> TargetReport:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from kvsync.apply.pacing import Pace
 from kvsync.config.model import Config
-from kvsync.core.model import Desired, Target
+from kvsync.core.deletion_limit import with_waiting
+from kvsync.core.digest import target_digest
+from kvsync.core.model import Desired, OutcomeKind, Target
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.errors import Problem, StoreError
 from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
@@ -18,6 +20,7 @@ from kvsync.revision import revision
 from kvsync.secrets import Redactor
 from kvsync.sources import Loaded, Source, WatchSet
 from kvsync.state import Run
+from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.together import all_of
 from kvsync.workspace.model import Report, Selection, is_hash_of, selected
@@ -104,6 +107,15 @@ class Workspace:
         self.state.journal.prune()  # a daemon may run for years
         return report
 
+    @property
+    def deletions(self) -> LimitedDeletions:
+        """What grants deletes, by the limit of the configuration."""
+        return LimitedDeletions(self.state.deletions, self.config.run.max_deletes_per_hour)
+
+    def with_waiting(self, plan: Plan) -> Plan:
+        """The plan with what waits of it for `run.max_deletes_per_hour`. Raises StateDirError."""
+        return replace(plan, targets=with_waiting(plan.targets, self.deletions.budget()))
+
     def take_over(self, other: Workspace) -> None:
         """Know what the files last asked without problems, as a workspace with an older configuration does, and go on with its
         commit."""
@@ -133,7 +145,7 @@ class Workspace:
         """The plan with those of its parked targets marked that are approved. Raises StateDirError."""
         released = self.released(plan, approvals)
         marked = (replace(one, approved=bool(one.parked) and one.target in released) for one in plan.targets)
-        return replace(plan, targets=tuple(marked))
+        return self.with_waiting(replace(plan, targets=tuple(marked)))
 
     async def aclose(self) -> None:
         """Release the stores and the cache. Idempotent."""
@@ -157,10 +169,19 @@ class Workspace:
     async def _apply_target(
         self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
     ) -> TargetReport:
-        applying = Applying(run, self._paces[plan.target.store], stop, progress)
+        applying = Applying(run, self._paces[plan.target.store], stop, progress, self.deletions)
         report = await self._passes[plan.target].apply(plan, applying)
         self.state.parked.consume(plan.target, plan.digest)
+        if plan.parked and report.deletes_waiting:
+            self._approve_rest(report)
         return report
+
+    def _approve_rest(self, report: TargetReport) -> None:
+        """Let an approval also cover what is left of its plan, when the limit on deletes lets only a part of it go now."""
+        plan, now = report.plan, self.clock.now()
+        left = {one.identity for one in report.outcomes if one.kind is OutcomeKind.NOT_ATTEMPTED}
+        digest = target_digest(plan.target, (one for one in plan.changes if one.identity in left), plan.refused)
+        self.state.parked.park_approved(plan.target, digest, plan.parked, now)
 
     async def _unchanged(
         self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]

@@ -87,6 +87,7 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "expired": plan.expired,
         "problems": [str(problem) for problem in plan.problems],
         "error": plan.error,
+        **({"waiting": list(plan.waiting)} if plan.waiting else {}),
     }
 
 
