@@ -19,6 +19,7 @@ from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, withheld
 from kvsync.revision import revision
 from kvsync.secrets import Redactor
 from kvsync.sources import Loaded, Source, WatchSet
+from kvsync.sources.discovery import split
 from kvsync.state import Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
@@ -156,7 +157,10 @@ class Workspace:
 
     def _load(self, environment: str | None) -> Loaded:
         if self.checkout is None:
-            return replace(self._source.load(environment), source=revision(self.config.root))
+            folder = (
+                self.config.root / split(self.config.state[0])[0]
+            )  # the files may be a checkout next to the configuration
+            return replace(self._source.load(environment), source=revision(folder))
         if self.checkout.root is None:
             return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} could be fetched yet"))
         loaded = self._source.load(environment, self.checkout.root)
