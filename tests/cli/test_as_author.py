@@ -45,6 +45,7 @@ def test_a_change_cannot_widen_its_own_rights(change: Repo, command: str) -> Non
     for revision in ("--as-author", "--as-author=origin/main", "--as-author=HEAD^"):
         done = change.run(command, revision, code=78)
         assert "state/web.yaml:7:17: policy.prune: would delete every entry of the target" in done.stderr
+        assert ("widens   stores.local.policy.prune" in done.stderr) is (command == "validate")
 
 
 def test_it_says_what_a_change_widens(change: Repo) -> None:
@@ -162,3 +163,11 @@ def test_the_option_may_come_from_the_environment(change: Repo) -> None:
     change.write("state/web.yaml", LOOSE)
     change.run("plan", env={"KVSYNC_AS_AUTHOR": "origin/main"}, code=78)
     assert json.loads(change.run("plan", "-o", "json").stdout)["owner"] == "tester"
+
+
+def test_a_change_does_not_choose_where_state_is_kept(change: Repo) -> None:
+    """The state directory that a changed configuration names is not made when the change is only checked."""
+    change.write("kvsync.yaml", f"{CONFIGURATION}state_dir: elsewhere\n")
+    told = change.run("validate", "--as-author").stdout
+    assert "widens   state_dir: is another one" in told
+    assert not (change.root / "elsewhere").exists()

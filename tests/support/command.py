@@ -17,7 +17,6 @@ version: 1
 owner: team-a
 state: ["state/**/*.yaml"]
 policy: {prune: owned}
-authors: {env: ["KVSYNC_TEST_*"]}
 stores: {main: {type: sqlite, path: store.db}}
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,8 +82,8 @@ async def _validate(settings: Settings, chosen: _Options) -> Exit:
     problems = checked.problems
     changed: tuple[ConfigChange, ...] = ()
     if revision is not None and _differs(revision, settings.config):
-        proposed = await _check(settings, chosen, None)
-        problems, changed = problems | proposed.problems, _changes(checked, proposed)
+        more, changed = await _check_change(settings, chosen, checked)
+        problems |= more
     listed = sorted(problems, key=_place)
     try:
         _report(listed, changed, settings, chosen, fetched=checked.fetched)
@@ -91,6 +92,8 @@ async def _validate(settings: Settings, chosen: _Options) -> Exit:
             raise
         say(f"kvsync: {unwritten}")
     if listed:
+        if changed and revision is not None:
+            say(_changes_text(revision, changed))
         raise InvalidInput(listed)
     for name in checked.unshared:
         say(
@@ -100,12 +103,14 @@ async def _validate(settings: Settings, chosen: _Options) -> Exit:
     return Exit.DONE
 
 
-async def _check(settings: Settings, chosen: _Options, revision: ConfigRevision | None) -> _Checked:
+async def _check(
+    settings: Settings, chosen: _Options, revision: ConfigRevision | None, state_dir: Path | None = None
+) -> _Checked:
     """Load everything under the configuration of a revision, or under the one that is in the files."""
     from kvsync.leading import unshared_ledgers
 
     try:
-        async with opening.workspace(settings, revision=revision) as workspace:
+        async with opening.workspace(settings, state_dir=state_dir, revision=revision) as workspace:
             found = _loaded(workspace, None if chosen.all_environments else settings.environment)
             problems = frozenset(problem for loaded in found.values() for problem in loaded.problems)
             fetched = workspace.checkout is not None
@@ -127,10 +132,22 @@ def _differs(revision: ConfigRevision, config: Path) -> bool:
     return files != revision.files
 
 
-def _changes(before: _Checked, after: _Checked) -> tuple[ConfigChange, ...]:
+async def _check_change(
+    settings: Settings, chosen: _Options, checked: _Checked
+) -> tuple[frozenset[Problem], tuple[ConfigChange, ...]]:
+    """What is wrong with a changed configuration, and with the state files under it; and what it changes."""
     from kvsync.config.changes import changes
+    from kvsync.config.load import load_config
 
-    return changes(before.config, after.config) if before.config is not None and after.config is not None else ()
+    try:
+        proposed = load_config(settings.config, environment=settings.environment, environ=os.environ)
+    except InvalidInput as error:
+        return frozenset(error.problems), ()
+    if checked.config is None:
+        return frozenset(), ()
+    # Not with the state directory that the change names: it is only judged, and makes nothing where it likes.
+    under_it = await _check(settings, chosen, None, checked.config.state_dir)
+    return under_it.problems, changes(checked.config, proposed)
 
 
 def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, Loaded]:
@@ -174,13 +191,17 @@ def _answer(checked: _Checked, revision: ConfigRevision | None, changed: Sequenc
     elif output in ("text", "github"):
         answer("".join(map(_line, counted)))
     if output == "text" and changed and revision is not None:
-        head = f"the configuration differs from that of {revision.name}, by which the state files were checked:\n"
-        answer(head + "".join(map(_change_line, changed)))
+        answer(_changes_text(revision, changed))
 
 
 def _configuration(revision: ConfigRevision, changed: Sequence[ConfigChange]) -> dict[str, Any]:
     described = [{"field": one.field, "widens": one.widens, "message": one.message} for one in changed]
     return {"revision": revision.name, "commit": revision.commit, "changes": described}
+
+
+def _changes_text(revision: ConfigRevision, changed: Sequence[ConfigChange]) -> str:
+    head = f"the configuration differs from that of {revision.name}, by which the state files were checked:\n"
+    return head + "".join(map(_change_line, changed))
 
 
 def _change_line(change: ConfigChange) -> str:
