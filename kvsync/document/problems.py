@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.errors import InvalidInput, Origin, Problem
+from kvsync.errors import InvalidInput, Kind, Origin, Problem
 
 _SHOWN = 40
 
@@ -29,9 +29,9 @@ class Problems:
         """The place of `node`; without a node, the start of the file."""
         return Origin(self.file, node.line, node.column) if node else Origin(self.file, 1, 1)
 
-    def add(self, message: str, node: Node | None, hint: str | None = None) -> None:
+    def add(self, message: str, node: Node | None, hint: str | None = None, kind: Kind = Kind.INVALID) -> None:
         """Note a problem at the place of `node` (None: of the whole file)."""
-        self._found.append(Problem(message, self.origin(node), hint))
+        self._found.append(Problem(message, self.origin(node), hint, kind))
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Take over problems that were found elsewhere."""

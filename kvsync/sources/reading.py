@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from kvsync import __version__
+from kvsync.config.authority import Authority, Authors
 from kvsync.config.model import Config
 from kvsync.document.parse import DEFAULT_LIMITS
 from kvsync.document.problems import quoted
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.sources.cache import Cache
 from kvsync.sources.discovery import StateFile, matches, pair_overlays, split
-from kvsync.sources.model import Reference, Unit, WatchSet
+from kvsync.sources.model import Reference, Stores, Unit, WatchSet
 from kvsync.sources.tree import Tree, UnreadableError, is_text, link_parents
-from kvsync.sources.units import Stores, build_unit
+from kvsync.sources.units import build_unit
 from kvsync.sources.values import MOST_BYTES, names_digest
 
 _FORMAT: Final = 1
@@ -92,16 +93,18 @@ class Reader:
     def _take(self, tree: Tree, file: StateFile, reading: Reading) -> None:
         names = [file.path] if file.overlay is None else [file.path, file.overlay]
         contents: list[tuple[str, bytes]] = []
+        unreadable: list[Problem] = []
         for name in names:
             reading.files += 1
             try:
                 contents.append((name, tree.read(name, MOST_BYTES)))
             except UnreadableError as error:
-                reading.problems.append(
-                    Problem(f"the file cannot be read: {error}", Origin(name, 1, 1), kind=Kind.UNREADABLE)
-                )
-        if len(contents) == len(names):
-            slot = "\0".join(names)
+                place = Origin(name, 1, 1)
+                unreadable.append(Problem(f"the file cannot be read: {error}", place, kind=Kind.UNREADABLE))
+        slot = "\0".join(names)
+        if unreadable:
+            reading.units[slot] = b"", Unit((), (), names_known=False, problems=tuple(unreadable), references=())
+        else:
             key = _unit_key(self._facts, slot, contents)
             unit = self._known(slot, key, tree)
             if unit is None:
@@ -137,8 +140,12 @@ def _facts_digest(stores: Stores) -> bytes:
         (name, one.type, one.options, one.key_format, one.policy) for name, one in sorted(stores.configs.items())
     ]
     facts = [(name, store.capabilities) for name, store in sorted(stores.facts.items())]
-    text = repr((_FORMAT, __version__, sys.version_info[:2], DEFAULT_LIMITS, configs, facts))
+    text = repr((_FORMAT, __version__, sys.version_info[:2], DEFAULT_LIMITS, configs, facts, _rights(stores.authority)))
     return blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def _rights(authority: Authority) -> tuple[Authors, list[str]]:
+    return authority.authors, sorted(authority.credentials)
 
 
 def _is_same(reference: Reference, tree: Tree) -> bool:

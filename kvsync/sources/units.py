@@ -5,37 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
-from dataclasses import dataclass
 from typing import Final
 
-from kvsync.config.model import StoreConfig
+from kvsync.config.authority import Authority, may_name
 from kvsync.core.model import Target
 from kvsync.document.fields import Problems
 from kvsync.document.nodes import Mapping, Node, Scalar
 from kvsync.document.parse import Parsed, parse_all
 from kvsync.sources.compiling import compile_document
 from kvsync.sources.documents import Layer, documents_of, named, read_document
-from kvsync.sources.model import Chunk, StoreFacts, Unit
+from kvsync.sources.model import Chunk, Stores, Unit
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
 
 _NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """The configured stores: what can be asked of them, and how they are configured."""
-
-    facts: Lookup[str, StoreFacts]
-    configs: Lookup[str, StoreConfig]
-
-
 class _Source:
     """One file of a unit: its documents, its problems, and what it refers to."""
 
-    def __init__(self, path: str, data: bytes, tree: Tree, environ: Lookup[str, str]) -> None:
+    def __init__(self, path: str, data: bytes, tree: Tree, environ: Lookup[str, str], authority: Authority) -> None:
         self.problems = Problems(path)
-        self.around = Surroundings(tree, path, environ)
+        self.around = Surroundings(tree, path, environ, authority)
         self.parsed = parse_all(data, path)
         self.problems.extend(self.parsed.problems)
         if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
@@ -51,19 +42,19 @@ class _Source:
 
 def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[str, str], stores: Stores) -> Unit:
     """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
-    sources = [_Source(path, data, tree, environ) for path, data in files]
+    sources = [_Source(path, data, tree, environ, stores.authority) for path, data in files]
     layered = _pair(sources)
     is_whole = all(source.parsed.complete for source in sources)
-    documents = [read_document(layers, stores.facts) for layers in layered] if is_whole else []
+    documents = [read_document(layers, stores) for layers in layered] if is_whole else []
     problems = [problem for source in sources for problem in source.problems.all()]
     chunks: list[Chunk] = []
     for document in documents:
         if document.namespace is not None:
             # Also beside other problems: what a store cannot hold is said at once, not in the next round.
-            chunks += compile_document(document, stores.facts, stores.configs, problems)
+            chunks += compile_document(document, stores, problems)
     if problems:
         chunks = []
-    targets, known = _targets(layered, stores.facts)
+    targets, known = _targets(layered, stores)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
@@ -109,16 +100,19 @@ def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
     return frozenset(stores), namespace
 
 
-def _targets(layered: Several[Several[Layer]], known: Lookup[str, StoreFacts]) -> tuple[tuple[Target, ...], bool]:
-    """The targets that the documents name, and whether that is all of them."""
+def _targets(layered: Several[Several[Layer]], stores: Stores) -> tuple[tuple[Target, ...], bool]:
+    """The targets that the documents name and may name, and whether that is all of them. A target that a file may not name is
+    none of its business: what is wrong with the file does not hold it."""
     targets: dict[Target, None] = {}
     complete = bool(layered)
     for layers in layered:
-        stores, namespace = named([layer.node for layer in layers], known)
-        if not stores or namespace is None:
+        names, namespace = named([layer.node for layer in layers], stores.facts)
+        if not names or namespace is None:
             complete = False
-        else:
-            targets.update((Target(store, namespace), None) for store in stores)
+            continue
+        grants = stores.authority.grants_of(layer.problems.file for layer in layers)
+        wanted = [Target(name, namespace) for name in names]
+        targets.update((target, None) for target in wanted if may_name(grants, target))
     return tuple(targets), complete
 
 

@@ -32,10 +32,11 @@ def status(settings: Settings, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
     approve), what is paused, and how many entries are deferred. Without a daemon it says what was last known.
     """
-    from kvsync.monitor.status import status_document
+    from kvsync.monitor.status import deletes_document, status_document
 
     with opening.state(settings, writable=False) as (config, state):
-        document = status_document(state, time.time()) | {"source": _source(config)}
+        budget = state.deletions.budget(config.run.max_deletes_per_hour)
+        document = status_document(state, time.time()) | deletes_document(budget) | {"source": _source(config)}
     if output == "json":
         answer_document(document)
     else:
@@ -66,7 +67,7 @@ def _text(document: dict[str, Any]) -> str:
     parts += [_parked_text(one) for one in document["parked"]]
     parts += [_paused_text(one) for one in document["paused"]]
     parts += [_deferred_text(one) for one in document["deferred"]]
-    return "\n".join(filter(None, parts))
+    return "\n".join(filter(None, [*parts, _deletes_text(document["deletes"])]))
 
 
 def _daemon_line(document: dict[str, Any]) -> str:
@@ -136,6 +137,15 @@ def _parked_text(one: dict[str, Any]) -> str:
     digest = short_hash(one["digest"])
     how = f"approved at {one['approved_at']}" if one["approved_at"] else f"release with: kvsync approve {digest}"
     return f"parked: {name} since {one['since']}\n{reasons}  {how}\n"
+
+
+def _deletes_text(deletes: dict[str, Any]) -> str:
+    """How many entries were deleted in the last hour, once no more may be."""
+    if deletes["last_hour"] < deletes["limit"]:
+        return ""
+    until = f"; more from {deletes['free_at']} on" if deletes["free_at"] else ""
+    said = f"{deletes['last_hour']:,} in the last hour, as many as run.max_deletes_per_hour allows"
+    return f"deletes: {said}{until}\n"
 
 
 def _paused_text(one: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import quote
@@ -25,8 +26,22 @@ _MEANINGS: Final = {
     Kind.UNREADABLE: "A file or a folder cannot be read.",
     Kind.CONTRADICTION: "Two places in the files contradict each other.",
     Kind.STORE_LIMIT: "An entry cannot be held by its store.",
+    Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow it.",
+    Kind.CONFIGURATION_CHANGE: "The change also changes kvsync.yaml, which an operator has to review.",
 }
 _PLACE: Final = re.compile(r":\d+:\d+")
+
+
+class Level(StrEnum):
+    """How much a finding matters: an error ends `validate` with 78, the others are for the reviewer."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+_SEVERITIES: Final = {Level.ERROR: "major", Level.WARNING: "minor", Level.NOTE: "info"}
+_COMMANDS: Final = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "notice"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,6 +53,7 @@ class Finding:
     column: int
     kind: Kind
     message: str
+    level: Level = Level.ERROR
 
 
 def fingerprints(findings: Sequence[Finding]) -> list[str]:
@@ -73,7 +89,7 @@ def gitlab(findings: Sequence[Finding]) -> list[Document]:
             "description": one.message,
             "check_name": f"kvsync/{one.kind}",
             "fingerprint": mark,
-            "severity": "major",
+            "severity": _SEVERITIES[one.level],
             "location": {"path": one.path, "lines": {"begin": one.line}},
         }
         for one, mark in zip(findings, fingerprints(findings), strict=True)
@@ -91,7 +107,7 @@ def _result(one: Finding, mark: str) -> Document:
     return {
         "ruleId": one.kind.value,
         "ruleIndex": list(Kind).index(one.kind),
-        "level": "error",
+        "level": one.level.value,
         "message": {"text": one.message},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"kvsync/v1": mark},
@@ -106,7 +122,7 @@ def _command(one: Finding) -> str:
         "title": f"kvsync: {one.kind}",
     }
     shown = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in properties.items())
-    return f"::error {shown}::{_escaped(plain(one.message))}"
+    return f"::{_COMMANDS[one.level]} {shown}::{_escaped(plain(one.message))}"
 
 
 def _escaped(text: str, also: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from kvsync.core.digest import SHORTEST_HASH
 from kvsync.core.model import Action, Identity
 from kvsync.core.plan import Cost, Summary
 
@@ -100,7 +101,7 @@ def promise_line(type_: str) -> str:
 
 def short_hash(digest: str) -> str:
     """As much of a digest as a person needs to type."""
-    return digest.removeprefix("sha256:")[:12]
+    return digest.removeprefix("sha256:")[:SHORTEST_HASH]
 
 
 def _escape(char: str) -> str:
