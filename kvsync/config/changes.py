@@ -13,7 +13,7 @@ from kvsync.core.policy import Policy
 from kvsync.document.problems import quoted
 from kvsync.errors import Origin
 
-_PLACES = ("type", "options", "endpoint", "key_format", "allow_insecure")
+_LEADING = ("type", "options", "endpoint", "key_format", "allow_insecure")
 """Fields of a store that say where it leads, and with which credential."""
 
 
@@ -81,7 +81,7 @@ def _stores(old: Config, new: Config) -> Iterator[ConfigChange]:
 
 def _store(old: StoreConfig, new: StoreConfig) -> Iterator[ConfigChange]:
     field = f"stores.{new.name}"
-    moved = [name for name in _PLACES if _plain(getattr(old, name)) != _plain(getattr(new, name))]
+    moved = [name for name in _LEADING if _plain(getattr(old, name)) != _plain(getattr(new, name))]
     if moved:
         message = f"leads elsewhere, or with another credential ({', '.join(moved)})"
         yield ConfigChange(field, message, widens=True, origin=new.origin)
@@ -105,10 +105,20 @@ def _policy(field: str, old: Policy, new: Policy) -> Iterator[ConfigChange]:
 
 
 def _whose(old: Config, new: Config) -> Iterator[ConfigChange]:
-    """Yield what changes about whose entries are kvsync's, and where state files and state are."""
-    for name in ("owner", "state", "source", "state_dir", "environments", "environment"):
-        if _plain(getattr(old, name)) != _plain(getattr(new, name)):
-            yield ConfigChange(name, "is another one", widens=name in ("owner", "state", "source", "state_dir"))
+    """Yield what changes about whose entries are kvsync's, and where state files and state are: every field that nothing else
+    here judges."""
+    for one in fields(Config):
+        if one.name in _JUDGED_ELSEWHERE:
+            continue
+        if _plain(getattr(old, one.name)) != _plain(getattr(new, one.name)):
+            field = "owner_key" if one.name == "owner_keys" else one.name
+            yield ConfigChange(field, "is another one", widens=one.name not in _HARMLESS)
+
+
+_JUDGED_ELSEWHERE = frozenset({"file", "root", "stores", "policy", "run", "authority"})
+"""The path of the file is no part of what it says, and the policy is judged in each store."""
+
+_HARMLESS = frozenset({"environments", "environment"})
 
 
 def _run(old: RunConfig, new: RunConfig) -> Iterator[ConfigChange]:

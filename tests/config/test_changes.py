@@ -53,6 +53,7 @@ def config(folder: Path, text: str) -> Config:
         ("core: {type: memory}", "core: {type: memory}\n  more: {type: memory}", ["+stores.more"]),
         ("  core: {type: memory}\n", "", ["-stores.core"]),
         ("owner: us", "owner: them", ["+owner"]),
+        ("owner: us", "owner: us\nowner_key: {env: KEY}", ["+owner_key"]),
         ('state: ["state/**/*.yaml"]', 'state: ["**/*.yaml"]', ["+state"]),
         ("every: 5m", "every: 1m", ["-run.every"]),
         ("max_deletes_per_hour: 100", "max_deletes_per_hour: 101", ["+run.max_deletes_per_hour"]),
