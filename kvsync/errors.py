@@ -47,6 +47,8 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
     CONTRADICTION = "contradiction"
     STORE_LIMIT = "store-limit"
+    NOT_ALLOWED = "not-allowed"
+    CONFIGURATION_CHANGE = "configuration-change"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
+from kvsync.core.deletion_limit import DeletionBudget
 from kvsync.core.model import OutcomeKind, Target
 from kvsync.core.plan import TargetPlan, TargetReport, problem_texts
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
@@ -101,6 +102,10 @@ class WorkspaceReconciler:
         """The configured stores."""
         return tuple(self._workspace.stores)
 
+    def deletion_budget(self) -> DeletionBudget:
+        """How many entries may still be deleted in this hour. Raises StateDirError."""
+        return self._workspace.deletions.budget()
+
     def _store(self, name: str, store: Store, older: Sequence[Workspace]) -> StoreView:
         others = [one.stores[name].traffic for one in older if name in one.stores]
         traffic = total((self._closed.get(name), *others, store.traffic))
@@ -192,16 +197,19 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
         next_moment=_next_moment(workspace, plan, outcome),
+        deletes_waiting=outcome.deletes_waiting,
+        waits_until=outcome.waits_until,
     )
 
 
 def _next_moment(workspace: Workspace, plan: TargetPlan, report: TargetReport) -> float | None:
-    """When to come back: as the plan says, or once the store can be believed about what was just written."""
+    """When to come back: as the plan says, once more may be deleted, or once the store can be believed about what was just
+    written."""
     settle = workspace.stores[plan.target.store].capabilities.settle
-    if not settle or not any(one.kind is OutcomeKind.APPLIED for one in report.outcomes):
-        return plan.next_moment
-    settled = workspace.clock.now() + settle
-    return settled if plan.next_moment is None else min(plan.next_moment, settled)
+    has_written = any(one.kind is OutcomeKind.APPLIED for one in report.outcomes)
+    settled = workspace.clock.now() + settle if settle and has_written else None
+    moments = (plan.next_moment, report.waits_until, settled)
+    return min((one for one in moments if one is not None), default=None)
 
 
 def _pending(plan: TargetPlan, report: TargetReport) -> int:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kvsync.config.authority import Authority
 from kvsync.core.policy import Policy
 from kvsync.document.credential import Credential as Credential
 from kvsync.document.credential import CredentialKind as CredentialKind
@@ -156,7 +157,8 @@ class LeaseConfig:
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
-    is what requests to `listen` must show, `tracing` the base URL of a collector of traces."""
+    is what requests to `listen` must show, `tracing` the base URL of a collector of traces. `max_deletes_per_hour` bounds the
+    deletes of all targets together."""
 
     every: float | None = 300
     cron: str | None = None
@@ -171,6 +173,7 @@ class RunConfig:
     notify: tuple[ChannelConfig, ...] = ()
     tracing: str | None = None
     lease: LeaseConfig | None = None
+    max_deletes_per_hour: int = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ class ReadLimits:
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
     in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
-    digests."""
+    digests. `authority` decides what state files may do."""
 
     file: Path
     root: Path
@@ -209,3 +212,4 @@ class Config:
     source: GitSource | None = None
     owner_keys: tuple[Credential, ...] = ()
     limits: ReadLimits = field(default_factory=ReadLimits)
+    authority: Authority = field(default_factory=Authority)

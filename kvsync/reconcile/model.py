@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
 from kvsync.apply.pacing import Pace
+from kvsync.apply.ports import DeletionPort
 from kvsync.clock import Clock
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Target
@@ -83,9 +84,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Applying:
-    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress."""
+    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress, what grants deletes."""
 
     run: Run
     pace: Pace
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int], None] = lambda _count: None
+    deletions: DeletionPort | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from kvsync.apply.engine import Applier
+from kvsync.apply.model import ApplyReport
 from kvsync.apply.pacing import Pace
 from kvsync.core.capabilities import Marks
 from kvsync.core.classify import Rules
@@ -243,6 +244,7 @@ class TargetPass:
             stop=applying.stop,
             progress=applying.progress,
             pace=applying.pace,
+            deletions=applying.deletions,
         )
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
@@ -250,7 +252,7 @@ class TargetPass:
         error = (
             str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
         )
-        return TargetReport(plan, report.outcomes + _unapplied(plan), error)
+        return target_report(plan, report, report.outcomes + _unapplied(plan), error)
 
     async def _announce(self, plan: TargetPlan, applying: Applying) -> None:
         """Let the store's ledger say what is about to be made. One that cannot be written now is no reason to write
@@ -310,6 +312,14 @@ class TargetPass:
 def empty_plan(located: LocatedTarget, type_: str) -> TargetPlan:
     """A plan of a target in which nothing is to be done."""
     return TargetPlan(located.target, type_, target_digest(*located, ()), place=located.place)
+
+
+def target_report(
+    plan: TargetPlan, report: ApplyReport, outcomes: tuple[Outcome, ...], error: str | None
+) -> TargetReport:
+    """The report of a target, with what applying says of deletes that wait."""
+    until = report.grant.budget.free_at if report.grant is not None and report.deletes_waiting else None
+    return TargetReport(plan, outcomes, error, report.deletes_waiting, until)
 
 
 def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> TargetReport:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from kvsync.config.authority import FileGrants, may_name
 from kvsync.config.model import Config
 from kvsync.core.model import Desired, Identity, Target
 from kvsync.core.namespaces import OtherNamespaces, namespaces_by_store
@@ -23,11 +24,10 @@ from kvsync.sources.assembly import assemble, clashes, target_digest
 from kvsync.sources.cache import Cache
 from kvsync.sources.jail import MissingError, UnreadableError
 from kvsync.sources.meetings import Meeting, meetings
-from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
+from kvsync.sources.model import Chunk, Loaded, StoreFacts, Stores, WatchSet
 from kvsync.sources.problem_sets import Problems, ProblemSets
 from kvsync.sources.reading import Reader, Reading
 from kvsync.sources.tree import Tree
-from kvsync.sources.units import Stores
 
 _TRIES: Final = 6
 
@@ -44,7 +44,7 @@ class Source:
     ) -> None:
         self._config, self._stores = config, stores
         self._cache = cache or Cache(None, None)
-        self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
+        self._reader = Reader(config, Stores(stores, config.stores, config.authority), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
         self._placed: frozenset[Target] | None = None
@@ -114,14 +114,16 @@ class Source:
     def _put_together(self, reading: Reading) -> Loaded:
         chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
         found: defaultdict[Target, list[Problems]] = defaultdict(list)
+        unheld: list[Problem] = []
         for _, unit in reading.units.values():
-            if not unit.names_known:
-                reading.problems += unit.problems
+            if unit.names_known and not unit.targets:
+                unheld += unit.problems  # it names only targets that it may not name: those are not held for it
             for target in unit.targets:
                 chunks[target] += ()
                 found[target].append(unit.problems)
             for chunk in unit.chunks:
                 chunks[chunk.target].append(chunk)
+        unheld += self._hold_unknown(reading, {*chunks, *self._good}, found)
         digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
         for target, parts in chunks.items():
             found[target].append(tuple(self._clashes(target, parts, digests[target])))
@@ -143,7 +145,7 @@ class Source:
             targets=targets,
             held=problems.held,
             hold_all=problems.hold_all,
-            problems=problems.all(),
+            problems=problems.all(unheld),
             files=reading.files,
             entries=sum(len(desired.entries) for desired in targets.values()),
             watch=reading.watch,
@@ -151,6 +153,23 @@ class Source:
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
             nested=self._nested(chunks),
         )
+
+    def _hold_unknown(
+        self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problems]]
+    ) -> Iterator[Problem]:
+        """Hold what the files may name of which it cannot be known what they name: with `authors.targets` those targets, all
+        without. Yields the problems of the former."""
+        unknown: defaultdict[FileGrants, list[Problem]] = defaultdict(list)
+        for slot, (_, unit) in reading.units.items():
+            if not unit.names_known:
+                unknown[self._config.authority.grants_of(slot.split("\0"))] += unit.problems
+        reading.problems += unknown.pop(None, ())
+        for grants, problems in unknown.items():
+            group = tuple(problems)  # one object for all targets, however many files are broken
+            for target in known:
+                if may_name(grants, target):
+                    found[target].append(group)
+            yield from group
 
     def _with_kept(self, loaded: Loaded) -> Loaded:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}

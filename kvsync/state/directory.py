@@ -25,6 +25,7 @@ from kvsync.state import lock
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
 from kvsync.state.database import Database, open_for_reading, open_for_writing, speaking_of
+from kvsync.state.deletions import Deletions
 from kvsync.state.journal import Journal
 from kvsync.state.keys import load_key
 from kvsync.state.ledger import Ledger
@@ -59,6 +60,7 @@ class StateDir:
         self.places = Places(context)
         self.passes = Passes(context)
         self.notices = Notices(context)
+        self.deletions = Deletions(context)
 
     @classmethod
     def open(

@@ -14,6 +14,7 @@ from kvsync.clock import Clock
 from kvsync.config.credentials import resolve
 from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
+from kvsync.config.revision import ConfigRevision
 from kvsync.core.shard import Shard
 from kvsync.errors import InvalidInput, Problem, StateDirError, StateDirUntrusted
 from kvsync.fence import Fence
@@ -45,14 +46,16 @@ async def open_workspace(
     clock: Clock | None = None,
     state_dir: Path | None = None,
     shard: Shard | None = None,
+    revision: ConfigRevision | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
     without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
-    the configured one, `shard` is the share of the targets that is looked at (None: all).
+    the configured one, `shard` is the share of the targets that is looked at (None: all). With `revision`, the text of the
+    configuration is the one of that revision.
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
-    config = load_config(config_file, environment=environment, environ=environ)
+    config = load_config(config_file, environment=environment, environ=environ, revision=revision)
     config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:

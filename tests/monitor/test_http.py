@@ -276,7 +276,7 @@ async def test_unknown_targets_and_hashes(daemon: Live) -> None:
     wrong = await daemon.post("/pause/other/web", **BEARER)
     assert (wrong.status, "with one of the stores main" in wrong.json["error"]["message"]) == (400, True)
     assert (await daemon.post("/approve/nohash", **BEARER)).status == 400
-    assert (await daemon.post("/approve/0123456789", **BEARER)).status == 404
+    assert (await daemon.post("/approve/0123456789ab", **BEARER)).status == 404
 
 
 async def test_approving_releases_the_plan(world: World) -> None:

@@ -62,7 +62,8 @@ class Repo:
         self.redactor = Redactor()
         (root / "state").mkdir(parents=True)
         (root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {policy}\nstores:\n  scraper:\n    type: apify\n"
+            f"version: 1\nowner: team-a\npolicy: {policy}\nauthors: {{env: [API_TOKEN]}}\n"
+            f"stores:\n  scraper:\n    type: apify\n"
             f"    token: {{env: APIFY_TOKEN}}\n    endpoint: {kv.url}\n    ledger: {ledger}\n{extra}"
         )
 

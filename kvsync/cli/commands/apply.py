@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         "apply --yes --target local/web",
         "apply plan.json",
         "apply plan.json --exact",
-        "apply --yes --approve 3f9ad1c2",
+        "apply --yes --approve 3f9ad1c2b7e0",
         "apply --yes --retry --target local/web --key greeting",
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -134,10 +135,15 @@ def _tell(folder: Path, dumped: Dumped) -> None:
         if name.endswith(".yaml"):
             answer_lines(f"wrote {folder / name}")
     say_if = (
-        (dumped.variables, f"sensitive values are not written; set {', '.join(dumped.variables)} where kvsync runs"),
+        (dumped.variables, f"sensitive values are not written; {_how_to_give(dumped.variables)}"),
         (dumped.others, f"{dumped.others:,} entries of another owner are left out"),
         (dumped.ignored, f"{dumped.ignored:,} entries that policy.ignore names are left out"),
     )
     for is_so, text in say_if:
         if is_so:
             say(f"{dumped.target}: {text}")
+
+
+def _how_to_give(variables: Sequence[str]) -> str:
+    names = ", ".join(variables)
+    return f"set {names} where kvsync runs, and list them in kvsync.yaml: authors: {{env: [{names}]}}"

@@ -26,6 +26,10 @@ policy:
   adopt: if-equal     # an equal entry that somebody else made becomes ours; a different one is left alone
   drift: heal         # what somebody changed by hand is written back
 
+authors:              # what state files may do; this file is yours, those may be changed by others
+  policy: tighten     # they may tighten the policy above, and never loosen it
+  env: []             # variables that {{env: NAME}} in them may name, such as [APP_*]
+
 run:
   every: 5m           # how often "kvsync run" looks for drift; a changed file is seen at once
 """

@@ -34,10 +34,11 @@ def status(settings: Settings, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
     approve), what is paused, and how many entries are deferred. Without a daemon it says what was last known.
     """
-    from kvsync.monitor.status import status_document
+    from kvsync.monitor.status import deletes_document, status_document
 
     with opening.state(settings, writable=False) as (config, state):
-        document = status_document(state, time.time()) | {"source": _source(config)}
+        budget = state.deletions.budget(config.run.max_deletes_per_hour)
+        document = status_document(state, time.time()) | deletes_document(budget) | {"source": _source(config)}
     if output == "json":
         answer_document(document)
     else:
@@ -70,6 +71,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     sections += map(_parked_lines, document["parked"])
     sections += ([_paused_line(one)] for one in document["paused"])
     sections += map(_deferred_lines, document["deferred"])
+    sections += [_deletes_lines(document["deletes"])]
     for number, section in enumerate(filter(None, sections)):
         yield from [""] * bool(number)
         yield from section
@@ -139,6 +141,15 @@ def _parked_lines(one: dict[str, Any]) -> list[str]:
     digest = short_hash(one["digest"])
     how = f"approved at {one['approved_at']}" if one["approved_at"] else f"release with: kvsync approve {digest}"
     return [f"parked: {name} since {one['since']}", *reasons, f"  {how}"]
+
+
+def _deletes_lines(deletes: dict[str, Any]) -> list[str]:
+    """How many entries were deleted in the last hour, once no more may be."""
+    if deletes["last_hour"] < deletes["limit"]:
+        return []
+    until = f"; more from {deletes['free_at']} on" if deletes["free_at"] else ""
+    said = f"{deletes['last_hour']:,} in the last hour, as many as run.max_deletes_per_hour allows"
+    return [f"deletes: {said}{until}"]
 
 
 def _paused_line(one: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
@@ -24,8 +25,22 @@ _MEANINGS: Final = {
     Kind.UNREADABLE: "A file or a folder cannot be read.",
     Kind.CONTRADICTION: "Two places in the files contradict each other.",
     Kind.STORE_LIMIT: "An entry cannot be held by its store.",
+    Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow it.",
+    Kind.CONFIGURATION_CHANGE: "The change also changes kvsync.yaml, which an operator has to review.",
 }
 _PLACE: Final = re.compile(r":\d+:\d+")
+
+
+class Level(StrEnum):
+    """How much a finding matters: an error ends `validate` with 78, the others are for the reviewer."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+_SEVERITIES: Final = {Level.ERROR: "major", Level.WARNING: "minor", Level.NOTE: "info"}
+_COMMANDS: Final = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "notice"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,6 +52,7 @@ class Finding:
     column: int
     kind: Kind
     message: str
+    level: Level = Level.ERROR
 
 
 def fingerprints(findings: Sequence[Finding]) -> list[str]:
@@ -72,7 +88,7 @@ def gitlab(findings: Sequence[Finding]) -> list[Document]:
             "description": escape_text(one.message),
             "check_name": f"kvsync/{one.kind}",
             "fingerprint": mark,
-            "severity": "major",
+            "severity": _SEVERITIES[one.level],
             "location": {"path": one.path, "lines": {"begin": one.line}},
         }
         for one, mark in zip(findings, fingerprints(findings), strict=True)
@@ -90,7 +106,7 @@ def _result(one: Finding, mark: str) -> Document:
     return {
         "ruleId": one.kind.value,
         "ruleIndex": list(Kind).index(one.kind),
-        "level": "error",
+        "level": one.level.value,
         "message": {"text": escape_sarif(one.message)},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"kvsync/v1": mark},
@@ -105,4 +121,4 @@ def _command(one: Finding) -> str:
         "title": f"kvsync: {one.kind}",
     }
     shown = ",".join(f"{name}={escape_github(str(value), in_property=True)}" for name, value in properties.items())
-    return f"::error {shown}::{escape_github(one.message)}"
+    return f"::{_COMMANDS[one.level]} {shown}::{escape_github(one.message)}"

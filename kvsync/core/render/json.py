@@ -90,6 +90,7 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "error": plan.error,
         "place": _place(plan.place),
         "moved_from": plan.moved_from,
+        **({"waiting": list(plan.waiting)} if plan.waiting else {}),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from kvsync.core.digest import SHORTEST_HASH
 from kvsync.core.model import Action, Identity
 from kvsync.core.plan import Cost, Summary
 from kvsync.escaping import clip, escape_name, escape_text
@@ -83,4 +84,4 @@ def promise_line(type_: str) -> str:
 
 def short_hash(digest: str) -> str:
     """As much of a digest as a person needs to type."""
-    return digest.removeprefix("sha256:")[:12]
+    return digest.removeprefix("sha256:")[:SHORTEST_HASH]
