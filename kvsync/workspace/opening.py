@@ -19,6 +19,7 @@ from kvsync.errors import InvalidInput, Problem, StateDirError
 from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Surroundings
+from kvsync.reconcile.places import PlaceResolver
 from kvsync.secrets import REDACTOR, Redactor
 from kvsync.sources import Source
 from kvsync.state import StateDir
@@ -73,6 +74,7 @@ def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: 
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
     around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
     stores = _open_stores(config, around, redactor, environ)
+    around = replace(around, places=PlaceResolver(stores))
     cache = config.state_dir / "cache.db" if around.writable else None
     source = Source(config, stores, cache, environ)
     checkout = _checkout(config, source, around, redactor, environ)
