@@ -19,6 +19,7 @@ from kvsync.errors import InvalidInput, Problem, StateDirError, StateDirUntruste
 from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Surroundings
+from kvsync.reconcile.places import PlaceResolver
 from kvsync.secrets import REDACTOR, Redactor
 from kvsync.sources import Cache, Source
 from kvsync.state import StateDir
@@ -74,6 +75,7 @@ def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: 
     around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
     config = replace(config, state_dir=around.state.path)
     stores = _open_stores(config, around, redactor, environ)
+    around = replace(around, places=PlaceResolver(stores))
     source = Source(config, stores, _cache(config, around), environ)
     checkout = _checkout(config, source, around, redactor, environ)
     return Workspace(config, stores, source, around, redactor, checkout)
