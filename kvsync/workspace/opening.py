@@ -15,7 +15,7 @@ from kvsync.config.credentials import resolve
 from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.core.shard import Shard
-from kvsync.errors import InvalidInput, Problem, StateDirError, StateDirUntrusted
+from kvsync.errors import InvalidInput, Problem, StateDirError
 from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Surroundings
@@ -113,8 +113,6 @@ def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write:
     opened = partial(StateDir.open, config.state_dir, config_root=config.root, clock=clock, redact=redactor.redact)
     try:
         return opened(writable=True), True
-    except StateDirUntrusted:
-        raise
     except StateDirError:
         if must_write:
             raise
