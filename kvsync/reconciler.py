@@ -17,6 +17,7 @@ from kvsync.errors import InvalidInput, Problem, TransientError
 from kvsync.monitor.model import StoreView
 from kvsync.narrate import SourceNews, drifted, tell_drift, tell_report
 from kvsync.reconcile import Ask, Surroundings
+from kvsync.reconcile.places import PlaceChanged
 from kvsync.sources import Loaded as Files
 from kvsync.stores.base import Store, Traffic, total
 from kvsync.tracing import span
@@ -192,7 +193,7 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         drift=Counter(change.cause.value for change in drifted(plan)),
         parked=plan.parked if held else (),
         error="; ".join(errors) or None,
-        unavailable=failure is not None,
+        unavailable=failure is not None and not isinstance(failure, PlaceChanged),
         retryable=isinstance(failure, TransientError)
         or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,

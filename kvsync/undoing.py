@@ -20,7 +20,6 @@ from kvsync.errors import PermanentError, StoreError
 from kvsync.reconcile import PassTarget, empty_plan, target_report
 from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.reconcile.observer import Observer
-from kvsync.reconcile.places import check_place
 from kvsync.state import ChangeRecord, Run
 from kvsync.state.rows import name_key
 from kvsync.workspace import Report, Workspace
@@ -110,7 +109,7 @@ class Undoing:
             deletions=self._workspace.deletions,
         )
         try:
-            await check_place(store, subject.located)
+            await self._workspace.around.places.confirm(subject.located)
             report = await undo(applier, self._records[plan.target], self._workspace.clock.now())
         except StoreError as error:
             report = ApplyReport((), store_error=error)

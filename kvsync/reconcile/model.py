@@ -16,6 +16,7 @@ from kvsync.core.policy import Adopt
 from kvsync.core.shard import Shard
 from kvsync.errors import StateDirError
 from kvsync.fence import Fence
+from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
 
 
@@ -57,7 +58,7 @@ class Surroundings:
     """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds
     its lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all.
     `owner_keys` sign marks and ledgers (the first) and verify them (all); they are read for each pass, so that a rotated
-    one counts."""
+    one counts. `places` says where targets lead."""
 
     owner: str
     state: StateDir
@@ -67,6 +68,7 @@ class Surroundings:
     fence: Fence = field(default_factory=Fence)
     shard: Shard | None = None
     owner_keys: Callable[[], tuple[bytes, ...]] = tuple
+    places: PlaceResolver = field(default_factory=lambda: PlaceResolver({}))
 
     def pass_target(self, located: LocatedTarget) -> PassTarget:
         """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when

@@ -37,7 +37,6 @@ from kvsync.reconcile.ledgers import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
-from kvsync.reconcile.places import check_place
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
@@ -273,7 +272,7 @@ class TargetPass:
     async def _locate_again(self) -> None:
         """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""
         planned = self._subject.located.place
-        place = await check_place(self._store, self._subject.located)
+        place = await self._around.places.confirm(self._subject.located)
         if place.key != planned.key or place.is_resolved is not planned.is_resolved:
             self._enter(place)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kvsync import __version__
@@ -85,9 +85,10 @@ class Reader:
     def rules(self) -> ReadRules:
         """What of the files may be read. In a repository that kvsync fetched no mount is followed, and a link only where the
         configuration says so."""
-        source = self._config.source
+        source, folders = self._config.source, self._config.authority.authors.files
         return ReadRules(
             protected=self._protected,
+            folders=() if "" in folders else tuple(map(PurePosixPath, folders)),
             links=source is None or source.symlinks,
             mounts=source is None,
             folder_names=self._config.limits.folder_names,

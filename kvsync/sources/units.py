@@ -147,7 +147,7 @@ def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
 
 def _targets(documents: Several[tuple[list[Mapping], list[str]]], stores: Stores) -> tuple[tuple[Target, ...], bool]:
     """The targets that the documents name and may name, and whether that is all of them. A target that a file may not name is
-    none of its business: what is wrong with the file does not hold it. With each document come the files that it is written in."""
+    none of its business: what is wrong with the file does not hold it. Each document comes with the files it is written in."""
     targets: dict[Target, None] = {}
     complete = bool(documents)
     for nodes, files in documents:

@@ -38,7 +38,8 @@ def _listed(repository: Path, folder: Path) -> list[str]:
     return []
 
 
-_SETTINGS: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+_SETTINGS: Final = ("-c", "core.fsmonitor=false")
+"""Of what a repository can configure, this is the one thing that reading the index would run."""
 
 
 def _environment(repository: Path) -> dict[str, str]:

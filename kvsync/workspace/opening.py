@@ -16,10 +16,11 @@ from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.config.revision import ConfigRevision
 from kvsync.core.shard import Shard
-from kvsync.errors import InvalidInput, Problem, StateDirError, StateDirUntrusted
+from kvsync.errors import InvalidInput, Problem, StateDirError
 from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Surroundings
+from kvsync.reconcile.places import PlaceResolver
 from kvsync.secrets import REDACTOR, Redactor
 from kvsync.sources import Cache, Source
 from kvsync.state import StateDir
@@ -77,6 +78,7 @@ def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: 
     around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
     config = replace(config, state_dir=around.state.path)
     stores = _open_stores(config, around, redactor, environ)
+    around = replace(around, places=PlaceResolver(stores))
     source = Source(config, stores, _cache(config, around), environ)
     checkout = _checkout(config, source, around, redactor, environ)
     return Workspace(config, stores, source, around, redactor, checkout)
@@ -114,8 +116,6 @@ def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write:
     opened = partial(StateDir.open, config.state_dir, config_root=config.root, clock=clock, redact=redactor.redact)
     try:
         return opened(writable=True), True
-    except StateDirUntrusted:
-        raise
     except StateDirError:
         if must_write:
             raise

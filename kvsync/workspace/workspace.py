@@ -14,11 +14,10 @@ from kvsync.config.model import Config
 from kvsync.core.deletion_limit import with_waiting
 from kvsync.core.digest import target_digest
 from kvsync.core.model import Desired, OutcomeKind, Target
-from kvsync.core.place import LocatedTarget, Overlap, Place, overlap_text
+from kvsync.core.place import LocatedTarget, Overlap, Place
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.reconcile import Applying, Ask, PassTarget, Surroundings, TargetPass, empty_plan, withheld
-from kvsync.reconcile.places import PlaceResolver
 from kvsync.revision import revision
 from kvsync.secrets import Redactor
 from kvsync.sources import Loaded, Source, WatchSet
@@ -55,7 +54,7 @@ class Workspace:
         self.checkout = checkout
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
-        self._places = PlaceResolver(stores)
+        self._places = around.places
         self._paces = {
             name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
         }
@@ -214,8 +213,7 @@ class Workspace:
         """The plan of a target that leads to where another one leads too: nothing is done, and no approval changes that."""
         self._passes.pop(located.target, None)
         plan = empty_plan(located, self.stores[located.target.store].capabilities.type)
-        origins = {target: self.config.stores[target.store].origin for target in (overlap.first, overlap.second)}
-        return replace(plan, parked=(overlap_text(overlap, origins),), problems=_problems(loaded, located.target))
+        return replace(plan, parked=(self._places.text(overlap),), problems=_problems(loaded, located.target))
 
     async def _each(
         self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]

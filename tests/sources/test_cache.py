@@ -211,6 +211,25 @@ def test_a_record_that_another_made_counts_as_none(full: Repo, forgery: str) -> 
     assert plain(full.load()) == fresh
 
 
+def test_a_record_is_good_for_its_place_alone(full: Repo) -> None:
+    """A whole record under the name of another file counts as none, although its own key goes with it."""
+    full.load()
+    assert full.cache is not None
+    with sqlite3.connect(full.cache) as database:
+        (key,) = database.execute("SELECT key FROM units WHERE slot = 'state/web.yaml'").fetchone()
+        database.execute(
+            "INSERT INTO units SELECT 'state/copy.yaml', key, head, body, seal FROM units WHERE slot = 'state/web.yaml'"
+        )
+        database.execute("INSERT OR REPLACE INTO checked SELECT 'core/copy', digest, seal FROM checked")
+    database.close()
+    cache = Cache(full.cache, full.secret)
+    assert cache.unit("state/web.yaml", key) is not None
+    assert cache.unit("state/copy.yaml", key) is None
+    assert cache.checked(WEB) is not None
+    assert cache.checked(Target("core", "copy")) is None
+    cache.close()
+
+
 def test_a_target_is_not_called_free_of_clashes_by_another(full: Repo) -> None:
     """What was found to be right is sealed, too: a duplicate is found although the file says that there is none."""
     full.web("keys: {greeting: again}\n", "state/again.yaml")

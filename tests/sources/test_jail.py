@@ -14,12 +14,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from kvsync.config.authority import Authority
 from kvsync.config.model import ReadLimits
 from kvsync.config.protected import ProtectedPath
 from kvsync.sources.allowance import Allowance
 from kvsync.sources.discovery import matches
 from kvsync.sources.jail import OutsideError, ProtectedError, ReadRules, TooMuchError, UnreadableError
 from kvsync.sources.tree import Tree
+from kvsync.sources.values import Surroundings
 from kvsync.util import beneath
 from kvsync.util.beneath import FOLDER, Opener, open_by_kernel, open_by_walking
 
@@ -64,12 +66,27 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "path", ["link", "link/secret", "a/link/secret", "a/b/file", "a/b/x/y", "magic/fd", "..", "a/..", "/etc", "a\0"]
+    "path",
+    [
+        "link",
+        "link/secret",
+        "a/link/secret",
+        "a/stay/x",
+        "a/stay",
+        "a/b/file",
+        "a/b/x/y",
+        "magic/fd",
+        "..",
+        "a/..",
+        "/etc",
+        "a\0",
+    ],
 )
 def test_nothing_is_opened_through_a_link(root: Path, opener: Opener, path: str) -> None:
     """Neither a link on the way, one at the end, the kernel's own ones, dots, nor an absolute path is followed."""
     (root / "link").symlink_to("../outside")
     (root / "a" / "link").symlink_to(root.parent / "outside")
+    (root / "a" / "stay").symlink_to("b")
     (root / "a" / "b" / "file").symlink_to("../../../outside/secret")
     (root / "magic").symlink_to("/proc/self")
     with descriptor(root) as handle, pytest.raises((OSError, ValueError)):
@@ -293,6 +310,26 @@ def test_values_come_from_the_folders_that_are_allowed(root: Path, opener: Opene
             with pytest.raises(OutsideError):
                 tree.check_allowed(path)
         assert tree.read("a/b/x", LIMIT) == b"inside"
+
+
+def test_references_keep_to_the_folders_that_are_allowed(root: Path, opener: Opener) -> None:
+    """Both `file:` and each file of `files:`, before anything is read."""
+    (root / "assets").mkdir()
+    (root / "assets" / "link").symlink_to("../a/b/x")
+    rules = ReadRules(folders=(PurePosixPath("assets"),))
+    with Tree(root, rules, opener=opener) as tree:
+        around = Surroundings(tree, "state/web.yaml", {}, Allowance(ReadLimits()), Authority())
+        for read in (
+            lambda: around.file("../a/b/x"),
+            lambda: around.file("../assets/link"),
+            lambda: around.files("../a", "**/*"),
+            lambda: around.files("../assets", "*"),
+        ):
+            with pytest.raises(
+                UnreadableError, match=r"outside of the folders that values may be taken from \(assets\)"
+            ):
+                read()
+        assert all(kind == "glob" for kind, _, _ in around.references)
 
 
 def test_links_are_off_where_the_rules_say_so(root: Path, opener: Opener) -> None:

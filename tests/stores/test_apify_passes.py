@@ -430,6 +430,26 @@ async def test_a_namespace_may_be_made(tmp_path: Path, kv: Service, ledger: str)
     assert changes(await repo.plan()) == []
 
 
+@BOTH
+async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path, kv: Service, ledger: str) -> None:
+    """Only once it is made is it seen that both lead to one place: the second to come is not written, and then neither is."""
+    repo = Repo(tmp_path / "repo", kv, ledger, "    create_namespaces: true\n")
+    me = kv.api("GET", f"/{kv.ids['web']}")["data"]["username"]
+    kv.remove("web")
+    twin = (repo.root / "kvsync.yaml").read_text().partition("  scraper:\n")[2]
+    with (repo.root / "kvsync.yaml").open("a") as config:
+        config.write(f"  twin:\n{twin}    username: {me}\n")
+    repo.want({"a": "1"})
+    (repo.root / "state/twin.yaml").write_text("store: twin\nnamespace: web\nkeys: {b: '1'}\n")
+    report = await repo.apply()
+    assert sorted(outcomes(report).values()) == ["applied", "not-attempted"]
+    (error,) = (target.error for target in report.targets if target.error)
+    assert "lead to the same place" in error
+    assert "scraper/web (kvsync.yaml:6:5) and twin/web (kvsync.yaml:12:5)" in error
+    plan = await repo.plan()
+    assert plan.parked != ()
+
+
 # -- the ledger -------------------------------------------------------------------------------------------------------
 
 

@@ -137,7 +137,7 @@ def _is_hidden(one: Explanation, owner: str) -> bool:
 
 def _applied_text(applied: Applied | None) -> str:
     if applied is None:
-        return "never, as far as this state directory knows"
+        return "never at this place, as far as this state directory knows"
     if applied.mark.sensitive or applied.mark.key is not None:
         return "(sensitive)"
     return f"fingerprint {applied.mark.fingerprint.hex()[:8]}" + (
