@@ -49,6 +49,11 @@ STORES = {
 }
 
 
+def configuration(store: str) -> str:
+    """A configuration with that store, whose state files may name the secret."""
+    return CONFIGURATION.replace("{type: sqlite, path: .kvsync/store.db}", store).replace("env: [", "env: [SECRET, ")
+
+
 KEYS = {f"secret{number}": {"env": "SECRET"} for number in range(len(ECHOES))}
 
 
@@ -122,7 +127,7 @@ def test_no_server_repeats_a_sensitive_value(repo: Repo, type_: str, status: int
     what it said is shown, logged, or kept."""
     with emulator(type=type_) as server, echoing(server, status) as url:
         store = STORES[type_].replace("{url}", url).replace("{account}", server.env.get("CLOUDFLARE_ACCOUNT_ID", ""))
-        repo.write("kvsync.yaml", CONFIGURATION.replace("{type: sqlite, path: .kvsync/store.db}", store))
+        repo.write("kvsync.yaml", configuration(store))
         repo.write(
             "state/web.yaml", json.dumps({"store": "local", "namespace": "web", "keys": {"plain": "yes", **KEYS}})
         )
