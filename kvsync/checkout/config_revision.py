@@ -24,7 +24,7 @@ _REF: Final = re.compile(r"[^\s\0-\x1f\x7f?*\[\\-][^\s\0-\x1f\x7f?*\[\\]*")
 _PLACES: Final = ("", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/")
 _BLOB: Final = re.compile(rb"100[0-7]{3} blob ([0-9a-f]+)\t(.+)", re.DOTALL)
 _UNSEEN: Final = {"GIT_NO_REPLACE_OBJECTS": "1"}
-"""Objects that stand in for others (`refs/replace`) come with a clone, so that whoever may push could exchange the file."""
+"""Replacement objects (`refs/replace`) come with a clone, so that anyone who can push could exchange the file."""
 
 
 def target_branch(environ: Mapping[str, str]) -> str:
@@ -78,7 +78,7 @@ class _Repository:
         return found.decode().strip()
 
     async def _insist_on_one_meaning(self, revision: str) -> None:
-        """Refuse a name that git could take for another one: whoever may push a tag or a branch could make it mean theirs."""
+        """Refuse a name with two meanings: anyone who can push could make it mean a tag or a branch of theirs."""
         name = re.split(r"[\^~:]|@\{", revision)[0]
         if _OBJECT.fullmatch(name):
             return

@@ -28,7 +28,7 @@ AMBIENT_CREDENTIALS: Final = frozenset(
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
     }
 )
-"""Variables that kvsync reads by itself and that may hold a secret: identities, collectors, proxies with a password."""
+"""Variables that kvsync itself reads and that may hold a secret: identities, collectors, proxies with a password."""
 
 
 class PolicyRight(StrEnum):
@@ -200,7 +200,7 @@ def _lies_in(place: str, folder: str) -> bool:
 
 
 def path_matches(path: str, pattern: str) -> bool:
-    """True when a glob names the path: `**` stands for any number of folders, `*` ends at a slash, and a name that begins with
+    """True when a glob names the path: `**` matches any number of folders, `*` ends at a slash, and a name that begins with
     a dot is matched only by a part that begins with one."""
     names, parts = path.split("/"), [part for part in pattern.split("/") if part not in ("", ".")]
     if parts and parts[-1] == "**":

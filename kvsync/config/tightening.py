@@ -21,7 +21,7 @@ from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, P
 _PRUNE: Final = {
     Prune.OFF: "",
     Prune.OWNED: "delete entries that are no longer in the files",
-    Prune.SCOPE: "delete every entry of the target that is not in the files, whoever wrote it",
+    Prune.SCOPE: "delete every entry of the target that is not in the files, also those that kvsync did not write",
 }
 _ADOPT: Final = {
     Adopt.NEVER: "",

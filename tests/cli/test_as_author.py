@@ -57,7 +57,7 @@ def test_it_says_what_a_change_widens(change: Repo) -> None:
         head,
         '  widens   authors.env: lets state files read the variables "*"',
         "  widens   stores.local.policy.prune: lets kvsync delete every entry of the target that is not in the files, "
-        "whoever wrote it: scope, was owned",
+        "also those that kvsync did not write: scope, was owned",
         "  widens   run.max_deletes_per_hour: is 6000 now, where it was 5000",
         "  changes  run.every: is another one",
     ]
