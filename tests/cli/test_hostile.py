@@ -41,7 +41,9 @@ COMMANDS = [
 def hostile(repo: Repo) -> Repo:
     """A repository in which everything that authors and other programs name is hostile."""
     guard = "guard: {max_deletes: 3, min_existing: 1, max_delete_pct: 100}"
-    repo.write("kvsync.yaml", CONFIGURATION.replace("  prune: owned\n", f"  prune: owned\n  adopt: if-equal\n  {guard}\n"))
+    repo.write(
+        "kvsync.yaml", CONFIGURATION.replace("  prune: owned\n", f"  prune: owned\n  adopt: if-equal\n  {guard}\n")
+    )
     keys = {
         key: {"value": key, "labels": {key: key}, "tags": {key: key}, "content_type": key, "metadata": {key: key}}
         for key in UNICODE
