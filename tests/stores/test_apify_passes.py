@@ -749,7 +749,7 @@ async def test_the_configuration_is_checked(repo: Repo, kv: Service) -> None:
     file.write_text(file.read_text().replace("ledger: local", "ledger: lokal\n    username: a/b\n    tokn: x"))
     result = repo.command("validate")
     assert result.returncode == 78
-    for words in ("ledger", 'did you mean "local"', "username", '"tokn"', "kvsync.yaml:9:"):
+    for words in ("ledger", 'did you mean "local"', "username", '"tokn"', "kvsync.yaml:10:"):
         assert words in result.stderr
     assert kv.total() == 0
 
