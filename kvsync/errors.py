@@ -8,6 +8,7 @@ KvsyncError
 ├── LeaseHeld             another replica leads                               (exit 5)
 ├── NotApproved           a guard, a window or a missing approval refuses     (exit 4)
 ├── StateDirError         the state directory cannot be read or written       (exit 1)
+│   └── StateDirUntrusted it could decide what nobody approved                (exit 78)
 ├── SourceError           the repository cannot be fetched, or its newest     (exit 1)
 │                         commit may not be used: what was there before stays
 └── StoreError            something about one store                           (exit 1)
@@ -46,6 +47,8 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
     CONTRADICTION = "contradiction"
     STORE_LIMIT = "store-limit"
+    NOT_ALLOWED = "not-allowed"
+    CONFIGURATION_CHANGE = "configuration-change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,12 @@ class LeaseHeld(KvsyncError):
 
 
 class NotApproved(KvsyncError):
-    """Something a person must release first: a guard, a deny window, a confirmation."""
+    """Something a person must release first: a guard, a deny window, a confirmation. `details` are further lines, one fact
+    each."""
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        self.details = tuple(details)
+        super().__init__(message)
 
 
 class StateDirError(KvsyncError):
@@ -106,6 +114,10 @@ class StateDirError(KvsyncError):
     def __init__(self, state_dir: str, reason: str) -> None:
         self.state_dir, self.reason = state_dir, reason
         super().__init__(f"state directory {state_dir}: {reason}")
+
+
+class StateDirUntrusted(StateDirError):
+    """The state directory may have been written by others, so nothing in it is believed."""
 
 
 class SourceError(KvsyncError):

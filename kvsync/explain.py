@@ -174,7 +174,7 @@ def _in_the_way(workspace: Workspace, plan: TargetPlan, desired: Desired, key: s
 
 
 _CAUSES = {
-    Class.NEW: "the files ask for it, and kvsync never wrote it",
+    Class.NEW: "the files ask for it, and the store does not have it",
     Class.CHANGED: "the files changed since it was applied",
     Class.REMOVED: "no file asks for it any more, and it is ours",
     Class.DRIFTED: "somebody changed it in the store; the files did not change",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
+from kvsync.core.deletion_limit import DeletionBudget
 from kvsync.core.model import OutcomeKind, Target
 from kvsync.core.plan import TargetPlan, TargetReport, problem_texts
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
@@ -15,9 +17,11 @@ from kvsync.errors import InvalidInput, Problem, TransientError
 from kvsync.monitor.model import StoreView
 from kvsync.narrate import SourceNews, drifted, tell_drift, tell_report
 from kvsync.reconcile import Ask, Surroundings
+from kvsync.reconcile.places import PlaceChanged
 from kvsync.sources import Loaded as Files
 from kvsync.stores.base import Store, Traffic, total
 from kvsync.tracing import span
+from kvsync.util.background import in_background
 from kvsync.workspace import Report, Selection, Workspace, assemble
 
 _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
@@ -37,11 +41,12 @@ class WorkspaceReconciler:
         self._users: Counter[Workspace] = Counter()
         self._news = SourceNews()
         self._closed: dict[str, Traffic] = {}
+        self._reading = asyncio.Lock()
 
     async def load(self) -> Loaded:
-        """Read the files again; what is wrong with them is in the answer."""
-        files = self._workspace.load()
-        self._files, self.commit = files, files.source
+        """Read the files again, in the background; what is wrong with them is in the answer."""
+        async with self._reading:
+            files = await self._read()
         return Loaded(
             targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
             held=files.held,
@@ -73,7 +78,7 @@ class WorkspaceReconciler:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
         old = self._workspace
         config = load_config(old.config.file, environment=old.config.environment, environ=self._environ)
-        if (config.state_dir, config.owner) != (old.config.state_dir, old.config.owner):
+        if (config.state_dir, config.owner) != (self._around.state.asked, old.config.owner):
             raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
         if config.run.lease != old.config.run.lease:
             raise InvalidInput([Problem("run.lease cannot change while the daemon runs", None, "restart it")])
@@ -98,6 +103,10 @@ class WorkspaceReconciler:
         """The configured stores."""
         return tuple(self._workspace.stores)
 
+    def deletion_budget(self) -> DeletionBudget:
+        """How many entries may still be deleted in this hour. Raises StateDirError."""
+        return self._workspace.deletions.budget()
+
     def _store(self, name: str, store: Store, older: Sequence[Workspace]) -> StoreView:
         others = [one.stores[name].traffic for one in older if name in one.stores]
         traffic = total((self._closed.get(name), *others, store.traffic))
@@ -112,15 +121,31 @@ class WorkspaceReconciler:
 
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         """Do one pass with what was loaded last."""
-        workspace = self._workspace
         if self._files is None:
-            await self.load()
+            async with self._reading:
+                if self._files is None:  # nobody else read them meanwhile
+                    await self._read()
+        workspace = self._workspace
         self._users[workspace] += 1
         try:
             return await self._traced(workspace, request, stop)
         finally:
             self._users[workspace] -= 1
             await self._release(workspace)
+
+    async def _read(self) -> Files:
+        """Read the files by the configuration that is in force when that is done. One reading at a time."""
+        while True:
+            workspace = self._workspace
+            self._users[workspace] += 1
+            try:
+                files = await in_background(workspace.load)
+            finally:
+                self._users[workspace] -= 1
+                await self._release(workspace)
+            if workspace is self._workspace:
+                self._files, self.commit = files, files.source
+                return files
 
     async def _traced(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         names = {"store": request.target.store, "namespace": request.target.namespace}
@@ -168,21 +193,24 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         drift=Counter(change.cause.value for change in drifted(plan)),
         parked=plan.parked if held else (),
         error="; ".join(errors) or None,
-        unavailable=failure is not None,
+        unavailable=failure is not None and not isinstance(failure, PlaceChanged),
         retryable=isinstance(failure, TransientError)
         or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
         next_moment=_next_moment(workspace, plan, outcome),
+        deletes_waiting=outcome.deletes_waiting,
+        waits_until=outcome.waits_until,
     )
 
 
 def _next_moment(workspace: Workspace, plan: TargetPlan, report: TargetReport) -> float | None:
-    """When to come back: as the plan says, or once the store can be believed about what was just written."""
+    """When to come back: as the plan says, once more may be deleted, or once the store can be believed about what was just
+    written."""
     settle = workspace.stores[plan.target.store].capabilities.settle
-    if not settle or not any(one.kind is OutcomeKind.APPLIED for one in report.outcomes):
-        return plan.next_moment
-    settled = workspace.clock.now() + settle
-    return settled if plan.next_moment is None else min(plan.next_moment, settled)
+    has_written = any(one.kind is OutcomeKind.APPLIED for one in report.outcomes)
+    settled = workspace.clock.now() + settle if settle and has_written else None
+    moments = (plan.next_moment, report.waits_until, settled)
+    return min((one for one in moments if one is not None), default=None)
 
 
 def _pending(plan: TargetPlan, report: TargetReport) -> int:

@@ -17,10 +17,9 @@ from kvsync.core.model import Change, Class, Content, Outcome, OutcomeKind, Refu
 from kvsync.core.place import LocatedTarget
 from kvsync.core.plan import Plan, TargetPlan, TargetReport, make_plan
 from kvsync.errors import PermanentError, StoreError
-from kvsync.reconcile import PassTarget, empty_plan
+from kvsync.reconcile import PassTarget, empty_plan, target_report
 from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.reconcile.observer import Observer
-from kvsync.reconcile.places import check_place
 from kvsync.state import ChangeRecord, Run
 from kvsync.state.rows import name_key
 from kvsync.workspace import Report, Workspace
@@ -43,7 +42,7 @@ class Undoing:
     async def plan(self) -> Plan:
         """What would be done. Entries that cannot be restored are in it as refused. Raises StateDirError."""
         targets = [await self._plan(target, records) for target, records in self._records.items()]
-        return make_plan(self._workspace.config.owner, targets)
+        return self._workspace.with_waiting(make_plan(self._workspace.config.owner, targets))
 
     async def apply(self, plan: Plan, stop: Callable[[], bool], progress: Callable[[int], None]) -> Report:
         """Do it, as a run of its own. Entries are read again: what changed since `plan` is stale. Raises StateDirError."""
@@ -107,14 +106,15 @@ class Undoing:
             replan=_never,
             stop=stop,
             progress=progress,
+            deletions=self._workspace.deletions,
         )
         try:
-            await check_place(store, subject.located)
+            await self._workspace.around.places.confirm(subject.located)
             report = await undo(applier, self._records[plan.target], self._workspace.clock.now())
         except StoreError as error:
             report = ApplyReport((), store_error=error)
         failure = str(report.store_error) if report.store_error else await self._leave_ledger(subject, stop)
-        return TargetReport(plan, report.outcomes, failure)
+        return target_report(plan, report, report.outcomes, failure)
 
     async def _leave_ledger(self, subject: PassTarget, stop: Callable[[], bool]) -> str | None:
         """Let the ledger that the store keeps, where it does, say what was taken back."""

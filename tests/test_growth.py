@@ -179,6 +179,15 @@ async def load_broken_documents(world: World, number: int) -> int:
     return await load(world, problems=number)
 
 
+async def load_files_without_names(world: World, number: int) -> int:
+    """Broken files, each of which holds all targets that it may name."""
+    world.configure(more="authors: {targets: [{path: 'state/**'}]}\n")
+    many_targets(world, number)
+    for index in range(number):
+        world.state("keys: {a: 1}\n", f"broken{index}.yaml")
+    return await load(world, problems=2 * number)
+
+
 async def load_overlaid_documents(world: World, number: int) -> int:
     for file, value in (("web.yaml", 1), ("web.prod.yaml", 2)):
         documents = (f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: {value}}}\n" for index in range(number))
@@ -216,6 +225,7 @@ COSTS: dict[str, tuple[Cost, str, int]] = {
     "conflicts": (apply_conflicts, "memory", 300),
     "documents": (load_documents, "memory", 100),
     "documents with problems": (load_broken_documents, "memory", 100),
+    "files without names": (load_files_without_names, "memory", 100),
     "documents with overlays": (load_overlaid_documents, "memory", 100),
     "namespaces": (plan_namespaces, "memory-nested", 100),
 }

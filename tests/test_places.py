@@ -345,6 +345,15 @@ class TestRecordedRepositories:
         assert "an earlier version of kvsync marked it" in done.stdout
         assert "old" in recorded.values()
 
+    def test_an_unsealed_mark_is_no_proof_for_an_overwrite(self, recorded: Repository) -> None:
+        """A copy that carries a mark of an earlier version, under a key that kvsync never wrote, is not overwritten."""
+        recorded.by_hand(copy_of("greeting", "copied"))
+        with (recorded.root / "state/web.yaml").open("a") as state:
+            state.write("  copied: ours\n")
+        done = recorded.run("apply", "--yes", code=3)
+        assert "a mark of an earlier version of kvsync, and the ledger does not know it" in done.stdout
+        assert recorded.values()["copied"] == recorded.values()["greeting"]
+
     def test_the_journal_can_still_be_taken_back(self, recorded: Repository) -> None:
         """A run that an earlier version recorded is undone where its names lead."""
         run = json.loads(recorded.run("history", "-o", "json").stdout)["runs"][0]["run"]

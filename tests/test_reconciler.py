@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvsync.core.model import Target
+from kvsync.core.place import Place
 from kvsync.daemon.ports import PassRequest, PassResult
 from kvsync.errors import InvalidInput, PermanentError, TransientError
 from kvsync.reconciler import WorkspaceReconciler
 from kvsync.stores.base import WriteStatus
-from kvsync.stores.memory import _SHARED
+from kvsync.stores.memory import _SHARED, MemoryStore
 from kvsync.testing import MemoryServer
 from tests.support.world import World, is_clean
 
@@ -137,6 +139,24 @@ async def test_a_store_that_cannot_be_reached_is_unavailable(
         retryable,
         after,
     )
+
+
+async def test_a_place_that_changes_during_a_pass_is_not_an_outage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written, the next pass tries again, and the store does not count as unavailable."""
+    world.want({"a": 1})
+
+    async def locate(store: MemoryStore, namespace: str, *, writing: bool = False) -> Place:
+        place = store.place(namespace)
+        return replace(place, parts=(*place.parts, ("id", "another"))) if writing else place
+
+    monkeypatch.setattr(MemoryStore, "locate", locate)
+    async with reconciling(world) as reconciler:
+        result = await reconcile(reconciler)
+    assert "is another place since the plan" in (result.error or "")
+    assert (result.unavailable, result.retryable) == (False, True)
+    assert world.values() == {}
 
 
 async def test_entries_that_failed_are_worth_another_try(world: World) -> None:

@@ -13,6 +13,7 @@ from kvsync.core.capabilities import Marks
 from kvsync.core.model import ENDED, Applied, Class, Identity, Outcome, OutcomeKind
 from kvsync.core.place import LocatedTarget
 from kvsync.errors import StoreError
+from kvsync.secrets import REDACTOR
 from kvsync.state.records import Intent, Settled
 from kvsync.stores.base import Store
 
@@ -47,6 +48,7 @@ class Book:
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._outcomes: list[Outcome | None] = [None] * len(steps)
         self._quarantined: list[Quarantined] = []
+        self._reached: set[int] = set()
 
     def intend(self, works: Iterable[Work]) -> None:
         """Commit what is about to be written. Raises StateDirError: then nothing of it may be sent."""
@@ -66,10 +68,13 @@ class Book:
             work = ending.work
             sensitive = work.approved.sensitive
             etag = shown_etag(ending.etag, sensitive=sensitive, capabilities=self._store.capabilities)
-            outcome = Outcome(work.identity, work.approved.action, ending.kind, ending.error, etag)
+            error = REDACTOR.redact_foreign(ending.error) if sensitive and ending.error else ending.error
+            outcome = Outcome(work.identity, work.approved.action, ending.kind, error, etag)
             self._outcomes[work.index] = outcome
+            if work.lost or ending.is_done or ending.kind in _MAY_REACH:
+                self._reached.add(work.index)
             if ending.quarantine:
-                self._quarantined.append(Quarantined(work.change, ending.error or ""))
+                self._quarantined.append(Quarantined(work.change, error or ""))
             if ending.is_unknown and self._by_ledger:
                 continue  # the intent stays open: the next pass finds out, for nothing else would say that the entry is ours
             record = self._settled(ending, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))
@@ -86,6 +91,18 @@ class Book:
     def outcome(self, work: Work) -> Outcome | None:
         """How this work ended, None while it has not."""
         return self._outcomes[work.index]
+
+    def may_be_written(self, work: Work) -> bool:
+        """True when this work has reached the store, or may have: also where something else was there afterwards."""
+        return work.index in self._reached
+
+    def report(self, store_error: StoreError | None, reason: str) -> ApplyReport:
+        """One outcome for each step, in order; what was never sent is `not-attempted` for this reason."""
+        outcomes = tuple(
+            outcome or _not_attempted(step.change.identity, step, reason)
+            for step, outcome in zip(self._steps, self._outcomes, strict=True)
+        )
+        return ApplyReport(outcomes, tuple(self._quarantined), store_error)
 
     def _settled(self, ending: Ending, outcome: Outcome, etag: str | None) -> Settled:
         work, sent = ending.work, ending.work.sent
@@ -109,14 +126,6 @@ class Book:
             return Settled(outcome, gone=True)
         return Settled(outcome, Applied(before.mark, None, before.expires_at, self._clock.now()))
 
-    def report(self, store_error: StoreError | None, reason: str) -> ApplyReport:
-        """One outcome for each step, in order; what was never sent is `not-attempted` for this reason."""
-        outcomes = tuple(
-            outcome or _not_attempted(step.change.identity, step, reason)
-            for step, outcome in zip(self._steps, self._outcomes, strict=True)
-        )
-        return ApplyReport(outcomes, tuple(self._quarantined), store_error)
-
 
 def _not_attempted(identity: Identity, step: Step, reason: str) -> Outcome:
     return Outcome(identity, step.change.action, OutcomeKind.NOT_ATTEMPTED, reason)
@@ -135,6 +144,9 @@ def _intent(work: Work) -> Intent:
         str(change.origin) if change.origin is not None else None,
     )
 
+
+_MAY_REACH: Final = (OutcomeKind.APPLIED, OutcomeKind.FAILED)
+"""Outcomes of works that the store was asked for."""
 
 _GONE: Final = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 """Outcomes after which a deleted entry is not there."""

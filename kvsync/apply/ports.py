@@ -7,11 +7,22 @@ from typing import Protocol
 
 from kvsync.core.model import Change, Identity, Refusal
 from kvsync.core.place import LocatedTarget
+from kvsync.state.deletions import DeletionGrant
 from kvsync.state.records import Intent, Settled
 
 Replan = Callable[[Identity, Change], Awaitable[Change | Refusal | None]]
 """Observe one entry and judge it again, given the change that was approved. None: there is nothing to do, the entry is as
 desired. Raises StoreError."""
+
+
+class DeletionPort(Protocol):
+    """Counts deletes before they are sent. Both methods raise StateDirError: then nothing more may be deleted."""
+
+    def take(self, wanted: int) -> DeletionGrant:
+        """Ask for so many deletes; fewer may be granted."""
+
+    def settle(self, grant: DeletionGrant, used: int) -> None:
+        """Report how many of a grant may have reached the store."""
 
 
 class RunPort(Protocol):

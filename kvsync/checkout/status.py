@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from kvsync.checkout.model import Status
+from kvsync.util.private_files import write_private
 
 FOLDER: Final = "source"
 """Where in the state directory the clone and all that belongs to it lies."""
@@ -27,7 +27,5 @@ def read_status(state_dir: Path, url: str, ref: str) -> Status | None:
 
 def write_status(folder: Path, status: Status) -> None:
     """Leave it for others. A disk that is full is no reason to stop."""
-    draft = folder / f".{_FILE}.{os.getpid()}"
     with suppress(OSError):
-        draft.write_text(json.dumps(asdict(status)), encoding="utf-8")
-        draft.replace(folder / _FILE)
+        write_private(folder / _FILE, json.dumps(asdict(status)).encode())

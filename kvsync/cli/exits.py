@@ -9,7 +9,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from kvsync.errors import InvalidInput, LeaseHeld, LockHeld, NotApproved, UsageError
+from kvsync.errors import InvalidInput, LeaseHeld, LockHeld, NotApproved, StateDirUntrusted, UsageError
 
 if TYPE_CHECKING:
     from kvsync.core.model import Target
@@ -37,10 +37,10 @@ _MEANINGS: Final = {
     Exit.ERROR: "error",
     Exit.PENDING: "changes or drift pending",
     Exit.PARTIAL: "some entries failed, conflicted or were refused",
-    Exit.REFUSED: "refused: guard, window, pause, missing approval",
+    Exit.REFUSED: "refused: guard, window, pause, limit on deletes, missing approval",
     Exit.LOCKED: "another process holds the lock, or the lease",
     Exit.USAGE: "usage",
-    Exit.INVALID: "configuration or desired state invalid",
+    Exit.INVALID: "configuration or desired state invalid, or state directory not to be trusted",
 }
 _WORST_FIRST: Final = (Exit.INVALID, Exit.ERROR, Exit.REFUSED, Exit.PARTIAL, Exit.PENDING)
 _UNDONE: Final = frozenset({"failed", "conflict", "stale", "refused", "not-attempted"})
@@ -61,6 +61,7 @@ def of_error(error: BaseException) -> Exit:
     kinds = (
         (UsageError, Exit.USAGE),
         (InvalidInput, Exit.INVALID),
+        (StateDirUntrusted, Exit.INVALID),
         (LockHeld, Exit.LOCKED),
         (LeaseHeld, Exit.LOCKED),
         (NotApproved, Exit.REFUSED),
@@ -93,7 +94,7 @@ def _of_report(report: TargetReport, *, held: bool) -> Exit:
     kinds = {outcome.kind.value for outcome in report.outcomes}
     if report.plan.error or (report.error and "applied" not in kinds):
         return Exit.ERROR
-    if held:
+    if held or report.deletes_waiting:
         return Exit.REFUSED
     return Exit.PARTIAL if report.error or kinds & _UNDONE else Exit.DONE
 
@@ -115,6 +116,6 @@ def of_once(result: OnceResult, *, observe: bool) -> Exit:
         if one.failed or any(one.changes.get(kind) for kind in _UNDONE if kind != "not-attempted"):
             codes.add(Exit.PARTIAL)
         paused = result.denied_by is not None or one.target in on_pause
-        if one.parked or (waiting and paused and one.pending and not observe):
+        if one.parked or one.deletes_waiting or (waiting and paused and one.pending and not observe):
             codes.add(Exit.REFUSED)
     return worst(codes)

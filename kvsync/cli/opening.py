@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ from kvsync.errors import InvalidInput, SourceError, UsageError
 if TYPE_CHECKING:
     from kvsync.checkout import Checkout
     from kvsync.config.model import Config
+    from kvsync.config.revision import ConfigRevision
     from kvsync.core.plan import Plan
     from kvsync.core.shard import Shard
     from kvsync.reconcile import Ask
@@ -44,20 +46,40 @@ async def workspace(
     shard: Shard | None = None,
     *,
     fetches: bool = True,
+    revision: ConfigRevision | None = None,
 ) -> AsyncIterator[Workspace]:
     """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
     state directory of the configuration, `shard` is the share of the targets to look at. Where the files come from a
     repository, its newest commit is in force; a command that does not look at the files as they are now `fetches` nothing, and
-    has the last good one, if any."""
+    has the last good one, if any. With `revision` the configuration is the one of that revision."""
     from kvsync.workspace import open_workspace
 
     opening = open_workspace(
-        settings.config, environment=settings.environment, writing=writing, state_dir=state_dir, shard=shard
+        settings.config,
+        environment=settings.environment,
+        writing=writing,
+        state_dir=state_dir,
+        shard=shard,
+        revision=revision,
     )
     async with opening as opened:
         if opened.checkout is not None:
             await _check_out(opened.checkout, offline=settings.offline, fetches=fetches)
         yield opened
+
+
+async def config_revision(settings: Settings, as_author: str | None) -> ConfigRevision | None:
+    """The configuration of the revision that `--as-author` names, of the target branch where it names none; None without the
+    option. Raises UsageError, SourceError."""
+    if as_author is None:
+        return None
+    from kvsync.checkout.config_revision import read_config_revision, target_branch
+    from kvsync.secrets import REDACTOR
+
+    wanted = as_author or target_branch(os.environ)
+    revision = await read_config_revision(settings.config, wanted, os.environ, REDACTOR.redact)
+    say(f"the configuration is that of {revision.name} (commit {revision.commit[:12]})")
+    return revision
 
 
 async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> None:
@@ -87,8 +109,9 @@ def state(settings: Settings, *, writable: bool) -> Iterator[tuple[Config, State
     from kvsync.state import StateDir
 
     config = load_config(settings.config, environment=settings.environment, environ=os.environ)
-    with StateDir.open(config.state_dir, writable=writable, redact=REDACTOR.redact) as opened:
-        yield config, opened
+    opening = StateDir.open(config.state_dir, writable=writable, config_root=config.root, redact=REDACTOR.redact)
+    with opening as opened:
+        yield replace(config, state_dir=opened.path), opened
 
 
 def load(opened: Workspace) -> Loaded:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvsync.cli.output import answer, answer_document, say
+from kvsync.cli.output import answer, answer_document, say_block
 from kvsync.core.render.problems import problem_document
 from kvsync.errors import KvsyncError, Problem
 from kvsync.secrets import REDACTOR
+from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.core.plan import Plan
@@ -66,21 +66,18 @@ def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
     """Show a plan to a person: as the answer, or beside another one."""
     from kvsync.core.render.text import render_plan
 
-    (say if beside else answer)(render_plan(plan, style))
+    (say_block if beside else answer)(render_plan(plan, style))
 
 
 def write_file(path: str, text: str) -> None:
-    """Write a file whole or not at all. Raises KvsyncError."""
+    """Write a file whole or not at all, for its owner alone: plans may show values. Raises KvsyncError."""
     file = Path(path)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         if file.exists() and not file.is_file():  # a device or a pipe is written to, not replaced
             file.write_text(text, encoding="utf-8")
-            return
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(file)
+        else:
+            write_private(file, text.encode())
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise KvsyncError(f"{path} cannot be written: {error.strerror}") from None
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from kvsync.config.authors import AUTHORS_FIELDS
 from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.lease import lease
+from kvsync.config.limits import LIMIT_FIELDS
 from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
@@ -25,6 +27,7 @@ from kvsync.document.fields import (
     checked,
     duration,
     glob,
+    integer,
     list_of,
     one_of,
     path,
@@ -139,6 +142,12 @@ RUN_FIELDS: Final = (
     Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
     Field("tracing", record(TRACING_FIELDS), help="Sends a trace of each pass to a collector (OpenTelemetry)."),
     Field("notify", channels(), default=(), help="Who is told of drift, parked plans, failures, and their end."),
+    Field(
+        "max_deletes_per_hour",
+        integer(0),
+        default=5000,
+        help="Most entries that are deleted in an hour, in all targets together; the rest waits (5000).",
+    ),
     Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
 )
 
@@ -176,11 +185,15 @@ CONFIG_FIELDS: Final = (
     Field("environment", text(), help="The environment in force; --env overrides it."),
     Field("stores", stores(), required=True, help="The connections, by name."),
     Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; write at least prune: owned."),
+    Field("limits", record(LIMIT_FIELDS), help="What reading the state files may cost."),
     Field(
         "run",
         checked(checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}), _safe_to_listen),
         default=OMITTED,
         help="The daemon: when it looks, and when it may apply.",
+    ),
+    Field(
+        "authors", record(AUTHORS_FIELDS), help="What state files may do; by default they may only tighten the policy."
     ),
 )
 """Everything that `kvsync.yaml` may hold."""

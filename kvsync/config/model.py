@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kvsync.config.authority import Authority
 from kvsync.core.policy import Policy
 from kvsync.document.credential import Credential as Credential
 from kvsync.document.credential import CredentialKind as CredentialKind
@@ -16,7 +17,8 @@ from kvsync.errors import Origin
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """One configured store. `options` are the type's own, decoded by the fields that the type declares."""
+    """One configured store. `options` are the type's own, decoded by the fields that the type declares; `private_files` are
+    those of them that name a file which no state file may read."""
 
     name: str
     type: str
@@ -28,6 +30,7 @@ class StoreConfig:
     allow_insecure: bool = False
     policy: Policy = field(default_factory=Policy)
     origin: Origin | None = None
+    private_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class GitVerify:
 @dataclass(frozen=True, slots=True)
 class GitSource:
     """A Git repository that the state files come from. Times in seconds, sizes in bytes; `path` is "" for the whole repository,
-    `depth` None for the whole history."""
+    `depth` None for the whole history, `symlinks` says whether links in it are followed. `min_commit` is the full id of the
+    oldest commit that is acceptable."""
 
     url: str
     ref: str = "HEAD"
@@ -64,8 +68,10 @@ class GitSource:
     depth: int | None = None
     max_size: int = 2**30
     allow_rewrites: bool = False
+    symlinks: bool = False
     credentials: GitCredentials = field(default_factory=GitCredentials)
     verify: GitVerify | None = None
+    min_commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,8 @@ class LeaseConfig:
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
-    is what requests to `listen` must show, `tracing` the base URL of a collector of traces."""
+    is what requests to `listen` must show, `tracing` the base URL of a collector of traces. `max_deletes_per_hour` bounds the
+    deletes of all targets together."""
 
     every: float | None = 300
     cron: str | None = None
@@ -166,13 +173,31 @@ class RunConfig:
     notify: tuple[ChannelConfig, ...] = ()
     tracing: str | None = None
     lease: LeaseConfig | None = None
+    max_deletes_per_hour: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """What reading the state files may cost. Sizes in bytes; see `kvsync.config.limits` for what each bounds."""
+
+    state_file: int = 10 * 2**20
+    value_file: int = 64 * 2**20
+    value_files: int = 100_000
+    value_bytes: int = 256 * 2**20
+    total: int = 2**30
+    folder_names: int = 1_000_000
+    folder_depth: int = 100
+    pattern_steps: int = 2_000_000
+    nesting: int = 64
+    aliases: int = 100_000
+    problems: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
     in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
-    digests."""
+    digests. `authority` decides what state files may do."""
 
     file: Path
     root: Path
@@ -186,3 +211,5 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
     source: GitSource | None = None
     owner_keys: tuple[Credential, ...] = ()
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    authority: Authority = field(default_factory=Authority)

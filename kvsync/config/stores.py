@@ -48,12 +48,13 @@ COMMON_FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class WrittenStore:
-    """A store as it is written: its fields, and those of them that its type declares."""
+    """A store as it is written: its fields, those of them that its type declares, and of these the names of private files."""
 
     type: str
     values: Mapping[str, Any]
     options: Mapping[str, Any]
     origin: Origin
+    private_files: tuple[str, ...]
 
     def configured(self, name: str, policy: Policy) -> StoreConfig:
         """The store with the policy that its lines override."""
@@ -68,6 +69,7 @@ class WrittenStore:
             allow_insecure=self.values["allow_insecure"],
             policy=override(policy, self.values["policy"]),
             origin=self.origin,
+            private_files=self.private_files,
         )
 
 
@@ -91,7 +93,8 @@ class StoreDecoder(Decoder):
         values = decode(node, _fields(options), problems, what)
         _check_encrypted(values, node, problems, what)
         own = {field.name: values[field.name] for field in options if field.name in values}
-        return WrittenStore(values["type"], values, own, problems.origin(node))
+        private = tuple(own[field.name] for field in options if field.private_file and own.get(field.name))
+        return WrittenStore(values["type"], values, own, problems.origin(node), private)
 
     def schema(self) -> Schema:
         """The same rules as JSON Schema: one alternative for each type."""

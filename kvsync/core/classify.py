@@ -87,7 +87,7 @@ def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: R
     match claim_of(actual, last, rules.signer, rules.now), actual.mark:
         case Claim.TAKEN, Mark() as mark:
             return _taken(entry, actual, mark.owner)
-        case ((Claim.OWNED | Claim.WEAK | Claim.RECORDED), Mark() as mark):
+        case ((Claim.OWNED | Claim.RECORDED), Mark() as mark):
             return _owned(entry, actual, mark, last, rules)
         case Claim.LOST, _:
             return _lost(entry, actual, last, rules)
@@ -107,7 +107,7 @@ def classify_undesired(actual: Actual, last: Applied | None, removal: Removal | 
     if removal is None and rules.prune is Prune.OFF:
         return Idle.FOREIGN if claim is Claim.LOST else Idle.UNCHANGED
     origin = removal.origin if removal is not None else None
-    return Refusal(actual.identity, Class.UNOWNED, Action.DELETE, _why_unproven(claim, last), origin)
+    return Refusal(actual.identity, Class.UNOWNED, Action.DELETE, _why_unproven(claim, actual, last), origin)
 
 
 _IN_SCOPE = frozenset({Claim.NOBODY, Claim.COPIED, Claim.LOST})
@@ -116,21 +116,25 @@ _IN_SCOPE = frozenset({Claim.NOBODY, Claim.COPIED, Claim.LOST})
 _HOW_TO_GO_ON = "delete it in the store, or list its key under policy.ignore"
 
 _UNPROVEN = {
-    Claim.LOST: f"not deleted: its mark is gone since kvsync wrote it, so nothing proves that it is ours; {_HOW_TO_GO_ON}",
-    Claim.RECORDED: f"not deleted: its content is not what kvsync wrote, so it may be another writer's; {_HOW_TO_GO_ON}",
-    Claim.WEAK: f"not deleted: an earlier version of kvsync marked it, and the ledger does not know it; {_HOW_TO_GO_ON}",
+    Claim.LOST: "its mark is gone since kvsync wrote it, so nothing proves that it is ours",
+    Claim.RECORDED: "its content is not what kvsync wrote, so it may be another writer's",
+    Claim.WEAK: "an earlier version of kvsync marked it, and the ledger does not know it",
 }
-
-
+_OTHER_CONTENT = "an earlier version of kvsync marked it, and its content is not what kvsync wrote"
+_NOT_VERIFIED = "its mark does not verify: it was made for another place or key, or with another owner key"
 _NOT_COMPARABLE = (
-    "not deleted: it is sensitive and another machine wrote it, so this one cannot tell whether it is still what kvsync wrote;"
-    f" set owner_key on all machines, or {_HOW_TO_GO_ON}"
+    "it is sensitive and another machine wrote it, so this one cannot tell whether it is still what kvsync wrote; set owner_key"
+    " on all machines, or"
 )
 
 
-def _why_unproven(claim: Claim, last: Applied | None) -> str:
-    is_blind = claim is Claim.RECORDED and last is not None and not last.mark.is_comparable
-    return _NOT_COMPARABLE if is_blind else _UNPROVEN[claim]
+def _why_unproven(claim: Claim, actual: Actual, last: Applied | None) -> str:
+    if claim is Claim.RECORDED and last is not None and not last.mark.is_comparable:
+        return f"{_NOT_COMPARABLE} {_HOW_TO_GO_ON}"
+    why = _UNPROVEN[claim]
+    if claim is Claim.LOST and actual.mark is not None:
+        why = _OTHER_CONTENT if actual.mark.seal is None else _NOT_VERIFIED
+    return f"{why}; {_HOW_TO_GO_ON}"
 
 
 def _removed(actual: Actual, mark: Mark, last: Applied | None, removal: Removal | None, rules: Rules) -> Verdict:
@@ -163,7 +167,7 @@ def _ended(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rul
         return Idle.EXPIRED
     claim = claim_of(actual, last, rules.signer, rules.now)
     if claim in _UNPROVEN:
-        return Refusal(entry.identity, Class.UNOWNED, Action.DELETE, _why_unproven(claim, last), entry.origin)
+        return Refusal(entry.identity, Class.UNOWNED, Action.DELETE, _why_unproven(claim, actual, last), entry.origin)
     if claim is not Claim.OWNED:
         return Idle.EXPIRED
     change = Change(Action.DELETE, Class.EXPIRED, entry.identity, ("expires_at",), before=actual, origin=entry.origin)
@@ -232,6 +236,8 @@ def _unowned(entry: Entry, actual: Actual, claim: Claim, last: Applied | None, r
 def _origin_of(claim: Claim) -> str:
     if claim is Claim.COPIED:
         return "it exists with a mark of ours that was made for another place or key (a copy)"
+    if claim is Claim.WEAK:
+        return "it exists with a mark of an earlier version of kvsync, and the ledger does not know it"
     return "it exists and kvsync did not write it"
 
 

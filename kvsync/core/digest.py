@@ -14,6 +14,10 @@ from hashlib import sha256
 from kvsync.core.model import Action, Actual, Change, Entry, Identity, Refusal, Target
 from kvsync.core.place import Place
 
+SHORTEST_HASH = 12
+"""Hex digits of a digest that an approval must give, and that a plan shows. Fewer could be met on purpose: an author can try
+values until another plan begins with the same digits."""
+
 _Row = tuple[str | int | None, ...]
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode

@@ -4,7 +4,8 @@ mark found                          ledger, at this place   claim      may be ov
 ─────────────────────────────────   ─────────────────────   ────────   ────────────────────   ──────────────
 ours, valid here                    anything                owned      yes                    yes
 ours, of an earlier version         content as applied      owned      yes                    yes
-ours, of an earlier version         anything else           weak       without an owner key   no
+ours, of an earlier version         knows it                lost       as policy.drift says   no
+ours, of an earlier version         does not know it        weak       as policy.adopt says   no
 ours, made for another place, key   knows it                lost       as policy.drift says   no
 ours, made for another place, key   does not know it        copied     as policy.adopt says   no
 none                                knows it                lost       as policy.drift says   no
@@ -47,7 +48,7 @@ def claim_of(actual: Actual, last: Applied | None, signer: MarkSigner, now: floa
     if proof is Proof.NONE:
         return Claim.LOST if _is_known(actual, last, now) else Claim.COPIED
     if proof is Proof.WEAK and not _is_as_applied(actual, last):
-        return _weak(actual, last, signer, now)
+        return Claim.LOST if _is_known(actual, last, now) else _unknown(signer)
     return Claim.OWNED
 
 
@@ -63,12 +64,10 @@ def _recorded(actual: Actual, last: Applied | None) -> Claim:
     return Claim.NOBODY if last is None or last.unseen_since is not None else Claim.RECORDED
 
 
-def _weak(actual: Actual, last: Applied | None, signer: MarkSigner, now: float) -> Claim:
-    """Without an owner key, a mark of an earlier version is as good as any for overwriting; with one, only the ledger
-    counts."""
-    if not signer.keys:
-        return Claim.WEAK
-    return Claim.LOST if _is_known(actual, last, now) else Claim.COPIED
+def _unknown(signer: MarkSigner) -> Claim:
+    """An entry that the ledger does not know, with a mark that anyone could have made or copied. With an owner key it counts
+    as a copy; without one it may be ours from an earlier version, so it is not passed over in silence."""
+    return Claim.COPIED if signer.keys else Claim.WEAK
 
 
 def _is_known(actual: Actual, last: Applied | None, now: float) -> bool:

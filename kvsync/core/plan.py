@@ -47,10 +47,11 @@ class TargetPlan:
     last pass, when that was another place. `changes` would be applied, in the order of `identity_order`; `refused` are
     differences kvsync will not act on; `reported` are drift that the policy only reports, and deletes that wait out the
     guard's grace. `parked` holds the reasons why nothing may be applied before a person approves `digest`; `approved` says
-    that one has. `problems` (files) and `error` (the store could not be observed) mean that the target keeps its state:
-    there are no changes then, but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass
-    although nothing changes: a renewal, an expiry to enforce, the end of a grace. Without `compare_and_set` another
-    writer's change may be overwritten in the moment between kvsync's look and its write.
+    that one has. `waiting` says which of the changes wait for a moment although the target may be applied. `problems`
+    (files) and `error` (the store could not be observed) mean that the target keeps its state: there are no changes then,
+    but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a
+    renewal, an expiry to enforce, the end of a grace. Without `compare_and_set` another writer's change may be overwritten
+    in the moment between kvsync's look and its write.
     """
 
     target: Target
@@ -61,6 +62,7 @@ class TargetPlan:
     complete: bool = True
     parked: tuple[str, ...] = ()
     approved: bool = False
+    waiting: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     refused: tuple[Refusal, ...] = ()
     reported: tuple[Change, ...] = ()
@@ -88,11 +90,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """What became of one target's plan."""
+    """What became of one target's plan. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back, and
+    `waits_until` (epoch seconds) is when more may be deleted, if that is known."""
 
     plan: TargetPlan
     outcomes: tuple[Outcome, ...] = ()
     error: str | None = None
+    deletes_waiting: int = 0
+    waits_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
     if plan.error:
         yield "error", plan.error
     yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
+    yield from (("waiting", sentence) for sentence in plan.waiting)
     if not plan.complete and not plan.parked:
         yield "incomplete", "the store could not be listed whole"
 

@@ -1,7 +1,8 @@
 """A plan that was saved to a file and comes back: only what results again, entry by entry, is applied.
 
 The file is the plan's JSON document with the environment it was made for: fingerprints and etags, never a value. Nothing is
-applied *from* it; it can only leave out changes of a fresh plan, so a file that somebody edited does no harm.
+applied *from* it; it can only leave out changes of a fresh plan, so an edited file cannot add anything. A signature over the
+whole document, under the key of the state directory, tells whether it was edited at all.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Any, NamedTuple, TypeVar
 
 from kvsync.core.model import Action, Change, Identity, Outcome, OutcomeKind, Target
@@ -18,6 +21,7 @@ from kvsync.core.render.json import SCHEMA, Document, Seal, change_document, pla
 from kvsync.errors import InvalidInput, Origin, Problem
 
 _PROBE = b"kvsync saved plan"
+_SIGNED = b"kvsync signature of a saved plan\0"
 _AGAIN = "make a new one with kvsync plan --out FILE"
 _T = TypeVar("_T")
 
@@ -50,10 +54,14 @@ class SavedChange:
     sensitive: bool
 
 
+class _RepeatedError(ValueError):
+    """A member of an object is there twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A plan read back from a file. `seal` tells whether fingerprints of sensitive values can be compared here, `places`
-    where each target led (None: the file does not say)."""
+    """A plan read back from a file. `seal` names the key that it was signed with. `places` says where each target led (None:
+    the file does not say). `content` stands for everything in the file but the signature."""
 
     owner: str
     digest: str
@@ -61,6 +69,16 @@ class SavedPlan:
     seal: str
     targets: Mapping[Target, tuple[SavedChange, ...]]
     places: Mapping[Target, _SavedPlace | None]
+    content: bytes
+    signature: str | None
+
+    def is_comparable(self, seal: Seal) -> bool:
+        """True when it was saved with the same key: only then signature and sensitive values can be checked."""
+        return self.seal == seal(_PROBE)
+
+    def is_altered(self, seal: Seal) -> bool:
+        """True when it is not as it was saved. Only for one that `is_comparable`."""
+        return self.signature is None or not compare_digest(self.signature, seal(_SIGNED + self.content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +91,17 @@ class Selection:
 
 def save(plan: Plan, seal: Seal, environment: str | None) -> str:
     """The text of a plan file. `environment` is the one in force, `seal` the state directory's."""
-    document = plan_document(plan, seal)
-    return to_text({**document, "environment": environment, "seal": seal(_PROBE)})
+    document = {**plan_document(plan, seal), "environment": environment, "seal": seal(_PROBE)}
+    content = _content(json.loads(to_text(document)))  # as it will be read
+    return to_text({**document, "signature": seal(_SIGNED + content)})
 
 
 def load(text: str, file: str = "plan file") -> SavedPlan:
     """Read a plan file back. Raises InvalidInput when it is no plan that this version of kvsync saved."""
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_members)
+    except _RepeatedError:
+        raise _invalid("is damaged: an object has a member twice", file) from None
     except (ValueError, RecursionError) as error:
         line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
         raise _invalid("is not JSON; it may be cut short", file, line, column) from None
@@ -104,7 +125,7 @@ def select(saved: SavedPlan, fresh: Plan, seal: Seal, configured: Callable[[Targ
     alone knows it.
     """
     plans = {plan.target: plan for plan in fresh.targets}
-    comparable = saved.seal == seal(_PROBE)
+    comparable = saved.is_comparable(seal)
     selections: dict[Target, Selection] = {}
     for target, changes in saved.targets.items():
         plan = plans.get(target)
@@ -199,13 +220,28 @@ def _saved(document: Document) -> SavedPlan:
         targets[target] = tuple(changes.values())
         places[target] = _place(described.get("place"))
     owner, digest, seal = (_typed(document[name], str) for name in ("owner", "digest", "seal"))
-    return SavedPlan(owner, digest, _optional(document["environment"], str), seal, targets, places)
+    environment, signature = _optional(document["environment"], str), _optional(document.get("signature"), str)
+    return SavedPlan(owner, digest, environment, seal, targets, places, _content(document), signature)
 
 
 def _place(document: Document | None) -> _SavedPlace | None:
     if document is None:
         return None
     return _SavedPlace(_optional(document["id"], str), _typed(document["description"], str))
+
+
+def _content(document: Document) -> bytes:
+    """32 bytes that stand for everything in a document but its signature."""
+    signed = {name: value for name, value in document.items() if name != "signature"}
+    return sha256(json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _members(pairs: list[tuple[str, Any]]) -> Document:
+    """The members of an object. Raises _RepeatedError for one that is there twice: readers would not agree which one counts."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _RepeatedError
+    return members
 
 
 def _change(document: Document) -> SavedChange:

@@ -28,12 +28,13 @@ from kvsync.clock import Clock
 from kvsync.config.model import RunConfig
 from kvsync.core.model import Target
 from kvsync.daemon.fetching import Fetcher
+from kvsync.daemon.looking import Looking
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.onlooker import Onlooker
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
 from kvsync.daemon.ports import Leadership, Reconciler, Recorder, Remote, Trigger
 from kvsync.daemon.schedule import Schedule
-from kvsync.daemon.signals import Stop, handling
+from kvsync.daemon.signals import Stop, handling, unless
 from kvsync.daemon.watch import Pace, Watcher
 from kvsync.daemon.worker import NOTHING
 from kvsync.errors import InvalidInput, KvsyncError
@@ -107,6 +108,7 @@ class Daemon:
         fetches = partial(self.nudge, Trigger.FILES)
         self._fetcher = Fetcher(remote, self._clock, rng or Random(), fetches) if remote else None  # noqa: S311 - spreads
         self._schedule = Schedule(self._beat)
+        self._looking = Looking(self._look)
         self._nudges, self._nudged = NOTHING, asyncio.Event()
         self._first_passes, self._stop = asyncio.Event(), Stop()
         self._unseen: set[Target] = set()
@@ -122,8 +124,8 @@ class Daemon:
             try:
                 if self._fetcher is not None:
                     await self._fetcher.begin(self._stop.asked)
-                await self._parts.begin()
-                await self._work()
+                if await unless(self._stop.asked, self._parts.begin()):
+                    await self._work()
             finally:
                 unfinished = await self._leave()
                 await self._resign(election, unfinished)
@@ -147,7 +149,8 @@ class Daemon:
         self._await_first_passes()  # there may be no targets at all
         gate = self._parts.gate.watch(self._window_changed)
         fetching = () if self._fetcher is None else (self._fetcher.run(),)
-        await _until(self._stop.asked, (self._heed(), self._watcher.run(), gate, self._announce(), *fetching))
+        jobs = (self._heed(), self._looking.run(), self._watcher.run(), gate, self._announce(), *fetching)
+        await _until(self._stop.asked, jobs)
 
     async def _announce(self) -> None:
         """Say that the daemon is ready once every target had its first pass."""
@@ -245,7 +248,7 @@ class Daemon:
             if nudges.triggers & FETCHING and self._fetcher is not None:
                 self._fetcher.ask()
             if nudges.triggers & LOOKING:
-                await self._look()
+                await self._looking.ask()
             for trigger in nudges.triggers & EVERYONE:
                 self._parts.crew.ask_all(trigger, deep=nudges.deep)
             if Trigger.WAKE in nudges.triggers:

@@ -11,7 +11,7 @@ from kvsync.core.model import Target
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.parts import LEAVE_WITHIN, Parts, assemble
 from kvsync.daemon.ports import Leadership, Loaded, PassResult, Reconciler, Recorder
-from kvsync.daemon.signals import Stop, handling
+from kvsync.daemon.signals import Stop, handling, unless
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ async def run_once(
     with handling(stop.callbacks):
         if denied_by is not None:
             parts.reporter.tell_window()
-        await parts.begin(deep=deep)
+        if not await unless(stop.asked, parts.begin(deep=deep)):
+            return _what_became(parts, denied_by, stop.reason)
         passes, asked = asyncio.ensure_future(parts.crew.pass_once()), asyncio.ensure_future(stop.asked.wait())
         try:
             await asyncio.wait((passes, asked), return_when=asyncio.FIRST_COMPLETED)

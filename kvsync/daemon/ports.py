@@ -82,7 +82,8 @@ class PassResult:
     that the pass as a whole did not happen, or nothing but renewals for problems in the files, `unavailable` that the store is
     the reason; `retryable` that trying again soon, and not only at the next trigger, may help, be it with the error or with
     failed entries, but not before `retry_after` seconds. `next_moment` (epoch seconds) is when the target needs a pass
-    although nothing changes.
+    although nothing changes. `deletes_waiting` counts deletes that wait for `run.max_deletes_per_hour`, until `waits_until`
+    (epoch seconds) where that is known.
     """
 
     target: Target
@@ -97,6 +98,8 @@ class PassResult:
     retryable: bool = False
     retry_after: float | None = None
     next_moment: float | None = None
+    deletes_waiting: int = 0
+    waits_until: float | None = None
 
     @property
     def failed(self) -> int:

@@ -43,6 +43,7 @@ class Reporter:
         self._started = clock.now()
         self._counts = PassCounts()
         self._parked: dict[Target, str] = {}
+        self._waiting: set[Target] = set()
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._down: dict[str, tuple[set[Target], float]] = {}  # by store: whom it fails, since when (monotonic)
 
@@ -68,6 +69,7 @@ class Reporter:
         if result.error is None:
             self._log_finished(result, next_pass)
             self._log_parked(result)
+            self._log_waiting(result)
         elif not held:
             fields = {"error": result.error, "retryable": result.retryable, "retry_in": retry_in}
             _log.error("pass.failed", **_names(result.target), **fields)
@@ -88,6 +90,7 @@ class Reporter:
             onlooker.looked(targets, loaded)
         for target in self._counts.keep(targets):
             self._parked.pop(target, None)
+            self._waiting.discard(target)
             self._began.pop(target, None)
             self._log_up(target)
         with suppress(KvsyncError):
@@ -165,6 +168,14 @@ class Reporter:
                 _log.warning("target.parked", **_names(result.target), digest=result.digest, reasons=result.parked)
         elif was is not None:
             _log.info("target.released", **_names(result.target), digest=was)
+
+    def _log_waiting(self, result: PassResult) -> None:
+        if not result.deletes_waiting:
+            self._waiting.discard(result.target)
+        elif result.target not in self._waiting:
+            self._waiting.add(result.target)
+            fields = {"count": result.deletes_waiting, "until": result.waits_until}
+            _log.warning("deletes.waiting", **_names(result.target), **fields)
 
     def _log_store(self, result: PassResult, retry_in: float | None) -> None:
         """Say that a store is down when it fails its first target."""

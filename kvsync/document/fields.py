@@ -80,13 +80,15 @@ OMITTED: Final[Any] = type("_Omitted", (), {"__repr__": lambda _: "OMITTED"})()
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its name, how it is read, and what holds when it is absent. `help` is one sentence for people."""
+    """One field: its name, how it is read, and what holds when it is absent. `help` is one sentence for people. A
+    `private_file` is a path, relative to the configuration, of a file that no state file may take values from."""
 
     name: str
     decoder: Decoder
     required: bool = False
     default: Any = None
     help: str = ""
+    private_file: bool = False
 
     def schema(self) -> Schema:
         """The field as JSON Schema, with its help and its default where JSON can say it."""

@@ -25,7 +25,8 @@ from yaml.events import (
 
 from kvsync.document.encoding import check_encoding, place
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.document.problems import Problems, quoted
+from kvsync.document.problems import Problems, TooManyProblemsError, quoted
+from kvsync.document.simple import DEEPEST
 from kvsync.document.simple import read as read_simple
 from kvsync.document.syntax import explain
 from kvsync.errors import InvalidInput, Problem
@@ -33,11 +34,13 @@ from kvsync.errors import InvalidInput, Problem
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a file may ask of us. `size` in bytes; `replay` is how many nodes aliases and merge keys may bring in."""
+    """What reading a file may cost. `size` in bytes; `replay` is how many nodes aliases and merge keys may bring in, `problems`
+    how many are found before the rest is left unread."""
 
     size: int = 10 * 1024 * 1024
     depth: int = 64
     replay: int = 100_000
+    problems: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,10 @@ def parse(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> list[Node]
 
 def parse_all(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> Parsed:
     """Read what can be read of a YAML file, and say what is wrong with the rest. Never raises."""
-    problems = Problems(file)
+    problems = Problems(file, limits.problems)
     if not check_encoding(data, problems, limits.size):
         return Parsed((), problems.all(), complete=False)
-    if (simple := read_simple(data)) is not None:
+    if limits.depth >= DEEPEST and (simple := read_simple(data)) is not None:
         return Parsed((simple,), (), complete=True)
     return read_events(data, problems, limits)
 
@@ -77,7 +80,7 @@ def read_events(data: bytes, problems: Problems, limits: Limits = DEFAULT_LIMITS
     complete = True
     try:
         builder.build()
-    except _StopError:
+    except (_StopError, TooManyProblemsError):
         complete = False
     except YAMLError as error:
         complete = False

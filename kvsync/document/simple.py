@@ -8,6 +8,7 @@ give up, and libyaml has the say. So this module knows no error messages, and a 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
@@ -27,6 +28,10 @@ _TAME: Final = bytes([10, *range(32, 127)])
 _WILD: Final = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _NULL_KEYS: Final = frozenset({"null", "Null", "NULL"})
 _MOST_LEVELS: Final = 16
+DEEPEST: Final = 2 * _MOST_LEVELS + 1
+"""Levels of nesting in a simple file, at most."""
+
+_PIECE: Final = 64 * 1024  # characters
 
 
 class _NotSimpleError(Exception):
@@ -51,7 +56,7 @@ def _block(text: str, first_line: int) -> Mapping:  # noqa: C901  # a call for e
     levels: list[tuple[int, dict[str, tuple[Scalar, Node]]]] = []
     opened: Scalar | None = None  # a key at the end of its line, whose mapping must follow, deeper
     indent, items = -1, _NOTHING
-    for line, (space, name, gap, value, rest) in enumerate(_LINE.findall(text), first_line):
+    for line, (space, name, gap, value, rest) in enumerate(_lines(text), first_line):
         if not name:
             if rest:
                 raise _NotSimpleError
@@ -92,6 +97,16 @@ def _block(text: str, first_line: int) -> Mapping:  # noqa: C901  # a call for e
     if root is None or opened is not None:
         raise _NotSimpleError
     return root
+
+
+def _lines(text: str) -> Iterator[tuple[str, ...]]:
+    """What `_LINE` finds in each line. A piece at a time: other threads wait as long as a regular expression is at work."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + _PIECE) + 1 or len(text)
+        found = _LINE.findall(text, start, end)
+        yield from found if end == len(text) else found[:-1]  # the last one is the empty rest of the piece
+        start = end
 
 
 _NOTHING: Final[dict[str, tuple[Scalar, Node]]] = {}

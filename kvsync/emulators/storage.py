@@ -6,8 +6,10 @@ loses nothing that it answered, a crashed machine may.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +37,8 @@ class Storage:
             return
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # SQLite says what is wrong; left alone, it would leave the mode to the umask
+                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._database = sqlite3.connect(file, timeout=0.2)
             self._database.executescript(_SCHEMA)
         except OSError as error:

@@ -102,6 +102,12 @@ _ALL: Final = (
     Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "The ledger that the store keeps says what is so."),
     Event("target.parked", "warning", (*_TARGET, "digest", "reasons"), "A plan waits for approval: kvsync approve DIGEST."),
     Event("target.released", "info", (*_TARGET, "digest"), "A parked plan was approved, or is no longer wanted."),
+    Event(
+        "deletes.waiting",
+        "warning",
+        (*_TARGET, "count", "until"),
+        "Deletes wait for run.max_deletes_per_hour. Said once until none of the target waits any more.",
+    ),
     Event("target.paused", "warning", _TARGET, "A person paused a target: it is planned and not applied."),
     Event("target.resumed", "info", _TARGET, "A paused target is applied again."),
     Event("target.approved", "info", (*_TARGET, "digest", "by"), "A person released a parked plan: by command, or over HTTP."),

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from kvsync import control
 from kvsync.clock import Clock
+from kvsync.core.deletion_limit import DeletionBudget
 from kvsync.core.model import Identity, Target
 from kvsync.errors import UsageError
 from kvsync.monitor.access import Access
@@ -23,14 +24,15 @@ from kvsync.monitor.hook_door import HOOK_PATH, HookDoor
 from kvsync.monitor.metrics import exposition
 from kvsync.monitor.model import Board
 from kvsync.monitor.page.paths import Pages
-from kvsync.monitor.status import board_document, status_document
+from kvsync.monitor.status import board_document, deletes_document, status_document
 from kvsync.secrets import Redactor
 from kvsync.state import StateDir
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals."""
+    """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals, `budget`
+    says how many entries may still be deleted."""
 
     collector: Collector
     state: StateDir
@@ -40,6 +42,7 @@ class Parts:
     redactor: Redactor
     stores: Callable[[], Collection[str]]
     wake: Callable[[], None]
+    budget: Callable[[], DeletionBudget]
 
 
 def application(parts: Parts) -> web.Application:
@@ -96,9 +99,9 @@ class _Seen:
             return text(await asyncio.to_thread(self._status, board), "application/json")
 
     def _status(self, board: Board) -> str:
-        return self._parts.redactor.clean_text(
-            board_document(status_document(self._parts.state, self._parts.clock.now()), board)
-        )
+        now = self._parts.clock.now()
+        known = status_document(self._parts.state, now) | deletes_document(self._parts.budget())
+        return self._parts.redactor.clean_text(board_document(known, board))
 
 
 class _Acts:

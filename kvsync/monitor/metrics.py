@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from kvsync.core.model import DRIFT_CLASSES
+from kvsync.escaping import escape_label
 from kvsync.monitor.model import Board, StoreView, TargetView
 
 _LEVEL: Final = 3
@@ -43,7 +44,7 @@ class Series:
         make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
         family = make(self.name, self.help, labels=self.labels)
         for labels, number in self.samples(board):
-            family.add_metric(labels, number)
+            family.add_metric([*map(escape_label, labels)], number)
         return family
 
 
@@ -88,7 +89,7 @@ class _Families(Collector):
         for store in self._board.stores:
             if store.durations is not None:
                 buckets = [(_bound(bound), count) for bound, count in store.durations.buckets]
-                durations.add_metric((store.name,), buckets, store.durations.sum)
+                durations.add_metric([escape_label(store.name)], buckets, store.durations.sum)
         yield durations
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from kvsync.core.deletion_limit import DeletionBudget
 from kvsync.core.model import Target
 from kvsync.core.render.problems import problem_document
 from kvsync.core.render.words import moment
@@ -38,6 +39,12 @@ def status_document(state: StateDir, now: float) -> Document:
         ],
         "deferred": _deferred(state, now),
     }
+
+
+def deletes_document(budget: DeletionBudget) -> Document:
+    """The deletes of the last hour; `free_at` is when more may follow once the limit is reached."""
+    deletes = {"last_hour": budget.used, "limit": budget.limit, "free_at": _moment(budget.free_at)}
+    return {"deletes": deletes}
 
 
 def _deferred(state: StateDir, now: float) -> list[Document]:

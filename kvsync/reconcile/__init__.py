@@ -15,6 +15,15 @@
 """
 
 from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
-from kvsync.reconcile.target_pass import TargetPass, empty_plan, withheld
+from kvsync.reconcile.target_pass import TargetPass, empty_plan, target_report, withheld
 
-__all__ = ["Applying", "Ask", "PassTarget", "Surroundings", "TargetPass", "empty_plan", "withheld"]
+__all__ = [
+    "Applying",
+    "Ask",
+    "PassTarget",
+    "Surroundings",
+    "TargetPass",
+    "empty_plan",
+    "target_report",
+    "withheld",
+]

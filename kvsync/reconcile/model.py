@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
 from kvsync.apply.pacing import Pace
+from kvsync.apply.ports import DeletionPort
 from kvsync.clock import Clock
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Target
@@ -15,6 +16,7 @@ from kvsync.core.policy import Adopt
 from kvsync.core.shard import Shard
 from kvsync.errors import StateDirError
 from kvsync.fence import Fence
+from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
 
 
@@ -56,7 +58,7 @@ class Surroundings:
     """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds
     its lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all.
     `owner_keys` sign marks and ledgers (the first) and verify them (all); they are read for each pass, so that a rotated
-    one counts."""
+    one counts. `places` says where targets lead."""
 
     owner: str
     state: StateDir
@@ -66,6 +68,7 @@ class Surroundings:
     fence: Fence = field(default_factory=Fence)
     shard: Shard | None = None
     owner_keys: Callable[[], tuple[bytes, ...]] = tuple
+    places: PlaceResolver = field(default_factory=lambda: PlaceResolver({}))
 
     def pass_target(self, located: LocatedTarget) -> PassTarget:
         """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when
@@ -83,9 +86,10 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Applying:
-    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress."""
+    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress, what grants deletes."""
 
     run: Run
     pace: Pace
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int], None] = lambda _count: None
+    deletions: DeletionPort | None = None

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from kvsync.core.model import Target
-from kvsync.core.place import LocatedTarget, Overlap, Place, conflicts
+from kvsync.core.place import LocatedTarget, Overlap, Place, conflicts, overlap_text
 from kvsync.errors import StoreError, TransientError
 from kvsync.stores.base import Store
 from kvsync.together import in_groups
@@ -19,6 +19,10 @@ PATIENCE: Final = 10.0
 
 TRIES_PER_STORE: Final = 8
 """Targets of one store that are located at the same time."""
+
+
+class PlaceChanged(TransientError):
+    """A target cannot be written to at the place that was planned; says nothing of the store as a whole."""
 
 
 class PlaceResolver:
@@ -51,15 +55,40 @@ class PlaceResolver:
 
     async def locate(self, target: Target) -> Place:
         """Where a target leads, as of at most a minute ago. Raises StoreError."""
-        place = await self._stores[target.store].locate(target.namespace)
+        return self._keep(target, await self._stores[target.store].locate(target.namespace))
+
+    async def confirm(self, located: LocatedTarget) -> Place:
+        """Where a target leads right before it is written to, made first where it may be. Raises PlaceChanged when that is
+        another place than was planned, or one that another target has as well: two names of a namespace that was not there
+        yet are one place as soon as it is made. Raises StoreError."""
+        target, planned = located
+        place = await self._stores[target.store].locate(target.namespace, writing=True)
+        self._keep(target, place)
+        if planned.is_resolved and place.key != planned.key:
+            raise PlaceChanged(
+                f"{target} is another place since the plan: was {planned}, is {place}; nothing was written there"
+            )
+        overlap = self._overlap(target)
+        if overlap is not None:
+            raise PlaceChanged(self.text(overlap))
+        return place
+
+    def text(self, overlap: Overlap) -> str:
+        """What is wrong with two targets that meet, with the lines that configure their stores."""
+        return overlap_text(overlap, {target: self._stores[target.store].config.origin for target in overlap[:2]})
+
+    async def overlap_of(self, target: Target) -> Overlap | None:
+        """The other target that meets this one in its place, if one does."""
+        await self._locate_others(self._stores[target.store].config.type)
+        return self._overlap(target)
+
+    def _keep(self, target: Target, place: Place) -> Place:
         if self._places.get(target) != place:
             self._places[target] = place
             self._overlaps = None
         return place
 
-    async def overlap_of(self, target: Target) -> Overlap | None:
-        """The other target that meets this one in its place, if one does."""
-        await self._locate_others(self._type_of(target))
+    def _overlap(self, target: Target) -> Overlap | None:
         if self._overlaps is None:
             self._overlaps = self._find()
         return self._overlaps.get(target)
@@ -92,15 +121,3 @@ class PlaceResolver:
             found.setdefault(overlap.first, overlap)
             found.setdefault(overlap.second, overlap)
         return found
-
-
-async def check_place(store: Store, located: LocatedTarget) -> Place:
-    """Where a target leads right before it is written to, made first where it may be. Raises TransientError when that is
-    another place than was planned: the next pass plans for the place that is there then. Raises StoreError."""
-    target, planned = located
-    place = await store.locate(target.namespace, writing=True)
-    if planned.is_resolved and place.key != planned.key:
-        raise TransientError(
-            f"{target} is another place since the plan: was {planned}, is {place}; nothing was written there"
-        )
-    return place

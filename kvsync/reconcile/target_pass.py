@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from kvsync.apply.engine import Applier
+from kvsync.apply.model import ApplyReport
 from kvsync.apply.pacing import Pace
 from kvsync.core.capabilities import Marks
 from kvsync.core.classify import Rules
@@ -36,7 +37,6 @@ from kvsync.reconcile.found_ledger import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
 from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
-from kvsync.reconcile.places import check_place
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
@@ -243,6 +243,7 @@ class TargetPass:
             stop=applying.stop,
             progress=applying.progress,
             pace=applying.pace,
+            deletions=applying.deletions,
         )
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
@@ -250,7 +251,7 @@ class TargetPass:
         error = (
             str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
         )
-        return TargetReport(plan, report.outcomes + _unapplied(plan), error)
+        return target_report(plan, report, report.outcomes + _unapplied(plan), error)
 
     async def _announce(self, plan: TargetPlan, applying: Applying) -> None:
         """Let the store's ledger say what is about to be made. One that cannot be written now is no reason to write
@@ -271,7 +272,7 @@ class TargetPass:
     async def _locate_again(self) -> None:
         """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""
         planned = self._subject.located.place
-        place = await check_place(self._store, self._subject.located)
+        place = await self._around.places.confirm(self._subject.located)
         if place.key != planned.key or place.is_resolved is not planned.is_resolved:
             self._enter(place)
 
@@ -310,6 +311,14 @@ class TargetPass:
 def empty_plan(located: LocatedTarget, type_: str) -> TargetPlan:
     """A plan of a target in which nothing is to be done."""
     return TargetPlan(located.target, type_, target_digest(*located, ()), place=located.place)
+
+
+def target_report(
+    plan: TargetPlan, report: ApplyReport, outcomes: tuple[Outcome, ...], error: str | None
+) -> TargetReport:
+    """The report of a target, with what applying says of deletes that wait."""
+    until = report.grant.budget.free_at if report.grant is not None and report.deletes_waiting else None
+    return TargetReport(plan, outcomes, error, report.deletes_waiting, until)
 
 
 def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> TargetReport:

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import marshal
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from os import urandom
 from typing import Final
 
-from kvsync.config.model import StoreConfig
+import msgspec
+
 from kvsync.core.audit import UNUSABLE_KEYS, audit
 from kvsync.core.canonical import fingerprint, fingerprinter
 from kvsync.core.capabilities import Capabilities, SizeUnit
 from kvsync.core.model import Content, Identity, Target
 from kvsync.errors import Kind, Problem
 from kvsync.sources.documents import Document
-from kvsync.sources.model import Chunk, StoreFacts
+from kvsync.sources.model import Chunk, StoreFacts, Stores
 from kvsync.sources.rows import Draft, Rows, Shape, with_labels
+
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 _PRIVATE_KEY: Final = urandom(32)
 """Keys the digests of secrets, so that a digest tells nothing about them; they hold for this process only."""
 
 
-def compile_document(
-    document: Document, stores: Mapping[str, StoreFacts], configs: Mapping[str, StoreConfig], problems: list[Problem]
-) -> Iterator[Chunk]:
-    """One chunk for each store that the document names; what a store cannot hold goes to `problems`."""
+def compile_document(document: Document, stores: Stores, problems: list[Problem], most: int) -> Iterator[Chunk]:
+    """One chunk for each store that the document names; what a store cannot hold goes to `problems`, up to `most` of them."""
     source, moved = document.draft.columns(), tuple(document.moved.values())
     for name in document.stores:
         assert document.namespace is not None
-        config = configs[name]
+        config = stores.configs[name]
         target = Target(name, document.namespace)
-        compiler = _Compiler(target, stores[name], "{label}" in (config.key_format or ""), problems)
+        compiler = _Compiler(target, stores.facts[name], "{label}" in (config.key_format or ""), problems, most)
         rows = compiler.compile(source)
-        policy = document.policy(config.policy)
+        policy = document.policy(config.policy, stores.authority)
         yield Chunk(
             target,
             partial(_same, rows),
@@ -53,8 +53,11 @@ def compile_document(
 class _Compiler:
     """Makes rows ready for one target."""
 
-    def __init__(self, target: Target, store: StoreFacts, label_in_key: bool, problems: list[Problem]) -> None:
-        self._target, self._store, self._label_in_key, self._problems = target, store, label_in_key, problems
+    def __init__(
+        self, target: Target, store: StoreFacts, label_in_key: bool, problems: list[Problem], most: int
+    ) -> None:
+        self._target, self._store, self._label_in_key = target, store, label_in_key
+        self._problems, self._most = problems, most
         self._limits = store.capabilities
         self._is_written_well = re.compile(store.capabilities.key_pattern or "(?s:.*)").fullmatch
         self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.own_ways)
@@ -144,6 +147,8 @@ class _Compiler:
             self._add(source, index, reason)
 
     def _add(self, source: Rows, index: int, reason: str) -> None:
+        if len(self._problems) >= self._most:
+            return
         identity = Identity(source.keys[index], source.labels[index])
         message = f"{self._target}: {identity}: {reason}"
         self._problems.append(Problem(message, source.origin(index), kind=Kind.STORE_LIMIT))
@@ -177,6 +182,4 @@ def _digest(rows: Rows, rest: str, *, private: bool) -> bytes:
         [tuple(s) for s in rows.table],
     )
     key = _PRIVATE_KEY if private else b""
-    return blake2b(
-        marshal.dumps((columns, rest), 2), digest_size=16, key=key
-    ).digest()  # version 2 depends on values alone
+    return blake2b(_encode((columns, rest)), digest_size=16, key=key).digest()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from kvsync.config.authority import FileGrants, may_name
 from kvsync.config.model import Config
 from kvsync.core.model import Desired, Identity, Target
 from kvsync.core.namespaces import OtherNamespaces, namespaces_by_store
@@ -21,13 +22,12 @@ from kvsync.errors import Problem
 from kvsync.heap import no_collections
 from kvsync.sources.assembly import assemble, clashes, target_digest
 from kvsync.sources.cache import Cache
-from kvsync.sources.discovery import matches
+from kvsync.sources.jail import MissingError, UnreadableError
 from kvsync.sources.meetings import Meeting, meetings
-from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
+from kvsync.sources.model import Chunk, Loaded, StoreFacts, Stores, WatchSet
 from kvsync.sources.problem_sets import Problems, ProblemSets
 from kvsync.sources.reading import Reader, Reading
-from kvsync.sources.tree import MissingError, Tree, UnreadableError
-from kvsync.sources.units import Stores
+from kvsync.sources.tree import Tree
 
 _TRIES: Final = 6
 
@@ -35,16 +35,16 @@ _TRIES: Final = 6
 class Source:
     """The desired state of one configuration. Keeps what it compiled, so that loading again costs what has changed.
 
-    `stores` are asked for their capabilities and keys only. The file at `cache_path` keeps what was compiled between runs;
-    None keeps it in memory alone. `environ` is where `env:` looks.
+    `stores` are asked for their capabilities and keys only. `cache` keeps what was compiled between runs, and is closed with
+    this; without one it is kept in memory alone. `environ` is where `env:` looks.
     """
 
     def __init__(
-        self, config: Config, stores: Mapping[str, StoreFacts], cache_path: Path | None, environ: Mapping[str, str]
+        self, config: Config, stores: Mapping[str, StoreFacts], cache: Cache | None, environ: Mapping[str, str]
     ) -> None:
         self._config, self._stores = config, stores
-        self._cache = Cache(cache_path)
-        self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
+        self._cache = cache or Cache(None, None)
+        self._reader = Reader(config, Stores(stores, config.stores, config.authority), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
         self._placed: frozenset[Target] | None = None
@@ -77,8 +77,8 @@ class Source:
     def lacks(self, root: Path) -> str | None:
         """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
         try:
-            with Tree(root) as tree:
-                found = any(_has_match(tree, pattern) for pattern in self._config.state)
+            with Tree(root, self._reader.rules()) as tree:
+                found = any(self._has_match(tree, pattern) for pattern in self._config.state)
         except UnreadableError as error:
             return f"its folders cannot be read: {error}"
         return None if found else f"no file in it matches {', '.join(self._config.state)}"
@@ -94,6 +94,12 @@ class Source:
         """Release the file of the cache. Idempotent."""
         self._cache.close()
 
+    def _has_match(self, tree: Tree, pattern: str) -> bool:
+        try:
+            return bool(self._reader.matches(tree, pattern))
+        except MissingError:
+            return False
+
     def _read(self, environment: str | None, root: Path | None) -> Reading:
         for attempt in range(_TRIES):
             reading = self._reader.read(environment, root)
@@ -108,14 +114,16 @@ class Source:
     def _put_together(self, reading: Reading) -> Loaded:
         chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
         found: defaultdict[Target, list[Problems]] = defaultdict(list)
+        unheld: list[Problem] = []
         for _, unit in reading.units.values():
-            if not unit.names_known:
-                reading.problems += unit.problems
+            if unit.names_known and not unit.targets:
+                unheld += unit.problems  # it names only targets that it may not name: those are not held for it
             for target in unit.targets:
                 chunks[target] += ()
                 found[target].append(unit.problems)
             for chunk in unit.chunks:
                 chunks[chunk.target].append(chunk)
+        unheld += self._hold_unknown(reading, {*chunks, *self._good}, found)
         digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
         for target, parts in chunks.items():
             found[target].append(tuple(self._clashes(target, parts, digests[target])))
@@ -137,7 +145,7 @@ class Source:
             targets=targets,
             held=problems.held,
             hold_all=problems.hold_all,
-            problems=problems.all(),
+            problems=problems.all(unheld),
             files=reading.files,
             entries=sum(len(desired.entries) for desired in targets.values()),
             watch=reading.watch,
@@ -145,6 +153,23 @@ class Source:
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
             nested=self._nested(chunks),
         )
+
+    def _hold_unknown(
+        self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problems]]
+    ) -> Iterator[Problem]:
+        """Hold what the files may name of which it cannot be known what they name: with `authors.targets` those targets, all
+        without. Yields the problems of the former."""
+        unknown: defaultdict[FileGrants, list[Problem]] = defaultdict(list)
+        for slot, (_, unit) in reading.units.items():
+            if not unit.names_known:
+                unknown[self._config.authority.grants_of(slot.split("\0"))] += unit.problems
+        reading.problems += unknown.pop(None, ())
+        for grants, problems in unknown.items():
+            group = tuple(problems)  # one object for all targets, however many files are broken
+            for target in known:
+                if may_name(grants, target):
+                    found[target].append(group)
+            yield from group
 
     def _with_kept(self, loaded: Loaded) -> Loaded:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
@@ -216,13 +241,6 @@ class Source:
         if known is not None and known.digest == digest.hex():
             return known
         return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
-
-
-def _has_match(tree: Tree, pattern: str) -> bool:
-    try:
-        return any(True for _ in matches(tree, "", pattern))
-    except MissingError:
-        return False
 
 
 def _joined(digests: Iterable[bytes]) -> bytes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
+from kvsync.config.authority import Authority
+from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Content, Desired, Entry, Identity, Move, Target
 from kvsync.core.namespaces import OtherNamespaces
@@ -41,6 +43,15 @@ class StoreFacts(Protocol):
 
     def place(self, namespace: str) -> Place:
         """What a namespace is, as far as the configuration tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The configured stores: what can be asked of them, how they are configured, and what state files may do with them."""
+
+    facts: Mapping[str, StoreFacts]
+    configs: Mapping[str, StoreConfig]
+    authority: Authority = field(default_factory=Authority)
 
 
 @dataclass(frozen=True, slots=True)

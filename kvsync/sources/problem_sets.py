@@ -52,9 +52,9 @@ class ProblemSets:
             self._sealed[id(held)] = known
         return known
 
-    def all(self) -> Problems:
-        """Every problem of any target."""
-        return in_order(chain(*self.sets))
+    def all(self, unheld: Iterable[Problem] = ()) -> Problems:
+        """Every problem of any target, and those that hold no target."""
+        return in_order(chain(*self.sets, unheld))
 
     def _in_order(self, groups: Sequence[Problems]) -> Problems:
         """The problems of these groups; the same object for the same groups."""

@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.config.model import StoreConfig
+from kvsync.config.authority import Authority, may_name
+from kvsync.config.model import ReadLimits
 from kvsync.core.model import Target
 from kvsync.document.fields import Problems
 from kvsync.document.nodes import Mapping, Node, Scalar
-from kvsync.document.parse import Parsed, parse_all
+from kvsync.document.parse import Limits, Parsed, parse_all
+from kvsync.document.problems import TooManyProblemsError
+from kvsync.errors import Problem
+from kvsync.sources.allowance import Allowance
 from kvsync.sources.compiling import compile_document
-from kvsync.sources.documents import Layer, documents_of, named, read_document
-from kvsync.sources.model import Chunk, StoreFacts, Unit
+from kvsync.sources.documents import Document, Layer, documents_of, named, read_document
+from kvsync.sources.model import Chunk, Stores, Unit
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
 
@@ -23,24 +28,40 @@ _NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
-    """The configured stores: what can be asked of them, and how they are configured."""
+class Given:
+    """What a state file may refer to, and what it may cost."""
 
-    facts: Lookup[str, StoreFacts]
-    configs: Lookup[str, StoreConfig]
+    tree: Tree
+    environ: Lookup[str, str]
+    limits: ReadLimits
+    allowance: Allowance
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the file at `path` begins with, to the end of a line, and whether another document may follow."""
+
+    path: str
+    data: bytes
+    has_more: bool
 
 
 class _Source:
     """One file of a unit: its documents, its problems, and what it refers to."""
 
-    def __init__(self, path: str, data: bytes, tree: Tree, environ: Lookup[str, str]) -> None:
-        self.problems = Problems(path)
-        self.around = Surroundings(tree, path, environ)
-        self.parsed = parse_all(data, path)
+    def __init__(self, path: str, data: bytes, given: Given, authority: Authority) -> None:
+        limits = given.limits
+        self.problems = Problems(path, limits.problems)
+        self.around = Surroundings(given.tree, path, given.environ, given.allowance, authority)
+        self.parsed = parse_all(data, path, Limits(limits.state_file, limits.nesting, limits.aliases, limits.problems))
         self.problems.extend(self.parsed.problems)
+        self.documents: list[Mapping] = []
+        with suppress(TooManyProblemsError):
+            self._take_documents()
+
+    def _take_documents(self) -> None:
         if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
             self.problems.add("the file is empty", None, "write store, namespace and keys: {} when nothing is wanted")
-            self.documents: list[Mapping] = []
         else:
             self.documents = documents_of(self.parsed.documents, self.problems)
 
@@ -49,21 +70,24 @@ class _Source:
         return Layer(node, self.problems, self.around)
 
 
-def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[str, str], stores: Stores) -> Unit:
+def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> Unit:
     """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
-    sources = [_Source(path, data, tree, environ) for path, data in files]
+    sources = [_Source(path, data, given, stores.authority) for path, data in files]
     layered = _pair(sources)
-    is_whole = all(source.parsed.complete for source in sources)
-    documents = [read_document(layers, stores.facts) for layers in layered] if is_whole else []
+    documents: list[Document] = []
+    if all(source.parsed.complete for source in sources):
+        with suppress(TooManyProblemsError):  # the documents before that count all the same
+            documents.extend(read_document(layers, stores) for layers in layered)
     problems = [problem for source in sources for problem in source.problems.all()]
     chunks: list[Chunk] = []
     for document in documents:
         if document.namespace is not None:
             # Also beside other problems: what a store cannot hold is said at once, not in the next round.
-            chunks += compile_document(document, stores.facts, stores.configs, problems)
+            chunks += compile_document(document, stores, problems, given.limits.problems)
     if problems:
         chunks = []
-    targets, known = _targets(layered, stores.facts)
+    written = [([layer.node for layer in layers], [layer.problems.file for layer in layers]) for layers in layered]
+    targets, known = _targets(written, stores)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
@@ -77,6 +101,17 @@ def build_unit(files: Several[tuple[str, bytes]], tree: Tree, environ: Lookup[st
         secrets,
         bool(secrets or variables),
     )
+
+
+def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Unit:
+    """The unit of a state file that is too large to be read: held back, with the targets that its first lines name."""
+    base, *overlays = [
+        [([node], [head.path]) for node in parse_all(head.data, "").documents if isinstance(node, Mapping)]
+        for head in heads
+    ]
+    added = [(nodes, files) for written in overlays for nodes, files in written if _is_named(nodes[0])]
+    targets, known = _targets(base + added, stores)
+    return Unit((), targets, known and not any(head.has_more for head in heads), (problem,), ())
 
 
 def _pair(sources: Several[_Source]) -> list[list[Layer]]:
@@ -96,7 +131,8 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
                 layered.append([overlay.layer(node)])
             else:
                 hint = "name its store and namespace"
-                overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
+                with suppress(TooManyProblemsError):
+                    overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
     return layered
 
 
@@ -109,16 +145,19 @@ def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
     return frozenset(stores), namespace
 
 
-def _targets(layered: Several[Several[Layer]], known: Lookup[str, StoreFacts]) -> tuple[tuple[Target, ...], bool]:
-    """The targets that the documents name, and whether that is all of them."""
+def _targets(documents: Several[tuple[list[Mapping], list[str]]], stores: Stores) -> tuple[tuple[Target, ...], bool]:
+    """The targets that the documents name and may name, and whether that is all of them. A target that a file may not name is
+    none of its business: what is wrong with the file does not hold it. Each document comes with the files it is written in."""
     targets: dict[Target, None] = {}
-    complete = bool(layered)
-    for layers in layered:
-        stores, namespace = named([layer.node for layer in layers], known)
-        if not stores or namespace is None:
+    complete = bool(documents)
+    for nodes, files in documents:
+        names, namespace = named(nodes, stores.facts)
+        if not names or namespace is None:
             complete = False
-        else:
-            targets.update((Target(store, namespace), None) for store in stores)
+            continue
+        grants = stores.authority.grants_of(files)
+        wanted = [Target(name, namespace) for name in names]
+        targets.update((target, None) for target in wanted if may_name(grants, target))
     return tuple(targets), complete
 
 

@@ -9,7 +9,6 @@ batch does not, because its intent is worth less than the wait of each of ten th
 from __future__ import annotations
 
 import errno
-import os
 import sqlite3
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 from kvsync.errors import StateDirError
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
+from kvsync.util.private_files import make_private
 
 FILE_NAME = "state.db"
 BUSY_SECONDS = 5.0
@@ -136,9 +136,7 @@ def open_for_writing(state_dir: Path) -> Database:
     """Open `state.db`, made first where it does not exist. Raises StateDirError."""
     file = state_dir / FILE_NAME
     with speaking_of(state_dir):
-        os.close(
-            os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        )  # SQLite would leave the mode to the umask
+        make_private(file)  # SQLite would leave the mode to the umask
         connection = _connect(f"{file.as_uri()}?mode=rw", _set_up(state_dir))
         return Database(connection, state_dir, file)
 

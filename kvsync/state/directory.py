@@ -25,6 +25,7 @@ from kvsync.state import lock
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
 from kvsync.state.database import Database, open_for_reading, open_for_writing, speaking_of
+from kvsync.state.deletions import Deletions
 from kvsync.state.journal import Journal
 from kvsync.state.keys import load_key
 from kvsync.state.ledger import Ledger
@@ -36,13 +37,15 @@ from kvsync.state.pauses import Pauses
 from kvsync.state.places import Places
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
+from kvsync.state.trust import find
 
 
 class StateDir:
-    """An open state directory. Reading works beside a writer, on a read-only file system, and before anything exists."""
+    """An open state directory: `path`, which may lie in the one that was `asked` for. Reading works next to a writer, on a
+    read-only file system, and before anything exists."""
 
     def __init__(self, path: Path, database: Database, clock: Clock, redact: Callable[[str], str]) -> None:
-        self.path = path
+        self.path = self.asked = path
         self._database = database
         self._owner_keys: tuple[bytes, ...] = ()
         context = Context(database, lambda: self.key, self.sealing_keys, clock, redact)
@@ -57,6 +60,7 @@ class StateDir:
         self.places = Places(context)
         self.passes = Passes(context)
         self.notices = Notices(context)
+        self.deletions = Deletions(context)
 
     @classmethod
     def open(
@@ -64,19 +68,22 @@ class StateDir:
         path: Path,
         *,
         writable: bool,
+        config_root: Path | None = None,
         clock: Clock | None = None,
         redact: Callable[[str], str] = str,
     ) -> Self:
-        """Open the directory; a writable one is made where it does not exist. `redact` takes secrets out of the texts that are
-        kept. Opening takes no lock: see `lock`. Raises StateDirError."""
-        path = path.absolute()
-        with speaking_of(path):
-            if path.exists() and not path.is_dir():
-                raise StateDirError(str(path), "it is a file, not a directory; choose another state_dir")
+        """Open the directory; a writable one is made where it does not exist. `config_root` is the folder of the configuration,
+        below which no link is followed. `redact` takes secrets out of the texts that are kept. Opening takes no lock: see
+        `lock`. Raises StateDirUntrusted, StateDirError."""
+        asked = path.absolute()
+        with speaking_of(asked):
+            path = find(asked, config_root, _make if writable else None)
         if writable:
             _make(path)
         database = open_for_writing(path) if writable else open_for_reading(path)
-        return cls(path, database, clock or Clock(), redact)
+        opened = cls(path, database, clock or Clock(), redact)
+        opened.asked = asked
+        return opened
 
     @cached_property
     def key(self) -> bytes:

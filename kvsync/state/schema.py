@@ -153,5 +153,8 @@ ALTER TABLE contended ADD COLUMN digest BLOB NOT NULL DEFAULT x''
 """
 """Rows of before know the content of an entry only. Without them each entry is tried once more, and counted from one."""
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY)
+_DELETIONS: Final = "CREATE TABLE deletions (id INTEGER PRIMARY KEY, at REAL NOT NULL, count INTEGER NOT NULL)"
+"""One hour's deletes of all targets together, so that it has neither target nor place."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS)
 SCHEMA_VERSION: Final = len(STEPS)

@@ -65,6 +65,11 @@ class Write:
     etag: str | None = None
     touch: bool = False
 
+    @property
+    def is_sensitive(self) -> bool:
+        """True when this sends a sensitive value: then nothing of what the server answers is repeated."""
+        return self.content is not None and self.mark is not None and self.mark.sensitive
+
 
 class WriteStatus(StrEnum):
     """What the store says of one write."""

@@ -34,7 +34,15 @@ _Result = TypeVar("_Result")
 class SqliteStore(Store):
     """Entries in the table `entries` of one file, which several processes, and people with a shell, may use at once."""
 
-    options = (Field("path", path(), required=True, help="The database file, relative to the configuration's folder."),)
+    options = (
+        Field(
+            "path",
+            path(),
+            required=True,
+            help="The database file, relative to the configuration's folder.",
+            private_file=True,
+        ),
+    )
     capabilities = Capabilities(
         type="sqlite",
         namespace="a column",

@@ -14,6 +14,7 @@ from typing import TypeVar
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FILE_ID, FORMAT, SCHEMA, TABLES
 from kvsync.stores.worker_thread import WorkerThread
+from kvsync.util.private_files import make_private
 
 LONGEST_WAIT = 5.0
 """Seconds to wait for another process at most, so that a daemon that is told to stop can."""
@@ -120,12 +121,15 @@ class Database:
         if self._read_only:
             return
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise PermanentError(f"store {self.name}: the folder {folder} cannot be made: {error.strerror}") from error
 
     def _open(self) -> sqlite3.Connection:
         mode = "ro" if self._read_only else "rwc"
+        if not self._read_only:
+            with suppress(OSError):  # SQLite says what is wrong; left alone, it would leave the mode to the umask
+                make_private(self.path)
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}",
             uri=True,

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kvsync.core.digest import SHORTEST_HASH
 from kvsync.core.model import OutcomeKind, Target
 from kvsync.core.plan import Plan, TargetReport
 from kvsync.errors import UsageError
@@ -36,9 +37,9 @@ class Report:
 
 
 def is_hash_of(given: str, digest: str) -> bool:
-    """True when a person who typed `given` (with or without `sha256:`, at least eight digits) meant `digest`."""
+    """True when a person who typed `given` (with or without `sha256:`, at least twelve digits) meant `digest`."""
     digits = given.strip().lower().removeprefix("sha256:")
-    return len(digits) >= 8 and digest.removeprefix("sha256:").startswith(digits)
+    return len(digits) >= SHORTEST_HASH and digest.removeprefix("sha256:").startswith(digits)
 
 
 def resolve_targets(loaded: Loaded, names: Collection[str]) -> tuple[Target, ...] | None:

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.apply.pacing import Pace
 from kvsync.config.model import Config
-from kvsync.core.model import Desired, Target
-from kvsync.core.place import LocatedTarget, Overlap, Place, overlap_text
+from kvsync.core.deletion_limit import with_waiting
+from kvsync.core.digest import target_digest
+from kvsync.core.model import Desired, OutcomeKind, Target
+from kvsync.core.place import LocatedTarget, Overlap, Place
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.reconcile import Applying, Ask, PassTarget, Surroundings, TargetPass, empty_plan, withheld
-from kvsync.reconcile.places import PlaceResolver
 from kvsync.revision import revision
 from kvsync.secrets import Redactor
 from kvsync.sources import Loaded, Source, WatchSet
+from kvsync.sources.discovery import split
 from kvsync.state import ParkedRecord, Run
+from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.together import in_groups
 from kvsync.workspace.model import Report, Selection, is_hash_of
@@ -51,7 +54,7 @@ class Workspace:
         self.checkout = checkout
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
-        self._places = PlaceResolver(stores)
+        self._places = around.places
         self._paces = {
             name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
         }
@@ -120,6 +123,15 @@ class Workspace:
         self.state.journal.prune()  # a daemon may run for years
         return report
 
+    @property
+    def deletions(self) -> LimitedDeletions:
+        """What grants deletes, by the limit of the configuration."""
+        return LimitedDeletions(self.state.deletions, self.config.run.max_deletes_per_hour)
+
+    def with_waiting(self, plan: Plan) -> Plan:
+        """The plan with what waits of it for `run.max_deletes_per_hour`. Raises StateDirError."""
+        return replace(plan, targets=with_waiting(plan.targets, self.deletions.budget()))
+
     def take_over(self, other: Workspace) -> None:
         """Know what the files last asked without problems, as a workspace with an older configuration does, and go on with its
         commit."""
@@ -158,7 +170,7 @@ class Workspace:
         """The plan with those of its parked targets marked that are approved. Raises StateDirError."""
         released = self.released(plan, approvals)
         marked = (replace(one, approved=one.target in released) if one.parked else one for one in plan.targets)
-        return replace(plan, targets=tuple(marked))
+        return self.with_waiting(replace(plan, targets=tuple(marked)))
 
     async def aclose(self) -> None:
         """Release the stores and the cache. Idempotent."""
@@ -169,7 +181,9 @@ class Workspace:
 
     def _load(self, environment: str | None) -> Loaded:
         if self.checkout is None:
-            return replace(self._source.load(environment), source=revision(self.config.root))
+            # The files may be a checkout next to the configuration.
+            folder = self.config.root / split(self.config.state[0])[0]
+            return replace(self._source.load(environment), source=revision(folder))
         if self.checkout.root is None:
             return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} could be fetched yet"))
         loaded = self._source.load(environment, self.checkout.root)
@@ -199,8 +213,7 @@ class Workspace:
         """The plan of a target that leads to where another one leads too: nothing is done, and no approval changes that."""
         self._passes.pop(located.target, None)
         plan = empty_plan(located, self.stores[located.target.store].capabilities.type)
-        origins = {target: self.config.stores[target.store].origin for target in (overlap.first, overlap.second)}
-        return replace(plan, parked=(overlap_text(overlap, origins),), problems=_problems(loaded, located.target))
+        return replace(plan, parked=(self._places.text(overlap),), problems=_problems(loaded, located.target))
 
     async def _each(
         self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
@@ -216,11 +229,21 @@ class Workspace:
     async def _apply_target(
         self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
     ) -> TargetReport:
-        applying = Applying(run, self._paces[plan.target.store], stop, progress)
+        applying = Applying(run, self._paces[plan.target.store], stop, progress, self.deletions)
         report = await self._passes[plan.target].apply(plan, applying)
         if plan.parked:
             self.state.parked.consume(plan.target, plan.digest)
+            if report.deletes_waiting:
+                self._approve_rest(report)
         return report
+
+    def _approve_rest(self, report: TargetReport) -> None:
+        """Let an approval also cover what is left of its plan, when the limit on deletes lets only a part of it go now."""
+        plan, now = report.plan, self.clock.now()
+        left = {one.identity for one in report.outcomes if one.kind is OutcomeKind.NOT_ATTEMPTED}
+        rest = (one for one in plan.changes if one.identity in left)
+        digest = target_digest(plan.target, plan.place, rest, plan.refused)
+        self.state.parked.park_approved(plan.target, digest, plan.parked, now)
 
     async def _unchanged(
         self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]

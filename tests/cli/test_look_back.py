@@ -185,7 +185,7 @@ def test_stores_shows_what_each_type_can_do(repo: Repo) -> None:
     """`stores` lists every type in all forms, and needs no configuration."""
     (repo.root / "kvsync.yaml").unlink()
     assert {store["type"] for store in repo.json("stores")["stores"]} >= {"memory", "sqlite"}
-    assert "| `sqlite` | a column |" in repo.run("stores", "-o", "markdown").stdout
+    assert "| <code>sqlite</code> | a column |" in repo.run("stores", "-o", "markdown").stdout
     assert "sqlite" in repo.run("stores").stdout
 
 

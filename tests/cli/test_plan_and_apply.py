@@ -109,7 +109,7 @@ def test_a_parked_plan_is_released_by_its_hash(repo: Repo) -> None:
     assert "max_delete_pct" in target["parked"][0]
     assert digest[:12] in repo.run("status").stdout
     assert "parked" in repo.run("approve", "0" * 12, code=4).stderr
-    repo.run("approve", digest[:8])
+    repo.run("approve", digest[:12])
     repo.run("plan", "--exit-code", code=2)
     repo.write("state/web.yaml", LARGE.split("  key9")[0])
     repo.run("apply", "--yes", code=4)
@@ -148,7 +148,7 @@ def test_a_state_directory_that_cannot_be_used_is_named(repo: Repo) -> None:
     """What is wrong with the state directory is said with its path and the setting to change, by every command."""
     repo.write(".kvsync", "not a folder")
     for command in ("plan", "apply --yes", "run --once", "status", "history"):
-        assert "state_dir" in repo.run(*command.split(), code=1).stderr
+        assert "state_dir" in repo.run(*command.split(), code=78).stderr
 
 
 def test_validate_checks_every_environment(repo: Repo) -> None:

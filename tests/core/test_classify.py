@@ -86,8 +86,11 @@ ROWS = [
     ("a copy, different", entry("k", "a"), copied("k", "b"), None, ("refused", "unowned")),
     ("a copy over what we wrote", entry("k", "a"), copied("k", "b"), seen("a"), ("update", "drifted")),
     ("an old revision, restored", entry("k", "b"), actual("k", "a", mark=mark("a")), seen("b"), ("update", "drifted")),
-    ("marked by an earlier version", entry("k", "a"), unsealed("k", "a"), None, ("adopt", "changed")),
-    ("marked by an earlier version, changed", entry("k", "b"), unsealed("k", "a"), None, ("update", "changed")),
+    ("marked by an earlier version, equal", entry("k", "a"), unsealed("k", "a"), None, ("adopt", "unowned")),
+    ("marked by an earlier version, different", entry("k", "b"), unsealed("k", "a"), None, ("refused", "unowned")),
+    ("marked by an earlier version, known", entry("k", "a"), unsealed("k", "a"), seen("a"), ("adopt", "changed")),
+    ("marked by an earlier version, changed", entry("k", "b"), unsealed("k", "a"), seen("a"), ("update", "changed")),
+    ("marked by an earlier version, drifted", entry("k", "a"), unsealed("k", "b"), seen("a"), ("update", "drifted")),
     ("taken", entry("k", "a"), actual("k", "a", mark=mark("a", "them")), None, ("refused", "taken")),
     ("locked", entry("k", "b"), actual("k", "a", mark=mark("a"), locked=True), None, ("refused", "locked")),
     ("locked and equal", entry("k", "a"), actual("k", "a", mark=mark("a"), locked=True), None, "unchanged"),
@@ -284,7 +287,7 @@ def test_json_is_compared_by_meaning() -> None:
 def test_reasons_name_the_parts_that_differ() -> None:
     """A change says which parts of the content it is about."""
     theirs = Content(b"a", "text/plain", (("team", "web"),))
-    held = Actual(Identity("k"), "1", fingerprint(theirs), theirs, 1, mark=mark("a"))
+    held = Actual(Identity("k"), "1", fingerprint(theirs), theirs, 1, mark=SIGNER.signed(Identity("k"), mark("a")))
     verdict = classify(entry("k", "b"), held, None, RULES)
     assert isinstance(verdict, Change)
     assert verdict.action is Action.UPDATE

@@ -18,6 +18,7 @@ from kvsync.config.model import RunConfig, Window
 from kvsync.core.model import Target
 from kvsync.daemon.loop import Daemon, DaemonResult
 from kvsync.daemon.notify import Notifier
+from kvsync.daemon.once import run_once
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Recorder, Trigger
 from kvsync.daemon.watch import Pace
 from kvsync.errors import InvalidInput, Origin, PermanentError, Problem, StateDirError, TransientError
@@ -563,3 +564,58 @@ async def test_many_targets_of_one_store_take_turns() -> None:
     async with running(reconciler) as work:
         await work.passes(51)
     assert 1 < most <= 8
+
+
+async def test_everything_goes_on_while_files_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading that does not end delays neither scheduled passes nor wakes, and what it finds counts once it is over."""
+    monkeypatch.setattr("kvsync.daemon.looking.PATIENCE", 0.01)
+    reconciler, go_on = FakeReconciler([A]), asyncio.Event()
+    async with running(reconciler) as work:
+        await work.passes(1)
+
+        async def slow() -> Loaded:
+            reconciler.loads += 1
+            await go_on.wait()
+            return Loaded(dict.fromkeys((A, B), "2"))
+
+        monkeypatch.setattr(reconciler, "load", slow)
+        work.daemon.nudge(Trigger.FILES)
+        await until(lambda: reconciler.loads == 2)
+        for count in (2, 3):
+            work.daemon.nudge(Trigger.SIGNAL)
+            await work.passes(count)
+        assert (reconciler.loads, reconciler.asked(B)) == (2, [])
+        go_on.set()
+        await until(lambda: reconciler.asked(B))
+        assert reconciler.loads == 3  # what was asked for meanwhile, once
+
+
+async def test_a_first_reading_that_does_not_end_is_left(log: Log) -> None:
+    """SIGTERM ends the daemon, and a single pass, also before the files were ever read."""
+    reconciler = FakeReconciler([A])
+
+    async def never() -> Loaded:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    reconciler.load = never  # type: ignore[method-assign]
+    async with running(reconciler) as work:
+        result = await work.stop()
+    assert (result.reason, reconciler.requests) == ("SIGTERM", [])
+    once = asyncio.ensure_future(run_once(reconciler, FakeRecorder(), QUIET))
+    await turns()
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(20):
+        done = await once
+    assert (done.interrupted, done.results) == ("SIGTERM", ())
+
+
+async def test_a_reading_that_fails_in_an_unexpected_way_ends_the_daemon() -> None:
+    """A mistake of kvsync's is not hidden by reading in the background."""
+    reconciler = FakeReconciler([A])
+    async with running(reconciler) as work:
+        await work.passes(1)
+        work.daemon._parts.crew.manage = lambda _: 1 // 0  # type: ignore[assignment,method-assign]
+        work.daemon.nudge(Trigger.FILES)
+        with pytest.raises(ZeroDivisionError):
+            await work.task

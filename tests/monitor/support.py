@@ -71,9 +71,9 @@ class Asker:
         return (await self.get("/status", **BEARER)).json
 
     async def target(self, name: str = "main/web") -> Any:
-        """One target of `/status`."""
-        (found,) = (one for one in (await self.status())["targets"] if f"{one['store']}/{one['namespace']}" == name)
-        return found
+        """One target of `/status`; nothing before the files were read for the first time."""
+        targets = (await self.status())["targets"]
+        return next((one for one in targets if f"{one['store']}/{one['namespace']}" == name), {})
 
     async def becomes(self, state: str, name: str = "main/web", **fields: Any) -> Any:
         """Wait until a target is in a state, with these fields and at rest, and return it."""

@@ -14,7 +14,7 @@ from kvsync.config.load import load_config
 from kvsync.config.model import Config
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Content, Entry, Identity, Target
-from kvsync.sources import Loaded, Source
+from kvsync.sources import Cache, Loaded, Source
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.memory import MemoryStore
 
@@ -27,6 +27,7 @@ stores:
   edge: {type: memory}
   core: {type: memory}
 policy: {prune: owned}
+authors: {env: ["*"]}
 """
 WEB = Target("edge", "web")
 
@@ -40,6 +41,7 @@ class Repo:
     capabilities: Capabilities = MemoryStore.capabilities
     kind: type[MemoryStore] = MemoryStore
     cache: Path | None = None
+    secret: bytes | None = b"k" * 32
     opened: Source | None = None
 
     def write(self, path: str, text: str | bytes) -> Path:
@@ -67,7 +69,7 @@ class Repo:
         if self.opened is not None:
             self.opened.close()
         config, stores = self.parts()
-        self.opened = Source(config, stores, self.cache, self.environ)
+        self.opened = Source(config, stores, Cache(self.cache, self.secret), self.environ)
         return self.opened
 
     def load(self, environment: str | None = None) -> Loaded:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,9 +16,10 @@ import pytest
 
 from kvsync.core.model import Desired, Identity, Target
 from kvsync.sources import Loaded
+from kvsync.sources.assembly import target_digest
 from kvsync.sources.cache import Cache
+from kvsync.sources.model import Stores
 from kvsync.sources.reading import Reader
-from kvsync.sources.units import Stores
 from kvsync.stores.memory import MemoryStore
 from tests.sources.conftest import CONFIG, WEB, Repo
 
@@ -58,8 +61,8 @@ def plain(loaded: Loaded) -> Any:
 def compiled(repo: Repo) -> set[str]:
     """The files that a new process would have to compile."""
     config, stores = repo.parts()
-    cache = Cache(repo.cache)
-    reading = Reader(config, Stores(stores, config.stores), cache, repo.environ).read(None)
+    cache = Cache(repo.cache, repo.secret)
+    reading = Reader(config, Stores(stores, config.stores, config.authority), cache, repo.environ).read(None)
     cache.close()
     return set(reading.fresh)
 
@@ -167,6 +170,131 @@ def test_a_damaged_cache_is_no_trouble(full: Repo, damage: str) -> None:
         database.close()
     assert plain(full.load()) == fresh
     assert compiled(full) == ({"state/web.yaml", "state/other.yaml"} if damage == "folder" else set())
+
+
+EVIL = FULL.replace("Hello", "Owned")
+
+
+@pytest.mark.parametrize("forgery", ["other key", "no seal", "other slot", "old content", "other body", "checked"])
+def test_a_record_that_another_made_counts_as_none(full: Repo, forgery: str) -> None:
+    """Whoever can write the file, but has not the key of the state directory, cannot decide what YAML means."""
+    fresh = plain(full.load())
+    assert full.cache is not None
+    if forgery == "other key":
+        full.secret = b"m" * 32
+    full.web(EVIL)
+    full.load()
+    full.secret = b"k" * 32
+    assert full.opened is not None
+    full.opened.close()
+    with sqlite3.connect(full.cache) as database:
+        evil = database.execute("SELECT * FROM units WHERE slot = 'state/web.yaml'").fetchone()
+    database.close()
+    full.cache.unlink()
+    full.web(FULL)
+    full.load()
+    full.opened.close()
+    with sqlite3.connect(full.cache) as database:
+        (key,) = database.execute("SELECT key FROM units WHERE slot = 'state/web.yaml'").fetchone()
+        put = "UPDATE units SET key = ?, head = ?, body = ?, seal = ? WHERE slot = 'state/web.yaml'"
+        if forgery == "other slot":
+            database.execute(
+                "UPDATE units SET (head, body, seal) = (SELECT head, body, seal FROM units WHERE slot LIKE '%o%')"
+            )
+        elif forgery == "other body":
+            database.execute("UPDATE units SET body = ? WHERE slot = 'state/web.yaml'", (evil[3],))
+        elif forgery == "checked":
+            database.execute("UPDATE checked SET digest = zeroblob(16)")
+        else:
+            database.execute(put, (key, *evil[2:4], None if forgery == "no seal" else evil[4]))
+    database.close()
+    assert plain(full.load()) == fresh
+
+
+def test_a_record_is_good_for_its_place_alone(full: Repo) -> None:
+    """A whole record under the name of another file counts as none, although its own key goes with it."""
+    full.load()
+    assert full.cache is not None
+    with sqlite3.connect(full.cache) as database:
+        (key,) = database.execute("SELECT key FROM units WHERE slot = 'state/web.yaml'").fetchone()
+        database.execute(
+            "INSERT INTO units SELECT 'state/copy.yaml', key, head, body, seal FROM units WHERE slot = 'state/web.yaml'"
+        )
+        database.execute("INSERT OR REPLACE INTO checked SELECT 'core/copy', digest, seal FROM checked")
+    database.close()
+    cache = Cache(full.cache, full.secret)
+    assert cache.unit("state/web.yaml", key) is not None
+    assert cache.unit("state/copy.yaml", key) is None
+    assert cache.checked(WEB) is not None
+    assert cache.checked(Target("core", "copy")) is None
+    cache.close()
+
+
+def test_a_target_is_not_called_free_of_clashes_by_another(full: Repo) -> None:
+    """What was found to be right is sealed, too: a duplicate is found although the file says that there is none."""
+    full.web("keys: {greeting: again}\n", "state/again.yaml")
+    source = full.source()
+    assert source.load().held.keys() == {WEB}
+    assert full.cache is not None
+    chunks = [chunk for _, unit in source._reader.units.values() for chunk in unit.chunks if chunk.target == WEB]
+    policy = repr(full.parts()[0].stores["edge"].policy).encode()
+    digest = target_digest(chunks, policy)
+    with sqlite3.connect(full.cache) as database:
+        database.execute("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", (str(WEB), digest, digest * 2))
+    database.close()
+    assert full.load().held.keys() == {WEB}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON units BEGIN DELETE FROM units; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TABLE more (x)",
+        "ALTER TABLE units ADD COLUMN x",
+    ],
+)
+def test_a_file_with_anything_else_in_it_is_replaced(full: Repo, statement: str) -> None:
+    """Triggers and views run when the tables are used, so there are none."""
+    fresh = plain(full.load())
+    assert full.cache is not None
+    with sqlite3.connect(full.cache) as database:
+        database.execute(statement)
+    database.close()
+    assert plain(full.load()) == fresh
+    with sqlite3.connect(full.cache) as database:
+        assert [name for (name,) in database.execute("SELECT name FROM sqlite_master ORDER BY name")] == [
+            "checked",
+            "units",
+        ]
+        assert len(database.execute("SELECT * FROM units").fetchall()) == 2
+    database.close()
+
+
+def test_the_file_is_for_its_owner_alone(full: Repo) -> None:
+    """Whatever the umask."""
+    before = os.umask(0)
+    try:
+        full.load()
+    finally:
+        os.umask(before)
+    assert full.cache is not None
+    assert stat.S_IMODE(full.cache.stat().st_mode) == 0o600
+
+
+def test_a_file_of_an_older_kvsync_is_replaced(full: Repo) -> None:
+    """Records that were not sealed are forgotten."""
+    fresh = plain(full.load())
+    assert full.cache is not None
+    full.cache.unlink()
+    with sqlite3.connect(full.cache) as database:
+        database.execute(
+            "CREATE TABLE units (slot TEXT PRIMARY KEY, key BLOB, head BLOB, body BLOB, sum INTEGER) WITHOUT ROWID"
+        )
+        database.execute("CREATE TABLE checked (target TEXT PRIMARY KEY, digest BLOB) WITHOUT ROWID")
+    database.close()
+    assert plain(full.load()) == fresh
+    assert compiled(full) == set()
 
 
 def test_a_cache_in_use_is_no_trouble(full: Repo) -> None:

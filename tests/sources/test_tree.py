@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 
 from kvsync.config.load import load_config
+from kvsync.config.model import ReadLimits
 from kvsync.core.model import Target
 from kvsync.sources import Source
+from kvsync.sources.allowance import Allowance
 from kvsync.sources.discovery import matches
-from kvsync.sources.tree import OutsideError, Tree, UnreadableError
+from kvsync.sources.jail import OutsideError, UnreadableError
+from kvsync.sources.tree import Tree
 from kvsync.stores.memory import MemoryStore
 from tests.sources.conftest import CONFIG, WEB, Repo
+
+NO_LIMIT = Allowance(ReadLimits()).take_steps
 
 
 def flip(link: Path, target: str) -> None:
@@ -62,7 +67,7 @@ def test_globs(tmp_path: Path, pattern: str, found: list[str]) -> None:
         ".hidden/x.yaml",
     )
     with Tree(tmp_path) as tree:
-        assert matches(tree, "", pattern) == found
+        assert matches(tree, "", pattern, NO_LIMIT) == found
 
 
 def test_links_inside_are_followed_once(tmp_path: Path) -> None:
@@ -73,7 +78,7 @@ def test_links_inside_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "a" / "z.yaml").symlink_to("x.yaml")
     (tmp_path / "loop").symlink_to("loop")
     with Tree(tmp_path) as tree:
-        assert matches(tree, "", "a/**/*.yaml") == ["a/b/y.yaml", "a/x.yaml"]
+        assert matches(tree, "", "a/**/*.yaml", NO_LIMIT) == ["a/b/y.yaml", "a/x.yaml"]
         assert tree.read("a/z.yaml", 99) == b"a/x.yaml"
         with pytest.raises(UnreadableError, match="circle"):
             tree.read("loop/x", 99)

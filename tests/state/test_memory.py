@@ -24,7 +24,7 @@ def park_both(state: StateDir) -> None:
     state.parked.park(API, TWO, WHOLE, ["no entry is desired"], 2)
 
 
-@pytest.mark.parametrize("given_hash", [ONE, "a" * 64, "a" * 8, "sha256:" + "a" * 9, f"  {'A' * 12}\n"])
+@pytest.mark.parametrize("given_hash", [ONE, "a" * 64, "a" * 12, "sha256:" + "a" * 13, f"  {'A' * 12}\n"])
 def test_a_hash_may_be_given_in_any_form(state: StateDir, given_hash: str) -> None:
     """With or without its algorithm, whole or cut, a hash approves exactly the plan it stands for."""
     park_both(state)
@@ -75,23 +75,23 @@ def test_what_is_parked_is_listed_with_its_reasons(state: StateDir) -> None:
     assert api.approved_at is None
 
 
-@pytest.mark.parametrize("wrong", ["", "aaaaaaa", "zzzzzzzz", "sha512:aaaaaaaa", "a" * 65, "aaaa%aaaa"])
+@pytest.mark.parametrize("wrong", ["", "a" * 11, "z" * 12, "sha512:" + "a" * 12, "a" * 65, "aaaaaa%aaaaaa"])
 def test_what_is_no_hash_is_a_mistake_of_usage(state: StateDir, wrong: str) -> None:
-    """Anything but at least eight hex digits approves nothing, and the error lists what is parked."""
+    """Anything but at least twelve hex digits approves nothing, and the error lists what is parked."""
     park_both(state)
     with pytest.raises(
-        UsageError, match=f"at least 8 hex digits are needed; parked now: edge/api {TWO}, edge/web {ONE}"
+        UsageError, match=f"at least 12 hex digits are needed; parked now: edge/api {TWO}, edge/web {ONE}"
     ):
         state.parked.approve(wrong, 5)
 
 
 def test_a_hash_of_nothing_parked_is_refused(state: StateDir) -> None:
     """A stale or unknown hash approves nothing, and the error lists what is parked."""
-    with pytest.raises(NotApproved, match=r"no plan sha256:dddddddd is parked; nothing is parked now"):
-        state.parked.approve("dddddddd", 5)
+    with pytest.raises(NotApproved, match=r"no plan sha256:dddddddddddd is parked; nothing is parked now"):
+        state.parked.approve("dddddddddddd", 5)
     park_both(state)
     with pytest.raises(NotApproved, match=f"parked now: edge/api {TWO}"):
-        state.parked.approve("dddddddd", 5)
+        state.parked.approve("dddddddddddd", 5)
 
 
 def test_a_hash_that_could_be_two_is_refused(state: StateDir) -> None:
@@ -99,7 +99,7 @@ def test_a_hash_that_could_be_two_is_refused(state: StateDir) -> None:
     state.parked.park(WEB, ONE, WHOLE, ["x"], 1)
     state.parked.park(API, ONE[:-1] + "b", WHOLE, ["x"], 1)
     with pytest.raises(UsageError, match="is the start of several hashes"):
-        state.parked.approve("aaaaaaaaaa", 5)
+        state.parked.approve("aaaaaaaaaaaa", 5)
     assert [record.approved_at for record in state.parked.all()] == [None, None]
 
 

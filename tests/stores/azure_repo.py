@@ -44,7 +44,8 @@ class Repo:
         self.redactor = Redactor()
         (root / "state").mkdir()
         (root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {policy}\nstores:\n  settings:\n    type: azure-appconfig\n"
+            f"version: 1\nowner: team-a\npolicy: {policy}\nauthors: {{env: [API_TOKEN, TOKEN]}}\n"
+            f"stores:\n  settings:\n    type: azure-appconfig\n"
             f"    connection_string: {{env: AZURE_APPCONFIG_CONNECTION_STRING}}\n{extra}"
         )
 

@@ -63,7 +63,8 @@ class Repo:
         self.redactor = Redactor()
         (root / "state").mkdir()
         (root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {policy}\nstores:\n  edge:\n    type: cloudflare-kv\n"
+            f"version: 1\nowner: team-a\npolicy: {policy}\nauthors: {{env: [API_TOKEN]}}\n"
+            f"stores:\n  edge:\n    type: cloudflare-kv\n"
             f"    account_id: {kv.account}\n    token: {{env: CLOUDFLARE_API_TOKEN}}\n    endpoint: {kv.url}\n{extra}"
         )
 

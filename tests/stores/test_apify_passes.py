@@ -62,7 +62,8 @@ class Repo:
         self.redactor = Redactor()
         (root / "state").mkdir(parents=True)
         (root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {policy}\nstores:\n  scraper:\n    type: apify\n"
+            f"version: 1\nowner: team-a\npolicy: {policy}\nauthors: {{env: [API_TOKEN]}}\n"
+            f"stores:\n  scraper:\n    type: apify\n"
             f"    token: {{env: APIFY_TOKEN}}\n    endpoint: {kv.url}\n    ledger: {ledger}\n{extra}"
         )
 
@@ -429,6 +430,26 @@ async def test_a_namespace_may_be_made(tmp_path: Path, kv: Service, ledger: str)
     assert changes(await repo.plan()) == []
 
 
+@BOTH
+async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path, kv: Service, ledger: str) -> None:
+    """Only once it is made is it seen that both lead to one place: the second to come is not written, and then neither is."""
+    repo = Repo(tmp_path / "repo", kv, ledger, "    create_namespaces: true\n")
+    me = kv.api("GET", f"/{kv.ids['web']}")["data"]["username"]
+    kv.remove("web")
+    twin = (repo.root / "kvsync.yaml").read_text().partition("  scraper:\n")[2]
+    with (repo.root / "kvsync.yaml").open("a") as config:
+        config.write(f"  twin:\n{twin}    username: {me}\n")
+    repo.want({"a": "1"})
+    (repo.root / "state/twin.yaml").write_text("store: twin\nnamespace: web\nkeys: {b: '1'}\n")
+    report = await repo.apply()
+    assert sorted(outcomes(report).values()) == ["applied", "not-attempted"]
+    (error,) = (target.error for target in report.targets if target.error)
+    assert "lead to the same place" in error
+    assert "scraper/web (kvsync.yaml:6:5) and twin/web (kvsync.yaml:12:5)" in error
+    plan = await repo.plan()
+    assert plan.parked != ()
+
+
 # -- the ledger -------------------------------------------------------------------------------------------------------
 
 
@@ -728,7 +749,7 @@ async def test_the_configuration_is_checked(repo: Repo, kv: Service) -> None:
     file.write_text(file.read_text().replace("ledger: local", "ledger: lokal\n    username: a/b\n    tokn: x"))
     result = repo.command("validate")
     assert result.returncode == 78
-    for words in ("ledger", 'did you mean "local"', "username", '"tokn"', "kvsync.yaml:9:"):
+    for words in ("ledger", 'did you mean "local"', "username", '"tokn"', "kvsync.yaml:10:"):
         assert words in result.stderr
     assert kv.total() == 0
 

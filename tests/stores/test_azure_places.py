@@ -388,7 +388,7 @@ async def test_without_a_ledger_marks_of_earlier_versions_delete_nothing(
     fresh = Repo(tmp_path / "fresh", azure, FREELY)
     fresh.want({"kept": "1"})
     plan = await fresh.plan()
-    assert changes(plan) == [("adopt", "changed", "kept")]
+    assert changes(plan) == [("adopt", "unowned", "kept")]
     (refused,) = plan.targets[0].refused
     assert refused.identity == Identity("gone")
     assert "an earlier version of kvsync marked it" in refused.reason

@@ -524,7 +524,7 @@ async def test_the_configuration_is_checked(repo: Repo, kv: Service) -> None:
     file.write_text(text)
     result = repo.command("validate")
     assert result.returncode == 78
-    for words in ("account_id", "batch_size", '"tokn"', "kvsync.yaml:7:"):
+    for words in ("account_id", "batch_size", '"tokn"', "kvsync.yaml:8:"):
         assert words in result.stderr
     assert kv.total() == 0
 

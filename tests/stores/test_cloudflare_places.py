@@ -464,7 +464,7 @@ async def test_without_a_ledger_marks_of_earlier_versions_delete_nothing(
     fresh = Repo(tmp_path / "fresh", kv, policy=FREELY)
     fresh.want({"kept": "1"})
     plan = await fresh.plan()
-    assert changes(plan) == [("adopt", "changed", "kept")]
+    assert changes(plan) == [("adopt", "unowned", "kept")]
     (refused,) = plan.refused
     assert "an earlier version of kvsync marked it" in refused.reason
     await fresh.apply()

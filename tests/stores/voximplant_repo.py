@@ -73,7 +73,8 @@ class Repo:
     def configure(self, application: str, extra: str = "") -> None:
         """Write `kvsync.yaml` with this application, of the service that `vox` is at the moment."""
         (self.root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {self._policy}\nstores:\n  telephony:\n    type: voximplant\n"
+            f"version: 1\nowner: team-a\npolicy: {self._policy}\nauthors: {{env: [API_TOKEN]}}\n"
+            f"stores:\n  telephony:\n    type: voximplant\n"
             f"    credentials: {{env: VOXIMPLANT_CREDENTIALS}}\n    {application}\n    requests_per_second: 100000\n"
             f"    ledger: {self._ledger}\n    endpoint: {self.vox.url}\n{extra}"
         )

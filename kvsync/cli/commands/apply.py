@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         "apply --yes --target local/web",
         "apply plan.json",
         "apply plan.json --exact",
-        "apply --yes --approve 3f9ad1c2",
+        "apply --yes --approve 3f9ad1c2b7e0",
         "apply --yes --retry --target local/web --key greeting",
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
@@ -52,7 +52,8 @@ def apply(settings: Settings, **chosen: Any) -> Exit:
 
     With a PLANFILE that kvsync plan --out wrote, everything is read again, and those of its entries are applied for which the
     same change still results; nothing is asked. With --exact it is all or nothing: where other changes result by now, for
-    whatever target, it refuses; changes that have been made since, and renewals, do not count.
+    whatever target, it refuses; changes that have been made since, and renewals, do not count. A file that was changed after it
+    was saved is refused too, where the state directory has the key that it was saved with.
 
     Every write carries the version that the plan saw. One bad entry never stops the others.
     """
@@ -110,6 +111,7 @@ async def _plan(workspace: Workspace, loaded: Loaded, chosen: _Options) -> Chose
     if chosen.planfile is None:
         return saved_plan.Chosen(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)
+    saved_plan.check(saved, workspace, chosen.planfile, exact=chosen.exact)
     targets = () if chosen.exact else saved_plan.targets_of(saved, loaded)
     fresh = await opening.plan(workspace, loaded, targets, ask)
     picked = saved_plan.choose(saved, fresh, workspace)

@@ -15,7 +15,7 @@ from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
 from kvsync.cli.failure import say_problems
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.progress import progress
 from kvsync.errors import AuthError, StateDirError, StoreError
 
@@ -101,7 +101,7 @@ def _say(found: list[_Checked], output: str, code: Exit) -> Exit:
     if output == "json":
         answer_document({"schema": SCHEMA, "ok": sound, "findings": [asdict(one) for one in found]})
     else:
-        answer("".join(map(_line, found)))
+        answer_lines(*map(_line, found))
     return code if sound or code else Exit.ERROR
 
 
@@ -279,7 +279,5 @@ async def _reached(store: Store) -> Finding:
 
 
 def _line(one: _Checked) -> str:
-    from kvsync.core.render.words import plain
-
-    hint = f" ({plain(one.hint)})" if one.hint and not one.ok else ""
-    return f"{'ok  ' if one.ok else 'FAIL'}  {plain(one.subject)}: {one.check}: {plain(one.detail)}{hint}\n"
+    hint = f" ({one.hint})" if one.hint and not one.ok else ""
+    return f"{'ok  ' if one.ok else 'FAIL'}  {one.subject}: {one.check}: {one.detail}{hint}"

@@ -11,7 +11,7 @@ from kvsync import control
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, say
+from kvsync.cli.output import answer_lines, say
 from kvsync.core.model import Identity, Target
 from kvsync.errors import KvsyncError
 from kvsync.state import Pause, StateDir
@@ -48,7 +48,7 @@ def resume(settings: Settings, target: str, keys: tuple[str, ...]) -> Exit:
         state.wake()
     if (still := resumed.still) is not None:
         raise KvsyncError(f"{target} stays paused, because all of {still} is: kvsync resume {still} ends that")
-    answer(f"{target} {'is resumed' if resumed.ended else 'was not paused'}\n")
+    answer_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
     return Exit.DONE
 
 
@@ -57,7 +57,7 @@ def _retry(settings: Settings, target: str, keys: Sequence[str]) -> Exit:
         released = control.retry(state, config.stores, target, keys, time.time(), "command")
         state.wake()
         pauses = _pauses(state, [one for one, _ in released])
-    answer(f"{target}: {_named(released) or 'no deferred entry has such a key'}\n")
+    answer_lines(f"{target}: {_named(released) or 'no deferred entry has such a key'}")
     for pause in pauses:
         say(f"kvsync: {pause} is paused, nothing is tried before kvsync resume {pause}")
     return Exit.DONE

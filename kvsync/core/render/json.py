@@ -7,7 +7,6 @@ added: `unchanged` is what was equal when planned or found equal when applied, `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +16,7 @@ from kvsync.core.place import Place
 from kvsync.core.plan import Plan, TargetPlan, TargetReport, outcome_counts, summary
 from kvsync.core.render.words import moment
 from kvsync.errors import Origin
+from kvsync.escaping import encode_json
 
 SCHEMA = "kvsync.plan/1"
 """Name and version of the document."""
@@ -66,7 +66,7 @@ def render_report(plan: Plan, reports: Sequence[TargetReport], seal: Seal) -> st
 
 def to_text(document: Document) -> str:
     """A document as one line: ASCII alone, so that no terminal is fooled by what stands in a key."""
-    return json.dumps(document, separators=(", ", ": ")) + "\n"
+    return encode_json(document) + "\n"
 
 
 def _target(plan: TargetPlan, seal: Seal) -> Document:
@@ -90,6 +90,7 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "error": plan.error,
         "place": _place(plan.place),
         "moved_from": plan.moved_from,
+        **({"waiting": list(plan.waiting)} if plan.waiting else {}),
     }
 
 

@@ -148,7 +148,7 @@ class ApifyStore(RemoteStore["Remote"]):
         remote = self._connected()
         if write.content is not None:
             store = await remote.namespaces.find_or_make(namespace)
-            return [await put(remote, namespace, store, name, write.content)]
+            return [await put(remote, namespace, store, name, write.content, is_secret=write.is_sensitive)]
         found = await remote.namespaces.find(namespace)
         return [WriteResult(WriteStatus.DONE) if found is None else await delete(remote, namespace, found, name)]
 

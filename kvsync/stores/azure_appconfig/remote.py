@@ -124,8 +124,10 @@ class Remote:
         return f"{self._client.origin}{first}"
 
 
-def _judge(_call: Call, answer: Answer) -> StoreError | None:
+def _judge(call: Call, answer: Answer) -> StoreError | None:
     """A full store throttles as well, but waiting does not help it."""
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
-        return BatchRefused(f"the store is full ({words(answer)}); delete what is not needed, or choose a larger tier")
+        return BatchRefused(
+            f"the store is full ({words(call, answer)}); delete what is not needed, or choose a larger tier"
+        )
     return None

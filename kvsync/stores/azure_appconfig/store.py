@@ -158,7 +158,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             self._check(key, label, write, home)
         except ValueError as problem:
             return WriteResult(WriteStatus.REJECTED, error=str(problem))
-        return result_of(write, await self._remote_of(namespace).send(call_for(write, key, label, home)))
+        call = call_for(write, key, label, home)
+        return result_of(write, call, await self._remote_of(namespace).send(call))
 
     def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
         """Raise ValueError for what the service would refuse."""

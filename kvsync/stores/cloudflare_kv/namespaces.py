@@ -173,14 +173,15 @@ class Namespaces:
         body = json.dumps({"title": name}).encode()
         headers = {"Content-Type": "application/json"}
         target, what = self._targets.namespaces(), f"making the namespace {name}"
-        answer = await self._send(Call("POST", target, what, headers, body, expects=(200, 400)))
+        call = Call("POST", target, what, headers, body, expects=(200, 400))
+        answer = await self._send(call)
         if answer.status == 200:
             made = _namespace(answer.problem().get("result"))
             if made is not None:
                 self._titles[name], self._by_id[made.id] = made.id, name
                 return made
         elif TITLE_TAKEN not in error_codes(answer):
-            raise PermanentError(f"{self._where}: {what} failed: {words(answer) or answer.status}")
+            raise PermanentError(f"{self._where}: {what} failed: {words(call, answer) or answer.status}")
         found = (await self.titles()).get(name)  # another process was faster, or the answer holds no id
         if found is None:
             raise TransientError(f"{self._where}: {what}: it exists by now, but is not listed yet")

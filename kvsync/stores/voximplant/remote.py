@@ -64,12 +64,21 @@ class Remote:
         return Storage(self, await self.applications.find())
 
     async def send(
-        self, account: str, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool
+        self,
+        account: str,
+        method: str,
+        what: str,
+        parameters: Mapping[str, str | int],
+        *,
+        reads: bool,
+        is_secret: bool = False,
     ) -> Answer:
         """Send one call in the name of an account. The method goes into the body as well, as the service's own clients do it:
         nothing of a call is in its URL. Raises StoreError."""
         body = urlencode({"cmd": method, **parameters}).encode()
-        call = AccountCall("POST", self._target, what, _FORM, body, _WHATEVER, reads=reads, account=account)
+        call = AccountCall(
+            "POST", self._target, what, _FORM, body, _WHATEVER, reads=reads, is_secret=is_secret, account=account
+        )
         return await self._client.send(call)
 
     async def aclose(self) -> None:
@@ -92,14 +101,16 @@ class Storage:
         """Ask without changing anything. Raises StoreError."""
         return await self._send(method, what, parameters, reads=True)
 
-    async def change(self, method: str, what: str, parameters: Mapping[str, str | int]) -> Answer:
+    async def change(
+        self, method: str, what: str, parameters: Mapping[str, str | int], *, is_secret: bool = False
+    ) -> Answer:
         """Change something, once. Raises StoreError; PermanentError, with nothing sent, when the configuration leads to another
         application by now, as of at most a minute ago."""
         now = await self._remote.applications.find()
         if now != self.application:
             moved = f"the configuration leads to {now} now, not to {self.application}"
             raise PermanentError(f"{self.where}: {what} was not sent: {moved}; the next pass plans for that one")
-        return await self._send(method, what, parameters, reads=False)
+        return await self._send(method, what, parameters, reads=False, is_secret=is_secret)
 
     async def page(self, method: str, pattern: str, offset: int) -> list[dict[str, Any]]:
         """A page of `GetKeyValueItems` or `GetKeyValueKeys`. Raises StoreError."""
@@ -120,9 +131,11 @@ class Storage:
             return item
         raise TransientError(f"{self.where}: {what} failed: the answer is not that item")
 
-    async def _send(self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool) -> Answer:
+    async def _send(
+        self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool, is_secret: bool = False
+    ) -> Answer:
         named = {**parameters, "application_id": self.application.id}
-        return await self._remote.send(self.application.account, method, what, named, reads=reads)
+        return await self._remote.send(self.application.account, method, what, named, reads=reads, is_secret=is_secret)
 
 
 def _is_item(item: Any) -> bool:

@@ -233,7 +233,8 @@ class VoximplantStore(RemoteStore["Remote"]):
         if write.content is None:
             await self._writing().delete(storage, name)
         else:
-            await self._writing().put(storage, name, write.content.value.decode(), lifetime)
+            value = write.content.value.decode()
+            await self._writing().put(storage, name, value, lifetime, is_secret=write.is_sensitive)
         return WriteResult(WriteStatus.DONE)
 
     def _first_level(self, namespace: str) -> str | None:

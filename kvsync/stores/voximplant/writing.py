@@ -41,10 +41,10 @@ class Writer:
     def __init__(self) -> None:
         self._renews = False
 
-    async def put(self, storage: Storage, key: str, value: str, lifetime: Lifetime) -> None:
+    async def put(self, storage: Storage, key: str, value: str, lifetime: Lifetime, *, is_secret: bool = False) -> None:
         """Write one entry, and make sure that it lives as long as it must. Raises StoreError."""
         async with storage.quiet:
-            item = await _set(storage, key, value, lifetime)
+            item = await _set(storage, key, value, lifetime, is_secret)
             if self._renews or item.get("value") != value or _lives(storage, item, lifetime):
                 return
             found = await storage.item(key) or {}
@@ -55,7 +55,7 @@ class Writer:
                 return
             await _delete(storage, key)
             again = {name: number - 1 for name, number in lifetime.items()}  # or it might pass for that call sent twice
-            new = await _set(storage, key, value, again)
+            new = await _set(storage, key, value, again, is_secret)
             self._renews = not _lives(storage, new, lifetime)  # then it is the clocks that are so far apart
 
     async def delete(self, storage: Storage, key: str) -> None:
@@ -68,9 +68,10 @@ async def _delete(storage: Storage, key: str) -> None:
     await storage.change("DelKeyValueItem", f"deleting {key}", {"key": key})
 
 
-async def _set(storage: Storage, key: str, value: str, lifetime: Lifetime) -> Mapping[str, Any]:
+async def _set(storage: Storage, key: str, value: str, lifetime: Lifetime, is_secret: bool) -> Mapping[str, Any]:
     what = f"writing {key}"
-    answer = await storage.change("SetKeyValueItem", what, {"key": key, "value": value, **lifetime})
+    parameters: dict[str, str | int] = {"key": key, "value": value, **lifetime}
+    answer = await storage.change("SetKeyValueItem", what, parameters, is_secret=is_secret)
     if answer.problem().get("error") is not None:
         raise PermanentError(f"{storage.where}: {what} failed: the service finds no record to write")
     result = answer.problem().get("result")

@@ -1,0 +1,86 @@
+"""What no state file may read, whatever is configured: paths that hold secrets, or that decide what kvsync does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kvsync.config.model import Config, Credential, CredentialKind
+
+_DATABASE_FILES: Final = ("", "-wal", "-shm", "-journal")
+"""What SQLite adds to the name of a database for the files it keeps next to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedPath:
+    """A file or a folder with everything in it. `path` is absolute, links in it are not resolved; `reason` says what it is.
+    `identity` is its device and inode where it is known to stay the same: it is recognised by it even after it was moved."""
+
+    path: Path
+    reason: str
+    identity: tuple[int, int] | None = None
+
+
+def protected_paths(config: Config, environ: Mapping[str, str]) -> tuple[ProtectedPath, ...]:
+    """The state directory, the configuration and its overlays, the files that credentials are taken from (of `environ`,
+    $CREDENTIALS_DIRECTORY is read), and the files that stores keep for themselves."""
+    return (
+        ProtectedPath(config.state_dir, "it belongs to the state directory", _identity(config.state_dir)),
+        *(ProtectedPath(path, "it is the configuration") for path in _configuration(config)),
+        *(ProtectedPath(path, "it holds a credential") for path in _credentials(config, environ)),
+        *(ProtectedPath(path, "a store keeps its entries in it") for path in _store_files(config)),
+    )
+
+
+def is_configuration(config: Config, name: str) -> bool:
+    """True for the name of the configuration file, and of any overlay that it has or could have."""
+    stem, dot, suffix = config.file.name.casefold().rpartition(".")
+    shown = name.casefold()
+    return shown == config.file.name.casefold() or (shown.startswith(f"{stem}.") and shown.endswith(f"{dot}{suffix}"))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _configuration(config: Config) -> Iterator[Path]:
+    yield config.file
+    stem, suffix = config.file.stem, config.file.suffix
+    yield from (config.file.with_name(f"{stem}.{name}{suffix}") for name in config.environments)
+
+
+def _credentials(config: Config, environ: Mapping[str, str]) -> Iterator[Path]:
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if folder:
+        yield config.root / folder
+    for credential in _references(config):
+        if credential.kind is CredentialKind.FILE:
+            yield config.root / credential.name
+
+
+def _store_files(config: Config) -> Iterator[Path]:
+    for store in config.stores.values():
+        for written in store.private_files:
+            file = config.root / Path(written).expanduser()
+            yield from (file.with_name(f"{file.name}{suffix}") for suffix in _DATABASE_FILES)
+
+
+def _references(value: Any) -> Iterator[Credential]:
+    """Every reference to a secret in a configuration, wherever it stands."""
+    if isinstance(value, Credential):
+        yield value
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _references(getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from _references(member)
+    elif isinstance(value, tuple | list):
+        for member in value:
+            yield from _references(member)

@@ -1,0 +1,78 @@
+"""Recognise what is never read, under whatever name a path shows it: by device and inode, and by name.
+
+By identity, a hard link, a bind mount or a link that is moved while files are read leads nowhere. By name, so does a file that
+does not exist yet, or a name that a file system takes for another (upper case, decomposed letters, invisible characters).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final
+
+from kvsync.config.protected import ProtectedPath
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+_GIT: Final = "it belongs to Git"
+_GIT_NAMES: Final = frozenset({".git", "git~1"})
+
+
+class Protection:
+    """What is protected beneath the real folder `root`, as it was when this was made. Equal to another when nothing moved."""
+
+    def __init__(self, paths: Iterable[ProtectedPath], root: str) -> None:
+        self._identities: dict[Identity, str] = {}
+        self._names: dict[str, str] = {}
+        for protected in paths:
+            for identity in _identities(protected):
+                self._identities.setdefault(identity, protected.reason)
+            for name in _names(protected, root):
+                self._names.setdefault(folded(name), protected.reason)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Protection) and self._identities == other._identities and self._names == other._names
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def reason(self, path: str, status: os.stat_result | None = None) -> str | None:
+        """Why a file or folder is never read; None when it may be. `path` is relative to the root, without links."""
+        if status is not None and (known := self._identities.get((status.st_dev, status.st_ino))) is not None:
+            return known
+        name = folded(path)
+        return self._names.get(name) or (_GIT if name.rpartition("/")[2].rstrip(". ") in _GIT_NAMES else None)
+
+
+def folded(name: str) -> str:
+    """One spelling for all that some file system takes for the same name."""
+    if name.isascii():
+        return name.lower()
+    import unicodedata  # few names need it
+
+    spelled = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    return "".join(character for character in spelled if unicodedata.category(character) != "Cf")
+
+
+def _identities(protected: ProtectedPath) -> Iterator[Identity]:
+    """A file or folder, links followed; of a folder also the files right in it, for the sake of hard links."""
+    if protected.identity is not None:
+        yield protected.identity
+    with suppress(OSError):
+        status = protected.path.stat()
+        yield status.st_dev, status.st_ino
+        if stat.S_ISDIR(status.st_mode):
+            with os.scandir(protected.path) as entries:
+                files = [entry.stat() for entry in entries if entry.is_file()]
+            yield from ((file.st_dev, file.st_ino) for file in files)
+
+
+def _names(protected: ProtectedPath, root: str) -> Iterator[str]:
+    """The names beneath the root: as it is written, and where links lead."""
+    for path in (os.path.normpath(protected.path), os.path.realpath(protected.path)):
+        folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120
+        name = os.path.join(folder, os.path.basename(path))  # noqa: PTH118, PTH119
+        if name.startswith(f"{root.rstrip('/')}/"):
+            yield name[len(root.rstrip("/")) + 1 :]

@@ -1,0 +1,38 @@
+"""Work that would hold up the event loop, in a thread that nobody has to wait for when the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextvars import copy_context
+from threading import Thread
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
+
+
+class _DaemonThread(Executor):
+    """Runs each call in a daemon thread of its own; the pool of asyncio would be waited for at the end."""
+
+    def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
+        """Start `fn(*args, **kwargs)`."""
+        future: Future[_Result] = Future()
+        Thread(target=_run, args=(future, lambda: fn(*args, **kwargs)), daemon=True).start()
+        return future
+
+
+async def in_background(work: Callable[[], _Result]) -> _Result:
+    """What `work` returns or raises. When this is cancelled the thread goes on, and what comes of it is dropped."""
+    return await asyncio.get_running_loop().run_in_executor(_DaemonThread(), copy_context().run, work)
+
+
+def _run(future: Future[_Result], work: Callable[[], _Result]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001  # it is raised where the result is waited for
+        future.set_exception(error)
+    else:
+        future.set_result(result)

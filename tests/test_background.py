@@ -1,0 +1,101 @@
+"""Files are read in a thread: nobody waits for it, neither what else is to be done nor the end of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from kvsync.reconciler import WorkspaceReconciler
+from kvsync.sources import Loaded
+from kvsync.util.background import in_background
+from kvsync.workspace import Workspace
+from tests.support.world import World
+
+
+async def test_results_and_errors_come_back() -> None:
+    """With the context of the caller."""
+    variable = contextvars.ContextVar("variable", default="")
+    variable.set("here")
+    assert await in_background(lambda: (variable.get(), threading.current_thread() is threading.main_thread())) == (
+        "here",
+        False,
+    )
+    with pytest.raises(ZeroDivisionError):
+        await in_background(lambda: 1 // 0)
+
+
+def test_a_process_ends_although_a_thread_works() -> None:
+    """A file that is never read to its end must not keep the daemon from leaving."""
+    program = (
+        "import asyncio, threading\n"
+        "from kvsync.util.background import in_background\n"
+        "async def main():\n"
+        "    task = asyncio.ensure_future(in_background(threading.Event().wait))\n"
+        "    await asyncio.sleep(0.05)\n"
+        "    task.cancel()\n"
+        "asyncio.run(main())\n"
+        "print('over')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("over\n", "")
+
+
+async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading that takes as long as it likes holds up nothing; two that ask at once are served one after the other."""
+    world = World(tmp_path, monkeypatch)
+    world.want({"a": 1})
+    go_on, at_work = threading.Event(), []
+    load = Workspace.load
+
+    def slow(workspace: Workspace, environment: str | None = None) -> Loaded:
+        at_work.append(threading.get_ident())
+        assert go_on.wait(20)
+        assert at_work == [threading.get_ident()], "two readings at once"
+        at_work.clear()
+        return load(workspace, environment)
+
+    monkeypatch.setattr(Workspace, "load", slow)
+    async with world.open("run") as workspace:
+        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        readings = [asyncio.ensure_future(reconciler.load()) for _ in range(2)]
+        while not at_work:  # noqa: ASYNC110  # it is another thread that sets it
+            await asyncio.sleep(0.001)
+        go_on.set()  # nobody could, if the loop were held up
+        first, second = await asyncio.gather(*readings)
+        assert first.targets == second.targets != {}
+
+
+async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the configuration changes meanwhile, what was read by the old one is not used."""
+    world = World(tmp_path, monkeypatch)
+    world.want({"a": 1})
+    load, readers = Workspace.load, []
+    async with world.open("run") as workspace:
+        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        loop, reloaded = asyncio.get_running_loop(), threading.Event()
+
+        def reloading(workspace: Workspace, environment: str | None = None) -> Loaded:
+            readers.append(workspace)
+            if len(readers) == 1:
+                asyncio.run_coroutine_threadsafe(reconciler.reload_config(), loop).result(20)
+                reloaded.set()
+            return load(workspace, environment)
+
+        monkeypatch.setattr(Workspace, "load", reloading)
+        await reconciler.load()
+        assert reloaded.is_set()
+        assert (len(readers), readers[0] is not readers[1]) == (2, True)
+        await reconciler.aclose()
