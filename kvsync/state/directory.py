@@ -35,6 +35,7 @@ from kvsync.state.pauses import Pauses
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 from kvsync.state.trust import find
+from kvsync.util.private_files import write_private
 
 
 class StateDir:
@@ -109,7 +110,7 @@ class StateDir:
         """Wake a running daemon, so that it looks at pauses and approvals at once. Raises StateDirError."""
         with speaking_of(self.path):
             self.control_dir.mkdir(mode=0o700, exist_ok=True)
-            (self.control_dir / "wake").write_text(f"{os.getpid()} {time.time_ns()}\n")
+            write_private(self.control_dir / "wake", f"{os.getpid()} {time.time_ns()}\n".encode())
 
     def close(self) -> None:
         """Release the files. Idempotent."""
