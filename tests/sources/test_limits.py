@@ -265,6 +265,6 @@ def test_problems_end_the_reading_of_a_file(two: Repo) -> None:
 def test_limits_are_checked(two: Repo, line: str, said: str) -> None:
     """As all of the configuration is."""
     two.write("kvsync.yaml", f"{CONFIG}limits: {{{line}}}\n")
-    with pytest.raises(Exception, match=r"kvsync\.yaml:9:") as raised:
+    with pytest.raises(Exception, match=r"kvsync\.yaml:\d+:") as raised:
         two.load()
     assert said in str(raised.value)
