@@ -1,13 +1,14 @@
-"""What a person tells kvsync beside the files: release this plan, leave that target alone, go on. From the command line or over
-HTTP it is the same, and `by` says in the log which it was.
+"""Operator actions, shared by the command line and the HTTP API: approve a plan, pause and resume a target, retry entries. `by`
+says in the log which of the two it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from kvsync.core.model import Target
+from kvsync.core.compare import key_matcher
+from kvsync.core.model import Identity, Target, identity_order
 from kvsync.errors import UsageError
 from kvsync.logs import get_logger
 from kvsync.state import ParkedRecord, Pause, StateDir
@@ -47,6 +48,33 @@ def resume(state: StateDir, stores: Collection[str], target: str, by: str) -> Re
     if ended:
         _log.info("pause.ended", store=store, namespace=namespace, by=by)
     return Resumed(ended, state.pauses.find(Target(store, namespace)) if namespace is not None else None)
+
+
+def retry(
+    state: StateDir, stores: Collection[str], target: str, keys: Collection[str], now: float, by: str
+) -> list[tuple[Target, Identity]]:
+    """Let deferred entries be tried again at once: those of a target, or of a whole store, whose keys match one of the globs.
+    Returns them. Raises UsageError, StateDirError."""
+    store, namespace = place(target, stores)
+    is_meant = key_matcher(keys)
+    released: list[tuple[Target, Identity]] = []
+    for one in sorted({*state.quarantine.counts(now), *state.contended.counts(now)}):
+        if one.store == store and namespace in (None, one.namespace):
+            released += [(one, identity) for identity in _released(state, one, is_meant, now)]
+    for one, identity in released:
+        _log.info("entry.released", **_names(one), key=identity.key, label=identity.label, by=by)
+    return released
+
+
+def _released(state: StateDir, target: Target, is_meant: Callable[[str], bool], now: float) -> list[Identity]:
+    known = state.places.known(target)
+    if known is None:
+        return []
+    deferred = {*state.quarantine.held(known.place, now), *state.contended.held(known.place, now)}
+    released = sorted((identity for identity in deferred if is_meant(identity.key)), key=identity_order)
+    state.quarantine.clear(known.place, released)
+    state.contended.forget(known.place, released)
+    return released
 
 
 def place(target: str, stores: Collection[str]) -> tuple[str, str | None]:

@@ -47,6 +47,8 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
     CONTRADICTION = "contradiction"
     STORE_LIMIT = "store-limit"
+    NOT_ALLOWED = "not-allowed"
+    CONFIGURATION_CHANGE = "configuration-change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,12 @@ class LeaseHeld(KvsyncError):
 
 
 class NotApproved(KvsyncError):
-    """Something a person must release first: a guard, a deny window, a confirmation."""
+    """Something a person must release first: a guard, a deny window, a confirmation. `details` are further lines, one fact
+    each."""
+
+    def __init__(self, message: str, details: Sequence[str] = ()) -> None:
+        self.details = tuple(details)
+        super().__init__(message)
 
 
 class StateDirError(KvsyncError):

@@ -25,12 +25,13 @@ from kvsync.core.model import (
     identity_order,
 )
 from kvsync.core.plan import TargetPlan
-from kvsync.core.policy import Policy
-from kvsync.reconcile import Ask
-from kvsync.reconcile.observer import Observer
+from kvsync.core.policy import Policy, Prune
+from kvsync.errors import StoreError
+from kvsync.reconcile import Ask, TargetPass
 from kvsync.sources import Loaded
 from kvsync.state import ChangeRecord, ParkedRecord, Pause
-from kvsync.workspace import Selection, Workspace, selected
+from kvsync.together import together
+from kvsync.workspace import Workspace, resolve_targets
 
 KEPT = 5
 """How many of its last changes an entry is shown with."""
@@ -58,20 +59,29 @@ async def explain(
 ) -> tuple[Explanation, ...]:
     """Explain every entry with this key (and this label, unless it is None) in the targets, all of them when none is named.
     Raises UsageError when a target does not exist, StateDirError."""
-    plan = await workspace.plan(Selection(tuple(targets), Ask(keys=(glob.escape(key),))), loaded)
-    plans = {one.target: one for one in plan.targets}
-    explained: list[Explanation] = []
-    for target in selected(loaded, targets):
-        explained += await _of_target(workspace, loaded, plans[target], key)
-    return tuple(one for one in explained if label is None or one.identity.label == label)
+    ask = Ask(keys=(glob.escape(key),))
+    chosen = resolve_targets(loaded, targets) or sorted(loaded.managed)
+    passes = await together(_open_pass(workspace, loaded, target, ask) for target in chosen)
+    explained = await together(_of_target(workspace, loaded, one, key) for one in passes)
+    found = (one for part in explained for one in part)
+    return tuple(one for one in found if label is None or one.identity.label == label)
 
 
-async def _of_target(workspace: Workspace, loaded: Loaded, plan: TargetPlan, key: str) -> list[Explanation]:
-    target = plan.target
+async def _open_pass(workspace: Workspace, loaded: Loaded, target: Target, ask: Ask) -> TargetPass:
+    """A pass over the target where it leads; where that cannot be found out, the plan of the pass says why."""
+    try:
+        place = await workspace.find_place(target)
+    except StoreError:
+        place = workspace.stores[target.store].place(target.namespace)
+    return workspace.target_pass(target, place, loaded, ask)
+
+
+async def _of_target(workspace: Workspace, loaded: Loaded, target_pass: TargetPass, key: str) -> list[Explanation]:
+    target, observer = target_pass.target, target_pass.observer
+    plan = await target_pass.plan()
     desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
     store = workspace.stores[target.store]
-    observer = Observer(store, target, workspace.config.owner, workspace.state)
-    held = {} if plan.error else await _held(observer, key)
+    held = {} if plan.error else await target_pass.held(key)
     judged: tuple[Change | Refusal, ...] = (*plan.changes, *plan.reported, *plan.refused)
     verdicts = {one.identity: one for one in judged}
     reported = {one.identity for one in plan.reported}
@@ -106,13 +116,6 @@ def _shown(applied: Applied | None, capabilities: Capabilities) -> Applied | Non
     return replace(applied, etag=shown_etag(applied.etag, sensitive=applied.mark.sensitive, capabilities=capabilities))
 
 
-async def _held(observer: Observer, key: str) -> dict[Identity, Actual]:
-    """What the store holds under a key, by identity, with content."""
-    snapshot = await observer.observe(None, deep=False)
-    assert snapshot is not None  # no token was given
-    return await observer.read([identity for identity in snapshot.entries if identity.key == key])
-
-
 def _why(
     entry: Entry | None,
     actual: Actual | None,
@@ -124,7 +127,7 @@ def _why(
 ) -> Iterable[str]:
     """Why there is this verdict, and which line of the policy decides."""
     if verdict is None:
-        yield _idle(entry, actual, owner)
+        yield _idle(entry, actual, policy, owner)
         return
     yield _CAUSES[verdict.cause]
     if isinstance(verdict, Refusal):
@@ -136,14 +139,13 @@ def _why(
         yield "it is only reported, nothing will be written"
 
 
-def _idle(entry: Entry | None, actual: Actual | None, owner: str) -> str:
+def _idle(entry: Entry | None, actual: Actual | None, policy: Policy, owner: str) -> str:
     if entry is None:
-        mine = actual is not None and actual.mark is not None and actual.mark.owner == owner
-        return (
-            "no file asks for it; policy.prune is off"
-            if mine
-            else "no file asks for it, and it is not ours: left alone"
-        )
+        if actual is None or actual.mark is None or actual.mark.owner != owner:
+            return "no file asks for it, and it is not ours: left alone"
+        if policy.prune is Prune.OFF:
+            return "no file asks for it; policy.prune is off"
+        return "no file asks for it, and its mark was made for another place, key or label: a copy, left alone"
     if entry.mode is not Mode.ENFORCE:
         return f"its mode is {entry.mode}: it is not kept equal"
     return "it ended as declared" if actual is None else "it is as the files ask"
@@ -166,14 +168,13 @@ def _in_the_way(workspace: Workspace, plan: TargetPlan, desired: Desired, key: s
     pause: Pause | None = workspace.state.pauses.find(plan.target)
     if pause is not None:
         yield f"{pause} is paused" + (f" ({pause.reason})" if pause.reason else "")
-    parked: list[ParkedRecord] = [one for one in workspace.state.parked.all() if one.target == plan.target]
-    yield from (
-        f"the target is parked: {reason}" for one in parked if one.approved_at is None for reason in one.reasons
-    )
+    parked: ParkedRecord | None = workspace.state.parked.find(plan.target)
+    if parked is not None and parked.approved_at is None:
+        yield from (f"the target is parked: {reason}" for reason in parked.reasons)
 
 
 _CAUSES = {
-    Class.NEW: "the files ask for it, and kvsync never wrote it",
+    Class.NEW: "the files ask for it, and the store does not have it",
     Class.CHANGED: "the files changed since it was applied",
     Class.REMOVED: "no file asks for it any more, and it is ours",
     Class.DRIFTED: "somebody changed it in the store; the files did not change",

@@ -54,8 +54,9 @@ def tell_drift(plan: TargetPlan, seal: Seal) -> None:
 
 
 def drifted(plan: TargetPlan) -> list[Change]:
-    """The drift in a plan, healed or only reported."""
-    return [change for change in (*plan.changes, *plan.reported) if change.cause in DRIFT_CLASSES]
+    """The drift in a plan: healed, only reported, or deferred."""
+    deferred = (refusal.deferred for refusal in plan.refused if refusal.deferred is not None)
+    return [change for change in (*plan.changes, *plan.reported, *deferred) if change.cause in DRIFT_CLASSES]
 
 
 def tell_report(report: TargetReport, run: str | None, seal: Seal) -> None:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
+from kvsync.core.deletion_limit import DeletionBudget
 from kvsync.core.model import OutcomeKind, Target
-from kvsync.core.plan import TargetPlan, TargetReport
+from kvsync.core.plan import TargetPlan, TargetReport, problem_texts
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
 from kvsync.errors import InvalidInput, Problem, TransientError
 from kvsync.monitor.model import StoreView
 from kvsync.narrate import SourceNews, drifted, tell_drift, tell_report
 from kvsync.reconcile import Ask, Surroundings
+from kvsync.reconcile.places import PlaceChanged
 from kvsync.sources import Loaded as Files
 from kvsync.stores.base import Store, Traffic, total
 from kvsync.tracing import span
@@ -101,6 +103,10 @@ class WorkspaceReconciler:
         """The configured stores."""
         return tuple(self._workspace.stores)
 
+    def deletion_budget(self) -> DeletionBudget:
+        """How many entries may still be deleted in this hour. Raises StateDirError."""
+        return self._workspace.deletions.budget()
+
     def _store(self, name: str, store: Store, older: Sequence[Workspace]) -> StoreView:
         others = [one.stores[name].traffic for one in older if name in one.stores]
         traffic = total((self._closed.get(name), *others, store.traffic))
@@ -152,7 +158,7 @@ class WorkspaceReconciler:
 
     async def _pass(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         ask = Ask(deep=request.deep, grace=request.grace)
-        plan = await workspace.plan(Selection((str(request.target),), ask), self._files)
+        plan = await workspace.plan(Selection((request.target,), ask), self._files)
         (target_plan,) = plan.targets
         seal = workspace.state.seal
         tell_drift(target_plan, seal)
@@ -177,30 +183,34 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
     failure = workspace.failure(plan.target)
     outcome = report.targets[0] if report else TargetReport(plan)
     held = bool(plan.parked) and not any(one.etag or one.kind == "applied" for one in outcome.outcomes)
-    errors = [error for error in (plan.error or outcome.error, *map(str, plan.problems)) if error]
+    errors = [error for error in (plan.error or outcome.error, *problem_texts(plan)) if error]
     return PassResult(
         plan.target,
         digest=plan.digest,
         changes=report.counts() if report else {},
         pending=_pending(plan, outcome),
+        deferred=sum(refusal.deferred is not None for refusal in plan.refused),
         drift=Counter(change.cause.value for change in drifted(plan)),
         parked=plan.parked if held else (),
         error="; ".join(errors) or None,
-        unavailable=failure is not None,
+        unavailable=failure is not None and not isinstance(failure, PlaceChanged),
         retryable=isinstance(failure, TransientError)
         or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
         next_moment=_next_moment(workspace, plan, outcome),
+        deletes_waiting=outcome.deletes_waiting,
+        waits_until=outcome.waits_until,
     )
 
 
 def _next_moment(workspace: Workspace, plan: TargetPlan, report: TargetReport) -> float | None:
-    """When to come back: as the plan says, or once the store can be believed about what was just written."""
+    """When to come back: as the plan says, once more may be deleted, or once the store can be believed about what was just
+    written."""
     settle = workspace.stores[plan.target.store].capabilities.settle
-    if not settle or not any(one.kind is OutcomeKind.APPLIED for one in report.outcomes):
-        return plan.next_moment
-    settled = workspace.clock.now() + settle
-    return settled if plan.next_moment is None else min(plan.next_moment, settled)
+    has_written = any(one.kind is OutcomeKind.APPLIED for one in report.outcomes)
+    settled = workspace.clock.now() + settle if settle and has_written else None
+    moments = (plan.next_moment, report.waits_until, settled)
+    return min((one for one in moments if one is not None), default=None)
 
 
 def _pending(plan: TargetPlan, report: TargetReport) -> int:

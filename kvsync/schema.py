@@ -52,7 +52,8 @@ def plan_schema() -> Schema:
         },
         {
             "environment": _TEXT_OR_NULL,
-            "seal": _TEXT,
+            "seal": _described(_TEXT, "Names the key of the state directory that a saved plan was made with."),
+            "signature": _described(_TEXT, "Over the rest of a saved plan, with that key."),
             "source": _described(_TEXT, "The commit that the files are of, when they are of one."),
         },
     )
@@ -153,8 +154,17 @@ def _target() -> Schema:
         "expired": _COUNT,
         "problems": _described(_list(_TEXT), "What is wrong with the files of this target; it keeps its state."),
         "error": _described(_TEXT_OR_NULL, "Why the store could not be observed or written."),
+        "place": _described(
+            _or_null(_object({"id": _TEXT_OR_NULL, "description": _TEXT})),
+            "Where the target leads; the id is null while that is not known, as before a namespace exists.",
+        ),
+        "moved_from": _described(_TEXT_OR_NULL, "The place that the same names led to before, when that was another."),
     }
-    return _object(required, {"outcomes": _described(_list(_outcome()), "After an apply: what became of each change.")})
+    optional = {
+        "outcomes": _described(_list(_outcome()), "After an apply: what became of each change."),
+        "waiting": _described(_list(_TEXT), "Which of the changes wait for a moment, and why."),
+    }
+    return _object(required, optional)
 
 
 def _name() -> dict[str, Schema]:

@@ -70,7 +70,10 @@ class Serving:
             wake = partial(self._nudge, Trigger.WAKE)
             redactor = workspace.redactor
             stores = self._reconciler.store_names
-            parts = Parts(self.collector, workspace.state, access, hook, workspace.clock, redactor, stores, wake)
+            budget = self._reconciler.deletion_budget
+            parts = Parts(
+                self.collector, workspace.state, access, hook, workspace.clock, redactor, stores, wake, budget
+            )
             secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)
             self._server = await self._open.enter_async_context(closing(Server(parts, secrets)))
         return self._server

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -13,6 +15,8 @@ async def together(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
     """The results, in order. When one fails the others are cancelled and have ended before its error is raised: a store that is
     then closed stays closed."""
     tasks = [asyncio.ensure_future(work) for work in works]
+    if not tasks:
+        return []
     try:
         return list(await asyncio.gather(*tasks))
     finally:
@@ -21,10 +25,34 @@ async def together(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def all_of(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
-    """The results, in order. All are waited for, so that none goes on behind the back of one that failed."""
-    results = await asyncio.gather(*works, return_exceptions=True)
-    failures = [result for result in results if isinstance(result, BaseException)]
-    if failures:
-        raise failures[0]
-    return [result for result in results if not isinstance(result, BaseException)]
+async def in_groups(
+    items: Iterable[_Item],
+    work: Callable[[_Item], Awaitable[_Result]],
+    *,
+    group: Callable[[_Item], str],
+    limit: Callable[[str], int],
+) -> list[_Result]:
+    """Work on every item, at most `limit(group)` items of a group at a time; returns the results in the order of the items.
+    When an item fails, the others are still worked on; the first error, in that order, is raised once all are done."""
+    items = list(items)
+    if len(items) == 1:  # most passes of the daemon: no task is needed
+        return [await work(items[0])]
+    queues: defaultdict[str, deque[tuple[int, _Item]]] = defaultdict(deque)
+    results: dict[int, _Result] = {}
+    errors: dict[int, Exception] = {}
+    for index, item in enumerate(items):
+        queues[group(item)].append((index, item))
+
+    async def drain(queue: deque[tuple[int, _Item]]) -> None:
+        while queue:
+            index, item = queue.popleft()
+            try:
+                results[index] = await work(item)
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                errors[index] = error
+
+    workers = (drain(queue) for name, queue in queues.items() for _ in range(min(limit(name), len(queue))))
+    await together(workers)
+    if errors:
+        raise errors[min(errors)]
+    return [results[index] for index in range(len(results))]

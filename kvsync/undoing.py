@@ -14,11 +14,14 @@ from kvsync.core.capabilities import Capabilities
 from kvsync.core.cost import cost_of
 from kvsync.core.digest import target_digest
 from kvsync.core.model import Change, Class, Content, Outcome, OutcomeKind, Refusal, Target, identity_order
+from kvsync.core.place import LocatedTarget
 from kvsync.core.plan import Plan, TargetPlan, TargetReport, make_plan
-from kvsync.errors import StoreError
+from kvsync.errors import PermanentError, StoreError
+from kvsync.reconcile import PassTarget, empty_plan, target_report
 from kvsync.reconcile.ledgers import TargetLedger
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, Run
+from kvsync.state.rows import name_key
 from kvsync.workspace import Report, Workspace
 
 _CANNOT = frozenset({OutcomeKind.STALE, OutcomeKind.REFUSED, OutcomeKind.SKIPPED})
@@ -32,13 +35,14 @@ class Undoing:
         self.run = self._state.journal.run(run_id)
         self._settled: dict[Target, tuple[Outcome, ...]] = {}
         self._records: dict[Target, list[ChangeRecord]] = {}
+        self._subjects: dict[Target, PassTarget] = {}
         for record in self._state.journal.changes(self.run.id):
             self._records.setdefault(record.target, []).append(record)
 
     async def plan(self) -> Plan:
         """What would be done. Entries that cannot be restored are in it as refused. Raises StateDirError."""
         targets = [await self._plan(target, records) for target, records in self._records.items()]
-        return make_plan(self._workspace.config.owner, targets)
+        return self._workspace.with_waiting(make_plan(self._workspace.config.owner, targets))
 
     async def apply(self, plan: Plan, stop: Callable[[], bool], progress: Callable[[int], None]) -> Report:
         """Do it, as a run of its own. Entries are read again: what changed since `plan` is stale. Raises StateDirError."""
@@ -59,50 +63,67 @@ class Undoing:
         store = self._workspace.stores.get(target.store)
         if store is None:
             error = f"the configuration has no store {target.store!r} any more"
-            return TargetPlan(target, "", target_digest(target, ()), error=error)
-        observer = Observer(store, target, self._workspace.config.owner, self._state)
+            return TargetPlan(target, "", target_digest(target, None, ()), error=error)
+        offline = LocatedTarget(target, store.place(target.namespace))
         try:
+            subject = await self._locate(target, records)
+            observer = Observer(store, subject, self._state)
             found = await observer.read([record.identity for record in records])
         except StoreError as error:
-            return TargetPlan(target, store.capabilities.type, target_digest(target, ()), error=str(error))
+            return replace(empty_plan(offline, store.capabilities.type), error=str(error))
+        self._subjects[target] = subject
         now = self._workspace.clock.now()
         fresh = {identity: observer.shown(actual, None) for identity, actual in found.items()}
         undone = undo_changes(records, fresh, store.capabilities, self._workspace.config.owner, now)
         self._settled[target] = undone.outcomes
-        return _as_plan(target, store.capabilities, undone, records)
+        return _as_plan(subject.located, store.capabilities, undone, records)
+
+    async def _locate(self, target: Target, records: Sequence[ChangeRecord]) -> PassTarget:
+        """The target where the run wrote it. Raises PermanentError when its names lead to another place now, StoreError."""
+        subject = await self._workspace.locate(target)
+        places = {record.place for record in records} - {subject.key, name_key(target)}
+        if places:
+            raise PermanentError(
+                f"{target} is another place than the one that the run wrote to; it is now {subject.located.place}, and is left"
+                " as it is"
+            )
+        return subject
 
     async def _apply(
         self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
     ) -> TargetReport:
         if plan.error:
             return TargetReport(plan, error=plan.error)
-        self._state.memo.drop(plan.target)
+        subject, store = self._subjects[plan.target], self._workspace.stores[plan.target.store]
+        self._state.memo.drop(subject.key)
         applier = Applier(
-            self._workspace.stores[plan.target.store],
-            plan.target,
-            self._workspace.config.owner,
+            store,
+            subject.located,
+            subject.signer,
             run,
             self._workspace.clock,
             rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
             replan=_never,
             stop=stop,
             progress=progress,
+            deletions=self._workspace.deletions,
         )
         try:
+            await self._workspace.around.places.confirm(subject.located)
             report = await undo(applier, self._records[plan.target], self._workspace.clock.now())
         except StoreError as error:
             report = ApplyReport((), store_error=error)
-        failure = str(report.store_error) if report.store_error else await self._leave_ledger(plan.target, stop)
-        return TargetReport(plan, report.outcomes, failure)
+        failure = str(report.store_error) if report.store_error else await self._leave_ledger(subject, stop)
+        return target_report(plan, report, report.outcomes, failure)
 
-    async def _leave_ledger(self, target: Target, stop: Callable[[], bool]) -> str | None:
+    async def _leave_ledger(self, subject: PassTarget, stop: Callable[[], bool]) -> str | None:
         """Let the ledger that the store keeps, where it does, say what was taken back."""
-        store, owner = self._workspace.stores[target.store], self._workspace.config.owner
-        ledger = TargetLedger(store, target, owner, self._state, writing=True)
+        store = self._workspace.stores[subject.target.store]
+        ledger = TargetLedger(store, subject, self._state, writing=True)
         return await ledger.leave(Pace.of(store.capabilities), self._workspace.clock, stop)
 
 
-def _as_plan(target: Target, can: Capabilities, undone: Undo, records: Sequence[ChangeRecord]) -> TargetPlan:
+def _as_plan(located: LocatedTarget, can: Capabilities, undone: Undo, records: Sequence[ChangeRecord]) -> TargetPlan:
     causes = {record.identity: record.cause for record in records}
     told = (replace(step.change, reasons=_reasons(step.change)) for step in undone.steps)
     changes = tuple(sorted(told, key=lambda one: identity_order(one.identity)))
@@ -116,9 +137,10 @@ def _as_plan(target: Target, can: Capabilities, undone: Undo, records: Sequence[
         for one in undone.outcomes
         if one.kind in _CANNOT
     )
-    digest = target_digest(target, changes, refused)
+    digest = target_digest(*located, changes, refused)
     same = sum(one.kind is OutcomeKind.UNCHANGED for one in undone.outcomes)
-    plan = TargetPlan(target, can.type, digest, changes=changes, refused=refused, unchanged=same)
+    target, place = located
+    plan = TargetPlan(target, can.type, digest, place, changes=changes, refused=refused, unchanged=same)
     return replace(plan, cost=cost_of(plan, can))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from kvsync.config import fields, git, lease, limits, notify, policy, stores
+from kvsync.config import authors, fields, git, lease, limits, notify, policy, stores
 from kvsync.core.capabilities import Capabilities
 from kvsync.document.fields import Field
 from kvsync.logs import events_table
@@ -26,6 +26,8 @@ PART = re.compile(r"(<!-- generated: ([a-z-]+)(?: ([a-z/-]+))? -->\n).*?(<!-- en
 
 FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "config": fields.CONFIG_FIELDS,
+    "authors": authors.AUTHORS_FIELDS,
+    "grant": authors.GRANT_FIELDS,
     "git": git.GIT_FIELDS,
     "git-credentials": git.CREDENTIAL_FIELDS,
     "git-verify": git.VERIFY_FIELDS,

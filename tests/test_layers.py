@@ -17,18 +17,19 @@ ROOT = Path(kvsync.__file__).parent
 
 BELOW: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "escaping": frozenset(),
     "clock": frozenset(),
     "together": frozenset(),
     "heap": frozenset(),
     "util": frozenset(),
     "tracing": frozenset({"errors"}),
     "fence": frozenset({"errors"}),
-    "core": frozenset({"errors"}),
-    "secrets": frozenset({"errors"}),
-    "document": frozenset({"errors", "core"}),
+    "core": frozenset({"errors", "escaping"}),
+    "secrets": frozenset({"errors", "escaping"}),
+    "document": frozenset({"errors", "escaping", "core"}),
     "config": frozenset({"errors", "core", "document", "secrets", "stores"}),
     "http": frozenset(
-        {"errors", "clock", "fence", "heap", "secrets", "stores"}
+        {"errors", "escaping", "clock", "fence", "heap", "secrets", "stores"}
     ),  # of the stores: what they count and find, no store
     "stores": frozenset(
         {
@@ -45,11 +46,11 @@ BELOW: dict[str, frozenset[str]] = {
             "tracing",
         }
     ),
-    "state": frozenset({"errors", "core", "clock", "util"}),
+    "state": frozenset({"errors", "escaping", "core", "clock", "util"}),
     "sources": frozenset({"errors", "core", "document", "config", "heap", "util", "stores"}),
-    "checkout": frozenset({"errors", "config", "util"}),
-    "apply": frozenset({"errors", "core", "clock", "fence", "state", "stores"}),
-    "logs": frozenset({"errors", "secrets"}),
+    "checkout": frozenset({"errors", "escaping", "config", "util"}),
+    "apply": frozenset({"errors", "core", "clock", "fence", "secrets", "state", "stores"}),
+    "logs": frozenset({"errors", "escaping", "secrets"}),
     "reconcile": frozenset(
         {"errors", "core", "clock", "fence", "together", "config", "stores", "state", "apply", "logs"}
     ),
@@ -59,12 +60,25 @@ BELOW: dict[str, frozenset[str]] = {
     "daemon": frozenset({"errors", "core", "clock", "config", "state", "logs"}),
     "control": frozenset({"errors", "core", "state", "logs"}),
     "monitor": frozenset(
-        {"errors", "core", "clock", "config", "secrets", "state", "logs", "daemon", "control"}
+        {"errors", "escaping", "core", "clock", "config", "secrets", "state", "logs", "daemon", "control"}
     ),  # of the daemon: what it tells, and what it needs
     "notices": frozenset(
-        {"errors", "core", "clock", "config", "secrets", "state", "stores", "logs", "daemon", "http", "monitor"}
+        {
+            "errors",
+            "escaping",
+            "core",
+            "clock",
+            "config",
+            "secrets",
+            "state",
+            "stores",
+            "logs",
+            "daemon",
+            "http",
+            "monitor",
+        }
     ),  # of the stores: what they count; of the monitor: how a secret is read, and what it signs
-    "emulators": frozenset({"errors", "clock"}),
+    "emulators": frozenset({"errors", "escaping", "clock"}),
 }
 """What each part may import beside itself and the standard library. Parts that are not named here stand at the top."""
 

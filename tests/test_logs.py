@@ -25,6 +25,7 @@ from kvsync.core.model import OutcomeKind
 from kvsync.logs import EVENTS, LEVELS, Log, configure, events_table, get_logger
 from kvsync.logs.handler import LogHandler
 from kvsync.secrets import Redactor
+from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 PACKAGE = Path(kvsync.__file__).parent
 
@@ -289,3 +290,27 @@ def test_every_logged_event_is_registered() -> None:
         assert level == EVENTS[event].level, f"{place}: {event} is registered as {EVENTS[event].level}"
         unknown = set(names) - set(EVENTS[event].fields) - {"exc_info"}
         assert not unknown, f"{place}: {event} has no fields {sorted(unknown)} in kvsync/logs/events.py"
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_nothing_hostile_gets_out_of_a_line(form: Any, evil: str) -> None:
+    """Whatever a field, a foreign record or an exception holds, an event is a line of its own: nothing in it looks like another
+    event, or is a command to a terminal or a CI system."""
+    stream = io.StringIO()
+    configure(form, "info", Redactor(), stream)
+    get_logger().warning(
+        "entry.contended", store=evil, namespace=evil, key=evil, label=evil, times=evil, retry_in=[evil]
+    )
+    logging.getLogger("others").warning("%s", evil)
+    try:
+        raise ValueError(f"{evil}\n12:00:00 [error    ] pass.failed {evil}")
+    except ValueError:
+        get_logger().error("pass.failed", store=evil, error=evil, exc_info=True)
+    lines = stream.getvalue().split("\n")
+    assert all(map(is_harmless, lines))
+    events = [line for line in lines if not line.startswith("  | ")]
+    assert len(events) == 4  # three, and what is after the last line end
+    assert not [line for line in events if line.lstrip().startswith(MARK)]
+    if form == "json":
+        assert [json.loads(line)["level"] for line in lines if line] == ["warning", "warning", "error"]

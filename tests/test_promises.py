@@ -18,7 +18,7 @@ from kvsync.errors import PermanentError
 from kvsync.reconcile import Ask
 from kvsync.state import Run
 from kvsync.stores.base import Traffic
-from tests.support.command import Repository
+from tests.support.command import CONFIG, Repository
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, rows
 
@@ -33,7 +33,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    return Repository(tmp_path)
+    return Repository(tmp_path, f"{CONFIG}authors: {{env: [KVSYNC_TEST_SECRET]}}\n")
 
 
 class TestASecondPassDoesNothing:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Identity, Snapshot
 from kvsync.reconcile import Ask
 from tests.support.stores import BucketStore
@@ -24,8 +25,8 @@ def _forget(patch: pytest.MonkeyPatch, key: str) -> None:
     """Let the deep view lack this entry from now on."""
     whole = BucketStore.observe_deep
 
-    async def observe_deep(store: BucketStore, namespace: str, owner: str) -> Snapshot | None:
-        snapshot = await whole(store, namespace, owner)
+    async def observe_deep(store: BucketStore, namespace: str, signer: MarkSigner) -> Snapshot | None:
+        snapshot = await whole(store, namespace, signer)
         assert snapshot is not None
         kept = {name: actual for name, actual in snapshot.entries.items() if name != Identity(key)}
         return replace(snapshot, entries=kept)

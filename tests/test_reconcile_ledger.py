@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from kvsync.core.ledger import LedgerDamaged, LedgerRow, decode
+from kvsync.core.marks import MarkSigner
+from kvsync.core.place import Place
 from kvsync.errors import PermanentError, TransientError
 from kvsync.reconcile import Ask
 from kvsync.reconcile.ledgers import examine
 from tests.support.machines import SHARED_KINDS, WEB, Machine, Told, calls, document, keys_there, leave, ledger_of
+from tests.support.places import subject_of
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes, refused, rows
 
@@ -42,13 +45,18 @@ def test_all_kinds_of_stores_that_keep_a_ledger_are_tried() -> None:
     assert {kind for kind, store in KINDS.items() if store.keeps_ledger} == set(SHARED_KINDS)
 
 
-async def test_the_ledger_is_left_last_and_once(world: World) -> None:
-    """A pass that writes leaves the ledger after its last entry; a pass with nothing to do writes nothing at all."""
+async def test_the_ledger_is_left_first_and_last(world: World) -> None:
+    """A pass that makes entries says so in the ledger before its first write, and leaves it after its last; one that changes
+    entries leaves it once; one with nothing to do writes nothing at all."""
     world.want({"a": 1, "b": "{value: x, sensitive: true}", "c": "{value: y, ttl: 7d}"})
     assert is_clean(await world.apply())
-    assert [call.method for call in world.server.calls if call.method in ("change", "leave")][-1] == "leave"
-    assert calls(world)["leave"] == 1
+    writes = [call.method for call in world.server.calls if call.method in ("change", "leave")]
+    assert (writes[0], writes[-1], writes.count("leave")) == ("leave", "leave", 2)
     assert keys_there(world) == {"a", "b", "c"}
+    world.want({"a": 2, "b": "{value: x, sensitive: true}", "c": "{value: y, ttl: 7d}"})
+    world.server.calls.clear()
+    assert is_clean(await world.apply())
+    assert calls(world)["leave"] == 1
     world.server.calls.clear()
     await world.apply()
     assert calls(world) == {"listing": 1}
@@ -73,14 +81,18 @@ async def test_a_lost_ledger_in_the_store_is_written_again(world: World, here: M
     """With the state directory at hand nothing is lost: the ledger is left anew, although no entry changes."""
     world.want({"a": 1, "b": 1})
     await here.apply()
-    text = world.server.ledgers.pop("web").text
+    before = document(world)
+    world.server.ledgers.clear()
     world.server.calls.clear()
     assert rows(await here.plan()) == []
     assert told.reasons() == ["it is not there any more"]
     assert outcomes(await here.apply()) == {}
     assert calls(world)["leave"] == 1
     assert "change" not in calls(world)
-    assert world.server.ledgers["web"].text == text
+    after = document(world)
+    assert before is not None
+    assert after is not None
+    assert (after.rows, after.revision) == (before.rows, before.revision + 1)
 
 
 async def test_with_both_lost_nothing_is_deleted(world: World, here: Machine) -> None:
@@ -105,7 +117,7 @@ async def test_with_both_lost_nothing_is_deleted(world: World, here: Machine) ->
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda text: text[:40], lambda text: b"", lambda text: text.replace(b"team-a", b"team-b")]
+    "damage", [lambda text: text[:40], lambda text: b"", lambda text: text.replace(b'"a"', b'"x"')]
 )
 async def test_a_damaged_ledger_counts_as_lost(world: World, here: Machine, told: Told, damage: object) -> None:
     """Nothing is deleted because of it, it is told, and the next apply of a machine that knows leaves a whole one."""
@@ -129,7 +141,7 @@ def document_text(world: World) -> bytes:
     ("text", "why"),
     [
         (ledger_of("team-b", z=LedgerRow(b"f" * 16)), "belongs to owner 'team-b'"),
-        (b'{"digest": "?", "schema": "kvsync.ledger/2"}', "newer kvsync"),
+        (b'{"digest": "?", "schema": "kvsync.ledger/3"}', "newer kvsync"),
     ],
 )
 async def test_a_ledger_that_is_not_ours_refuses_the_target(world: World, here: Machine, text: bytes, why: str) -> None:
@@ -151,6 +163,8 @@ async def test_a_ledger_that_becomes_another_owners_is_not_replaced(world: World
     """Just before it is written the ledger is read again; what came meanwhile is another owner's to keep."""
     theirs = ledger_of("team-b")
     world.want({"a": 1})
+    await here.apply()
+    world.want({"a": 2})
     world.server.before_change(lambda: leave(world, theirs))
     report = await here.apply()
     assert "belongs to owner 'team-b'" in (report.targets[0].error or "")
@@ -187,7 +201,7 @@ async def test_a_ledger_that_cannot_be_left_is_left_by_the_next_pass(
     world.want({"a": 1})
     await here.apply()
     world.want({"a": 2, "b": 1})
-    world.server.fail(PermanentError("no room"), on=["leave"])
+    world.server.fail(PermanentError("no room"), times=2, on=["leave"])
     report = await here.apply()
     assert outcomes(report) == {"a": "applied", "b": "applied"}
     assert "the ledger could not be left in the store: no room" in (report.targets[0].error or "")
@@ -276,7 +290,7 @@ async def test_ledgers_that_end_are_renewed_in_time(tmp_path: Path, monkeypatch:
         assert world.server.ledgers["web"].expires_at > world.clock.now()  # type: ignore[operator]
         await world.apply()
         assert only((await world.plan_all()).targets).changes == ()
-    assert calls(world)["leave"] == 1 + 400 // 60
+    assert calls(world)["leave"] == 2 + 400 // 60
 
 
 async def test_a_ledger_alone_is_renewed_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,13 +318,14 @@ async def test_the_doctor_looks_at_ledgers(world: World, here: Machine) -> None:
     await here.apply()
     async with world.open(writing=None, state_dir=here.path) as workspace:
         store = workspace.stores["main"]
-        found = await examine(store, [WEB], "team-a")
+        ours, theirs = subject_of(store, WEB, "team-a"), subject_of(store, WEB, "team-b")
+        found = await examine(store, [ours])
         assert (found.ok, found.detail) == (True, "2 entries in the ledgers that the store keeps")
-        found = await examine(store, [WEB], "team-b")
+        found = await examine(store, [theirs])
         assert not found.ok
         assert "main/web: it belongs to owner 'team-a'" in found.detail
         leave(world, b"{")
-        found = await examine(store, [WEB], "team-a")
+        found = await examine(store, [ours])
         assert not found.ok
         assert "main/web: it is cut short" in found.detail
 
@@ -353,6 +368,7 @@ async def test_a_deep_pass_goes_by_the_same_ledger(world: World, here: Machine, 
 
 def test_what_is_left_can_be_read() -> None:
     """The sample ledgers of these tests are what they say."""
-    assert decode(ledger_of("team-b")).owner == "team-b"
+    elsewhere = MarkSigner("team-b", Place("elsewhere", ()))
+    assert decode(ledger_of("team-b"), elsewhere).owner == "team-b"
     with pytest.raises(LedgerDamaged):
-        decode(b"{")
+        decode(b"{", elsewhere)

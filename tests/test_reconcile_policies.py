@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Identity
+from kvsync.core.model import Identity, Mark, Target
 from kvsync.errors import NotApproved
 from kvsync.reconcile import Ask
 from kvsync.stores.base import WriteStatus
 from kvsync.workspace import Selection
+from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes, refused, reported, rows
 
 MANY = {f"k{number:02}": 1 for number in range(20)}
@@ -115,7 +116,7 @@ async def test_too_many_deletes_are_parked_until_approved_in_the_state_directory
     assert len(world.values()) == 20
     async with world.open(writing=None) as workspace:
         record = only(workspace.state.parked.all())
-        workspace.state.parked.approve(record.digest[:15], world.clock.now())
+        workspace.state.parked.approve(record.digest[:19], world.clock.now())
     assert is_clean(await world.apply())
     assert world.values() == {"k00": "1"}
     async with world.open(writing=None) as workspace:
@@ -177,8 +178,8 @@ async def test_a_pass_over_one_target_keeps_the_hash_of_the_whole_plan(world: Wo
         world.state(f"store: main\nnamespace: {name}\nkeys: {{k00: 1}}\n", f"{name}.yaml")
     digest = (await world.plan_all()).digest
     async with world.open() as workspace:
-        for name in ("main/web", "main/api"):
-            assert (await workspace.plan(Selection((name,)))).targets[0].parked
+        for name in ("web", "api"):
+            assert (await workspace.plan(Selection([Target("main", name)]))).targets[0].parked
         assert len(workspace.state.parked.approve(digest, world.clock.now())) == 2
 
 
@@ -274,6 +275,42 @@ async def test_a_move_counts_neither_for_the_guard_nor_needs_prune(world: World)
     report = await world.apply()
     assert is_clean(report)
     assert world.values() == {f"new-{key}": "1" for key in MANY}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("mode", ["enforce", "create-only", "observe"])
+async def test_a_move_onto_a_foreign_key_keeps_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, mode: str
+) -> None:
+    """The old name is not deleted while the entry under the new name belongs to nobody, whatever mode the files give it."""
+    world = World(tmp_path, monkeypatch, kind, "{adopt: never}")
+    await world.settle({"greet": "hello", "a": 1})
+    world.server.write("web", "greeting", b"hello")
+    world.want({"greeting": f"{{value: hello, mode: {mode}}}", "a": 1}, "moved: [{from: greet, to: greeting}]\n")
+    await world.apply()
+    assert world.values() == {"greet": "hello", "greeting": "hello", "a": "1"}
+
+
+async def test_a_move_onto_a_key_that_is_adopted_is_done_at_once(world: World) -> None:
+    """A new name that belongs to nobody is adopted when it is equal, and the old one goes in the same run."""
+    await world.settle({"greet": "hello", "a": 1})
+    world.server.write("web", "greeting", b"hello")
+    world.want({"greeting": "hello", "a": 1}, "moved: [{from: greet, to: greeting}]\n")
+    assert is_clean(await world.apply())
+    assert world.values() == {"greeting": "hello", "a": "1"}
+
+
+@pytest.mark.parametrize("mode", ["create-only", "observe"])
+@pytest.mark.parametrize("mark", [None, Mark("team-b", b"f" * 16)])
+async def test_a_plan_says_why_a_move_keeps_the_old_key(world: World, mode: str, mark: Mark | None) -> None:
+    """A new name that kvsync neither owns nor will write makes the old one `refused`, with the owner."""
+    await world.settle({"greet": "hello", "a": 1})
+    world.server.write("web", "greeting", b"hello", mark=mark)
+    world.want({"greeting": f"{{value: hello, mode: {mode}}}", "a": 1}, "moved: [{from: greet, to: greeting}]\n")
+    plan = await world.plan()
+    assert refused(plan) == [("delete", "removed", "greet")]
+    owner = "has no owner" if mark is None else "belongs to owner 'team-b'"
+    assert plan.refused[0].reason == f"it is kept: its new name greeting {owner}"
 
 
 async def test_a_moved_foreign_key_stays(world: World) -> None:

@@ -49,7 +49,7 @@ async def test_no_digest_of_a_secret_is_shown_or_kept(world: World) -> None:
     assert change.before is not None
     assert (change.before.etag, report.targets[0].outcomes[0].etag) == (None, None)
     async with world.open(writing=None) as workspace:
-        (known,) = workspace.state.ledger.get(WEB, [change.identity]).values()
+        (known,) = workspace.state.ledger.get((await workspace.locate(WEB)).key, [change.identity]).values()
         (record,) = workspace.state.journal.changes(report.run or "")
     assert known.etag == "13"
     assert record.before is not None
@@ -108,7 +108,8 @@ async def test_a_saved_plan_is_not_stale_for_a_listings_weakness(world: World) -
     for deep in (False, True):
         async with world.open(writing=None) as workspace:
             fresh = await world.plan_all(Ask(deep=deep))
-            (selection,) = saved.select(kept, fresh, workspace.state.seal).values()
+            place = lambda target: workspace.stores[target.store].place(target.namespace)  # noqa: E731
+            (selection,) = saved.select(kept, fresh, workspace.state.seal, place).values()
         assert selection.stale == ()
         assert [change.identity.key for change in selection.changes] == ["gone", "mortal", "plain"]
 

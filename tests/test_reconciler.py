@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvsync.core.model import Target
+from kvsync.core.place import Place
 from kvsync.daemon.ports import PassRequest, PassResult
 from kvsync.errors import InvalidInput, PermanentError, TransientError
 from kvsync.reconciler import WorkspaceReconciler
 from kvsync.stores.base import WriteStatus
-from kvsync.stores.memory import _SHARED
+from kvsync.stores.memory import _SHARED, MemoryStore
 from kvsync.testing import MemoryServer
 from tests.support.world import World, is_clean
 
@@ -139,6 +141,24 @@ async def test_a_store_that_cannot_be_reached_is_unavailable(
     )
 
 
+async def test_a_place_that_changes_during_a_pass_is_not_an_outage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written, the next pass tries again, and the store does not count as unavailable."""
+    world.want({"a": 1})
+
+    async def locate(store: MemoryStore, namespace: str, *, writing: bool = False) -> Place:
+        place = store.place(namespace)
+        return replace(place, parts=(*place.parts, ("id", "another"))) if writing else place
+
+    monkeypatch.setattr(MemoryStore, "locate", locate)
+    async with reconciling(world) as reconciler:
+        result = await reconcile(reconciler)
+    assert "is another place since the plan" in (result.error or "")
+    assert (result.unavailable, result.retryable) == (False, True)
+    assert world.values() == {}
+
+
 async def test_entries_that_failed_are_worth_another_try(world: World) -> None:
     """A pass with a failed entry asks for another one soon, which finds the entry in quarantine and knows until when."""
     world.server.fail_entry("bad", WriteStatus.REJECTED)
@@ -149,6 +169,23 @@ async def test_entries_that_failed_are_worth_another_try(world: World) -> None:
     assert (first.failed, first.retryable) == (1, True)
     assert (second.failed, second.retryable, second.pending) == (0, False, 1)
     assert second.next_moment is not None
+
+
+async def test_a_changed_file_ends_a_contention_in_a_daemon(world: World) -> None:
+    """A contended entry is counted as deferred, and applied in the first pass with the files that change it."""
+    await world.settle({"a": 1, "b": 1})
+    async with reconciling(world) as reconciler:
+        for _ in range(3):
+            world.edit("a", "theirs")
+            await reconcile(reconciler)
+        world.edit("a", "theirs")
+        waits = await reconcile(reconciler)
+        world.want({"a": 2, "b": 1})
+        await reconciler.load()
+        done = await reconcile(reconciler)
+    assert (waits.deferred, waits.pending, waits.drift) == (1, 1, {"drifted": 1})
+    assert (done.deferred, done.pending, done.changes["applied"]) == (0, 0, 1)
+    assert world.held("a") == "2"
 
 
 async def test_where_the_listing_is_late_the_daemon_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

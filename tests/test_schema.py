@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from kvsync.clock import Clock
+from kvsync.config.authority import Authority, Authors
 from kvsync.config.load import load_config
-from kvsync.config.model import ReadLimits
+from kvsync.config.model import ReadLimits, StoreConfig
 from kvsync.core.model import Action, Actual, Class, Identity, Mark, OutcomeKind, Refusal
 from kvsync.core.render.json import plan_document, report_document
 from kvsync.core.saved import save
@@ -22,10 +24,16 @@ from kvsync.errors import InvalidInput
 from kvsync.schema import SCHEMAS, config_schema, plan_schema, state_schema
 from kvsync.sources.allowance import Allowance
 from kvsync.sources.documents import Layer, read_document
+from kvsync.sources.model import Stores
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
+from kvsync.stores.base import StoreContext
+from kvsync.stores.memory import MemoryStore
 from tests.core.plans import OWNER, change, outcome, plan, report, seal, stored, target_plan, wanted
 
+ANY = Authority(Authors(env=("*",)))
+EDGE = StoreConfig("edge", "memory", {})
+STORES = Stores({"edge": MemoryStore(EDGE, StoreContext(Path(), None, lambda _: "", Clock()))}, {"edge": EDGE}, ANY)
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 CONFIG = """\
@@ -51,6 +59,11 @@ run:
   debounce: 300ms
   windows: [{deny: "0 22 * * 5", for: 60h, timezone: Europe/Paris}]
   listen: 127.0.0.1:9464
+authors:
+  env: ["APP_*"]
+  files: [state, assets]
+  targets: [{path: "state/web/**", stores: [local], namespaces: ["web*"]}, {path: "state/*.yaml"}]
+  policy: tighten
 """
 
 STATE = """\
@@ -158,10 +171,10 @@ def reads_state(folder: Path, text: str) -> bool:
     (folder / "logo.png").write_bytes(b"\x89PNG")
     problems = Problems("web.yaml")
     with Tree(folder) as tree:
-        around = Surroundings(tree, "web.yaml", {"API_TOKEN": "token"}, Allowance(ReadLimits()))
+        around = Surroundings(tree, "web.yaml", {"API_TOKEN": "token"}, Allowance(ReadLimits()), ANY)
         [node] = parse(text.encode(), "web.yaml")
         assert isinstance(node, nodes.Mapping)
-        read_document([Layer(node, problems, around)], {"edge": None})
+        read_document([Layer(node, problems, around)], STORES)
     return not problems
 
 

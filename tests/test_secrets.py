@@ -5,18 +5,21 @@ from __future__ import annotations
 import html
 import json
 import re
+import string
+import textwrap
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus, urlencode
+from urllib.parse import quote, quote_plus, unquote, urlencode
 
 import httpx
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from kvsync.escaping import quote_text
 from kvsync.secrets import HIDDEN, SHORTEST, Redactor, is_secret_name
 
 secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=SHORTEST, max_size=40)
@@ -167,8 +170,7 @@ def test_what_a_real_client_sends() -> None:
     """A secret is found in the URL and the header that a real HTTP client makes of it."""
     secret = "p@ss w/ö&rd=%+~'"
     request = httpx.Request("GET", "https://host/path", params={"q": secret})
-    with httpx.Client(auth=("user", secret)) as client:
-        sent = next(client._build_request_auth(request).sync_auth_flow(request))
+    sent = next(httpx.BasicAuth("user", secret).sync_auth_flow(request))
     path = httpx.Request("GET", f"https://host/{secret.replace('%', '%25').replace('/', '%2F')}")
     clean = redactor_of(secret).redact(f"{sent.url} {path.url}")
     assert clean == "https://host/path?q=*** https://host/***"
@@ -195,3 +197,138 @@ def test_objects_become_text() -> None:
 def test_a_redactor_shows_nothing() -> None:
     """The repr of a redactor holds no secret."""
     assert "hunter22" not in repr(redactor_of("hunter22"))
+
+
+# -- pieces, in every encoding ----------------------------------------------------------------------------------------
+
+ALPHABET = string.ascii_letters + string.digits + "!#$%&()*+,-./:;<=>?@[]^_{|}~ \"'\\"
+
+canaries = st.text(ALPHABET, min_size=24, max_size=40).filter(lambda text: text == text.strip())
+"""Values as people and programs make them up; what stands around them is of other characters."""
+
+
+def _utf16(text: str) -> str:
+    return text.encode("utf-16-le").decode("latin-1")
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    **FORMS,
+    "every byte in percent": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "every character as JSON escape": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
+    "every byte as C escape": lambda text: "".join(f"\\x{byte:02X}" for byte in text.encode()),
+    "every byte in octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
+    "every character as HTML entity": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "hexadecimal HTML entities": lambda text: "".join(f"&#x{ord(char):X};" for char in text),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "upper-case hexadecimal": lambda text: text.encode().hex().upper(),
+    "upper case": str.upper,
+    "UTF-16": _utf16,
+    "UTF-16 in base64": lambda text: b64encode(text.encode("utf-16-le")).decode(),
+    "UTF-16 in hexadecimal": lambda text: text.encode("utf-16-be").hex(),
+    "UTF-16 in JSON": lambda text: json.dumps(_utf16(text)),
+    "base64, one place on": lambda text: b64encode(b"=" + text.encode()).decode(),
+    "base64, two places on": lambda text: b64encode(b"==" + text.encode()).decode(),
+    "base64 in lines": lambda text: "\n".join(textwrap.wrap(b64encode(text.encode()).decode(), 20)),
+    "base64 in a URL": lambda text: quote(b64encode(text.encode()).decode(), safe=""),
+    "JSON in JSON": lambda text: json.dumps(json.dumps({"value": text})),
+    "JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps({"value": text}))),
+    "JSON in base64": lambda text: b64encode(json.dumps(text).encode()).decode(),
+    "base64 in base64": lambda text: b64encode(b64encode(text.encode())).decode(),
+    "JSON in a query in HTML": lambda text: html.escape(urlencode({"q": json.dumps(text)})),
+    "as kvsync spells it out": lambda text: quote_text(text),
+}
+
+
+def plain_pieces(text: str, secret: str, size: int) -> list[str]:
+    """The pieces of a secret, as they are, that are in a text."""
+    lower = text.lower()
+    return [piece for at in range(len(secret) - size + 1) if (piece := secret[at : at + size].lower()) in lower]
+
+
+@pytest.mark.parametrize("encoding", sorted(set(ENCODINGS) - {"base64 in base64", "base64 in lines"}))
+@settings(max_examples=30)
+@given(secret=canaries)
+def test_no_encoding_hides_a_secret(encoding: str, secret: str) -> None:
+    """A whole secret is found in kvsync's own text in every encoding, and nothing around it is lost."""
+    written = ENCODINGS[encoding](secret)
+    clean = redactor_of(secret).redact(f"§ {written} §")
+    assert HIDDEN in clean
+    assert written not in clean
+    assert clean.startswith("§ ")
+    assert clean.endswith(" §")
+
+
+@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
+@settings(max_examples=30)
+@given(data=st.data(), secret=canaries)
+def test_a_value_cut_short_is_found_in_foreign_text(encoding: str, data: st.DataObject, secret: str) -> None:
+    """A server that repeats any part of a value, in any encoding, does not get it shown: 15 characters are enough in all of
+    them, also where base64 of base64 mixes them with their neighbours twice."""
+    start = data.draw(st.integers(0, len(secret) - 15))
+    part = secret[start : data.draw(st.integers(start + 15, len(secret)))]
+    clean = redactor_of(secret).redact_foreign(f"value «{ENCODINGS[encoding](part)}» is invalid")
+    assert HIDDEN in clean
+    assert plain_pieces(html.unescape(unquote(clean)), secret, 8) == []
+
+
+@given(data=st.data(), secret=canaries, before=st.text("§«» \n", max_size=9), after=st.text("§«» \n", max_size=9))
+def test_eight_bytes_are_enough_in_foreign_text(data: st.DataObject, secret: str, before: str, after: str) -> None:
+    """Of a text of others, every piece of 8 bytes that is in a secret is hidden, wherever it begins; shorter ones stay."""
+    start, size = data.draw(st.integers(0, len(secret) - 8)), data.draw(st.integers(5, 8))
+    part = secret[start : start + size]
+    clean = redactor_of(secret).redact_foreign(f"{before}{part}{after}")
+    assert (clean != f"{before}{part}{after}") == (size == 8) or not part.strip()
+    assert plain_pieces(clean, secret, 8) == []
+
+
+@given(st.data(), st.binary(min_size=8, max_size=40))
+def test_bytes_that_are_no_text(data: st.DataObject, secret: bytes) -> None:
+    """A binary secret is found in base64 and hexadecimal too."""
+    redactor = Redactor()
+    redactor.register(secret)
+    assume(len(secret.decode("utf-8", "surrogateescape")) >= SHORTEST)
+    for written in (b64encode(secret).decode(), secret.hex()):
+        assert HIDDEN in redactor.redact_foreign(f"§{written}§")
+
+
+@given(secret=st.text("abcdefghijklmnopqrstuvwxyz", min_size=12, max_size=30), word=st.integers(0, 4))
+def test_words_of_a_secret_stay_in_own_text(secret: str, word: int) -> None:
+    """kvsync's own text keeps words that also occur in a sensitive value; the whole value is hidden, and text of others is not
+    trusted with the words either."""
+    redactor = redactor_of(secret)
+    assert redactor.redact(f"§{secret[word : word + 8]}§") == f"§{secret[word : word + 8]}§"
+    assert redactor.redact(f"§{secret}§") == f"§{HIDDEN}§"
+    assert redactor.redact_foreign(f"§{secret[word : word + 8]}§") == f"§{HIDDEN}§"
+
+
+def test_a_sensitive_url_hides_no_other() -> None:
+    """A sensitive connection string takes neither scheme, host nor database out of what else is said."""
+    redactor = redactor_of("postgres://app:S3cr3t-Passw0rd@db.example.com:5432/production")
+    text = "postgres: https://example.com/docs, environment production, port 5432"
+    assert redactor.redact(text) == text
+    assert redactor.redact("it was S3cr3t-Passw0rd") == f"it was {HIDDEN}"
+
+
+@given(st.lists(canaries, min_size=1, max_size=30), st.text(max_size=200))
+def test_other_text_stays(secrets_: list[str], text: str) -> None:
+    """Text without 8 bytes of a secret stays as it is, however many secrets there are."""
+    assume(not any(plain_pieces(text, secret, 5) for secret in secrets_))
+    assert redactor_of(*secrets_).redact_foreign(f"§{text}§").count("§") >= 2
+
+
+def test_thousands_of_secrets_cost_no_more_than_one() -> None:
+    """What is looked at does not grow with the number of secrets: each further one adds to the index, not to the looks."""
+    redactor = redactor_of(
+        *(f"{number:05}-{number * 7919:x}-secret" for number in range(3000)), *(f"pin{n:04}" for n in range(3000))
+    )
+    assert redactor.redact("nothing of them") == "nothing of them"
+    assert redactor.redact(f"00042-{42 * 7919:x}-secret and pin0815") == f"{HIDDEN} and {HIDDEN}"
+
+
+def test_a_large_secret_is_known_by_its_ends() -> None:
+    """Of a secret of a megabyte, the beginning and the end are known in pieces, and the whole as such; memory stays small."""
+    secret = "".join(f"{number:x}~" for number in range(200_000))
+    redactor = redactor_of(secret)
+    assert redactor.redact_foreign(f"§{secret[100:120]}§") == f"§{HIDDEN}§"
+    assert redactor.redact_foreign(f"§{secret[-30:]}§") == f"§{HIDDEN}§"
+    assert redactor.redact(f"§{secret}§") == f"§{HIDDEN}§"

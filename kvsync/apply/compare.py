@@ -58,8 +58,11 @@ def has_landed(work: Work, fresh: Actual | None, capabilities: Capabilities) -> 
 
 
 def is_same_change(approved: Change, again: Change) -> bool:
-    """True when planning again came to what was approved: the same action, from the same content, to the same entry."""
-    if approved.action is not again.action or (approved.before is None) is not (again.before is None):
+    """True when planning again came to what was approved: the same action for the same cause, from the same content, to the
+    same entry."""
+    if (approved.action, approved.cause) != (again.action, again.cause):
+        return False
+    if (approved.before is None) is not (again.before is None):
         return False
     if approved.before is not None and again.before is not None:
         known = fingerprint_of(approved.before)

@@ -23,6 +23,7 @@ from kvsync.apply.link import Link
 from kvsync.apply.model import Work
 from kvsync.apply.pacing import Stopped
 from kvsync.apply.writes import halves, write_for
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Change, Identity, OutcomeKind, Refusal
 from kvsync.core.noted import is_only_noted
 from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError
@@ -43,8 +44,8 @@ Parts = list[list[Work]]
 class Delivery:
     """Takes the works of one call to their outcomes."""
 
-    def __init__(self, link: Link, book: Book, owner: str) -> None:
-        self._link, self._book, self._owner = link, book, owner
+    def __init__(self, link: Link, book: Book, signer: MarkSigner) -> None:
+        self._link, self._book, self._signer = link, book, signer
         self._capabilities = link.capabilities
 
     async def run(self, works: list[Work]) -> None:
@@ -70,7 +71,13 @@ class Delivery:
         self._close_open(works, OutcomeKind.NOT_ATTEMPTED, reason)
 
     def _close_open(self, works: Sequence[Work], kind: OutcomeKind, error: str) -> None:
-        self._book.close([Ending(work, kind, error) for work in works if self._book.is_open(work)])
+        self._book.close(
+            [
+                Ending(work, kind, error, is_unknown=work.lost and kind is OutcomeKind.FAILED)
+                for work in works
+                if self._book.is_open(work)
+            ]
+        )
 
     async def _attempt(self, part: list[Work]) -> Parts:
         """Send one part once; returns what is to be sent again."""
@@ -80,7 +87,7 @@ class Delivery:
         self._book.intend(ready)
         now = self._link.clock.now()
         for work in ready:
-            work.sent = work.fixed or write_for(work.change, self._owner, now, self._capabilities)
+            work.sent = work.fixed or write_for(work.change, self._signer, now, self._capabilities)
         ready = self._note(ready)
         if not ready:
             return again
@@ -175,15 +182,18 @@ class Delivery:
         """Make sure that what was written is what is there, where nothing else tells."""
         try:
             fresh = await self._link.read([work.identity for work, _ in done])
-        except (TransientError, Stopped):  # The store said that it is written; the next pass looks again.
+        except (StoreError, Stopped) as error:  # The store said that it is written; the next pass looks again.
             self._book.close([Ending(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in done])
-            return
+            if isinstance(error, TransientError | Stopped):
+                return
+            raise
         self._book.close([self._verified(work, result, fresh.get(work.identity)) for work, result in done])
 
     def _verified(self, work: Work, result: WriteResult, found: Actual | None) -> Ending:
         if work.sent is not None and is_held(work.sent, found, self._capabilities):
             return Ending(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else result.etag)
-        return Ending(work, OutcomeKind.CONFLICT, _OVERTAKEN.format(what=describe(found)))
+        what = _OVERTAKEN.format(what=describe(found))
+        return Ending(work, OutcomeKind.CONFLICT, what, etag=result.etag, is_done=True)
 
     async def _recover(self, works: list[Work], error: TransientError) -> Parts:
         """Find out what became of writes whose answer never came; returns those that did not happen, in smaller calls."""
@@ -203,7 +213,8 @@ class Delivery:
             elif is_untouched(work.change.before, found, self._capabilities):
                 again.append(work)
             else:
-                endings.append(Ending(work, OutcomeKind.CONFLICT, _MOVED.format(what=describe(found))))
+                what = _MOVED.format(what=describe(found))
+                endings.append(Ending(work, OutcomeKind.CONFLICT, what, is_unknown=True))
         self._book.close(endings)
         if not again:
             return []

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
-from kvsync.apply.book import Book
+from kvsync.apply.book import Book, Ending
 from kvsync.apply.delivery import Delivery
 from kvsync.apply.link import Halt, Link
 from kvsync.apply.model import ApplyReport, Step, Work
 from kvsync.apply.moves import Moves
 from kvsync.apply.pacing import Pace, Retry, Stopped
-from kvsync.apply.ports import Replan, RunPort
+from kvsync.apply.ports import DeletionPort, Replan, RunPort
 from kvsync.apply.writes import calls_of
 from kvsync.clock import Clock
 from kvsync.core.capabilities import Capabilities
-from kvsync.core.model import Actual, Change, Identity, Target
+from kvsync.core.marks import MarkSigner
+from kvsync.core.model import Actual, Change, Identity, OutcomeKind
+from kvsync.core.place import LocatedTarget
 from kvsync.errors import TransientError
+from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Store
 
 
@@ -27,14 +31,14 @@ class Applier:
 
     `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` is told how many more changes
     have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
-    and what was learnt of the store, with other appliers of the same store.
+    and what was learnt of the store, with other appliers of the same store. `deletions` grants deletes (None: all of them).
     """
 
     def __init__(
         self,
         store: Store,
-        target: Target,
-        owner: str,
+        located: LocatedTarget,
+        signer: MarkSigner,
         run: RunPort,
         clock: Clock,
         *,
@@ -45,11 +49,12 @@ class Applier:
         retry: Retry | None = None,
         concurrency: int | None = None,
         pace: Pace | None = None,
+        deletions: DeletionPort | None = None,
     ) -> None:
-        self.owner = owner
-        self._store, self._target, self._run, self._clock = store, target, run, clock
+        self.signer = signer
+        self._store, self._located, self._run, self._clock = store, located, run, clock
         self._rng, self._replan, self._stop, self._progress = rng, replan, stop, progress
-        self._retry = retry or Retry()
+        self._retry, self._deletions = retry or Retry(), deletions
         self._pace = pace or Pace.of(store.capabilities, concurrency)
 
     async def run(self, changes: Sequence[Change]) -> ApplyReport:
@@ -59,16 +64,31 @@ class Applier:
 
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
         """As `run`, for steps that may carry a write of their own."""
-        book = Book(self._store, self._target, self._run, steps, self._progress)
+        book = Book(self._store, self._located, self._run, steps, self._progress, self._clock)
         halt = self._halt()
         works = [Work(index, step) for index, step in enumerate(steps)]
         written = [work for work in works if not work.is_delete]
         await self._send(written, book, halt)
         deletes = [work for work in works if work.is_delete]
+        grant = None
         if deletes and not halt():
-            deletes = await Moves(self._link(halt), book, self.owner, written).ready(deletes)
+            deletes = await Moves(self._link(halt), book, self.signer, written).ready(deletes)
+            grant = await self._delete(deletes, book, halt)
+        waiting = 0 if grant is None else len(deletes) - grant.granted
+        return replace(book.report(halt.store_error, halt.reason), deletes_waiting=waiting, grant=grant)
+
+    async def _delete(self, deletes: Sequence[Work], book: Book, halt: Halt) -> DeletionGrant | None:
+        """Send as many deletes as are granted; the others are left for later."""
+        if self._deletions is None or not deletes:
             await self._send(deletes, book, halt)
-        return book.report(halt.store_error, halt.reason)
+            return None
+        grant = self._deletions.take(len(deletes))
+        waits = f"waits: {grant.budget.why()}"
+        book.close([Ending(work, OutcomeKind.NOT_ATTEMPTED, waits) for work in deletes[grant.granted :]])
+        await self._send(deletes[: grant.granted], book, halt)
+        # Where this is not reached, the run was killed or its journal failed, and all of the grant counts as used.
+        self._deletions.settle(grant, sum(map(book.may_be_written, deletes[: grant.granted])))
+        return grant
 
     @property
     def capabilities(self) -> Capabilities:
@@ -97,7 +117,7 @@ class Applier:
                 if not calls or halt():
                     return
                 try:
-                    await Delivery(self._link(halt), book, self.owner).run(calls.popleft())
+                    await Delivery(self._link(halt), book, self.signer).run(calls.popleft())
                 except BaseException:
                     halt.is_broken = True
                     raise
@@ -106,4 +126,6 @@ class Applier:
         return Halt(self._stop, self._store.context.fence)
 
     def _link(self, halt: Halt) -> Link:
-        return Link(self._store, self._target, self._replan, halt, self._pace, self._retry, self._clock, self._rng)
+        return Link(
+            self._store, self._located.target, self._replan, halt, self._pace, self._retry, self._clock, self._rng
+        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kvsync.core.model import Action, Change, Identity, Outcome
 from kvsync.errors import StoreError
+from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Write
 
 
@@ -20,7 +21,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A change that the store refuses for what it is: not to be tried again until its content changes."""
+    """A change that the store refuses for what it is, against the version that was there: not to be tried again at once."""
 
     change: Change
     error: str
@@ -30,12 +31,15 @@ class Quarantined:
 class ApplyReport:
     """What became of the changes: one outcome each, in their order.
 
-    `store_error` is why the store as a whole was given up; the changes not yet sent are `not-attempted` then.
+    `store_error` is why the store as a whole was given up; the changes not yet sent are `not-attempted` then. So are the
+    `deletes_waiting`, those that the `grant` did not cover; there is none without deletes.
     """
 
     outcomes: tuple[Outcome, ...]
     quarantined: tuple[Quarantined, ...] = ()
     store_error: StoreError | None = None
+    deletes_waiting: int = 0
+    grant: DeletionGrant | None = None
 
 
 class Work:

@@ -10,6 +10,7 @@ from kvsync.apply.link import Link
 from kvsync.apply.model import Work
 from kvsync.apply.pacing import Stopped
 from kvsync.core.capabilities import Marks
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Identity, OutcomeKind
 from kvsync.errors import StoreError
 
@@ -19,8 +20,8 @@ _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 class Moves:
     """Decides which deletes may go. `written` are the works of the same run that put entries in place."""
 
-    def __init__(self, link: Link, book: Book, owner: str, written: Sequence[Work]) -> None:
-        self._link, self._book, self._owner = link, book, owner
+    def __init__(self, link: Link, book: Book, signer: MarkSigner, written: Sequence[Work]) -> None:
+        self._link, self._book, self._signer = link, book, signer
         self._written = {work.identity: work for work in written}
 
     async def ready(self, deletes: Sequence[Work]) -> list[Work]:
@@ -46,7 +47,7 @@ class Moves:
 
     async def _reasons(self, halves: Sequence[Work]) -> dict[int, str]:
         """Why the new name cannot be relied on, by index of the work; those that are in place are left out."""
-        new_names = {work.change.moved_to for work in halves if work.change.moved_to in self._written}
+        new_names = {work.change.moved_to for work in halves}
         fresh = await self._link.read([identity for identity in new_names if identity is not None])
         reasons = {}
         for work in halves:
@@ -60,16 +61,22 @@ class Moves:
         written = self._written.get(new_name)
         if written is None:
             settled = await self._link.replan(new_name, work.approved) is None
-            return None if settled else "is not as desired"
+            return self._owned_by_others(found) if settled else "is not as desired"
         outcome = self._book.outcome(written)
         if outcome is None or outcome.kind not in _DONE:
             return "could not be written"
-        return None if self._is_in_place(written, found) else "was not there when it was read back"
-
-    def _is_in_place(self, written: Work, found: Actual | None) -> bool:
         after = written.approved.after
         if found is None or after is None or fingerprint_of(found) != after.fingerprint:
-            return False
-        if self._link.capabilities.marks is not Marks.STORE:
-            return True
-        return found.mark is not None and found.mark.owner == self._owner
+            return "was not there when it was read back"
+        return self._owned_by_others(found)
+
+    def _owned_by_others(self, found: Actual | None) -> str | None:
+        """Why an entry under the new name does not count, None when it is ours, or when no mark can tell."""
+        if found is None or self._link.capabilities.marks is not Marks.STORE:
+            return None
+        if found.mark is None:
+            return "has no owner"
+        if self._signer.claims(found):
+            return None
+        is_copy = found.mark.owner == self._signer.owner
+        return "is a copy from elsewhere" if is_copy else f"belongs to owner {found.mark.owner!r}"

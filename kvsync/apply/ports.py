@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from kvsync.core.model import Change, Identity, Refusal, Target
+from kvsync.core.model import Change, Identity, Refusal
+from kvsync.core.place import LocatedTarget
+from kvsync.state.deletions import DeletionGrant
 from kvsync.state.records import Intent, Settled
 
 Replan = Callable[[Identity, Change], Awaitable[Change | Refusal | None]]
@@ -13,12 +15,22 @@ Replan = Callable[[Identity, Change], Awaitable[Change | Refusal | None]]
 desired. Raises StoreError."""
 
 
+class DeletionPort(Protocol):
+    """Counts deletes before they are sent. Both methods raise StateDirError: then nothing more may be deleted."""
+
+    def take(self, wanted: int) -> DeletionGrant:
+        """Ask for so many deletes; fewer may be granted."""
+
+    def settle(self, grant: DeletionGrant, used: int) -> None:
+        """Report how many of a grant may have reached the store."""
+
+
 class RunPort(Protocol):
     """The journal of one run. Both methods return once their records are committed, and raise StateDirError when they
     cannot be."""
 
-    def intend(self, target: Target, intents: Sequence[Intent]) -> None:
+    def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
         """Record what is about to be written, with what is there before."""
 
-    def settle(self, target: Target, settled: Sequence[Settled]) -> None:
+    def settle(self, located: LocatedTarget, settled: Sequence[Settled]) -> None:
         """Record what became of it."""

@@ -44,7 +44,7 @@ async def undo(applier: Applier, records: Sequence[ChangeRecord], now: float) ->
     """Take back what `records` say was done to the applier's target. Raises StoreError when the store cannot be read,
     StateDirError."""
     fresh = await applier.read([record.identity for record in records])
-    undoing = undo_changes(records, fresh, applier.capabilities, applier.owner, now)
+    undoing = undo_changes(records, fresh, applier.capabilities, applier.signer.owner, now)
     report = await applier.run_steps(undoing.steps)
     outcomes = tuple(_as_stale(outcome) for outcome in report.outcomes)
     return replace(report, outcomes=outcomes + undoing.outcomes)

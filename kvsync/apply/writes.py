@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from kvsync.apply.model import Work
 from kvsync.core.capabilities import Capabilities, Lifetimes
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Action, Actual, Change, Entry, Mark
 from kvsync.core.noted import is_only_noted
 from kvsync.stores.base import Precondition, Write
@@ -15,14 +16,14 @@ _OVERHEAD = 256
 """Bytes that an entry costs on the wire besides what it holds: field names, our mark, quotes."""
 
 
-def write_for(change: Change, owner: str, now: float, capabilities: Capabilities) -> Write:
+def write_for(change: Change, signer: MarkSigner, now: float, capabilities: Capabilities) -> Write:
     """The write that brings about `change`, on the condition of the version it was planned against."""
     before, after = change.before, change.after
     precondition = Precondition.ABSENT if before is None else Precondition.UNCHANGED
     etag = before.etag if before is not None else None
     if change.action is Action.DELETE or after is None:
         return Write(change.identity, precondition, etag=etag)
-    mark = Mark(owner, after.fingerprint, after.ttl, after.sensitive, after.protected)
+    mark = signer.mark_of(after)
     is_touch = change.action is Action.RENEW and before is not None and _keeps_all_but_lifetime(before, mark)
     expires_at = expiry_of(after, now, capabilities)
     if before is not None and capabilities.lifetimes is Lifetimes.NATIVE and is_only_noted(change, capabilities):

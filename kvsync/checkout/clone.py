@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvsync.checkout.command import Done, Git
 from kvsync.checkout.trees import Tree
@@ -50,6 +50,13 @@ class Member:
         return self.mode not in (_LINK, _SUBMODULE)
 
 
+class Tip(NamedTuple):
+    """What a ref points to: its full name (the id itself for a ref that is one), and the id of its commit or tag."""
+
+    name: str
+    id: str
+
+
 class Clone:
     """The clone in the folder `path` (made by `create`), of the repository that `source` names."""
 
@@ -75,9 +82,9 @@ class Clone:
         """Remove it with everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    async def fetch(self, access: Mapping[str, str]) -> str:
-        """Bring the newest of the ref, and return the id of its commit or tag. `access` are the variables that let us in.
-        Raises GitFailed when the repository cannot be had, SourceError when it has no such ref."""
+    async def fetch(self, access: Mapping[str, str]) -> Tip:
+        """Bring the newest of the ref, and return what it points to. `access` are the variables that let us in. Raises
+        GitFailed when the repository cannot be had, SourceError when it has no such ref, or two that are called so."""
         name, newest = self._source.ref, self._source.ref
         if not is_object(name):
             name, newest = await self._advertised(access)
@@ -85,7 +92,7 @@ class Clone:
             await self._bring(name, access)
         found = await self._id_of(self._tip)
         assert found is not None
-        return found
+        return Tip(name, found)
 
     async def good(self) -> str | None:
         """The commit that was last found good. Raises GitFailed when the clone is damaged."""
@@ -103,9 +110,13 @@ class Clone:
         """True when `other` is in the history of `commit`."""
         return (await self._run("merge-base", "--is-ancestor", other, commit, codes=(0, 1))).code == 0
 
-    async def is_tag(self, name: str) -> bool:
-        """True when it is a tag with a message, and perhaps a signature, of its own."""
-        return (await self._run("cat-file", "-t", name)).output.strip() == b"tag"
+    async def tag_name(self, id_: str) -> str | None:
+        """The name inside a tag object, which its signature covers; None for an id that is not that of a tag object."""
+        if (await self._run("cat-file", "-t", id_)).output.strip() != b"tag":
+            return None
+        lines = (await self._run("cat-file", "tag", id_)).output.split(b"\n", 3)
+        word, _, name = lines[2].partition(b" ") if len(lines) > 2 else (b"", b"", b"")
+        return name.decode("utf-8", "surrogateescape") if word == b"tag" else ""
 
     async def verify(self, kind: str, name: str, settings: tuple[str, ...], home: Path) -> tuple[bool, str]:
         """Whether the signature of a commit or tag (`kind`) is good by these settings, and what git said."""
@@ -140,10 +151,13 @@ class Clone:
         names = [ref] if ref == "HEAD" or ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
         done = await self.git.run("ls-remote", "--quiet", "--", self._source.url, *names, env=access)
         lines = (line.partition("\t") for line in done.output.decode("utf-8", "replace").splitlines())
-        found = {name: object_id for object_id, _, name in lines}
-        for name in names:
-            if name in found:
-                return name, found[name]
+        found = {name: object_id for object_id, _, name in lines if name in names}
+        if len(found) > 1:
+            raise SourceError(
+                f"{self._source.url}: {ref!r} is a branch and a tag", f"write {' or '.join(names)} in source.git.ref"
+            )
+        for name, object_id in found.items():
+            return name, object_id
         raise SourceError(
             f"{self._source.url}: there is no {ref!r} in it",
             "check source.git.ref; an empty repository has none at all",

@@ -8,16 +8,45 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from kvsync.checkout.clone import Member
+from kvsync.checkout.clone import Member, Tip
 from kvsync.checkout.model import Refused
 from kvsync.config.model import GitSource
+from kvsync.escaping import clip, escape_name
 from kvsync.util.beneath import FOLDER, open_beneath
 
 MOST_MEMBERS: Final = 500_000
 """Files that one commit may hold under the path."""
 
+_TAGS: Final = "refs/tags/"
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _LARGEST_POINTER: Final = 1024  # bytes
+
+
+def substituted(tip: Tip, tag: str, source: GitSource) -> Refused | None:
+    """Why a tag object, whose own name is `tag`, is not what the ref may point to; None when it is.
+
+    A server may answer a branch with a signed tag of a commit that nobody reviewed, or a tag with an older one. The signature
+    covers the tag's own name, so that name must be the ref's.
+    """
+    if source.ref == tip.id:  # by its id, which covers everything
+        return None
+    kept = tip.name.removeprefix(_TAGS)
+    if kept == tip.name:
+        return Refused(tip.id, f"{tip.name} points to a tag, which only a tag may do", "see who changed the repository")
+    if source.verify is not None and tag != kept:
+        what = f"{tip.name} points to a tag that is called {clip(escape_name(tag), 100)}"
+        return Refused(tip.id, what, "sign a tag of the same name, or see who changed the repository")
+    return None
+
+
+def too_old(commit: str, source: GitSource) -> Refused:
+    """The refusal of a commit without the oldest acceptable one in its history."""
+    oldest = (source.min_commit or "")[:12]
+    if source.depth is not None:
+        hint = f"only {source.depth} commits of history are fetched; leave source.git.depth out, or name a later commit"
+    else:
+        hint = "the repository was set back, or is another one; if that is meant, change source.git.min_commit"
+    return Refused(commit, f"commit {oldest} (source.git.min_commit) is not in its history", hint)
 
 
 def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSource) -> Refused | None:

@@ -16,8 +16,9 @@ _GPG_SETTINGS: Final = "trust-model always\nno-autostart\nno-auto-key-retrieve\n
 """Every key in the file that the configuration names counts, and no other is looked for."""
 
 
-async def unsigned(clone: Clone, tip: str, commit: str, verify: GitVerify, root: Path) -> str | None:
-    """Why the signature of a commit does not count; None when it does. A tag with a signature of its own stands for its commit.
+async def unsigned(clone: Clone, tag: str | None, commit: str, verify: GitVerify, root: Path) -> str | None:
+    """Why the signature of a commit does not count; None when it does. `tag` is the id of the tag object that the ref points
+    to, None where it points to the commit: a tag's signature is as good as the commit's.
 
     `root` is the folder of the configuration. Raises SourceError when the keys cannot be read.
     """
@@ -25,7 +26,7 @@ async def unsigned(clone: Clone, tip: str, commit: str, verify: GitVerify, root:
     with tempfile.TemporaryDirectory(prefix="kvsync-") as home:
         if verify.keyring is not None:
             await _import(_readable(root, verify.keyring, "keyring"), Path(home))
-        names = [("tag", tip)] if tip != commit and await clone.is_tag(tip) else []
+        names = [("tag", tag)] if tag is not None else []
         said = ""
         for kind, name in (*names, ("commit", commit)):
             good, said = await clone.verify(kind, name, settings, Path(home))

@@ -20,7 +20,7 @@ from kvsync.checkout.clone import Clone
 from kvsync.checkout.command import GitFailed
 from kvsync.checkout.failures import is_known
 from kvsync.checkout.home import Home, Place
-from kvsync.checkout.judging import drop_submodules, refuse_members, refuse_pointers
+from kvsync.checkout.judging import drop_submodules, refuse_members, refuse_pointers, substituted, too_old
 from kvsync.checkout.model import Fetched, Refused, Status
 from kvsync.checkout.signatures import unsigned
 from kvsync.checkout.status import FOLDER, read_status, write_status
@@ -127,18 +127,21 @@ class Checkout:
                 tip = await clone.fetch(variables)
         except AuthError as error:
             raise SourceError(f"source.git.credentials: {error}") from None
-        commit = await clone.commit_of(tip)
+        commit = await clone.commit_of(tip.id)
         if commit is None:
-            return Refused(tip, "it is not a commit", "check source.git.ref")
+            return Refused(tip.id, "it is not a commit", "check source.git.ref")
         if commit == self._commit:
             return None
-        return await self._rewritten(clone, commit) or await self._use(clone, tip, commit)
+        tag = await clone.tag_name(tip.id)
+        refused = None if tag is None else substituted(tip, tag, self.source)
+        refused = refused or await self._rewritten(clone, commit)
+        return refused or await self._use(clone, commit, None if tag is None else tip.id)
 
     async def _use_good(self, clone: Clone) -> None:
         """Put in force what was good before, if by today's settings it still is."""
         good = await clone.good()
         if good is not None and good != self._commit:
-            await self._use(clone, good, good)
+            await self._use(clone, good)
 
     async def _rewritten(self, clone: Clone, commit: str) -> Refused | None:
         """Look whether the history goes on from what was good. A ref that names a commit by its id was chosen by a person."""
@@ -151,10 +154,12 @@ class Checkout:
         said = f"the history was rewritten: commit {good[:12]}, which was in force, is not in it"
         return Refused(commit, said, "restore the history, or set source.git.allow_rewrites: true to follow it")
 
-    async def _use(self, clone: Clone, tip: str, commit: str) -> Refused | None:
-        """Judge a commit, and put it in force when it is good."""
+    async def _use(self, clone: Clone, commit: str, tag: str | None = None) -> Refused | None:
+        """Judge a commit, and put it in force when it is good. `tag` is the tag object that led to it."""
+        if self.source.min_commit is not None and not await _is_recent(clone, commit, self.source.min_commit):
+            return too_old(commit, self.source)
         if self.source.verify is not None:
-            why = await unsigned(clone, tip, commit, self.source.verify, self._home.place.root)
+            why = await unsigned(clone, tag, commit, self.source.verify, self._home.place.root)
             if why is not None:
                 return Refused(commit, why, "source.git.verify says whose signature counts")
         laid_out = await self._lay_out(clone, commit)
@@ -210,3 +215,8 @@ class Checkout:
         if error is None:
             said = replace(said, fetched_at=now, refused=str(self.refused) if self.refused else None)
         write_status(self._home.place.state_dir / FOLDER, said)
+
+
+async def _is_recent(clone: Clone, commit: str, oldest: str) -> bool:
+    """True when the history of a commit, as far as it was fetched, holds the oldest one that is acceptable."""
+    return await clone.commit_of(oldest) is not None and await clone.holds(commit, oldest)

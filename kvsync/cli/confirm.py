@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 
-from kvsync.cli.output import say
+from kvsync.cli.output import say, say_block
 from kvsync.errors import NotApproved
+from kvsync.escaping import escape_text
 
 
 def insist_on_terminal(command: str, *, yes: bool) -> None:
@@ -20,8 +21,7 @@ def confirm(question: str) -> None:
     # asyncio takes the first Ctrl-C for itself, and would leave the question standing.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        sys.stderr.write(f"{question} Type yes to go on: ")
-        sys.stderr.flush()
+        say_block(f"{escape_text(question)} Type yes to go on: ")
         given = sys.stdin.readline()
     finally:
         signal.signal(signal.SIGINT, before)

@@ -37,7 +37,7 @@ _MEANINGS: Final = {
     Exit.ERROR: "error",
     Exit.PENDING: "changes or drift pending",
     Exit.PARTIAL: "some entries failed, conflicted or were refused",
-    Exit.REFUSED: "refused: guard, window, pause, missing approval",
+    Exit.REFUSED: "refused: guard, window, pause, limit on deletes, missing approval",
     Exit.LOCKED: "another process holds the lock, or the lease",
     Exit.USAGE: "usage",
     Exit.INVALID: "configuration or desired state invalid, or state directory not to be trusted",
@@ -94,7 +94,7 @@ def _of_report(report: TargetReport, *, held: bool) -> Exit:
     kinds = {outcome.kind.value for outcome in report.outcomes}
     if report.plan.error or (report.error and "applied" not in kinds):
         return Exit.ERROR
-    if held:
+    if held or report.deletes_waiting:
         return Exit.REFUSED
     return Exit.PARTIAL if report.error or kinds & _UNDONE else Exit.DONE
 
@@ -109,13 +109,13 @@ def of_once(result: OnceResult, *, observe: bool) -> Exit:
     if result.interrupted:
         return of_signal(result.interrupted)
     codes = {Exit.INVALID if result.loaded.problems else Exit.DONE}
-    waiting = result.denied_by is not None or bool(result.paused)
+    waiting, on_pause = result.denied_by is not None or bool(result.paused), frozenset(result.paused)
     for one in result.results:
         if one.error and one.target not in result.loaded.held:
             codes.add(Exit.ERROR)
         if one.failed or any(one.changes.get(kind) for kind in _UNDONE if kind != "not-attempted"):
             codes.add(Exit.PARTIAL)
-        paused = result.denied_by is not None or one.target in result.paused
-        if one.parked or (waiting and paused and one.pending and not observe):
+        paused = result.denied_by is not None or one.target in on_pause
+        if one.parked or one.deletes_waiting or (waiting and paused and one.pending and not observe):
             codes.add(Exit.REFUSED)
     return worst(codes)

@@ -10,7 +10,7 @@ from typing import Any
 from kvsync.cli.exits import Exit, of_error
 from kvsync.cli.output import answer_document, say
 from kvsync.core.render.problems import problem_document
-from kvsync.errors import InvalidInput, KvsyncError, Problem
+from kvsync.errors import InvalidInput, KvsyncError, NotApproved, Problem
 
 SCHEMA = "kvsync.error/1"
 
@@ -20,7 +20,7 @@ def report(error: BaseException, *, as_json: bool, debug: bool = False) -> Exit:
     if isinstance(error, InvalidInput):
         say_problems(error.problems)
     elif isinstance(error, KvsyncError):
-        say(f"kvsync: {error}")
+        say(f"kvsync: {error}", *(f"  {detail}" for detail in _details(error)))
     else:
         _say_bug(error, debug=debug)
     if as_json:
@@ -30,9 +30,7 @@ def report(error: BaseException, *, as_json: bool, debug: bool = False) -> Exit:
 
 def say_problems(problems: Sequence[Problem]) -> None:
     """Every problem on a line of its own, and how many there are."""
-    for problem in problems:
-        say(str(problem))
-    say(f"{len(problems):,} problem{'s' if len(problems) != 1 else ''}")
+    say(*map(str, problems), f"{len(problems):,} problem{'s' if len(problems) != 1 else ''}")
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
@@ -40,7 +38,13 @@ def error_document(error: BaseException) -> dict[str, Any]:
     problems = error.problems if isinstance(error, InvalidInput) else ()
     kind = _kind(error) if isinstance(error, KvsyncError) else "unexpected"
     described = {"kind": kind, "message": str(error), "problems": [problem_document(each) for each in problems]}
+    if details := _details(error):
+        described["details"] = list(details)
     return {"schema": SCHEMA, "error": described}
+
+
+def _details(error: BaseException) -> tuple[str, ...]:
+    return error.details if isinstance(error, NotApproved) else ()
 
 
 def _kind(error: KvsyncError) -> str:
@@ -56,5 +60,6 @@ def _say_bug(error: BaseException, *, debug: bool) -> None:
     if debug:
         import traceback
 
-        say("".join(traceback.format_exception(error)))
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        say(*(f"  {line}" for line in lines))
         sys.stderr.flush()

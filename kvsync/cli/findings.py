@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from kvsync.core.render.findings import Finding
-from kvsync.errors import Origin, Problem
+from kvsync.config.changes import ConfigChange
+from kvsync.core.render.findings import Finding, Level
+from kvsync.errors import Kind, Origin, Problem
 
 
 def findings(problems: Iterable[Problem], config: Path, *, fetched: bool = False) -> list[Finding]:
@@ -14,6 +15,19 @@ def findings(problems: Iterable[Problem], config: Path, *, fetched: bool = False
     come from another repository, whose root is theirs."""
     folder = _from_root(config)
     return sorted(_finding(problem, config.name, folder, fetched=fetched) for problem in problems)
+
+
+def change_findings(changes: Iterable[ConfigChange], config: Path) -> list[Finding]:
+    """Every change of the configuration: a warning where it widens something."""
+    path = (_from_root(config) / config.name).as_posix()
+    return [_change_finding(change, path) for change in changes]
+
+
+def _change_finding(change: ConfigChange, path: str) -> Finding:
+    line, column = (change.origin.line, change.origin.column) if change.origin else (1, 1)
+    level = Level.WARNING if change.widens else Level.NOTE
+    message = f"{'widens' if change.widens else 'changes'} {change.field}: {change.message}"
+    return Finding(path, line, column, Kind.CONFIGURATION_CHANGE, message, level)
 
 
 def _finding(problem: Problem, config: str, folder: PurePosixPath, *, fetched: bool) -> Finding:

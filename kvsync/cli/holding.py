@@ -34,7 +34,8 @@ def split(workspace: Workspace, plan: Plan) -> Split:
 
     parked = {one.target for one in plan.targets if one.parked and not one.approved}
     waiting = {one.target: why for one in plan.targets if one.changes and (why := _paused(workspace, one)) is not None}
-    ready = [one.target for one in plan.targets if one.changes and one.target not in waiting.keys() | parked]
+    held = waiting.keys() | parked
+    ready = [one.target for one in plan.targets if one.changes and one.target not in held]
     denied = _denied(workspace) if ready else None
     if denied is not None:
         waiting |= dict.fromkeys(ready, denied)

@@ -14,7 +14,7 @@ from kvsync import __version__
 from kvsync.cli import failure
 from kvsync.cli.command import bind_variables, global_options
 from kvsync.cli.exits import Exit, of_error
-from kvsync.cli.output import prepare, say
+from kvsync.cli.output import prepare, say, say_block
 from kvsync.errors import UsageError
 
 PURPOSES = {
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _usage(error: click.UsageError, *, as_json: bool) -> Exit:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        say(error.format_message())
+        say_block(f"{error.format_message()}\n")
         return Exit.USAGE
     code = failure.report(UsageError(error.format_message().rstrip(".")), as_json=as_json)
     if error.ctx is not None:

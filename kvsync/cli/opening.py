@@ -19,6 +19,7 @@ from kvsync.errors import InvalidInput, SourceError, UsageError
 if TYPE_CHECKING:
     from kvsync.checkout import Checkout
     from kvsync.config.model import Config
+    from kvsync.config.revision import ConfigRevision
     from kvsync.core.plan import Plan
     from kvsync.core.shard import Shard
     from kvsync.reconcile import Ask
@@ -45,20 +46,40 @@ async def workspace(
     shard: Shard | None = None,
     *,
     fetches: bool = True,
+    revision: ConfigRevision | None = None,
 ) -> AsyncIterator[Workspace]:
     """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
     state directory of the configuration, `shard` is the share of the targets to look at. Where the files come from a
     repository, its newest commit is in force; a command that does not look at the files as they are now `fetches` nothing, and
-    has the last good one, if any."""
+    has the last good one, if any. With `revision` the configuration is the one of that revision."""
     from kvsync.workspace import open_workspace
 
     opening = open_workspace(
-        settings.config, environment=settings.environment, writing=writing, state_dir=state_dir, shard=shard
+        settings.config,
+        environment=settings.environment,
+        writing=writing,
+        state_dir=state_dir,
+        shard=shard,
+        revision=revision,
     )
     async with opening as opened:
         if opened.checkout is not None:
             await _check_out(opened.checkout, offline=settings.offline, fetches=fetches)
         yield opened
+
+
+async def config_revision(settings: Settings, as_author: str | None) -> ConfigRevision | None:
+    """The configuration of the revision that `--as-author` names, of the target branch where it names none; None without the
+    option. Raises UsageError, SourceError."""
+    if as_author is None:
+        return None
+    from kvsync.checkout.config_revision import read_config_revision, target_branch
+    from kvsync.secrets import REDACTOR
+
+    wanted = as_author or target_branch(os.environ)
+    revision = await read_config_revision(settings.config, wanted, os.environ, REDACTOR.redact)
+    say(f"the configuration is that of {revision.name} (commit {revision.commit[:12]})")
+    return revision
 
 
 async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> None:
@@ -104,14 +125,14 @@ def load(opened: Workspace) -> Loaded:
 
 
 async def plan(opened: Workspace, loaded: Loaded, targets: Sequence[str], ask: Ask) -> Plan:
-    """The plan of the targets asked for. Raises UsageError for one that does not exist, InvalidInput when it may stand in a
-    file that cannot be used."""
+    """The plan of the targets named, of all when none is. Raises UsageError for one that does not exist, InvalidInput when it
+    may stand in a file that cannot be used."""
     from kvsync.cli.progress import progress
-    from kvsync.workspace import Selection
+    from kvsync.workspace import Selection, resolve_targets
 
     try:
         with progress("planning"):
-            return await opened.plan(Selection(tuple(targets), ask), loaded)
+            return await opened.plan(Selection(resolve_targets(loaded, targets), ask), loaded)
     except UsageError:
         if loaded.problems:
             raise InvalidInput(loaded.problems) from None

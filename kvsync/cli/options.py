@@ -71,6 +71,15 @@ def full(function: _Function) -> _Function:
     return click.option("--full", is_flag=True, help="Show every change and every line, however many.")(function)
 
 
+def as_author(function: _Function) -> _Function:
+    """`--as-author`: the configuration of another revision."""
+    text = (
+        "Take the configuration from this Git revision, not from the files: a change cannot widen its own rights. Without"
+        " REV: the target branch that GitHub or GitLab names, else origin's default branch."
+    )
+    return click.option("--as-author", metavar="[REV]", is_flag=False, flag_value="", help=text)(function)
+
+
 def yes(function: _Function) -> _Function:
     """`--yes`: do not ask."""
     return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kvsync.errors import KvsyncError
+from kvsync.escaping import escape_text
 from kvsync.secrets import REDACTOR
 
 
@@ -22,7 +23,8 @@ def prepare() -> None:
 
 
 def answer(text: str) -> None:
-    """Print an answer. A reader that has gone away is no error; a full disk is: raises KvsyncError."""
+    """Print an answer that is rendered, and so escaped, already. A reader that has gone away is no error; a full disk is:
+    raises KvsyncError."""
     _write(sys.stdout, REDACTOR.redact(text))
 
 
@@ -31,13 +33,20 @@ def answer_document(document: dict[str, Any] | list[dict[str, Any]]) -> None:
     _write(sys.stdout, REDACTOR.clean_text(document))
 
 
-def say(text: str) -> None:
-    """Tell the person who runs this something beside the answer. Names from files and stores are quoted in it, so no terminal
-    code gets through."""
-    from kvsync.core.render.words import plain
+def answer_lines(*lines: str) -> None:
+    """Print an answer of lines, each escaped as a whole. Raises KvsyncError."""
+    answer("".join(f"{escape_text(line)}\n" for line in lines))
 
+
+def say(*lines: str) -> None:
+    """Print lines to stderr, each escaped as a whole: whatever a line quotes, it stays one line."""
+    say_block("".join(f"{escape_text(line)}\n" for line in lines))
+
+
+def say_block(text: str) -> None:
+    """Print text to stderr that is rendered, and so escaped, already."""
     try:
-        _write(sys.stderr, plain(REDACTOR.redact(text).rstrip("\n"), keep="\n") + "\n")
+        _write(sys.stderr, REDACTOR.redact(text))
     except KvsyncError:
         return  # there is nobody left to tell
 

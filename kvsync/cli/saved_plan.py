@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvsync.cli.output import say
 from kvsync.errors import InvalidInput, NotApproved, Problem
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from kvsync.workspace import Workspace
 
 _MOST_SHOWN = 20
+_CURE = "make a new plan with kvsync plan --out FILE, and have it reviewed"
+_ALTERED = "the file was changed after kvsync saved it"
+_UNKNOWN = (
+    "whether the file was changed cannot be checked, because it was saved with another state directory (another key). "
+    "Everything is read again, and only changes that result now as well are applied; sensitive values cannot be compared"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +55,32 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
     return plan
 
 
+def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> None:
+    """See whether the file is as it was saved, and say what cannot be told. Raises NotApproved for an altered one where
+    `exact` is asked for."""
+    seal = workspace.state.seal
+    if not plan.is_comparable(seal):
+        say(f"kvsync: {file}: {_UNKNOWN}")
+    elif plan.is_altered(seal):
+        if exact:
+            raise NotApproved(f"{file}: {_ALTERED}, so nothing was applied; {_CURE}")
+        say(f"kvsync: {file}: {_ALTERED}; only changes of it that result now as well are applied")
+
+
 def targets_of(plan: SavedPlan, loaded: Loaded) -> tuple[str, ...]:
     """The names of the saved targets that still exist."""
     return tuple(str(target) for target in plan.targets if target in loaded.targets or target in loaded.held)
 
 
 def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> Chosen:
-    """Narrow a fresh plan to what was saved."""
+    """Narrow a fresh plan to what was saved. What was saved for another place is stale."""
     from kvsync.core import saved
     from kvsync.core.plan import TargetPlan
 
-    selections = saved.select(plan, fresh, workspace.state.seal)
+    stores = workspace.stores
+    selections = saved.select(
+        plan, fresh, workspace.state.seal, lambda target: stores[target.store].place(target.namespace)
+    )
     known = {one.target: one for one in fresh.targets}
     targets = tuple(
         replace(known.get(target) or TargetPlan(target, "", ""), changes=one.changes, refused=(), reported=())
@@ -74,10 +96,8 @@ def exactly(chosen: Chosen, fresh: Plan, file: str) -> Chosen:
     others = sorted({*_stale(chosen, fresh), *_unseen(chosen, fresh)})
     if not others:
         return replace(chosen, stale={})
-    shown = "".join(f"\n  {line}" for line in others[:_MOST_SHOWN])
-    more = f"\n  and {len(others) - _MOST_SHOWN:,} more" if len(others) > _MOST_SHOWN else ""
-    cure = "make a new plan with kvsync plan --out FILE, and have it reviewed"
-    raise NotApproved(f"{file}: is stale, so nothing was applied; {cure}{shown}{more}")
+    more = [f"and {len(others) - _MOST_SHOWN:,} more"] if len(others) > _MOST_SHOWN else []
+    raise NotApproved(f"{file}: is stale, so nothing was applied; {_CURE}", [*others[:_MOST_SHOWN], *more])
 
 
 def _stale(chosen: Chosen, fresh: Plan) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvsync.cli.output import answer, answer_document, say
+from kvsync.cli.output import answer, answer_document, say_block
 from kvsync.core.render.problems import problem_document
 from kvsync.errors import KvsyncError, Problem
 from kvsync.secrets import REDACTOR
@@ -66,7 +66,7 @@ def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
     """Show a plan to a person: as the answer, or beside another one."""
     from kvsync.core.render.text import render_plan
 
-    (say if beside else answer)(render_plan(plan, style))
+    (say_block if beside else answer)(render_plan(plan, style))
 
 
 def write_file(path: str, text: str) -> None:

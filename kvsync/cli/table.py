@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kvsync.core.render.words import plain
+from kvsync.escaping import escape_cell, escape_markdown, markdown_code
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
     """Aligned columns under their names, escaped; nothing when there is no row."""
-    lines = [tuple(head), *(tuple(map(plain, row)) for row in rows)]
+    lines = [tuple(head), *(tuple(map(escape_cell, row)) for row in rows)]
     if len(lines) == 1:
         return ""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -18,6 +18,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") 
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The same as a table of Markdown."""
-    lines = [tuple(head), ("---",) * len(head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
+    """The same as a table of Markdown, the first column as code."""
+    cells = ((markdown_code(row[0]), *map(escape_markdown, row[1:])) for row in rows)
+    lines = [tuple(head), ("---",) * len(head), *cells]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from kvsync.config.authors import AUTHORS_FIELDS
 from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.lease import lease
 from kvsync.config.limits import LIMIT_FIELDS
@@ -26,6 +27,7 @@ from kvsync.document.fields import (
     checked,
     duration,
     glob,
+    integer,
     list_of,
     one_of,
     path,
@@ -140,6 +142,12 @@ RUN_FIELDS: Final = (
     Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
     Field("tracing", record(TRACING_FIELDS), help="Sends a trace of each pass to a collector (OpenTelemetry)."),
     Field("notify", channels(), default=(), help="Who is told of drift, parked plans, failures, and their end."),
+    Field(
+        "max_deletes_per_hour",
+        integer(0),
+        default=5000,
+        help="Most entries that are deleted in an hour, in all targets together; the rest waits (5000).",
+    ),
     Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
 )
 
@@ -150,6 +158,11 @@ CONFIG_FIELDS: Final = (
         text("[A-Za-z0-9._-]{1,64}", "1 to 64 of A-Z a-z 0-9 . _ -"),
         required=True,
         help="The id that marks every entry kvsync writes; only entries with it are ever deleted.",
+    ),
+    Field(
+        "owner_key",
+        one_of(list_of(credential(), least=1), credential()),
+        help="Secret that signs marks and ledgers, the same on all machines of the owner; of a list, the first signs.",
     ),
     Field(
         "state",
@@ -178,6 +191,9 @@ CONFIG_FIELDS: Final = (
         checked(checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}), _safe_to_listen),
         default=OMITTED,
         help="The daemon: when it looks, and when it may apply.",
+    ),
+    Field(
+        "authors", record(AUTHORS_FIELDS), help="What state files may do; by default they may only tighten the policy."
     ),
 )
 """Everything that `kvsync.yaml` may hold."""

@@ -80,6 +80,18 @@ def _ref() -> Decoder:
     return ScalarDecoder("a branch, a tag, or the id of a commit", read, {"type": "string", "minLength": 1})
 
 
+def _commit() -> Decoder:
+    """The full id of a commit; gives the text."""
+
+    def read(written: str, _plain: bool) -> str:
+        if not is_object(written):
+            raise ValueError("40 hex digits (64 in a SHA-256 repository), as git rev-parse prints them")
+        return written
+
+    rules = {"type": "string", "pattern": "^[0-9a-f]{40}([0-9a-f]{24})?$"}
+    return ScalarDecoder("the full id of a commit", read, rules)
+
+
 def _folder() -> Decoder:
     """A folder in the repository; gives its path without `.`, "" for the whole."""
 
@@ -151,6 +163,11 @@ GIT_FIELDS: Final = (
     Field("timeout", duration(minimum=1), default=120.0, help="Longest time that one fetch may take (2m)."),
     Field("credentials", checked(record(CREDENTIAL_FIELDS), _one_way_in), help="What the server is shown."),
     Field("verify", checked(record(VERIFY_FIELDS), _some_signers), help="Use only commits that are signed by these."),
+    Field(
+        "min_commit",
+        _commit(),
+        help="Full id of the oldest acceptable commit: only commits with it in their history are used.",
+    ),
     Field("depth", integer(1), help="Commits of history that the first fetch brings (all)."),
     Field("max_size", size(), default=2**30, help="Most that a fetch may bring, and that a commit may hold (1GiB)."),
     Field("allow_rewrites", boolean(), default=False, help="Follow a history that was rewritten, too (false)."),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from kvsync.config.authority import Authority, credential_variables
+from kvsync.config.authors import configured_authors
 from kvsync.config.fields import CONFIG_FIELDS
 from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
 from kvsync.config.limits import read_limits
-from kvsync.config.model import ChannelConfig, Config, HookConfig, RunConfig, Window
+from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
+from kvsync.config.revision import ConfigRevision
 from kvsync.core.policy import Policy
 from kvsync.document import nodes
 from kvsync.document.fields import Problems, decode, name_hint, quoted
@@ -20,17 +24,24 @@ from kvsync.document.parse import parse_all
 from kvsync.errors import InvalidInput, Kind, Problem
 
 
-def load_config(path: Path, *, environment: str | None = None, environ: Mapping[str, str]) -> Config:
-    """Read the configuration at `path`.
+def load_config(
+    path: Path,
+    *,
+    environment: str | None = None,
+    environ: Mapping[str, str],
+    revision: ConfigRevision | None = None,
+) -> Config:
+    """Read the configuration at `path`, or what `revision` has of it: then only its text is another, paths stay where they are.
 
     `environment` takes the place of the one in the file; of `environ`, only $STATE_DIRECTORY is read. Nothing is resolved or
     connected. Raises InvalidInput with every problem.
     """
     file = Path(os.path.abspath(path))  # noqa: PTH100  # links stay: the loader looks for their flips
-    problems = Problems(file.name)
-    root = _document(_read(file, shown=path), problems)
+    problems = Problems(file.name if revision is None else f"{revision.name}:{file.name}")
+    root = _document(_read(file, shown=path) if revision is None else _read_at(revision, file.name), problems)
     values = decode(root, CONFIG_FIELDS, problems)
     _check_environments(values, environment, root, problems)
+    _check_grants(values, root, problems)
     problems.raise_if_any()
     policy = override(Policy(), values["policy"])
     return Config(
@@ -45,8 +56,16 @@ def load_config(path: Path, *, environment: str | None = None, environ: Mapping[
         policy=policy,
         run=_run(values.get("run")),
         source=git_source(values["source"]),
+        owner_keys=_owner_keys(values["owner_key"]),
         limits=read_limits(values["limits"]),
+        authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
     )
+
+
+def _owner_keys(written: Credential | tuple[Credential, ...] | None) -> tuple[Credential, ...]:
+    if written is None:
+        return ()
+    return written if isinstance(written, tuple) else (written,)
 
 
 def _read(file: Path, shown: Path) -> bytes:
@@ -63,6 +82,14 @@ def _read(file: Path, shown: Path) -> bytes:
         raise InvalidInput(
             [Problem(f"{shown}: the configuration cannot be read: {reason}", kind=Kind.UNREADABLE)]
         ) from None
+
+
+def _read_at(revision: ConfigRevision, name: str) -> bytes:
+    try:
+        return revision.files[name]
+    except KeyError:
+        hint = "the configuration must be merged before state files can be checked against it"
+        raise InvalidInput([Problem(f"{revision.name} has no file {name}", hint=hint, kind=Kind.UNREADABLE)]) from None
 
 
 def _document(data: bytes, problems: Problems) -> nodes.Node:
@@ -90,6 +117,16 @@ def _check_environments(values: Mapping[str, Any], chosen: str | None, root: nod
     if chosen is not None and chosen not in declared:
         message = f"the environment {quoted(chosen)} that was asked for is not among the environments"
         problems.add(message, _field_node(root, "environments"), name_hint(chosen, declared))
+
+
+def _check_grants(values: Mapping[str, Any], root: nodes.Node, problems: Problems) -> None:
+    """Note globs of `authors.targets` that match no store: a misspelt grant would deny what it was written for."""
+    stores = values["stores"] or {}
+    for index, grant in enumerate((values["authors"] or {}).get("targets") or ()):
+        for pattern in grant["stores"] or ():
+            if not any(fnmatchcase(name, pattern) for name in stores):
+                message = f"authors.targets[{index}].stores: no store matches {quoted(pattern)}"
+                problems.add(message, _field_node(root, "authors"), name_hint(pattern, stores))
 
 
 def _field_node(root: nodes.Node, name: str) -> nodes.Node:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kvsync.config.authority import Authority
 from kvsync.core.policy import Policy
 from kvsync.document.credential import Credential as Credential
 from kvsync.document.credential import CredentialKind as CredentialKind
@@ -56,7 +57,8 @@ class GitVerify:
 @dataclass(frozen=True, slots=True)
 class GitSource:
     """A Git repository that the state files come from. Times in seconds, sizes in bytes; `path` is "" for the whole repository,
-    `depth` None for the whole history, `symlinks` says whether links in it are followed."""
+    `depth` None for the whole history, `symlinks` says whether links in it are followed. `min_commit` is the full id of the
+    oldest commit that is acceptable."""
 
     url: str
     ref: str = "HEAD"
@@ -69,6 +71,7 @@ class GitSource:
     symlinks: bool = False
     credentials: GitCredentials = field(default_factory=GitCredentials)
     verify: GitVerify | None = None
+    min_commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,8 @@ class LeaseConfig:
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
-    is what requests to `listen` must show, `tracing` the base URL of a collector of traces."""
+    is what requests to `listen` must show, `tracing` the base URL of a collector of traces. `max_deletes_per_hour` bounds the
+    deletes of all targets together."""
 
     every: float | None = 300
     cron: str | None = None
@@ -169,6 +173,7 @@ class RunConfig:
     notify: tuple[ChannelConfig, ...] = ()
     tracing: str | None = None
     lease: LeaseConfig | None = None
+    max_deletes_per_hour: int = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +197,8 @@ class ReadLimits:
 @dataclass(frozen=True, slots=True)
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
-    in the repository that `source` names."""
+    in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
+    digests. `authority` decides what state files may do."""
 
     file: Path
     root: Path
@@ -205,4 +211,6 @@ class Config:
     policy: Policy = field(default_factory=Policy)
     run: RunConfig = field(default_factory=RunConfig)
     source: GitSource | None = None
+    owner_keys: tuple[Credential, ...] = ()
     limits: ReadLimits = field(default_factory=ReadLimits)
+    authority: Authority = field(default_factory=Authority)

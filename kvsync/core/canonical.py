@@ -50,7 +50,7 @@ def fingerprinter(
     that JSON values are known to be in canonical form already."""
     if content_type is None and not tags and metadata is None:
         return _bare_fingerprint
-    rest = _encode([content_type, tags, metadata]).encode()
+    rest = _encode([content_type, tags, metadata]).encode("utf-8", "surrogatepass")  # JSON of a server may hold them
     by_meaning = is_json_type(content_type) and not canonical
 
     def full_fingerprint(value: bytes) -> bytes:

@@ -2,24 +2,26 @@
 
     desired   actual            last applied        class                     what
     ───────   ───────────────   ─────────────────   ───────────────────────   ─────────────────────────────
-    yes       -                 never               new                       create
+    yes       -                 never, or we ended  new                       create
     yes       -                 equal to desired    missing                   create, as policy.drift says
     yes       -                 its TTL ran out     expiring                  create (renewal came too late)
-    yes       -                 ended, other        new                       create (the files ask for it anew)
     yes       -                 other               conflict                  create, as policy.drift says
     ended     any               any                 expired                   nothing; delete what is left of it
     yes       ours, equal       any                 unchanged / expiring      nothing / renew
     yes       ours, as applied  other than desired  changed                   update
     yes       ours, moved       equal to desired    drifted                   update, as policy.drift says
     yes       ours, moved       other than both     conflict                  update, as policy.drift says
-    yes       no owner          any                 unowned                   as policy.adopt says
+    yes       mark lost         any                 drifted                   adopt or update, as policy.drift says
+    yes       no owner          not known           unowned                   as policy.adopt says
     yes       another owner     any                 taken                     refused
     -         ours, as applied  any                 removed                   delete, as policy.prune says
     -         ours, moved       any                 conflict                  delete, as both policies say
-    -         not ours          any                 foreign                   nothing, unless prune: scope
+    -         not proven ours   known               unowned                   refused
+    -         not ours          not known           foreign                   nothing, unless prune: scope
 
-"As applied" means: its version is the one the ledger last saw in agreement, or its content is what the mark says.
-An entry that is locked, or protected, is refused instead of changed.
+"As applied" means: its version is the one the ledger last saw in agreement, or its content is what the ledger says, or,
+where the ledger does not know the entry, what its mark says. Whose an entry is, and what that allows, is decided in
+`ownership`. An entry that is locked, or protected, is refused instead of changed.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvsync.core.canonical import canonical_json_text
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Action, Actual, Applied, Change, Class, Entry, Identity, Mark, Mode, Refusal
+from kvsync.core.ownership import Claim, claim_of, must_be_renewed
 from kvsync.core.policy import Adopt, Prune
 from kvsync.errors import Origin
 
@@ -50,15 +54,20 @@ Verdict = Change | Refusal | Idle
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a verdict depends on besides the entry itself. `now` is in seconds since the epoch, `longest` the seconds after
-    which the store ends whatever it holds, None where entries may stay."""
+    """What a verdict depends on besides the entry itself. `signer` tells which marks are ours. `now` is in seconds since
+    the epoch, `longest` the seconds after which the store ends whatever it holds, None where entries may stay."""
 
-    owner: str
+    signer: MarkSigner
     now: float
     prune: Prune = Prune.OWNED
     adopt: Adopt = Adopt.IF_EQUAL
     allow_protected: bool = False
     longest: float | None = None
+
+    @property
+    def owner(self) -> str:
+        """The owner that marks are written for."""
+        return self.signer.owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +81,66 @@ class Removal:
 def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rules) -> Verdict:
     """Judge one desired entry. `actual` must carry a fingerprint."""
     if _has_ended(entry, actual, rules.now):
-        return _ended(entry, actual, rules)
+        return _ended(entry, actual, last, rules)
     if actual is None:
         return _absent(entry, last, rules)
-    if actual.mark is None:
-        return _unowned(entry, actual, last, rules)
-    if actual.mark.owner != rules.owner:
-        return _taken(entry, actual, actual.mark.owner)
-    return _owned(entry, actual, actual.mark, last, rules)
+    match claim_of(actual, last, rules.signer, rules.now), actual.mark:
+        case Claim.TAKEN, Mark() as mark:
+            return _taken(entry, actual, mark.owner)
+        case ((Claim.OWNED | Claim.RECORDED), Mark() as mark):
+            return _owned(entry, actual, mark, last, rules)
+        case Claim.LOST, _:
+            return _lost(entry, actual, last, rules)
+        case claim, _:
+            return _unowned(entry, actual, claim, last, rules)
 
 
 def classify_undesired(actual: Actual, last: Applied | None, removal: Removal | None, rules: Rules) -> Verdict:
     """Judge one entry of the store that the files do not ask for."""
-    if actual.mark is None or actual.mark.owner != rules.owner:
+    claim = claim_of(actual, last, rules.signer, rules.now)
+    if claim is Claim.OWNED and actual.mark is not None:
+        return _removed(actual, actual.mark, last, removal, rules)
+    if removal is None and rules.prune is Prune.SCOPE and claim in _IN_SCOPE:
+        return _permitted(Change(Action.DELETE, Class.FOREIGN, actual.identity, before=actual), rules)
+    if claim not in _UNPROVEN:
         return _not_ours(actual, removal, rules)
     if removal is None and rules.prune is Prune.OFF:
+        return Idle.FOREIGN if claim is Claim.LOST else Idle.UNCHANGED
+    origin = removal.origin if removal is not None else None
+    return Refusal(actual.identity, Class.UNOWNED, Action.DELETE, _why_unproven(claim, actual, last), origin)
+
+
+_IN_SCOPE = frozenset({Claim.NOBODY, Claim.COPIED, Claim.LOST})
+"""What `prune: scope` deletes although it is not proven to be ours."""
+
+_HOW_TO_GO_ON = "delete it in the store, or list its key under policy.ignore"
+
+_UNPROVEN = {
+    Claim.LOST: "its mark is gone since kvsync wrote it, so nothing proves that it is ours",
+    Claim.RECORDED: "its content is not what kvsync wrote, so it may be another writer's",
+    Claim.WEAK: "an earlier version of kvsync marked it, and the ledger does not know it",
+}
+_OTHER_CONTENT = "an earlier version of kvsync marked it, and its content is not what kvsync wrote"
+_NOT_VERIFIED = "its mark does not verify: it was made for another place or key, or with another owner key"
+_NOT_COMPARABLE = (
+    "it is sensitive and another machine wrote it, so this one cannot tell whether it is still what kvsync wrote; set owner_key"
+    " on all machines, or"
+)
+
+
+def _why_unproven(claim: Claim, actual: Actual, last: Applied | None) -> str:
+    if claim is Claim.RECORDED and last is not None and not last.mark.is_comparable:
+        return f"{_NOT_COMPARABLE} {_HOW_TO_GO_ON}"
+    why = _UNPROVEN[claim]
+    if claim is Claim.LOST and actual.mark is not None:
+        why = _OTHER_CONTENT if actual.mark.seal is None else _NOT_VERIFIED
+    return f"{why}; {_HOW_TO_GO_ON}"
+
+
+def _removed(actual: Actual, mark: Mark, last: Applied | None, removal: Removal | None, rules: Rules) -> Verdict:
+    if removal is None and rules.prune is Prune.OFF:
         return Idle.UNCHANGED
-    cause = Class.REMOVED if _as_applied(actual, actual.mark, last) else Class.CONFLICT
+    cause = Class.REMOVED if _is_as_applied(actual, mark, last) else Class.CONFLICT
     removal = removal or Removal()
     change = Change(
         Action.DELETE,
@@ -110,20 +162,25 @@ def _has_ended(entry: Entry, actual: Actual | None, now: float) -> bool:
     return actual.expires_at is not None and actual.expires_at <= now
 
 
-def _ended(entry: Entry, actual: Actual | None, rules: Rules) -> Verdict:
-    if actual is None or actual.mark is None or actual.mark.owner != rules.owner or entry.mode is not Mode.ENFORCE:
+def _ended(entry: Entry, actual: Actual | None, last: Applied | None, rules: Rules) -> Verdict:
+    if actual is None or entry.mode is not Mode.ENFORCE:
+        return Idle.EXPIRED
+    claim = claim_of(actual, last, rules.signer, rules.now)
+    if claim in _UNPROVEN:
+        return Refusal(entry.identity, Class.UNOWNED, Action.DELETE, _why_unproven(claim, actual, last), entry.origin)
+    if claim is not Claim.OWNED:
         return Idle.EXPIRED
     change = Change(Action.DELETE, Class.EXPIRED, entry.identity, ("expires_at",), before=actual, origin=entry.origin)
     return _permitted(change, rules)
 
 
 def _absent(entry: Entry, last: Applied | None, rules: Rules) -> Verdict:
-    if last is None:
+    if last is None or last.unseen_since is not None:
         cause = Class.NEW
-    elif last.expires_at is not None and last.expires_at <= rules.now:
+    elif last.has_ended or (last.expires_at is not None and last.expires_at <= rules.now):
         if entry.mode is Mode.CREATE_ONLY or _was_to_end(entry, last):
             return Idle.EXPIRED
-        cause = Class.EXPIRING if entry.renewal_margin() > 0 else Class.NEW
+        cause = Class.EXPIRING if entry.renewal_margin() > 0 and not last.has_ended else Class.NEW
     else:
         cause = Class.MISSING if last.matches(entry.fingerprint) else Class.CONFLICT
     return Change(Action.CREATE, cause, entry.identity, after=entry, origin=entry.origin)
@@ -135,7 +192,22 @@ def _was_to_end(entry: Entry, last: Applied) -> bool:
     return is_mortal and entry.ttl == last.mark.ttl and last.matches(entry.fingerprint)
 
 
-def _unowned(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -> Verdict:
+def _lost(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -> Verdict:
+    """An entry that we wrote, found without our mark: whoever writes these stores usually replaces the mark with the value."""
+    if entry.mode is not Mode.ENFORCE:
+        return _looked_at(entry, actual)
+    reasons = _differences(entry, actual)
+    assert last is not None
+    cause = Class.DRIFTED if not reasons or last.matches(entry.fingerprint) else Class.CONFLICT
+    action = Action.UPDATE if reasons else Action.ADOPT
+    reasons = (*reasons, "mark")
+    if action is Action.ADOPT:
+        reasons += _lifetime(entry, actual, Mark(rules.owner, entry.fingerprint, entry.ttl), last, rules)[1]
+    change = Change(action, cause, entry.identity, reasons, before=actual, after=entry, origin=entry.origin)
+    return _permitted(change, rules)
+
+
+def _unowned(entry: Entry, actual: Actual, claim: Claim, last: Applied | None, rules: Rules) -> Verdict:
     if entry.mode is not Mode.ENFORCE:
         return _looked_at(entry, actual)
     reasons = _differences(entry, actual)
@@ -151,15 +223,22 @@ def _unowned(entry: Entry, actual: Actual, last: Applied | None, rules: Rules) -
             Action.UPDATE, Class.UNOWNED, entry.identity, reasons, before=actual, after=entry, origin=entry.origin
         )
         return _permitted(change, rules)
-    history = "its mark is gone since kvsync wrote it" if last else "it exists and kvsync did not write it"
     what = "equal" if not reasons else "different"
     return Refusal(
         entry.identity,
         Class.UNOWNED,
         Action.UPDATE if reasons else Action.ADOPT,
-        f"{history} ({what} content); policy.adopt is {rules.adopt}",
+        f"{_origin_of(claim)} ({what} content); policy.adopt is {rules.adopt}",
         entry.origin,
     )
+
+
+def _origin_of(claim: Claim) -> str:
+    if claim is Claim.COPIED:
+        return "it exists with a mark of ours that was made for another place or key (a copy)"
+    if claim is Claim.WEAK:
+        return "it exists with a mark of an earlier version of kvsync, and the ledger does not know it"
+    return "it exists and kvsync did not write it"
 
 
 def _taken(entry: Entry, actual: Actual, owner: str) -> Verdict:
@@ -191,7 +270,8 @@ def _owned(entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules
     if cause is Class.EXPIRING:
         action = Action.RENEW
     elif not reasons:
-        if (mark.sensitive, mark.protected) == (entry.sensitive, entry.protected):
+        is_current = (mark.sensitive, mark.protected) == (entry.sensitive, entry.protected)
+        if is_current and not must_be_renewed(actual, mark, rules.signer):
             return Idle.UNCHANGED
         action, cause, reasons = Action.ADOPT, Class.CHANGED, ("mark",)
     change = Change(action, cause, entry.identity, reasons, before=actual, after=entry, origin=entry.origin)
@@ -199,15 +279,12 @@ def _owned(entry: Entry, actual: Actual, mark: Mark, last: Applied | None, rules
 
 
 def _not_ours(actual: Actual, removal: Removal | None, rules: Rules) -> Verdict:
-    if actual.mark is None and rules.prune is Prune.SCOPE:
-        change = Change(Action.DELETE, Class.FOREIGN, actual.identity, before=actual)
-        return _permitted(change, rules)
     if removal is None:
         return Idle.FOREIGN
-    if actual.mark is None:
-        reason, cause = "it shall be absent, but kvsync did not write it", Class.UNOWNED
+    if actual.mark is None or actual.mark.owner == rules.owner:
+        reason, cause = "the files want it absent, but kvsync did not write it", Class.UNOWNED
     else:
-        reason, cause = f"it shall be absent, but it belongs to owner {actual.mark.owner!r}", Class.TAKEN
+        reason, cause = f"the files want it absent, but it belongs to owner {actual.mark.owner!r}", Class.TAKEN
     return Refusal(actual.identity, cause, Action.DELETE, reason, removal.origin)
 
 
@@ -229,14 +306,19 @@ def _is_protected(change: Change) -> bool:
     return marked or (change.after is not None and change.after.protected)
 
 
-def _as_applied(actual: Actual, mark: Mark, last: Applied | None) -> bool:
+def _is_as_applied(actual: Actual, mark: Mark, last: Applied | None) -> bool:
+    """True when the entry is as we left it: by the ledger's version, or by what mark or ledger say of the content."""
     if last is not None and last.etag is not None and last.etag == actual.etag:
         return True
     return actual.fingerprint is not None and mark.matches(actual.fingerprint)
 
 
 def _cause(entry: Entry, actual: Actual, mark: Mark, last: Applied | None) -> Class:
-    if _as_applied(actual, mark, last):
+    """Why content that is ours differs. The ledger, not the mark alone, says what was applied last: a restored old revision
+    comes with its mark."""
+    if last is not None and not last.has_ended and last.matches(entry.fingerprint):
+        return Class.DRIFTED
+    if _is_as_applied(actual, mark, last):
         return Class.CHANGED
     return Class.DRIFTED if mark.matches(entry.fingerprint) else Class.CONFLICT
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
 
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Desired, Identity, Snapshot, identity_order
 from kvsync.core.policy import Prune
 
@@ -16,7 +17,7 @@ from kvsync.core.policy import Prune
 class Comparison:
     """What `compare` found: the identities to look at closely, in order, and counts of all the others.
 
-    `owned` counts the entries in the store that bear our mark, whether they differ or not.
+    `owned` counts the entries in the store that bear a mark of ours, whether they differ or not.
     """
 
     differing: tuple[Identity, ...]
@@ -26,8 +27,17 @@ class Comparison:
     owned: int
 
 
-def compare(desired: Desired, snapshot: Snapshot, owner: str) -> Comparison:
-    """Compare the cheap views of both sides; see `kvsync.core.classify` for what comes next."""
+def compare(
+    desired: Desired,
+    snapshot: Snapshot,
+    signer: MarkSigner,
+    recorded: Callable[[], Collection[Identity]] = frozenset,
+) -> Comparison:
+    """Compare the cheap views of both sides; see `kvsync.core.classify` for what comes next.
+
+    `recorded` gives the identities that the ledger knows; it is asked only where the store has entries that are neither
+    desired nor marked.
+    """
     ignored = key_matcher(desired.policy.ignore)
     settled = snapshot.settled
     differing = [identity for identity, digest in desired.settled.items() if settled.get(identity) != digest]
@@ -37,9 +47,9 @@ def compare(desired: Desired, snapshot: Snapshot, owner: str) -> Comparison:
     if unchanged == len(snapshot.entries) and not differing:
         return Comparison((), unchanged, 0, 0, unchanged)
     wanted = [identity for identity in differing if not ignored(identity.key)]
-    extra = _Extra(desired, snapshot, owner, ignored)
+    extra = _Extra(desired, snapshot, signer, recorded, ignored)
     candidates = wanted + list(extra.candidates())
-    owned = unchanged + extra.owned + sum(1 for identity in differing if _is_ours(snapshot, identity, owner))
+    owned = unchanged + extra.owned + sum(1 for identity in differing if _is_ours(snapshot, identity, signer))
     return Comparison(
         tuple(sorted(candidates, key=identity_order)),
         unchanged,
@@ -52,31 +62,49 @@ def compare(desired: Desired, snapshot: Snapshot, owner: str) -> Comparison:
 class _Extra:
     """Walks the entries of the store that are not desired, and counts them on the way."""
 
-    def __init__(self, desired: Desired, snapshot: Snapshot, owner: str, ignored: Callable[[str], bool]) -> None:
-        self._desired, self._snapshot, self._owner, self._is_ignored = desired, snapshot, owner, ignored
+    def __init__(
+        self,
+        desired: Desired,
+        snapshot: Snapshot,
+        signer: MarkSigner,
+        recorded: Callable[[], Collection[Identity]],
+        ignored: Callable[[str], bool],
+    ) -> None:
+        self._desired, self._snapshot, self._signer, self._is_ignored = desired, snapshot, signer, ignored
+        self._recorded = recorded
         self.owned = self.foreign = self.ignored = 0
 
     def candidates(self) -> Iterator[Identity]:
         """Yield what may have to be deleted: entries of ours, and what a policy or an `absent` line points at."""
-        named = self._desired.absent
-        everything = self._desired.policy.prune is Prune.SCOPE
+        unmarked: list[Identity] = []
         for identity in self._snapshot.entries.keys() - self._desired.entries.keys():
             if self._is_ignored(identity[0]):
                 self.ignored += 1
-            elif _is_ours(self._snapshot, identity, self._owner):
+            elif _is_ours(self._snapshot, identity, self._signer):
                 self.owned += 1
                 yield Identity(*identity)
-            elif everything or identity[0] in named:
-                yield Identity(*identity)
+            else:
+                unmarked.append(Identity(*identity))
+        yield from self._unmarked(unmarked)
+
+    def _unmarked(self, unmarked: list[Identity]) -> Iterator[Identity]:
+        """Those of the unmarked entries that a policy, an `absent` line or the ledger knows; the others are foreign."""
+        if self._desired.policy.prune is Prune.SCOPE:
+            yield from unmarked
+            return
+        named, recorded = self._desired.absent, self._recorded() if unmarked else ()
+        for identity in unmarked:
+            if identity.key in named or identity in recorded:
+                yield identity
             else:
                 self.foreign += 1
 
 
-def _is_ours(snapshot: Snapshot, identity: Identity, owner: str) -> bool:
+def _is_ours(snapshot: Snapshot, identity: Identity, signer: MarkSigner) -> bool:
     if identity in snapshot.settled:
         return True
     entry = snapshot.entries.get(identity)
-    return entry is not None and entry.mark is not None and entry.mark.owner == owner
+    return entry is not None and signer.claims(entry)
 
 
 def key_matcher(globs: Iterable[str]) -> Callable[[str], bool]:

@@ -17,9 +17,11 @@ def check(
     """The reasons to park a target, as sentences with numbers; none when it may be applied.
 
     `owned` counts the entries we own in the store, `desired` those that the files ask for. `complete` says whether the store
-    was listed whole, and `problems` why not. The delete that is half of a move does not count: its entry lives on.
+    was listed whole, and `problems` why not. The delete that is half of a move does not count: its entry lives on. Of several
+    that are moved to one name only one lives on, so that the others count.
     """
-    deletes = sum(change.action is Action.DELETE and change.moved_to is None for change in changes)
+    removed = [change for change in changes if change.action is Action.DELETE]
+    deletes = len(removed) - len({change.moved_to for change in removed if change.moved_to is not None})
     updates = sum(change.action is Action.UPDATE for change in changes)
     reasons: list[str] = []
     if changes and not complete:

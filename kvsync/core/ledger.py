@@ -1,30 +1,47 @@
-"""The ledger as a document, for stores that keep it beside the entries: what was applied, for the next machine to find.
+"""The ledger as a document, for stores that keep it next to the entries: what was applied, for the next machine to find.
 
-    {"digest": "…", "entries": [[key, label, fingerprint, ttl, flags, etag, expires_at, seal], …], "owner": "…",
-     "schema": "kvsync.ledger/1", "seals": ["…"]}
+    {"digest": "…", "entries": [[key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since], …], "owner": "…",
+     "place": "…", "revision": 7, "schema": "kvsync.ledger/2", "seals": ["…"]}
 
-One text for one content: sorted, without spaces, what is absent at the end of a row left out. `digest` stands for all the
-rest, so that a document that was cut or changed by hand is known for what it is. The fingerprint of a sensitive entry is
-sealed with the key of the state directory that wrote it; `seals` name those keys, and a row the one it was sealed with.
+One text for one content: sorted, without spaces, what is absent at the end of a row left out. `digest` covers all the rest:
+with owner keys it is an HMAC-SHA256 that nobody else can make, without it is a plain SHA-256, which finds a document that
+was cut, or changed by hand. `place` binds it to where it was written, so that a copy elsewhere is not believed. `revision`
+grows with every write, so that a machine knows an older document that came back. The fingerprint of a sensitive entry is
+sealed (see `kvsync.core.sealing`); `seals` name the keys, and a row the one it was sealed with.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from kvsync.core.canonical import canonical_json
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import ENDED, Applied, Identity, Mark, identity_order
+from kvsync.core.sealing import SealingKeys, name_of
 
-SCHEMA: Final = "kvsync.ledger/1"
+SCHEMA: Final = "kvsync.ledger/2"
+_WITHOUT_PLACE: Final = "kvsync.ledger/1"
+"""As earlier versions wrote it: without a place, and never signed."""
 
 _SENSITIVE, _PROTECTED, _ENDED = 1, 2, 4
 
-_TYPES: Final = (str, str | None, str, int | None, int | None, str | None, int | float | None, int | None)
+_TYPES: Final = (
+    str,
+    str | None,
+    str,
+    int | None,
+    int | None,
+    str | None,
+    int | float | None,
+    int | None,
+    int | float | None,
+)
 """Of the members of a row."""
 
 
@@ -46,22 +63,25 @@ class LedgerRow(NamedTuple):
     etag: str | None = None
     expires_at: float | None = None
     seal: str | None = None
+    unseen_since: float | None = None
 
     @classmethod
-    def of(cls, applied: Applied, seal: str) -> LedgerRow:
-        """The row of what was applied; `seal` names the key that marks of sensitive entries are sealed with here."""
+    def of(cls, applied: Applied) -> LedgerRow:
+        """The row of what was applied. The mark of a sensitive entry must be sealed."""
         mark = applied.mark
-        flags = (mark.sensitive, mark.protected)
-        return cls(
-            mark.fingerprint, mark.ttl, *flags, applied.etag, applied.expires_at, seal if mark.sensitive else None
+        assert mark.key is not None or not mark.sensitive, (
+            "a plain fingerprint of a sensitive value must not leave kvsync"
         )
+        seal = name_of(mark.key) if mark.key is not None else None
+        moments = (applied.etag, applied.expires_at, seal, applied.unseen_since)
+        return cls(mark.fingerprint, mark.ttl, mark.sensitive, mark.protected, *moments)
 
-    def applied(self, owner: str, key: bytes) -> Applied:
-        """What the row says was applied. One that was sealed with another key than `key` matches nothing."""
-        mark = Mark(
-            owner, self.fingerprint, self.ttl, self.sensitive, self.protected, key if self.seal is not None else None
-        )
-        return Applied(mark, self.etag, self.expires_at)
+    def applied(self, owner: str, keys: SealingKeys) -> Applied:
+        """What the row says was applied. One that was sealed with a key that is not held here matches nothing."""
+        key = keys.key(self.seal) if self.seal is not None else None
+        flags = (self.ttl, self.sensitive, self.protected)
+        mark = Mark(owner, self.fingerprint, *flags, key, is_recorded=True)
+        return Applied(mark, self.etag, self.expires_at, self.unseen_since)
 
     def is_same(self, other: LedgerRow | None) -> bool:
         """True when both say the same, as far as that can be told: fingerprints under different seals cannot be compared."""
@@ -73,46 +93,73 @@ class LedgerRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerDocument:
-    """The ledger of one owner in one namespace."""
+    """The ledger of one owner in one namespace. `revision` counts how often it was written; 0 where an earlier version wrote
+    it. `is_current` is False for one that is to be written again although it says the same: an earlier version wrote it, or
+    it is signed with an older owner key."""
 
     owner: str
     rows: Mapping[Identity, LedgerRow]
+    revision: int = 0
+    is_current: bool = field(default=True, compare=False)
 
 
-def encode(document: LedgerDocument) -> bytes:
-    """The one text of a ledger."""
+def encode(document: LedgerDocument, signer: MarkSigner) -> bytes:
+    """The one text of a ledger, signed for its place."""
     seals = sorted({row.seal for row in document.rows.values() if row.seal is not None})
     numbers = {seal: number for number, seal in enumerate(seals)}
     rows = sorted(document.rows.items(), key=lambda item: identity_order(item[0]))
     entries = [_data(identity, row, numbers) for identity, row in rows]
-    body = {"entries": entries, "owner": document.owner, "schema": SCHEMA, "seals": seals}
-    return canonical_json({"digest": _digest(body), **body}).encode()
+    names = {"owner": document.owner, "place": signer.place.key, "schema": SCHEMA}
+    body = {"entries": entries, **names, "revision": document.revision, "seals": seals}
+    key = signer.keys[0] if signer.keys else None
+    return canonical_json({"digest": _digest(body, key), **body}).encode()
 
 
-def decode(text: bytes) -> LedgerDocument:
-    """Read a ledger back. Raises LedgerDamaged when it is not whole, LedgerRefused when a newer kvsync has written it."""
+def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
+    """Read a ledger back. Raises LedgerDamaged when it is not whole, not signed by an owner key although there is one, or
+    was made for another place; LedgerRefused when it is another owner's, or a newer kvsync has written it."""
     try:
         body = json.loads(text)
-        schema, digest = body["schema"], body.pop("digest")
+        _check_schema(body["schema"])
+        digest, owner = body.pop("digest"), body["owner"]
+    except LedgerRefused:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise LedgerDamaged("it is cut short, or is no ledger") from None
-    if schema != SCHEMA and str(schema).startswith("kvsync.ledger/"):
-        raise LedgerRefused(f"it was left by a newer kvsync ({schema}; this one reads {SCHEMA}); upgrade kvsync")
-    if digest != _digest(body):
-        raise LedgerDamaged("it was changed by something else than kvsync")
+    if owner != signer.owner:
+        reason = f"it belongs to owner {owner!r}, and a namespace that keeps its ledger has one owner"
+        raise LedgerRefused(f"{reason}; use another namespace, or remove that ledger if its owner is gone")
+    is_current = _check_origin(body, digest, signer)
     try:
-        return LedgerDocument(str(body["owner"]), dict(_row(data, body["seals"]) for data in body["entries"]))
+        rows = dict(_row(data, body["seals"]) for data in body["entries"])
+        return LedgerDocument(str(owner), rows, _count(body.get("revision", 0)), is_current)
     except (ValueError, TypeError, KeyError, IndexError):
         raise LedgerDamaged("it is not in the form that kvsync writes") from None
 
 
-def decode_ours(text: bytes, owner: str) -> LedgerDocument:
-    """The same, for the ledger of `owner` alone. Raises LedgerRefused for that of another owner too."""
-    document = decode(text)
-    if document.owner != owner:
-        reason = f"it belongs to owner {document.owner!r}, and a namespace that keeps its ledger has one owner"
-        raise LedgerRefused(f"{reason}; use another namespace, or remove that ledger if its owner is gone")
-    return document
+def _check_schema(schema: object) -> None:
+    if schema not in (SCHEMA, _WITHOUT_PLACE) and str(schema).startswith("kvsync.ledger/"):
+        raise LedgerRefused(f"it was left by a newer kvsync ({schema}; this one reads {SCHEMA}); upgrade kvsync")
+
+
+def _count(revision: object) -> int:
+    if not isinstance(revision, int) or revision < 0:
+        raise ValueError(revision)
+    return revision
+
+
+def _check_origin(body: Mapping[str, Any], digest: object, signer: MarkSigner) -> bool:
+    """Raise LedgerDamaged unless the document is what kvsync wrote for this place. True when it would be written the same
+    today."""
+    digests = [_digest(body, key) for key in signer.keys] or [_digest(body, None)]
+    given = digest.encode("utf-8", "replace") if isinstance(digest, str) else b""
+    matches = [hmac.compare_digest(given, one.encode()) for one in digests]
+    if not any(matches):
+        why = "it is not signed with the owner key" if signer.keys else "it was changed by something else than kvsync"
+        raise LedgerDamaged(why)
+    if body["schema"] == SCHEMA and body.get("place") != signer.place.key:
+        raise LedgerDamaged("it was written for another place and copied here")
+    return matches[0] and body["schema"] == SCHEMA
 
 
 def _data(identity: Identity, row: LedgerRow, seals: Mapping[str, int]) -> list[Any]:
@@ -120,7 +167,7 @@ def _data(identity: Identity, row: LedgerRow, seals: Mapping[str, int]) -> list[
     flags = _SENSITIVE * row.sensitive | _PROTECTED * row.protected | _ENDED * has_ended
     etag = None if has_ended else row.etag
     seal = seals[row.seal] if row.seal is not None else None
-    data = [*identity, _text(row.fingerprint), row.ttl, flags or None, etag, row.expires_at, seal]
+    data = [*identity, _text(row.fingerprint), row.ttl, flags or None, etag, row.expires_at, seal, row.unseen_since]
     while data[-1] is None:
         data.pop()
     return data
@@ -130,12 +177,12 @@ def _row(data: list[Any], seals: list[str]) -> tuple[Identity, LedgerRow]:
     data = data + [None] * (len(_TYPES) - len(data))
     if not all(map(isinstance, data, _TYPES)):
         raise TypeError(data)
-    key, label, fingerprint, ttl, flags, etag, expires_at, seal = data
+    key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since = data
     flags = flags or 0
     etag = ENDED if flags & _ENDED else etag
     marks = (bool(flags & _SENSITIVE), bool(flags & _PROTECTED))
     seal = seals[seal] if seal is not None else None
-    return Identity(key, label), LedgerRow(_bytes(fingerprint), ttl, *marks, etag, expires_at, seal)
+    return Identity(key, label), LedgerRow(_bytes(fingerprint), ttl, *marks, etag, expires_at, seal, unseen_since)
 
 
 def _text(fingerprint: bytes) -> str:
@@ -146,5 +193,6 @@ def _bytes(text: str) -> bytes:
     return b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
 
 
-def _digest(body: Mapping[str, Any]) -> str:
-    return sha256(canonical_json(body).encode()).hexdigest()
+def _digest(body: Mapping[str, Any], key: bytes | None) -> str:
+    text = canonical_json(body).encode("utf-8", "surrogatepass")
+    return sha256(text).hexdigest() if key is None else hmac.digest(key, text, "sha256").hex()

@@ -9,7 +9,8 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from functools import cached_property
+from typing import Final, NamedTuple, Protocol
 
 from kvsync.core.policy import Policy
 from kvsync.errors import Origin, Problem
@@ -93,10 +94,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What kvsync leaves beside an entry it wrote: whose it is, and what was applied.
+    """What kvsync leaves next to an entry it wrote: whose it is, and what was applied.
 
-    A mark kept in the ledger must not tell a guesser what a sensitive value was: there `fingerprint` is the one of the content,
-    sealed with `key`. Ask `matches` instead of comparing.
+    `seal` binds the mark to its place, key and label (see `kvsync.core.marks`); None where an earlier version wrote it.
+    `is_recorded` says that the mark comes from the ledger, not from the store. A mark kept in the ledger must not tell a
+    guesser what a sensitive value was: there `fingerprint` is the one of the content, sealed with `key`. Ask `matches`
+    instead of comparing.
     """
 
     owner: str
@@ -105,10 +108,23 @@ class Mark:
     sensitive: bool = False
     protected: bool = False
     key: bytes | None = field(default=None, repr=False)
+    seal: bytes | None = field(default=None, repr=False)
+    is_recorded: bool = field(default=False, compare=False)
 
     def matches(self, fingerprint: bytes) -> bool:
         """True when the content with this fingerprint is what was applied."""
-        return self.fingerprint == (fingerprint if self.key is None else sealed(fingerprint, self.key))
+        if self.key is None:
+            return self.fingerprint == fingerprint
+        return self.is_comparable and self.fingerprint == sealed(fingerprint, self.key)
+
+    @property
+    def is_comparable(self) -> bool:
+        """False when the fingerprint is sealed with a key that is not held here."""
+        return self.key is None or not self.key.startswith(NOT_HELD)
+
+
+NOT_HELD: Final = b"\0key not held: "
+"""Begins what is in the place of a key that is not held here; the name of the key follows."""
 
 
 def sealed(fingerprint: bytes, key: bytes) -> bytes:
@@ -140,11 +156,16 @@ ENDED = "\0ended"
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What kvsync's own ledger says of an entry: how it was last seen in agreement with the files."""
+    """What kvsync's own ledger says of an entry: how it was last seen in agreement with the files.
+
+    `unseen_since` is when the entry was neither desired nor listed any more (epoch seconds), None while it is either: a
+    listing can be stale, so what becomes visible again is known again.
+    """
 
     mark: Mark
     etag: str | None = None
     expires_at: float | None = None
+    unseen_since: float | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -160,12 +181,12 @@ class Applied:
 class Snapshot:
     """What a store holds of one namespace at one moment.
 
-    `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the
-    fingerprints of those entries that `is_settled` says there is nothing else to know of: they bear our owner's mark, do
-    not expire, are neither locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store
-    offers it, stands for this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never
-    causes a delete. `ledger` is what a store that keeps its own ledger holds of it, in the bytes it was left in, or as much of
-    them as there is; `ledger_expires_at` is when the store will end that too, if it does.
+    `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the fingerprints
+    of those entries of which there is nothing else to know: they bear a valid mark of our owner, do not expire, are neither
+    locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store offers it, stands for
+    this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never causes a delete. `ledger` is
+    what a store that keeps its own ledger holds of it, in the bytes it was left in, or as much of them as there is;
+    `ledger_expires_at` is when the store will end that too, if it does.
     """
 
     target: Target
@@ -178,31 +199,25 @@ class Snapshot:
     ledger_expires_at: float | None = None
 
 
-def snapshot_of(target: Target, entries: Iterable[Actual], owner: str, *, token: str | None = None) -> Snapshot:
+class SettledTest(Protocol):
+    """Tells which entries a snapshot may show as settled; `kvsync.core.marks.MarkSigner` does."""
+
+    def is_settled(self, entry: Actual) -> bool:
+        """True when there is nothing to know of an entry but its fingerprint."""
+        ...
+
+
+def snapshot_of(
+    target: Target, entries: Iterable[Actual], signer: SettledTest, *, token: str | None = None
+) -> Snapshot:
     """Build a snapshot, with its settled view, from entries that are all at hand."""
     by_identity = {entry.identity: entry for entry in entries}
     settled = {
         identity: entry.fingerprint
         for identity, entry in by_identity.items()
-        if entry.fingerprint is not None and is_settled(entry, owner)
+        if entry.fingerprint is not None and signer.is_settled(entry)
     }
     return Snapshot(target, by_identity, settled, token=token)
-
-
-def is_settled(entry: Actual, owner: str) -> bool:
-    """True when there is nothing to know of an entry but its fingerprint."""
-    mark = entry.mark
-    return (
-        mark is not None
-        and mark.owner == owner
-        and mark.key is None
-        and mark.fingerprint == entry.fingerprint
-        and mark.ttl is None
-        and not mark.sensitive
-        and not mark.protected
-        and entry.expires_at is None
-        and not entry.locked
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +229,7 @@ class Move:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Desired:
     """What the files ask of one target.
 
@@ -232,6 +247,11 @@ class Desired:
     absent: Mapping[str, Origin] = field(default_factory=dict)
     moved: tuple[Move, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @cached_property
+    def moves(self) -> Mapping[str, Move]:
+        """The moves by the key that goes; the first, where files name one key twice."""
+        return {move.source: move for move in reversed(self.moved)}
 
 
 class Action(StrEnum):
@@ -291,13 +311,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A difference that kvsync will not act on, and why. `action` is what it would have done."""
+    """A difference that kvsync will not act on, and why. `action` is what it would have done; `deferred` is
+    the change that kvsync tries later, because the entry is quarantined or contended."""
 
     identity: Identity
     cause: Class
     action: Action
     reason: str
     origin: Origin | None = None
+    deferred: Change | None = None
 
 
 class OutcomeKind(StrEnum):

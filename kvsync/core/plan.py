@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from kvsync.core.digest import plan_digest
 from kvsync.core.model import Action, Change, Outcome, OutcomeKind, Refusal, Target
+from kvsync.core.place import Place
 from kvsync.errors import Problem
+
+MOST_PROBLEMS: Final = 10
+"""How many problems are told of one target: thousands of targets of one file share all of its problems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +43,26 @@ class Stats:
 class TargetPlan:
     """The plan of one target.
 
-    `changes` would be applied, in the order of `identity_order`; `refused` are differences kvsync will not act on; `reported`
-    are drift that the policy only reports, and deletes that wait out the guard's grace. `parked` holds the reasons why nothing
-    may be applied before a person approves `digest`; `approved` says that one has. `problems` (files) and `error` (the store
-    could not be observed) mean that the target keeps its state: there are no changes then, but renewals under `problems`.
-    `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a renewal, an expiry to enforce,
-    the end of a grace. Without `compare_and_set` another writer's change may be overwritten in the moment between kvsync's
-    look and its write.
+    `place` is where the target leads (None when that could not be found out), `moved_from` what its names led to in the
+    last pass, when that was another place. `changes` would be applied, in the order of `identity_order`; `refused` are
+    differences kvsync will not act on; `reported` are drift that the policy only reports, and deletes that wait out the
+    guard's grace. `parked` holds the reasons why nothing may be applied before a person approves `digest`; `approved` says
+    that one has. `waiting` says which of the changes wait for a moment although the target may be applied. `problems`
+    (files) and `error` (the store could not be observed) mean that the target keeps its state: there are no changes then,
+    but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a
+    renewal, an expiry to enforce, the end of a grace. Without `compare_and_set` another writer's change may be overwritten
+    in the moment between kvsync's look and its write.
     """
 
     target: Target
     type: str
     digest: str
+    place: Place | None = None
+    moved_from: str | None = None
     complete: bool = True
     parked: tuple[str, ...] = ()
     approved: bool = False
+    waiting: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     refused: tuple[Refusal, ...] = ()
     reported: tuple[Change, ...] = ()
@@ -80,11 +90,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """What became of one target's plan."""
+    """What became of one target's plan. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back, and
+    `waits_until` (epoch seconds) is when more may be deleted, if that is known."""
 
     plan: TargetPlan
     outcomes: tuple[Outcome, ...] = ()
     error: str | None = None
+    deletes_waiting: int = 0
+    waits_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +141,28 @@ def pending(plan: Plan) -> bool:
 
 def is_quiet(plan: TargetPlan) -> bool:
     """True when there is nothing to tell of a target but its counts."""
-    differs = plan.changes or plan.refused or plan.reported
+    differs = plan.changes or plan.refused or plan.reported or plan.moved_from is not None
     return plan.complete and not (differs or plan.parked or plan.problems or plan.error)
 
 
 def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
     """What a person must know before the changes of a target: (kind, sentence), the worst first."""
-    yield from (("problem", str(problem)) for problem in plan.problems)
+    if plan.moved_from is not None:
+        yield "moved", f"{plan.target} is now another store: was {plan.moved_from}, is {plan.place}"
+    yield from (("problem", text) for text in problem_texts(plan))
     if plan.error:
         yield "error", plan.error
     yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
+    yield from (("waiting", sentence) for sentence in plan.waiting)
     if not plan.complete and not plan.parked:
         yield "incomplete", "the store could not be listed whole"
+
+
+def problem_texts(plan: TargetPlan) -> Iterator[str]:
+    """The first problems of a target as text, and how many more there are."""
+    yield from map(str, plan.problems[:MOST_PROBLEMS])
+    if (more := len(plan.problems) - MOST_PROBLEMS) > 0:
+        yield f"{more:,} more; kvsync validate lists all"
 
 
 def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:

@@ -49,7 +49,8 @@ def plan_target(
     plan = TargetPlan(
         desired.target,
         capabilities.type,
-        digest=target_digest(desired.target, changes, refused),
+        digest=target_digest(desired.target, rules.signer.place, changes, refused),
+        place=rules.signer.place,
         complete=snapshot.complete,
         parked=_parked(changes, desired, snapshot, comparison),
         changes=changes,
@@ -62,7 +63,7 @@ def plan_target(
         compare_and_set=capabilities.compare_and_set,
         next_moment=next_moment(desired, judged, facts, rules.now, capabilities),
     )
-    return replace(plan, cost=cost_of(plan, capabilities))
+    return replace(plan, cost=cost_of(plan, capabilities)) if changes else plan
 
 
 def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> Verdict:
@@ -79,7 +80,21 @@ def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> V
         return classify(entry, actual, last, rules)
     if actual is None:
         return Idle.GONE
-    return classify_undesired(actual, last, _removal(identity, desired), rules)
+    return _move_checked(classify_undesired(actual, last, _removal(identity, desired), rules), desired, facts, rules)
+
+
+def _move_checked(verdict: Verdict, desired: Desired, facts: Facts, rules: Rules) -> Verdict:
+    """Refuse to delete the old name of a move when the new one exists, is not ours, and its mode keeps it that way."""
+    new_name = verdict.moved_to if isinstance(verdict, Change) else None
+    found = facts.actual.get(new_name) if new_name is not None else None
+    if not isinstance(verdict, Change) or new_name is None or found is None:
+        return verdict
+    if desired.entries[new_name].mode is Mode.ENFORCE or rules.signer.claims(found):
+        return verdict
+    owner = found.mark.owner if found.mark is not None else None
+    whose = "has no owner" if owner in (None, rules.owner) else f"belongs to owner {owner!r}"
+    reason = f"it is kept: its new name {new_name} {whose}"
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
 
 
 def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
@@ -112,10 +127,10 @@ def _is_same(before: Actual | None, actual: Actual | None) -> bool:
 
 
 def _removal(identity: Identity, desired: Desired) -> Removal | None:
-    for move in desired.moved:
+    move = desired.moves.get(identity.key)
+    if move is not None:
         destination = Identity(move.destination, identity.label)
-        if move.source == identity.key:
-            return Removal(move.origin, destination if destination in desired.entries else None)
+        return Removal(move.origin, destination if destination in desired.entries else None)
     origin = desired.absent.get(identity.key)
     return Removal(origin) if origin else None
 
@@ -126,7 +141,7 @@ def _blocked(verdict: Verdict, blocked: Callable[[Change], str | None]) -> Verdi
     reason = blocked(verdict)
     if reason is None:
         return verdict
-    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin, deferred=verdict)
 
 
 @dataclass(frozen=True, slots=True)

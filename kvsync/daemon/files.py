@@ -87,8 +87,8 @@ class Files:
         self._moved_at = now
 
 
-def _state_of(target: Target, loaded: Loaded) -> tuple[str | None, tuple[Problem, ...]]:
-    return loaded.targets.get(target), (*loaded.hold_all, *loaded.held.get(target, ()))
+def _state_of(target: Target, loaded: Loaded) -> tuple[str | None, tuple[Problem, ...], tuple[Problem, ...]]:
+    return loaded.targets.get(target), loaded.hold_all, loaded.held.get(target, ())
 
 
 def _log_targets(before: frozenset[Target], after: frozenset[Target]) -> None:

@@ -111,6 +111,7 @@ class Daemon:
         self._looking = Looking(self._look)
         self._nudges, self._nudged = NOTHING, asyncio.Event()
         self._first_passes, self._stop = asyncio.Event(), Stop()
+        self._unseen: set[Target] = set()
 
     async def run(self) -> DaemonResult:
         """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises."""
@@ -145,7 +146,7 @@ class Daemon:
         self._parts.reporter.daemon_changed()
         self._keep()
         self._use(self._settings)
-        self._pass_done()  # there may be no targets at all
+        self._await_first_passes()  # there may be no targets at all
         gate = self._parts.gate.watch(self._window_changed)
         fetching = () if self._fetcher is None else (self._fetcher.run(),)
         jobs = (self._heed(), self._looking.run(), self._watcher.run(), gate, self._announce(), *fetching)
@@ -190,10 +191,15 @@ class Daemon:
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
-    def _pass_done(self) -> None:
-        if self._parts.files.loaded.absent:
-            return
-        if all(worker.last is not None for worker in self._parts.crew.working):
+    def _pass_done(self, target: Target) -> None:
+        self._unseen.discard(target)
+        if not self._unseen and not self._parts.files.loaded.absent:
+            self._first_passes.set()
+
+    def _await_first_passes(self) -> None:
+        """Find the managed targets that no pass has seen yet."""
+        self._unseen = {worker.target for worker in self._parts.crew.working if worker.last is None}
+        if not self._unseen and not self._parts.files.loaded.absent:
             self._first_passes.set()
 
     def _beat(self, deep: bool) -> None:
@@ -255,7 +261,7 @@ class Daemon:
         self._keep()
         self._parts.crew.ask(changed, Trigger.FILES)
         self._arm()
-        self._pass_done()  # no target may be left, or the first files may name none
+        self._await_first_passes()  # no target may be left, or the first files may name none
 
     def _keep(self) -> None:
         """Forget how targets stood that no file names any more; without files nobody can tell which these are."""
@@ -279,9 +285,11 @@ class Daemon:
         self._notifier.ready()
 
     def _wake(self) -> None:
-        """Ask for a pass where a person may have paused, resumed or approved."""
+        """Ask for a pass where an operator may have paused, resumed, approved or retried something. A pass in flight may have
+        looked too early."""
         for worker in self._parts.crew.working:
-            if self._pause_changed(worker.target) or (worker.last is not None and worker.last.parked):
+            waits = worker.last is not None and (worker.last.parked or worker.last.deferred)
+            if self._pause_changed(worker.target) or waits or worker.running:
                 worker.ask(Trigger.WAKE)
 
     def _pause_changed(self, target: Target) -> bool:

@@ -8,6 +8,7 @@ from random import Random
 
 from kvsync.clock import Clock
 from kvsync.config.model import RunConfig
+from kvsync.core.model import Target
 from kvsync.daemon.crew import Crew
 from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
@@ -46,7 +47,7 @@ def assemble(
     *,
     observe: bool,
     rng: Random | None = None,
-    on_pass_done: Callable[[], None] = lambda: None,
+    on_pass_done: Callable[[Target], None] = lambda _target: None,
     onlookers: Sequence[Onlooker] = (),
     leadership: Leadership | None = None,
 ) -> Parts:

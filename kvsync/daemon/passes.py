@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from kvsync.core.model import Target
 from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.ports import PassRequest, PassResult, Reconciler
@@ -17,7 +18,7 @@ class GuardedPasses:
     """Does the workers' passes through the reconciler."""
 
     def __init__(
-        self, reconciler: Reconciler, files: Files, gate: Gate, reporter: Reporter, on_done: Callable[[], None]
+        self, reconciler: Reconciler, files: Files, gate: Gate, reporter: Reporter, on_done: Callable[[Target], None]
     ) -> None:
         self._reconciler, self._files, self._gate, self._reporter = reconciler, files, gate, reporter
         self._on_done = on_done
@@ -41,7 +42,7 @@ class GuardedPasses:
         if not worker.retired:
             held = self._files.is_held(worker.target)
             self._reporter.pass_done(result, worker.next_pass, held=held, next_trigger=worker.next_trigger)
-        self._on_done()
+        self._on_done(worker.target)
 
     def _request(self, worker: Worker, ask: Ask) -> PassRequest:
         target = worker.target

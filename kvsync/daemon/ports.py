@@ -77,17 +77,20 @@ class PassResult:
     """What became of one pass.
 
     `digest` is the plan's; `changes` counts outcomes by `OutcomeKind`; `pending` counts what the plan holds and was not
-    applied, for whatever reason (reported drift included); `drift` counts drifted entries by class. `parked` holds the reasons
-    why a person must approve `digest` first. `error` means that the pass as a whole did not happen, or nothing but renewals
-    for problems in the files, `unavailable` that the store is the reason; `retryable` that trying again soon, and not only at
-    the next trigger, may help, be it with the error or with failed entries, but not before `retry_after` seconds.
-    `next_moment` (epoch seconds) is when the target needs a pass although nothing changes.
+    applied, for whatever reason (reported drift included), and `deferred` those of it that are quarantined or contended;
+    `drift` counts drifted entries by class. `parked` holds the reasons why a person must approve `digest` first. `error` means
+    that the pass as a whole did not happen, or nothing but renewals for problems in the files, `unavailable` that the store is
+    the reason; `retryable` that trying again soon, and not only at the next trigger, may help, be it with the error or with
+    failed entries, but not before `retry_after` seconds. `next_moment` (epoch seconds) is when the target needs a pass
+    although nothing changes. `deletes_waiting` counts deletes that wait for `run.max_deletes_per_hour`, until `waits_until`
+    (epoch seconds) where that is known.
     """
 
     target: Target
     digest: str = ""
     changes: Mapping[str, int] = field(default_factory=dict)
     pending: int = 0
+    deferred: int = 0
     drift: Mapping[str, int] = field(default_factory=dict)
     parked: tuple[str, ...] = ()
     error: str | None = None
@@ -95,6 +98,8 @@ class PassResult:
     retryable: bool = False
     retry_after: float | None = None
     next_moment: float | None = None
+    deletes_waiting: int = 0
+    waits_until: float | None = None
 
     @property
     def failed(self) -> int:

@@ -12,6 +12,7 @@ from kvsync.core.model import OutcomeKind, Target
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.notify import Notifier
 from kvsync.daemon.onlooker import Onlooker, Passed
+from kvsync.daemon.pass_counts import PassCounts
 from kvsync.daemon.ports import Leadership, Loaded, PassRequest, PassResult, Recorder, Trigger
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
@@ -40,8 +41,9 @@ class Reporter:
         self.ready = False
         self._recorder, self._gate, self._clock, self._leadership = recorder, gate, clock, leadership
         self._started = clock.now()
-        self._results: dict[Target, PassResult] = {}
+        self._counts = PassCounts()
         self._parked: dict[Target, str] = {}
+        self._waiting: set[Target] = set()
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
         self._down: dict[str, tuple[set[Target], float]] = {}  # by store: whom it fails, since when (monotonic)
 
@@ -60,13 +62,14 @@ class Reporter:
         self, result: PassResult, next_pass: float | None, *, held: bool, next_trigger: Trigger | None = None
     ) -> None:
         """Say what became of a pass. The problems of a held target were said when its files were read."""
-        self._results[result.target] = result
+        self._counts.add(result)
         now = self._clock.now()
         retry_in = None if next_pass is None else round(next_pass - now, 1)
         self._log_store(result, retry_in)
         if result.error is None:
             self._log_finished(result, next_pass)
             self._log_parked(result)
+            self._log_waiting(result)
         elif not held:
             fields = {"error": result.error, "retryable": result.retryable, "retry_in": retry_in}
             _log.error("pass.failed", **_names(result.target), **fields)
@@ -85,9 +88,9 @@ class Reporter:
         """Forget what was said of all targets but these, which the files as they were loaded name."""
         for onlooker in self.onlookers:
             onlooker.looked(targets, loaded)
-        for target in self._results.keys() - targets:
-            del self._results[target]
+        for target in self._counts.keep(targets):
             self._parked.pop(target, None)
+            self._waiting.discard(target)
             self._began.pop(target, None)
             self._log_up(target)
         with suppress(KvsyncError):
@@ -128,13 +131,7 @@ class Reporter:
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
-        results = self._results.values()
-        counts = {
-            "failing": sum(not result.ok for result in results),
-            "parked": sum(bool(result.parked) for result in results),
-            "with changes pending": sum(bool(result.pending and not result.parked and result.ok) for result in results),
-        }
-        parts = [f"{len(results)} targets", *(f"{count} {name}" for name, count in counts.items() if count)]
+        parts = [str(self._counts)]
         if self._gate.denied_by is not None:
             parts.append("applying is denied by a window")
         if not self._gate.leads():
@@ -171,6 +168,14 @@ class Reporter:
                 _log.warning("target.parked", **_names(result.target), digest=result.digest, reasons=result.parked)
         elif was is not None:
             _log.info("target.released", **_names(result.target), digest=was)
+
+    def _log_waiting(self, result: PassResult) -> None:
+        if not result.deletes_waiting:
+            self._waiting.discard(result.target)
+        elif result.target not in self._waiting:
+            self._waiting.add(result.target)
+            fields = {"count": result.deletes_waiting, "until": result.waits_until}
+            _log.warning("deletes.waiting", **_names(result.target), **fields)
 
     def _log_store(self, result: PassResult, retry_in: float | None) -> None:
         """Say that a store is down when it fails its first target."""

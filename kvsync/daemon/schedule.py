@@ -1,16 +1,19 @@
 """The regular beats: an interval or a cron expression, with jitter, and the rarer deep pass.
 
-APScheduler keeps the time. Its jobs only call back: it cancels what runs inside a job when it shuts down, so no pass may.
+APScheduler keeps the time. `DebugExecutor` runs its jobs synchronously in the loop: the default executor starts a task for
+each job, and a shutdown cancels such a task and logs an error when a beat is due at that moment.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import uniform
 from typing import Any
 
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
@@ -51,10 +54,12 @@ class Schedule:
             return
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
         self._scheduler = AsyncIOScheduler(
-            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+            timezone=UTC,
+            executors={"default": DebugExecutor()},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for deep, trigger in beats.items():
-            self._scheduler.add_job(self._beat, trigger, args=(deep,))
+            self._scheduler.add_job(self._due, trigger, args=(self._scheduler, deep))
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -69,8 +74,13 @@ class Schedule:
         jobs = self._scheduler.get_jobs() if self._scheduler is not None else ()
         return min((job.next_run_time.timestamp() for job in jobs if job.next_run_time is not None), default=None)
 
-    async def _beat(self, deep: bool) -> None:
-        self._on_beat(deep)
+    def _due(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
+        # APScheduler computes the next time only after the job returns, and `on_beat` reads `next_beat`.
+        asyncio.get_running_loop().call_soon(self._beat, scheduler, deep)
+
+    def _beat(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
+        if scheduler is self._scheduler:  # a scheduler that was stopped may have had a beat due
+            self._on_beat(deep)
 
 
 def regular(settings: RunConfig) -> BaseTrigger | None:

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from yaml import YAMLError
-from yaml._yaml import CParser
+from yaml import CBaseLoader, YAMLError
 from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -98,7 +97,7 @@ class _Builder:
 
     def __init__(self, data: bytes, problems: Problems, limits: Limits) -> None:
         self.documents: list[Node] = []
-        self._next: Callable[[], Any] = CParser(data).get_event
+        self._next: Callable[[], Any] = CBaseLoader(data).get_event
         self._problems, self._limits = problems, limits
         self._anchors: dict[str, Node] = {}
         self._weights: dict[int, tuple[int, int]] = {}

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Final
 
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.errors import InvalidInput, Origin, Problem
+from kvsync.errors import InvalidInput, Kind, Origin, Problem
+from kvsync.escaping import quote_text
 
 _SHOWN: Final = 40
 _MOST_NAMES: Final = 1_000
@@ -40,7 +41,7 @@ class Problems:
         """The place of `node`; without a node, the start of the file."""
         return Origin(self.file, node.line, node.column) if node else Origin(self.file, 1, 1)
 
-    def add(self, message: str, node: Node | None, hint: str | None = None) -> None:
+    def add(self, message: str, node: Node | None, hint: str | None = None, kind: Kind = Kind.INVALID) -> None:
         """Note a problem at the place of `node` (None: of the whole file). Raises TooManyProblemsError."""
         if len(self._found) == self._most:
             self._found.append(
@@ -48,7 +49,7 @@ class Problems:
             )
         if len(self._found) > self._most:
             raise TooManyProblemsError
-        self._found.append(Problem(message, self.origin(node), hint))
+        self._found.append(Problem(message, self.origin(node), hint, kind))
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Take over problems that were found elsewhere."""
@@ -101,12 +102,8 @@ def found(node: Node) -> str:
 
 
 def quoted(text: str) -> str:
-    """`text` in double quotes, on one line, without control characters, cut to a readable length."""
-    import json
-
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    escaped = json.dumps(shown, ensure_ascii=False)
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in escaped)
+    """`text` in double quotes, on one line, with everything invisible spelled out, cut to a readable length."""
+    return quote_text(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def at(what: str, message: str) -> str:

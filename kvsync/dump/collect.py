@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from kvsync.config.authority import Authority
 from kvsync.core.compare import key_matcher
 from kvsync.core.model import Actual, Identity, Target
 from kvsync.dump.writer import DumpEntry, write
+from kvsync.escaping import escape_text
 from kvsync.reconcile.observer import Observer
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ _MOST_IN_A_FILE: Final = 4 * 1024 * 1024
 """Bytes of values after which another state file is begun: they are refused from 10 MiB on."""
 
 _HEAD: Final = "# What {target} holds, written by kvsync dump.\n"
-_SECRETS: Final = "# Sensitive values are not in this file; set these variables where kvsync runs: {names}\n"
+_SECRETS: Final = (
+    "# Sensitive values are not in this file; set these variables where kvsync runs, and list them in authors.env of\n"
+    "# kvsync.yaml: {names}\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ def _dumped(
     kept = [_entry(one, owner, longest) for one in ours if not ignored(one.identity.key)]
     variables: dict[Identity, str] = {}
     if not include_sensitive:
-        variables = _variables(kept)
+        variables = _variables(kept, workspace.config.authority)
     workspace.redactor.register(*(entry.content.value for entry in kept if entry.sensitive))
     stem = names.free(_safe(target.namespace))
     files = _files(target, stem, kept, variables)
@@ -92,7 +97,7 @@ def _dumped(
 
 async def _read(workspace: Workspace, target: Target) -> list[Actual]:
     """Every entry of a target, with its content."""
-    observer = Observer(workspace.stores[target.store], target, workspace.config.owner, workspace.state)
+    observer = Observer(workspace.stores[target.store], await workspace.locate(target), workspace.state)
     snapshot = await observer.observe(None, deep=False)
     assert snapshot is not None  # no token was given
     listed = list(snapshot.entries.values())
@@ -113,9 +118,9 @@ def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:
     return replace(entry, ttl=mark.ttl, protected=mark.protected, sensitive=mark.sensitive)
 
 
-def _variables(entries: Iterable[DumpEntry]) -> dict[Identity, str]:
-    """A name of its own for the environment variable of every sensitive entry."""
-    names = _Names()
+def _variables(entries: Iterable[DumpEntry], authority: Authority) -> dict[Identity, str]:
+    """A name of its own for the environment variable of every sensitive entry; never one that state files may not read."""
+    names = _Names({name.casefold() for name in authority.reserved})
     found = {}
     for entry in entries:
         if entry.sensitive:
@@ -131,7 +136,7 @@ def _files(
     files: dict[str, bytes] = {}
     written = list(_referenced(stem, entries, variables, files))
     for number, part in enumerate(_parts(written), start=1):
-        head = _HEAD.format(target=target) if str(target).isprintable() else ""
+        head = _HEAD.format(target=escape_text(str(target)))
         unset = [entry.reference[1] for entry in part if entry.reference and entry.reference[0] == "env"]
         head += _SECRETS.format(names=", ".join(unset)) if unset else ""
         files[f"{stem}.yaml" if number == 1 else f"{stem}-part{number}.yaml"] = (head + write(target, part)).encode()

@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from kvsync.escaping import escape_text, quote_text
+
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/_](?:[A-Za-z0-9 _./@%+=-]*[A-Za-z0-9_./@%+=-])?")
 _NULLS: Final = frozenset({"null", "Null", "NULL"})
 _LONGEST_PLAIN: Final = 100
 _LONGEST_LINE: Final = 120
 _LONGEST_KEY: Final = 1000
 """Characters; libyaml takes keys of at most 1024 without a question mark."""
-
-_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +53,16 @@ def scalar(text: str) -> str:
     """A text on one line."""
     if len(text) <= _LONGEST_PLAIN and _PLAIN.fullmatch(text) and text not in _NULLS:
         return text
-    return quoted(text)
-
-
-def quoted(text: str) -> str:
-    """A text between double quotes."""
-    return '"' + "".join(char if char.isprintable() and char not in '"\\' else _escaped(char) for char in text) + '"'
+    return quote_text(text)
 
 
 def flow(data: Any) -> str:
     """JSON data on one line."""
     if isinstance(data, dict):
-        return "{" + ", ".join(f"{_flow_key(quoted(name))}{flow(value)}" for name, value in data.items()) + "}"
+        return "{" + ", ".join(f"{_flow_key(quote_text(name))}{flow(value)}" for name, value in data.items()) + "}"
     if isinstance(data, list):
         return "[" + ", ".join(map(flow, data)) + "]"
-    return quoted(data) if isinstance(data, str) else json.dumps(data)
+    return quote_text(data) if isinstance(data, str) else json.dumps(data)
 
 
 def literal(text: str, indent: int) -> str | None:
@@ -75,7 +70,7 @@ def literal(text: str, indent: int) -> str | None:
     lines = text.removesuffix("\n").split("\n")
     if len(lines) < 2 or not lines[0].strip() or lines[0][0] in " \t" or not lines[-1].strip():
         return None
-    if not all(line.replace("\t", "").isprintable() for line in lines):
+    if any(escape_text(line, keep="\t") != line for line in lines):
         return None
     mark = "|" if text.endswith("\n") else "|-"
     return "\n".join([mark, *(" " * indent + line if line else "" for line in lines)])
@@ -102,10 +97,3 @@ def _one_line(node: Node) -> str | None:
 
 def _flow_key(shown: str) -> str:
     return f"{shown}: " if len(shown) <= _LONGEST_KEY else f"? {shown} : "
-
-
-def _escaped(char: str) -> str:
-    if char in _ESCAPES:
-        return _ESCAPES[char]
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -23,7 +23,8 @@ READING = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How an emulator is started. `switches` are what one type alone understands; `port` 0 means any free one."""
+    """How an emulator is started. `switches` are what one type alone understands; `port` 0 means any free one; `allowed_hosts`
+    are names, in lower case, that requests may give besides those of this machine."""
 
     type: str
     host: str = "127.0.0.1"
@@ -35,6 +36,7 @@ class Options:
     anonymous: bool = False
     token: str | None = None
     switches: Mapping[str, str] = field(default_factory=dict)
+    allowed_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
-import json
 import os
 import signal
 import socket
@@ -26,10 +24,12 @@ from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.control import PREFIX, Control
 from kvsync.emulators.faults import Fate, Faults
 from kvsync.emulators.model import Address, Answer, Emulator, Options, Parts, Request
+from kvsync.emulators.origins import is_loopback, refusal
 from kvsync.emulators.quantities import http_date
 from kvsync.emulators.stats import Stats
 from kvsync.emulators.storage import Storage
 from kvsync.errors import KvsyncError, UsageError
+from kvsync.escaping import encode_json
 
 _LARGEST_BODY: Final = 128 * 1024**2  # bytes; the largest bulk call that one of the stores takes has 100 MB
 _LONGEST_TARGET: Final = 64 * 1024  # bytes
@@ -47,7 +47,7 @@ class Running:
     def ready_line(self) -> str:
         """The one line of JSON that says so."""
         fields = {"event": "emulator.ready", "type": self.options.type, "url": self.url, "env": self.env}
-        return json.dumps(fields)
+        return encode_json(fields)
 
 
 @asynccontextmanager
@@ -77,11 +77,7 @@ async def serve(options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    try:
-        loopback = options.host == "localhost" or ipaddress.ip_address(options.host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(options.host):
         raise UsageError(f"an emulator listens on loopback only, not on {options.host}: its credentials are no secret")
 
 
@@ -147,9 +143,13 @@ class _Handler:
         self._faults, self._stats = faults, Stats()
         self._control = Control(emulator, parts.clock, faults, self._stats)
         self._control_paths = (PREFIX, emulator.url(Address("")) + PREFIX)
+        self._allowed = parts.options.allowed_hosts
         self.decodes = not emulator.takes_encoded
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
+        refused = refusal(raw.headers.get("Host"), raw.headers.get("Origin"), self._allowed)
+        if refused is not None:
+            return self._response(refused)
         body = await raw.read()
         request = Request(raw.method, raw.raw_path, raw.headers, body, raw.scheme)
         if request.path.startswith(self._control_paths):

@@ -15,7 +15,7 @@ from kvsync.clock import Clock
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
 from kvsync.fence import Fence
 from kvsync.heap import no_collections
-from kvsync.http.failures import failure, unanswered
+from kvsync.http.failures import cleaned, failure, unanswered
 from kvsync.http.limits import RetryBudget, TokenBucket
 from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError, StaleCredentialError
 from kvsync.http.quota import Quota
@@ -145,7 +145,7 @@ class Client:
                 raise unanswered(self.where, call, error) from error
             except PermanentError as error:
                 self._count(call, type(error).__name__, 0)
-                raise PermanentError(f"{self.where}: {call.what} failed: {error}") from error
+                raise PermanentError(f"{self.where}: {call.what} failed: {cleaned(str(error))}") from error
         self._count(call, str(answer.status), len(answer.body))
         if call.turn is not None:
             call.turn.heed(answer.headers)

@@ -13,10 +13,12 @@ No connection is a TransientError, a connection that broke before the answer a L
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.escaping import clip, escape_text
 from kvsync.http.model import Answer, Call, Credentials, NotAnsweredError
 from kvsync.http.retry_after import retry_after
 from kvsync.secrets import REDACTOR
@@ -25,6 +27,16 @@ _TURNED_AWAY: Final = frozenset({429, 503})
 _UNDECIDED: Final = frozenset({408, 425})
 _LONGEST: Final = 300
 """Characters of a server's own words that a message repeats."""
+
+_NOT_SHOWN: Final = "the server's own words are not shown, because a sensitive value was sent"
+
+_CODES: Final = 100_000
+"""Numbers from here on are no codes of an API, and may be a value."""
+
+_LONGEST_READ: Final = 4000
+"""Characters of a server's own words that are looked at."""
+
+_REQUEST: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 
 
 def failure(where: str, call: Call, answer: Answer, credentials: Credentials | None, now: float) -> StoreError:
@@ -35,7 +47,7 @@ def failure(where: str, call: Call, answer: Answer, credentials: Credentials | N
             return AuthError(f"{where}: {call.what} is refused ({status}); a credential is needed")
         why = credentials.explain(call, answer)
         return AuthError(f"{where}: {call.what} is refused: {why.detail}; {why.hint}")
-    message = f"{where}: {call.what} failed: {_described(answer)}"
+    message = f"{where}: {call.what} failed: {_described(call, answer)}"
     if status in _TURNED_AWAY:
         return TransientError(message, retry_after(answer.headers, now))
     if status in _UNDECIDED or status >= 500:
@@ -48,19 +60,31 @@ def failure(where: str, call: Call, answer: Answer, credentials: Credentials | N
 
 def unanswered(where: str, call: Call, error: TransientError) -> TransientError:
     """The error that a call is which brought no answer."""
-    message = f"{where}: {call.what} failed: {REDACTOR.redact(str(error))}"
+    message = f"{where}: {call.what} failed: {cleaned(str(error))}"
     if call.writes and isinstance(error, NotAnsweredError):
         return LostAnswer(f"{message}; it may have been done or not")
     return TransientError(message)
 
 
-def words(answer: Answer) -> str:
-    """What the server says itself of an error, for people, in one short line; may be empty."""
+def words(call: Call, answer: Answer, codes: Iterable[int] = ()) -> str:
+    """What the server says of an error, for people, in one short line; may be empty. Where a sensitive value was sent: status,
+    the API's `codes` and kvsync's own words instead, for the server may repeat the value in whatever form."""
+    if not call.is_secret:
+        return cleaned(said(answer))
+    numbers = "".join(f", code {code}" for code in sorted(codes) if abs(code) < _CODES)
+    return f"status {answer.status}{numbers}{_request(answer)}; {_NOT_SHOWN}"
+
+
+def said(answer: Answer) -> str:
+    """What the server says of an error, as it is: to look for something in it, never to be shown."""
     problem = answer.problem()
-    said = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name)) or _listed(problem)
-    said = said or str(problem.get("message") or "")
-    line = " ".join(REDACTOR.redact(said).split())
-    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
+    text = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name)) or _listed(problem)
+    return text or str(problem.get("message") or "")
+
+
+def cleaned(text: str) -> str:
+    """What another program says, as it may be shown: without secrets and pieces of them, in one line, and cut."""
+    return clip(escape_text(" ".join(REDACTOR.redact_foreign(text[:_LONGEST_READ]).split())), _LONGEST)
 
 
 def _listed(problem: Mapping[str, Any]) -> str:
@@ -75,7 +99,17 @@ def _one(error: Mapping[str, Any]) -> str:
     return f"{error.get('message') or error.get('msg')} ({error.get('code', error.get('type'))})"
 
 
-def _described(answer: Answer) -> str:
-    said = words(answer)
-    request = answer.headers.get("x-ms-request-id") or answer.headers.get("x-request-id")
-    return f"status {answer.status}" + (f", {said}" if said else "") + (f" (request {request})" if request else "")
+def _described(call: Call, answer: Answer) -> str:
+    told = words(call, answer)
+    if call.is_secret:
+        return told
+    return f"status {answer.status}" + (f", {told}" if told else "") + _request(answer)
+
+
+def _request(answer: Answer) -> str:
+    """The server's name for the request, which its operators can look up; nothing where it is no such name."""
+    for header in ("x-ms-request-id", "x-request-id", "cf-ray"):
+        name = answer.headers.get(header, "")
+        if _REQUEST.fullmatch(name) and REDACTOR.redact_foreign(name) == name:
+            return f" (request {name})"
+    return ""

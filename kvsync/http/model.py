@@ -42,7 +42,8 @@ class Call:
     neither values nor secrets in it.
 
     `expects` are the statuses that are answers and not failures. `reads` says that a method which usually writes does
-    not here. `is_json` asks for a body that is JSON wherever the status is 200. `turn` is waited for before each time it is
+    not here. `is_json` asks for a body that is JSON wherever the status is 200. `is_secret` says that it sends a sensitive
+    value: then the server's own words are not repeated. `turn` is waited for before each time it is
     sent, where calls are counted by what they are about. `sink` takes the body of a 200 instead of the answer, piece by piece;
     then the time that a call may take counts from the last piece.
     """
@@ -55,6 +56,7 @@ class Call:
     expects: Container[int] = (200,)
     reads: bool = False
     is_json: bool = False
+    is_secret: bool = False
     turn: Turn | None = field(default=None, repr=False, compare=False)
     sink: Sink | None = field(default=None, repr=False, compare=False)
 

@@ -105,9 +105,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
             proxy=proxy,  # found once: aiohttp's own way looks for one, and for a netrc file, at every request
+            middlewares=(_send_once,),
         )
-        # aiohttp would send a PUT or DELETE again by itself when a kept connection breaks, and so write twice.
-        self._session._retry_connection = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One exchange, read to its end. Raises httpx.TransportError."""
@@ -133,6 +132,17 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
         await self._session.close()
+
+
+async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from repeating a request. aiohttp sends a GET, PUT or DELETE again after `ClientOSError` or
+    `ServerDisconnectedError` on a kept connection, so a write could take place twice. It lets other errors pass."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:  # a ClientOSError that means that nothing was sent, and is not retried
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise httpx.ReadError(type(error).__name__) from error
 
 
 def _keeper(sink: Sink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], None]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from kvsync.clock import Clock
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, Limits
+from kvsync.http.failures import cleaned
 from kvsync.http.model import Answer, Call, Explanation
 from kvsync.stores.base import Traffic
 
@@ -70,7 +71,7 @@ class Password:
 
     def explain(self, _call: Call, answer: Answer) -> Explanation:
         """Tell a user who may not from one who is not known."""
-        said = answer.problem().get("message") or f"status {answer.status}"
+        said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
         hint = f"grant {self._name} read and write on the key of the lease"
         return Explanation("permission" if answer.status == 403 else "credential", f"etcd says {said}", hint)
 

@@ -9,6 +9,7 @@ from typing import Final
 from kvsync.clock import Clock
 from kvsync.errors import PermanentError
 from kvsync.http.client import Client, Limits
+from kvsync.http.failures import cleaned
 from kvsync.http.model import Answer, Call, Explanation
 from kvsync.stores.base import Traffic
 
@@ -40,7 +41,7 @@ class ServiceAccount:
 
     def explain(self, _call: Call, answer: Answer) -> Explanation:
         """Tell a token that is not valid from a service account that may not."""
-        said = answer.problem().get("message") or f"status {answer.status}"
+        said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
         if answer.status == 401:
             return Explanation(
                 "credential", f"the token of the service account is not valid ({said})", "restart the pod"

@@ -47,6 +47,12 @@ _ALL: Final = (
     Event("source.available", "info", ("seconds",), "The repository can be fetched again."),
     Event("watch.armed", "info", ("directories",), "File changes are noticed in these directories."),
     Event("watch.polling", "warning", ("error", "directories", "seconds"), "The system's watches ran out; polling instead."),
+    Event(
+        "place.changed",
+        "warning",
+        (*_TARGET, "was", "now"),
+        "The names of a target lead to another place than before; everything there is judged as new.",
+    ),
     Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target begins."),
     Event(
         "pass.finished",
@@ -85,15 +91,23 @@ _ALL: Final = (
     ),
     Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),
     Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in"), "The store refuses an entry; it waits."),
+    Event("entry.released", "info", (*_ENTRY, "by"), "An operator let a deferred entry be tried again at once."),
     Event(
         "ledger.lost",
         "warning",
         (*_TARGET, "reason"),
-        "The ledger that the store keeps is gone or damaged; this machine's own counts, and is left there by the next apply.",
+        "The ledger that the store keeps is gone, damaged, older, copied or not signed; this machine's own is used, and written"
+        " there by the next apply.",
     ),
     Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "The ledger that the store keeps says what is so."),
     Event("target.parked", "warning", (*_TARGET, "digest", "reasons"), "A plan waits for approval: kvsync approve DIGEST."),
     Event("target.released", "info", (*_TARGET, "digest"), "A parked plan was approved, or is no longer wanted."),
+    Event(
+        "deletes.waiting",
+        "warning",
+        (*_TARGET, "count", "until"),
+        "Deletes wait for run.max_deletes_per_hour. Said once until none of the target waits any more.",
+    ),
     Event("target.paused", "warning", _TARGET, "A person paused a target: it is planned and not applied."),
     Event("target.resumed", "info", _TARGET, "A paused target is applied again."),
     Event("target.approved", "info", (*_TARGET, "digest", "by"), "A person released a parked plan: by command, or over HTTP."),

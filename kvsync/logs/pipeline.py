@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from kvsync.escaping import encode_json, escape_text
 from kvsync.logs.people import for_people
 from kvsync.secrets import Redactor
 
@@ -74,7 +75,7 @@ def _redaction(redactor: Redactor) -> Processor:
 
 def _rendering(log_format: str, stream: TextIO) -> Sequence[Processor]:
     if log_format == "json":
-        return [structlog.processors.JSONRenderer(default=str)]
+        return [structlog.processors.JSONRenderer(encode_json, default=str)]
     colors = stream.isatty() and not os.environ.get("NO_COLOR")
     renderer = structlog.dev.ConsoleRenderer(
         colors=colors, sort_keys=False, pad_event_to=18, exception_formatter=structlog.dev.plain_traceback
@@ -83,17 +84,16 @@ def _rendering(log_format: str, stream: TextIO) -> Sequence[Processor]:
 
 
 def _for_terminals(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Without control characters: a key must not steer the terminal it is shown on."""
-    return {name: _printable(value, keep="\n" if name == "exception" else "") for name, value in event.items()}
+    """Escaped: a key must not steer the terminal it is shown on."""
+    return {name: _indented(value) if name == "exception" else _escaped(value) for name, value in event.items()}
 
 
-def _printable(value: Any, keep: str) -> Any:
+def _escaped(value: Any) -> Any:
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
-    if not isinstance(value, str | dict):
-        return value
-    return "".join(char if char.isprintable() or char in keep else _escaped(char) for char in str(value))
+    return escape_text(str(value)) if isinstance(value, str | dict) else value
 
 
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode()
+def _indented(exception: Any) -> str:
+    """A traceback with every line set in: an exception's text may have lines of its own, which must not look like events."""
+    return "\n".join(f"  | {escape_text(line)}" for line in str(exception).split("\n"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from aiohttp import web
 
 from kvsync.errors import AuthError, InvalidInput, KvsyncError, NotApproved, StateDirError, UsageError
+from kvsync.escaping import encode_json
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -38,7 +38,7 @@ _KINDS: Final = {
 
 def answer(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A JSON document, with a line end for those who read it in a terminal."""
-    return text(json.dumps(document) + "\n", "application/json", status, headers)
+    return text(encode_json(document) + "\n", "application/json", status, headers)
 
 
 def text(body: str, content_type: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -12,6 +12,8 @@ from aiohttp import web
 
 from kvsync import control
 from kvsync.clock import Clock
+from kvsync.core.deletion_limit import DeletionBudget
+from kvsync.core.model import Identity, Target
 from kvsync.errors import UsageError
 from kvsync.monitor.access import Access
 from kvsync.monitor.answers import answer, text
@@ -22,14 +24,15 @@ from kvsync.monitor.hook_door import HOOK_PATH, HookDoor
 from kvsync.monitor.metrics import exposition
 from kvsync.monitor.model import Board
 from kvsync.monitor.page.paths import Pages
-from kvsync.monitor.status import board_document, status_document
+from kvsync.monitor.status import board_document, deletes_document, status_document
 from kvsync.secrets import Redactor
 from kvsync.state import StateDir
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals."""
+    """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals, `budget`
+    says how many entries may still be deleted."""
 
     collector: Collector
     state: StateDir
@@ -39,6 +42,7 @@ class Parts:
     redactor: Redactor
     stores: Callable[[], Collection[str]]
     wake: Callable[[], None]
+    budget: Callable[[], DeletionBudget]
 
 
 def application(parts: Parts) -> web.Application:
@@ -95,7 +99,9 @@ class _Seen:
             return text(await asyncio.to_thread(self._status, board), "application/json")
 
     def _status(self, board: Board) -> str:
-        return self._parts.redactor.clean_text(board_document(status_document(self._parts.state), board))
+        now = self._parts.clock.now()
+        known = status_document(self._parts.state, now) | deletes_document(self._parts.budget())
+        return self._parts.redactor.clean_text(board_document(known, board))
 
 
 class _Acts:
@@ -116,8 +122,11 @@ class _Acts:
         return self._done({"target": target, "new": is_new})
 
     async def resume(self, request: web.Request) -> web.Response:
-        """End a pause."""
-        target = request.match_info["target"]
+        """End a pause; with keys in the body, retry deferred entries instead."""
+        target, keys = request.match_info["target"], await _keys(request)
+        if keys:
+            tried = control.retry(self._state, self._parts.stores(), target, keys, self._parts.clock.now(), "http")
+            return self._done({"target": target, "retried": [_entry(*one) for one in tried]})
         resumed = control.resume(self._state, self._parts.stores(), target, "http")
         still = None if resumed.still is None else str(resumed.still)
         return self._done({"target": target, "ended": resumed.ended, "still_paused_by": still})
@@ -126,6 +135,24 @@ class _Acts:
         self._parts.wake()
         self._parts.collector.changed()
         return answer(document)
+
+
+def _entry(target: Target, identity: Identity) -> dict[str, Any]:
+    return {"target": str(target), "key": identity.key, "label": identity.label}
+
+
+async def _keys(request: web.Request) -> list[str]:
+    """Which entries to retry: `{"keys": [GLOB, …]}`, or no body for none. Raises UsageError."""
+    body = await body_of(request)
+    if not body:
+        return []
+    try:
+        keys = json.loads(body).get("keys", [])
+    except (ValueError, AttributeError, RecursionError):
+        keys = None
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise UsageError('the body is {"keys": [GLOB, …]}, or nothing')
+    return keys
 
 
 async def _reason(request: web.Request) -> str | None:

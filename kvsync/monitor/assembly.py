@@ -98,14 +98,17 @@ class _Held:
 
 def assemble(material: Material) -> Board:
     """Put the board together."""
-    held = _held(material)
+    held, errors = _held(material), _store_errors(material)
     targets = tuple(_target(target, material, held) for target in sorted(material.standings))
     return Board(
         at=material.at,
         version=material.version,
         process=material.process,
         targets=targets,
-        stores=tuple(_store(store, material) for store in material.stores),
+        stores=tuple(
+            replace(store, error=errors.get(store.name), durations=material.durations.get(store.name))
+            for store in material.stores
+        ),
         problems=material.loaded.problems,
         drift=material.drift,
         runs=material.runs,
@@ -156,7 +159,7 @@ def _target(target: Target, material: Material, held: _Held) -> TargetView:
         unchanged=seen.unchanged,
         foreign=seen.foreign,
         unhealed=seen.unhealed,
-        problems=(*material.loaded.hold_all, *material.loaded.held.get(target, ())),
+        problems=material.loaded.hold_all + material.loaded.held.get(target, ()),
         pause=held.pause_of(target),
         nearest_end=seen.end,
         quarantined=held.quarantined.get(target, 0),
@@ -198,10 +201,10 @@ def _parked(digest: str, reasons: tuple[str, ...], record: ParkedRecord | None) 
     return ParkedView(digest, reasons, record.since, record.approved_at, command)
 
 
-def _store(store: StoreView, material: Material) -> StoreView:
-    errors = (
-        standing.passed.result.error
-        for target, standing in material.standings.items()
-        if target.store == store.name and standing.passed is not None and standing.passed.result.unavailable
-    )
-    return replace(store, error=next(errors, None), durations=material.durations.get(store.name))
+def _store_errors(material: Material) -> Mapping[str, str | None]:
+    """Why stores could not be reached, by name: the first target's error of each."""
+    errors: dict[str, str | None] = {}
+    for target, standing in material.standings.items():
+        if standing.passed is not None and standing.passed.result.unavailable:
+            errors.setdefault(target.store, standing.passed.result.error)
+    return errors

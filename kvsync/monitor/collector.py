@@ -211,7 +211,8 @@ class Collector(Onlooker):
 
     def _end(self, target: Target, now: float) -> EndView | None:
         with suppress(StateDirError):
-            found = self._settings.state.ledger.nearest_end(target, now)
+            known = self._settings.state.places.known(target)
+            found = self._settings.state.ledger.nearest_end(known.place, now) if known is not None else None
             return EndView(self._settings.redact(name(found[0])), found[1]) if found is not None else None
         return None
 

@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from kvsync.core.model import DRIFT_CLASSES
+from kvsync.escaping import escape_label
 from kvsync.monitor.model import Board, StoreView, TargetView
 
 _LEVEL: Final = 3
@@ -43,7 +44,7 @@ class Series:
         make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
         family = make(self.name, self.help, labels=self.labels)
         for labels, number in self.samples(board):
-            family.add_metric(labels, number)
+            family.add_metric([*map(escape_label, labels)], number)
         return family
 
 
@@ -88,7 +89,7 @@ class _Families(Collector):
         for store in self._board.stores:
             if store.durations is not None:
                 buckets = [(_bound(bound), count) for bound, count in store.durations.buckets]
-                durations.add_metric((store.name,), buckets, store.durations.sum)
+                durations.add_metric([escape_label(store.name)], buckets, store.durations.sum)
         yield durations
 
 
@@ -205,9 +206,9 @@ SERIES: Final = (
            _target(lambda view: view.unchanged)),
     Series("kvsync_target_foreign_entries", "gauge", "Entries that are not ours and not desired.", _TARGET,
            _target(lambda view: view.foreign)),
-    Series("kvsync_target_quarantined_entries", "gauge", "Entries that wait because the store refused their content.", _TARGET,
+    Series("kvsync_target_quarantined_entries", "gauge", "Entries deferred because the store refused them.", _TARGET,
            _target(lambda view: view.quarantined)),
-    Series("kvsync_target_contended_entries", "gauge", "Entries that another writer keeps changing back.", _TARGET,
+    Series("kvsync_target_contended_entries", "gauge", "Entries deferred because another writer changes them.", _TARGET,
            _target(lambda view: view.contended)),
     Series("kvsync_target_nearest_expiry_timestamp_seconds", "gauge", "When the first lifetime of the target ends.", _TARGET,
            _target(lambda view: view.nearest_end.at if view.nearest_end is not None else None)),

@@ -11,7 +11,8 @@ from kvsync.core.model import DRIFT_CLASSES, Action, Change, OutcomeKind, Refusa
 from kvsync.core.plan import TargetReport
 from kvsync.core.render.difference import Line
 from kvsync.core.render.values import Limits, detail_of
-from kvsync.core.render.words import REFUSED, SIGNS, cost_line, name, plain
+from kvsync.core.render.words import REFUSED, SIGNS, cost_line, name
+from kvsync.escaping import escape_cell
 from kvsync.monitor.model import PendingPlan, Row, RowKind
 
 MOST_ROWS: Final = 100
@@ -43,8 +44,9 @@ def pending_plan(report: TargetReport, owner: str, redact: Redact, most: int = M
 
 def unhealed(report: TargetReport) -> dict[str, int]:
     """The drift that a pass left as it was, by class."""
-    left = (change.cause for change in (*_undone(report), *report.plan.reported) if change.cause in DRIFT_CLASSES)
-    return dict(Counter(cause.value for cause in left))
+    deferred = (refusal.deferred for refusal in report.plan.refused if refusal.deferred is not None)
+    left = (*_undone(report), *report.plan.reported, *deferred)
+    return dict(Counter(change.cause.value for change in left if change.cause in DRIFT_CLASSES))
 
 
 def in_sync_now(report: TargetReport) -> int:
@@ -73,13 +75,13 @@ def _change(kind: RowKind, change: Change, owner: str, redact: Redact) -> Row:
 
 
 def _refusal(refusal: Refusal, redact: Redact) -> Row:
-    reason = redact(plain(refusal.reason))
+    reason = redact(escape_cell(refusal.reason))
     names = (refusal.action.value, refusal.cause.value, redact(name(refusal.identity)))
     return Row(RowKind.REFUSED, REFUSED, *names, beside=(reason,), origin=_origin(refusal))
 
 
 def _origin(item: Change | Refusal) -> str | None:
-    return None if item.origin is None else plain(str(item.origin))
+    return None if item.origin is None else escape_cell(str(item.origin))
 
 
 def _occurring(counts: Counter[str]) -> Iterator[tuple[str, int]]:

@@ -17,10 +17,9 @@ from kvsync.config.values import host_and_port, is_loopback
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.monitor.app import Parts, application
+from kvsync.monitor.connections import Listener
+from kvsync.monitor.page.paths import EVENTS_PATH
 from kvsync.monitor.secret import Secret
-
-MOST_CONNECTIONS: Final = 128
-"""At once; one more ends the oldest, so that nobody can keep the others out by holding on."""
 
 IDLE: Final = 30.0
 """Seconds after which a connection is closed on which no request came, or only half of one."""
@@ -42,8 +41,11 @@ class Server:
 
     def __init__(self, parts: Parts, resolve: Callable[[Credential], str]) -> None:
         self._parts, self._resolve = parts, resolve
+        self._listener = Listener(self._protocol, streams=frozenset({EVENTS_PATH}))
+        app = application(parts)
+        app.middlewares.insert(0, self._listener.tracking())
         self._runner = web.AppRunner(
-            application(parts),
+            app,
             access_log=None,
             logger=_library_log(),
             handle_signals=False,
@@ -51,15 +53,15 @@ class Server:
             lingering_time=1.0,
             shutdown_timeout=LEAVE_WITHIN,
         )
-        self._listening: asyncio.Server | None = None
         self._listen: str | None = None
 
     @property
     def url(self) -> str | None:
         """Where it listens, None while it does not."""
-        if self._listening is None:
+        address = self._listener.address
+        if address is None:
             return None
-        host, port = self._listening.sockets[0].getsockname()[:2]
+        host, port = address
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def use(self, run: RunConfig) -> None:
@@ -93,7 +95,8 @@ class Server:
 
     async def aclose(self) -> None:
         """Stop listening and end all connections, within a second or so. Idempotent."""
-        self._stop_listening()
+        self._listener.stop()
+        self._listen = None
         await self._parts.hook.aclose()
         await self._runner.cleanup()
 
@@ -107,35 +110,28 @@ class Server:
     async def _move(self, listen: str | None) -> None:
         if listen == self._listen:
             return
-        listening = await self._begin(listen) if listen is not None else None
-        self._stop_listening()
-        self._listening, self._listen = listening, listen
-        if listening is not None:
+        if listen is None:
+            self._listener.stop()
+        else:
+            await self._begin(listen)
+        self._listen = listen
+        if listen is not None:
             access = self._parts.access
             _log.info("http.listening", url=self.url, loopback=access.loopback, token=access.token is not None)
 
-    async def _begin(self, listen: str) -> asyncio.Server:
+    async def _begin(self, listen: str) -> None:
         if self._runner.server is None:
             await self._runner.setup()
         host, port = host_and_port(listen)
         try:
-            return await asyncio.get_running_loop().create_server(self._accept, host, port, reuse_address=True)
+            await self._listener.listen(host, port)
         except OSError as error:
             cure = _CURES.get(error.errno or 0, error.strerror or str(error))
             raise KvsyncError(f"run.listen: cannot listen on {listen}: {cure}") from None
 
-    def _stop_listening(self) -> None:
-        if self._listening is not None:
-            self._listening.close()
-        self._listening = self._listen = None
-
-    def _accept(self) -> asyncio.Protocol:
-        server = self._runner.server
-        assert server is not None
-        connections = server.connections
-        if len(connections) >= MOST_CONNECTIONS and (oldest := connections[0].transport) is not None:
-            oldest.abort()
-        return server()
+    def _protocol(self) -> web.RequestHandler:
+        assert self._runner.server is not None
+        return self._runner.server()
 
 
 def _library_log() -> logging.Logger:

@@ -7,22 +7,24 @@ target's passes saw, the stores, the past, the process itself.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from kvsync.core.deletion_limit import DeletionBudget
 from kvsync.core.model import Target
 from kvsync.core.render.problems import problem_document
 from kvsync.core.render.words import moment
 from kvsync.monitor.model import Board, PendingPlan, ProcessView, RunView, StoreView, TargetView
-from kvsync.state import DaemonRecord, StateDir
+from kvsync.state import DaemonRecord, PlaceRecord, StateDir
 
 SCHEMA: Final = "kvsync.status/1"
 
 Document = dict[str, Any]
 
 
-def status_document(state: StateDir) -> Document:
+def status_document(state: StateDir, now: float) -> Document:
     """What the state directory tells. Raises StateDirError."""
     daemon, writer = state.passes.daemon(), state.writer()
     return {
@@ -35,7 +37,28 @@ def status_document(state: StateDir) -> Document:
             {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
             for pause in state.pauses.all()
         ],
+        "deferred": _deferred(state, now),
     }
+
+
+def deletes_document(budget: DeletionBudget) -> Document:
+    """The deletes of the last hour; `free_at` is when more may follow once the limit is reached."""
+    deletes = {"last_hour": budget.used, "limit": budget.limit, "free_at": _moment(budget.free_at)}
+    return {"deletes": deletes}
+
+
+def _deferred(state: StateDir, now: float) -> list[Document]:
+    """How many entries of which target are deferred, and the command that retries them now."""
+    quarantined, contended = state.quarantine.counts(now), state.contended.counts(now)
+    return [
+        {
+            **_names(target),
+            "quarantined": quarantined.get(target, 0),
+            "contended": contended.get(target, 0),
+            "command": f"kvsync resume {shlex.quote(str(target))} --key '*'",
+        }
+        for target in sorted({*quarantined, *contended})
+    ]
 
 
 def board_document(document: Document, board: Board) -> Document:
@@ -75,6 +98,7 @@ def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
 
 
 def _targets(state: StateDir) -> list[Document]:
+    places = state.places.all()
     return [
         {
             **_names(one.target),
@@ -84,9 +108,17 @@ def _targets(state: StateDir) -> list[Document]:
             "drift": dict(one.drift),
             "changes": dict(one.changes),
             "error": one.error,
+            "place": _place(places.get(one.target)),
         }
         for one in state.passes.all()
     ]
+
+
+def _place(known: PlaceRecord | None) -> Document | None:
+    """Where a target leads, and where it led before."""
+    if known is None:
+        return None
+    return {"description": known.description, "since": _moment(known.since), "previous": known.previous}
 
 
 def _parked(state: StateDir) -> list[Document]:

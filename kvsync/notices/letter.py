@@ -3,7 +3,6 @@ error names one, sensitive values nowhere."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from kvsync.config.model import NoticeFormat, NoticeKind
-from kvsync.core.render.words import clip, moment, plain, short_hash
+from kvsync.core.render.words import moment, short_hash
+from kvsync.escaping import clip, encode_json, escape_text, slack_code
 from kvsync.notices.model import MENDED, Fact, Notice
 
 SCHEMA: Final = "kvsync.notice/1"
@@ -46,11 +46,11 @@ class Letters:
         """The id of a message, the same when the same is told again, and its body."""
         notices = [self._redacted(notice) for notice in notices]
         sender, said = self.sender, [_document(notice) for notice in notices]
-        content = json.dumps([sender.owner, sender.environment, said]).encode()
+        content = encode_json([sender.owner, sender.environment, said]).encode()
         id_ = f"msg_{blake2b(content, digest_size=16).hexdigest()}"
         summary = {str(kind): sum(notice.kind is kind for notice in notices) for kind in NoticeKind}
         if self.form is NoticeFormat.SLACK:
-            return id_, json.dumps({"text": _text(sender, summary, notices)}).encode()
+            return id_, encode_json({"text": _text(sender, summary, notices)}).encode()
         head = {
             "schema": SCHEMA,
             "id": id_,
@@ -58,7 +58,7 @@ class Letters:
             "owner": sender.owner,
             "environment": sender.environment,
         }
-        return id_, json.dumps({**head, "summary": summary, "notices": said}).encode()
+        return id_, encode_json({**head, "summary": summary, "notices": said}).encode()
 
     def _redacted(self, notice: Notice) -> Notice:
         fact = notice.fact
@@ -82,9 +82,9 @@ def _details(fact: Fact) -> dict[str, Any]:
     if fact.kind is NoticeKind.DRIFT:
         return {"drift": dict(sorted(fact.drift.items())), "healed": fact.which == MENDED}
     if fact.kind is NoticeKind.PARKED:
-        reasons = [clip(plain(reason), _LONGEST) for reason in fact.reasons]
+        reasons = [clip(escape_text(reason), _LONGEST) for reason in fact.reasons]
         return {"digest": fact.which, "reasons": reasons, "command": _command(fact)}
-    error = clip(plain(fact.error or ""), _LONGEST)
+    error = clip(escape_text(fact.error or ""), _LONGEST)
     return {"error": error, "attempts": fact.attempts, "unavailable": fact.unavailable}
 
 
@@ -97,10 +97,10 @@ def _command(fact: Fact) -> str:
 
 def _text(sender: Sender, summary: dict[str, int], notices: Sequence[Notice]) -> str:
     counts = ", ".join(f"{count:,} {kind}" for kind, count in summary.items() if count)
-    place = f"{sender.owner} ({sender.environment})" if sender.environment else sender.owner
+    place = f"{_shown(sender.owner)} ({_shown(sender.environment)})" if sender.environment else _shown(sender.owner)
     lines = list(_lines(notices))
     more = [f"… and {len(lines) - _LINES:,} more; `kvsync status` has all"] if len(lines) > _LINES else []
-    return "\n".join((f"*kvsync {_safe(place)}*: {counts}", *(f"• {line}" for line in lines[:_LINES]), *more))
+    return "\n".join((f"*kvsync* {place}: {counts}", *(f"• {line}" for line in lines[:_LINES]), *more))
 
 
 def _lines(notices: Iterable[Notice]) -> Iterable[str]:
@@ -111,10 +111,10 @@ def _lines(notices: Iterable[Notice]) -> Iterable[str]:
     for notice in notices:
         likeness = _likeness(notice)
         if alike[likeness] <= _ALIKE or likeness is None:
-            yield f"*{_safe(str(notice.target))}* {_words(notice)}"
+            yield f"{_shown(str(notice.target))} {_words(notice)}"
         elif likeness not in said:
             said.add(likeness)
-            yield f"*{_safe(notice.target.store)}* ({alike[likeness]:,} targets) {_words(notice)}"
+            yield f"{_shown(notice.target.store)} ({alike[likeness]:,} targets) {_words(notice)}"
 
 
 def _likeness(notice: Notice) -> object:
@@ -133,15 +133,14 @@ def _words(notice: Notice) -> str:
         counts = ", ".join(f"{count:,} {cause}" for cause, count in sorted(fact.drift.items()))
         return f"was changed by others: {counts}" + ("; healed" if fact.which == MENDED else "; not healed")
     if fact.kind is NoticeKind.PARKED:
-        return f"is parked: {_safe('; '.join(fact.reasons))}. After a look at the plan: `{_command(fact)}`"
+        return f"is parked: {_shown('; '.join(fact.reasons))}. After a look at the plan: `{_command(fact)}`"
     tries = f" ({fact.attempts:,} times)" if fact.attempts > 1 else ""
-    return f"fails{tries}: {_safe(fact.error or '')}"
+    return f"fails{tries}: {_shown(fact.error or '')}"
 
 
 _WAS: Final = {NoticeKind.DRIFT: "drifted", NoticeKind.PARKED: "parked", NoticeKind.FAILED: "failing"}
 
 
-def _safe(text: str) -> str:
-    """A text that others worded, so that it neither formats nor calls anybody."""
-    text = clip(plain(text), _LONGEST).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text.replace("@", "@\u200b").replace("`", "'").replace("*", "∗")
+def _shown(text: str) -> str:
+    """A text that others worded, cut and as code: it neither formats nor links nor calls anybody."""
+    return slack_code(clip(text, _LONGEST)) if text else ""

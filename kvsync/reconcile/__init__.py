@@ -14,7 +14,16 @@
 7. record: what is ours now, what must wait, and whether the pass was clean; last, the ledger that the store keeps.
 """
 
-from kvsync.reconcile.model import Applying, Ask, Surroundings
-from kvsync.reconcile.target_pass import TargetPass, withheld
+from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
+from kvsync.reconcile.target_pass import TargetPass, empty_plan, target_report, withheld
 
-__all__ = ["Applying", "Ask", "Surroundings", "TargetPass", "withheld"]
+__all__ = [
+    "Applying",
+    "Ask",
+    "PassTarget",
+    "Surroundings",
+    "TargetPass",
+    "empty_plan",
+    "target_report",
+    "withheld",
+]

@@ -1,11 +1,13 @@
-"""What was applied to one target, as far as anybody knows: by the ledger of the state directory and, where the store keeps
+"""What was applied to one target, as far as it is known: by the ledger of the state directory and, where the store keeps
 one too, by that.
 
     observe ──> take_in: the store's ledger and ours become one ──> (the pass) ──> leave: read it again, merge, write it
+                                                          announce: which entries the pass is about to make
 
-The store's ledger is written last, so that it never speaks of what is not there yet. What a killed pass could not leave in
-it any more is known by the difference between our ledger and the store's as we last saw it. A command that only reads takes
-the store's ledger in for itself alone, and writes nothing anywhere.
+The store's ledger is written after the entries, and before them where some are new: these are in it as out of sight, so
+that another machine knows them as ours by their content when this one is killed in between. What a killed pass could not
+leave in it any more is known by the difference between our ledger and the store's as we last saw it. A command that only
+reads takes the store's ledger in for itself alone, and writes nothing anywhere.
 """
 
 from __future__ import annotations
@@ -13,26 +15,24 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from kvsync.apply.pacing import Pace, Patience, Retry, Stopped
 from kvsync.clock import Clock
-from kvsync.core.ledger import LedgerDamaged, LedgerDocument, LedgerRefused, LedgerRow, decode_ours, encode
+from kvsync.core.ledger import LedgerDamaged, LedgerDocument, LedgerRefused, LedgerRow, decode, encode
 from kvsync.core.merge import Describes, Rows, left_as_is, merge
-from kvsync.core.model import Actual, Applied, Identity, Snapshot, Target
+from kvsync.core.model import Actual, Applied, Entry, Identity, Mark, Snapshot
 from kvsync.core.plan import Cost
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.logs import get_logger
+from kvsync.reconcile.model import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Finding, Store
 
 _log = get_logger()
 
 _Result = TypeVar("_Result")
-
-_SEAL: Final = b"kvsync ledger seal"
-_SEAL_DIGITS: Final = 12
 
 _ROW_BYTES: Final = 60
 """Bytes that an entry takes in the ledger besides its key."""
@@ -44,11 +44,14 @@ class LedgerNotOurs(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The store's ledger at one moment: its bytes (None: not there), the rows in it, and why it counts as lost, if it does."""
+    """The store's ledger at one moment: its bytes (None: not there), the rows in it, how often it was written, why it counts
+    as lost, if it does, and whether it would be written the same today."""
 
     text: bytes | None
     rows: Rows
+    revision: int = 0
     lost: str | None = None
+    is_current: bool = True
 
     @property
     def is_whole(self) -> bool:
@@ -59,8 +62,10 @@ class _Found:
 class TargetLedger:
     """The ledger of one target. `writing` says that the state directory may take in what the store's ledger says."""
 
-    def __init__(self, store: Store, target: Target, owner: str, state: StateDir, *, writing: bool) -> None:
-        self._store, self._target, self._owner, self._state = store, target, owner, state
+    def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
+        self._store, self._target, self._state = store, subject.target, state
+        self._key, self._signer = subject.key, subject.signer
+        self._keys = state.sealing_keys(subject.signer.place.key)
         self._writing = writing
         self._overlay: dict[Identity, Applied] | None = None
         self._found: _Found | None = None
@@ -69,12 +74,12 @@ class TargetLedger:
     def get(self, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """What was last applied of these entries. Raises StateDirError."""
         if self._overlay is None:
-            return self._state.ledger.get(self._target, identities)
+            return self._state.ledger.get(self._key, identities)
         return {identity: self._overlay[identity] for identity in identities if identity in self._overlay}
 
     def all(self) -> Mapping[Identity, Applied]:
         """All that was applied. Raises StateDirError."""
-        return self._state.ledger.all(self._target) if self._overlay is None else self._overlay
+        return self._state.ledger.all(self._key) if self._overlay is None else self._overlay
 
     def take_in(self, snapshot: Snapshot) -> None:
         """Let the store's ledger, where it keeps one, say what was applied. Raises LedgerNotOurs, StateDirError."""
@@ -83,7 +88,7 @@ class TargetLedger:
         self._expires_at = snapshot.ledger_expires_at
         known = self._known()
         same = [one for one in known if one.text == snapshot.ledger]
-        self._found = same[-1] if same else self._read(snapshot.ledger)
+        self._found = _unless_older(same[-1] if same else self._read(snapshot.ledger), known)
         if (reason := _why_lost(self._found, known)) is not None:
             _log.warning("ledger.lost", store=self._target.store, namespace=self._target.namespace, reason=reason)
         if self._found.is_whole:
@@ -92,7 +97,10 @@ class TargetLedger:
     def _merge(self, found: _Found, known: Sequence[_Found], snapshot: Snapshot) -> None:
         """Make what the store's ledger says, and what only we know, what this pass goes by."""
         ours = self._rows()
-        merged = merge(ours, [one.rows for one in known], found.rows, self._describes(snapshot.entries))
+        if known and found.revision > known[-1].revision:
+            known = known[-1:]  # whoever wrote it has read what we left
+        describes = self._describes(snapshot.entries)
+        merged = merge(ours, [one.rows for one in known], found.rows, describes, self._keys)
         if not self._writing:
             self._overlay = {identity: self._applied(row) for identity, row in merged.items()}
         elif found.text is not None and (merged != ours or [one.text for one in known] != [found.text]):
@@ -100,10 +108,10 @@ class TargetLedger:
 
     def _take_in(self, text: bytes, ours: Rows, merged: Rows, *, left: bool = False) -> None:
         news = {identity: self._applied(row) for identity, row in merged.items() if row != ours.get(identity)}
-        self._state.ledger.take_in(self._target, text, news, ours.keys() - merged.keys(), left=left)
+        self._state.ledger.take_in(self._key, text, news, ours.keys() - merged.keys(), left=left)
 
     def _applied(self, row: LedgerRow) -> Applied:
-        return row.applied(self._owner, self._state.key)
+        return row.applied(self._signer.owner, self._keys)
 
     def is_due(self, now: float) -> bool:
         """True when the store's ledger does not say what ours does, or ends before long."""
@@ -112,7 +120,7 @@ class TargetLedger:
         ours, found = self._rows(), self._last()
         if not found.is_whole:
             return bool(ours)
-        return left_as_is(ours, found.rows) != found.rows or self._is_ending(now)
+        return not found.is_current or left_as_is(ours, found.rows, self._keys) != found.rows or self._is_ending(now)
 
     def next_moment(self, now: float, *, is_due: bool) -> float | None:
         """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
@@ -128,45 +136,66 @@ class TargetLedger:
         """What it costs to leave the ledger in the store once the entries `new` are in it too."""
         if not self._store.keeps_ledger:
             return Cost()
+        names = list(new)
         size = len(self._last().text or b"") + sum(
-            len(identity.key.encode(errors="replace")) + _ROW_BYTES for identity in new
+            len(identity.key.encode(errors="replace")) + _ROW_BYTES for identity in names
         )
+        times = 2 if names else 1
         writes = -(-size // self._store.ledger_part) if self._store.ledger_part else 1
         rate = self._store.capabilities.writes_per_second
-        return Cost(1 + writes, size, round(writes / rate, 3) if rate else 0.0)
+        seconds = round(times * writes / rate, 3) if rate else 0.0
+        return Cost(times * (1 + writes), times * size, seconds)
+
+    async def announce(self, entries: Iterable[Entry], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
+        """Say in the store's ledger which entries are about to be made: if this machine is killed before it can say that
+        they are, the next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError
+        where it cannot be said."""
+        now = clock.now()
+        rows = {entry.identity: self._announced(entry, now) for entry in entries} if self._store.keeps_ledger else {}
+        if rows:
+            await self._leave(now, _patience(pace, clock, stop), rows)
+
+    def _announced(self, entry: Entry, now: float) -> LedgerRow:
+        mark = Mark(self._signer.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
+        return LedgerRow.of(Applied(self._keys.sealed(mark), unseen_since=now))
 
     async def leave(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
         """Write the store's ledger, when it is due; returns why that could not be done. What could not be left is known to the
         state directory, and left by the next pass. Raises StateDirError."""
         if not self.is_due(clock.now()):
             return None
-        rng = random.Random()  # noqa: S311 - spreads retries, guards nothing
         try:
-            await self._leave(clock.now(), Patience(Retry(), pace, clock, rng, stop))
+            await self._leave(clock.now(), _patience(pace, clock, stop), {})
         except StoreError as error:
             return f"the ledger could not be left in the store: {error}; the next pass does so"
         return None
 
-    async def _leave(self, now: float, patience: Patience) -> None:
-        """Write what is so, and what other machines have left there meanwhile."""
-        found = self._read(await _patiently(self._read_again, patience))
+    async def _leave(self, now: float, patience: Patience, announced: Rows) -> None:
+        """Write what counts here, merged with what other machines have left there meanwhile, and the rows that are
+        `announced`."""
+        known = [self._last(), *self._known()]
+        found = _unless_older(self._read(await _patiently(self._read_again, patience)), known)
         ours = self._rows()
-        merged = ours
+        merged: Rows = ours
         if found.is_whole:
-            merged = merge(ours, [self._last().rows], found.rows, lambda identity, row: row == ours.get(identity))
-        text = encode(LedgerDocument(self._owner, left_as_is(merged, found.rows)))
-        if text == found.text and not self._is_ending(now):
+            merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._keys)
+        merged = {**announced, **merged}
+        document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._keys), found.revision)
+        if encode(document, self._signer) == found.text and not self._is_ending(now):
             return
+        document = replace(document, revision=1 + max(found.revision, *(one.revision for one in known)))
+        text = encode(document, self._signer)
         await _patiently(lambda: self._store.write_ledger(self._target.namespace, text), patience)
-        where = {"store": self._target.store, "namespace": self._target.namespace}
         self._take_in(text, ours, merged, left=True)
+        self._found = _Found(text, document.rows, document.revision)
+        self._expires_at = None if self._renew_at is None else now + (self._store.capabilities.max_ttl or 0)
+        where = {"store": self._target.store, "namespace": self._target.namespace}
         _log.debug("ledger.written", **where, entries=len(merged), bytes=len(text))
 
     def _rows(self) -> dict[Identity, LedgerRow]:
         """Our ledger, as it would stand in the store's."""
-        seal = _seal_of(self._state)
         ours = self.all().items()
-        return {identity: LedgerRow.of(one, seal) for identity, one in ours if one.mark.owner == self._owner}
+        return {identity: LedgerRow.of(one) for identity, one in ours if one.mark.owner == self._signer.owner}
 
     def _last(self) -> _Found:
         """The store's ledger as this pass, or an earlier one, has seen it."""
@@ -177,18 +206,19 @@ class TargetLedger:
     def _known(self) -> list[_Found]:
         """What this machine knows of the store's ledger; nothing of one that an earlier owner of this directory left."""
         with suppress(LedgerNotOurs):
-            return [self._read(text) for text in self._state.ledger.seen(self._target)]
+            return [self._read(text) for text in self._state.ledger.seen(self._key)]
         return []
 
     def _read(self, text: bytes | None) -> _Found:
         if text is None:
             return _Found(None, {})
         try:
-            return _Found(text, decode_ours(text, self._owner).rows)
+            document = decode(text, self._signer)
         except LedgerDamaged as error:
-            return _Found(text, {}, str(error))
+            return _Found(text, {}, lost=str(error))
         except LedgerRefused as error:
             raise LedgerNotOurs(f"{self._target}: the ledger in the store: {error}") from None
+        return _Found(text, document.rows, document.revision, is_current=document.is_current)
 
     async def _read_again(self) -> bytes | None:
         try:
@@ -218,16 +248,16 @@ class TargetLedger:
         return None if self._expires_at is None or longest is None else self._expires_at - longest / 3
 
 
-async def examine(store: Store, targets: Iterable[Target], owner: str) -> Finding:
+async def examine(store: Store, targets: Iterable[PassTarget]) -> Finding:
     """What `doctor` says of the ledgers that a store keeps: whether each is whole, and ours. Raises StoreError."""
     wrong: list[str] = []
     entries = 0
-    for target in targets:
+    for subject in targets:
         try:
-            text = await store.read_ledger(target.namespace)
-            entries += len(decode_ours(text, owner).rows) if text is not None else 0
+            text = await store.read_ledger(subject.target.namespace)
+            entries += len(decode(text, subject.signer).rows) if text is not None else 0
         except (LedgerDamaged, LedgerRefused, PermanentError) as error:
-            wrong.append(f"{target}: {error}")
+            wrong.append(f"{subject.target}: {error}")
     if not wrong:
         return Finding("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
     hint = "kvsync apply writes a damaged one again from its state directory; a fresh checkout adopts what is equal"
@@ -239,9 +269,18 @@ def _why_lost(found: _Found, known: Sequence[_Found]) -> str | None:
     return "it is not there any more" if is_gone else found.lost
 
 
-def _seal_of(state: StateDir) -> str:
-    """The name of the key that sensitive fingerprints are sealed with here."""
-    return state.seal(_SEAL)[:_SEAL_DIGITS]
+def _unless_older(found: _Found, known: Iterable[_Found]) -> _Found:
+    """What was found; a document that is older than one that this machine knows has come back from a copy or a late read,
+    and counts as lost: it must make nothing ours again that was deleted since, and nothing foreign that was written
+    since."""
+    newest = max((one.revision for one in known), default=0)
+    if found.is_whole and found.revision < newest:
+        return replace(found, lost=f"it is an older one (revision {found.revision}, this machine knows {newest})")
+    return found
+
+
+def _patience(pace: Pace, clock: Clock, stop: Callable[[], bool]) -> Patience:
+    return Patience(Retry(), pace, clock, random.Random(), stop)  # noqa: S311 - spreads retries, guards nothing
 
 
 async def _patiently(call: Callable[[], Awaitable[_Result]], patience: Patience) -> _Result:

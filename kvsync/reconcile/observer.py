@@ -11,9 +11,10 @@ from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.core.classify import CLOCK_SLACK
 from kvsync.core.compare import Comparison
-from kvsync.core.model import Actual, Applied, Desired, Entry, Identity, Mode, Snapshot, Target, snapshot_of
+from kvsync.core.model import Actual, Applied, Desired, Entry, Identity, Mode, Snapshot, snapshot_of
 from kvsync.core.policy import Prune
 from kvsync.reconcile.ledgers import TargetLedger
+from kvsync.reconcile.model import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
 from kvsync.together import together
@@ -22,10 +23,10 @@ from kvsync.together import together
 class Observer:
     """Observes one target, with our marks on the entries wherever they are kept."""
 
-    def __init__(self, store: Store, target: Target, owner: str, state: StateDir, *, writing: bool = False) -> None:
-        self.target = target
-        self.ledger = TargetLedger(store, target, owner, state, writing=writing)
-        self._store, self._owner = store, owner
+    def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool = False) -> None:
+        self.subject, self.target = subject, subject.target
+        self.ledger = TargetLedger(store, subject, state, writing=writing)
+        self._store, self._signer = store, subject.signer
         self.looked_at: Mapping[Identity, Actual] = {}
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
@@ -34,7 +35,7 @@ class Observer:
         """The target's snapshot, None when `token` still stands for its state. Raises StoreError."""
         reads = deep and not self._store.capabilities.values_in_listing
         known = await self._observe_deep() if reads else None
-        snapshot = known or await self._store.observe(self.target.namespace, self._owner, token)
+        snapshot = known or await self._store.observe(self.target.namespace, self._signer, token)
         if snapshot is None:
             return None
         if known is None:
@@ -48,13 +49,13 @@ class Observer:
     async def _observe_deep(self) -> Snapshot | None:
         """The store's own view of every byte. None where it has none, or where that lacks an entry of ours which a listing
         shows: then neither is to be taken for the whole."""
-        deep = await self._store.observe_deep(self.target.namespace, self._owner)
+        deep = await self._store.observe_deep(self.target.namespace, self._signer)
         if deep is None:
             return None
         self.ledger.take_in(deep)
         applied = self.ledger.all()
-        lacking = {name for name in applied.keys() - deep.entries.keys() if not applied[name].has_ended}
-        listed = await self._store.observe(self.target.namespace, self._owner) if lacking else None
+        lacking = {name for name in applied.keys() - deep.entries.keys() if _is_expected(applied[name])}
+        listed = await self._store.observe(self.target.namespace, self._signer) if lacking else None
         if listed is None or (listed.complete and lacking.isdisjoint(listed.entries)):
             return deep
         return None
@@ -64,10 +65,11 @@ class Observer:
     ) -> dict[Identity, Actual]:
         """The differing entries that exist, with the values that judging or showing them takes. Of the `doubtful` ones the
         listing is known to be late, so they are read. Raises StoreError."""
+        unsure = set(doubtful)
         held = {
             identity: snapshot.entries[identity]
             for identity in comparison.differing
-            if identity in snapshot.entries and identity not in doubtful
+            if identity in snapshot.entries and identity not in unsure
         }
         held |= self._unsealed(held, desired)
         unread = [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
@@ -104,7 +106,7 @@ class Observer:
             # what goes although it is nobody's must be known by more than a listing tells
             return desired.policy.prune is Prune.SCOPE and actual.fingerprint is None and actual.etag is not None
         if entry is None:
-            return actual.mark is not None and actual.mark.owner == self._owner
+            return self._signer.claims(actual)
         return actual.fingerprint != entry.fingerprint and entry.mode is not Mode.CREATE_ONLY
 
     def _unsealed(self, held: Mapping[Identity, Actual], desired: Desired) -> dict[Identity, Actual]:
@@ -125,7 +127,7 @@ class Observer:
     async def _read_all(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with every value read, and its fingerprint taken from it, not from the listing."""
         entries = self._completed(await self._read(snapshot.entries), snapshot.entries)
-        deep = snapshot_of(self.target, entries.values(), self._owner)
+        deep = snapshot_of(self.target, entries.values(), self._signer)
         return replace(deep, complete=snapshot.complete, problems=snapshot.problems)
 
     def _completed(
@@ -144,7 +146,7 @@ class Observer:
         """A snapshot of a store that has no room for marks, with those the ledger keeps for it."""
         applied = self.ledger.all()
         entries = [self._known(actual, applied.get(identity)) for identity, actual in snapshot.entries.items()]
-        marked = snapshot_of(snapshot.target, entries, self._owner, token=snapshot.token)
+        marked = snapshot_of(snapshot.target, entries, self._signer, token=snapshot.token)
         return replace(marked, complete=snapshot.complete, problems=snapshot.problems)
 
     def _known(self, actual: Actual, known: Applied | None) -> Actual:
@@ -153,6 +155,8 @@ class Observer:
         marked = self._marked(actual, known)
         if known is None or marked.mark is None or actual.fingerprint is not None:
             return marked
+        if known.unseen_since is not None:
+            return marked  # somebody may have made it since; only its content tells
         if actual.etag is None or known.etag is None or not self._store.is_version(actual.etag, known.etag):
             return marked
         return replace(marked, etag=known.etag, fingerprint=known.mark.fingerprint if known.mark.key is None else None)
@@ -183,3 +187,8 @@ class Observer:
 
         answers = await together(read(chunk) for chunk in chunks)
         return {identity: actual for answer in answers for identity, actual in answer.items()}
+
+
+def _is_expected(applied: Applied) -> bool:
+    """True for an entry that a whole view of the store must show, as far as the ledger knows."""
+    return not applied.has_ended and applied.unseen_since is None

@@ -1,31 +1,45 @@
-"""What became of the changes that a killed run sent and could not note any more.
+"""What became of the changes that a killed run sent and could not record any more, or whose answer was lost for good.
 
 Where marks live beside the entries the store itself says what is ours. Where only the ledger knows, an entry that was written
 just before the end would be nobody's; so the journal's open intents are held against the store before anything is planned.
+
+    intent    the store shows           the ledger says from now on
+    ───────   ───────────────────────   ────────────────────────────────────────────────────────────────
+    write     what was to be written    it is ours
+    write     anything else             what it said before; of an entry that it does not know: ours once it is
+                                        as it was to be written, for a read may be late
+    delete    nothing                   out of sight: ours again if it becomes visible as it was
+    delete    anything                  what it said before
 """
 
 from __future__ import annotations
 
-from kvsync.core.model import Actual, Applied, Identity, Mark, OutcomeKind
+from dataclasses import replace
+
+from kvsync.core.model import ENDED, Actual, Applied, Class, Identity, Mark, OutcomeKind
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, StateDir
 
 
-async def recover(observer: Observer, state: StateDir, owner: str) -> None:
-    """Close the open intents of killed runs on the observer's target. Raises StoreError, StateDirError."""
-    records = {record.identity: record for record in state.journal.cut_off(observer.target)}
+async def recover(observer: Observer, state: StateDir, now: float) -> None:
+    """Close the open intents of killed runs on the observer's target; `now` is in epoch seconds. Raises StoreError,
+    StateDirError."""
+    records = {record.identity: record for record in state.journal.cut_off(observer.subject.located)}
     if not records:
         return
     fresh = await observer.read(list(records))
+    known = state.ledger.get(observer.subject.key, records)
     outcomes: dict[Identity, OutcomeKind] = {}
     applied: dict[Identity, Applied | None] = {}
     for identity, record in records.items():
-        found = fresh.get(identity)
+        found, last = fresh.get(identity), known.get(identity)
         has_landed = _has_landed(record, found)
         outcomes[identity] = OutcomeKind.APPLIED if has_landed else OutcomeKind.NOT_ATTEMPTED
         if has_landed:
-            applied[identity] = _applied(record, found, owner, observer)
-    state.journal.resolve(observer.target, outcomes, applied)
+            applied[identity] = _gone(record, last, now) if found is None else _applied(record, found, observer)
+        elif record.after is not None and last is None:
+            applied[identity] = replace(_intended(record, record.after, observer), unseen_since=now)
+    state.journal.resolve(observer.subject.located, outcomes, applied)
 
 
 def _has_landed(record: ChangeRecord, found: Actual | None) -> bool:
@@ -34,11 +48,23 @@ def _has_landed(record: ChangeRecord, found: Actual | None) -> bool:
     return found.fingerprint is not None and record.matches(found.fingerprint)
 
 
-def _applied(record: ChangeRecord, found: Actual | None, owner: str, observer: Observer) -> Applied | None:
-    """What the ledger says from now on. The lifetime that was asked for is not in the journal: where it is of importance, the
-    plan will find it changed and write it again."""
-    if found is None or found.fingerprint is None:
+def _gone(record: ChangeRecord, last: Applied | None, now: float) -> Applied | None:
+    if last is None:
+        return None
+    return replace(last, etag=ENDED) if record.cause is Class.EXPIRED else replace(last, unseen_since=now)
+
+
+def _applied(record: ChangeRecord, found: Actual, observer: Observer) -> Applied | None:
+    """The entry as it was found. The lifetime that was asked for is not in the journal: where it is of importance, the plan
+    will find it changed and write it again."""
+    if found.fingerprint is None:
         return None
     ttl = found.mark.ttl if found.mark is not None else None
     etag = observer.kept_etag(found, sensitive=record.withheld)
-    return Applied(Mark(owner, found.fingerprint, ttl, record.withheld), etag, found.expires_at)
+    mark = Mark(observer.subject.signer.owner, found.fingerprint, ttl, record.withheld)
+    return Applied(mark, etag, found.expires_at)
+
+
+def _intended(record: ChangeRecord, fingerprint: bytes, observer: Observer) -> Applied:
+    """The entry as it was to be written."""
+    return Applied(Mark(observer.subject.signer.owner, fingerprint, None, record.withheld, key=record.key))

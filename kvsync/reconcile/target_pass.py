@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from kvsync.apply.engine import Applier
+from kvsync.apply.model import ApplyReport
 from kvsync.apply.pacing import Pace
 from kvsync.core.capabilities import Marks
 from kvsync.core.classify import Rules
@@ -14,17 +15,33 @@ from kvsync.core.compare import Comparison, compare
 from kvsync.core.cost import cost_of
 from kvsync.core.digest import target_digest
 from kvsync.core.facts import Facts
-from kvsync.core.model import Action, Change, Desired, Identity, Outcome, OutcomeKind, Refusal, Snapshot, Target
+from kvsync.core.model import (
+    Action,
+    Actual,
+    Change,
+    Desired,
+    Identity,
+    Outcome,
+    OutcomeKind,
+    Refusal,
+    Snapshot,
+    Target,
+)
+from kvsync.core.noted import is_only_noted
+from kvsync.core.place import LocatedTarget, Place
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
 from kvsync.errors import StoreError
+from kvsync.logs import get_logger
 from kvsync.reconcile.ledgers import LedgerNotOurs
 from kvsync.reconcile.memory import Memory
-from kvsync.reconcile.model import Applying, Ask, Surroundings
+from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
+
+_log = get_logger()
 
 
 class TargetPass:
@@ -34,19 +51,53 @@ class TargetPass:
     """
 
     def __init__(
-        self, desired: Desired, store: Store, around: Surroundings, ask: Ask, beside: Collection[str] = ()
+        self,
+        desired: Desired,
+        store: Store,
+        place: Place,
+        around: Surroundings,
+        ask: Ask,
+        beside: Collection[str] = (),
     ) -> None:
         self._desired, self._store, self._around, self._ask, self._beside = desired, store, around, ask, beside
-        self._rules = _rules(desired, around, ask, store)
-        self._observer = Observer(store, desired.target, around.owner, around.state, writing=around.writing)
-        self._memory = Memory(desired, around, store)
         self._facts = Facts()
+        self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None
+        self._enter(place)
+
+    def _enter(self, place: Place) -> None:
+        """Work at this place: what is known of it, and the marks that count there."""
+        self._subject = subject = self._around.pass_target(LocatedTarget(self._desired.target, place))
+        self._rules = _rules(self._desired, self._around, self._ask, self._store, subject)
+        self._observer = Observer(self._store, subject, self._around.state, writing=self._around.writing)
+        self._memory = Memory(self._desired, self._around, self._store, subject, retry=self._ask.retry)
+        if self._around.writing and subject.moved_from is not None:
+            names = {"store": self.target.store, "namespace": self.target.namespace}
+            _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
 
     @property
     def target(self) -> Target:
         """The target of this pass."""
         return self._desired.target
+
+    @property
+    def observer(self) -> Observer:
+        """The observer of this pass, with its ledger."""
+        return self._observer
+
+    async def held(self, key: str) -> dict[Identity, Actual]:
+        """Return what the store holds under a key, with content. Takes the listing that `plan` made, and lists the target only
+        where there is none. Raises StoreError."""
+        if self._snapshot is None:
+            snapshot = await self._observer.observe(None, deep=False)
+            assert snapshot is not None  # no token was given
+            self._snapshot = self._own_part(snapshot)
+        looked_at = self._observer.looked_at
+        listed = {
+            name: looked_at.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
+        }
+        fresh = await self._observer.read([name for name, actual in listed.items() if actual.content is None])
+        return {name: actual for name, actual in listed.items() if actual.content is not None} | fresh
 
     async def plan(self) -> TargetPlan:
         """Observe, compare, look closer, judge. A store that cannot be observed is in the plan's `error`. Where files have
@@ -69,7 +120,7 @@ class TargetPass:
         renewals = tuple(change for change in plan.changes if change.action is Action.RENEW)
         kept = replace(
             self._empty(),
-            digest=target_digest(self.target, renewals),
+            digest=target_digest(self.target, self._subject.located.place, renewals),
             complete=plan.complete,
             changes=renewals,
             problems=self._desired.problems,
@@ -80,18 +131,20 @@ class TargetPass:
 
     async def _plan(self) -> TargetPlan:
         if self._around.writing and self._store.capabilities.marks is Marks.LEDGER:
-            await recover(self._observer, self._around.state, self._rules.owner)
+            await recover(self._observer, self._around.state, self._rules.now)
         memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:
             plan = self._as_before(memo)
             self._remember(plan, None)
             return plan
-        snapshot = self._own_part(snapshot)
-        comparison = compare(self._desired, snapshot, self._rules.owner)
+        snapshot = self._snapshot = self._own_part(snapshot)
+        comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
-        plan = replace(plan, next_moment=self._memory.next_moment(plan))
+        moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
+        if (moment, moved_from) != (plan.next_moment, None):
+            plan = replace(plan, next_moment=moment, moved_from=moved_from)
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
 
@@ -100,20 +153,25 @@ class TargetPass:
         if not self._beside or "lies_in" not in self._store.own_ways:
             return snapshot
         lies_in, namespace = self._store.lies_in, self.target.namespace
-        entries = {key: one for key, one in snapshot.entries.items() if lies_in(namespace, key, self._beside) is None}
+        others = {key for key in snapshot.entries if lies_in(namespace, key, self._beside) is not None}
+        if not others:
+            return snapshot
+        entries = {key: one for key, one in snapshot.entries.items() if key not in others}
         return replace(
             snapshot, entries=entries, settled={key: one for key, one in snapshot.settled.items() if key in entries}
         )
 
     def _with_ledger(self, plan: TargetPlan) -> TargetPlan:
         """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
+        if not self._store.keeps_ledger:
+            return plan
         ledger, now = self._observer.ledger, self._rules.now
         is_due = bool(plan.changes) or ledger.is_due(now)
         moments = (plan.next_moment, ledger.next_moment(now, is_due=is_due))
         plan = replace(plan, next_moment=min((one for one in moments if one is not None), default=None))
         if not is_due:
             return plan
-        new = (change.identity for change in plan.changes if change.action in (Action.CREATE, Action.ADOPT))
+        new = [change.identity for change in plan.changes if change.after is not None and self._is_new(change)]
         return replace(plan, cost=plan.cost.plus(ledger.cost(new)))
 
     async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> Facts:
@@ -137,7 +195,8 @@ class TargetPass:
         )
 
     def _empty(self) -> TargetPlan:
-        return TargetPlan(self.target, self._store.capabilities.type, target_digest(self.target, ()))
+        plan = empty_plan(self._subject.located, self._store.capabilities.type)
+        return replace(plan, moved_from=self._subject.moved_from)
 
     def _as_before(self, memo: Memo | None) -> TargetPlan:
         """The plan of a target of which the store says that nothing changed since a clean pass."""
@@ -167,10 +226,16 @@ class TargetPass:
     async def apply(self, plan: TargetPlan, applying: Applying) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
         self._memory.drop_memo()
+        try:
+            await self._locate_again()
+            await self._announce(plan, applying)
+        except StoreError as failure:
+            self.failure = None if isinstance(failure, LedgerNotOurs) else failure
+            return withheld(plan, "", error=str(failure))
         applier = Applier(
             self._store,
-            self.target,
-            self._rules.owner,
+            self._subject.located,
+            self._subject.signer,
             applying.run,
             self._around.clock,
             rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
@@ -178,16 +243,52 @@ class TargetPass:
             stop=applying.stop,
             progress=applying.progress,
             pace=applying.pace,
+            deletions=applying.deletions,
         )
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._around.clock.now())
         self.failure = report.store_error
-        error = str(report.store_error) if report.store_error else await self.leave_ledger(applying.pace, applying.stop)
-        return TargetReport(plan, report.outcomes + _unapplied(plan), error)
+        error = (
+            str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
+        )
+        return target_report(plan, report, report.outcomes + _unapplied(plan), error)
+
+    async def _announce(self, plan: TargetPlan, applying: Applying) -> None:
+        """Let the store's ledger say what is about to be made. One that cannot be written now is no reason to write
+        nothing: the state directory knows. Raises LedgerNotOurs, StateDirError."""
+        new = [change.after for change in plan.changes if change.after is not None and self._is_new(change)]
+        try:
+            await self._observer.ledger.announce(new, applying.pace, self._around.clock, applying.stop)
+        except LedgerNotOurs:
+            raise
+        except StoreError:
+            return  # said again with the outcome
+
+    def _is_new(self, change: Change) -> bool:
+        """True when a change writes an entry that was not ours before."""
+        is_known = change.before is not None and change.before.mark is not None
+        return not is_known and not is_only_noted(change, self._store.capabilities)
+
+    async def _locate_again(self) -> None:
+        """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""
+        planned = self._subject.located.place
+        place = await self._around.places.confirm(self._subject.located)
+        if place.key != planned.key or place.is_resolved is not planned.is_resolved:
+            self._enter(place)
 
     async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
-        """Write the ledger that the store keeps, when it does not say what is so; returns why that could not be done. Raises
-        StateDirError."""
+        """Write the ledger that the store keeps if it is out of date, in a pass that writes nothing else; returns why that
+        could not be done. Raises StateDirError."""
+        if not self._observer.ledger.is_due(self._around.clock.now()):
+            return None
+        try:
+            await self._locate_again()
+        except StoreError as error:
+            self._memory.drop_memo()
+            return str(error)
+        return await self._leave_ledger(pace, stop)
+
+    async def _leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
         error = await self._observer.ledger.leave(pace, self._around.clock, stop)
         if error is not None:
             self._memory.drop_memo()
@@ -195,19 +296,35 @@ class TargetPass:
 
     async def _replan(self, identity: Identity, _approved: Change) -> Change | Refusal | None:
         """Observe one entry and judge it again."""
-        actual = {key: one for key, one in self._facts.actual.items() if key != identity}
         fresh = await self._observer.look_again(identity)
-        if fresh is not None:
-            actual[identity] = self._observer.shown(fresh, self._desired.entries.get(identity))
+        entry = self._desired.entries.get(identity)
+        actual = {} if fresh is None else {identity: self._observer.shown(fresh, entry)}
+        applied = self._facts.applied
+        if identity not in applied:  # an entry that the plan had nothing to say of, such as the new name of a move
+            applied = self._observer.ledger.get([identity])
         rules = replace(self._rules, now=self._around.clock.now())
-        verdict = judge(identity, self._desired, replace(self._facts, actual=actual, settling={}), rules)
+        facts = replace(self._facts, actual=actual, applied=applied, settling={})
+        verdict = judge(identity, self._desired, facts, rules)
         return verdict if isinstance(verdict, Change | Refusal) else None
 
 
-def withheld(plan: TargetPlan, reason: str) -> TargetReport:
+def empty_plan(located: LocatedTarget, type_: str) -> TargetPlan:
+    """A plan of a target in which nothing is to be done."""
+    return TargetPlan(located.target, type_, target_digest(*located, ()), place=located.place)
+
+
+def target_report(
+    plan: TargetPlan, report: ApplyReport, outcomes: tuple[Outcome, ...], error: str | None
+) -> TargetReport:
+    """The report of a target, with what applying says of deletes that wait."""
+    until = report.grant.budget.free_at if report.grant is not None and report.deletes_waiting else None
+    return TargetReport(plan, outcomes, error, report.deletes_waiting, until)
+
+
+def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> TargetReport:
     """The report of a target whose plan was not applied at all."""
-    untried = [Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, reason) for one in plan.changes]
-    return TargetReport(plan, (*untried, *_unapplied(plan)))
+    untried = [Outcome(one.identity, one.action, OutcomeKind.NOT_ATTEMPTED, error or reason) for one in plan.changes]
+    return TargetReport(plan, (*untried, *_unapplied(plan)), error)
 
 
 def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
@@ -217,6 +334,6 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
     return (*refused, *reported)
 
 
-def _rules(desired: Desired, around: Surroundings, ask: Ask, store: Store) -> Rules:
+def _rules(desired: Desired, around: Surroundings, ask: Ask, store: Store, subject: PassTarget) -> Rules:
     policy, now, longest = desired.policy, around.clock.now(), store.capabilities.longest
-    return Rules(around.owner, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)
+    return Rules(subject.signer, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)

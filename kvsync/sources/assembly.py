@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 from kvsync.core.model import Desired, Identity, Target
 from kvsync.core.policy import Policy
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.sources.model import Chunk
-from kvsync.sources.rows import with_labels
 from kvsync.sources.views import EntriesView, SettledView, TargetRows
 
 
-def target_digest(chunks: Sequence[Chunk], policy: Policy, problems: Sequence[Problem]) -> bytes:
-    """Stands for everything that the files ask of a target."""
-    state = blake2b(repr((policy, problems)).encode(errors="surrogateescape"), digest_size=16)
-    for chunk in chunks:
-        state.update(chunk.digest)
-    return state.digest()
+def target_digest(chunks: Sequence[Chunk], policy: bytes) -> bytes:
+    """Digest everything that the files ask of a target. `policy` is the text of the policy of its store."""
+    return blake2b(b"".join((policy, *(chunk.digest for chunk in chunks))), digest_size=16).digest()
 
 
 def assemble(
@@ -50,23 +46,9 @@ def clashes(chunks: Sequence[Chunk]) -> Iterator[Problem]:
     yield from _leaving(chunks, rows)
 
 
-def strays(chunks: Sequence[Chunk], lies_in: Callable[[Identity], str | None]) -> Iterator[Problem]:
-    """The entries of a target that another one would take for its own; `lies_in` tells the namespace of that."""
-    rows = TargetRows(chunks)
-    for row, identity in _identities(rows):
-        if (inner := lies_in(identity)) is not None:
-            message = f'{rows.chunks[0].target}: {identity} lies in the namespace "{inner}", which is managed too'
-            yield Problem(message, rows.origin(row), "write it there", kind=Kind.CONTRADICTION)
-
-
-def _identities(rows: TargetRows) -> Iterator[tuple[int, Identity]]:
-    for start, chunk in zip(rows.starts, rows.chunks, strict=False):
-        yield from enumerate(chunk.rows.identities(), start)
-
-
 def _duplicates(rows: TargetRows) -> Iterator[Problem]:
     first: dict[Identity, int] = {}
-    for row, identity in _identities(rows):
+    for row, identity in enumerate(rows.identities()):
         earlier = first.setdefault(identity, row)
         if earlier != row:
             message = f"{identity} is written twice for {rows.chunks[0].target}, first at {rows.origin(earlier)}"
@@ -74,12 +56,11 @@ def _duplicates(rows: TargetRows) -> Iterator[Problem]:
 
 
 def _meetings(rows: TargetRows) -> Iterator[Problem]:
-    parts = [chunk.rows for chunk in rows.chunks]
-    names = [name for part in parts for name in part.remote or with_labels(part.keys, part.labels)]
+    names = list(rows.remote_names())
     if len(set(names)) == len(names):
         return
     first: dict[str, tuple[Identity, int]] = {}
-    for row, identity in _identities(rows):
+    for row, identity in enumerate(rows.identities()):
         other, earlier = first.setdefault(names[row], (identity, row))
         if earlier != row:
             shown = names[row].partition("\0")[0]

@@ -11,7 +11,7 @@ import hmac
 import sqlite3
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -57,11 +57,23 @@ class Cache:
 
     def checked(self, target: Target) -> bytes | None:
         """The digest with which a target was last found free of clashes."""
-        row = self._ask("SELECT digest, seal FROM checked WHERE target = ?", str(target))
-        with suppress(*_FAILURES):
-            if row is not None and hmac.compare_digest(self._seal("checked", str(target), row[0]), row[1]):
-                return bytes(row[0])
-        return None
+        return self._checked.get(str(target))
+
+    @cached_property
+    def _checked(self) -> dict[str, bytes]:
+        """The digests as they were when they were first asked for, all at once: there may be thousands. Those without a
+        valid seal are left out."""
+        try:
+            rows = list(self._database.execute("SELECT target, digest, seal FROM checked")) if self._database else []
+            return {target: digest for target, digest, seal in rows if self._is_sealed(target, digest, seal)}
+        except sqlite3.Error as error:
+            self._fail(error)
+            return {}
+        except _FAILURES:
+            return {}
+
+    def _is_sealed(self, target: str, digest: bytes, seal: bytes) -> bool:
+        return hmac.compare_digest(self._seal("checked", target, digest), seal)
 
     def keep(
         self, units: Mapping[str, tuple[bytes, Unit]], checked: Mapping[Target, bytes], paths: Collection[str]

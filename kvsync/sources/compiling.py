@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -13,14 +13,13 @@ from typing import Final
 
 import msgspec
 
-from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS, audit
 from kvsync.core.canonical import fingerprint, fingerprinter
 from kvsync.core.capabilities import Capabilities, SizeUnit
 from kvsync.core.model import Content, Identity, Target
 from kvsync.errors import Kind, Problem
 from kvsync.sources.documents import Document
-from kvsync.sources.model import Chunk, StoreFacts
+from kvsync.sources.model import Chunk, StoreFacts, Stores
 from kvsync.sources.rows import Draft, Rows, Shape, with_labels
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -29,31 +28,25 @@ _PRIVATE_KEY: Final = urandom(32)
 """Keys the digests of secrets, so that a digest tells nothing about them; they hold for this process only."""
 
 
-def compile_document(
-    document: Document,
-    stores: Mapping[str, StoreFacts],
-    configs: Mapping[str, StoreConfig],
-    problems: list[Problem],
-    most: int,
-) -> Iterator[Chunk]:
+def compile_document(document: Document, stores: Stores, problems: list[Problem], most: int) -> Iterator[Chunk]:
     """One chunk for each store that the document names; what a store cannot hold goes to `problems`, up to `most` of them."""
-    source = document.draft.columns()
+    source, moved = document.draft.columns(), tuple(document.moved.values())
     for name in document.stores:
         assert document.namespace is not None
-        config = configs[name]
+        config = stores.configs[name]
         target = Target(name, document.namespace)
-        compiler = _Compiler(target, stores[name], "{label}" in (config.key_format or ""), problems, most)
+        compiler = _Compiler(target, stores.facts[name], "{label}" in (config.key_format or ""), problems, most)
         rows = compiler.compile(source)
-        policy = document.policy(config.policy)
+        policy = document.policy(config.policy, stores.authority)
         yield Chunk(
             target,
             partial(_same, rows),
             len(rows),
-            _digest(rows, repr((policy, document.absent, document.moved)), private=bool(document.secrets)),
+            _digest(rows, repr((policy, document.absent, moved)), private=bool(document.secrets)),
             policy,
             document.policy_origin,
             document.absent,
-            tuple(document.moved),
+            moved,
         )
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
 from typing import Any
 
-from kvsync.config.policy import override
-from kvsync.core.model import Move
+from kvsync.config.authority import Authority, Denial
+from kvsync.core.model import Move, Target
 from kvsync.core.policy import Policy
 from kvsync.document.fields import Problems, decode
 from kvsync.document.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.document.problems import at, found, name_hint, quoted
-from kvsync.errors import Origin
+from kvsync.errors import Kind, Origin
 from kvsync.sources.entries import EntryReader
+from kvsync.sources.model import Stores
 from kvsync.sources.rows import Draft
 from kvsync.sources.tables import DOCUMENT_FIELDS, Options, Placed, merged, packed
 from kvsync.sources.values import Surroundings
@@ -32,7 +34,7 @@ class Layer:
 
 @dataclass(slots=True)
 class Document:
-    """What a document says. `policies` are the decoded lines of each layer, lowest first."""
+    """What a document says. `policies` are the decoded lines of each layer, lowest first; `moved` are by their source."""
 
     stores: tuple[str, ...] = ()
     namespace: str | None = None
@@ -40,16 +42,16 @@ class Document:
     policies: list[dict[str, Any]] = field(default_factory=list)
     policy_origin: Origin | None = None
     absent: dict[str, Origin] = field(default_factory=dict)
-    moved: list[Move] = field(default_factory=list)
+    moved: dict[str, Move] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
     defaults: Options = field(default_factory=dict)
 
-    def policy(self, under: Policy) -> Policy | None:
+    def policy(self, under: Policy, authority: Authority) -> Policy | None:
         """The policy of the document over that of its store, None when it has no lines of its own."""
         if not self.policies:
             return None
         for lines in self.policies:
-            under = override(under, lines)
+            under = authority.policy_of(under, lines)
         return under
 
 
@@ -73,18 +75,19 @@ def _scalars(nodes: Several[Node]) -> tuple[str, ...]:
     return tuple(node.text for node in nodes if isinstance(node, Scalar) and node.text)
 
 
-def read_document(layers: Several[Layer], known: Lookup[str, Any]) -> Document:
-    """Read a document from its layers, the overlay last. `known` are the configured stores, by name. What is wrong is noted in
-    the problems of each layer."""
+def read_document(layers: Several[Layer], stores: Stores) -> Document:
+    """Read a document from its layers, the overlay last. What is wrong is noted in the problems of each layer."""
     written = [decode(layer.node, DOCUMENT_FIELDS, layer.problems) for layer in layers]
     document = Document()
     for layer, lines in zip(layers, written, strict=True):
-        _read_names(document, layer, lines, known)
+        _read_names(document, layer, lines, stores.facts)
         document.defaults = merged(document.defaults, packed(lines.get("defaults", {})))
         if "policy" in lines:
             document.policies.append(lines["policy"])
             document.policy_origin = layer.problems.origin(layer.node.items["policy"][0])
     _require(layers)
+    for layer, lines in zip(layers, written, strict=True):
+        _check_rights(document, layer, lines, stores)
     for layer, lines, above in zip(layers, written, [*layers[1:], None], strict=True):
         _read_entries(document, layer, lines, above)
         _read_leaving(document, layer, lines)
@@ -95,15 +98,49 @@ def _read_names(document: Document, layer: Layer, lines: dict[str, Any], known: 
     if "store" in lines and "stores" in lines:
         layer.problems.add("store and stores cannot stand together", layer.node.items["stores"][0])
     stores = (lines["store"],) if "store" in lines else lines.get("stores", ())
-    for name in dict.fromkeys(stores):
+    written = dict.fromkeys(stores)
+    repeated = Counter(stores) if len(written) < len(stores) else {}
+    for name in written:
         if name not in known:
             place = layer.node.items["store" if "store" in lines else "stores"][1]
             layer.problems.add(f"there is no store {quoted(name)} in the configuration", place, name_hint(name, known))
-        if stores.count(name) > 1:
+        if repeated.get(name, 0) > 1:
             layer.problems.add(f"stores: {quoted(name)} is written twice", layer.node.items["stores"][1])
     if stores:
-        document.stores = tuple(name for name in dict.fromkeys(stores) if name in known)
+        document.stores = tuple(name for name in written if name in known)
     document.namespace = lines.get("namespace", document.namespace)
+
+
+def _check_rights(document: Document, layer: Layer, lines: dict[str, Any], stores: Stores) -> None:
+    """Note what one file of the document may not do to its targets. Each file is judged by the policy of the stores, not by
+    the file below it: no order of layers is a way round."""
+    for name in document.stores:
+        if document.namespace is not None:
+            denial = stores.authority.deny_target(layer.problems.file, Target(name, document.namespace))
+            if denial is not None:
+                field = "stores" if denial.field not in layer.node.items else denial.field
+                _note(denial, "", _item(_node_at(layer.node, field), name), layer.problems)
+        for denial in stores.authority.deny_policy(stores.configs[name].policy, lines.get("policy", {}), name):
+            _note(denial, f"policy.{denial.field}", _node_at(layer.node, f"policy.{denial.field}"), layer.problems)
+
+
+def _note(denial: Denial, what: str, node: Node, problems: Problems) -> None:
+    problems.add(at(what, denial.message), node, denial.hint, Kind.NOT_ALLOWED)
+
+
+def _node_at(node: Node, path: str) -> Node:
+    """The node at a path of fields, or the last one on the way that is written."""
+    for name in path.split("."):
+        if not isinstance(node, Mapping) or name not in node.items:
+            break
+        node = node.items[name][1]
+    return node
+
+
+def _item(node: Node, text: str) -> Node:
+    """The item of a list that says `text`; any other node itself."""
+    items = node.items if isinstance(node, Sequence) else ()
+    return next((item for item in items if isinstance(item, Scalar) and item.text == text), node)
 
 
 def _require(layers: Several[Layer]) -> None:
@@ -163,10 +200,10 @@ def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> N
     source, destination = placed.value["from"], placed.value["to"]
     if source == destination:
         layer.problems.add(at(what, f"{quoted(source)} is moved onto itself"), placed.node)
-    elif any(move.source == source for move in document.moved):
+    elif source in document.moved:
         layer.problems.add(at(what, f"{quoted(source)} is moved twice"), placed.node)
     else:
-        document.moved.append(Move(source, destination, layer.problems.origin(placed.node)))
+        document.moved[source] = Move(source, destination, layer.problems.origin(placed.node))
 
 
 def documents_of(nodes: Several[Node], problems: Problems) -> list[Mapping]:

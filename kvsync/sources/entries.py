@@ -13,7 +13,7 @@ from kvsync.sources.jail import UnreadableError
 from kvsync.sources.rows import Draft, Shape
 from kvsync.sources.tables import LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
 from kvsync.sources.tree import is_text
-from kvsync.sources.values import Surroundings, Value, is_absolute, read_value
+from kvsync.sources.values import Surroundings, Value, is_absolute, note_unreadable, read_value
 
 _FORMS: Final = frozenset(VALUE_FORMS)
 _OPTIONS: Final[dict[str, Decoder]] = {
@@ -69,7 +69,7 @@ class EntryReader:
         try:
             found = self._around.files(path, written["glob"])
         except UnreadableError as error:
-            self._problems.add(at(what, f"{quoted(path)}: {error}"), node)
+            note_unreadable(error, path, node, self._problems, what)
             return
         if not found:
             self._problems.add(at(what, f"no file under {quoted(path)} matches {quoted(written['glob'])}"), node)

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from kvsync.config.authority import FileGrants, may_name
 from kvsync.config.model import Config
-from kvsync.core.model import Desired, Target
-from kvsync.errors import Origin, Problem
+from kvsync.core.model import Desired, Identity, Target
+from kvsync.core.namespaces import OtherNamespaces, namespaces_by_store
+from kvsync.core.place import Overlap, conflicts, groups_of, overlap_text
+from kvsync.errors import Problem
 from kvsync.heap import no_collections
-from kvsync.sources.assembly import assemble, clashes, strays, target_digest
+from kvsync.sources.assembly import assemble, clashes, target_digest
 from kvsync.sources.cache import Cache
 from kvsync.sources.jail import MissingError, UnreadableError
-from kvsync.sources.model import Chunk, Loaded, StoreFacts, WatchSet
+from kvsync.sources.meetings import Meeting, meetings
+from kvsync.sources.model import Chunk, Loaded, StoreFacts, Stores, WatchSet
+from kvsync.sources.problem_sets import Problems, ProblemSets
 from kvsync.sources.reading import Reader, Reading
 from kvsync.sources.tree import Tree
-from kvsync.sources.units import Stores
 
 _TRIES: Final = 6
 
@@ -40,10 +44,18 @@ class Source:
     ) -> None:
         self._config, self._stores = config, stores
         self._cache = cache or Cache(None, None)
-        self._reader = Reader(config, Stores(stores, config.stores), self._cache, environ)
+        self._reader = Reader(config, Stores(stores, config.stores, config.authority), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
+        self._placed: frozenset[Target] | None = None
+        self._groups: list[list[Target]] = []
+        self._overlaps: list[Overlap] = []
+        self._apart: dict[Target, bytes] = {}
         self._good: dict[Target, Desired] = {}
+        self._problems: Mapping[Problems, Problems] = {}
+        self._policies = {
+            name: repr(store.policy).encode("utf-8", "surrogateescape") for name, store in config.stores.items()
+        }
 
     def load(self, environment: str | None = None, root: Path | None = None) -> Loaded:
         """Everything that the files under `root` (None: the folder of the configuration) ask, in `environment` (None: the
@@ -101,42 +113,72 @@ class Source:
 
     def _put_together(self, reading: Reading) -> Loaded:
         chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
-        found: defaultdict[Target, list[Problem]] = defaultdict(list)
+        found: defaultdict[Target, list[Problems]] = defaultdict(list)
+        unheld: list[Problem] = []
         for _, unit in reading.units.values():
-            if not unit.names_known:
-                reading.problems += unit.problems
+            if unit.names_known and not unit.targets:
+                unheld += unit.problems  # it names only targets that it may not name: those are not held for it
             for target in unit.targets:
-                chunks[target] += (chunk for chunk in unit.chunks if chunk.target == target)
-                found[target] += unit.problems
+                chunks[target] += ()
+                found[target].append(unit.problems)
+            for chunk in unit.chunks:
+                chunks[chunk.target].append(chunk)
+        unheld += self._hold_unknown(reading, {*chunks, *self._good}, found)
+        digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
         for target, parts in chunks.items():
-            found[target] += (*self._clashes(target, parts), *self._strays(target, parts, chunks))
-        hold_all = _sorted(reading.problems)
-        held = {target: _sorted(problems) for target, problems in found.items() if problems}
+            found[target].append(tuple(self._clashes(target, parts, digests[target])))
+        for overlap in self._overlaps_of(chunks):
+            problem = self._problem_of(overlap)
+            found[overlap.first].append((problem,))
+            found[overlap.second].append((problem,))
+        for group in self._groups_of(chunks):
+            for meeting in self._meetings({target: (chunks[target], digests[target]) for target in group}):
+                for target in meeting.targets:
+                    found[target].append((meeting.problem,))
+        problems = ProblemSets(found, reading.problems, self._problems)
+        self._problems = problems.sets
         targets = {
-            target: self._desired(target, chunks[target], held.get(target, ()) + hold_all) for target in sorted(chunks)
+            target: self._desired(target, chunks[target], digests[target], *problems.of(target))
+            for target in sorted(chunks)
         }
-        digests = "".join(desired.digest for desired in targets.values())
         return Loaded(
             targets=targets,
-            held=held,
-            hold_all=hold_all,
-            problems=_sorted((*hold_all, *(problem for problems in held.values() for problem in problems))),
+            held=problems.held,
+            hold_all=problems.hold_all,
+            problems=problems.all(unheld),
             files=reading.files,
             entries=sum(len(desired.entries) for desired in targets.values()),
             watch=reading.watch,
-            digest=blake2b(digests.encode(), digest_size=16).hexdigest(),
+            digest=_joined(desired.digest.encode() for desired in targets.values()).hex(),
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
+            nested=self._nested(chunks),
         )
+
+    def _hold_unknown(
+        self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problems]]
+    ) -> Iterator[Problem]:
+        """Hold what the files may name of which it cannot be known what they name: with `authors.targets` those targets, all
+        without. Yields the problems of the former."""
+        unknown: defaultdict[FileGrants, list[Problem]] = defaultdict(list)
+        for slot, (_, unit) in reading.units.items():
+            if not unit.names_known:
+                unknown[self._config.authority.grants_of(slot.split("\0"))] += unit.problems
+        reading.problems += unknown.pop(None, ())
+        for grants, problems in unknown.items():
+            group = tuple(problems)  # one object for all targets, however many files are broken
+            for target in known:
+                if may_name(grants, target):
+                    found[target].append(group)
+            yield from group
 
     def _with_kept(self, loaded: Loaded) -> Loaded:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
         usable = {} if loaded.hold_all else loaded.targets
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
-        return replace(loaded, kept=kept)
+        return replace(loaded, kept=kept, nested=self._nested({*loaded.targets, *kept}))
 
-    def _clashes(self, target: Target, chunks: list[Chunk]) -> Iterable[Problem]:
+    def _clashes(self, target: Target, chunks: list[Chunk], digest: bytes) -> Iterable[Problem]:
         """What is wrong between the chunks of a target; looked for once for each state of it."""
-        digest = target_digest(chunks, self._config.stores[target.store].policy, ())
         if digest in (self._clean.get(target), self._cache.checked(target)):
             self._clean[target] = digest
             return ()
@@ -145,23 +187,61 @@ class Source:
             self._clean[target] = digest
         return found
 
-    def _strays(self, target: Target, parts: list[Chunk], targets: Iterable[Target]) -> Iterable[Problem]:
-        """What lies in another target, where one namespace can be a part of another."""
-        store = self._stores[target.store]
-        beside = {one.namespace for one in targets if one.store == target.store and one != target}
-        if not beside or "lies_in" not in store.own_ways:
+    def _meetings(self, group: Mapping[Target, tuple[list[Chunk], bytes]]) -> Iterable[Meeting]:
+        """What is wrong between targets whose keys could meet; looked for once for each state of them."""
+        first, state = min(group), blake2b(digest_size=16)
+        for target, (_, digest) in group.items():
+            state.update(repr(target).encode(errors="surrogateescape"))
+            state.update(digest)
+        if self._apart.get(first) == state.digest():
             return ()
-        return strays(parts, lambda identity: store.lies_in(target.namespace, identity, beside))
+        names = namespaces_by_store(group)
 
-    def _desired(self, target: Target, chunks: list[Chunk], problems: tuple[Problem, ...]) -> Desired:
-        policy = self._config.stores[target.store].policy
-        digest = target_digest(chunks, policy, problems)
+        def lies_in(target: Target, identity: Identity) -> str | None:
+            others = OtherNamespaces(names[target.store], target.namespace)
+            return self._stores[target.store].lies_in(target.namespace, identity, others)
+
+        found = tuple(meetings({target: chunks for target, (chunks, _) in group.items()}, lies_in))
+        if not found:
+            self._apart[first] = state.digest()
+        return found
+
+    def _groups_of(self, targets: Iterable[Target]) -> list[list[Target]]:
+        """The targets whose keys could meet, by groups; looked for once for each set of targets."""
+        self._look_at_places(targets)
+        return self._groups
+
+    def _overlaps_of(self, targets: Iterable[Target]) -> list[Overlap]:
+        """The targets that the configuration already shows to lead to one place."""
+        self._look_at_places(targets)
+        return self._overlaps
+
+    def _look_at_places(self, targets: Iterable[Target]) -> None:
+        asked = frozenset(targets)
+        if self._placed == asked:
+            return
+        places = {target: self._stores[target.store].place(target.namespace) for target in asked}
+        self._groups = groups_of(places)
+        self._overlaps = conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways)
+        self._placed = asked
+
+    def _problem_of(self, overlap: Overlap) -> Problem:
+        origins = {target: self._config.stores[target.store].origin for target in (overlap.first, overlap.second)}
+        return Problem(overlap_text(overlap, origins), origins[overlap.second])
+
+    def _nested(self, targets: Iterable[Target]) -> dict[Target, frozenset[str]]:
+        groups = ((group, namespaces_by_store(group)) for group in self._groups_of(targets))
+        return {target: names[target.store] for group, names in groups for target in group}
+
+    def _desired(
+        self, target: Target, chunks: list[Chunk], digest: bytes, problems: Problems, problems_digest: bytes
+    ) -> Desired:
+        digest = _joined((digest, problems_digest)) if problems else digest
         known = self._targets.get(target)
         if known is not None and known.digest == digest.hex():
             return known
-        return assemble(target, chunks, policy, digest, problems)
+        return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
 
 
-def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    nowhere = Origin("", 0, 0)
-    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.origin or nowhere, problem.message)))
+def _joined(digests: Iterable[bytes]) -> bytes:
+    return blake2b(b"".join(digests), digest_size=16).digest()

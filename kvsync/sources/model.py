@@ -7,8 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
+from kvsync.config.authority import Authority
+from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Content, Desired, Entry, Identity, Move, Target
+from kvsync.core.namespaces import OtherNamespaces
+from kvsync.core.place import Place
 from kvsync.core.policy import Policy
 from kvsync.errors import Origin, Problem
 from kvsync.sources.rows import Rows
@@ -37,6 +41,18 @@ class StoreFacts(Protocol):
     def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Which of the other namespaces an entry belongs to, because that one is a part of `namespace`."""
 
+    def place(self, namespace: str) -> Place:
+        """What a namespace is, as far as the configuration tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The configured stores: what can be asked of them, how they are configured, and what state files may do with them."""
+
+    facts: Mapping[str, StoreFacts]
+    configs: Mapping[str, StoreConfig]
+    authority: Authority = field(default_factory=Authority)
+
 
 @dataclass(frozen=True, slots=True)
 class WatchSet:
@@ -45,7 +61,7 @@ class WatchSet:
     directories: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Loaded:
     """What the files ask of all targets.
 
@@ -53,7 +69,8 @@ class Loaded:
     is not empty, no target may be touched. `problems` is everything, sorted by place. `secrets` are values for the redactor.
     `kept` is what was asked of the targets that are held now when their files were last without problems, as far as this
     process knows: a target may be there that the files cannot even be seen to name. `source` is the commit that the files are
-    of, None when they are of none.
+    of, None when they are of none. `nested` has, for each target whose keys could be keys of other targets as well, the
+    namespaces of its store for which that is so, its own among them.
     """
 
     targets: Mapping[Target, Desired]
@@ -67,6 +84,16 @@ class Loaded:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     kept: Mapping[Target, Desired] = field(default_factory=dict)
     source: str | None = None
+    nested: Mapping[Target, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def managed(self) -> frozenset[Target]:
+        """Every target that the files name, and those in `kept`."""
+        return frozenset((*self.targets, *self.held, *self.kept))
+
+    def others(self, target: Target) -> OtherNamespaces:
+        """The other managed namespaces of a target's store whose keys could be keys of the target too."""
+        return OtherNamespaces(self.nested.get(target, frozenset()), target.namespace)
 
     def only(self, wanted: Callable[[Target], bool]) -> Loaded:
         """The same of these targets alone. What is wrong with the files stays in `problems`, whomever it concerns."""

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kvsync import __version__
+from kvsync.config.authority import Authority, Authors
 from kvsync.config.model import Config, ReadLimits
 from kvsync.config.protected import is_configuration, protected_paths
 from kvsync.document.problems import quoted
@@ -20,9 +21,9 @@ from kvsync.sources.allowance import Allowance, Total
 from kvsync.sources.cache import Cache
 from kvsync.sources.discovery import StateFile, matches, pair_overlays, split
 from kvsync.sources.jail import ReadRules, TooMuchError, UnreadableError, shown_size
-from kvsync.sources.model import Reference, Unit, WatchSet
+from kvsync.sources.model import Reference, Stores, Unit, WatchSet
 from kvsync.sources.tree import Tree, is_text, link_parents
-from kvsync.sources.units import Given, Head, Stores, build_unit, unread_unit
+from kvsync.sources.units import Given, Head, build_unit, unread_unit
 from kvsync.sources.values import names_digest
 
 _FORMAT: Final = 1
@@ -84,9 +85,10 @@ class Reader:
     def rules(self) -> ReadRules:
         """What of the files may be read. In a repository that kvsync fetched no mount is followed, and a link only where the
         configuration says so."""
-        source = self._config.source
+        source, folders = self._config.source, self._config.authority.authors.files
         return ReadRules(
             protected=self._protected,
+            folders=() if "" in folders else tuple(map(PurePosixPath, folders)),
             links=source is None or source.symlinks,
             mounts=source is None,
             folder_names=self._config.limits.folder_names,
@@ -124,6 +126,7 @@ class Reader:
         reading.files += len(names)
         slot, allowance = "\0".join(names), Allowance(self._config.limits, self._largest)
         contents: list[tuple[str, bytes]] = []
+        unreadable: list[Problem] = []
         for name in names:
             try:
                 contents.append((name, tree.read(name, self._config.limits.state_file)))
@@ -131,8 +134,10 @@ class Reader:
                 reading.units[slot] = _UNKEPT, self._unread(tree, names, _unreadable(name, error), reading)
                 return
             except UnreadableError as error:
-                reading.problems.append(_unreadable(name, error))
-        if len(contents) == len(names):
+                unreadable.append(_unreadable(name, error))
+        if unreadable:
+            reading.units[slot] = b"", Unit((), (), names_known=False, problems=tuple(unreadable), references=())
+        else:
             allowance.take_text(sum(len(data) for _, data in contents))
             self._compile(tree, slot, contents, allowance, reading)
             for largest, size in total.add(slot, allowance.size):
@@ -196,9 +201,9 @@ def _head(tree: Tree, path: str, limits: ReadLimits) -> Head:
             text = piece[len(head) :]
         left -= len(piece)
         if left < 0 or _NEXT_DOCUMENT.search(text):
-            return Head(head, has_more=True)
+            return Head(path, head, has_more=True)
         last = text[-_MARK:]
-    return Head(head, has_more=False)
+    return Head(path, head, has_more=False)
 
 
 def _largest_value(stores: Stores) -> int | None:
@@ -227,8 +232,12 @@ def _facts_digest(config: Config, stores: Stores) -> bytes:
         (name, one.type, one.options, one.key_format, one.policy) for name, one in sorted(stores.configs.items())
     ]
     facts = [(name, store.capabilities) for name, store in sorted(stores.facts.items())]
-    text = repr((_FORMAT, __version__, sys.version_info[:2], config.limits, configs, facts))
+    text = repr((_FORMAT, __version__, sys.version_info[:2], config.limits, configs, facts, _rights(stores.authority)))
     return blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def _rights(authority: Authority) -> tuple[Authors, list[str]]:
+    return authority.authors, sorted(authority.credentials)
 
 
 def _is_same(reference: Reference, tree: Tree, allowance: Allowance) -> bool:

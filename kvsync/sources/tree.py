@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Self, TypeVar
 
 from kvsync.document.problems import quoted
@@ -68,10 +68,17 @@ class Tree:
         if not self._rules.folders:
             return
         physical = self.physical(path)
-        allowed = [self.physical(str(folder)) for folder in self._rules.folders]
+        allowed = [folder for folder in map(self._there, self._rules.folders) if folder is not None]
         if not any(not folder or f"{physical}/".startswith(f"{folder}/") for folder in allowed):
             names = ", ".join(map(str, self._rules.folders))
             raise OutsideError(f"it lies outside of the folders that values may be taken from ({names})")
+
+    def _there(self, folder: PurePosixPath) -> str | None:
+        """The place of a folder that values may be taken from, None while there is none."""
+        try:
+            return self.physical(str(folder))
+        except UnreadableError:
+            return None
 
     def items(self, folder: str) -> Mapping[str, bool]:
         """The names in a folder, in the order of the paths beneath it; True for folders, and for links to folders. Raises

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from kvsync.config.model import ReadLimits, StoreConfig
+from kvsync.config.authority import Authority, may_name
+from kvsync.config.model import ReadLimits
 from kvsync.core.model import Target
 from kvsync.document.fields import Problems
 from kvsync.document.nodes import Mapping, Node, Scalar
@@ -20,19 +21,11 @@ from kvsync.errors import Problem
 from kvsync.sources.allowance import Allowance
 from kvsync.sources.compiling import compile_document
 from kvsync.sources.documents import Document, Layer, documents_of, named, read_document
-from kvsync.sources.model import Chunk, StoreFacts, Unit
+from kvsync.sources.model import Chunk, Stores, Unit
 from kvsync.sources.tree import Tree
 from kvsync.sources.values import Surroundings
 
 _NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """The configured stores: what can be asked of them, and how they are configured."""
-
-    facts: Lookup[str, StoreFacts]
-    configs: Lookup[str, StoreConfig]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +40,9 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a file begins with, to the end of a line, and whether another document may follow."""
+    """What the file at `path` begins with, to the end of a line, and whether another document may follow."""
 
+    path: str
     data: bytes
     has_more: bool
 
@@ -56,10 +50,10 @@ class Head:
 class _Source:
     """One file of a unit: its documents, its problems, and what it refers to."""
 
-    def __init__(self, path: str, data: bytes, given: Given) -> None:
+    def __init__(self, path: str, data: bytes, given: Given, authority: Authority) -> None:
         limits = given.limits
         self.problems = Problems(path, limits.problems)
-        self.around = Surroundings(given.tree, path, given.environ, given.allowance)
+        self.around = Surroundings(given.tree, path, given.environ, given.allowance, authority)
         self.parsed = parse_all(data, path, Limits(limits.state_file, limits.nesting, limits.aliases, limits.problems))
         self.problems.extend(self.parsed.problems)
         self.documents: list[Mapping] = []
@@ -79,22 +73,23 @@ class _Source:
 
 def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> Unit:
     """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
-    sources = [_Source(path, data, given) for path, data in files]
+    sources = [_Source(path, data, given, stores.authority) for path, data in files]
     layered = _pair(sources)
     documents: list[Document] = []
     if all(source.parsed.complete for source in sources):
         with suppress(TooManyProblemsError):  # the documents before that count all the same
-            documents.extend(read_document(layers, stores.facts) for layers in layered)
+            documents.extend(read_document(layers, stores) for layers in layered)
     problems = [problem for source in sources for problem in source.problems.all()]
     problems += _too_many_patterns(documents, given.limits.patterns)
     chunks: list[Chunk] = []
     for document in documents:
         if document.namespace is not None:
             # Also beside other problems: what a store cannot hold is said at once, not in the next round.
-            chunks += compile_document(document, stores.facts, stores.configs, problems, given.limits.problems)
+            chunks += compile_document(document, stores, problems, given.limits.problems)
     if problems:
         chunks = []
-    targets, known = _targets([[layer.node for layer in layers] for layers in layered], stores.facts)
+    written = [([layer.node for layer in layers], [layer.problems.file for layer in layers]) for layers in layered]
+    targets, known = _targets(written, stores)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
@@ -113,10 +108,11 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
 def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Unit:
     """The unit of a state file that is too large to be read: held back, with the targets that its first lines name."""
     base, *overlays = [
-        [node for node in parse_all(head.data, "").documents if isinstance(node, Mapping)] for head in heads
+        [([node], [head.path]) for node in parse_all(head.data, "").documents if isinstance(node, Mapping)]
+        for head in heads
     ]
-    added = [[node] for nodes in overlays for node in nodes if _is_named(node)]
-    targets, known = _targets([[node] for node in base] + added, stores.facts)
+    added = [(nodes, files) for written in overlays for nodes, files in written if _is_named(nodes[0])]
+    targets, known = _targets(base + added, stores)
     return Unit((), targets, known and not any(head.has_more for head in heads), (problem,), ())
 
 
@@ -124,11 +120,13 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
     """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
     base, *overlays = sources
     layered = [[base.layer(node)] for node in base.documents]
-    places = {_names(node): place for place, node in reversed(list(enumerate(base.documents)))}
+    if not overlays:
+        return layered
+    numbers = {_names(node): index for index, node in reversed(list(enumerate(base.documents)))}
     for overlay in overlays:
-        is_only_one = len(base.documents) == len(overlay.documents) == 1
+        alone = len(base.documents) == len(overlay.documents) == 1
         for node in overlay.documents:
-            below = 0 if is_only_one else places.get(_names(node))
+            below = 0 if alone else numbers.get(_names(node))
             if below is not None:
                 layered[below].append(overlay.layer(node))
             elif _is_named(node):
@@ -157,16 +155,19 @@ def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
     return frozenset(stores), namespace
 
 
-def _targets(layered: Several[Several[Mapping]], known: Lookup[str, StoreFacts]) -> tuple[tuple[Target, ...], bool]:
-    """The targets that the documents name, and whether that is all of them."""
+def _targets(documents: Several[tuple[list[Mapping], list[str]]], stores: Stores) -> tuple[tuple[Target, ...], bool]:
+    """The targets that the documents name and may name, and whether that is all of them. A target that a file may not name is
+    none of its business: what is wrong with the file does not hold it. Each document comes with the files it is written in."""
     targets: dict[Target, None] = {}
-    complete = bool(layered)
-    for nodes in layered:
-        stores, namespace = named(nodes, known)
-        if not stores or namespace is None:
+    complete = bool(documents)
+    for nodes, files in documents:
+        names, namespace = named(nodes, stores.facts)
+        if not names or namespace is None:
             complete = False
-        else:
-            targets.update((Target(store, namespace), None) for store in stores)
+            continue
+        grants = stores.authority.grants_of(files)
+        wanted = [Target(name, namespace) for name in names]
+        targets.update((target, None) for target in wanted if may_name(grants, target))
     return tuple(targets), complete
 
 

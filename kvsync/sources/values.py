@@ -10,12 +10,14 @@ from hashlib import blake2b
 from posixpath import normpath
 from typing import Any, Final, NamedTuple
 
+from kvsync.config.authority import Authority, Denial
 from kvsync.core.canonical import canonical_json
 from kvsync.document.fields import INVALID, Decoder, Field, Problems
 from kvsync.document.nodes import Node, Scalar
 from kvsync.document.problems import at, quoted
+from kvsync.errors import Kind
 from kvsync.sources.allowance import Allowance
-from kvsync.sources.discovery import matches
+from kvsync.sources.discovery import matches, split
 from kvsync.sources.jail import UnreadableError
 from kvsync.sources.model import Reference
 from kvsync.sources.tables import FORM_FIELDS
@@ -33,28 +35,41 @@ class Value(NamedTuple):
     secret: bool = False
 
 
+class DeniedError(UnreadableError):
+    """The operator does not let state files read this."""
+
+    def __init__(self, denial: Denial) -> None:
+        self.denial = denial
+        super().__init__(denial.message)
+
+
 class Surroundings:
     """What state files refer to: other files, and variables. Remembers what was asked, since the result depends on it.
 
     `path` is that of the state file in the tree: references are relative to it. What they take is counted in `allowance`.
     """
 
-    def __init__(self, tree: Tree, path: str, environ: Environ[str, str], allowance: Allowance) -> None:
-        self._tree, self._environ, self._allowance = tree, environ, allowance
+    def __init__(
+        self, tree: Tree, path: str, environ: Environ[str, str], allowance: Allowance, authority: Authority
+    ) -> None:
+        self._tree, self._environ, self._allowance, self._authority = tree, environ, allowance, authority
         self._folder = path.rpartition("/")[0]
         self.references: dict[tuple[str, str, str], Reference] = {}
         self.variables: dict[str, str | None] = {}
 
     def file(self, path: str) -> bytes:
-        """The content of a file. Raises UnreadableError."""
+        """The content of a file. Raises UnreadableError, DeniedError."""
         place = self._place(path)
+        self._insist_on_right(place)
         self._tree.check_allowed(place)
         self._allowance.take_values(self._tree.size(place))
         return self._read(place)
 
     def files(self, path: str, pattern: str) -> list[tuple[str, bytes]]:
-        """The files under a folder that match, by their path under it, with their content. Raises UnreadableError."""
+        """The files under a folder that match, by their path under it, with their content. Raises UnreadableError,
+        DeniedError."""
         place = self._place(path)
+        self._insist_on_right("/".join(part for part in (place, split(pattern)[0]) if part))
         self._tree.check_allowed(place)
         names = matches(self._tree, place, pattern, self._allowance.take_steps)
         self._note(Reference("glob", place, names_digest(names), pattern))
@@ -63,9 +78,18 @@ class Surroundings:
         return [(name[skip:], self._read(name)) for name in names]
 
     def variable(self, name: str) -> str | None:
-        """An environment variable, None when it is not set."""
+        """An environment variable, None when it is not set. Raises DeniedError before it looks."""
+        denial = self._authority.deny_variable(name)
+        if denial is not None:
+            raise DeniedError(denial)
         value = self.variables[name] = self._environ.get(name)
         return value
+
+    def _insist_on_right(self, place: str) -> None:
+        """Raise DeniedError for a place in the tree that state files may not read."""
+        denial = self._authority.deny_file(place)
+        if denial is not None:
+            raise DeniedError(denial)
 
     def _place(self, path: str) -> str:
         return f"{self._folder}/{path}" if self._folder else path
@@ -90,6 +114,14 @@ class Surroundings:
 def names_digest(names: list[str]) -> bytes:
     """Stands for the names of files."""
     return blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def note_unreadable(error: UnreadableError, path: str, node: Node, problems: Problems, what: str) -> None:
+    """Note that `path`, written at `node`, cannot or may not be read."""
+    if isinstance(error, DeniedError):
+        problems.add(at(what, error.denial.message), node, error.denial.hint, Kind.NOT_ALLOWED)
+    else:
+        problems.add(at(what, f"{quoted(path)}: {error}"), node)
 
 
 def is_absolute(path: str, node: Node, problems: Problems, what: str) -> bool:
@@ -127,7 +159,7 @@ def _file(path: str, node: Node, around: Surroundings, problems: Problems, what:
     try:
         return Value(around.file(path))
     except UnreadableError as error:
-        problems.add(at(what, f"{quoted(path)}: {error}"), node)
+        note_unreadable(error, path, node, problems, what)
         return None
 
 
@@ -140,7 +172,11 @@ def _base64(written: str, node: Node, _around: Surroundings, problems: Problems,
 
 
 def _env(name: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
-    value = around.variable(name)
+    try:
+        value = around.variable(name)
+    except DeniedError as error:
+        note_unreadable(error, name, node, problems, what)
+        return None
     if value is None:
         problems.add(at(what, f"the environment variable {name} is not set"), node, "set it where kvsync runs")
         return None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate, compress
+from itertools import accumulate, chain, compress
 from typing import Any
 
 from kvsync.core.model import Entry, Identity
 from kvsync.errors import Origin
 from kvsync.sources.model import Chunk
-from kvsync.sources.rows import Rows
+from kvsync.sources.rows import Rows, with_labels
 
 
 class TargetRows:
@@ -43,6 +43,15 @@ class TargetRows:
             states = [shape.is_settled for shape in rows.table]
             settled.update(pairs if all(states) else compress(pairs, (states[place] for place in rows.shapes)))
         return settled
+
+    def identities(self) -> Iterator[Identity]:
+        """The identities of all rows, in order."""
+        return chain.from_iterable(chunk.rows.identities() for chunk in self.chunks)
+
+    def remote_names(self) -> Iterator[str]:
+        """What must differ from row to row in the store, in order."""
+        parts = (chunk.rows for chunk in self.chunks)
+        return chain.from_iterable(part.remote or with_labels(part.keys, part.labels) for part in parts)
 
     def place(self, row: int) -> tuple[Rows, int]:
         """The chunk's rows that a row of the target is in, and its number there."""

@@ -6,6 +6,7 @@ from kvsync.state.memo import Memo
 from kvsync.state.parked import ParkedRecord
 from kvsync.state.passes import DaemonRecord, DriftPoint, LeaseRecord, PassRecord
 from kvsync.state.pauses import Pause
+from kvsync.state.places import PlaceRecord
 from kvsync.state.quarantine import Quarantined
 from kvsync.state.records import ChangeRecord, Intent, RunRecord, RunStatus, Settled
 from kvsync.state.run import Run
@@ -21,6 +22,7 @@ __all__ = [
     "ParkedRecord",
     "PassRecord",
     "Pause",
+    "PlaceRecord",
     "Quarantined",
     "Run",
     "RunRecord",

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from kvsync.core.canonical import canonical_json
-from kvsync.core.model import Actual, Content, Identity, Mark
-from kvsync.state.ledger import kept_fingerprint
+from kvsync.core.model import Actual, Content, Identity, Mark, sealed
+from kvsync.core.sealing import SealingKeys, name_of
 
 
-def before_text(before: Actual, withheld: bool, key: Callable[[], bytes]) -> str:
+def before_text(before: Actual, withheld: bool, keys: SealingKeys) -> str:
     """Everything of the entry but its value, as JSON; without content and plain fingerprints when `withheld`."""
     kept: dict[str, Any] = {"etag": before.etag, "expires_at": before.expires_at}
     if before.mark is not None:
-        kept["mark"] = _mark_data(before.mark, withheld, key)
+        kept["mark"] = _mark_data(before.mark, withheld, keys)
     if not withheld:
         kept["fingerprint"] = before.fingerprint.hex() if before.fingerprint else None
         kept["size"] = before.size
@@ -24,7 +23,7 @@ def before_text(before: Actual, withheld: bool, key: Callable[[], bytes]) -> str
     return canonical_json({name: value for name, value in kept.items() if value is not None})
 
 
-def before_of(identity: Identity, text: str, value: bytes | None, key: Callable[[], bytes]) -> Actual:
+def before_of(identity: Identity, text: str, value: bytes | None, keys: SealingKeys) -> Actual:
     """The entry that `before_text` and the value were taken from, as far as they were kept."""
     kept = json.loads(text)
     return Actual(
@@ -34,7 +33,7 @@ def before_of(identity: Identity, text: str, value: bytes | None, key: Callable[
         content=_content(value, *kept["content"]) if "content" in kept and value is not None else None,
         size=kept.get("size"),
         expires_at=kept.get("expires_at"),
-        mark=_mark(kept["mark"], key) if "mark" in kept else None,
+        mark=_mark(kept["mark"], keys) if "mark" in kept else None,
     )
 
 
@@ -42,25 +41,39 @@ def _content(value: bytes, content_type: str | None, tags: list[list[str]], meta
     return Content(value, content_type, tuple((name, text) for name, text in tags), metadata)
 
 
-def _mark_data(mark: Mark, withheld: bool, key: Callable[[], bytes]) -> dict[str, Any]:
-    is_sealed = withheld or mark.key is not None
-    fingerprint = kept_fingerprint(mark, key) if is_sealed else mark.fingerprint
+def _mark_data(mark: Mark, withheld: bool, keys: SealingKeys) -> dict[str, Any]:
+    fingerprint, key = mark.fingerprint, mark.key
+    if withheld and key is None:
+        key = keys.own()
+        fingerprint = sealed(fingerprint, key)
     return {
         "owner": mark.owner,
         "fingerprint": fingerprint.hex(),
-        "sealed": is_sealed,
+        "sealed": key is not None and name_of(key),
         "ttl": mark.ttl,
         "sensitive": mark.sensitive,
         "protected": mark.protected,
+        "seal": mark.seal.hex() if mark.seal is not None else None,
+        "recorded": mark.is_recorded,
     }
 
 
-def _mark(data: dict[str, Any], key: Callable[[], bytes]) -> Mark:
+def _mark(data: dict[str, Any], keys: SealingKeys) -> Mark:
     return Mark(
         data["owner"],
         bytes.fromhex(data["fingerprint"]),
         data["ttl"],
         data["sensitive"],
         data["protected"],
-        key() if data["sealed"] else None,
+        _key(data["sealed"], keys),
+        bytes.fromhex(data["seal"]) if data.get("seal") is not None else None,
+        data.get("recorded", False),
     )
+
+
+def _key(sealed_with: str | bool, keys: SealingKeys) -> bytes | None:
+    """The key that a fingerprint is sealed with, by its name; earlier versions say only that it is sealed, with the
+    directory's own."""
+    if isinstance(sealed_with, str):
+        return keys.key(sealed_with)
+    return keys.own() if sealed_with else None

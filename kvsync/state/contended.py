@@ -1,13 +1,14 @@
-"""Entries that another writer keeps changing back: healed ever more slowly, so that two robots do not fight all day."""
+"""Entries that another writer keeps changing back: healed ever more slowly, so that two programs do not fight all day."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from kvsync.core.model import Identity, Target
+from kvsync.core.model import Identity, Target, sealed
+from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
-from kvsync.state.rows import entry_row, identity_of, target_row
+from kvsync.state.rows import entry_row, identity_of
 
 PATIENCE = 3
 """From this many heals of one entry on, each soon after the other, it counts as contended."""
@@ -17,74 +18,90 @@ LONGEST_SECONDS = 6 * 3600.0
 """The wait after the first heal of a contended entry, and the longest; it doubles in between."""
 
 CALM_SECONDS = 3600.0
-"""An entry that stayed as it was healed for this long beyond its wait is at peace again."""
+"""An entry that stayed as it was healed for this long beyond its wait is no longer contended."""
 
-_ENTRY = "SELECT count, last, until FROM contended WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
-_TARGET = "SELECT key, label, count, last, until FROM contended WHERE store = ? AND namespace = ?"
-_PUT = "INSERT OR REPLACE INTO contended VALUES (?, ?, ?, ?, ?, ?, ?)"
-_FORGET = "DELETE FROM contended WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
+_ENTRY = "SELECT count, last, until, digest FROM contended WHERE place = ? AND key = ? AND label = ?"
+_PUT = """
+INSERT OR REPLACE INTO contended (place, key, label, count, last, until, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_FORGET = "DELETE FROM contended WHERE place = ? AND key = ? AND label = ?"
+_COUNTS = """
+SELECT store, namespace, count(*) FROM contended JOIN places USING (place) WHERE until > ? GROUP BY store, namespace
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Contention:
-    """How often one entry was healed in a row, when last, and until when it is not healed again (epoch seconds)."""
+    """How often an entry was healed in a row, when last, and until when it is not healed again (epoch seconds). The count is
+    of one desired entry: `digest` is its `entry_digest`, sealed."""
 
     count: int
     last: float
     until: float
+    digest: bytes = field(default=b"", repr=False)
 
     @property
     def contended(self) -> bool:
         """True when another writer is evidently at work."""
         return self.count >= PATIENCE
 
-    def healed_again(self, now: float) -> Contention:
-        """What is known after one more heal."""
-        calm = now > self.until + CALM_SECONDS
-        count = 1 if calm else self.count + 1
+    def healed_again(self, now: float, digest: bytes) -> Contention:
+        """What is known after one more heal, to the desired entry with this sealed digest."""
+        starts_anew = now > self.until + CALM_SECONDS or digest != self.digest
+        count = 1 if starts_anew else self.count + 1
         wait = min(FIRST_SECONDS * 2 ** min(count - PATIENCE, 20), LONGEST_SECONDS) if count >= PATIENCE else 0.0
-        return Contention(count, now, now + wait)
+        return Contention(count, now, now + wait, digest)
 
 
 _NEVER = Contention(0, 0.0, 0.0)
 
 
 class Contended:
-    """Heals of drift, counted by entry."""
+    """Heals of drift, counted by entry. Digests are kept sealed, as in the quarantine."""
 
     def __init__(self, context: Context) -> None:
-        self._database = context.database
+        self._context, self._database = context, context.database
+        self.rows = RowsByPlace(context.database, "contended", "key, label, count, last, until, digest")
 
-    def healed(self, target: Target, identities: Iterable[Identity], now: float) -> dict[Identity, Contention]:
-        """Count a heal of each of these entries; returns those that are contended now. Raises StateDirError."""
+    def healed(self, place: str, digests: Mapping[Identity, bytes], now: float) -> dict[Identity, Contention]:
+        """Count a heal of each of these entries, given with their `entry_digest`; returns those that are contended now. Raises
+        StateDirError."""
         contended = {}
+        self.rows.changed(place)
         with self._database.transaction() as connection:
-            for identity in identities:
-                entry = entry_row(target, identity)
+            for identity, digest in digests.items():
+                entry = entry_row(place, identity)
                 row = connection.execute(_ENTRY, entry).fetchone()
-                known = (Contention(*row) if row else _NEVER).healed_again(now)
-                connection.execute(_PUT, (*entry, known.count, known.last, known.until))
+                known = (Contention(*row) if row else _NEVER).healed_again(now, self._sealed(digest))
+                connection.execute(_PUT, (*entry, known.count, known.last, known.until, known.digest))
                 if known.contended:
                     contended[identity] = known
         return contended
 
-    def held(self, target: Target, now: float) -> dict[Identity, Contention]:
-        """The entries of a target that must not be healed yet. Raises StateDirError."""
-        return {identity: known for identity, known in self.all(target).items() if known.until > now}
+    def held(self, place: str, now: float) -> dict[Identity, Contention]:
+        """The entries of a place that must not be healed yet. Raises StateDirError."""
+        return {identity: known for identity, known in self.all(place).items() if known.until > now}
 
-    def all(self, target: Target) -> dict[Identity, Contention]:
-        """All that is known of a target. Raises StateDirError."""
-        rows = self._database.query(_TARGET, target_row(target))
-        return {identity_of(*row[:2]): Contention(*row[2:]) for row in rows}
+    def all(self, place: str) -> dict[Identity, Contention]:
+        """All that is known of a place. Raises StateDirError."""
+        return {identity_of(*row[:2]): Contention(*row[2:]) for row in self.rows.of(place)}
+
+    def matches(self, known: Contention, digest: bytes) -> bool:
+        """True when the heals were counted for the desired entry with this `entry_digest`. Raises StateDirError."""
+        return known.digest == self._sealed(digest)
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target must not be healed yet. Raises StateDirError."""
-        sql = "SELECT store, namespace, count(*) FROM contended WHERE until > ? GROUP BY store, namespace"
-        return {Target(*row[:2]): row[2] for row in self._database.query(sql, (now,))}
+        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now,))}
 
-    def forget(self, target: Target, identities: Iterable[Identity]) -> None:
-        """Drop what is known of entries, as when the files changed them. Raises StateDirError."""
-        rows = [entry_row(target, identity) for identity in identities]
+    def forget(self, place: str, identities: Iterable[Identity]) -> None:
+        """Forget the heals of entries. Raises StateDirError."""
+        rows = [entry_row(place, identity) for identity in identities]
         if rows:
+            self.rows.changed(place)
             with self._database.transaction() as connection:
                 connection.executemany(_FORGET, rows)
+
+    def _sealed(self, digest: bytes) -> bytes:
+        return sealed(digest, self._context.key())

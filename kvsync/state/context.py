@@ -6,16 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvsync.clock import Clock
+from kvsync.core.sealing import SealingKeys
 from kvsync.state.database import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`key` gives the directory's secret key, read when it is first needed. `redact` goes over every text that a store may
-    have worded, before it is kept."""
+    """`key` gives the directory's secret key, read when it is first needed; `sealing_keys` the keys that fingerprints are
+    sealed with in the ledger of a place. `redact` goes over every text that a store may have worded, before it is kept."""
 
     database: Database
     key: Callable[[], bytes]
+    sealing_keys: Callable[[str], SealingKeys]
     clock: Clock
     redact: Callable[[str], str]
 

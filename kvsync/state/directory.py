@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +19,13 @@ from typing import Self
 
 from kvsync.clock import Clock
 from kvsync.core.model import sealed
+from kvsync.core.sealing import SealingKeys, sealing_keys
 from kvsync.errors import StateDirError
 from kvsync.state import lock
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
 from kvsync.state.database import Database, open_for_reading, open_for_writing, speaking_of
+from kvsync.state.deletions import Deletions
 from kvsync.state.journal import Journal
 from kvsync.state.keys import load_key
 from kvsync.state.ledger import Ledger
@@ -32,6 +34,7 @@ from kvsync.state.notices import Notices
 from kvsync.state.parked import Parked
 from kvsync.state.passes import Passes
 from kvsync.state.pauses import Pauses
+from kvsync.state.places import Places
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 from kvsync.state.trust import find
@@ -45,7 +48,8 @@ class StateDir:
     def __init__(self, path: Path, database: Database, clock: Clock, redact: Callable[[str], str]) -> None:
         self.path = self.asked = path
         self._database = database
-        context = Context(database, lambda: self.key, clock, redact)
+        self._owner_keys: tuple[bytes, ...] = ()
+        context = Context(database, lambda: self.key, self.sealing_keys, clock, redact)
         self.ledger = Ledger(context)
         self.journal = Journal(context, self.ledger)
         self.quarantine = Quarantine(context)
@@ -54,8 +58,10 @@ class StateDir:
         self.pauses = Pauses(context)
         self.removals = Removals(context)
         self.memo = Memos(context)
+        self.places = Places(context)
         self.passes = Passes(context)
         self.notices = Notices(context)
+        self.deletions = Deletions(context)
 
     @classmethod
     def open(
@@ -92,6 +98,14 @@ class StateDir:
         """A sensitive fingerprint as it may be shown: in hex, of use only to those who have the key. Raises StateDirError."""
         return sealed(fingerprint, self.key).hex()
 
+    def use_owner_keys(self, keys: tuple[bytes, ...]) -> None:
+        """Seal ledgers with keys derived from these from now on, so that all machines of the owner can compare them."""
+        self._owner_keys = keys
+
+    def sealing_keys(self, place: str) -> SealingKeys:
+        """The keys that the ledger of a place is sealed with. Reading this directory's own may raise StateDirError."""
+        return sealing_keys(lambda: self.key, self._owner_keys, place)
+
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the one process that writes to stores, while inside. Raises LockHeld when another is, StateDirError."""
         return lock.hold(self.path, command)
@@ -111,6 +125,17 @@ class StateDir:
         with speaking_of(self.path):
             self.control_dir.mkdir(mode=0o700, exist_ok=True)
             write_private(self.control_dir / "wake", f"{os.getpid()} {time.time_ns()}\n".encode())
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Inside, the passes of many targets cost few statements: what is remembered of targets is read for all at once, and
+        memos are written together at the end. Only this process's own writes are seen. Raises StateDirError."""
+        with ExitStack() as stack:
+            for part in (self.quarantine, self.contended, self.removals, self.memo):
+                stack.enter_context(part.rows.read_ahead())
+            stack.enter_context(self.places.read_ahead())
+            stack.enter_context(self.memo.deferred())
+            yield
 
     def close(self) -> None:
         """Release the files. Idempotent."""

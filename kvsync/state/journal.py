@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kvsync.core.model import Action, Actual, Applied, Class, Identity, OutcomeKind, Target
+from kvsync.core.place import LocatedTarget
 from kvsync.errors import UsageError
 from kvsync.state.before import before_of
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import ChangeRecord, RunRecord, RunStatus
-from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, target_row
+from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_key, state_key, target_row
 from kvsync.state.run import Run
 
 KEEP_RUNS = 500
@@ -32,7 +33,7 @@ SELECT id, command, source, started_at, finished_at, status, summary, (
 """  # noqa: S608 - constants
 _CHANGES = f"""
 SELECT runs.id, changes.store, namespace, key, label, action, cause, before, before_value, after, sensitive, origin,
-    intended_at, outcome, error, etag, settled_at
+    intended_at, outcome, error, etag, settled_at, place
 FROM changes JOIN runs ON runs.seq = changes.seq >> {SEQ_BITS}
 """  # noqa: S608 - constants
 
@@ -42,24 +43,24 @@ _LONGEST_RUN = 86400.0
 _WRITTEN = f"""
 SELECT key, label, max(settled_at) FROM changes
 WHERE seq >= (SELECT min(seq) FROM runs WHERE finished_at > ? OR (finished_at IS NULL AND started_at > ?)) << {SEQ_BITS}
-    AND store = ? AND namespace = ? AND outcome = 'applied' AND settled_at > ?
+    AND place IN (?, ?) AND outcome = 'applied' AND settled_at > ?
 GROUP BY key, label
 """  # noqa: S608 - constants
 
 _OVERWRITTEN = f"""
 SELECT key, label, before FROM changes
 WHERE seq >= (SELECT min(seq) FROM runs WHERE finished_at > ? OR (finished_at IS NULL AND started_at > ?)) << {SEQ_BITS}
-    AND store = ? AND namespace = ? AND outcome = 'applied' AND settled_at > ?
+    AND place IN (?, ?) AND outcome = 'applied' AND settled_at > ?
 """  # noqa: S608 - constants
 
 _CUT_OFF = f"""
 WHERE changes.outcome IS NULL AND runs.status = ?
     AND changes.seq >= (SELECT min(seq) FROM runs WHERE status = ?) << {SEQ_BITS}
-    AND changes.store = ? AND namespace = ? ORDER BY changes.seq
+    AND changes.place IN (?, ?) ORDER BY changes.seq
 """  # noqa: S608 - constants
 
 _RESOLVE = """
-UPDATE changes SET outcome = ?, settled_at = ? WHERE store = ? AND namespace = ? AND key = ? AND label = ? AND outcome IS NULL
+UPDATE changes SET outcome = ?, settled_at = ? WHERE place IN (?, ?) AND key = ? AND label = ? AND outcome IS NULL
 """
 
 _TOO_MANY = """
@@ -72,7 +73,7 @@ class Journal:
 
     def __init__(self, context: Context, ledger: Ledger) -> None:
         self._context, self._ledger = context, ledger
-        self._database, self._key = context.database, context.key
+        self._database, self._key, self._sealing_keys = context.database, context.key, context.sealing_keys
 
     def begin(self, command: str, source: str | None = None) -> Run:
         """Open a run of `command`; `source` says what is applied: a commit, a plan file, a run undone. Raises
@@ -129,48 +130,54 @@ class Journal:
     def changes_of(self, target: Target, identity: Identity, limit: int) -> list[ChangeRecord]:
         """The last kept changes of an entry, newest first. Raises StateDirError."""
         where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT ?"
-        return self._changes(where, (*entry_row(target, identity), limit))
+        return self._changes(where, (*target_row(target), *entry_row("", identity)[1:], limit))
 
     def last_change(self, target: Target, identity: Identity) -> ChangeRecord | None:
         """The last kept change of an entry. Raises StateDirError."""
         where = "WHERE changes.store = ? AND namespace = ? AND key = ? AND label = ? ORDER BY changes.seq DESC LIMIT 1"
-        return next(iter(self._changes(where, entry_row(target, identity))), None)
+        return next(iter(self._changes(where, (*target_row(target), *entry_row("", identity)[1:]))), None)
 
-    def written_since(self, target: Target, moment: float) -> dict[Identity, float]:
+    def written_since(self, located: LocatedTarget, moment: float) -> dict[Identity, float]:
         """The entries of a target that were written after `moment`, and when (both epoch seconds). Raises StateDirError."""
-        rows = self._database.query(_WRITTEN, (moment, moment - _LONGEST_RUN, *target_row(target), moment))
+        rows = self._database.query(_WRITTEN, (moment, moment - _LONGEST_RUN, *_places(located), moment))
         return {identity_of(key, label): settled_at for key, label, settled_at in rows}
 
     def overwritten_since(
-        self, target: Target, identities: Collection[Identity], moment: float
+        self, located: LocatedTarget, identities: Collection[Identity], moment: float
     ) -> dict[Identity, list[Actual | None]]:
         """What writes after `moment` (epoch seconds) found in the place of these entries, without values: None where nothing
         was there. Raises StateDirError."""
         found: dict[Identity, list[Actual | None]] = {identity: [] for identity in identities}
-        rows = self._database.query(_OVERWRITTEN, (moment, moment - _LONGEST_RUN, *target_row(target), moment))
+        keys = self._sealing_keys(state_key(located))
+        rows = self._database.query(_OVERWRITTEN, (moment, moment - _LONGEST_RUN, *_places(located), moment))
         for key, label, before in rows:
             identity = identity_of(key, label)
             if identity in found:
-                there = None if before is None else before_of(identity, before, None, self._key)
+                there = None if before is None else before_of(identity, before, None, keys)
                 found[identity].append(there)
         return found
 
-    def cut_off(self, target: Target) -> list[ChangeRecord]:
-        """The changes of killed runs to a target of which nobody knows what became, oldest first. Raises StateDirError."""
-        parameters = (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED, *target_row(target))
+    def cut_off(self, located: LocatedTarget) -> list[ChangeRecord]:
+        """The changes of killed runs to a target whose outcome nobody knows, oldest first. Raises StateDirError."""
+        parameters = (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED, *_places(located))
         return self._changes(_CUT_OFF, parameters)
 
     def resolve(
-        self, target: Target, outcomes: Mapping[Identity, OutcomeKind], applied: Mapping[Identity, Applied | None]
+        self,
+        located: LocatedTarget,
+        outcomes: Mapping[Identity, OutcomeKind],
+        applied: Mapping[Identity, Applied | None],
     ) -> None:
         """Close changes that were cut off, once it is known what became of them, and note with them what the ledger says from
         now on (None: the entry is gone). Raises StateDirError."""
         now = self._context.clock.now()
-        rows = [(kind.value, now, *entry_row(target, identity)) for identity, kind in outcomes.items()]
+        rows = [
+            (kind.value, now, *_places(located), *entry_row("", identity)[1:]) for identity, kind in outcomes.items()
+        ]
         present = {identity: one for identity, one in applied.items() if one is not None}
         with self._database.transaction() as connection:
             connection.executemany(_RESOLVE, rows)
-            self._ledger.write(connection, target, present, applied.keys() - present.keys())
+            self._ledger.write(connection, state_key(located), present, applied.keys() - present.keys())
 
     def prune(self, keep_runs: int = KEEP_RUNS) -> None:
         """Forget all but the last runs, and none that is as old as one under way. Cheap when there is nothing to forget. Raises
@@ -214,6 +221,7 @@ class Journal:
         error: str | None,
         etag: str | None,
         settled_at: float | None,
+        place: str,
     ) -> ChangeRecord:
         identity = identity_of(key, label)
         return ChangeRecord(
@@ -222,7 +230,7 @@ class Journal:
             identity,
             Action(action),
             Class(cause),
-            before_of(identity, before, value, self._key) if before is not None else None,
+            before_of(identity, before, value, self._sealing_keys(place)) if before is not None else None,
             after,
             bool(sensitive),
             origin,
@@ -232,6 +240,7 @@ class Journal:
             etag,
             settled_at,
             self._key() if sensitive else None,
+            place,
         )
 
 
@@ -239,3 +248,8 @@ def _run(row: tuple[Any, ...]) -> RunRecord:
     run_id, command, source, started_at, finished_at, status, summary, changes = row
     counts = counts_of(summary) if summary else {}
     return RunRecord(run_id, command, source, started_at, finished_at, RunStatus(status), changes, counts)
+
+
+def _places(located: LocatedTarget) -> tuple[str, str]:
+    """What the changes of a target may be kept by: its place, or its name where an earlier version recorded them."""
+    return state_key(located), name_key(located.target)

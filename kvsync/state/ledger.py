@@ -3,75 +3,72 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kvsync.core.model import Applied, Identity, Mark, Target, sealed
+from kvsync.core.model import Applied, Identity, Mark
+from kvsync.core.sealing import SealingKeys, name_of
 from kvsync.state.context import Context
-from kvsync.state.rows import entry_row, identity_of, target_row
+from kvsync.state.rows import entry_row, identity_of
 
-_COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at"
-_ONE = f"SELECT {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ? AND key = ? AND label = ?"  # noqa: S608 - constants
-_ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE store = ? AND namespace = ?"  # noqa: S608 - constants
-_ANY = "SELECT 1 FROM ledger WHERE store = ? AND namespace = ? LIMIT 1"
+_COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at, unseen_since, seal"
+_ONE = f"SELECT {_COLUMNS} FROM ledger WHERE place = ? AND key = ? AND label = ?"  # noqa: S608 - constants
+_ALL = f"SELECT key, label, {_COLUMNS} FROM ledger WHERE place = ?"  # noqa: S608 - constants
+_ANY = "SELECT 1 FROM ledger WHERE place = ? LIMIT 1"
 _NEAREST = """
-SELECT key, label, expires_at FROM ledger WHERE store = ? AND namespace = ? AND expires_at > ? ORDER BY expires_at LIMIT 1
+SELECT key, label, expires_at FROM ledger WHERE place = ? AND expires_at > ? ORDER BY expires_at LIMIT 1
 """
-_PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SEEN = "SELECT taken_in, left_there FROM ledger_seen WHERE store = ? AND namespace = ?"
-_TAKE_IN = "INSERT OR REPLACE INTO ledger_seen VALUES (?, ?, ?, NULL)"
+_PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SEEN = "SELECT taken_in, left_there FROM ledger_seen WHERE place = ?"
+_TAKE_IN = "INSERT OR REPLACE INTO ledger_seen VALUES (?, ?, NULL)"
 _LEAVE = """
-INSERT INTO ledger_seen VALUES (?, ?, NULL, ?)
-ON CONFLICT (store, namespace) DO UPDATE SET left_there = excluded.left_there
+INSERT INTO ledger_seen VALUES (?, NULL, ?)
+ON CONFLICT (place) DO UPDATE SET left_there = excluded.left_there
 """
-_DROP = "DELETE FROM ledger WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
+_DROP = "DELETE FROM ledger WHERE place = ? AND key = ? AND label = ?"
 
 
 class Ledger:
-    """The entries kvsync has applied. The fingerprints of sensitive ones are kept sealed; `Applied.matches` compares them."""
+    """The entries kvsync has applied, by the key of their place (see `StateDir.places`). The fingerprints of sensitive ones
+    are kept sealed; `Applied.matches` compares them."""
 
     def __init__(self, context: Context) -> None:
-        self._database, self._key = context.database, context.key
+        self._database, self._sealing_keys = context.database, context.sealing_keys
 
-    def get(self, target: Target, identities: Iterable[Identity]) -> dict[Identity, Applied]:
+    def get(self, place: str, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """Those of the identities that the ledger knows. Raises StateDirError."""
-        if self._database.one(_ANY, target_row(target)) is None:
+        if self._database.one(_ANY, (place,)) is None:
             return {}  # a first apply asks for very many in vain
         wanted = list(identities)
-        rows = self._database.each(_ONE, [entry_row(target, identity) for identity in wanted])
-        found = zip(wanted, rows, strict=True)
-        return {identity: self._applied(*row) for identity, row in found if row is not None}
+        rows = self._database.each(_ONE, [entry_row(place, identity) for identity in wanted])
+        found, keys = zip(wanted, rows, strict=True), self._sealing_keys(place)
+        return {identity: _applied(keys, *row) for identity, row in found if row is not None}
 
-    def all(self, target: Target) -> dict[Identity, Applied]:
-        """All that was applied to a target. Raises StateDirError."""
-        rows = self._database.query(_ALL, target_row(target))
-        return {identity_of(key, label): self._applied(*rest) for key, label, *rest in rows}
+    def all(self, place: str) -> dict[Identity, Applied]:
+        """All that was applied at a place. Raises StateDirError."""
+        rows, keys = self._database.query(_ALL, (place,)), self._sealing_keys(place)
+        return {identity_of(key, label): _applied(keys, *rest) for key, label, *rest in rows}
 
-    def targets(self) -> tuple[Target, ...]:
-        """The targets that the ledger knows anything of, sorted. Raises StateDirError."""
-        rows = self._database.query("SELECT DISTINCT store, namespace FROM ledger ORDER BY 1, 2")
-        return tuple(Target(*row) for row in rows)
-
-    def nearest_end(self, target: Target, now: float) -> tuple[Identity, float] | None:
-        """The entry of a target whose lifetime ends first after `now`, and when (epoch seconds); None when none has an end.
+    def nearest_end(self, place: str, now: float) -> tuple[Identity, float] | None:
+        """The entry of a place whose lifetime ends first after `now`, and when (epoch seconds); None when none has an end.
         Raises StateDirError."""
-        row = self._database.one(_NEAREST, (*target_row(target), now))
+        row = self._database.one(_NEAREST, (place, now))
         return (identity_of(*row[:2]), row[2]) if row is not None else None
 
-    def record(self, target: Target, applied: Mapping[Identity, Applied], gone: Iterable[Identity] = ()) -> None:
+    def record(self, place: str, applied: Mapping[Identity, Applied], gone: Iterable[Identity] = ()) -> None:
         """Note what is now in agreement, and forget what is gone, together. Raises StateDirError."""
         with self._database.transaction() as connection:
-            self.write(connection, target, applied, gone)
+            self.write(connection, place, applied, gone)
 
-    def seen(self, target: Target) -> tuple[bytes, ...]:
+    def seen(self, place: str) -> tuple[bytes, ...]:
         """The ledger that a store keeps itself, as this machine knows it: as last taken in, and as left there since. Raises
         StateDirError."""
-        row = self._database.one(_SEEN, target_row(target)) or ()
+        row = self._database.one(_SEEN, (place,)) or ()
         return tuple(bytes(document) for document in row if document is not None)
 
     def take_in(
         self,
-        target: Target,
+        place: str,
         document: bytes,
         applied: Mapping[Identity, Applied],
         gone: Iterable[Identity],
@@ -81,41 +78,44 @@ class Ledger:
         """Note what the ledger that a store keeps itself says, as it was found or (`left`) as we left it there, and with it
         what is thereby known or gone here. Raises StateDirError."""
         with self._database.transaction() as connection:
-            self.write(connection, target, applied, gone)
-            connection.execute(_LEAVE if left else _TAKE_IN, (*target_row(target), document))
+            self.write(connection, place, applied, gone)
+            connection.execute(_LEAVE if left else _TAKE_IN, (place, document))
 
     def write(
         self,
         connection: sqlite3.Connection,
-        target: Target,
+        place: str,
         applied: Mapping[Identity, Applied],
         gone: Iterable[Identity] = (),
     ) -> None:
         """The same as `record`, inside a transaction that is already open."""
-        connection.executemany(_DROP, [entry_row(target, identity) for identity in gone])
-        connection.executemany(_PUT, [self._row(target, *item) for item in applied.items()])
-
-    def _row(self, target: Target, identity: Identity, applied: Applied) -> tuple[Any, ...]:
-        mark = applied.mark
-        fingerprint = kept_fingerprint(mark, self._key) if mark.sensitive else mark.fingerprint
-        flags = (mark.ttl, int(mark.sensitive), int(mark.protected))
-        return (*entry_row(target, identity), mark.owner, fingerprint, *flags, applied.etag, applied.expires_at)
-
-    def _applied(
-        self,
-        owner: str,
-        fingerprint: bytes,
-        ttl: int | None,
-        sensitive: int,
-        protected: int,
-        etag: str | None,
-        expires_at: float | None,
-    ) -> Applied:
-        key = self._key() if sensitive else None
-        mark = Mark(owner, fingerprint, ttl, bool(sensitive), bool(protected), key)
-        return Applied(mark, etag, expires_at)
+        connection.executemany(_DROP, [entry_row(place, identity) for identity in gone])
+        keys = self._sealing_keys(place)
+        connection.executemany(_PUT, [_row(keys, entry_row(place, identity), one) for identity, one in applied.items()])
 
 
-def kept_fingerprint(mark: Mark, key: Callable[[], bytes]) -> bytes:
-    """The fingerprint of a sensitive mark as it may be kept: sealed, unless it came sealed."""
-    return sealed(mark.fingerprint, key()) if mark.key is None else mark.fingerprint
+def _row(keys: SealingKeys, entry: tuple[str, str, str], applied: Applied) -> tuple[Any, ...]:
+    mark = keys.sealed(applied.mark)
+    seal = name_of(mark.key) if mark.key is not None else None
+    flags = (mark.ttl, int(mark.sensitive), int(mark.protected))
+    moments = (applied.etag, applied.expires_at, applied.unseen_since)
+    return (*entry, mark.owner, mark.fingerprint, *flags, *moments, seal if seal and seal != keys.own_name else None)
+
+
+def _applied(
+    keys: SealingKeys,
+    owner: str,
+    fingerprint: bytes,
+    ttl: int | None,
+    sensitive: int,
+    protected: int,
+    etag: str | None,
+    expires_at: float | None,
+    unseen_since: float | None,
+    seal: str | None,
+) -> Applied:
+    key = None
+    if sensitive:
+        key = keys.own() if seal is None else keys.key(seal)
+    mark = Mark(owner, fingerprint, ttl, bool(sensitive), bool(protected), key, is_recorded=True)
+    return Applied(mark, etag, expires_at, unseen_since)

@@ -1,16 +1,21 @@
-"""What the last clean pass of a target saw, so that the next one can tell at once that nothing has changed."""
+"""What the last clean pass of a place saw, so that the next one can tell at once that nothing has changed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
-from kvsync.core.model import Target, sealed
+from kvsync.errors import StateDirError
+from kvsync.state.by_place import Row, RowsByPlace
 from kvsync.state.context import Context
-from kvsync.state.rows import counts_of, counts_text, target_row
+from kvsync.state.rows import counts_of, counts_text
 
-_GET = "SELECT token, next_moment, counts FROM memo WHERE store = ? AND namespace = ? AND desired = ? AND config = ?"
-_DROP = "DELETE FROM memo WHERE store = ? AND namespace = ?"
+TOGETHER = 100
+"""Memos that are written in one transaction."""
+
+_DROP = "DELETE FROM memo WHERE place = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +32,61 @@ class Memos:
 
     def __init__(self, context: Context) -> None:
         self._database, self._key = context.database, context.key
+        self.rows = RowsByPlace(context.database, "memo", "desired, config, token, next_moment, counts")
+        self._deferred: dict[str, Row] | None = None
 
-    def get(self, target: Target, desired: str, config: str) -> Memo | None:
-        """The memo of a target, if files and configuration are still those with these digests. Raises StateDirError."""
-        row = self._database.one(_GET, (*target_row(target), self._sealed(desired), config))
-        return Memo(row[0], row[1], counts_of(row[2])) if row is not None else None
+    def get(self, place: str, desired: str, config: str) -> Memo | None:
+        """The memo of a place, if files and configuration are still those with these digests. Raises StateDirError."""
+        known = (self._sealed(desired), config)
+        for *found, token, next_moment, counts in self.rows.of(place):
+            if (*found,) == known:
+                return Memo(token, next_moment, counts_of(counts))
+        return None
 
-    def put(self, target: Target, desired: str, config: str, memo: Memo) -> None:
+    def put(self, place: str, desired: str, config: str, memo: Memo) -> None:
         """Remember a clean pass over files and configuration with these digests. Raises StateDirError."""
-        row = (
-            *target_row(target),
-            self._sealed(desired),
-            config,
-            memo.token,
-            memo.next_moment,
-            counts_text(memo.counts),
-        )
-        with self._database.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        rest = (memo.token, memo.next_moment, counts_text(memo.counts))
+        row = (place, self._sealed(desired), config, *rest)
+        if self._deferred is not None:
+            self._deferred[place] = row
+            if len(self._deferred) >= TOGETHER:
+                self._write_deferred()
+            return
+        self.rows.changed(place)
+        self._write([row])
 
-    def drop(self, target: Target) -> None:
-        """Forget the memo of a target, as before its store is written. Raises StateDirError."""
+    def drop(self, place: str) -> None:
+        """Forget the memo of a place, as before its store is written. Raises StateDirError."""
+        if self._deferred is not None:
+            self._deferred.pop(place, None)
+        if not self.rows.of(place):
+            return  # a look costs less than a transaction
+        self.rows.changed(place)
         with self._database.transaction() as connection:
-            connection.execute(_DROP, target_row(target))
+            connection.execute(_DROP, (place,))
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, memos are written many at a time, the last ones at the end. A memo only saves work, so a directory that
+        cannot be written is not an error here."""
+        self._deferred = {}
+        try:
+            yield
+            self._write_deferred()
+        finally:
+            self._deferred = None
+
+    def _write_deferred(self) -> None:
+        rows, self._deferred = self._deferred or {}, {}
+        for place in rows:
+            self.rows.changed(place)
+        with suppress(StateDirError):
+            self._write(list(rows.values()))
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        if rows:
+            with self._database.transaction() as connection:
+                connection.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def _sealed(self, digest: str) -> bytes:
-        return sealed(digest.encode(), self._key())
+        return blake2b(digest.encode(), key=self._key(), digest_size=16).digest()

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvsync.core.canonical import canonical_json
+from kvsync.core.digest import SHORTEST_HASH
 from kvsync.core.model import Target
 from kvsync.errors import NotApproved, UsageError
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
 
-SHORTEST_PREFIX = 8
+SHORTEST_PREFIX = SHORTEST_HASH
 """Hex digits of a hash that must be given at least."""
 
 _HASH = re.compile(rf"(?:sha256:)?([0-9a-f]{{{SHORTEST_PREFIX},64}})")
@@ -50,6 +51,12 @@ class Parked:
             connection.execute(_PARK, (*target_row(target), digest, plan_digest, text, since, approved_at))
         return known is None
 
+    def park_approved(self, target: Target, digest: str, reasons: Sequence[str], now: float) -> None:
+        """Park a target with a plan that is part of one that was approved, and so is approved itself. Raises StateDirError."""
+        with self._database.transaction() as connection:
+            text = canonical_json(list(reasons))
+            connection.execute(_PARK, (*target_row(target), digest, digest, text, now, now))
+
     def unpark(self, target: Target) -> bool:
         """Forget what is parked of a target, approved or not; True when there was something. Raises StateDirError."""
         with self._database.transaction() as connection:
@@ -60,10 +67,15 @@ class Parked:
         """Everything that is parked, by target. Raises StateDirError."""
         return [_parked(row) for row in self._database.query("SELECT * FROM parked ORDER BY store, namespace")]
 
+    def find(self, target: Target) -> ParkedRecord | None:
+        """What is parked of one target. Raises StateDirError."""
+        row = self._database.one(f"SELECT * FROM parked WHERE {_OF_TARGET}", target_row(target))  # noqa: S608 - constants
+        return None if row is None else _parked(row)
+
     def approve(self, hash_prefix: str, now: float) -> list[ParkedRecord]:
         """Release what is parked under a hash: one target by its digest, or all targets of a plan by the plan's.
 
-        The hash may carry `sha256:` and be cut to eight digits. Raises UsageError when it is no hash, or stands for several
+        The hash may carry `sha256:` and be cut to twelve digits. Raises UsageError when it is no hash, or stands for several
         plans; NotApproved when nothing is parked under it, both naming what is; StateDirError.
         """
         match = _HASH.fullmatch(hash_prefix.strip().lower())

@@ -33,7 +33,8 @@ class Settled:
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. One that was killed is `interrupted` once the next writer has noticed."""
+    """Where a run stands. One that was killed is `interrupted` once the next writer has noticed, and so is one that ended
+    without knowing what became of a change."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -58,8 +59,9 @@ class RunRecord:
 class ChangeRecord:
     """One change of a run: what was there before, what was intended, what became of it (None: the run was killed first).
 
-    `before` has no content when it is `withheld`, and none when there was nothing to keep. `after` is the fingerprint of what
-    was to be written, sealed when the change is sensitive: ask `matches`.
+    `before` has no content when it is `withheld`, and none when there was nothing to keep. `after` is the fingerprint of
+    what was to be written, sealed when the change is sensitive: ask `matches`. `place` is the key of the place that was
+    written to, or stands for the target's name where an earlier version recorded it.
     """
 
     run: str
@@ -77,6 +79,7 @@ class ChangeRecord:
     etag: str | None = None
     settled_at: float | None = None
     key: bytes | None = field(default=None, repr=False)
+    place: str = ""
 
     def matches(self, fingerprint: bytes) -> bool:
         """True when the content with this fingerprint is what the change was to write."""

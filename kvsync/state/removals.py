@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kvsync.core.model import Identity, Target
+from kvsync.core.model import Identity
+from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
-from kvsync.state.rows import entry_row, identity_of, target_row
+from kvsync.state.rows import entry_row, identity_of
 
-_ALL = "SELECT key, label, since FROM removals WHERE store = ? AND namespace = ?"
-_DROP = "DELETE FROM removals WHERE store = ? AND namespace = ? AND key = ? AND label = ?"
+_DROP = "DELETE FROM removals WHERE place = ? AND key = ? AND label = ?"
 
 
 class Removals:
@@ -17,20 +17,21 @@ class Removals:
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
+        self.rows = RowsByPlace(context.database, "removals", "key, label, since")
 
-    def since(self, target: Target) -> dict[Identity, float]:
-        """The moments of a target's entries. Raises StateDirError."""
-        rows = self._database.query(_ALL, target_row(target))
-        return {identity_of(key, label): since for key, label, since in rows}
+    def since(self, place: str) -> dict[Identity, float]:
+        """The moments of a place's entries. Raises StateDirError."""
+        return {identity_of(key, label): since for key, label, since in self.rows.of(place)}
 
-    def update(self, target: Target, current: Iterable[Identity], now: float) -> dict[Identity, float]:
+    def update(self, place: str, current: Iterable[Identity], now: float) -> dict[Identity, float]:
         """Make `current` all that is no longer desired: new ones since `now`, others as known, the rest forgotten. Returns the
         moments. Raises StateDirError."""
-        known, wanted = self.since(target), set(current)
+        known, wanted = self.since(place), set(current)
         new, over = wanted - known.keys(), known.keys() - wanted
         if new or over:
+            self.rows.changed(place)
             with self._database.transaction() as connection:
-                connection.executemany(_DROP, [entry_row(target, identity) for identity in over])
-                rows = [(*entry_row(target, identity), now) for identity in new]
-                connection.executemany("INSERT INTO removals VALUES (?, ?, ?, ?, ?)", rows)
+                connection.executemany(_DROP, [entry_row(place, identity) for identity in over])
+                rows = [(*entry_row(place, identity), now) for identity in new]
+                connection.executemany("INSERT INTO removals VALUES (?, ?, ?, ?)", rows)
         return {identity: known.get(identity, now) for identity in wanted}

@@ -11,6 +11,7 @@ from typing import Any
 
 from kvsync.core.canonical import canonical_json
 from kvsync.core.model import Identity, Target
+from kvsync.core.place import LocatedTarget
 
 SEQ_BITS = 32
 """How far the number of a run is shifted to make room for the numbers of its changes."""
@@ -31,9 +32,20 @@ def target_row(target: Target) -> tuple[str, str]:
     return target.store, target.namespace
 
 
-def entry_row(target: Target, identity: Identity) -> tuple[str, str, str, str]:
-    """The columns (store, namespace, key, label)."""
-    return target.store, target.namespace, identity.key, label_text(identity.label)
+def entry_row(place: str, identity: Identity) -> tuple[str, str, str]:
+    """The columns (place, key, label)."""
+    return place, identity.key, label_text(identity.label)
+
+
+def name_key(target: Target) -> str:
+    """What stands for the place of a target while only its name is known: never a key of a resolved place, which is
+    hexadecimal."""
+    return f"name:{target.store}/{target.namespace}"
+
+
+def state_key(located: LocatedTarget) -> str:
+    """What knowledge of a target is kept by: its place, or its name while that is not resolved."""
+    return located.place.key if located.place.is_resolved else name_key(located.target)
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kvsync.core.model import Identity, Target, sealed
+from kvsync.core.place import LocatedTarget
 from kvsync.state.before import before_text
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger
 from kvsync.state.records import Intent, RunStatus, Settled
-from kvsync.state.rows import SEQ_BITS, counts_text, entry_row
+from kvsync.state.rows import SEQ_BITS, counts_text, entry_row, state_key, target_row
 
 _INTEND = """
 INSERT INTO changes
-    (seq, store, namespace, key, label, action, cause, origin, sensitive, before, before_value, after, intended_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (seq, store, namespace, place, key, label, action, cause, origin, sensitive, before, before_value, after, intended_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SETTLE = "UPDATE changes SET outcome = ?, error = ?, etag = ?, settled_at = ? WHERE seq = ?"
 _FINISH = "UPDATE runs SET finished_at = ?, status = ?, summary = ? WHERE seq = ?"
@@ -30,48 +31,59 @@ class Run:
         self._next = seq << SEQ_BITS
         self._open: dict[tuple[Target, Identity], int] = {}
 
-    def intend(self, target: Target, intents: Sequence[Intent]) -> None:
+    def intend(self, located: LocatedTarget, intents: Sequence[Intent]) -> None:
         """Record what is about to be written, before it is. An intent that is not settled yet is replaced, as when an entry
         is planned again after a conflict. Raises StateDirError, and then nothing may be written to the store."""
         now = self._context.clock.now()
-        entries = [(target, intent.identity) for intent in intents]
+        entries = [(located.target, intent.identity) for intent in intents]
         with self._context.database.transaction() as connection:
             replaced = [(self._open[entry],) for entry in entries if entry in self._open]
             connection.executemany("DELETE FROM changes WHERE seq = ?", replaced)
             numbers = range(self._next, self._next + len(intents))
-            rows = [self._row(seq, target, intent, now) for seq, intent in zip(numbers, intents, strict=True)]
+            rows = [self._row(seq, located, intent, now) for seq, intent in zip(numbers, intents, strict=True)]
             connection.executemany(_INTEND, rows)
             self._next = numbers.stop
         self._open.update(zip(entries, numbers, strict=True))
 
-    def settle(self, target: Target, settled: Sequence[Settled]) -> None:
+    def settle(self, located: LocatedTarget, settled: Sequence[Settled]) -> None:
         """Record what became of intents, and in the same transaction what the ledger says from now on. An outcome without an
         intent leaves no trace in the journal: nothing was tried. Raises StateDirError."""
         now = self._context.clock.now()
         applied = {one.outcome.identity: one.applied for one in settled if one.applied is not None}
         gone = [one.outcome.identity for one in settled if one.gone]
         with self._context.database.transaction() as connection:
-            connection.executemany(_SETTLE, [self._outcome(target, one, now) for one in settled])
-            self._ledger.write(connection, target, applied, gone)
+            connection.executemany(_SETTLE, [self._outcome(located.target, one, now) for one in settled])
+            self._ledger.write(connection, state_key(located), applied, gone)
         for one in settled:
-            self._open.pop((target, one.outcome.identity), None)
+            self._open.pop((located.target, one.outcome.identity), None)
 
     def finish(self, summary: Mapping[str, int] | None = None) -> None:
-        """Close the run, durably with all that was recorded before it. `summary` holds counts by name. Raises StateDirError."""
-        row = (self._context.clock.now(), RunStatus.FINISHED, counts_text(summary or {}), self._seq)
+        """Close the run, durably with all that was recorded before it. `summary` holds counts by name. A run with changes whose
+        outcome is not known counts as interrupted: the next pass finds out. Raises StateDirError."""
+        status = RunStatus.INTERRUPTED if self._open else RunStatus.FINISHED
+        row = (self._context.clock.now(), status, counts_text(summary or {}), self._seq)
         with self._context.database.transaction(durable=True) as connection:
             connection.execute(_FINISH, row)
 
-    def _row(self, seq: int, target: Target, intent: Intent, now: float) -> tuple[Any, ...]:
+    def _row(self, seq: int, located: LocatedTarget, intent: Intent, now: float) -> tuple[Any, ...]:
         before, after, withheld = intent.before, intent.after, _is_withheld(intent)
         if after is not None and withheld:
             after = sealed(after, self._context.key())
         text = value = None
         if before is not None:
-            text = before_text(before, withheld, self._context.key)
+            text = before_text(before, withheld, self._context.sealing_keys(state_key(located)))
             value = before.content.value if before.content is not None and not withheld else None
         names = (intent.action.value, intent.cause.value, intent.origin, int(withheld))
-        return (seq, *entry_row(target, intent.identity), *names, text, value, after, now)
+        return (
+            seq,
+            *target_row(located.target),
+            *entry_row(state_key(located), intent.identity),
+            *names,
+            text,
+            value,
+            after,
+            now,
+        )
 
     def _outcome(self, target: Target, settled: Settled, now: float) -> tuple[Any, ...]:
         outcome = settled.outcome

@@ -87,5 +87,74 @@ CREATE TABLE notices (
 
 _LEASE: Final = "ALTER TABLE daemon ADD COLUMN lease TEXT"
 
-STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD)
+_PLACES: Final = """
+CREATE TABLE places (
+    store TEXT NOT NULL, namespace TEXT NOT NULL, place TEXT NOT NULL, description TEXT NOT NULL, since REAL NOT NULL,
+    previous TEXT, PRIMARY KEY (store, namespace)
+) WITHOUT ROWID;
+ALTER TABLE ledger RENAME TO ledger_by_name;
+CREATE TABLE ledger (
+    place TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL,
+    owner TEXT NOT NULL, fingerprint BLOB NOT NULL, ttl INTEGER, sensitive INTEGER NOT NULL, protected INTEGER NOT NULL,
+    etag TEXT, expires_at REAL, unseen_since REAL,
+    PRIMARY KEY (place, key, label)
+) WITHOUT ROWID;
+INSERT INTO ledger SELECT 'name:' || store || '/' || namespace, key, label, owner, fingerprint, ttl, sensitive, protected, etag,
+    expires_at, NULL FROM ledger_by_name;
+DROP TABLE ledger_by_name;
+ALTER TABLE ledger_seen RENAME TO ledger_seen_by_name;
+CREATE TABLE ledger_seen (place TEXT NOT NULL PRIMARY KEY, taken_in BLOB, left_there BLOB) WITHOUT ROWID;
+INSERT INTO ledger_seen SELECT 'name:' || store || '/' || namespace, taken_in, left_there FROM ledger_seen_by_name;
+DROP TABLE ledger_seen_by_name;
+ALTER TABLE quarantine RENAME TO quarantine_by_name;
+CREATE TABLE quarantine (
+    place TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL,
+    fingerprint BLOB NOT NULL, attempts INTEGER NOT NULL, until REAL NOT NULL, error TEXT NOT NULL,
+    PRIMARY KEY (place, key, label)
+) WITHOUT ROWID;
+INSERT INTO quarantine SELECT 'name:' || store || '/' || namespace, key, label, fingerprint, attempts, until, error
+    FROM quarantine_by_name;
+DROP TABLE quarantine_by_name;
+ALTER TABLE contended RENAME TO contended_by_name;
+CREATE TABLE contended (
+    place TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL,
+    count INTEGER NOT NULL, last REAL NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (place, key, label)
+) WITHOUT ROWID;
+INSERT INTO contended SELECT 'name:' || store || '/' || namespace, key, label, count, last, until FROM contended_by_name;
+DROP TABLE contended_by_name;
+ALTER TABLE removals RENAME TO removals_by_name;
+CREATE TABLE removals (
+    place TEXT NOT NULL, key TEXT NOT NULL, label TEXT NOT NULL, since REAL NOT NULL,
+    PRIMARY KEY (place, key, label)
+) WITHOUT ROWID;
+INSERT INTO removals SELECT 'name:' || store || '/' || namespace, key, label, since FROM removals_by_name;
+DROP TABLE removals_by_name;
+DROP TABLE memo;
+CREATE TABLE memo (
+    place TEXT NOT NULL PRIMARY KEY, desired BLOB NOT NULL, config TEXT NOT NULL,
+    token TEXT, next_moment REAL, counts TEXT NOT NULL
+) WITHOUT ROWID;
+ALTER TABLE changes ADD COLUMN place TEXT NOT NULL DEFAULT '';
+UPDATE changes SET place = 'name:' || store || '/' || namespace;
+CREATE INDEX changes_by_place ON changes (place)
+"""
+"""Knowledge moves from names to places. What is known by a name alone is bound to the first place that is found behind it.
+The index is for the questions of one target's pass, which must not read the changes of all others."""
+
+_SEALS: Final = "ALTER TABLE ledger ADD COLUMN seal TEXT"
+"""The name of the key that a sensitive fingerprint is sealed with; NULL for this directory's own."""
+
+_WHOLE_ENTRY: Final = """
+DELETE FROM quarantine;
+ALTER TABLE quarantine RENAME COLUMN fingerprint TO digest;
+DELETE FROM contended;
+ALTER TABLE contended ADD COLUMN digest BLOB NOT NULL DEFAULT x''
+"""
+"""Rows of before know the content of an entry only. Without them each entry is tried once more, and counted from one."""
+
+_DELETIONS: Final = "CREATE TABLE deletions (id INTEGER PRIMARY KEY, at REAL NOT NULL, count INTEGER NOT NULL)"
+"""One hour's deletes of all targets together, so that it has neither target nor place."""
+
+STEPS: Final = (_FIRST, _SEEN, _LEASE, _TOLD, _PLACES, _SEALS, _WHOLE_ENTRY, _DELETIONS)
 SCHEMA_VERSION: Final = len(STEPS)

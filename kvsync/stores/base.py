@@ -6,9 +6,12 @@ subclass, give it a line in `kvsync.stores.BUILTIN` or an entry point in the gro
 
 Must:
 - build without I/O (`validate` works offline); connect on first use; release everything in `aclose`;
+- say in `place` what a namespace is by the configuration, and in `locate` what it is by the server, so that two names of one
+  place, and another account behind the same name, are noticed: everything kvsync knows, and its right to delete, is kept by
+  place;
 - list *all* entries of a namespace in `observe`, ours and foreign, or say `complete=False` with a problem;
 - honour the precondition of every `Write` when `capabilities.compare_and_set` is true, atomically with the write;
-- write value, metadata, lifetime and mark together: an entry is never visible without its mark;
+- write value, metadata, lifetime and mark together, the mark's seal included: an entry is never visible without its mark;
 - return one `WriteResult` for each `Write`, in order, or raise one of the errors below for the call as a whole;
 - ask `context.fence` right before each call that writes, as a `kvsync.http` client does that is given it, and keep to its time;
 - refuse (`BatchRefused`) a call that names one identity twice, or carries more writes than `capabilities.batch`.
@@ -34,7 +37,9 @@ from typing import ClassVar
 from kvsync.clock import Clock
 from kvsync.config.model import Credential, StoreConfig
 from kvsync.core.capabilities import Capabilities
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.core.place import KeyScope, Place, origin_of
 from kvsync.document.fields import Field
 from kvsync.fence import Fence
 
@@ -59,6 +64,11 @@ class Write:
     expires_at: float | None = None
     etag: str | None = None
     touch: bool = False
+
+    @property
+    def is_sensitive(self) -> bool:
+        """True when this sends a sensitive value: then nothing of what the server answers is repeated."""
+        return self.content is not None and self.mark is not None and self.mark.sensitive
 
 
 class WriteStatus(StrEnum):
@@ -172,15 +182,35 @@ class Store(ABC):
 
     def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Which of the `others`, namespaces of this store too, the entry belongs to, because that one is a part of `namespace`;
-        None, the default, where no namespace is a part of another. Pure."""
+        None, the default, where no namespace is a part of another. Pure. Called for each entry, so look names up in `others`
+        instead of looping over them: there can be thousands."""
         return None
 
-    @abstractmethod
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`. Returns None when `token`, taken from an earlier snapshot of the same namespace and
-        owner, still stands for the present state; stores without tokens ignore it. Raises StoreError."""
+    def place(self, namespace: str) -> Place:
+        """What `namespace` is, as far as the configuration tells. Pure, offline. Two namespaces with equal containers and
+        scopes that meet are one place for certain. The default takes the type, the endpoint and all options but
+        credentials, and has no scope."""
+        options = sorted((name, value) for name, value in self.config.options.items() if _is_plain(value))
+        parts = [("endpoint", origin_of(self.config.endpoint))] if self.config.endpoint else []
+        parts += [(name, str(value)) for name, value in options]
+        scope = KeyScope(self.config.key_format or "{key}")
+        return Place(self.config.type, (*parts, ("namespace", namespace)), scope)
 
-    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """What `namespace` is by the server's own ids, as of at most a minute ago. The default is the offline `place`.
+
+        With `writing`, right before writes: as of now, and made first where it is missing and may be made. A place that is not
+        there yet is not `is_resolved`. Raises StoreError.
+        """
+        return self.place(namespace)
+
+    @abstractmethod
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`; `signer` tells which entries are settled. Returns None when `token`, taken from an
+        earlier snapshot of the same namespace and owner, still stands for the present state; stores without tokens ignore
+        it. Raises StoreError."""
+
+    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """The same as `observe`, with an `etag` or `fingerprint` of each entry that stands for every byte of its value. None,
         the default, where only reading the entries one by one can tell that. Raises StoreError."""
         return None
@@ -230,3 +260,8 @@ class Store(ABC):
     async def aclose(self) -> None:
         """Release connections. Idempotent."""
         return
+
+
+def _is_plain(value: object) -> bool:
+    """True for an option that says what the store is; a credential is only the way in."""
+    return value is not None and not isinstance(value, Credential)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -63,6 +64,7 @@ class Memory:
     """Namespaces of entries, held in this process."""
 
     def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
         self.held: dict[str, dict[Slot, Held]] = {}
         self.ledgers: dict[str, HeldLedger] = {}
         self._versions = 0

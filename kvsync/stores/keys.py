@@ -10,10 +10,11 @@ label never holds it, the side of the key may.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from kvsync.core.model import Identity
+from kvsync.core.place import KeyScope
 
 _FIELD = re.compile(r"\{(\w*)\}")
 _NAMES = ("namespace", "label", "key")
@@ -47,6 +48,11 @@ class KeyFormat:
     def is_plain(self) -> bool:
         """True when the remote key is the key itself."""
         return self.template == "{key}"
+
+    @property
+    def holds_namespace(self) -> bool:
+        """True when the namespace is part of the remote key."""
+        return "namespace" in self._fields
 
     @property
     def holds_label(self) -> bool:
@@ -84,25 +90,61 @@ class KeyFormat:
             return Identity(inner, label)
         return self._divide(inner, divider)
 
+    def scope(self, namespace: str) -> KeyScope:
+        """Which remote keys are those of a namespace."""
+        start, _, end = self._frame(namespace)
+        is_inside = "namespace" in self._fields[1:-1]
+        return KeyScope(self.template, start, end, namespace if is_inside else "")
+
     def prefix(self, namespace: str) -> str:
         """What all remote keys of a namespace begin with, for listing; may be empty."""
         return self._frame(namespace)[0]
 
-    def lies_in(self, namespace: str, identity: Identity, others: Iterable[str]) -> str | None:
+    def lies_in(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
         """The innermost of the `others` whose keys, all of them keys of `namespace` too, that of the entry is one of; None
         where there is none."""
+        if not self._can_lie_in(identity):
+            return None
         try:
             remote_key = self.encode(namespace, identity)
         except ValueError:
             return None
-        inner = (other for other in others if len(self.prefix(other)) > len(self.prefix(namespace)))
-        return max((other for other in inner if self.decode(other, remote_key) is not None), key=len, default=None)
+        inner = (other for other in self._enclosed(remote_key) if len(other) > len(namespace) and other in others)
+        return next((other for other in inner if self.decode(other, remote_key) is not None), None)
 
     def namespace_of(self, remote_key: str) -> str | None:
         """The namespace of a remote key where nothing else tells it: the shortest that it can be. None for a key of another
         format, and always where the format does not hold the namespace."""
         found = self._shape.fullmatch(remote_key)
         return found.groupdict().get("namespace") if found is not None else None
+
+    def _can_lie_in(self, identity: Identity) -> bool:
+        """False where a look at the key is enough to say that no other namespace has it, as for nearly all of very many."""
+        divider = self._literals[1]
+        is_leading = self._fields == ("namespace", "key") and len(divider) == 1
+        return not is_leading or divider in identity.key
+
+    def _enclosed(self, remote_key: str) -> Iterator[str]:
+        """Yield each text that a remote key may have in place of its namespace, the longest first. Nothing where the format
+        neither begins nor ends with the namespace: no namespace is a part of another there."""
+        if self._fields[0] == "namespace":
+            yield from self._leading(remote_key)
+        elif self._fields[-1] == "namespace":
+            yield from self._trailing(remote_key)
+
+    def _leading(self, remote_key: str) -> Iterator[str]:
+        start, divider = len(self._literals[0]), self._literals[1]
+        end = remote_key.rfind(divider, start)
+        while end >= 0:
+            yield remote_key[start:end]
+            end = remote_key.rfind(divider, start, end + len(divider) - 1)
+
+    def _trailing(self, remote_key: str) -> Iterator[str]:
+        end, divider = len(remote_key) - len(self._literals[-1]), self._literals[-2]
+        start = remote_key.find(divider, 0, end)
+        while start >= 0:
+            yield remote_key[start + len(divider) : end]
+            start = remote_key.find(divider, start + 1, end)
 
     def _divide(self, inner: str, divider: str) -> Identity | None:
         label_first = self._fields.index("label") < self._fields.index("key")

@@ -14,7 +14,9 @@ from hashlib import blake2b
 from kvsync.config.model import StoreConfig
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
-from kvsync.core.model import Actual, Content, Identity, Snapshot, Target, is_settled
+from kvsync.core.marks import MarkSigner
+from kvsync.core.model import Actual, Content, Identity, Snapshot, Target
+from kvsync.core.place import Place
 from kvsync.document.fields import Field, text
 from kvsync.errors import BatchRefused
 from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult
@@ -77,13 +79,18 @@ class MemoryStore(Store):
         """The key by the configured format."""
         return self._keys.encode(namespace, identity)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`; with values, if the capabilities have them in a listing."""
-        return self._observe(namespace, owner, self._listed)
+    def place(self, namespace: str) -> Place:
+        """The memory itself, which ends with its process."""
+        parts = (("memory", self._memory.id), ("namespace", namespace))
+        return Place(self.config.type, parts, self._keys.scope(namespace))
 
-    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`; with values, if the capabilities have them in a listing."""
+        return self._observe(namespace, signer, self._listed)
+
+    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """The same with digests, where a listing only has sizes."""
-        return self._observe(namespace, owner, self._listed_deep) if self.lists_sizes else None
+        return self._observe(namespace, signer, self._listed_deep) if self.lists_sizes else None
 
     def is_version(self, seen: str, known: str) -> bool:
         """Say whether two etags are the same, or the one of a listing is the size in the other."""
@@ -93,7 +100,7 @@ class MemoryStore(Store):
         """The size, where that is what a listing has."""
         return etag.partition(":")[0] if self.lists_sizes else etag
 
-    def _observe(self, namespace: str, owner: str, listed_as: Callable[[Identity, Held], Actual]) -> Snapshot:
+    def _observe(self, namespace: str, signer: MarkSigner, listed_as: Callable[[Identity, Held], Actual]) -> Snapshot:
         listed = self._memory.listing(namespace, self._now())
         self._count(len(listed.entries), self.capabilities.page)
         ledger = listed.ledger if self.keeps_ledger else None
@@ -105,7 +112,7 @@ class MemoryStore(Store):
         settled = {
             identity: entry.fingerprint
             for identity, entry in entries.items()
-            if entry.fingerprint is not None and is_settled(entry, owner)
+            if entry.fingerprint is not None and signer.is_settled(entry)
         }
         target = Target(self.config.name, namespace)
         return Snapshot(

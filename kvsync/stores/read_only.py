@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot
+from kvsync.core.place import Place
 from kvsync.errors import PermanentError
 from kvsync.stores.base import Finding, Store, Write, WriteResult
 
@@ -35,13 +37,21 @@ class ReadOnlyStore(Store):
         """As the wrapped store does."""
         return self._inner.lies_in(namespace, identity, others)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    def place(self, namespace: str) -> Place:
         """As the wrapped store does."""
-        return await self._inner.observe(namespace, owner, token)
+        return self._inner.place(namespace)
 
-    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """As the wrapped store does, but never to write."""
+        return await self._inner.locate(namespace)
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """As the wrapped store does."""
-        return await self._inner.observe_deep(namespace, owner)
+        return await self._inner.observe(namespace, signer, token)
+
+    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
+        """As the wrapped store does."""
+        return await self._inner.observe_deep(namespace, signer)
 
     def is_version(self, seen: str, known: str) -> bool:
         """As the wrapped store does."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Capabilities
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Identity, Snapshot, Target
+from kvsync.core.place import Place
 from kvsync.document.fields import Field, path
 from kvsync.errors import StoreError
 from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
@@ -16,9 +19,9 @@ from kvsync.stores.keys import KeyFormat
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.sqlite_database import Database
 from kvsync.stores.sqlite_rows import ENTRY_COLUMNS, LIST_OTHERS, LIST_SETTLED, Listing, Row, to_entry, to_listed
-from kvsync.stores.sqlite_writes import BY_PLACE, Place, execute
+from kvsync.stores.sqlite_writes import BY_CELL, Cell, execute
 
-_READ = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {BY_PLACE} AND (expires_at IS NULL OR expires_at > ?)"
+_READ = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {BY_CELL} AND (expires_at IS NULL OR expires_at > ?)"
 _NAMESPACES = "SELECT DISTINCT namespace FROM entries WHERE expires_at IS NULL OR expires_at > ? ORDER BY namespace"
 _REVISION = (
     "SELECT (SELECT revision FROM entries_revisions WHERE namespace = ?), schema_version FROM pragma_schema_version"
@@ -69,9 +72,22 @@ class SqliteStore(Store):
         """The text of the column `key`."""
         return self._keys.encode(namespace, identity)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    def place(self, namespace: str) -> Place:
+        """The file by its path, with links resolved."""
+        parts = (("path", str(self._database.path)), ("namespace", namespace))
+        return Place(self.config.type, parts, self._keys.scope(namespace), is_resolved=False)
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """The file by the id that it keeps in itself, so that moving or linking it makes no difference."""
+        offline, file_id = self.place(namespace), await self._database.file_id()
+        if file_id is None:
+            return offline
+        detail = str(self._database.path)
+        return replace(offline, parts=(("file", file_id), ("namespace", namespace)), is_resolved=True, detail=detail)
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values."""
-        return await self._call(lambda: self._observe(namespace, owner, token))
+        return await self._call(lambda: self._observe(namespace, signer, token))
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries, all as of one moment."""
@@ -106,7 +122,7 @@ class SqliteStore(Store):
         self.traffic.requests += 1
         return await self._database.run(work)
 
-    def _observe(self, namespace: str, owner: str, token: str | None) -> Snapshot | None:
+    def _observe(self, namespace: str, signer: MarkSigner, token: str | None) -> Snapshot | None:
         target = Target(self.config.name, namespace)
         now = self.context.clock.now()
         with self._database.reading() as connection:
@@ -115,10 +131,10 @@ class SqliteStore(Store):
             revision = "{}.{}".format(*connection.execute(_REVISION, (namespace,)).fetchone())
             if token is not None and _still_stands(token, revision, now):
                 return None
-            about = {"namespace": namespace, "owner": owner, "now": now}
+            about = {"namespace": namespace, "owner": signer.owner, "now": now}
             settled = list(self._named(namespace, connection.execute(LIST_SETTLED, about)))
             others = map(to_listed, self._named(namespace, connection.execute(LIST_OTHERS, about)))
-            listing = Listing(settled, others, owner)
+            listing = Listing(settled, others, signer)
         return Snapshot(target, listing, listing.settled, token=f"{revision} {listing.next_expiry()}")
 
     def _named(self, namespace: str, rows: Iterable[Row]) -> Iterable[Row]:
@@ -131,9 +147,9 @@ class SqliteStore(Store):
             if identity is not None and (label is None or not self._keys.holds_label):
                 yield *identity, *rest
 
-    def _place(self, namespace: str, identity: Identity) -> Place:
+    def _cell(self, namespace: str, identity: Identity) -> Cell:
         label = None if self._keys.holds_label else identity.label
-        return Place(namespace, self._keys.encode(namespace, identity), label)
+        return Cell(namespace, self._keys.encode(namespace, identity), label)
 
     def _read(self, namespace: str, identities: Sequence[Identity]) -> dict[Identity, Actual]:
         now = self.context.clock.now()
@@ -143,8 +159,8 @@ class SqliteStore(Store):
                 return found
             for identity in identities:
                 try:
-                    place = self._place(namespace, identity)
-                    row = connection.execute(_READ, (*place.sought(), now)).fetchone()
+                    cell = self._cell(namespace, identity)
+                    row = connection.execute(_READ, (*cell.sought(), now)).fetchone()
                 except ValueError:  # no such name can be in the table
                     continue
                 if row is not None:
@@ -153,13 +169,13 @@ class SqliteStore(Store):
 
     def _write(self, namespace: str, writes: Sequence[Write]) -> list[WriteResult]:
         check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
-        accepted: list[tuple[Place, Write]] = []
+        accepted: list[tuple[Cell, Write]] = []
         refused: dict[int, WriteResult] = {}
         for index, write in enumerate(writes):
             try:
-                place = self._place(namespace, write.identity)
-                check_entry(place.key, write.content, self.capabilities)
-                accepted.append((place, write))
+                cell = self._cell(namespace, write.identity)
+                check_entry(cell.key, write.content, self.capabilities)
+                accepted.append((cell, write))
             except ValueError as problem:
                 refused[index] = WriteResult(WriteStatus.REJECTED, error=str(problem))
         if not accepted:

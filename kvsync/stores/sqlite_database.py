@@ -5,16 +5,15 @@ The thread keeps a long wait for another process's lock away from the event loop
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FORMAT, SCHEMA, TABLES
+from kvsync.stores.sqlite_schema import BEGIN_WRITING, END_WRITING, FILE_ID, FORMAT, SCHEMA, TABLES
+from kvsync.stores.worker_thread import WorkerThread
 from kvsync.util.private_files import make_private
 
 LONGEST_WAIT = 5.0
@@ -37,20 +36,28 @@ class Database:
         self._timeout, self._read_only = min(timeout, LONGEST_WAIT), read_only
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
-        self._thread: ThreadPoolExecutor | None = None
+        self._file_id: str | None = None
+        self._thread: WorkerThread | None = None
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Do `work` in the file's thread. Raises StoreError for what SQLite raises."""
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{self.name}")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._translated, work)
+            self._thread = WorkerThread(f"sqlite-{self.name}")
+        return await self._thread.run(lambda: self._translated(work))
+
+    async def file_id(self) -> str | None:
+        """The id that the file keeps in itself; None where there is no file yet, or none that may be written and has an id.
+        Raises StoreError."""
+        if self._connection is None or _inode(self.path) != self._inode:
+            return await self.run(self._read_file_id)
+        return self._file_id
 
     async def aclose(self) -> None:
         """Close the file, once what is under way is done. Idempotent."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
-            thread.shutdown(wait=False)
+            await thread.run(self._disconnect)
+            thread.close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
@@ -72,6 +79,9 @@ class Database:
             last: int = connection.execute(BEGIN_WRITING, (count,)).fetchone()[0]
             yield connection, range(last - count, last + 1)
             connection.execute(END_WRITING)
+
+    def _read_file_id(self) -> str | None:
+        return self._file_id if self._connect() is not None else None
 
     def _translated(self, work: Callable[[], _Result]) -> _Result:
         try:
@@ -96,6 +106,7 @@ class Database:
             connection.close()
             raise
         self._connection, self._inode = connection, _inode(self.path)
+        self._file_id = _file_id(connection)
         return connection
 
     def _check_path(self) -> None:
@@ -140,9 +151,9 @@ class Database:
             raise PermanentError(
                 f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
             )
-        if not tables >= TABLES:
-            if self._read_only:
-                return False
+        if not tables >= TABLES and self._read_only:
+            return False
+        if version < FORMAT and not self._read_only:
             _make_tables(connection)
         if not self._read_only:
             with suppress(
@@ -193,6 +204,13 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         for statement in _statements(SCHEMA):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _file_id(connection: sqlite3.Connection) -> str | None:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries_file'").fetchone() is None:
+        return None
+    row = connection.execute(FILE_ID).fetchone()
+    return str(row[0]) if row is not None else None
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, KeysView, Mapping
 from functools import partial
 from typing import Any
 
-from kvsync.core.canonical import canonical_json, canonical_json_text, fingerprint
+from kvsync.core.canonical import FINGERPRINT_SIZE, canonical_json, canonical_json_text, fingerprint
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Identity, Mark
 
 Row = tuple[Any, ...]
@@ -20,11 +21,13 @@ ENTRY_COLUMNS = """key, label, fingerprint, version, expires_at, owner, mark_fin
 content_type, tags, metadata, CAST(value AS BLOB)"""
 """What `to_entry` takes: an entry with its content."""
 
-_IS_SETTLED = "owner = :owner AND mark_fingerprint = fingerprint AND mark_ttl IS NULL AND expires_at IS NULL"
+_IS_SETTLED = """owner = :owner AND substr(mark_fingerprint, 1, 16) = fingerprint AND length(mark_fingerprint) = 32
+    AND flags = 0 AND mark_ttl IS NULL AND expires_at IS NULL"""
 _SIZE = "CASE typeof(value) WHEN 'blob' THEN length(value) END"  # of a text this would read the value
 
 LIST_SETTLED = f"""
-SELECT key, label, fingerprint, version, {_SIZE}, flags FROM entries WHERE namespace = :namespace AND {_IS_SETTLED}
+SELECT key, label, fingerprint, version, {_SIZE}, flags, mark_fingerprint FROM entries
+WHERE namespace = :namespace AND {_IS_SETTLED}
 """
 """The entries that are as we left them. Nearly all, nearly always."""
 
@@ -76,23 +79,30 @@ def from_content(content: Content) -> Row:
 
 
 def from_mark(mark: Mark | None) -> Row:
-    """owner, mark_fingerprint, mark_ttl, flags."""
+    """owner, mark_fingerprint (the seal follows the fingerprint in it), mark_ttl, flags."""
     if mark is None:
         return None, None, None, 0
-    return mark.owner, mark.fingerprint, mark.ttl, SENSITIVE * mark.sensitive + PROTECTED * mark.protected
+    flags = SENSITIVE * mark.sensitive + PROTECTED * mark.protected
+    return mark.owner, mark.fingerprint + (mark.seal or b""), mark.ttl, flags
 
 
 class Listing(Mapping[Identity, Actual]):
     """The entries of a namespace. Those that are settled stay rows until somebody looks at one."""
 
-    def __init__(self, rows: list[Row], others: Iterable[Actual], owner: str) -> None:
-        self._rows, self._owner = rows, owner
+    def __init__(self, rows: Iterable[Row], others: Iterable[Actual], signer: MarkSigner) -> None:
+        self._owner = signer.owner
         self._others = {entry.identity: entry for entry in others}
-        self._by_identity: dict[Identity, Row] | None = None
-        self.settled: dict[Identity, bytes] = {_make_identity(row[:2]): row[2] for row in rows}
+        self._rows: dict[Identity, Row] = {}
+        self.settled: dict[Identity, bytes] = {}
+        for row in rows:
+            identity = to_identity(row)
+            if signer.seals(identity, row[2], row[6][FINGERPRINT_SIZE:]):
+                self._rows[identity], self.settled[identity] = row, row[2]
+            else:
+                self._others[identity] = self._to_settled(row)
 
     def __len__(self) -> int:
-        return len(self._rows) + len(self._others)
+        return len(self.settled) + len(self._others)
 
     def __iter__(self) -> Iterator[Identity]:
         yield from self.settled
@@ -114,12 +124,10 @@ class Listing(Mapping[Identity, Actual]):
         entry = self._others.get(identity)
         if entry is not None:
             return entry
-        if self._by_identity is None:
-            self._by_identity = dict(zip(self.settled, self._rows, strict=True))
-        return self._to_settled(self._by_identity[identity])
+        return self._to_settled(self._rows[identity])
 
     def _to_settled(self, row: Row) -> Actual:
-        mark = Mark(self._owner, row[2], None, bool(row[5] & SENSITIVE), bool(row[5] & PROTECTED))
+        mark = _to_mark((self._owner, row[6], None, row[5]))
         return Actual(to_identity(row), etag=str(row[3]), fingerprint=row[2], size=row[4], mark=mark)
 
 
@@ -128,7 +136,9 @@ def _to_mark(row: Row) -> Mark | None:
     if owner is None:
         return None
     bits = flags if isinstance(flags, int) else 0
-    return Mark(str(owner), applied or b"", ttl, bool(bits & SENSITIVE), bool(bits & PROTECTED))
+    applied = applied if isinstance(applied, bytes) else b""
+    seal = applied[FINGERPRINT_SIZE:] or None
+    return Mark(str(owner), applied[:FINGERPRINT_SIZE], ttl, bool(bits & SENSITIVE), bool(bits & PROTECTED), seal=seal)
 
 
 def _to_tags(text: str | None) -> tuple[tuple[str, str], ...]:

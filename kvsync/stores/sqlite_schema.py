@@ -11,16 +11,20 @@ transaction and do the same in bulk. While the flag is up nobody else can write,
 Versions and revisions come from one counter that follows the clock in microseconds and never goes back, so that they are not
 used again even when an older copy of the file is put in its place.
 
-`value` is the last column: reading the others then never touches the pages of a large value.
+`value` is the last column: reading the others then never touches the pages of a large value. `mark_fingerprint` holds the
+fingerprint of what kvsync applied, and after it the seal of its mark.
 """
 
 from __future__ import annotations
 
-FORMAT = 1
+FORMAT = 2
 """`PRAGMA user_version` of the files that this module makes; it refuses higher ones."""
 
 TABLES = frozenset({"entries", "entries_revisions", "entries_state"})
-"""The tables that a file of ours has."""
+"""The tables that a file of ours has, of whatever format."""
+
+FILE_ID = "SELECT id FROM entries_file"
+"""The id of a file, which it keeps wherever it is moved. Files of format 1 have none yet."""
 
 _MICROSECONDS = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
 _SECONDS = "(julianday('now') - 2440587.5) * 86400.0"
@@ -64,6 +68,8 @@ CREATE TABLE IF NOT EXISTS entries_state (
     version INTEGER NOT NULL
 );
 INSERT OR IGNORE INTO entries_state VALUES (1, 0, 0);
+CREATE TABLE IF NOT EXISTS entries_file (id TEXT NOT NULL);
+INSERT INTO entries_file SELECT lower(hex(randomblob(16))) WHERE NOT EXISTS (SELECT 1 FROM entries_file);
 """
 
 

@@ -13,8 +13,8 @@ from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 from kvsync.stores.sqlite_rows import Row, from_content, from_mark
 from kvsync.stores.sqlite_schema import SET_REVISION
 
-BY_PLACE = "namespace = ? AND key = ? AND ifnull(label, x'') = ?"
-"""Takes `Place.sought`."""
+BY_CELL = "namespace = ? AND key = ? AND ifnull(label, x'') = ?"
+"""Takes `Cell.sought`."""
 
 _CREATE = """
 INSERT INTO entries(content_type, tags, metadata, value, owner, mark_fingerprint, mark_ttl, flags, fingerprint,
@@ -24,10 +24,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 _CHANGE = f"""
 UPDATE entries SET content_type = ?, tags = ?, metadata = ?, value = ?, owner = ?, mark_fingerprint = ?, mark_ttl = ?,
     flags = ?, fingerprint = ?, expires_at = ?, modified_at = ?, version = ?
-WHERE {BY_PLACE} AND version = ?
+WHERE {BY_CELL} AND version = ?
 """
-_TOUCH = f"UPDATE entries SET expires_at = ?, modified_at = ?, version = ? WHERE {BY_PLACE} AND version = ?"
-_DELETE = f"DELETE FROM entries WHERE {BY_PLACE} AND version = ?"
+_TOUCH = f"UPDATE entries SET expires_at = ?, modified_at = ?, version = ? WHERE {BY_CELL} AND version = ?"
+_DELETE = f"DELETE FROM entries WHERE {BY_CELL} AND version = ?"
 _SWEEP = "DELETE FROM entries WHERE expires_at <= ?"
 
 _DIGITS = 19
@@ -38,7 +38,7 @@ _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or delet
 _GONE = WriteResult(WriteStatus.DONE)
 
 
-class Place(NamedTuple):
+class Cell(NamedTuple):
     """Where an entry is in the table."""
 
     namespace: str
@@ -46,7 +46,7 @@ class Place(NamedTuple):
     label: str | None
 
     def sought(self) -> Row:
-        """The parameters of BY_PLACE; an empty blob, which no label is, stands for none."""
+        """The parameters of BY_CELL; an empty blob, which no label is, stands for none."""
         return self.namespace, self.key, b"" if self.label is None else self.label
 
 
@@ -62,11 +62,11 @@ class _Statement:
 
 
 def execute(
-    connection: sqlite3.Connection, writes: Sequence[tuple[Place, Write]], versions: range, now: float
+    connection: sqlite3.Connection, writes: Sequence[tuple[Cell, Write]], versions: range, now: float
 ) -> list[WriteResult]:
     """Do writes of one namespace, inside a transaction of ours, with a fresh version for each and one for the namespace."""
     connection.execute(_SWEEP, (now,))
-    statements = [_statement(index, place, write, versions[index], now) for index, (place, write) in enumerate(writes)]
+    statements = [_statement(index, cell, write, versions[index], now) for index, (cell, write) in enumerate(writes)]
     results: dict[int, WriteResult] = {}
     for sql in (_CREATE, _CHANGE, _TOUCH, _DELETE):
         alike = [statement for statement in statements if statement.sql is sql]
@@ -90,16 +90,16 @@ def _run(connection: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> Itera
     connection.execute("RELEASE bulk")
 
 
-def _statement(index: int, place: Place, write: Write, version: int, now: float) -> _Statement:
+def _statement(index: int, cell: Cell, write: Write, version: int, now: float) -> _Statement:
     if write.content is None:
-        return _Statement(index, _DELETE, (*place.sought(), _etag(write)), _MOVED, None)
+        return _Statement(index, _DELETE, (*cell.sought(), _etag(write)), _MOVED, None)
     if write.precondition is Precondition.ABSENT:
-        row = (*_columns(write, write.content), now, version, *place)
+        row = (*_columns(write, write.content), now, version, *cell)
         return _Statement(index, _CREATE, row, _EXISTS, version)
     if write.touch:
-        row = (write.expires_at, now, version, *place.sought(), _etag(write))
+        row = (write.expires_at, now, version, *cell.sought(), _etag(write))
         return _Statement(index, _TOUCH, row, _MOVED, version)
-    row = (*_columns(write, write.content), now, version, *place.sought(), _etag(write))
+    row = (*_columns(write, write.content), now, version, *cell.sought(), _etag(write))
     return _Statement(index, _CHANGE, row, _MOVED, version)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Identity, Snapshot
+from kvsync.core.place import Place
 from kvsync.stores.base import Store, Write, WriteResult
 from kvsync.stores.read_only import ReadOnlyStore
 from kvsync.tracing import span
@@ -17,15 +19,20 @@ class TracedStore(ReadOnlyStore):
         super().__init__(inner)
         self._names = {"store": inner.config.name, "type": inner.config.type}
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """As the wrapped store does."""
+        with span("store.locate", **self._names, namespace=namespace):
+            return await self._inner.locate(namespace, writing=writing)
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """As the wrapped store does."""
         with span("store.observe", **self._names, namespace=namespace):
-            return await self._inner.observe(namespace, owner, token)
+            return await self._inner.observe(namespace, signer, token)
 
-    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """As the wrapped store does."""
         with span("store.observe_deep", **self._names, namespace=namespace):
-            return await self._inner.observe_deep(namespace, owner)
+            return await self._inner.observe_deep(namespace, signer)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """As the wrapped store does."""

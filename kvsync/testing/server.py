@@ -53,6 +53,7 @@ class MemoryServer(Memory):
         self._lateness = 0.0
         self._cuts: list[int] = []
         self._interruptions: list[Callable[[], None]] = []
+        self._misread: dict[str, list[bytes | None]] = {}
         self._history: dict[str, list[tuple[float, dict[Slot, Held]]]] = {}  # when it changed, from what
 
     def fail(self, error: StoreError | None = None, *, times: int = 1, on: Iterable[str] = ()) -> None:
@@ -90,6 +91,11 @@ class MemoryServer(Memory):
     def list_incompletely(self, keep: int = 0, *, times: int = 1) -> None:
         """Let the next listings break off after `keep` entries."""
         self._cuts += [keep] * times
+
+    def misread(self, key: str, value: bytes | None, *, times: int = 1, after: int = 0) -> None:
+        """Let look-ups of this key show another value, or nothing, as one replica that is behind does: the next ones, once
+        so many others have gone by."""
+        self._misread[key] = [value] * times
 
     def before_change(self, interruption: Callable[[], None], *, times: int = 1) -> None:
         """Call this just before the next writes are done: another writer who is faster."""
@@ -135,7 +141,16 @@ class MemoryServer(Memory):
         """As the memory does."""
         wanted = list(slots)
         self._arrive("lookup", namespace, wanted)
-        return super().lookup(namespace, wanted, now)
+        found = dict(super().lookup(namespace, wanted, now))
+        for slot in wanted:
+            if not self._misread.get(slot.key):
+                continue
+            value = self._misread[slot.key].pop(0)
+            if value is None:
+                found.pop(slot, None)
+            else:
+                found[slot] = replace(found.get(slot) or Held(Content(b""), 0), content=Content(value))
+        return found
 
     def change(self, namespace: str, puts: Sequence[Put], now: float) -> list[WriteResult]:
         """As the memory does, with the faults that concern writes."""

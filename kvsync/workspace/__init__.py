@@ -2,8 +2,8 @@
 and neither knows how the parts fit together.
 """
 
-from kvsync.workspace.model import Report, Selection, is_hash_of, selected
+from kvsync.workspace.model import Report, Selection, is_hash_of, resolve_targets
 from kvsync.workspace.opening import assemble, open_workspace
 from kvsync.workspace.workspace import Workspace
 
-__all__ = ["Report", "Selection", "Workspace", "assemble", "is_hash_of", "open_workspace", "selected"]
+__all__ = ["Report", "Selection", "Workspace", "assemble", "is_hash_of", "open_workspace", "resolve_targets"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kvsync.core.digest import SHORTEST_HASH
 from kvsync.core.model import OutcomeKind, Target
 from kvsync.core.plan import Plan, TargetReport
 from kvsync.errors import UsageError
@@ -14,9 +16,9 @@ from kvsync.sources import Loaded
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a command looks at: targets (a store, or store/namespace; none: all) and how."""
+    """What a command looks at: which targets (None: all), and how."""
 
-    targets: tuple[str, ...] = ()
+    targets: Collection[Target] | None = None
     ask: Ask = field(default_factory=Ask)
 
 
@@ -30,21 +32,32 @@ class Report:
 
     def counts(self) -> dict[str, int]:
         """How many outcomes there were of each kind."""
-        kinds = [outcome.kind for report in self.targets for outcome in report.outcomes]
-        return {kind.value: kinds.count(kind) for kind in OutcomeKind}
+        kinds = Counter(outcome.kind for report in self.targets for outcome in report.outcomes)
+        return {kind.value: kinds[kind] for kind in OutcomeKind}
 
 
 def is_hash_of(given: str, digest: str) -> bool:
-    """True when a person who typed `given` (with or without `sha256:`, at least eight digits) meant `digest`."""
+    """True when a person who typed `given` (with or without `sha256:`, at least twelve digits) meant `digest`."""
     digits = given.strip().lower().removeprefix("sha256:")
-    return len(digits) >= 8 and digest.removeprefix("sha256:").startswith(digits)
+    return len(digits) >= SHORTEST_HASH and digest.removeprefix("sha256:").startswith(digits)
 
 
-def selected(loaded: Loaded, wanted: Sequence[str]) -> list[Target]:
-    """The targets that a command names, all when it names none, sorted. Raises UsageError for one that does not exist."""
-    known = sorted({*loaded.targets, *loaded.held, *loaded.kept})
-    for name in wanted:
-        if not any(name in (target.store, str(target)) for target in known):
-            names = ", ".join(str(target) for target in known) or "none"
-            raise UsageError(f"no target {name!r}; the files name: {names}")
-    return [target for target in known if not wanted or {target.store, str(target)} & set(wanted)]
+def resolve_targets(loaded: Loaded, names: Collection[str]) -> tuple[Target, ...] | None:
+    """The targets that a command names, each by its store or as store/namespace; None, for all, when it names none. Raises
+    UsageError for a name without a target."""
+    if not names:
+        return None
+    named = _by_name(loaded.managed)
+    for name in names:
+        if name not in named:
+            known = ", ".join(map(str, sorted(loaded.managed))) or "none"
+            raise UsageError(f"no target {name!r}; the files name: {known}")
+    return tuple(sorted({target for name in names for target in named[name]}))
+
+
+def _by_name(targets: Iterable[Target]) -> Mapping[str, Sequence[Target]]:
+    named: defaultdict[str, list[Target]] = defaultdict(list)
+    for target in targets:
+        named[target.store].append(target)
+        named[str(target)].append(target)
+    return named

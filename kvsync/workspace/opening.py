@@ -14,11 +14,13 @@ from kvsync.clock import Clock
 from kvsync.config.credentials import resolve
 from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
+from kvsync.config.revision import ConfigRevision
 from kvsync.core.shard import Shard
 from kvsync.errors import InvalidInput, Problem, StateDirError
 from kvsync.fence import Fence
 from kvsync.logs import get_logger
 from kvsync.reconcile import Surroundings
+from kvsync.reconcile.places import PlaceResolver
 from kvsync.secrets import REDACTOR, Redactor
 from kvsync.sources import Cache, Source
 from kvsync.state import StateDir
@@ -45,14 +47,16 @@ async def open_workspace(
     clock: Clock | None = None,
     state_dir: Path | None = None,
     shard: Shard | None = None,
+    revision: ConfigRevision | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
     without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
-    the configured one, `shard` is the share of the targets that is looked at (None: all).
+    the configured one, `shard` is the share of the targets that is looked at (None: all). With `revision`, the text of the
+    configuration is the one of that revision.
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
-    config = load_config(config_file, environment=environment, environ=environ)
+    config = load_config(config_file, environment=environment, environ=environ, revision=revision)
     config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
@@ -71,8 +75,10 @@ async def open_workspace(
 
 def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
+    around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
     config = replace(config, state_dir=around.state.path)
     stores = _open_stores(config, around, redactor, environ)
+    around = replace(around, places=PlaceResolver(stores))
     source = Source(config, stores, _cache(config, around), environ)
     checkout = _checkout(config, source, around, redactor, environ)
     return Workspace(config, stores, source, around, redactor, checkout)
@@ -93,12 +99,17 @@ def _checkout(
     from kvsync.checkout import Checkout, Place  # who has the files here does not pay for it
 
     secret = partial(_secret, config, redactor, environ)
-    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact)
+    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact_foreign)
     return Checkout(config.source, place, source.lacks)
 
 
 def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], credential: Credential) -> str:
     return resolve(credential, config.root, environ, redactor)
+
+
+def _owner_keys(config: Config, redactor: Redactor, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The secrets that sign marks and ledgers, as they are now. Raises AuthError."""
+    return tuple(_secret(config, redactor, environ, one).encode() for one in config.owner_keys)
 
 
 def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:

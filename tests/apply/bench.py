@@ -14,12 +14,13 @@ from kvsync.apply.pacing import Retry
 from kvsync.apply.ports import RunPort
 from kvsync.core.canonical import fingerprint
 from kvsync.core.classify import Rules, classify, classify_undesired
-from kvsync.core.model import Action, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
+from kvsync.core.model import Action, Applied, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
 from kvsync.core.policy import Adopt
 from kvsync.reconcile.observer import Observer
 from kvsync.state import StateDir
 from kvsync.stores.memory import MemoryStore
 from kvsync.testing import FakeClock, MemoryServer, memory_store
+from tests.support.places import subject_of
 
 TARGET = Target("memory", "web")
 OWNER = "team-a"
@@ -47,10 +48,15 @@ class Bench:
         self.server = MemoryServer(self.clock)
         self.store: MemoryStore = memory_store(self.server, clock=self.clock, **self.capabilities)
         self.state = StateDir.open(self.path, writable=True, clock=self.clock)
-        self._observer = Observer(self.store, TARGET, OWNER, self.state)
+        self._subject = subject_of(self.store, TARGET, OWNER)
+        self._observer = Observer(self.store, self._subject, self.state)
         self.desired: dict[Identity, Entry] = {}
         self.replanned: list[Identity] = []
         self.run_id = ""
+
+    def ledger(self) -> dict[Identity, Applied]:
+        """All that the ledger knows."""
+        return self.state.ledger.all(self._subject.key)
 
     def want(self, *entries: Entry) -> None:
         self.desired = {one.identity: one for one in entries}
@@ -61,7 +67,7 @@ class Bench:
 
     @property
     def rules(self) -> Rules:
-        return Rules(OWNER, self.clock.now(), adopt=self.adopt)
+        return Rules(self._subject.signer, self.clock.now(), adopt=self.adopt)
 
     async def plan(self) -> list[Change]:
         snapshot = await self._observer.observe(None, deep=False)
@@ -80,7 +86,7 @@ class Bench:
         return verdict if isinstance(verdict, Change | Refusal) else None
 
     def _judge(self, identity: Identity, actual: Any) -> Any:
-        last = self.state.ledger.get(TARGET, [identity]).get(identity)
+        last = self.state.ledger.get(self._subject.key, [identity]).get(identity)
         if identity in self.desired:
             return classify(self.desired[identity], actual, last, self.rules)
         return classify_undesired(actual, last, None, self.rules) if actual is not None else None
@@ -91,7 +97,9 @@ class Bench:
             run, self.run_id = opened, opened.id
         options.setdefault("retry", Retry(attempts=4, deadline=60, base=1, cap=8))
         options.setdefault("replan", self.replan)
-        return Applier(self.store, TARGET, OWNER, run, self.clock, rng=random.Random(7), **options)
+        return Applier(
+            self.store, self._subject.located, self._subject.signer, run, self.clock, rng=random.Random(7), **options
+        )
 
     async def apply(self, changes: Iterable[Change] | None = None, **options: Any) -> ApplyReport:
         changes = list(changes) if changes is not None else await self.plan()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -98,7 +97,7 @@ async def test_an_entry_that_is_as_wished_by_now_is_unchanged(bench: Bench) -> N
     changes = await bench.plan()
     held = bench.server.held["web"][Slot("k")]
     assert held.mark is not None
-    mark = replace(held.mark, fingerprint=entry("k", "2").fingerprint)
+    mark = bench.rules.signer.mark_of(entry("k", "2"))
     bench.server.write("web", "k", Content(b"2"), mark=mark)
     assert kinds(await bench.apply(changes)) == {"k": "unchanged"}
 
@@ -110,7 +109,7 @@ async def test_an_entry_that_is_gone_by_now_needs_no_delete(bench: Bench) -> Non
     changes = await bench.plan()
     bench.server.delete("web", "k")
     assert kinds(await bench.apply(changes)) == {"k": "unchanged"}
-    assert bench.state.ledger.targets() == ()
+    assert bench.ledger() == {}
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -9,7 +9,7 @@ from kvsync.apply.pacing import DOWN_AFTER, Retry
 from kvsync.core.model import Identity, OutcomeKind
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.stores.base import Write, WriteResult
-from tests.apply.bench import TARGET, Bench, after, entry, kinds, writes_of
+from tests.apply.bench import Bench, after, entry, kinds, writes_of
 
 Make = Callable[..., Bench]
 
@@ -41,7 +41,7 @@ async def test_the_ledger_knows_what_was_applied(bench: Bench) -> None:
     await bench.settle(entry("a"), entry("b", ttl=60))
     bench.want(entry("b", ttl=60))
     await bench.apply()
-    ledger = bench.state.ledger.all(TARGET)
+    ledger = bench.ledger()
     assert list(ledger) == [Identity("b")]
     assert ledger[Identity("b")].expires_at == bench.clock.now() + 60
     assert ledger[Identity("b")].etag is not None

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Action, Identity, OutcomeKind, Target
+from kvsync.core.model import Action, Identity, OutcomeKind
+from kvsync.core.place import LocatedTarget
 from kvsync.errors import StateDirError
 from kvsync.state import StateDir
 from kvsync.state.records import Intent, Settled
 from tests.apply.bench import TARGET, Bench, entry, kinds, writes_of
+from tests.support.places import key_of
 
 Make = Callable[..., Bench]
 
@@ -38,10 +40,12 @@ import asyncio, os, random, signal, sys
 from pathlib import Path
 from kvsync.apply.engine import Applier
 from kvsync.core.canonical import fingerprint
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Action, Change, Class, Content, Entry, Identity, Target
 from kvsync.clock import Clock
 from kvsync.state import StateDir
 from kvsync.testing import MemoryServer, memory_store
+from tests.support.places import located
 
 class Recorded(MemoryServer):
     def change(self, namespace, puts, now):
@@ -61,8 +65,9 @@ def change(key):
 
 with StateDir.open(Path(sys.argv[1]), writable=True) as state:
     run = state.journal.begin("apply")
-    applier = Applier(memory_store(Recorded(), batch=1, concurrency=1), Target("memory", "web"), "team-a", run, Clock(),
-                      rng=random.Random(1), replan=None)
+    there = located(Target("memory", "web"))
+    applier = Applier(memory_store(Recorded(), batch=1, concurrency=1), there, MarkSigner("team-a", there.place), run,
+                      Clock(), rng=random.Random(1), replan=None)
     asyncio.run(applier.run([change(str(n)) for n in range(5)]))
 """
 
@@ -78,7 +83,7 @@ def test_a_killed_process_leaves_what_it_was_about_to_do(tmp_path: Path, when: s
         (run,) = left.journal.unfinished()
         outcomes = [(one.identity.key, one.outcome) for one in left.journal.changes(run.id)]
         assert outcomes == [("0", OutcomeKind.APPLIED), ("1", OutcomeKind.APPLIED), ("2", None)]
-        assert set(left.ledger.all(TARGET)) == {Identity("0"), Identity("1")}
+        assert set(left.ledger.all(key_of(TARGET))) == {Identity("0"), Identity("1")}
 
 
 class BrokenRun:
@@ -88,11 +93,11 @@ class BrokenRun:
         self._fails, self._left = fails, at
         self.intended: list[str] = []
 
-    def intend(self, _target: Target, intents: Sequence[Intent]) -> None:
+    def intend(self, _located: LocatedTarget, intents: Sequence[Intent]) -> None:
         self._record("intend")
         self.intended += [intent.identity.key for intent in intents]
 
-    def settle(self, _target: Target, _settled: Sequence[Settled]) -> None:
+    def settle(self, _located: LocatedTarget, _settled: Sequence[Settled]) -> None:
         self._record("settle")
 
     def _record(self, kind: str) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from kvsync.core.model import Action, Change, Identity
+import pytest
+
+from kvsync.core.capabilities import Marks
+from kvsync.core.model import Action, Change, Identity, Mark, Mode
 from kvsync.errors import TransientError
 from kvsync.stores.base import WriteStatus
 from tests.apply.bench import Bench, entry, kinds, writes_of
@@ -80,3 +84,65 @@ async def test_a_store_that_cannot_be_read_keeps_the_old_name(bench: Bench) -> N
     bench.server.fail(TransientError("503"), times=4, on=["lookup"])
     assert kinds(await bench.apply(changes)) == {"new": "applied", "old": "skipped", "other": "applied"}
     assert writes_of(bench.server)[-1] == ("other",)
+
+
+OWNERS = {"another owner": "belongs to owner 'team-b'", "nobody": "has no owner"}
+
+
+def retag(bench: Bench, key: str, owner: str) -> None:
+    """Leave the content of an entry as it is, and give it to another owner or to nobody."""
+    held = bench.server.contents("web")[Identity(key)]
+    mark = Mark("team-b", entry(key).fingerprint) if owner == "another owner" else None
+    bench.server.write("web", key, held, mark=mark)
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+async def test_the_old_name_stays_when_the_new_one_changed_hands(bench: Bench, owner: str) -> None:
+    """The new name was written, and read back with equal content, but with the mark of another owner or with none: the old
+    name is `skipped`."""
+    await bench.settle(entry("old"))
+    bench.want(entry("new"))
+    changes = await moving(bench)
+    write = bench.store.write
+
+    async def overtaken(namespace: str, writes: object) -> object:
+        results = await write(namespace, writes)  # type: ignore[arg-type]  # a sequence of writes
+        retag(bench, "new", owner)
+        return results
+
+    bench.store.write = overtaken  # type: ignore[method-assign, assignment]
+    report = await bench.apply(changes)
+    assert kinds(report) == {"new": "applied", "old": "skipped"}
+    assert report.outcomes[1].error == f"kept: its new name new {OWNERS[owner]}"
+    assert bench.held("old") == b"v"
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize("mode", [Mode.CREATE_ONLY, Mode.OBSERVE])
+async def test_the_old_name_stays_when_the_new_one_in_place_is_not_ours(bench: Bench, owner: str, mode: Mode) -> None:
+    """The new name was ours when the plan was made and is not when it is applied. Its mode makes it as desired all the same;
+    the old name is `skipped`."""
+    await bench.settle(entry("new"), entry("old"))
+    bench.want(entry("new", mode=mode))
+    changes = await moving(bench)
+    retag(bench, "new", owner)
+    report = await bench.apply(changes)
+    assert kinds(report) == {"old": "skipped"}
+    assert report.outcomes[0].error == f"kept: its new name new {OWNERS[owner]}"
+    assert bench.held("old") == b"v"
+
+
+async def test_a_new_name_that_has_ended_does_not_keep_the_old_one(bench: Bench) -> None:
+    """An entry whose declared end has come is as desired when it is gone; the old name goes too."""
+    await bench.settle(entry("old"))
+    bench.want(entry("new", expires_at=bench.clock.now() - 1))
+    assert kinds(await bench.apply(await moving(bench))) == {"old": "applied"}
+    assert bench.held("old") is None
+
+
+async def test_where_the_ledger_holds_the_marks_equal_content_is_enough(make: Callable[..., Bench]) -> None:
+    """A store without marks cannot show an owner; the move is done when the content is what was written."""
+    bench = make(marks=Marks.LEDGER)
+    await bench.settle(entry("old"))
+    bench.want(entry("new"))
+    assert kinds(await bench.apply(await moving(bench))) == {"new": "applied", "old": "applied"}

@@ -7,6 +7,7 @@ import pytest
 
 from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.errors import TransientError
+from kvsync.state.deletions import LimitedDeletions
 from tests.apply.bench import Bench, entry, kinds, only, writes_of
 
 Make = Callable[..., Bench]
@@ -22,6 +23,20 @@ STORES: list[dict[str, Any]] = [
 @pytest.fixture(params=STORES, ids=str)
 def weak(request: pytest.FixtureRequest, make: Make) -> Bench:
     return make(compare_and_set=False, **request.param)
+
+
+def overtake_second_read(bench: Bench) -> None:
+    """Let another writer write the entry right before kvsync reads it back."""
+    read, reads = bench.store.read, 0
+
+    async def overtaken(namespace: str, identities: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            bench.server.write("web", "k", b"theirs")
+        return await read(namespace, identities)
+
+    bench.store.read = overtaken  # type: ignore[method-assign]
 
 
 async def test_entries_are_read_right_before_they_are_written(weak: Bench) -> None:
@@ -53,7 +68,7 @@ async def test_what_moved_since_the_plan_is_not_overwritten(weak: Bench, wish: s
 
 
 async def test_a_mark_that_is_gone_is_a_change_too(make: Make) -> None:
-    """Somebody wrote the very same content without our mark: the entry is theirs now, and is not overwritten."""
+    """Another program wrote the very same content without our mark: that is another change than the approved one."""
     bench = make(compare_and_set=False)
     await bench.settle(entry("k", "1"))
     bench.want(entry("k", "2"))
@@ -83,19 +98,22 @@ async def test_a_writer_who_is_faster_after_the_write_is_noticed(make: Make) -> 
     bench = make(compare_and_set=False, batch=1)
     bench.want(entry("k"))
     changes = await bench.plan()
-    read, reads = bench.store.read, 0
-
-    async def overtaken(namespace: str, identities: Any) -> Any:
-        nonlocal reads
-        reads += 1
-        if reads == 2:
-            bench.server.write("web", "k", b"theirs")
-        return await read(namespace, identities)
-
-    bench.store.read = overtaken  # type: ignore[method-assign]
+    overtake_second_read(bench)
     report = await bench.apply(changes)
     assert kinds(report) == {"k": "conflict"}
     assert "right after kvsync wrote it" in (only(report).error or "")
+
+
+async def test_a_delete_that_another_writer_undoes_at_once_counts(make: Make) -> None:
+    """The store deleted the entry, so that the limit on deletes counts it, whatever is read back."""
+    bench = make(compare_and_set=False, batch=1)
+    await bench.settle(entry("k"))
+    bench.want()
+    changes = await bench.plan()
+    overtake_second_read(bench)
+    deletions = LimitedDeletions(bench.state.deletions, 5)
+    assert kinds(await bench.apply(changes, deletions=deletions)) == {"k": "conflict"}
+    assert deletions.budget().used == 1
 
 
 async def test_a_store_that_settles_late_is_not_read_back(make: Make) -> None:

@@ -13,7 +13,7 @@ from kvsync.core.model import Action, Content, Identity
 from kvsync.errors import LostAnswer
 from kvsync.stores.base import Write, WriteResult, WriteStatus
 from kvsync.stores.held import Slot
-from tests.apply.bench import OWNER, TARGET, Bench, entry, kinds, writes_of
+from tests.apply.bench import OWNER, Bench, entry, kinds, writes_of
 
 Make = Callable[..., Bench]
 
@@ -192,7 +192,7 @@ async def test_the_ledger_follows(bench: Bench) -> None:
     bench.want(entry("adopted"), entry("changed", "2"), entry("new"))
     await bench.apply()
     await take_back(bench)
-    ledger = bench.state.ledger.all(TARGET)
+    ledger = bench.ledger()
     assert list(ledger) == [Identity("changed")]
     assert ledger[Identity("changed")].matches(entry("changed", "1").fingerprint)
     assert ledger[Identity("changed")].mark.owner == OWNER

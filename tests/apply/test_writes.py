@@ -11,7 +11,10 @@ from kvsync.apply.writes import calls_of, halves, write_for
 from kvsync.core.capabilities import Capabilities
 from kvsync.core.model import Action, Actual, Change, Class, Content, Identity, Mark
 from kvsync.stores.base import Precondition
-from tests.apply.bench import OWNER, entry
+from tests.apply.bench import OWNER, TARGET, entry
+from tests.support.places import signer_of
+
+SIGNER = signer_of(TARGET, OWNER)
 
 STORE = Capabilities(type="x", namespace="n")
 NOW = 1_000.0
@@ -22,27 +25,28 @@ def change(action: Action, after_value: str | None = "new", **fields: object) ->
     before = None
     if action is not Action.CREATE:
         old = entry("k", "old")
-        before = Actual(Identity("k"), "7", old.fingerprint, old.content, mark=Mark(OWNER, old.fingerprint))
+        before = Actual(Identity("k"), "7", old.fingerprint, old.content, mark=SIGNER.mark_of(old))
     return Change(action, Class.CHANGED, Identity("k"), before=before, after=after)
 
 
 def test_a_create_insists_on_absence() -> None:
     """A create goes out on the condition that nothing is there."""
-    write = write_for(change(Action.CREATE), OWNER, NOW, STORE)
+    write = write_for(change(Action.CREATE), SIGNER, NOW, STORE)
     assert (write.precondition, write.etag) == (Precondition.ABSENT, None)
 
 
 @pytest.mark.parametrize("action", [Action.UPDATE, Action.RENEW, Action.ADOPT])
 def test_a_change_insists_on_the_version_seen(action: Action) -> None:
     """What replaces an entry goes out on the condition of the etag that was planned against, with our mark."""
-    write = write_for(change(action, ttl=60, sensitive=True, protected=True), OWNER, NOW, STORE)
+    write = write_for(change(action, ttl=60, sensitive=True, protected=True), SIGNER, NOW, STORE)
     assert (write.precondition, write.etag) == (Precondition.UNCHANGED, "7")
-    assert write.mark == Mark(OWNER, entry("k", "new").fingerprint, 60, sensitive=True, protected=True)
+    mark = Mark(OWNER, entry("k", "new").fingerprint, 60, sensitive=True, protected=True)
+    assert write.mark == SIGNER.signed(Identity("k"), mark)
 
 
 def test_a_delete_insists_on_the_version_seen_and_carries_nothing() -> None:
     """A delete goes out on the condition of the etag that was planned against."""
-    write = write_for(change(Action.DELETE, None), OWNER, NOW, STORE)
+    write = write_for(change(Action.DELETE, None), SIGNER, NOW, STORE)
     assert (write.precondition, write.etag) == (Precondition.UNCHANGED, "7")
     assert (write.content, write.mark) == (None, None)
 
@@ -59,15 +63,15 @@ def test_a_delete_insists_on_the_version_seen_and_carries_nothing() -> None:
 )
 def test_lifetimes_are_absolute(fields: dict[str, Any], capabilities: Capabilities, moment: float | None) -> None:
     """A TTL counts from the moment of the write, and a store where everything ends gets its longest lifetime."""
-    assert write_for(change(Action.CREATE, **fields), OWNER, NOW, capabilities).expires_at == moment
+    assert write_for(change(Action.CREATE, **fields), SIGNER, NOW, capabilities).expires_at == moment
 
 
 def test_only_a_renewal_of_the_same_content_and_mark_is_a_touch() -> None:
     """A store may change the lifetime alone exactly when nothing else differs."""
-    same = write_for(change(Action.RENEW, "old"), OWNER, NOW, STORE)
-    other_content = write_for(change(Action.RENEW, "new"), OWNER, NOW, STORE)
-    other_mark = write_for(change(Action.RENEW, "old", ttl=60), OWNER, NOW, STORE)
-    no_renewal = write_for(change(Action.ADOPT, "old"), OWNER, NOW, STORE)
+    same = write_for(change(Action.RENEW, "old"), SIGNER, NOW, STORE)
+    other_content = write_for(change(Action.RENEW, "new"), SIGNER, NOW, STORE)
+    other_mark = write_for(change(Action.RENEW, "old", ttl=60), SIGNER, NOW, STORE)
+    no_renewal = write_for(change(Action.ADOPT, "old"), SIGNER, NOW, STORE)
     assert [write.touch for write in (same, other_content, other_mark, no_renewal)] == [True, False, False, False]
 
 

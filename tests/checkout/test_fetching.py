@@ -78,13 +78,75 @@ async def test_a_commit_by_its_id(home: Path, origin: Origin) -> None:
     one.close()
 
 
-async def test_a_branch_wins_over_a_tag_of_its_name(home: Path, origin: Origin) -> None:
-    """Who may push tags cannot put one in the place of the branch."""
+async def test_a_branch_and_a_tag_of_one_name_are_refused(home: Path, origin: Origin) -> None:
+    """Whoever may push tags cannot put one in the place of the branch, and whoever may push branches none in that of a tag. The
+    full name says which of the two is meant."""
     origin.git("tag", "main")
     newer = origin.commit({"a": "b"})
-    one = checkout(home, origin.url, ref="main")
+    with pytest.raises(SourceError, match=r"'main' is a branch and a tag \(write refs/heads/main or refs/tags/main"):
+        await checkout(home, origin.url, ref="main").fetch()
+    one = checkout(home, origin.url, ref="refs/heads/main")
     assert (await one.fetch()).commit == newer
     one.close()
+
+
+async def test_a_tag_object_in_the_place_of_a_branch_is_refused(home: Path, origin: Origin) -> None:
+    """Git never lets a branch point to a tag object; a server that does is not followed, signatures or not."""
+    good = origin.git("rev-parse", "HEAD")
+    one = checkout(home, origin.url, ref="main")
+    await one.fetch()
+    origin.commit({"a": "evil"})
+    origin.git("tag", "--annotate", "--message=x", "wip")
+    (origin.path / ".git/refs/heads/main").write_text(origin.git("rev-parse", "refs/tags/wip") + "\n")
+    fetched = await one.fetch()
+    assert fetched.commit == good
+    assert fetched.refused is not None
+    assert fetched.refused.reason == "refs/heads/main points to a tag, which only a tag may do"
+    one.close()
+
+
+async def test_a_history_that_was_set_back_is_refused(home: Path, origin: Origin) -> None:
+    """A fresh state directory knows no earlier commit: `min_commit` says what must be in the history, so that nobody can pass
+    off an old commit, or another repository, as the newest."""
+    old = origin.git("rev-parse", "HEAD")
+    oldest = origin.commit({"a": "1"})
+    newer = origin.commit({"a": "2"})
+    for commit, found in ((newer, newer), (oldest, oldest), (old, None)):
+        origin.git("reset", "--quiet", "--hard", commit)
+        folder = home / commit
+        one = checkout(folder, origin.url, ref="main", min_commit=oldest)
+        fetched = await one.fetch()
+        assert fetched.commit == found
+        if found is None:
+            assert fetched.refused is not None
+            said = f"commit {oldest[:12]} (source.git.min_commit) is not in its history"
+            assert (fetched.refused.commit, fetched.refused.reason) == (old, said)
+        one.close()
+
+
+async def test_a_history_that_is_too_short_to_tell_is_refused(home: Path, origin: Origin) -> None:
+    """With a depth that does not reach the oldest acceptable commit, nothing is known: it is refused, and the depth named."""
+    oldest = origin.git("rev-parse", "HEAD")
+    for number in range(3):
+        origin.commit({"a": str(number)})
+    one = checkout(home, origin.url, ref="main", min_commit=oldest, depth=2)
+    refused = (await one.fetch()).refused
+    assert refused is not None
+    assert "only 2 commits of history are fetched" in str(refused)
+    one.close()
+
+
+async def test_what_was_good_before_must_be_recent_enough(home: Path, origin: Origin) -> None:
+    """A commit that was put in force before `min_commit` was set is judged by it too."""
+    first = checkout(home, origin.url, ref="main")
+    await first.fetch()
+    first.close()
+    newer = origin.commit({"a": "b"})
+    later = checkout(home, origin.url, ref="main", min_commit=newer)
+    with pytest.raises(SourceError):
+        await later.reopen()
+    assert (await later.fetch()).commit == newer
+    later.close()
 
 
 async def test_only_the_path_is_there(home: Path, origin: Origin) -> None:

@@ -94,6 +94,59 @@ async def test_a_signed_tag_stands_for_its_commit(origin: Origin, home: Path, ke
     one.close()
 
 
+async def test_a_signed_tag_under_another_name_is_refused(origin: Origin, home: Path, key: Path) -> None:
+    """A server that answers `v2` with the signed tag that is called `v1` is not followed: the signature covers the tag's own
+    name. A lightweight tag has none, and stands for a signed commit."""
+    first = signed(origin, key, WEB)
+    signed(origin, key, WEB, "tag", "--sign", "--message=v1", "v1")
+    second = signed(origin, key, "two")
+    signed(origin, key, "two", "tag", "--sign", "--message=v2", "v2")
+    one = checkout(
+        home, origin.url, ref="refs/tags/v2", verify=GitVerify(allowed_signers="signers"), allow_rewrites=True
+    )
+    assert (await one.fetch()).commit == second
+    origin.git("update-ref", "refs/tags/v2", origin.git("rev-parse", "refs/tags/v1"))
+    assert await reason(one, second) == "refs/tags/v2 points to a tag that is called v1"
+    origin.git("update-ref", "refs/tags/v2", first)
+    assert (await one.fetch()).commit == first
+    one.close()
+
+
+async def test_a_tag_by_its_id(origin: Origin, home: Path, key: Path) -> None:
+    """The full id of a tag object names it beyond doubt, whatever the tag is called."""
+    commit = origin.commit({"state/web.yaml": WEB})
+    signed(origin, key, WEB, "tag", "--sign", "--message=v1", "v1")
+    id_ = origin.git("rev-parse", "refs/tags/v1")
+    one = checkout(home, origin.url, ref=id_, verify=GitVerify(allowed_signers="signers"))
+    assert (await one.fetch()).commit == commit
+    one.close()
+
+
+async def test_a_branch_with_a_signed_tag_of_an_unsigned_commit(origin: Origin, home: Path, key: Path) -> None:
+    """A signed tag that somebody made for a commit that nobody reviewed is not taken for the branch."""
+    good = signed(origin, key, WEB)
+    one = checkout(home, origin.url, ref="main", verify=GitVerify(allowed_signers="signers"))
+    await one.fetch()
+    origin.commit({"state/web.yaml": "evil"})
+    signed(origin, key, "evil", "tag", "--sign", "--message=x", "wip")
+    (origin.path / ".git/refs/heads/main").write_text(origin.git("rev-parse", "refs/tags/wip") + "\n")
+    assert await reason(one, good) == "refs/heads/main points to a tag, which only a tag may do"
+    one.close()
+
+
+async def test_a_key_out_of_its_time(origin: Origin, home: Path, key: Path, tmp_path: Path) -> None:
+    """A signature that was made after the key ended does not count."""
+    good = signed(origin, key, WEB)
+    old = ssh_key(tmp_path / "old")
+    with (home / "signers").open("a") as signers:
+        signers.write(f'old@example.com valid-before="20200101" {old.with_suffix(".pub").read_text()}')
+    one = checkout(home, origin.url, ref="main", verify=GitVerify(allowed_signers="signers"))
+    await one.fetch()
+    signed(origin, old, "by the old key")
+    assert await reason(one, good) == "its signature is by a key that is not among those that count"
+    one.close()
+
+
 async def test_a_key_that_no_longer_counts(origin: Origin, home: Path, key: Path, tmp_path: Path) -> None:
     """A new process uses what was good before only if it still is."""
     good = signed(origin, key, WEB)

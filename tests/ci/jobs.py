@@ -22,6 +22,9 @@ WORKFLOWS = EXAMPLE / ".github/workflows"
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 """32 bytes in base64."""
 
+BASE = "github.event.pull_request.base.sha || github.sha"
+"""The expression for the commit whose configuration a change is judged by."""
+
 SHELL = ("bash", "--noprofile", "--norc", "-eu", "-o", "pipefail", "-c")
 
 
@@ -85,6 +88,9 @@ class Machines:
         described = workflow(name)
         known = {f"secrets.{key}": value for key, value in self.secrets.items()}
         known |= {"github.token": "t", "github.event.pull_request.number": "", "inputs.approve": ""} | dict(event or {})
+        known.setdefault(BASE, git(place, "rev-parse", "HEAD"))
+        known["runner.temp"] = str(place.with_suffix(".temp"))
+        place.with_suffix(".temp").mkdir()
         output = self.folder / f"{place.name}.output"
         output.touch()
         runner = {
@@ -93,15 +99,17 @@ class Machines:
             "GITHUB_SERVER_URL": "https://forge.example",
             "GITHUB_REPOSITORY": "o/r",
             "GITHUB_RUN_ID": "5",
+            "RUNNER_TEMP": known["runner.temp"],
             "GITHUB_SHA": git(place, "rev-parse", "HEAD"),
             "GH_HOST": "github.localhost",
         }
         done = Done()
         for step in described["jobs"][job]["steps"]:
-            if not _is_due(step.get("if"), done, place):
+            if not _is_due(step.get("if"), done, known):
                 continue
             if "upload-artifact" in step.get("uses", ""):
-                self.forge.keep(_filled(step["with"]["name"], known), (place / step["with"]["path"]).read_bytes())
+                path = place / _filled(step["with"]["path"], known)
+                self.forge.keep(_filled(step["with"]["name"], known), path.read_bytes())
             if "run" not in step or step["name"] == "Install kvsync":
                 continue
             if "GH_TOKEN" in step.get("env", {}) and shutil.which("gh") is None:
@@ -120,7 +128,12 @@ class Machines:
         """Run a job of GitLab's file."""
         described = gitlab()
         parent = described[described[job]["extends"]]
-        before = [item for item in parent["before_script"] if isinstance(item, str) and "pip install" not in item]
+        scripts = [
+            item
+            for part in parent["before_script"]
+            for item in ([part] if isinstance(part, str) else described[".kvsync"]["before_script"])
+        ]
+        before = [item for item in scripts if "pip install" not in item]
         runner = {
             "CI_API_V4_URL": f"{self.forge.url}/api/v4",
             "CI_PROJECT_ID": "1",
@@ -139,8 +152,9 @@ class Machines:
         name = f"kvsync-plan-{git(place, 'rev-parse', 'HEAD^{tree}')}"
         kept = [one["content"] for one in self.forge.artifacts if one["name"] == name]
         if step.startswith("Fetch") and kept:
-            (place / "reviewed").mkdir()
-            (place / "reviewed/plan.json").write_bytes(kept[-1])
+            reviewed = place.with_suffix(".temp") / "reviewed"
+            reviewed.mkdir()
+            (reviewed / "plan.json").write_bytes(kept[-1])
 
     def _shell(self, script: str, place: Path, environment: Mapping[str, str]) -> tuple[int, str]:
         done = subprocess.run(
@@ -173,9 +187,10 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def pull_request() -> dict[str, str]:
-    """The event of a pull request."""
-    return {"github.event.pull_request.number": str(PULL)}
+def pull_request(base: str | None = None) -> dict[str, str]:
+    """The event of a pull request, onto `base` (None: onto its own commit)."""
+    event = {"github.event.pull_request.number": str(PULL)}
+    return event if base is None else event | {BASE: base}
 
 
 def _filled(text: str, known: Mapping[str, str]) -> str:
@@ -184,10 +199,10 @@ def _filled(text: str, known: Mapping[str, str]) -> str:
     )
 
 
-def _is_due(condition: str | None, done: Done, place: Path) -> bool:
+def _is_due(condition: str | None, done: Done, known: Mapping[str, str]) -> bool:
     if condition is None:
         return done.code == 0
     if condition == "failure()":
         return done.code != 0
-    assert condition == "${{ !cancelled() && hashFiles('plan.md') != '' }}"
-    return (place / "plan.md").exists()
+    assert condition == "${{ !cancelled() && steps.plan.outputs.tree != '' }}"
+    return known.get("steps.plan.outputs.tree", "") != ""

@@ -87,3 +87,30 @@ def test_two_applies_never_run_together() -> None:
     assert workflow("kvsync-apply")["concurrency"] == {"group": "kvsync-apply", "cancel-in-progress": False}
     job = gitlab()["kvsync:apply"]
     assert (job["resource_group"], job["interruptible"]) == ("kvsync-apply", False)
+
+
+def test_what_is_installed_is_pinned_by_hash() -> None:
+    """Every job installs from a list with hashes, as wheels, and with a Python that imports nothing from the checkout."""
+    installs = [text for text in (*scripts().values(), *gitlab()[".kvsync"]["before_script"]) if "pip install" in text]
+    assert len(installs) == 5
+    for text in installs:
+        assert "python -I -m pip install" in text
+        assert "--require-hashes --only-binary :all:" in text
+    assert not any(re.search(r"python3? -m", text) for text in scripts().values())
+
+
+def test_a_change_does_not_choose_what_is_installed() -> None:
+    """Jobs of a change take the list from the target branch; so does every job of GitLab, whose pipelines share it."""
+    jobs = workflow("kvsync-plan")["jobs"]
+    changed = [step["run"] for job in jobs.values() for step in job["steps"] if step.get("name") == "Install kvsync"]
+    for text in (*changed, gitlab()[".kvsync"]["before_script"][1]):
+        assert 'git cat-file blob "$BASE:kvsync-requirements.txt"' in text
+
+
+def test_no_workflow_runs_with_the_rights_of_the_target_for_code_of_a_change() -> None:
+    """No trigger gives secrets to forks, and every job that has secrets names an environment that can guard them."""
+    for name in NAMES:
+        described = workflow(name)
+        assert set(described["on"]).isdisjoint({"pull_request_target", "workflow_run"})
+        for job in described["jobs"].values():
+            assert "${{ secrets." not in str(job) or job["environment"] in ("kvsync-plan", "kvsync-apply")

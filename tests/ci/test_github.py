@@ -98,8 +98,8 @@ def test_a_parked_plan_waits_for_its_hash(machines: Machines, project: Project) 
     assert plan(machines, project, emptied).code == 0
     (target,) = json.loads(machines.forge.artifacts[-1]["content"])["targets"]
     assert apply(machines, project, emptied).code == 4
-    digest = target["digest"].removeprefix("sha256:")[:8]
-    assert apply(machines, project, emptied, approve="00000000").code == 4
+    digest = target["digest"].removeprefix("sha256:")[:12]
+    assert apply(machines, project, emptied, approve="000000000000").code == 4
     done = apply(machines, project, emptied, approve=digest)
     assert done.code == 0, done.text
     assert "4 applied" in done.text

@@ -39,14 +39,14 @@ def test_what_was_reviewed_is_what_is_applied(machines: Machines, project: Proje
 
 
 def test_a_tampered_plan_is_refused(machines: Machines, project: Project) -> None:
-    """A plan from which a change was taken applies nothing, and the note names the change."""
+    """A plan from which a change was taken applies nothing, and the note says that the file was changed."""
     assert plan(machines, project, "main").code == 0
     ((tree, kept),) = machines.forge.packages.items()
     document = json.loads(kept)
     del document["targets"][0]["changes"][0]
     machines.forge.packages[tree] = json.dumps(document).encode()
     assert apply(machines, project, "main").code == 4
-    assert "which was not planned before" in machines.forge.comments[-1]["body"]
+    assert "the file was changed after kvsync" in machines.forge.comments[-1]["body"]
 
 
 def test_validation_reports_code_quality(machines: Machines, project: Project) -> None:

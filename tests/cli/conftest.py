@@ -23,6 +23,8 @@ stores:
   local: {type: sqlite, path: .kvsync/store.db}
 policy:
   prune: owned
+authors:
+  env: [API_TOKEN, OTHER, TOKEN, CODE]
 """
 
 WEB = """\

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 from tests.cli.conftest import WEB, Repo
 
 
@@ -59,3 +63,42 @@ def test_many_differences_are_counted(repo: Repo) -> None:
     done = repo.run("apply", "plan.json", "--exact", code=4)
     assert done.stderr.count("which was not planned before") == 20
     assert "and 10 more" in done.stderr
+
+
+def altered(repo: Repo) -> None:
+    """Change a sentence of a saved plan that only people read."""
+    file = repo.root / "plan.json"
+    document = json.loads(file.read_text())
+    document["summary"]["create"] = 0
+    file.write_text(json.dumps(document))
+
+
+def test_an_altered_file_is_refused(repo: Repo) -> None:
+    """A plan file that somebody changed, in whatever part, is not the reviewed one: nothing is applied."""
+    repo.run("plan", "--out", "plan.json")
+    altered(repo)
+    done = repo.run("apply", "plan.json", "--exact", code=4)
+    assert "plan.json: the file was changed after kvsync saved it, so nothing was applied" in done.stderr
+    assert repo.held() == {}
+
+
+def test_an_altered_file_is_told_of(repo: Repo) -> None:
+    """Without --exact a changed file can only leave changes out; that it was changed is said."""
+    repo.run("plan", "--out", "plan.json")
+    altered(repo)
+    done = repo.run("apply", "plan.json")
+    assert "the file was changed after kvsync saved it; only changes of it that result now as well" in done.stderr
+    assert len(repo.held()) == 3
+
+
+def test_another_key_says_what_it_cannot_check(repo: Repo, tmp_path: Path) -> None:
+    """Planned on one machine and applied on another without a key in common: what cannot be checked is said, and what protects
+    instead. With the same key nothing needs to be said."""
+    repo.run("plan", "--out", "plan.json")
+    key = (repo.root / ".kvsync/key").read_bytes()
+    shutil.rmtree(repo.root / ".kvsync")
+    done = repo.run("apply", "plan.json", "--exact")
+    assert "whether the file was changed cannot be checked" in done.stderr
+    assert "only changes that result now as well are applied" in done.stderr
+    (repo.root / ".kvsync/key").write_bytes(key)
+    assert "cannot be checked" not in repo.run("apply", "plan.json", "--exact").stderr

@@ -144,7 +144,7 @@ def test_annotations_cannot_be_forged() -> None:
     """No file name and no message ends its command or begins another one."""
     evil = "a%,b:c\r\n::error::mine"
     (line,) = github([Finding(evil, 1, 1, Kind.INVALID, evil)]).splitlines()
-    assert line.startswith("::error file=a%25%2Cb%3Ac%0D%0A%3A%3Aerror%3A%3Amine,line=1,col=1,title=")
+    assert line.startswith("::error file=a%25%2Cb%3Ac\\r\\n%3A%3Aerror%3A%3Amine,line=1,col=1,title=")
     assert line.count("::error::mine") == 1  # in the message, where it means nothing
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import jsonschema
 import pytest
 
+from kvsync.core.model import Identity, Target
+from kvsync.state import StateDir
 from tests.cli.conftest import WEB, Repo
+from tests.support.places import located
 
 
 def last_run(repo: Repo) -> str:
@@ -159,7 +163,7 @@ def test_adopting_a_dump_takes_a_store_over(repo: Repo) -> None:
 
 def test_doctor_says_what_is_well_and_what_is_not(applied: Repo) -> None:
     """`doctor` has a line for each check, the same as JSON, and exits with 78 for bad files."""
-    assert applied.run("doctor").stdout.count("ok  ") == 4
+    assert applied.run("doctor").stdout.count("ok  ") == 5
     assert re.search(r"loaded: \d+ entr(y|ies) in 1 file\n", applied.run("doctor").stdout)
     assert applied.json("doctor")["ok"] is True
     applied.write("state/web.yaml", "keys: [")
@@ -173,7 +177,7 @@ def test_doctor_goes_on_where_the_state_directory_cannot_be_read(applied: Repo) 
     shown = applied.run("doctor", code=1).stdout
     assert "FAIL  state directory: readable: " in shown
     assert "ok    store local" in shown
-    assert [one["ok"] for one in applied.json("doctor", code=1)["findings"]] == [True, True, False, True]
+    assert [one["ok"] for one in applied.json("doctor", code=1)["findings"]] == [True, True, True, False, True]
     assert database.read_bytes() == b"no database" * 500
 
 
@@ -181,7 +185,7 @@ def test_stores_shows_what_each_type_can_do(repo: Repo) -> None:
     """`stores` lists every type in all forms, and needs no configuration."""
     (repo.root / "kvsync.yaml").unlink()
     assert {store["type"] for store in repo.json("stores")["stores"]} >= {"memory", "sqlite"}
-    assert "| `sqlite` | a column |" in repo.run("stores", "-o", "markdown").stdout
+    assert "| <code>sqlite</code> | a column |" in repo.run("stores", "-o", "markdown").stdout
     assert "sqlite" in repo.run("stores").stdout
 
 
@@ -201,6 +205,94 @@ def test_status_tells_pauses_with_their_reason(applied: Repo) -> None:
     applied.run("resume", "local")
     assert applied.json("status")["paused"] == []
     assert "was not paused" in applied.run("resume", "local").stdout
+
+
+def contend(repo: Repo) -> None:
+    """Have another writer change `greeting` back until kvsync heals it no more."""
+    for _ in range(3):
+        repo.drift()
+        repo.run("apply", "--yes")
+    repo.drift()
+    done = repo.run("apply", "--yes", code=3)
+    assert "contended" in done.stdout
+
+
+def test_resume_with_a_key_retries_an_entry(applied: Repo) -> None:
+    """The command that the plan names lets the next apply write a contended entry, and `status` counts it until then."""
+    contend(applied)
+    assert (
+        "deferred: local/web: 1 contended\n  retry with: kvsync resume local/web --key '*'"
+        in applied.run("status").stdout
+    )
+    (refused,) = applied.json("plan")["targets"][0]["refused"]
+    assert "to try now: kvsync resume local/web --key greeting)" in refused["reason"]
+    assert "no deferred entry has such a key" in applied.run("resume", "local/web", "--key", "time*").stdout
+    done = applied.run("resume", "local/web", "--key", "greeting")
+    assert done.stdout == "local/web: 1 entry to be tried again: greeting\n"
+    assert done.stderr == ""
+    assert applied.json("status")["deferred"] == []
+    assert "deferred" not in applied.run("status").stdout
+    applied.run("apply", "--yes")
+    assert applied.held()["greeting"] == "Hello"
+
+
+def test_contended_drift_is_drift(applied: Repo) -> None:
+    """An entry that kvsync does not heal for now still differs: `drift` shows it, and exits with 2."""
+    contend(applied)
+    assert "~ greeting  drifted" in applied.run("drift", code=2).stdout
+    (target,) = applied.json("drift", code=2)["targets"]
+    assert [(change["key"], change["class"]) for change in target["changes"]] == [("greeting", "drifted")]
+
+
+def test_resume_with_a_key_leaves_pauses_as_they_are(applied: Repo) -> None:
+    """An entry is released in a paused target too; the answer says which pause still keeps it from being written."""
+    contend(applied)
+    applied.run("pause", "local")
+    done = applied.run("resume", "local", "--key", "*")
+    assert "1 entry to be tried again: greeting" in done.stdout
+    assert done.stderr == "kvsync: local is paused, nothing is tried before kvsync resume local\n"
+    assert [pause["target"] for pause in applied.json("status")["paused"]] == ["local"]
+    applied.run("resume", "other", "--key", "*", code=64)
+
+
+def test_resume_names_few_of_many(applied: Repo) -> None:
+    """Ten entries are named, the others counted, and a pause of all of them is told once."""
+    applied.run("pause", "local")
+    with StateDir.open(applied.root / ".kvsync", writable=True) as state:
+        for number in range(12):
+            place = state.places.enter(located(Target("local", f"n{number // 6}")), time.time())
+            state.quarantine.put(place, Identity(f"k{number:02}"), b"", "413", time.time())
+    done = applied.run("resume", "local", "--key", "k*")
+    assert "12 entries to be tried again: k00, k01, " in done.stdout
+    assert done.stdout.endswith("k09, 2 more\n")
+    assert done.stderr.count("is paused") == 1
+
+
+def test_apply_retry_writes_deferred_entries(applied: Repo) -> None:
+    """`apply --retry` does not wait for contended entries, and is for plans that are made now."""
+    contend(applied)
+    applied.run("apply", "--yes", "--retry")
+    assert applied.held()["greeting"] == "Hello"
+    applied.run("plan", "--out", "plan.json")
+    assert "--retry goes without one" in applied.run("apply", "plan.json", "--retry", code=64).stderr
+
+
+def test_a_running_daemon_retries_at_once(applied: Repo) -> None:
+    """`resume TARGET --key` wakes a daemon, which writes the entry although nothing else is due."""
+    contend(applied)
+    with (applied.root / "kvsync.yaml").open("a") as file:
+        file.write("run: {every: 1h, jitter: 0s}\n")
+    daemon = applied.start("run")
+    try:
+        assert daemon.stderr is not None
+        next(line for line in daemon.stderr if "daemon.ready" in line)
+        assert applied.held()["greeting"] == "Hacked"
+        applied.run("resume", "local/web", "--key", "greeting")
+        next(line for line in daemon.stderr if "change.applied" in line)
+        assert applied.held()["greeting"] == "Hello"
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=30)
 
 
 def test_a_pause_of_a_target_that_nobody_saw(applied: Repo) -> None:

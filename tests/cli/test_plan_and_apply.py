@@ -109,7 +109,7 @@ def test_a_parked_plan_is_released_by_its_hash(repo: Repo) -> None:
     assert "max_delete_pct" in target["parked"][0]
     assert digest[:12] in repo.run("status").stdout
     assert "parked" in repo.run("approve", "0" * 12, code=4).stderr
-    repo.run("approve", digest[:8])
+    repo.run("approve", digest[:12])
     repo.run("plan", "--exit-code", code=2)
     repo.write("state/web.yaml", LARGE.split("  key9")[0])
     repo.run("apply", "--yes", code=4)

@@ -117,6 +117,13 @@ def test_what_is_no_ref(tmp_path: Path, ref: str) -> None:
     assert "source.git.ref" in refused(tmp_path, f'url: file:///a, ref: "{ref}"')
 
 
+@pytest.mark.parametrize("commit", ["abc123", "main", "0" * 39, "A" * 40])
+def test_the_oldest_commit_is_a_full_id(tmp_path: Path, commit: str) -> None:
+    """A short id or a name may come to mean another commit, so only a full id is accepted."""
+    assert "source.git.min_commit" in refused(tmp_path, f'url: file:///a, min_commit: "{commit}"')
+    assert load(tmp_path, f"url: file:///a, min_commit: {'a' * 40}").min_commit == "a" * 40
+
+
 @pytest.mark.parametrize("ref", ["main", "release/1.2", "refs/tags/v1.0", "HEAD", "feature_x-1", "0" * 40])
 def test_refs(tmp_path: Path, ref: str) -> None:
     """Branches, tags, full names and ids are taken as they are written."""

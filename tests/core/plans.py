@@ -22,6 +22,7 @@ from kvsync.core.model import (
     Refusal,
     Target,
 )
+from kvsync.core.place import Place
 from kvsync.core.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.errors import Origin
 
@@ -44,6 +45,11 @@ def seal(print_: bytes) -> str:
 def other_seal(print_: bytes) -> str:
     """The seal of another state directory."""
     return hmac.digest(b"other", print_, "sha256").hex()
+
+
+def configured(target: Target) -> Place:
+    """A target's place, as the configuration alone knows it."""
+    return Place("memory", (("name", target.store),), is_resolved=False)
 
 
 def as_content(value: str | bytes | Content) -> Content:
@@ -93,7 +99,7 @@ def target_plan(
     *changes: Change, target: Target = TARGET, refused: Sequence[Refusal] = (), **options: object
 ) -> TargetPlan:
     made = TargetPlan(
-        target, "sqlite", target_digest(target, changes, refused), changes=tuple(changes), refused=tuple(refused)
+        target, "sqlite", target_digest(target, None, changes, refused), changes=tuple(changes), refused=tuple(refused)
     )
     return replace(made, **options)  # type: ignore[arg-type]
 

@@ -8,7 +8,9 @@ import pytest
 
 from kvsync.core.canonical import fingerprint
 from kvsync.core.classify import CLOCK_SLACK, Idle, Removal, Rules, Verdict, classify, classify_undesired
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import (
+    ENDED,
     Action,
     Actual,
     Applied,
@@ -23,9 +25,10 @@ from kvsync.core.model import (
     sealed,
 )
 from kvsync.core.policy import Adopt, Prune
-from tests.core.worlds import HERE, NOW, OWNER, actual, entry, mark
+from tests.core.worlds import HERE, NOW, OWNER, SIGNER, TARGET, actual, entry, mark
+from tests.support.places import signer_of
 
-RULES = Rules(OWNER, NOW)
+RULES = Rules(SIGNER, NOW)
 TTL = 900
 
 
@@ -39,6 +42,20 @@ def verdict_of(verdict: Verdict) -> tuple[str, str] | str:
     if isinstance(verdict, Refusal):
         return "refused", str(verdict.cause)
     return str(verdict.action), str(verdict.cause)
+
+
+ENDED_ONE = Applied(mark("a"), ENDED)
+UNSEEN = Applied(mark("a"), None, unseen_since=NOW - 60)
+
+
+def copied(key: str, text: str) -> Actual:
+    """An entry with a mark of ours that was made for another key."""
+    return replace(actual(key, text), mark=SIGNER.signed(Identity("elsewhere"), mark(text)))
+
+
+def unsealed(key: str, text: str) -> Actual:
+    """An entry as an earlier version of kvsync left it."""
+    return replace(actual(key, text), mark=mark(text))
 
 
 ROWS = [
@@ -59,7 +76,21 @@ ROWS = [
     ),
     ("unowned and equal", entry("k", "a"), actual("k", "a"), None, ("adopt", "unowned")),
     ("unowned and different", entry("k", "a"), actual("k", "b"), None, ("refused", "unowned")),
-    ("its mark is gone", entry("k", "a"), actual("k", "b"), seen("a"), ("refused", "unowned")),
+    ("its mark is gone", entry("k", "a"), actual("k", "b"), seen("a"), ("update", "drifted")),
+    ("only its mark is gone", entry("k", "a"), actual("k", "a"), seen("a"), ("adopt", "drifted")),
+    ("its mark is gone, files changed", entry("k", "b"), actual("k", "a"), seen("a"), ("update", "conflict")),
+    ("its mark is gone, we ended it", entry("k", "a"), actual("k", "b"), ENDED_ONE, ("refused", "unowned")),
+    ("another wrote what was out of sight", entry("k", "a"), actual("k", "b"), UNSEEN, ("refused", "unowned")),
+    ("out of sight, and back", entry("k", "a"), actual("k", "a"), UNSEEN, ("adopt", "drifted")),
+    ("a copy, equal", entry("k", "a"), copied("k", "a"), None, ("adopt", "unowned")),
+    ("a copy, different", entry("k", "a"), copied("k", "b"), None, ("refused", "unowned")),
+    ("a copy over what we wrote", entry("k", "a"), copied("k", "b"), seen("a"), ("update", "drifted")),
+    ("an old revision, restored", entry("k", "b"), actual("k", "a", mark=mark("a")), seen("b"), ("update", "drifted")),
+    ("marked by an earlier version, equal", entry("k", "a"), unsealed("k", "a"), None, ("adopt", "unowned")),
+    ("marked by an earlier version, different", entry("k", "b"), unsealed("k", "a"), None, ("refused", "unowned")),
+    ("marked by an earlier version, known", entry("k", "a"), unsealed("k", "a"), seen("a"), ("adopt", "changed")),
+    ("marked by an earlier version, changed", entry("k", "b"), unsealed("k", "a"), seen("a"), ("update", "changed")),
+    ("marked by an earlier version, drifted", entry("k", "a"), unsealed("k", "b"), seen("a"), ("update", "drifted")),
     ("taken", entry("k", "a"), actual("k", "a", mark=mark("a", "them")), None, ("refused", "taken")),
     ("locked", entry("k", "b"), actual("k", "a", mark=mark("a"), locked=True), None, ("refused", "locked")),
     ("locked and equal", entry("k", "a"), actual("k", "a", mark=mark("a"), locked=True), None, "unchanged"),
@@ -164,6 +195,12 @@ UNDESIRED = [
     ("nobody's, scope", actual("k", "a"), Prune.SCOPE, None, ("delete", "foreign")),
     ("another's", actual("k", "a", mark=mark("a", "them")), Prune.OWNED, None, "foreign"),
     ("another's, named", actual("k", "a", mark=mark("a", "them")), Prune.OWNED, Removal(HERE), ("refused", "taken")),
+    ("its mark is gone", actual("k", "a"), Prune.OWNED, None, "foreign"),
+    ("a copy", copied("k", "a"), Prune.OWNED, None, "foreign"),
+    ("a copy, named", copied("k", "a"), Prune.OWNED, Removal(HERE), ("refused", "unowned")),
+    ("a copy, scope", copied("k", "a"), Prune.SCOPE, None, ("delete", "foreign")),
+    ("marked by an earlier version", unsealed("k", "a"), Prune.OWNED, None, ("refused", "unowned")),
+    ("marked by an earlier version, prune off", unsealed("k", "a"), Prune.OFF, None, "unchanged"),
     ("another's, scope", actual("k", "a", mark=mark("a", "them")), Prune.SCOPE, None, "foreign"),
 ]
 
@@ -175,6 +212,46 @@ def test_undesired_entries(held: Actual, prune: Prune, removal: Removal | None, 
     """What the files do not ask for goes only if it is ours, or if a policy reaches further."""
     rules = replace(RULES, prune=prune)
     assert verdict_of(classify_undesired(held, None, removal, rules)) == expected
+
+
+RECORDED = replace(mark("a"), is_recorded=True)
+KNOWN = [
+    ("mark lost, content equal", actual("k", "a"), seen("a"), ("refused", "unowned")),
+    ("mark lost, content another", actual("k", "x"), seen("a"), ("refused", "unowned")),
+    ("a copy over it", copied("k", "x"), seen("a"), ("refused", "unowned")),
+    ("marked by an earlier version", unsealed("k", "a"), seen("a"), ("delete", "removed")),
+    ("marked by an earlier version, changed", unsealed("k", "x"), seen("a"), ("refused", "unowned")),
+    ("no room for marks", actual("k", "a", mark=RECORDED), seen("a"), ("delete", "removed")),
+    ("no room for marks, changed", actual("k", "x", mark=RECORDED), seen("a"), ("refused", "unowned")),
+    ("no room for marks, back in sight", actual("k", "a", mark=RECORDED), UNSEEN, ("delete", "removed")),
+    ("no room for marks, another's by now", actual("k", "x", mark=RECORDED), UNSEEN, "foreign"),
+    ("we ended it", actual("k", "a"), ENDED_ONE, "foreign"),
+]
+
+
+@pytest.mark.parametrize(("held", "last", "expected"), [row[1:] for row in KNOWN], ids=[row[0] for row in KNOWN])
+def test_a_delete_needs_proof(held: Actual, last: Applied, expected: object) -> None:
+    """What the ledger knows, and no valid mark or equal content proves to be ours, is never deleted."""
+    assert verdict_of(classify_undesired(held, last, None, RULES)) == expected
+
+
+WITH_KEY = replace(RULES, signer=signer_of(TARGET, OWNER, b"new", b"old"))
+SIGNED = [
+    ("by the key", signer_of(TARGET, OWNER, b"new"), ("delete", "removed"), "unchanged"),
+    ("by the older key", signer_of(TARGET, OWNER, b"old"), ("delete", "removed"), ("adopt", "changed")),
+    ("by a stranger's key", signer_of(TARGET, OWNER, b"theirs"), "foreign", ("adopt", "unowned")),
+    ("without a key", SIGNER, "foreign", ("adopt", "unowned")),
+]
+
+
+@pytest.mark.parametrize(
+    ("signer", "undesired", "desired"), [row[1:] for row in SIGNED], ids=[row[0] for row in SIGNED]
+)
+def test_with_an_owner_key_only_its_signatures_count(signer: MarkSigner, undesired: object, desired: object) -> None:
+    """A mark that anyone could have made proves nothing; one under an older key does, and is written again."""
+    held = replace(actual("k", "a"), mark=signer.signed(Identity("k"), mark("a")))
+    assert verdict_of(classify_undesired(held, None, None, WITH_KEY)) == undesired
+    assert verdict_of(classify(entry("k", "a"), held, None, WITH_KEY)) == desired
 
 
 @pytest.mark.parametrize(
@@ -210,7 +287,7 @@ def test_json_is_compared_by_meaning() -> None:
 def test_reasons_name_the_parts_that_differ() -> None:
     """A change says which parts of the content it is about."""
     theirs = Content(b"a", "text/plain", (("team", "web"),))
-    held = Actual(Identity("k"), "1", fingerprint(theirs), theirs, 1, mark=mark("a"))
+    held = Actual(Identity("k"), "1", fingerprint(theirs), theirs, 1, mark=SIGNER.signed(Identity("k"), mark("a")))
     verdict = classify(entry("k", "b"), held, None, RULES)
     assert isinstance(verdict, Change)
     assert verdict.action is Action.UPDATE

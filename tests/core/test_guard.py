@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +111,11 @@ def test_more_deletes_are_never_safer(count: int, owned: int, limit: int) -> Non
     guard = Guard(max_delete_pct=limit, min_existing=10)
     if reasons(deletes(count), guard, owned=max(owned, count)):
         assert reasons(deletes(count + 1), guard, owned=max(owned, count + 1))
+
+
+def test_moves_to_one_name_count() -> None:
+    """A move is no delete, but of several keys that are moved to one name all but one are deletes: it is no way round."""
+    apart = [replace(one, moved_to=Identity(f"new{number}")) for number, one in enumerate(deletes(6))]
+    assert reasons(apart, LOOSE, owned=10**6) == ()
+    together = [replace(one, moved_to=Identity("new")) for one in deletes(7)]
+    assert reasons(together, LOOSE, owned=10**6) == ("would delete 6 entries; the limit is 5 (guard.max_deletes)",)

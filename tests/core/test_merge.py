@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.core.ledger import LedgerRow
 from kvsync.core.merge import Rows, left_as_is, merge
 from kvsync.core.model import Identity
+from kvsync.core.sealing import SealingKeys, name_of, sealing_keys
 
 X = Identity("x")
+KEYS = SealingKeys(lambda: b"k" * 32)
 ONE, TWO, THREE = (LedgerRow(bytes([number]) * 16, etag=str(number)) for number in (1, 2, 3))
 
 
@@ -21,7 +24,9 @@ def merged(
 ) -> LedgerRow | None:
     """What counts for the entry x; `there` is the row that describes what the store holds."""
     rows = [{} if row is None else {X: row} for row in (ours, theirs)]
-    found = merge(rows[0], [{} if row is None else {X: row} for row in known], rows[1], lambda _, row: row == there)
+    found = merge(
+        rows[0], [{} if row is None else {X: row} for row in known], rows[1], lambda _, row: row == there, KEYS
+    )
     return found.get(X)
 
 
@@ -85,9 +90,9 @@ rows = st.dictionaries(st.sampled_from([Identity("a"), X]), st.sampled_from([ONE
 @given(rows, rows, rows)
 def test_a_row_that_counts_is_ours_or_the_stores(ours: Rows, known: Rows, theirs: Rows) -> None:
     """Nothing is made up, and where both agree nothing else counts."""
-    found = merge(ours, [known], theirs, lambda _identity, _row: False)
+    found = merge(ours, [known], theirs, lambda _identity, _row: False, KEYS)
     assert all(row in (ours.get(identity), theirs.get(identity)) for identity, row in found.items())
-    assert merge(ours, [known], ours, lambda _identity, _row: False) == ours
+    assert merge(ours, [known], ours, lambda _identity, _row: False, KEYS) == ours
 
 
 def test_a_ledger_is_left_in_its_own_words() -> None:
@@ -95,6 +100,43 @@ def test_a_ledger_is_left_in_its_own_words() -> None:
     turns."""
     ours = LedgerRow(b"a" * 16, sensitive=True, seal="a", etag="1")
     theirs = ours._replace(fingerprint=b"b" * 16, seal="b")
-    assert left_as_is({X: ours}, {X: theirs}) == {X: theirs}
-    assert left_as_is({X: ours._replace(etag="2")}, {X: theirs}) == {X: ours._replace(etag="2")}
-    assert left_as_is({X: ours}, {}) == {X: ours}
+    assert left_as_is({X: ours}, {X: theirs}, KEYS) == {X: theirs}
+    assert left_as_is({X: ours._replace(etag="2")}, {X: theirs}, KEYS) == {X: ours._replace(etag="2")}
+    assert left_as_is({X: ours}, {}, KEYS) == {X: ours}
+
+
+OWNED = sealing_keys(lambda: b"k" * 32, (b"o" * 32,), "here")
+OWN_SEAL, ALL_SEAL = name_of(b"k" * 32), OWNED.current_name
+
+
+def sealed_row(print_: bytes, seal: str) -> LedgerRow:
+    return LedgerRow(print_, sensitive=True, seal=seal)
+
+
+@pytest.mark.parametrize(
+    ("our", "their", "counts"),
+    [
+        (OWN_SEAL, ALL_SEAL, "theirs"),
+        (ALL_SEAL, OWN_SEAL, "ours"),
+        ("another", ALL_SEAL, "theirs"),
+        (ALL_SEAL, "another", "ours"),
+        ("another", OWN_SEAL, "theirs"),
+        (OWN_SEAL, "another", "ours"),
+        ("another", "a third", "ours"),
+    ],
+)
+def test_of_two_seals_the_one_that_more_can_compare_counts(our: str, their: str, counts: str) -> None:
+    """Of rows that say the same under two seals, the one that all machines can compare counts, then the one that this one
+    can."""
+    ours, theirs = sealed_row(b"a" * 16, our), sealed_row(b"b" * 16, their)
+    found = merge({X: ours}, [], {X: theirs}, lambda _, row: False, OWNED)
+    assert found == {X: ours if counts == "ours" else theirs}
+
+
+def test_a_row_is_written_again_for_the_sake_of_all_machines_alone() -> None:
+    """A row in a ledger is sealed with another key only if all machines of the owner can compare it then."""
+    mine, shared, others = (sealed_row(seal.encode() * 16, seal) for seal in (OWN_SEAL, ALL_SEAL, "another"))
+    assert left_as_is({X: shared}, {X: others}, OWNED) == {X: shared}
+    assert left_as_is({X: mine}, {X: others}, OWNED) == {X: others}
+    assert left_as_is({X: mine}, {X: shared}, OWNED) == {X: shared}
+    assert left_as_is({X: mine}, {X: others}, KEYS) == {X: others}

@@ -68,6 +68,8 @@ def test_whole_document() -> None:
                 "expired": 0,
                 "problems": [],
                 "error": None,
+                "place": None,
+                "moved_from": None,
             }
         ],
         "summary": {

@@ -15,7 +15,7 @@ from kvsync.core.render import json as as_json
 from kvsync.core.render import markdown, text
 from kvsync.core.render.style import Style
 from kvsync.core.saved import load, save, select
-from tests.core.plans import OWNER, change, outcome, plan, report, seal, stored, target_plan, wanted
+from tests.core.plans import OWNER, change, configured, outcome, plan, report, seal, stored, target_plan, wanted
 
 SECRET = "hunter2-S3CRET"
 TYPES = st.sampled_from([None, "application/json", "text/html"])
@@ -59,7 +59,7 @@ def outputs(made: Plan, target: TargetPlan, one: Change) -> Iterator[str]:
     saved = save(made, seal, "prod")
     yield saved
     yield repr(load(saved))
-    yield repr(select(load(saved), made, seal))
+    yield repr(select(load(saved), made, seal, configured))
     yield repr(made)
     yield repr(reports)
 

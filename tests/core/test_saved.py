@@ -8,15 +8,28 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kvsync.core.model import Action, Change, Class, Identity, Mark, OutcomeKind, Refusal, Target
+from kvsync.core.place import Place
 from kvsync.core.plan import Plan
 from kvsync.core.render.json import render_plan
 from kvsync.core.saved import Selection, load, mismatch, save, select
 from kvsync.errors import InvalidInput, Problem
-from tests.core.plans import OWNER, TARGET, change, other_seal, plan, plan_of, seal, stored, target_plan, wanted
+from tests.core.plans import (
+    OWNER,
+    TARGET,
+    change,
+    configured,
+    other_seal,
+    plan,
+    plan_of,
+    seal,
+    stored,
+    target_plan,
+    wanted,
+)
 
 CREATE = change(None, wanted("a", "v", ttl=60))
 UPDATE = change(stored("b", "old"), wanted("b", "new"))
@@ -28,7 +41,7 @@ SAVED = save(plan_of(*ALL), seal, "prod")
 
 
 def selection(fresh: Plan, text: str = SAVED, sealed: Callable[[bytes], str] = seal) -> Selection:
-    return select(load(text), fresh, sealed)[TARGET]
+    return select(load(text), fresh, sealed, configured)[TARGET]
 
 
 def damaged(**parts: Any) -> str:
@@ -38,6 +51,44 @@ def damaged(**parts: Any) -> str:
 def test_nothing_moved() -> None:
     """When the same plan results, all of it is applied."""
     assert selection(plan_of(*ALL)) == Selection(ALL)
+
+
+RESOLVED = Place("memory", (("id", "1"),), detail="as it was called then")
+OTHER = Place("memory", (("id", "2"),))
+
+
+def at(place: Place | None) -> Plan:
+    return plan(target_plan(CREATE, place=place))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (RESOLVED, replace(RESOLVED, detail="renamed")),
+        (configured(TARGET), configured(TARGET)),
+        (configured(TARGET), OTHER),
+    ],
+)
+def test_the_same_place(old: Place, new: Place) -> None:
+    """A place is the same by its id, whatever it is called; one that was not there yet may have been made since."""
+    assert selection(at(new), save(at(old), seal, "prod")) == Selection((CREATE,))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (RESOLVED, OTHER),
+        (RESOLVED, configured(TARGET)),
+        (replace(configured(TARGET), parts=(("name", "twin"),)), configured(TARGET)),
+        (replace(configured(TARGET), parts=(("name", "twin"),)), RESOLVED),
+        (None, RESOLVED),
+    ],
+)
+def test_another_place(old: Place | None, new: Place) -> None:
+    """All that was saved for another place, or for one that the file does not name, is stale."""
+    chosen = selection(at(new), save(at(old), seal, "prod"))
+    assert chosen.changes == ()
+    assert [one.identity for one in chosen.stale] == [CREATE.identity]
 
 
 @given(st.permutations(ALL), st.integers(0, len(ALL)))
@@ -178,3 +229,57 @@ def test_repeated_changes() -> None:
     document["targets"][0]["changes"] *= 2
     with pytest.raises(InvalidInput):
         load(json.dumps(document))
+
+
+def leaves(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all that is no container, and of empty ones."""
+    members = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    found = [leaf for name, member in members for leaf in leaves(member, (*path, name))]
+    return found or [path]
+
+
+PATHS = leaves(json.loads(SAVED))
+
+
+def test_a_file_as_it_was_saved() -> None:
+    """An untouched file is not altered, also when it was laid out anew."""
+    assert load(SAVED).is_comparable(seal)
+    assert not load(SAVED).is_altered(seal)
+    assert not load(json.dumps(json.loads(SAVED), indent=2, sort_keys=True)).is_altered(seal)
+
+
+@given(path=st.sampled_from(PATHS), value=st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=3))
+def test_any_alteration_is_seen(path: tuple[Any, ...], value: Any) -> None:
+    """Whatever part of a saved plan is changed, also one that nothing is applied by, such as a summary that people read: the
+    file is damaged, of another key, or altered."""
+    document = json.loads(SAVED)
+    parent = document
+    for name in path[:-1]:
+        parent = parent[name]
+    assume(parent[path[-1]] != value or type(parent[path[-1]]) is not type(value))
+    parent[path[-1]] = value
+    try:
+        plan_ = load(json.dumps(document))
+    except InvalidInput:
+        return
+    assert not plan_.is_comparable(seal) or plan_.is_altered(seal)
+
+
+@pytest.mark.parametrize("added", [{"note": 1}, {"signature": None}, {"signature": "0" * 32}])
+def test_additions_and_lost_signatures_are_seen(added: dict[str, Any]) -> None:
+    """A member more, or a signature less, is an alteration too."""
+    document = json.loads(SAVED)
+    assert load(json.dumps({**document, **added})).is_altered(seal)
+    document.pop("signature")
+    assert load(json.dumps(document)).is_altered(seal)
+
+
+def test_a_member_twice() -> None:
+    """Of a member that is there twice, one reader takes the first and another the last: the file is refused."""
+    with pytest.raises(InvalidInput, match="an object has a member twice"):
+        load(SAVED.replace('"owner": ', '"owner": "mine", "owner": ', 1))
+
+
+def test_another_key_cannot_tell() -> None:
+    """With another key nothing is known of alterations."""
+    assert not load(SAVED).is_comparable(other_seal)

@@ -33,9 +33,11 @@ from kvsync.core.plan import TargetPlan
 from kvsync.core.planning import plan_target
 from kvsync.core.policy import Adopt, Guard, Policy, Prune
 from kvsync.errors import Origin
+from tests.support.places import signer_of
 
 TARGET = Target("store", "namespace")
 OWNER = "us"
+SIGNER = signer_of(TARGET, OWNER)
 NOW = 1_000_000.0
 CAPABILITIES = Capabilities(type="model", namespace="a dictionary")
 NO_GUARD = Guard(max_delete_pct=100, max_update_pct=100, max_deletes=10**6)
@@ -58,8 +60,10 @@ def mark(text: str, owner: str = OWNER, **options: object) -> Mark:
 def actual(
     key: str, text: str = "v", label: str | None = None, *, mark: Mark | None = None, etag: str = "1", **options: object
 ) -> Actual:
-    what = content(text)
-    made = Actual(Identity(key, label), etag, fingerprint(what), what, len(what.value), mark=mark)
+    what, name = content(text), Identity(key, label)
+    if mark is not None and mark.owner == OWNER and mark.seal is None and not mark.is_recorded:
+        mark = SIGNER.signed(name, mark)
+    made = Actual(name, etag, fingerprint(what), what, len(what.value), mark=mark)
     return replace(made, **options)  # type: ignore[arg-type]
 
 
@@ -92,11 +96,18 @@ class World:
 
     def plan(self, facts: Facts | None = None) -> TargetPlan:
         live = [one for one in self.store.values() if one.expires_at is None or one.expires_at > self.now]
-        snapshot = snapshot_of(TARGET, live, OWNER)
+        snapshot = snapshot_of(TARGET, live, SIGNER)
         policy = self.desired.policy
-        rules = Rules(OWNER, self.now, policy.prune, policy.adopt, self.allow_protected)
+        rules = Rules(SIGNER, self.now, policy.prune, policy.adopt, self.allow_protected)
         facts = replace(facts or Facts(), actual=dict(snapshot.entries), applied=self.applied)
-        return plan_target(self.desired, snapshot, compare(self.desired, snapshot, OWNER), facts, rules, CAPABILITIES)
+        return plan_target(
+            self.desired,
+            snapshot,
+            compare(self.desired, snapshot, SIGNER, self.applied.keys),
+            facts,
+            rules,
+            CAPABILITIES,
+        )
 
     def apply(self, changes: tuple[Change, ...]) -> None:
         for change in changes:
@@ -111,7 +122,7 @@ class World:
         one = change.after
         assert one is not None
         expires_at = self.now + one.ttl if one.ttl is not None else one.expires_at
-        stamp = Mark(OWNER, one.fingerprint, one.ttl, one.sensitive, one.protected)
+        stamp = SIGNER.mark_of(one)
         self.store[one.identity] = Actual(
             one.identity,
             str(self.version),

@@ -397,6 +397,38 @@ async def test_an_approval_wakes_a_parked_target(tmp_path: Path, log: Log) -> No
     assert len(log.events("target.released")) == 1
 
 
+async def test_a_wake_retries_deferred_entries(tmp_path: Path) -> None:
+    """A target with deferred entries gets a pass when one may have been released; another target gets none."""
+    reconciler = FakeReconciler([A, B])
+    reconciler.scripts[A] = answering(pending=1, deferred=1)
+    async with running(reconciler, control_dir=tmp_path) as work:
+        await work.passes(2)
+        reconciler.requests.clear()
+        reconciler.scripts[A] = succeed
+        wake(tmp_path)
+        await until(lambda: reconciler.requests)
+        await turns()
+    assert [(request.target, request.triggers) for request in reconciler.requests] == [(A, (Trigger.WAKE,))]
+
+
+async def test_a_wake_during_a_pass_makes_another_one() -> None:
+    """A pass in flight may have read what is deferred before it was released: it is followed by one that reads it again."""
+    reconciler, go_on = FakeReconciler([A]), asyncio.Event()
+
+    async def waits(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        await go_on.wait()
+        return PassResult(request.target)
+
+    reconciler.scripts[A] = waits
+    async with running(reconciler) as work:
+        await until(lambda: reconciler.requests)
+        work.daemon.nudge(Trigger.WAKE)
+        await turns()
+        go_on.set()
+        await work.passes(2)
+    assert [request.triggers for request in reconciler.requests] == [(Trigger.START,), (Trigger.WAKE,)]
+
+
 def wake(control_dir: Path) -> None:
     (control_dir / "wake").touch()
 

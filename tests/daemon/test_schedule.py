@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from kvsync.daemon.schedule import CronBeat, Schedule, deep_one, regular
-from tests.daemon.support import QUIET, until
+from tests.daemon.support import QUIET, turns, until
 
 
 def test_cron_beats_in_utc_as_crontab_says() -> None:
@@ -61,3 +64,55 @@ async def test_a_loop_that_was_busy_gets_one_beat() -> None:
     await until(lambda: beats)
     schedule.stop()
     assert len(beats) < 5
+
+
+OFTEN = replace(QUIET, every=0.001, jitter=0)
+
+
+async def _due(beats: list[bool], steps: int) -> Schedule:
+    """A schedule whose beat is due, `steps` turns of the loop after its timer could fire."""
+    schedule = Schedule(beats.append)
+    schedule.start(OFTEN)
+    await turns(3)
+    time.sleep(0.01)  # noqa: ASYNC251 - the beat becomes due while the loop is blocked
+    await turns(steps)
+    return schedule
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_stopping_while_a_beat_is_due_logs_no_error(steps: int, caplog: pytest.LogCaptureFixture) -> None:
+    """However far a due beat has come, a stop logs nothing, and the schedule does not beat after it."""
+    beats: list[bool] = []
+    schedule = await _due(beats, steps)
+    schedule.stop()
+    beats.clear()
+    await turns()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert beats == []
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_reload_while_a_beat_is_due_logs_no_error(steps: int, caplog: pytest.LogCaptureFixture) -> None:
+    """However far a due beat has come, new settings take its place and log nothing."""
+    beats: list[bool] = []
+    schedule = await _due(beats, steps)
+    schedule.start(replace(QUIET, deep_every=3600, jitter=0))
+    beats.clear()
+    await turns()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert beats == []
+    schedule.stop()
+
+
+async def test_next_beat_is_current_inside_the_callback() -> None:
+    """When `on_beat` runs, `next_beat` is already the time of the following beat."""
+    following: list[float | None] = []
+    schedule = Schedule(lambda _deep: following.append(schedule.next_beat))
+    schedule.start(replace(QUIET, every=0.02, jitter=0))
+    await turns(3)
+    first = schedule.next_beat
+    await until(lambda: following)
+    schedule.stop()
+    assert first is not None
+    assert following[0] is not None
+    assert following[0] > first

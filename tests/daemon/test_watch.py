@@ -6,11 +6,13 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from kvsync.daemon.lookout import look_out
 from kvsync.daemon.watch import Pace, Watcher
@@ -259,3 +261,19 @@ def test_every_holder_of_a_link_is_a_bearing(tmp_path: Path) -> None:
     base = Path(os.path.realpath(tmp_path))
     assert lookout.contents == {base / "real" / "state": frozenset({tmp_path / "one" / "link" / "state"})}
     assert lookout.bearings >= {base / "one", base / "two", base}
+
+
+def test_the_notifier_of_watchfiles_is_as_expected(tmp_path: Path) -> None:
+    """`RustNotify` has a private module name. It is made, asked and stopped as the watcher does it."""
+    stop = threading.Event()
+    with RustNotify([str(tmp_path)], False, False, 0, False, False) as notifier:
+        assert notifier.watch(1000, 1, 1, stop) == "timeout"
+        (tmp_path / "web.yaml").write_text("a")
+        changes = notifier.watch(1000, 1, 20_000, stop)
+        assert not isinstance(changes, str)
+        assert {path for _, path in changes} == {str(tmp_path / "web.yaml")}
+        stop.set()
+        assert notifier.watch(1000, 1, 20_000, stop) == "stop"
+    with pytest.raises(OSError, match="missing"):
+        RustNotify([str(tmp_path / "missing")], False, False, 0, False, False)
+    assert issubclass(WatchfilesRustInternalError, RuntimeError)

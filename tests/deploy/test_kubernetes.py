@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.deploy.manifests import FOLDER, OVERLAYS, Resource, check, containers
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 SECRETS = "/run/secrets/kvsync/"
+INNER = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.169.254/32", "127.0.0.0/8", "fc00::/7", "fe80::/10")
+"""Where clusters, private networks and metadata services are."""
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +121,34 @@ def files(value: Any) -> list[str]:
 
 
 def test_the_network_is_closed_but_for_what_it_needs(resources: list[Resource]) -> None:
-    """In comes nobody but Prometheus; out goes nothing to the metadata service of a cloud."""
+    """In comes only Prometheus; out goes DNS to the cluster's own, and HTTPS to public addresses: not into the cluster, not to
+    the metadata service of a cloud."""
     (policy,) = of_kind(resources, "NetworkPolicy")
     assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     (rule,) = policy["spec"]["ingress"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 9464}]
-    blocks = [peer["ipBlock"] for rule in policy["spec"]["egress"] for peer in rule.get("to", []) if "ipBlock" in peer]
-    assert {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]} in blocks
+    for rule in policy["spec"]["egress"]:
+        ports = {port["port"] for port in rule["ports"]}
+        blocks = [peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer]
+        assert all(peer.keys() == {"namespaceSelector", "podSelector"} or "ipBlock" in peer for peer in rule["to"])
+        assert ports == ({53} if not blocks else {443} if 443 in ports else {6443})
+        for block in blocks if 443 in ports else []:
+            kept_out = [ip_network(one) for one in block["except"]]
+            network = ip_network(block["cidr"])
+            inner = [ip_network(one) for one in INNER if ip_network(one).version == network.version]
+            assert all(any(one.subnet_of(other) for other in kept_out) for one in inner)  # type: ignore[arg-type]
+
+
+def test_the_configuration_is_out_of_the_authors_reach(resources: list[Resource]) -> None:
+    """kvsync reads its configuration from a ConfigMap, never from a volume that the repository is in."""
+    for pod in pods(resources):
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        (kvsync,) = pod["spec"]["containers"]
+        (config,) = [variable["value"] for variable in kvsync["env"] if variable["name"] == "KVSYNC_CONFIG"]
+        mounts = [mount for mount in kvsync["volumeMounts"] if config.startswith(mount["mountPath"])]
+        nearest = max(mounts, key=lambda mount: len(mount["mountPath"]))
+        assert "configMap" in volumes[nearest["name"]]
+        assert nearest["readOnly"]
 
 
 def test_only_a_lease_needs_leave_of_the_cluster(resources: list[Resource], overlay: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from kvsync import __version__
+from kvsync.cli.main import run as kvsync
 from kvsync.config.load import load_config
 from tests.deploy.manifests import FOLDER, check
 from tests.deploy.parts import ROOT
@@ -58,3 +60,28 @@ def test_the_configuration_for_git_sync_holds(tmp_path: Path) -> None:
     path = tmp_path / "kvsync.yaml"
     path.write_text(block)
     assert load_config(path, environ={}).run.listen == "0.0.0.0:9464"
+
+
+def test_a_checkout_next_to_the_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the configuration of the git-sync overlay, the checkout behind the link is read, the next one after a flip, and a
+    kvsync.yaml in the repository counts for nothing."""
+    shutil.copy(FOLDER / "overlays/git-sync/kvsync.yaml", tmp_path)
+    repository = tmp_path / "repository"
+    for name, keys in (("first", "a: 1"), ("second", "a: 1\n  b: {env: HOME}")):
+        (repository / f".worktrees/{name}/state/web").mkdir(parents=True)
+        (repository / f".worktrees/{name}/state/web/web.yaml").write_text(
+            f"store: edge\nnamespace: web\nkeys:\n  logo: {{file: logo.txt}}\n  {keys}\n"
+        )
+        (repository / f".worktrees/{name}/state/web/logo.txt").write_text("logo")
+        (repository / f".worktrees/{name}/kvsync.yaml").write_text("authors: {env: ['*']}\n")
+    command = ["-c", str(tmp_path / "kvsync.yaml"), "validate"]
+    (repository / "current").symlink_to(".worktrees/first")
+    assert kvsync(command) == 0
+    assert "valid: 2 entries, 1 target, 1 file" in capsys.readouterr().out
+    (repository / "next").symlink_to(".worktrees/second")
+    (repository / "next").replace(repository / "current")
+    assert kvsync(command) == 78
+    assert (
+        "repository/current/state/web/web.yaml:6:12: keys.b.env: would write the variable HOME"
+        in capsys.readouterr().err
+    )

@@ -35,9 +35,10 @@ def systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @analyze
 def test_systemd_has_nothing_to_say_against_the_units(units: Path) -> None:
     """`systemd-analyze verify` is silent about every unit, with every drop-in that this systemd knows."""
-    drop_in = units / "kvsync.service.d/credentials.conf"
-    drop_in.parent.mkdir()
-    shutil.copy(UNITS / "credentials.conf", drop_in)
+    drop_ins = units / "kvsync.service.d"
+    drop_ins.mkdir()
+    for name in ("credentials.conf", "checkout.conf"):
+        shutil.copy(UNITS / name, drop_ins)
     done = systemd_analyze("verify", *sorted(path for path in units.iterdir() if path.is_file()))
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -60,6 +61,14 @@ def sandbox(service: str) -> str:
     """The part of a unit that says what the service may do."""
     text = (UNITS / service).read_text(encoding="utf-8")
     return text[text.index("# What it may do") :].partition("\n[Install]")[0].strip()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_configuration_is_roots_own(service: str) -> None:
+    """Every service reads its configuration from /etc/kvsync, where no author of a repository writes, and cannot write it."""
+    unit = read(service)["Service"]
+    assert unit["Environment"].startswith("KVSYNC_CONFIG=/etc/kvsync/")
+    assert unit["ProtectSystem"] == "strict"
 
 
 def test_daemon_and_one_shot_of_a_repository_share_user_and_state() -> None:

@@ -214,3 +214,41 @@ def test_the_ready_line_is_one_line(azure: Running) -> None:
     """What is printed can be read as one JSON document."""
     assert json.loads(azure.ready_line())["url"] == azure.url
     assert "\n" not in azure.ready_line()
+
+
+FOREIGN = (
+    "evil.example",
+    "evil.example:8080",
+    "127.0.0.1.evil.example",
+    "0.0.0.0:8080",
+    "10.0.0.7",
+    "[2001:db8::1]:80",
+    "",
+    "a b",
+)
+OURS = ("localhost", "LOCALHOST:1", "localhost.:80", "127.0.0.1", "127.9.9.9:80", "[::1]:8080", "store.localhost")
+
+
+@pytest.mark.parametrize("type_", ENVIRONMENT)
+def test_another_name_is_refused(type_: str) -> None:
+    """A page in a browser that has its own name lead here, or sends requests here, gets no answer: neither from the store's API
+    nor from what controls the emulator."""
+    with process(type_=type_) as (_, ready):
+        origin = ready["url"].partition("://")[2].partition("/")[0]
+        for path in (f"http://{origin}/_emulator/stats", ready["url"] + "/"):
+            for host in FOREIGN:
+                assert httpx.get(path, headers={"Host": host}).status_code == 421, host
+            for page in ("https://evil.example", "null", "http://localhost.evil.example", "file://"):
+                assert httpx.post(path, headers={"Origin": page}).status_code == 403, page
+        before = httpx.get(f"http://{origin}/_emulator/stats").json()
+        assert before["requests"] == 0
+
+
+def test_this_machine_and_allowed_names_are_answered() -> None:
+    """Every name of this machine is answered, and so is one that was allowed, also as the origin of a page."""
+    with process("--allow-host", "Stand-In.test") as (_, ready):
+        url = f"{ready['url']}/_emulator/stats"
+        for host in (*OURS, "stand-in.test", "stand-in.test:8080"):
+            assert httpx.get(url, headers={"Host": host}).status_code == 200, host
+        for page in ("http://localhost:3000", "https://stand-in.test"):
+            assert httpx.get(url, headers={"Origin": page}).status_code == 200, page

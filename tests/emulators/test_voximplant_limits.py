@@ -146,15 +146,18 @@ def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
         with VoxApi(Running(Options(VOX), ready["url"], ready["env"])) as vox:
             for key in ("z", "gone", "a"):
                 vox.set(key, f"{key} ключ", ttl=600)
-            vox.set("second", application_id=2)
             vox.call(DELETE, key="gone")
+            vox.call("AddApplication", application_name="third")
+            vox.set("third", application_id=3)
+            vox.call("DelApplication", application_id=2)
             before, headers = vox.all(), vox.headers["Authorization"]
         child.kill()
         child.wait(20)
     with vox_emulator(data=folder) as server, VoxApi(server, headers={"Authorization": headers}) as vox:
         assert server.env["VOXIMPLANT_CREDENTIALS"] == ready["env"]["VOXIMPLANT_CREDENTIALS"]
         assert (vox.all(), vox.value("z")) == (before, "z ключ")
-        assert [entry["key"] for entry in vox.all(application_id=2)] == ["second"]
+        assert [entry["key"] for entry in vox.all(application_id=3)] == ["third"]
+        assert [found["application_id"] for found in vox.call("GetApplications", application_id="")] == [1, 3]
         vox.set("b")
         assert vox.keys() == ["z", "a", "b"]
         vox.control("POST", "reset")

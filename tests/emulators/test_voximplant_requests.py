@@ -211,6 +211,29 @@ def test_applications(vox: VoxApi) -> None:
     assert vox.code("GetApplications", offset=-1) == 101
 
 
+def test_applications_come_and_go(vox: VoxApi) -> None:
+    """An application is added, renamed and deleted with what it holds; its name may be used again, its id never is."""
+    added = vox.ask("AddApplication", application_id="", application_name="third").json()
+    assert (added["result"], added["application_id"]) == (1, 3)
+    assert added["application_name"].startswith("third.")
+    vox.set("k", "3", application_id=3)
+    assert vox.call("SetApplicationInfo", application_id=3, application_name="renamed") == 1
+    assert vox.call(GET, key="k", application_id="", application_name="renamed")["value"] == "3"
+    assert vox.code(GET, key="k", application_id="", application_name="third") == 107
+    for method, parameters in (
+        ("AddApplication", {"application_name": "renamed"}),
+        ("AddApplication", {"application_name": "No Name"}),
+        ("SetApplicationInfo", {"required_application_name": "second", "application_name": "renamed"}),
+    ):
+        assert vox.code(method, application_id="", **parameters) == 107
+    assert vox.call("DelApplication", application_id="", application_name="renamed") == 1
+    assert vox.code(GET, key="k", application_id=3) == 116
+    assert vox.ask("AddApplication", application_name="renamed").json()["application_id"] == 4
+    assert vox.call(KEYS, application_id=4) == []
+    vox.control("POST", "reset")
+    assert [found["application_id"] for found in vox.call("GetApplications", application_id="")] == [1, 2]
+
+
 def test_wrong_applications(vox: VoxApi) -> None:
     """A missing one is 485, a wrong id 116, a wrong name 107."""
     for id_, name, code in (("", "", 485), ("x", "", 116), ("-1", "", 116), ("3", "", 116), ("", "third", 107)):

@@ -68,6 +68,16 @@ def test_lists(sdk: VoximplantAPI) -> None:
     assert [item["key"] for item in sdk.get_key_value_keys(2, application_name=names[2])["result"]] == ["n:other"]
 
 
+def test_applications(sdk: VoximplantAPI) -> None:
+    """Applications are added, renamed and deleted."""
+    added = sdk.add_application("third")["application_id"]
+    sdk.set_application_info(application_id=added, application_name="renamed")
+    (found,) = sdk.get_applications(application_name="renamed")["result"]
+    assert found["application_id"] == added
+    sdk.del_application(application_id=added)
+    assert len(sdk.get_applications()["result"]) == 2
+
+
 def test_refusals(sdk: VoximplantAPI, secure: Running) -> None:
     """The client understands the service's refusals, and the page of a gateway by its status."""
     with VoxApi(secure) as http:

@@ -81,6 +81,11 @@ async def resets(exchange: Exchange) -> None:
     exchange.writer.transport.abort()
 
 
+async def disconnects(exchange: Exchange) -> None:
+    """Close the connection without a byte of an answer."""
+    exchange.writer.close()
+
+
 async def hangs_up(exchange: Exchange) -> None:
     """Promise more than is sent."""
     exchange.writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"a": ')

@@ -17,10 +17,12 @@ from kvsync.http.limits import TokenBucket
 from kvsync.http.model import Answer, Call, Explanation, StaleCredentialError
 from kvsync.stores.base import Traffic
 from kvsync.testing import FakeClock
-from tests.http.script_server import Act, ScriptServer, drips, hangs_up, is_silent, resets, says, serving
+from tests.http.script_server import Act, ScriptServer, disconnects, drips, hangs_up, is_silent, resets, says, serving
 
 READ = Call("GET", "/things?filter=secret-looking", "listing things", is_json=True)
 WRITE = Call("PUT", "/things/a", "writing a", body=b'{"value": "hidden"}')
+LONG_WRITE = Call("PUT", "/things/a", "writing a", body=b"x" * 2**20)
+DELETE = Call("DELETE", "/things/a", "deleting a")
 
 
 class Key:
@@ -84,15 +86,17 @@ async def test_a_read_is_repeated(stack: AsyncExitStack, failing: Act) -> None:
 
 @pytest.mark.parametrize(
     "act",
-    [says(500), says(502, b"<html>"), says(408), resets, hangs_up],
-    ids=["500", "502", "408", "reset", "hung-up"],
+    [says(500), says(502, b"<html>"), says(408), resets, disconnects, hangs_up],
+    ids=["500", "502", "408", "reset", "disconnected", "hung-up"],
 )
-async def test_a_write_is_sent_once(stack: AsyncExitStack, act: Act) -> None:
-    """A write whose answer does not say what became of it is a lost answer, and is never sent a second time."""
+@pytest.mark.parametrize("write", [WRITE, LONG_WRITE, DELETE], ids=["PUT", "long PUT", "DELETE"])
+async def test_a_write_is_sent_once(stack: AsyncExitStack, act: Act, write: Call) -> None:
+    """A write whose answer does not say what became of it is a lost answer, and is never sent a second time. aiohttp would
+    repeat a PUT or DELETE on a connection that was kept."""
     web = await start(stack, says(200), act)
-    await web.client.send(WRITE)  # so that the connection is one that was kept
-    assert isinstance(await web.error(WRITE), LostAnswer)
-    assert [one.line.split()[0] for one in web.server.seen] == ["PUT", "PUT"]
+    await web.client.send(write)  # the connection is kept
+    assert isinstance(await web.error(write), LostAnswer)
+    assert [one.line.split()[0] for one in web.server.seen] == [write.method, write.method]
 
 
 @pytest.mark.parametrize("status", [429, 503])

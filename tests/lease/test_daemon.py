@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -124,7 +125,7 @@ async def test_who_leads_is_in_the_status_and_on_the_board(tmp_path: Any) -> Non
                 row = work.recorder.daemon
                 assert row is not None
                 state.passes.set_daemon(row)
-                document: Mapping[str, Any] = status_document(state)["daemon"]
+                document: Mapping[str, Any] = status_document(state, time.time())["daemon"]
                 board = await collector.board()
                 seen.append((document["lease"]["leader"], document["lease"]["leads"], board.process.leader))
                 assert board.process.lease == row.lease

@@ -28,6 +28,7 @@ environments: [prod, dev]
 environment: prod
 state: ["state/*.yaml"]
 policy: {prune: owned, adopt: never}
+authors: {env: [API_TOKEN]}
 stores:
   main: {type: sqlite, path: store.db}
   broken: {type: sqlite, path: blocked}

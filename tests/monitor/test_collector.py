@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kvsync.clock import Clock
-from kvsync.core.model import Action, Change, Class, Identity, Outcome, OutcomeKind, Target
+from kvsync.core.model import Action, Change, Class, Identity, Outcome, OutcomeKind, Refusal, Target
 from kvsync.core.plan import TargetPlan, TargetReport
 from kvsync.daemon.onlooker import Passed
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Trigger
@@ -20,6 +20,7 @@ from kvsync.errors import Problem
 from kvsync.monitor.assembly import state_of
 from kvsync.monitor.collector import DRIFT_POINTS, MOST_ROWS_IN_ALL, RUNS, Collector, Settings
 from kvsync.monitor.model import ParkedView, PauseView, ProcessView, State, StoreView, TargetView
+from kvsync.monitor.rows import unhealed
 from kvsync.state import StateDir
 from tests.monitor.support import live
 from tests.support.world import World
@@ -76,6 +77,18 @@ STANDS = [
 def test_how_a_target_stands(view: TargetView, denied: bool, state: State) -> None:
     """One state stands for a target: of those that hold, the one that needs a person first."""
     assert state_of(view, denied=denied) is state
+
+
+def test_deferred_drift_is_unhealed() -> None:
+    """Drift that waits counts as left as it was; a refused write that is no drift does not."""
+    web = Target("main", "web")
+    refused = []
+    for key, cause in (("a", Class.DRIFTED), ("b", Class.NEW)):
+        waits = Change(Action.UPDATE, cause, Identity(key))
+        refused.append(Refusal(waits.identity, cause, waits.action, "it waits", deferred=waits))
+    refused.append(Refusal(Identity("c"), Class.DRIFTED, Action.UPDATE, "it does not"))
+    plan = TargetPlan(web, "memory", "sha256:0", refused=tuple(refused))
+    assert unhealed(TargetReport(plan)) == {"drifted": 1}
 
 
 async def test_everything_grows_with_the_targets_and_not_with_time(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import asyncio
 import hashlib
 import hmac
 import json
+import resource
+import socket
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -15,10 +18,10 @@ from typing import Any
 import pytest
 
 from kvsync.daemon.ports import Trigger
-from kvsync.monitor import server
+from kvsync.monitor import connections, server
 from kvsync.monitor.access import Patience, _is_here
 from kvsync.monitor.body import LARGEST_BODY
-from kvsync.monitor.server import MOST_CONNECTIONS
+from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory import MemoryStore
 from tests.daemon.support import BOUND, Log, ManualClock, until
 from tests.monitor.support import BEARER, ENVIRON, RUN, SECRET, TOKEN, Live, live
@@ -77,7 +80,7 @@ async def test_status_has_all_of_the_command_and_more(daemon: Live) -> None:
 
     document = await daemon.status()
     assert daemon.serving is not None
-    command = status_document(daemon.serving._workspace.state)
+    command = status_document(daemon.serving._workspace.state, time.time())
     assert document.keys() >= command.keys()
     for ours, theirs in zip(command["targets"], document["targets"], strict=True):
         assert ours == {name: theirs[name] for name in ours}
@@ -231,6 +234,29 @@ async def test_pause_and_resume(daemon: Live, world: World) -> None:
     await until(lambda: world.held("a") == "2")
 
 
+async def test_resume_with_keys_retries_entries(world: World) -> None:
+    """Deferred entries are tried at once when they are named over HTTP, and `/status` counts them until then."""
+    world.want({"a": 1, "bad": 1})
+    world.server.fail_entry("bad", WriteStatus.REJECTED)
+    async with live(world) as daemon:
+        await daemon.becomes("pending", quarantined=1)
+        [deferred] = (await daemon.status())["deferred"]
+        assert deferred["command"] == "kvsync resume main/web --key '*'"
+        world.server.heal()
+        retried = await daemon.post("/resume/main/web", json.dumps({"keys": ["b*"]}), **BEARER)
+        assert retried.json["retried"] == [{"target": "main/web", "key": "bad", "label": None}]
+        await until(lambda: world.held("bad") == "1")
+        assert (await daemon.becomes("in-sync", quarantined=0))["pending"] == 0
+
+
+@pytest.mark.parametrize("body", ["[]", "{", '{"keys": "a"}', '{"keys": [1]}'])
+async def test_keys_are_a_list_of_texts(daemon: Live, body: str) -> None:
+    """Anything else in the body of a resume is refused, and no pause is ended."""
+    await daemon.post("/pause/main/web", **BEARER)
+    assert (await daemon.post("/resume/main/web", body, **BEARER)).status == 400
+    await daemon.becomes("paused")
+
+
 async def test_pause_of_a_store(daemon: Live) -> None:
     """A pause of a store holds its targets; to resume one of them says what still does."""
     assert (await daemon.post("/pause/main", **BEARER)).status == 200
@@ -250,7 +276,7 @@ async def test_unknown_targets_and_hashes(daemon: Live) -> None:
     wrong = await daemon.post("/pause/other/web", **BEARER)
     assert (wrong.status, "with one of the stores main" in wrong.json["error"]["message"]) == (400, True)
     assert (await daemon.post("/approve/nohash", **BEARER)).status == 400
-    assert (await daemon.post("/approve/0123456789", **BEARER)).status == 404
+    assert (await daemon.post("/approve/0123456789ab", **BEARER)).status == 404
 
 
 async def test_approving_releases_the_plan(world: World) -> None:
@@ -341,15 +367,61 @@ async def test_a_slow_body_is_not_waited_for(daemon: Live, monkeypatch: pytest.M
 
 
 async def test_nobody_keeps_others_out_by_holding_on(daemon: Live) -> None:
-    """With as many idle connections as are allowed, one more is served, and the oldest is ended."""
+    """With as many idle connections as are allowed, one more is served, and those that hold on are ended."""
     port = int(daemon.url.rpartition(":")[2])
-    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_CONNECTIONS + 5)]
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections.MOST + 5)]
     assert (await daemon.get("/healthz")).status == 200
     async with asyncio.timeout(BOUND):
         with suppress(ConnectionError):
             assert await held[0][0].read() == b""
     for _, writer in held:
         writer.transport.abort()
+
+
+async def test_a_flood_of_connections_takes_no_descriptors(daemon: Live) -> None:
+    """However many connections are opened at once, no more than allowed are accepted at any moment; the others wait outside
+    this process, and a request is answered all the same."""
+    port, before = int(daemon.url.rpartition(":")[2]), _descriptors()
+    flood = [socket.socket() for _ in range(3 * connections.MOST)]
+    for one in flood:
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", port))
+    most = 0
+    asked = asyncio.create_task(daemon.get("/healthz"))
+    async with asyncio.timeout(BOUND):
+        while not asked.done():
+            most = max(most, _descriptors() - len(flood) - before)
+            await asyncio.sleep(0.01)
+    for one in flood:
+        one.close()
+    assert (await asked).status == 200
+    assert most <= connections.MOST + 2  # and the one that asks, with its answer
+
+
+async def test_slow_requests_make_room_for_others(daemon: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that drip in, head or body, hold every connection only until somebody else waits."""
+    monkeypatch.setattr(connections, "_LONG", 0.1)
+    port = int(daemon.url.rpartition(":")[2])
+    head = f"POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nX-Kvsync-Token: x\r\nContent-Length: 10\r\n"
+    slow = []
+    for number in range(connections.MOST):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write((head + ("\r\na" if number % 2 else "X-Never: end")).encode())
+        slow.append(writer)
+    assert (await daemon.get("/healthz")).status == 200
+    for writer in slow:
+        writer.transport.abort()
+
+
+async def test_few_descriptors_mean_few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a process may open few files, its passes keep most of them."""
+    for soft, most in ((64, 8), (16, 4), (1024, 128), (resource.RLIM_INFINITY, 128)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _which, soft=soft: (soft, soft))
+        assert connections.most_connections() == most
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_an_idle_connection_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,13 @@ import shutil
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from kvsync.escaping import escape_label
 from kvsync.monitor.metrics import SERIES, exposition
 from tests.monitor.boards import HOSTILE, NOW, board
 from tests.support.command import ROOT
@@ -56,13 +59,19 @@ def test_labels_never_tell_what_is_in_a_store() -> None:
 
 
 def test_a_hostile_name_stays_a_name() -> None:
-    """A namespace with quotes, backslashes and line ends comes back whole, in both formats."""
+    """A namespace with quotes, backslashes and line ends is one label in both formats, everything invisible spelled out."""
     plain = parsed(exposition(board()).body)
     accept = "application/openmetrics-text; version=1.0.0"
     opened = open_families(exposition(board(), accept).body.decode())  # type: ignore[no-untyped-call]
     for families in (plain, opened):
         names = {sample.labels.get("namespace") for family in families for sample in family.samples}
-        assert HOSTILE in names
+        assert escape_label(HOSTILE) in names
+
+
+@given(st.lists(st.text(), min_size=2, max_size=5, unique=True))
+def test_different_names_have_different_labels(names: list[str]) -> None:
+    """No two namespaces share a label: a scrape with the same series twice is refused as a whole."""
+    assert len({escape_label(name) for name in names}) == len(names)
 
 
 def test_the_numbers_are_those_of_the_board() -> None:

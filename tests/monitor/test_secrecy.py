@@ -41,7 +41,9 @@ def shown(state: StateDir, secret: str, redactor: Redactor) -> str:
     collector.pass_done(Passed(result, (Trigger.HOOK,), 1.0, 0.1))
     board = assemble(collector._material())
     rows = repr([view.plan for view in board.targets])
-    return redactor.clean_text(board_document(status_document(state), board)) + rows + exposition(board).body.decode()
+    return (
+        redactor.clean_text(board_document(status_document(state, 0), board)) + rows + exposition(board).body.decode()
+    )
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

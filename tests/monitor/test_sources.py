@@ -18,6 +18,7 @@ from kvsync.stores.base import Traffic, total
 from kvsync.testing import FakeClock
 from tests.monitor.support import ENVIRON, RUN, repository
 from tests.support.command import Repository
+from tests.support.places import key_of, located
 from tests.support.world import World
 
 WEB, API = Target("main", "web"), Target("main", "api")
@@ -28,19 +29,21 @@ def test_the_nearest_end_is_the_ledgers(tmp_path: Path) -> None:
     ends = {"soon": 50.0, "past": 5.0, "late": 90.0, "never": None}
     applied = {Identity(key, "x"): Applied(Mark("me", b"1"), None, end) for key, end in ends.items()}
     with StateDir.open(tmp_path / "state", writable=True) as state:
-        state.ledger.record(WEB, applied)
-        assert state.ledger.nearest_end(WEB, 10) == (Identity("soon", "x"), 50.0)
-        assert state.ledger.nearest_end(WEB, 90) is None
-        assert state.ledger.nearest_end(API, 10) is None
+        state.ledger.record(key_of(WEB), applied)
+        assert state.ledger.nearest_end(key_of(WEB), 10) == (Identity("soon", "x"), 50.0)
+        assert state.ledger.nearest_end(key_of(WEB), 90) is None
+        assert state.ledger.nearest_end(key_of(API), 10) is None
 
 
 def test_what_waits_is_counted_by_target(tmp_path: Path) -> None:
-    """Refused contents and contended entries are counted by target, as long as they wait."""
+    """Refused writes and contended entries are counted by target, as long as they wait."""
     with StateDir.open(tmp_path / "state", writable=True) as state:
+        for target in (WEB, API):
+            state.places.enter(located(target), 0)
         for key in ("a", "b"):
-            state.quarantine.put(WEB, Identity(key), b"1", "too large", 100)
+            state.quarantine.put(key_of(WEB), Identity(key), b"1", "too large", 100)
         for _ in range(3):
-            state.contended.healed(API, [Identity("c")], 100)
+            state.contended.healed(key_of(API), {Identity("c"): b"1"}, 100)
         assert state.quarantine.counts(101) == {WEB: 2}
         assert state.contended.counts(101) == {API: 1}
         assert state.quarantine.counts(1000) == state.contended.counts(1000) == {}

@@ -130,7 +130,7 @@ async def test_sigterm_does_not_wait_for_a_store_that_does_not_answer(tmp_path: 
     assert daemon.events("daemon.stopped", unfinished=1)
     assert applied % BATCH == 0
     assert unknown in (0, BATCH)
-    assert status in ("finished", "running")
+    assert status in ("finished", "running", "interrupted")
 
 
 async def _settled(place: Site) -> int:

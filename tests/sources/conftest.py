@@ -27,6 +27,7 @@ stores:
   edge: {type: memory}
   core: {type: memory}
 policy: {prune: owned}
+authors: {env: ["*"]}
 """
 WEB = Target("edge", "web")
 

@@ -17,8 +17,8 @@ import pytest
 from kvsync.core.model import Desired, Identity, Target
 from kvsync.sources import Loaded
 from kvsync.sources.cache import Cache
+from kvsync.sources.model import Stores
 from kvsync.sources.reading import Reader
-from kvsync.sources.units import Stores
 from kvsync.stores.memory import MemoryStore
 from tests.sources.conftest import CONFIG, WEB, Repo
 
@@ -61,7 +61,7 @@ def compiled(repo: Repo) -> set[str]:
     """The files that a new process would have to compile."""
     config, stores = repo.parts()
     cache = Cache(repo.cache, repo.secret)
-    reading = Reader(config, Stores(stores, config.stores), cache, repo.environ).read(None)
+    reading = Reader(config, Stores(stores, config.stores, config.authority), cache, repo.environ).read(None)
     cache.close()
     return set(reading.fresh)
 

@@ -128,7 +128,7 @@ def test_policies_override_line_by_line(repo: Repo) -> None:
     """The file's lines win over the store's, which win over the configuration's."""
     repo.write(
         "kvsync.yaml",
-        CONFIG.replace("edge: {type: memory}", "edge: {type: memory, policy: {drift: gate, adopt: never}}"),
+        CONFIG.replace("edge: {type: memory}", "edge: {type: memory, policy: {drift: {drifted: gate}, adopt: never}}"),
     )
     repo.web("policy: {drift: {missing: report}, guard: {max_deletes: 7}, ignore: [tmp/*]}\nkeys: {}\n")
     repo.write("state/api.yaml", "store: edge\nnamespace: api\nkeys: {}\n")
@@ -136,7 +136,7 @@ def test_policies_override_line_by_line(repo: Repo) -> None:
     assert (policy.drift.drifted, policy.drift.missing) == (DriftAction.GATE, DriftAction.REPORT)
     assert (policy.guard.max_deletes, policy.guard.max_delete_pct, policy.ignore) == (7, 30, ("tmp/*",))
     assert policy.prune is Prune.OWNED
-    assert repo.load().targets[API].policy.drift.missing is DriftAction.GATE
+    assert repo.load().targets[API].policy.drift.missing is DriftAction.HEAL
 
 
 def test_two_policies_for_one_target(repo: Repo) -> None:
@@ -144,7 +144,7 @@ def test_two_policies_for_one_target(repo: Repo) -> None:
     repo.web("policy: {prune: off}\nkeys: {a: 1}\n", "state/a.yaml")
     repo.web("policy: {prune: off}\nkeys: {b: 1}\n", "state/b.yaml")
     assert repo.problems() == []
-    repo.web("policy: {prune: scope}\nkeys: {b: 1}\n", "state/b.yaml")
+    repo.web("policy: {adopt: never}\nkeys: {b: 1}\n", "state/b.yaml")
     assert repo.problems() == [
         "state/b.yaml:3:1: the policy of edge/web differs from the one at state/a.yaml:3:1 "
         "(a target has one policy: write it once)"

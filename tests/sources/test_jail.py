@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from kvsync.config.authority import Authority
 from kvsync.config.model import ReadLimits
 from kvsync.config.protected import ProtectedPath
 from kvsync.sources.allowance import Allowance
@@ -317,7 +318,7 @@ def test_references_keep_to_the_folders_that_are_allowed(root: Path, opener: Ope
     (root / "assets" / "link").symlink_to("../a/b/x")
     rules = ReadRules(folders=(PurePosixPath("assets"),))
     with Tree(root, rules, opener=opener) as tree:
-        around = Surroundings(tree, "state/web.yaml", {}, Allowance(ReadLimits()))
+        around = Surroundings(tree, "state/web.yaml", {}, Allowance(ReadLimits()), Authority())
         for read in (
             lambda: around.file("../a/b/x"),
             lambda: around.file("../assets/link"),

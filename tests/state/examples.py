@@ -21,8 +21,10 @@ from kvsync.core.model import (
     Target,
 )
 from kvsync.state import Intent, Settled, StateDir
+from tests.support.places import key_of, located
 
 WEB = Target("edge", "web")
+WEB_AT, WEB_KEY = located(WEB), key_of(WEB)
 KEY = Identity("greeting")
 OWNER = "payments-gitops"
 
@@ -64,8 +66,8 @@ def done(identity: Identity, after: str, *, etag: str = "8") -> Settled:
 def apply_one(state: StateDir, identity: Identity, before: str, after: str) -> str:
     """A whole run of one update; returns its id."""
     run = state.journal.begin("apply")
-    run.intend(WEB, [update(identity, before, after)])
-    run.settle(WEB, [done(identity, after)])
+    run.intend(WEB_AT, [update(identity, before, after)])
+    run.settle(WEB_AT, [done(identity, after)])
     run.finish({"applied": 1})
     return run.id
 

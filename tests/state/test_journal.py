@@ -23,10 +23,12 @@ from kvsync.core.model import (
     OutcomeKind,
     Target,
 )
+from kvsync.core.sealing import SealingKeys
 from kvsync.errors import StateDirError, UsageError
 from kvsync.state import Intent, RunStatus, Settled, StateDir
 from kvsync.state.before import before_of, before_text
-from tests.state.examples import KEY, WEB, actual, applied, apply_one, done, print_of, start, update
+from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, actual, applied, apply_one, done, print_of, start, update
+from tests.support.places import located
 
 
 class Moment(Clock):
@@ -39,8 +41,8 @@ class Moment(Clock):
 def test_a_run_tells_what_it_did(state: StateDir) -> None:
     """A finished run is read back with its changes: what was there, what was written, what came of it, and from where."""
     begun = state.journal.begin("apply", source="3f2a91c")
-    begun.intend(WEB, [update(KEY, "Hello", "Hi")])
-    begun.settle(WEB, [done(KEY, "Hi", etag="8")])
+    begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])
+    begun.settle(WEB_AT, [done(KEY, "Hi", etag="8")])
     begun.finish({"applied": 1})
 
     record = state.journal.run(begun.id)
@@ -59,20 +61,20 @@ def test_a_run_tells_what_it_did(state: StateDir) -> None:
 def test_the_ledger_moves_with_the_outcome(state: StateDir) -> None:
     """Settling a batch records what is now in agreement and forgets what is gone, in one step with the outcomes."""
     gone = Identity("old")
-    state.ledger.record(WEB, {gone: applied("x")})
+    state.ledger.record(WEB_KEY, {gone: applied("x")})
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [update(KEY, "Hello", "Hi"), Intent(gone, Action.DELETE, Class.REMOVED)])
-    begun.settle(WEB, [done(KEY, "Hi"), Settled(Outcome(gone, Action.DELETE, OutcomeKind.APPLIED), gone=True)])
-    assert state.ledger.all(WEB) == {KEY: applied("Hi", etag="8")}
+    begun.intend(WEB_AT, [update(KEY, "Hello", "Hi"), Intent(gone, Action.DELETE, Class.REMOVED)])
+    begun.settle(WEB_AT, [done(KEY, "Hi"), Settled(Outcome(gone, Action.DELETE, OutcomeKind.APPLIED), gone=True)])
+    assert state.ledger.all(WEB_KEY) == {KEY: applied("Hi", etag="8")}
 
 
 def test_a_failure_keeps_the_ledger_and_says_why(state: StateDir) -> None:
     """An outcome without agreement leaves the ledger as it was, and the reason in the journal."""
-    state.ledger.record(WEB, {KEY: applied("Hello")})
+    state.ledger.record(WEB_KEY, {KEY: applied("Hello")})
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [update(KEY, "Hello", "Hi")])
-    begun.settle(WEB, [Settled(Outcome(KEY, Action.UPDATE, OutcomeKind.FAILED, "value too long"))])
-    assert state.ledger.all(WEB) == {KEY: applied("Hello")}
+    begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])
+    begun.settle(WEB_AT, [Settled(Outcome(KEY, Action.UPDATE, OutcomeKind.FAILED, "value too long"))])
+    assert state.ledger.all(WEB_KEY) == {KEY: applied("Hello")}
     [change] = state.journal.changes(begun.id)
     assert (change.outcome, change.error) == (OutcomeKind.FAILED, "value too long")
 
@@ -80,9 +82,9 @@ def test_a_failure_keeps_the_ledger_and_says_why(state: StateDir) -> None:
 def test_planning_again_replaces_the_intent(state: StateDir) -> None:
     """After a conflict the entry's record shows what was there when the write finally happened."""
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [update(KEY, "Hello", "Hi"), update(Identity("other"), "a", "b")])
-    begun.intend(WEB, [update(KEY, "Bonjour", "Hi")])
-    begun.settle(WEB, [done(KEY, "Hi")])
+    begun.intend(WEB_AT, [update(KEY, "Hello", "Hi"), update(Identity("other"), "a", "b")])
+    begun.intend(WEB_AT, [update(KEY, "Bonjour", "Hi")])
+    begun.settle(WEB_AT, [done(KEY, "Hi")])
     other, change = state.journal.changes(begun.id)
     assert change.before == actual(KEY, "Bonjour")
     assert (change.identity, change.outcome) == (KEY, OutcomeKind.APPLIED)
@@ -93,9 +95,9 @@ def test_the_same_key_of_two_targets_is_two_changes(state: StateDir) -> None:
     """One run over several targets keeps them apart."""
     begun = state.journal.begin("run")
     api = Target("edge", "api")
-    begun.intend(WEB, [update(KEY, "a", "b")])
-    begun.intend(api, [update(KEY, "c", "d")])
-    begun.settle(WEB, [done(KEY, "b")])
+    begun.intend(WEB_AT, [update(KEY, "a", "b")])
+    begun.intend(located(api), [update(KEY, "c", "d")])
+    begun.settle(WEB_AT, [done(KEY, "b")])
     outcomes = {change.target: change.outcome for change in state.journal.changes(begun.id)}
     assert outcomes == {WEB: OutcomeKind.APPLIED, api: None}
 
@@ -174,9 +176,9 @@ def test_a_killed_run_is_noticed_once(state: StateDir) -> None:
 KILLED = """
 with StateDir.open(path, writable=True) as state, state.lock("kvsync apply"):
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [update(KEY, "Hello", "Hi"), update(Identity("other"), "a", "b")])
-    begun.settle(WEB, [done(KEY, "Hi")])
-    begun.intend(WEB, [update(Identity("third"), "c", "d")])
+    begun.intend(WEB_AT, [update(KEY, "Hello", "Hi"), update(Identity("other"), "a", "b")])
+    begun.settle(WEB_AT, [done(KEY, "Hi")])
+    begun.intend(WEB_AT, [update(Identity("third"), "c", "d")])
     print(begun.id, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -195,7 +197,7 @@ def test_kill_between_intent_and_outcome_loses_nothing(path: Path) -> None:
             "third": None,
         }
         assert changes["third"].before == actual(Identity("third"), "c")
-        assert state.ledger.all(WEB) == {KEY: applied("Hi", etag="8")}
+        assert state.ledger.all(WEB_KEY) == {KEY: applied("Hi", etag="8")}
     with StateDir.open(path, writable=True) as state, state.lock("kvsync apply"):
         assert [record.id for record in state.journal.close_interrupted()] == [output.strip()]
 
@@ -203,7 +205,7 @@ def test_kill_between_intent_and_outcome_loses_nothing(path: Path) -> None:
 def test_an_intent_is_there_for_others_before_the_write_is_sent(path: Path, state: StateDir) -> None:
     """`intend` returns only once another process can read the intent."""
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [update(KEY, "Hello", "Hi")])
+    begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])
     script = "print(len(StateDir.open(path, writable=False).journal.changes(sys.stdin.readline().strip())))"
     with start(script, path) as process:
         output, _ = process.communicate(begun.id + "\n")
@@ -213,13 +215,13 @@ def test_an_intent_is_there_for_others_before_the_write_is_sent(path: Path, stat
 def test_a_refused_settle_changes_neither_outcome_nor_ledger(path: Path, state: StateDir) -> None:
     """Outcome and ledger are one transaction: when it cannot be committed, both stay as they were."""
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [update(KEY, "Hello", "Hi")])
+    begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])
     (path / "state.db").rename(path / "moved.db")
     with pytest.raises(StateDirError, match=r"state\.db was removed or replaced while in use; start kvsync again"):
-        begun.settle(WEB, [done(KEY, "Hi")])
+        begun.settle(WEB_AT, [done(KEY, "Hi")])
     (path / "moved.db").rename(path / "state.db")
     assert [change.outcome for change in state.journal.changes(begun.id)] == [None]
-    assert state.ledger.all(WEB) == {}
+    assert state.ledger.all(WEB_KEY) == {}
 
 
 def test_a_batch_is_recorded_whole_or_not_at_all(state: StateDir) -> None:
@@ -227,10 +229,10 @@ def test_a_batch_is_recorded_whole_or_not_at_all(state: StateDir) -> None:
     begun = state.journal.begin("apply")
     broken = Intent(Identity("broken"), Action.CREATE, Class.NEW, origin=object())  # type: ignore[arg-type]
     with pytest.raises(sqlite3.Error):
-        begun.intend(WEB, [*(update(Identity(f"key/{number}"), "a", "b") for number in range(1000)), broken])
+        begun.intend(WEB_AT, [*(update(Identity(f"key/{number}"), "a", "b") for number in range(1000)), broken])
     assert state.journal.changes(begun.id) == []
-    begun.intend(WEB, [update(KEY, "Hello", "Hi")])
-    begun.settle(WEB, [done(KEY, "Hi")])
+    begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])
+    begun.settle(WEB_AT, [done(KEY, "Hi")])
     assert [change.outcome for change in state.journal.changes(begun.id)] == [OutcomeKind.APPLIED]
 
 
@@ -238,10 +240,10 @@ def test_targets_in_several_threads_do_not_disturb_each_other(state: StateDir) -
     """Runs of different targets may be written from different threads at the same time."""
 
     def work(number: int) -> str:
-        target, begun = Target("edge", str(number)), state.journal.begin("run")
+        there, begun = located(Target("edge", str(number))), state.journal.begin("run")
         for key in map(Identity, "abcdefgh"):
-            begun.intend(target, [update(key, "a", "b")])
-            begun.settle(target, [done(key, "b")])
+            begun.intend(there, [update(key, "a", "b")])
+            begun.settle(there, [done(key, "b")])
         begun.finish()
         return begun.id
 
@@ -276,16 +278,19 @@ def test_what_was_there_before_is_kept_whole(
 ) -> None:
     """An entry that is not sensitive comes out of the journal as it went in, so that undo can restore it."""
     before = Actual(KEY, etag, digest, held, expires_at=expires_at, mark=mark)
-    text = before_text(before, withheld=False, key=lambda: b"k")
-    assert before_of(KEY, text, held.value if held else None, lambda: b"k") == before
+    keys = SealingKeys(lambda: b"k")
+    text = before_text(before, withheld=False, keys=keys)
+    assert before_of(KEY, text, held.value if held else None, keys) == before
 
 
-def test_a_mark_from_the_ledger_is_kept_as_it_is(state: StateDir) -> None:
-    """A previous mark that came sealed from the ledger still matches what it stood for."""
-    state.ledger.record(WEB, {KEY: applied("Hello", sensitive=True)})
-    mark = state.ledger.all(WEB)[KEY].mark
+@pytest.mark.parametrize("owner_keys", [(), (b"o" * 32,)])
+def test_a_mark_from_the_ledger_is_kept_as_it_is(state: StateDir, owner_keys: tuple[bytes, ...]) -> None:
+    """A previous mark that came sealed from the ledger, with whatever key, still matches what it stood for."""
+    state.use_owner_keys(owner_keys)
+    state.ledger.record(WEB_KEY, {KEY: applied("Hello", sensitive=True)})
+    mark = state.ledger.all(WEB_KEY)[KEY].mark
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [Intent(KEY, Action.DELETE, Class.REMOVED, Actual(KEY, mark=mark))])
+    begun.intend(WEB_AT, [Intent(KEY, Action.DELETE, Class.REMOVED, Actual(KEY, mark=mark))])
     [change] = state.journal.changes(begun.id)
     assert change.before is not None
     assert change.before.mark is not None
@@ -293,10 +298,24 @@ def test_a_mark_from_the_ledger_is_kept_as_it_is(state: StateDir) -> None:
     assert not change.before.mark.matches(print_of("Hi"))
 
 
+def test_a_run_that_does_not_know_its_outcomes_is_interrupted(state: StateDir) -> None:
+    """A run that ends with an open intent is found by the next pass, as one that was killed is."""
+    begun = state.journal.begin("apply")
+    begun.intend(WEB_AT, [update(KEY, "a", "b")])
+    begun.finish()
+    assert state.journal.run(begun.id).status is RunStatus.INTERRUPTED
+    assert [record.identity for record in state.journal.cut_off(WEB_AT)] == [KEY]
+    again = state.journal.begin("apply")
+    again.intend(WEB_AT, [update(KEY, "a", "b")])
+    again.settle(WEB_AT, [done(KEY, "b")])
+    again.finish()
+    assert state.journal.run(again.id).status is RunStatus.FINISHED
+
+
 def test_an_outcome_without_an_intent_still_moves_the_ledger(state: StateDir) -> None:
     """Agreement found without a write is recorded in the ledger and is no change in the journal."""
     begun = state.journal.begin("apply")
     outcome = Outcome(KEY, Action.UPDATE, OutcomeKind.UNCHANGED)
-    begun.settle(WEB, [Settled(outcome, Applied(Mark("me", print_of("x"))))])
+    begun.settle(WEB_AT, [Settled(outcome, Applied(Mark("me", print_of("x"))))])
     assert state.journal.changes(begun.id) == []
-    assert KEY in state.ledger.all(WEB)
+    assert KEY in state.ledger.all(WEB_KEY)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kvsync.core.model import Applied, Identity, Mark, Target
 from kvsync.state import StateDir
-from tests.state.examples import KEY, WEB, applied, print_of
+from tests.state.examples import KEY, WEB_KEY, applied, print_of
+from tests.support.places import key_of
 
 identities = st.builds(Identity, st.text(max_size=6), st.none() | st.text(max_size=4))
 known = st.builds(
@@ -31,27 +32,26 @@ known = st.builds(
 def test_the_ledger_gives_back_what_it_was_given(entries: dict[Identity, Applied], gone: set[Identity]) -> None:
     """Any identity, with any label or none, keeps its own record, until it is gone."""
     with tempfile.TemporaryDirectory() as folder, StateDir.open(Path(folder), writable=True) as state:
-        state.ledger.record(WEB, entries)
-        assert state.ledger.all(WEB) == entries
-        assert state.ledger.get(WEB, [*entries, *gone]) == entries
-        state.ledger.record(WEB, {}, gone)
-        assert state.ledger.all(WEB) == {one: entries[one] for one in entries if one not in gone}
+        state.ledger.record(WEB_KEY, entries)
+        assert state.ledger.all(WEB_KEY) == entries
+        assert state.ledger.get(WEB_KEY, [*entries, *gone]) == entries
+        state.ledger.record(WEB_KEY, {}, gone)
+        assert state.ledger.all(WEB_KEY) == {one: entries[one] for one in entries if one not in gone}
 
 
 def test_targets_do_not_mix(state: StateDir) -> None:
     """What was applied to one target is unknown in every other."""
     api, backup = Target("edge", "api"), Target("backup", "web")
-    state.ledger.record(WEB, {KEY: applied("a")})
-    state.ledger.record(backup, {KEY: applied("b")})
-    assert state.ledger.get(api, [KEY]) == {}
-    assert state.ledger.get(backup, [KEY, Identity("no")]) == {KEY: applied("b")}
-    assert state.ledger.targets() == (backup, WEB)
+    state.ledger.record(WEB_KEY, {KEY: applied("a")})
+    state.ledger.record(key_of(backup), {KEY: applied("b")})
+    assert state.ledger.get(key_of(api), [KEY]) == {}
+    assert state.ledger.get(key_of(backup), [KEY, Identity("no")]) == {KEY: applied("b")}
 
 
 def test_a_sensitive_record_can_be_compared_and_not_read(state: StateDir) -> None:
     """Of a sensitive entry the ledger still tells equal from different, without holding its fingerprint."""
-    state.ledger.record(WEB, {KEY: applied("hunter2", sensitive=True)})
-    [kept] = state.ledger.get(WEB, [KEY]).values()
+    state.ledger.record(WEB_KEY, {KEY: applied("hunter2", sensitive=True)})
+    [kept] = state.ledger.get(WEB_KEY, [KEY]).values()
     assert kept.matches(print_of("hunter2"))
     assert not kept.matches(print_of("hunter3"))
     assert kept.mark.fingerprint != print_of("hunter2")
@@ -59,10 +59,10 @@ def test_a_sensitive_record_can_be_compared_and_not_read(state: StateDir) -> Non
 
 def test_a_sensitive_record_may_be_written_back(state: StateDir) -> None:
     """A record read from the ledger and stored again, with a new version, still matches."""
-    state.ledger.record(WEB, {KEY: applied("hunter2", sensitive=True)})
-    kept = state.ledger.all(WEB)[KEY]
-    state.ledger.record(WEB, {KEY: Applied(kept.mark, "9")})
-    [again] = state.ledger.all(WEB).values()
+    state.ledger.record(WEB_KEY, {KEY: applied("hunter2", sensitive=True)})
+    kept = state.ledger.all(WEB_KEY)[KEY]
+    state.ledger.record(WEB_KEY, {KEY: Applied(kept.mark, "9")})
+    [again] = state.ledger.all(WEB_KEY).values()
     assert again.etag == "9"
     assert again.matches(print_of("hunter2"))
 
@@ -70,7 +70,36 @@ def test_a_sensitive_record_may_be_written_back(state: StateDir) -> None:
 def test_a_lost_key_makes_sensitive_entries_differ(path: Path) -> None:
     """Without the old key nothing sensitive counts as applied, which is the safe side."""
     with StateDir.open(path, writable=True) as state:
-        state.ledger.record(WEB, {KEY: applied("hunter2", sensitive=True)})
+        state.ledger.record(WEB_KEY, {KEY: applied("hunter2", sensitive=True)})
     (path / "key").unlink()
     with StateDir.open(path, writable=True) as state:
-        assert not state.ledger.all(WEB)[KEY].matches(print_of("hunter2"))
+        assert not state.ledger.all(WEB_KEY)[KEY].matches(print_of("hunter2"))
+
+
+def test_owner_keys_seal_the_ledger_of_each_place(tmp_path: Path) -> None:
+    """With an owner key two state directories keep a sensitive record alike; without it the record stays as it is, and matches
+    nothing."""
+    kept: list[Mark] = []
+    for name in ("one", "two"):
+        with StateDir.open(tmp_path / name, writable=True) as state:
+            state.use_owner_keys((b"o" * 32,))
+            state.ledger.record(WEB_KEY, {KEY: applied("hunter2", sensitive=True)})
+            [one] = state.ledger.get(WEB_KEY, [KEY]).values()
+            assert one.matches(print_of("hunter2"))
+            kept.append(one.mark)
+    assert kept[0] == kept[1]
+    with StateDir.open(tmp_path / "two", writable=True) as state:
+        [blind] = state.ledger.get(WEB_KEY, [KEY]).values()
+        assert not blind.matches(print_of("hunter2"))
+        state.ledger.record(WEB_KEY, {KEY: blind})
+        state.use_owner_keys((b"n" * 32, b"o" * 32))
+        [again] = state.ledger.all(WEB_KEY).values()
+        assert again.matches(print_of("hunter2"))
+
+
+def test_records_of_before_there_was_an_owner_key_are_compared(state: StateDir) -> None:
+    """What the directory sealed with its own key can be compared when there is an owner key, too."""
+    state.ledger.record(WEB_KEY, {KEY: applied("hunter2", sensitive=True)})
+    state.use_owner_keys((b"o" * 32,))
+    [kept] = state.ledger.all(WEB_KEY).values()
+    assert kept.matches(print_of("hunter2"))

@@ -10,8 +10,10 @@ from kvsync.core.model import Identity, Target
 from kvsync.errors import NotApproved, UsageError
 from kvsync.state import Contention, DaemonRecord, Memo, StateDir
 from kvsync.state.contended import CALM_SECONDS, LONGEST_SECONDS
+from kvsync.state.memo import TOGETHER
 from kvsync.state.passes import HISTORY_POINTS
-from tests.state.examples import KEY, WEB, print_of
+from tests.state.examples import KEY, WEB, WEB_KEY, print_of
+from tests.support.places import key_of
 
 API = Target("edge", "api")
 ONE, TWO, WHOLE = ("sha256:" + digit * 64 for digit in "abc")
@@ -22,7 +24,7 @@ def park_both(state: StateDir) -> None:
     state.parked.park(API, TWO, WHOLE, ["no entry is desired"], 2)
 
 
-@pytest.mark.parametrize("given_hash", [ONE, "a" * 64, "a" * 8, "sha256:" + "a" * 9, f"  {'A' * 12}\n"])
+@pytest.mark.parametrize("given_hash", [ONE, "a" * 64, "a" * 12, "sha256:" + "a" * 13, f"  {'A' * 12}\n"])
 def test_a_hash_may_be_given_in_any_form(state: StateDir, given_hash: str) -> None:
     """With or without its algorithm, whole or cut, a hash approves exactly the plan it stands for."""
     park_both(state)
@@ -73,23 +75,23 @@ def test_what_is_parked_is_listed_with_its_reasons(state: StateDir) -> None:
     assert api.approved_at is None
 
 
-@pytest.mark.parametrize("wrong", ["", "aaaaaaa", "zzzzzzzz", "sha512:aaaaaaaa", "a" * 65, "aaaa%aaaa"])
+@pytest.mark.parametrize("wrong", ["", "a" * 11, "z" * 12, "sha512:" + "a" * 12, "a" * 65, "aaaaaa%aaaaaa"])
 def test_what_is_no_hash_is_a_mistake_of_usage(state: StateDir, wrong: str) -> None:
-    """Anything but at least eight hex digits approves nothing, and the error lists what is parked."""
+    """Anything but at least twelve hex digits approves nothing, and the error lists what is parked."""
     park_both(state)
     with pytest.raises(
-        UsageError, match=f"at least 8 hex digits are needed; parked now: edge/api {TWO}, edge/web {ONE}"
+        UsageError, match=f"at least 12 hex digits are needed; parked now: edge/api {TWO}, edge/web {ONE}"
     ):
         state.parked.approve(wrong, 5)
 
 
 def test_a_hash_of_nothing_parked_is_refused(state: StateDir) -> None:
     """A stale or unknown hash approves nothing, and the error lists what is parked."""
-    with pytest.raises(NotApproved, match=r"no plan sha256:dddddddd is parked; nothing is parked now"):
-        state.parked.approve("dddddddd", 5)
+    with pytest.raises(NotApproved, match=r"no plan sha256:dddddddddddd is parked; nothing is parked now"):
+        state.parked.approve("dddddddddddd", 5)
     park_both(state)
     with pytest.raises(NotApproved, match=f"parked now: edge/api {TWO}"):
-        state.parked.approve("dddddddd", 5)
+        state.parked.approve("dddddddddddd", 5)
 
 
 def test_a_hash_that_could_be_two_is_refused(state: StateDir) -> None:
@@ -97,7 +99,7 @@ def test_a_hash_that_could_be_two_is_refused(state: StateDir) -> None:
     state.parked.park(WEB, ONE, WHOLE, ["x"], 1)
     state.parked.park(API, ONE[:-1] + "b", WHOLE, ["x"], 1)
     with pytest.raises(UsageError, match="is the start of several hashes"):
-        state.parked.approve("aaaaaaaaaa", 5)
+        state.parked.approve("aaaaaaaaaaaa", 5)
     assert [record.approved_at for record in state.parked.all()] == [None, None]
 
 
@@ -132,42 +134,52 @@ def test_pausing_twice_is_one_pause(state: StateDir) -> None:
     assert (pause.reason, pause.since) == ("two", 1)
 
 
-def test_refused_content_is_held_longer_each_time(state: StateDir) -> None:
-    """The same refused content waits ever longer; other content of the entry is not held by it and starts anew."""
+def test_a_refused_write_is_held_longer_each_time(state: StateDir) -> None:
+    """The same refused write waits ever longer; another write of the entry does not wait for it, and starts with the first
+    wait."""
     waits = []
     for attempt in range(12):
-        held = state.quarantine.put(WEB, KEY, print_of("bad"), "413", now=100)
+        held = state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
         assert held.attempts == attempt + 1
         waits.append(held.until - 100)
     assert waits[:3] == [60, 120, 240]
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST_SECONDS
-    [held] = state.quarantine.held(WEB, 101).values()
+    [held] = state.quarantine.held(WEB_KEY, 101).values()
     assert held.matches(print_of("bad"))
     assert not held.matches(print_of("good"))
-    assert state.quarantine.put(WEB, KEY, print_of("worse"), "413", now=100).attempts == 1
+    assert state.quarantine.put(WEB_KEY, KEY, print_of("worse"), "413", now=100).attempts == 1
 
 
 def test_quarantine_ends(state: StateDir) -> None:
     """An entry leaves quarantine when its time is over, or when it is let go; other targets never see it."""
-    state.quarantine.put(WEB, KEY, print_of("bad"), "413", now=100)
-    assert state.quarantine.held(API, 101) == {}
-    assert state.quarantine.held(WEB, 161) == {}
-    state.quarantine.clear(WEB, [KEY])
-    assert state.quarantine.held(WEB, 101) == {}
+    state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
+    assert state.quarantine.held(key_of(API), 101) == {}
+    assert state.quarantine.held(WEB_KEY, 161) == {}
+    state.quarantine.clear(WEB_KEY, [KEY])
+    assert state.quarantine.held(WEB_KEY, 101) == {}
 
 
 def test_an_entry_that_is_changed_back_is_contended(state: StateDir) -> None:
     """The third heal in a row makes an entry contended, and holds it back from then on."""
-    assert state.contended.healed(WEB, [KEY], 0) == {}
-    assert state.contended.healed(WEB, [KEY], 300) == {}
-    assert state.contended.held(WEB, 300) == {}
-    [known] = state.contended.healed(WEB, [KEY, Identity("other")], 600).values()
+    assert state.contended.healed(WEB_KEY, {KEY: b"1"}, 0) == {}
+    assert state.contended.healed(WEB_KEY, {KEY: b"1"}, 300) == {}
+    assert state.contended.held(WEB_KEY, 300) == {}
+    [known] = state.contended.healed(WEB_KEY, {KEY: b"1", Identity("other"): b"1"}, 600).values()
     assert (known.count, known.until) == (3, 660)
-    assert list(state.contended.held(WEB, 659)) == [KEY]
-    assert state.contended.held(WEB, 660) == {}
-    state.contended.forget(WEB, [KEY])
-    assert list(state.contended.all(WEB)) == [Identity("other")]
+    assert state.contended.matches(known, b"1")
+    assert not state.contended.matches(known, b"2")
+    assert list(state.contended.held(WEB_KEY, 659)) == [KEY]
+    assert state.contended.held(WEB_KEY, 660) == {}
+    state.contended.forget(WEB_KEY, [KEY])
+    assert list(state.contended.all(WEB_KEY)) == [Identity("other")]
+
+
+def test_heals_are_counted_for_one_desired_entry(state: StateDir) -> None:
+    """The count starts anew when what is healed is another desired entry, and does not go on when the first one comes back."""
+    for digest in (b"1", b"1", b"2", b"1", b"1"):
+        assert state.contended.healed(WEB_KEY, {KEY: digest}, 0) == {}
+    assert state.contended.all(WEB_KEY)[KEY].count == 2
 
 
 @given(st.lists(st.floats(0, 7 * 86400), max_size=30))
@@ -177,7 +189,7 @@ def test_contention_grows_until_there_is_peace(gaps: list[float]) -> None:
     for gap in gaps:
         now += gap
         calm = now > known.until + CALM_SECONDS
-        after = known.healed_again(now)
+        after = known.healed_again(now, b"")
         assert after.last == now
         assert 0 <= after.until - now <= LONGEST_SECONDS
         assert after.contended == (after.until > now)
@@ -190,27 +202,27 @@ def test_contention_grows_until_there_is_peace(gaps: list[float]) -> None:
 def test_removals_keep_their_first_moment(state: StateDir) -> None:
     """An entry counts as removed since the first pass that saw it so, and anew when it was wanted in between."""
     old, other = Identity("old", "prod"), Identity("other")
-    assert state.removals.update(WEB, [old], 10) == {old: 10}
-    assert state.removals.update(WEB, [old, other], 20) == {old: 10, other: 20}
-    assert state.removals.update(WEB, [other], 30) == {other: 20}
-    assert state.removals.update(WEB, [old, other], 40) == {old: 40, other: 20}
-    assert state.removals.since(WEB) == {old: 40, other: 20}
-    assert state.removals.since(API) == {}
+    assert state.removals.update(WEB_KEY, [old], 10) == {old: 10}
+    assert state.removals.update(WEB_KEY, [old, other], 20) == {old: 10, other: 20}
+    assert state.removals.update(WEB_KEY, [other], 30) == {other: 20}
+    assert state.removals.update(WEB_KEY, [old, other], 40) == {old: 40, other: 20}
+    assert state.removals.since(WEB_KEY) == {old: 40, other: 20}
+    assert state.removals.since(key_of(API)) == {}
 
 
 def test_a_memo_stands_for_what_it_saw(state: StateDir) -> None:
     """A memo is only given back while files and configuration are the same, and never after it was dropped."""
     memo = Memo("token", 99.5, {"unchanged": 3})
-    assert state.memo.get(WEB, "d", "c") is None
-    state.memo.put(WEB, "d", "c", memo)
-    assert state.memo.get(WEB, "d", "c") == memo
-    assert state.memo.get(WEB, "other", "c") is None
-    assert state.memo.get(WEB, "d", "other") is None
-    assert state.memo.get(API, "d", "c") is None
-    state.memo.put(WEB, "d2", "c", Memo(None))
-    assert state.memo.get(WEB, "d", "c") is None
-    state.memo.drop(WEB)
-    assert state.memo.get(WEB, "d2", "c") is None
+    assert state.memo.get(WEB_KEY, "d", "c") is None
+    state.memo.put(WEB_KEY, "d", "c", memo)
+    assert state.memo.get(WEB_KEY, "d", "c") == memo
+    assert state.memo.get(WEB_KEY, "other", "c") is None
+    assert state.memo.get(WEB_KEY, "d", "other") is None
+    assert state.memo.get(key_of(API), "d", "c") is None
+    state.memo.put(WEB_KEY, "d2", "c", Memo(None))
+    assert state.memo.get(WEB_KEY, "d", "c") is None
+    state.memo.drop(WEB_KEY)
+    assert state.memo.get(WEB_KEY, "d2", "c") is None
 
 
 def test_a_failed_pass_keeps_the_last_success(state: StateDir) -> None:
@@ -263,3 +275,40 @@ def test_the_daemon_has_one_row(state: StateDir) -> None:
     assert state.passes.daemon() == later
     state.passes.clear_daemon()
     assert state.passes.daemon() is None
+
+
+def test_in_bulk_what_is_remembered_is_the_same(state: StateDir) -> None:
+    """Read for all targets at once, each target has its own rows, and what this process writes meanwhile is seen."""
+    state.memo.put(WEB_KEY, "d", "c", Memo("token"))
+    state.removals.update(WEB_KEY, [KEY], 10)
+    state.quarantine.put(WEB_KEY, KEY, print_of("bad"), "413", now=100)
+    state.contended.healed(WEB_KEY, {KEY: b"1"}, 0)
+    with state.bulk():
+        assert state.memo.get(WEB_KEY, "d", "c") == Memo("token")
+        assert state.removals.since(WEB_KEY) == {KEY: 10}
+        assert state.quarantine.held(WEB_KEY, 101).keys() == state.contended.all(WEB_KEY).keys() == {KEY}
+        assert state.memo.get(key_of(API), "d", "c") is None
+        assert not any(
+            (
+                state.removals.since(key_of(API)),
+                state.quarantine.held(key_of(API), 101),
+                state.contended.all(key_of(API)),
+            )
+        )
+        state.removals.update(key_of(API), [KEY], 20)
+        state.quarantine.clear(WEB_KEY, [KEY])
+        state.contended.forget(WEB_KEY, [KEY])
+        state.memo.drop(WEB_KEY)
+        assert state.removals.since(key_of(API)) == {KEY: 20}
+        assert not any((state.quarantine.held(WEB_KEY, 101), state.contended.all(WEB_KEY)))
+        assert state.memo.get(WEB_KEY, "d", "c") is None
+
+
+def test_in_bulk_memos_are_written_at_the_end(state: StateDir) -> None:
+    """A memo of the block is there after it, unless it was dropped inside."""
+    with state.bulk():
+        for number in range(TOGETHER + 1):
+            state.memo.put(str(number), "d", "c", Memo("token"))
+        state.memo.drop(str(TOGETHER))
+    known = [state.memo.get(str(number), "d", "c") for number in range(TOGETHER + 1)]
+    assert known == [Memo("token")] * TOGETHER + [None]

@@ -18,7 +18,7 @@ from kvsync.core.model import (
 )
 from kvsync.errors import StateDirError
 from kvsync.state import Intent, Memo, Settled, StateDir
-from tests.state.examples import KEY, WEB, applied, print_of, run, update
+from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, print_of, run, update
 
 SECRET = "hunter2-correct-horse"
 PREVIOUS = "hunter1-battery-staple"
@@ -32,15 +32,15 @@ NEEDLES = [
 def use_everything(state: StateDir) -> None:
     """Put a sensitive entry through every part of the state directory, as a badly behaved store would show it."""
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [update(KEY, PREVIOUS, SECRET, sensitive=True)])
+    begun.intend(WEB_AT, [update(KEY, PREVIOUS, SECRET, sensitive=True)])
     complaint = f"400: value {SECRET!r} is not allowed"
     begun.settle(
-        WEB, [Settled(Outcome(KEY, Action.UPDATE, OutcomeKind.FAILED, complaint), applied(SECRET, sensitive=True))]
+        WEB_AT, [Settled(Outcome(KEY, Action.UPDATE, OutcomeKind.FAILED, complaint), applied(SECRET, sensitive=True))]
     )
     begun.finish({"failed": 1})
-    state.quarantine.put(WEB, KEY, print_of(SECRET), complaint, now=0)
+    state.quarantine.put(WEB_KEY, KEY, print_of(SECRET), complaint, now=0)
     state.passes.record(WEB, 0, error=complaint)
-    state.memo.put(WEB, print_of(SECRET).hex(), "config", Memo("token"))
+    state.memo.put(WEB_KEY, print_of(SECRET).hex(), "config", Memo("token"))
 
 
 def bytes_of(path: Path) -> bytes:
@@ -61,7 +61,7 @@ def test_no_sensitive_value_reaches_the_files(path: Path) -> None:
 def test_the_search_would_find_what_is_not_sensitive(state: StateDir, path: Path) -> None:
     """The same entry, not marked sensitive, is found: the search above looks in the right place."""
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [update(KEY, PREVIOUS, SECRET)])
+    begun.intend(WEB_AT, [update(KEY, PREVIOUS, SECRET)])
     assert {PREVIOUS.encode(), print_of(SECRET)} <= {needle for needle in NEEDLES if needle in bytes_of(path)}
 
 
@@ -71,7 +71,9 @@ def test_sensitive_on_one_side_is_withheld_on_both(state: StateDir, path: Path, 
     mark = Mark("me", print_of(PREVIOUS), sensitive=side == "before")
     before = Actual(KEY, "1", print_of(PREVIOUS), Content(PREVIOUS.encode()), mark=mark)
     begun = state.journal.begin("apply")
-    begun.intend(WEB, [Intent(KEY, Action.UPDATE, Class.CHANGED, before, print_of(SECRET), sensitive=side == "after")])
+    begun.intend(
+        WEB_AT, [Intent(KEY, Action.UPDATE, Class.CHANGED, before, print_of(SECRET), sensitive=side == "after")]
+    )
     [change] = state.journal.changes(begun.id)
     assert change.withheld
     assert change.before is not None
@@ -85,8 +87,8 @@ def test_nothing_that_travels_shows_the_key(state: StateDir) -> None:
     use_everything(state)
     records = [
         *state.journal.changes(state.journal.runs()[0].id),
-        *state.ledger.all(WEB).values(),
-        *state.quarantine.held(WEB, -1).values(),
+        *state.ledger.all(WEB_KEY).values(),
+        *state.quarantine.held(WEB_KEY, -1).values(),
     ]
     assert len(records) == 3
     assert repr(state.key) not in repr(records)
@@ -147,5 +149,5 @@ def test_identities_are_not_secret(state: StateDir) -> None:
     """Keys and labels of sensitive entries are kept: without them nobody could tell what was done."""
     begun = state.journal.begin("apply")
     labelled = Identity("token", "prod")
-    begun.intend(WEB, [update(labelled, PREVIOUS, SECRET, sensitive=True)])
+    begun.intend(WEB_AT, [update(labelled, PREVIOUS, SECRET, sensitive=True)])
     assert [change.identity for change in state.journal.changes(begun.id)] == [labelled]

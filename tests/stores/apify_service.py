@@ -74,6 +74,11 @@ class Service:
         found: str = self.api("POST", path, {"schema": schema} if schema else None)["data"]["id"]
         return found
 
+    def rename(self, name: str, new: str) -> None:
+        """Give a store another name."""
+        self.ids[new] = self.ids.pop(name)
+        self.api("PUT", f"/{self.ids[new]}", {"name": new})
+
     def remove(self, name: str) -> None:
         """Delete a store."""
         self._send("DELETE", f"/{self.ids.pop(name)}", None)

@@ -76,6 +76,11 @@ class Service:
         """Delete a namespace."""
         self.api("DELETE", f"/{self.ids.pop(title)}")
 
+    def rename(self, title: str, new: str) -> None:
+        """Give a namespace another title."""
+        self.ids[new] = self.ids.pop(title)
+        self.api("PUT", f"/{self.ids[new]}", {"title": new})
+
     def titles(self) -> list[str]:
         """Titles of all namespaces."""
         return [one["title"] for one in self.api("GET", "?per_page=100")["result"]]

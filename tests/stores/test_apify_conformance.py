@@ -21,15 +21,22 @@ def shared() -> Iterator[Service]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def other() -> Iterator[Service]:
+    """Another account."""
+    with service() as running:
+        yield running
+
+
 class ApifyConformance(StoreConformance):
     capabilities = ApifyStore.capabilities
     key_format: ClassVar[str | None] = None
     ledger: ClassVar[str] = "local"
 
     @pytest.fixture(autouse=True)
-    def remote(self, shared: Service) -> None:
+    def remote(self, shared: Service, other: Service) -> None:
         shared.reset(*self.namespaces)
-        self._service = shared
+        self._service, self._other = shared, other
 
     def make_clock(self) -> FakeClock:
         clock = FakeClock(float(int(time.time())))
@@ -42,6 +49,14 @@ class ApifyConformance(StoreConformance):
 
     def open_store(self, clock: FakeClock) -> Store:
         return apify_store(self._service, clock, ledger=self.ledger, key_format=self.key_format)
+
+    def other_place(self, clock: FakeClock) -> Store:
+        self._other.reset(*self.namespaces)
+        self._other.time(clock.now())
+        return apify_store(self._other, clock, ledger=self.ledger, key_format=self.key_format)
+
+    async def rename_namespace(self, old: str, new: str) -> None:
+        self._service.rename(old, new)
 
     async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
         self._service.put(namespace, self._name(identity), content.value)

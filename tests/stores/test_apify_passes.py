@@ -62,7 +62,8 @@ class Repo:
         self.redactor = Redactor()
         (root / "state").mkdir(parents=True)
         (root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {policy}\nstores:\n  scraper:\n    type: apify\n"
+            f"version: 1\nowner: team-a\npolicy: {policy}\nauthors: {{env: [API_TOKEN]}}\n"
+            f"stores:\n  scraper:\n    type: apify\n"
             f"    token: {{env: APIFY_TOKEN}}\n    endpoint: {kv.url}\n    ledger: {ledger}\n{extra}"
         )
 
@@ -282,7 +283,7 @@ async def test_changes_cost_no_more_than_they_must(repo: Repo, kv: Service, ledg
     kv.forget_requests()
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
     assert kv.requests() == {
-        FIND: 1,
+        FIND: 2,  # where the name leads: to plan, and once more right before the first write
         KEYS: 2,
         GET: 10 + 10 + 10 + left.get(GET, 0),
         PUT: 5 + left.get(PUT, 0),
@@ -409,7 +410,7 @@ async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, kv: Ser
     repo.want({"a": "2", "b": "1"})
     report = await repo.apply(lambda: kv.remove("web"))
     assert "applied" not in outcomes(report).values()
-    assert "deleted meanwhile" in (report.targets[0].error or "")
+    assert "there is no key-value store" in (report.targets[0].error or "")
     plan = await repo.plan()
     assert 'no key-value store "web"' in (plan.error or "")
     assert plan.changes == ()
@@ -427,6 +428,26 @@ async def test_a_namespace_may_be_made(tmp_path: Path, kv: Service, ledger: str)
     assert outcomes(await repo.apply()) == {"a": "applied"}
     assert kv.names() == ["web"]
     assert changes(await repo.plan()) == []
+
+
+@BOTH
+async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path, kv: Service, ledger: str) -> None:
+    """Only once it is made is it seen that both lead to one place: the second to come is not written, and then neither is."""
+    repo = Repo(tmp_path / "repo", kv, ledger, "    create_namespaces: true\n")
+    me = kv.api("GET", f"/{kv.ids['web']}")["data"]["username"]
+    kv.remove("web")
+    twin = (repo.root / "kvsync.yaml").read_text().partition("  scraper:\n")[2]
+    with (repo.root / "kvsync.yaml").open("a") as config:
+        config.write(f"  twin:\n{twin}    username: {me}\n")
+    repo.want({"a": "1"})
+    (repo.root / "state/twin.yaml").write_text("store: twin\nnamespace: web\nkeys: {b: '1'}\n")
+    report = await repo.apply()
+    assert sorted(outcomes(report).values()) == ["applied", "not-attempted"]
+    (error,) = (target.error for target in report.targets if target.error)
+    assert "lead to the same place" in error
+    assert "scraper/web (kvsync.yaml:6:5) and twin/web (kvsync.yaml:12:5)" in error
+    plan = await repo.plan()
+    assert plan.parked != ()
 
 
 # -- the ledger -------------------------------------------------------------------------------------------------------
@@ -450,7 +471,7 @@ async def test_a_lost_ledger_loses_nothing(repo: Repo, kv: Service) -> None:
 
 async def test_a_fresh_checkout_finds_the_ledger_in_the_store(tmp_path: Path, kv: Service) -> None:
     """A machine that was never here knows from the store's ledger what is ours: it plans nothing where nothing is to do,
-    without writing anything, and deletes what is no longer asked for."""
+    without writing anything, and deletes what is no longer asked for; not what it cannot compare, for want of an owner key."""
     first = Repo(tmp_path / "one", kv, "store")
     await first.settle(EVERYTHING)
     second = first.elsewhere(tmp_path / "two")
@@ -459,10 +480,13 @@ async def test_a_fresh_checkout_finds_the_ledger_in_the_store(tmp_path: Path, kv
         assert changes(await second.plan(deep=deep)) == []
     assert not {PUT, DELETE} & set(kv.requests())
     second.want({"plain": "Hello"})
-    found = outcomes(await second.apply())
-    assert found.pop("kept") == "refused"
+    report = await second.apply()
+    (secret,) = [one for one in report.plan.targets[0].refused if one.identity.key == "secret"]
+    assert "set owner_key on all machines" in secret.reason
+    found = outcomes(report)
+    assert (found.pop("kept"), found.pop("secret")) == ("refused", "refused")
     assert set(found.values()) == {"applied"}
-    assert set(kv.values("web")) == {"plain", "kept"}
+    assert set(kv.values("web")) == {"plain", "kept", "secret"}
 
 
 async def test_two_machines_take_turns(tmp_path: Path, kv: Service) -> None:
@@ -725,7 +749,7 @@ async def test_the_configuration_is_checked(repo: Repo, kv: Service) -> None:
     file.write_text(file.read_text().replace("ledger: local", "ledger: lokal\n    username: a/b\n    tokn: x"))
     result = repo.command("validate")
     assert result.returncode == 78
-    for words in ("ledger", 'did you mean "local"', "username", '"tokn"', "kvsync.yaml:9:"):
+    for words in ("ledger", 'did you mean "local"', "username", '"tokn"', "kvsync.yaml:10:"):
         assert words in result.stderr
     assert kv.total() == 0
 

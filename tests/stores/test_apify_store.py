@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.core.canonical import fingerprint
-from kvsync.core.model import Content, Entry, Identity, Mark, Snapshot
+from kvsync.core.model import Content, Entry, Identity, Mark, Snapshot, Target
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.stores.apify.contents import kept_type, sent_type
 from kvsync.stores.apify.requests import LEDGER_KEY, Targets
@@ -23,8 +23,10 @@ from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock
 from tests.http.script_server import Act, says, serving
 from tests.stores.apify_service import Service, apify_store, service
+from tests.support.places import signer_of
 
 OWNER = "conformance"
+SIGNER = signer_of(Target("apify", "web"), OWNER)
 FIND, KEYS, ZIP = "GET /{storeId}", "GET /{storeId}/keys", "GET /{storeId}/records"
 GET, PUT, DELETE = (f"{method} /{{storeId}}/records/{{recordKey}}" for method in ("GET", "PUT", "DELETE"))
 SECRET = "a-signing-secret"
@@ -75,7 +77,7 @@ async def put_many(store: Store, count: int) -> None:
 
 
 async def see(store: Store, *, deep: bool = False) -> Snapshot:
-    snapshot = await (store.observe_deep("web", OWNER) if deep else store.observe("web", OWNER))
+    snapshot = await (store.observe_deep("web", SIGNER) if deep else store.observe("web", SIGNER))
     assert snapshot is not None
     return snapshot
 
@@ -222,7 +224,7 @@ async def test_the_ledger_comes_back_and_is_seen(kv: Service, connect: Open) -> 
     assert (await see(other)).token != token
     again = (await see(store)).token
     assert again is not None
-    assert await other.observe("web", OWNER, again) is None
+    assert await other.observe("web", SIGNER, again) is None
     assert (await see(other, deep=True)).ledger == b'{"a": 1}'
 
 
@@ -362,7 +364,7 @@ async def test_a_wrong_namespace_is_no_empty_store(kv: Service, connect: Open) -
     """A store that does not exist is an error that suggests the nearest name, never an empty listing."""
     store = connect()
     with pytest.raises(PermanentError, match=r'no key-value store "wbe".*did you mean "web".*create_namespaces'):
-        await store.observe("wbe", OWNER)
+        await store.observe("wbe", SIGNER)
     for name in ("..", "a/b", "a b", "", "é", "a~b~c"):
         kv.forget_requests()
         with pytest.raises(PermanentError, match="cannot be the name"):
@@ -375,34 +377,26 @@ async def test_a_namespace_is_found_by_name_by_id_and_by_owner(kv: Service, conn
     kv.put("web", "a", b"1")
     me = kv.api("GET", f"/{kv.ids['web']}")["data"]["username"]
     for name in ("web", "WEB", kv.ids["web"], f"{me}~web"):
-        snapshot = await connect().observe(name, OWNER)
+        snapshot = await connect().observe(name, SIGNER)
         assert snapshot is not None
         assert set(snapshot.entries) == {Identity("a")}
-    snapshot = await connect(options={"username": me}).observe("web", OWNER)
+    snapshot = await connect(options={"username": me}).observe("web", SIGNER)
     assert snapshot is not None
-
-
-async def test_one_store_under_two_names_is_refused(kv: Service, connect: Open) -> None:
-    """Two namespaces that turn out to be one store are refused: each would take the other's entries for foreign ones."""
-    store = connect()
-    await see(store)
-    with pytest.raises(PermanentError, match="are the same key-value store"):
-        await store.observe(kv.ids["web"], OWNER)
 
 
 async def test_an_unnamed_store_is_refused(kv: Service, connect: Open) -> None:
     """A store without a name is not managed, for it would be deleted by Apify after a while; the reason is told."""
     with pytest.raises(PermanentError, match=r"has no name.*deletes such stores"):
-        await connect().observe(kv.make(None), OWNER)
+        await connect().observe(kv.make(None), SIGNER)
 
 
 async def test_a_missing_namespace_is_made_when_it_is_written_to(kv: Service, connect: Open) -> None:
     """With create_namespaces looking and deleting make nothing, the first write makes the store, and two at once make one."""
     store = connect(options={"create_namespaces": True})
-    snapshot = await store.observe("mail", OWNER)
+    snapshot = await store.observe("mail", SIGNER)
     assert snapshot is not None
     assert not snapshot.entries
-    assert await store.observe_deep("mail", OWNER) is None
+    assert await store.observe_deep("mail", SIGNER) is None
     assert await store.read("mail", [Identity("a")]) == {}
     await store.write("mail", [Write(Identity("a"), Precondition.UNCHANGED)])
     assert kv.names() == ["web"]
@@ -422,9 +416,10 @@ async def test_a_store_of_another_user_is_not_made(kv: Service, connect: Open) -
 
 
 async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Service, connect: Open) -> None:
-    """Once its store is gone, each kind of call says so instead of finding nothing, and a new one of that name is found."""
+    """Once its store is gone, each kind of call says so instead of finding nothing, and a new one of that name is only used
+    once it was located: what was planned for the old one must not be written there."""
     reading: dict[str, Callable[[Store], Any]] = {
-        "observe": lambda store: store.observe("web", OWNER),
+        "observe": lambda store: store.observe("web", SIGNER),
         "read": lambda store: store.read("web", [Identity("a")]),
         "write": lambda store: store.write("web", [creation("a")]),
         "delete": lambda store: store.write("web", [Write(Identity("a"), Precondition.UNCHANGED)]),
@@ -438,6 +433,9 @@ async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Servic
         with pytest.raises(PermanentError, match="deleted meanwhile"):
             await reading[name](store)
     kv.ids["web"] = kv.make("web")
+    with pytest.raises(PermanentError, match="deleted meanwhile"):
+        await see(stores["observe"])
+    await stores["observe"].locate("web")
     assert not (await see(stores["observe"])).entries
 
 
@@ -488,7 +486,7 @@ async def test_what_an_answer_means(
     kv.faults(fault)
     if "after-write" not in fault:
         with pytest.raises(reading) as caught:
-            await store.observe("web", OWNER)
+            await store.observe("web", SIGNER)
         assert not isinstance(caught.value, LostAnswer)
         assert kv.token not in str(caught.value)
     with pytest.raises(writing) as error:
@@ -583,7 +581,7 @@ async def test_what_is_no_list_of_keys_is_no_empty_store(connect: Open, page: An
     """An answer of another shape is an error, never a listing."""
     async with serving(says(200, _found()), says(200, json.dumps(page).encode())) as server:
         with pytest.raises(PermanentError, match="no list of keys"):
-            await connect(_Bare(server.origin)).observe("web", OWNER)
+            await connect(_Bare(server.origin)).observe("web", SIGNER)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"data": {"name": "web"}}', b'{"data": [1]}'])
@@ -591,7 +589,7 @@ async def test_what_is_no_store_is_none(connect: Open, body: bytes) -> None:
     """An answer that names no store is an error, and nothing is asked of it."""
     async with serving(says(200, body)) as server:
         with pytest.raises(TransientError, match="none of this API"):
-            await connect(_Bare(server.origin), clock=FakeClock()).observe("web", OWNER)
+            await connect(_Bare(server.origin), clock=FakeClock()).observe("web", SIGNER)
 
 
 class _Bare:
@@ -613,7 +611,7 @@ async def test_without_an_archive_there_is_no_deep_view(kv: Service, connect: Op
     await put_many(store, 50)
     await see(store)
     kv.faults(spec)
-    assert await store.observe_deep("web", OWNER) is None
+    assert await store.observe_deep("web", SIGNER) is None
     kv.faults("")
     assert len((await see(store, deep=True)).entries) == 50
 
@@ -625,7 +623,7 @@ async def test_archives_of_any_kind(switch: dict[str, str]) -> None:
         kv.reset("web")
         store = apify_store(kv, FakeClock())
         (result,) = await store.write("web", [creation("a", b"x" * 1000)])
-        snapshot = await store.observe_deep("web", OWNER)
+        snapshot = await store.observe_deep("web", SIGNER)
         await store.aclose()
         assert (snapshot is None) is (switch == {"zip": "off"})
         if snapshot is not None:

@@ -22,23 +22,37 @@ def shared() -> Iterator[Service]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def other() -> Iterator[Service]:
+    """Another configuration store."""
+    with service() as running:
+        yield running
+
+
 class AzureConformance(StoreConformance):
     capabilities = AzureAppConfigStore.capabilities
     key_format: ClassVar[str | None] = None
 
     @pytest.fixture(autouse=True)
-    def remote(self, shared: Service, tmp_path: Path) -> None:
+    def remote(self, shared: Service, other: Service, tmp_path: Path) -> None:
         shared.reset()
-        self._service, self._folder = shared, tmp_path
+        self._service, self._other, self._folder = shared, other, tmp_path
         self._stores = 0
 
     def make_clock(self) -> FakeClock:
         return FakeClock(time.time())
 
     def open_store(self, clock: FakeClock) -> Store:
+        return self._connect(self._service, clock)
+
+    def other_place(self, clock: FakeClock) -> Store:
+        self._other.reset()
+        return self._connect(self._other, clock)
+
+    def _connect(self, found: Service, clock: FakeClock) -> Store:
         self._stores += 1
         cache = self._folder / str(self._stores)
-        return azure_store(self._service.env, clock, cache=cache, key_format=self.key_format)
+        return azure_store(found.env, clock, cache=cache, key_format=self.key_format)
 
     async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
         key, label = self._slot(namespace, identity)

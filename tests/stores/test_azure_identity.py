@@ -21,6 +21,7 @@ from kvsync.stores.base import Finding, Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock
 from tests.http.script_server import ScriptServer, is_silent, resets, says, serving
 from tests.stores.azure_service import SECRET, Service, azure_store, service
+from tests.stores.signing import signer
 
 TOKEN = "kvsync-emulator-token"
 
@@ -121,9 +122,9 @@ async def test_a_rotated_key_is_found(azure: Service) -> None:
     env[SECRET.name] = env[SECRET.name].replace("Id=kvsync-emulator", "Id=retired")
     store = azure_store(env)
     with pytest.raises(AuthError, match="does not know the Id"):
-        await store.observe("web", "me")
+        await store.observe("web", signer(store))
     env[SECRET.name] = azure.env[SECRET.name]
-    assert await store.observe("web", "me") is not None
+    assert await store.observe("web", signer(store)) is not None
     await store.aclose()
 
 
@@ -131,14 +132,14 @@ async def test_plain_http_is_refused_beyond_this_machine() -> None:
     """A connection string that would send everything unencrypted over a network is refused, unless that is asked for."""
     env = {SECRET.name: "Endpoint=http://config.example.com;Id=a;Secret=c2VjcmV0"}
     with pytest.raises(PermanentError, match="allow_insecure"):
-        await azure_store(env).observe("web", "me")
+        await azure_store(env).locate("web")
 
 
 async def test_the_endpoint_can_be_given_apart(azure: Service) -> None:
     """`endpoint` wins over the one in the connection string, for private links; what is signed is where it goes."""
     env = {SECRET.name: azure.env[SECRET.name].replace(azure.url, "https://name.azconfig.io")}
     store = azure_store(env, endpoint=azure.url)
-    assert await store.observe("web", "me") is not None
+    assert await store.observe("web", signer(store)) is not None
     await store.aclose()
 
 
@@ -188,7 +189,7 @@ async def test_a_client_secret(azure: Service, authority: ScriptServer, monkeypa
     env = {"CLIENT_SECRET": "application-secret"}
     store = azure_store(env, options=APPLICATION, endpoint=azure.url, read_only=True)
     for _ in range(3):
-        assert await store.observe("web", "me") is not None
+        assert await store.observe("web", signer(store)) is not None
     await store.aclose()
     (asked,) = authority.seen
     assert asked.line == "POST /tenant-1/oauth2/v2.0/token HTTP/1.1"
@@ -214,10 +215,10 @@ async def test_a_federated_workload(
     authority.acts = [grants(seconds=100)]
     clock = FakeClock(time.time())
     store = entra_store(azure, clock=clock)
-    await store.observe("web", "me")
+    await store.observe("web", signer(store))
     file.write_text("assertion-2\n")
     clock.advance(60)
-    await store.observe("web", "me")
+    await store.observe("web", signer(store))
     await store.aclose()
     forms = [parse_qs(asked.body.decode()) for asked in authority.seen]
     assert [form["client_assertion"] for form in forms] == [["assertion-1"], ["assertion-2"]]
@@ -238,7 +239,7 @@ async def test_a_managed_identity(
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{authority.origin}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "header-secret")
     store = entra_store(azure, {"client_id": "identity-3"})
-    assert await store.observe("web", "me") is not None
+    assert await store.observe("web", signer(store)) is not None
     await store.aclose()
     (asked,) = authority.seen
     parts = urlsplit(asked.line.split()[1])
@@ -259,7 +260,7 @@ async def test_a_token_is_renewed_before_it_ends(
     store = entra_store(azure, APPLICATION, clock)
     for advance, asked in ((0, 1), (3000, 1), (350, 2), (10, 2)):
         clock.advance(advance)
-        await store.observe("web", "me")
+        await store.observe("web", signer(store))
         assert len(authority.seen) == asked
     await store.aclose()
 
@@ -277,7 +278,7 @@ async def test_a_refused_token_is_replaced_once(
     await store.aclose()
     store = entra_store(azure, APPLICATION)
     with pytest.raises(AuthError, match="does not take the token"):
-        await store.observe("web", "me")
+        await store.observe("web", signer(store))
     await store.aclose()
 
 
@@ -314,7 +315,7 @@ async def test_a_refused_application(
     authority.acts = [answer]
     store = entra_store(azure, APPLICATION)
     with pytest.raises(AuthError, match=complaint) as caught:
-        await store.observe("web", "me")
+        await store.observe("web", signer(store))
     assert "application-secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     await store.aclose()
@@ -324,7 +325,7 @@ async def test_no_secret_goes_out_unencrypted(azure: Service, monkeypatch: pytes
     """An identity service that is named with plain http beyond this machine is not asked."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", "http://login.example.com")
     with pytest.raises(PermanentError, match="unencrypted"):
-        await entra_store(azure, APPLICATION).observe("web", "me")
+        await entra_store(azure, APPLICATION).locate("web")
 
 
 # Doctor
@@ -461,5 +462,5 @@ async def test_errors_name_the_store(azure: Service) -> None:
     azure.faults("403:1")
     store = azure_store(azure.env)
     with pytest.raises(StoreError, match=r"^store settings: "):
-        await store.observe("web", "me")
+        await store.observe("web", signer(store))
     await store.aclose()

@@ -25,8 +25,7 @@ from kvsync.stores.azure_appconfig.requests import entry_target, listing_target
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
 from tests.stores.azure_service import Service, azure_store, service
-
-OWNER = "conformance"
+from tests.stores.signing import OWNER, signed, signer
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,10 @@ def creation(key: str, value: str = "v", label: str | None = None, **mark: Any) 
 async def fill(store: Store, count: int, namespace: str = "web") -> None:
     """So many entries, under keys that sort in their order."""
     results = await asyncio.gather(
-        *(store.write(namespace, [creation(f"key-{number:05}", str(number))]) for number in range(count))
+        *(
+            store.write(namespace, [signed(store, creation(f"key-{number:05}", str(number)), namespace)])
+            for number in range(count)
+        )
     )
     assert {result[0].status for result in results} == {WriteStatus.DONE}
 
@@ -84,7 +86,7 @@ async def change(store: Store, key: str, value: str, namespace: str = "web") -> 
 async def look(azure: Service, store: Store, token: str | None = None) -> tuple[list[tuple[str, int]], Any]:
     """Observe, and what it cost."""
     azure.forget_requests()
-    snapshot = await store.observe("web", OWNER, token)
+    snapshot = await store.observe("web", signer(store), token)
     return azure.requests(), snapshot
 
 
@@ -183,7 +185,7 @@ async def test_only_the_namespace_is_asked_for(azure: Service, connect: Open) ->
     store = connect()
     for namespace in ("a*b,c\\d", "a*b,c\\d2", "a", "axb,c"):
         await store.write(namespace, [creation("key", namespace)])
-    snapshot = await store.observe("a*b,c\\d", OWNER)
+    snapshot = await store.observe("a*b,c\\d", signer(store, "a*b,c\\d"))
     assert snapshot is not None
     assert [entry.content for entry in snapshot.entries.values()] == [Content(b"a*b,c\\d")]
     assert set(await store.namespaces()) == {"a*b,c\\d", "a*b,c\\d2", "a", "axb,c"}
@@ -213,7 +215,7 @@ async def test_a_read_sees_the_writes_before_it(azure: Service, connect: Open) -
     azure.faults("stale-read:1h")
     await store.write("web", [creation("new")])
     for reader in (store, connect()):
-        snapshot = await reader.observe("web", OWNER)
+        snapshot = await reader.observe("web", signer(reader))
         assert snapshot is not None
         assert set(snapshot.entries) == {Identity("old"), Identity("new")}
         await reader.aclose()
@@ -237,11 +239,12 @@ async def test_the_mark_is_in_tags_that_nobody_sees(azure: Service, connect: Ope
     """Other programs find our mark in tags that begin with kvsync, beside the entry's own; kvsync shows only the latter."""
     store = connect()
     content = Content(b"{}", "application/json", (("team", "web"),))
-    mark = Mark("me", fingerprint(content), 3600, sensitive=True, protected=True)
+    mark = Mark("me", fingerprint(content), 3600, sensitive=True, protected=True, seal=b"sixteen bytes...")
     await store.write("web", [Write(Identity("a"), Precondition.ABSENT, content, mark, 1798070400.0)])
     tags = azure.must_get("web:a").tags
-    assert set(tags) == {"team", "kvsync", "kvsync.fp", "kvsync.ttl", "kvsync.until", "kvsync.flags"}
+    assert set(tags) == {"team", "kvsync", "kvsync.fp", "kvsync.seal", "kvsync.ttl", "kvsync.until", "kvsync.flags"}
     assert (tags["kvsync"], tags["kvsync.ttl"], tags["kvsync.flags"]) == ("me", "3600", "sp")
+    assert tags["kvsync.seal"] == "c2l4dGVlbiBieXRlcy4uLg"
     assert tags["kvsync.until"] == "2026-12-24T00:00:00Z"
     found = (await store.read("web", [Identity("a")]))[Identity("a")]
     assert (found.content, found.mark, found.expires_at) == (content, mark, 1798070400.0)
@@ -254,12 +257,19 @@ async def test_the_mark_is_in_tags_that_nobody_sees(azure: Service, connect: Ope
     st.booleans(),
     st.booleans(),
     st.none() | st.integers(0, 10**12),
+    st.none() | st.binary(min_size=16, max_size=16),
 )
 def test_every_mark_survives_its_tags(
-    owner: str, digest: bytes, ttl: int | None, sensitive: bool, protected: bool, until: int | None
+    owner: str,
+    digest: bytes,
+    ttl: int | None,
+    sensitive: bool,
+    protected: bool,
+    until: int | None,
+    seal: bytes | None,
 ) -> None:
     """Whatever the mark, it is read from the tags as it was put there, and the end as far as calendars go."""
-    mark = Mark(owner, digest, ttl, sensitive, protected)
+    mark = Mark(owner, digest, ttl, sensitive, protected, seal=seal)
     tags = tags_for(Content(b"v"), mark, until, None)
     item = {"key": "k", "label": None, "etag": "e", "value": "v", "content_type": None, "tags": tags, "locked": False}
     actual = to_actual(Identity("k"), row_of(item), None)
@@ -268,7 +278,9 @@ def test_every_mark_survives_its_tags(
 
 
 @given(
-    st.dictionaries(st.sampled_from(["kvsync", "kvsync.fp", "kvsync.ttl", "kvsync.until", "kvsync.flags"]), st.text())
+    st.dictionaries(
+        st.sampled_from(["kvsync", *(f"kvsync.{name}" for name in ("fp", "seal", "ttl", "until", "flags"))]), st.text()
+    )
 )
 def test_tags_that_somebody_edited_do_no_harm(tags: dict[str, str]) -> None:
     """A mark that was edited into nonsense is read as a mark of nothing that we know."""
@@ -282,10 +294,10 @@ def test_tags_that_somebody_edited_do_no_harm(tags: dict[str, str]) -> None:
 async def test_a_namespace_inside_another_keeps_its_entries(connect: Open) -> None:
     """Where one namespace begins like another, each sees the other's entries as another owner's: neither deletes them."""
     store = connect()
-    await store.write("web", [creation("x:from-web")])
-    await store.write("web:x", [creation("from-x")])
+    await store.write("web", [signed(store, creation("x:from-web"))])
+    await store.write("web:x", [signed(store, creation("from-x"), "web:x")])
     for namespace, mine, theirs in (("web", "x:from-web", "x:from-x"), ("web:x", "from-x", "from-web")):
-        snapshot = await store.observe(namespace, OWNER)
+        snapshot = await store.observe(namespace, signer(store, namespace))
         assert snapshot is not None
         owners = {identity.key: entry.mark and entry.mark.owner for identity, entry in snapshot.entries.items()}
         assert set(snapshot.settled) == {Identity(mine)}
@@ -296,10 +308,10 @@ async def test_a_namespace_inside_another_keeps_its_entries(connect: Open) -> No
 async def test_namespaces_that_are_not_in_the_key_are_apart(connect: Open) -> None:
     """With a key format that leaves the namespace out, the mark tells whose entry it is."""
     store = connect(key_format="{key}")
-    await store.write("one", [creation("a")])
-    await store.write("two", [creation("b")])
+    await store.write("one", [signed(store, creation("a"), "one")])
+    await store.write("two", [signed(store, creation("b"), "two")])
     for namespace, key in (("one", "a"), ("two", "b")):
-        snapshot = await store.observe(namespace, OWNER)
+        snapshot = await store.observe(namespace, signer(store, namespace))
         assert snapshot is not None
         assert set(snapshot.settled) == {Identity(key)}
 
@@ -332,7 +344,8 @@ async def test_no_secret_is_kept_in_a_file(azure: Service, connect: Open, tmp_pa
 
 async def test_the_cache_is_for_its_owner_alone(connect: Open, tmp_path: Path) -> None:
     """Nobody else on the machine may read what is kept."""
-    await connect().observe("web", OWNER)
+    store = connect()
+    await store.observe("web", signer(store))
     assert (tmp_path / "cache").stat().st_mode & 0o77 == 0
     assert (tmp_path / "cache" / "pages.db").stat().st_mode & 0o77 == 0
 
@@ -424,15 +437,20 @@ async def test_what_the_service_refuses_is_known_offline(
     assert azure.requests() == []
 
 
-@pytest.mark.parametrize("size", [10_000, 10_100, 10_150])
-async def test_offline_and_service_agree_on_the_size(connect: Open, size: int) -> None:
-    """What `audit` lets pass, the service takes; the limit counts everything, our mark too."""
+async def test_offline_and_service_agree_on_the_size(connect: Open) -> None:
+    """What `audit` lets pass, the service takes, to the byte; the limit counts everything, our mark and its seal too."""
     store = connect()
+    fits = next(size for size in range(10_150, 0, -1) if not store.audit("web", _entry_of(size)))
+    for size, status in ((fits, WriteStatus.DONE), (fits + 1, WriteStatus.REJECTED)):
+        entry = _entry_of(size)
+        mark = Mark(OWNER, entry.fingerprint)
+        write = Write(Identity("k", f"prod-{size}"), Precondition.ABSENT, entry.content, mark)
+        assert (await store.write("web", [signed(store, write)]))[0].status is status
+
+
+def _entry_of(size: int) -> Entry:
     content = Content(b"x" * size, "text/plain", (("team", "wéb"),))
-    told = store.audit("web", Entry(Identity("k", "prod"), content, fingerprint(content)))
-    mark = Mark(OWNER, fingerprint(content))
-    result = (await store.write("web", [Write(Identity("k", "prod"), Precondition.ABSENT, content, mark)]))[0]
-    assert (result.status is WriteStatus.DONE) == (not told)
+    return Entry(Identity("k", f"prod-{size}"), content, fingerprint(content))
 
 
 @pytest.mark.parametrize("key", ["100%", "%2F", "a\nb", "a\x7fb", "\x00"])
@@ -458,7 +476,7 @@ async def test_awkward_keys_and_labels_are_themselves(azure: Service, connect: O
         for label in (None, key):
             assert (await store.write("web", [creation(key, key, label)]))[0].status is WriteStatus.DONE
     wanted = {Identity(key, label) for key in AWKWARD for label in (None, key)}
-    snapshot = await store.observe("web", OWNER)
+    snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
     assert set(snapshot.entries) == wanted
     assert azure.values() == {(f"web:{one.key}", one.label): one.key for one in wanted}
@@ -480,7 +498,8 @@ async def test_json_is_compared_by_meaning(azure: Service, connect: Open) -> Non
     """Feature flags and Key Vault references are JSON by their content type: layout is no difference."""
     flag = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
     azure.set("web:f", '{"id": "f",   "enabled": true}', content_type=flag)
-    snapshot = await connect().observe("web", OWNER)
+    store = connect()
+    snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
     found = snapshot.entries[Identity("f")]
     assert found.fingerprint == fingerprint(Content(b'{"enabled":true,"id":"f"}', flag))
@@ -516,7 +535,7 @@ async def test_a_listing_is_whole_or_fails(azure: Service, connect: Open, fault:
     await fill(store, 320)
     azure.faults(f"{fault}:0.35", seed=3)
     try:
-        snapshot = await store.observe("web", OWNER)
+        snapshot = await store.observe("web", signer(store))
     except TransientError:
         return
     assert snapshot is not None
@@ -526,8 +545,9 @@ async def test_a_listing_is_whole_or_fails(azure: Service, connect: Open, fault:
 async def test_what_is_no_listing_is_an_error(azure: Service, connect: Open) -> None:
     """Nothing that is no listing of this API is taken for an empty one."""
     azure.faults("404:1")
+    store = connect()
     with pytest.raises(StoreError):
-        await connect().observe("web", OWNER)
+        await store.observe("web", signer(store))
 
 
 def _parts(azure: Service, *, read_only: bool) -> tuple[StoreConfig, StoreContext]:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.canonical import canonical_json, fingerprint
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Content, Entry, Identity, Mark
+from kvsync.core.place import Place
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing
@@ -22,8 +24,8 @@ from kvsync.stores.cloudflare_kv.requests import Targets
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
 from tests.stores.cloudflare_service import Service, cloudflare_store, service
+from tests.stores.signing import OWNER, signed, signer
 
-OWNER = "conformance"
 KEYS, GET, PUT = "GET /{namespace_id}/keys", "POST /{namespace_id}/bulk/get", "PUT /{namespace_id}/bulk"
 Open = Callable[..., Store]
 
@@ -78,7 +80,7 @@ async def test_a_listing_costs_a_call_a_thousand(kv: Service, connect: Open, cou
     store = connect()
     await store.namespaces()
     kv.forget_requests()
-    snapshot = await store.observe("web", OWNER)
+    snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
     assert len(snapshot.entries) == count
     assert snapshot.complete
@@ -208,7 +210,7 @@ async def test_one_value_that_is_no_text_fails_no_other(kv: Service, connect: Op
 async def test_the_mark_is_one_member_beside_the_users_own(kv: Service, connect: Open) -> None:
     """What the user asked for stands in the metadata as asked; all that is kvsync's is in one member."""
     content = Content(b"v", "text/html", (("team", "web"),), '{"region":"eu","tier":1}')
-    await connect().write("web", [creation("a", content, ttl=3600, protected=True), creation("b")])
+    await connect().write("web", [creation("a", content, ttl=3600, protected=True), creation("b", seal=bytes(16))])
     listed = kv.listed("web")
     ours = listed["a"]["metadata"].pop("kvsync")
     assert listed["a"]["metadata"] == {"region": "eu", "tier": 1}
@@ -222,7 +224,7 @@ async def test_the_mark_is_one_member_beside_the_users_own(kv: Service, connect:
         "c": "text/html",
         "tags": {"team": "web"},
     }
-    assert listed["b"]["metadata"] == {"kvsync": {"o": OWNER, "h": fingerprint(Content(b"v")).hex()}}
+    assert listed["b"]["metadata"] == {"kvsync": {"o": OWNER, "h": fingerprint(Content(b"v")).hex(), "s": "A" * 22}}
 
 
 @pytest.mark.parametrize("change", [{"region": "us"}, {"more": 1}, {"region": None}])
@@ -231,13 +233,14 @@ async def test_metadata_that_somebody_changed_is_seen_in_a_listing(
 ) -> None:
     """Who changes the metadata and leaves the mark in place is found out without any value being read."""
     store = connect()
-    await store.write("web", [creation("a", Content(b"v", metadata='{"region":"eu"}')), creation("b")])
-    before = await store.observe("web", OWNER)
+    writes = [creation("a", Content(b"v", metadata='{"region":"eu"}')), creation("b")]
+    await store.write("web", [signed(store, write) for write in writes])
+    before = await store.observe("web", signer(store))
     assert before is not None
     assert set(before.settled) == {Identity("a"), Identity("b")}
     for key in ("a", "b"):
         kv.put("web", key, b"v", metadata=kv.listed("web")[key]["metadata"] | change)
-    after = await store.observe("web", OWNER)
+    after = await store.observe("web", signer(store))
     assert after is not None
     assert not after.settled
     assert {one.fingerprint for one in after.entries.values()} == {None}
@@ -254,7 +257,8 @@ async def test_metadata_that_somebody_changed_is_seen_in_a_listing(
 )
 def test_metadata_of_others_is_never_too_strange(data: Any) -> None:
     """Whatever stands in metadata, or in our member of it, is taken apart without an error."""
-    for strange in (data, {"kvsync": data}, {"kvsync": {"o": data, "h": data, "t": data, "f": data, "tags": data}}):
+    member = dict.fromkeys("ohstf", data) | {"tags": data}
+    for strange in (data, {"kvsync": data}, {"kvsync": member}):
         parts = parts_of(strange)
         assert parts.mark is None or isinstance(parts.mark.owner, str)
 
@@ -266,14 +270,21 @@ def test_metadata_of_others_is_never_too_strange(data: Any) -> None:
     st.none() | st.integers(60, 10**9),
     st.booleans(),
     st.booleans(),
+    st.none() | st.binary(min_size=16, max_size=16),
 )
 def test_metadata_comes_back(
-    data: dict[str, Any], tags: dict[str, str], type_: str | None, ttl: int | None, sensitive: bool, protected: bool
+    data: dict[str, Any],
+    tags: dict[str, str],
+    type_: str | None,
+    ttl: int | None,
+    sensitive: bool,
+    protected: bool,
+    seal: bytes | None,
 ) -> None:
     """What is put into metadata is what is taken out of it, mark and content, in whatever order a server gives it back."""
     metadata = canonical_json(data) if data and "kvsync" not in data else None
     content = Content(b"v", type_, tuple(sorted(tags.items())), metadata)
-    mark = Mark("me", fingerprint(content), ttl, sensitive, protected)
+    mark = Mark("me", fingerprint(content), ttl, sensitive, protected, seal=seal)
     written = json.loads(json.dumps(metadata_for(content, mark)))
     parts = parts_of(dict(reversed(written.items())))
     assert (parts.mark, parts.content_type, parts.tags, parts.metadata) == (mark, type_, content.tags, metadata)
@@ -293,7 +304,8 @@ async def test_metadata_is_measured_offline(kv: Service, connect: Open) -> None:
     assert "kvsync" in audit(store, Content(b"", metadata='{"kvsync":{}}'))
     assert "mapping" in audit(store, Content(b"", metadata='["a"]'))
     assert kv.total() == 0
-    assert (await store.write("web", [creation("a", _with_metadata(fits))]))[0].status is WriteStatus.DONE
+    write = signed(store, creation("a", _with_metadata(fits)))
+    assert (await store.write("web", [write]))[0].status is WriteStatus.DONE
 
 
 def _with_metadata(size: int) -> Content:
@@ -326,7 +338,7 @@ async def test_a_wrong_namespace_is_no_empty_store(kv: Service, connect: Open) -
     """A namespace that does not exist is an error that suggests the nearest name, never an empty listing."""
     store = connect()
     with pytest.raises(PermanentError, match='did you mean "web"'):
-        await store.observe("wep", OWNER)
+        await store.observe("wep", signer(store, "wep"))
     with pytest.raises(PermanentError, match="create_namespaces"):
         await store.write("wep", [creation("a")])
     with pytest.raises(PermanentError):
@@ -348,7 +360,7 @@ async def test_a_wrong_configured_id_is_told(connect: Open) -> None:
     store = connect(options={"namespace_ids": {"prod": "f" * 32, "odd": "xyz"}})
     for name in ("prod", "odd"):
         with pytest.raises(PermanentError, match=f"namespace_ids.{name}"):
-            await store.observe(name, OWNER)
+            await store.observe(name, signer(store, name))
 
 
 async def test_all_pages_of_namespaces_are_looked_through(kv: Service, connect: Open) -> None:
@@ -356,18 +368,19 @@ async def test_all_pages_of_namespaces_are_looked_through(kv: Service, connect: 
     for number in range(100):
         kv.make(f"ns-{number:03}")
     assert len(await connect().namespaces()) == 101
-    snapshot = await connect().observe("web", OWNER)
+    store = connect()
+    snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
 
 
 async def test_a_missing_namespace_is_made_when_it_is_written_to(kv: Service, connect: Open) -> None:
     """With create_namespaces looking makes nothing, the first write makes the namespace, and two at once make one."""
     one, two = (connect(options={"create_namespaces": True}) for _ in range(2))
-    snapshot = await one.observe("new", OWNER)
+    snapshot = await one.observe("new", signer(one, "new"))
     assert snapshot is not None
     assert not snapshot.entries
     assert await one.read("new", [Identity("a")]) == {}
-    await two.observe("new", OWNER)
+    await two.observe("new", signer(two, "new"))
     assert kv.titles() == ["web"]
     for store, key in ((one, "a"), (two, "b")):
         assert (await store.write("new", [creation(key)]))[0].status is WriteStatus.DONE
@@ -376,16 +389,21 @@ async def test_a_missing_namespace_is_made_when_it_is_written_to(kv: Service, co
 
 
 async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Service, connect: Open) -> None:
-    """Once its namespace is gone a store says so, for every kind of call, and finds a new one of the same title."""
+    """Once its namespace is gone a store says so for every kind of call, whatever has the title by now; located again it finds
+    the new one."""
     store = connect()
     await store.write("web", [creation("a")])
     kv.remove("web")
     with pytest.raises(PermanentError, match="deleted meanwhile"):
-        await store.observe("web", OWNER)
-    with pytest.raises(PermanentError, match="there is no namespace"):
-        await store.read("web", [Identity("a")])
+        await store.observe("web", signer(store))
     kv.ids["web"] = kv.make("web")
-    snapshot = await store.observe("web", OWNER)
+    with pytest.raises(PermanentError, match="deleted meanwhile"):
+        await store.read("web", [Identity("a")])
+    with pytest.raises(PermanentError, match="deleted meanwhile"):
+        await store.write("web", [creation("a")])
+    assert kv.values("web") == {}
+    await store.locate("web")
+    snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
     assert not snapshot.entries
 
@@ -414,11 +432,11 @@ async def test_what_an_answer_means(
 ) -> None:
     """Each failure becomes the error that says what to do: wait, look first, split, stop."""
     store = connect(clock=FakeClock(time.time()))
-    await store.observe("web", OWNER)
+    await store.observe("web", signer(store))
     kv.faults(fault)
     if "after-write" not in fault:
         with pytest.raises(reading) as caught:
-            await store.observe("web", OWNER)
+            await store.observe("web", signer(store))
         assert not isinstance(caught.value, LostAnswer)
         assert kv.token not in str(caught.value)
     with pytest.raises(writing) as error:
@@ -430,7 +448,7 @@ async def test_what_an_answer_means(
 async def test_the_wait_that_the_service_names_is_kept(kv: Service, connect: Open) -> None:
     """A throttled write tells how long to wait."""
     store = connect()
-    await store.observe("web", OWNER)
+    await store.observe("web", signer(store))
     kv.faults("429:1")
     with pytest.raises(TransientError) as error:
         await store.write("web", [creation("a")])
@@ -481,7 +499,7 @@ async def _observed(origin: str) -> int | None:
     options = {"namespace_ids": {"web": "0" * 32}}
     store = cloudflare_store(found, FakeClock(), options=options, timeout=config.timeout)  # type: ignore[arg-type]
     try:
-        snapshot = await store.observe("web", OWNER)
+        snapshot = await store.observe("web", signer(store))
     except TransientError:
         return None
     finally:
@@ -553,9 +571,13 @@ async def test_doctor_finds_a_clock_that_is_wrong(kv: Service, connect: Open) ->
 @given(st.lists(st.text("0123456789abcdef \u0663", min_size=30, max_size=33), max_size=4))
 def test_fingerprints_that_somebody_made_up_are_no_trouble(prints: list[str]) -> None:
     """Whatever stands where a fingerprint should, alone or beside others, the listing is taken in."""
-    listing = Listing(OWNER)
-    good = {"name": "good", "metadata": {"kvsync": {"o": OWNER, "h": "0" * 32}}}
-    made_up = [{"name": f"k{n}", "metadata": {"kvsync": {"o": OWNER, "h": text}}} for n, text in enumerate(prints)]
+    seals = MarkSigner(OWNER, Place("cloudflare-kv", ()))
+    (seal,) = seals.plain_seal_texts([Identity("good")], [bytes(16)])
+    listing = Listing(seals)
+    good = {"name": "good", "metadata": {"kvsync": {"o": OWNER, "h": "0" * 32, "s": seal}}}
+    made_up = [
+        {"name": f"k{n}", "metadata": {"kvsync": {"o": OWNER, "h": text, "s": seal}}} for n, text in enumerate(prints)
+    ]
     listing.add([good, *made_up])
     entries = listing.entries(None)
     assert len(entries) == 1 + len(prints)

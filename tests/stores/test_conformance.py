@@ -38,8 +38,14 @@ class MemoryConformance(StoreConformance):
 
     def open_store(self, clock: FakeClock) -> Store:
         self._server.clock = clock
+        return self._connect(self._server, clock)
+
+    def other_place(self, clock: FakeClock) -> Store:
+        return self._connect(MemoryServer(clock), clock)
+
+    def _connect(self, server: MemoryServer, clock: FakeClock) -> Store:
         return memory_store(
-            self._server,
+            server,
             clock=clock,
             key_format=self.key_format,
             keeps_ledger=self.keeps_ledger,
@@ -180,8 +186,15 @@ class SqliteConformance(StoreConformance):
         self._root = tmp_path
 
     def open_store(self, clock: FakeClock) -> Store:
+        return self._in(self._root, clock)
+
+    def other_place(self, clock: FakeClock) -> Store:
+        (self._root / "other").mkdir()
+        return self._in(self._root / "other", clock)
+
+    def _in(self, root: Path, clock: FakeClock) -> Store:
         config = StoreConfig("local", "sqlite", {"path": "store.db"}, key_format=self.key_format)
-        return open_store(config, StoreContext(self._root, None, _no_secrets, clock))
+        return open_store(config, StoreContext(root, None, _no_secrets, clock))
 
     async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
         where = (namespace, self._column(identity), identity.label)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -146,3 +148,44 @@ def test_the_innermost_namespace_has_the_key() -> None:
     assert KeyFormat("{namespace}:{label}:{key}").lies_in("web", Identity("a", "de"), others) is None
     assert KeyFormat("{namespace}:{label}:{key}").lies_in("web", Identity("b:a", "de"), others) == "web:de"
     assert KeyFormat("{key}").lies_in("web", Identity("a"), others) is None
+
+
+@pytest.mark.parametrize(
+    "template", ["{namespace}:{key}", "kv:{namespace}::{key}", "{namespace}:{label}:{key}", "{key}"]
+)
+def test_looking_a_namespace_up_finds_what_looking_through_all_finds(template: str) -> None:
+    """However dividers and namespaces overlap, the innermost namespace is the longest of which the key is one."""
+    keys = KeyFormat(template)
+    names = ["".join(letters) for size in (1, 2, 3, 4) for letters in product("a:", repeat=size)]
+    for namespace, key in product(names, names):
+        identity = Identity(key, "a" if keys.holds_label else None)
+        with suppress(ValueError):
+            remote_key = keys.encode(namespace, identity)
+            inner = [name for name in names if len(keys.prefix(name)) > len(keys.prefix(namespace))]
+            found = [name for name in inner if keys.decode(name, remote_key) is not None]
+            assert keys.lies_in(namespace, identity, set(names)) == max(found, key=len, default=None)
+
+
+def test_the_innermost_namespace_has_the_key_from_its_end_too() -> None:
+    """Where the namespace stands last, one is a part of another by its end."""
+    keys = KeyFormat("<{key}.{namespace}>")
+    others = {"com", "shop.com", "a.shop.com", "xcom"}
+    assert keys.lies_in("com", Identity("k.a.shop"), others) == "a.shop.com"
+    assert keys.lies_in("com", Identity("a.shop"), others) == "shop.com"
+    assert keys.lies_in("shop.com", Identity("k.a"), others) == "a.shop.com"
+    for identity in (Identity("shop"), Identity("x.org"), Identity("a")):
+        assert keys.lies_in("com", identity, others) is None
+
+
+@pytest.mark.parametrize(
+    "template", ["{namespace}::{key}", "{namespace}:{key}", "{key}::{namespace}", "{key}:{namespace}"]
+)
+@given(st.text("ab:", max_size=4), st.text(":ab", min_size=1, max_size=6), st.sets(st.text("ab:", max_size=4)))
+def test_a_key_lies_in_a_longer_namespace_that_has_it(
+    template: str, namespace: str, key: str, others: set[str]
+) -> None:
+    """The namespace that is found is the longest of those for which the remote key could have been made."""
+    keys = KeyFormat(template)
+    remote_key = keys.encode(namespace, Identity(key))
+    having = [one for one in others if len(one) > len(namespace) and keys.decode(one, remote_key) is not None]
+    assert keys.lies_in(namespace, Identity(key), others) == max(having, key=len, default=None)

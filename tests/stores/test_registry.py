@@ -9,10 +9,14 @@ import pytest
 
 from kvsync.clock import Clock
 from kvsync.config.model import StoreConfig
+from kvsync.core.model import Target
 from kvsync.errors import PermanentError
 from kvsync.stores import BUILTIN, UnknownStoreType, open_store, store_class, store_types
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.memory import MemoryStore
+from tests.support.places import signer_of
+
+SIGNER = signer_of(Target("main", "web"), "me")
 
 GOOD = """
 from kvsync.stores.memory import MemoryStore
@@ -126,7 +130,7 @@ async def test_a_read_only_context_gives_a_store_that_cannot_write(tmp_path: Pat
     store = open_store(StoreConfig("local", "memory", {}), context)
     with pytest.raises(PermanentError, match="only reads"):
         await store.write("web", [])
-    snapshot = await store.observe("web", "me")
+    snapshot = await store.observe("web", SIGNER)
     assert snapshot is not None
     assert not snapshot.entries
     assert store.capabilities == MemoryStore.capabilities

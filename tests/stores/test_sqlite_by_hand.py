@@ -14,19 +14,21 @@ from hypothesis import strategies as st
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.canonical import fingerprint
-from kvsync.core.model import Actual, Content, Identity, Mark, Snapshot
+from kvsync.core.model import Actual, Content, Identity, Mark, Snapshot, Target
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
 from kvsync.stores.sqlite import SqliteStore
 from kvsync.testing import FakeClock
+from tests.support.places import signer_of
 
 from .conftest import Open, Shell
 
+SIGNER = signer_of(Target("main", "web"), "me")
 GREETING = Identity("greeting")
 HELLO = Content(b"Hello", "text/plain", (("team", "web"),), '{"a":1}')
 
 
 async def create(store: Store, identity: Identity = GREETING, content: Content = HELLO, namespace: str = "web") -> str:
-    write = Write(identity, Precondition.ABSENT, content, Mark("me", fingerprint(content)))
+    write = Write(identity, Precondition.ABSENT, content, SIGNER.signed(identity, Mark("me", fingerprint(content))))
     (result,) = await store.write(namespace, [write])
     assert result.status is WriteStatus.DONE
     assert result.etag is not None
@@ -34,7 +36,7 @@ async def create(store: Store, identity: Identity = GREETING, content: Content =
 
 
 async def see(store: Store, namespace: str = "web") -> Snapshot:
-    snapshot = await store.observe(namespace, "me")
+    snapshot = await store.observe(namespace, SIGNER)
     assert snapshot is not None
     return snapshot
 
@@ -69,7 +71,7 @@ async def test_an_update_by_hand_is_drift(opened: Open, shell: Shell) -> None:
     entry = snapshot.entries[GREETING]
     assert entry.fingerprint == fingerprint(HELLO._replace(value=b"Hi"))
     assert entry.etag != etag
-    assert entry.mark == Mark("me", fingerprint(HELLO))
+    assert entry.mark == SIGNER.signed(GREETING, Mark("me", fingerprint(HELLO)))
     assert not snapshot.settled
 
 
@@ -121,7 +123,7 @@ async def test_no_statement_goes_unnoticed(opened: Open, shell: Shell, statement
     etag = await create(store)
     token = (await see(store)).token
     shell(statement, setting=setting)
-    assert await store.observe("web", "me", token) is not None
+    assert await store.observe("web", SIGNER, token) is not None
     stale = Write(GREETING, Precondition.UNCHANGED, Content(b"ours"), None, etag=etag)
     (result,) = await store.write("web", [stale])
     assert (result.status is WriteStatus.CONFLICT) == ("new" not in statement)
@@ -133,7 +135,7 @@ async def test_moving_a_row_concerns_both_namespaces(opened: Open, shell: Shell)
     await create(store)
     tokens = {name: (await see(store, name)).token for name in ("web", "mail", "other")}
     shell("UPDATE entries SET namespace = 'mail'")
-    stands = {name: await store.observe(name, "me", token) is None for name, token in tokens.items()}
+    stands = {name: await store.observe(name, SIGNER, token) is None for name, token in tokens.items()}
     assert stands == {"web": False, "mail": False, "other": True}
 
 
@@ -148,7 +150,7 @@ async def test_an_older_copy_of_the_file_repeats_no_version(opened: Open, shell:
     await store.aclose()
     (tmp_path / "store.db").unlink()
     (tmp_path / "store.db").write_bytes(backup)
-    assert await store.observe("web", "me", token) is not None
+    assert await store.observe("web", SIGNER, token) is not None
     assert await create(store, Identity("later")) != etag
 
 
@@ -187,7 +189,7 @@ async def test_a_killed_writer_leaves_the_guard_up(opened: Open, shell: Shell, t
         dying.execute("UPDATE entries_state SET writing = 1")
     token = (await see(store)).token
     shell("UPDATE entries SET value = 'x'")
-    assert await store.observe("web", "me", token) is not None
+    assert await store.observe("web", SIGNER, token) is not None
 
 
 KEYS = st.sampled_from(["a", "b"])
@@ -221,7 +223,7 @@ async def _replay(folder: Path, edits: list[tuple[str, str]]) -> None:
             with closing(sqlite3.connect(folder / "store.db", isolation_level=None)) as shell:
                 shell.execute(edit, (value.decode(), key))
         seen = dict(await store.read("web", [Identity("a"), Identity("b")]))
-        snapshot = await store.observe("web", "me", token)
+        snapshot = await store.observe("web", SIGNER, token)
         assert snapshot is not None or seen == state
         token, state = (snapshot.token if snapshot is not None else token), seen
         for identity, entry in seen.items():
@@ -235,5 +237,5 @@ async def _overwrite(store: Store, identity: Identity, value: bytes) -> None:
     present = (await store.read("web", [identity])).get(identity)
     precondition = Precondition.ABSENT if present is None else Precondition.UNCHANGED
     etag = present.etag if present is not None else None
-    write = Write(identity, precondition, content, Mark("me", fingerprint(content)), etag=etag)
+    write = Write(identity, precondition, content, SIGNER.signed(identity, Mark("me", fingerprint(content))), etag=etag)
     assert [result.status for result in await store.write("web", [write])] == [WriteStatus.DONE]

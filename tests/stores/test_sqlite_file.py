@@ -14,24 +14,28 @@ from pathlib import Path
 import pytest
 
 from kvsync.core.canonical import fingerprint
-from kvsync.core.model import Content, Identity, Mark
+from kvsync.core.model import Content, Identity, Mark, Target
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.sqlite_schema import SCHEMA
 from kvsync.testing import FakeClock
+from tests.support.places import signer_of
 
 from .conftest import Open, Shell
 
+SIGNER = signer_of(Target("main", "web"), "me")
 SECRET = b"correct horse battery staple"
 
 
 def creation(key: str, value: bytes = b"Hello") -> Write:
     content = Content(value)
-    return Write(Identity(key), Precondition.ABSENT, content, Mark("me", fingerprint(content)))
+    return Write(
+        Identity(key), Precondition.ABSENT, content, SIGNER.signed(Identity(key), Mark("me", fingerprint(content)))
+    )
 
 
 async def keys(store: Store) -> set[str]:
-    snapshot = await store.observe("web", "me")
+    snapshot = await store.observe("web", SIGNER)
     assert snapshot is not None
     return {identity.key for identity in snapshot.entries}
 
@@ -255,6 +259,7 @@ from kvsync.core.model import Content, Identity
 from kvsync.errors import TransientError
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, StoreContext, Write
+from kvsync.core.marks import MarkSigner
 
 async def main():
     config = StoreConfig("local", "sqlite", {"path": "store.db"})
@@ -264,7 +269,7 @@ async def main():
         await store.write("web", [Write(Identity("large"), Precondition.ABSENT, Content(b"x" * 1_000_000))])
     except TransientError as error:
         print(error)
-    print(*(await store.observe("web", "me")).entries)
+    print(*(await store.observe("web", MarkSigner("me", store.place("web")))).entries)
 
 asyncio.run(main())
 """

@@ -37,6 +37,7 @@ WAYS: dict[str, dict[str, str]] = {
         "delete-missing": "1",
         "renew-equal": "off",
     },
+    "other account": {},
 }
 """Answers to what the API's reference leaves open."""
 
@@ -56,7 +57,7 @@ class VoximplantConformance(StoreConformance):
 
     @pytest.fixture(autouse=True)
     def remote(self, services: Callable[[str], Service]) -> None:
-        self._service = services(self.way)
+        self._services, self._service = services, services(self.way)
         self._service.reset()
 
     def make_clock(self) -> FakeClock:
@@ -69,7 +70,16 @@ class VoximplantConformance(StoreConformance):
         self._service.time(clock.now())
 
     def open_store(self, clock: FakeClock) -> Store:
-        return voximplant_store(self._service, clock, options=self.store_options, key_format=self.key_format)
+        return self._connect(self._service, clock)
+
+    def other_place(self, clock: FakeClock) -> Store:
+        other = self._services("other account")
+        other.reset()
+        other.time(clock.now())
+        return self._connect(other, clock)
+
+    def _connect(self, found: Service, clock: FakeClock) -> Store:
+        return voximplant_store(found, clock, options=self.store_options, key_format=self.key_format)
 
     async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
         self._service.put(self._name(namespace, identity), content.value.decode())
@@ -102,6 +112,12 @@ class TestVoximplantWithLabels(VoximplantConformance):
 
     def _name(self, namespace: str, identity: Identity) -> str:
         return f"{namespace}:{identity.label or ''}:{identity.key}"
+
+
+class TestVoximplantByName(VoximplantConformance):
+    way = "usual"
+    store_options: ClassVar = {"application": "first"}
+    refuse = StoreConformance.refuse  # the emulator would refuse to look up the name instead
 
 
 class TestVoximplantWithLedger(VoximplantConformance):

@@ -20,7 +20,9 @@ from kvsync.clock import Clock
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
 from kvsync.core.canonical import fingerprint
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Content, Identity, Mark
+from kvsync.core.place import Place
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.secrets import Redactor
 from kvsync.stores import open_store
@@ -35,6 +37,7 @@ from tests.stores.voximplant_repo import SharedClock
 from tests.stores.voximplant_service import CREDENTIALS, GET, ITEMS, SET, Service, service, voximplant_store
 
 DAY = 86_400
+SIGNER = MarkSigner("team-a", Place("voximplant", ()))
 Open = Callable[..., Store]
 
 
@@ -159,7 +162,7 @@ async def test_a_token_serves_for_some_minutes(opened: Open, vox: Service) -> No
     clock = FakeClock(float(int(time.time())))
     store = opened(vox, clock)
     for _ in range(20):
-        await store.observe("web", "team-a")
+        await store.observe("web", SIGNER)
         clock.advance(180)
         vox.skew(clock.now() - time.time())
     assert vox.control("GET", "stats")["statuses"] == {"200": 20}
@@ -172,7 +175,7 @@ async def test_a_wrong_clock_costs_one_call(opened: Open, vox: Service, ahead: f
     every call is taken. `doctor` tells."""
     store = opened(vox, FakeClock(time.time() + ahead))
     for _ in range(3):
-        await store.observe("web", "team-a")
+        await store.observe("web", SIGNER)
     assert vox.requests() == {ITEMS: 4}
     (finding,) = [one for one in await store.check() if one.check == "clock"]
     assert not finding.ok
@@ -272,7 +275,7 @@ async def test_all_ways_to_say_that_there_is_nothing(content: bytes, status: int
 async def test_what_answers_mean(status: int, content: bytes, reading: type, writing: type) -> None:
     """Each answer is the one error that tells what to do next, and never says more than what the call was for."""
     for call, wanted in (
-        (lambda store: store.observe("web", "team-a"), reading),
+        (lambda store: store.observe("web", SIGNER), reading),
         (lambda store: store.read("web", [Identity("a")]), reading),
         (lambda store: store.write("web", [creation("a", "hidden")]), writing),
     ):
@@ -294,7 +297,7 @@ async def test_how_long_to_wait(content: bytes, seconds: float) -> None:
 @pytest.mark.parametrize("result", ['{"key": "web:a"}', "7", '[{"value": "x"}]', '"text"'])
 async def test_a_listing_that_is_none(result: str) -> None:
     """Whatever is no list of items ends the pass; it is never an empty store."""
-    error = await answered(f'{{"result": {result}}}'.encode(), 200, lambda store: store.observe("web", "team-a"))
+    error = await answered(f'{{"result": {result}}}'.encode(), 200, lambda store: store.observe("web", SIGNER))
     assert isinstance(error, TransientError)
 
 
@@ -305,10 +308,10 @@ async def test_the_application_by_its_name(opened: Open) -> None:
         full = vox.api("GetApplications")[0]["application_name"]
         assert full.startswith("first.")
         for name in ("first", full):
-            snapshot = await opened(vox, options={"application": name}).observe("web", "team-a")
+            snapshot = await opened(vox, options={"application": name}).observe("web", SIGNER)
             assert snapshot is not None
             assert set(snapshot.entries) == {Identity("a")}
-        error = await error_of(opened(vox, options={"application": "third"}).observe("web", "team-a"))
+        error = await error_of(opened(vox, options={"application": "third"}).observe("web", SIGNER))
         assert 'no application "third"' in str(error)
 
 
@@ -320,7 +323,7 @@ async def test_nothing_of_a_call_is_in_its_url(opened: Open, vox: Service) -> No
     store = opened()
     await store.write("web", [creation("a", "value")])
     await store.read("web", [Identity("a")])
-    await store.observe("web", "team-a")
+    await store.observe("web", SIGNER)
     for entry in vox.control("GET", "log"):
         assert entry.get("query") in (None, "", {}, [])
         assert str(entry.get("path", entry.get("target", ""))).rstrip("/").endswith("platform_api")
@@ -331,7 +334,7 @@ async def test_many_reads_are_one_listing(opened: Open, vox: Service) -> None:
     store = opened()
     for number in range(120):
         vox.put(f"web:key-{number}", str(number))
-    await store.observe("web", "team-a")
+    await store.observe("web", SIGNER)
     vox.forget_requests()
     wanted = [Identity(f"key-{number}") for number in range(130)]
     found = await store.read("web", wanted)
@@ -382,7 +385,7 @@ async def test_a_renewal_renews(opened: Open, answer: str, renews: str) -> None:
 async def test_a_read_only_store_asks_and_does_not_write(opened: Open, vox: Service) -> None:
     """What is opened for reading refuses to write before anything is sent."""
     store = opened(read_only=True)
-    await store.observe("web", "team-a")
+    await store.observe("web", SIGNER)
     vox.forget_requests()
     assert isinstance(await error_of(store.write("web", [creation("a")])), PermanentError)
     assert vox.requests() == {}

@@ -54,16 +54,29 @@ class Repo:
     """A folder with `kvsync.yaml` and state files for one store. A machine is known by its state directory."""
 
     def __init__(
-        self, root: Path, vox: Service, *, ledger: str = "local", extra: str = "", policy: str = FREELY
+        self,
+        root: Path,
+        vox: Service,
+        *,
+        ledger: str = "local",
+        application: str = "application_id: 1",
+        extra: str = "",
+        policy: str = FREELY,
     ) -> None:
         self.root, self.vox = root, vox
         self.clock: Clock = HastyClock()
         self.redactor = Redactor()
+        self._ledger, self._policy = ledger, policy
         (root / "state").mkdir()
-        (root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {policy}\nstores:\n  telephony:\n    type: voximplant\n"
-            f"    credentials: {{env: VOXIMPLANT_CREDENTIALS}}\n    application_id: 1\n    requests_per_second: 100000\n"
-            f"    ledger: {ledger}\n    endpoint: {vox.url}\n{extra}"
+        self.configure(application, extra)
+
+    def configure(self, application: str, extra: str = "") -> None:
+        """Write `kvsync.yaml` with this application, of the service that `vox` is at the moment."""
+        (self.root / "kvsync.yaml").write_text(
+            f"version: 1\nowner: team-a\npolicy: {self._policy}\nauthors: {{env: [API_TOKEN]}}\n"
+            f"stores:\n  telephony:\n    type: voximplant\n"
+            f"    credentials: {{env: VOXIMPLANT_CREDENTIALS}}\n    {application}\n    requests_per_second: 100000\n"
+            f"    ledger: {self._ledger}\n    endpoint: {self.vox.url}\n{extra}"
         )
 
     def want(self, keys: Mapping[str, Any] | str, more: str = "", namespace: str = "web") -> None:

@@ -24,6 +24,7 @@ from kvsync.stores.base import Store, StoreContext
 CREDENTIALS = Credential(CredentialKind.ENV, "VOXIMPLANT_CREDENTIALS")
 SET, GET, DELETE = "SetKeyValueItem", "GetKeyValueItem", "DelKeyValueItem"
 ITEMS, KEYS = "GetKeyValueItems", "GetKeyValueKeys"
+APPLICATIONS = "GetApplications"
 
 
 class Service:
@@ -69,28 +70,28 @@ class Service:
         """Delete one item."""
         self.api(DELETE, key=key)
 
-    def items(self, start: str = "") -> dict[str, dict[str, Any]]:
+    def items(self, start: str = "", *, application: int = 1) -> dict[str, dict[str, Any]]:
         """All items whose keys begin so, as the API reads them, but for what is kvsync's own."""
-        found = self.everything(start)
+        found = self.everything(start, application=application)
         return {key: item for key, item in found.items() if "#kvsync." not in key}
 
-    def everything(self, start: str = "") -> dict[str, dict[str, Any]]:
+    def everything(self, start: str = "", *, application: int = 1) -> dict[str, dict[str, Any]]:
         """All items whose keys begin so."""
         found: dict[str, dict[str, Any]] = {}
-        for namespace in {key.partition(":")[0] for key in self.keys()}:
+        for namespace in {key.partition(":")[0] for key in self.keys(application)}:
             page: list[dict[str, Any]] = [{}]
             offset = 0
             while page:
-                page = self.api(ITEMS, key=namespace, count=50, offset=offset)
+                page = self.api(ITEMS, key=namespace, count=50, offset=offset, application_id=application)
                 found |= {item["key"]: item for item in page}
                 offset += 50
         return {key: item for key, item in found.items() if key.startswith(start)}
 
-    def keys(self) -> list[str]:
+    def keys(self, application: int = 1) -> list[str]:
         """All keys."""
         keys: list[str] = []
         while True:
-            page = [one["key"] for one in self.api(KEYS, count=50, offset=len(keys))]
+            page = [one["key"] for one in self.api(KEYS, count=50, offset=len(keys), application_id=application)]
             keys += page
             if len(page) < 50:
                 return keys
@@ -100,9 +101,33 @@ class Service:
         found: dict[str, Any] = json.loads(Path(self.env[CREDENTIALS.name]).read_text())
         return found
 
-    def values(self, start: str = "") -> dict[str, str]:
+    def values(self, start: str = "", *, application: int = 1) -> dict[str, str]:
         """What those items hold."""
-        return {key: item["value"] for key, item in self.items(start).items()}
+        return {key: item["value"] for key, item in self.items(start, application=application).items()}
+
+    def rename(self, application: int, name: str) -> None:
+        """Give an application another short name."""
+        self.api("SetApplicationInfo", application_id=application, application_name=name)
+
+    def add_application(self, name: str) -> int:
+        """Add an application; returns its id."""
+        self.api("AddApplication", application_name=name)
+        found: int = max(one["application_id"] for one in self.api(APPLICATIONS, application_id=""))
+        return found
+
+    def delete_application(self, application: int) -> None:
+        """Delete an application with what it holds."""
+        self.api("DelApplication", application_id=application)
+
+    def replace_application(self, application: int, name: str) -> int:
+        """Rename the application of this name and add another one with it, as people do who start over; returns the new id."""
+        self.rename(application, f"{name}-old")
+        return self.add_application(name)
+
+    def copy(self, source: int, destination: int) -> None:
+        """Copy all items of one application to another, what is kvsync's own included."""
+        for key, item in self.everything(application=source).items():
+            self.put(key, item["value"], expires_at=item["expires_at"], application_id=destination)
 
     def api(self, method: str, **parameters: Any) -> Any:
         """Ask the API itself, with the older credentials."""

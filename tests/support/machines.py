@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from kvsync.core.ledger import LedgerDocument, LedgerRow, decode, encode
-from kvsync.core.model import Identity, Target
+from kvsync.core.marks import MarkSigner
+from kvsync.core.model import Applied, Identity, Target
+from kvsync.core.place import KeyScope, Place
 from kvsync.core.plan import TargetPlan
 from kvsync.logs import EVENTS
 from kvsync.reconcile import Ask, ledgers
@@ -38,10 +40,15 @@ class Machine:
         """Plan here, writing nothing."""
         return await self.world.plan(ask, state_dir=self.path, **options)
 
-    async def known(self) -> set[str]:
-        """The keys that the ledger of this machine holds."""
+    async def ledger(self) -> dict[str, Applied]:
+        """What the ledger of this machine holds, by key."""
         async with self.world.open(writing=None, state_dir=self.path) as workspace:
-            return {identity.key for identity in workspace.state.ledger.all(WEB)}
+            subject = await workspace.locate(WEB)
+            return {identity.key: one for identity, one in workspace.state.ledger.all(subject.key).items()}
+
+    async def known(self) -> set[str]:
+        """The keys of entries in the ledger of this machine, without those that are out of sight."""
+        return {key for key, one in (await self.ledger()).items() if one.unseen_since is None}
 
     def forget(self) -> None:
         """Lose the state directory."""
@@ -54,16 +61,22 @@ class Machine:
         thread.join()
 
 
+def signer(world: World, owner: str = OWNER) -> MarkSigner:
+    """What signs at the place of the target main/web."""
+    place = Place(world.kind, (("memory", world.server.id), ("namespace", "web")), KeyScope())
+    return MarkSigner(owner, place, world.owner_keys)
+
+
 def document(world: World) -> LedgerDocument | None:
     """The ledger that the server keeps of the target main/web."""
     held = world.server.ledgers.get("web")
-    return None if held is None else decode(held.text)
+    return None if held is None else decode(held.text, signer(world))
 
 
 def keys_there(world: World) -> set[str]:
-    """The keys that the server's ledger holds."""
+    """The keys of entries in the server's ledger, without those that are out of sight."""
     found = document(world)
-    return set() if found is None else {identity.key for identity in found.rows}
+    return set() if found is None else {name.key for name, row in found.rows.items() if row.unseen_since is None}
 
 
 def leave(world: World, text: bytes) -> None:
@@ -71,9 +84,11 @@ def leave(world: World, text: bytes) -> None:
     world.server.ledgers["web"] = HeldLedger(text, world.clock.now() + 7_776_000)
 
 
-def ledger_of(owner: str = OWNER, **rows: LedgerRow) -> bytes:
-    """A ledger, as text."""
-    return encode(LedgerDocument(owner, {Identity(key): row for key, row in rows.items()}))
+def ledger_of(owner: str = OWNER, world: World | None = None, **rows: LedgerRow) -> bytes:
+    """A ledger, as text, of the world's place or of another one."""
+    elsewhere = MarkSigner(owner, Place("elsewhere", ()))
+    made = LedgerDocument(owner, {Identity(key): row for key, row in rows.items()})
+    return encode(made, elsewhere if world is None else signer(world, owner))
 
 
 class Told:

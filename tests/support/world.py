@@ -35,6 +35,7 @@ class World:
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch, kind: str = "memory", policy: str = "{}") -> None:
         self.root, self.clock, self.kind = root, FakeClock(), kind
+        self.owner_keys: tuple[bytes, ...] = ()
         self.server = MemoryServer(self.clock)
         for name, place in PLACES.items():
             patch.setitem(BUILTIN, name, place)
@@ -63,6 +64,7 @@ class World:
         """Open it as a command would."""
         options: dict[str, Any] = {"environ": {}, "redactor": Redactor(), "clock": self.clock} | given
         async with open_workspace(self.root / "kvsync.yaml", writing=writing, **options) as workspace:
+            workspace.around = workspace._around = replace(workspace.around, owner_keys=lambda: self.owner_keys)
             yield workspace
 
     async def plan(self, ask: Ask | None = None, *, writing: str | None = None, **options: Any) -> TargetPlan:

@@ -12,18 +12,12 @@ from typing import Any, ClassVar
 import pytest
 
 from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Identity, Snapshot, snapshot_of
 from kvsync.stores.base import Precondition, Store, Write, WriteResult
 from kvsync.stores.memory import MemoryStore
-from kvsync.stores.read_only import ReadOnlyStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
-
-
-class Faulty(ReadOnlyStore):
-    """Passes everything on; its subclasses each break one promise."""
-
-    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        return await self._inner.write(namespace, writes)
+from tests.testing.faulty import Faulty, failures, suite_over
 
 
 class Overwrites(Faulty):
@@ -59,22 +53,22 @@ class ForgetsLabels(Faulty):
 
 
 class ListsOnePage(Faulty):
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
-        snapshot = await self._inner.observe(namespace, owner, token)
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, signer, token)
         assert snapshot is not None
-        return snapshot_of(snapshot.target, list(snapshot.entries.values())[: self.capabilities.page], owner)
+        return snapshot_of(snapshot.target, list(snapshot.entries.values())[: self.capabilities.page], signer)
 
 
 class HidesForeign(Faulty):
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
-        snapshot = await self._inner.observe(namespace, owner, token)
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, signer, token)
         assert snapshot is not None
-        return snapshot_of(snapshot.target, [entry for entry in snapshot.entries.values() if entry.mark], owner)
+        return snapshot_of(snapshot.target, [entry for entry in snapshot.entries.values() if entry.mark], signer)
 
 
 class SettlesEverything(Faulty):
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
-        snapshot = await self._inner.observe(namespace, owner, token)
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, signer, token)
         assert snapshot is not None
         settled = {identity: entry.fingerprint or b"" for identity, entry in snapshot.entries.items()}
         return replace(snapshot, settled=settled)
@@ -97,13 +91,13 @@ class MixesNamespaces(Faulty):
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         return await self._inner.read("one", identities)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
-        return await self._inner.observe("one", owner, token)
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        return await self._inner.observe("one", signer, token)
 
 
 class StaleToken(Faulty):
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
-        snapshot = await self._inner.observe(namespace, owner, token)
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, signer, token)
         assert snapshot is not None
         return None if token is not None else replace(snapshot, token="always the same")
 
@@ -128,8 +122,8 @@ class ListsLedgers(Faulty):
 
 
 class HidesLedgers(Faulty):
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
-        snapshot = await self._inner.observe(namespace, owner, token)
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        snapshot = await self._inner.observe(namespace, signer, token)
         assert snapshot is not None
         return replace(snapshot, ledger=None)
 
@@ -175,33 +169,6 @@ def bucket_suite_over(wrap: type[Faulty]) -> type[StoreConformance]:
     return Suite
 
 
-def suite_over(wrap: type[Faulty]) -> type[StoreConformance]:
-    """The suite over a memory behind such a wrapper."""
-
-    class Suite(StoreConformance):
-        capabilities: ClassVar[Capabilities] = replace(MemoryStore.capabilities, page=20)
-
-        def open_store(self, clock: FakeClock) -> Store:
-            self.server = getattr(self, "server", MemoryServer(clock))
-            return wrap(memory_store(self.server, clock=clock, page=20))
-
-        async def foreign_write(self, namespace: str, identity: Identity, content: Content) -> None:
-            self.server.write(namespace, identity.key, content, label=identity.label)
-
-    return Suite
-
-
-def failures(suite: type[StoreConformance]) -> set[str]:
-    """The tests that fail; each is run like pytest runs it, on an instance of its own."""
-    failed = set()
-    for name in (name for name in dir(suite) if name.startswith("test_") and callable(getattr(suite, name))):
-        try:
-            getattr(suite(), name)()
-        except AssertionError:
-            failed.add(name)
-    return failed
-
-
 def test_a_good_store_passes() -> None:
     """A store that keeps the contract fails nothing."""
     assert failures(suite_over(Faulty)) == set()
@@ -225,7 +192,7 @@ def test_a_good_store_passes() -> None:
 )
 def test_a_broken_store_fails(wrap: type[Faulty], caught_by: str) -> None:
     """A store that breaks a promise fails the test of that promise."""
-    assert caught_by in failures(suite_over(wrap))
+    assert failures(suite_over(wrap), caught_by) == {caught_by}
 
 
 def test_a_good_store_that_keeps_ledgers_passes() -> None:
@@ -250,7 +217,7 @@ def test_a_broken_keeper_of_ledgers_fails(wrap: type[Faulty], caught_by: str) ->
     class Wrapped(wrap, LedgerKeeping):  # type: ignore[valid-type,misc]
         pass
 
-    assert caught_by in failures(bucket_suite_over(Wrapped))
+    assert failures(bucket_suite_over(Wrapped), caught_by) == {caught_by}
 
 
 def test_what_does_not_apply_is_left_out() -> None:

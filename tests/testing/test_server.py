@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Content, Identity
+from kvsync.core.place import Place
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, TransientError
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock, MemoryServer, memory_store
+
+SIGNER = MarkSigner("me", Place("memory", ()))
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def creation(key: str, value: bytes = b"x") -> Write:
 
 
 async def keys(store: Store) -> list[str]:
-    snapshot = await store.observe("web", "me")
+    snapshot = await store.observe("web", SIGNER)
     assert snapshot is not None
     return [identity.key for identity in snapshot.entries]
 
@@ -110,7 +114,7 @@ async def test_a_listing_can_break_off(server: MemoryServer, store: Store) -> No
     """A listing that breaks off has some of the entries, and says that it is not complete."""
     await store.write("web", [creation("one"), creation("two")])
     server.list_incompletely(keep=1)
-    snapshot = await store.observe("web", "me")
+    snapshot = await store.observe("web", SIGNER)
     assert snapshot is not None
     assert (len(snapshot.entries), snapshot.complete) == (1, False)
     assert snapshot.problems

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 def adopt(
     settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], yes: bool, output: str, full: bool
 ) -> Exit:
-    """Mark entries as ours that exist without an owner and equal what the files ask, whatever policy.adopt says. No value is
-    written, and entries that differ are left alone.
+    """Mark entries as ours that exist without an owner and equal what the files ask, whatever policy.adopt says. Entries
+    whose mark is lost, or of an earlier version or owner key, are marked again. No value is changed, and entries that
+    differ are left alone.
     """
     return opening.run(_adopt(settings, targets, keys, yes=yes, output=output, full=full))
 
@@ -62,10 +63,10 @@ def _only_adoptions(plan: Plan) -> Plan:
 def _adopted(plan: TargetPlan) -> TargetPlan:
     """What of a target's plan takes ownership. A guard has nothing to say to it: no value is written."""
     from kvsync.core.digest import target_digest
-    from kvsync.core.model import Action, Class
+    from kvsync.core.model import Action
 
-    changes = tuple(one for one in plan.changes if one.action is Action.ADOPT and one.cause is Class.UNOWNED)
-    digest = target_digest(plan.target, changes)
+    changes = tuple(one for one in plan.changes if one.action is Action.ADOPT)
+    digest = target_digest(plan.target, plan.place, changes)
     return replace(plan, digest=digest, changes=changes, parked=(), refused=(), reported=())
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         "apply --yes --target local/web",
         "apply plan.json",
         "apply plan.json --exact",
-        "apply --yes --approve 3f9ad1c2",
+        "apply --yes --approve 3f9ad1c2b7e0",
+        "apply --yes --retry --target local/web --key greeting",
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 @options.shard
 @options.keys
 @options.deep
+@click.option(
+    "--retry", is_flag=True, help="Also try deferred entries: those that the store refused, and contended ones."
+)
 @click.option("--exact", is_flag=True, help="With a PLANFILE: apply nothing when anything else would result by now.")
 @click.option("--approve", "approvals", metavar="HASH", multiple=True, help="Release this parked plan; repeatable.")
 @options.output("text", "json", "markdown")
@@ -48,7 +52,8 @@ def apply(settings: Settings, **chosen: Any) -> Exit:
 
     With a PLANFILE that kvsync plan --out wrote, everything is read again, and those of its entries are applied for which the
     same change still results; nothing is asked. With --exact it is all or nothing: where other changes result by now, for
-    whatever target, it refuses; changes that have been made since, and renewals, do not count.
+    whatever target, it refuses; changes that have been made since, and renewals, do not count. A file that was changed after it
+    was saved is refused too, where the state directory has the key that it was saved with.
 
     Every write carries the version that the plan saw. One bad entry never stops the others.
     """
@@ -63,6 +68,7 @@ class _Options:
     keys: tuple[str, ...]
     shard: Shard | None
     deep: bool
+    retry: bool
     exact: bool
     approvals: tuple[str, ...]
     output: str
@@ -79,6 +85,10 @@ async def _apply(settings: Settings, chosen: _Options) -> Exit:
 
     if chosen.planfile and (chosen.targets or chosen.keys):
         raise UsageError("a plan file says what to apply; --target and --key go with kvsync plan --out")
+    if chosen.planfile and chosen.retry:
+        raise UsageError(
+            "a plan file says what to apply; --retry goes without one, or use kvsync resume TARGET --key GLOB"
+        )
     if chosen.exact and not chosen.planfile:
         raise UsageError("--exact compares with a plan file: kvsync apply FILE --exact")
     asks = not chosen.yes and chosen.planfile is None
@@ -97,10 +107,11 @@ async def _plan(workspace: Workspace, loaded: Loaded, chosen: _Options) -> Chose
     from kvsync.cli import saved_plan
     from kvsync.reconcile import Ask
 
-    ask = Ask(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys)
+    ask = Ask(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys, retry=chosen.retry)
     if chosen.planfile is None:
         return saved_plan.Chosen(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)
+    saved_plan.check(saved, workspace, chosen.planfile, exact=chosen.exact)
     targets = () if chosen.exact else saved_plan.targets_of(saved, loaded)
     fresh = await opening.plan(workspace, loaded, targets, ask)
     picked = saved_plan.choose(saved, fresh, workspace)

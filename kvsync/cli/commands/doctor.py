@@ -15,12 +15,13 @@ from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
 from kvsync.cli.failure import say_problems
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.progress import progress
 from kvsync.errors import AuthError, StateDirError, StoreError
 
 if TYPE_CHECKING:
     from kvsync.config.model import ChannelConfig, Credential
+    from kvsync.reconcile import PassTarget
     from kvsync.sources import Loaded
     from kvsync.stores.base import Finding, Store
     from kvsync.workspace import Workspace
@@ -69,6 +70,7 @@ async def _doctor(settings: Settings, output: str) -> Exit:
                 asked = await asyncio.gather(*stores, _lease(workspace))
             found = [
                 _configuration(workspace),
+                _owner_key(workspace),
                 broken or _state_dir(workspace),
                 *source,
                 *_server(workspace),
@@ -99,7 +101,7 @@ def _say(found: list[_Checked], output: str, code: Exit) -> Exit:
     if output == "json":
         answer_document({"schema": SCHEMA, "ok": sound, "findings": [asdict(one) for one in found]})
     else:
-        answer("".join(map(_line, found)))
+        answer_lines(*map(_line, found))
     return code if sound or code else Exit.ERROR
 
 
@@ -113,6 +115,21 @@ def _configuration(workspace: Workspace) -> _Checked:
     config = workspace.config
     detail = f"owner {config.owner}, environment {config.environment or 'none'}"
     return _Checked("configuration", "loaded", True, detail)
+
+
+def _owner_key(workspace: Workspace) -> _Checked:
+    """Whether marks and ledgers are signed, and with what."""
+    from kvsync.core.render.words import count
+
+    if not workspace.config.owner_keys:
+        detail = "none: whoever can write to a store could forge the marks in it; docs/safety.md says what that means"
+        return _Checked("configuration", "owner_key", True, detail)
+    try:
+        keys = workspace.around.owner_keys()
+    except AuthError as error:
+        return _Checked("configuration", "owner_key", False, str(error))
+    older = f", {count(len(keys) - 1, 'older one')} still counts" if len(keys) > 1 else ""
+    return _Checked("configuration", "owner_key", True, f"marks and ledgers are signed{older}")
 
 
 def _broken_state_dir(settings: Settings) -> _Checked | None:
@@ -226,18 +243,32 @@ async def _store(workspace: Workspace, name: str, loaded: Loaded) -> list[_Check
     from kvsync.reconcile.ledgers import examine
 
     store, subject = workspace.stores[name], f"store {name}"
-    targets = [target for target in loaded.targets if target.store == name and store.keeps_ledger]
+    targets = [target for target in loaded.targets if target.store == name]
     patience = workspace.config.stores[name].timeout
     try:
         async with asyncio.timeout(patience):
             findings: Sequence[Finding] = await store.check() or [await _reached(store)]
             if targets and all(one.ok for one in findings):
-                findings = [*findings, await examine(store, targets, workspace.config.owner)]
+                subjects = [await workspace.locate(target) for target in targets]
+                findings = [*findings, *_moved(subjects)]
+                findings += [await examine(store, subjects)] if store.keeps_ledger else []
     except StoreError as error:
         return [_Checked(subject, "reached", False, str(error))]
     except TimeoutError:
         return [_Checked(subject, "reached", False, f"no answer within {patience:g} s")]
     return [_Checked(subject, one.check, one.ok, one.detail, one.hint) for one in findings]
+
+
+def _moved(subjects: Sequence[PassTarget]) -> list[Finding]:
+    """The targets whose names lead to another place than in the last pass."""
+    from kvsync.stores.base import Finding
+
+    hint = "apply when that is meant, for everything there is judged as new; otherwise correct the configuration"
+    return [
+        Finding("place", False, f"{one.target} is now {one.located.place}, it was {one.moved_from}", hint)
+        for one in subjects
+        if one.moved_from is not None
+    ]
 
 
 async def _reached(store: Store) -> Finding:
@@ -248,7 +279,5 @@ async def _reached(store: Store) -> Finding:
 
 
 def _line(one: _Checked) -> str:
-    from kvsync.core.render.words import plain
-
-    hint = f" ({plain(one.hint)})" if one.hint and not one.ok else ""
-    return f"{'ok  ' if one.ok else 'FAIL'}  {plain(one.subject)}: {one.check}: {plain(one.detail)}{hint}\n"
+    hint = f" ({one.hint})" if one.hint and not one.ok else ""
+    return f"{'ok  ' if one.ok else 'FAIL'}  {one.subject}: {one.check}: {one.detail}{hint}"

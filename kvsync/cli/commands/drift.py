@@ -59,12 +59,12 @@ def _only_drift(plan: Plan) -> Plan:
 
 
 def _drifted(plan: TargetPlan) -> TargetPlan:
-    """A target's plan with its drift alone, whether the policy heals it or only reports it."""
+    """A target's plan with its drift alone, whether it is healed, only reported, or deferred."""
     from kvsync.core.digest import target_digest
     from kvsync.core.model import identity_order
     from kvsync.core.plan import Cost
     from kvsync.narrate import drifted
 
     changes = tuple(sorted(drifted(plan), key=lambda change: identity_order(change.identity)))
-    digest = target_digest(plan.target, changes)
+    digest = target_digest(plan.target, plan.place, changes)
     return replace(plan, changes=changes, digest=digest, parked=(), refused=(), reported=(), cost=Cost())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ import click
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, say
+from kvsync.cli.output import answer_lines, say
 from kvsync.cli.progress import progress
 from kvsync.control import place
 from kvsync.errors import KvsyncError, UsageError
@@ -85,7 +86,7 @@ async def _dump(
         _write(folder, one)
         _tell(folder, one)
     if not any(one.files for one in dumped):
-        answer(f"{target} holds nothing to dump\n")
+        answer_lines(f"{target} holds nothing to dump")
     return Exit.DONE
 
 
@@ -132,12 +133,17 @@ def _write(folder: Path, dumped: Dumped) -> None:
 def _tell(folder: Path, dumped: Dumped) -> None:
     for name in dumped.files:
         if name.endswith(".yaml"):
-            answer(f"wrote {folder / name}\n")
+            answer_lines(f"wrote {folder / name}")
     say_if = (
-        (dumped.variables, f"sensitive values are not written; set {', '.join(dumped.variables)} where kvsync runs"),
+        (dumped.variables, f"sensitive values are not written; {_how_to_give(dumped.variables)}"),
         (dumped.others, f"{dumped.others:,} entries of another owner are left out"),
         (dumped.ignored, f"{dumped.ignored:,} entries that policy.ignore names are left out"),
     )
     for is_so, text in say_if:
         if is_so:
             say(f"{dumped.target}: {text}")
+
+
+def _how_to_give(variables: Sequence[str]) -> str:
+    names = ", ".join(variables)
+    return f"set {names} where kvsync runs, and list them in kvsync.yaml: authors: {{env: [{names}]}}"

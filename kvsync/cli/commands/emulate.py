@@ -35,9 +35,14 @@ from kvsync.errors import UsageError
 @click.option("--anonymous", is_flag=True, help="Also answer requests that bring no credential.")
 @click.option("--token", metavar="TEXT", help="The bearer token to accept, instead of a well-known one.")
 @click.option(
+    "--allow-host", "allowed", metavar="NAME", multiple=True, help="Answer requests for this host name too; repeatable."
+)
+@click.option(
     "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="What one type alone knows; repeatable."
 )
-def emulate(_settings: Settings, type_: str, switches: tuple[str, ...], **options: Any) -> Exit:
+def emulate(
+    _settings: Settings, type_: str, switches: tuple[str, ...], allowed: tuple[str, ...], **options: Any
+) -> Exit:
     """Serve the HTTP API of a store on loopback, faithfully enough for the vendor's own SDK, until SIGTERM or Ctrl-C.
 
     Prints one line of JSON when it is ready: its address, and the environment variables that clients read. Needs no
@@ -53,7 +58,8 @@ def emulate(_settings: Settings, type_: str, switches: tuple[str, ...], **option
         raise UsageError(f"emulators need more than is installed ({error}): pip install 'kvsync[emulate]'") from None
     from kvsync.emulators.model import Options
 
-    asyncio.run(serve(Options(type_, **options, switches=dict(map(_switch, switches)))))
+    hosts = tuple(name.lower() for name in allowed)
+    asyncio.run(serve(Options(type_, **options, switches=dict(map(_switch, switches)), allowed_hosts=hosts)))
     return Exit.DONE
 
 

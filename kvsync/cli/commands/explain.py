@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +11,9 @@ import click
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import answer_document, answer_lines
 from kvsync.errors import KvsyncError
+from kvsync.escaping import escape_cell, escape_name, quote_text
 
 if TYPE_CHECKING:
     from kvsync.core.model import Applied, Entry
@@ -52,7 +53,7 @@ async def _explain(settings: Settings, key: str, label: str | None, targets: tup
     if output == "json":
         answer_document({"schema": SCHEMA, "key": key, "entries": [_document(one, owner, seal) for one in found]})
     else:
-        answer("\n".join("".join(f"{line}\n" for line in _lines(one, owner)) for one in found))
+        answer_lines(*_blocks(found, owner))
     broken = any(one.error for one in found)
     return Exit.INVALID if loaded.problems else Exit.ERROR if broken else Exit.DONE
 
@@ -65,18 +66,24 @@ def _unknown(key: str, label: str | None, loaded: Loaded) -> str:
     return f"neither the files nor the stores know {key!r}{with_label}{hint}"
 
 
-def _lines(one: Explanation, owner: str) -> Iterator[str]:
-    from kvsync.core.render.words import name, plain
+def _blocks(found: Sequence[Explanation], owner: str) -> Iterator[str]:
+    for number, one in enumerate(found):
+        yield from [""] * bool(number)
+        yield from _lines(one, owner)
 
-    yield f"{plain(str(one.target))}  {name(one.identity)}"
+
+def _lines(one: Explanation, owner: str) -> Iterator[str]:
+    from kvsync.core.render.words import name
+
+    yield f"{escape_name(str(one.target))}  {name(one.identity)}"
     yield f"  files:    {_desired_text(one.entry)}"
     yield f"  store:    {_actual_text(one, owner)}"
     yield f"  applied:  {_applied_text(one.applied)}"
     yield f"  action:   {_action(one)}"
-    yield from (f"            {plain(sentence)}" for sentence in one.why)
+    yield from (f"            {sentence}" for sentence in one.why)
     for change in one.changes:
         outcome = change.outcome.value if change.outcome else "unknown"
-        where = f"  {plain(change.origin)}" if change.origin else ""
+        where = f"  {escape_cell(change.origin)}" if change.origin else ""
         yield f"  run:      {change.run}  {change.action} ({change.cause}): {outcome}{where}"
 
 
@@ -90,26 +97,26 @@ def _action(one: Explanation) -> str:
 
 
 def _desired_text(entry: Entry | None) -> str:
-    from kvsync.core.render.words import duration, moment, plain
+    from kvsync.core.render.words import duration, moment
 
     if entry is None:
         return "do not ask for it"
     said = [_value_text(entry.content.value, entry.fingerprint, hidden=entry.sensitive)]
-    said += [f"content_type: {plain(entry.content.content_type)}"] if entry.content.content_type else []
-    said += [f"tag {plain(name)}: {plain(value)}" for name, value in entry.content.tags]
+    said += [f"content_type: {escape_cell(entry.content.content_type)}"] if entry.content.content_type else []
+    said += [f"tag {escape_name(name)}: {escape_cell(value)}" for name, value in entry.content.tags]
     said += [f"ttl: {duration(entry.ttl)}"] if entry.ttl is not None else []
     said += [f"expires_at: {moment(entry.expires_at)}"] if entry.expires_at is not None else []
     said += [word for word, holds in (("protected", entry.protected), ("sensitive", entry.sensitive)) if holds]
     said += [f"mode: {entry.mode}"] if entry.mode != "enforce" else []
-    return "  ".join([*said, plain(str(entry.origin))] if entry.origin else said)
+    return "  ".join([*said, escape_cell(str(entry.origin))] if entry.origin else said)
 
 
 def _actual_text(one: Explanation, owner: str) -> str:
-    from kvsync.core.render.words import moment, plain
+    from kvsync.core.render.words import moment
 
     actual = one.actual
     if one.error:
-        return f"could not be asked: {plain(one.error)}"
+        return f"could not be asked: {one.error}"
     if actual is None:
         return "does not have it"
     mark = actual.mark
@@ -117,8 +124,8 @@ def _actual_text(one: Explanation, owner: str) -> str:
     said = [_value_text(value, actual.fingerprint, hidden=_is_hidden(one, owner))]
     said += [f"expires_at: {moment(actual.expires_at)}"] if actual.expires_at is not None else []
     said += ["locked"] if actual.locked else []
-    said += [f"owner: {plain(mark.owner)}" if mark else "no owner"]
-    return "  ".join([*said, f"version {plain(actual.etag)}"] if actual.etag else said)
+    said += [f"owner: {escape_cell(mark.owner)}" if mark else "no owner"]
+    return "  ".join([*said, f"version {escape_cell(actual.etag)}"] if actual.etag else said)
 
 
 def _is_hidden(one: Explanation, owner: str) -> bool:
@@ -130,22 +137,24 @@ def _is_hidden(one: Explanation, owner: str) -> bool:
 
 def _applied_text(applied: Applied | None) -> str:
     if applied is None:
-        return "never, as far as this state directory knows"
+        return "never at this place, as far as this state directory knows"
     if applied.mark.sensitive or applied.mark.key is not None:
         return "(sensitive)"
-    return f"fingerprint {applied.mark.fingerprint.hex()[:8]}" + (f"  version {applied.etag}" if applied.etag else "")
+    return f"fingerprint {applied.mark.fingerprint.hex()[:8]}" + (
+        f"  version {escape_cell(applied.etag)}" if applied.etag else ""
+    )
 
 
 def _value_text(value: bytes | None, fingerprint: bytes | None, *, hidden: bool) -> str:
     """A short text itself; of anything else its size and the start of its fingerprint; of what is hidden nothing."""
-    from kvsync.core.render.words import count, quoted
+    from kvsync.core.render.words import count
 
     if hidden:
         return "(not shown)"
     known = [] if value is None else [count(len(value), "byte")]
     known += [f"fingerprint {fingerprint.hex()[:8]}"] if fingerprint else []
     text = _short(value) if value is not None else None
-    return (quoted(text) + " " if text is not None else "") + f"({', '.join(known)})"
+    return (quote_text(text) + " " if text is not None else "") + f"({', '.join(known)})"
 
 
 def _short(value: bytes) -> str | None:

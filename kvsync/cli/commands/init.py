@@ -9,7 +9,7 @@ import click
 
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer
+from kvsync.cli.output import answer_lines
 from kvsync.errors import KvsyncError, UsageError
 
 _CONFIGURATION: Final = """\
@@ -25,6 +25,10 @@ policy:
   prune: owned        # what leaves the files leaves the store, if kvsync put it there
   adopt: if-equal     # an equal entry that somebody else made becomes ours; a different one is left alone
   drift: heal         # what somebody changed by hand is written back
+
+authors:              # what state files may do; this file is yours, those may be changed by others
+  policy: tighten     # they may tighten the policy above, and never loosen it
+  env: []             # variables that {{env: NAME}} in them may name, such as [APP_*]
 
 run:
   every: 5m           # how often "kvsync run" looks for drift; a changed file is seen at once
@@ -75,8 +79,8 @@ def init(_settings: Settings, directory: str) -> Exit:
     for file, text in files.items():
         _write(file, text)
     _ignore(folder / ".gitignore")
-    go = "" if directory == "." else f"  cd {directory}\n"
-    answer(f"Wrote {', '.join(map(str, files))}.\n\nNext:\n{go}  kvsync plan\n  kvsync apply\n")
+    go = [] if directory == "." else [f"  cd {directory}"]
+    answer_lines(f"Wrote {', '.join(map(str, files))}.", "", "Next:", *go, "  kvsync plan", "  kvsync apply")
     return Exit.DONE
 
 

@@ -11,7 +11,7 @@ from kvsync import control
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, say
+from kvsync.cli.output import answer_lines, say
 from kvsync.core.model import Target
 from kvsync.document.problems import nearest
 
@@ -32,7 +32,7 @@ def pause(settings: Settings, target: str, reason: str | None) -> Exit:
         news = control.pause(state, config.stores, target, reason, time.time(), "command")
         state.wake()
         known = [record.target for record in state.passes.all()]
-    answer(f"{target} {'is paused' if news else 'was paused already; the reason is noted'}\n")
+    answer_lines(f"{target} {'is paused' if news else 'was paused already; the reason is noted'}")
     _warn_of_strangers(target, known)
     return Exit.DONE
 

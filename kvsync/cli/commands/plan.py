@@ -22,10 +22,12 @@ if TYPE_CHECKING:
         "plan --target local/web --key 'banner/*'",
         "plan --exit-code -o json",
         "plan --out plan.json --markdown-into comment.md",
+        "plan --as-author=origin/main",
     ),
     exits=(Exit.DONE, Exit.ERROR, Exit.PENDING, Exit.REFUSED),
 )
 @options.targets
+@options.as_author
 @options.shard
 @options.keys
 @options.output("text", "json", "markdown")
@@ -48,6 +50,7 @@ async def _plan(
     settings: Settings,
     *,
     targets: tuple[str, ...],
+    as_author: str | None,
     keys: tuple[str, ...],
     shard: Shard | None,
     output: str,
@@ -63,7 +66,8 @@ async def _plan(
     from kvsync.core import saved
     from kvsync.reconcile import Ask
 
-    async with opening.workspace(settings, shard=shard) as workspace:
+    revision = await opening.config_revision(settings, as_author)
+    async with opening.workspace(settings, shard=shard, revision=revision) as workspace:
         loaded = opening.load(workspace)
         ask = Ask(deep=deep, allow_protected=allow_protected, keys=keys)
         plan = await opening.plan(workspace, loaded, targets, ask)

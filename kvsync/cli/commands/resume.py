@@ -2,29 +2,78 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import click
 
 from kvsync import control
 from kvsync.cli import opening
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer
+from kvsync.cli.output import answer_lines, say
+from kvsync.core.model import Identity, Target
 from kvsync.errors import KvsyncError
+from kvsync.state import Pause, StateDir
+
+_MOST_NAMES = 10
+"""Entries that the answer names; the others are counted."""
 
 
 @command(
     "resume",
-    short_help="End a pause.",
-    examples=("resume local/web", "resume local"),
+    short_help="End a pause, or retry deferred entries.",
+    examples=("resume local/web", "resume local", "resume local/web --key greeting", "resume local --key '*'"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("target", metavar="TARGET")
-def resume(settings: Settings, target: str) -> Exit:
-    """End the pause of TARGET. What is pending is applied by a running daemon at once, otherwise by the next kvsync apply."""
+@click.option(
+    "--key",
+    "keys",
+    metavar="GLOB",
+    multiple=True,
+    help="Retry the deferred entries whose keys match this glob, and leave pauses as they are; repeatable.",
+)
+def resume(settings: Settings, target: str, keys: tuple[str, ...]) -> Exit:
+    """End the pause of TARGET (STORE/NS, or STORE for all of it). What is pending is applied by a running daemon at once,
+    otherwise by the next kvsync apply.
+
+    With --key, deferred entries of TARGET are tried again in the same way: those that the store refused (quarantined), and
+    those that another writer keeps changing back (contended).
+    """
+    if keys:
+        return _retry(settings, target, keys)
     with opening.state(settings, writable=True) as (config, state):
         resumed = control.resume(state, config.stores, target, "command")
         state.wake()
     if (still := resumed.still) is not None:
         raise KvsyncError(f"{target} stays paused, because all of {still} is: kvsync resume {still} ends that")
-    answer(f"{target} {'is resumed' if resumed.ended else 'was not paused'}\n")
+    answer_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
     return Exit.DONE
+
+
+def _retry(settings: Settings, target: str, keys: Sequence[str]) -> Exit:
+    with opening.state(settings, writable=True) as (config, state):
+        released = control.retry(state, config.stores, target, keys, time.time(), "command")
+        state.wake()
+        pauses = _pauses(state, [one for one, _ in released])
+    answer_lines(f"{target}: {_named(released) or 'no deferred entry has such a key'}")
+    for pause in pauses:
+        say(f"kvsync: {pause} is paused, nothing is tried before kvsync resume {pause}")
+    return Exit.DONE
+
+
+def _named(released: Sequence[tuple[Target, Identity]]) -> str:
+    from kvsync.core.render.words import count, name
+
+    if not released:
+        return ""
+    names = [name(identity) for _, identity in released[:_MOST_NAMES]]
+    more = [f"{len(released) - len(names):,} more"] if len(released) > len(names) else []
+    return f"{count(len(released), 'entry', 'entries')} to be tried again: {', '.join(names + more)}"
+
+
+def _pauses(state: StateDir, targets: Sequence[Target]) -> list[Pause]:
+    """The pauses in which these targets are, each once."""
+    found = [pause for target in dict.fromkeys(targets) if (pause := state.pauses.find(target)) is not None]
+    return list(dict.fromkeys(found))

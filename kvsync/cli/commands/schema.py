@@ -7,6 +7,7 @@ import click
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
 from kvsync.cli.output import answer
+from kvsync.escaping import encode_json
 
 
 @command(
@@ -21,9 +22,7 @@ def schema(_settings: Settings, which: str) -> Exit:
 
     An editor with a YAML language server uses it when the file begins with: # yaml-language-server: $schema=FILE
     """
-    import json
-
     from kvsync.schema import SCHEMAS
 
-    answer(json.dumps(SCHEMAS[which](), indent=2) + "\n")
+    answer(encode_json(SCHEMAS[which](), indent=2) + "\n")
     return Exit.DONE

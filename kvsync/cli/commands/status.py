@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,9 @@ import click
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, answer_document
+from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.table import table
+from kvsync.escaping import escape_name
 
 if TYPE_CHECKING:
     from kvsync.config.model import Config
@@ -29,16 +32,17 @@ if TYPE_CHECKING:
 )
 def status(settings: Settings, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
-    approve), and what is paused. Without a daemon it says what was last known.
+    approve), what is paused, and how many entries are deferred. Without a daemon it says what was last known.
     """
-    from kvsync.monitor.status import status_document
+    from kvsync.monitor.status import deletes_document, status_document
 
     with opening.state(settings, writable=False) as (config, state):
-        document = status_document(state) | {"source": _source(config)}
+        budget = state.deletions.budget(config.run.max_deletes_per_hour)
+        document = status_document(state, time.time()) | deletes_document(budget) | {"source": _source(config)}
     if output == "json":
         answer_document(document)
     else:
-        answer(_text(document))
+        answer_lines(*_lines(document))
     return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
 
 
@@ -59,21 +63,28 @@ def _is_healthy(daemon: dict[str, Any] | None) -> bool:
     return daemon is not None and daemon["running"] and daemon["ready"]
 
 
-def _text(document: dict[str, Any]) -> str:
-    parts = [_daemon_line(document), _source_text(document["source"]), _targets_table(document["targets"])]
-    parts += [_parked_text(one) for one in document["parked"]]
-    parts += [_paused_text(one) for one in document["paused"]]
-    return "\n".join(filter(None, parts))
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    """Sections with an empty line between them."""
+    sections = [[_daemon_line(document)], _source_lines(document["source"]), _target_lines(document["targets"])]
+    moved = (one for one in document["targets"] if one["place"] and one["place"]["previous"])
+    sections += ([_moved_line(one)] for one in moved)
+    sections += map(_parked_lines, document["parked"])
+    sections += ([_paused_line(one)] for one in document["paused"])
+    sections += map(_deferred_lines, document["deferred"])
+    sections += [_deletes_lines(document["deletes"])]
+    for number, section in enumerate(filter(None, sections)):
+        yield from [""] * bool(number)
+        yield from section
 
 
 def _daemon_line(document: dict[str, Any]) -> str:
     daemon = document["daemon"]
     if daemon is None or not daemon["running"]:
         writer = document["writer"]
-        return "no daemon runs\n" if writer is None else f"no daemon runs; process {writer or '?'} is writing\n"
+        return "no daemon runs" if writer is None else f"no daemon runs; process {writer or '?'} is writing"
     ready = "" if daemon["ready"] else ", not ready yet"
     window = f"; a window denies applying: {daemon['window']}" if daemon["window"] else ""
-    return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {_does(daemon)}{ready}{window}\n"
+    return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {_does(daemon)}{ready}{window}"
 
 
 def _does(daemon: dict[str, Any]) -> str:
@@ -83,28 +94,28 @@ def _does(daemon: dict[str, Any]) -> str:
         return "observes only"
     if lease is None:
         return "applies"
+    name = escape_name(lease["name"])
     if lease["leads"]:
-        return f"leads by the lease {lease['name']}, and applies"
-    return f"stands by: {lease['leader'] or 'nobody it knows of'} leads by the lease {lease['name']}"
+        return f"leads by the lease {name}, and applies"
+    leader = escape_name(lease["leader"]) if lease["leader"] else "nobody it knows of"
+    return f"stands by: {leader} leads by the lease {name}"
 
 
-def _source_text(source: dict[str, Any] | None) -> str:
-    from kvsync.core.render.words import plain
-
+def _source_lines(source: dict[str, Any] | None) -> list[str]:
     if source is None:
-        return ""
-    place = plain(f"{source['url']} ({source['ref']})")
+        return []
+    place = f"{escape_name(source['url'])} ({escape_name(source['ref'])})"
     lines = [
         f"source: commit {(source['commit'] or 'none')[:12]} of {place}, fetched {source['fetched_at'] or 'never'}"
     ]
-    lines += [f"  not fetched at {source['attempted_at']}: {plain(source['error'])}"] if source["error"] else []
-    lines += [f"  {plain(source['refused'])}"] if source["refused"] else []
-    return "".join(f"{line}\n" for line in lines)
+    lines += [f"  not fetched at {source['attempted_at']}: {source['error']}"] if source["error"] else []
+    return lines + ([f"  {source['refused']}"] if source["refused"] else [])
 
 
-def _targets_table(targets: list[dict[str, Any]]) -> str:
+def _target_lines(targets: list[dict[str, Any]]) -> list[str]:
     head = ("target", "last pass", "last success", "drift", "changes", "next pass", "error")
-    return table(head, map(_target_row, targets)) or "no target has had a pass of the daemon yet\n"
+    shown = table(head, map(_target_row, targets)) or "no target has had a pass of the daemon yet\n"
+    return shown.splitlines()
 
 
 def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
@@ -116,18 +127,39 @@ def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
     return (name, *moments, drift or "none", changes or "none", one["next_at"] or "", one["error"] or "")
 
 
-def _parked_text(one: dict[str, Any]) -> str:
-    from kvsync.core.render.words import plain, short_hash
+def _moved_line(one: dict[str, Any]) -> str:
+    place = one["place"]
+    name = escape_name(f"{one['store']}/{one['namespace']}")
+    return f"moved: {name} leads to {place['description']} since {place['since']}, before that to {place['previous']}"
 
-    name = plain(f"{one['store']}/{one['namespace']}")
-    reasons = "".join(f"  {plain(reason)}\n" for reason in one["reasons"])
+
+def _parked_lines(one: dict[str, Any]) -> list[str]:
+    from kvsync.core.render.words import short_hash
+
+    name = escape_name(f"{one['store']}/{one['namespace']}")
+    reasons = [f"  {reason}" for reason in one["reasons"]]
     digest = short_hash(one["digest"])
     how = f"approved at {one['approved_at']}" if one["approved_at"] else f"release with: kvsync approve {digest}"
-    return f"parked: {name} since {one['since']}\n{reasons}  {how}\n"
+    return [f"parked: {name} since {one['since']}", *reasons, f"  {how}"]
 
 
-def _paused_text(one: dict[str, Any]) -> str:
-    from kvsync.core.render.words import plain
+def _deletes_lines(deletes: dict[str, Any]) -> list[str]:
+    """How many entries were deleted in the last hour, once no more may be."""
+    if deletes["last_hour"] < deletes["limit"]:
+        return []
+    until = f"; more from {deletes['free_at']} on" if deletes["free_at"] else ""
+    said = f"{deletes['last_hour']:,} in the last hour, as many as run.max_deletes_per_hour allows"
+    return [f"deletes: {said}{until}"]
 
-    because = f" ({plain(one['reason'])})" if one["reason"] else ""
-    return f"paused: {plain(one['target'])} since {one['since']}{because}\n"
+
+def _paused_line(one: dict[str, Any]) -> str:
+    because = f" ({one['reason']})" if one["reason"] else ""
+    return f"paused: {escape_name(one['target'])} since {one['since']}{because}"
+
+
+def _deferred_lines(one: dict[str, Any]) -> list[str]:
+    from kvsync.core.render.words import counts
+
+    name = escape_name(f"{one['store']}/{one['namespace']}")
+    numbers = counts(((one["quarantined"], "refused by the store"), (one["contended"], "contended")))
+    return [f"deferred: {name}: {numbers}", f"  retry with: {one['command']}"]

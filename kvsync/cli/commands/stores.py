@@ -10,6 +10,7 @@ from kvsync.cli.exits import Exit
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import markdown_table, table
 from kvsync.errors import KvsyncError
+from kvsync.escaping import escape_markdown, escape_text
 
 if TYPE_CHECKING:
     from kvsync.core.capabilities import Capabilities
@@ -44,10 +45,9 @@ def stores(_settings: Settings, output: str) -> Exit:
         answer_document({"schema": SCHEMA, "stores": [_document(one) for one in found], "broken": broken})
     else:
         show = markdown_table if output == "markdown" else table
-        mark = "`" if output == "markdown" else ""
-        answer(show(_HEAD, [_row(one.capabilities, mark) for one in found]))
+        answer(show(_HEAD, [_row(one.capabilities) for one in found]))
         for error in broken:
-            answer(f"\n{error}\n")
+            answer(f"\n{escape_markdown(error) if output == 'markdown' else escape_text(error)}\n")
     return Exit.ERROR if broken else Exit.DONE
 
 
@@ -64,9 +64,9 @@ def _types() -> tuple[list[type[Store]], list[str]]:
     return found, broken
 
 
-def _row(can: Capabilities, mark: str) -> tuple[str, ...]:
+def _row(can: Capabilities) -> tuple[str, ...]:
     return (
-        f"{mark}{can.type}{mark}",
+        can.type,
         can.namespace,
         "yes" if can.labels else "by key_format",
         str(can.lifetimes),

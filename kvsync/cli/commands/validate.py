@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,11 +13,14 @@ import click
 from kvsync.cli import opening, options
 from kvsync.cli.command import Settings, command
 from kvsync.cli.exits import Exit
-from kvsync.cli.output import answer, answer_document, say
+from kvsync.cli.output import answer, answer_document, answer_lines, say
 from kvsync.errors import InvalidInput, KvsyncError, Origin, Problem
 from kvsync.secrets import REDACTOR
 
 if TYPE_CHECKING:
+    from kvsync.config.changes import ConfigChange
+    from kvsync.config.model import Config
+    from kvsync.config.revision import ConfigRevision
     from kvsync.sources import Loaded
     from kvsync.workspace import Workspace
 
@@ -28,12 +33,14 @@ SCHEMA = "kvsync.validation/1"
     examples=(
         "validate",
         "validate --env prod",
+        "validate --as-author=origin/main",
         "validate -o github --sarif-into kvsync.sarif",
         "validate --gitlab-into gl-code-quality-report.json",
     ),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.option("--all-environments", is_flag=True, help="Check every environment, also when --env names one.")
+@options.as_author
 @options.output("text", "json", "sarif", "github", "gitlab")
 @click.option("--sarif-into", metavar="FILE", help="Write what is wrong to this file too, as SARIF.")
 @click.option("--gitlab-into", metavar="FILE", help="Write what is wrong to this file too, as a Code Quality report.")
@@ -42,6 +49,9 @@ def validate(settings: Settings, **chosen: Any) -> Exit:
     environment (or of the one that --env names), and in what the stores could not hold. All of it at once, each with its place.
 
     As SARIF, annotations or a Code Quality report, the files are named from the root of the Git checkout.
+
+    With --as-author the state files are checked against the configuration of the target branch, so that a change cannot widen
+    its own rights. Where the change also touches the configuration, it says what that widens.
     """
     return opening.run(_validate(settings, _Options(**chosen)))
 
@@ -49,40 +59,95 @@ def validate(settings: Settings, **chosen: Any) -> Exit:
 @dataclass(frozen=True, slots=True)
 class _Options:
     all_environments: bool
+    as_author: str | None
     output: str
     sarif_into: str | None
     gitlab_into: str | None
 
 
-async def _validate(settings: Settings, chosen: _Options) -> Exit:
-    from kvsync.leading import unshared_ledgers
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What the files come to under one configuration: `config` None is one that cannot be read."""
 
-    fetched = False
+    config: Config | None = None
+    found: Mapping[str | None, Loaded] = field(default_factory=dict)
+    problems: frozenset[Problem] = frozenset()
+    unshared: tuple[str, ...] = ()
+    fetched: bool = False
+
+
+async def _validate(settings: Settings, chosen: _Options) -> Exit:
+    revision = await opening.config_revision(settings, chosen.as_author)
+    checked = await _check(settings, chosen, revision)
+    problems = checked.problems
+    changed: tuple[ConfigChange, ...] = ()
+    if revision is not None and _differs(revision, settings.config):
+        more, changed = await _check_change(settings, chosen, checked)
+        problems |= more
+    listed = sorted(problems, key=_place)
     try:
-        async with opening.workspace(settings) as workspace:
-            fetched = workspace.checkout is not None
-            found = _loaded(workspace, None if chosen.all_environments else settings.environment)
-            unshared = unshared_ledgers(workspace)
-        problems = {problem for loaded in found.values() for problem in loaded.problems}
-        if problems:
-            raise InvalidInput(sorted(problems, key=_place))
-    except InvalidInput as error:
-        try:
-            _report(error.problems, settings, chosen, fetched=fetched)
-        except KvsyncError as unwritten:  # what is wrong with the files must be seen all the same
-            say(f"kvsync: {unwritten}")
-        raise
-    _report((), settings, chosen)
-    for name in unshared:
+        _report(listed, changed, settings, chosen, fetched=checked.fetched)
+    except KvsyncError as unwritten:  # what is wrong with the files must be seen all the same
+        if not listed:
+            raise
+        say(f"kvsync: {unwritten}")
+    if listed:
+        if changed and revision is not None:
+            say(*_changes_lines(revision, changed))
+        raise InvalidInput(listed)
+    for name in checked.unshared:
         say(
             f"kvsync: stores.{name}: with run.lease, set ledger: store; a ledger of its own is of no use to another replica"
         )
-    counted = [_counted(name, loaded) for name, loaded in found.items()]
-    if chosen.output == "json":
-        answer_document({"schema": SCHEMA, "valid": True, "environments": counted, "problems": []})
-    elif chosen.output in ("text", "github"):
-        answer("".join(map(_line, counted)))
+    _answer(checked, revision, changed, chosen.output)
     return Exit.DONE
+
+
+async def _check(
+    settings: Settings, chosen: _Options, revision: ConfigRevision | None, state_dir: Path | None = None
+) -> _Checked:
+    """Load everything under the configuration of a revision, or under the one that is in the files."""
+    from kvsync.leading import unshared_ledgers
+
+    try:
+        async with opening.workspace(settings, state_dir=state_dir, revision=revision) as workspace:
+            found = _loaded(workspace, None if chosen.all_environments else settings.environment)
+            problems = frozenset(problem for loaded in found.values() for problem in loaded.problems)
+            fetched = workspace.checkout is not None
+            return _Checked(workspace.config, found, problems, tuple(unshared_ledgers(workspace)), fetched)
+    except InvalidInput as error:
+        return _Checked(problems=frozenset(error.problems))
+
+
+def _differs(revision: ConfigRevision, config: Path) -> bool:
+    """True when the configuration in the files, or a file called after it, is not as in the revision."""
+    from kvsync.checkout.config_revision import is_named_after
+
+    try:
+        files = {
+            file.name: file.read_bytes() for file in config.absolute().parent.iterdir() if is_named_after(file, config)
+        }
+    except OSError:
+        return True
+    return files != revision.files
+
+
+async def _check_change(
+    settings: Settings, chosen: _Options, checked: _Checked
+) -> tuple[frozenset[Problem], tuple[ConfigChange, ...]]:
+    """What is wrong with a changed configuration, and with the state files under it; and what it changes."""
+    from kvsync.config.changes import changes
+    from kvsync.config.load import load_config
+
+    try:
+        proposed = load_config(settings.config, environment=settings.environment, environ=os.environ)
+    except InvalidInput as error:
+        return frozenset(error.problems), ()
+    if checked.config is None:
+        return frozenset(), ()
+    # Not with the state directory that the change names: it is only judged, and makes nothing where it likes.
+    under_it = await _check(settings, chosen, None, checked.config.state_dir)
+    return under_it.problems, changes(checked.config, proposed)
 
 
 def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, Loaded]:
@@ -91,14 +156,21 @@ def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, Loaded]
     return {name: workspace.load(name) for name in ([asked] if asked else every)}
 
 
-def _report(problems: Sequence[Problem], settings: Settings, chosen: _Options, *, fetched: bool = False) -> None:
-    """What is wrong, if anything, for other programs: on stdout first, then into files. Raises KvsyncError."""
+def _report(
+    problems: Sequence[Problem],
+    changed: Sequence[ConfigChange],
+    settings: Settings,
+    chosen: _Options,
+    *,
+    fetched: bool = False,
+) -> None:
+    """What was found, if anything, for other programs: on stdout first, then into files. Raises KvsyncError."""
     from kvsync import __version__
-    from kvsync.cli.findings import findings
+    from kvsync.cli.findings import change_findings, findings
     from kvsync.cli.shown import write_file
     from kvsync.core.render.findings import github, gitlab, sarif
 
-    found = findings(problems, settings.config, fetched=fetched)
+    found = findings(problems, settings.config, fetched=fetched) + change_findings(changed, settings.config)
     if chosen.output == "sarif":
         answer_document(sarif(found, __version__))
     elif chosen.output == "gitlab":
@@ -109,6 +181,31 @@ def _report(problems: Sequence[Problem], settings: Settings, chosen: _Options, *
         write_file(chosen.sarif_into, REDACTOR.clean_text(sarif(found, __version__)))
     if chosen.gitlab_into:
         write_file(chosen.gitlab_into, REDACTOR.clean_text(gitlab(found)))
+
+
+def _answer(checked: _Checked, revision: ConfigRevision | None, changed: Sequence[ConfigChange], output: str) -> None:
+    counted = [_counted(name, loaded) for name, loaded in checked.found.items()]
+    if output == "json":
+        document = {"schema": SCHEMA, "valid": True, "environments": counted, "problems": []}
+        answer_document(document | ({} if revision is None else {"configuration": _configuration(revision, changed)}))
+    elif output in ("text", "github"):
+        answer_lines(*map(_line, counted))
+    if output == "text" and changed and revision is not None:
+        answer_lines(*_changes_lines(revision, changed))
+
+
+def _configuration(revision: ConfigRevision, changed: Sequence[ConfigChange]) -> dict[str, Any]:
+    described = [{"field": one.field, "widens": one.widens, "message": one.message} for one in changed]
+    return {"revision": revision.name, "commit": revision.commit, "changes": described}
+
+
+def _changes_lines(revision: ConfigRevision, changed: Sequence[ConfigChange]) -> list[str]:
+    head = f"the configuration differs from that of {revision.name}, by which the state files were checked:"
+    return [head, *map(_change_line, changed)]
+
+
+def _change_line(change: ConfigChange) -> str:
+    return f"  {'widens ' if change.widens else 'changes'}  {change.field}: {change.message}"
 
 
 def _place(problem: Problem) -> tuple[Origin, str]:
@@ -125,4 +222,4 @@ def _line(counted: dict[str, Any]) -> str:
 
     where = f"{counted['environment']}: " if counted["environment"] else ""
     entries = count(counted["entries"], "entry", "entries")
-    return f"{where}valid: {entries}, {count(len(counted['targets']), 'target')}, {count(counted['files'], 'file')}\n"
+    return f"{where}valid: {entries}, {count(len(counted['targets']), 'target')}, {count(counted['files'], 'file')}"

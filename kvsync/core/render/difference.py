@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher, unified_diff
 from itertools import islice
 from typing import Any, NamedTuple
 
 from kvsync.core.canonical import canonical_json
-from kvsync.core.render.words import clip, plain
+from kvsync.escaping import clip, escape_text, quote_text
 
 MAX_LINES = 2_000
 """Lines of a text beyond which no line-by-line difference is sought: it would cost too much."""
 
 _MAX_DEPTH = 64
+_PLAIN_STEP = re.compile(r"[^\s:\"\\]*")
 
 
 class Line(NamedTuple):
@@ -34,7 +36,7 @@ def bounded(lines: Iterable[Line], limit: int, columns: int) -> tuple[Line, ...]
 
 def one_sided(text: str, sign: str) -> Iterator[Line]:
     """Every line of a text, added or removed."""
-    return (Line(sign, plain(line, keep="\t")) for line in text.removesuffix("\n").split("\n"))
+    return (Line(sign, escape_text(line)) for line in text.removesuffix("\n").split("\n"))
 
 
 def text_difference(old: str, new: str) -> Iterator[Line]:
@@ -47,7 +49,7 @@ def text_difference(old: str, new: str) -> Iterator[Line]:
         )
         return
     for line in islice(unified_diff(before, after, n=2, lineterm=""), 2, None):
-        yield Line("@@", line[3:]) if line.startswith("@@") else Line(line[0], plain(line[1:], keep="\t"))
+        yield Line("@@", line[3:]) if line.startswith("@@") else Line(line[0], escape_text(line[1:]))
 
 
 def json_difference(old: Any, new: Any, path: str = "") -> Iterator[Line]:
@@ -96,11 +98,13 @@ def _opcodes(old: list[Any], new: list[Any]) -> Iterable[tuple[str, int, int, in
 
 
 def _pointer(member: str) -> str:
-    return plain(member.replace("~", "~0").replace("/", "~1"))
+    """One step of a JSON pointer; between quotes where it could be taken for what stands behind a pointer."""
+    step = member.replace("~", "~0").replace("/", "~1")
+    return escape_text(step) if _PLAIN_STEP.fullmatch(step) else quote_text(step)
 
 
 def _value(data: Any) -> str:
-    return clip(plain(json.dumps(data, ensure_ascii=False, sort_keys=True)), 200)
+    return clip(escape_text(json.dumps(data, ensure_ascii=False, sort_keys=True)), 200)
 
 
 def _lines(text: str, ends: bool) -> list[str]:

@@ -9,12 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import quote
 
-from kvsync.core.render.words import plain
 from kvsync.errors import Kind
+from kvsync.escaping import encode_path, escape_github, escape_sarif, escape_text, to_bytes
 
 Document = dict[str, Any]
 
@@ -25,8 +25,22 @@ _MEANINGS: Final = {
     Kind.UNREADABLE: "A file or a folder cannot be read.",
     Kind.CONTRADICTION: "Two places in the files contradict each other.",
     Kind.STORE_LIMIT: "An entry cannot be held by its store.",
+    Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow it.",
+    Kind.CONFIGURATION_CHANGE: "The change also changes kvsync.yaml, which an operator has to review.",
 }
 _PLACE: Final = re.compile(r":\d+:\d+")
+
+
+class Level(StrEnum):
+    """How much a finding matters: an error ends `validate` with 78, the others are for the reviewer."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+_SEVERITIES: Final = {Level.ERROR: "major", Level.WARNING: "minor", Level.NOTE: "info"}
+_COMMANDS: Final = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "notice"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,6 +52,7 @@ class Finding:
     column: int
     kind: Kind
     message: str
+    level: Level = Level.ERROR
 
 
 def fingerprints(findings: Sequence[Finding]) -> list[str]:
@@ -47,7 +62,7 @@ def fingerprints(findings: Sequence[Finding]) -> list[str]:
     for one in findings:
         what = (one.path, one.kind.value, _PLACE.sub("", one.message))
         seen[what] += 1
-        found.append(sha256("\0".join((*what, str(seen[what]))).encode()).hexdigest())
+        found.append(sha256(to_bytes("\0".join((*what, str(seen[what]))))).hexdigest())
     return found
 
 
@@ -70,10 +85,10 @@ def gitlab(findings: Sequence[Finding]) -> list[Document]:
     """A GitLab Code Quality report."""
     return [
         {
-            "description": one.message,
+            "description": escape_text(one.message),
             "check_name": f"kvsync/{one.kind}",
             "fingerprint": mark,
-            "severity": "major",
+            "severity": _SEVERITIES[one.level],
             "location": {"path": one.path, "lines": {"begin": one.line}},
         }
         for one, mark in zip(findings, fingerprints(findings), strict=True)
@@ -87,12 +102,12 @@ def github(findings: Iterable[Finding]) -> str:
 
 def _result(one: Finding, mark: str) -> Document:
     region = {"startLine": one.line, "startColumn": one.column}
-    place = {"artifactLocation": {"uri": quote(one.path), "uriBaseId": "%SRCROOT%"}, "region": region}
+    place = {"artifactLocation": {"uri": encode_path(one.path), "uriBaseId": "%SRCROOT%"}, "region": region}
     return {
         "ruleId": one.kind.value,
         "ruleIndex": list(Kind).index(one.kind),
-        "level": "error",
-        "message": {"text": one.message},
+        "level": one.level.value,
+        "message": {"text": escape_sarif(one.message)},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"kvsync/v1": mark},
     }
@@ -105,10 +120,5 @@ def _command(one: Finding) -> str:
         "col": one.column,
         "title": f"kvsync: {one.kind}",
     }
-    shown = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in properties.items())
-    return f"::error {shown}::{_escaped(plain(one.message))}"
-
-
-def _escaped(text: str, also: str = "") -> str:
-    """A text that ends neither its command nor, with `also`, its property: `%`, line ends and those characters as %XX."""
-    return "".join(f"%{ord(char):02X}" if char in f"%\r\n{also}" else char for char in text)
+    shown = ",".join(f"{name}={escape_github(str(value), in_property=True)}" for name, value in properties.items())
+    return f"::{_COMMANDS[one.level]} {shown}::{escape_github(one.message)}"

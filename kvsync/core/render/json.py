@@ -7,15 +7,16 @@ added: `unchanged` is what was equal when planned or found equal when applied, `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from kvsync.core.model import Actual, Change, Entry, Identity, Outcome, Refusal
+from kvsync.core.place import Place
 from kvsync.core.plan import Plan, TargetPlan, TargetReport, outcome_counts, summary
 from kvsync.core.render.words import moment
 from kvsync.errors import Origin
+from kvsync.escaping import encode_json
 
 SCHEMA = "kvsync.plan/1"
 """Name and version of the document."""
@@ -65,7 +66,7 @@ def render_report(plan: Plan, reports: Sequence[TargetReport], seal: Seal) -> st
 
 def to_text(document: Document) -> str:
     """A document as one line: ASCII alone, so that no terminal is fooled by what stands in a key."""
-    return json.dumps(document, separators=(", ", ": ")) + "\n"
+    return encode_json(document) + "\n"
 
 
 def _target(plan: TargetPlan, seal: Seal) -> Document:
@@ -87,7 +88,16 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "expired": plan.expired,
         "problems": [str(problem) for problem in plan.problems],
         "error": plan.error,
+        "place": _place(plan.place),
+        "moved_from": plan.moved_from,
+        **({"waiting": list(plan.waiting)} if plan.waiting else {}),
     }
+
+
+def _place(place: Place | None) -> Document | None:
+    if place is None:
+        return None
+    return {"id": place.key if place.is_resolved else None, "description": str(place)}
 
 
 def change_document(change: Change, seal: Seal) -> Document:

@@ -17,17 +17,16 @@ from kvsync.core.render.values import Limits, detail_of
 from kvsync.core.render.words import (
     REFUSED,
     SIGNS,
-    clip,
     cost_line,
     count,
     counts,
     left_alone,
     name,
-    plain,
     promise_line,
     short_hash,
     summed_up,
 )
+from kvsync.escaping import clip, escape_markdown, markdown_code
 
 MARKER = "<!-- kvsync-plan -->"
 """First line of the comment, by which the next run finds it and replaces it."""
@@ -41,7 +40,6 @@ _MAX_WARNINGS = 20
 _FINE = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
 _TABLE = "\n| | key | class | what | where |\n|-|-----|-------|------|-------|\n"
 _OUTCOMES = "\n| | key | outcome | why |\n|-|-----|---------|-----|\n"
-_MARKUP = re.compile(r"[\\`*\[\]~|$&<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|[@#]")
 
 
 def render_plan(plan: Plan) -> str:
@@ -53,8 +51,7 @@ def render_plan(plan: Plan) -> str:
     rows_of = [_table(target, plan.owner, page, len(told) - at) for at, target in enumerate(told)]
     for target, rows in zip(told, rows_of, strict=True):
         _folded(target, rows, plan.owner, page)
-    owner, digest = _code(clip(plan.owner, 64)), short_hash(plan.digest)
-    return f"{page.text()}\n<sub>owner {owner}, plan <code>{digest}</code></sub>\n"
+    return page.text() + _signature(plan)
 
 
 def render_report(plan: Plan, reports: Sequence[TargetReport]) -> str:
@@ -65,9 +62,11 @@ def render_report(plan: Plan, reports: Sequence[TargetReport]) -> str:
     told = [report for report in reports if not _is_fine(report)]
     for at, report in enumerate(told):
         _outcomes(report, page, len(told) - at)
-    return (
-        f"{page.text()}\n<sub>owner {_code(clip(plan.owner, 64))}, plan <code>{short_hash(plan.digest)}</code></sub>\n"
-    )
+    return page.text() + _signature(plan)
+
+
+def _signature(plan: Plan) -> str:
+    return f"\n<sub>owner {markdown_code(clip(plan.owner, 64))}, plan {markdown_code(short_hash(plan.digest))}</sub>\n"
 
 
 def _is_fine(report: TargetReport) -> bool:
@@ -78,15 +77,15 @@ def _outcomes(report: TargetReport, page: _Page, waiting: int) -> None:
     """Add a target with a row for each change that was not applied; shares the room as `_table` does."""
     keep = page.left - page.left // waiting
     bad = [outcome for outcome in report.outcomes if outcome.kind not in _FINE]
-    error = [f"> **error:** {_text(clip(report.error, 500))}  \n"] if report.error else []
-    heading = f"\n#### {_code(str(report.plan.target))}\n\n" + "".join([*error, *_warnings(report.plan)])
+    error = [f"> **error:** {escape_markdown(clip(report.error, 500))}  \n"] if report.error else []
+    heading = f"\n#### {markdown_code(str(report.plan.target))}\n\n" + "".join([*error, *_warnings(report.plan)])
     if page.add([heading], "target", keep=keep) and bad:
         page.add(map(_outcome_row, bad), "outcome", len(bad), head=_OUTCOMES, keep=keep)
 
 
 def _outcome_row(outcome: Outcome) -> str:
-    why = _text(clip(outcome.error or "", 300))
-    return f"| {_code(SIGNS[outcome.action])} | {_code(name(outcome.identity))} | {outcome.kind} | {why} |\n"
+    why = escape_markdown(clip(outcome.error or "", 300))
+    return f"| {markdown_code(SIGNS[outcome.action])} | {markdown_code(name(outcome.identity))} | {outcome.kind} | {why} |\n"
 
 
 class _Page:
@@ -131,11 +130,11 @@ def _table(plan: TargetPlan, owner: str, page: _Page, waiting: int) -> int:
     """
     keep = page.left - page.left // waiting
     total = len(plan.changes) + len(plan.refused) + len(plan.reported)
-    heading = f"\n#### {_code(str(plan.target))} ({_text(plan.type)})\n\n" + "".join(_warnings(plan))
+    heading = f"\n#### {markdown_code(str(plan.target))} ({escape_markdown(plan.type)})\n\n" + "".join(_warnings(plan))
     if not page.add([heading], "target", keep=keep) or not total:
         return 0
     tail = f"\nCost: {cost_line(plan.cost)}.\n" if plan.changes else ""
-    tail += f"\n{_text(promise_line(plan.type))}.\n" if plan.changes and not plan.compare_and_set else ""
+    tail += f"\n{escape_markdown(promise_line(plan.type))}.\n" if plan.changes and not plan.compare_and_set else ""
     return page.add(_rows(plan, owner), "change", total, head=_TABLE, tail=tail, keep=keep)
 
 
@@ -146,7 +145,7 @@ def _rows(plan: TargetPlan, owner: str) -> Iterator[str]:
 
 
 def _warnings(plan: TargetPlan) -> Iterator[str]:
-    lines = [f"**{word}:** {_text(clip(text, 500))}" for word, text in notices(plan)]
+    lines = [f"**{word}:** {escape_markdown(clip(text, 500))}" for word, text in notices(plan)]
     shown = lines[:_MAX_WARNINGS]
     if len(lines) > _MAX_WARNINGS:
         shown.append(f"**{len(lines) - _MAX_WARNINGS:,} more**")
@@ -156,17 +155,17 @@ def _warnings(plan: TargetPlan) -> Iterator[str]:
 
 
 def _change_row(change: Change, owner: str, note: str = "") -> str:
-    seen = "; ".join(map(_code, detail_of(change, owner, _LIMITS).beside)) or "see below"
+    seen = "; ".join(map(markdown_code, detail_of(change, owner, _LIMITS).beside)) or "see below"
     return _row(SIGNS[change.action], change, f"{change.action}{note}: {seen}")
 
 
 def _refusal_row(refusal: Refusal) -> str:
-    return _row(REFUSED, refusal, f"{refusal.action} refused: {_text(clip(refusal.reason, 300))}")
+    return _row(REFUSED, refusal, f"{refusal.action} refused: {escape_markdown(clip(refusal.reason, 300))}")
 
 
 def _row(sign: str, item: Change | Refusal, what: str) -> str:
-    where = _code(str(item.origin)) if item.origin else ""
-    return f"| {_code(sign)} | {_code(name(item.identity))} | {item.cause} | {what} | {where} |\n"
+    where = markdown_code(str(item.origin)) if item.origin else ""
+    return f"| {markdown_code(sign)} | {markdown_code(name(item.identity))} | {item.cause} | {what} | {where} |\n"
 
 
 def _folded(plan: TargetPlan, rows: int, owner: str, page: _Page) -> None:
@@ -175,7 +174,7 @@ def _folded(plan: TargetPlan, rows: int, owner: str, page: _Page) -> None:
     longer = [(change, detail_of(change, owner, _LIMITS).below) for change in changes]
     blocks = [_block(change, lines) for change, lines in longer if lines]
     what = count(len(blocks), "longer difference")
-    head = f"\n<details><summary>{_code(str(plan.target))}: {what}</summary>\n"
+    head = f"\n<details><summary>{markdown_code(str(plan.target))}: {what}</summary>\n"
     page.add(blocks, "longer difference", len(blocks), head, "\n</details>\n")
 
 
@@ -183,19 +182,4 @@ def _block(change: Change, lines: Sequence[Line]) -> str:
     """One difference as a fenced block; the fence is longer than any run of backticks inside."""
     body = "\n".join(f"{'!' if line.sign == '~' else line.sign} {line.text}" for line in lines)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", body)), default=0))
-    return f"\n{_code(name(change.identity))}\n\n{fence}diff\n{body}\n{fence}\n"
-
-
-def _code(text: str) -> str:
-    """A text as code, also inside a table."""
-    return f"<code>{_text(text)}</code>"
-
-
-def _text(text: str) -> str:
-    """A text that is no markup; an empty comment keeps `@name` and `#1` from being taken for references."""
-    return _MARKUP.sub(_tamed, plain(text))
-
-
-def _tamed(match: re.Match[str]) -> str:
-    char = match[0]
-    return f"{char}<!-- -->" if char in "@#" else f"&#{ord(char)};"
+    return f"\n{markdown_code(name(change.identity))}\n\n{fence}diff\n{body}\n{fence}\n"

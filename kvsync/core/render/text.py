@@ -20,11 +20,11 @@ from kvsync.core.render.words import (
     counts,
     left_alone,
     name,
-    plain,
     promise_line,
     short_hash,
     summed_up,
 )
+from kvsync.escaping import escape_cell, escape_name
 
 _PAINTS = {action: Paint[action.name] for action in Action}
 _LINE_PAINTS = {"+": Paint.CREATE, "-": Paint.DELETE, "~": Paint.UPDATE, "@@": Paint.DIM}
@@ -84,8 +84,8 @@ def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:
 
 
 def _drifted(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator[str]:
-    title = style.paint(plain(str(plan.target)), Paint.HEAD)
-    yield f"{title} ({plain(plan.type)}): {'not compared' if _is_kept(plan) else f'{len(plan.changes):,} drifted'}"
+    title = style.paint(escape_name(str(plan.target)), Paint.HEAD)
+    yield f"{title} ({escape_cell(plan.type)}): {'not compared' if _is_kept(plan) else f'{len(plan.changes):,} drifted'}"
     yield from _shown(plan.changes, room, lambda change: _change(change, owner, style), style)
     yield from _notices(plan, style)
 
@@ -137,15 +137,15 @@ def _head(plan: TargetPlan, style: Style) -> str:
     todo = summary([plan])
     actions = ((getattr(todo, action.value), f"to {action.value}") for action in Action)
     parts = counts((*actions, (todo.refused, "refused"), (len(plan.reported), "reported")))
-    title = style.paint(plain(str(plan.target)), Paint.HEAD)
+    title = style.paint(escape_name(str(plan.target)), Paint.HEAD)
     idle = "kept as it is" if _is_kept(plan) else "nothing to do"
-    return f"{title} ({plain(plan.type)}): {parts or idle}"
+    return f"{title} ({escape_cell(plan.type)}): {parts or idle}"
 
 
 def _notices(plan: TargetPlan, style: Style) -> Iterator[str]:
     for kind, sentence in notices(plan):
-        yield "  " + style.paint(f"{kind}: {plain(sentence)}", Paint.ALARM)
-    if plan.parked and not plan.approved:
+        yield "  " + style.paint(f"{kind}: {escape_cell(sentence)}", Paint.ALARM)
+    if plan.parked and not plan.approved and plan.changes:
         yield f"  release with: kvsync approve {short_hash(plan.digest)}"
 
 
@@ -169,13 +169,13 @@ def _change(change: Change, owner: str, style: Style) -> Iterator[str]:
 
 
 def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:
-    what = f"{refusal.cause.value}, not {_PAST[refusal.action]}: {plain(refusal.reason)}"
+    what = f"{refusal.cause.value}, not {_PAST[refusal.action]}: {escape_cell(refusal.reason)}"
     head = _Piece(f"  {REFUSED} {name(refusal.identity)}", Paint.REFUSED)
     yield from _row([head, _Piece(what), *_origin(refusal)], style)
 
 
 def _origin(item: Change | Refusal) -> list[_Piece]:
-    return [] if item.origin is None else [_Piece(plain(str(item.origin)), Paint.DIM)]
+    return [] if item.origin is None else [_Piece(escape_cell(str(item.origin)), Paint.DIM)]
 
 
 def _row(pieces: Iterable[_Piece], style: Style) -> Iterator[str]:
@@ -198,10 +198,10 @@ def _below(line: Line, style: Style) -> str:
 
 def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
     done = counts((number, kind.value) for kind, number in outcome_counts([report]).items())
-    title = style.paint(plain(str(report.plan.target)), Paint.HEAD)
-    yield f"{title} ({plain(report.plan.type)}): {done or 'nothing was applied'}"
+    title = style.paint(escape_name(str(report.plan.target)), Paint.HEAD)
+    yield f"{title} ({escape_cell(report.plan.type)}): {done or 'nothing was applied'}"
     if report.error:
-        yield "  " + style.paint(f"error: {plain(report.error)}", Paint.ALARM)
+        yield "  " + style.paint(f"error: {escape_cell(report.error)}", Paint.ALARM)
     is_parked = bool(report.plan.parked) and not report.plan.approved
     # Of a parked target nothing was attempted: one reason for all, and the way out, instead of a line for each.
     untold = {*_FINE, OutcomeKind.NOT_ATTEMPTED} if is_parked else _FINE
@@ -215,4 +215,4 @@ def _report(report: TargetReport, style: Style, room: _Room) -> Iterator[str]:
 def _outcome(outcome: Outcome, style: Style) -> Iterator[str]:
     head = f"  {SIGNS[outcome.action]} {name(outcome.identity)}"
     pieces = [_Piece(head, _PAINTS[outcome.action]), _Piece(outcome.kind.value, Paint.ALARM)]
-    yield from _row([*pieces, *([_Piece(plain(outcome.error))] if outcome.error else [])], style)
+    yield from _row([*pieces, *([_Piece(escape_cell(outcome.error))] if outcome.error else [])], style)

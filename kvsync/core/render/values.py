@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from kvsync.core.canonical import canonical_json, fingerprint, is_json_type
 from kvsync.core.model import Action, Actual, Change, Content
 from kvsync.core.render.difference import Line, bounded, json_difference, one_sided, text_difference
-from kvsync.core.render.words import clip, count, duration, moment, name, plain, quoted
+from kvsync.core.render.words import count, duration, moment, name
+from kvsync.escaping import clip, escape_cell, escape_name, quote_text
 
 _SHORT = 60
 _UNSEEN = Content(b"")
@@ -128,7 +129,7 @@ def _placed(lines: Iterable[Line], limits: Limits) -> Detail:
 def _content_type(pair: _Pair) -> Iterator[str]:
     old, new = _side(pair.old).content_type, _side(pair.new).content_type
     if pair.new is not None and old != new:
-        yield "content_type: " + _arrow(*(None if kind is None else plain(kind) for kind in (old, new)))
+        yield "content_type: " + _arrow(*(None if kind is None else escape_cell(kind) for kind in (old, new)))
 
 
 def _tags(pair: _Pair) -> Iterator[str]:
@@ -137,8 +138,8 @@ def _tags(pair: _Pair) -> Iterator[str]:
     old, new = dict(_side(pair.old).tags), dict(pair.new.tags)
     for tag in sorted(old.keys() | new.keys()):
         if old.get(tag) != new.get(tag):
-            sides = (None if value is None else quoted(value) for value in (old.get(tag), new.get(tag)))
-            yield clip(f"tag {plain(tag)}: {_arrow(*sides)}", 2 * _SHORT)
+            sides = (None if value is None else quote_text(value) for value in (old.get(tag), new.get(tag)))
+            yield clip(f"tag {escape_name(tag)}: {_arrow(*sides)}", 2 * _SHORT)
 
 
 def _metadata(pair: _Pair) -> Iterator[str]:
@@ -147,7 +148,7 @@ def _metadata(pair: _Pair) -> Iterator[str]:
         return
     lines = _json_lines(old, new) if old is not None and new is not None else None
     if lines is None:
-        lines = [Line("~", _arrow(*(None if side is None else plain(side) for side in (old, new))))]
+        lines = [Line("~", _arrow(*(None if side is None else escape_cell(side) for side in (old, new))))]
     for line in lines:
         sign = "" if line.sign == "~" else f"{line.sign} "
         yield clip(f"metadata: {sign}{line.text}", 2 * _SHORT)
@@ -178,7 +179,7 @@ def _brief(content: Content) -> str:
     """A value in a few words: itself where it is short text, otherwise its size and the start of its fingerprint."""
     text = _text(content.value)
     if text is not None and _is_short(text):
-        return quoted(text)
+        return quote_text(text)
     return ("binary " if text is None else "text ") + _parenthesis(len(content.value), fingerprint(content))
 
 
@@ -219,7 +220,7 @@ def _indented(text: str) -> str:
 def _windows(old: str, new: str, length: int) -> tuple[str, str]:
     """Two one-line texts, quoted; of long ones the part around the first difference."""
     if max(len(old), len(new)) <= length:
-        return quoted(old), quoted(new)
+        return quote_text(old), quote_text(new)
     pairs = enumerate(zip(old, new, strict=False))
     first = next((at for at, (left, right) in pairs if left != right), min(len(old), len(new)))
     start = max(0, first - length // 3)
@@ -227,5 +228,5 @@ def _windows(old: str, new: str, length: int) -> tuple[str, str]:
 
 
 def _window(text: str, start: int, length: int) -> str:
-    shown = quoted(text[start : start + length])
+    shown = quote_text(text[start : start + length])
     return ("…" if start else "") + shown + ("…" if start + length < len(text) else "")

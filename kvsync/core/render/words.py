@@ -1,12 +1,14 @@
-"""Small pieces of output: escaped texts, durations, moments, sizes, counts."""
+"""Small pieces of output: names, durations, moments, sizes, counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from kvsync.core.digest import SHORTEST_HASH
 from kvsync.core.model import Action, Identity
 from kvsync.core.plan import Cost, Summary
+from kvsync.escaping import clip, escape_name, escape_text
 
 SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.RENEW: "^", Action.ADOPT: "=", Action.DELETE: "-"}
 """One sign for each action."""
@@ -14,31 +16,13 @@ SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.RENEW: "^", Action.ADOPT
 REFUSED = "!"
 """The sign of what is refused."""
 
-_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
-def plain(text: str, keep: str = "") -> str:
-    """The text with all that is not printable escaped, but for the characters in `keep`: no line end, no terminal code, no
-    invisible or direction-changing character gets through."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char in keep else _escape(char) for char in text)
-
-
-def quoted(text: str) -> str:
-    """The text between double quotes, escaped so that no two texts look the same."""
-    return '"' + plain(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
-
-
-def clip(text: str, length: int) -> str:
-    """At most `length` characters of an escaped text."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 def name(identity: Identity, length: int = 200) -> str:
-    """An identity for people: the key, and the label in brackets."""
-    return clip(plain(str(identity)), length)
+    """An identity for people: the key, and the label in brackets; no two look alike."""
+    label = "" if identity.label is None else f" [{escape_name(identity.label)}]"
+    return clip(escape_name(identity.key) + label, length)
 
 
 def duration(seconds: int) -> str:
@@ -93,20 +77,11 @@ def cost_line(cost: Cost) -> str:
 def promise_line(type_: str) -> str:
     """What is not promised of a store without compare-and-set."""
     return (
-        f"{plain(type_)} has no compare-and-set: each entry is read right before it is written, but what another program writes"
-        " in that moment may be overwritten"
+        f"{escape_text(type_)} has no compare-and-set: each entry is read right before it is written, but what another"
+        " program writes in that moment may be overwritten"
     )
 
 
 def short_hash(digest: str) -> str:
     """As much of a digest as a person needs to type."""
-    return digest.removeprefix("sha256:")[:12]
-
-
-def _escape(char: str) -> str:
-    if char in _NAMED:
-        return _NAMED[char]
-    code = ord(char)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return digest.removeprefix("sha256:")[:SHORTEST_HASH]

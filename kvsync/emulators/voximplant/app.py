@@ -62,9 +62,9 @@ class Voximplant(Emulator):
         return f"{calls.ROOT}/{call.method}" if call and call.method in calls.METHODS else "other"
 
     def writes(self, request: Request) -> bool:
-        """Set and Del; how a request is sent says nothing."""
+        """Methods that set, add or delete; how a request is sent says nothing."""
         call = self._call(request)
-        return call is not None and call.method in (calls.SET, calls.DELETE)
+        return call is not None and call.method in calls.CHANGES
 
     def pages(self, request: Request) -> bool:
         """Both listings count from the start, whatever came and went meanwhile."""
@@ -72,7 +72,7 @@ class Voximplant(Emulator):
         return call is not None and call.method in (calls.ITEMS, calls.KEYS)
 
     def reset(self) -> None:
-        """Forget what the applications hold, and what was asked lately."""
+        """Start over with two empty applications, and forget what was asked lately."""
         self._applications.clear()
         self._rate.reset()
         self._resends.reset()
@@ -123,8 +123,8 @@ class Voximplant(Emulator):
         self._door.check(call, request.headers.get("Authorization"), self._clock.server_time())
         now = self._clock.now()
         self._rate.spend(now)
-        if call.method == calls.APPLICATIONS:
-            return self._applications.list(call)
+        if call.method in calls.OF_APPLICATIONS:
+            return self._applications.answer(call)
         application, contents = self._applications.find(call)
         return self._key_values.answer(call, application, contents, now)
 

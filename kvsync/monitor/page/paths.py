@@ -23,6 +23,8 @@ POLICY = (
 )
 """What a page may do: nothing that is not here. No script or style stands in the text, and nothing comes from elsewhere."""
 
+EVENTS_PATH = "/events"
+
 _FOR_EVER = "private, max-age=31536000, immutable"
 
 FRESH = 1.0
@@ -47,7 +49,7 @@ class Pages:
             web.get("/", self._home),
             web.get("/targets/{store}", self._target),
             web.get("/targets/{store}/{namespace:[\\s\\S]+}", self._target),
-            web.get("/events", self._events.handle),
+            web.get(EVENTS_PATH, self._events.handle),
             web.get(FOLDER + "{name}", self._asset),
         ]
 

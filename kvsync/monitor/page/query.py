@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from kvsync.core.model import Target
+from kvsync.escaping import encode_path, to_bytes
 from kvsync.monitor.model import State
 
 _LONGEST = 200
@@ -38,7 +39,7 @@ class Query:
     def address(self) -> str:
         """Where this is shown."""
         pairs = [("state", state.value) for state in State if state in self.states]
-        pairs += [("q", self.text)] if self.text else []
+        pairs += [("q", self.text.encode("utf-8", "replace").decode())] if self.text else []
         pairs += [("page", str(self.page))] if self.page > 1 else []
         return f"/?{urlencode(pairs)}" if pairs else "/"
 
@@ -55,10 +56,10 @@ def parsed(pairs: Iterable[tuple[str, str]]) -> Query:
 
 def address_of(target: Target) -> str:
     """Where one target is shown. Browsers fold dots in a path, so such a namespace goes into the query."""
-    store = quote(target.store, safe="")
+    store = quote(to_bytes(target.store), safe="")
     if _DOTS.isdisjoint(target.namespace.split("/")):
-        return f"/targets/{store}/{quote(target.namespace, safe='/')}"
-    return f"/targets/{store}?{urlencode({'namespace': target.namespace})}"
+        return f"/targets/{store}/{encode_path(target.namespace)}"
+    return f"/targets/{store}?{urlencode({'namespace': to_bytes(target.namespace)})}"
 
 
 def _last(given: Mapping[str, Sequence[str]], name: str) -> str:

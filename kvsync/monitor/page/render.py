@@ -1,7 +1,8 @@
 """From the board to HTML. Pure, but for reading the templates.
 
-Everything is escaped where it is put in. Texts that people, files and stores worded go through `said`: it takes out secrets
-and spells out all that is not printable.
+Everything is escaped where it is put in. Texts that people, files and stores worded go through `said`, and through `titled`
+where they stand in an attribute or a title: secrets are taken out, what is not visible is spelled out, and what is written from
+right to left is isolated. `shown` is for texts that are escaped already.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from kvsync.core.model import Target
-from kvsync.core.render.words import moment, plain, short_hash
+from kvsync.core.render.words import moment, short_hash
+from kvsync.escaping import encode_path, escape_html, isolate_text
 from kvsync.monitor.model import Board, State, TargetView
 from kvsync.monitor.page import words
 from kvsync.monitor.page.assets import Asset
@@ -55,7 +58,7 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._templates.filters |= _FILTERS | {"said": self._said}
+        self._templates.filters |= _FILTERS | {"said": self._said, "shown": _shown, "titled": self._titled}
         self._templates.globals |= {"assets": assets, "build": _build(assets), "stamp": stamp} | _GLOBALS
 
     def home(self, board: Board, query: Query, encodings: str = "") -> Page:
@@ -95,8 +98,15 @@ class Renderer:
             return Page(body, headers)
         return Page(gzip.compress(body, _LEVEL, mtime=0), headers | {"Content-Encoding": "gzip"})
 
-    def _said(self, text: str) -> str:
-        return plain(self._redact(text), keep="\n")
+    def _said(self, text: str) -> Markup:
+        return _shown(self._redact(text))
+
+    def _titled(self, text: str) -> str:
+        return isolate_text(self._redact(text))
+
+
+def _shown(text: str) -> Markup:
+    return Markup(escape_html(text))  # noqa: S704 - escaped by the one function for HTML
 
 
 def _build(assets: Mapping[str, Asset]) -> str:
@@ -113,6 +123,7 @@ def _end(view: TargetView) -> float:
 _FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "applicable": words.is_applicable,
     "absolute": words.absolute,
+    "encoded": encode_path,
     "moment": moment,
     "plural": words.plural,
     "relative": words.relative,

@@ -3,6 +3,7 @@
 store       the seam: what kvsync asks, in the order in which it is asked
 remote      the far side: one client, and one store of the API for each name
 namespaces  names to ids, and new stores where they may be made; those that would expire are refused
+place       what a namespace is: user and store by their ids
 views       the two ways to see a store as a whole
 listing     keys and sizes, a thousand a page, and whether the pages ended well
 archive     all records as one ZIP, taken in piece by piece and read without ever being extracted

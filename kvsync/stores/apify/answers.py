@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.failures import words
+from kvsync.http.failures import said, words
 from kvsync.http.model import Answer, Call
 from kvsync.stores.apify.token import NOT_VALID, ApiToken, error_type
 
@@ -43,9 +43,9 @@ class Judge:
         if status == 402:
             hint = "raise the usage limit or add credit in the Console, under Billing"
             return PermanentError(f"{self._said(call, answer)}; {hint}")
-        if status == 404 and (status not in call.expects or _NAMES_STORE.search(words(answer))):
+        if status == 404 and (status not in call.expects or _NAMES_STORE.search(said(answer))):
             return StoreGoneError(self._said(call, answer))
         return None
 
     def _said(self, call: Call, answer: Answer) -> str:
-        return f"{self._where}: {call.what} failed: {words(answer) or f'status {answer.status}'}"
+        return f"{self._where}: {call.what} failed: {words(call, answer) or f'status {answer.status}'}"

@@ -1,13 +1,19 @@
-"""From the names of key-value stores to the stores themselves. Each is asked for once; from then on it is known by its id."""
+"""From the names of key-value stores to the stores themselves.
+
+A name is looked up again after a minute, and right before a pass writes: a store may be renamed, deleted or replaced by
+another one of its name. In between it is known by its id.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from kvsync.clock import Clock
 from kvsync.errors import PermanentError, StoreError, TransientError
@@ -21,18 +27,35 @@ Send = Callable[[Call], Awaitable[Answer]]
 _NAME: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}~)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _ID: Final = re.compile(r"[A-Za-z0-9]{17}")
 
+_FRESH_SECONDS: Final = 60.0
+"""How long it is believed that a name leads to the same store."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class KeyValueStore:
-    """One store of the API: its id, and how often it may be asked, about records and otherwise."""
+    """One store of the API: its id, and how often it may be asked, about records and otherwise. `user` is the id of the
+    user whose it is, empty where the server does not give it; `title` is what people call it."""
 
     id: str
     records: Rate
     others: Rate
+    user: str = ""
+    title: str = ""
+
+
+class _Known(NamedTuple):
+    """What a name led to at a moment (seconds of the monotonic clock): a store, or None for one that was still to be made.
+    `address` is how the store was found. `gone` is the error of one that was deleted since: nothing is read, written or made
+    under this name before it is located again."""
+
+    store: KeyValueStore | None
+    moment: float
+    address: str = ""
+    gone: str = ""
 
 
 class Namespaces:
-    """Knows the stores of an account by their names in state files. `username` is whose they are, None for the token's own;
+    """Finds the stores of an account by their names in state files. `username` is whose they are, None for the token's own;
     `creates` says that one that is missing is made when something is written to it."""
 
     def __init__(
@@ -48,23 +71,42 @@ class Namespaces:
         self._where, self._send, self._targets = where, send, targets
         self._clock = clock
         self._username, self._creates = username, creates
-        self._known: dict[str, KeyValueStore] = {}
-        self._lock = asyncio.Lock()
+        self._known: dict[str, _Known] = {}
+        self._stores: WeakValueDictionary[str, KeyValueStore] = WeakValueDictionary()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def locate(self, name: str, *, writing: bool = False) -> KeyValueStore | None:
+        """The store that a name leads to, as of at most a minute ago; None for one that is still to be made. With
+        `writing`, as of now, and made if it is missing and may be made. Raises PermanentError where it may not be made,
+        StoreError."""
+        async with self._locks[name]:
+            known = self._known.get(name)
+            if (
+                known is not None
+                and not known.gone
+                and not writing
+                and self._clock.monotonic() - known.moment < _FRESH_SECONDS
+            ):
+                return known.store
+            found = await self._look_up(name, known)
+            if found is None and writing:
+                found = await self._make(name)
+            return found
 
     async def find(self, name: str) -> KeyValueStore | None:
-        """The store of this name; None for one that is still to be made. Raises PermanentError where it is not to be made,
-        StoreError."""
-        if name in self._known:
-            return self._known[name]
-        async with self._lock:
-            return await self._find(name)
+        """The store that was located last under this name; None for one that is still to be made. Raises as `locate`, and
+        PermanentError for one that was deleted since."""
+        known = self._known.get(name)
+        if known is not None and known.gone:
+            raise PermanentError(known.gone)
+        return known.store if known is not None and known.store is not None else await self.locate(name)
 
     async def find_or_make(self, name: str) -> KeyValueStore:
-        """The store of this name, which is made when it is missing and may be made. Raises StoreError."""
-        if name in self._known:
-            return self._known[name]
-        async with self._lock:
-            return await self._find(name) or await self._make(name)
+        """The store that was located last under this name, which is made if it is missing and may be made. Raises
+        StoreError."""
+        found = await self.find(name) or await self.locate(name, writing=True)
+        assert found is not None, "a store that may not be made is an error"
+        return found
 
     async def names(self) -> list[str]:
         """The names of the account's stores, sorted; those without a name are left out. Raises StoreError."""
@@ -84,25 +126,33 @@ class Namespaces:
         return data is not None and bool(data.get("urlSigningSecretKey"))
 
     def gone(self, name: str, error: StoreGoneError) -> PermanentError:
-        """What to say, and to forget, when a store that was known does not exist any longer."""
-        self._known.pop(name, None)
-        return PermanentError(f'{error}; the key-value store "{name}" was deleted meanwhile')
+        """The error for a store that was located and does not exist any more."""
+        gone = f'{error}; the key-value store "{name}" was deleted meanwhile'
+        self._known[name] = _Known(None, self._clock.monotonic(), gone=gone)
+        return PermanentError(gone)
 
-    async def _find(self, name: str) -> KeyValueStore | None:
-        if name in self._known:
-            return self._known[name]
+    async def _look_up(self, name: str, known: _Known | None) -> KeyValueStore | None:
         if not _NAME.fullmatch(name):
             raise PermanentError(
                 f'{self._where}: "{name}" cannot be the name of a key-value store (letters, digits, -)'
             )
-        data = await self._get(self._address(name), name)
-        if data is None and _ID.fullmatch(name):
-            data = await self._get(name, name)
-        if data is not None:
-            return self._keep(name, data)
+        for address in self._addresses(name, known):
+            data = await self._get(address, name)
+            if data is not None:
+                return self._keep(name, data, address)
+        self._known.pop(name, None)
         if not self._creates or "~" in name:
             raise PermanentError(await self._missing(name))
+        self._known[name] = _Known(None, self._clock.monotonic())
         return None
+
+    def _addresses(self, name: str, known: _Known | None) -> list[str]:
+        """Where to look for a store: by its name, then by its id if that is what the name looks like; first where it was
+        found."""
+        addresses = [self._address(name)] + ([name] if _ID.fullmatch(name) else [])
+        if known is not None and known.address in addresses:
+            addresses.sort(key=lambda address: address != known.address)
+        return addresses
 
     def _address(self, name: str) -> str:
         return name if "~" in name else f"{self._username or ''}~{name}"
@@ -120,7 +170,11 @@ class Namespaces:
             await self._must_be_own(name)
         what = f"making the key-value store {name}"
         call = Call("POST", self._targets.make(name), what, expects=(200, 201))
-        return self._keep(name, self._data(await self._send(call), what))
+        made = self._data(await self._send(call), what)
+        address = self._address(name)
+        if not made.get("userId"):  # as all others see it, so that its place is the same from the beginning
+            made = await self._get(address, name) or made
+        return self._keep(name, made, address)
 
     async def _must_be_own(self, name: str) -> None:
         what = "asking whose the token is"
@@ -131,20 +185,19 @@ class Namespaces:
                 f" there, for it belongs to {data.get('username')}"
             )
 
-    def _keep(self, name: str, data: Mapping[str, Any]) -> KeyValueStore:
+    def _keep(self, name: str, data: Mapping[str, Any], address: str) -> KeyValueStore:
         id_ = data["id"]
         if not data.get("name"):
+            self._known.pop(name, None)
             raise PermanentError(
                 f"{self._where}: the key-value store {name} has no name, and Apify deletes such stores after a while; give it a"
                 " name in the Console, or create one with a name"
             )
-        for other, known in self._known.items():
-            if known.id == id_:
-                raise PermanentError(
-                    f'{self._where}: "{name}" and "{other}" are the same key-value store; name it once'
-                )
-        self._known[name] = KeyValueStore(id_, Rate(RECORDS, self._clock), Rate(OTHERS, self._clock))
-        return self._known[name]
+        known = self._stores.get(id_) or KeyValueStore(id_, Rate(RECORDS, self._clock), Rate(OTHERS, self._clock))
+        store = replace(known, user=_text(data.get("userId")), title=_title(data))
+        self._stores[id_] = store
+        self._known[name] = _Known(store, self._clock.monotonic(), address)
+        return store
 
     def _data(self, answer: Answer, what: str) -> Mapping[str, Any]:
         data = answer.problem().get("data")
@@ -174,3 +227,12 @@ class Namespaces:
         owners = (item.get("username"), item.get("userId"))
         is_asked = self._username is None or self._username in owners
         return isinstance(item.get("name"), str) and item["name"] != "" and is_asked
+
+
+def _title(data: Mapping[str, Any]) -> str:
+    """What people call a store: `jane/settings`."""
+    return "/".join(filter(None, (_text(data.get("username")), _text(data.get("name")))))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from kvsync.core.model import Content
 from kvsync.errors import PermanentError
-from kvsync.http.failures import words
+from kvsync.http.failures import cleaned, words
 from kvsync.http.model import Answer, Call
 from kvsync.stores.apify.contents import kept_type, sent_type
 from kvsync.stores.apify.elsewhere import MOVED
@@ -44,22 +44,24 @@ async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -
     return Held(Content(value, kept_type(value, answer.headers.get("content-type"))), len(answer.body))
 
 
-async def put(remote: Remote, namespace: str, store: KeyValueStore, key: str, content: Content) -> WriteResult:
+async def put(
+    remote: Remote, namespace: str, store: KeyValueStore, key: str, content: Content, *, is_secret: bool = False
+) -> WriteResult:
     """Write a record. Raises StoreError."""
     kind = sent_type(content)
-    answer = await _change(
-        remote, namespace, store, Call("PUT", "", "writing", {"Content-Type": kind}, content.value), key
-    )
+    call = Call("PUT", "", "writing", {"Content-Type": kind}, content.value, is_secret=is_secret)
+    answer = await _change(remote, namespace, store, call, key)
     if answer.status in _REFUSALS:
-        return _refused(answer)
+        return _refused(call, answer)
     kept = kept_type(content.value, kind)
     return WriteResult(WriteStatus.DONE, whole(len(content.value), content.value, kept))
 
 
 async def delete(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> WriteResult:
     """Delete a record. Raises StoreError."""
-    answer = await _change(remote, namespace, store, Call("DELETE", "", "deleting"), key)
-    return _refused(answer) if answer.status in _REFUSALS else WriteResult(WriteStatus.DONE)
+    call = Call("DELETE", "", "deleting")
+    answer = await _change(remote, namespace, store, call, key)
+    return _refused(call, answer) if answer.status in _REFUSALS else WriteResult(WriteStatus.DONE)
 
 
 async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Call, key: str) -> Answer:
@@ -72,14 +74,17 @@ async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Ca
             call.headers,
             call.body,
             expects=_REFUSALS | {200, 201, 204},
+            is_secret=call.is_secret,
             turn=store.records,
         ),
     )
 
 
-def _refused(answer: Answer) -> WriteResult:
+def _refused(call: Call, answer: Answer) -> WriteResult:
     """The API does not take this record: its size, its content type, or what a schema of the store asks of it."""
-    return WriteResult(WriteStatus.REJECTED, error=f"the API refuses it: {words(answer) or f'status {answer.status}'}")
+    return WriteResult(
+        WriteStatus.REJECTED, error=f"the API refuses it: {words(call, answer) or f'status {answer.status}'}"
+    )
 
 
 def _decoded(where: str, what: str, answer: Answer) -> bytes:
@@ -87,7 +92,9 @@ def _decoded(where: str, what: str, answer: Answer) -> bytes:
     if encoding in ("", "identity"):
         return answer.body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise PermanentError(f"{where}: {what} failed: it is compressed with {encoding}, which was not asked for")
+        raise PermanentError(
+            f"{where}: {what} failed: it is compressed with {cleaned(encoding)}, which was not asked for"
+        )
     try:
         return _inflated(answer.body)
     except (zlib.error, EOFError):

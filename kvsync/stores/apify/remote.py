@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
 from urllib.parse import urlsplit
 
 from kvsync.config.model import StoreConfig
@@ -13,11 +12,9 @@ from kvsync.stores.apify.answers import Judge, StoreGoneError
 from kvsync.stores.apify.elsewhere import Elsewhere
 from kvsync.stores.apify.listing import Listing, Page, listing, page_of
 from kvsync.stores.apify.namespaces import KeyValueStore, Namespaces
-from kvsync.stores.apify.requests import Targets
+from kvsync.stores.apify.requests import ENDPOINT, Targets
 from kvsync.stores.apify.token import ApiToken
 from kvsync.stores.base import StoreContext, Traffic
-
-ENDPOINT: Final = "https://api.apify.com"
 
 
 class Remote:
@@ -85,10 +82,10 @@ class Remote:
         return await listing(ask)
 
     async def download(self, namespace: str, store: KeyValueStore, prefix: str, into: Sink) -> None:
-        """All records whose keys begin with `prefix`, as a ZIP. Raises StoreError."""
+        """All records whose keys begin with `prefix`, as a ZIP. Raises StoreError, which says nothing of the store itself: a
+        look-alike may not have this call."""
         target = self.targets.records(store.id, prefix)
-        call = Call("GET", target, f"fetching all of {namespace}", turn=store.others, sink=into)
-        await self.ask(namespace, call)
+        await self.send(Call("GET", target, f"fetching all of {namespace}", turn=store.others, sink=into))
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""

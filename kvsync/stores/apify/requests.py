@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 from kvsync.core.audit import UNUSABLE_KEYS
 
+ENDPOINT: Final = "https://api.apify.com"
+"""Where the API is, unless the configuration says otherwise."""
+
 PAGE: Final = 1000
 """Keys, or stores, that one call lists."""
 
@@ -23,7 +26,7 @@ class Targets:
     """Builds what goes on the request line. `root` is the path before `/v2`, most often empty."""
 
     def __init__(self, root: str) -> None:
-        base = root.rstrip("/").removesuffix(_VERSION) + _VERSION
+        base = root_of(root) + _VERSION
         self._stores = f"{base}/key-value-stores"
         self.me = f"{base}/users/me"
 
@@ -58,3 +61,8 @@ class Targets:
         if key in UNUSABLE_KEYS:
             raise ValueError(f'no path can hold the key "{key}"')
         return f"{self.store(id_)}/records/{quote(key, safe='')}" + ("?attachment=1" if raw else "")
+
+
+def root_of(path: str) -> str:
+    """The path of an endpoint without the API's version, with which it may end."""
+    return path.rstrip("/").removesuffix(_VERSION)

@@ -10,11 +10,14 @@ from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot, Target
+from kvsync.core.place import Place
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, text
 from kvsync.errors import PermanentError
 from kvsync.stores.apify.contents import JSON, kept_type, sent_type
+from kvsync.stores.apify.place import offline_place, place_of
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import as_listed, may_be, whole
 from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
@@ -96,7 +99,18 @@ class ApifyStore(RemoteStore["Remote"]):
         """The part of an etag that stands for the size."""
         return as_listed(etag)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    def place(self, namespace: str) -> Place:
+        """The key-value store by its name, of the user that the configuration names, or of the token's own."""
+        return offline_place(self.config, namespace, self._keys.scope(namespace))
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """The key-value store by its id: two names of it are one place, and another store of the same name is another place."""
+        found = await self._connected().namespaces.locate(namespace, writing=writing)
+        if found is None:
+            return self.place(namespace)
+        return place_of(self.config, found, self._keys.scope(namespace))
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is told to be incomplete."""
         viewer = await self._viewer(namespace)
         if viewer is None:
@@ -105,7 +119,7 @@ class ApifyStore(RemoteStore["Remote"]):
         stands_for = view.token()
         return None if stands_for is not None and stands_for == token else self._snapshot(namespace, view)
 
-    async def observe_deep(self, namespace: str, owner: str) -> Snapshot | None:
+    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """The same from a ZIP of all records, in one request; None when there is anything doubtful about it."""
         viewer = await self._viewer(namespace)
         view = await viewer.archived() if viewer is not None else None
@@ -134,7 +148,7 @@ class ApifyStore(RemoteStore["Remote"]):
         remote = self._connected()
         if write.content is not None:
             store = await remote.namespaces.find_or_make(namespace)
-            return [await put(remote, namespace, store, name, write.content)]
+            return [await put(remote, namespace, store, name, write.content, is_secret=write.is_sensitive)]
         found = await remote.namespaces.find(namespace)
         return [WriteResult(WriteStatus.DONE) if found is None else await delete(remote, namespace, found, name)]
 

@@ -19,7 +19,7 @@ class ApiToken(BearerToken):
 
     def explain(self, call: Call, answer: Answer) -> Explanation:
         """Tell a token that is not valid from one that may not do this."""
-        said = words(answer) or f"status {answer.status}"
+        said = words(call, answer) or f"status {answer.status}"
         if answer.status == 401 or error_type(answer) in NOT_VALID:
             return Explanation("credential", f"the API token is not valid ({said})", f"copy it anew ({_PAGE})")
         verb = "write" if call.writes else "do this"

@@ -18,11 +18,15 @@ def connect(
     config: StoreConfig, context: StoreContext, environ: Mapping[str, str] = os.environ
 ) -> tuple[str, Credentials]:
     """The address of the API and the credentials for it. Raises AuthError, PermanentError."""
+    endpoint = endpoint_of(config, context)
     if config.options.get("connection_string"):
-        key = HmacKey(lambda: _connection_string(config, context), context.clock)
-        return config.endpoint or _endpoint(config, _connection_string(config, context)), key
-    assert config.endpoint is not None
-    return config.endpoint, EntraToken(_token_request(config, context, environ), f"store {config.name}", context.clock)
+        return endpoint, HmacKey(lambda: _connection_string(config, context), context.clock)
+    return endpoint, EntraToken(_token_request(config, context, environ), f"store {config.name}", context.clock)
+
+
+def endpoint_of(config: StoreConfig, context: StoreContext) -> str:
+    """The address of the API, as configuration and credential give it now. Raises AuthError, PermanentError."""
+    return config.endpoint or _endpoint(config, _connection_string(config, context))
 
 
 def _connection_string(config: StoreConfig, context: StoreContext) -> ConnectionString:

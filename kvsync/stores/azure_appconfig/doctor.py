@@ -8,7 +8,7 @@ from typing import Final
 
 from kvsync.clock import Clock
 from kvsync.errors import AuthError, StoreError
-from kvsync.http.failures import words
+from kvsync.http.failures import cleaned, said
 from kvsync.http.model import Answer, Call, Credentials
 from kvsync.http.skew import clock_findings
 from kvsync.stores.azure_appconfig.hmac_key import SET_CLOCK
@@ -84,5 +84,7 @@ def _is_from_app_configuration(answer: Answer) -> bool:
 
 def _trouble(answer: Answer) -> Finding:
     if answer.status == 429:
-        return Finding("quota", False, words(answer) or "the store throttles", "wait, or choose a larger tier")
-    return Finding("service", False, f"status {answer.status} {words(answer)}".strip(), "look at the service's health")
+        return Finding("quota", False, cleaned(said(answer)) or "the store throttles", "wait, or choose a larger tier")
+    return Finding(
+        "service", False, f"status {answer.status} {cleaned(said(answer))}".strip(), "look at the service's health"
+    )

@@ -13,6 +13,7 @@ from kvsync.clock import Clock
 from kvsync.config.values import is_plain_http
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.client import Client, Limits
+from kvsync.http.failures import cleaned
 from kvsync.http.model import Answer, Call, Explanation
 from kvsync.stores.base import Traffic
 
@@ -169,7 +170,7 @@ def _judge(call: Call, answer: Answer) -> StoreError | None:
         return None
     problem = answer.problem()
     said = str(problem.get("error_description") or problem.get("error") or f"status {answer.status}")
-    return AuthError(f"{call.what} is refused: {said.splitlines()[0][:300]}")
+    return AuthError(f"{call.what} is refused: {cleaned(said.splitlines()[0])}")
 
 
 def _token_of(data: Any, now: float, where: str) -> Token:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 from kvsync.clock import Clock
+from kvsync.http.failures import cleaned
 from kvsync.http.model import Answer, Call, Explanation
 from kvsync.http.skew import ahead_of_server, skew_in_words
 
@@ -90,4 +91,5 @@ class HmacKey:
             wrong = "the Secret of the connection string is wrong"
         elif "Credential" in said:
             wrong = "the store does not know the Id of the connection string"
-        return Explanation("credential", f"{wrong} ({said})", _NEW_ONE)
+        shown = "its reason is not shown, because a sensitive value was sent" if call.is_secret else cleaned(said)
+        return Explanation("credential", f"{wrong} ({shown})", _NEW_ONE)

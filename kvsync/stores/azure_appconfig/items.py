@@ -4,6 +4,7 @@ The mark lives in tags, which nobody but kvsync uses and which are never shown a
 
     kvsync        the owner
     kvsync.fp     fingerprint of what was applied, in URL-safe base64
+    kvsync.seal   what binds the mark to store, namespace, key and label, in URL-safe base64
     kvsync.ttl    lifetime in seconds, where there is one
     kvsync.until  moment at which the entry ends, in UTC, where there is one; kvsync deletes it then
     kvsync.flags  "s" sensitive, "p" protected
@@ -20,19 +21,23 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from kvsync.core.canonical import fingerprint
+from kvsync.core.marks import seal_from_text, seal_to_text
 from kvsync.core.model import Actual, Content, Identity, Mark
 
 RESERVED: Final = "kvsync"
 """The name of kvsync's own tag, and with a dot what all its other tags begin with."""
 
-_OWNER, _FINGERPRINT, _TTL, _UNTIL, _FLAGS, _NAMESPACE = (
+_OWNER, _FINGERPRINT, _SEAL, _TTL, _UNTIL, _FLAGS, _NAMESPACE = (
     RESERVED,
     "kvsync.fp",
+    "kvsync.seal",
     "kvsync.ttl",
     "kvsync.until",
     "kvsync.flags",
     "kvsync.ns",
 )
+_NOT_SETTLED: Final = frozenset({_TTL, _UNTIL, _FLAGS})
+"""Tags that say more of an entry than its fingerprint does."""
 _LATEST: Final = 253402300799
 """The last second of the year 9999."""
 
@@ -82,14 +87,17 @@ def to_actual(identity: Identity, row: Row, namespace: str | None) -> Actual:
     )
 
 
-def settled_fingerprint(row: Row, owner: str, namespace: str | None) -> bytes | None:
-    """The fingerprint of a row of which there is nothing else to know; see `Snapshot`."""
+def is_plain(row: Row, owner: str, namespace: str | None) -> bool:
+    """True when there is nothing to know of a row but its fingerprint, if its mark is valid; see `Snapshot`."""
     tags = row.tags
-    if tags.get(_OWNER) != owner or row.locked or tags.keys() & {_TTL, _UNTIL, _FLAGS}:
-        return None
-    if tags.get(_NAMESPACE) != namespace or _decoded(tags.get(_FINGERPRINT)) != row.fingerprint:
-        return None
-    return row.fingerprint
+    if tags.get(_OWNER) != owner or row.locked or not tags.keys().isdisjoint(_NOT_SETTLED):
+        return False
+    return tags.get(_NAMESPACE) == namespace and _decoded(tags.get(_FINGERPRINT)) == row.fingerprint
+
+
+def seal_text(row: Row) -> str | None:
+    """The seal of a row's mark, as it is written there."""
+    return row.tags.get(_SEAL)
 
 
 def may_be_kept(row: Row, owner: str) -> bool:
@@ -113,6 +121,8 @@ def tags_for(content: Content, mark: Mark | None, expires_at: float | None, name
     if mark is not None:
         tags[_OWNER] = mark.owner
         tags[_FINGERPRINT] = urlsafe_b64encode(mark.fingerprint).decode().rstrip("=")
+        if mark.seal is not None:
+            tags[_SEAL] = seal_to_text(mark.seal)
         if mark.ttl is not None:
             tags[_TTL] = str(mark.ttl)
         if flags := "s" * mark.sensitive + "p" * mark.protected:
@@ -138,6 +148,7 @@ def _mark(tags: Tags, namespace: str | None) -> Mark | None:
         int(ttl) if ttl.isdecimal() else None,
         "s" in flags,
         "p" in flags,
+        seal=seal_from_text(tags.get(_SEAL)),
     )
 
 

@@ -27,14 +27,15 @@ Slot = tuple[str, str | None]
 
 
 class Remote:
-    """Connects on first use. Raises AuthError and PermanentError for what the configuration leads to."""
+    """Connects on first use to `endpoint`, the address of the API. Raises AuthError and PermanentError for what the
+    configuration leads to."""
 
     def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, rates: Rates, most: int) -> None:
-        endpoint, self._credentials = connect(config, context)
+        self.endpoint, self._credentials = connect(config, context)
         self._where = f"store {config.name}"
         self._client = Client(
             self._where,
-            endpoint,
+            self.endpoint,
             context.clock,
             traffic,
             limits=Limits(config.timeout, most, rates.reads, rates.writes),
@@ -123,8 +124,10 @@ class Remote:
         return f"{self._client.origin}{first}"
 
 
-def _judge(_call: Call, answer: Answer) -> StoreError | None:
+def _judge(call: Call, answer: Answer) -> StoreError | None:
     """A full store throttles as well, but waiting does not help it."""
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
-        return BatchRefused(f"the store is full ({words(answer)}); delete what is not needed, or choose a larger tier")
+        return BatchRefused(
+            f"the store is full ({words(call, answer)}); delete what is not needed, or choose a larger tier"
+        )
     return None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, KeysView, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
 from kvsync.core.capabilities import Capabilities, Lifetimes, SizeUnit
+from kvsync.core.marks import SEAL_SIZE, MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.core.place import Place, origin_of
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, choice, text
+from kvsync.stores.azure_appconfig.entries import Entries
 from kvsync.stores.azure_appconfig.holds import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
-from kvsync.stores.azure_appconfig.items import Row, settled_fingerprint, tags_for, to_actual
+from kvsync.stores.azure_appconfig.items import Row, tags_for
 from kvsync.stores.azure_appconfig.tier import RATES, Tier
 from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.keys import KeyFormat
@@ -60,6 +64,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         self._keys = KeyFormat(config.key_format or KEY_FORMAT, native_labels=True)
         self._rates = RATES[config.options.get("tier")]
         self.capabilities = replace(type(self).capabilities, writes_per_second=self._rates.writes)
+        self._remotes: dict[str, Remote] = {}
+        self._located: dict[str, Remote] = {}
 
     def normalise(self, content: Content) -> Content:
         """Without metadata, and with no content type where it is empty."""
@@ -79,19 +85,36 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             found.append(_too_large(marked))
         return found
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        """Of `app` and `app:sub`, both managed, keys that begin with `app:sub:` belong to the second alone."""
+        return self._keys.lies_in(namespace, identity, others)
+
+    def place(self, namespace: str) -> Place:
+        """The host of the endpoint. One that only the connection string names is not known offline."""
+        if self.config.endpoint is not None:
+            return self._place(namespace, self.config.endpoint)
+        source = (("connection string", describe(self.config.options["connection_string"])),)
+        return replace(self._place(namespace, ""), parts=source, is_resolved=False)
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """The host that configuration and connection string name now. Calls for `namespace` go there until it is located again,
+        even if the connection string changes in between."""
+        self._located[namespace] = remote = self._current()
+        return self._place(namespace, remote.endpoint)
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, of all labels; pages that did not change are not sent again."""
-        remote, prefix = self._connected(), self._keys.prefix(namespace)
+        remote, prefix = self._remote_of(namespace), self._keys.prefix(namespace)
         pages, state = await remote.pages(prefix)
         if token == state:
             return None
         entries = Entries(self, namespace, await remote.rows(prefix, pages))
-        return Snapshot(Target(self.config.name, namespace), entries, entries.settled(owner), token=state)
+        return Snapshot(Target(self.config.name, namespace), entries, entries.settled(signer), token=state)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values: one by one, or page by page where that takes fewer requests."""
         slots = [self._slot(namespace, identity) for identity in identities]
-        rows = await self._connected().look_up(self._keys.prefix(namespace), slots)
+        rows = await self._remote_of(namespace).look_up(self._keys.prefix(namespace), slots)
         return dict(Entries(self, namespace, rows).items())
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
@@ -103,6 +126,14 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         """What the keys begin with, as far as the key format tells."""
         names = {self._keys.namespace_of(key) for key in await self._connected().keys()}
         return sorted(name for name in names if name is not None)
+
+    async def aclose(self) -> None:
+        """Close the connections. Idempotent."""
+        remotes, self._remotes, self._located = self._remotes, {}, {}
+        former = [remote for remote in remotes.values() if remote is not self._remote]
+        await super().aclose()
+        for remote in former:
+            await remote.aclose()
 
     async def _examine(self, remote: Remote) -> Sequence[Finding]:
         """Endpoint, credential, clock and permissions, told apart."""
@@ -127,7 +158,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             self._check(key, label, write, home)
         except ValueError as problem:
             return WriteResult(WriteStatus.REJECTED, error=str(problem))
-        return result_of(write, await self._connected().send(call_for(write, key, label, home)))
+        call = call_for(write, key, label, home)
+        return result_of(write, call, await self._remote_of(namespace).send(call))
 
     def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
         """Raise ValueError for what the service would refuse."""
@@ -142,7 +174,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             raise ValueError("; ".join(found))
 
     def _tags(self, namespace: str, key: str, entry: Entry) -> Mapping[str, str]:
-        mark = Mark(self.context.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
+        flags = (entry.ttl, entry.sensitive, entry.protected)
+        mark = Mark(self.context.owner, entry.fingerprint, *flags, seal=bytes(SEAL_SIZE))
         ends = entry.expires_at if entry.ttl is None else 0
         return tags_for(entry.content, mark, ends, self.home(namespace, key))
 
@@ -150,44 +183,33 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         label = None if self._keys.holds_label else identity.label
         return self._keys.encode(namespace, identity), label
 
+    def _place(self, namespace: str, endpoint: str) -> Place:
+        """A place is a host, whether it is reached encrypted or not. A namespace that keys do not hold is noted in marks."""
+        scope = self._keys.scope(namespace)
+        if not self._keys.holds_namespace:
+            scope = scope._replace(namespace=namespace)
+        host = origin_of(endpoint).partition("://")[2]
+        return Place(self.config.type, (("host", host),), scope)
+
+    def _current(self) -> Remote:
+        """The connection to the host that is named now. Earlier ones stay open for the passes that began with them."""
+        from kvsync.stores.azure_appconfig.connection import endpoint_of
+
+        endpoint = endpoint_of(self.config, self.context)
+        if self._remote is None or self._remote.endpoint != endpoint:
+            self._remote = self._remotes.get(endpoint)
+        remote = self._connected()
+        self._remotes[remote.endpoint] = remote
+        return remote
+
+    def _remote_of(self, namespace: str) -> Remote:
+        """The connection to where `namespace` was located last."""
+        return self._located.get(namespace) or self._connected()
+
     def _connect(self, most: int) -> Remote:
         from kvsync.stores.azure_appconfig.remote import Remote
 
         return Remote(self.config, self.context, self.traffic, self._rates, most)
-
-
-class Entries(Mapping[Identity, Actual]):
-    """Rows of one namespace, which become entries when somebody looks at one."""
-
-    def __init__(self, store: AzureAppConfigStore, namespace: str, rows: Sequence[Row]) -> None:
-        self._store, self._namespace = store, namespace
-        named = ((store.identity_of(namespace, row), row) for row in rows)
-        self._rows = {identity: row for identity, row in named if identity is not None}
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[Identity]:
-        return iter(self._rows)
-
-    def __contains__(self, identity: object) -> bool:
-        return identity in self._rows
-
-    def __getitem__(self, identity: Identity) -> Actual:
-        row = self._rows[identity]
-        return to_actual(identity, row, self._store.home(self._namespace, row.key))
-
-    def keys(self) -> KeysView[Identity]:
-        """All identities, as a view that does its set algebra at the speed of a dict."""
-        return self._rows.keys()
-
-    def settled(self, owner: str) -> dict[Identity, bytes]:
-        """The fingerprints of what there is nothing else to know of."""
-        found = (
-            (identity, settled_fingerprint(row, owner, self._store.home(self._namespace, row.key)))
-            for identity, row in self._rows.items()
-        )
-        return {identity: fingerprint for identity, fingerprint in found if fingerprint is not None}
 
 
 def _too_large(size: int) -> str:

@@ -33,10 +33,11 @@ def call_for(write: Write, key: str, label: str | None, home: str | None) -> Cal
         "tags": tags_for(write.content, write.mark, write.expires_at, home),
     }
     headers["Content-Type"] = "application/vnd.microsoft.appconfig.kv+json"
-    return Call("PUT", target, f"writing {key}", headers, json.dumps(body, ensure_ascii=False).encode(), _ANSWERS)
+    data = json.dumps(body, ensure_ascii=False).encode()
+    return Call("PUT", target, f"writing {key}", headers, data, _ANSWERS, is_secret=write.is_sensitive)
 
 
-def result_of(write: Write, answer: Answer) -> WriteResult:
+def result_of(write: Write, call: Call, answer: Answer) -> WriteResult:
     """What one answer says of the write. Raises PermanentError when it is about the endpoint instead."""
     if answer.status in (200, 204):
         return WriteResult(WriteStatus.DONE, etag=None if write.content is None else etag_of(answer))
@@ -46,5 +47,7 @@ def result_of(write: Write, answer: Answer) -> WriteResult:
         return _LOCKED
     problem = answer.problem()
     if problem.get("name") == "api-version":
-        raise PermanentError(f"the endpoint does not speak this version of the API: {words(answer)}")
-    return WriteResult(WriteStatus.REJECTED, error=words(answer) or f"the store rejects it (status {answer.status})")
+        raise PermanentError(f"the endpoint does not speak this version of the API: {words(call, answer)}")
+    return WriteResult(
+        WriteStatus.REJECTED, error=words(call, answer) or f"the store rejects it (status {answer.status})"
+    )

@@ -87,7 +87,7 @@ class Judge:
         return AuthError(f"{self._where}: {call.what} is refused: {why.detail}; {why.hint}")
 
     def _said(self, call: Call, answer: Answer) -> str:
-        return f"{self._where}: {call.what} failed: {words(answer) or f'status {answer.status}'}"
+        return f"{self._where}: {call.what} failed: {words(call, answer, error_codes(answer)) or f'status {answer.status}'}"
 
     def _wait(self, answer: Answer) -> float | None:
         return retry_after(answer.headers, self._clock.now())

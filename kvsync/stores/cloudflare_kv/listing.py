@@ -1,52 +1,64 @@
 """Listing: names, ends and metadata, a thousand a call, and no value.
 
-    page ──> Listing: names and fingerprints alone where a page holds nothing but what is settled ──> token
-                └── when something changed ──> Entries
+    page ──> Listing: names, fingerprints and seals alone where a page holds nothing but plain marks ──> token
+                └── when something changed ──> Entries, their seals verified a page at a time
 
 Nearly every entry is ours and settled. Of such a one nothing is made but what the token takes, until it turns out that
-something changed; and even then only its fingerprint is kept, and it becomes an entry when somebody looks at it.
+something changed; and even then only its fingerprint is kept, and it becomes an entry when it is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from itertools import repeat
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kvsync.core.canonical import FINGERPRINT_SIZE
-from kvsync.core.model import Actual, Identity, Mark, is_settled
+from kvsync.core.marks import SEAL_CHARACTERS, MarkSigner, Proof, seal_from_text
+from kvsync.core.model import Actual, Identity, Mark
 from kvsync.heap import no_collections
 from kvsync.stores.cloudflare_kv.metadata import RESERVED, parts_of
 
 Item = Mapping[str, Any]
 """An entry of a listing, as the API has it."""
 
-Columns = tuple[list[str], list[str]]
-"""Names, and fingerprints in hexadecimal, of a page."""
+ToIdentity = Callable[[str], Identity | None]
+"""Gives the identity behind a name, None for names of another key format."""
 
-_PLAIN: Final = ({2}, {1}, {2})
-"""Members of an entry, of its metadata and of our mark where there is nothing to know but a fingerprint."""
+_PLAIN: Final = ({2}, {1}, {3})
+"""Members of an entry, of its metadata and of our mark where there is nothing to know but fingerprint and seal."""
 
 _DIGITS: Final = {2 * FINGERPRINT_SIZE}
+_SEAL: Final = {SEAL_CHARACTERS}
 
-_name_of, _metadata_of, _mark_of, _owner_of, _print_of = map(itemgetter, ("name", "metadata", RESERVED, "o", "h"))
+_name_of, _metadata_of, _mark_of = map(itemgetter, ("name", "metadata", RESERVED))
+_owner_of, _print_of, _seal_of = map(itemgetter, ("o", "h", "s"))
 _make_identity = partial(tuple.__new__, Identity)  # half the time of Identity(…), which shows in a long listing
+
+
+class Columns(NamedTuple):
+    """A page of plain marks: names, fingerprints in hexadecimal, seals as text."""
+
+    names: list[str]
+    prints: list[str]
+    seals: list[str]
 
 
 class Listing:
     """The pages of one namespace, as they come in."""
 
-    def __init__(self, owner: str) -> None:
-        self._owner = owner
+    def __init__(self, signer: MarkSigner) -> None:
+        self._signer = signer
         self._plain: list[Columns] = []
         self._others: list[Item] = []
-        self._digest = blake2b(owner.encode(), digest_size=16)
+        self._digest = blake2b(signer.owner.encode(), digest_size=16)
 
     def __len__(self) -> int:
-        return sum(len(names) for names, _ in self._plain) + len(self._others)
+        return sum(len(page.names) for page in self._plain) + len(self._others)
 
     def add(self, items: Sequence[Item]) -> None:
         """Take in a page."""
@@ -57,20 +69,19 @@ class Listing:
                 self._digest.update(repr(items).encode("utf-8", "surrogatepass"))
             else:
                 self._plain.append(columns)
-                self._digest.update("\0".join(columns[0]).encode("utf-8", "surrogatepass"))
-                self._digest.update("".join(columns[1]).encode())
+                self._digest.update("\0".join(columns.names).encode("utf-8", "surrogatepass"))
+                self._digest.update("".join(columns.prints + columns.seals).encode())
 
     def token(self) -> str:
-        """What stands for all that was listed."""
+        """What identifies the state that was listed."""
         return self._digest.hexdigest()
 
-    def entries(self, identity_of: Callable[[str], Identity | None] | None) -> Entries:
-        """The entries. `identity_of` tells the identity behind a name, None for names of another key format; without it names
-        are the keys themselves."""
-        entries = Entries(self._owner)
+    def entries(self, identity_of: ToIdentity | None) -> Entries:
+        """The entries. Without `identity_of` names are the keys themselves."""
+        entries = Entries(self._signer)
         with no_collections():
-            for names, prints in self._plain:
-                entries.add_settled(names, prints, identity_of)
+            for columns in self._plain:
+                entries.add_plain(columns, identity_of)
             for item in self._others:
                 identity = Identity(item["name"]) if identity_of is None else identity_of(item["name"])
                 if identity is not None:
@@ -78,57 +89,53 @@ class Listing:
         return entries
 
     def _columns(self, items: Sequence[Item]) -> Columns | None:
-        """Names and fingerprints of a page that holds nothing but our plain marks, found without a look at each entry; None for
-        any other page."""
+        """The columns of a page that holds nothing but our plain marks, found without a look at each entry; None for any other
+        page."""
         try:
             metadata = list(map(_metadata_of, items))
             marks = list(map(_mark_of, metadata))
             sizes = set(map(len, items)), set(map(len, metadata)), set(map(len, marks))
-            if sizes != _PLAIN or set(map(_owner_of, marks)) != {self._owner}:
+            if sizes != _PLAIN or set(map(_owner_of, marks)) != {self._signer.owner}:
                 return None
-            prints = list(map(_print_of, marks))
+            prints, seals = list(map(_print_of, marks)), list(map(_seal_of, marks))
             text = "".join(prints)
             if set(map(len, prints)) != _DIGITS or not text.isalnum() or not bytes.fromhex(text):
                 return None
+            if set(map(len, seals)) != _SEAL or not "".join(seals).isascii():
+                return None
         except (KeyError, TypeError, ValueError):
             return None
-        return list(map(_name_of, items)), prints
+        return Columns(list(map(_name_of, items)), prints, seals)
 
 
 class Entries(Mapping[Identity, Actual]):
     """The entries of one namespace. `binary` are the names of values that are no text; `is_told` says that the listing tells of
     all that is there."""
 
-    def __init__(self, owner: str) -> None:
-        self._owner = owner
+    def __init__(self, signer: MarkSigner) -> None:
+        self._signer = signer
         self._others: dict[Identity, Actual] = {}
         self.settled: dict[Identity, bytes] = {}
         self.binary: set[str] = set()
         self.is_told = True
 
-    def add_settled(
-        self, names: Sequence[str], prints: Sequence[str], identity_of: Callable[[str], Identity | None] | None
-    ) -> None:
-        """Take in entries of which there is nothing to know but their fingerprints."""
-        found = map(bytes.fromhex, prints)
-        if identity_of is None:
-            self.settled.update(zip(map(_make_identity, zip(names, repeat(None), strict=False)), found, strict=True))
+    def add_plain(self, columns: Columns, identity_of: ToIdentity | None) -> None:
+        """Take in a page of plain marks: those that verify are settled."""
+        identities, prints, seals = _of_format(columns, identity_of)
+        fingerprints = list(map(bytes.fromhex, prints))
+        if self._signer.plain_seal_texts(identities, fingerprints) == seals:
+            self.settled.update(zip(identities, fingerprints, strict=True))
             return
-        named = zip(map(identity_of, names), found, strict=True)
-        self.settled.update((identity, fingerprint) for identity, fingerprint in named if identity is not None)
+        for identity, fingerprint, seal in zip(identities, fingerprints, seals, strict=True):
+            mark = Mark(self._signer.owner, fingerprint, seal=seal_from_text(seal))
+            self._add(Actual(identity, fingerprint=fingerprint, mark=mark))
 
     def add(self, identity: Identity, item: Item) -> None:
         """Take in any other entry."""
         parts = parts_of(item.get("metadata"))
-        actual = Actual(identity, fingerprint=parts.listed, expires_at=item.get("expiration"), mark=parts.mark)
         if parts.is_binary:
             self.binary.add(item["name"])
-        if parts.listed is None:
-            self.is_told = False
-        if parts.listed is not None and is_settled(actual, self._owner):
-            self.settled[identity] = parts.listed
-        else:
-            self._others[identity] = actual
+        self._add(Actual(identity, fingerprint=parts.listed, expires_at=item.get("expiration"), mark=parts.mark))
 
     def __len__(self) -> int:
         return len(self.settled) + len(self._others)
@@ -145,8 +152,35 @@ class Entries(Mapping[Identity, Actual]):
         if found is not None:
             return found
         fingerprint = self.settled[identity]
-        return Actual(identity, fingerprint=fingerprint, mark=Mark(self._owner, fingerprint))
+        mark = self._signer.signed(identity, Mark(self._signer.owner, fingerprint))
+        return Actual(identity, fingerprint=fingerprint, mark=mark)
 
     def keys(self) -> KeysView[Identity]:
         """All identities, as a view that does its set algebra at the speed of a dict."""
         return self.settled.keys() if not self._others else dict.fromkeys(self).keys()
+
+    def _add(self, actual: Actual) -> None:
+        """Take in an entry. What its metadata say of the content counts for nothing if our mark was made for another entry."""
+        mark = actual.mark
+        if mark is not None and mark.owner == self._signer.owner and not self._counts(actual.identity, mark):
+            actual = replace(actual, fingerprint=None)
+        if actual.fingerprint is None:
+            self.is_told = False
+        if actual.fingerprint is not None and self._signer.is_settled(actual):
+            self.settled[actual.identity] = actual.fingerprint
+        else:
+            self._others[actual.identity] = actual
+
+    def _counts(self, identity: Identity, mark: Mark) -> bool:
+        proof = self._signer.proof(identity, mark)
+        return proof in (Proof.VALID, Proof.RENEWABLE) or (proof is Proof.WEAK and not self._signer.keys)
+
+
+def _of_format(columns: Columns, identity_of: ToIdentity | None) -> tuple[list[Identity], list[str], list[str]]:
+    """The columns of a page with identities in place of the names, without names of another key format."""
+    names, prints, seals = columns
+    if identity_of is None:
+        return list(map(_make_identity, zip(names, repeat(None), strict=False))), prints, seals
+    rows = zip(map(identity_of, names), prints, seals, strict=True)
+    held = [(identity, digits, seal) for identity, digits, seal in rows if identity is not None]
+    return [row[0] for row in held], [row[1] for row in held], [row[2] for row in held]

@@ -1,9 +1,10 @@
 """The metadata of an entry: what the user asked for, and kvsync's own member beside it.
 
-{"region": "eu", "kvsync": {"o": "payments-gitops", "h": "9f86d081884c7d659a2feaa0c55ad015", "t": 3600, …}}
+{"region": "eu", "kvsync": {"o": "payments-gitops", "h": "9f86d081884c7d659a2feaa0c55ad015", "s": "A0Vhb5mK…", "t": 3600, …}}
 
 o     owner
 h     fingerprint of what was applied, in hexadecimal
+s     seal that binds the mark to account, namespace, key and label, in URL-safe base64
 t     lifetime in seconds, where there is one
 f     "s" sensitive, "p" protected, "b" a value that is no text
 c     content type, where there is one
@@ -21,6 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from kvsync.core.audit import is_text
 from kvsync.core.canonical import canonical_json
+from kvsync.core.marks import seal_from_text, seal_to_text
 from kvsync.core.model import Content, Mark
 
 RESERVED: Final = "kvsync"
@@ -99,6 +101,7 @@ def _ours(content: Content, mark: Mark | None) -> dict[str, Any]:
     if mark is not None:
         flags = "s" * mark.sensitive + "p" * mark.protected + "b" * (not is_text(content.value))
         ours = {"o": mark.owner, "h": mark.fingerprint.hex()}
+        ours |= {} if mark.seal is None else {"s": seal_to_text(mark.seal)}
         ours |= {} if mark.ttl is None else {"t": mark.ttl}
         ours |= {"f": flags} if flags else {}
     ours |= {} if content.content_type is None else {"c": content.content_type}
@@ -113,7 +116,8 @@ def _mark(ours: Mapping[str, Any]) -> Mark | None:
         return None
     flags = flags if isinstance(flags, str) else ""
     is_number = isinstance(ttl, int) and not isinstance(ttl, bool)
-    return Mark(owner, _bytes(ours.get("h")), ttl if is_number else None, "s" in flags, "p" in flags)
+    ttl = ttl if is_number else None
+    return Mark(owner, _bytes(ours.get("h")), ttl, "s" in flags, "p" in flags, seal=seal_from_text(ours.get("s")))
 
 
 def _bytes(text: Any) -> bytes:

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.failures import words
+from kvsync.http.failures import cleaned, said
 from kvsync.http.model import Answer, Call
 from kvsync.stores.cloudflare_kv.answers import NO_TEXT
 from kvsync.stores.cloudflare_kv.remote import Remote
@@ -77,7 +77,7 @@ class Reader:
         if answer.status == 200:
             return self._values(answer, names)
         if answer.status == 400 and NO_TEXT not in error_codes(answer):
-            raise PermanentError(f"{self._remote.where}: reading {self._namespace} failed: {words(answer)}")
+            raise PermanentError(f"{self._remote.where}: reading {self._namespace} failed: {cleaned(said(answer))}")
         if len(names) == 1:
             self._binary.add(names[0])
             return await self._one(names[0])

@@ -57,6 +57,7 @@ class Remote:
             self.send,
             self.targets,
             options.get("namespace_ids") or {},
+            context.clock,
             creates=bool(options.get("create_namespaces")),
         )
 
@@ -77,9 +78,11 @@ class Remote:
         call = Call("POST", target, what, _JSON, body, expects, reads=True, is_json=True)
         return await self.ask(namespace, call)
 
-    async def change(self, namespace: str, method: str, target: str, what: str, body: bytes) -> Answer:
+    async def change(
+        self, namespace: str, method: str, target: str, what: str, body: bytes, *, is_secret: bool = False
+    ) -> Answer:
         """Write, once. Raises StoreError."""
-        return await self.ask(namespace, Call(method, target, what, _JSON, body, is_json=True))
+        return await self.ask(namespace, Call(method, target, what, _JSON, body, is_json=True, is_secret=is_secret))
 
     async def pages(self, namespace: str, id_: str, prefix: str = "") -> AsyncGenerator[list[Item], None]:
         """The entries whose names begin with `prefix`, in pages, in the order of their bytes. A page may be empty and not the

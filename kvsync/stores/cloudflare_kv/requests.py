@@ -25,6 +25,10 @@ class Targets:
         query = "" if page is None else f"?page={page}&per_page={NAMESPACES_A_PAGE}&order=title"
         return self._namespaces + query
 
+    def namespace(self, id_: str) -> str:
+        """One namespace."""
+        return self._of(id_)
+
     def keys(self, namespace: str, prefix: str = "", cursor: str = "") -> str:
         """The names that begin with `prefix`, from `cursor` on."""
         query = f"limit={PAGE}"

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.core.audit import UNUSABLE_KEYS
-from kvsync.core.canonical import fingerprint
+from kvsync.core.canonical import FINGERPRINT_SIZE, fingerprint
 from kvsync.core.capabilities import Capabilities
+from kvsync.core.marks import SEAL_SIZE, MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.core.place import Place
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, boolean, integer, map_of, text
 from kvsync.errors import StoreError, TransientError
@@ -89,7 +91,8 @@ class CloudflareKvStore(RemoteStore["Remote"]):
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """Metadata that is too long together with kvsync's mark, or that has no room for it."""
         content = entry.content
-        mark = Mark(self.context.owner, bytes(16), entry.ttl, entry.sensitive, entry.protected)
+        flags = (entry.ttl, entry.sensitive, entry.protected)
+        mark = Mark(self.context.owner, bytes(FINGERPRINT_SIZE), *flags, seal=bytes(SEAL_SIZE))
         if content.metadata is not None and len(content.metadata.encode(errors="replace")) > MOST_BYTES:
             return ()  # which the capabilities tell
         try:
@@ -98,10 +101,22 @@ class CloudflareKvStore(RemoteStore["Remote"]):
             return (str(problem),)
         return ()
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    def place(self, namespace: str) -> Place:
+        """Account and namespace id; by its title where the configuration has no id for it."""
+        id_ = self._namespace_ids.get(namespace)
+        return self._place(namespace, ("title", namespace) if id_ is None else ("namespace", id_.lower()), "")
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """Account and id of the namespace that has the name now: a title may be given to another one."""
+        found = await self._connected().namespaces.locate(namespace, writing=writing)
+        if found is None:
+            return self.place(namespace)
+        return self._place(namespace, ("namespace", found.id), found.title)
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that breaks off after its beginning is told to be incomplete."""
         remote, target = self._connected(), Target(self.config.name, namespace)
-        listing, has_begun = Listing(owner), False
+        listing, has_begun = Listing(signer), False
         id_ = await remote.namespaces.find(namespace)
         if id_ is None:
             return self._snapshot(target, listing, None)
@@ -157,11 +172,20 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         """Token, account, permissions, namespaces, clock and quota, told apart."""
         from kvsync.stores.cloudflare_kv.doctor import Doctor
 
-        return await Doctor(remote, self.config.options.get("namespace_ids") or {}).examine()
+        return await Doctor(remote, self._namespace_ids).examine()
 
     def quota_left(self) -> int | None:
         """Of the calls that all who share the token may make in five minutes."""
         return self._remote.quota.known_left if self._remote is not None else None
+
+    @property
+    def _namespace_ids(self) -> Mapping[str, str]:
+        return self.config.options.get("namespace_ids") or {}
+
+    def _place(self, namespace: str, container: tuple[str, str], title: str) -> Place:
+        """Ids of namespaces are random: whatever address and token lead to one, it is the same place."""
+        parts = (("account", self.config.options["account_id"].lower()), container)
+        return Place(self.config.type, parts, self._keys.scope(namespace), is_resolved=bool(title), detail=title)
 
     def _snapshot(self, target: Target, listing: Listing, error: TransientError | None) -> Snapshot:
         """What was listed, up to the error that ended it. Where others have entries, whose values a listing does not vouch for,

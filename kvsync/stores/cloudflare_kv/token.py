@@ -16,7 +16,7 @@ class ApiToken(BearerToken):
     def explain(self, call: Call, answer: Answer) -> Explanation:
         """Tell a token that is not valid from one that may not do this."""
         codes = error_codes(answer)
-        said = words(answer) or f"status {answer.status}"
+        said = words(call, answer) or f"status {answer.status}"
         if answer.status == 401 or codes & {1000, 6003, 6111, 9103, 9106, 9107}:
             return Explanation("credential", f"the API token is not valid ({said})", f"make a new one ({_PAGE})")
         if answer.status == 405 or call.writes:

@@ -52,7 +52,8 @@ async def put(
     if len(body) > MOST_BODY and len(pairs) > 1:
         raise BatchRefused(f"{remote.where}: {len(body)} bytes in one call; {MOST_BODY} are the most")
     what = f"writing {len(pairs):,} entries of {namespace}"
-    answer = await remote.change(namespace, "PUT", remote.targets.bulk(id_), what, body)
+    is_secret = any(write.is_sensitive for _, write in writes)
+    answer = await remote.change(namespace, "PUT", remote.targets.bulk(id_), what, body, is_secret=is_secret)
     return _results(answer, writes)
 
 

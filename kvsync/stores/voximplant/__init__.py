@@ -1,7 +1,9 @@
 """Voximplant key-value storage, of one application.
 
 store            the seam: what kvsync asks, in the order in which it is asked
-remote           the far side: one client, one turn after the other for all who share an account
+place            what a namespace is: endpoint, account, application, and what its keys begin with
+applications     the application behind a configured id or name, looked up again as names move
+remote           one client, one turn after the other for all who share an account, and the storage of an application
 service_account  the key file, and the tokens that are signed with it
 answers          what the API means by its answers
 listing          entries by the fifty, however the pages move meanwhile

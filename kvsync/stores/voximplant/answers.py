@@ -20,7 +20,7 @@ from typing import Final
 
 from kvsync.clock import Clock
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import words
+from kvsync.http.failures import said, words
 from kvsync.http.model import Answer, Call, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.service_account import ServiceAccount
@@ -82,7 +82,7 @@ class Judge:
 
     def _refusal(self, call: Call, answer: Answer, code: int) -> StoreError:
         hint = f"; {_HINTS[code]}" if code in _HINTS else ""
-        message = f"{self._where}: {call.what} failed: {words(answer) or 'the service refuses it'}{hint}"
+        message = f"{self._where}: {call.what} failed: {words(call, answer, (code,)) or 'the service refuses it'}{hint}"
         if code in _STALE:
             self._account.learn(answer)
             return StaleCredentialError(message)
@@ -96,10 +96,10 @@ class Judge:
         return BatchRefused(message) if call.writes and code in _THIS_ENTRY else PermanentError(message)
 
     def _wait(self, answer: Answer, why: str) -> float:
-        said = retry_after(answer.headers, self._clock.now())
-        if said is not None:
-            return said
-        found = _SECONDS.search(words(answer))
+        wait = retry_after(answer.headers, self._clock.now())
+        if wait is not None:
+            return wait
+        found = _SECONDS.search(said(answer))
         return float(found[1]) if found else _PAUSE[why]
 
 

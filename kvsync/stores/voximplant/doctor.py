@@ -7,7 +7,7 @@ import secrets
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.skew import clock_findings
 from kvsync.stores.base import Finding
-from kvsync.stores.voximplant.remote import Remote
+from kvsync.stores.voximplant.remote import Remote, Storage
 
 _MOST_SKEW = 20.0
 """Seconds; tokens are dated, by a clock that may be 30 seconds ahead."""
@@ -19,7 +19,8 @@ async def examine(remote: Remote) -> list[Finding]:
     account = remote.account.file().account
     found = [Finding("key file", True, f"the key of account {account}")]
     try:
-        answer = await remote.ask("GetKeyValueKeys", "listing the keys", {"count": 1})
+        storage = await remote.storage()
+        answer = await storage.ask("GetKeyValueKeys", "listing the keys", {"count": 1})
     except AuthError as error:
         return [*found, Finding("credential", False, str(error))]
     except PermanentError as error:
@@ -28,14 +29,14 @@ async def examine(remote: Remote) -> list[Finding]:
         return [*found, Finding("endpoint", False, str(error))]
     reading = Finding("reading", True, "the token is accepted, and the application may be read")
     clock = clock_findings(answer, remote.clock.now(), _MOST_SKEW)
-    return [*found, reading, await _writing(remote), *clock]
+    return [*found, reading, await _writing(storage), *clock]
 
 
-async def _writing(remote: Remote) -> Finding:
+async def _writing(storage: Storage) -> Finding:
     """Deleting what is not there changes nothing, and only who may write is let so far."""
     key = f"kvsync-doctor-{secrets.token_hex(8)}"
     try:
-        await remote.ask("DelKeyValueItem", "asking to write", {"key": key})
+        await storage.ask("DelKeyValueItem", "asking to write", {"key": key})
     except AuthError as error:
         return Finding("writing", False, str(error), "give the service account the role Owner, Admin or Developer")
     except StoreError as error:

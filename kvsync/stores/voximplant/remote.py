@@ -1,4 +1,4 @@
-"""The far side of one store: one client, and one turn after the other for all who share an account."""
+"""The connection to the service, with one turn after the other for all who share an account, and the storages behind it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from weakref import WeakValueDictionary
 
 from kvsync.clock import Clock
 from kvsync.config.model import StoreConfig
-from kvsync.errors import AuthError, PermanentError, TransientError
+from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, Limits
 from kvsync.http.limits import TokenBucket
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Answer
 from kvsync.stores.base import StoreContext, Traffic
 from kvsync.stores.voximplant.answers import Judge
+from kvsync.stores.voximplant.applications import ApplicationFinder
 from kvsync.stores.voximplant.limits import PAGE
-from kvsync.stores.voximplant.service_account import ServiceAccount
-
-ENDPOINT: Final = "https://api.voximplant.com"
+from kvsync.stores.voximplant.place import ENDPOINT, Application
+from kvsync.stores.voximplant.service_account import AccountCall, ServiceAccount
 
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _WHATEVER: Final = range(100, 600)
@@ -36,9 +36,14 @@ class Remote:
     """
 
     def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, rate: float, most: int) -> None:
-        endpoint, self._options = config.endpoint or ENDPOINT, config.options
+        endpoint = config.endpoint or ENDPOINT
         self.where, self.clock = f"store {config.name}", context.clock
-        self.account = ServiceAccount(self.where, context.resolve, self._options["credentials"], context.clock)
+        self.account = account = ServiceAccount(
+            self.where, context.resolve, config.options["credentials"], context.clock
+        )
+        self.applications = ApplicationFinder(
+            self.where, config.options, lambda: account.file().account, context.clock, self._list_applications
+        )
         self._target = f"{urlsplit(endpoint).path.rstrip('/')}/platform_api"
         self._client = Client(
             self.where,
@@ -46,23 +51,66 @@ class Remote:
             context.clock,
             traffic,
             limits=Limits(config.timeout, most),
-            credentials=self.account,
-            judge=Judge(self.where, self.account, context.clock),
-            turns=_turns_of(endpoint, self.account.file().account, rate, context.clock),
+            credentials=account,
+            judge=Judge(self.where, account, context.clock),
+            turns=_turns_of(endpoint, account.file().account, rate, context.clock),
             read_only=context.read_only,
             fence=context.fence,
         )
         self.quiet = asyncio.Lock()
-        self._scope: Mapping[str, str] | None = None
-        self._finding = asyncio.Lock()
+
+    async def storage(self) -> Storage:
+        """The storage of the application that the configuration names, as of at most a minute ago. Raises StoreError."""
+        return Storage(self, await self.applications.find())
+
+    async def send(
+        self,
+        account: str,
+        method: str,
+        what: str,
+        parameters: Mapping[str, str | int],
+        *,
+        reads: bool,
+        is_secret: bool = False,
+    ) -> Answer:
+        """Send one call in the name of an account. The method goes into the body as well, as the service's own clients do it:
+        nothing of a call is in its URL. Raises StoreError."""
+        body = urlencode({"cmd": method, **parameters}).encode()
+        call = AccountCall(
+            "POST", self._target, what, _FORM, body, _WHATEVER, reads=reads, is_secret=is_secret, account=account
+        )
+        return await self._client.send(call)
+
+    async def aclose(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._client.aclose()
+
+    async def _list_applications(self, account: str, what: str, parameters: Mapping[str, str | int]) -> Answer:
+        return await self.send(account, "GetApplications", what, parameters, reads=True)
+
+
+class Storage:
+    """The key-value storage of one application: every call names it by its id."""
+
+    def __init__(self, remote: Remote, application: Application) -> None:
+        self.application = application
+        self.where, self.clock, self.quiet = remote.where, remote.clock, remote.quiet
+        self._remote = remote
 
     async def ask(self, method: str, what: str, parameters: Mapping[str, str | int]) -> Answer:
-        """Ask of the application, without changing anything. Raises StoreError."""
-        return await self._send(method, what, {**parameters, **await self.application()}, reads=True)
+        """Ask without changing anything. Raises StoreError."""
+        return await self._send(method, what, parameters, reads=True)
 
-    async def change(self, method: str, what: str, parameters: Mapping[str, str | int]) -> Answer:
-        """Change the application, once. Raises StoreError."""
-        return await self._send(method, what, {**parameters, **await self.application()}, reads=False)
+    async def change(
+        self, method: str, what: str, parameters: Mapping[str, str | int], *, is_secret: bool = False
+    ) -> Answer:
+        """Change something, once. Raises StoreError; PermanentError, with nothing sent, when the configuration leads to another
+        application by now, as of at most a minute ago."""
+        now = await self._remote.applications.find()
+        if now != self.application:
+            moved = f"the configuration leads to {now} now, not to {self.application}"
+            raise PermanentError(f"{self.where}: {what} was not sent: {moved}; the next pass plans for that one")
+        return await self._send(method, what, parameters, reads=False, is_secret=is_secret)
 
     async def page(self, method: str, pattern: str, offset: int) -> list[dict[str, Any]]:
         """A page of `GetKeyValueItems` or `GetKeyValueKeys`. Raises StoreError."""
@@ -83,50 +131,15 @@ class Remote:
             return item
         raise TransientError(f"{self.where}: {what} failed: the answer is not that item")
 
-    async def application(self) -> Mapping[str, str]:
-        """The parameter that names the application. Raises StoreError."""
-        async with self._finding:
-            if self._scope is None:
-                id_ = self._options.get("application_id")
-                self._scope = {"application_id": str(id_)} if id_ is not None else await self._by_name()
-        return self._scope
-
-    async def aclose(self) -> None:
-        """Close the connections. Idempotent."""
-        await self._client.aclose()
-
-    async def _by_name(self) -> Mapping[str, str]:
-        """The id behind the name, since not all methods take names; the name itself where applications may not be listed."""
-        name: str = self._options["application"]
-        what = f"looking for the application {name}"
-        try:
-            answer = await self._send("GetApplications", what, {"application_name": name}, reads=True)
-        except AuthError:
-            return {"application_name": name}
-        listed = answer.problem().get("result")
-        found = [_id(one) for one in listed if _is_named(one, name)] if isinstance(listed, list) else []
-        if not found:
-            raise PermanentError(f'{self.where}: there is no application "{name}"; correct application')
-        return {"application_id": found[0]}
-
-    async def _send(self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool) -> Answer:
-        """The method goes into the body as well, as the service's own clients do it: nothing of a call is in its URL."""
-        body = urlencode({"cmd": method, **parameters}).encode()
-        return await self._client.send(Call("POST", self._target, what, _FORM, body, _WHATEVER, reads=reads))
+    async def _send(
+        self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool, is_secret: bool = False
+    ) -> Answer:
+        named = {**parameters, "application_id": self.application.id}
+        return await self._remote.send(self.application.account, method, what, named, reads=reads, is_secret=is_secret)
 
 
 def _is_item(item: Any) -> bool:
     return isinstance(item, dict) and isinstance(item.get("key"), str)
-
-
-def _is_named(application: Any, name: str) -> bool:
-    """By its short name, or by the full one that the service makes of it."""
-    full = application.get("application_name") if isinstance(application, dict) else None
-    return isinstance(full, str) and name in (full, full.partition(".")[0])
-
-
-def _id(application: Mapping[str, Any]) -> str:
-    return str(application.get("application_id"))
 
 
 def _turns_of(endpoint: str, account: str, rate: float, clock: Clock) -> TokenBucket:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kvsync.clock import Clock
 from kvsync.config.credentials import describe
 from kvsync.config.model import Credential, CredentialKind
-from kvsync.errors import AuthError
+from kvsync.errors import AuthError, PermanentError
 from kvsync.http.model import Answer, Call, Explanation
 from kvsync.http.skew import ahead_of_server
 
@@ -33,6 +33,13 @@ _SPARE: Final = 60
 """Seconds before its end from which a token is not used any more."""
 
 _HOW: Final = "download the key of a service account anew (Settings > Service accounts)"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCall(Call):
+    """A call that must not be sent in the name of another account than `account`."""
+
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +91,16 @@ class ServiceAccount:
         except AuthError as error:
             raise AuthError(f"{error} (its path is what {describe(self._reference)} holds)") from None
 
-    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
-        """The header that every request needs. Raises AuthError."""
+    async def sign(self, call: Call, _host: str) -> Mapping[str, str]:
+        """The header that every request needs. Raises AuthError, and PermanentError when the key file is of another account by
+        now than an `AccountCall` is for."""
         async with self._signing:
             file, now = self.file(), self._clock.now() - self._ahead
+            if isinstance(call, AccountCall) and call.account != file.account:
+                what = f"the credentials are of account {file.account} now, not of {call.account}"
+                raise PermanentError(
+                    f"{self._where}: {call.what} was not sent: {what}; the next pass plans for that account"
+                )
             token = self._token
             if token is None or token.file != file or not token.since <= now < token.until:
                 self._token = token = await self._new(file, int(now))

@@ -20,7 +20,7 @@ from kvsync.errors import LostAnswer, PermanentError
 from kvsync.stores.voximplant.limits import LONGEST
 from kvsync.stores.voximplant.listing import Item
 from kvsync.stores.voximplant.pieces import ROOT_KEY, MissingPieces, cut, is_piece, join
-from kvsync.stores.voximplant.remote import Remote
+from kvsync.stores.voximplant.remote import Storage
 from kvsync.stores.voximplant.writing import Writer
 
 _FEW: Final = 20
@@ -55,8 +55,8 @@ class _Seen:
 class Shelf:
     """The ledger of one namespace, whose keys begin with `prefix`. `list_all` lists the namespace, and has it taken in."""
 
-    def __init__(self, remote: Remote, writer: Writer, prefix: str, list_all: Callable[[], Awaitable[Any]]) -> None:
-        self._remote, self._writer, self._list_all = remote, writer, list_all
+    def __init__(self, storage: Storage, writer: Writer, prefix: str, list_all: Callable[[], Awaitable[Any]]) -> None:
+        self._storage, self._writer, self._list_all = storage, writer, list_all
         self._root_key = f"{prefix}{ROOT_KEY}"
         self._seen = _Seen()
 
@@ -90,7 +90,7 @@ class Shelf:
     async def read(self) -> bytes | None:
         """The ledger as it is now, None where there is none. Raises StoreError; PermanentError for one that is not whole."""
         for _ in range(_ROUNDS):
-            root = await self._remote.item(self._root_key)
+            root = await self._storage.item(self._root_key)
             self._seen.is_known, self._seen.root = True, None if root is None else _piece(root)
             self._seen.needed = frozenset()
             try:
@@ -98,8 +98,8 @@ class Shelf:
             except MissingPieces:
                 continue  # somebody wrote another ledger since
             except ValueError as reason:
-                raise PermanentError(f"{self._remote.where}: {self._root_key}: {reason}") from None
-        raise PermanentError(f"{self._remote.where}: {self._root_key}: pieces of it are not there")
+                raise PermanentError(f"{self._storage.where}: {self._root_key}: {reason}") from None
+        raise PermanentError(f"{self._storage.where}: {self._root_key}: pieces of it are not there")
 
     async def write(self, document: bytes) -> None:
         """Leave a ledger in place of the one before. May be repeated after an error: what is done need not be done again.
@@ -134,7 +134,7 @@ class Shelf:
                     await self._fetch(name, missing)
 
     async def _fetch(self, name: str, missing: MissingPieces) -> None:
-        item = await self._remote.item(f"{self._root_key}.{name}")
+        item = await self._storage.item(f"{self._root_key}.{name}")
         if item is None or not is_piece(name, _piece(item).text):
             raise missing
         self._seen.pieces[name] = _piece(item)
@@ -165,25 +165,25 @@ class Shelf:
     def _is_old(self, piece: Piece | None) -> bool:
         """True for what is to be written: it is not there, or ends before long, so that not every piece has a day of its
         own."""
-        return piece is None or piece.expires_at - self._remote.clock.now() < LONGEST / 2
+        return piece is None or piece.expires_at - self._storage.clock.now() < LONGEST / 2
 
     def _fresh(self, text: str) -> Piece:
-        return Piece(text, self._remote.clock.now() + LONGEST)
+        return Piece(text, self._storage.clock.now() + LONGEST)
 
     async def _put(self, key: str, text: str) -> None:
         try:
-            await self._writer.put(key, text, {"ttl": LONGEST})
+            await self._writer.put(self._storage, key, text, {"ttl": LONGEST})
         except LostAnswer:
-            item = await self._remote.item(key)
+            item = await self._storage.item(key)
             if item is None or item.get("value") != text:
                 raise
 
     async def _clear(self, before: frozenset[str]) -> None:
         """Delete what neither this ledger needs nor the one before it, and nobody is about to need."""
-        since = self._remote.clock.now() + LONGEST - _YOUNG
+        since = self._storage.clock.now() + LONGEST - _YOUNG
         for name in self._seen.pieces.keys() - self._seen.needed - before:
             if self._seen.pieces[name].expires_at < since:
-                await self._writer.delete(f"{self._root_key}.{name}")
+                await self._writer.delete(self._storage, f"{self._root_key}.{name}")
                 del self._seen.pieces[name]
 
 

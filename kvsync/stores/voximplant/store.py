@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 from kvsync.config.model import StoreConfig
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities, Marks, SizeUnit
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Identity, Snapshot, Target
+from kvsync.core.place import Place
 from kvsync.document.credential import credential
 from kvsync.document.fields import Field, integer, number, text
 from kvsync.errors import TransientError
@@ -22,9 +24,10 @@ from kvsync.stores.remote_store import RemoteStore
 from kvsync.stores.voximplant.limits import KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
 from kvsync.stores.voximplant.listing import Item, Listed, everything
 from kvsync.stores.voximplant.pieces import LONGEST_KEY, RESERVED, USUAL
+from kvsync.stores.voximplant.place import Application, offline_place, place_of
 
 if TYPE_CHECKING:
-    from kvsync.stores.voximplant.remote import Remote
+    from kvsync.stores.voximplant.remote import Remote, Storage
     from kvsync.stores.voximplant.shelf import Shelf
     from kvsync.stores.voximplant.writing import Writer
 
@@ -91,6 +94,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         self.capabilities = replace(type(self).capabilities, writes_per_second=self._rate / _CALLS_A_CHANGE)
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
         self._writer: Writer | None = None
+        self._located: dict[str, Application] = {}
         self._shelves: dict[str, Shelf] = {}
         self._pages: dict[str, int] = {}
 
@@ -115,11 +119,24 @@ class VoximplantStore(RemoteStore["Remote"]):
         """Of `web` and `web:de`, both managed, keys that begin with `web:de:` belong to the second alone."""
         return self._keys.lies_in(namespace, identity, others)
 
-    async def observe(self, namespace: str, owner: str, token: str | None = None) -> Snapshot | None:
+    def place(self, namespace: str) -> Place:
+        """The application as it is configured, and what the keys begin with; the credentials are not read."""
+        return offline_place(self.config, self._keys.scope(namespace))
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """The application by its id. A configured name is looked up at most once a minute, and for each pass that writes; a
+        configured id costs no call. All calls about the namespace go there from then on."""
+        finder = self._connected().applications
+        application = await (finder.find(0) if writing else finder.find())
+        self._lead(namespace, application)
+        return place_of(self.config, application, self._keys.scope(namespace))
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, with values. A listing that cannot be had whole is told to be incomplete."""
-        listed = await self._list(namespace)
+        storage = await self._storage(namespace)
+        listed = await self._list(namespace, storage)
         has_ledger = self.keeps_ledger and listed.problem is None
-        ledger, ends = await self._shelf(namespace).latest() if has_ledger else (None, None)
+        ledger, ends = await self._shelf(namespace, storage).latest() if has_ledger else (None, None)
         now = self.context.clock.now()
         actuals = (self._actual(namespace, item) for item in listed.items.values())
         entries = {one.identity: one for one in actuals if one is not None and not _has_ended(one, now)}
@@ -130,12 +147,13 @@ class VoximplantStore(RemoteStore["Remote"]):
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries: one by one, or page by page where that takes fewer calls. What no key can be is not there."""
         named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
+        storage = await self._storage(namespace)
         items: Mapping[str, Item] = {}
         if len(named) > self._pages.get(namespace, PAGE):
-            listed = await self._list(namespace)
+            listed = await self._list(namespace, storage)
             items = listed.items if listed.problem is None else {}
         if not items:
-            found = [await self._connected().item(name) for name in named]
+            found = [await storage.item(name) for name in named]
             items = {item["key"]: item for item in found if item is not None}
         actuals = (self._actual(namespace, items[name]) for name in named if name in items)
         return {one.identity: one for one in actuals if one is not None}
@@ -147,9 +165,9 @@ class VoximplantStore(RemoteStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """What the keys begin with, as far as the key format tells."""
-        remote = self._connected()
-        async with remote.quiet:
-            listed = await everything(lambda offset: remote.page("GetKeyValueKeys", "", offset), PAGE)
+        storage = await self._connected().storage()
+        async with storage.quiet:
+            listed = await everything(lambda offset: storage.page("GetKeyValueKeys", "", offset), PAGE)
         if listed.problem is not None:
             raise TransientError(f"store {self.config.name}: listing the keys failed: {listed.problem}")
         names = {self._keys.namespace_of(key) for key in listed.items if RESERVED not in key}
@@ -157,11 +175,11 @@ class VoximplantStore(RemoteStore["Remote"]):
 
     async def read_ledger(self, namespace: str) -> bytes | None:
         """The root first, and of the pieces what is not known yet: a piece never changes."""
-        return await self._shelf(namespace).read()
+        return await self._shelf(namespace, await self._storage(namespace)).read()
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         """What is new of it, then the root; what is not needed any more goes last."""
-        await self._shelf(namespace).write(ledger)
+        await self._shelf(namespace, await self._storage(namespace)).write(ledger)
 
     async def _examine(self, remote: Remote) -> Sequence[Finding]:
         """Key file, token, clock, application and permissions, told apart."""
@@ -172,18 +190,35 @@ class VoximplantStore(RemoteStore["Remote"]):
     async def aclose(self) -> None:
         """Close the connections."""
         self._writer = None
+        self._located.clear()
         self._shelves.clear()
         await super().aclose()
 
-    async def _list(self, namespace: str) -> Listed:
+    def _lead(self, namespace: str, application: Application) -> None:
+        """Let calls about a namespace go to this application from now on; nothing that is known of another one counts."""
+        if self._located.get(namespace) != application:
+            self._shelves.pop(namespace, None)
+            self._pages.pop(namespace, None)
+        self._located[namespace] = application
+
+    async def _storage(self, namespace: str) -> Storage:
+        """Where `locate` said last that the namespace is. Raises StoreError."""
+        from kvsync.stores.voximplant.remote import Storage
+
+        remote = self._connected()
+        if namespace not in self._located:
+            self._lead(namespace, await remote.applications.find())
+        return Storage(remote, self._located[namespace])
+
+    async def _list(self, namespace: str, storage: Storage) -> Listed:
         """All that begins as the keys of the namespace do. Which keys a pattern brings is not sure: a few more than are asked
         for."""
-        remote, pattern = self._connected(), self._first_level(namespace) or ""
-        async with remote.quiet:
-            listed = await everything(lambda offset: remote.page("GetKeyValueItems", pattern, offset), PAGE)
+        pattern = self._first_level(namespace) or ""
+        async with storage.quiet:
+            listed = await everything(lambda offset: storage.page("GetKeyValueItems", pattern, offset), PAGE)
         self._pages[namespace] = len(listed.items) // (PAGE - 1) + 1
         if self.keeps_ledger and listed.problem is None:
-            self._shelf(namespace).take_in(listed.items)
+            self._shelf(namespace, storage).take_in(listed.items)
         return listed
 
     async def _write(self, namespace: str, write: Write) -> WriteResult:
@@ -194,10 +229,12 @@ class VoximplantStore(RemoteStore["Remote"]):
             lifetime = lifetime_of(write, self.context.clock.now()) if write.content is not None else {}
         except ValueError as problem:
             return WriteResult(WriteStatus.REJECTED, error=str(problem))
+        storage = await self._storage(namespace)
         if write.content is None:
-            await self._writing().delete(name)
+            await self._writing().delete(storage, name)
         else:
-            await self._writing().put(name, write.content.value.decode(), lifetime)
+            value = write.content.value.decode()
+            await self._writing().put(storage, name, value, lifetime, is_secret=write.is_sensitive)
         return WriteResult(WriteStatus.DONE)
 
     def _first_level(self, namespace: str) -> str | None:
@@ -215,19 +252,23 @@ class VoximplantStore(RemoteStore["Remote"]):
         expires_at = float(end) if isinstance(end, int | float) else None
         return Actual(identity, None, fingerprint(content), content, len(content.value), expires_at)
 
-    def _shelf(self, namespace: str) -> Shelf:
-        if namespace not in self._shelves:
-            from kvsync.stores.voximplant.shelf import Shelf
+    def _shelf(self, namespace: str, storage: Storage) -> Shelf:
+        """The ledger of a namespace, with what is known of it for as long as the namespace leads to that storage."""
+        if namespace in self._shelves and self._located.get(namespace) == storage.application:
+            return self._shelves[namespace]
+        from kvsync.stores.voximplant.shelf import Shelf
 
-            remote, prefix = self._connected(), self._keys.prefix(namespace)
-            self._shelves[namespace] = Shelf(remote, self._writing(), prefix, lambda: self._list(namespace))
-        return self._shelves[namespace]
+        prefix, writer = self._keys.prefix(namespace), self._writing()
+        shelf = Shelf(storage, writer, prefix, lambda: self._list(namespace, storage))
+        if self._located.get(namespace) == storage.application:
+            self._shelves[namespace] = shelf
+        return shelf
 
     def _writing(self) -> Writer:
         if self._writer is None:
             from kvsync.stores.voximplant.writing import Writer
 
-            self._writer = Writer(self._connected())
+            self._writer = Writer()
         return self._writer
 
     def _connect(self, most: int) -> Remote:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kvsync.errors import PermanentError
 from kvsync.stores.base import Write
 from kvsync.stores.voximplant.limits import LONGEST
-from kvsync.stores.voximplant.remote import Remote
+from kvsync.stores.voximplant.remote import Storage
 
 _CLOSE: Final = 60
 """Seconds by which an entry may end at another time than was asked for."""
@@ -35,48 +35,51 @@ def lifetime_of(write: Write, now: float) -> Lifetime:
 
 
 class Writer:
-    """Writes to one application, nothing while pages are listed. Whether the service lets a value live on that is written again
-    as it is, nobody says: the first such write shows it. Where it does not, the entry is deleted and written in one go."""
+    """Writes entries, none while pages are listed. It is not documented whether writing an equal value again moves its end: the
+    first such write shows it. Where it does not, the entry is deleted and written in one go."""
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
+    def __init__(self) -> None:
         self._renews = False
 
-    async def put(self, key: str, value: str, lifetime: Lifetime) -> None:
-        """Write one entry, and make sure that it lives as long as it shall. Raises StoreError."""
-        async with self._remote.quiet:
-            item = await self._set(key, value, lifetime)
-            if self._renews or item.get("value") != value or self._lives(item, lifetime):
+    async def put(self, storage: Storage, key: str, value: str, lifetime: Lifetime, *, is_secret: bool = False) -> None:
+        """Write one entry, and make sure that it lives as long as it must. Raises StoreError."""
+        async with storage.quiet:
+            item = await _set(storage, key, value, lifetime, is_secret)
+            if self._renews or item.get("value") != value or _lives(storage, item, lifetime):
                 return
-            found = await self._remote.item(key) or {}
+            found = await storage.item(key) or {}
             if found.get("value") != value:
                 return  # somebody else's by now, which whoever reads it again finds out
-            if self._lives(found, lifetime):
+            if _lives(storage, found, lifetime):
                 self._renews = True
                 return
-            await self._delete(key)
+            await _delete(storage, key)
             again = {name: number - 1 for name, number in lifetime.items()}  # or it might pass for that call sent twice
-            new = await self._set(key, value, again)
-            self._renews = not self._lives(new, lifetime)  # then it is the clocks that are so far apart
+            new = await _set(storage, key, value, again, is_secret)
+            self._renews = not _lives(storage, new, lifetime)  # then it is the clocks that are so far apart
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, storage: Storage, key: str) -> None:
         """Delete one entry; that it is gone already is as good. Raises StoreError."""
-        async with self._remote.quiet:
-            await self._delete(key)
+        async with storage.quiet:
+            await _delete(storage, key)
 
-    async def _delete(self, key: str) -> None:
-        await self._remote.change("DelKeyValueItem", f"deleting {key}", {"key": key})
 
-    async def _set(self, key: str, value: str, lifetime: Lifetime) -> Mapping[str, Any]:
-        what = f"writing {key}"
-        answer = await self._remote.change("SetKeyValueItem", what, {"key": key, "value": value, **lifetime})
-        if answer.problem().get("error") is not None:
-            raise PermanentError(f"{self._remote.where}: {what} failed: the service finds no record to write")
-        result = answer.problem().get("result")
-        return result if isinstance(result, dict) else {}
+async def _delete(storage: Storage, key: str) -> None:
+    await storage.change("DelKeyValueItem", f"deleting {key}", {"key": key})
 
-    def _lives(self, item: Mapping[str, Any], lifetime: Lifetime) -> bool:
-        """True when an item ends about when it shall; clocks may disagree a little."""
-        now, end = self._remote.clock.now(), item.get("expires_at")
-        until = lifetime["expires_at"] if "expires_at" in lifetime else now + lifetime["ttl"]
-        return not isinstance(end, int | float) or abs(end - until) <= max(_CLOSE, (until - now) / 10)
+
+async def _set(storage: Storage, key: str, value: str, lifetime: Lifetime, is_secret: bool) -> Mapping[str, Any]:
+    what = f"writing {key}"
+    parameters: dict[str, str | int] = {"key": key, "value": value, **lifetime}
+    answer = await storage.change("SetKeyValueItem", what, parameters, is_secret=is_secret)
+    if answer.problem().get("error") is not None:
+        raise PermanentError(f"{storage.where}: {what} failed: the service finds no record to write")
+    result = answer.problem().get("result")
+    return result if isinstance(result, dict) else {}
+
+
+def _lives(storage: Storage, item: Mapping[str, Any], lifetime: Lifetime) -> bool:
+    """True when an item ends about when it must; clocks may disagree a little."""
+    now, end = storage.clock.now(), item.get("expires_at")
+    until = lifetime["expires_at"] if "expires_at" in lifetime else now + lifetime["ttl"]
+    return not isinstance(end, int | float) or abs(end - until) <= max(_CLOSE, (until - now) / 10)

@@ -8,6 +8,7 @@ from typing import Any
 
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Capabilities
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
 from kvsync.stores.base import Precondition, Store, Write, WriteResult, WriteStatus
 from kvsync.testing.clock import FakeClock
@@ -40,7 +41,10 @@ class Bench:
 
     def connect(self) -> Store:
         """One more connection to the same remote."""
-        store = self._open()
+        return self.keep(self._open())
+
+    def keep(self, store: Store) -> Store:
+        """The same store, which is closed with all others at the end of the test."""
         self._stores.append(store)
         return store
 
@@ -59,7 +63,7 @@ class Bench:
         return not self.store.audit(self.namespace, Entry(identity, content, fingerprint(content)))
 
     def creation(self, identity: Identity | str, content: Content = TEXT, **mark: Any) -> Write:
-        """A write that makes an entry. `mark` may hold expires_at, owner, ttl, sensitive and protected."""
+        """A write that makes an entry. `mark` may hold namespace, expires_at, owner, ttl, sensitive and protected."""
         return self._write(identity, Precondition.ABSENT, content, None, mark)
 
     def change(self, actual: Actual, content: Content, **mark: Any) -> Write:
@@ -87,7 +91,7 @@ class Bench:
 
     async def create(self, identity: Identity | str, content: Content = TEXT, **mark: Any) -> Actual:
         """Make an entry, and give it as the store now has it."""
-        namespace = mark.pop("namespace", None)
+        namespace = mark.get("namespace")
         write = self.creation(identity, content, **mark)
         await self.must(write, namespace=namespace)
         return await self.get(write.identity, namespace)
@@ -111,9 +115,13 @@ class Bench:
 
     async def see(self, namespace: str | None = None) -> Snapshot:
         """Everything in a namespace."""
-        snapshot = await self.store.observe(namespace or self.namespace, OWNER)
+        snapshot = await self.store.observe(namespace or self.namespace, self.signer(namespace))
         assert snapshot is not None, "without a token, a snapshot is due"
         return snapshot
+
+    def signer(self, namespace: str | None = None, owner: str = OWNER) -> MarkSigner:
+        """What signs and verifies the marks of an owner in a namespace."""
+        return MarkSigner(owner, self.store.place(namespace or self.namespace))
 
     async def listed(self, identity: Identity) -> Actual:
         """One entry as it is listed."""
@@ -140,10 +148,12 @@ class Bench:
     ) -> Write:
         held = self.store.normalise(content)
         expires_at, owner = mark.pop("expires_at", None), mark.pop("owner", OWNER)
+        namespace = mark.pop("namespace", None)
         if expires_at is None and self.capabilities.always_expires:
             expires_at = self.clock.now() + (self.capabilities.max_ttl or 0)
-        ours = Mark(owner, fingerprint(held), **mark)
-        return Write(_identity(identity), precondition, held, ours, expires_at, etag)
+        name = _identity(identity)
+        ours = self.signer(namespace, owner).signed(name, Mark(owner, fingerprint(held), **mark))
+        return Write(name, precondition, held, ours, expires_at, etag)
 
 
 def _identity(identity: Identity | str) -> Identity:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from kvsync.core.ledger import LedgerDocument, LedgerRow, decode, encode
+from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Content, Identity
+from kvsync.core.place import Place
 from kvsync.testing.conformance.bench import OWNER, Bench
 from kvsync.testing.conformance.suite import Suite, having, promise
 
 _MANY = 5000
+
+_SIGNER = MarkSigner(OWNER, Place("conformance", ()))
 
 
 def keeping(suite: type[Suite]) -> str | None:
@@ -35,7 +39,7 @@ class LedgersInStores(Suite):
         await bench.settle()
         for store in (bench.store, bench.connect()):
             assert await store.read_ledger(bench.namespace) == ledger
-            snapshot = await store.observe(bench.namespace, OWNER)
+            snapshot = await store.observe(bench.namespace, bench.signer())
             assert snapshot is not None
             assert snapshot.ledger == ledger
 
@@ -46,7 +50,7 @@ class LedgersInStores(Suite):
         ledger = _ledger(3)
         await bench.store.write_ledger(bench.namespace, ledger)
         await bench.settle()
-        snapshot = await bench.store.observe_deep(bench.namespace, OWNER)
+        snapshot = await bench.store.observe_deep(bench.namespace, bench.signer())
         if snapshot is not None:
             assert snapshot.ledger == ledger
             assert set(snapshot.entries) == {Identity("greeting")}
@@ -90,14 +94,14 @@ class LedgersInStores(Suite):
         await bench.settle()
         found = await bench.connect().read_ledger(bench.namespace)
         assert found == ledger
-        assert len(decode(found).rows) == _MANY
+        assert len(decode(found, _SIGNER).rows) == _MANY
         assert (await bench.see()).ledger == ledger
 
     @promise(keeping)
     async def test_a_ledger_in_any_language_is_whole(self, bench: Bench) -> None:
         """Keys and owners of any script are in a ledger as they are."""
         row = LedgerRow(b"0123456789abcdef", etag='"ü"\\')
-        ledger = encode(LedgerDocument("équipe", {Identity("ключ", "テーマ"): row, Identity("🗝️"): row}))
+        ledger = encode(LedgerDocument("équipe", {Identity("ключ", "テーマ"): row, Identity("🗝️"): row}), _SIGNER)
         await bench.store.write_ledger(bench.namespace, ledger)
         assert await bench.store.read_ledger(bench.namespace) == ledger
 
@@ -129,4 +133,4 @@ def _ledger(entries: int) -> bytes:
         Identity(f"key-{number:05}"): LedgerRow(number.to_bytes(16, "big"), etag=f"{number}:0123456789abcdef")
         for number in range(entries)
     }
-    return encode(LedgerDocument(OWNER, rows))
+    return encode(LedgerDocument(OWNER, rows), _SIGNER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvsync.core.canonical import fingerprint
 from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.core.model import Content, Identity
-from kvsync.testing.conformance.bench import OWNER, TEXT, Bench
+from kvsync.testing.conformance.bench import TEXT, Bench
 from kvsync.testing.conformance.suite import Suite, at_most, having, method, promise
 
 CHANGED = Content(b"changed by hand")
@@ -131,21 +131,21 @@ class Listings(Suite):
         if token is None:
             return
         await bench.create("greeting", namespace=bench.elsewhere)
-        assert await bench.store.observe(bench.namespace, OWNER, token) is None
-        assert await bench.connect().observe(bench.namespace, OWNER, token) is None
+        assert await bench.store.observe(bench.namespace, bench.signer(), token) is None
+        assert await bench.connect().observe(bench.namespace, bench.signer(), token) is None
 
     @promise()
     async def test_a_token_falls_with_every_change(self, bench: Bench) -> None:
         """A create, a change and a delete each make the earlier token void, for all connections."""
         other, token = bench.connect(), (await bench.see()).token
         present = await bench.create("greeting")
-        assert await other.observe(bench.namespace, OWNER, token) is not None
+        assert await other.observe(bench.namespace, bench.signer(), token) is not None
         token = (await bench.see()).token
         await bench.must(bench.change(present, CHANGED))
-        assert await other.observe(bench.namespace, OWNER, token) is not None
+        assert await other.observe(bench.namespace, bench.signer(), token) is not None
         token, present = (await bench.see()).token, await bench.get("greeting")
         await bench.must(bench.deletion(present))
-        assert await other.observe(bench.namespace, OWNER, token) is not None
+        assert await other.observe(bench.namespace, bench.signer(), token) is not None
 
     @promise(method("foreign_write"), method("foreign_delete"))
     async def test_a_token_falls_with_a_foreign_change(self, bench: Bench) -> None:
@@ -155,12 +155,12 @@ class Listings(Suite):
         for content in (TEXT, CHANGED):
             await self.foreign_write(bench.namespace, greeting, content)
             await bench.settle()
-            snapshot = await bench.store.observe(bench.namespace, OWNER, token)
+            snapshot = await bench.store.observe(bench.namespace, bench.signer(), token)
             assert snapshot is not None
             token = snapshot.token
         await self.foreign_delete(bench.namespace, greeting)
         await bench.settle()
-        assert await bench.store.observe(bench.namespace, OWNER, token) is not None
+        assert await bench.store.observe(bench.namespace, bench.signer(), token) is not None
 
     @promise(having("lifetimes", Lifetimes.NATIVE))
     async def test_a_token_falls_when_an_entry_ends(self, bench: Bench) -> None:
@@ -169,4 +169,4 @@ class Listings(Suite):
         await bench.create("promo", expires_at=bench.clock.now() + seconds)
         token = (await bench.see()).token
         await bench.pass_time(seconds + 1)
-        assert await bench.store.observe(bench.namespace, OWNER, token) is not None
+        assert await bench.store.observe(bench.namespace, bench.signer(), token) is not None

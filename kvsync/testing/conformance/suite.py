@@ -74,6 +74,16 @@ class Suite:
         """Optional: let the next listing end before its end."""
         raise NotImplementedError
 
+    def other_place(self, clock: FakeClock) -> Store:
+        """Optional: a connection with the same configuration to another remote, which is empty: another account, file or
+        server."""
+        raise NotImplementedError
+
+    async def rename_namespace(self, old: str, new: str) -> None:
+        """Optional: rename a namespace together with all that it holds, as another program would. For stores that know
+        namespaces by ids of their own."""
+        raise NotImplementedError
+
 
 def promise(*needs: Need) -> Callable[[Callable[[_Self, Bench], Awaitable[None]]], Callable[[_Self], None]]:
     """Make a test of a coroutine that is given a bench. It applies where all `needs` are met."""

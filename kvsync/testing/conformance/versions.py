@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvsync.core.model import Actual, Content, Identity
-from kvsync.testing.conformance.bench import OWNER, Bench
+from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.suite import Suite, having, method, promise
 
 _SAME_SIZE = (Content(b"Hello"), Content(b"HELLO"))
@@ -40,7 +40,7 @@ class Versions(Suite):
         await self.foreign_write(bench.namespace, Identity("edited"), _SAME_SIZE[1])
         await self.foreign_write(bench.namespace, Identity("foreign"), _SAME_SIZE[0])
         await bench.settle()
-        snapshot = await bench.store.observe_deep(bench.namespace, OWNER)
+        snapshot = await bench.store.observe_deep(bench.namespace, bench.signer())
         if snapshot is None:
             return
         assert snapshot.complete

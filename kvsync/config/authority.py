@@ -1,0 +1,226 @@
+"""What a state file may do: the one place that decides it.
+
+`kvsync.yaml` belongs to the operator, state files belong to authors. A state file may tighten the policy of its stores, and
+may name the variables, files and targets that `authors:` grants. Everything else is denied, with the line of `kvsync.yaml`
+that would allow it. Nothing here reads anything: callers ask before they read.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from kvsync.config.policy import override
+from kvsync.config.tightening import loosened
+from kvsync.core.model import Target
+from kvsync.core.policy import Policy
+from kvsync.document.credential import Credential, CredentialKind
+from kvsync.document.problems import quoted
+
+AMBIENT_CREDENTIALS: Final = frozenset(
+    {
+        *("AZURE_CLIENT_SECRET", "IDENTITY_HEADER"),
+        *("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+    }
+)
+"""Variables that kvsync itself reads and that may hold a secret: identities, collectors, proxies with a password."""
+
+
+class PolicyRight(StrEnum):
+    """What `policy:` in a state file may do: only tighten the policy of the store, or replace any line of it."""
+
+    TIGHTEN = "tighten"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGrant:
+    """State files whose path matches the glob `path` may name these stores and namespaces (globs; None: all)."""
+
+    path: str
+    stores: tuple[str, ...] | None = None
+    namespaces: tuple[str, ...] | None = None
+
+    def covers(self, target: Target) -> bool:
+        """True for a target that this line grants."""
+        return _any_match(target.store, self.stores) and _any_match(target.namespace, self.namespaces)
+
+    def __str__(self) -> str:
+        stores = ", ".join(self.stores) if self.stores is not None else "any store"
+        return stores if self.namespaces is None else f"{stores} ({', '.join(self.namespaces)})"
+
+
+FileGrants = tuple[tuple[TargetGrant, ...], ...] | None
+"""The grants that hold for a state file and for its overlay; a target must be granted to both. None grants every target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authors:
+    """`authors:` of the configuration. `env` are globs of variables, `files` folders relative to the root of the state files
+    ("" is the root itself), `targets` the granted targets (None: all)."""
+
+    policy: PolicyRight = PolicyRight.TIGHTEN
+    env: tuple[str, ...] = ()
+    files: tuple[str, ...] = ("",)
+    targets: tuple[TargetGrant, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why a state file may not do something: what it would do, and the line of `kvsync.yaml` that would allow it.
+
+    `field` is the path of the line at fault, below the node that was judged: `guard.max_deletes`, `namespace`."""
+
+    message: str
+    hint: str
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Decides what state files may do. `credentials` are the variables that the configuration takes secrets from."""
+
+    authors: Authors = field(default_factory=Authors)
+    credentials: frozenset[str] = frozenset()
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """The variables that no state file may read, whatever `authors.env` lists."""
+        return self.credentials | AMBIENT_CREDENTIALS
+
+    def policy_of(self, ceiling: Policy, lines: Mapping[str, Any]) -> Policy:
+        """The policy of a store with the lines of a state file over it. `ignore` adds to the store's patterns, unless the
+        operator lets authors replace any line."""
+        if "ignore" in lines and self.authors.policy is PolicyRight.TIGHTEN:
+            lines = {**lines, "ignore": tuple(dict.fromkeys((*ceiling.ignore, *lines["ignore"])))}
+        return override(ceiling, lines)
+
+    def deny_policy(self, ceiling: Policy, lines: Mapping[str, Any], store: str) -> Iterator[Denial]:
+        """Yield a denial for each line (as `decode` gives them for POLICY_FIELDS) that loosens the policy of `store`."""
+        if self.authors.policy is PolicyRight.ANY:
+            return
+        for one in loosened(ceiling, lines):
+            yield Denial(
+                f"would {one.effect}; the policy of the store {quoted(store)} says {one.ceiling}, and a state file may only"
+                " tighten it",
+                f"an operator can allow it in kvsync.yaml: stores.{store}.policy.{one.field}: {one.wanted}, or"
+                " authors: {policy: any}",
+                one.field,
+            )
+
+    def deny_variable(self, name: str) -> Denial | None:
+        """Why `{env: NAME}` may not be read; None when it may."""
+        if name in self.reserved:
+            return Denial(
+                f"would write the variable {name} to a store, and kvsync itself uses it as a credential",
+                "no line of kvsync.yaml allows that; put the value for the store in a variable of its own",
+            )
+        if any(fnmatchcase(name, glob) for glob in self.authors.env):
+            return None
+        allowed = ", ".join(quoted(one) for one in (*self.authors.env, name))
+        return Denial(
+            f"would write the variable {name} of the kvsync process to a store; authors.env does not list it",
+            f"an operator can allow it in kvsync.yaml: authors: {{env: [{allowed}]}}",
+        )
+
+    def deny_file(self, path: str) -> Denial | None:
+        """Why the file or folder at `path`, relative to the root of the state files, may not be read; None when it may.
+
+        Only the path is judged: links are followed, and everything outside of the root is refused, by the reader of files."""
+        place = posixpath.normpath(path)
+        if any(_lies_in(place, folder) for folder in self.authors.files):
+            return None
+        allowed = ", ".join(quoted(one) for one in (*self.authors.files, posixpath.dirname(place) or "."))
+        return Denial(
+            f"would read {quoted(place)}, outside of the folders that authors.files lists",
+            f"an operator can allow it in kvsync.yaml: authors: {{files: [{allowed}]}}",
+        )
+
+    def grants_of(self, files: Iterable[str]) -> FileGrants:
+        """The grants of each of these state files (a file, and its overlay), None when state files may name every target."""
+        return None if self.authors.targets is None else tuple(self._grants(path) for path in files)
+
+    def deny_target(self, path: str, target: Target) -> Denial | None:
+        """Why the state file at `path` may not name `target`; None when it may."""
+        if self.authors.targets is None:
+            return None
+        grants = self._grants(path)
+        if any(grant.covers(target) for grant in grants):
+            return None
+        allowed = f"may name only {', '.join(map(str, grants))}" if grants else "may name no target"
+        line = f"{{path: {quoted(path)}, stores: [{quoted(target.store)}], namespaces: [{quoted(target.namespace)}]}}"
+        return Denial(
+            f"would manage {quoted(str(target))}; by authors.targets, {quoted(path)} {allowed}",
+            f"an operator can allow it in kvsync.yaml: authors: {{targets: [{line}, …]}}",
+            "namespace" if any(_any_match(target.store, grant.stores) for grant in grants) else "store",
+        )
+
+    def _grants(self, path: str) -> tuple[TargetGrant, ...]:
+        return tuple(grant for grant in self.authors.targets or () if path_matches(path, grant.path))
+
+
+def may_name(grants: FileGrants, target: Target) -> bool:
+    """True when files with these grants, which `Authority.grants_of` gives, may name `target`."""
+    return grants is None or all(any(grant.covers(target) for grant in of_file) for of_file in grants)
+
+
+def credential_variables(values: object) -> frozenset[str]:
+    """The environment variables that a decoded configuration takes secrets from, wherever they stand in it."""
+    return frozenset(one.name for one in _credentials(values) if one.kind is CredentialKind.ENV)
+
+
+def _credentials(values: object) -> Iterator[Credential]:
+    if isinstance(values, Credential):
+        yield values
+    elif isinstance(values, Mapping):
+        yield from _all_credentials(values.values())
+    elif isinstance(values, tuple | list):
+        yield from _all_credentials(values)
+    elif is_dataclass(values):
+        yield from _all_credentials(getattr(values, one.name) for one in fields(values))
+
+
+def _all_credentials(values: Iterable[object]) -> Iterator[Credential]:
+    for value in values:
+        yield from _credentials(value)
+
+
+def _any_match(name: str, globs: tuple[str, ...] | None) -> bool:
+    return globs is None or any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _lies_in(place: str, folder: str) -> bool:
+    """True for a normalised path in `folder` or below; with the root as the folder, for every path."""
+    return not folder or place == folder or place.startswith(f"{folder}/")
+
+
+def path_matches(path: str, pattern: str) -> bool:
+    """True when a glob names the path: `**` matches any number of folders, `*` ends at a slash, and a name that begins with
+    a dot is matched only by a part that begins with one."""
+    names, parts = path.split("/"), [part for part in pattern.split("/") if part not in ("", ".")]
+    if parts and parts[-1] == "**":
+        parts.append("*")
+    reached = {0}  # how many of the names the parts so far may cover
+    for part in parts:
+        if part == "**":
+            reached = {there for here in reached for there in _folders_from(here, names)}
+        else:
+            reached = {here + 1 for here in reached if here < len(names) and _name_matches(names[here], part)}
+    return len(names) in reached
+
+
+def _folders_from(here: int, names: Sequence[str]) -> Iterator[int]:
+    yield here
+    for index in range(here, len(names)):
+        if names[index].startswith("."):
+            return
+        yield index + 1
+
+
+def _name_matches(name: str, part: str) -> bool:
+    return name.startswith(".") == part.startswith(".") and fnmatchcase(name, part)

@@ -1,0 +1,156 @@
+"""What a changed configuration changes, and which of it gives state files or kvsync more rights than before. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from kvsync.config.authority import Authors, PolicyRight
+from kvsync.config.model import Config, RunConfig, StoreConfig
+from kvsync.config.tightening import lines_of, loosened
+from kvsync.core.policy import Policy
+from kvsync.document.problems import quoted
+from kvsync.errors import Origin
+
+_LEADING = ("type", "options", "endpoint", "key_format", "allow_insecure")
+"""Fields of a store that say where it leads, and with which credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """One difference between two configurations: the path of the `field`, and what it does. `widens` says that something is
+    allowed now, or reached, that was not before; where that cannot be told it is true."""
+
+    field: str
+    message: str
+    widens: bool
+    origin: Origin | None = None
+
+
+def changes(old: Config, new: Config) -> tuple[ConfigChange, ...]:
+    """All differences, those that widen first, in the order of the fields."""
+    found = [
+        *_authors(old.authority.authors, new.authority.authors),
+        *_stores(old, new),
+        *_whose(old, new),
+        *_run(old.run, new.run),
+        *_credentials(old, new),
+    ]
+    return tuple(sorted(found, key=lambda one: not one.widens))
+
+
+def _authors(old: Authors, new: Authors) -> Iterator[ConfigChange]:
+    if old.policy is not new.policy:
+        widens = new.policy is PolicyRight.ANY
+        yield ConfigChange("authors.policy", f"is {new.policy} now, where it was {old.policy}", widens)
+    yield from _lists("authors.env", old.env, new.env, "lets state files read the variables")
+    yield from _lists("authors.files", old.files, new.files, "lets state files read below the folders")
+    if old.targets is not None and new.targets is None:
+        yield ConfigChange("authors.targets", "is gone: every state file may name every target", widens=True)
+    elif new.targets is not None:
+        before = () if old.targets is None else old.targets
+        shown = [f"{grant.path}: {grant}" for grant in new.targets if grant not in before]
+        if shown:
+            yield ConfigChange("authors.targets", f"grants {'; '.join(shown)}", widens=old.targets is not None)
+        if set(before) - set(new.targets):
+            yield ConfigChange("authors.targets", "takes targets away from state files", widens=False)
+
+
+def _lists(field: str, old: Iterable[str], new: Iterable[str], effect: str) -> Iterator[ConfigChange]:
+    added = [one or "." for one in new if one not in tuple(old)]
+    removed = [one or "." for one in old if one not in tuple(new)]
+    if added:
+        yield ConfigChange(field, f"{effect} {', '.join(map(quoted, added))}", widens=True)
+    if removed:
+        yield ConfigChange(field, f"takes {', '.join(map(quoted, removed))} away", widens=False)
+
+
+def _stores(old: Config, new: Config) -> Iterator[ConfigChange]:
+    for name, store in new.stores.items():
+        before = old.stores.get(name)
+        if before is None:
+            yield ConfigChange(
+                f"stores.{name}", f"is new, a store of the type {store.type}", widens=True, origin=store.origin
+            )
+        else:
+            yield from _store(before, store)
+    for name in sorted(old.stores.keys() - new.stores.keys()):
+        yield ConfigChange(f"stores.{name}", "is gone", widens=False)
+
+
+def _store(old: StoreConfig, new: StoreConfig) -> Iterator[ConfigChange]:
+    field = f"stores.{new.name}"
+    moved = [name for name in _LEADING if _plain(getattr(old, name)) != _plain(getattr(new, name))]
+    if moved:
+        message = f"leads elsewhere, or with another credential ({', '.join(moved)})"
+        yield ConfigChange(field, message, widens=True, origin=new.origin)
+    if (old.timeout, old.concurrency) != (new.timeout, new.concurrency):
+        yield ConfigChange(field, "has another timeout or concurrency", widens=False, origin=new.origin)
+    for one in _policy(f"{field}.policy", old.policy, new.policy):
+        yield ConfigChange(one.field, one.message, one.widens, new.origin)
+
+
+def _policy(field: str, old: Policy, new: Policy) -> Iterator[ConfigChange]:
+    looser = list(loosened(old, lines_of(new)))
+    for one in looser:
+        yield ConfigChange(
+            f"{field}.{one.field}", f"lets kvsync {one.effect}: {one.wanted}, was {one.ceiling}", widens=True
+        )
+    lost = [glob for glob in old.ignore if glob not in new.ignore]
+    if lost and not any(one.field == "ignore" for one in looser):
+        yield ConfigChange(f"{field}.ignore", f"no longer ignores {', '.join(map(quoted, lost))}", widens=True)
+    if old != new and not looser and not lost:
+        yield ConfigChange(field, "is tighter", widens=False)
+
+
+def _whose(old: Config, new: Config) -> Iterator[ConfigChange]:
+    """Yield what changes about whose entries are kvsync's, and where state files and state are: every field that nothing else
+    here judges."""
+    for one in fields(Config):
+        if one.name in _JUDGED_ELSEWHERE:
+            continue
+        if _plain(getattr(old, one.name)) != _plain(getattr(new, one.name)):
+            field = "owner_key" if one.name == "owner_keys" else one.name
+            yield ConfigChange(field, "is another one", widens=one.name not in _HARMLESS)
+
+
+_JUDGED_ELSEWHERE = frozenset({"file", "root", "stores", "policy", "run", "authority"})
+"""The path of the file is no part of what it says, and the policy is judged in each store."""
+
+_HARMLESS = frozenset({"environments", "environment"})
+
+
+def _run(old: RunConfig, new: RunConfig) -> Iterator[ConfigChange]:
+    for one in fields(RunConfig):
+        before, after = _plain(getattr(old, one.name)), _plain(getattr(new, one.name))
+        if before == after:
+            continue
+        if one.name == "max_deletes_per_hour":
+            yield ConfigChange(
+                "run.max_deletes_per_hour", f"is {after} now, where it was {before}", widens=after > before
+            )
+        else:
+            yield ConfigChange(f"run.{one.name}", "is another one", widens=one.name in _REACHING)
+
+
+_REACHING = frozenset({"windows", "listen", "token", "hook", "notify", "tracing"})
+"""Fields of `run` that say when kvsync may apply, who may ask it to, and who is told."""
+
+
+def _credentials(old: Config, new: Config) -> Iterator[ConfigChange]:
+    gone = sorted(old.authority.credentials - new.authority.credentials)
+    if gone:
+        message = f"are no credentials any more, so that authors.env may grant them: {', '.join(gone)}"
+        yield ConfigChange("credentials", message, widens=True)
+
+
+def _plain(value: Any) -> Any:
+    """A value without the places in files: the same words on another line are no change."""
+    if is_dataclass(value):
+        return tuple(_plain(getattr(value, one.name)) for one in fields(value) if one.name != "origin")
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    return value

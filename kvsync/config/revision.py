@@ -1,0 +1,15 @@
+"""The configuration as another revision of the repository has it, so that a change is not judged by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRevision:
+    """The files next to the configuration, as bytes by file name, in one commit. `name` is the revision as it was asked for."""
+
+    name: str
+    commit: str
+    files: Mapping[str, bytes]

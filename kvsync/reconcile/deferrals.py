@@ -1,0 +1,87 @@
+"""Deferred entries of one target, which wait before they are tried again: the store refused the write (quarantined), or another
+writer keeps changing them back (contended). Any change of the entry in the files ends both, and so does an operator."""
+
+from __future__ import annotations
+
+import glob
+import shlex
+from collections.abc import Mapping
+
+from kvsync.apply.model import ApplyReport
+from kvsync.core.digest import entry_digest, write_digest
+from kvsync.core.model import DRIFT_CLASSES, Change, Desired, Identity, OutcomeKind
+from kvsync.core.plan import TargetPlan
+from kvsync.logs import get_logger
+from kvsync.reconcile.model import Surroundings
+
+_log = get_logger()
+
+
+class Deferrals:
+    """The deferred entries of one target, as of the moment its pass began. `key` is what knowledge of its place is kept by.
+    With `retry` none of them waits."""
+
+    def __init__(self, desired: Desired, around: Surroundings, key: str, *, retry: bool) -> None:
+        self._desired, self._target, self._key, self._retry = desired, desired.target, key, retry
+        self._quarantine, self._contended = around.state.quarantine, around.state.contended
+        self._now = around.clock.now()
+        self._refused = self._quarantine.all(self._key)
+        self._healed = self._contended.all(self._key)
+        self._planned: set[Identity] = set()  # the refused writes that the plan asks for again
+
+    def reason(self, change: Change) -> str | None:
+        """Why a change must wait, with the command that ends the wait; None when it need not."""
+        refused = self._refused.get(change.identity)
+        if refused is not None and refused.matches(write_digest(change)):
+            self._planned.add(change.identity)
+            if refused.until > self._now and not self._retry:
+                how = self._how_to_retry(change.identity)
+                return f"the store refused it; kvsync waits before it tries again{how}; the store said: {refused.error}"
+        if change.cause in DRIFT_CLASSES and self._is_contended(change) and not self._retry:
+            how = self._how_to_retry(change.identity)
+            return f"contended: another writer keeps changing it back; kvsync waits before it heals it again{how}"
+        return None
+
+    def next_moment(self) -> float | None:
+        """When the first wait ends, None when nothing waits."""
+        waits = [self._refused[identity].until for identity in self._planned]
+        waits += [known.until for identity, known in self._healed.items() if self._is_current(identity)]
+        return min((moment for moment in waits if moment > self._now), default=None)
+
+    def drop_outdated(self) -> None:
+        """Release what the plan of this pass no longer asks for. Raises StateDirError."""
+        self._quarantine.clear(self._key, self._refused.keys() - self._planned)
+        self._contended.forget(self._key, [one for one in self._healed if not self._is_current(one)])
+
+    def keep(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
+        """Remember what the store refused, and how often drift was healed. Raises StateDirError."""
+        for refused in report.quarantined:
+            identity, digest = refused.change.identity, write_digest(refused.change)
+            held = self._quarantine.put(self._key, identity, digest, refused.error, now)
+            self._report("entry.quarantined", identity, error=held.error, retry_in=held.until - now)
+        done = {outcome.identity for outcome in report.outcomes if outcome.kind is OutcomeKind.APPLIED}
+        self._quarantine.clear(self._key, done & self._refused.keys())
+        healed = [one for one in plan.changes if one.identity in done and one.cause in DRIFT_CLASSES]
+        if healed:
+            self._count({change.identity: entry_digest(change.after) for change in healed}, now)
+
+    def _count(self, digests: Mapping[Identity, bytes], now: float) -> None:
+        for identity, known in self._contended.healed(self._key, digests, now).items():
+            self._report("entry.contended", identity, times=known.count, retry_in=known.until - now)
+
+    def _is_contended(self, change: Change) -> bool:
+        known = self._healed.get(change.identity)
+        return known is not None and known.until > self._now and self._is_current(change.identity)
+
+    def _is_current(self, identity: Identity) -> bool:
+        """True when the heals of an entry were counted for what the files ask of it now."""
+        digest = entry_digest(self._desired.entries.get(identity))
+        return self._contended.matches(self._healed[identity], digest)
+
+    def _how_to_retry(self, identity: Identity) -> str:
+        pattern = shlex.quote(glob.escape(identity.key))
+        return f" (to try now: kvsync resume {shlex.quote(str(self._target))} --key {pattern})"
+
+    def _report(self, event: str, identity: Identity, **fields: object) -> None:
+        entry = {"key": identity.key, "label": identity.label}
+        _log.warning(event, store=self._target.store, namespace=self._target.namespace, **entry, **fields)

@@ -1,0 +1,123 @@
+"""Which place each target leads to, and which targets meet in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Final
+
+from kvsync.core.model import Target
+from kvsync.core.place import LocatedTarget, Overlap, Place, conflicts, overlap_text
+from kvsync.errors import StoreError, TransientError
+from kvsync.stores.base import Store
+from kvsync.together import in_groups
+
+PATIENCE: Final = 10.0
+"""Seconds that a pass waits, at most, to learn where the other targets of the same store type lead."""
+
+TRIES_PER_STORE: Final = 8
+"""Targets of one store that are located at the same time."""
+
+
+class PlaceChanged(TransientError):
+    """A target cannot be written to at the place that was planned; says nothing of the store as a whole."""
+
+
+class PlaceResolver:
+    """Locates targets, and remembers for this process where they led last.
+
+    Stores of different types never meet, so a pass only waits for the targets of its own type, once for each, and no longer
+    than `PATIENCE`. A target that could not be located then is located by its own passes. Until that succeeds, a second line
+    of defence holds: marks and ledgers are bound to places.
+    """
+
+    def __init__(self, stores: Mapping[str, Store]) -> None:
+        self._stores = stores
+        self._places: dict[Target, Place] = {}
+        self._managed: frozenset[Target] = frozenset()
+        self._untried: defaultdict[str, set[Target]] = defaultdict(set)
+        self._lock = asyncio.Lock()
+        self._overlaps: dict[Target, Overlap] | None = None
+
+    def manage(self, targets: Iterable[Target]) -> None:
+        """The targets there are now: those that no file names any more do not count."""
+        managed = frozenset(targets)
+        if managed == self._managed:
+            return
+        for target in managed - self._managed:
+            if target.store in self._stores:
+                self._untried[self._type_of(target)].add(target)
+        for untried in self._untried.values():
+            untried &= managed
+        self._managed, self._overlaps = managed, None
+
+    async def locate(self, target: Target) -> Place:
+        """Where a target leads, as of at most a minute ago. Raises StoreError."""
+        return self._keep(target, await self._stores[target.store].locate(target.namespace))
+
+    async def confirm(self, located: LocatedTarget) -> Place:
+        """Where a target leads right before it is written to, made first where it may be. Raises PlaceChanged when that is
+        another place than was planned, or one that another target has as well: two names of a namespace that was not there
+        yet are one place as soon as it is made. Raises StoreError."""
+        target, planned = located
+        place = await self._stores[target.store].locate(target.namespace, writing=True)
+        self._keep(target, place)
+        if planned.is_resolved and place.key != planned.key:
+            raise PlaceChanged(
+                f"{target} is another place since the plan: was {planned}, is {place}; nothing was written there"
+            )
+        overlap = self._overlap(target)
+        if overlap is not None:
+            raise PlaceChanged(self.text(overlap))
+        return place
+
+    def text(self, overlap: Overlap) -> str:
+        """What is wrong with two targets that meet, with the lines that configure their stores."""
+        return overlap_text(overlap, {target: self._stores[target.store].config.origin for target in overlap[:2]})
+
+    async def overlap_of(self, target: Target) -> Overlap | None:
+        """The other target that meets this one in its place, if one does."""
+        await self._locate_others(self._stores[target.store].config.type)
+        return self._overlap(target)
+
+    def _keep(self, target: Target, place: Place) -> Place:
+        if self._places.get(target) != place:
+            self._places[target] = place
+            self._overlaps = None
+        return place
+
+    def _overlap(self, target: Target) -> Overlap | None:
+        if self._overlaps is None:
+            self._overlaps = self._find()
+        return self._overlaps.get(target)
+
+    def _type_of(self, target: Target) -> str:
+        return self._stores[target.store].config.type
+
+    async def _locate_others(self, type_: str) -> None:
+        if not self._untried[type_]:
+            return
+        async with self._lock:  # a second pass waits for what the first one finds
+            unknown = sorted(self._untried[type_] - self._places.keys())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await in_groups(
+                        unknown, self._try, group=lambda one: one.store, limit=lambda _store: TRIES_PER_STORE
+                    )
+            self._untried[type_].clear()
+
+    async def _try(self, target: Target) -> None:
+        try:
+            await self.locate(target)
+        except StoreError:
+            return  # the target's own pass reports it
+
+    def _find(self) -> dict[Target, Overlap]:
+        places = {target: place for target, place in self._places.items() if target in self._managed}
+        found: dict[Target, Overlap] = {}
+        for overlap in conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways):
+            found.setdefault(overlap.first, overlap)
+            found.setdefault(overlap.second, overlap)
+        return found

@@ -1,0 +1,47 @@
+"""Rows of a table by place: looked up one place at a time, or read for all places at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kvsync.state.database import Database
+
+Row = tuple[Any, ...]
+
+
+class RowsByPlace:
+    """The rows of one table. Whoever writes rows of a place calls `changed`."""
+
+    def __init__(self, database: Database, table: str, columns: str) -> None:
+        self._database = database
+        self._all = f"SELECT place, {columns} FROM {table}"  # noqa: S608 - constants
+        self._one = f"SELECT {columns} FROM {table} WHERE place = ?"  # noqa: S608 - constants
+        self._ahead: Mapping[str, Sequence[Row]] | None = None
+        self._changed: set[str] = set()
+
+    def of(self, place: str) -> Sequence[Row]:
+        """The rows of a place. Raises StateDirError."""
+        if self._ahead is None or place in self._changed:
+            return self._database.query(self._one, (place,))
+        return self._ahead.get(place, ())
+
+    def changed(self, place: str) -> None:
+        """Look the rows of this place up from now on, although they were read ahead."""
+        if self._ahead is not None:
+            self._changed.add(place)
+
+    @contextmanager
+    def read_ahead(self) -> Iterator[None]:
+        """Inside, the rows are those of this moment and of this process's writes. Raises StateDirError."""
+        rows: defaultdict[str, list[Row]] = defaultdict(list)
+        for place, *rest in self._database.query(self._all):
+            rows[place].append(tuple(rest))
+        self._ahead = rows
+        try:
+            yield
+        finally:
+            self._ahead = None
+            self._changed.clear()

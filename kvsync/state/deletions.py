@@ -1,0 +1,96 @@
+"""How many entries were deleted in the last hour, in all targets and by all runs: what `run.max_deletes_per_hour` bounds.
+
+A grant is taken before the first delete is sent and committed to disk, so that a killed run has used all of its grant. Once the
+deletes are done it is corrected to what they were, and counts from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kvsync.core.deletion_limit import WINDOW, DeletionBudget
+from kvsync.state.context import Context
+
+_RECENT = "SELECT at, count FROM deletions WHERE at > ? ORDER BY at"
+_FORGET = "DELETE FROM deletions WHERE at <= ?"
+_NO_FUTURE = "UPDATE deletions SET at = ? WHERE at > ?"
+"""A clock that was set back must not hold deletes for longer than an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionGrant:
+    """How many entries may be deleted, of how many that were asked for; `budget` says why not all."""
+
+    row: int | None
+    granted: int
+    budget: DeletionBudget
+
+
+class Deletions:
+    """Grants deletes, and knows those of the last hour."""
+
+    def __init__(self, context: Context) -> None:
+        self._database, self._clock = context.database, context.clock
+
+    def budget(self, limit: int) -> DeletionBudget:
+        """What may be deleted now. Raises StateDirError."""
+        now = self._clock.now()
+        return _budget(limit, now, self._database.query(_RECENT, (now - WINDOW,)))
+
+    def take(self, wanted: int, limit: int) -> DeletionGrant:
+        """Count up to `wanted` deletes against the limit, durably. Raises StateDirError: then nothing may be deleted."""
+        now = self._clock.now()
+        with self._database.transaction(durable=True) as connection:
+            connection.execute(_FORGET, (now - WINDOW,))
+            connection.execute(_NO_FUTURE, (now, now))
+            rows = connection.execute(_RECENT, (now - WINDOW,)).fetchall()
+            before = _budget(limit, now, rows)
+            granted = min(wanted, before.left)
+            if not granted:
+                return DeletionGrant(None, 0, before)
+            cursor = connection.execute("INSERT INTO deletions (at, count) VALUES (?, ?)", (now, granted))
+        return DeletionGrant(cursor.lastrowid, granted, _budget(limit, now, [*rows, (now, granted)]))
+
+    def settle(self, grant: DeletionGrant, used: int) -> None:
+        """Correct a grant to the deletes that may have reached the store; they count from now on. Raises StateDirError."""
+        if grant.row is None:
+            return
+        with self._database.transaction() as connection:
+            row = (self._clock.now(), used, grant.row)
+            connection.execute("UPDATE deletions SET at = ?, count = ? WHERE id = ?", row)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedDeletions:
+    """Deletes under one limit: what applying asks."""
+
+    deletions: Deletions
+    limit: int
+
+    def budget(self) -> DeletionBudget:
+        """What may be deleted now. Raises StateDirError."""
+        return self.deletions.budget(self.limit)
+
+    def take(self, wanted: int) -> DeletionGrant:
+        """Count up to `wanted` deletes. Raises StateDirError."""
+        return self.deletions.take(wanted, self.limit)
+
+    def settle(self, grant: DeletionGrant, used: int) -> None:
+        """Correct a grant to what was used. Raises StateDirError."""
+        self.deletions.settle(grant, used)
+
+
+def _budget(limit: int, now: float, rows: Iterable[tuple[float, int]]) -> DeletionBudget:
+    """The budget that these rows, oldest first, leave."""
+    rows = list(rows)
+    used = sum(number for _, number in rows)
+    if used < limit:
+        return DeletionBudget(limit, used)
+    left_over, free_at = used, None
+    for at, number in rows:
+        left_over -= number
+        if left_over < limit:
+            free_at = min(at, now) + WINDOW
+            break
+    return DeletionBudget(limit, used, free_at)

@@ -1,0 +1,97 @@
+"""Where each target led last, so that another place behind the same name is noticed, and knowledge stays with the place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kvsync.core.model import Target
+from kvsync.core.place import LocatedTarget
+from kvsync.state.context import Context
+from kvsync.state.rows import name_key, state_key, target_row
+
+_KNOWN = "SELECT place, description, since, previous FROM places WHERE store = ? AND namespace = ?"
+_ALL = "SELECT store, namespace, place, description, since, previous FROM places ORDER BY store, namespace"
+_PUT = "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?)"
+_BY_NAME = "SELECT 1 FROM ledger WHERE place = ? LIMIT 1"
+_KEPT_BY_ENTRY = ("ledger", "quarantine", "contended", "removals", "ledger_seen")
+"""Tables whose rows are bound to a place once it is known. What a clean pass saw is not: it is cheap to see again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRecord:
+    """The place that a target led to last: its key, what to call it, since when (epoch seconds), and what to call the one
+    before (None: there was none)."""
+
+    place: str
+    description: str
+    since: float
+    previous: str | None = None
+
+
+class Places:
+    """The last known place of each target."""
+
+    def __init__(self, context: Context) -> None:
+        self._database = context.database
+        self._ahead: dict[Target, PlaceRecord] | None = None
+
+    @contextmanager
+    def read_ahead(self) -> Iterator[None]:
+        """Inside, what is known is that of this moment and of this process's writes. Raises StateDirError."""
+        self._ahead = self.all()
+        try:
+            yield
+        finally:
+            self._ahead = None
+
+    def known(self, target: Target) -> PlaceRecord | None:
+        """Where a target led last; None for one that was never located. Raises StateDirError."""
+        if self._ahead is not None and target in self._ahead:
+            return self._ahead[target]
+        row = self._database.one(_KNOWN, target_row(target))
+        return PlaceRecord(*row) if row is not None else None
+
+    def all(self) -> dict[Target, PlaceRecord]:
+        """Where every target led last. Raises StateDirError."""
+        return {Target(*row[:2]): PlaceRecord(*row[2:]) for row in self._database.query(_ALL)}
+
+    def knowledge_key(self, located: LocatedTarget) -> str:
+        """What the knowledge of a target is kept by, for a process that only reads: until a writing one binds it, what an
+        earlier version knew by name counts for the place that is found. Raises StateDirError."""
+        return name_key(located.target) if self._is_unbound(located) else state_key(located)
+
+    def moved_from(self, located: LocatedTarget) -> str | None:
+        """What to call the place that a target led to before, None when it is the same or there was none. Raises
+        StateDirError."""
+        known = self.known(located.target)
+        is_moved = known is not None and known.place not in (state_key(located), name_key(located.target))
+        return known.description if known is not None and is_moved else None
+
+    def enter(self, located: LocatedTarget, now: float) -> str:
+        """Note where a target leads now, and bind what is known by its name alone to that place. Returns what its knowledge is
+        kept by. Raises StateDirError."""
+        key, known = state_key(located), self.known(located.target)
+        if known is not None and known.place == key and known.description == str(located.place):
+            return key
+        is_unbound = self._is_unbound(located)
+        since = known.since if known is not None and known.place == key else now
+        previous = self.moved_from(located) or (known.previous if known is not None else None)
+        if self._ahead is not None:
+            self._ahead.pop(located.target, None)
+        with self._database.transaction() as connection:
+            for table in _KEPT_BY_ENTRY if is_unbound else ():
+                named = (key, name_key(located.target))
+                connection.execute(f"UPDATE OR REPLACE {table} SET place = ? WHERE place = ?", named)  # noqa: S608 - constants
+            connection.execute(_PUT, (*target_row(located.target), key, str(located.place), since, previous))
+        return key
+
+    def _is_unbound(self, located: LocatedTarget) -> bool:
+        """True when something is known by the target's name, and no other place was ever found behind it."""
+        if not located.place.is_resolved:
+            return False
+        name, known = name_key(located.target), self.known(located.target)
+        if known is not None and known.place != name:
+            return False
+        return self._database.one(_BY_NAME, (name,)) is not None

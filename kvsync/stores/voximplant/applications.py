@@ -1,0 +1,114 @@
+"""Finds the application that a store is configured for.
+
+An application that is configured by its name is looked up again and again: it can be renamed, deleted, or replaced by another
+one of the same name while kvsync runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from kvsync.clock import Clock
+from kvsync.errors import AuthError, PermanentError, TransientError
+from kvsync.http.model import Answer, StaleCredentialError
+from kvsync.stores.voximplant.place import Application
+
+LOOKUP_SECONDS: Final = 60.0
+"""For how long the id behind a name is used before the name is looked up again."""
+
+_MOST_PAGES: Final = 50
+
+_BY_ID: Final = "write application_id, its number, in place of application"
+
+ListPage = Callable[[str, str, Mapping[str, str | int]], Awaitable[Answer]]
+"""Sends `GetApplications`: (account, what it is for, parameters)."""
+
+
+class _Found(NamedTuple):
+    """An application, and the moment at which it was asked for (monotonic seconds)."""
+
+    application: Application
+    asked_at: float
+
+
+class ApplicationFinder:
+    """Finds the application that the `options` of a store name. `account` reads the account from the credentials, and raises
+    AuthError."""
+
+    def __init__(
+        self, where: str, options: Mapping[str, Any], account: Callable[[], str], clock: Clock, list_page: ListPage
+    ) -> None:
+        self._where, self._account, self._clock, self._list_page = where, account, clock, list_page
+        self._id: int | None = options.get("application_id")
+        self._name: str = options.get("application") or ""
+        self._found: _Found | None = None
+        self._looking = asyncio.Lock()
+
+    async def find(self, max_age: float = LOOKUP_SECONDS) -> Application:
+        """The application, as of at most `max_age` seconds ago; 0: as of now. Raises StoreError."""
+        if self._id is not None:
+            return Application(self._account(), str(self._id))
+        called_at = self._clock.monotonic()
+        async with self._looking:
+            if not self._is_fresh(called_at, max_age):
+                self._found = None
+                asked_at = self._clock.monotonic()
+                self._found = _Found(await self._by_name(self._account()), asked_at)
+            assert self._found is not None
+            return self._found.application
+
+    def _is_fresh(self, called_at: float, max_age: float) -> bool:
+        """True when what was found is of the account of the present credentials, and was asked for recently, or by another call
+        since this one began."""
+        found = self._found
+        if found is None or found.application.account != self._account():
+            return False
+        return called_at - found.asked_at < max_age
+
+    async def _by_name(self, account: str) -> Application:
+        named = [one for one in await self._listed(account) if _is_named(one, self._name)]
+        found = {str(one["application_id"]): str(one["application_name"]) for one in named}
+        if len(found) > 1:
+            ids = ", ".join(sorted(found))
+            raise PermanentError(f'{self._where}: several applications are named "{self._name}" ({ids}); {_BY_ID}')
+        for id_, name in found.items():
+            return Application(account, id_, name)
+        raise PermanentError(f'{self._where}: there is no application "{self._name}"; correct application')
+
+    async def _listed(self, account: str) -> list[Any]:
+        """The applications that the service finds by the name, which may be a part of theirs. Raises StoreError."""
+        what, listed = f"looking for the application {self._name}", list[Any]()
+        for _ in range(_MOST_PAGES):
+            more = {"offset": len(listed)} if listed else {}
+            try:
+                answer = await self._list_page(account, what, {"application_name": self._name, **more})
+            except StaleCredentialError:
+                raise
+            except AuthError as error:
+                raise AuthError(f"{error}; where the service account may not list applications, {_BY_ID}") from None
+            page, total = _page(answer)
+            if page is None:
+                message = f"{self._where}: {what} failed: the answer is not a list of applications; check the endpoint"
+                raise TransientError(message)
+            listed += page
+            if not page or total is None or len(listed) >= total:
+                return listed
+        raise PermanentError(f'{self._where}: too many applications have "{self._name}" in their names; {_BY_ID}')
+
+
+def _page(answer: Answer) -> tuple[list[Any] | None, int | None]:
+    """A page (None: the answer is none), and how many applications there are in all, where the answer says so."""
+    data = answer.problem()
+    found = data.get("result") if data.get("error") is None else []
+    total = data.get("total_count")
+    return found if isinstance(found, list) else None, total if isinstance(total, int) else None
+
+
+def _is_named(application: Any, name: str) -> bool:
+    """True for an application with this name: its short one, or the full one that the service makes of it."""
+    if not isinstance(application, dict) or not isinstance(application.get("application_id"), int):
+        return False
+    full = application.get("application_name")
+    return isinstance(full, str) and name in (full, full.partition(".")[0])

@@ -1,0 +1,223 @@
+"""Conformance: a place is what the remote is, not what it is called, and marks are proof at their place and key alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from kvsync.core.capabilities import Marks
+from kvsync.core.marks import MarkSigner, Proof
+from kvsync.core.model import Content, Identity, Target
+from kvsync.core.place import Place, conflicts
+from kvsync.errors import StoreError
+from kvsync.stores.base import Store, Write
+from kvsync.testing.conformance.bench import OWNER, TEXT, Bench
+from kvsync.testing.conformance.suite import Suite, having, method, promise
+
+in_store = having("marks", Marks.STORE)
+
+GREETING, COPY = Identity("greeting"), Identity("copy")
+
+_LOOKUP_SECONDS = 61
+"""After this long, a store must have looked again what a name leads to."""
+
+
+class Places(Suite):
+    """`place` and `locate`."""
+
+    @promise()
+    async def test_a_place_needs_no_request(self, bench: Bench) -> None:
+        """The place by the configuration is known before anything is asked of the remote, and stays the same."""
+        store = bench.connect()
+        before = store.place(bench.namespace)
+        assert store.place(bench.namespace) == before
+        assert store.traffic.requests == 0
+        await bench.create(GREETING)
+        assert store.place(bench.namespace).key == before.key
+
+    @promise()
+    async def test_one_configuration_is_one_place(self, bench: Bench) -> None:
+        """Two connections with the same configuration have the same places, whatever the store is called in it."""
+        await bench.store.locate(bench.namespace, writing=True)
+        found = await _places(bench.store, bench.namespace)
+        other = bench.connect()
+        assert await _places(other, bench.namespace) == found
+        renamed = bench.connect()
+        renamed.config = replace(renamed.config, name="another-name")
+        assert await _places(renamed, bench.namespace) == found
+
+    @promise()
+    async def test_namespaces_are_places_of_their_own(self, bench: Bench) -> None:
+        """The places of two namespaces differ, and no key could belong to both, unless `lies_in` tells whose an entry is."""
+        names = (bench.namespace, bench.elsewhere)
+        offline = [bench.store.place(name) for name in names]
+        located = [await bench.store.locate(name, writing=True) for name in names]
+        for places in (offline, located):
+            assert places[0].key != places[1].key
+            targets = {Target("store", name): place for name, place in zip(names, places, strict=True)}
+            assert not conflicts(targets, lambda _: "lies_in" in bench.store.own_ways)
+
+    @promise()
+    async def test_a_place_to_write_to_is_there(self, bench: Bench) -> None:
+        """Located to be written to, a namespace is made where that may be, and has the place that is located from then on."""
+        before = await bench.store.locate(bench.namespace)
+        made = await bench.store.locate(bench.namespace, writing=True)
+        assert made.is_resolved, "a place that is written to must be resolved"
+        assert made.key == before.key or not before.is_resolved
+        assert not (await bench.see()).entries
+        await bench.create(GREETING)
+        for store in (bench.store, bench.connect()):
+            after = await store.locate(bench.namespace)
+            assert (after.key, after.is_resolved) == (made.key, True)
+
+    @promise(method("other_place"))
+    async def test_another_remote_is_another_place(self, bench: Bench) -> None:
+        """The same configuration at another account, file or server is another place, and shows nothing of the first."""
+        other = bench.keep(self.other_place(bench.clock))
+        here = await bench.store.locate(bench.namespace, writing=True)
+        there = await other.locate(bench.namespace, writing=True)
+        assert there.is_resolved
+        assert there.key != here.key
+        await bench.create(GREETING, Content(b"here"))
+        assert await other.read(bench.namespace, [GREETING]) == {}
+        await other.write(bench.namespace, [bench.creation(COPY, Content(b"there"))])
+        await bench.settle()
+        assert await bench.find(COPY) is None
+        assert set((await bench.see()).entries) == {GREETING}
+        snapshot = await other.observe(bench.namespace, MarkSigner(OWNER, there))
+        assert snapshot is not None
+        assert set(snapshot.entries) == {COPY}
+
+    @promise(method("rename_namespace"))
+    async def test_a_renamed_namespace_is_not_written_to(self, bench: Bench) -> None:
+        """Right after a namespace was renamed, its old name is located at another place, or nowhere; what is then written by it
+        does not arrive in the renamed one."""
+        new = f"{bench.namespace}-renamed"
+        before = await bench.store.locate(bench.namespace, writing=True)
+        await bench.create(GREETING, Content(b"old"))
+        await self.rename_namespace(bench.namespace, new)
+        await _write_by_name(bench, before)
+        await bench.settle()
+        other = bench.connect()
+        assert (await other.locate(new)).key == before.key
+        found = await other.read(new, [GREETING])
+        assert found[GREETING].content == Content(b"old")
+        assert await other.read(new, [COPY]) == {}
+
+    @promise(method("rename_namespace"))
+    async def test_a_renamed_namespace_is_noticed_in_a_minute(self, bench: Bench) -> None:
+        """Also where nothing is written, a name is looked up again: the renamed namespace is not located by it any more."""
+        before = await bench.store.locate(bench.namespace, writing=True)
+        await self.rename_namespace(bench.namespace, f"{bench.namespace}-renamed")
+        await bench.pass_time(_LOOKUP_SECONDS)
+        assert _is_elsewhere(await _located(bench.store, bench.namespace, writing=False), before)
+
+
+class Seals(Suite):
+    """The seal of a mark, which says for which place, key and label it was made."""
+
+    @promise(in_store)
+    async def test_seals_come_back_as_they_are(self, bench: Bench) -> None:
+        """A mark is read and listed with the seal that it was written with, and with none where it was written without."""
+        sealed = bench.creation("sealed")
+        bare = _with_mark(bench.creation("bare"), seal=None)
+        await bench.must(sealed, bare)
+        for write in (sealed, bare):
+            for found in (await bench.get(write.identity), await bench.listed(write.identity)):
+                assert found.mark == write.mark
+        await bench.must(_with_mark(bench.change(await bench.get("sealed"), TEXT), seal=None))
+        assert (await bench.get("sealed")).mark == bare.mark
+
+    @promise(in_store)
+    async def test_a_copied_mark_is_not_settled(self, bench: Bench) -> None:
+        """An entry with the mark of another key, or of another namespace, is listed with that mark, and is not settled."""
+        original = bench.creation(GREETING)
+        await bench.must(original)
+        await bench.must(replace(bench.creation(COPY), mark=original.mark))
+        await bench.must(replace(bench.creation(GREETING), mark=original.mark), namespace=bench.elsewhere)
+        for identity, snapshot in ((COPY, await bench.see()), (GREETING, await bench.see(bench.elsewhere))):
+            entry = snapshot.entries.get(identity)
+            assert entry is not None, f"{identity} is not listed"
+            assert entry.mark == original.mark
+            assert identity not in snapshot.settled
+
+    @promise(in_store)
+    async def test_a_dropped_mark_is_gone(self, bench: Bench) -> None:
+        """An entry that is written again without a mark has none, and is not settled, although its content is the same."""
+        before = await bench.create(GREETING)
+        await bench.must(replace(bench.change(before, TEXT), mark=None))
+        assert (await bench.get(GREETING)).mark is None
+        assert (await bench.listed(GREETING)).mark is None
+        assert GREETING not in (await bench.see()).settled
+
+    @promise(in_store)
+    async def test_a_changed_mark_does_not_verify(self, bench: Bench) -> None:
+        """A mark that was changed in any field since it was sealed comes back changed, proves nothing and settles nothing."""
+        for number, write in enumerate(_changed_marks(bench)):
+            await bench.must(write)
+            mark = (await bench.listed(write.identity)).mark
+            assert mark == write.mark == (await bench.get(write.identity)).mark
+            assert mark is not None
+            signer = bench.signer(owner=mark.owner)
+            assert signer.proof(write.identity, mark) is Proof.NONE, number
+            snapshot = await bench.store.observe(bench.namespace, signer)
+            assert snapshot is not None
+            assert write.identity not in snapshot.settled, number
+
+    @promise(in_store)
+    async def test_a_token_falls_with_another_seal(self, bench: Bench) -> None:
+        """An entry that is written again with nothing but another seal makes the earlier token void."""
+        before = await bench.create(GREETING)
+        token = (await bench.see()).token
+        await bench.must(_with_mark(bench.change(before, TEXT), seal=b"another seal 016"))
+        assert await bench.store.observe(bench.namespace, bench.signer(), token) is not None
+
+
+async def _places(store: Store, namespace: str) -> tuple[str, str]:
+    """The keys of a place by the configuration, and by the remote."""
+    return store.place(namespace).key, (await store.locate(namespace)).key
+
+
+async def _located(store: Store, namespace: str, *, writing: bool) -> Place | None:
+    """Where a namespace is, None where that is an error."""
+    try:
+        return await store.locate(namespace, writing=writing)
+    except StoreError:
+        return None
+
+
+def _is_elsewhere(place: Place | None, before: Place) -> bool:
+    return place is None or not place.is_resolved or place.key != before.key
+
+
+async def _write_by_name(bench: Bench, before: Place) -> None:
+    """Locate the namespace to write to it, and write, whatever comes of it."""
+    place = await _located(bench.store, bench.namespace, writing=True)
+    assert _is_elsewhere(place, before), "the name still leads to the namespace that was renamed"
+    for write in (bench.creation(COPY), bench.creation(GREETING, Content(b"new"))):
+        try:
+            await bench.store.write(bench.namespace, [write])
+        except StoreError:
+            continue
+
+
+def _with_mark(write: Write, seal: bytes | None) -> Write:
+    assert write.mark is not None
+    return replace(write, mark=replace(write.mark, seal=seal))
+
+
+def _changed_marks(bench: Bench) -> Iterator[Write]:
+    """Writes of which each has a mark that was changed in one field after it was sealed."""
+    changes: tuple[dict[str, Any], ...] = (
+        {"owner": "somebody-else"},
+        {"fingerprint": b"0123456789abcdef"},
+        {"ttl": 86_400},
+        {"sensitive": True},
+        {"protected": True},
+        {"seal": b"not the true one"},
+    )
+    for number, change in enumerate(changes):
+        write = bench.creation(f"key-{number}")
+        assert write.mark is not None
+        yield replace(write, mark=replace(write.mark, **change))

@@ -1,0 +1,391 @@
+"""Where a store leads: places by the configuration and by the service's ids, and applications that move."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvsync.clock import Clock
+from kvsync.config.model import Credential, CredentialKind, StoreConfig
+from kvsync.core.marks import MarkSigner
+from kvsync.core.model import Content, Identity
+from kvsync.core.place import Place
+from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
+from kvsync.stores import open_store
+from kvsync.stores.base import Precondition, Store, StoreContext, Write
+from kvsync.stores.voximplant.place import ENDPOINT, Application
+from kvsync.testing import FakeClock
+from tests.http.script_server import says, serving
+from tests.stores.voximplant_repo import SharedClock
+from tests.stores.voximplant_service import (
+    APPLICATIONS,
+    CREDENTIALS,
+    DELETE,
+    GET,
+    ITEMS,
+    SET,
+    Service,
+    service,
+    voximplant_store,
+)
+
+SIGNER = MarkSigner("team-a", Place("voximplant", ()))
+Open = Callable[..., Store]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Service]:
+    with service() as running:
+        yield running
+
+
+@pytest.fixture
+def vox(shared: Service) -> Service:
+    shared.reset()
+    return shared
+
+
+@pytest.fixture
+async def opened(vox: Service) -> AsyncIterator[Open]:
+    """Opens stores over the service of this test, and closes them at the end."""
+    stores: list[Store] = []
+
+    def opened(found: Service = vox, *arguments: Any, **fields: Any) -> Store:
+        stores.append(voximplant_store(found, *arguments, **fields))
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        await store.aclose()
+
+
+def creation(key: str, value: str = "v") -> Write:
+    return Write(Identity(key), Precondition.ABSENT, Content(value.encode()))
+
+
+# -- offline ----------------------------------------------------------------------------------------------------------
+
+
+def offline(**fields: Any) -> Place:
+    """The place of `web` by the configuration alone; `reference` names another variable with credentials."""
+    reference = fields.pop("reference", CREDENTIALS)
+    namespace = fields.pop("namespace", "web")
+    options = {"credentials": reference} | fields.pop("options", {"application_id": 1})
+
+    def read(credential: Credential) -> str:
+        raise AssertionError(f"{credential.name} was read")
+
+    config = StoreConfig(fields.pop("name", "telephony"), "voximplant", options, **fields)
+    return open_store(config, StoreContext(Path(), None, read, Clock())).place(namespace)
+
+
+def test_the_place_offline() -> None:
+    """It is known without the credentials, is not resolved, and names endpoint, reference, application and key prefix."""
+    place = offline()
+    assert not place.is_resolved
+    assert place.scope.prefix == "web:"
+    for words in (ENDPOINT, "VOXIMPLANT_CREDENTIALS", "application 1"):
+        assert words in str(place)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"name": "another"}),
+        ({}, {"endpoint": ENDPOINT}),
+        ({}, {"endpoint": "HTTPS://API.Voximplant.com:443/"}),
+        ({"endpoint": "http://127.0.0.1:8790/vox"}, {"endpoint": "http://127.0.0.1:8790/vox/"}),
+        ({"timeout": 5}, {"timeout": 9, "concurrency": 3}),
+    ],
+)
+def test_another_spelling_is_the_same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Names of stores, default ports, trailing slashes, upper case and limits change nothing."""
+    assert offline(**one).key == offline(**other).key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"endpoint": "http://api.voximplant.com"},
+        {"endpoint": f"{ENDPOINT}:8443"},
+        {"endpoint": f"{ENDPOINT}/look-alike"},
+        {"options": {"application_id": 2}},
+        {"options": {"application": "1"}},
+        {"reference": Credential(CredentialKind.ENV, "OTHER")},
+        {"reference": Credential(CredentialKind.FILE, "VOXIMPLANT_CREDENTIALS")},
+        {"namespace": "mail"},
+        {"key_format": "v1-{namespace}:{key}"},
+    ],
+)
+def test_another_place(other: Mapping[str, Any]) -> None:
+    """Another endpoint, application, reference to credentials or key prefix is another place."""
+    assert offline(**other).key != offline().key
+
+
+# -- by the service's ids ---------------------------------------------------------------------------------------------
+
+
+async def test_an_id_costs_nothing(opened: Open, vox: Service) -> None:
+    """Locating an application that is configured by its id takes no call, whether to read or to write."""
+    store = opened()
+    place = await store.locate("web")
+    assert place == await store.locate("web", writing=True)
+    assert place.is_resolved
+    assert dict(place.parts) == {"endpoint": vox.url.removesuffix("/"), "account": "1234567", "application": "1"}
+    await store.observe("web", SIGNER)
+    await store.write("web", [creation("a")])
+    assert vox.requests() == {ITEMS: 1, SET: 1}
+
+
+async def test_a_name_and_an_id_are_one_place(opened: Open, vox: Service) -> None:
+    """An application is the same place by its id, its short name and its full name; another one is not."""
+    full = vox.api(APPLICATIONS)[0]["application_name"]
+    by_id = await opened(options={"application_id": 1}).locate("web")
+    for name in ("first", full):
+        place = await opened(options={"application": name}).locate("web")
+        assert place.key == by_id.key
+        assert full in str(place)
+    assert (await opened(options={"application": "second"}).locate("web")).key != by_id.key
+
+
+async def test_a_name_costs_a_call_a_minute(opened: Open, vox: Service) -> None:
+    """All namespaces share one look-up a minute; each pass that writes costs one more."""
+    clock = SharedClock(vox)
+    store = opened(vox, clock, options={"application": "first"})
+    for _ in range(3):
+        for namespace in ("web", "mail"):
+            await store.locate(namespace)
+            await store.observe(namespace, SIGNER)
+    assert vox.requests() == {APPLICATIONS: 1, ITEMS: 6}
+    clock.advance(59)
+    await store.locate("web")
+    clock.advance(2)
+    await asyncio.gather(*(store.locate(namespace) for namespace in ("web", "mail", "shop")))
+    assert vox.requests()[APPLICATIONS] == 2
+    await store.locate("web", writing=True)
+    for number in range(3):
+        await store.write("web", [creation(f"key-{number}")])
+    assert vox.requests()[APPLICATIONS] == 3
+
+
+async def test_passes_that_write_at_once_share_a_look_up(opened: Open, vox: Service) -> None:
+    """A look-up serves all passes that asked for one before it began: those that wait for the first one share the second."""
+    store = opened(vox, Clock(), options={"application": "first"})
+    await asyncio.gather(*(store.locate(f"web-{number}", writing=True) for number in range(6)))
+    assert vox.requests() == {APPLICATIONS: 2}
+
+
+def test_what_an_application_is_called_does_not_matter() -> None:
+    """The same account and id are the same application, whatever its full name is at the moment."""
+    assert Application("1", "2", "first.old.com") == Application("1", "2", "first.new.com")
+
+
+async def test_other_accounts_and_endpoints_are_other_places(opened: Open, vox: Service) -> None:
+    """Application 1 of another account, or of another service, is not application 1."""
+    here = await opened().locate("web")
+    other = json.dumps(vox.key_file() | {"account_id": 7})
+    assert (await opened(credentials=other).locate("web")).key != here.key
+    with service() as elsewhere:
+        assert (await opened(elsewhere).locate("web")).key != here.key
+
+
+# -- applications that move -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(vox: Service) -> SharedClock:
+    return SharedClock(vox)
+
+
+@pytest.fixture
+def by_name(opened: Open, vox: Service, clock: SharedClock) -> Store:
+    """A store that is configured for the application `first` by its name."""
+    return opened(vox, clock, options={"application": "first"})
+
+
+async def error_of(call: Any) -> StoreError:
+    with pytest.raises(StoreError) as caught:
+        await call
+    return caught.value
+
+
+async def test_a_swapped_application_is_noticed_before_the_first_write(by_name: Store, vox: Service) -> None:
+    """However fresh the look-up, the place to write to is as of now, and then written to and read from."""
+    before = await by_name.locate("web")
+    new = vox.replace_application(1, "first")
+    assert (await by_name.locate("web")).key == before.key
+    there = await by_name.locate("web", writing=True)
+    assert dict(there.parts)["application"] == str(new)
+    await by_name.write("web", [creation("a")])
+    assert (vox.values(), vox.values(application=new)) == ({}, {"web:a": "v"})
+    assert set(await by_name.read("web", [Identity("a")])) == {Identity("a")}
+    snapshot = await by_name.observe("web", SIGNER)
+    assert snapshot is not None
+    assert set(snapshot.entries) == {Identity("a")}
+
+
+async def test_a_swap_ends_writes_that_are_under_way(by_name: Store, vox: Service, clock: SharedClock) -> None:
+    """In a pass that takes longer than a minute nothing is written or deleted by the old id any more."""
+    await by_name.locate("web", writing=True)
+    await by_name.write("web", [creation("a")])
+    new = vox.replace_application(1, "first")
+    clock.advance(61)
+    deletion = Write(Identity("a"), Precondition.UNCHANGED)
+    for write in (creation("b"), deletion):
+        error = await error_of(by_name.write("web", [write]))
+        assert isinstance(error, PermanentError)
+        assert f"leads to application {new}" in str(error)
+    assert (vox.values(), vox.values(application=new)) == ({"web:a": "v"}, {})
+    await by_name.locate("web")
+    await by_name.write("web", [creation("b")])
+    assert vox.values(application=new) == {"web:b": "v"}
+
+
+async def test_one_namespace_does_not_move_another(by_name: Store, vox: Service, clock: SharedClock) -> None:
+    """What locating one namespace finds does not lead the pass over another one, which was planned before, elsewhere."""
+    await by_name.locate("web")
+    await by_name.locate("mail")
+    vox.put("web:a", "old")
+    new = vox.replace_application(1, "first")
+    await by_name.locate("mail", writing=True)
+    assert set(await by_name.read("web", [Identity("a")])) == {Identity("a")}
+    assert isinstance(await error_of(by_name.write("web", [creation("b")])), PermanentError)
+    assert vox.values(application=new) == {}
+
+
+async def test_a_ledger_does_not_move_with_the_name(opened: Open, vox: Service, clock: SharedClock) -> None:
+    """What is known of the ledger in one application is not taken for what another one holds."""
+    store = opened(vox, clock, options={"application": "first", "ledger": "store"})
+    ledger = b'["row"]\n' * 1000
+    await store.locate("web")
+    await store.write_ledger("web", ledger)
+    new = vox.replace_application(1, "first")
+    await store.locate("web", writing=True)
+    assert await store.read_ledger("web") is None
+    await store.write_ledger("web", ledger)
+    assert set(vox.everything(application=new)) == set(vox.everything())
+    assert await opened(options={"application_id": new, "ledger": "store"}).read_ledger("web") == ledger
+
+
+@pytest.mark.parametrize("change", ["deleted", "renamed"])
+async def test_an_application_that_is_gone(by_name: Store, vox: Service, change: str) -> None:
+    """A name that leads nowhere is an error, and nothing is written to where it led before."""
+    await by_name.locate("web")
+    if change == "deleted":
+        vox.delete_application(1)
+    else:
+        vox.rename(1, "other")
+    error = await error_of(by_name.locate("web", writing=True))
+    assert isinstance(error, PermanentError)
+    assert 'no application "first"' in str(error)
+    await error_of(by_name.write("web", [creation("a")]))
+    assert SET not in vox.requests()
+    vox.add_application("back") if change == "deleted" else vox.rename(1, "back")
+    vox.rename(max(one["application_id"] for one in vox.api(APPLICATIONS, application_id="")), "first")
+    assert (await by_name.locate("web")).is_resolved
+
+
+async def test_a_key_file_of_another_account(vox: Service) -> None:
+    """When the credentials become those of another account, nothing planned for the first is sent in its name."""
+    mine = json.dumps(vox.key_file())
+    given = {"text": mine}
+    context = StoreContext(Path(), None, lambda _: given["text"], FakeClock())
+    options = {"credentials": CREDENTIALS, "application_id": 1}
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    try:
+        before = await store.locate("web")
+        given["text"] = json.dumps(vox.key_file() | {"account_id": 7})
+        for call in (
+            store.observe("web", SIGNER),
+            store.read("web", [Identity("a")]),
+            store.write("web", [creation("a")]),
+        ):
+            error = await error_of(call)
+            assert isinstance(error, PermanentError)
+            assert "account 7" in str(error)
+        assert vox.requests() == {}
+        assert (await store.locate("web")).key != before.key
+        given["text"] = mine
+        assert (await store.locate("web")).key == before.key
+    finally:
+        await store.aclose()
+
+
+async def test_a_name_is_looked_up_again_for_another_account(vox: Service, clock: SharedClock) -> None:
+    """An id that was found with the credentials of one account is not used with those of another, however fresh it is."""
+    given = {"text": json.dumps(vox.key_file())}
+    context = StoreContext(Path(), None, lambda _: given["text"], clock)
+    options = {"credentials": CREDENTIALS, "application": "first"}
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    try:
+        await store.locate("web")
+        given["text"] = json.dumps(vox.key_file() | {"account_id": 7})
+        assert isinstance(await error_of(store.locate("web")), AuthError)  # which the service says of account 7
+    finally:
+        await store.aclose()
+
+
+# -- what else looking an application up may come to ------------------------------------------------------------------
+
+
+def listing(*names: str, **more: Any) -> bytes:
+    """An answer of `GetApplications` with these full names."""
+    result = [{"application_id": number + 1, "application_name": name} for number, name in enumerate(names)]
+    return json.dumps({"result": result, **more}).encode()
+
+
+async def looked_up(vox: Service, *answers: bytes) -> Place | StoreError:
+    """What looking up `first` comes to on a server with these answers."""
+    async with serving(*(says(200, answer) for answer in answers)) as server:
+        options = {"credentials": CREDENTIALS, "application": "first", "requests_per_second": 1000}
+        context = StoreContext(Path(), None, lambda _: json.dumps(vox.key_file()), FakeClock())
+        config = StoreConfig("telephony", "voximplant", options, endpoint=server.origin, timeout=2)
+        store = open_store(config, context)
+        try:
+            return await store.locate("web")
+        except StoreError as error:
+            return error
+        finally:
+            await store.aclose()
+
+
+async def test_an_application_on_a_later_page(vox: Service) -> None:
+    """A name that is a part of many names is looked for on all pages, as far as the service says that there are more."""
+    many = [f"first-{number}.x" for number in range(20)]
+    found = await looked_up(vox, listing(*many, total_count=21), listing("first.x", total_count=21))
+    assert isinstance(found, Place)
+    assert dict(found.parts)["application"] == "1"
+    assert isinstance(await looked_up(vox, listing(*many)), PermanentError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (listing("first.x", "first.y"), PermanentError, "several applications"),
+        (listing("first-1.x", total_count=10**9), PermanentError, "too many applications"),
+        (b'{"result": [{"application_name": "first.x"}, 7]}', PermanentError, "no application"),
+        (b'{"result": 7}', TransientError, "not a list of applications"),
+        (b'{"error": {"code": 104, "msg": "Forbidden command"}}', AuthError, "write application_id"),
+        (b'{"error": {"code": 103, "msg": "Unknown command"}}', PermanentError, "Unknown command"),
+    ],
+)
+async def test_a_name_that_cannot_be_resolved(vox: Service, answer: bytes, kind: type, said: str) -> None:
+    """When it is not certain which application a name means, the pass ends with what to do about it."""
+    error = await looked_up(vox, answer)
+    assert isinstance(error, kind), error
+    assert said in str(error)
+
+
+async def test_an_id_needs_no_other_methods(vox: Service, opened: Open) -> None:
+    """With an id, a service need know no method but those that list, read, write and delete keys."""
+    store = opened()
+    await store.locate("web", writing=True)
+    await store.write("web", [creation("a")])
+    await store.read("web", [Identity("a")])
+    await store.write("web", [Write(Identity("a"), Precondition.UNCHANGED)])
+    assert set(vox.requests()) == {SET, GET, DELETE}

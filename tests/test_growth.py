@@ -1,0 +1,273 @@
+"""Twice as much costs twice as much: the work of a pass grows in proportion to what there is, whatever there is more of.
+
+Counted are the lines of kvsync that run, not seconds, so that a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tracemalloc
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import kvsync
+from kvsync.clock import Clock
+from kvsync.core.model import Identity, Target
+from kvsync.daemon.loop import Daemon
+from kvsync.daemon.once import run_once
+from kvsync.reconciler import WorkspaceReconciler
+from kvsync.stores import BUILTIN
+from kvsync.stores.keys import KeyFormat
+from kvsync.stores.memory import MemoryStore
+from tests.daemon.support import QUIET, FakeReconciler, FakeRecorder, until
+from tests.support.stores import KINDS
+from tests.support.world import World, is_clean, outcomes
+
+MOST = 2.3
+"""What twice as much may cost; twice, and a bit for what grows with the logarithm."""
+
+CODE = os.path.dirname(kvsync.__file__)  # noqa: PTH120 - compared with what frames say
+STAND_INS = tuple(os.path.join(CODE, *path) for path in (("testing",), ("stores", "memory.py"), ("stores", "held.py")))  # noqa: PTH118
+"""What stands in for a remote may cost what it likes."""
+
+COMPARISONS = ("<string>", __file__)
+"""Where dataclasses are compared, and identities below: what a list compares in C is counted by it."""
+
+LATE = "memory-edge"
+
+
+class NestedStore(MemoryStore):
+    """Namespaces are prefixes of keys, so that one can be a part of another."""
+
+    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        return KeyFormat("{namespace}:{key}").lies_in(namespace, identity, others)
+
+
+class Lines:
+    """How many lines of kvsync ran."""
+
+    count = 0
+
+    def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Count a call, and the lines of a function that is kvsync's."""
+        file = frame.f_code.co_filename
+        if not (file.startswith(CODE) or file in COMPARISONS) or file.startswith(STAND_INS):
+            return None
+        return self.step(frame, event, argument)
+
+    def step(self, frame: FrameType, event: str, argument: Any) -> Any:
+        """Count a line; each turn of a loop is one, also where all of the loop is in one line."""
+        self.count += 1
+        return self.step
+
+
+@contextmanager
+def counting() -> Iterator[Lines]:
+    """Count the lines that run inside."""
+    lines, before = Lines(), sys.gettrace()
+    sys.settrace(lines.enter)
+    try:
+        yield lines
+    finally:
+        sys.settrace(before)
+
+
+def many_targets(world: World, number: int) -> None:
+    for index in range(number):
+        world.state(f"store: main\nnamespace: n{index}\nkeys: {{a: 1}}\n", f"n{index}.yaml")
+
+
+async def plan_targets(world: World, number: int) -> int:
+    many_targets(world, number)
+    with counting() as lines:
+        assert len((await world.plan_all()).targets) == number
+    return lines.count
+
+
+async def apply_targets(world: World, number: int) -> int:
+    many_targets(world, number)
+    with counting() as lines:
+        assert is_clean(await world.apply())
+    return lines.count
+
+
+async def pass_over_targets(world: World, number: int) -> int:
+    """All passes of a daemon, of which each is one target's."""
+    many_targets(world, number)
+    async with world.open("run", clock=Clock()) as workspace:  # runs are named by time, which must go on
+        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        with counting() as lines:
+            result = await run_once(reconciler, workspace.state.passes, workspace.config.run, clock=workspace.clock)
+    assert sum(one.changes["applied"] for one in result.results) == number
+    return lines.count
+
+
+async def start_daemon(world: World, number: int) -> int:
+    """From the start of a daemon until each target had its first pass."""
+    reconciler = FakeReconciler(Target("main", f"n{index}") for index in range(number))
+    daemon = Daemon(reconciler, FakeRecorder(), QUIET)
+    with counting() as lines:
+        running = asyncio.ensure_future(daemon.run())
+        await until(lambda: len(reconciler.finished) == number)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+    return lines.count
+
+
+async def look_at_pauses(world: World, number: int) -> int:
+    async with world.open("run") as workspace:
+        for index in range(number):
+            workspace.state.pauses.pause("main", f"n{index}", None, 0)
+        with counting() as lines:
+            assert all(workspace.state.pauses.is_paused(Target("main", f"n{index}")) for index in range(number))
+    return lines.count
+
+
+async def plan_late_entries(world: World, number: int) -> int:
+    """Entries that change again while the listing still shows what they were before the last time."""
+    keys = [f"k{index}" for index in range(number)]
+    await world.settle(dict.fromkeys(keys, 1))
+    world.server.list_late(KINDS[LATE].capabilities.settle)
+    world.want(dict.fromkeys(keys, 2))
+    await world.apply(approvals=[(await world.plan_all()).digest])
+    world.want(dict.fromkeys(keys, 3))
+    with counting() as lines:
+        assert len((await world.plan()).changes) == number
+    return lines.count
+
+
+async def plan_moves(world: World, number: int) -> int:
+    """Entries that are gone from the files, each for a new name."""
+    await world.settle({f"old{index}": index for index in range(number)})
+    moved = "".join(f"  - {{from: old{index}, to: new{index}}}\n" for index in range(number))
+    world.want({f"new{index}": index for index in range(number)}, f"moved:\n{moved}")
+    with counting() as lines:
+        assert len((await world.plan()).changes) == 2 * number
+    return lines.count
+
+
+async def apply_conflicts(world: World, number: int) -> int:
+    """Updates that another writer was quicker with."""
+    keys = [f"k{index}" for index in range(number)]
+    await world.settle(dict.fromkeys(keys, 1))
+    world.want(dict.fromkeys(keys, 2))
+    async with world.open() as workspace:
+        plan = await workspace.plan()
+        for key in keys:
+            world.server.write("web", key, b"theirs")
+        with counting() as lines:
+            report = await workspace.apply(plan, command="test", approvals=[plan.digest])
+    assert set(outcomes(report).values()) == {"conflict"}
+    return lines.count
+
+
+async def load_documents(world: World, number: int) -> int:
+    world.state("".join(f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: 1}}\n" for index in range(number)))
+    return await load(world, problems=0)
+
+
+async def load_broken_documents(world: World, number: int) -> int:
+    world.state("".join(f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: [1]}}\n" for index in range(number)))
+    return await load(world, problems=number)
+
+
+async def load_files_without_names(world: World, number: int) -> int:
+    """Broken files, each of which holds all targets that it may name."""
+    world.configure(more="authors: {targets: [{path: 'state/**'}]}\n")
+    many_targets(world, number)
+    for index in range(number):
+        world.state("keys: {a: 1}\n", f"broken{index}.yaml")
+    return await load(world, problems=2 * number)
+
+
+async def load_overlaid_documents(world: World, number: int) -> int:
+    for file, value in (("web.yaml", 1), ("web.prod.yaml", 2)):
+        documents = (f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: {value}}}\n" for index in range(number))
+        world.state("".join(documents), file)
+    world.configure(more="environments: [prod]\nenvironment: prod\n")
+    return await load(world, problems=0)
+
+
+async def load(world: World, problems: int) -> int:
+    async with world.open(None) as workspace:
+        with counting() as lines:
+            assert len(workspace.load().problems) == problems
+    return lines.count
+
+
+async def plan_namespaces(world: World, number: int) -> int:
+    """Namespaces of a store in which each could be a part of another."""
+    world.configure()
+    many_targets(world, number)
+    with counting() as lines:
+        assert len((await world.plan_all()).targets) == number
+    return lines.count
+
+
+Cost = Callable[[World, int], Awaitable[int]]
+
+COSTS: dict[str, tuple[Cost, str, int]] = {
+    "targets planned": (plan_targets, "memory", 100),
+    "targets applied": (apply_targets, "memory", 100),
+    "targets passed over": (pass_over_targets, "memory", 100),
+    "targets of a daemon": (start_daemon, "memory", 100),
+    "targets paused": (look_at_pauses, "memory", 100),
+    "entries": (plan_late_entries, LATE, 300),
+    "moves": (plan_moves, "memory", 100),
+    "conflicts": (apply_conflicts, "memory", 300),
+    "documents": (load_documents, "memory", 100),
+    "documents with problems": (load_broken_documents, "memory", 100),
+    "files without names": (load_files_without_names, "memory", 100),
+    "documents with overlays": (load_overlaid_documents, "memory", 100),
+    "namespaces": (plan_namespaces, "memory-nested", 100),
+}
+"""What grows: the work, the kind of store, and how much there is of it at first."""
+
+
+@pytest.fixture
+def worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], World]:
+    monkeypatch.setitem(BUILTIN, "memory-nested", f"{__name__}:NestedStore")
+    monkeypatch.setattr(Identity, "__eq__", lambda one, other: tuple.__eq__(one, other))
+    monkeypatch.setattr(Identity, "__ne__", lambda one, other: tuple.__ne__(one, other))
+
+    def world(kind: str) -> World:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        return World(folder, monkeypatch, kind)
+
+    return world
+
+
+@pytest.mark.parametrize("name", COSTS)
+async def test_twice_as_much_costs_twice_as_much(worlds: Callable[[str], World], name: str) -> None:
+    """Twice the targets, entries, moves, conflicts, documents or namespaces take at most 2.3 times the lines."""
+    cost, kind, number = COSTS[name]
+    once, twice = await cost(worlds(kind), number), await cost(worlds(kind), 2 * number)
+    assert twice <= MOST * once, f"{number}: {once:,} lines; {2 * number}: {twice:,} lines, {twice / once:.2f} times"
+
+
+async def test_memory_grows_with_the_targets(worlds: Callable[[str], World]) -> None:
+    """Twice the targets take at most 2.3 times the memory: no target holds on to what it knows of all others."""
+
+    async def peak(number: int) -> int:
+        world = worlds("memory")
+        many_targets(world, number)
+        async with world.open(None) as workspace:
+            loaded = workspace.load()
+            tracemalloc.start()
+            try:
+                await workspace.plan(loaded=loaded)
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    once, twice = await peak(200), await peak(400)
+    assert twice <= MOST * once, f"{once:,} bytes, then {twice:,} bytes, {twice / once:.2f} times"
