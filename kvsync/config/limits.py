@@ -59,6 +59,12 @@ LIMIT_FIELDS: Final = (
         default=_DEFAULTS.pattern_steps,
         help="Comparisons of a name with a part of a pattern, for all patterns of one state file (2000000).",
     ),
+    Field(
+        "patterns",
+        integer(0),
+        default=_DEFAULTS.patterns,
+        help="Patterns in `policy.ignore` of one document (1000).",
+    ),
     Field("nesting", integer(1, _DEEPEST), default=_DEFAULTS.nesting, help="Levels of nesting in a state file (64)."),
     Field(
         "aliases",

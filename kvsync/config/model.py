@@ -188,6 +188,7 @@ class ReadLimits:
     folder_names: int = 1_000_000
     folder_depth: int = 100
     pattern_steps: int = 2_000_000
+    patterns: int = 1_000
     nesting: int = 64
     aliases: int = 100_000
     problems: int = 1_000

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import lru_cache
 
 from kvsync.core.marks import MarkSigner
 from kvsync.core.model import Desired, Identity, Snapshot, identity_order
@@ -107,9 +108,13 @@ def _is_ours(snapshot: Snapshot, identity: Identity, signer: MarkSigner) -> bool
 
 
 def key_matcher(globs: Iterable[str]) -> Callable[[str], bool]:
-    """One test for several globs over whole keys; `*` also crosses `/`. No globs match nothing."""
-    patterns = [translate(glob) for glob in globs]
-    if not patterns:
+    """One test for several globs over whole keys; `*` also crosses `/`. No globs match nothing. Compiled once for each list."""
+    return _key_matcher(tuple(globs))
+
+
+@lru_cache(maxsize=256)
+def _key_matcher(globs: tuple[str, ...]) -> Callable[[str], bool]:
+    if not globs:
         return lambda _key: False
-    matches = re.compile("|".join(patterns)).match
+    matches = re.compile("|".join(map(translate, globs))).match
     return lambda key: matches(key) is not None

@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 INVALID: Final[Any] = type("_Invalid", (), {"__repr__": lambda _: "INVALID", "__bool__": lambda _: False})()
 """What `Decoder.decode` returns once it has noted a problem."""
 
+_LONGEST_PATTERN: Final = 1_000
 _UNCLOSED: Final = re.compile(r"\[(?!!?+(?:\][^\]]*|[^\]]+)\])")
 _AS_WRITTEN: Final = [
     "string",
@@ -246,6 +247,8 @@ def glob() -> Decoder:
     def read(written: str, _plain: bool) -> str:
         if not written:
             raise ValueError("it must not be empty")
+        if len(written) > _LONGEST_PATTERN:
+            raise ValueError(f"it may have at most {_LONGEST_PATTERN:,} characters")
         if _UNCLOSED.search(written):
             raise ValueError("a [ is never closed; write [[] for the character itself")
         return written

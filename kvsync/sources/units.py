@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
 from contextlib import suppress
@@ -79,6 +80,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
         with suppress(TooManyProblemsError):  # the documents before that count all the same
             documents.extend(read_document(layers, stores) for layers in layered)
     problems = [problem for source in sources for problem in source.problems.all()]
+    problems += _too_many_patterns(documents, given.limits.patterns)
     chunks: list[Chunk] = []
     for document in documents:
         if document.namespace is not None:
@@ -134,6 +136,14 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
                 with suppress(TooManyProblemsError):
                     overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
     return layered
+
+
+def _too_many_patterns(documents: Several[Document], most: int) -> Iterator[Problem]:
+    """Each key of a target is compared with every pattern of `policy.ignore`, in every pass."""
+    for document in documents:
+        if max((len(lines.get("ignore", ())) for lines in document.policies), default=0) > most:
+            message = f"policy.ignore: more than {most:,} patterns"
+            yield Problem(message, document.policy_origin, "write fewer, or raise limits.patterns")
 
 
 def _is_named(node: Mapping) -> bool:

@@ -38,6 +38,7 @@ from kvsync.state.places import Places
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 from kvsync.state.trust import find
+from kvsync.util.private_files import write_private
 
 
 class StateDir:
@@ -123,7 +124,7 @@ class StateDir:
         """Wake a running daemon, so that it looks at pauses and approvals at once. Raises StateDirError."""
         with speaking_of(self.path):
             self.control_dir.mkdir(mode=0o700, exist_ok=True)
-            (self.control_dir / "wake").write_text(f"{os.getpid()} {time.time_ns()}\n")
+            write_private(self.control_dir / "wake", f"{os.getpid()} {time.time_ns()}\n".encode())
 
     @contextmanager
     def bulk(self) -> Iterator[None]:

@@ -82,7 +82,7 @@ def _check_owner(path: Path, status: os.stat_result, config_root: Path | None) -
         and _is_closed_by_root(path.parent)
     ):
         return  # the directory of a service, on which root runs a command
-    reason = f"it belongs to the user id {status.st_uid}, and kvsync runs as {ours}"
+    reason = f"its owner is the user id {status.st_uid}, and kvsync runs as {ours}"
     raise StateDirUntrusted(str(path), f"{reason}; run kvsync as that user, or choose another state_dir")
 
 
@@ -99,7 +99,7 @@ def _check_entries(path: Path, status: os.stat_result) -> None:
         if stat.S_ISLNK(entry.st_mode) and name in OWN_NAMES:
             raise StateDirUntrusted(str(path), f"{name} in it is a symbolic link; replace it by what it leads to")
         if was_open and entry.st_uid not in owners:
-            reason = f"others may write to it, and {name!r} in it belongs to the user id {entry.st_uid}"
+            reason = f"others may write to it, and {name!r} in it has the owner {entry.st_uid}"
             raise StateDirUntrusted(str(path), f"{reason}; delete what is not kvsync's, or choose another state_dir")
 
 

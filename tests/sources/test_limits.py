@@ -239,6 +239,18 @@ def test_nesting_and_aliases(two: Repo) -> None:
     assert any("aliases bring in more than 3 values" in one for one in two.problems())
 
 
+def test_patterns_of_keys(two: Repo) -> None:
+    """Every key is compared with each of them in every pass, so there are not too many, nor too long ones."""
+    two.web("policy: {ignore: [a, b, c]}\nkeys: {}\n")
+    limit(two, patterns=2)
+    said = "state/web.yaml:3:1: policy.ignore: more than 2 patterns (write fewer, or raise limits.patterns)"
+    assert said in held(two.load())
+    limit(two, patterns=3)
+    assert two.load().problems == ()
+    two.web(f"policy: {{ignore: ['{'*a' * 501}']}}\nkeys: {{}}\n")
+    assert "it may have at most 1,000 characters" in held(two.load())
+
+
 def test_problems_end_the_reading_of_a_file(two: Repo) -> None:
     """A file with a hundred thousand mistakes is not read to its end, and its targets are known all the same."""
     limit(two, problems=10)
@@ -265,6 +277,6 @@ def test_problems_end_the_reading_of_a_file(two: Repo) -> None:
 def test_limits_are_checked(two: Repo, line: str, said: str) -> None:
     """As all of the configuration is."""
     two.write("kvsync.yaml", f"{CONFIG}limits: {{{line}}}\n")
-    with pytest.raises(Exception, match=r"kvsync\.yaml:10:") as raised:
+    with pytest.raises(Exception, match=r"kvsync\.yaml:\d+:") as raised:
         two.load()
     assert said in str(raised.value)

@@ -164,9 +164,7 @@ def test_what_others_put_into_an_open_directory_is_not_believed(tmp_path: Path) 
     path.chmod(0o777)
     os.chown(path / "state.db", OTHER, OTHER)
     for _ in range(2):
-        with pytest.raises(
-            StateDirUntrusted, match=f"'state.db' in it belongs to the user id {OTHER}; delete what is not"
-        ):
+        with pytest.raises(StateDirUntrusted, match=f"'state.db' in it has the owner {OTHER}; delete what is not"):
             opened(path)
     assert mode(path) == 0o777
 
@@ -178,7 +176,7 @@ def test_the_directory_of_another_user_is_refused(place: Path) -> None:
     path = root / ".kvsync"
     path.mkdir(parents=True, mode=0o700)
     os.chown(path, OTHER, OTHER)
-    said = f"it belongs to the user id {OTHER}, and kvsync runs as 0; run kvsync as that user"
+    said = f"its owner is the user id {OTHER}, and kvsync runs as 0; run kvsync as that user"
     with pytest.raises(StateDirUntrusted, match=said):
         opened(path, config_root=root)
     os.chown(root, OTHER, OTHER)
@@ -186,7 +184,7 @@ def test_the_directory_of_another_user_is_refused(place: Path) -> None:
         opened(path, config_root=place / "etc")
     os.chown(path, 12345, 12345)
     assert "StateDirUntrusted" in as_other(path)
-    assert f"it belongs to the user id 12345, and kvsync runs as {OTHER}" in as_other(path)
+    assert f"its owner is the user id 12345, and kvsync runs as {OTHER}" in as_other(path)
 
 
 def test_root_may_look_into_the_directory_of_a_service(place: Path) -> None:
@@ -226,7 +224,7 @@ def test_a_directory_that_another_made_in_a_volume_is_refused(place: Path) -> No
     (volume / "kvsync").mkdir(parents=True)
     volume.chmod(0o777)
     os.chown(volume / "kvsync", 12345, 12345)
-    assert "belongs to the user id 12345" in as_other(volume)
+    assert "its owner is the user id 12345" in as_other(volume)
     (volume / "kvsync").rmdir()
     (volume / "kvsync").symlink_to(place)
     os.chown(volume / "kvsync", 12345, 12345, follow_symlinks=False)
@@ -362,3 +360,14 @@ def test_without_git_or_without_a_repository_nothing_is_looked_into(
     shutil.rmtree(repository / ".git")
     (repository / ".git").write_text("gitdir: /nowhere\n")
     assert opened(path) == path
+
+
+def test_waking_writes_through_no_link(tmp_path: Path) -> None:
+    """A link that lies where the daemon is woken is replaced."""
+    path = opened(tmp_path / "state")
+    (tmp_path / "victim").write_text("keep")
+    (path / "control" / "wake").symlink_to(tmp_path / "victim")
+    with StateDir.open(path, writable=True) as state:
+        state.wake()
+    assert (tmp_path / "victim").read_text() == "keep"
+    assert not (path / "control" / "wake").is_symlink()
