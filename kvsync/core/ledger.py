@@ -45,6 +45,13 @@ _TYPES: Final = (
 """Of the members of a row."""
 
 
+_MOST: Final = 10**12
+"""Seconds of a lifetime, or of a moment since 1970."""
+
+_MOST_REVISIONS: Final = 2**62
+"""Within what a state directory can keep."""
+
+
 class LedgerDamaged(ValueError):
     """What is there is no whole ledger: it counts as lost."""
 
@@ -143,7 +150,7 @@ def _check_schema(schema: object) -> None:
 
 
 def _count(revision: object) -> int:
-    if not isinstance(revision, int) or revision < 0:
+    if not isinstance(revision, int) or not 0 <= revision < _MOST_REVISIONS:
         raise ValueError(revision)
     return revision
 
@@ -151,7 +158,13 @@ def _count(revision: object) -> int:
 def _check_origin(body: Mapping[str, Any], digest: object, signer: MarkSigner) -> bool:
     """Raise LedgerDamaged unless the document is what kvsync wrote for this place. True when it would be written the same
     today."""
-    digests = [_digest(body, key) for key in signer.keys] or [_digest(body, None)]
+    try:
+        digests = [_digest(body, key) for key in signer.keys] or [_digest(body, None)]
+    except (
+        ValueError,
+        RecursionError,
+    ):  # infinite numbers, halves of characters, endless nesting: not written by kvsync
+        raise LedgerDamaged("it was changed by something else than kvsync") from None
     given = digest.encode("utf-8", "replace") if isinstance(digest, str) else b""
     matches = [hmac.compare_digest(given, one.encode()) for one in digests]
     if not any(matches):
@@ -182,6 +195,8 @@ def _row(data: list[Any], seals: list[str]) -> tuple[Identity, LedgerRow]:
     etag = ENDED if flags & _ENDED else etag
     marks = (bool(flags & _SENSITIVE), bool(flags & _PROTECTED))
     seal = seals[seal] if seal is not None else None
+    if not isinstance(seal, str | None) or any(isinstance(one, int | float) and abs(one) > _MOST for one in data):
+        raise TypeError(data)
     return Identity(key, label), LedgerRow(_bytes(fingerprint), ttl, *marks, etag, expires_at, seal, unseen_since)
 
 
@@ -194,5 +209,5 @@ def _bytes(text: str) -> bytes:
 
 
 def _digest(body: Mapping[str, Any], key: bytes | None) -> str:
-    text = canonical_json(body).encode("utf-8", "surrogatepass")
+    text = canonical_json(body).encode()
     return sha256(text).hexdigest() if key is None else hmac.digest(key, text, "sha256").hex()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from kvsync.core.model import Actual, Entry, Identity, Mark
 from kvsync.core.place import Place
@@ -27,6 +27,9 @@ SEAL_CHARACTERS: Final = 22
 
 _FILLED, _FILLED_CHARACTERS = b"\0\0", 24
 """What makes a seal so long that the text of many together is that of each, without padding; characters of each then."""
+
+_TTL_DIGITS: Final = 12
+"""More than any store allows, and within what a state directory can keep."""
 
 _PLAIN: Final = f"{None}:0:"
 """TTL and flags of a mark that has neither, as they are sealed."""
@@ -46,6 +49,15 @@ def seal_from_text(text: object) -> bytes | None:
         return urlsafe_b64decode(f"{text}==") if isinstance(text, str) and len(text) == SEAL_CHARACTERS else b""
     except (binascii.Error, ValueError):
         return b""
+
+
+def ttl_from(found: Any) -> int | None:
+    """The lifetime, in seconds, in what was found next to an entry, as a number or as text. None for what kvsync never
+    writes."""
+    if isinstance(found, str):
+        return int(found) if len(found) <= _TTL_DIGITS and found.isdecimal() else None
+    is_whole = isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 10**_TTL_DIGITS
+    return int(found) if is_whole else None
 
 
 class Proof(StrEnum):

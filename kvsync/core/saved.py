@@ -19,6 +19,7 @@ from kvsync.core.place import Place
 from kvsync.core.plan import Plan, TargetPlan
 from kvsync.core.render.json import SCHEMA, Document, Seal, change_document, plan_document, to_text
 from kvsync.errors import InvalidInput, Origin, Problem
+from kvsync.escaping import to_bytes
 
 _PROBE = b"kvsync saved plan"
 _SIGNED = b"kvsync signature of a saved plan\0"
@@ -78,7 +79,8 @@ class SavedPlan:
 
     def is_altered(self, seal: Seal) -> bool:
         """True when it is not as it was saved. Only for one that `is_comparable`."""
-        return self.signature is None or not compare_digest(self.signature, seal(_SIGNED + self.content))
+        given = to_bytes(self.signature or "")
+        return not compare_digest(given, seal(_SIGNED + self.content).encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ No connection is a TransientError, a connection that broke before the answer a L
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
@@ -64,6 +65,17 @@ def unanswered(where: str, call: Call, error: TransientError) -> TransientError:
     if call.writes and isinstance(error, NotAnsweredError):
         return LostAnswer(f"{message}; it may have been done or not")
     return TransientError(message)
+
+
+@contextmanager
+def understood(where: str, what: str) -> Iterator[None]:
+    """Raise TransientError when an answer does not have the form that is read in the block: a proxy, or another service, may
+    have sent it."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        message = f"{where}: {what} failed: the answer is not in the form of this API; check the endpoint"
+        raise TransientError(message) from error
 
 
 def words(call: Call, answer: Answer, codes: Iterable[int] = ()) -> str:

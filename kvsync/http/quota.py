@@ -16,7 +16,7 @@ _NEAR: Final = 0.1
 """Share of the quota below which what is left is spread over the time that it must last."""
 
 _LIMIT: Final = re.compile(r"(?:^|,)[^;,]*((?:;[^;,]*)*)")
-_PARAMETER: Final = re.compile(r";\s*([rt])\s*=\s*(\d+)")
+_PARAMETER: Final = re.compile(r";\s*([rt])\s*=\s*(\d{1,12})(?!\d)", re.ASCII)
 
 
 class Left(NamedTuple):

@@ -17,6 +17,7 @@ from math import ceil
 from typing import Any
 
 from kvsync.errors import AuthError, StoreError, TransientError
+from kvsync.http.failures import understood
 from kvsync.lease.gateway import Gateway
 from kvsync.lease.model import Claim
 from kvsync.stores.base import Finding
@@ -33,13 +34,8 @@ class EtcdKeeper:
 
     async def claim(self) -> Claim:
         """See the module. Raises StoreError."""
-        if self._lease is not None:
-            lasts = await self._kept_alive(self._lease)
-            if lasts:
-                return Claim(self._identity, is_ours=True, duration=lasts)
-            await self._forget()
-        leader = await self._leader()
-        return await self._take() if leader is None else Claim(leader)
+        with understood(f"lease {self.name}", "claiming it"):
+            return await self._claim()
 
     async def release(self) -> None:
         """Revoke our lease: the key goes with it. Raises StoreError."""
@@ -50,7 +46,8 @@ class EtcdKeeper:
     async def check(self) -> Sequence[Finding]:
         """Reached, and who leads."""
         try:
-            leader = await self._leader()
+            with understood(f"lease {self.name}", "looking who leads"):
+                leader = await self._leader()
         except AuthError as error:
             return [Finding("credential", False, str(error))]
         except StoreError as error:
@@ -61,6 +58,15 @@ class EtcdKeeper:
         """Close the connections."""
         for gateway in self._gateways:
             await gateway.aclose()
+
+    async def _claim(self) -> Claim:
+        if self._lease is not None:
+            lasts = await self._kept_alive(self._lease)
+            if lasts:
+                return Claim(self._identity, is_ours=True, duration=lasts)
+            await self._forget()
+        leader = await self._leader()
+        return await self._take() if leader is None else Claim(leader)
 
     async def _kept_alive(self, lease: str) -> float:
         """How many seconds our lease lasts from now on; 0 when it is over, or the key is not tied to it."""

@@ -102,6 +102,6 @@ def decoded(where: str, what: str, answer: Answer) -> Mapping[str, Any]:
         raise TransientError(f"{where}: {what} failed: the answer is no JSON object; check the endpoint")
     error = data.get("error")
     if error is not None:
-        said = error.get("message", "") if isinstance(error, dict) else str(error)
-        raise TransientError(f"{where}: {what} failed: etcd says {said}")
+        said = str(error.get("message", "") if isinstance(error, dict) else error)
+        raise TransientError(f"{where}: {what} failed: etcd says {cleaned(said)}")
     return data

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -20,6 +21,7 @@ from typing import Any, Final
 from kvsync.clock import Clock
 from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client
+from kvsync.http.failures import understood
 from kvsync.http.model import Answer, Call
 from kvsync.lease.election import Sign, Watch
 from kvsync.lease.model import Claim
@@ -62,26 +64,30 @@ class KubernetesKeeper:
     async def claim(self) -> Claim:
         """See the module. Raises StoreError."""
         for _ in range(_TRIES):
-            found = await self._read()
-            claim = await (self._make() if found is None else self._take(found))
+            with self._understood("claiming it"):
+                found = await self._read()
+                claim = await (self._make() if found is None else self._take(found))
             if claim is not None:
                 return claim
         raise TransientError(f"lease {self.name}: it kept changing while it was claimed")
 
     async def release(self) -> None:
         """Take our name out of it. Raises StoreError."""
-        found = await self._read()
-        if found is not None and _leader(found) == self._identity:
+        with self._understood("releasing it"):
+            found = await self._read()
+            if found is None or _leader(found) != self._identity:
+                return
             moment = self._moment()
             await self._put(found, {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": moment})
 
     async def check(self) -> Sequence[Finding]:
         """Reached, who leads, and what the service account may do."""
         try:
-            found = await self._read()
-            leader = _leader(found) if found is not None else None
-            wanted = _VERBS if found is not None else (*_VERBS, "create")
-            denied = [verb for verb in wanted if not await self._may(verb)]
+            with self._understood("looking who leads"):
+                found = await self._read()
+                leader = _leader(found) if found is not None else None
+                wanted = _VERBS if found is not None else (*_VERBS, "create")
+                denied = [verb for verb in wanted if not await self._may(verb)]
         except AuthError as error:
             return [Finding("permission", False, str(error))]
         except StoreError as error:
@@ -166,6 +172,9 @@ class KubernetesKeeper:
                 f"lease {self.name}: what answers is not the API of Kubernetes; check KUBERNETES_SERVICE_HOST"
             )
         return found
+
+    def _understood(self, what: str) -> AbstractContextManager[None]:
+        return understood(f"lease {self.name}", what)
 
     def _ours(self) -> Claim:
         return Claim(self._identity, is_ours=True, duration=self._duration)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections import OrderedDict
@@ -31,6 +32,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from kvsync.clock import Clock
+from kvsync.escaping import to_bytes
 from kvsync.monitor.secret import Secret
 
 GAP = 2.0
@@ -39,6 +41,7 @@ GAP = 2.0
 TOLERANCE: Final = 300.0
 """Seconds by which the clock of a sender may differ."""
 
+_MOMENT: Final = re.compile("[0-9]{1,15}")
 _DELIVERIES: Final = 1024
 _HEADS: Final = "refs/heads/"
 _SIGNATURES: Final = ("x-hub-signature-256", "webhook-signature", "x-gitlab-token", "x-kvsync-token", "authorization")
@@ -173,13 +176,13 @@ def standard_signature(secret: str, id_: str, moment: str, body: bytes) -> str |
     key = _key(secret)
     if key is None:
         return None
-    signed = hmac.digest(key, f"{id_}.{moment}.".encode("utf-8", "surrogateescape") + body, "sha256")
+    signed = hmac.digest(key, to_bytes(f"{id_}.{moment}.") + body, "sha256")
     return "v1," + b64encode(signed).decode()
 
 
 def _is_standard(hook: Hook, signatures: str, secret: str, now: float) -> bool:
     id_, moment = hook.headers.get("webhook-id", ""), hook.headers.get("webhook-timestamp", "")
-    if not id_ or not moment.isascii() or not moment.isdecimal() or abs(now - int(moment)) > TOLERANCE:
+    if not id_ or not _MOMENT.fullmatch(moment) or abs(now - int(moment)) > TOLERANCE:
         return False
     wanted = standard_signature(secret, id_, moment, hook.body)
     if wanted is None:
@@ -198,4 +201,4 @@ def _key(secret: str) -> bytes | None:
 
 
 def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
+    return hmac.compare_digest(to_bytes(given), wanted.encode())

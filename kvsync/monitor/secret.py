@@ -9,6 +9,7 @@ from typing import Final
 from kvsync.config.credentials import describe
 from kvsync.config.model import Credential
 from kvsync.errors import AuthError
+from kvsync.escaping import to_bytes
 
 SHORTEST: Final = 8
 """Characters of a token or secret; a shorter one can be guessed."""
@@ -34,4 +35,4 @@ class Secret:
 
     def is_shown(self, shown: str) -> bool:
         """Say whether this is it. Raises AuthError."""
-        return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), self.text().encode())
+        return hmac.compare_digest(to_bytes(shown), self.text().encode())

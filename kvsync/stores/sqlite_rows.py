@@ -22,7 +22,7 @@ content_type, tags, metadata, CAST(value AS BLOB)"""
 """What `to_entry` takes: an entry with its content."""
 
 _IS_SETTLED = """owner = :owner AND substr(mark_fingerprint, 1, 16) = fingerprint AND length(mark_fingerprint) = 32
-    AND flags = 0 AND mark_ttl IS NULL AND expires_at IS NULL"""
+    AND typeof(mark_fingerprint) = 'blob' AND flags = 0 AND mark_ttl IS NULL AND expires_at IS NULL"""
 _SIZE = "CASE typeof(value) WHEN 'blob' THEN length(value) END"  # of a text this would read the value
 
 LIST_SETTLED = f"""
@@ -33,12 +33,12 @@ WHERE namespace = :namespace AND {_IS_SETTLED}
 
 LIST_OTHERS = f"""
 SELECT key, label, fingerprint, version, expires_at, owner, mark_fingerprint, mark_ttl, flags,
-    iif(fingerprint IS NULL, content_type, NULL), iif(fingerprint IS NULL, tags, NULL),
-    iif(fingerprint IS NULL, metadata, NULL), iif(fingerprint IS NULL, CAST(value AS BLOB), NULL), {_SIZE}
+    iif(typeof(fingerprint) = 'blob', NULL, content_type), iif(typeof(fingerprint) = 'blob', NULL, tags),
+    iif(typeof(fingerprint) = 'blob', NULL, metadata), iif(typeof(fingerprint) = 'blob', NULL, CAST(value AS BLOB)), {_SIZE}
 FROM entries
 WHERE namespace = :namespace AND ifnull({_IS_SETTLED}, 0) = 0 AND (expires_at IS NULL OR expires_at > :now)
 """
-"""All other entries; with the content of those alone that another program wrote, for want of a fingerprint."""
+"""All other entries; with the content of those alone that another program wrote, for want of a fingerprint of ours."""
 
 _make_identity = partial(tuple.__new__, Identity)  # half the time of Identity(…), which shows in a long listing
 
@@ -51,11 +51,11 @@ def to_identity(row: Row) -> Identity:
 
 def to_entry(row: Row) -> Actual:
     """An entry with its content, from ENTRY_COLUMNS."""
-    content = Content(row[12], row[9], _to_tags(row[10]), _to_metadata(row[11]))
+    content = _to_content(row)
     return Actual(
         to_identity(row),
         etag=str(row[3]),
-        fingerprint=row[2] or fingerprint(content),
+        fingerprint=row[2] if isinstance(row[2], bytes) else fingerprint(content),
         content=content,
         size=len(content.value),
         expires_at=row[4],
@@ -66,9 +66,9 @@ def to_entry(row: Row) -> Actual:
 def to_listed(row: Row) -> Actual:
     """An entry without its content, from LIST_OTHERS."""
     identity, mark = to_identity(row), _to_mark(row[5:9])
-    if row[2] is not None:
+    if isinstance(row[2], bytes):
         return Actual(identity, str(row[3]), row[2], size=row[13], expires_at=row[4], mark=mark)
-    content = Content(row[12], row[9], _to_tags(row[10]), _to_metadata(row[11]))
+    content = _to_content(row)
     return Actual(identity, str(row[3]), fingerprint(content), size=len(content.value), expires_at=row[4], mark=mark)
 
 
@@ -131,6 +131,11 @@ class Listing(Mapping[Identity, Actual]):
         return Actual(to_identity(row), etag=str(row[3]), fingerprint=row[2], size=row[4], mark=mark)
 
 
+def _to_content(row: Row) -> Content:
+    content_type = row[9].decode(errors="replace") if isinstance(row[9], bytes) else row[9]
+    return Content(row[12], content_type, _to_tags(row[10]), _to_metadata(row[11]))
+
+
 def _to_mark(row: Row) -> Mark | None:
     owner, applied, ttl, flags = row
     if owner is None:
@@ -141,14 +146,10 @@ def _to_mark(row: Row) -> Mark | None:
     return Mark(str(owner), applied[:FINGERPRINT_SIZE], ttl, bool(bits & SENSITIVE), bool(bits & PROTECTED), seal=seal)
 
 
-def _to_tags(text: str | None) -> tuple[tuple[str, str], ...]:
-    """Tags as a person may have written them; what is no JSON object of strings has none."""
-    if not text:
-        return ()
-    try:
-        data = json.loads(text)
-    except ValueError:
-        return ()
+def _to_tags(text: str | bytes | None) -> tuple[tuple[str, str], ...]:
+    """Tags as a person may have written them; what is not a JSON object has none."""
+    canonical = canonical_json_text(_raw(text)) if text else None
+    data = json.loads(canonical) if canonical is not None else None
     if not isinstance(data, dict):
         return ()
     return tuple(
@@ -157,9 +158,13 @@ def _to_tags(text: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def _to_metadata(text: str | bytes | None) -> str | None:
-    """Metadata in canonical text; what is no JSON is kept as a JSON string."""
+    """Metadata in canonical text; what is not JSON is kept as a JSON string."""
     if text is None:
         return None
-    raw = text.encode() if isinstance(text, str) else text
+    raw = _raw(text)
     canonical = canonical_json_text(raw)
     return canonical.decode() if canonical is not None else canonical_json(raw.decode(errors="replace"))
+
+
+def _raw(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text

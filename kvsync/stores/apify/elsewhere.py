@@ -28,8 +28,7 @@ class Elsewhere:
     async def follow(self, base: str, call: Call, answer: Answer) -> Answer:
         """The answer to a reading call that `answer`, from the origin `base`, sends elsewhere. Raises StoreError."""
         for _ in range(_MOST_HOPS):
-            url = urljoin(base + call.target, answer.headers.get("location", ""))
-            base, target = self._checked(url, call)
+            base, target = self._checked(base + call.target, answer.headers.get("location", ""), call)
             call = Call("GET", target, call.what, call.headers, expects=_KNOWN | MOVED)
             answer = await self._client(base).send(call)
             if answer.status not in MOVED:
@@ -42,12 +41,16 @@ class Elsewhere:
         for client in clients.values():
             await client.aclose()
 
-    def _checked(self, url: str, call: Call) -> tuple[str, str]:
-        """Origin and target of a URL. Raises PermanentError for one that must not be asked; it is not told, for it may hold a
-        signature."""
-        parts = urlsplit(url)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and url.isascii()
-        if not is_url or (is_plain_http(url) and not self._allow_insecure):
+    def _checked(self, asked: str, location: str, call: Call) -> tuple[str, str]:
+        """Origin and target of where an answer sends. Raises PermanentError for what must not be asked; its message does not
+        repeat the URL, which may hold a signature."""
+        try:
+            url = urljoin(asked, location)
+            parts, is_safe = urlsplit(url), self._allow_insecure or not is_plain_http(url)
+            is_url = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and url.isascii()
+        except ValueError:
+            is_url = is_safe = False
+        if not (is_url and is_safe):
             raise PermanentError(f"{self._where}: {call.what} failed: the API sends to an address that is not safe")
         return f"{parts.scheme}://{parts.netloc}", (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 

@@ -61,7 +61,7 @@ def page_of(document: Any) -> Page:
         raise ValueError("no list of keys")
     try:
         sizes = {str(item["key"]): int(item["size"]) for item in items}
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError("no list of keys and sizes") from None
     following, is_truncated = data.get("nextExclusiveStartKey", _ABSENT), data.get("isTruncated")
     if isinstance(following, str) and is_truncated is not False:

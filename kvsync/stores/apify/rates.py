@@ -18,6 +18,8 @@ _BURST: Final = 0.1
 _MOST: Final = 100_000
 """A second; a number above counts something else than calls a second to one store."""
 
+_DIGITS: Final = len(str(_MOST))
+
 
 class Rate:
     """Turns for the calls of one kind to one store."""
@@ -33,7 +35,8 @@ class Rate:
     def heed(self, headers: Mapping[str, str]) -> None:
         """Take in what an answer says in `X-RateLimit-Limit`."""
         told = headers.get("x-ratelimit-limit", "")
-        if not (told.isascii() and told.isdecimal() and 0 < int(told) <= _MOST) or int(told) == self.most:
+        is_number = told.isascii() and told.isdecimal() and len(told) <= _DIGITS
+        if not (is_number and 0 < int(told) <= _MOST) or int(told) == self.most:
             return
         self.most = int(told)
         self._bucket.change(self.most * _SHARE)

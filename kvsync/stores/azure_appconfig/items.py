@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import seal_from_text, seal_to_text
+from kvsync.core.marks import seal_from_text, seal_to_text, ttl_from
 from kvsync.core.model import Actual, Content, Identity, Mark
 
 RESERVED: Final = "kvsync"
@@ -59,10 +59,12 @@ class Row(NamedTuple):
 
 
 def row_of(item: Mapping[str, Any]) -> Row:
-    """An entry as a page has it. Raises KeyError, TypeError or AttributeError for what is none."""
+    """An entry as a page has it. Raises KeyError, TypeError or AttributeError for what is not one."""
     value, content_type = item.get("value") or "", item.get("content_type") or None
     tags = {name: text or "" for name, text in (item.get("tags") or {}).items()}
-    content = Content(value.encode(), content_type, user_tags(tags))
+    if not all(isinstance(text, str) for text in (item["key"], item["etag"], content_type or "", *tags.values())):
+        raise TypeError("what must be text is not")
+    content = Content(_encoded(value), content_type, user_tags(tags))
     label = item.get("label") or None
     locked = bool(item.get("locked"))
     return Row(
@@ -74,7 +76,7 @@ def to_actual(identity: Identity, row: Row, namespace: str | None) -> Actual:
     """A row as an entry. `namespace` is the one whose mark counts as it is, None where the key alone tells it."""
     content = None
     if row.value is not None:
-        content = Content(row.value.encode(), row.content_type, user_tags(row.tags))
+        content = Content(_encoded(row.value), row.content_type, user_tags(row.tags))
     return Actual(
         identity,
         row.etag,
@@ -135,17 +137,21 @@ def tags_for(content: Content, mark: Mark | None, expires_at: float | None, name
     return tags
 
 
+def _encoded(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")  # JSON can hold halves of characters
+
+
 def _mark(tags: Tags, namespace: str | None) -> Mark | None:
     owner = tags.get(_OWNER)
     if owner is None:
         return None
     if (home := tags.get(_NAMESPACE)) != namespace:  # a neighbour's, whose namespace this key could be part of as well
         owner = f"{owner} (namespace {home})" if home is not None else f"{owner} (another namespace)"
-    ttl, flags = tags.get(_TTL, ""), tags.get(_FLAGS, "")
+    flags = tags.get(_FLAGS, "")
     return Mark(
         owner,
         _decoded(tags.get(_FINGERPRINT)),
-        int(ttl) if ttl.isdecimal() else None,
+        ttl_from(tags.get(_TTL)),
         "s" in flags,
         "p" in flags,
         seal=seal_from_text(tags.get(_SEAL)),

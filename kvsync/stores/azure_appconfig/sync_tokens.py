@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
+
+_DIGITS: Final = 19
+"""Of a number that fits into 64 bits."""
 
 
 class SyncTokens:
@@ -17,7 +21,7 @@ class SyncTokens:
             token, _, number = part.partition(";")
             name, equals, value = token.strip().partition("=")
             digits = number.strip().removeprefix("sn=")
-            if name and equals and digits.isdecimal():
+            if name and equals and digits.isdecimal() and len(digits) <= _DIGITS:
                 self.put(name, value, int(digits))
 
     def put(self, name: str, value: str, number: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from kvsync.core.audit import is_text
 from kvsync.core.canonical import canonical_json
-from kvsync.core.marks import seal_from_text, seal_to_text
+from kvsync.core.marks import seal_from_text, seal_to_text, ttl_from
 from kvsync.core.model import Content, Mark
 
 RESERVED: Final = "kvsync"
@@ -33,6 +33,7 @@ MOST_BYTES: Final = 1024
 
 
 _NOTHING: Final = (None, (), None)
+_TOO_DEEP: Final = canonical_json("nested too deep to be read")
 _SHORT: Final = 64
 """Characters of an owner with which a mark alone is never too long."""
 
@@ -93,7 +94,7 @@ def check_size(content: Content, mark: Mark | None, data: Any) -> None:
 def normal(data: Any) -> str | None:
     """The user's metadata in canonical text; none and an empty mapping are the same. Numbers that are whole are written so,
     for whoever stores JSON makes no difference between 1.0 and 1."""
-    return None if data is None or data == {} else canonical_json(_whole(data))
+    return None if data is None or data == {} else _canonical(data)
 
 
 def _ours(content: Content, mark: Mark | None) -> dict[str, Any]:
@@ -111,13 +112,12 @@ def _ours(content: Content, mark: Mark | None) -> dict[str, Any]:
 
 
 def _mark(ours: Mapping[str, Any]) -> Mark | None:
-    owner, ttl, flags = ours.get("o"), ours.get("t"), ours.get("f")
+    owner, flags = ours.get("o"), ours.get("f")
     if not isinstance(owner, str):
         return None
     flags = flags if isinstance(flags, str) else ""
-    is_number = isinstance(ttl, int) and not isinstance(ttl, bool)
-    ttl = ttl if is_number else None
-    return Mark(owner, _bytes(ours.get("h")), ttl, "s" in flags, "p" in flags, seal=seal_from_text(ours.get("s")))
+    ttl, seal = ttl_from(ours.get("t")), seal_from_text(ours.get("s"))
+    return Mark(owner, _bytes(ours.get("h")), ttl, "s" in flags, "p" in flags, seal=seal)
 
 
 def _bytes(text: Any) -> bytes:
@@ -130,7 +130,16 @@ def _bytes(text: Any) -> bytes:
 def _tags(data: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(data, dict):
         return ()
-    return tuple(sorted((name, text if isinstance(text, str) else canonical_json(text)) for name, text in data.items()))
+    return tuple(sorted((name, text if isinstance(text, str) else _canonical(text)) for name, text in data.items()))
+
+
+def _canonical(data: Any) -> str:
+    try:
+        return canonical_json(_whole(data))
+    except ValueError:  # infinite numbers, which only a broken server sends; as text they equal nothing that a file has
+        return canonical_json(json.loads(_compact(data), parse_constant=str))
+    except RecursionError:
+        return _TOO_DEEP
 
 
 def _check(content_type: str | None, tags: tuple[tuple[str, str], ...], metadata: str | None) -> str | None:

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
-from kvsync.errors import PermanentError, TransientError
-from kvsync.http.failures import cleaned, said
+from kvsync.errors import PermanentError
+from kvsync.http.failures import cleaned, said, understood
 from kvsync.http.model import Answer, Call
 from kvsync.stores.cloudflare_kv.answers import NO_TEXT
 from kvsync.stores.cloudflare_kv.remote import Remote
@@ -91,13 +91,9 @@ class Reader:
         return await self._remote.post(self._namespace, target, what, wanted, expects=(200, 400, 413))
 
     def _values(self, answer: Answer, names: Sequence[str]) -> dict[str, Held]:
-        try:
+        with understood(self._remote.where, f"reading {self._namespace}"):
             values: Mapping[str, Any] = answer.data["result"]["values"]
             return {name: _held(values[name]) for name in names if values.get(name) is not None}
-        except (KeyError, TypeError, AttributeError):
-            raise TransientError(
-                f"{self._remote.where}: reading {self._namespace} failed: the answer holds no values"
-            ) from None
 
     async def _one(self, name: str) -> dict[str, Held]:
         value, metadata = await together(self._part(part, name) for part in ("values", "metadata"))
@@ -120,4 +116,7 @@ def _common_start(names: Sequence[str]) -> str:
 
 
 def _held(data: Mapping[str, Any]) -> Held:
-    return Held(data["value"].encode(), data.get("metadata"), data.get("expiration"))
+    expiration = data.get("expiration")
+    if not isinstance(expiration, int | float | None):
+        raise TypeError("the moment when an entry ends must be a number")
+    return Held(data["value"].encode(), data.get("metadata"), expiration)
