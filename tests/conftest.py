@@ -1,7 +1,31 @@
 """What holds for all tests."""
 
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is, nothing about kvsync.
 settings.register_profile("kvsync", deadline=None)
 settings.load_profile("kvsync")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Spell out halves of characters in reports: they cannot be sent to the process that collects what the others report."""
+    return _spelled_out((yield))
+
+
+def _spelled_out(report: Any) -> Any:
+    match report:
+        case str():
+            return report.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {name: _spelled_out(value) for name, value in report.items()}
+        case list() | tuple():
+            return type(report)(map(_spelled_out, report))
+        case _:
+            return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
@@ -102,14 +103,18 @@ def test_the_page_has_the_same_elements(evil: str) -> None:
     for page, same in zip(map(Page, pages(poisoned(board(1), evil or "x"))), HARMLESS, strict=True):
         assert page.elements == same.elements
         assert [name for name, _ in page.attributes] == [name for name, _ in same.attributes]
-        assert all(is_visible(char) or char == "\n" for text in page.texts for char in text)
+        assert all(is_visible(char) or char == "\n" for text in page.texts for char in _joined(text))
         for name, value in page.attributes:
-            isolated = value.replace("\u2068", "").replace("\u2069", "")
-            assert is_harmless(isolated) or name in ("value", "content"), (name, value)
+            assert is_harmless(_joined(value)) or name in ("value", "content"), (name, value)
             assert name != "style"
             assert not name.startswith("on")
             if name in ("href", "src"):
                 assert value.startswith(("/", "#", "assets"))
+
+
+def _joined(text: str) -> str:
+    """The text without the pairs of characters that isolate a part of it, where there can be no `bdi`: in titles and attributes."""
+    return re.sub("\u2068([^\u2066-\u2069]*)\u2069", r"\1", text)
 
 
 def test_right_to_left_text_is_isolated() -> None:
