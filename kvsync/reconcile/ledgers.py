@@ -162,7 +162,7 @@ class TargetLedger:
         if found.is_whole:
             merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._seals)
         document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._seals), found.revision)
-        if encode(document, self._signer) == found.text and not self._is_ending(now):
+        if found.is_whole and encode(document, self._signer) == found.text and not self._is_ending(now):
             return
         newest = max(found.revision, *(one.revision for one in known))
         text = encode(replace(document, revision=newest + 1), self._signer)
