@@ -49,7 +49,7 @@ lifetimes or in the size of batches are left out."""
 
 PICK = st.integers(0, 40)
 ROTATIONS = st.sampled_from([(), (b"first",), (b"second", b"first"), (b"second",), (b"third", b"second", b"first")])
-FORGERS_KEYS = st.sampled_from([None, b"first", b"second", b"guessed"])
+FORGERS_KEYS = st.sampled_from([None, None, b"first", b"second", b"guessed"])
 POLICY = "{{guard: {{max_update_pct: 100, max_delete_pct: 100}}, adopt: {adopt}, drift: {drift}}}"
 
 Fates = dict[Spot, set[Fate]]
@@ -283,7 +283,7 @@ class Ownership(RuleBasedStateMachine):
         label=LABELS,
         account=st.sampled_from(["first", "second"]),
         name=st.sampled_from(NAMES),
-        how=st.sampled_from(["key", "place", "namespace"]),
+        how=st.sampled_from(["key", "label", "place", "namespace"]),
         follows=st.booleans(),
         then=THEN,
     )
@@ -298,11 +298,14 @@ class Ownership(RuleBasedStateMachine):
         match how:
             case "key":
                 self.strangers.copy(source, Address(source.account, source.namespace, self.slot(key, label)))
+            case "label":
+                other = self.slot(source.slot.key, "x" if source.slot.label is None else None)
+                self.strangers.copy(source, Address(source.account, source.namespace, other))
             case "place":
                 self.strangers.copy(source, elsewhere)
             case "namespace":
                 self.strangers.copy_namespace(source, elsewhere)
-        if follows and how != "key":
+        if follows and how in ("place", "namespace"):
             self.lead_to(elsewhere)
         self.afterwards(then)
 
@@ -449,6 +452,7 @@ class Ownership(RuleBasedStateMachine):
         if slot in actor.files:
             assert now is not None
             assert now.content.value.decode() == actor.files[slot]
+            assert self.rights.is_signed(actor, Spot(self.account.ids["web"], slot), now.mark), (slot, now)
             return {Fate.AS_DESIRED}
         if now is None and before is not None:
             return {Fate.DELETED}

@@ -172,6 +172,11 @@ class Rights:
         is_unproven = self.has_marks and held is not None and not self._proof(actor, spot, held.mark)
         return is_unproven or self.last_writer.get(spot) != actor.name
 
+    def is_signed(self, actor: Actor, spot: Spot, mark: Mark | None) -> bool:
+        """True for a mark that the first owner key of the moment made for this spot, where the store has room for marks."""
+        key = actor.keys[0] if actor.keys else None
+        return not self.has_marks or (mark is not None and self.made.get((spot, mark), b"") == key)
+
     def doubt(self) -> None:
         """Machines that share a ledger forgot, or it did: what each knows from now on depends on how ledgers are merged. That
         is at least nothing, and at most what was ever theirs."""
