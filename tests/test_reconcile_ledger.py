@@ -95,6 +95,26 @@ async def test_a_lost_ledger_in_the_store_is_written_again(world: World, here: M
     assert (after.rows, after.revision) == (before.rows, before.revision + 1)
 
 
+async def test_an_older_ledger_with_the_same_rows_is_replaced_once(world: World, here: Machine, told: Told) -> None:
+    """An older document that came back counts as lost, even when it names the same entries: it is written again, and the next
+    pass has no more to do."""
+    world.want({"a": 1})
+    await here.apply()
+    older = world.server.ledgers["web"]
+    world.server.ledgers.clear()
+    await here.apply()
+    world.server.ledgers["web"] = older
+    world.server.calls.clear()
+    await here.apply()
+    assert calls(world)["leave"] == 1
+    assert told.reasons()[-1] == "it is an older one (revision 1, this machine knows 2)"
+    told.events.clear()
+    world.server.calls.clear()
+    await here.apply()
+    assert calls(world) == {"listing": 1}
+    assert told.reasons() == []
+
+
 async def test_with_both_lost_nothing_is_deleted(world: World, here: Machine) -> None:
     """Our entries are nobody's then: equal ones are adopted without a write, different ones reported, others left alone."""
     world.want({"a": 1, "b": 1, "c": 1})

@@ -33,8 +33,17 @@ Row = tuple[str, str, str]
 class World:
     """One folder with `kvsync.yaml`, one memory server behind the store `main`, and a clock that stands still."""
 
-    def __init__(self, root: Path, patch: pytest.MonkeyPatch, kind: str = "memory", policy: str = "{}") -> None:
-        self.root, self.clock, self.kind = root, FakeClock(), kind
+    def __init__(
+        self,
+        root: Path,
+        patch: pytest.MonkeyPatch,
+        kind: str = "memory",
+        policy: str = "{}",
+        *,
+        owner: str = OWNER,
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.root, self.clock, self.kind, self.owner = root, clock or FakeClock(), kind, owner
         self.owner_keys: tuple[bytes, ...] = ()
         self.server = MemoryServer(self.clock)
         for name, place in PLACES.items():
@@ -45,7 +54,9 @@ class World:
     def configure(self, policy: str = "{}", *, stores: str = "", more: str = "", options: str = "") -> None:
         """Write the configuration; `stores` and `more` are lines for it, `policy` and `options` go into the store `main`."""
         main = f"  main: {{type: {self.kind}, shared: {self.root}, policy: {policy}{options}}}\n"
-        head = f'version: 1\nowner: {OWNER}\nstate: ["state/**/*.yaml"]\npolicy: {{prune: owned}}\n{more}\nstores:\n'
+        head = (
+            f'version: 1\nowner: {self.owner}\nstate: ["state/**/*.yaml"]\npolicy: {{prune: owned}}\n{more}\nstores:\n'
+        )
         (self.root / "kvsync.yaml").write_text(head + main + textwrap.indent(stores, "  "))
         (self.root / "state").mkdir(exist_ok=True)
 
