@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from kvsync.core.model import Mode
+from kvsync.core.model import Identity, Mode
 from kvsync.core.plan import TargetPlan
 from kvsync.core.policy import Adopt, Policy, Prune
 from tests.core.worlds import NO_GUARD, NOW, OWNER, World, worlds
@@ -16,14 +16,22 @@ def _is_ours(world: World, identity: object) -> bool:
 
 
 def _untouchable(world: World, plan: TargetPlan) -> set[object]:
-    """What no plan may change: what another owner marked, and what nobody marked unless a policy says otherwise."""
+    """What no plan may change: what another owner marked, and what nobody marked unless a policy says otherwise, or the mark
+    is lost of an entry that the files still want."""
     policy = world.desired.policy
+    is_open = policy.prune is Prune.SCOPE or policy.adopt is not Adopt.NEVER
     return {
         identity
         for identity, held in world.store.items()
         if not _is_ours(world, identity)
-        and (held.mark is not None or (policy.prune is not Prune.SCOPE and policy.adopt is Adopt.NEVER))
+        and (held.mark is not None or not (is_open or _has_lost_its_mark(world, identity)))
     }
+
+
+def _has_lost_its_mark(world: World, identity: Identity) -> bool:
+    """True for an entry that the files want and the ledger knows as ours, found without any mark."""
+    last, held = world.applied.get(identity), world.store[identity]
+    return identity in world.desired.entries and held.mark is None and last is not None and not last.has_ended
 
 
 @given(worlds())
@@ -63,18 +71,21 @@ def test_what_is_ours_and_undesired_is_gone(world: World) -> None:
 
 @given(worlds())
 def test_what_is_not_ours_is_never_touched(world: World) -> None:
-    """Entries of another owner never, entries of nobody only as policy.adopt and prune: scope say."""
+    """Entries of another owner never, entries of nobody only as policy.adopt and prune: scope say, and entries that lost their
+    mark are never deleted for that."""
     plan = world.plan()
     touched = {change.identity for change in plan.changes}
     assert not touched & _untouchable(world, plan)
     for change in plan.changes:
-        if change.before is not None and change.before.mark is None and change.after is not None:
+        if change.before is None or change.before.mark is not None:
+            continue
+        if change.after is None:
+            assert world.desired.policy.prune is Prune.SCOPE
+        elif not _has_lost_its_mark(world, change.identity):
             equal = change.before.fingerprint == change.after.fingerprint
             assert world.desired.policy.adopt is Adopt.ALWAYS or (
                 world.desired.policy.adopt is Adopt.IF_EQUAL and equal
             )
-        if change.before is not None and change.before.mark is None and change.after is None:
-            assert world.desired.policy.prune is Prune.SCOPE
 
 
 @given(worlds(Policy(prune=Prune.OFF, guard=NO_GUARD)))
