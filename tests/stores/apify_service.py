@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import urllib.error
@@ -102,13 +103,16 @@ class Service:
                 connection.sendall(b"".join(self._filling(name, number) for number in numbers))
                 answers = b""
                 while answers.count(b"HTTP/1.1 201") < len(numbers) or not answers.endswith(b"{}"):
-                    answers += connection.recv(65536)
+                    news = connection.recv(65536)
+                    assert news, answers
+                    answers += news
+                    assert not re.search(rb"HTTP/1\.1 (?!201)\d{3}", answers), answers
 
     def _filling(self, name: str, number: int) -> bytes:
         value = f"value {number}"
         path = f"/v2/key-value-stores/{self.ids[name]}/records/filled-{number:05}"
         return (
-            f"PUT {path} HTTP/1.1\r\nHost: emulator\r\nAuthorization: Bearer {self.token}\r\nContent-Type: {TEXT}\r\n"
+            f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.token}\r\nContent-Type: {TEXT}\r\n"
             f"Content-Length: {len(value)}\r\n\r\n{value}"
         ).encode()
 
