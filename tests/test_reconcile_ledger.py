@@ -107,7 +107,7 @@ async def test_an_older_ledger_with_the_same_rows_is_replaced_once(world: World,
     world.server.calls.clear()
     await here.apply()
     assert calls(world)["leave"] == 1
-    assert told.reasons()[-1] == "it is an older one (revision 1, this machine knows 2)"
+    assert told.reasons()[-1].startswith("it is an older one")
     told.events.clear()
     world.server.calls.clear()
     await here.apply()
