@@ -456,7 +456,7 @@ async def test_two_stores_that_are_one_are_parked(tmp_path: Path, azure: Service
     for target in plan.targets:
         (reason,) = target.parked
         assert reason.startswith(
-            "again/web (kvsync.yaml:8:10) and settings/web (kvsync.yaml:6:5) lead to the same place"
+            "again/web (kvsync.yaml:9:10) and settings/web (kvsync.yaml:7:5) lead to the same place"
         )
     await repo.apply()
     assert azure.values() == {}
