@@ -14,12 +14,12 @@ from pathlib import Path
 import click
 
 from kvsync.config import authors, fields, git, lease, limits, notify, policy, stores
-from kvsync.core.capabilities import Capabilities
-from kvsync.document.fields import Field
+from kvsync.desired import fields as tables
 from kvsync.logs import events_table
-from kvsync.monitor.metrics import metrics_table
-from kvsync.sources import tables
+from kvsync.model.capabilities import Capabilities
+from kvsync.status.metrics import metrics_table
 from kvsync.stores import BUILTIN, store_class
+from kvsync.yaml.fields import Field
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"(<!-- generated: ([a-z-]+)(?: ([a-z/-]+))? -->\n).*?(<!-- end generated -->)", re.DOTALL)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Mark
+from kvsync.model.entry import Mark
 from tests.support.stores import KINDS
 from tests.support.world import World
 

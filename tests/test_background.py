@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.reconciler import WorkspaceReconciler
-from kvsync.sources import Loaded
+from kvsync.app import Workspace
+from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.desired import Loaded
 from kvsync.util.background import in_background
-from kvsync.workspace import Workspace
 from tests.support.world import World
 
 

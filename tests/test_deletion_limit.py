@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kvsync.core.model import Target
-from kvsync.core.render.words import moment
+from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.app.undo import Undoing
 from kvsync.daemon.ports import PassRequest
-from kvsync.reconciler import WorkspaceReconciler
+from kvsync.model.entry import Target
+from kvsync.rendering.words import moment
 from kvsync.state import Run
-from kvsync.undoing import Undoing
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes
 

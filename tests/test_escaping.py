@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kvsync import escaping
+from kvsync.util import escaping
 from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 texts = st.one_of(

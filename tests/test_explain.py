@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.explain import Explanation, explain
+from kvsync.app.explain import Explanation, explain
 from tests.support.stores import KINDS
 from tests.support.world import World, only
 

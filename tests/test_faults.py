@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Action
+from kvsync.app import Selection
+from kvsync.model.entry import Action
 from kvsync.reconcile import Ask
-from kvsync.workspace import Selection
 from tests.support.command import Repository
 from tests.support.world import World, is_clean
 

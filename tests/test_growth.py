@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 
 import kvsync
-from kvsync.clock import Clock
-from kvsync.core.model import Identity, Target
+from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.loop import Daemon
 from kvsync.daemon.once import run_once
-from kvsync.reconciler import WorkspaceReconciler
+from kvsync.model.entry import Identity, Target
+from kvsync.model.key_format import KeyFormat
 from kvsync.stores import BUILTIN
-from kvsync.stores.keys import KeyFormat
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.util.clock import Clock
 from tests.daemon.support import QUIET, FakeReconciler, FakeRecorder, until
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes

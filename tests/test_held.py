@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Target
+from kvsync.app import Workspace
+from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
-from kvsync.reconciler import WorkspaceReconciler
-from kvsync.workspace import Workspace
+from kvsync.model.entry import Target
 from tests.support.command import Repository
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes, refused, reported, rows

@@ -193,7 +193,7 @@ def test_no_module_imports_what_is_heavy_when_it_is_imported() -> None:
         "kvsync.daemon",
         "kvsync.emulators",
         "kvsync.http",
-        "kvsync.monitor",
+        "kvsync.status",
         "kvsync.testing",
     }
     wrong = {
@@ -232,12 +232,12 @@ def test_the_version_costs_nothing(tmp_path: Path) -> None:
     """`kvsync --version` imports neither the workspace nor any package but its own command line."""
     modules = loaded_by(tmp_path, "--version")
     assert "kvsync" in modules
-    assert not {"kvsync.workspace", "asyncio", "sqlite3", "structlog", "yaml", *HEAVY} & modules
+    assert not {"kvsync.app", "asyncio", "sqlite3", "structlog", "yaml", *HEAVY} & modules
 
 
 def test_a_plan_does_not_pay_for_the_daemon_or_the_network(tmp_path: Path) -> None:
     """`kvsync plan` on an embedded store imports no HTTP client, scheduler, watcher or terminal toolkit."""
     modules = loaded_by(_repository(tmp_path), "plan")
-    assert "kvsync.workspace" in modules
+    assert "kvsync.app" in modules
     assert not set(HEAVY) & modules
     assert not {name for name in modules if name.startswith(("kvsync.daemon.loop", "kvsync.testing"))}

@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kvsync
-from kvsync.core.model import OutcomeKind
 from kvsync.logs import EVENTS, LEVELS, Log, configure, events_table, get_logger
 from kvsync.logs.handler import LogHandler
-from kvsync.secrets import Redactor
+from kvsync.model.entry import OutcomeKind
+from kvsync.util.redaction import Redactor
 from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
 PACKAGE = Path(kvsync.__file__).parent

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from kvsync.core.capabilities import Marks
-from kvsync.core.model import Change, Refusal
-from kvsync.core.plan import TargetPlan
+from kvsync.app import Report, Selection
+from kvsync.model.capabilities import Marks
+from kvsync.model.entry import Change, Refusal
+from kvsync.model.plan import TargetPlan
 from kvsync.reconcile import Ask
-from kvsync.stores.held import Held, Slot
-from kvsync.stores.memory import _SHARED
-from kvsync.workspace import Report, Selection
+from kvsync.stores.memory.backend import Held, Slot
+from kvsync.stores.memory.store import _SHARED
 from tests.support.accounts import NAMES, Account, Address, Strangers, locate_by_id
 from tests.support.rights import Actor, Fate, Memory, Rights, Spot
 from tests.support.stores import KINDS

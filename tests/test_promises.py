@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from kvsync.cli.main import run
-from kvsync.core.model import Mark
 from kvsync.errors import PermanentError
+from kvsync.model.entry import Mark
 from kvsync.reconcile import Ask
 from kvsync.state import Run
 from kvsync.stores.base import Traffic
@@ -343,7 +343,9 @@ class TestNoRequestTooMany:
         calls = -(-2500 // limits.batch)
         looks = 0 if limits.compare_and_set else calls * (1 if limits.settle else 2)
         assert world.writes() == calls
-        ledger = 4 if KINDS[world.kind].keeps_ledger else 0  # read and written, before the first entry and after the last
+        ledger = (
+            4 if KINDS[world.kind].keeps_ledger else 0
+        )  # read and written, before the first entry and after the last
         assert spent.requests <= 1 + calls + looks + ledger
 
     async def test_to_change_one_entry(self, world: World) -> None:

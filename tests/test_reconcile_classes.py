@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Mark
-from kvsync.core.policy import Adopt
+from kvsync.model.entry import Mark
+from kvsync.model.policy import Adopt
 from kvsync.reconcile import Ask
 from kvsync.stores.base import WriteStatus
 from tests.support.world import World, is_clean, outcomes, refused, reported, rows

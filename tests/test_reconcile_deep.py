@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Identity, Snapshot
+from kvsync.model.entry import Identity, Snapshot
+from kvsync.planning.marks import MarkSigner
 from kvsync.reconcile import Ask
 from tests.support.stores import BucketStore
 from tests.support.world import World, is_clean, rows

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kvsync import control
-from kvsync.core.model import Identity, Target
 from kvsync.errors import UsageError
+from kvsync.model.entry import Identity, Target
 from kvsync.reconcile import Ask
 from kvsync.state import StateDir
+from kvsync.state import operator as control
 from kvsync.stores.base import WriteStatus
 from tests.support.places import located
 from tests.support.stores import KINDS

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Target
 from kvsync.errors import AuthError, PermanentError, TransientError
+from kvsync.model.entry import Target
 from kvsync.reconcile import Ask
-from kvsync.stores.memory import _SHARED
+from kvsync.stores.memory.store import _SHARED
 from kvsync.testing import MemoryServer
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, rows

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.ledger import LedgerDamaged, LedgerRow, decode
-from kvsync.core.marks import MarkSigner
-from kvsync.core.place import Place
 from kvsync.errors import PermanentError, TransientError
+from kvsync.ledger.document import LedgerDamaged, LedgerRow, decode
+from kvsync.ledger.target_ledger import examine
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.reconcile import Ask
-from kvsync.reconcile.ledgers import examine
 from tests.support.machines import SHARED_KINDS, WEB, Machine, Told, calls, document, keys_there, leave, ledger_of
 from tests.support.places import subject_of
 from tests.support.stores import KINDS
@@ -368,7 +368,7 @@ async def test_nothing_sensitive_is_in_the_ledger(world: World, here: Machine) -
 
 async def test_explain_goes_by_the_stores_ledger(world: World, here: Machine, there: Machine) -> None:
     """On a machine that never wrote, what was last applied is told from the store's ledger."""
-    from kvsync.explain import explain
+    from kvsync.app.explain import explain
 
     world.want({"a": 1})
     await here.apply()

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from kvsync.core.capabilities import Marks
 from kvsync.errors import AuthError, LostAnswer, TransientError
+from kvsync.model.capabilities import Marks
 from kvsync.reconcile import Ask
 from kvsync.state import RunStatus
 from tests.support.stores import KINDS, BucketStore

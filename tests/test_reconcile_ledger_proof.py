@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.canonical import fingerprint
-from kvsync.core.ledger import LedgerRow, decode, encode
-from kvsync.core.model import Content
-from kvsync.stores.held import HeldLedger
+from kvsync.ledger.document import LedgerRow, decode, encode
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Content
+from kvsync.stores.memory.backend import HeldLedger
 from tests.support.machines import SHARED_KINDS, Machine, Told, document, keys_there, leave, ledger_of, signer
 from tests.support.world import World, is_clean, outcomes, refused, rows
 
@@ -144,7 +144,7 @@ async def test_a_ledger_of_an_earlier_version_is_taken_over(world: World, there:
 def digest_of(body: dict[str, object]) -> str:
     from hashlib import sha256
 
-    from kvsync.core.canonical import canonical_json
+    from kvsync.model.canonical import canonical_json
 
     return sha256(canonical_json(body).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kvsync.errors import TransientError
 from kvsync.reconcile import Ask
-from kvsync.stores.held import Slot
+from kvsync.stores.memory.backend import Slot
 from tests.support.machines import SHARED_KINDS, Machine, keys_there
 from tests.support.world import World, rows
 

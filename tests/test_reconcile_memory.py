@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Target
+from kvsync.model.entry import Target
 from kvsync.reconcile import Ask
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, reported, rows

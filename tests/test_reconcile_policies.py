@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Identity, Mark, Target
+from kvsync.app import Selection
 from kvsync.errors import NotApproved
+from kvsync.model.entry import Identity, Mark, Target
 from kvsync.reconcile import Ask
 from kvsync.stores.base import WriteStatus
-from kvsync.workspace import Selection
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes, refused, reported, rows
 

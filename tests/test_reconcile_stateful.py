@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kvsync.core.capabilities import Marks
-from kvsync.core.model import Content
 from kvsync.errors import TransientError
+from kvsync.model.capabilities import Marks
+from kvsync.model.entry import Content
 from kvsync.reconcile import Ask
-from kvsync.stores.held import Held, Slot
+from kvsync.stores.memory.backend import Held, Slot
 from tests.support.stores import KINDS
 from tests.support.world import World, rows
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.capabilities import Lifetimes
+from kvsync.model.capabilities import Lifetimes
 from kvsync.reconcile import Ask
-from kvsync.stores.held import Slot
+from kvsync.stores.memory.backend import Slot
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, refused, rows
 

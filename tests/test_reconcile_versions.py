@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core import saved
-from kvsync.core.model import Content
+from kvsync.model.entry import Content
 from kvsync.reconcile import Ask
-from kvsync.stores.held import Slot
+from kvsync.rendering import saved_plan as saved
+from kvsync.stores.memory.backend import Slot
 from tests.support.machines import WEB, calls
 from tests.support.world import World, is_clean, outcomes, rows
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from kvsync.core.model import Target
-from kvsync.core.place import Place
+from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest, PassResult
 from kvsync.errors import InvalidInput, PermanentError, TransientError
-from kvsync.reconciler import WorkspaceReconciler
+from kvsync.model.entry import Target
+from kvsync.model.place import Place
 from kvsync.stores.base import WriteStatus
-from kvsync.stores.memory import _SHARED, MemoryStore
+from kvsync.stores.memory.store import _SHARED, MemoryStore
 from kvsync.testing import MemoryServer
 from tests.support.world import World, is_clean
 

@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from kvsync.clock import Clock
+from kvsync.app.json_schema import SCHEMAS, config_schema, plan_schema, state_schema
 from kvsync.config.authority import Authority, Authors
 from kvsync.config.load import load_config
 from kvsync.config.model import ReadLimits, StoreConfig
-from kvsync.core.model import Action, Actual, Class, Identity, Mark, OutcomeKind, Refusal
-from kvsync.core.render.json import plan_document, report_document
-from kvsync.core.saved import save
-from kvsync.document import nodes
-from kvsync.document.fields import Problems, free_json
-from kvsync.document.parse import parse
+from kvsync.desired.documents import Layer, read_document
+from kvsync.desired.model import Stores
+from kvsync.desired.reading_budget import Allowance
+from kvsync.desired.tree import Tree
+from kvsync.desired.values import Surroundings
 from kvsync.errors import InvalidInput
-from kvsync.schema import SCHEMAS, config_schema, plan_schema, state_schema
-from kvsync.sources.allowance import Allowance
-from kvsync.sources.documents import Layer, read_document
-from kvsync.sources.model import Stores
-from kvsync.sources.tree import Tree
-from kvsync.sources.values import Surroundings
+from kvsync.model.entry import Action, Actual, Class, Identity, Mark, OutcomeKind, Refusal
+from kvsync.rendering.json import plan_document, report_document
+from kvsync.rendering.saved_plan import save
 from kvsync.stores.base import StoreContext
-from kvsync.stores.memory import MemoryStore
-from tests.core.plans import OWNER, change, outcome, plan, report, seal, stored, target_plan, wanted
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.util.clock import Clock
+from kvsync.yaml import nodes
+from kvsync.yaml.fields import Problems, free_json
+from kvsync.yaml.parse import parse
+from tests.planning.plans import OWNER, change, outcome, plan, report, seal, stored, target_plan, wanted
 
 ANY = Authority(Authors(env=("*",)))
 EDGE = StoreConfig("edge", "memory", {})

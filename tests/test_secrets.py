@@ -19,8 +19,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kvsync.escaping import quote_text
-from kvsync.secrets import HIDDEN, SHORTEST, Redactor, is_secret_name
+from kvsync.util.escaping import quote_text
+from kvsync.util.redaction import HIDDEN, SHORTEST, Redactor, is_secret_name
 
 secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=SHORTEST, max_size=40)
 surroundings = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

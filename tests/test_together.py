@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from kvsync.together import in_groups
+from kvsync.util.concurrency import in_groups
 
 
 async def test_no_group_has_more_in_work_than_its_limit() -> None:

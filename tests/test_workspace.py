@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Target
+from kvsync.app import Selection, is_hash_of, resolve_targets
 from kvsync.errors import InvalidInput, LockHeld, UsageError
+from kvsync.model.entry import Target
 from kvsync.reconcile import Ask
-from kvsync.workspace import Selection, is_hash_of, resolve_targets
 from tests.support.world import World, is_clean, outcomes, rows
 
 

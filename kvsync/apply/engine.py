@@ -8,22 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-from kvsync.apply.book import Book, Ending
-from kvsync.apply.delivery import Delivery
-from kvsync.apply.link import Halt, Link
+from kvsync.apply.batch import Delivery
 from kvsync.apply.model import ApplyReport, Step, Work
 from kvsync.apply.moves import Moves
-from kvsync.apply.pacing import Pace, Retry, Stopped
+from kvsync.apply.outcomes import Book, Ending
 from kvsync.apply.ports import DeletionPort, Replan, RunPort
+from kvsync.apply.store_access import Halt, Link
 from kvsync.apply.writes import calls_of
-from kvsync.clock import Clock
-from kvsync.core.capabilities import Capabilities
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Change, Identity, OutcomeKind
-from kvsync.core.place import LocatedTarget
 from kvsync.errors import TransientError
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Actual, Change, Identity, OutcomeKind
+from kvsync.model.place import LocatedTarget
+from kvsync.planning.marks import MarkSigner
 from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Store
+from kvsync.stores.pacing import Pace, Retry, Stopped
+from kvsync.util.clock import Clock
 
 
 class Applier:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvsync.core.model import Action, Change, Identity, Outcome
 from kvsync.errors import StoreError
+from kvsync.model.entry import Action, Change, Identity, Outcome
 from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Write
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kvsync.apply.book import Book, Ending
-from kvsync.apply.compare import fingerprint_of
-from kvsync.apply.link import Link
 from kvsync.apply.model import Work
-from kvsync.apply.pacing import Stopped
-from kvsync.core.capabilities import Marks
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Identity, OutcomeKind
+from kvsync.apply.outcomes import Book, Ending
+from kvsync.apply.read_back import fingerprint_of
+from kvsync.apply.store_access import Link
 from kvsync.errors import StoreError
+from kvsync.model.capabilities import Marks
+from kvsync.model.entry import Actual, Identity, OutcomeKind
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores.pacing import Stopped
 
 _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from kvsync.core.model import Change, Identity, Refusal
-from kvsync.core.place import LocatedTarget
+from kvsync.model.entry import Change, Identity, Refusal
+from kvsync.model.place import LocatedTarget
 from kvsync.state.deletions import DeletionGrant
 from kvsync.state.records import Intent, Settled
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from kvsync.apply.model import Work
-from kvsync.core.capabilities import Capabilities, Lifetimes
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Action, Actual, Change, Entry, Mark
-from kvsync.core.noted import is_only_noted
+from kvsync.model.capabilities import Capabilities, Lifetimes
+from kvsync.model.entry import Action, Actual, Change, Entry, Mark
+from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Write
 
 _OVERHEAD = 256

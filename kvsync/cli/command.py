@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from kvsync import logs
 from kvsync.cli import failure
-from kvsync.cli.exits import Exit, meaning
+from kvsync.cli.exit_codes import Exit, meaning
 from kvsync.cli.output import has_color, width
 
 VARIABLES = "KVSYNC"
@@ -51,8 +51,8 @@ class Settings:
         return has_color(sys.stdout, self.color)
 
     def style(self, *, full: bool = False) -> Any:
-        """How plans are to look on stdout: a `kvsync.core.render.style.Style`."""
-        from kvsync.core.render.style import Style
+        """How plans are to look on stdout: a `kvsync.rendering.style.Style`."""
+        from kvsync.rendering.style import Style
 
         return Style(color=self.paints(), width=width(), full=full)
 

@@ -7,7 +7,7 @@ import sys
 
 from kvsync.cli.output import say, say_block
 from kvsync.errors import NotApproved
-from kvsync.escaping import escape_text
+from kvsync.util.escaping import escape_text
 
 
 def insist_on_terminal(command: str, *, yes: bool) -> None:

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from kvsync.cli.exits import Exit, of_error
+from kvsync.cli.exit_codes import Exit, of_error
 from kvsync.cli.output import answer_document, say
-from kvsync.core.render.problems import problem_document
 from kvsync.errors import InvalidInput, KvsyncError, NotApproved, Problem
+from kvsync.rendering.problems import problem_document
 
 SCHEMA = "kvsync.error/1"
 

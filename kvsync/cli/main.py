@@ -13,7 +13,7 @@ import click
 from kvsync import __version__
 from kvsync.cli import failure
 from kvsync.cli.command import bind_variables, global_options
-from kvsync.cli.exits import Exit, of_error
+from kvsync.cli.exit_codes import Exit, of_error
 from kvsync.cli.output import prepare, say, say_block
 from kvsync.errors import UsageError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kvsync.errors import KvsyncError
-from kvsync.escaping import escape_text
-from kvsync.secrets import REDACTOR
+from kvsync.util.escaping import escape_text
+from kvsync.util.redaction import REDACTOR
 
 
 def prepare() -> None:

@@ -11,11 +11,11 @@ from kvsync.cli.output import say
 from kvsync.errors import InvalidInput, NotApproved, Problem
 
 if TYPE_CHECKING:
-    from kvsync.core.model import Identity, Outcome, Target
-    from kvsync.core.plan import Plan, TargetPlan, TargetReport
-    from kvsync.core.saved import SavedPlan
-    from kvsync.sources import Loaded
-    from kvsync.workspace import Workspace
+    from kvsync.app import Workspace
+    from kvsync.desired import Loaded
+    from kvsync.model.entry import Identity, Outcome, Target
+    from kvsync.model.plan import Plan, TargetPlan, TargetReport
+    from kvsync.rendering.saved_plan import SavedPlan
 
 _MOST_SHOWN = 20
 _CURE = "make a new plan with kvsync plan --out FILE, and have it reviewed"
@@ -40,7 +40,7 @@ class Chosen:
 
 def read(file: str, workspace: Workspace) -> SavedPlan:
     """The plan in a file. Raises InvalidInput when it is none, NotApproved when it was saved for something else."""
-    from kvsync.core import saved
+    from kvsync.rendering import saved_plan as saved
 
     try:
         text = Path(file).read_text(encoding="utf-8")
@@ -74,8 +74,8 @@ def targets_of(plan: SavedPlan, loaded: Loaded) -> tuple[str, ...]:
 
 def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> Chosen:
     """Narrow a fresh plan to what was saved. What was saved for another place is stale."""
-    from kvsync.core import saved
-    from kvsync.core.plan import TargetPlan
+    from kvsync.model.plan import TargetPlan
+    from kvsync.rendering import saved_plan as saved
 
     stores = workspace.stores
     selections = saved.select(
@@ -102,7 +102,7 @@ def exactly(chosen: Chosen, fresh: Plan, file: str) -> Chosen:
 
 def _stale(chosen: Chosen, fresh: Plan) -> Iterator[str]:
     """What was saved, is still to be done, and would be done differently."""
-    from kvsync.core.model import Action
+    from kvsync.model.entry import Action
 
     done = {one.target: _settled(one) for one in fresh.targets}
     for target, outcomes in chosen.stale.items():
@@ -114,7 +114,7 @@ def _stale(chosen: Chosen, fresh: Plan) -> Iterator[str]:
 
 def _unseen(chosen: Chosen, fresh: Plan) -> Iterator[str]:
     """What is to be done, and was not saved; of what was saved and differs the other function tells."""
-    from kvsync.core.model import Action
+    from kvsync.model.entry import Action
 
     told = {(target, one.identity) for target, outcomes in chosen.stale.items() for one in outcomes}
     told |= {(one.target, change.identity) for one in chosen.plan.targets for change in one.changes}

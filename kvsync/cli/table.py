@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kvsync.escaping import escape_cell, escape_markdown, markdown_code
+from kvsync.util.escaping import escape_cell, escape_markdown, markdown_code
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from kvsync.config.policy import override
 from kvsync.config.tightening import loosened
-from kvsync.core.model import Target
-from kvsync.core.policy import Policy
-from kvsync.document.credential import Credential, CredentialKind
-from kvsync.document.problems import quoted
+from kvsync.model.entry import Target
+from kvsync.model.policy import Policy
+from kvsync.yaml.credential import Credential, CredentialKind
+from kvsync.yaml.problems import quoted
 
 AMBIENT_CREDENTIALS: Final = frozenset(
     {

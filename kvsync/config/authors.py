@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from kvsync.config.authority import Authors, PolicyRight, TargetGrant
-from kvsync.document.fields import Decoder, Field, ScalarDecoder, choice, glob, list_of, record
+from kvsync.yaml.fields import Decoder, Field, ScalarDecoder, choice, glob, list_of, record
 
 
 def _folder() -> Decoder:

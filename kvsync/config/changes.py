@@ -9,9 +9,9 @@ from typing import Any
 from kvsync.config.authority import Authors, PolicyRight
 from kvsync.config.model import Config, RunConfig, StoreConfig
 from kvsync.config.tightening import lines_of, loosened
-from kvsync.core.policy import Policy
-from kvsync.document.problems import quoted
 from kvsync.errors import Origin
+from kvsync.model.policy import Policy
+from kvsync.yaml.problems import quoted
 
 _LEADING = ("type", "options", "endpoint", "key_format", "allow_insecure")
 """Fields of a store that say where it leads, and with which credential."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError
-from kvsync.secrets import REDACTOR, Redactor
+from kvsync.util.redaction import REDACTOR, Redactor
 
 _LARGEST: Final = 1024 * 1024
 """Bytes; a file larger than this holds no credential."""

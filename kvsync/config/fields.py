@@ -14,9 +14,9 @@ from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import stores
 from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone, url
-from kvsync.document import nodes
-from kvsync.document.credential import credential
-from kvsync.document.fields import (
+from kvsync.yaml import nodes
+from kvsync.yaml.credential import credential
+from kvsync.yaml.fields import (
     OMITTED,
     Decoder,
     Field,

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from kvsync.config.model import GitCredentials, GitSource, GitVerify
 from kvsync.config.values import is_plain_http
-from kvsync.document import nodes
-from kvsync.document.fields import (
+from kvsync.yaml import nodes
+from kvsync.yaml.fields import (
     Decoder,
     Field,
     Problems,

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from kvsync.config.model import EtcdLease, KubernetesLease, LeaseConfig
 from kvsync.config.values import is_plain_http, url
-from kvsync.document import nodes
-from kvsync.document.credential import credential
-from kvsync.document.fields import (
+from kvsync.yaml import nodes
+from kvsync.yaml.credential import credential
+from kvsync.yaml.fields import (
     Decoder,
     Field,
     Problems,

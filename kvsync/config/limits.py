@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kvsync.config.model import ReadLimits
-from kvsync.document.fields import Field, integer, size
+from kvsync.yaml.fields import Field, integer, size
 
 _DEFAULTS: Final = ReadLimits()
 _DEEPEST: Final = 128

@@ -17,11 +17,11 @@ from kvsync.config.limits import read_limits
 from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.config.revision import ConfigRevision
-from kvsync.core.policy import Policy
-from kvsync.document import nodes
-from kvsync.document.fields import Problems, decode, name_hint, quoted
-from kvsync.document.parse import parse_all
 from kvsync.errors import InvalidInput, Kind, Problem
+from kvsync.model.policy import Policy
+from kvsync.yaml import nodes
+from kvsync.yaml.fields import Problems, decode, name_hint, quoted
+from kvsync.yaml.parse import parse_all
 
 
 def load_config(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.config.authority import Authority
-from kvsync.core.policy import Policy
-from kvsync.document.credential import Credential as Credential
-from kvsync.document.credential import CredentialKind as CredentialKind
 from kvsync.errors import Origin
+from kvsync.model.policy import Policy
+from kvsync.yaml.credential import Credential as Credential
+from kvsync.yaml.credential import CredentialKind as CredentialKind
 
 
 @dataclass(frozen=True, slots=True)

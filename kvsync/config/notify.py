@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kvsync.config.model import NoticeFormat, NoticeKind
-from kvsync.document import nodes
-from kvsync.document.fields import (
+from kvsync.yaml import nodes
+from kvsync.yaml.fields import (
     Decoder,
     Field,
     Problems,

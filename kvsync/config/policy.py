@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Policy, Prune
-from kvsync.document.fields import (
+from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Policy, Prune
+from kvsync.yaml.fields import (
     OMITTED,
     Field,
     choice,

@@ -9,9 +9,10 @@ from typing import Any, Final
 from kvsync.config.model import StoreConfig
 from kvsync.config.policy import POLICY_FIELDS, override
 from kvsync.config.values import NAME, is_plain_http, key_format, url
-from kvsync.core.policy import Policy
-from kvsync.document import nodes
-from kvsync.document.fields import (
+from kvsync.errors import KvsyncError, Origin
+from kvsync.model.policy import Policy
+from kvsync.yaml import nodes
+from kvsync.yaml.fields import (
     INVALID,
     Decoder,
     Field,
@@ -30,7 +31,6 @@ from kvsync.document.fields import (
     record,
     text,
 )
-from kvsync.errors import KvsyncError, Origin
 
 TYPE: Final = Field("type", text(), required=True, help='What kind of store it is; "kvsync stores" lists them.')
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
+from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
 
 _PRUNE: Final = {
     Prune.OFF: "",

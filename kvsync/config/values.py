@@ -7,7 +7,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from kvsync.document.fields import Decoder, ScalarDecoder
+from kvsync.yaml.fields import Decoder, ScalarDecoder
 
 NAME: Final = r"[A-Za-z0-9._-]+"
 """What the name of a store looks like."""
@@ -60,7 +60,7 @@ def cron() -> Decoder:
     """A cron expression of five fields, as crontab(5) means it; gives the text."""
 
     def read(written: str, _plain: bool) -> str:
-        from kvsync.core.cron import Cron
+        from kvsync.planning.cron import Cron
 
         return Cron.parse(written).text
 
@@ -100,7 +100,7 @@ def key_format() -> Decoder:
     """How identities become remote keys: `{key}`, and where wanted `{namespace}` and `{label}`; gives the text."""
 
     def read(written: str, _plain: bool) -> str:
-        from kvsync.stores.keys import KeyFormat
+        from kvsync.model.key_format import KeyFormat
 
         KeyFormat(written)
         return written

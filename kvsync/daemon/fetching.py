@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from kvsync.clock import Clock
 from kvsync.daemon.backoff import Backoff
 from kvsync.daemon.ports import Remote
-from kvsync.daemon.timers import rest
+from kvsync.daemon.waiting import rest
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
+from kvsync.util.clock import Clock
 
 PATIENCE = 10.0
 """Seconds that the first pass waits for the first fetch; then it goes on with what was fetched before."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kvsync.clock import Clock
-from kvsync.core.model import Target
 from kvsync.daemon.ports import Loaded, Reconciler
 from kvsync.errors import KvsyncError, Problem
 from kvsync.logs import get_logger
+from kvsync.model.entry import Target
+from kvsync.util.clock import Clock
 
 SETTLE = 1.0
 """Seconds without a change after which the files count as at rest: an editor, or a checkout, may drop and bring back."""

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kvsync.clock import Clock
 from kvsync.config.model import Window
-from kvsync.core.model import Target
-from kvsync.daemon.timers import rest
+from kvsync.daemon.waiting import rest
 from kvsync.daemon.windows import is_denied, next_change
 from kvsync.logs import get_logger
+from kvsync.model.entry import Target
+from kvsync.util.clock import Clock
 
 LONGEST_TRUST = 3600.0
 """Seconds after which the windows are asked again although they knew of no change."""

@@ -24,21 +24,21 @@ from signal import Signals
 from typing import Any
 
 from kvsync import __version__
-from kvsync.clock import Clock
 from kvsync.config.model import RunConfig
-from kvsync.core.model import Target
 from kvsync.daemon.fetching import Fetcher
-from kvsync.daemon.looking import Looking
-from kvsync.daemon.notify import Notifier
-from kvsync.daemon.onlooker import Onlooker
+from kvsync.daemon.loading import Looking
+from kvsync.daemon.observer import Onlooker
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
 from kvsync.daemon.ports import Leadership, Reconciler, Recorder, Remote, Trigger
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import Stop, handling, unless
+from kvsync.daemon.systemd import Notifier
 from kvsync.daemon.watch import Pace, Watcher
 from kvsync.daemon.worker import NOTHING
 from kvsync.errors import InvalidInput, KvsyncError
 from kvsync.logs import get_logger
+from kvsync.model.entry import Target
+from kvsync.util.clock import Clock
 
 READY_WITHIN = 60.0
 """Seconds after which the daemon counts as ready although some store has not answered yet: systemd waits for 90."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from kvsync.clock import Clock
 from kvsync.config.model import RunConfig, Window
-from kvsync.core.model import Target
-from kvsync.daemon.notify import Notifier
 from kvsync.daemon.parts import LEAVE_WITHIN, Parts, assemble
 from kvsync.daemon.ports import Leadership, Loaded, PassResult, Reconciler, Recorder
 from kvsync.daemon.signals import Stop, handling, unless
+from kvsync.daemon.systemd import Notifier
+from kvsync.model.entry import Target
+from kvsync.util.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

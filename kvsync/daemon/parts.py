@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from kvsync.clock import Clock
 from kvsync.config.model import RunConfig
-from kvsync.core.model import Target
-from kvsync.daemon.crew import Crew
 from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
-from kvsync.daemon.notify import Notifier
-from kvsync.daemon.onlooker import Onlooker
-from kvsync.daemon.passes import GuardedPasses
+from kvsync.daemon.observer import Onlooker
+from kvsync.daemon.pass_runner import GuardedPasses
+from kvsync.daemon.pool import Crew
 from kvsync.daemon.ports import Leadership, Reconciler, Recorder, Trigger
 from kvsync.daemon.report import Reporter
+from kvsync.daemon.systemd import Notifier
+from kvsync.model.entry import Target
+from kvsync.util.clock import Clock
 
 LEAVE_WITHIN = 8.0
 """Seconds that passes in flight have to finish their batch; with what else leaving takes it stays below ten."""

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from kvsync.core.model import Target
 from kvsync.daemon.ports import PassResult
+from kvsync.model.entry import Target
 
 _SHOWN: Final = ("failing", "parked", "with changes pending")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from kvsync.config.model import RunConfig
-from kvsync.core.model import OutcomeKind, Target
 from kvsync.errors import Problem
+from kvsync.model.entry import OutcomeKind, Target
 from kvsync.state.passes import DaemonRecord, LeaseRecord
 
 

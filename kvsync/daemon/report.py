@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from kvsync import __version__
-from kvsync.clock import Clock
-from kvsync.core.model import OutcomeKind, Target
 from kvsync.daemon.gate import Gate
-from kvsync.daemon.notify import Notifier
-from kvsync.daemon.onlooker import Onlooker, Passed
+from kvsync.daemon.observer import Onlooker, Passed
 from kvsync.daemon.pass_counts import PassCounts
 from kvsync.daemon.ports import Leadership, Loaded, PassRequest, PassResult, Recorder, Trigger
+from kvsync.daemon.systemd import Notifier
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
+from kvsync.model.entry import OutcomeKind, Target
 from kvsync.state.passes import DaemonRecord
+from kvsync.util.clock import Clock
 
 _KINDS = (OutcomeKind.APPLIED, OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE, OutcomeKind.REFUSED)
 """Outcomes that are counted in the log; what is pending says the rest."""

@@ -19,7 +19,7 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from kvsync.config.model import RunConfig
-from kvsync.core.cron import Cron
+from kvsync.planning.cron import Cron
 
 DEFAULT_JITTER = 0.1
 """Share of the interval, when the configuration says nothing."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-from kvsync.daemon.lookout import Lookout, look_out
+from kvsync.daemon.watch_plan import Lookout, look_out
 from kvsync.logs import get_logger
 
 STEP_MS = 10

@@ -12,7 +12,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from kvsync.config.model import Window
-from kvsync.core.cron import Cron
+from kvsync.planning.cron import Cron
 
 _MAX_EDGES = 1000
 """Edges to look at before giving up: windows that overlap without end never change."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from kvsync.clock import Clock
-from kvsync.core.model import Target
 from kvsync.daemon.backoff import Backoff
 from kvsync.daemon.ports import PATIENT, PassResult, Trigger
-from kvsync.daemon.timers import rest
+from kvsync.daemon.waiting import rest
+from kvsync.model.entry import Target
+from kvsync.util.clock import Clock
 
 MIN_GAP = 1.0
 """Seconds to wait at least when a moment is still due after the pass that it caused."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvsync.clock import Clock
+from kvsync.util.clock import Clock
 
 
 class VirtualClock(Clock):

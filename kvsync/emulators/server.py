@@ -29,7 +29,7 @@ from kvsync.emulators.quantities import http_date
 from kvsync.emulators.stats import Stats
 from kvsync.emulators.storage import Storage
 from kvsync.errors import KvsyncError, UsageError
-from kvsync.escaping import encode_json
+from kvsync.util.escaping import encode_json
 
 _LARGEST_BODY: Final = 128 * 1024**2  # bytes; the largest bulk call that one of the stores takes has 100 MB
 _LONGEST_TARGET: Final = 64 * 1024  # bytes

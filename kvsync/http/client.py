@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from kvsync.clock import Clock
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
-from kvsync.fence import Fence
-from kvsync.heap import no_collections
 from kvsync.http.failures import cleaned, failure, unanswered
-from kvsync.http.limits import RetryBudget, TokenBucket
 from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError, StaleCredentialError
 from kvsync.http.quota import Quota
+from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.stores.base import Traffic
+from kvsync.util.clock import Clock
+from kvsync.util.gc_pause import no_collections
+from kvsync.util.write_fence import Fence
 
 if TYPE_CHECKING:
-    from kvsync.http.wire import Wire
+    from kvsync.http.transport import Wire
 
 _ATTEMPTS: Final = 8
 _BASE, _CAP = 0.1, 5.0
@@ -163,7 +163,7 @@ class Client:
 
     def _connected(self) -> Wire:
         if self._wire is None:
-            from kvsync.http.wire import Wire, host_of  # a fifth of a second, which working offline need not pay
+            from kvsync.http.transport import Wire, host_of  # a fifth of a second, which working offline need not pay
 
             self._wire, self._host = Wire(self.origin, self._limits.concurrency, self._ca_file), host_of(self.origin)
         return self._wire

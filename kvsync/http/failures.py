@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.escaping import clip, escape_text
 from kvsync.http.model import Answer, Call, Credentials, NotAnsweredError
 from kvsync.http.retry_after import retry_after
-from kvsync.secrets import REDACTOR
+from kvsync.util.escaping import clip, escape_text
+from kvsync.util.redaction import REDACTOR
 
 _TURNED_AWAY: Final = frozenset({429, 503})
 _UNDECIDED: Final = frozenset({408, 425})

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from kvsync.clock import Clock
+from kvsync.util.clock import Clock
 
 _MARGIN: Final = 1.0
 """Seconds by which the time is taken longer, since calls are counted when they arrive and not when they leave."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from kvsync.logs.events import EVENTS, events_table
-from kvsync.secrets import REDACTOR, Redactor
+from kvsync.util.redaction import REDACTOR, Redactor
 
 if TYPE_CHECKING:
     from kvsync.logs.pipeline import Pipeline

@@ -10,9 +10,9 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from kvsync.escaping import encode_json, escape_text
 from kvsync.logs.people import for_people
-from kvsync.secrets import Redactor
+from kvsync.util.escaping import encode_json, escape_text
+from kvsync.util.redaction import Redactor
 
 _FIRST: Final = ("timestamp", "level", "event")
 

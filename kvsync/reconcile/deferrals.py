@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Mapping
 
 from kvsync.apply.model import ApplyReport
-from kvsync.core.digest import entry_digest, write_digest
-from kvsync.core.model import DRIFT_CLASSES, Change, Desired, Identity, OutcomeKind
-from kvsync.core.plan import TargetPlan
 from kvsync.logs import get_logger
-from kvsync.reconcile.model import Surroundings
+from kvsync.model.digest import entry_digest, write_digest
+from kvsync.model.entry import DRIFT_CLASSES, Change, Desired, Identity, OutcomeKind
+from kvsync.model.plan import TargetPlan
+from kvsync.reconcile.context import Surroundings
 
 _log = get_logger()
 

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kvsync.apply.compare import kept_etag, shown_etag
-from kvsync.core.canonical import fingerprint
-from kvsync.core.capabilities import Lifetimes, Marks
-from kvsync.core.classify import CLOCK_SLACK
-from kvsync.core.compare import Comparison
-from kvsync.core.model import Actual, Applied, Desired, Entry, Identity, Mode, Snapshot, snapshot_of
-from kvsync.core.policy import Prune
-from kvsync.reconcile.ledgers import TargetLedger
-from kvsync.reconcile.model import PassTarget
+from kvsync.apply.read_back import kept_etag, shown_etag
+from kvsync.ledger.target_ledger import TargetLedger
+from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Lifetimes, Marks
+from kvsync.model.entry import Actual, Applied, Desired, Entry, Identity, Mode, Snapshot, snapshot_of
+from kvsync.model.policy import Prune
+from kvsync.planning.classify import CLOCK_SLACK
+from kvsync.planning.compare import Comparison
+from kvsync.reconcile.context import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
-from kvsync.together import together
+from kvsync.util.concurrency import together
 
 
 class Observer:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from kvsync.core.model import Target
-from kvsync.core.place import LocatedTarget, Overlap, Place, conflicts, overlap_text
 from kvsync.errors import StoreError, TransientError
+from kvsync.model.entry import Target
+from kvsync.model.place import LocatedTarget, Overlap, Place, conflicts, overlap_text
 from kvsync.stores.base import Store
-from kvsync.together import in_groups
+from kvsync.util.concurrency import in_groups
 
 PATIENCE: Final = 10.0
 """Seconds that a pass waits, at most, to learn where the other targets of the same store type lead."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kvsync.core.model import ENDED, Actual, Applied, Class, Identity, Mark, OutcomeKind
+from kvsync.model.entry import ENDED, Actual, Applied, Class, Identity, Mark, OutcomeKind
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, StateDir
 

@@ -8,14 +8,12 @@ from dataclasses import replace
 
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport
-from kvsync.apply.pacing import Pace
-from kvsync.core.capabilities import Marks
-from kvsync.core.classify import Rules
-from kvsync.core.compare import Comparison, compare
-from kvsync.core.cost import cost_of
-from kvsync.core.digest import target_digest
-from kvsync.core.facts import Facts
-from kvsync.core.model import (
+from kvsync.errors import StoreError
+from kvsync.ledger.found import LedgerNotOurs
+from kvsync.logs import get_logger
+from kvsync.model.capabilities import Marks
+from kvsync.model.digest import target_digest
+from kvsync.model.entry import (
     Action,
     Actual,
     Change,
@@ -27,19 +25,21 @@ from kvsync.core.model import (
     Snapshot,
     Target,
 )
-from kvsync.core.noted import is_only_noted
-from kvsync.core.place import LocatedTarget, Place
-from kvsync.core.plan import TargetPlan, TargetReport
-from kvsync.core.planning import is_as_written, judge, plan_target, shows_the_past
-from kvsync.errors import StoreError
-from kvsync.logs import get_logger
-from kvsync.reconcile.found_ledger import LedgerNotOurs
-from kvsync.reconcile.memory import Memory
-from kvsync.reconcile.model import Applying, Ask, PassTarget, Surroundings
+from kvsync.model.place import LocatedTarget, Place
+from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.planning.classify import Rules
+from kvsync.planning.compare import Comparison, compare
+from kvsync.planning.cost import cost_of
+from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.plan_inputs import Facts
+from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
+from kvsync.reconcile.context import Applying, Ask, PassTarget, Surroundings
 from kvsync.reconcile.observer import Observer
+from kvsync.reconcile.pass_state import Memory
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
+from kvsync.stores.pacing import Pace
 
 _log = get_logger()
 

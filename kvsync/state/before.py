@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kvsync.core.canonical import canonical_json
-from kvsync.core.model import Actual, Content, Identity, Mark, sealed
-from kvsync.core.sealing import SealingKeys, name_of
+from kvsync.model.canonical import canonical_json
+from kvsync.model.entry import Actual, Content, Identity, Mark, sealed
+from kvsync.planning.sealing import SealingKeys, name_of
 
 
 def before_text(before: Actual, withheld: bool, keys: SealingKeys) -> str:

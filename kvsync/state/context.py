@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kvsync.clock import Clock
-from kvsync.core.sealing import SealingKeys
+from kvsync.planning.sealing import SealingKeys
 from kvsync.state.database import Database
+from kvsync.util.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

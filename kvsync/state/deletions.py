@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kvsync.core.deletion_limit import WINDOW, DeletionBudget
+from kvsync.planning.deletion_limit import WINDOW, DeletionBudget
 from kvsync.state.context import Context
 
 _RECENT = "SELECT at, count FROM deletions WHERE at > ? ORDER BY at"

@@ -17,10 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kvsync.clock import Clock
-from kvsync.core.model import sealed
-from kvsync.core.sealing import SealingKeys, sealing_keys
 from kvsync.errors import StateDirError
+from kvsync.model.entry import sealed
+from kvsync.planning.sealing import SealingKeys, sealing_keys
 from kvsync.state import lock
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
@@ -38,6 +37,7 @@ from kvsync.state.places import Places
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 from kvsync.state.trust import find
+from kvsync.util.clock import Clock
 from kvsync.util.private_files import write_private
 
 

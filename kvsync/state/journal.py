@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kvsync.core.model import Action, Actual, Applied, Class, Identity, OutcomeKind, Target
-from kvsync.core.place import LocatedTarget
 from kvsync.errors import UsageError
+from kvsync.model.entry import Action, Actual, Applied, Class, Identity, OutcomeKind, Target
+from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_of
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger

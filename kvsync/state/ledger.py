@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kvsync.core.model import Applied, Identity, Mark
-from kvsync.core.sealing import SealingKeys, name_of
+from kvsync.model.entry import Applied, Identity, Mark
+from kvsync.planning.sealing import SealingKeys, name_of
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kvsync.core.canonical import canonical_json
-from kvsync.core.digest import SHORTEST_HASH
-from kvsync.core.model import Target
 from kvsync.errors import NotApproved, UsageError
+from kvsync.model.canonical import canonical_json
+from kvsync.model.digest import SHORTEST_HASH
+from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kvsync.core.model import Target
+from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import counts_of, counts_text, target_row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvsync.core.model import Target
+from kvsync.model.entry import Target
 from kvsync.state.context import Context
 
 _ONE = "SELECT store, namespace, reason, since FROM pauses WHERE store = ? AND (namespace IS NULL) = "

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kvsync.core.model import Target
-from kvsync.core.place import LocatedTarget
+from kvsync.model.entry import Target
+from kvsync.model.place import LocatedTarget
 from kvsync.state.context import Context
 from kvsync.state.rows import name_key, state_key, target_row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kvsync.core.model import Identity, Target, sealed
+from kvsync.model.entry import Identity, Target, sealed
 from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kvsync.core.model import Action, Actual, Applied, Class, Identity, Outcome, OutcomeKind, Target, sealed
+from kvsync.model.entry import Action, Actual, Applied, Class, Identity, Outcome, OutcomeKind, Target, sealed
 
 
 @dataclass(frozen=True, slots=True)

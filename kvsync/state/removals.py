@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kvsync.core.model import Identity
+from kvsync.model.entry import Identity
 from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of

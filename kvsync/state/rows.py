@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kvsync.core.canonical import canonical_json
-from kvsync.core.model import Identity, Target
-from kvsync.core.place import LocatedTarget
+from kvsync.model.canonical import canonical_json
+from kvsync.model.entry import Identity, Target
+from kvsync.model.place import LocatedTarget
 
 SEQ_BITS = 32
 """How far the number of a run is shifted to make room for the numbers of its changes."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvsync.core.model import Identity, Target, sealed
-from kvsync.core.place import LocatedTarget
+from kvsync.model.entry import Identity, Target, sealed
+from kvsync.model.place import LocatedTarget
 from kvsync.state.before import before_text
 from kvsync.state.context import Context
 from kvsync.state.ledger import Ledger

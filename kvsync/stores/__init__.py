@@ -76,7 +76,7 @@ def _installed() -> tuple[EntryPoint, ...]:
 
 
 def _load(point: EntryPoint) -> type[Store]:
-    from kvsync.core.capabilities import Capabilities
+    from kvsync.model.capabilities import Capabilities
     from kvsync.stores.base import Store
 
     origin = f'store type "{point.name}" of the package {_package(point)}'

@@ -34,14 +34,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
-from kvsync.clock import Clock
 from kvsync.config.model import Credential, StoreConfig
-from kvsync.core.capabilities import Capabilities
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
-from kvsync.core.place import KeyScope, Place, origin_of
-from kvsync.document.fields import Field
-from kvsync.fence import Fence
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.model.place import KeyScope, Place, origin_of
+from kvsync.planning.marks import MarkSigner
+from kvsync.util.clock import Clock
+from kvsync.util.write_fence import Fence
+from kvsync.yaml.fields import Field
 
 
 class Precondition(StrEnum):

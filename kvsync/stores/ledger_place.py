@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from kvsync.document.fields import Field, choice
+from kvsync.yaml.fields import Field, choice
 
 
 class LedgerPlace(StrEnum):

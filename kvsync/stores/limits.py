@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kvsync.core.audit import is_text, length_of
-from kvsync.core.capabilities import Capabilities, SizeUnit
-from kvsync.core.model import Content
 from kvsync.errors import BatchRefused
+from kvsync.model.capabilities import Capabilities, SizeUnit
+from kvsync.model.entry import Content
+from kvsync.planning.audit import is_text, length_of
 from kvsync.stores.base import Write
 
 

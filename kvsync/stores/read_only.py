@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot
-from kvsync.core.place import Place
 from kvsync.errors import PermanentError
+from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Finding, Store, Write, WriteResult
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from kvsync.config.model import StoreConfig
-from kvsync.core.model import Content, Identity
 from kvsync.errors import StoreError
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Finding, Store, StoreContext
 from kvsync.stores.limits import check_entry
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Identity, Snapshot
-from kvsync.core.place import Place
+from kvsync.model.entry import Actual, Identity, Snapshot
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
 from kvsync.stores.read_only import ReadOnlyStore
 from kvsync.tracing import span

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from kvsync.clock import Clock
+from kvsync.util.clock import Clock
 
 
 class FakeClock(Clock):

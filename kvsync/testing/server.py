@@ -16,13 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from kvsync.clock import Clock
 from kvsync.config.model import Credential, StoreConfig
-from kvsync.core.model import Content, Identity
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import StoreContext, WriteResult, WriteStatus
-from kvsync.stores.held import Held, HeldLedger, Listed, Memory, Put, Slot
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.backend import Held, HeldLedger, Listed, Memory, Put, Slot
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.util.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

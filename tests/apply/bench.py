@@ -10,15 +10,15 @@ from typing import Any
 
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport
-from kvsync.apply.pacing import Retry
 from kvsync.apply.ports import RunPort
-from kvsync.core.canonical import fingerprint
-from kvsync.core.classify import Rules, classify, classify_undesired
-from kvsync.core.model import Action, Applied, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
-from kvsync.core.policy import Adopt
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Action, Applied, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
+from kvsync.model.policy import Adopt
+from kvsync.planning.classify import Rules, classify, classify_undesired
 from kvsync.reconcile.observer import Observer
 from kvsync.state import StateDir
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.stores.pacing import Retry
 from kvsync.testing import FakeClock, MemoryServer, memory_store
 from tests.support.places import subject_of
 

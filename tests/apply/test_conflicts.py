@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from kvsync.apply.delivery import MOST_TRIES
-from kvsync.core.model import Content, OutcomeKind
-from kvsync.stores.held import Slot
+from kvsync.apply.batch import MOST_TRIES
+from kvsync.model.entry import Content, OutcomeKind
+from kvsync.stores.memory.backend import Slot
 from tests.apply.bench import Bench, entry, kinds, only, writes_of
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from kvsync.apply.pacing import DOWN_AFTER, Retry
-from kvsync.core.model import Identity, OutcomeKind
 from kvsync.errors import AuthError, PermanentError, TransientError
+from kvsync.model.entry import Identity, OutcomeKind
 from kvsync.stores.base import Write, WriteResult
+from kvsync.stores.pacing import DOWN_AFTER, Retry
 from tests.apply.bench import Bench, after, entry, kinds, writes_of
 
 Make = Callable[..., Bench]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Action, Identity, OutcomeKind
-from kvsync.core.place import LocatedTarget
 from kvsync.errors import StateDirError
+from kvsync.model.entry import Action, Identity, OutcomeKind
+from kvsync.model.place import LocatedTarget
 from kvsync.state import StateDir
 from kvsync.state.records import Intent, Settled
 from tests.apply.bench import TARGET, Bench, entry, kinds, writes_of
@@ -39,10 +39,10 @@ KILLED = """
 import asyncio, os, random, signal, sys
 from pathlib import Path
 from kvsync.apply.engine import Applier
-from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Action, Change, Class, Content, Entry, Identity, Target
-from kvsync.clock import Clock
+from kvsync.model.canonical import fingerprint
+from kvsync.planning.marks import MarkSigner
+from kvsync.model.entry import Action, Change, Class, Content, Entry, Identity, Target
+from kvsync.util.clock import Clock
 from kvsync.state import StateDir
 from kvsync.testing import MemoryServer, memory_store
 from tests.support.places import located

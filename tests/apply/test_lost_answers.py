@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from kvsync.apply.pacing import Retry
-from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.errors import LostAnswer, TransientError
+from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.stores.base import Write, WriteResult, WriteStatus
-from kvsync.stores.held import Slot
+from kvsync.stores.memory.backend import Slot
+from kvsync.stores.pacing import Retry
 from kvsync.testing.server import Call
 from tests.apply.bench import Bench, entry, kinds, only, writes_of
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from kvsync.core.capabilities import Marks
-from kvsync.core.model import Action, Change, Identity, Mark, Mode
 from kvsync.errors import TransientError
+from kvsync.model.capabilities import Marks
+from kvsync.model.entry import Action, Change, Identity, Mark, Mode
 from kvsync.stores.base import WriteStatus
 from tests.apply.bench import Bench, entry, kinds, writes_of
 

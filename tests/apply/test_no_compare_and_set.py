@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kvsync.core.capabilities import Lifetimes, Marks
 from kvsync.errors import TransientError
+from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.state.deletions import LimitedDeletions
 from tests.apply.bench import Bench, entry, kinds, only, writes_of
 

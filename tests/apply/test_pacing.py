@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.apply.pacing import DOWN_AFTER, Pace, Patience, Retry, Stopped
-from kvsync.core.capabilities import Capabilities
 from kvsync.errors import TransientError
+from kvsync.model.capabilities import Capabilities
+from kvsync.stores.pacing import DOWN_AFTER, Pace, Patience, Retry, Stopped
 from kvsync.testing import FakeClock
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kvsync.core.model import Actual, Change, Identity
 from kvsync.errors import BatchRefused, LostAnswer, TransientError
+from kvsync.model.entry import Actual, Change, Identity
 from kvsync.stores.base import Write, WriteResult, WriteStatus
 from tests.apply.bench import Bench, entry
 

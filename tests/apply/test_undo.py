@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from kvsync.apply.invert import undo
 from kvsync.apply.model import ApplyReport
-from kvsync.apply.undo import undo
-from kvsync.core.capabilities import Lifetimes, Marks
-from kvsync.core.model import Action, Content, Identity
 from kvsync.errors import LostAnswer
+from kvsync.model.capabilities import Lifetimes, Marks
+from kvsync.model.entry import Action, Content, Identity
 from kvsync.stores.base import Write, WriteResult, WriteStatus
-from kvsync.stores.held import Slot
+from kvsync.stores.memory.backend import Slot
 from tests.apply.bench import OWNER, Bench, entry, kinds, writes_of
 
 Make = Callable[..., Bench]

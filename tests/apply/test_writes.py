@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from kvsync.apply.model import Step, Work
 from kvsync.apply.writes import calls_of, halves, write_for
-from kvsync.core.capabilities import Capabilities
-from kvsync.core.model import Action, Actual, Change, Class, Content, Identity, Mark
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Action, Actual, Change, Class, Content, Identity, Mark
 from kvsync.stores.base import Precondition
 from tests.apply.bench import OWNER, TARGET, entry
 from tests.support.places import signer_of

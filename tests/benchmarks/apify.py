@@ -23,8 +23,8 @@ from typing import Any
 from apify_client import ApifyClient, ApifyClientAsync
 from apify_client.errors import ApifyApiError
 
+from kvsync.app import Selection, Workspace, open_workspace
 from kvsync.reconcile import Ask
-from kvsync.workspace import Selection, Workspace, open_workspace
 from tests.benchmarks.measure import Figure
 
 RECORDS, CHANGES = 5000, 1000

@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kvsync.clock import Clock
+from kvsync.app import Selection, open_workspace
 from kvsync.http.client import Client
 from kvsync.http.model import Call
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
 from kvsync.stores.azure_appconfig.requests import listing_target, next_target
 from kvsync.stores.base import Traffic
-from kvsync.workspace import Selection, open_workspace
+from kvsync.util.clock import Clock
 from tests.benchmarks.measure import Figure, kvsync, python, run
 
 LATENCY = "latency:20ms"

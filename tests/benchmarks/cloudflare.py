@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvsync.workspace import Selection, open_workspace
+from kvsync.app import Selection, open_workspace
 from tests.benchmarks.measure import Cost, Figure, best, kvsync, run
 from tests.emulators.npm import installed
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from kvsync.workspace import Selection, open_workspace
+from kvsync.app import Selection, open_workspace
 from tests.benchmarks.measure import NO_GOAL, Figure, best, kvsync
 
 SET, GET, ITEMS = "SetKeyValueItem", "GetKeyValueItem", "GetKeyValueItems"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.checkout.config_revision import TARGET_BRANCH_VARIABLES
+from kvsync.git.config_revision import TARGET_BRANCH_VARIABLES
 from tests.ci.jobs import git
 from tests.cli.conftest import CONFIGURATION, WEB, Repo
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.cli.exits import Exit, worst
+from kvsync.cli.exit_codes import Exit, worst
 from tests.cli.conftest import WEB, Repo
 
 MODES = pytest.mark.parametrize("mode", ["text", "json", "markdown"])

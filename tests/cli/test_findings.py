@@ -12,9 +12,9 @@ import pytest
 from sarif_pydantic import Sarif  # type: ignore[import-untyped]  # it ships no types
 
 from kvsync import __version__
-from kvsync.cli.findings import findings
-from kvsync.core.render.findings import Finding, fingerprints, github, gitlab, sarif
+from kvsync.cli.ci_findings import findings
 from kvsync.errors import Kind, Problem
+from kvsync.rendering.findings import Finding, fingerprints, github, gitlab, sarif
 from tests.cli.conftest import Repo
 from tests.cli.runner import Runner
 

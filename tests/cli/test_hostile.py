@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.dump.yaml_text import flow
-from kvsync.escaping import escape_text, quote_text
+from kvsync.app.dump.yaml_text import flow
+from kvsync.util.escaping import escape_text, quote_text
 from tests.cli.conftest import CONFIGURATION, Repo
 from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 

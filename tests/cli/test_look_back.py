@@ -9,7 +9,7 @@ import time
 import jsonschema
 import pytest
 
-from kvsync.core.model import Identity, Target
+from kvsync.model.entry import Identity, Target
 from kvsync.state import StateDir
 from tests.cli.conftest import WEB, Repo
 from tests.support.places import located

@@ -52,7 +52,7 @@ def test_short_errors_are_one_line(repo: Repo) -> None:
 def test_a_bug_is_one_line_and_a_traceback_only_for_those_who_ask(repo: Repo) -> None:
     """An unexpected exception says that it is a bug, and shows where with --log-level debug alone."""
     repo.write(
-        "sitecustomize.py", "import kvsync.cli.opening as o\ndef load(_):\n    raise KeyError('oops')\no.load = load\n"
+        "sitecustomize.py", "import kvsync.cli.open as o\ndef load(_):\n    raise KeyError('oops')\no.load = load\n"
     )
     path = {"PYTHONPATH": f"{repo.root}:{ROOT}"}
     process = repo.start("plan", "-o", "json", env=path)

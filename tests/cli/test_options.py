@@ -10,7 +10,7 @@ import click
 import pytest
 
 from kvsync.cli import cli
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.main import PURPOSES
 from tests.cli.conftest import Repo
 

@@ -7,7 +7,7 @@ import json
 import jsonschema
 import pytest
 
-from kvsync.schema import plan_schema
+from kvsync.app.json_schema import plan_schema
 from tests.cli.conftest import WEB, Repo
 
 LARGE = "store: local\nnamespace: web\nkeys:\n" + "".join(f"  key{number}: x\n" for number in range(20))

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from kvsync.secrets import REDACTOR
+from kvsync.util.redaction import REDACTOR
 from tests.cli.conftest import Repo
 
 SECRETS = {"API_TOKEN": "s3cr3t/tok en+1", "OTHER": 'quote"back\\slash-42'}

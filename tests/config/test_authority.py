@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from kvsync.config.authority import AMBIENT_CREDENTIALS, Authority, Authors, PolicyRight, TargetGrant, path_matches
 from kvsync.config.load import load_config
 from kvsync.config.tightening import lines_of, loosened
-from kvsync.core.model import Target
-from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
 from kvsync.errors import InvalidInput
+from kvsync.model.entry import Target
+from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
 
 CONFIG = "version: 1\nowner: us\npolicy: {prune: owned}\nstores: {edge: {type: memory}}\n"
 NO_RIGHTS = Authority()

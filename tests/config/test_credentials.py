@@ -9,7 +9,7 @@ import pytest
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, Origin
-from kvsync.secrets import HIDDEN, REDACTOR, Redactor
+from kvsync.util.redaction import HIDDEN, REDACTOR, Redactor
 
 ENV = Credential(CredentialKind.ENV, "API_TOKEN", Origin("kvsync.yaml", 4, 30))
 FILE = Credential(CredentialKind.FILE, "secrets/token")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from kvsync.app.json_schema import config_schema
 from kvsync.config.load import load_config
 from kvsync.config.model import GitSource
 from kvsync.errors import InvalidInput
-from kvsync.schema import config_schema
 
 HEAD = "version: 1\nowner: a\npolicy: {prune: owned}\nstores: {main: {type: memory}}\n"
 

@@ -10,8 +10,8 @@ import pytest
 
 from kvsync.config.load import load_config
 from kvsync.config.model import Config, RunConfig, StoreConfig, Window
-from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
 from kvsync.errors import InvalidInput
+from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
 
 LEAST = "version: 1\nowner: shop\nstores:\n  local: {type: sqlite, path: kv.db}\npolicy: {prune: owned}\n"
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.config.policy import POLICY_FIELDS, override
-from kvsync.core.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
-from kvsync.document.fields import Problems, decode
-from kvsync.document.parse import parse
+from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
+from kvsync.yaml.fields import Problems, decode
+from kvsync.yaml.parse import parse
 
 LINES = {
     "prune": ["owned", "off", "scope"],

@@ -9,11 +9,11 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from kvsync.clock import Clock
 from kvsync.config.model import RunConfig
-from kvsync.core.model import Target
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
+from kvsync.model.entry import Target
 from kvsync.state.passes import DaemonRecord
+from kvsync.util.clock import Clock
 
 A, B, C = Target("edge", "a"), Target("edge", "b"), Target("core", "c")
 

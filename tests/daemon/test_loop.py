@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from kvsync.config.model import RunConfig, Window
-from kvsync.core.model import Target
 from kvsync.daemon.loop import Daemon, DaemonResult
-from kvsync.daemon.notify import Notifier
 from kvsync.daemon.once import run_once
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Recorder, Trigger
+from kvsync.daemon.systemd import Notifier
 from kvsync.daemon.watch import Pace
 from kvsync.errors import InvalidInput, Origin, PermanentError, Problem, StateDirError, TransientError
+from kvsync.model.entry import Target
 from kvsync.state import StateDir
 from tests.daemon.support import QUIET, A, B, C, FakeReconciler, FakeRecorder, Log, ManualClock, succeed, turns, until
 
@@ -568,7 +568,7 @@ async def test_many_targets_of_one_store_take_turns() -> None:
 
 async def test_everything_goes_on_while_files_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading that does not end delays neither scheduled passes nor wakes, and what it finds counts once it is over."""
-    monkeypatch.setattr("kvsync.daemon.looking.PATIENCE", 0.01)
+    monkeypatch.setattr("kvsync.daemon.loading.PATIENCE", 0.01)
     reconciler, go_on = FakeReconciler([A]), asyncio.Event()
     async with running(reconciler) as work:
         await work.passes(1)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-from kvsync.daemon.lookout import look_out
 from kvsync.daemon.watch import Pace, Watcher
+from kvsync.daemon.watch_plan import look_out
 from tests.daemon.support import BOUND, Log, until
 
 NEVER = Pace(scan=3600)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kvsync.monitor.metrics import SERIES, metrics_table
+from kvsync.status.metrics import SERIES, metrics_table
 from tests.deploy.parts import ROOT
 
 RULES = ROOT / "deploy/prometheus/alerts.yaml"

@@ -139,7 +139,7 @@ def test_latency(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     async def sleep(_clock: object, seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("kvsync.clock.Clock.sleep", sleep)
+    monkeypatch.setattr("kvsync.util.clock.Clock.sleep", sleep)
     http.control("PUT", "faults", "latency:50ms")
     http.get("/kv")
     http.set("k")

@@ -7,20 +7,20 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from kvsync.clock import Clock
+from kvsync.app.dump.kvset import read_kvset
+from kvsync.app.dump.wrangler import read_bulk
 from kvsync.config.load import load_config
 from kvsync.config.model import Config, StoreConfig
-from kvsync.core import saved
-from kvsync.core.model import Identity
-from kvsync.dump.kvset import read_kvset
-from kvsync.dump.wrangler import read_bulk
+from kvsync.desired import Source
 from kvsync.errors import InvalidInput, UsageError
-from kvsync.escaping import encode_json
-from kvsync.sources import Source
+from kvsync.model.entry import Identity
+from kvsync.rendering import saved_plan as saved
 from kvsync.stores.base import Store, StoreContext
-from kvsync.stores.memory import MemoryStore
-from tests.core.plans import change, configured, plan_of, seal, stored, wanted
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.util.clock import Clock
+from kvsync.util.escaping import encode_json
 from tests.fuzz.model import JSON, folder, target
+from tests.planning.plans import change, configured, plan_of, seal, stored, wanted
 
 _CONFIG = """\
 version: 1

@@ -6,27 +6,27 @@ import json
 from contextlib import suppress
 from functools import cache
 
-from kvsync.checkout.command import GitFailed
-from kvsync.checkout.failures import explained
-from kvsync.clock import Clock
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import StoreError
-from kvsync.escaping import to_bytes
+from kvsync.git.command import GitFailed
+from kvsync.git.failures import explained
 from kvsync.http.client import Limits
+from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.failures import failure
 from kvsync.http.model import Answer, Call
 from kvsync.http.quota import Quota
 from kvsync.http.retry_after import retry_after
-from kvsync.http.skew import ahead_of_server
-from kvsync.monitor.hooks import Hook, is_genuine, is_signed_at_all, is_wanted
-from kvsync.monitor.secret import Secret
-from kvsync.secrets import Redactor
-from kvsync.stores.apify.elsewhere import Elsewhere
+from kvsync.status.http.hooks import Hook, is_genuine, is_signed_at_all, is_wanted
+from kvsync.status.http.shared_secret import Secret
 from kvsync.stores.apify.rates import Rate
+from kvsync.stores.apify.redirects import Elsewhere
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString
 from kvsync.stores.azure_appconfig.requests import etag_of, next_target
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.base import Traffic
+from kvsync.util.clock import Clock
+from kvsync.util.escaping import to_bytes
+from kvsync.util.redaction import Redactor
 from tests.fuzz.model import JSON, parsed, target
 
 _PUSH = {"ref": "refs/heads/main", "repository": {"full_name": "a/b"}}

@@ -11,25 +11,26 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from kvsync.clock import Clock
 from kvsync.config.model import StoreConfig
-from kvsync.core import ledger, saved
-from kvsync.core.canonical import canonical_json, fingerprint
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot
-from kvsync.core.place import Place
-from kvsync.core.render import json as json_
-from kvsync.core.render import markdown, text
 from kvsync.errors import StoreError
+from kvsync.ledger import document as ledger
+from kvsync.model.canonical import canonical_json, fingerprint
+from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
+from kvsync.rendering import json as json_
+from kvsync.rendering import markdown, text
+from kvsync.rendering import saved_plan as saved
 from kvsync.stores.apify.contents import kept_type
 from kvsync.stores.apify.listing import page_of
 from kvsync.stores.azure_appconfig import items
 from kvsync.stores.base import StoreContext
 from kvsync.stores.cloudflare_kv.metadata import parts_of
-from kvsync.stores.sqlite import SqliteStore
-from kvsync.stores.voximplant.pieces import MissingPieces, join
-from tests.core.plans import change, plan_of, report, seal, target_plan
+from kvsync.stores.sqlite.store import SqliteStore
+from kvsync.stores.voximplant.chunks import MissingPieces, join
+from kvsync.util.clock import Clock
 from tests.fuzz.model import JSON, folder, parsed, target
+from tests.planning.plans import change, plan_of, report, seal, target_plan
 
 _SIGNER = MarkSigner("us", Place("test", (("id", "one"),)))
 _LEDGER = {

@@ -13,8 +13,8 @@ import trustme
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client, Limits
-from kvsync.http.limits import TokenBucket
 from kvsync.http.model import Answer, Call, Explanation, StaleCredentialError
+from kvsync.http.rate_limits import TokenBucket
 from kvsync.stores.base import Traffic
 from kvsync.testing import FakeClock
 from tests.http.script_server import Act, ScriptServer, disconnects, drips, hangs_up, is_silent, resets, says, serving

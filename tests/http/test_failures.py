@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kvsync.errors import StoreError
 from kvsync.http.failures import cleaned, failure, words
 from kvsync.http.model import Answer, Call, Credentials, Explanation
-from kvsync.secrets import REDACTOR
+from kvsync.util.redaction import REDACTOR
 from tests.support.hostile_text import HOSTILE, is_harmless
 
 SECRET = "c4nary-Value/with+31 characters"

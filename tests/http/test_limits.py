@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.http.limits import RetryBudget, TokenBucket
+from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.http.retry_after import retry_after
 from kvsync.testing import FakeClock
 

@@ -20,17 +20,17 @@ from typing import Any
 import aiohttp
 import pytest
 
+from kvsync.app import Workspace, open_workspace
+from kvsync.app.monitoring import Serving
+from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.loop import Daemon
-from kvsync.daemon.notify import Notifier
-from kvsync.daemon.onlooker import Onlooker, Passed
+from kvsync.daemon.observer import Onlooker, Passed
+from kvsync.daemon.systemd import Notifier
 from kvsync.errors import PermanentError
 from kvsync.logs import configure
-from kvsync.reconciler import WorkspaceReconciler
-from kvsync.secrets import Redactor
-from kvsync.serving import Serving
-from kvsync.stores.memory import _SHARED
+from kvsync.stores.memory.store import _SHARED
 from kvsync.testing import MemoryServer
-from kvsync.workspace import Workspace, open_workspace
+from kvsync.util.redaction import Redactor
 from tests.simulation.virtual import LoopClock, simulate
 
 EVERY = 60.0

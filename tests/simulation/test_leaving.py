@@ -15,7 +15,7 @@ import aiohttp
 
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
-from tests.monitor.support import Process, process, repository, want
+from tests.status.support import Process, process, repository, want
 from tests.support.command import Repository
 
 ENTRIES, BATCH = 400, 100

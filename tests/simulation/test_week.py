@@ -26,10 +26,10 @@ from itertools import pairwise
 
 import pytest
 
-from kvsync.core.model import Target
-from kvsync.daemon.onlooker import Passed
+from kvsync.daemon.observer import Passed
 from kvsync.daemon.ports import Trigger
 from kvsync.logs import EVENTS, configure
+from kvsync.model.entry import Target
 from tests.daemon.support import Log
 from tests.simulation.town import DEAD, EDGE, FLAPPING, HEALTHY, HOUR, LOCAL, MINUTE, RUN, SETTINGS, Town
 from tests.simulation.virtual import BEGIN, LoopClock, simulate

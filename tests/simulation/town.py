@@ -18,22 +18,22 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from kvsync.app import Workspace, open_workspace
+from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.config.model import RunConfig
-from kvsync.core.model import Target
 from kvsync.daemon.loop import Daemon, DaemonResult
-from kvsync.daemon.notify import Notifier
-from kvsync.daemon.onlooker import Onlooker, Passed
+from kvsync.daemon.observer import Onlooker, Passed
 from kvsync.daemon.ports import PassRequest, PassResult, Trigger
+from kvsync.daemon.systemd import Notifier
 from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
 from kvsync.errors import TransientError
-from kvsync.reconciler import WorkspaceReconciler
-from kvsync.secrets import Redactor
+from kvsync.model.entry import Target
 from kvsync.stores.base import Store, Write, WriteResult
-from kvsync.stores.memory import _SHARED
+from kvsync.stores.memory.store import _SHARED
 from kvsync.testing import MemoryServer
-from kvsync.workspace import Workspace, open_workspace
+from kvsync.util.redaction import Redactor
 from tests.simulation.virtual import LoopClock
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0

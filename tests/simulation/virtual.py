@@ -19,8 +19,8 @@ import apscheduler.schedulers.base
 import apscheduler.triggers.interval
 import pytest
 
-from kvsync.clock import Clock
 from kvsync.daemon.watch import Watcher
+from kvsync.util.clock import Clock
 
 _Result = TypeVar("_Result")
 _Given = TypeVarTuple("_Given")

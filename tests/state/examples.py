@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kvsync.core.canonical import fingerprint
-from kvsync.core.model import (
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import (
     Action,
     Actual,
     Applied,
@@ -75,8 +75,8 @@ def apply_one(state: StateDir, identity: Identity, before: str, after: str) -> s
 PRELUDE = """
 import os, signal, sys
 from pathlib import Path
-from kvsync.clock import Clock
-from kvsync.core.model import *
+from kvsync.util.clock import Clock
+from kvsync.model.entry import *
 from kvsync.errors import *
 from kvsync.state import *
 from tests.state.examples import *

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.clock import Clock
-from kvsync.core.model import (
+from kvsync.errors import StateDirError, UsageError
+from kvsync.model.entry import (
     Action,
     Actual,
     Applied,
@@ -23,10 +23,10 @@ from kvsync.core.model import (
     OutcomeKind,
     Target,
 )
-from kvsync.core.sealing import SealingKeys
-from kvsync.errors import StateDirError, UsageError
+from kvsync.planning.sealing import SealingKeys
 from kvsync.state import Intent, RunStatus, Settled, StateDir
 from kvsync.state.before import before_of, before_text
+from kvsync.util.clock import Clock
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, actual, applied, apply_one, done, print_of, start, update
 from tests.support.places import located
 

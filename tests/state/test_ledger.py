@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvsync.core.model import Applied, Identity, Mark, Target
+from kvsync.model.entry import Applied, Identity, Mark, Target
 from kvsync.state import StateDir
 from tests.state.examples import KEY, WEB_KEY, applied, print_of
 from tests.support.places import key_of

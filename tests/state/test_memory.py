@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.core.model import Identity, Target
 from kvsync.errors import NotApproved, UsageError
+from kvsync.model.entry import Identity, Target
 from kvsync.state import Contention, DaemonRecord, Memo, StateDir
 from kvsync.state.contended import CALM_SECONDS, LONGEST_SECONDS
 from kvsync.state.memo import TOGETHER

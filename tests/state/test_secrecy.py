@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import (
+from kvsync.errors import StateDirError
+from kvsync.model.entry import (
     Action,
     Actual,
     Class,
@@ -16,7 +17,6 @@ from kvsync.core.model import (
     Outcome,
     OutcomeKind,
 )
-from kvsync.errors import StateDirError
 from kvsync.state import Intent, Memo, Settled, StateDir
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, applied, print_of, run, update
 

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kvsync.clock import Clock
-from kvsync.core.plan import Plan
-from kvsync.secrets import Redactor
-from kvsync.workspace import Report, Selection, Workspace, open_workspace
+from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.model.plan import Plan
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import Redactor
 from tests.stores.azure_service import Service
 
 

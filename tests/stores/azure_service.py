@@ -15,12 +15,12 @@ from typing import Any
 from azure.appconfiguration import AzureAppConfigurationClient, ConfigurationSetting
 from azure.core.exceptions import ResourceNotFoundError
 
-from kvsync.clock import Clock
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+from kvsync.util.clock import Clock
 
 SECRET = Credential(CredentialKind.ENV, "AZURE_APPCONFIG_CONNECTION_STRING")
 

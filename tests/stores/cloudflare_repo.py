@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kvsync.clock import Clock
-from kvsync.core.plan import TargetPlan
+from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.model.plan import TargetPlan
 from kvsync.reconcile import Ask
-from kvsync.secrets import Redactor
 from kvsync.testing import FakeClock
-from kvsync.workspace import Report, Selection, Workspace, open_workspace
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import Redactor
 from tests.stores.cloudflare_service import Service
 
 

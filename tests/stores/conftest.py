@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.clock import Clock
 from kvsync.config.model import Credential, StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
 from kvsync.testing import FakeClock
+from kvsync.util.clock import Clock
 
 Open = Callable[..., Store]
 Shell = Callable[..., list[tuple[object, ...]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kvsync.core.marks import MarkSigner
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write
 
 OWNER = "conformance"

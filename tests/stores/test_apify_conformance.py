@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from kvsync.core.model import Content, Identity
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.apify import ApifyStore
 from kvsync.stores.base import Store
 from kvsync.testing import FakeClock, StoreConformance

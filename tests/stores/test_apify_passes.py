@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 
-from kvsync.clock import Clock
-from kvsync.core.plan import Plan, TargetPlan
-from kvsync.core.render.text import render_plan
+from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.model.plan import Plan, TargetPlan
 from kvsync.reconcile import Ask
-from kvsync.secrets import Redactor
+from kvsync.rendering.text import render_plan
 from kvsync.stores.apify.versions import whole
 from kvsync.testing import FakeClock
-from kvsync.workspace import Report, Selection, Workspace, open_workspace
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import Redactor
 from tests.daemon.support import until
-from tests.monitor.support import process
+from tests.status.support import process
 from tests.stores.apify_service import Service, service
 
 HOUR, DAY = 3600, 86_400
@@ -527,8 +527,8 @@ async def test_a_damaged_ledger_deletes_nothing(repo: Repo, tmp_path: Path, kv: 
 
 async def test_the_ledger_tells_no_secret(tmp_path: Path, kv: Service) -> None:
     """The ledger in the store holds neither a sensitive value nor its plain fingerprint."""
-    from kvsync.core.canonical import fingerprint
-    from kvsync.core.model import Content
+    from kvsync.model.canonical import fingerprint
+    from kvsync.model.entry import Content
 
     repo = Repo(tmp_path / "repo", kv, "store")
     await repo.settle({"secret": "{env: API_TOKEN}", "plain": "1"})

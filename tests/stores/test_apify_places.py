@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from kvsync.app import Selection
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
-from kvsync.core.model import Content, Identity, Mark, Target
-from kvsync.core.place import Place, overlaps
 from kvsync.errors import PermanentError
+from kvsync.model.entry import Content, Identity, Mark, Target
+from kvsync.model.key_format import KeyFormat
+from kvsync.model.place import Place, overlaps
 from kvsync.stores.apify.place import offline_place
 from kvsync.stores.base import Precondition, Store, Write
-from kvsync.stores.keys import KeyFormat
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.testing import FakeClock
-from kvsync.workspace import Selection
 from tests.http.script_server import says, serving
 from tests.stores.apify_service import Service, apify_store, service
 from tests.stores.test_apify_passes import Repo, changes, outcomes

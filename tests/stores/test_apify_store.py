@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.core.canonical import fingerprint
-from kvsync.core.model import Content, Entry, Identity, Mark, Snapshot, Target
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Content, Entry, Identity, Mark, Snapshot, Target
 from kvsync.stores.apify.contents import kept_type, sent_type
 from kvsync.stores.apify.requests import LEDGER_KEY, Targets
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus

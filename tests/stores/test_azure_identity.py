@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from kvsync.config.model import Credential, CredentialKind
-from kvsync.core.model import Content, Identity, Mark
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.model import Call
+from kvsync.model.entry import Content, Identity, Mark
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
 from kvsync.stores.base import Finding, Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from azure.appconfiguration import FeatureFlagConfigurationSetting
 
-from kvsync.core.model import OutcomeKind
+from kvsync.model.entry import OutcomeKind
 from tests.stores.azure_repo import Repo, changes, outcomes
 from tests.stores.azure_service import Service, service
 

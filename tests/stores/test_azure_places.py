@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from kvsync.app import Selection
 from kvsync.config.model import Credential, CredentialKind
-from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import MarkSigner, Proof
-from kvsync.core.model import Actual, Content, Identity, Mark, Target
-from kvsync.core.place import Place, overlaps
 from kvsync.errors import AuthError
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Actual, Content, Identity, Mark, Target
+from kvsync.model.place import Place, overlaps
+from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
-from kvsync.workspace import Selection
 from tests.stores.azure_repo import Repo, changes, outcomes
 from tests.stores.azure_service import SECRET, Service, azure_store, service
 from tests.stores.signing import OWNER, signed, signer

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from kvsync.core.plan import Plan
-from kvsync.core.render.text import render_plan
-from kvsync.workspace import Selection
+from kvsync.app import Selection
+from kvsync.model.plan import Plan
+from kvsync.rendering.text import render_plan
 from tests.stores.cloudflare_repo import LaterClock, Repo, SharedClock, changes, many, outcomes
 from tests.stores.cloudflare_service import Service, service
 from tests.stores.signing import signer

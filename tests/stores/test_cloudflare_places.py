@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import MarkSigner, Proof
-from kvsync.core.model import Content, Identity, Mark
-from kvsync.core.place import Place
+from kvsync.app import Selection
 from kvsync.errors import PermanentError, TransientError
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Content, Identity, Mark
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Entries, Listing
 from kvsync.testing import FakeClock
-from kvsync.workspace import Selection
 from tests.http.script_server import says, serving
 from tests.stores.cloudflare_repo import LaterClock, Repo, changes, outcomes
 from tests.stores.cloudflare_service import Service, cloudflare_store, service

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.config.model import StoreConfig
-from kvsync.core.canonical import canonical_json, fingerprint
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Content, Entry, Identity, Mark
-from kvsync.core.place import Place
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
+from kvsync.model.canonical import canonical_json, fingerprint
+from kvsync.model.entry import Content, Entry, Identity, Mark
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import metadata_for, parts_of

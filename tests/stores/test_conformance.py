@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import pytest
 
 from kvsync.config.model import StoreConfig
-from kvsync.core.capabilities import Lifetimes, Marks, SizeUnit
-from kvsync.core.model import Content, Identity
 from kvsync.errors import PermanentError
+from kvsync.model.capabilities import Lifetimes, Marks, SizeUnit
+from kvsync.model.entry import Content, Identity
 from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
-from kvsync.stores.memory import MemoryStore
-from kvsync.stores.sqlite import SqliteStore
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.stores.sqlite.store import SqliteStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.core.model import Identity
-from kvsync.stores.keys import KeyFormat
+from kvsync.model.entry import Identity
+from kvsync.model.key_format import KeyFormat
 
 TEXT = st.text(alphabet="ab:/.@é", max_size=6)
 TEMPLATES = [

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.clock import Clock
 from kvsync.config.model import StoreConfig
-from kvsync.core.model import Target
 from kvsync.errors import PermanentError
+from kvsync.model.entry import Target
 from kvsync.stores import BUILTIN, UnknownStoreType, open_store, store_class, store_types
 from kvsync.stores.base import Store, StoreContext
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.util.clock import Clock
 from tests.support.places import signer_of
 
 SIGNER = signer_of(Target("main", "web"), "me")
 
 GOOD = """
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.store import MemoryStore
 
 class CarrierPigeon(MemoryStore):
     "A store of another package."

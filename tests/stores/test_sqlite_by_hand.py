@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvsync.config.model import StoreConfig
-from kvsync.core.canonical import fingerprint
-from kvsync.core.model import Actual, Content, Identity, Mark, Snapshot, Target
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Actual, Content, Identity, Mark, Snapshot, Target
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
-from kvsync.stores.sqlite import SqliteStore
+from kvsync.stores.sqlite.store import SqliteStore
 from kvsync.testing import FakeClock
 from tests.support.places import signer_of
 

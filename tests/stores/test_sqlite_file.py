@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.canonical import fingerprint
-from kvsync.core.model import Content, Identity, Mark, Target
 from kvsync.errors import PermanentError, StoreError, TransientError
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Content, Identity, Mark, Target
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
-from kvsync.stores.sqlite_schema import SCHEMA
+from kvsync.stores.sqlite.schema import SCHEMA
 from kvsync.testing import FakeClock
 from tests.support.places import signer_of
 
@@ -52,9 +52,9 @@ def move_away(folder: Path) -> None:
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from kvsync.clock import Clock
+from kvsync.util.clock import Clock
 from kvsync.config.model import StoreConfig
-from kvsync.core.model import Content, Identity
+from kvsync.model.entry import Content, Identity
 from kvsync.errors import StoreError
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, StoreContext, Write, WriteStatus
@@ -253,13 +253,13 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 FILL = """
 import asyncio
 from pathlib import Path
-from kvsync.clock import Clock
+from kvsync.util.clock import Clock
 from kvsync.config.model import StoreConfig
-from kvsync.core.model import Content, Identity
+from kvsync.model.entry import Content, Identity
 from kvsync.errors import TransientError
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, StoreContext, Write
-from kvsync.core.marks import MarkSigner
+from kvsync.planning.marks import MarkSigner
 
 async def main():
     config = StoreConfig("local", "sqlite", {"path": "store.db"})

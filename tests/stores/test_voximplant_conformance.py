@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from kvsync.core.model import Content, Identity
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Store
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.voximplant import VoximplantStore

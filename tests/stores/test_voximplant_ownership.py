@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.plan import Plan
+from kvsync.model.plan import Plan
 from kvsync.stores.voximplant import store as store_module
 from kvsync.stores.voximplant.listing import Ask, Listed, everything
 from tests.stores.voximplant_repo import Repo, changes, outcomes

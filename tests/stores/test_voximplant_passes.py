@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.core.model import Target
-from kvsync.core.plan import Plan
-from kvsync.core.render.text import render_plan
-from kvsync.workspace import Selection
+from kvsync.app import Selection
+from kvsync.model.entry import Target
+from kvsync.model.plan import Plan
+from kvsync.rendering.text import render_plan
 from tests.stores.voximplant_repo import Repo, SharedClock, changes, many, outcomes
 from tests.stores.voximplant_service import DELETE, GET, ITEMS, SET, Service, service
 

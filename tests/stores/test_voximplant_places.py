@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from kvsync.clock import Clock
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Content, Identity
-from kvsync.core.place import Place
 from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
+from kvsync.model.entry import Content, Identity
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
 from kvsync.stores.voximplant.place import ENDPOINT, Application
 from kvsync.testing import FakeClock
+from kvsync.util.clock import Clock
 from tests.http.script_server import says, serving
 from tests.stores.voximplant_repo import SharedClock
 from tests.stores.voximplant_service import (

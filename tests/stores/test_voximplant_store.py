@@ -16,22 +16,22 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.clock import Clock
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
-from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Content, Identity, Mark
-from kvsync.core.place import Place
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.secrets import Redactor
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Content, Identity, Mark
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
 from kvsync.stores.ledger_place import LedgerPlace
+from kvsync.stores.voximplant.chunks import MissingPieces, cut, join
 from kvsync.stores.voximplant.limits import MOST_VALUE
 from kvsync.stores.voximplant.listing import Item, everything
-from kvsync.stores.voximplant.pieces import MissingPieces, cut, join
 from kvsync.testing import FakeClock
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import Redactor
 from tests.http.script_server import says, serving
 from tests.stores.voximplant_repo import SharedClock
 from tests.stores.voximplant_service import CREDENTIALS, GET, ITEMS, SET, Service, service, voximplant_store

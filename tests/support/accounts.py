@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from kvsync.clock import Clock
-from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Content, Identity, Mark
-from kvsync.core.place import KeyScope, Place
-from kvsync.stores.held import Held, HeldLedger, Slot
-from kvsync.stores.memory import MemoryStore
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Content, Identity, Mark
+from kvsync.model.place import KeyScope, Place
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores.memory.backend import Held, HeldLedger, Slot
+from kvsync.stores.memory.store import MemoryStore
 from kvsync.testing import MemoryServer
+from kvsync.util.clock import Clock
 
 NAMES = ("web", "spare")
 """The namespaces of each account."""

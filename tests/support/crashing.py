@@ -23,10 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kvsync.core.plan import pending
-from kvsync.secrets import Redactor
-from kvsync.stores.sqlite import SqliteStore
-from kvsync.workspace import open_workspace
+from kvsync.app import open_workspace
+from kvsync.model.plan import pending
+from kvsync.stores.sqlite.store import SqliteStore
+from kvsync.util.redaction import Redactor
 
 NAMESPACES, ENTRIES = 6, 40
 CONFIG = """\

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from kvsync.core.ledger import LedgerDocument, LedgerRow, decode, encode
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Applied, Identity, Target
-from kvsync.core.place import KeyScope, Place
-from kvsync.core.plan import TargetPlan
+from kvsync.app import Report
+from kvsync.ledger import target_ledger as ledgers
+from kvsync.ledger.document import LedgerDocument, LedgerRow, decode, encode
 from kvsync.logs import EVENTS
-from kvsync.reconcile import Ask, ledgers
-from kvsync.stores.held import HeldLedger
-from kvsync.workspace import Report
+from kvsync.model.entry import Applied, Identity, Target
+from kvsync.model.place import KeyScope, Place
+from kvsync.model.plan import TargetPlan
+from kvsync.planning.marks import MarkSigner
+from kvsync.reconcile import Ask
+from kvsync.stores.memory.backend import HeldLedger
 from tests.support.world import OWNER, World
 
 WEB = Target("main", "web")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Target
-from kvsync.core.place import LocatedTarget, Place
-from kvsync.reconcile.model import PassTarget
+from kvsync.model.entry import Target
+from kvsync.model.place import LocatedTarget, Place
+from kvsync.planning.marks import MarkSigner
+from kvsync.reconcile.context import PassTarget
 from kvsync.state.rows import state_key
 from kvsync.stores.base import Store
 

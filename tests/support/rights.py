@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
-from kvsync.core.model import Mark
-from kvsync.stores.held import Held, Slot
+from kvsync.model.entry import Mark
+from kvsync.stores.memory.backend import Held, Slot
 
 Keys = tuple[bytes, ...]
 

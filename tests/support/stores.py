@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kvsync.core.capabilities import Lifetimes, Marks
-from kvsync.stores.memory import MemoryStore
+from kvsync.model.capabilities import Lifetimes, Marks
+from kvsync.stores.memory.store import MemoryStore
 
 _FULL = MemoryStore.capabilities
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from kvsync.core.capabilities import Lifetimes
-from kvsync.core.model import Identity, OutcomeKind
-from kvsync.core.plan import Plan, TargetPlan
+from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.app.undo import Undoing
+from kvsync.model.capabilities import Lifetimes
+from kvsync.model.entry import Identity, OutcomeKind
+from kvsync.model.plan import Plan, TargetPlan
 from kvsync.reconcile import Ask
-from kvsync.secrets import Redactor
 from kvsync.stores import BUILTIN
-from kvsync.stores.held import Slot
-from kvsync.stores.memory import _SHARED, MemoryStore
+from kvsync.stores.memory.backend import Slot
+from kvsync.stores.memory.store import _SHARED, MemoryStore
 from kvsync.testing import FakeClock, MemoryServer
-from kvsync.undoing import Undoing
-from kvsync.workspace import Report, Selection, Workspace, open_workspace
+from kvsync.util.redaction import Redactor
 from tests.support.stores import KINDS, PLACES
 
 OWNER = "team-a"

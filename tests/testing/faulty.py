@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from kvsync.core.capabilities import Capabilities
-from kvsync.core.model import Content, Identity
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Store, Write, WriteResult
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.store import MemoryStore
 from kvsync.stores.read_only import ReadOnlyStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
 

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import pytest
 
-from kvsync.core.capabilities import Capabilities
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Identity, Mark, Snapshot, Target, snapshot_of
-from kvsync.core.place import KeyScope, Place
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Actual, Identity, Mark, Snapshot, Target, snapshot_of
+from kvsync.model.place import KeyScope, Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.store import MemoryStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
 from tests.testing.faulty import Faulty, failures, suite_over
 

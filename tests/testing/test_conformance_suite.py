@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Content, Identity, Snapshot, snapshot_of
+from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.model.entry import Actual, Content, Identity, Snapshot, snapshot_of
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteResult
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.store import MemoryStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
 from tests.testing.faulty import Faulty, failures, suite_over
 
@@ -238,7 +238,7 @@ def test_what_does_not_apply_is_left_out() -> None:
 
 
 THIRD_PARTY = """
-from kvsync.stores.memory import MemoryStore
+from kvsync.stores.memory.store import MemoryStore
 from kvsync.testing import MemoryServer, StoreConformance, memory_store
 
 class TestMine(StoreConformance):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Content, Identity
-from kvsync.core.place import Place
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, TransientError
+from kvsync.model.entry import Content, Identity
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock, MemoryServer, memory_store
 

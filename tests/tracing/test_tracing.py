@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from kvsync.tracing import is_wanted, span, use
-from tests.monitor.support import process, repository, want
+from tests.status.support import process, repository, want
 from tests.support.command import ROOT
 
 RUN = "run: {every: 1h, tracing: {endpoint: 'URL'}}\n"

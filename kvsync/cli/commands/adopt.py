@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import say
 
 if TYPE_CHECKING:
-    from kvsync.core.plan import Plan, TargetPlan
+    from kvsync.model.plan import Plan, TargetPlan
 
 
 @command(
@@ -38,11 +39,11 @@ def adopt(
 async def _adopt(
     settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], *, yes: bool, output: str, full: bool
 ) -> Exit:
-    from kvsync.cli.carrying import Order, carry_out
+    from kvsync.cli.apply_plan import Order, carry_out
     from kvsync.cli.confirm import insist_on_terminal
+    from kvsync.cli.rendered import Forms
     from kvsync.cli.saved_plan import Chosen
-    from kvsync.cli.shown import Forms
-    from kvsync.core.policy import Adopt
+    from kvsync.model.policy import Adopt
     from kvsync.reconcile import Ask
 
     insist_on_terminal("adopt", yes=yes)
@@ -55,15 +56,15 @@ async def _adopt(
 
 
 def _only_adoptions(plan: Plan) -> Plan:
-    from kvsync.core.plan import make_plan
+    from kvsync.model.plan import make_plan
 
     return make_plan(plan.owner, map(_adopted, plan.targets), plan.stats, plan.source)
 
 
 def _adopted(plan: TargetPlan) -> TargetPlan:
     """What of a target's plan takes ownership. A guard has nothing to say to it: no value is written."""
-    from kvsync.core.digest import target_digest
-    from kvsync.core.model import Action
+    from kvsync.model.digest import target_digest
+    from kvsync.model.entry import Action
 
     changes = tuple(one for one in plan.changes if one.action is Action.ADOPT)
     digest = target_digest(plan.target, plan.place, changes)
@@ -71,7 +72,7 @@ def _adopted(plan: TargetPlan) -> TargetPlan:
 
 
 def _tell_of_others(plan: Plan) -> None:
-    from kvsync.core.model import Class
+    from kvsync.model.entry import Class
 
     differ = sum(refusal.cause is Class.UNOWNED for target in plan.targets for refusal in target.refused)
     if differ:

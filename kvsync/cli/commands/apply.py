@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
+    from kvsync.app import Workspace
     from kvsync.cli.saved_plan import Chosen
-    from kvsync.core.shard import Shard
-    from kvsync.sources import Loaded
-    from kvsync.workspace import Workspace
+    from kvsync.desired import Loaded
+    from kvsync.planning.shard import Shard
 
 
 @command(
@@ -79,9 +80,9 @@ class _Options:
 
 
 async def _apply(settings: Settings, chosen: _Options) -> Exit:
-    from kvsync.cli.carrying import Order, carry_out
+    from kvsync.cli.apply_plan import Order, carry_out
     from kvsync.cli.confirm import insist_on_terminal
-    from kvsync.cli.shown import Forms
+    from kvsync.cli.rendered import Forms
 
     if chosen.planfile and (chosen.targets or chosen.keys):
         raise UsageError("a plan file says what to apply; --target and --key go with kvsync plan --out")

@@ -6,11 +6,11 @@ import time
 
 import click
 
-from kvsync import control
-from kvsync.cli import opening
+from kvsync.cli import open as opening
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines
+from kvsync.state import operator as control
 
 
 @command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer
 
 

@@ -11,20 +11,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.failure import say_problems
 from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.progress import progress
 from kvsync.errors import AuthError, StateDirError, StoreError
 
 if TYPE_CHECKING:
+    from kvsync.app import Workspace
     from kvsync.config.model import ChannelConfig, Credential
+    from kvsync.desired import Loaded
     from kvsync.reconcile import PassTarget
-    from kvsync.sources import Loaded
     from kvsync.stores.base import Finding, Store
-    from kvsync.workspace import Workspace
 
 SCHEMA: Final = "kvsync.doctor/1"
 
@@ -82,7 +83,7 @@ async def _doctor(settings: Settings, output: str) -> Exit:
 
 
 def _answer(found: list[_Checked], loaded: Loaded, output: str, *, absent: bool) -> Exit:
-    from kvsync.core.render.words import count
+    from kvsync.rendering.words import count
 
     if absent:
         found.insert(1, _Checked("state files", "loaded", False, "no commit could be fetched yet"))
@@ -119,7 +120,7 @@ def _configuration(workspace: Workspace) -> _Checked:
 
 def _owner_key(workspace: Workspace) -> _Checked:
     """Whether marks and ledgers are signed, and with what."""
-    from kvsync.core.render.words import count
+    from kvsync.rendering.words import count
 
     if not workspace.config.owner_keys:
         detail = "none: whoever can write to a store could forge the marks in it; docs/safety.md says what that means"
@@ -159,7 +160,7 @@ async def _source(workspace: Workspace, *, offline: bool) -> list[_Checked]:
     """What stands between us and the newest commit, when the files come from a repository."""
     if workspace.checkout is None:
         return []
-    from kvsync.checkout.doctor import examine
+    from kvsync.git.doctor import examine
 
     with progress("fetching"):
         findings = await examine(workspace.checkout, offline=offline)
@@ -168,7 +169,7 @@ async def _source(workspace: Workspace, *, offline: bool) -> list[_Checked]:
 
 async def _lease(workspace: Workspace) -> list[_Checked]:
     """What keeps the lease, where there is one, and what replicas would not know of each other."""
-    from kvsync.leading import keeper_of, unshared_ledgers
+    from kvsync.app.leadership import keeper_of, unshared_ledgers
 
     config = workspace.config.run.lease
     if config is None:
@@ -209,7 +210,7 @@ def _channels(workspace: Workspace) -> list[_Checked]:
 
 def _channel(workspace: Workspace, where: str, channel: ChannelConfig) -> _Checked:
     from kvsync.config.credentials import describe, resolve
-    from kvsync.notices.post import Post
+    from kvsync.notify.webhook import Post
 
     def read(wanted: Credential) -> str:
         return resolve(wanted, workspace.config.root, os.environ, workspace.redactor)
@@ -226,7 +227,7 @@ def _channel(workspace: Workspace, where: str, channel: ChannelConfig) -> _Check
 
 def _secret(workspace: Workspace, name: str, credential: Credential) -> _Checked:
     from kvsync.config.credentials import describe, resolve
-    from kvsync.monitor.secret import Secret
+    from kvsync.status.http.shared_secret import Secret
 
     def read(wanted: Credential) -> str:
         return resolve(wanted, workspace.config.root, os.environ, workspace.redactor)
@@ -240,7 +241,7 @@ def _secret(workspace: Workspace, name: str, credential: Credential) -> _Checked
 
 async def _store(workspace: Workspace, name: str, loaded: Loaded) -> list[_Checked]:
     """What a store says of itself; at least whether it can be reached."""
-    from kvsync.reconcile.ledgers import examine
+    from kvsync.ledger.target_ledger import examine
 
     store, subject = workspace.stores[name], f"store {name}"
     targets = [target for target in loaded.targets if target.store == name]

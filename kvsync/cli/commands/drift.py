@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit, of_plan
+from kvsync.cli.exit_codes import Exit, of_plan
 from kvsync.cli.output import answer
-from kvsync.cli.shown import Forms, show_plan
+from kvsync.cli.rendered import Forms, show_plan
 
 if TYPE_CHECKING:
-    from kvsync.core.plan import Plan, TargetPlan
+    from kvsync.model.plan import Plan, TargetPlan
 
 
 @command(
@@ -38,8 +39,8 @@ def drift(
 async def _drift(
     settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], *, deep: bool, output: str, full: bool
 ) -> Exit:
-    from kvsync.core.render.text import render_drift
     from kvsync.reconcile import Ask
+    from kvsync.rendering.text import render_drift
 
     async with opening.workspace(settings) as workspace:
         loaded = opening.load(workspace)
@@ -53,17 +54,17 @@ async def _drift(
 
 
 def _only_drift(plan: Plan) -> Plan:
-    from kvsync.core.plan import make_plan
+    from kvsync.model.plan import make_plan
 
     return make_plan(plan.owner, map(_drifted, plan.targets), plan.stats, plan.source)
 
 
 def _drifted(plan: TargetPlan) -> TargetPlan:
     """A target's plan with its drift alone, whether it is healed, only reported, or deferred."""
-    from kvsync.core.digest import target_digest
-    from kvsync.core.model import identity_order
-    from kvsync.core.plan import Cost
-    from kvsync.narrate import drifted
+    from kvsync.app.pass_log import drifted
+    from kvsync.model.digest import target_digest
+    from kvsync.model.entry import identity_order
+    from kvsync.model.plan import Cost
 
     changes = tuple(sorted(drifted(plan), key=lambda change: identity_order(change.identity)))
     digest = target_digest(plan.target, plan.place, changes)

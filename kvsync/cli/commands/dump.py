@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from kvsync.cli import opening
+from kvsync.cli import open as opening
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines, say
 from kvsync.cli.progress import progress
-from kvsync.control import place
 from kvsync.errors import KvsyncError, UsageError
+from kvsync.state.operator import place
 from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
-    from kvsync.dump import Dumped
-    from kvsync.workspace import Workspace
+    from kvsync.app import Workspace
+    from kvsync.app.dump import Dumped
 
 
 @command(
@@ -91,7 +91,7 @@ async def _dump(
 
 
 async def _read(workspace: Workspace, store: str, namespace: str | None, include_sensitive: bool) -> list[Dumped]:
-    from kvsync.dump import dump as read
+    from kvsync.app.dump import dump as read
 
     with progress("reading"):
         names = await workspace.stores[store].namespaces() if namespace is None else [namespace]
@@ -101,9 +101,9 @@ async def _read(workspace: Workspace, store: str, namespace: str | None, include
 def _convert(
     workspace: Workspace, source: _Source, store: str, namespace: str | None, include_sensitive: bool
 ) -> list[Dumped]:
-    from kvsync.dump import convert
-    from kvsync.dump.kvset import Kvset, read_kvset
-    from kvsync.dump.wrangler import Bulk, read_bulk
+    from kvsync.app.dump import convert
+    from kvsync.app.dump.kvset import Kvset, read_kvset
+    from kvsync.app.dump.wrangler import Bulk, read_bulk
 
     config, owner = workspace.config.stores[store], workspace.config.owner
     file = Path(source.kvset or source.wrangler or "")

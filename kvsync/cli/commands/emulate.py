@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.emulators import TYPES
 from kvsync.errors import UsageError
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
 from kvsync.errors import KvsyncError
-from kvsync.escaping import escape_cell, escape_name, quote_text
+from kvsync.util.escaping import escape_cell, escape_name, quote_text
 
 if TYPE_CHECKING:
-    from kvsync.core.model import Applied, Entry
-    from kvsync.explain import Explanation
-    from kvsync.sources import Loaded
+    from kvsync.app.explain import Explanation
+    from kvsync.desired import Loaded
+    from kvsync.model.entry import Applied, Entry
 
 SCHEMA: Final = "kvsync.explanation/1"
 _LONGEST: Final = 60
@@ -42,7 +43,7 @@ def explain(settings: Settings, key: str, label: str | None, targets: tuple[str,
 
 
 async def _explain(settings: Settings, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
-    from kvsync.explain import explain as ask
+    from kvsync.app.explain import explain as ask
 
     async with opening.workspace(settings) as workspace:
         loaded = opening.load(workspace)
@@ -73,7 +74,7 @@ def _blocks(found: Sequence[Explanation], owner: str) -> Iterator[str]:
 
 
 def _lines(one: Explanation, owner: str) -> Iterator[str]:
-    from kvsync.core.render.words import name
+    from kvsync.rendering.words import name
 
     yield f"{escape_name(str(one.target))}  {name(one.identity)}"
     yield f"  files:    {_desired_text(one.entry)}"
@@ -88,7 +89,7 @@ def _lines(one: Explanation, owner: str) -> Iterator[str]:
 
 
 def _action(one: Explanation) -> str:
-    from kvsync.core.model import Refusal
+    from kvsync.model.entry import Refusal
 
     if one.verdict is None:
         return "none"
@@ -97,7 +98,7 @@ def _action(one: Explanation) -> str:
 
 
 def _desired_text(entry: Entry | None) -> str:
-    from kvsync.core.render.words import duration, moment
+    from kvsync.rendering.words import duration, moment
 
     if entry is None:
         return "do not ask for it"
@@ -112,7 +113,7 @@ def _desired_text(entry: Entry | None) -> str:
 
 
 def _actual_text(one: Explanation, owner: str) -> str:
-    from kvsync.core.render.words import moment
+    from kvsync.rendering.words import moment
 
     actual = one.actual
     if one.error:
@@ -147,7 +148,7 @@ def _applied_text(applied: Applied | None) -> str:
 
 def _value_text(value: bytes | None, fingerprint: bytes | None, *, hidden: bool) -> str:
     """A short text itself; of anything else its size and the start of its fingerprint; of what is hidden nothing."""
-    from kvsync.core.render.words import count
+    from kvsync.rendering.words import count
 
     if hidden:
         return "(not shown)"
@@ -167,7 +168,7 @@ def _short(value: bytes) -> str | None:
 
 def _document(one: Explanation, owner: str, seal: Callable[[bytes], str]) -> dict[str, Any]:
     from kvsync.cli.commands.history import change_document
-    from kvsync.core.render.words import moment
+    from kvsync.rendering.words import moment
 
     entry, actual, applied = one.entry, one.actual, one.applied
     show = seal if _is_secret(one) else bytes.hex
@@ -203,7 +204,7 @@ def _is_secret(one: Explanation) -> bool:
 
 
 def _status(one: Explanation) -> str:
-    from kvsync.core.model import Refusal
+    from kvsync.model.entry import Refusal
 
     if one.verdict is None:
         return "idle"
@@ -211,7 +212,7 @@ def _status(one: Explanation) -> str:
 
 
 def _desired_document(entry: Entry, show: Callable[[bytes], str]) -> dict[str, Any]:
-    from kvsync.core.render.words import moment
+    from kvsync.rendering.words import moment
 
     return {
         "fingerprint": show(entry.fingerprint),

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import table
 
@@ -46,7 +47,7 @@ def history(settings: Settings, run: str | None, limit: int, output: str) -> Exi
 
 def run_document(run: RunRecord) -> dict[str, Any]:
     """One run as plain data."""
-    from kvsync.core.render.words import moment
+    from kvsync.rendering.words import moment
 
     return {
         "run": run.id,
@@ -62,7 +63,7 @@ def run_document(run: RunRecord) -> dict[str, Any]:
 
 def change_document(change: ChangeRecord) -> dict[str, Any]:
     """One change of a run as plain data; never a value."""
-    from kvsync.core.render.words import moment
+    from kvsync.rendering.words import moment
 
     return {
         "store": change.target.store,
@@ -81,7 +82,7 @@ def change_document(change: ChangeRecord) -> dict[str, Any]:
 
 
 def _runs_table(runs: list[RunRecord]) -> str:
-    from kvsync.core.render.words import counts, moment
+    from kvsync.rendering.words import counts, moment
 
     head = ("run", "started", "command", "status", "what became of it", "source")
     rows = (

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines
 from kvsync.errors import KvsyncError, UsageError
 

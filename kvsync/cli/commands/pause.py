@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import click
 
-from kvsync import control
-from kvsync.cli import opening
+from kvsync.cli import open as opening
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines, say
-from kvsync.core.model import Target
-from kvsync.document.problems import nearest
+from kvsync.model.entry import Target
+from kvsync.state import operator as control
+from kvsync.yaml.problems import nearest
 
 
 @command(

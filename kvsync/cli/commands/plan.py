@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit, of_plan
+from kvsync.cli.exit_codes import Exit, of_plan
 
 if TYPE_CHECKING:
-    from kvsync.core.shard import Shard
+    from kvsync.planning.shard import Shard
 
 
 @command(
@@ -62,9 +63,9 @@ async def _plan(
     allow_protected: bool,
     full: bool,
 ) -> Exit:
-    from kvsync.cli.shown import Forms, show_plan, write_file
-    from kvsync.core import saved
+    from kvsync.cli.rendered import Forms, show_plan, write_file
     from kvsync.reconcile import Ask
+    from kvsync.rendering import saved_plan as saved
 
     revision = await opening.config_revision(settings, as_author)
     async with opening.workspace(settings, shard=shard, revision=revision) as workspace:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import click
 
-from kvsync import control
-from kvsync.cli import opening
+from kvsync.cli import open as opening
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines, say
-from kvsync.core.model import Identity, Target
 from kvsync.errors import KvsyncError
+from kvsync.model.entry import Identity, Target
 from kvsync.state import Pause, StateDir
+from kvsync.state import operator as control
 
 _MOST_NAMES = 10
 """Entries that the answer names; the others are counted."""
@@ -64,7 +64,7 @@ def _retry(settings: Settings, target: str, keys: Sequence[str]) -> Exit:
 
 
 def _named(released: Sequence[tuple[Target, Identity]]) -> str:
-    from kvsync.core.render.words import count, name
+    from kvsync.rendering.words import count, name
 
     if not released:
         return ""

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit, of_once, worst
+from kvsync.cli.exit_codes import Exit, of_once, worst
 from kvsync.cli.output import say
 from kvsync.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
+    from kvsync.app import Workspace
+    from kvsync.app.reconciler import WorkspaceReconciler
     from kvsync.config.model import RunConfig
-    from kvsync.core.shard import Shard
-    from kvsync.lease.elector import Elector
-    from kvsync.reconciler import WorkspaceReconciler
-    from kvsync.workspace import Workspace
+    from kvsync.leader.elector import Elector
+    from kvsync.planning.shard import Shard
 
 
 @command(
@@ -48,8 +49,8 @@ def run(settings: Settings, once: bool, observe: bool, deep: bool, shard: Shard 
 
 
 async def _run(settings: Settings, shard: Shard | None, *, once: bool, observe: bool, deep: bool) -> Exit:
-    from kvsync.leading import leading
-    from kvsync.reconciler import WorkspaceReconciler
+    from kvsync.app.leadership import leading
+    from kvsync.app.reconciler import WorkspaceReconciler
     from kvsync.tracing.export import exporting
 
     write_as = None if observe else "run"
@@ -68,8 +69,8 @@ async def _run(settings: Settings, shard: Shard | None, *, once: bool, observe: 
 async def _once(
     workspace: Workspace, reconciler: WorkspaceReconciler, elector: Elector | None, *, observe: bool, deep: bool
 ) -> Exit:
+    from kvsync.app.leadership import leading_now
     from kvsync.daemon.once import run_once
-    from kvsync.leading import leading_now
 
     recorder, settings = workspace.state.passes, workspace.config.run
     async with leading_now(elector):
@@ -95,8 +96,8 @@ async def _fetch(reconciler: WorkspaceReconciler, workspace: Workspace) -> bool:
 async def _for_ever(
     workspace: Workspace, reconciler: WorkspaceReconciler, elector: Elector | None, *, observe: bool
 ) -> Exit:
+    from kvsync.app.monitoring import Serving, herald_of
     from kvsync.daemon.loop import Daemon
-    from kvsync.serving import Serving, herald_of
 
     herald = herald_of(workspace, os.environ)
     serving = Serving(workspace, reconciler, os.environ, observe=observe)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer
-from kvsync.escaping import encode_json
+from kvsync.util.escaping import encode_json
 
 
 @command(
@@ -22,7 +22,7 @@ def schema(_settings: Settings, which: str) -> Exit:
 
     An editor with a YAML language server uses it when the file begins with: # yaml-language-server: $schema=FILE
     """
-    from kvsync.schema import SCHEMAS
+    from kvsync.app.json_schema import SCHEMAS
 
     answer(encode_json(SCHEMAS[which](), indent=2) + "\n")
     return Exit.DONE

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.table import table
-from kvsync.escaping import escape_name
+from kvsync.util.escaping import escape_name
 
 if TYPE_CHECKING:
     from kvsync.config.model import Config
@@ -34,7 +35,7 @@ def status(settings: Settings, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
     approve), what is paused, and how many entries are deferred. Without a daemon it says what was last known.
     """
-    from kvsync.monitor.status import deletes_document, status_document
+    from kvsync.status.document import deletes_document, status_document
 
     with opening.state(settings, writable=False) as (config, state):
         budget = state.deletions.budget(config.run.max_deletes_per_hour)
@@ -50,8 +51,8 @@ def _source(config: Config) -> dict[str, Any] | None:
     """The commit in force, when the files come from a repository."""
     if config.source is None:
         return None
-    from kvsync.checkout import Status, read_status
-    from kvsync.core.render.words import moment
+    from kvsync.git import Status, read_status
+    from kvsync.rendering.words import moment
 
     source = config.source
     known = read_status(config.state_dir, source.url, source.ref) or Status(source.url, source.ref)
@@ -119,7 +120,7 @@ def _target_lines(targets: list[dict[str, Any]]) -> list[str]:
 
 
 def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
-    from kvsync.core.render.words import counts
+    from kvsync.rendering.words import counts
 
     drift, changes = (counts((number, word) for word, number in one[name].items()) for name in ("drift", "changes"))
     moments = (one["attempted_at"], one["succeeded_at"] or "never")
@@ -134,7 +135,7 @@ def _moved_line(one: dict[str, Any]) -> str:
 
 
 def _parked_lines(one: dict[str, Any]) -> list[str]:
-    from kvsync.core.render.words import short_hash
+    from kvsync.rendering.words import short_hash
 
     name = escape_name(f"{one['store']}/{one['namespace']}")
     reasons = [f"  {reason}" for reason in one["reasons"]]
@@ -158,7 +159,7 @@ def _paused_line(one: dict[str, Any]) -> str:
 
 
 def _deferred_lines(one: dict[str, Any]) -> list[str]:
-    from kvsync.core.render.words import counts
+    from kvsync.rendering.words import counts
 
     name = escape_name(f"{one['store']}/{one['namespace']}")
     numbers = counts(((one["quarantined"], "refused by the store"), (one["contended"], "contended")))

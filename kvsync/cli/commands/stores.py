@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import markdown_table, table
 from kvsync.errors import KvsyncError
-from kvsync.escaping import escape_markdown, escape_text
+from kvsync.util.escaping import escape_markdown, escape_text
 
 if TYPE_CHECKING:
-    from kvsync.core.capabilities import Capabilities
+    from kvsync.model.capabilities import Capabilities
     from kvsync.stores.base import Store
 
 SCHEMA: Final = "kvsync.stores/1"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit, of_reports, of_signal
+from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 
 
 @command(
@@ -30,12 +31,13 @@ def undo(settings: Settings, run: str, yes: bool, output: str, full: bool) -> Ex
 
 
 async def _undo(settings: Settings, run: str, *, yes: bool, output: str, full: bool) -> Exit:
-    from kvsync.cli import confirm, shown
+    from kvsync.app.undo import Undoing
+    from kvsync.cli import confirm
+    from kvsync.cli import rendered as shown
     from kvsync.cli.progress import progress
-    from kvsync.core.plan import summary
-    from kvsync.core.render.words import summed_up
     from kvsync.daemon.signals import Stop, handling
-    from kvsync.undoing import Undoing
+    from kvsync.model.plan import summary
+    from kvsync.rendering.words import summed_up
 
     style, in_text = settings.style(full=full), output == "text"
     async with opening.workspace(settings, writing="undo", fetches=False) as workspace:

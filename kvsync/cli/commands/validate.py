@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvsync.cli import opening, options
+from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import Settings, command
-from kvsync.cli.exits import Exit
+from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document, answer_lines, say
 from kvsync.errors import InvalidInput, KvsyncError, Origin, Problem
-from kvsync.secrets import REDACTOR
+from kvsync.util.redaction import REDACTOR
 
 if TYPE_CHECKING:
+    from kvsync.app import Workspace
     from kvsync.config.changes import ConfigChange
     from kvsync.config.model import Config
     from kvsync.config.revision import ConfigRevision
-    from kvsync.sources import Loaded
-    from kvsync.workspace import Workspace
+    from kvsync.desired import Loaded
 
 SCHEMA = "kvsync.validation/1"
 
@@ -107,7 +108,7 @@ async def _check(
     settings: Settings, chosen: _Options, revision: ConfigRevision | None, state_dir: Path | None = None
 ) -> _Checked:
     """Load everything under the configuration of a revision, or under the one that is in the files."""
-    from kvsync.leading import unshared_ledgers
+    from kvsync.app.leadership import unshared_ledgers
 
     try:
         async with opening.workspace(settings, state_dir=state_dir, revision=revision) as workspace:
@@ -121,7 +122,7 @@ async def _check(
 
 def _differs(revision: ConfigRevision, config: Path) -> bool:
     """True when the configuration in the files, or a file called after it, is not as in the revision."""
-    from kvsync.checkout.config_revision import is_named_after
+    from kvsync.git.config_revision import is_named_after
 
     try:
         files = {
@@ -166,9 +167,9 @@ def _report(
 ) -> None:
     """What was found, if anything, for other programs: on stdout first, then into files. Raises KvsyncError."""
     from kvsync import __version__
-    from kvsync.cli.findings import change_findings, findings
-    from kvsync.cli.shown import write_file
-    from kvsync.core.render.findings import github, gitlab, sarif
+    from kvsync.cli.ci_findings import change_findings, findings
+    from kvsync.cli.rendered import write_file
+    from kvsync.rendering.findings import github, gitlab, sarif
 
     found = findings(problems, settings.config, fetched=fetched) + change_findings(changed, settings.config)
     if chosen.output == "sarif":
@@ -218,7 +219,7 @@ def _counted(environment: str | None, loaded: Loaded) -> dict[str, Any]:
 
 
 def _line(counted: dict[str, Any]) -> str:
-    from kvsync.core.render.words import count
+    from kvsync.rendering.words import count
 
     where = f"{counted['environment']}: " if counted["environment"] else ""
     entries = count(counted["entries"], "entry", "entries")

@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kvsync.core.audit import is_text
-from kvsync.core.model import Content
+from kvsync.model.entry import Content
+from kvsync.planning.audit import is_text
 
 JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from kvsync.errors import AuthError, StoreError
+from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Call
-from kvsync.http.skew import clock_findings
 from kvsync.stores.apify.remote import Remote
 from kvsync.stores.base import Finding
 

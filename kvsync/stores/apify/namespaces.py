@@ -15,12 +15,12 @@ from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from kvsync.clock import Clock
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.model import Answer, Call
 from kvsync.stores.apify.answers import StoreGoneError
 from kvsync.stores.apify.rates import OTHERS, RECORDS, Rate
 from kvsync.stores.apify.requests import Targets
+from kvsync.util.clock import Clock
 
 Send = Callable[[Call], Awaitable[Answer]]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from kvsync.clock import Clock
-from kvsync.http.limits import TokenBucket
+from kvsync.http.rate_limits import TokenBucket
+from kvsync.util.clock import Clock
 
 RECORDS, OTHERS = 200, 60
 """Calls a second that the API takes for one store, unless its answers name another number."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 from typing import Final, NamedTuple
 
-from kvsync.core.model import Content
 from kvsync.errors import PermanentError
 from kvsync.http.failures import cleaned, words
 from kvsync.http.model import Answer, Call
+from kvsync.model.entry import Content
 from kvsync.stores.apify.contents import kept_type, sent_type
-from kvsync.stores.apify.elsewhere import MOVED
 from kvsync.stores.apify.namespaces import KeyValueStore
+from kvsync.stores.apify.redirects import MOVED
 from kvsync.stores.apify.remote import Remote
 from kvsync.stores.apify.versions import whole
 from kvsync.stores.base import WriteResult, WriteStatus

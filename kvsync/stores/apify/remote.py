@@ -9,9 +9,9 @@ from kvsync.errors import PermanentError
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Answer, Call, Sink
 from kvsync.stores.apify.answers import Judge, StoreGoneError
-from kvsync.stores.apify.elsewhere import Elsewhere
 from kvsync.stores.apify.listing import Listing, Page, listing, page_of
 from kvsync.stores.apify.namespaces import KeyValueStore, Namespaces
+from kvsync.stores.apify.redirects import Elsewhere
 from kvsync.stores.apify.requests import ENDPOINT, Targets
 from kvsync.stores.apify.token import ApiToken
 from kvsync.stores.base import StoreContext, Traffic

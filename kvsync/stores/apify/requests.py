@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from kvsync.core.audit import UNUSABLE_KEYS
+from kvsync.planning.audit import UNUSABLE_KEYS
 
 ENDPOINT: Final = "https://api.apify.com"
 """Where the API is, unless the configuration says otherwise."""

@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
-from kvsync.core.audit import UNUSABLE_KEYS
-from kvsync.core.canonical import fingerprint
-from kvsync.core.capabilities import Capabilities, Lifetimes, Marks
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Content, Entry, Identity, Snapshot, Target
-from kvsync.core.place import Place
-from kvsync.document.credential import credential
-from kvsync.document.fields import Field, boolean, text
 from kvsync.errors import PermanentError
+from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
+from kvsync.model.key_format import KeyFormat
+from kvsync.model.place import Place
+from kvsync.planning.audit import UNUSABLE_KEYS
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.apify.contents import JSON, kept_type, sent_type
 from kvsync.stores.apify.place import offline_place, place_of
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import as_listed, may_be, whole
 from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
-from kvsync.stores.keys import KeyFormat
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
 from kvsync.stores.remote_store import RemoteStore
-from kvsync.together import together
+from kvsync.util.concurrency import together
+from kvsync.yaml.credential import credential
+from kvsync.yaml.fields import Field, boolean, text
 
 if TYPE_CHECKING:
     from kvsync.stores.apify.namespaces import KeyValueStore
     from kvsync.stores.apify.remote import Remote
-    from kvsync.stores.apify.views import View, Viewer
+    from kvsync.stores.apify.snapshots import View, Viewer
 
 _USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
 
@@ -181,7 +181,7 @@ class ApifyStore(RemoteStore["Remote"]):
 
     async def _viewer(self, namespace: str) -> Viewer | None:
         """Looks at a namespace as a whole; None for one that is still to be made."""
-        from kvsync.stores.apify.views import Viewer
+        from kvsync.stores.apify.snapshots import Viewer
 
         remote = self._connected()
         store = await remote.namespaces.find(namespace)

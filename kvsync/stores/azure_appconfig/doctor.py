@@ -6,14 +6,14 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from kvsync.clock import Clock
 from kvsync.errors import AuthError, StoreError
+from kvsync.http.clock_skew import clock_findings
 from kvsync.http.failures import cleaned, said
 from kvsync.http.model import Answer, Call, Credentials
-from kvsync.http.skew import clock_findings
 from kvsync.stores.azure_appconfig.hmac_key import SET_CLOCK
 from kvsync.stores.azure_appconfig.requests import API_VERSION, entry_target, quoted
 from kvsync.stores.base import Finding
+from kvsync.util.clock import Clock
 
 _EVERYTHING: Final = range(100, 600)
 _MOST_SKEW: Final = 300.0

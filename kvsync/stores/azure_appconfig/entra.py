@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from kvsync.clock import Clock
 from kvsync.config.values import is_plain_http
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.client import Client, Limits
 from kvsync.http.failures import cleaned
 from kvsync.http.model import Answer, Call, Explanation
 from kvsync.stores.base import Traffic
+from kvsync.util.clock import Clock
 
 _AUDIENCE: Final = "https://azconfig.io"
 _AUTHORITY: Final = "https://login.microsoftonline.com"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, KeysView, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Identity
+from kvsync.model.entry import Actual, Identity
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.azure_appconfig.items import Row, is_plain, seal_text, to_actual
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from email.utils import formatdate
 from hashlib import sha256
 from typing import Final
 
-from kvsync.clock import Clock
+from kvsync.http.clock_skew import ahead_of_server, skew_in_words
 from kvsync.http.failures import cleaned
 from kvsync.http.model import Answer, Call, Explanation
-from kvsync.http.skew import ahead_of_server, skew_in_words
+from kvsync.util.clock import Clock
 
 _SIGNED: Final = "x-ms-date;host;x-ms-content-sha256"
 _DESCRIPTION: Final = re.compile(r'error_description="([^"]*)"')

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from kvsync.core.canonical import fingerprint
-from kvsync.core.marks import seal_from_text, seal_to_text, ttl_from
-from kvsync.core.model import Actual, Content, Identity, Mark
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Actual, Content, Identity, Mark
+from kvsync.planning.marks import seal_from_text, seal_to_text, ttl_from
 
 RESERVED: Final = "kvsync"
 """The name of kvsync's own tag, and with a dot what all its other tags begin with."""

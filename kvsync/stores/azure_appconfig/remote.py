@@ -20,7 +20,7 @@ from kvsync.stores.azure_appconfig.requests import entry_target, keys_target, li
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.azure_appconfig.tier import Rates
 from kvsync.stores.base import Finding, StoreContext, Traffic
-from kvsync.together import together
+from kvsync.util.concurrency import together
 
 Slot = tuple[str, str | None]
 """A remote key and the label beside it."""

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
-from kvsync.core.capabilities import Capabilities, Lifetimes, SizeUnit
-from kvsync.core.marks import SEAL_SIZE, MarkSigner
-from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
-from kvsync.core.place import Place, origin_of
-from kvsync.document.credential import credential
-from kvsync.document.fields import Field, choice, text
+from kvsync.model.capabilities import Capabilities, Lifetimes, SizeUnit
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.model.key_format import KeyFormat
+from kvsync.model.place import Place, origin_of
+from kvsync.planning.marks import SEAL_SIZE, MarkSigner
 from kvsync.stores.azure_appconfig.entries import Entries
-from kvsync.stores.azure_appconfig.holds import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
 from kvsync.stores.azure_appconfig.items import Row, tags_for
 from kvsync.stores.azure_appconfig.tier import RATES, Tier
+from kvsync.stores.azure_appconfig.validation import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
 from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
-from kvsync.stores.keys import KeyFormat
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.remote_store import RemoteStore
+from kvsync.yaml.credential import credential
+from kvsync.yaml.fields import Field, choice, text
 
 if TYPE_CHECKING:
     from kvsync.stores.azure_appconfig.remote import Remote

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvsync.clock import Clock
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.cloudflare_kv.token import ApiToken, error_codes, is_envelope
+from kvsync.util.clock import Clock
 
 NO_NAMESPACE: Final = frozenset({10011, 10013})
 TITLE_TAKEN: Final = 10014

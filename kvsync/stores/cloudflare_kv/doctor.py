@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from kvsync.errors import AuthError, PermanentError, StoreError
+from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Call
-from kvsync.http.skew import clock_findings
 from kvsync.stores.base import Finding
 from kvsync.stores.cloudflare_kv.remote import MOST_CALLS, WINDOW, Remote
 

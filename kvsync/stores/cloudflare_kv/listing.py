@@ -17,11 +17,11 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from kvsync.core.canonical import FINGERPRINT_SIZE
-from kvsync.core.marks import SEAL_CHARACTERS, MarkSigner, Proof, seal_from_text
-from kvsync.core.model import Actual, Identity, Mark
-from kvsync.heap import no_collections
+from kvsync.model.canonical import FINGERPRINT_SIZE
+from kvsync.model.entry import Actual, Identity, Mark
+from kvsync.planning.marks import SEAL_CHARACTERS, MarkSigner, Proof, seal_from_text
 from kvsync.stores.cloudflare_kv.metadata import RESERVED, parts_of
+from kvsync.util.gc_pause import no_collections
 
 Item = Mapping[str, Any]
 """An entry of a listing, as the API has it."""

@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from kvsync.core.audit import is_text
-from kvsync.core.canonical import canonical_json
-from kvsync.core.marks import seal_from_text, seal_to_text, ttl_from
-from kvsync.core.model import Content, Mark
+from kvsync.model.canonical import canonical_json
+from kvsync.model.entry import Content, Mark
+from kvsync.planning.audit import is_text
+from kvsync.planning.marks import seal_from_text, seal_to_text, ttl_from
 
 RESERVED: Final = "kvsync"
 """The member that is kvsync's own."""

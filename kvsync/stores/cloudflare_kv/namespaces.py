@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
-from kvsync.clock import Clock
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call
 from kvsync.stores.cloudflare_kv.answers import TITLE_TAKEN, NamespaceGoneError
 from kvsync.stores.cloudflare_kv.requests import NAMESPACES_A_PAGE, Targets
 from kvsync.stores.cloudflare_kv.token import error_codes
+from kvsync.util.clock import Clock
 
 Send = Callable[[Call], Awaitable[Answer]]
 

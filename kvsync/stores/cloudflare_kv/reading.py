@@ -20,7 +20,7 @@ from kvsync.http.model import Answer, Call
 from kvsync.stores.cloudflare_kv.answers import NO_TEXT
 from kvsync.stores.cloudflare_kv.remote import Remote
 from kvsync.stores.cloudflare_kv.token import error_codes
-from kvsync.together import together
+from kvsync.util.concurrency import together
 
 MOST: Final = 100
 """Names in one bulk get."""

@@ -10,7 +10,6 @@ from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-from kvsync.clock import Clock
 from kvsync.config.model import StoreConfig
 from kvsync.errors import TransientError
 from kvsync.http.client import Client, Limits
@@ -22,6 +21,7 @@ from kvsync.stores.cloudflare_kv.listing import Item
 from kvsync.stores.cloudflare_kv.namespaces import Namespaces
 from kvsync.stores.cloudflare_kv.requests import Targets
 from kvsync.stores.cloudflare_kv.token import ApiToken
+from kvsync.util.clock import Clock
 
 ENDPOINT: Final = "https://api.cloudflare.com/client/v4"
 MOST_CALLS, WINDOW = 1200, 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from kvsync.core.audit import UNUSABLE_KEYS
+from kvsync.planning.audit import UNUSABLE_KEYS
 
 PAGE: Final = 1000
 """Entries that one call lists."""

@@ -9,21 +9,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
-from kvsync.core.audit import UNUSABLE_KEYS
-from kvsync.core.canonical import FINGERPRINT_SIZE, fingerprint
-from kvsync.core.capabilities import Capabilities
-from kvsync.core.marks import SEAL_SIZE, MarkSigner
-from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot, Target
-from kvsync.core.place import Place
-from kvsync.document.credential import credential
-from kvsync.document.fields import Field, boolean, integer, map_of, text
 from kvsync.errors import StoreError, TransientError
+from kvsync.model.canonical import FINGERPRINT_SIZE, fingerprint
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.model.key_format import KeyFormat
+from kvsync.model.place import Place
+from kvsync.planning.audit import UNUSABLE_KEYS
+from kvsync.planning.marks import SEAL_SIZE, MarkSigner
 from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
-from kvsync.stores.keys import KeyFormat
 from kvsync.stores.limits import check_batch
 from kvsync.stores.remote_store import RemoteStore
+from kvsync.yaml.credential import credential
+from kvsync.yaml.fields import Field, boolean, integer, map_of, text
 
 if TYPE_CHECKING:
     from kvsync.stores.cloudflare_kv.reading import Held

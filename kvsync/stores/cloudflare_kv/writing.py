@@ -8,10 +8,10 @@ from base64 import b64encode
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from kvsync.core.audit import is_text
-from kvsync.core.model import Content
 from kvsync.errors import BatchRefused, StoreError
 from kvsync.http.model import Answer
+from kvsync.model.entry import Content
+from kvsync.planning.audit import is_text
 from kvsync.stores.base import Write, WriteResult, WriteStatus
 from kvsync.stores.cloudflare_kv.metadata import check_size, metadata_for
 from kvsync.stores.cloudflare_kv.remote import Remote

@@ -18,12 +18,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kvsync.clock import Clock
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.failures import said, words
 from kvsync.http.model import Answer, Call, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.service_account import ServiceAccount
+from kvsync.util.clock import Clock
 
 _NOT_FOUND: Final = 341
 _STALE: Final = frozenset({100, 135, 161, 454, 455, 456})

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from kvsync.clock import Clock
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.http.model import Answer, StaleCredentialError
 from kvsync.stores.voximplant.place import Application
+from kvsync.util.clock import Clock
 
 LOOKUP_SECONDS: Final = 60.0
 """For how long the id behind a name is used before the name is looked up again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.skew import clock_findings
+from kvsync.http.clock_skew import clock_findings
 from kvsync.stores.base import Finding
 from kvsync.stores.voximplant.remote import Remote, Storage
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
-from kvsync.core.place import KeyScope, Place, origin_of
+from kvsync.model.place import KeyScope, Place, origin_of
 
 ENDPOINT: Final = "https://api.voximplant.com"
 """Where the service is, unless the configuration says otherwise."""

@@ -8,18 +8,18 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 from weakref import WeakValueDictionary
 
-from kvsync.clock import Clock
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, Limits
-from kvsync.http.limits import TokenBucket
 from kvsync.http.model import Answer
+from kvsync.http.rate_limits import TokenBucket
 from kvsync.stores.base import StoreContext, Traffic
 from kvsync.stores.voximplant.answers import Judge
 from kvsync.stores.voximplant.applications import ApplicationFinder
 from kvsync.stores.voximplant.limits import PAGE
 from kvsync.stores.voximplant.place import ENDPOINT, Application
 from kvsync.stores.voximplant.service_account import AccountCall, ServiceAccount
+from kvsync.util.clock import Clock
 
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _WHATEVER: Final = range(100, 600)

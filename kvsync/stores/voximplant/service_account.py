@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from kvsync.clock import Clock
 from kvsync.config.credentials import describe
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, PermanentError
+from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.model import Answer, Call, Explanation
-from kvsync.http.skew import ahead_of_server
+from kvsync.util.clock import Clock
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

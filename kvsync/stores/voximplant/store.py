@@ -8,27 +8,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
-from kvsync.core.canonical import fingerprint
-from kvsync.core.capabilities import Capabilities, Marks, SizeUnit
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Content, Identity, Snapshot, Target
-from kvsync.core.place import Place
-from kvsync.document.credential import credential
-from kvsync.document.fields import Field, integer, number, text
 from kvsync.errors import TransientError
+from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Capabilities, Marks, SizeUnit
+from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
+from kvsync.model.key_format import KeyFormat
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
-from kvsync.stores.keys import KeyFormat
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
 from kvsync.stores.remote_store import RemoteStore
+from kvsync.stores.voximplant.chunks import LONGEST_KEY, RESERVED, USUAL
 from kvsync.stores.voximplant.limits import KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
 from kvsync.stores.voximplant.listing import Item, Listed, everything
-from kvsync.stores.voximplant.pieces import LONGEST_KEY, RESERVED, USUAL
 from kvsync.stores.voximplant.place import Application, offline_place, place_of
+from kvsync.yaml.credential import credential
+from kvsync.yaml.fields import Field, integer, number, text
 
 if TYPE_CHECKING:
     from kvsync.stores.voximplant.remote import Remote, Storage
-    from kvsync.stores.voximplant.shelf import Shelf
+    from kvsync.stores.voximplant.remote_ledger import Shelf
     from kvsync.stores.voximplant.writing import Writer
 
 KEY_FORMAT: Final = "{namespace}:{key}"
@@ -256,7 +256,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         """The ledger of a namespace, with what is known of it for as long as the namespace leads to that storage."""
         if namespace in self._shelves and self._located.get(namespace) == storage.application:
             return self._shelves[namespace]
-        from kvsync.stores.voximplant.shelf import Shelf
+        from kvsync.stores.voximplant.remote_ledger import Shelf
 
         prefix, writer = self._keys.prefix(namespace), self._writing()
         shelf = Shelf(storage, writer, prefix, lambda: self._list(namespace, storage))

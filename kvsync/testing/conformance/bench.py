@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from kvsync.core.canonical import fingerprint
-from kvsync.core.capabilities import Capabilities
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteResult, WriteStatus
 from kvsync.testing.clock import FakeClock
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvsync.core.model import Content, Identity
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import WriteStatus
 from kvsync.testing.conformance.bench import TEXT, Bench
 from kvsync.testing.conformance.suite import Suite, bulk, having, method, promise

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kvsync.core.model import Content, Identity
 from kvsync.errors import BatchRefused, LostAnswer
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.suite import Suite, bulk, method, promise

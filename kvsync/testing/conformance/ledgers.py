@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kvsync.core.ledger import LedgerDocument, LedgerRow, decode, encode
-from kvsync.core.marks import MarkSigner
-from kvsync.core.model import Content, Identity
-from kvsync.core.place import Place
+from kvsync.ledger.document import LedgerDocument, LedgerRow, decode, encode
+from kvsync.model.entry import Content, Identity
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
 from kvsync.testing.conformance.bench import OWNER, Bench
 from kvsync.testing.conformance.suite import Suite, having, promise
 

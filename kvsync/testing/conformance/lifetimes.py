@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kvsync.core.capabilities import Lifetimes, Marks
-from kvsync.core.model import Content, Identity
+from kvsync.model.capabilities import Lifetimes, Marks
+from kvsync.model.entry import Content, Identity
 from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.suite import Suite, having, promise
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kvsync.core.canonical import fingerprint
-from kvsync.core.capabilities import Lifetimes, Marks
-from kvsync.core.model import Content, Identity
+from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Lifetimes, Marks
+from kvsync.model.entry import Content, Identity
 from kvsync.testing.conformance.bench import TEXT, Bench
 from kvsync.testing.conformance.suite import Suite, at_most, having, method, promise
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kvsync.core.capabilities import Marks
-from kvsync.core.model import Content, Identity, Mark
+from kvsync.model.capabilities import Marks
+from kvsync.model.entry import Content, Identity, Mark
 from kvsync.testing.conformance.bench import OWNER, Bench
 from kvsync.testing.conformance.suite import Suite, having, method, promise
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from kvsync.core.capabilities import Marks
-from kvsync.core.marks import MarkSigner, Proof
-from kvsync.core.model import Content, Identity, Target
-from kvsync.core.place import Place, conflicts
 from kvsync.errors import StoreError
+from kvsync.model.capabilities import Marks
+from kvsync.model.entry import Content, Identity, Target
+from kvsync.model.place import Place, conflicts
+from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Store, Write
 from kvsync.testing.conformance.bench import OWNER, TEXT, Bench
 from kvsync.testing.conformance.suite import Suite, having, method, promise

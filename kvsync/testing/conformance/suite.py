@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, TypeVar
 
-from kvsync.core.capabilities import Capabilities
-from kvsync.core.model import Content, Identity
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Store
 from kvsync.testing.clock import FakeClock
 from kvsync.testing.conformance.bench import Bench

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvsync.core.model import Actual, Content, Identity
+from kvsync.model.entry import Actual, Content, Identity
 from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.suite import Suite, having, method, promise
 

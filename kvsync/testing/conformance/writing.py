@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kvsync.core.capabilities import SizeUnit
-from kvsync.core.model import Content, Identity
 from kvsync.errors import BatchRefused
+from kvsync.model.capabilities import SizeUnit
+from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Write, WriteStatus
 from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.suite import Suite, at_most, bulk, having, labelled, promise

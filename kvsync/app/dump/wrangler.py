@@ -1,0 +1,98 @@
+"""Entries from a file for `wrangler kv bulk put`: `[{"key": …, "value": …, "metadata": …}, …]`."""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kvsync.config.model import StoreConfig
+from kvsync.errors import InvalidInput, Origin, Problem, UsageError
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Actual, Content, Mark, Target
+from kvsync.model.key_format import KeyFormat
+from kvsync.stores.cloudflare_kv.metadata import parts_of
+
+_TYPE: Final = "cloudflare-kv"
+_HOW: Final = 'a list of {"key": …, "value": …} with base64, expiration, expiration_ttl and metadata where needed'
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """The entries of the one target, and the keys that are none of its key format."""
+
+    entries: dict[Target, list[Actual]]
+    homeless: tuple[str, ...]
+
+
+def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str) -> Bulk:
+    """Read a file as if `owner` had written it to a namespace. Raises UsageError and InvalidInput, with all that is wrong."""
+    if store.type != _TYPE:
+        raise UsageError(f"--wrangler is for stores of the type {_TYPE}; {store.name} is one of {store.type}")
+    if namespace is None:
+        raise UsageError(f"the file does not say which namespace it is for; write {store.name}/NAMESPACE")
+    keys = KeyFormat(store.key_format or "{key}")
+    entries: dict[str, Actual] = {}
+    homeless: list[str] = []
+    problems: list[Problem] = []
+    for number, pair in enumerate(_pairs(file)):
+        try:
+            name, content, mark, expires_at = _read(pair, owner)
+        except ValueError as error:
+            problems.append(Problem(f"entry {number}: {error}", Origin(str(file), 1, 1), _HOW))
+            continue
+        identity = keys.decode(namespace, name)
+        if identity is None:
+            homeless.append(name)
+        else:
+            entries[name] = Actual(identity, None, fingerprint(content), content, expires_at=expires_at, mark=mark)
+    if problems:
+        raise InvalidInput(problems)
+    return Bulk({Target(store.name, namespace): list(entries.values())}, tuple(homeless))
+
+
+def _pairs(file: Path) -> list[Any]:
+    try:
+        pairs = json.loads(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        place = Origin(str(file), error.lineno, error.colno)
+        raise InvalidInput([Problem(f"no JSON: {error.msg}", place, _HOW)]) from None
+    except (ValueError, RecursionError):
+        pairs = None
+    if not isinstance(pairs, list):
+        raise InvalidInput([Problem("no list of entries", Origin(str(file), 1, 1), _HOW)])
+    return pairs
+
+
+def _read(pair: Any, owner: str) -> tuple[str, Content, Mark | None, float | None]:
+    """Name, content, mark (for a TTL) and end of one entry. Raises ValueError with the reason, which repeats no value."""
+    if not isinstance(pair, dict) or not isinstance(pair.get("key"), str):
+        raise ValueError("no mapping with a key")
+    parts = parts_of(pair.get("metadata"))
+    content = Content(_value(pair), parts.content_type, parts.tags, parts.metadata)
+    ttl, expiration = (_number(pair, name) for name in ("expiration_ttl", "expiration"))
+    if ttl is not None:
+        return pair["key"], content, Mark(owner, fingerprint(content), ttl), None
+    return pair["key"], content, None, None if expiration is None else float(expiration)
+
+
+def _value(pair: dict[str, Any]) -> bytes:
+    value = pair.get("value")
+    if not isinstance(value, str):
+        raise ValueError("its value is no text")
+    try:
+        return b64decode(value, validate=True) if pair.get("base64") else value.encode()
+    except (binascii.Error, UnicodeEncodeError):
+        raise ValueError("its value is not base64, or no Unicode text") from None
+
+
+def _number(pair: dict[str, Any], name: str) -> int | None:
+    number = pair.get(name)
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number <= 0):
+        raise ValueError(f"{name} is no positive number of seconds")
+    return number

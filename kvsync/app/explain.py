@@ -1,0 +1,190 @@
+"""Why an entry has the action it has: everything known of one key, from the files, the store, and what was last applied."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from kvsync.app import Workspace, resolve_targets
+from kvsync.apply.read_back import shown_etag
+from kvsync.desired import Loaded
+from kvsync.errors import StoreError
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import (
+    DRIFT_CLASSES,
+    Action,
+    Actual,
+    Applied,
+    Change,
+    Class,
+    Desired,
+    Entry,
+    Identity,
+    Mode,
+    Refusal,
+    Target,
+    identity_order,
+)
+from kvsync.model.plan import TargetPlan
+from kvsync.model.policy import Policy, Prune
+from kvsync.planning.compare import key_matcher
+from kvsync.reconcile import Ask, TargetPass
+from kvsync.state import ChangeRecord, ParkedRecord, Pause
+from kvsync.util.concurrency import together
+
+KEPT = 5
+"""How many of its last changes an entry is shown with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One entry from all sides. `verdict` is what is to be done about it, None for nothing; `reported` says that it is only
+    reported. `why` are sentences, in order; `error` is why the store could not be asked."""
+
+    target: Target
+    identity: Identity
+    entry: Entry | None
+    actual: Actual | None
+    applied: Applied | None
+    verdict: Change | Refusal | None
+    reported: bool
+    why: tuple[str, ...]
+    changes: tuple[ChangeRecord, ...]
+    error: str | None = None
+
+
+async def explain(
+    workspace: Workspace, loaded: Loaded, key: str, label: str | None = None, targets: Sequence[str] = ()
+) -> tuple[Explanation, ...]:
+    """Explain every entry with this key (and this label, unless it is None) in the targets, all of them when none is named.
+    Raises UsageError when a target does not exist, StateDirError."""
+    ask = Ask(keys=(glob.escape(key),))
+    chosen = resolve_targets(loaded, targets) or sorted(loaded.managed)
+    passes = await together(_open_pass(workspace, loaded, target, ask) for target in chosen)
+    explained = await together(_of_target(workspace, loaded, one, key) for one in passes)
+    found = (one for part in explained for one in part)
+    return tuple(one for one in found if label is None or one.identity.label == label)
+
+
+async def _open_pass(workspace: Workspace, loaded: Loaded, target: Target, ask: Ask) -> TargetPass:
+    """A pass over the target where it leads; where that cannot be found out, the plan of the pass says why."""
+    try:
+        place = await workspace.find_place(target)
+    except StoreError:
+        place = workspace.stores[target.store].place(target.namespace)
+    return workspace.target_pass(target, place, loaded, ask)
+
+
+async def _of_target(workspace: Workspace, loaded: Loaded, target_pass: TargetPass, key: str) -> list[Explanation]:
+    target, observer = target_pass.target, target_pass.observer
+    plan = await target_pass.plan()
+    desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
+    store = workspace.stores[target.store]
+    held = {} if plan.error else await target_pass.held(key)
+    judged: tuple[Change | Refusal, ...] = (*plan.changes, *plan.reported, *plan.refused)
+    verdicts = {one.identity: one for one in judged}
+    reported = {one.identity for one in plan.reported}
+    wanted = [identity for identity in desired.entries if identity.key == key]
+    applied = observer.ledger.get({*wanted, *held})
+    identities = sorted({*wanted, *held, *verdicts}, key=identity_order)
+    found = []
+    for identity in identities:
+        entry, actual, verdict = desired.entries.get(identity), held.get(identity), verdicts.get(identity)
+        why = _why(entry, actual, verdict, desired.policy, workspace.config.owner, reported=identity in reported)
+        found.append(
+            Explanation(
+                target,
+                identity,
+                entry,
+                observer.shown(actual, entry) if actual is not None else None,
+                _shown(applied.get(identity), store.capabilities),
+                verdict,
+                identity in reported,
+                (*why, *_in_the_way(workspace, plan, desired, key)),
+                tuple(workspace.state.journal.changes_of(target, identity, KEPT)),
+                plan.error,
+            )
+        )
+    return found
+
+
+def _shown(applied: Applied | None, capabilities: Capabilities) -> Applied | None:
+    """What was applied, as it may be shown: the etag of what is sensitive may be made of its size."""
+    if applied is None:
+        return None
+    return replace(applied, etag=shown_etag(applied.etag, sensitive=applied.mark.sensitive, capabilities=capabilities))
+
+
+def _why(
+    entry: Entry | None,
+    actual: Actual | None,
+    verdict: Change | Refusal | None,
+    policy: Policy,
+    owner: str,
+    *,
+    reported: bool,
+) -> Iterable[str]:
+    """Why there is this verdict, and which line of the policy decides."""
+    if verdict is None:
+        yield _idle(entry, actual, policy, owner)
+        return
+    yield _CAUSES[verdict.cause]
+    if isinstance(verdict, Refusal):
+        yield f"refused: {verdict.reason}"
+    elif verdict.reasons:
+        yield f"differs in: {', '.join(verdict.reasons)}"
+    yield from _policy_line(verdict, policy)
+    if reported:
+        yield "it is only reported, nothing will be written"
+
+
+def _idle(entry: Entry | None, actual: Actual | None, policy: Policy, owner: str) -> str:
+    if entry is None:
+        if actual is None or actual.mark is None or actual.mark.owner != owner:
+            return "no file asks for it, and it is not ours: left alone"
+        if policy.prune is Prune.OFF:
+            return "no file asks for it; policy.prune is off"
+        return "no file asks for it, and its mark was made for another place, key or label: a copy, left alone"
+    if entry.mode is not Mode.ENFORCE:
+        return f"its mode is {entry.mode}: it is not kept equal"
+    return "it ended as declared" if actual is None else "it is as the files ask"
+
+
+def _policy_line(verdict: Change | Refusal, policy: Policy) -> Iterable[str]:
+    if verdict.cause in DRIFT_CLASSES:
+        yield f"policy.drift.{verdict.cause} is {getattr(policy.drift, verdict.cause.value)}"
+    if verdict.cause is Class.UNOWNED:
+        yield f"policy.adopt is {policy.adopt}"
+    if verdict.action is Action.DELETE:
+        yield f"policy.prune is {policy.prune}"
+
+
+def _in_the_way(workspace: Workspace, plan: TargetPlan, desired: Desired, key: str) -> Iterable[str]:
+    """What else keeps anything from being done."""
+    if key_matcher(desired.policy.ignore)(key):
+        yield "policy.ignore names it: it is not looked at"
+    yield from (f"the target keeps its state: {problem}" for problem in plan.problems)
+    pause: Pause | None = workspace.state.pauses.find(plan.target)
+    if pause is not None:
+        yield f"{pause} is paused" + (f" ({pause.reason})" if pause.reason else "")
+    parked: ParkedRecord | None = workspace.state.parked.find(plan.target)
+    if parked is not None and parked.approved_at is None:
+        yield from (f"the target is parked: {reason}" for reason in parked.reasons)
+
+
+_CAUSES = {
+    Class.NEW: "the files ask for it, and the store does not have it",
+    Class.CHANGED: "the files changed since it was applied",
+    Class.REMOVED: "no file asks for it any more, and it is ours",
+    Class.DRIFTED: "somebody changed it in the store; the files did not change",
+    Class.MISSING: "somebody removed it from the store; the files still ask for it",
+    Class.CONFLICT: "somebody changed it in the store, and the files changed too",
+    Class.EXPIRING: "its lifetime is nearly over, or just ended",
+    Class.EXPIRED: "it ended as declared",
+    Class.FOREIGN: "it is not ours, and no file asks for it",
+    Class.UNOWNED: "it exists, and nobody owns it",
+    Class.TAKEN: "it exists, and another owner has it",
+    Class.PROTECTED: "it is protected",
+    Class.LOCKED: "the store has it locked",
+}

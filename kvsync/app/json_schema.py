@@ -1,0 +1,207 @@
+"""JSON Schema 2020-12 of what kvsync reads and writes: its configuration, state files, the plan document, and
+the messages of `run.notify`.
+
+The first two are made of the tables of fields that the reading itself goes by. They describe a file as an editor sees it, by
+the YAML 1.2 core schema; what depends on more than one file or on the store, `kvsync validate` tells.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+from kvsync.config.model import NoticeKind
+from kvsync.model.entry import Action, Class, OutcomeKind
+from kvsync.yaml.fields import Schema, fields_schema
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+_TEXT: Final[Schema] = {"type": "string"}
+_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_AMOUNT: Final[Schema] = {"type": "number", "minimum": 0}
+_DIGEST: Final[Schema] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
+
+
+def config_schema() -> Schema:
+    """The schema of `kvsync.yaml`, with the fields of every store type that is installed."""
+    from kvsync.config.fields import CONFIG_FIELDS
+
+    return _titled("config", "Configuration of kvsync: kvsync.yaml", fields_schema(CONFIG_FIELDS))
+
+
+def state_schema() -> Schema:
+    """The schema of one document of a state file. An overlay may leave out what the file under it says, so that store and
+    namespace are not required here."""
+    from kvsync.desired.fields import document_schema
+
+    both: Schema = {"not": {"required": ["store", "stores"]}}
+    return _titled("state", "Desired state for kvsync: a file under state/", document_schema() | both)
+
+
+def plan_schema() -> Schema:
+    """The schema of what `plan -o json`, `apply -o json` and `plan --out` write. Later versions may add members."""
+    document = _object(
+        {
+            "schema": {"const": "kvsync.plan/1"},
+            "digest": _DIGEST,
+            "owner": _TEXT,
+            "targets": _list(_target()),
+            "summary": _summary(),
+            "stats": _object({"requests": _COUNT, "bytes_received": _COUNT, "seconds": _AMOUNT}),
+        },
+        {
+            "environment": _TEXT_OR_NULL,
+            "seal": _described(_TEXT, "Names the key of the state directory that a saved plan was made with."),
+            "signature": _described(_TEXT, "Over the rest of a saved plan, with that key."),
+            "source": _described(_TEXT, "The commit that the files are of, when they are of one."),
+        },
+    )
+    return _titled("plan", "Plan of kvsync, with what became of it after an apply", document)
+
+
+def notice_schema() -> Schema:
+    """The schema of the messages that `run.notify` with format webhook posts. Later versions may add members."""
+    document = _object(
+        {
+            "schema": {"const": "kvsync.notice/1"},
+            "id": _described(_TEXT, "The same when the same message is sent again; also in the header webhook-id."),
+            "at": _described(_TEXT, "When it was written, RFC 3339 in UTC."),
+            "owner": _TEXT,
+            "environment": _TEXT_OR_NULL,
+            "summary": _object({str(kind): _COUNT for kind in NoticeKind}),
+            "notices": _list({"oneOf": [_notice(kind, members) for kind, members in _notices().items()]}),
+        }
+    )
+    return _titled("notice", "Message of kvsync about targets", document)
+
+
+def _notices() -> dict[NoticeKind, dict[str, Schema]]:
+    since = {"since": _described(_TEXT, "When it was first seen, RFC 3339 in UTC.")}
+    drift = {"type": "object", "additionalProperties": _COUNT}
+    healed = {"type": "boolean"}
+    kinds = [str(kind) for kind in NoticeKind if kind is not NoticeKind.HEALED]
+    return {
+        NoticeKind.DRIFT: {
+            **since,
+            "drift": _described(drift, "Entries by class: drifted, missing, conflict."),
+            "healed": _described(healed, "True when the pass that found it healed it; then its end is not told."),
+        },
+        NoticeKind.PARKED: {
+            **since,
+            "digest": _DIGEST,
+            "reasons": _list(_TEXT),
+            "command": _described(_TEXT, "What releases the plan."),
+        },
+        NoticeKind.FAILED: {
+            **since,
+            "error": _TEXT,
+            "attempts": _described(_COUNT, "Passes in a row that failed."),
+            "unavailable": _described({"type": "boolean"}, "True when the store is the reason."),
+        },
+        NoticeKind.HEALED: {"ended": _described(_list({"enum": kinds}), "What was told, and is so no more.")},
+    }
+
+
+def _notice(kind: NoticeKind, members: dict[str, Schema]) -> Schema:
+    return _object({"kind": {"const": str(kind)}, "store": _TEXT, "namespace": _TEXT, **members})
+
+
+SCHEMAS: Final = {"config": config_schema, "state": state_schema, "plan": plan_schema, "notice": notice_schema}
+"""The schemas by the name under which `kvsync schema` prints them."""
+
+
+def _titled(name: str, title: str, schema: Schema) -> Schema:
+    return {"$schema": _DIALECT, "$id": f"urn:kvsync:{name}:1", "title": title, **schema}
+
+
+def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
+    return {"type": "object", "properties": required | (optional or {}), "required": list(required)}
+
+
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _words(words: type[StrEnum]) -> Schema:
+    return {"enum": [str(word) for word in words]}
+
+
+def _described(schema: Schema, description: str) -> Schema:
+    return {**schema, "description": description}
+
+
+def _target() -> Schema:
+    required: dict[str, Any] = {
+        "store": _TEXT,
+        "type": _TEXT,
+        "namespace": _TEXT,
+        "complete": _described({"type": "boolean"}, "False when the listing had gaps; then nothing is deleted."),
+        "parked": _described(_list(_TEXT), "Why the target needs approval; empty when it does not."),
+        "approved": _described({"type": "boolean"}, "True when a person has approved what parked the target."),
+        "changes": _list(_change()),
+        "refused": _list(_refusal()),
+        "foreign": _described(_COUNT, "Entries that are neither ours nor desired."),
+        "unchanged": _COUNT,
+        "cost": _object({"requests": _COUNT, "bytes": _COUNT, "seconds": _AMOUNT}),
+        "digest": _DIGEST,
+        "reported": _described(_list(_change()), "Drift that the policy only reports, and deletes that wait."),
+        "ignored": _COUNT,
+        "expired": _COUNT,
+        "problems": _described(_list(_TEXT), "What is wrong with the files of this target; it keeps its state."),
+        "error": _described(_TEXT_OR_NULL, "Why the store could not be observed or written."),
+        "place": _described(
+            _or_null(_object({"id": _TEXT_OR_NULL, "description": _TEXT})),
+            "Where the target leads; the id is null while that is not known, as before a namespace exists.",
+        ),
+        "moved_from": _described(_TEXT_OR_NULL, "The place that the same names led to before, when that was another."),
+    }
+    optional = {
+        "outcomes": _described(_list(_outcome()), "After an apply: what became of each change."),
+        "waiting": _described(_list(_TEXT), "Which of the changes wait for a moment, and why."),
+    }
+    return _object(required, optional)
+
+
+def _name() -> dict[str, Schema]:
+    return {"key": _TEXT, "label": _TEXT_OR_NULL}
+
+
+def _change() -> Schema:
+    size = {"anyOf": [_COUNT, {"type": "null"}]}
+    side = _object(
+        {"fingerprint": _TEXT_OR_NULL, "size": _described(size, "In bytes; null when sensitive or not known.")},
+        {"ttl": _described(_COUNT, "In seconds."), "expires_at": _TEXT},
+    )
+    required = {
+        "action": _words(Action),
+        "class": _words(Class),
+        **_name(),
+        "reasons": _described(
+            _list(_TEXT), "What differs: value, content_type, tags, metadata, ttl, expires_at, mark."
+        ),
+        "etag": _described(_TEXT_OR_NULL, "The version that was seen, and must still be there."),
+        "before": _or_null(side),
+        "after": _or_null(side),
+        "origin": _described(_TEXT_OR_NULL, "file:line:column of the entry."),
+    }
+    return _object(required, {"sensitive": {"const": True}, "moved_to": _object(_name())})
+
+
+def _refusal() -> Schema:
+    words = {"action": _words(Action), "class": _words(Class)}
+    return _object({**words, **_name(), "reason": _TEXT, "origin": _TEXT_OR_NULL})
+
+
+def _outcome() -> Schema:
+    return _object({**_name(), "action": _words(Action), "outcome": _words(OutcomeKind), "error": _TEXT_OR_NULL})
+
+
+def _summary() -> Schema:
+    planned = {**{str(action): _COUNT for action in Action}, "unchanged": _COUNT, "foreign": _COUNT, "refused": _COUNT}
+    outcomes = {str(kind): _COUNT for kind in OutcomeKind}
+    return _object(planned, {**outcomes, "outcomes": {"type": "object", "additionalProperties": _COUNT}} | planned)

@@ -1,0 +1,122 @@
+"""The lease of `run.lease`, wired to a workspace: who keeps it, under which name, and that nothing is written without it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Final
+from uuid import uuid4
+
+from kvsync.app import Workspace
+from kvsync.config.credentials import resolve
+from kvsync.config.model import Credential, CredentialKind, EtcdLease, KubernetesLease, LeaseConfig
+from kvsync.errors import LeaseHeld
+from kvsync.leader.elector import Elector
+from kvsync.leader.model import Keeper, Timing
+from kvsync.model.capabilities import Marks
+from kvsync.planning.shard import Shard
+
+_LONGEST_CALL: Final = 5.0
+"""Seconds for one request to what keeps the lease."""
+
+
+def shard_name(shard: Shard | None) -> str:
+    """What is added to the name of a lease: replicas of one share elect among themselves."""
+    return "" if shard is None else f"-{shard.index}-of-{shard.count}"
+
+
+def keeper_of(workspace: Workspace, config: LeaseConfig, identity: str, environ: Mapping[str, str]) -> Keeper:
+    """What keeps the lease, under the name for this share of the targets. Connects on first use. Raises PermanentError where
+    the configuration cannot work on this machine."""
+    match config.keeper:
+        case EtcdLease():
+            return _etcd(workspace, config, config.keeper, identity, environ)
+        case KubernetesLease():
+            return _kubernetes(workspace, config, config.keeper, identity, environ)
+
+
+@asynccontextmanager
+async def leading(workspace: Workspace, environ: Mapping[str, str]) -> AsyncIterator[Elector | None]:
+    """The election that this replica takes part in, None where no lease is configured. From here on nothing is written to a
+    store unless this replica leads. Raises PermanentError."""
+    config = workspace.config.run.lease
+    if config is None:
+        yield None
+        return
+    identity = f"{socket.gethostname()}_{uuid4()}"
+    keeper = keeper_of(workspace, config, identity, environ)
+    timing = Timing(config.duration, config.renew_within, config.retry)
+    spread = Random()  # noqa: S311 - spreads load, guards nothing
+    elector = Elector(keeper, identity, timing, workspace.clock, spread)
+    workspace.around.fence.follow(elector.seconds_left)
+    try:
+        yield elector
+    finally:
+        await keeper.aclose()
+
+
+@asynccontextmanager
+async def leading_now(elector: Elector | None) -> AsyncIterator[None]:
+    """Lead until the end of the block, for a single pass. Raises LeaseHeld when another replica leads, StoreError."""
+    if elector is None:
+        yield
+        return
+    await elector.turn()
+    if not elector.may_write():
+        raise LeaseHeld(elector.lease.name, elector.lease.leader)
+    renewing = asyncio.ensure_future(elector.run(lambda: None))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        await elector.release()
+
+
+def unshared_ledgers(workspace: Workspace) -> list[str]:
+    """The stores whose marks only this replica knows, so that another one would not know what is ours there; none where
+    there are no replicas."""
+    if workspace.config.run.lease is None:
+        return []
+    stores = sorted(workspace.stores.items())
+    return [name for name, one in stores if one.capabilities.marks is Marks.LEDGER and not one.keeps_ledger]
+
+
+def _etcd(
+    workspace: Workspace, config: LeaseConfig, etcd: EtcdLease, identity: str, environ: Mapping[str, str]
+) -> Keeper:
+    from kvsync.leader.etcd import EtcdKeeper
+    from kvsync.leader.etcd_gateway import Gateway
+
+    def password() -> str:
+        assert etcd.password is not None
+        return resolve(etcd.password, workspace.config.root, environ, workspace.redactor)
+
+    key = etcd.key + shard_name(workspace.around.shard)
+    user = None if etcd.username is None else (etcd.username, password)
+    where, timeout, register = f"lease {key} in etcd", _timeout(config), workspace.redactor.register
+    gateways = [Gateway(where, url, workspace.clock, timeout, user, register) for url in etcd.endpoints]
+    return EtcdKeeper(key, identity, config.duration, gateways)
+
+
+def _kubernetes(
+    workspace: Workspace, config: LeaseConfig, named: KubernetesLease, identity: str, environ: Mapping[str, str]
+) -> Keeper:
+    from kvsync.leader.in_cluster import in_cluster, own_namespace
+    from kvsync.leader.kubernetes import KubernetesKeeper, LeaseName
+
+    def token(file: Path) -> str:
+        return resolve(Credential(CredentialKind.FILE, str(file)), workspace.config.root, environ, workspace.redactor)
+
+    name = named.name + shard_name(workspace.around.shard)
+    client = in_cluster(f"lease {name}", workspace.clock, _timeout(config), environ, token)
+    lease = LeaseName(named.namespace or own_namespace(f"lease {name}"), name)
+    return KubernetesKeeper(lease, identity, config.duration, client, workspace.clock)
+
+
+def _timeout(config: LeaseConfig) -> float:
+    return min(_LONGEST_CALL, config.renew_within / 2)

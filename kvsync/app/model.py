@@ -1,0 +1,63 @@
+"""What a command looks at, and what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kvsync.desired import Loaded
+from kvsync.errors import UsageError
+from kvsync.model.digest import SHORTEST_HASH
+from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.plan import Plan, TargetReport
+from kvsync.reconcile import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a command looks at: which targets (None: all), and how."""
+
+    targets: Collection[Target] | None = None
+    ask: Ask = field(default_factory=Ask)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a plan. `run` is the journal's id of it, None when there was nothing to write."""
+
+    plan: Plan
+    targets: tuple[TargetReport, ...]
+    run: str | None = None
+
+    def counts(self) -> dict[str, int]:
+        """How many outcomes there were of each kind."""
+        kinds = Counter(outcome.kind for report in self.targets for outcome in report.outcomes)
+        return {kind.value: kinds[kind] for kind in OutcomeKind}
+
+
+def is_hash_of(given: str, digest: str) -> bool:
+    """True when a person who typed `given` (with or without `sha256:`, at least twelve digits) meant `digest`."""
+    digits = given.strip().lower().removeprefix("sha256:")
+    return len(digits) >= SHORTEST_HASH and digest.removeprefix("sha256:").startswith(digits)
+
+
+def resolve_targets(loaded: Loaded, names: Collection[str]) -> tuple[Target, ...] | None:
+    """The targets that a command names, each by its store or as store/namespace; None, for all, when it names none. Raises
+    UsageError for a name without a target."""
+    if not names:
+        return None
+    named = _by_name(loaded.managed)
+    for name in names:
+        if name not in named:
+            known = ", ".join(map(str, sorted(loaded.managed))) or "none"
+            raise UsageError(f"no target {name!r}; the files name: {known}")
+    return tuple(sorted({target for name in names for target in named[name]}))
+
+
+def _by_name(targets: Iterable[Target]) -> Mapping[str, Sequence[Target]]:
+    named: defaultdict[str, list[Target]] = defaultdict(list)
+    for target in targets:
+        named[target.store].append(target)
+        named[str(target)].append(target)
+    return named

@@ -1,0 +1,86 @@
+"""What a daemon shows over HTTP, and what it tells by itself, wired to its workspace. The libraries that this takes come in
+only when `run.listen` or `run.notify` asks for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kvsync import __version__
+from kvsync.app import Workspace
+from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.config.credentials import resolve
+from kvsync.config.model import RunConfig
+from kvsync.daemon.ports import Trigger
+from kvsync.notify.message import Sender
+from kvsync.notify.notifier import Herald, Means
+from kvsync.status.collector import Collector, Settings
+from kvsync.status.snapshot import ProcessView
+
+if TYPE_CHECKING:
+    from kvsync.status.http.server import Server
+
+Nudge = Callable[[Trigger], None]
+
+
+class Serving:
+    """Collects from the start, and serves whenever the settings say so."""
+
+    def __init__(
+        self, workspace: Workspace, reconciler: WorkspaceReconciler, environ: Mapping[str, str], *, observe: bool
+    ) -> None:
+        self._workspace, self._reconciler, self._environ = workspace, reconciler, environ
+        config, clock = workspace.config, workspace.clock
+        mode = "observe" if observe else "apply"
+        process = ProcessView(os.getpid(), __version__, mode, clock.now(), config.owner, config.environment)
+        settings = Settings(process, workspace.state, clock, workspace.redactor.redact)
+        self.collector = Collector(settings, reconciler)
+        reconciler.on_pass = self.collector.saw
+        self._nudge: Nudge = lambda _trigger: None
+        self._server: Server | None = None
+        self._open = AsyncExitStack()
+
+    @asynccontextmanager
+    async def serving(self, nudge: Nudge, run: RunConfig) -> AsyncIterator[None]:
+        """Serve as the settings say until the end of the block, or until the daemon begins to leave. Raises KvsyncError when
+        it cannot listen, or cannot read the token."""
+        self._nudge = nudge
+        async with self._open:
+            if run.listen is not None:
+                await (await self._serve()).use(run)
+            yield
+
+    async def reload(self, run: RunConfig) -> None:
+        """Serve as changed settings say; where that cannot be, it is logged, and all stays as it was."""
+        if run.listen is not None or self._server is not None:
+            await (await self._serve()).reuse(run)
+
+    async def _serve(self) -> Server:
+        from kvsync.status.http.access import Access
+        from kvsync.status.http.app import Parts
+        from kvsync.status.http.hook_handler import HookDoor
+        from kvsync.status.http.server import Server, closing
+
+        if self._server is None:
+            workspace, access = self._workspace, Access(self._workspace.clock)
+            hook = HookDoor(access, workspace.clock, partial(self._nudge, Trigger.HOOK), self.collector.hooked)
+            wake = partial(self._nudge, Trigger.WAKE)
+            redactor = workspace.redactor
+            stores = self._reconciler.store_names
+            budget = self._reconciler.deletion_budget
+            parts = Parts(
+                self.collector, workspace.state, access, hook, workspace.clock, redactor, stores, wake, budget
+            )
+            secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)
+            self._server = await self._open.enter_async_context(closing(Server(parts, secrets)))
+        return self._server
+
+
+def herald_of(workspace: Workspace, environ: Mapping[str, str]) -> Herald:
+    """Who tells people of what the daemon of a workspace meets."""
+    config, redactor = workspace.config, workspace.redactor
+    read = partial(resolve, config_root=config.root, environ=environ, redactor=redactor)
+    return Herald(Means(Sender(config.owner, config.environment), workspace.state, read, redactor, workspace.clock))

@@ -1,0 +1,149 @@
+"""How the parts are put together, and released together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvsync.app.workspace import Workspace
+from kvsync.config.credentials import resolve
+from kvsync.config.load import load_config
+from kvsync.config.model import Config, Credential
+from kvsync.config.revision import ConfigRevision
+from kvsync.desired import Cache, Source
+from kvsync.errors import InvalidInput, Problem, StateDirError
+from kvsync.logs import get_logger
+from kvsync.planning.shard import Shard
+from kvsync.reconcile import Surroundings
+from kvsync.reconcile.places import PlaceResolver
+from kvsync.state import StateDir
+from kvsync.stores import open_store
+from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.traced import TracedStore
+from kvsync.tracing import is_wanted
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import REDACTOR, Redactor
+from kvsync.util.write_fence import Fence
+
+if TYPE_CHECKING:
+    from kvsync.git import Checkout
+
+_log = get_logger()
+
+
+@asynccontextmanager
+async def open_workspace(
+    config_file: Path,
+    *,
+    environment: str | None = None,
+    writing: str | None = None,
+    redactor: Redactor = REDACTOR,
+    environ: Mapping[str, str] = os.environ,
+    clock: Clock | None = None,
+    state_dir: Path | None = None,
+    shard: Shard | None = None,
+    revision: ConfigRevision | None = None,
+) -> AsyncIterator[Workspace]:
+    """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
+    without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
+    the configured one, `shard` is the share of the targets that is looked at (None: all). With `revision`, the text of the
+    configuration is the one of that revision.
+
+    Raises InvalidInput for the configuration, LockHeld, StateDirError.
+    """
+    config = load_config(config_file, environment=environment, environ=environ, revision=revision)
+    config = config if state_dir is None else replace(config, state_dir=state_dir)
+    clock = clock or Clock()
+    async with AsyncExitStack() as stack:
+        state, writable = _open_state(config, redactor, clock, must_write=writing is not None)
+        stack.enter_context(state)
+        if writing is not None:
+            stack.enter_context(state.lock(writing))
+            for killed in state.journal.close_interrupted():
+                _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
+            state.journal.prune()
+        around = Surroundings(config.owner, state, clock, writable, writing is not None, Fence(), shard)
+        workspace = assemble(config, around, redactor, environ)
+        stack.push_async_callback(workspace.aclose)
+        yield workspace
+
+
+def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
+    """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
+    around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
+    config = replace(config, state_dir=around.state.path)
+    stores = _open_stores(config, around, redactor, environ)
+    around = replace(around, places=PlaceResolver(stores))
+    source = Source(config, stores, _cache(config, around), environ)
+    checkout = _checkout(config, source, around, redactor, environ)
+    return Workspace(config, stores, source, around, redactor, checkout)
+
+
+def _cache(config: Config, around: Surroundings) -> Cache | None:
+    """The cache of compiled state files; None where it cannot be kept, or sealed."""
+    with suppress(StateDirError):
+        return Cache(config.state_dir / "cache.db", around.state.key) if around.writable else None
+    return None
+
+
+def _checkout(
+    config: Config, source: Source, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+) -> Checkout | None:
+    if config.source is None:
+        return None
+    from kvsync.git import Checkout, Place  # who has the files here does not pay for it
+
+    secret = partial(_secret, config, redactor, environ)
+    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact_foreign)
+    return Checkout(config.source, place, source.lacks)
+
+
+def _secret(config: Config, redactor: Redactor, environ: Mapping[str, str], credential: Credential) -> str:
+    return resolve(credential, config.root, environ, redactor)
+
+
+def _owner_keys(config: Config, redactor: Redactor, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The secrets that sign marks and ledgers, as they are now. Raises AuthError."""
+    return tuple(_secret(config, redactor, environ, one).encode() for one in config.owner_keys)
+
+
+def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write: bool) -> tuple[StateDir, bool]:
+    opened = partial(StateDir.open, config.state_dir, config_root=config.root, clock=clock, redact=redactor.redact)
+    try:
+        return opened(writable=True), True
+    except StateDirError:
+        if must_write:
+            raise
+    return opened(writable=False), False
+
+
+def _open_stores(
+    config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+) -> dict[str, Store]:
+    def context(name: str) -> StoreContext:
+        return StoreContext(
+            root=config.root,
+            cache_dir=config.state_dir / "stores" / name if around.writable else None,
+            resolve=partial(_secret, config, redactor, environ),
+            clock=around.clock,
+            read_only=not around.writing,
+            owner=config.owner,
+            fence=around.fence,
+        )
+
+    stores: dict[str, Store] = {}
+    problems: list[Problem] = []
+    for name, store in config.stores.items():
+        try:
+            opened = open_store(store, context(name))
+            stores[name] = TracedStore(opened) if is_wanted(config.run.tracing, environ) else opened
+        except ValueError as error:
+            problems.append(Problem(f"stores.{name}: {error}", store.origin))
+    if problems:
+        raise InvalidInput(problems)
+    return stores

@@ -1,0 +1,120 @@
+"""Turning plans and reports into log events: one event a fact, fingerprints instead of values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from kvsync.logs import get_logger
+from kvsync.model.entry import DRIFT_CLASSES, Change, Identity, Outcome, OutcomeKind, Target
+from kvsync.model.plan import TargetPlan, TargetReport
+
+if TYPE_CHECKING:
+    from kvsync.config.model import GitSource
+    from kvsync.git import Fetched, Refused
+
+Seal = Callable[[bytes], str]
+"""How a fingerprint of a sensitive value is shown; see `StateDir.seal`."""
+
+_log = get_logger()
+
+
+class SourceNews:
+    """Says what a fetch brought: each commit once, and each refusal once."""
+
+    def __init__(self) -> None:
+        self._commit: str | None = None
+        self._refused: Refused | None = None
+
+    def tell(self, source: GitSource, fetched: Fetched) -> bool:
+        """Say it. Returns whether another commit is in force than when this was last asked."""
+        place = {"url": source.url, "ref": source.ref}
+        if fetched.refused is not None and fetched.refused != self._refused:
+            one = fetched.refused
+            fields = {"commit": one.commit, "kept": fetched.commit, "error": one.reason, "hint": one.hint}
+            _log.error("source.refused", **place, **fields)
+        self._refused, before, self._commit = fetched.refused, self._commit, fetched.commit
+        if fetched.commit == before:
+            return False
+        _log.info("source.fetched", **place, commit=fetched.commit, before=before, seconds=fetched.seconds)
+        return True
+
+
+def tell_drift(plan: TargetPlan, seal: Seal) -> None:
+    """Say what the store shows that neither the files nor kvsync did."""
+    for change in drifted(plan):
+        _log.warning(
+            "drift.detected",
+            **_entry(plan.target, change.identity),
+            **{"class": change.cause.value},
+            action=change.action.value,
+            **_fingerprints(change, seal),
+            origin=_text(change.origin),
+        )
+
+
+def drifted(plan: TargetPlan) -> list[Change]:
+    """The drift in a plan: healed, only reported, or deferred."""
+    deferred = (refusal.deferred for refusal in plan.refused if refusal.deferred is not None)
+    return [change for change in (*plan.changes, *plan.reported, *deferred) if change.cause in DRIFT_CLASSES]
+
+
+def tell_report(report: TargetReport, run: str | None, seal: Seal) -> None:
+    """Say what became of each change."""
+    changes = {change.identity: change for change in report.plan.changes}
+    tells_all = _log.is_enabled("info")
+    for outcome in report.outcomes:
+        change = changes.get(outcome.identity)
+        if change is not None and (tells_all or outcome.kind is not OutcomeKind.APPLIED):
+            _tell_outcome(report.plan.target, change, outcome, run, seal)
+    for refusal in report.plan.refused:
+        _log.warning(
+            "change.refused",
+            **_entry(report.plan.target, refusal.identity),
+            **{"class": refusal.cause.value},
+            action=refusal.action.value,
+            reason=refusal.reason,
+            run=run,
+        )
+
+
+def _tell_outcome(target: Target, change: Change, outcome: Outcome, run: str | None, seal: Seal) -> None:
+    fields: dict[str, Any] = {
+        **_entry(target, outcome.identity),
+        "class": change.cause.value,
+        "action": outcome.action.value,
+        "run": run,
+    }
+    if outcome.kind is OutcomeKind.APPLIED:
+        origin = _text(change.origin)
+        _log.info(
+            "change.applied",
+            **fields,
+            reasons=_joined(change.reasons),
+            etag=outcome.etag,
+            **_fingerprints(change, seal),
+            origin=origin,
+        )
+    elif outcome.kind in (OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE):
+        _log.error("change.failed", **fields, outcome=outcome.kind.value, error=outcome.error)
+    elif outcome.kind in (OutcomeKind.REFUSED, OutcomeKind.SKIPPED):
+        _log.warning("change.refused", **fields, outcome=outcome.kind.value, reason=outcome.error)
+
+
+def _entry(target: Target, identity: Identity) -> dict[str, Any]:
+    return {"store": target.store, "namespace": target.namespace, "key": identity.key, "label": identity.label}
+
+
+def _fingerprints(change: Change, seal: Seal) -> dict[str, str | None]:
+    show = seal if change.sensitive else bytes.hex
+    before = change.before.fingerprint if change.before else None
+    after = change.after.fingerprint if change.after else None
+    return {"before": show(before) if before else None, "after": show(after) if after else None}
+
+
+def _joined(reasons: Iterable[str]) -> str:
+    return ",".join(reasons)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value is not None else None

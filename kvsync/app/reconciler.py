@@ -1,0 +1,218 @@
+"""What the daemon drives: a workspace that can be exchanged for one with a newer configuration while passes are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kvsync.app import Report, Selection, Workspace, assemble
+from kvsync.app.pass_log import SourceNews, drifted, tell_drift, tell_report
+from kvsync.config.load import load_config
+from kvsync.config.model import RunConfig
+from kvsync.daemon.ports import Loaded, PassRequest, PassResult
+from kvsync.desired import Loaded as Files
+from kvsync.errors import InvalidInput, Problem, TransientError
+from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.plan import TargetPlan, TargetReport, problem_texts
+from kvsync.planning.deletion_limit import DeletionBudget
+from kvsync.reconcile import Ask, Surroundings
+from kvsync.reconcile.places import PlaceChanged
+from kvsync.status.snapshot import StoreView
+from kvsync.stores.base import Store, Traffic, total
+from kvsync.tracing import span
+from kvsync.util.background import in_background
+
+_WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
+"""Outcomes after which the next pass looks at the entry anew; one that the store refuses for good waits in quarantine then."""
+
+
+class WorkspaceReconciler:
+    """Implements `kvsync.daemon.ports.Reconciler` on a writing (or, to observe, a reading) workspace."""
+
+    def __init__(self, workspace: Workspace, around: Surroundings, environ: Mapping[str, str]) -> None:
+        self.on_pass: Callable[[TargetReport, str | None], None] = lambda _report, _run: None
+        """Told of every pass what it saw and did, and the journal's id of its run if there is one."""
+        self.commit: str | None = None
+        """The commit that the files were at when they were last read."""
+        self._workspace, self._around, self._environ = workspace, around, environ
+        self._files: Files | None = None
+        self._users: Counter[Workspace] = Counter()
+        self._news = SourceNews()
+        self._closed: dict[str, Traffic] = {}
+        self._reading = asyncio.Lock()
+
+    async def load(self) -> Loaded:
+        """Read the files again, in the background; what is wrong with them is in the answer."""
+        async with self._reading:
+            files = await self._read()
+        return Loaded(
+            targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
+            held=files.held,
+            hold_all=files.hold_all,
+            problems=files.problems,
+            watch=tuple(map(Path, files.watch.directories)),
+            absent=self._workspace.checkout is not None and self._workspace.checkout.root is None,
+        )
+
+    @property
+    def fetch_every(self) -> float | None:
+        """Seconds between two fetches; None when the files come from no repository."""
+        source = self._workspace.config.source
+        return None if source is None else source.every
+
+    async def fetch(self) -> bool:
+        """Look for a newer commit, and say what was found. Returns whether another one is in force. Raises SourceError."""
+        workspace = self._workspace
+        self._users[workspace] += 1
+        try:
+            fetched = await workspace.fetch()
+        finally:
+            self._users[workspace] -= 1
+            await self._release(workspace)
+        source = workspace.config.source
+        return fetched is not None and source is not None and self._news.tell(source, fetched)
+
+    async def reload_config(self) -> RunConfig:
+        """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
+        old = self._workspace
+        config = load_config(old.config.file, environment=old.config.environment, environ=self._environ)
+        if (config.state_dir, config.owner) != (self._around.state.asked, old.config.owner):
+            raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
+        if config.run.lease != old.config.run.lease:
+            raise InvalidInput([Problem("run.lease cannot change while the daemon runs", None, "restart it")])
+        self._workspace = assemble(config, self._around, old.redactor, self._environ)
+        self._workspace.take_over(old)
+        self._files = None
+        await self._release(old)
+        return config.run
+
+    async def aclose(self) -> None:
+        """Release the workspace in use, which is another one than at the start once the configuration was read again.
+        Idempotent."""
+        await self._workspace.aclose()
+
+    @property
+    def stores(self) -> tuple[StoreView, ...]:
+        """What the configured stores have cost since this began, also under earlier configurations."""
+        older = [workspace for workspace in self._users if workspace is not self._workspace]
+        return tuple(self._store(name, store, older) for name, store in sorted(self._workspace.stores.items()))
+
+    def store_names(self) -> tuple[str, ...]:
+        """The configured stores."""
+        return tuple(self._workspace.stores)
+
+    def deletion_budget(self) -> DeletionBudget:
+        """How many entries may still be deleted in this hour. Raises StateDirError."""
+        return self._workspace.deletions.budget()
+
+    def _store(self, name: str, store: Store, older: Sequence[Workspace]) -> StoreView:
+        others = [one.stores[name].traffic for one in older if name in one.stores]
+        traffic = total((self._closed.get(name), *others, store.traffic))
+        unnamed = traffic.requests - sum(traffic.by_status.values())
+        requests = traffic.by_status | ({"none": unnamed} if unnamed > 0 else {})
+        sizes = (traffic.bytes_sent, traffic.bytes_received)
+        return StoreView(name, self._workspace.config.stores[name].type, requests, *sizes, store.quota_left())
+
+    def is_paused(self, target: Target) -> bool:
+        """True when a person paused this target or its store."""
+        return self._around.state.pauses.is_paused(target)
+
+    async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        """Do one pass with what was loaded last."""
+        if self._files is None:
+            async with self._reading:
+                if self._files is None:  # nobody else read them meanwhile
+                    await self._read()
+        workspace = self._workspace
+        self._users[workspace] += 1
+        try:
+            return await self._traced(workspace, request, stop)
+        finally:
+            self._users[workspace] -= 1
+            await self._release(workspace)
+
+    async def _read(self) -> Files:
+        """Read the files by the configuration that is in force when that is done. One reading at a time."""
+        while True:
+            workspace = self._workspace
+            self._users[workspace] += 1
+            try:
+                files = await in_background(workspace.load)
+            finally:
+                self._users[workspace] -= 1
+                await self._release(workspace)
+            if workspace is self._workspace:
+                self._files, self.commit = files, files.source
+                return files
+
+    async def _traced(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        names = {"store": request.target.store, "namespace": request.target.namespace}
+        trigger = "+".join(request.triggers)
+        with span("pass", **names, trigger=trigger, apply=request.apply, deep=request.deep) as note:
+            result = await self._pass(workspace, request, stop)
+            note(ok=result.ok, pending=result.pending, drifted=sum(result.drift.values()), parked=bool(result.parked))
+            note(**{str(kind): count for kind, count in result.changes.items() if count})
+            return result
+
+    async def _pass(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
+        ask = Ask(deep=request.deep, grace=request.grace)
+        plan = await workspace.plan(Selection((request.target,), ask), self._files)
+        (target_plan,) = plan.targets
+        seal = workspace.state.seal
+        tell_drift(target_plan, seal)
+        if not request.apply or target_plan.error:
+            self.on_pass(TargetReport(target_plan), None)
+            return _result(workspace, target_plan, None)
+        report = await workspace.apply(plan, command="run", stop=stop)
+        tell_report(report.targets[0], report.run, seal)
+        self.on_pass(report.targets[0], report.run)
+        return _result(workspace, target_plan, report)
+
+    async def _release(self, workspace: Workspace) -> None:
+        """Close a workspace that was replaced, once its last pass is over."""
+        if workspace is not self._workspace and not self._users[workspace]:
+            del self._users[workspace]
+            for name, store in workspace.stores.items():
+                self._closed[name] = total((self._closed.get(name), store.traffic))
+            await workspace.aclose()
+
+
+def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> PassResult:
+    failure = workspace.failure(plan.target)
+    outcome = report.targets[0] if report else TargetReport(plan)
+    held = bool(plan.parked) and not any(one.etag or one.kind == "applied" for one in outcome.outcomes)
+    errors = [error for error in (plan.error or outcome.error, *problem_texts(plan)) if error]
+    return PassResult(
+        plan.target,
+        digest=plan.digest,
+        changes=report.counts() if report else {},
+        pending=_pending(plan, outcome),
+        deferred=sum(refusal.deferred is not None for refusal in plan.refused),
+        drift=Counter(change.cause.value for change in drifted(plan)),
+        parked=plan.parked if held else (),
+        error="; ".join(errors) or None,
+        unavailable=failure is not None and not isinstance(failure, PlaceChanged),
+        retryable=isinstance(failure, TransientError)
+        or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
+        retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
+        next_moment=_next_moment(workspace, plan, outcome),
+        deletes_waiting=outcome.deletes_waiting,
+        waits_until=outcome.waits_until,
+    )
+
+
+def _next_moment(workspace: Workspace, plan: TargetPlan, report: TargetReport) -> float | None:
+    """When to come back: as the plan says, once more may be deleted, or once the store can be believed about what was just
+    written."""
+    settle = workspace.stores[plan.target.store].capabilities.settle
+    has_written = any(one.kind is OutcomeKind.APPLIED for one in report.outcomes)
+    settled = workspace.clock.now() + settle if settle and has_written else None
+    moments = (plan.next_moment, report.waits_until, settled)
+    return min((one for one in moments if one is not None), default=None)
+
+
+def _pending(plan: TargetPlan, report: TargetReport) -> int:
+    done = sum(outcome.kind in ("applied", "unchanged") for outcome in report.outcomes)
+    return len(plan.changes) + len(plan.refused) + len(plan.reported) - done

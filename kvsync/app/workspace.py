@@ -1,0 +1,302 @@
+"""The parts at work: load, plan, apply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from kvsync.app.model import Report, Selection, is_hash_of
+from kvsync.config.model import Config
+from kvsync.desired import Loaded, Source, WatchSet
+from kvsync.desired.discovery import split
+from kvsync.errors import Problem, StoreError, UsageError
+from kvsync.git.revision import revision
+from kvsync.model.digest import target_digest
+from kvsync.model.entry import Desired, OutcomeKind, Target
+from kvsync.model.place import LocatedTarget, Overlap, Place
+from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
+from kvsync.planning.deletion_limit import with_waiting
+from kvsync.reconcile import Applying, Ask, PassTarget, Surroundings, TargetPass, empty_plan, withheld
+from kvsync.state import ParkedRecord, Run
+from kvsync.state.deletions import LimitedDeletions
+from kvsync.stores.base import Store
+from kvsync.stores.pacing import Pace
+from kvsync.util.concurrency import in_groups
+from kvsync.util.redaction import Redactor
+
+if TYPE_CHECKING:
+    from kvsync.git import Checkout, Fetched
+
+PASSES_PER_STORE: Final = 8
+"""Targets of one store in work at the same time, or more where more calls may be in flight: enough to hide the latency of a
+store, few enough that thousands of targets do not hold their snapshots in memory together."""
+
+
+class Workspace:
+    """An open workspace; see `open_workspace`."""
+
+    def __init__(
+        self,
+        config: Config,
+        stores: Mapping[str, Store],
+        source: Source,
+        around: Surroundings,
+        redactor: Redactor,
+        checkout: Checkout | None = None,
+    ) -> None:
+        self.config, self.stores, self.redactor = config, stores, redactor
+        self.state, self.clock = around.state, around.clock
+        self._source, self._around, self.around = source, around, around
+        self.checkout = checkout
+        self._passes: dict[Target, TargetPass] = {}
+        self._failures: dict[Target, StoreError] = {}
+        self._places = around.places
+        self._paces = {
+            name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
+        }
+
+    def load(self, environment: str | None = None) -> Loaded:
+        """Read the desired state, of our share of the targets. What is wrong with the files is in the answer; secrets in it
+        become known here."""
+        loaded = self._load(environment)
+        self._places.manage(loaded.managed)
+        self.redactor.register(*loaded.secrets)
+        return loaded if self._around.shard is None else loaded.only(self._around.shard.owns)
+
+    async def fetch(self) -> Fetched | None:
+        """Look for the newest commit of the repository that the files come from; None when they come from none. Raises
+        SourceError; the last good commit stays then, as for one that is refused."""
+        return None if self.checkout is None else await self.checkout.fetch()
+
+    async def plan(self, selection: Selection | None = None, loaded: Loaded | None = None) -> Plan:
+        """Plan the targets asked for. Raises UsageError when one does not exist, StateDirError."""
+        started = time.perf_counter()
+        files, ask = loaded or self.load(), (selection or Selection()).ask
+        targets = _selected(files, selection.targets if selection else None)
+        stores = {target.store for target in targets}
+        requests, received = self._traffic(stores)
+        with self.state.bulk() if len(targets) > 1 else nullcontext():
+            plans = await in_groups(
+                targets,
+                lambda target: self._plan_target(target, files, ask),
+                group=lambda target: target.store,
+                limit=self._limit,
+            )
+        after = self._traffic(stores)
+        stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
+        plan = make_plan(self.config.owner, plans, stats, files.source)
+        if self._around.writable and not ask.keys:
+            with self._around.remembering():
+                self._keep_parked(plan)
+        return plan
+
+    async def apply(
+        self,
+        plan: Plan,
+        *,
+        command: str,
+        approvals: Collection[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[int], None] = lambda _count: None,
+    ) -> Report:
+        """Apply a plan made here, or a part of one. Targets that are parked and not approved are left alone. Raises
+        StateDirError; what goes wrong in a store is in the report."""
+        released = self.released(plan, approvals)
+        pending = [one for one in plan.targets if one.target in released and one.changes]
+        others = [one for one in plan.targets if one.target not in released or not one.changes]
+        untouched = await self._each(others, lambda one: self._unchanged(one, released, stop))
+        if not pending:
+            return Report(plan, tuple(untouched))
+        run = self.state.journal.begin(command, plan.source)
+        counts: dict[str, int] = {}
+        try:
+            applied = await self._each(pending, lambda one: self._apply_target(one, run, stop, progress))
+            reports = {report.plan.target: report for report in (*untouched, *applied)}
+            report = Report(plan, tuple(reports[one.target] for one in plan.targets), run.id)
+            counts = report.counts()
+        finally:
+            run.finish(counts)
+        self.state.journal.prune()  # a daemon may run for years
+        return report
+
+    @property
+    def deletions(self) -> LimitedDeletions:
+        """What grants deletes, by the limit of the configuration."""
+        return LimitedDeletions(self.state.deletions, self.config.run.max_deletes_per_hour)
+
+    def with_waiting(self, plan: Plan) -> Plan:
+        """The plan with what waits of it for `run.max_deletes_per_hour`. Raises StateDirError."""
+        return replace(plan, targets=with_waiting(plan.targets, self.deletions.budget()))
+
+    def take_over(self, other: Workspace) -> None:
+        """Know what the files last asked without problems, as a workspace with an older configuration does, and go on with its
+        commit."""
+        self._source.take_over(other._source)
+        if self.checkout is not None and other.checkout is not None:
+            self.checkout.take_over(other.checkout)
+
+    async def find_place(self, target: Target) -> Place:
+        """Where a target leads. Raises StoreError."""
+        return await self._places.locate(target)
+
+    async def locate(self, target: Target) -> PassTarget:
+        """A target with the place that it leads to. Raises StoreError, StateDirError."""
+        return self._around.pass_target(LocatedTarget(target, await self.find_place(target)))
+
+    def target_pass(self, target: Target, place: Place, loaded: Loaded, ask: Ask) -> TargetPass:
+        """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises
+        StoreError, StateDirError."""
+        problems = _problems(loaded, target)
+        known = loaded.kept if problems else loaded.targets
+        desired = known.get(target) or Desired(target, {}, {}, digest="")
+        if problems is not desired.problems:
+            desired = replace(desired, problems=problems)
+        return TargetPass(desired, self.stores[target.store], place, self._around, ask, loaded.others(target))
+
+    def failure(self, target: Target) -> StoreError | None:
+        """Why the store was given up in the last pass over a target, None when it was not."""
+        last = self._passes.get(target)
+        return last.failure if last else self._failures.get(target)
+
+    def released(self, plan: Plan, approvals: Collection[str] = ()) -> frozenset[Target]:
+        """The targets of a plan that may be applied: not parked, or approved. Raises StateDirError."""
+        return frozenset(target.target for target in plan.targets if self._is_released(target, plan, approvals))
+
+    def with_approvals(self, plan: Plan, approvals: Collection[str] = ()) -> Plan:
+        """The plan with those of its parked targets marked that are approved. Raises StateDirError."""
+        released = self.released(plan, approvals)
+        marked = (replace(one, approved=one.target in released) if one.parked else one for one in plan.targets)
+        return self.with_waiting(replace(plan, targets=tuple(marked)))
+
+    async def aclose(self) -> None:
+        """Release the stores and the cache. Idempotent."""
+        self._source.close()
+        if self.checkout is not None:
+            self.checkout.close()
+        await asyncio.gather(*(store.aclose() for store in self.stores.values()))
+
+    def _load(self, environment: str | None) -> Loaded:
+        if self.checkout is None:
+            # The files may be a checkout next to the configuration.
+            folder = self.config.root / split(self.config.state[0])[0]
+            return replace(self._source.load(environment), source=revision(folder))
+        if self.checkout.root is None:
+            return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} could be fetched yet"))
+        loaded = self._source.load(environment, self.checkout.root)
+        return replace(loaded, source=self.checkout.commit, watch=WatchSet())
+
+    async def _plan_target(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPlan:
+        self._failures.pop(target, None)
+        try:
+            place = await self._places.locate(target)
+            overlap = await self._places.overlap_of(target)
+            if overlap is not None:
+                return self._parked_at(LocatedTarget(target, place), overlap, loaded)
+            last = self.target_pass(target, place, loaded, ask)
+        except StoreError as error:
+            self._failures[target] = error
+            located = LocatedTarget(target, self.stores[target.store].place(target.namespace))
+            plan = empty_plan(located, self.stores[target.store].capabilities.type)
+            return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
+        plan = await last.plan()
+        if plan.changes or last.failure is not None or self.stores[target.store].keeps_ledger:
+            self._passes[target] = last
+        else:  # nothing needs it any more, and thousands of passes take much memory
+            self._passes.pop(target, None)
+        return plan
+
+    def _parked_at(self, located: LocatedTarget, overlap: Overlap, loaded: Loaded) -> TargetPlan:
+        """The plan of a target that leads to where another one leads too: nothing is done, and no approval changes that."""
+        self._passes.pop(located.target, None)
+        plan = empty_plan(located, self.stores[located.target.store].capabilities.type)
+        return replace(plan, parked=(self._places.text(overlap),), problems=_problems(loaded, located.target))
+
+    async def _each(
+        self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
+    ) -> list[TargetReport]:
+        return await in_groups(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
+
+    def _limit(self, store: str) -> int:
+        """How many targets of a store are in work at the same time."""
+        opened = self.stores.get(store)
+        calls = 1 if opened is None else opened.config.concurrency or opened.capabilities.concurrency
+        return max(PASSES_PER_STORE, calls)
+
+    async def _apply_target(
+        self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
+    ) -> TargetReport:
+        applying = Applying(run, self._paces[plan.target.store], stop, progress, self.deletions)
+        report = await self._passes[plan.target].apply(plan, applying)
+        if plan.parked:
+            self.state.parked.consume(plan.target, plan.digest)
+            if report.deletes_waiting:
+                self._approve_rest(report)
+        return report
+
+    def _approve_rest(self, report: TargetReport) -> None:
+        """Let an approval also cover what is left of its plan, when the limit on deletes lets only a part of it go now."""
+        plan, now = report.plan, self.clock.now()
+        left = {one.identity for one in report.outcomes if one.kind is OutcomeKind.NOT_ATTEMPTED}
+        rest = (one for one in plan.changes if one.identity in left)
+        digest = target_digest(plan.target, plan.place, rest, plan.refused)
+        self.state.parked.park_approved(plan.target, digest, plan.parked, now)
+
+    async def _unchanged(
+        self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]
+    ) -> TargetReport:
+        """The report of a target in which no entry is written; its ledger may be."""
+        if plan.target not in released:
+            return withheld(plan, "the target is parked")
+        last = self._passes.get(plan.target)
+        if last is None or plan.error or self.state.pauses.is_paused(plan.target):
+            return withheld(plan, "")
+        error = await last.leave_ledger(self._paces[plan.target.store], stop)
+        return replace(withheld(plan, ""), error=error)
+
+    def _is_released(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
+        if not target.parked:
+            return True
+        digests = (target.digest, plan.digest)
+        by_hand = any(is_hash_of(approval, digest) for approval in approvals for digest in digests)
+        return by_hand or self.state.parked.approved(target.target, target.digest)
+
+    def _keep_parked(self, plan: Plan) -> None:
+        """Note what waits for a person, so that `approve` finds it, and forget what does no longer. A pass over one target
+        leaves the hash of the larger plan standing that a person may have seen."""
+        waiting = self._parked_of(plan)
+        for target in plan.targets:
+            known = waiting.get(target.target)
+            if target.parked and target.changes:
+                is_part = len(plan.targets) == 1 and known is not None and known.digest == target.digest
+                whole = known.plan_digest if known is not None and is_part else plan.digest
+                self.state.parked.park(target.target, target.digest, whole, target.parked, self.clock.now())
+            elif known is not None and target.error is None and not target.problems:
+                self.state.parked.unpark(target.target)
+
+    def _parked_of(self, plan: Plan) -> dict[Target, ParkedRecord]:
+        """What is parked of a plan's targets. The daemon plans one target at a time, and must not read all each time."""
+        if len(plan.targets) > 1:
+            return {record.target: record for record in self.state.parked.all()}
+        found = (self.state.parked.find(one.target) for one in plan.targets)
+        return {record.target: record for record in found if record is not None}
+
+    def _traffic(self, stores: Iterable[str]) -> tuple[int, int]:
+        traffic = [self.stores[name].traffic for name in stores]
+        return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
+
+
+def _problems(loaded: Loaded, target: Target) -> tuple[Problem, ...]:
+    return loaded.hold_all + loaded.held.get(target, ())
+
+
+def _selected(loaded: Loaded, targets: Collection[Target] | None) -> Sequence[Target]:
+    if targets is None:
+        return sorted(loaded.managed)
+    for target in targets:
+        if target not in loaded.managed:
+            raise UsageError(f"{target}: no file names this target")
+    return sorted(targets)

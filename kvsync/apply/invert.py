@@ -1,0 +1,169 @@
+"""Taking a run back: every entry that still is as kvsync left it gets back what it was before.
+
+    the run did     the entry now           undo
+    ─────────────   ─────────────────────   ──────────────────────────────────────────────────
+    create          as kvsync wrote it      delete it
+    update          as kvsync wrote it      write the previous content, lifetime and mark
+    renew, adopt    as kvsync wrote it      write the previous lifetime and mark
+    delete          absent                  write it again
+    anything        as it was before        unchanged: nothing to take back
+    anything        anything else           stale: somebody changed it since, and keeps it
+
+A sensitive value is not in the journal, so it cannot be brought back; where no value is needed, undo works all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kvsync.apply.engine import Applier
+from kvsync.apply.model import ApplyReport, Step
+from kvsync.apply.read_back import describe, fingerprint_of, is_untouched
+from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Action, Actual, Change, Content, Entry, Identity, Mark, Outcome, OutcomeKind
+from kvsync.state.records import ChangeRecord
+from kvsync.stores.base import Precondition, Write
+
+_PERHAPS_WRITTEN = (OutcomeKind.APPLIED, OutcomeKind.FAILED, None)
+"""Outcomes after which a change may have reached the store: a failed one whose answer was lost, and one that was cut off."""
+
+_INVERSE = {Action.CREATE: Action.DELETE, Action.DELETE: Action.CREATE}
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What taking a run back comes to: steps to apply, newest first, and the outcomes of what cannot or need not be."""
+
+    steps: tuple[Step, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+async def undo(applier: Applier, records: Sequence[ChangeRecord], now: float) -> ApplyReport:
+    """Take back what `records` say was done to the applier's target. Raises StoreError when the store cannot be read,
+    StateDirError."""
+    fresh = await applier.read([record.identity for record in records])
+    undoing = undo_changes(records, fresh, applier.capabilities, applier.signer.owner, now)
+    report = await applier.run_steps(undoing.steps)
+    outcomes = tuple(_as_stale(outcome) for outcome in report.outcomes)
+    return replace(report, outcomes=outcomes + undoing.outcomes)
+
+
+def undo_changes(
+    records: Sequence[ChangeRecord],
+    actual: Mapping[Identity, Actual],
+    capabilities: Capabilities,
+    owner: str,
+    now: float,
+) -> Undo:
+    """Build the inverse of one target's changes in one run from the journal and fresh reads, with content, of their entries.
+    `now` is in seconds since the epoch. Changes that never reached the store are left out."""
+    steps: list[Step] = []
+    outcomes: list[Outcome] = []
+    for record in reversed(records):
+        if record.outcome not in _PERHAPS_WRITTEN:
+            continue
+        found = actual.get(record.identity)
+        if record.outcome is not OutcomeKind.APPLIED and not _reached(record, found, capabilities):
+            continue
+        result = _undo(record, _guarded(record, found, owner), capabilities, now)
+        if isinstance(result, Step):
+            steps.append(result)
+        else:
+            outcomes.append(result)
+    return Undo(tuple(steps), tuple(outcomes))
+
+
+def _reached(record: ChangeRecord, found: Actual | None, capabilities: Capabilities) -> bool:
+    """True when a change whose outcome is not known turns out to have been written."""
+    return _is_as_written(record, found) and not _is_as_before(record, found, capabilities)
+
+
+def _guarded(record: ChangeRecord, found: Actual | None, owner: str) -> Actual | None:
+    """What was read, known to be sensitive where the store has no mark that says so: the journal must not keep it."""
+    if found is None or not record.withheld or found.mark is not None:
+        return found
+    return replace(found, mark=Mark(owner, fingerprint_of(found) or b"", sensitive=True))
+
+
+def _undo(record: ChangeRecord, found: Actual | None, capabilities: Capabilities, now: float) -> Step | Outcome:
+    if not _is_as_written(record, found):
+        if _is_as_before(record, found, capabilities):
+            return _outcome(record, OutcomeKind.UNCHANGED, None)
+        return _outcome(record, OutcomeKind.STALE, f"changed since kvsync wrote it: {describe(found)}")
+    if record.before is None:
+        change = Change(Action.DELETE, record.cause, record.identity, before=found)
+        return Step(change, Write(record.identity, Precondition.UNCHANGED, etag=found.etag if found else None))
+    return _restore(record, record.before, found, now)
+
+
+def _restore(record: ChangeRecord, before: Actual, found: Actual | None, now: float) -> Step | Outcome:
+    content = _previous_content(record, before, found)
+    if content is None:
+        return _outcome(record, OutcomeKind.REFUSED, _unknown_value(record))
+    if before.expires_at is not None and before.expires_at <= now:
+        return _outcome(record, OutcomeKind.SKIPPED, "what was there before has expired since")
+    digest = fingerprint(content)
+    mark = _restored_mark(before.mark, digest)
+    precondition = Precondition.ABSENT if found is None else Precondition.UNCHANGED
+    etag = found.etag if found is not None else None
+    entry = Entry(record.identity, content, digest, sensitive=record.withheld)
+    action = _inverse(record)
+    change = Change(action, record.cause, record.identity, before=found, after=entry)
+    return Step(change, Write(record.identity, precondition, content, mark, before.expires_at, etag))
+
+
+def _previous_content(record: ChangeRecord, before: Actual, found: Actual | None) -> Content | None:
+    """What the entry held before: from the journal, or from the store when the change left the content alone."""
+    if before.content is not None:
+        return before.content
+    if found is None or found.content is None:
+        return None
+    digest = fingerprint(found.content)
+    kept_content = record.action in (Action.RENEW, Action.ADOPT)
+    return found.content if kept_content or before.fingerprint == digest else None
+
+
+def _restored_mark(mark: Mark | None, digest: bytes) -> Mark | None:
+    """The previous mark; one that the journal holds sealed is opened by the content it stands for."""
+    if mark is None or mark.key is None:
+        return mark
+    return replace(mark, fingerprint=digest if mark.matches(digest) else mark.fingerprint, key=None)
+
+
+def _is_as_written(record: ChangeRecord, found: Actual | None) -> bool:
+    """True when the entry still is at the version that the run left."""
+    if record.after is None or found is None:
+        return record.after is None and found is None
+    if record.etag is not None and found.etag is not None:
+        return record.etag == found.etag
+    digest = fingerprint_of(found)
+    return digest is not None and record.matches(digest)
+
+
+def _is_as_before(record: ChangeRecord, found: Actual | None, capabilities: Capabilities) -> bool:
+    """True when the entry is what it was before the run: untouched, or brought back to it."""
+    before = record.before
+    if before is None or before.fingerprint is None:
+        is_known = before is None or before.etag is not None
+        return is_known and is_untouched(before, found, capabilities)
+    return is_untouched(before, found, capabilities) or is_untouched(replace(before, etag=None), found, capabilities)
+
+
+def _inverse(record: ChangeRecord) -> Action:
+    return _INVERSE.get(record.action, Action.UPDATE)
+
+
+def _outcome(record: ChangeRecord, kind: OutcomeKind, error: str | None) -> Outcome:
+    return Outcome(record.identity, _inverse(record), kind, error)
+
+
+def _unknown_value(record: ChangeRecord) -> str:
+    if record.withheld:
+        return "its previous value was sensitive, and is not kept in the journal; set it by hand"
+    return "its previous value is not in the journal; set it by hand"
+
+
+def _as_stale(outcome: Outcome) -> Outcome:
+    return replace(outcome, kind=OutcomeKind.STALE) if outcome.kind is OutcomeKind.CONFLICT else outcome

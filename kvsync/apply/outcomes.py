@@ -1,0 +1,166 @@
+"""What became of every step, in the journal and in the report. Nothing is sent before its intent is in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
+from kvsync.apply.ports import RunPort
+from kvsync.apply.read_back import kept_etag, shown_etag
+from kvsync.errors import StoreError
+from kvsync.model.capabilities import Marks
+from kvsync.model.entry import ENDED, Applied, Class, Identity, Outcome, OutcomeKind
+from kvsync.model.place import LocatedTarget
+from kvsync.state.records import Intent, Settled
+from kvsync.stores.base import Store
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import REDACTOR
+
+
+class Ending(NamedTuple):
+    """How one work ended: `etag` is the version our write made. `is_done` says that the store confirmed the write, although
+    reading it back showed something else; `is_unknown` that it may have been written or not."""
+
+    work: Work
+    kind: OutcomeKind
+    error: str | None = None
+    etag: str | None = None
+    quarantine: bool = False
+    is_done: bool = False
+    is_unknown: bool = False
+
+
+class Book:
+    """Keeps the outcomes of one run on one target, and its journal."""
+
+    def __init__(
+        self,
+        store: Store,
+        located: LocatedTarget,
+        run: RunPort,
+        steps: Sequence[Step],
+        progress: Callable[[int], None],
+        clock: Clock,
+    ) -> None:
+        self._store, self._located, self._run, self._progress = store, located, run, progress
+        self._steps, self._clock = steps, clock
+        self._by_ledger = store.capabilities.marks is Marks.LEDGER
+        self._outcomes: list[Outcome | None] = [None] * len(steps)
+        self._quarantined: list[Quarantined] = []
+        self._reached: set[int] = set()
+
+    def intend(self, works: Iterable[Work]) -> None:
+        """Commit what is about to be written. Raises StateDirError: then nothing of it may be sent."""
+        fresh = [work for work in works if not work.recorded]
+        if not fresh:
+            return
+        self._run.intend(self._located, [_intent(work) for work in fresh])
+        for work in fresh:
+            work.recorded = True
+
+    def close(self, endings: Sequence[Ending]) -> None:
+        """Commit how these ended. Raises StateDirError."""
+        if not endings:
+            return
+        settled = []
+        for ending in endings:
+            work = ending.work
+            sensitive = work.approved.sensitive
+            etag = shown_etag(ending.etag, sensitive=sensitive, capabilities=self._store.capabilities)
+            error = REDACTOR.redact_foreign(ending.error) if sensitive and ending.error else ending.error
+            outcome = Outcome(work.identity, work.approved.action, ending.kind, error, etag)
+            self._outcomes[work.index] = outcome
+            if work.lost or ending.is_done or ending.kind in _MAY_REACH:
+                self._reached.add(work.index)
+            if ending.quarantine:
+                self._quarantined.append(Quarantined(work.change, error or ""))
+            if ending.is_unknown and self._by_ledger:
+                continue  # the intent stays open: the next pass finds out, for nothing else would say that the entry is ours
+            record = self._settled(ending, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))
+            if work.recorded or record.gone or record.applied is not None:
+                settled.append(record)
+        if settled:
+            self._run.settle(self._located, settled)
+        self._progress(len(endings))
+
+    def is_open(self, work: Work) -> bool:
+        """True while nothing is known of how this work ended."""
+        return self._outcomes[work.index] is None
+
+    def outcome(self, work: Work) -> Outcome | None:
+        """How this work ended, None while it has not."""
+        return self._outcomes[work.index]
+
+    def may_be_written(self, work: Work) -> bool:
+        """True when this work has reached the store, or may have: also where something else was there afterwards."""
+        return work.index in self._reached
+
+    def report(self, store_error: StoreError | None, reason: str) -> ApplyReport:
+        """One outcome for each step, in order; what was never sent is `not-attempted` for this reason."""
+        outcomes = tuple(
+            outcome or _not_attempted(step.change.identity, step, reason)
+            for step, outcome in zip(self._steps, self._outcomes, strict=True)
+        )
+        return ApplyReport(outcomes, tuple(self._quarantined), store_error)
+
+    def _settled(self, ending: Ending, outcome: Outcome, etag: str | None) -> Settled:
+        work, sent = ending.work, ending.work.sent
+        is_applied = outcome.kind is OutcomeKind.APPLIED
+        if work.is_delete and work.change.cause is Class.EXPIRED and outcome.kind in _GONE:
+            return Settled(outcome, _ended(work))
+        if work.is_delete and outcome.kind is OutcomeKind.UNCHANGED:
+            return self._gone(work, outcome, is_certain=False)
+        if sent is None or not (is_applied or (ending.is_done and self._by_ledger)):
+            return Settled(outcome)
+        if sent.content is None or sent.mark is None:
+            return self._gone(work, outcome, is_certain=is_applied and not work.lost)
+        unseen_since = None if is_applied or _was_ours(work) else self._clock.now()
+        return Settled(outcome, Applied(sent.mark, etag, sent.expires_at, unseen_since))
+
+    def _gone(self, work: Work, outcome: Outcome, *, is_certain: bool) -> Settled:
+        """An entry that is not there any more. Where only the ledger knows what is ours it is kept in mind, unless the
+        store confirmed the delete: a read may be late, and what becomes visible again must not be foreign then."""
+        before = work.change.before
+        if is_certain or not self._by_ledger or before is None or before.mark is None:
+            return Settled(outcome, gone=True)
+        return Settled(outcome, Applied(before.mark, None, before.expires_at, self._clock.now()))
+
+
+def _not_attempted(identity: Identity, step: Step, reason: str) -> Outcome:
+    return Outcome(identity, step.change.action, OutcomeKind.NOT_ATTEMPTED, reason)
+
+
+def _intent(work: Work) -> Intent:
+    """The intent of a work; of a sensitive one the journal keeps no value, whatever it is given."""
+    change = work.change
+    return Intent(
+        change.identity,
+        change.action,
+        change.cause,
+        work.previous,
+        change.after.fingerprint if change.after is not None else None,
+        change.sensitive,
+        str(change.origin) if change.origin is not None else None,
+    )
+
+
+_MAY_REACH: Final = (OutcomeKind.APPLIED, OutcomeKind.FAILED)
+"""Outcomes of works that the store was asked for."""
+
+_GONE: Final = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
+"""Outcomes after which a deleted entry is not there."""
+
+
+def _was_ours(work: Work) -> bool:
+    """True when the entry was ours before this write, so that what is there instead is drift."""
+    before = work.change.before
+    return before is not None and before.mark is not None
+
+
+def _ended(work: Work) -> Applied | None:
+    """What the ledger keeps of an entry whose life is over, so that its end is not taken for a loss."""
+    before = work.change.before
+    if before is None or before.mark is None:
+        return None
+    return Applied(before.mark, ENDED, before.expires_at)

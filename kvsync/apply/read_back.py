@@ -1,0 +1,115 @@
+"""What a fresh read says: is the entry still as planned against, did our write land, what is there instead."""
+
+from __future__ import annotations
+
+from kvsync.apply.model import Work
+from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.model.entry import Actual, Change
+from kvsync.stores.base import Store, Write
+
+_SLACK = 10
+"""Seconds by which a store may round, or report late, the end of a lifetime."""
+
+
+def is_untouched(before: Actual | None, fresh: Actual | None, capabilities: Capabilities) -> bool:
+    """True when the store still holds the version that the change was planned against."""
+    if before is None or fresh is None:
+        return before is fresh
+    if before.etag is not None and fresh.etag is not None:
+        return before.etag == fresh.etag
+    if capabilities.marks is Marks.STORE and before.mark != fresh.mark:
+        return False
+    if before.fingerprint is not None:
+        return before.fingerprint == fingerprint_of(fresh)
+    return before.size is None or before.size == size_of(fresh)
+
+
+def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities) -> str | None:
+    """The etag of an entry as it may be shown. Where a store has no versions it is made of the content, and would tell somebody
+    who guesses at a sensitive value that the guess is right."""
+    return None if sensitive and not capabilities.compare_and_set else etag
+
+
+def kept_etag(etag: str | None, *, sensitive: bool, store: Store) -> str | None:
+    """The etag of an entry as the ledger may keep it: of a sensitive one, what a listing shows of it."""
+    is_told = etag is None or not sensitive or store.capabilities.compare_and_set
+    return etag if is_told or etag is None else store.listed_etag(etag)
+
+
+def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> bool:
+    """True when the store holds the content that `write` asked for, under the mark it gave."""
+    if write.content is None or fresh is None:
+        return write.content is None and fresh is None
+    if capabilities.marks is Marks.STORE and write.mark != fresh.mark:
+        return False
+    return fingerprint_of(fresh) == fingerprint(write.content)
+
+
+def has_landed(work: Work, fresh: Actual | None, capabilities: Capabilities) -> bool:
+    """True when what the store holds can only be what `work` sent, though its answer was lost."""
+    if work.sent is None or not is_held(work.sent, fresh, capabilities):
+        return False
+    if fresh is None or (fresh.etag is None and capabilities.lifetimes is Lifetimes.EMULATED):
+        return True
+    if fresh.etag is not None and work.change.before is not None:
+        return fresh.etag != work.change.before.etag
+    return capabilities.lifetimes is Lifetimes.EMULATED or _lives_as_long(work.sent.expires_at, fresh.expires_at)
+
+
+def is_same_change(approved: Change, again: Change) -> bool:
+    """True when planning again came to what was approved: the same action for the same cause, from the same content, to the
+    same entry."""
+    if (approved.action, approved.cause) != (again.action, again.cause):
+        return False
+    if (approved.before is None) is not (again.before is None):
+        return False
+    if approved.before is not None and again.before is not None:
+        known = fingerprint_of(approved.before)
+        if known is None or known != fingerprint_of(again.before):
+            return False
+    if approved.after is None or again.after is None:
+        return approved.after is again.after
+    return _wish(approved) == _wish(again)
+
+
+def describe(actual: Actual | None) -> str:
+    """What is there now, for people; never a value, nor its size, which may be a secret's."""
+    if actual is None:
+        return "it is gone now"
+    whose = f"with the mark of owner {actual.mark.owner!r}" if actual.mark is not None else "without a mark"
+    return f"it is there, {whose}, and not as it was"
+
+
+def fingerprint_of(actual: Actual) -> bytes | None:
+    """The fingerprint of an entry, from its content where the store gave none."""
+    if actual.fingerprint is not None or actual.content is None:
+        return actual.fingerprint
+    return fingerprint(actual.content)
+
+
+def size_of(actual: Actual) -> int | None:
+    """The size of an entry's value in bytes, None when not known."""
+    if actual.size is not None or actual.content is None:
+        return actual.size
+    return len(actual.content.value)
+
+
+def loses_content(work: Work) -> bool:
+    """True when carrying out this change leaves no copy of the content that is there now."""
+    before, after = work.change.before, work.change.after
+    if before is None:
+        return False
+    return work.is_delete or after is None or before.fingerprint != after.fingerprint
+
+
+def _lives_as_long(wished: float | None, actual: float | None) -> bool:
+    if wished is None or actual is None:
+        return wished is actual
+    return abs(wished - actual) <= _SLACK
+
+
+def _wish(change: Change) -> tuple[object, ...]:
+    entry = change.after
+    assert entry is not None
+    return entry.fingerprint, entry.ttl, entry.expires_at, entry.sensitive, entry.protected

@@ -1,0 +1,107 @@
+"""The way to one store while it is applied to: reads and plans again with patience, writes once, and knows when to leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+from kvsync.apply.ports import Replan
+from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
+from kvsync.model.entry import Actual, Change, Identity, Refusal, Target
+from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
+from kvsync.stores.pacing import Pace, Patience, Retry, Stopped
+from kvsync.util.clock import Clock
+from kvsync.util.write_fence import Fence
+
+
+class Halt:
+    """Why nothing more is sent: somebody asked to stop, another replica leads, the store is given up, or the journal failed."""
+
+    def __init__(self, stop: Callable[[], bool], fence: Fence) -> None:
+        self._stop, self._fence = stop, fence
+        self.store_error: StoreError | None = None
+        self.is_broken = False
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        if self.store_error is not None:
+            return str(self.store_error)
+        if not self._fence.is_open:
+            return "this replica leads no more; the one that leads goes on with it"
+        return "kvsync was stopped before its turn came"
+
+    def __call__(self) -> bool:
+        """True when nothing more shall be sent."""
+        return self.is_broken or self.store_error is not None or not self._fence.is_open or self._stop()
+
+
+class Link:
+    """One call's way to the store. Every call has its own patience; the pace is shared."""
+
+    def __init__(
+        self,
+        store: Store,
+        target: Target,
+        replan: Replan,
+        halt: Halt,
+        pace: Pace,
+        retry: Retry,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self._store, self._target, self._replan, self._pace = store, target, replan, pace
+        self.halt = halt
+        self.capabilities = store.capabilities
+        self.clock = clock
+        self.patience = Patience(retry, pace, clock, rng, halt)
+
+    async def ready(self) -> None:
+        """Wait while the store has told another call to. Raises Stopped when nothing more shall be sent."""
+        if self.halt():
+            raise Stopped
+        await self.patience.hold()
+
+    async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Send once. Raises StoreError, and Stopped when nothing was sent because nothing more shall be."""
+        if self.halt():
+            raise Stopped
+        try:
+            results = await self._store.write(self._target.namespace, writes)
+        except NotLeader:
+            raise Stopped from None
+        # Answers that say nothing are no success, or a store that never knows would be asked for ever.
+        if any(result.status is not WriteStatus.UNKNOWN for result in results):
+            self.patience.succeeded()
+        return results
+
+    async def read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries as they are now, as many at a time as the store takes. Raises StoreError, Stopped."""
+        size = max(1, self.capabilities.read_batch)
+        found: dict[Identity, Actual] = {}
+        for start in range(0, len(identities), size):
+            found.update(await self._read(identities[start : start + size]))
+        return found
+
+    async def _read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        while True:
+            try:
+                found = await self._store.read(self._target.namespace, identities)
+            except TransientError as error:
+                await self.patience.wait(error)
+            else:
+                return found  # no success of the call: reads that pass make no failing write worth more attempts
+
+    async def replan(self, identity: Identity, change: Change) -> Change | Refusal | None:
+        """Observe one entry and judge it again. Raises StoreError, Stopped."""
+        while True:
+            try:
+                return await self._replan(identity, change)
+            except TransientError as error:
+                await self.patience.wait(error)
+
+    def report(self, error: StoreError) -> None:
+        """Tell everybody else who applies to this store that it is of no use, when it is."""
+        hopeless = self._pace.is_down if isinstance(error, TransientError) else not isinstance(error, BatchRefused)
+        if hopeless and self.halt.store_error is None:
+            self.halt.store_error = error

@@ -1,0 +1,87 @@
+"""Carrying out a plan: show it, ask, apply, show what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kvsync.app import permit as holding
+from kvsync.cli import confirm
+from kvsync.cli import rendered as shown
+from kvsync.cli.exit_codes import Exit, of_reports, of_signal
+from kvsync.cli.output import say
+from kvsync.cli.progress import progress
+
+if TYPE_CHECKING:
+    from kvsync.app import Report, Workspace
+    from kvsync.cli.saved_plan import Chosen
+    from kvsync.desired import Loaded
+    from kvsync.rendering.style import Style
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How to carry out a plan: for which command, how to answer, what is approved, whether to ask first, and whether the log
+    is told of every change."""
+
+    command: str
+    forms: shown.Forms
+    style: Style
+    approvals: Collection[str] = ()
+    asks: bool = False
+    tells: bool = False
+
+
+async def carry_out(workspace: Workspace, loaded: Loaded, chosen: Chosen, order: Order) -> Exit:
+    """Do it. Raises NotApproved when a person says no, StateDirError."""
+    from kvsync.model.plan import is_quiet
+
+    chosen = replace(chosen, plan=workspace.with_approvals(chosen.plan, order.approvals))
+    split = holding.split(workspace, chosen.plan)
+    in_text = order.forms.output == "text"
+    if in_text or (order.asks and split.has_work):
+        shown.show_plan_text(chosen.plan, order.style, beside=not in_text)
+    if split.denied:
+        say(f"kvsync: {split.denied}")
+    if order.asks and split.has_work:
+        confirm.confirm(_question(split))
+    report, stopped_by = await _apply(workspace, chosen, split, order)
+    if order.tells:
+        _tell(report, workspace.state.seal)
+    quiet = not chosen.stale and all(map(is_quiet, chosen.plan.targets))
+    shown.show_report(report, loaded.problems, workspace.state.seal, order.forms, order.style, quiet=quiet)
+    if stopped_by:
+        return of_signal(stopped_by)
+    return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)
+
+
+def _question(split: holding.Split) -> str:
+    from kvsync.model.plan import summary
+    from kvsync.rendering.words import summed_up
+
+    going = summary(one for one in split.plan.targets if one.target not in split.held)
+    return f"Apply: {summed_up(going)}?"
+
+
+async def _apply(workspace: Workspace, chosen: Chosen, split: holding.Split, order: Order) -> tuple[Report, str | None]:
+    """The report over all targets, and the name of the signal that ended it early."""
+    from kvsync.app import Report
+    from kvsync.daemon.signals import Stop, handling
+
+    stop = Stop()
+    total = sum(len(one.changes) for one in split.plan.targets if one.target not in split.held)
+    with handling(stop.callbacks), progress("applying", total) as bar:
+        done = await workspace.apply(
+            split.plan, command=order.command, approvals=order.approvals, stop=stop.asked.is_set, progress=bar.advance
+        )
+    reports = sorted((*done.targets, *split.withheld), key=lambda one: one.plan.target)
+    return Report(chosen.plan, tuple(map(chosen.completed, reports)), done.run), stop.reason
+
+
+def _tell(report: Report, seal: Callable[[bytes], str]) -> None:
+    from kvsync.app.pass_log import tell_drift, tell_report
+
+    for one in report.targets:
+        tell_drift(one.plan, seal)
+        tell_report(one, report.run, seal)

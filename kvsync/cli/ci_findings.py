@@ -1,0 +1,44 @@
+"""Problems as findings: with paths from the root of the repository, as the programs want them that show them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from kvsync.config.changes import ConfigChange
+from kvsync.errors import Kind, Origin, Problem
+from kvsync.rendering.findings import Finding, Level
+
+
+def findings(problems: Iterable[Problem], config: Path, *, fetched: bool = False) -> list[Finding]:
+    """Every problem with its place, sorted. One without a place is the configuration's. `fetched` says that the state files
+    come from another repository, whose root is theirs."""
+    folder = _from_root(config)
+    return sorted(_finding(problem, config.name, folder, fetched=fetched) for problem in problems)
+
+
+def change_findings(changes: Iterable[ConfigChange], config: Path) -> list[Finding]:
+    """Every change of the configuration: a warning where it widens something."""
+    path = (_from_root(config) / config.name).as_posix()
+    return [_change_finding(change, path) for change in changes]
+
+
+def _change_finding(change: ConfigChange, path: str) -> Finding:
+    line, column = (change.origin.line, change.origin.column) if change.origin else (1, 1)
+    level = Level.WARNING if change.widens else Level.NOTE
+    message = f"{'widens' if change.widens else 'changes'} {change.field}: {change.message}"
+    return Finding(path, line, column, Kind.CONFIGURATION_CHANGE, message, level)
+
+
+def _finding(problem: Problem, config: str, folder: PurePosixPath, *, fetched: bool) -> Finding:
+    origin = problem.origin or Origin(config, 1, 1)
+    below = PurePosixPath() if fetched and origin.file != config else folder
+    message = problem.message + (f" ({problem.hint})" if problem.hint else "")
+    return Finding((below / origin.file).as_posix(), origin.line, origin.column, problem.kind, message)
+
+
+def _from_root(config: Path) -> PurePosixPath:
+    """The folder of the configuration, seen from the root of the Git checkout that it is in; empty where it is in none."""
+    folder = config.parent.resolve()
+    root = next((above for above in (folder, *folder.parents) if (above / ".git").exists()), folder)
+    return PurePosixPath(folder.relative_to(root).as_posix())

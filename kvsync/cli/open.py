@@ -1,0 +1,143 @@
+"""What commands open before they do anything: the workspace, or the state directory alone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from kvsync.cli.command import Settings
+from kvsync.cli.failure import say_problems
+from kvsync.cli.output import say
+from kvsync.errors import InvalidInput, SourceError, UsageError
+
+if TYPE_CHECKING:
+    from kvsync.app import Workspace
+    from kvsync.config.model import Config
+    from kvsync.config.revision import ConfigRevision
+    from kvsync.desired import Loaded
+    from kvsync.git import Checkout
+    from kvsync.model.plan import Plan
+    from kvsync.planning.shard import Shard
+    from kvsync.reconcile import Ask
+    from kvsync.state import StateDir
+
+_Result = TypeVar("_Result")
+
+
+def run(work: Coroutine[None, None, _Result]) -> _Result:
+    """Run what a command does."""
+    # Plans are thousands of small values without cycles: looking for cycles at every few hundred costs a fifth of the time.
+    gc.set_threshold(50_000, 20, 20)
+    gc.freeze()
+    return asyncio.run(work)
+
+
+@asynccontextmanager
+async def workspace(
+    settings: Settings,
+    writing: str | None = None,
+    state_dir: Path | None = None,
+    shard: Shard | None = None,
+    *,
+    fetches: bool = True,
+    revision: ConfigRevision | None = None,
+) -> AsyncIterator[Workspace]:
+    """The workspace of the configuration; `writing` names a command that may write to stores, `state_dir` stands in for the
+    state directory of the configuration, `shard` is the share of the targets to look at. Where the files come from a
+    repository, its newest commit is in force; a command that does not look at the files as they are now `fetches` nothing, and
+    has the last good one, if any. With `revision` the configuration is the one of that revision."""
+    from kvsync.app import open_workspace
+
+    opening = open_workspace(
+        settings.config,
+        environment=settings.environment,
+        writing=writing,
+        state_dir=state_dir,
+        shard=shard,
+        revision=revision,
+    )
+    async with opening as opened:
+        if opened.checkout is not None:
+            await _check_out(opened.checkout, offline=settings.offline, fetches=fetches)
+        yield opened
+
+
+async def config_revision(settings: Settings, as_author: str | None) -> ConfigRevision | None:
+    """The configuration of the revision that `--as-author` names, of the target branch where it names none; None without the
+    option. Raises UsageError, SourceError."""
+    if as_author is None:
+        return None
+    from kvsync.git.config_revision import read_config_revision, target_branch
+    from kvsync.util.redaction import REDACTOR
+
+    wanted = as_author or target_branch(os.environ)
+    revision = await read_config_revision(settings.config, wanted, os.environ, REDACTOR.redact)
+    say(f"the configuration is that of {revision.name} (commit {revision.commit[:12]})")
+    return revision
+
+
+async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> None:
+    """Put a commit in force. A person who asks for the newest one wants no other: raises SourceError when it cannot be had."""
+    from kvsync.cli.progress import progress
+
+    if not fetches:
+        with suppress(SourceError):
+            await checkout.reopen()
+        return
+    if offline:
+        await checkout.reopen()
+    else:
+        with progress("fetching"):
+            fetched = await checkout.fetch()
+        if fetched.refused is not None:
+            kept = "--offline goes on with the last good one" if fetched.commit else "there is none before it"
+            raise SourceError(f"{checkout.source.url}: {fetched.refused}", kept)
+    say(f"commit {(checkout.commit or '')[:12]} of {checkout.source.url} ({checkout.source.ref})")
+
+
+@contextmanager
+def state(settings: Settings, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
+    """The configuration and its state directory, without stores and files."""
+    from kvsync.config.load import load_config
+    from kvsync.state import StateDir
+    from kvsync.util.redaction import REDACTOR
+
+    config = load_config(settings.config, environment=settings.environment, environ=os.environ)
+    opening = StateDir.open(config.state_dir, writable=writable, config_root=config.root, redact=REDACTOR.redact)
+    with opening as opened:
+        yield replace(config, state_dir=opened.path), opened
+
+
+def load(opened: Workspace) -> Loaded:
+    """What the files ask. Says every problem on stderr; raises InvalidInput when no target is usable."""
+    loaded = opened.load()
+    if loaded.problems and not _usable(loaded):
+        raise InvalidInput(loaded.problems)
+    if loaded.problems:
+        say_problems(loaded.problems)
+    return loaded
+
+
+async def plan(opened: Workspace, loaded: Loaded, targets: Sequence[str], ask: Ask) -> Plan:
+    """The plan of the targets named, of all when none is. Raises UsageError for one that does not exist, InvalidInput when it
+    may stand in a file that cannot be used."""
+    from kvsync.app import Selection, resolve_targets
+    from kvsync.cli.progress import progress
+
+    try:
+        with progress("planning"):
+            return await opened.plan(Selection(resolve_targets(loaded, targets), ask), loaded)
+    except UsageError:
+        if loaded.problems:
+            raise InvalidInput(loaded.problems) from None
+        raise
+
+
+def _usable(loaded: Loaded) -> bool:
+    return not loaded.hold_all and any(target not in loaded.held for target in loaded.targets)

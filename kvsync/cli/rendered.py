@@ -1,0 +1,101 @@
+"""Plans and reports in the form that was asked for, into files first and then on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvsync.cli.output import answer, answer_document, say_block
+from kvsync.errors import KvsyncError, Problem
+from kvsync.rendering.problems import problem_document
+from kvsync.util.private_files import write_private
+from kvsync.util.redaction import REDACTOR
+
+if TYPE_CHECKING:
+    from kvsync.app import Report
+    from kvsync.model.plan import Plan
+    from kvsync.rendering.json import Seal
+    from kvsync.rendering.style import Style
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """The form of the answer, and the files that get it in other forms."""
+
+    output: str = "text"
+    json_into: str | None = None
+    markdown_into: str | None = None
+
+
+def show_plan(plan: Plan, problems: Collection[Problem], seal: Seal, forms: Forms, style: Style) -> None:
+    """Answer with a plan, and what is wrong with the files. Raises KvsyncError when it cannot be written."""
+    from kvsync.rendering import json, markdown, text
+
+    _show(
+        forms,
+        text=lambda: text.render_plan(plan, style),
+        document=lambda: _with_problems(json.plan_document(plan, seal), problems),
+        markdown=lambda: markdown.render_plan(plan),
+    )
+
+
+def show_report(
+    report: Report, problems: Collection[Problem], seal: Seal, forms: Forms, style: Style, *, quiet: bool = False
+) -> None:
+    """Answer with what became of a plan; `quiet` says that there is nothing to tell a person. Raises KvsyncError when it cannot
+    be written."""
+    from kvsync.rendering import json, markdown, text
+
+    def document() -> Document:
+        described = json.report_document(report.plan, report.targets, seal)
+        return _with_problems(described, problems) | {"run": report.run}
+
+    _show(
+        forms,
+        text=lambda: "" if quiet else text.render_report(report.targets, style),
+        document=document,
+        markdown=lambda: markdown.render_report(report.plan, report.targets),
+    )
+
+
+def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
+    """Show a plan to a person: as the answer, or beside another one."""
+    from kvsync.rendering.text import render_plan
+
+    (say_block if beside else answer)(render_plan(plan, style))
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a file whole or not at all, for its owner alone: plans may show values. Raises KvsyncError."""
+    file = Path(path)
+    try:
+        if file.exists() and not file.is_file():  # a device or a pipe is written to, not replaced
+            file.write_text(text, encoding="utf-8")
+        else:
+            write_private(file, text.encode())
+    except OSError as error:
+        raise KvsyncError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _show(
+    forms: Forms, *, text: Callable[[], str], document: Callable[[], Document], markdown: Callable[[], str]
+) -> None:
+    """Files before stdout: when one cannot be written, the error is the only answer."""
+    from kvsync.rendering.json import to_text
+
+    if forms.json_into:
+        write_file(forms.json_into, to_text(REDACTOR.clean(document())))
+    if forms.markdown_into:
+        write_file(forms.markdown_into, REDACTOR.redact(markdown()))
+    if forms.output == "json":
+        answer_document(document())
+    else:
+        answer(markdown() if forms.output == "markdown" else text())
+
+
+def _with_problems(document: Document, problems: Collection[Problem]) -> Document:
+    return document | {"problems": [problem_document(problem) for problem in problems]}

@@ -1,0 +1,50 @@
+"""Who is told what the daemon does, beside the log, systemd and the state directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Trigger
+from kvsync.model.entry import Target
+from kvsync.state.passes import DaemonRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """One pass that ended `at` (epoch seconds) after `seconds`. `next_at` is when the target comes back by itself and
+    `next_trigger` why; None when only a beat of the schedule or an event makes it."""
+
+    result: PassResult
+    triggers: tuple[Trigger, ...]
+    at: float
+    seconds: float
+    next_at: float | None = None
+    next_trigger: Trigger | None = None
+
+
+class Onlooker:
+    """Looks on, and decides nothing. The methods are called in the daemon's loop: they return at once and raise nothing.
+
+    Those that are not overridden take no notice.
+    """
+
+    def nudged(self, trigger: Trigger) -> None:
+        """Something happened that makes the daemon look."""
+
+    def looked(self, targets: frozenset[Target], loaded: Loaded) -> None:
+        """The files were read; from now on exactly these targets are managed."""
+
+    def beating(self, next_beat: float | None) -> None:
+        """The next scheduled pass of everything is due then (epoch seconds), or never."""
+
+    def pass_started(self, request: PassRequest) -> None:
+        """A pass begins."""
+
+    def pass_done(self, passed: Passed) -> None:
+        """A pass of a managed target is over, whatever became of it."""
+
+    def daemon_changed(self, daemon: DaemonRecord, window_changes_at: float | None) -> None:
+        """The daemon's mode, readiness or window changed; `window_changes_at` is when windows next begin or end to deny."""
+
+    def stopping(self) -> None:
+        """The daemon is about to leave."""

@@ -1,0 +1,73 @@
+"""One pass as the daemon sees it: what to ask for, and that nothing in it can take the daemon down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kvsync.daemon.files import Files
+from kvsync.daemon.gate import Gate
+from kvsync.daemon.ports import PassRequest, PassResult, Reconciler
+from kvsync.daemon.report import Reporter
+from kvsync.daemon.worker import Ask, Worker
+from kvsync.errors import KvsyncError, StoreError, TransientError
+from kvsync.model.entry import Target
+
+
+class GuardedPasses:
+    """Does the workers' passes through the reconciler."""
+
+    def __init__(
+        self, reconciler: Reconciler, files: Files, gate: Gate, reporter: Reporter, on_done: Callable[[Target], None]
+    ) -> None:
+        self._reconciler, self._files, self._gate, self._reporter = reconciler, files, gate, reporter
+        self._on_done = on_done
+
+    async def run_pass(self, worker: Worker, ask: Ask) -> PassResult:
+        """Do one pass; whatever goes wrong is in the result."""
+        try:
+            request = self._request(worker, ask)
+            self._reporter.pass_started(request)
+            result = await self._reconciler.reconcile(request, lambda: self._must_stop(worker, request))
+            return self._no_longer_than_needed(request, result)
+        except KvsyncError as error:
+            return _failed(worker, error)
+        except Exception as error:  # noqa: BLE001 - one target's accident is no reason to leave the others alone
+            self._reporter.pass_crashed(worker.target)
+            text = f"unexpected {type(error).__name__}; the log has the details"
+            return PassResult(worker.target, error=text, retryable=True)
+
+    def pass_done(self, worker: Worker, result: PassResult) -> None:
+        """Report a pass, unless its target is no longer managed."""
+        if not worker.retired:
+            held = self._files.is_held(worker.target)
+            self._reporter.pass_done(result, worker.next_pass, held=held, next_trigger=worker.next_trigger)
+        self._on_done(worker.target)
+
+    def _request(self, worker: Worker, ask: Ask) -> PassRequest:
+        target = worker.target
+        self._gate.set_paused(target, paused=self._reconciler.is_paused(target))
+        return PassRequest(
+            target, self._gate.may_apply(target), ask.deep, self._files.grace(), tuple(sorted(ask.triggers))
+        )
+
+    def _no_longer_than_needed(self, request: PassRequest, result: PassResult) -> PassResult:
+        """Come back as soon as the files are at rest when something waits: the grace was as long as it might have to be."""
+        if not (request.grace and result.pending and result.next_moment):
+            return result
+        return replace(result, next_moment=min(result.next_moment, self._files.at_rest()))
+
+    def _must_stop(self, worker: Worker, request: PassRequest) -> bool:
+        return worker.must_stop or (request.apply and not self._gate.may_apply(request.target))
+
+
+def _failed(worker: Worker, error: KvsyncError) -> PassResult:
+    transient = isinstance(error, TransientError)
+    return PassResult(
+        worker.target,
+        error=str(error),
+        unavailable=isinstance(error, StoreError),
+        # What is wrong with the state directory or a file may be gone as soon; only a store says that it is for good.
+        retryable=transient or not isinstance(error, StoreError),
+        retry_after=error.retry_after if isinstance(error, TransientError) else None,
+    )

@@ -1,0 +1,99 @@
+"""All workers: one for each target, so that no target waits for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from random import Random
+
+from kvsync.daemon.ports import Trigger
+from kvsync.daemon.worker import Passes, Worker
+from kvsync.model.entry import Target
+from kvsync.util.clock import Clock
+
+PASSES_PER_STORE = 8
+"""Passes of one store at the same time: enough to hide its latency, few enough not to be throttled for it."""
+
+LAST_WORD = 1.0
+"""Seconds that a cancelled pass has to let go."""
+
+
+class Crew:
+    """Keeps a worker for each managed target."""
+
+    def __init__(self, passes: Passes, clock: Clock, rng: Random) -> None:
+        self._passes, self._clock, self._rng = passes, clock, rng
+        self._slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PASSES_PER_STORE))
+        self._workers: dict[Target, Worker] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
+
+    @property
+    def working(self) -> list[Worker]:
+        """The workers of the targets that are managed."""
+        return [worker for worker in self._workers.values() if not worker.retired]
+
+    @property
+    def running(self) -> int:
+        """How many passes are in flight."""
+        return sum(worker.running for worker in self._workers.values())
+
+    def manage(self, targets: Iterable[Target]) -> None:
+        """Employ workers for exactly these targets; the others retire."""
+        wanted = set(targets)
+        for target in self._workers.keys() - wanted:
+            self._workers[target].retire()
+        for target in sorted(wanted):
+            if target not in self._workers:
+                self._workers[target] = self._hire(target)
+            self._workers[target].employ()
+
+    def ask(self, targets: Iterable[Target], trigger: Trigger, *, deep: bool = False) -> None:
+        """Ask for a pass of each of these targets."""
+        for target in targets:
+            self._workers[target].ask(trigger, deep=deep)
+
+    def ask_all(self, trigger: Trigger, *, deep: bool = False) -> None:
+        """Ask for a pass of every managed target."""
+        for worker in self.working:
+            worker.ask(trigger, deep=deep)
+
+    def start(self) -> None:
+        """Let the workers work, those hired later as well, each until it is dismissed."""
+        self._started = True
+        self._tasks += [asyncio.create_task(worker.run()) for worker in self._workers.values()]
+
+    async def pass_once(self) -> None:
+        """Do the passes that were asked for and no more. Returns when all are done; cancelling it leaves them running."""
+        self._tasks += [asyncio.create_task(worker.pass_now()) for worker in self.working]
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def dismiss(self, hurry: asyncio.Event, within: float) -> int:
+        """Let passes in flight end after their batch, for up to `within` seconds or until `hurry` is set; then cancel them.
+        Returns how many had to be cancelled."""
+        for worker in self._workers.values():
+            worker.leave()
+        await _first(asyncio.gather(*self._tasks, return_exceptions=True), hurry, within)
+        late = [task for task in self._tasks if not task.done()]
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=LAST_WORD)
+        return len(late)
+
+    def _hire(self, target: Target) -> Worker:
+        worker = Worker(target, self._passes, self._slots[target.store], self._clock, self._rng)
+        if self._started:
+            self._tasks.append(asyncio.create_task(worker.run()))
+        return worker
+
+
+async def _first(work: asyncio.Future[list[BaseException | None]], event: asyncio.Event, within: float) -> None:
+    """Wait for the work, the event or the end of time, whichever comes first, and cancel nothing of the work."""
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((work, waiting), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

@@ -1,0 +1,7 @@
+"""From state files to what is desired of each target."""
+
+from kvsync.desired.cache import Cache
+from kvsync.desired.loader import Source
+from kvsync.desired.model import Loaded, StoreFacts, WatchSet
+
+__all__ = ["Cache", "Loaded", "Source", "StoreFacts", "WatchSet"]

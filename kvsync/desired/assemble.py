@@ -1,0 +1,109 @@
+"""From the chunks of all files to one `Desired` per target, and what is wrong between files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+
+from kvsync.desired.model import Chunk
+from kvsync.desired.views import EntriesView, SettledView, TargetRows
+from kvsync.errors import Kind, Origin, Problem
+from kvsync.model.entry import Desired, Identity, Target
+from kvsync.model.policy import Policy
+
+
+def target_digest(chunks: Sequence[Chunk], policy: bytes) -> bytes:
+    """Digest everything that the files ask of a target. `policy` is the text of the policy of its store."""
+    return blake2b(b"".join((policy, *(chunk.digest for chunk in chunks))), digest_size=16).digest()
+
+
+def assemble(
+    target: Target, chunks: Sequence[Chunk], policy: Policy, digest: bytes, problems: tuple[Problem, ...]
+) -> Desired:
+    """What the files ask of a target. `policy` is that of its store; entries and fingerprints are built when looked at."""
+    rows = TargetRows(chunks)
+    own = next((chunk.policy for chunk in chunks if chunk.policy is not None), policy)
+    return Desired(
+        target,
+        EntriesView(rows),
+        SettledView(rows),
+        digest.hex(),
+        own,
+        {key: origin for chunk in reversed(chunks) for key, origin in chunk.absent.items()},
+        tuple(move for chunk in chunks for move in chunk.moved),
+        problems,
+    )
+
+
+def clashes(chunks: Sequence[Chunk]) -> Iterator[Problem]:
+    """What is wrong between the chunks of one target, or between the entries of one."""
+    rows = TargetRows(chunks)
+    if len(rows.index) < rows.starts[-1]:
+        yield from _duplicates(rows)
+    elif any(chunk.rows.remote is not None for chunk in chunks):
+        yield from _meetings(rows)
+    yield from _policies(chunks)
+    yield from _leaving(chunks, rows)
+
+
+def _duplicates(rows: TargetRows) -> Iterator[Problem]:
+    first: dict[Identity, int] = {}
+    for row, identity in enumerate(rows.identities()):
+        earlier = first.setdefault(identity, row)
+        if earlier != row:
+            message = f"{identity} is written twice for {rows.chunks[0].target}, first at {rows.origin(earlier)}"
+            yield Problem(message, rows.origin(row), "keep one of the two", kind=Kind.CONTRADICTION)
+
+
+def _meetings(rows: TargetRows) -> Iterator[Problem]:
+    names = list(rows.remote_names())
+    if len(set(names)) == len(names):
+        return
+    first: dict[str, tuple[Identity, int]] = {}
+    for row, identity in enumerate(rows.identities()):
+        other, earlier = first.setdefault(names[row], (identity, row))
+        if earlier != row:
+            shown = names[row].partition("\0")[0]
+            message = f'{identity} and {other} ({rows.origin(earlier)}) meet in one remote key, "{shown}"'
+            yield Problem(message, rows.origin(row), "rename one, or change key_format", kind=Kind.CONTRADICTION)
+
+
+def _policies(chunks: Sequence[Chunk]) -> Iterator[Problem]:
+    first: Chunk | None = None
+    for chunk in chunks:
+        if chunk.policy is None:
+            continue
+        if first is None:
+            first = chunk
+        elif chunk.policy != first.policy:
+            message = f"the policy of {chunk.target} differs from the one at {first.policy_origin}"
+            yield Problem(
+                message, chunk.policy_origin, "a target has one policy: write it once", kind=Kind.CONTRADICTION
+            )
+
+
+def _leaving(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[Problem]:
+    if not any(chunk.absent or chunk.moved for chunk in chunks):
+        return
+    wanted = {identity[0]: row for identity, row in reversed(rows.index.items())}
+    sources: dict[str, Origin | None] = {}
+    for chunk in chunks:
+        for key, origin in chunk.absent.items():
+            if key in wanted:
+                yield Problem(
+                    f'"{key}" is absent here, and wanted at {rows.origin(wanted[key])}', origin, kind=Kind.CONTRADICTION
+                )
+        for move in chunk.moved:
+            if move.source in wanted:
+                message = f'"{move.source}" is moved away here, and wanted at {rows.origin(wanted[move.source])}'
+                yield Problem(message, move.origin, "take it out of keys", kind=Kind.CONTRADICTION)
+            if move.destination not in wanted:
+                message = f'"{move.source}" is moved to "{move.destination}", which is not among the keys'
+                yield Problem(message, move.origin, "write the entry under its new key", kind=Kind.CONTRADICTION)
+            if move.source in sources:
+                yield Problem(
+                    f'"{move.source}" is moved twice, first at {sources[move.source]}',
+                    move.origin,
+                    kind=Kind.CONTRADICTION,
+                )
+            sources.setdefault(move.source, move.origin)

@@ -1,0 +1,212 @@
+"""Compiled state files, kept between runs: what has not changed is not parsed again.
+
+What a record says is what a state file means, so each is sealed with the secret key of the state directory: a record that
+anybody else wrote, or copied from another file, counts as none. Records are MessagePack, decoded into the types below. Only a
+cache: whatever is wrong with its file, loading goes on without, or with a new one. Nothing secret comes near it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sqlite3
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from functools import cached_property, partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from kvsync.desired.model import Chunk, Reference, Unit
+from kvsync.desired.rows import Rows
+from kvsync.errors import Origin
+from kvsync.model.entry import Move, Target
+from kvsync.model.policy import Policy
+from kvsync.util.private_files import make_private
+
+_TABLES: Final = (
+    "CREATE TABLE checked (target TEXT PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID",
+    "CREATE TABLE units (slot TEXT PRIMARY KEY, key BLOB, head BLOB, body BLOB, seal BLOB) WITHOUT ROWID",
+)
+_FAILURES: Final = (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError)
+
+
+class Cache:
+    """Units by slot (path of the file and its overlay), valid for one key; and which targets were found free of clashes.
+
+    The file is at `path`, its records are sealed with `secret`; without either nothing is kept.
+    """
+
+    def __init__(self, path: Path | None, secret: bytes | None) -> None:
+        self._path = path
+        self._secret = blake2b(b"cache", key=secret).digest() if secret is not None else b""
+        self._database = self._connect(path) if path is not None and secret is not None else None
+
+    def unit(self, slot: str, key: bytes) -> Unit | None:
+        """The unit that was kept for `slot`, None unless it was compiled from just what `key` stands for."""
+        row = self._ask("SELECT key, head, body, seal FROM units WHERE slot = ?", slot)
+        if row is None or row[0] != key:
+            return None
+        _, head, body, seal = row
+        try:
+            is_ours = hmac.compare_digest(self._seal("unit", slot, key, head, body), seal)
+            return _unpacked(head, body) if is_ours else None
+        except _FAILURES:
+            return None
+
+    def checked(self, target: Target) -> bytes | None:
+        """The digest with which a target was last found free of clashes."""
+        return self._checked.get(str(target))
+
+    @cached_property
+    def _checked(self) -> dict[str, bytes]:
+        """The digests as they were when they were first asked for, all at once: there may be thousands. Those without a
+        valid seal are left out."""
+        try:
+            rows = list(self._database.execute("SELECT target, digest, seal FROM checked")) if self._database else []
+            return {target: digest for target, digest, seal in rows if self._is_sealed(target, digest, seal)}
+        except sqlite3.Error as error:
+            self._fail(error)
+            return {}
+        except _FAILURES:
+            return {}
+
+    def _is_sealed(self, target: str, digest: bytes, seal: bytes) -> bool:
+        return hmac.compare_digest(self._seal("checked", target, digest), seal)
+
+    def keep(
+        self, units: Mapping[str, tuple[bytes, Unit]], checked: Mapping[Target, bytes], paths: Collection[str]
+    ) -> None:
+        """Keep these, and forget what came from other files than `paths`. Units that are private or have problems are left
+        out."""
+        kept = {slot: (key, *_packed(unit)) for slot, (key, unit) in units.items() if _may_be_kept(unit)}
+        if self._database is None or not (kept or checked):
+            return
+        rows = [(slot, *record, self._seal("unit", slot, *record)) for slot, record in kept.items()]
+        marks = [(str(one), digest, self._seal("checked", str(one), digest)) for one, digest in checked.items()]
+        try:
+            with self._database:
+                self._database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?)", rows)
+                self._database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", marks)
+                slots = [slot for (slot,) in self._database.execute("SELECT slot FROM units")]
+                gone = [(slot,) for slot in slots if slot.partition("\0")[0] not in paths]
+                self._database.executemany("DELETE FROM units WHERE slot = ?", gone)
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _seal(self, kind: str, name: str, *parts: bytes) -> bytes:
+        """What proves that this process, or one with the same key, wrote a record under this name."""
+        seal = blake2b(
+            f"{kind}\0{len(name)}\0{name}".encode(errors="surrogateescape"), key=self._secret, digest_size=32
+        )
+        for part in parts:
+            seal.update(b"%d:" % len(part))
+            seal.update(part)
+        return seal.digest()
+
+    def _ask(self, query: str, *values: str) -> Any:
+        if self._database is None:
+            return None
+        try:
+            return self._database.execute(query, values).fetchone()
+        except sqlite3.Error as error:
+            self._fail(error)
+            return None
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        """Go on without; a damaged file is put away, so that the next run has a new one. A busy one is left alone."""
+        self.close()
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def _connect(self, path: Path) -> sqlite3.Connection | None:
+        for _ in range(2):
+            try:
+                return _opened(path)
+            except (sqlite3.OperationalError, OSError):
+                return None  # no such folder, no permission, busy
+            except sqlite3.DatabaseError:
+                self._drop()
+        return None
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    make_private(path)  # SQLite would leave the mode to the umask
+    database = sqlite3.connect(path, timeout=0.2, check_same_thread=False)
+    try:
+        database.execute("PRAGMA synchronous = OFF")  # a damaged cache costs one slow run
+        found = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master ORDER BY name")]
+        if not found:
+            database.executescript(f"BEGIN IMMEDIATE; {'; '.join(_TABLES)}; COMMIT")
+        elif found != list(_TABLES):
+            raise sqlite3.DatabaseError("tables, views or triggers that are not ours")
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+def _may_be_kept(unit: Unit) -> bool:
+    return not unit.private and not unit.problems and unit.names_known
+
+
+class _Head(NamedTuple):
+    """A chunk without its `rows` rows, which are `size` bytes of the body."""
+
+    target: Target
+    rows: int
+    digest: bytes
+    policy: Policy | None
+    policy_origin: Origin | None
+    absent: dict[str, Origin]
+    moved: tuple[Move, ...]
+    size: int
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_heads: Final = msgspec.msgpack.Decoder(tuple[list[_Head], tuple[Reference, ...]]).decode
+_decode_rows: Final = msgspec.msgpack.Decoder(Rows).decode
+
+
+def _packed(unit: Unit) -> tuple[bytes, bytes]:
+    bodies = [_encode(chunk.rows) for chunk in unit.chunks]
+    heads = [_head(chunk, len(body)) for chunk, body in zip(unit.chunks, bodies, strict=True)]
+    return _encode((heads, unit.references)), b"".join(bodies)
+
+
+def _head(chunk: Chunk, size: int) -> _Head:
+    return _Head(
+        chunk.target,
+        chunk.count,
+        chunk.digest,
+        chunk.policy,
+        chunk.policy_origin,
+        dict(chunk.absent),
+        chunk.moved,
+        size,
+    )
+
+
+def _unpacked(head: bytes, body: bytes) -> Unit:
+    heads, references = _decode_heads(head)
+    chunks, start = [], 0
+    for one in heads:
+        load = partial(_decode_rows, body[start : start + one.size])
+        chunks.append(
+            Chunk(one.target, load, one.rows, one.digest, one.policy, one.policy_origin, one.absent, one.moved)
+        )
+        start += one.size
+    targets = tuple(dict.fromkeys(chunk.target for chunk in chunks))
+    return Unit(tuple(chunks), targets, True, (), references)

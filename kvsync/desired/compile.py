@@ -1,0 +1,185 @@
+"""A document made ready for each of its stores: normalised, fingerprinted, and checked against what the store can hold."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from hashlib import blake2b
+from os import urandom
+from typing import Final
+
+import msgspec
+
+from kvsync.desired.documents import Document
+from kvsync.desired.model import Chunk, StoreFacts, Stores
+from kvsync.desired.rows import Draft, Rows, Shape, with_labels
+from kvsync.errors import Kind, Problem
+from kvsync.model.canonical import fingerprint, fingerprinter
+from kvsync.model.capabilities import Capabilities, SizeUnit
+from kvsync.model.entry import Content, Identity, Target
+from kvsync.planning.audit import UNUSABLE_KEYS, audit
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+_PRIVATE_KEY: Final = urandom(32)
+"""Keys the digests of secrets, so that a digest tells nothing about them; they hold for this process only."""
+
+
+def compile_document(document: Document, stores: Stores, problems: list[Problem], most: int) -> Iterator[Chunk]:
+    """One chunk for each store that the document names; what a store cannot hold goes to `problems`, up to `most` of them."""
+    source, moved = document.draft.columns(), tuple(document.moved.values())
+    for name in document.stores:
+        assert document.namespace is not None
+        config = stores.configs[name]
+        target = Target(name, document.namespace)
+        compiler = _Compiler(target, stores.facts[name], "{label}" in (config.key_format or ""), problems, most)
+        rows = compiler.compile(source)
+        policy = document.policy(config.policy, stores.authority)
+        yield Chunk(
+            target,
+            partial(_same, rows),
+            len(rows),
+            _digest(rows, repr((policy, document.absent, moved)), private=bool(document.secrets)),
+            policy,
+            document.policy_origin,
+            document.absent,
+            moved,
+        )
+
+
+class _Compiler:
+    """Makes rows ready for one target."""
+
+    def __init__(
+        self, target: Target, store: StoreFacts, label_in_key: bool, problems: list[Problem], most: int
+    ) -> None:
+        self._target, self._store, self._label_in_key = target, store, label_in_key
+        self._problems, self._most = problems, most
+        self._limits = store.capabilities
+        self._is_written_well = re.compile(store.capabilities.key_pattern or "(?s:.*)").fullmatch
+        self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.own_ways)
+
+    def compile(self, source: Rows) -> Rows:
+        """The rows as the store holds them."""
+        shapes = [self._for_store(shape) for shape in source.table]
+        remote = self._remote_keys(source)
+        if not self._is_all_easy(source, shapes, remote):
+            self._audit_all(source, shapes, remote)
+        rows = self._held(source, shapes)
+        if remote != source.keys or not self._limits.labels:
+            rows.remote = with_labels(remote, source.labels) if self._limits.labels else remote
+        return rows
+
+    def _held(self, source: Rows, shapes: Sequence[Shape]) -> Rows:
+        if "normalise" in self._store.own_ways:
+            return self._normalised(source, shapes)
+        printers = [fingerprinter(one.content_type, one.tags, one.metadata, canonical=one.json) for one in shapes]
+        prints = [printers[place](value) for place, value in zip(source.shapes, source.values, strict=True)]
+        return replace(source, prints=prints, table=list(shapes))
+
+    def _normalised(self, source: Rows, shapes: Sequence[Shape]) -> Rows:
+        draft, values, kept, prints = Draft(), [], [], []
+        for value, place in zip(source.values, source.shapes, strict=True):
+            shape = shapes[place]
+            content = self._store.normalise(Content(value, shape.content_type, shape.tags, shape.metadata))
+            _, content_type, tags, metadata = content
+            prints.append(fingerprint(content))
+            values.append(content.value)
+            kept.append(draft.number(shape._replace(content_type=content_type, tags=tags, metadata=metadata)))
+        return replace(source, values=values, shapes=kept, prints=prints, table=draft.table)
+
+    def _is_all_easy(self, source: Rows, shapes: Sequence[Shape], remote: Sequence[str]) -> bool:
+        """True when a look at the largest shows that nothing can be wrong with any."""
+        return (
+            max(map(len, source.values), default=0) <= self._most_value
+            and max(map(len, remote), default=0) <= self._most_key
+            and UNUSABLE_KEYS.isdisjoint(remote)
+            and all(map(self._is_written_well, remote))
+            and all(source.keys)
+            and all(map(self._is_easy, shapes))
+            and (self._limits.binary or all(map(bytes.isascii, source.values)))
+        )
+
+    def _audit_all(self, source: Rows, shapes: Sequence[Shape], remote: Sequence[str]) -> None:
+        for index, (value, place, remote_key) in enumerate(zip(source.values, source.shapes, remote, strict=True)):
+            shape = shapes[place]
+            content = Content(value, shape.content_type, shape.tags, shape.metadata)
+            self._audit(source, index, content, shape, remote_key)
+            if not source.keys[index] and remote_key:
+                self._add(source, index, "a key must not be empty")
+
+    def _for_store(self, shape: Shape) -> Shape:
+        if self._limits.always_expires and shape.ttl is None and shape.expires_at is None:
+            shape = shape._replace(ttl=self._limits.max_ttl)  # where everything ends, no TTL means: renewed for ever
+        is_dropped = shape.implied_type and not (self._limits.content_type and self._limits.implied_types)
+        return shape._replace(content_type=None if is_dropped else shape.content_type, implied_type=False)
+
+    def _is_easy(self, shape: Shape) -> bool:
+        """True when no entry of this shape can be refused for anything but the size of its key and value."""
+        probe = shape.entry(Identity("k"), Content(b"", shape.content_type, shape.tags, shape.metadata))
+        return not audit(probe, self._limits, "k")
+
+    def _remote_keys(self, source: Rows) -> list[str]:
+        if "remote_key" not in self._store.own_ways:
+            return source.keys
+        remote_key, namespace = self._store.remote_key, self._target.namespace
+        keys = []
+        for index, identity in enumerate(source.identities()):
+            try:
+                keys.append(remote_key(namespace, identity))
+            except ValueError as error:
+                self._add(source, index, str(error))
+                keys.append(f"{identity.key}\0{identity.label}")  # meets no other
+        return keys
+
+    def _audit(self, source: Rows, index: int, content: Content, shape: Shape, remote_key: str) -> None:
+        if "\0" in remote_key and source.keys[index] != remote_key:
+            return  # it has no remote key, which was said already
+        identity = Identity(source.keys[index], source.labels[index])
+        entry = shape.entry(identity, content, origin=source.origin(index))
+        for reason in (
+            *audit(entry, self._limits, remote_key, label_in_key=self._label_in_key),
+            *self._store.audit(self._target.namespace, entry),
+        ):
+            self._add(source, index, reason)
+
+    def _add(self, source: Rows, index: int, reason: str) -> None:
+        if len(self._problems) >= self._most:
+            return
+        identity = Identity(source.keys[index], source.labels[index])
+        message = f"{self._target}: {identity}: {reason}"
+        self._problems.append(Problem(message, source.origin(index), kind=Kind.STORE_LIMIT))
+
+
+def _easy_sizes(limits: Capabilities, *, alone: bool) -> tuple[int, int]:
+    """Sizes of key (in characters) and value (in bytes) up to which nothing else can be wrong with an entry; -1 where each has
+    to be looked at. `alone` says that nothing but the capabilities counts."""
+    if not alone or limits.max_entry is not None or not limits.labels:
+        return -1, -1
+    width = 1 if limits.key_unit is SizeUnit.CHARACTERS else 4
+    return _or_endless(limits.max_key) // width, _or_endless(limits.max_value)
+
+
+def _or_endless(limit: int | None) -> int:
+    return sys.maxsize if limit is None else limit
+
+
+def _same(rows: Rows) -> Rows:
+    return rows
+
+
+def _digest(rows: Rows, rest: str, *, private: bool) -> bytes:
+    columns = (
+        rows.keys,
+        rows.labels,
+        rows.prints,
+        rows.shapes,
+        rows.lines,
+        rows.columns,
+        [tuple(s) for s in rows.table],
+    )
+    key = _PRIVATE_KEY if private else b""
+    return blake2b(_encode((columns, rest)), digest_size=16, key=key).digest()

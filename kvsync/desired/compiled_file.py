@@ -1,0 +1,184 @@
+"""From a state file, with its overlay, to a unit: parsed, put together, made ready for its stores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from collections.abc import Mapping as Lookup
+from collections.abc import Sequence as Several
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from kvsync.config.authority import Authority, may_name
+from kvsync.config.model import ReadLimits
+from kvsync.desired.compile import compile_document
+from kvsync.desired.documents import Document, Layer, documents_of, named, read_document
+from kvsync.desired.model import Chunk, Stores, Unit
+from kvsync.desired.reading_budget import Allowance
+from kvsync.desired.tree import Tree
+from kvsync.desired.values import Surroundings
+from kvsync.errors import Problem
+from kvsync.model.entry import Target
+from kvsync.yaml.fields import Problems
+from kvsync.yaml.nodes import Mapping, Node, Scalar
+from kvsync.yaml.parse import Limits, Parsed, parse_all
+from kvsync.yaml.problems import TooManyProblemsError
+
+_NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a state file may refer to, and what it may cost."""
+
+    tree: Tree
+    environ: Lookup[str, str]
+    limits: ReadLimits
+    allowance: Allowance
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the file at `path` begins with, to the end of a line, and whether another document may follow."""
+
+    path: str
+    data: bytes
+    has_more: bool
+
+
+class _Source:
+    """One file of a unit: its documents, its problems, and what it refers to."""
+
+    def __init__(self, path: str, data: bytes, given: Given, authority: Authority) -> None:
+        limits = given.limits
+        self.problems = Problems(path, limits.problems)
+        self.around = Surroundings(given.tree, path, given.environ, given.allowance, authority)
+        self.parsed = parse_all(data, path, Limits(limits.state_file, limits.nesting, limits.aliases, limits.problems))
+        self.problems.extend(self.parsed.problems)
+        self.documents: list[Mapping] = []
+        with suppress(TooManyProblemsError):
+            self._take_documents()
+
+    def _take_documents(self) -> None:
+        if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
+            self.problems.add("the file is empty", None, "write store, namespace and keys: {} when nothing is wanted")
+        else:
+            self.documents = documents_of(self.parsed.documents, self.problems)
+
+    def layer(self, node: Mapping) -> Layer:
+        """One of the documents, with what belongs to the file."""
+        return Layer(node, self.problems, self.around)
+
+
+def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> Unit:
+    """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
+    sources = [_Source(path, data, given, stores.authority) for path, data in files]
+    layered = _pair(sources)
+    documents: list[Document] = []
+    if all(source.parsed.complete for source in sources):
+        with suppress(TooManyProblemsError):  # the documents before that count all the same
+            documents.extend(read_document(layers, stores) for layers in layered)
+    problems = [problem for source in sources for problem in source.problems.all()]
+    problems += _too_many_patterns(documents, given.limits.patterns)
+    chunks: list[Chunk] = []
+    for document in documents:
+        if document.namespace is not None:
+            # Also beside other problems: what a store cannot hold is said at once, not in the next round.
+            chunks += compile_document(document, stores, problems, given.limits.problems)
+    if problems:
+        chunks = []
+    written = [([layer.node for layer in layers], [layer.problems.file for layer in layers]) for layers in layered]
+    targets, known = _targets(written, stores)
+    references = {key: value for source in sources for key, value in source.around.references.items()}
+    variables = {name: value for source in sources for name, value in source.around.variables.items()}
+    secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
+    return Unit(
+        tuple(chunks),
+        targets,
+        known and all(_shows_all(source.parsed, data) for source, (_, data) in zip(sources, files, strict=True)),
+        tuple(problems),
+        tuple(references.values()),
+        variables,
+        secrets,
+        bool(secrets or variables),
+    )
+
+
+def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Unit:
+    """The unit of a state file that is too large to be read: held back, with the targets that its first lines name."""
+    base, *overlays = [
+        [([node], [head.path]) for node in parse_all(head.data, "").documents if isinstance(node, Mapping)]
+        for head in heads
+    ]
+    added = [(nodes, files) for written in overlays for nodes, files in written if _is_named(nodes[0])]
+    targets, known = _targets(base + added, stores)
+    return Unit((), targets, known and not any(head.has_more for head in heads), (problem,), ())
+
+
+def _pair(sources: Several[_Source]) -> list[list[Layer]]:
+    """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
+    base, *overlays = sources
+    layered = [[base.layer(node)] for node in base.documents]
+    if not overlays:
+        return layered
+    numbers = {_names(node): index for index, node in reversed(list(enumerate(base.documents)))}
+    for overlay in overlays:
+        alone = len(base.documents) == len(overlay.documents) == 1
+        for node in overlay.documents:
+            below = 0 if alone else numbers.get(_names(node))
+            if below is not None:
+                layered[below].append(overlay.layer(node))
+            elif _is_named(node):
+                layered.append([overlay.layer(node)])
+            else:
+                hint = "name its store and namespace"
+                with suppress(TooManyProblemsError):
+                    overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
+    return layered
+
+
+def _too_many_patterns(documents: Several[Document], most: int) -> Iterator[Problem]:
+    """Each key of a target is compared with every pattern of `policy.ignore`, in every pass."""
+    for document in documents:
+        if max((len(lines.get("ignore", ())) for lines in document.policies), default=0) > most:
+            message = f"policy.ignore: more than {most:,} patterns"
+            yield Problem(message, document.policy_origin, "write fewer, or raise limits.patterns")
+
+
+def _is_named(node: Mapping) -> bool:
+    return "namespace" in node.items and not node.items.keys().isdisjoint({"store", "stores"})
+
+
+def _names(node: Mapping) -> tuple[frozenset[str], str | None]:
+    stores, namespace = named([node])
+    return frozenset(stores), namespace
+
+
+def _targets(documents: Several[tuple[list[Mapping], list[str]]], stores: Stores) -> tuple[tuple[Target, ...], bool]:
+    """The targets that the documents name and may name, and whether that is all of them. A target that a file may not name is
+    none of its business: what is wrong with the file does not hold it. Each document comes with the files it is written in."""
+    targets: dict[Target, None] = {}
+    complete = bool(documents)
+    for nodes, files in documents:
+        names, namespace = named(nodes, stores.facts)
+        if not names or namespace is None:
+            complete = False
+            continue
+        grants = stores.authority.grants_of(files)
+        wanted = [Target(name, namespace) for name in names]
+        targets.update((target, None) for target in wanted if may_name(grants, target))
+    return tuple(targets), complete
+
+
+def _shows_all(parsed: Parsed, data: bytes) -> bool:
+    """False when a file could not be read to its end and may hold documents that nobody saw."""
+    if parsed.complete:
+        return all(isinstance(node, Mapping) for node in parsed.documents)
+    broken = max((problem.origin.line for problem in parsed.problems if problem.origin), default=1)
+    rest = data.split(b"\n")[broken - 1 :]
+    return len(parsed.documents) > 0 and not _NEXT_DOCUMENT.search(b"\n".join(rest))
+
+
+def _is_nothing(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.is_null

@@ -1,0 +1,166 @@
+"""Which state files there are, and which overlay belongs to which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import lru_cache
+from typing import Final
+
+from kvsync.desired.jail import ProtectedError, TooMuchError, UnreadableError
+from kvsync.desired.tree import Tree
+
+_MAGIC: Final = re.compile(r"[*?[]")
+_ANY_DEPTH: Final = "**"
+_MOST_PARTS: Final = 100
+_MOST_NAME: Final = 255  # bytes that the name of a file may have
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """A state file, and the overlay beside it that is in force."""
+
+    path: str
+    overlay: str | None = None
+
+
+def matches(tree: Tree, folder: str, pattern: str, take_steps: Callable[[int], None]) -> list[str]:
+    """The files under `folder` that `pattern` names, sorted, each once: one that several links lead to under the first of its
+    names. `**` stands for any number of folders. A name that begins with a dot is matched only where its part of the pattern
+    begins with one, too.
+
+    Wildcards pass over folders that are never read. Each name is compared with each part of the pattern once at most;
+    `take_steps` is told how many comparisons come next, and may raise. Raises UnreadableError, also when the part before the
+    first wildcard is missing.
+    """
+    literal, parts = split(pattern)
+    walk = _Walk(tree, parts, take_steps)
+    paths = list(walk.files(_join(folder, literal) if literal else folder))
+    if not tree.has_links:
+        return paths
+    return list({_physical(tree, path): path for path in reversed(paths)}.values())[::-1]
+
+
+def _physical(tree: Tree, path: str) -> str:
+    try:
+        return tree.physical(path)
+    except UnreadableError:
+        return path  # whoever reads it is told what is wrong
+
+
+def split(pattern: str) -> tuple[str, list[str]]:
+    """The folder that a pattern begins with, and the parts of the rest; the last part is at least the name of a file."""
+    parts = [part for part in pattern.split("/") if part not in ("", ".")] or ["*"]
+    parts = [
+        part for part, before in zip(parts, ["", *parts], strict=False) if (part, before) != (_ANY_DEPTH, _ANY_DEPTH)
+    ]
+    if parts[-1] == _ANY_DEPTH:
+        parts.append("*")
+    first = next((index for index, part in enumerate(parts[:-1]) if _MAGIC.search(part)), len(parts) - 1)
+    return "/".join(parts[:first]), parts[first:]
+
+
+class _Walk:
+    """Goes through folders with all parts of a pattern that may come next at once. No folder is gone through twice for the same
+    part, however many links lead to it, and the files come sorted by path."""
+
+    def __init__(self, tree: Tree, parts: Sequence[str], take_steps: Callable[[int], None]) -> None:
+        if len(parts) > _MOST_PARTS:
+            raise TooMuchError(f"the pattern has {len(parts):,} parts, at most {_MOST_PARTS} are allowed")
+        self._tree, self._parts, self._take_steps = tree, parts, take_steps
+        self._tests = [_name_test(part) for part in parts]
+        self._done: set[tuple[str, int]] = set()
+
+    def files(self, start: str) -> Iterator[str]:
+        """The files under a folder that match."""
+        self._tree.items(start)  # raises where the folder itself cannot be read
+        pending: list[tuple[str, frozenset[int] | None]] = [(start, self._opened({0}))]
+        while pending:
+            path, places = pending.pop()
+            if places is None:
+                yield path
+            else:
+                pending += reversed(list(self._inside(path, places)))
+
+    def _inside(self, folder: str, places: frozenset[int]) -> Iterator[tuple[str, frozenset[int] | None]]:
+        """What matches in a folder: files, and folders with the parts that come next, in the order of their paths."""
+        physical, items = self._items(folder, places)
+        places = frozenset(place for place in places if (physical, place) not in self._done)
+        self._done |= {(physical, place) for place in places}
+        self._take_steps(len(items) * len(places))
+        for name, is_folder in items.items() if places else ():
+            following = self._following(name, places, is_folder=is_folder)
+            if following:
+                yield _join(folder, name), following if is_folder else None
+
+    def _items(self, folder: str, places: frozenset[int]) -> tuple[str, Mapping[str, bool]]:
+        """The physical path of a folder, and what is in it; nothing, where it is never read and only a wildcard met it."""
+        try:
+            return self._tree.physical_folder(folder), self._tree.items(folder)
+        except ProtectedError:
+            if any(place and not _MAGIC.search(self._parts[place - 1]) for place in places):
+                raise
+            return folder, {}
+
+    def _following(self, name: str, places: frozenset[int], *, is_folder: bool) -> frozenset[int]:
+        last, hidden = len(self._parts) - 1, name.startswith(".")
+        found = set()
+        for place in places:
+            if self._parts[place] == _ANY_DEPTH:
+                if is_folder and not hidden:
+                    found.add(place)
+            elif is_folder == (place < last) and self._tests[place](name):
+                found.add(place + 1)
+        return self._opened(found)
+
+    def _opened(self, places: set[int]) -> frozenset[int]:
+        """The parts that may come next, where `**` may stand for no folder at all."""
+        parts = self._parts
+        return frozenset(places | {place + 1 for place in places if place < len(parts) and parts[place] == _ANY_DEPTH})
+
+
+@lru_cache(maxsize=1024)
+def _name_test(pattern: str) -> Callable[[str], object]:
+    if len(pattern) > _MOST_NAME:
+        raise TooMuchError(f"a part of the pattern has more than {_MOST_NAME} characters")
+    dots = "" if pattern.startswith(".") else r"(?!\.)"
+    return re.compile(dots + translate(pattern)).match
+
+
+def pair_overlays(
+    tree: Tree, paths: Iterable[str], environments: Sequence[str], environment: str | None
+) -> Iterator[StateFile]:
+    """Put each overlay to its file: `web.prod.yaml` to the `web.yaml` beside it, when `prod` is in force. One without a file to
+    lie over stands for itself; those of other environments are left out."""
+    for path in paths:
+        base, of = _overlay_of(path, environments)
+        if of is None or base is None:
+            yield StateFile(path, _overlay_beside(tree, path, environment))
+        elif of == environment and not _exists(tree, base):
+            yield StateFile(path)
+
+
+def _overlay_of(path: str, environments: Sequence[str]) -> tuple[str | None, str | None]:
+    """The file that an overlay would lie over, and its environment; (None, None) for what is no overlay."""
+    folder, slash, name = path.rpartition("/")
+    pieces = name.split(".")
+    if len(pieces) < 3 or pieces[-2] not in environments:
+        return None, None
+    return f"{folder}{slash}{'.'.join(pieces[:-2])}.{pieces[-1]}", pieces[-2]
+
+
+def _overlay_beside(tree: Tree, path: str, environment: str | None) -> str | None:
+    stem, dot, suffix = path.rpartition(".")
+    overlay = f"{stem}.{environment}{dot}{suffix}"
+    return overlay if environment is not None and dot and _exists(tree, overlay) else None
+
+
+def _exists(tree: Tree, path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return tree.items(folder).get(name) is False
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

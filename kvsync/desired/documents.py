@@ -1,0 +1,214 @@
+"""One document of a state file, with the overlay's lines laid over: what it asks, of which targets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container
+from collections.abc import Mapping as Lookup
+from collections.abc import Sequence as Several
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvsync.config.authority import Authority, Denial
+from kvsync.desired.entries import EntryReader
+from kvsync.desired.fields import DOCUMENT_FIELDS, Options, Placed, merged, packed
+from kvsync.desired.model import Stores
+from kvsync.desired.rows import Draft
+from kvsync.desired.values import Surroundings
+from kvsync.errors import Kind, Origin
+from kvsync.model.entry import Move, Target
+from kvsync.model.policy import Policy
+from kvsync.yaml.fields import Problems, decode
+from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
+from kvsync.yaml.problems import at, found, name_hint, quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A document as it is written in one file."""
+
+    node: Mapping
+    problems: Problems
+    around: Surroundings
+
+
+@dataclass(slots=True)
+class Document:
+    """What a document says. `policies` are the decoded lines of each layer, lowest first; `moved` are by their source."""
+
+    stores: tuple[str, ...] = ()
+    namespace: str | None = None
+    draft: Draft = field(default_factory=Draft)
+    policies: list[dict[str, Any]] = field(default_factory=list)
+    policy_origin: Origin | None = None
+    absent: dict[str, Origin] = field(default_factory=dict)
+    moved: dict[str, Move] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+    defaults: Options = field(default_factory=dict)
+
+    def policy(self, under: Policy, authority: Authority) -> Policy | None:
+        """The policy of the document over that of its store, None when it has no lines of its own."""
+        if not self.policies:
+            return None
+        for lines in self.policies:
+            under = authority.policy_of(under, lines)
+        return under
+
+
+def named(layers: Several[Mapping], known: Container[str] | None = None) -> tuple[tuple[str, ...], str | None]:
+    """The stores and the namespace that a document names, as far as that can be told of a broken one. With `known`, a store
+    that is not among them counts as none named."""
+    stores: tuple[str, ...] = ()
+    namespace = None
+    for node in layers:
+        several = [item for node in _member(node, "stores") if isinstance(node, Sequence) for item in node.items]
+        stores = _scalars([*_member(node, "store"), *several]) or stores
+        namespace = next(iter(_scalars(_member(node, "namespace"))), namespace)
+    return (stores if known is None or all(name in known for name in stores) else ()), namespace
+
+
+def _member(node: Mapping, name: str) -> list[Node]:
+    return [node.items[name][1]] if name in node.items else []
+
+
+def _scalars(nodes: Several[Node]) -> tuple[str, ...]:
+    return tuple(node.text for node in nodes if isinstance(node, Scalar) and node.text)
+
+
+def read_document(layers: Several[Layer], stores: Stores) -> Document:
+    """Read a document from its layers, the overlay last. What is wrong is noted in the problems of each layer."""
+    written = [decode(layer.node, DOCUMENT_FIELDS, layer.problems) for layer in layers]
+    document = Document()
+    for layer, lines in zip(layers, written, strict=True):
+        _read_names(document, layer, lines, stores.facts)
+        document.defaults = merged(document.defaults, packed(lines.get("defaults", {})))
+        if "policy" in lines:
+            document.policies.append(lines["policy"])
+            document.policy_origin = layer.problems.origin(layer.node.items["policy"][0])
+    _require(layers)
+    for layer, lines in zip(layers, written, strict=True):
+        _check_rights(document, layer, lines, stores)
+    for layer, lines, above in zip(layers, written, [*layers[1:], None], strict=True):
+        _read_entries(document, layer, lines, above)
+        _read_leaving(document, layer, lines)
+    return document
+
+
+def _read_names(document: Document, layer: Layer, lines: dict[str, Any], known: Lookup[str, Any]) -> None:
+    if "store" in lines and "stores" in lines:
+        layer.problems.add("store and stores cannot stand together", layer.node.items["stores"][0])
+    stores = (lines["store"],) if "store" in lines else lines.get("stores", ())
+    written = dict.fromkeys(stores)
+    repeated = Counter(stores) if len(written) < len(stores) else {}
+    for name in written:
+        if name not in known:
+            place = layer.node.items["store" if "store" in lines else "stores"][1]
+            layer.problems.add(f"there is no store {quoted(name)} in the configuration", place, name_hint(name, known))
+        if repeated.get(name, 0) > 1:
+            layer.problems.add(f"stores: {quoted(name)} is written twice", layer.node.items["stores"][1])
+    if stores:
+        document.stores = tuple(name for name in written if name in known)
+    document.namespace = lines.get("namespace", document.namespace)
+
+
+def _check_rights(document: Document, layer: Layer, lines: dict[str, Any], stores: Stores) -> None:
+    """Note what one file of the document may not do to its targets. Each file is judged by the policy of the stores, not by
+    the file below it: no order of layers is a way round."""
+    for name in document.stores:
+        if document.namespace is not None:
+            denial = stores.authority.deny_target(layer.problems.file, Target(name, document.namespace))
+            if denial is not None:
+                field = "stores" if denial.field not in layer.node.items else denial.field
+                _note(denial, "", _item(_node_at(layer.node, field), name), layer.problems)
+        for denial in stores.authority.deny_policy(stores.configs[name].policy, lines.get("policy", {}), name):
+            _note(denial, f"policy.{denial.field}", _node_at(layer.node, f"policy.{denial.field}"), layer.problems)
+
+
+def _note(denial: Denial, what: str, node: Node, problems: Problems) -> None:
+    problems.add(at(what, denial.message), node, denial.hint, Kind.NOT_ALLOWED)
+
+
+def _node_at(node: Node, path: str) -> Node:
+    """The node at a path of fields, or the last one on the way that is written."""
+    for name in path.split("."):
+        if not isinstance(node, Mapping) or name not in node.items:
+            break
+        node = node.items[name][1]
+    return node
+
+
+def _item(node: Node, text: str) -> Node:
+    """The item of a list that says `text`; any other node itself."""
+    items = node.items if isinstance(node, Sequence) else ()
+    return next((item for item in items if isinstance(item, Scalar) and item.text == text), node)
+
+
+def _require(layers: Several[Layer]) -> None:
+    base = layers[0]
+    given = {name for layer in layers for name in layer.node.items}
+    if not given & {"store", "stores"}:
+        base.problems.add('missing field "store"', base.node, "name a store of kvsync.yaml, or several with stores")
+    if "namespace" not in given:
+        base.problems.add('missing field "namespace"', base.node, "name the namespace in the store")
+    if not given & {"keys", "files", "absent", "moved"}:
+        base.problems.add('missing field "keys"', base.node, "write keys: {} when none are wanted")
+
+
+def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above: Layer | None) -> None:
+    reader = EntryReader(document.draft, document.defaults, layer.around, layer.problems)
+    keys = lines.get("keys")
+    if keys is not None:
+        reader.read(keys.items, _replaced(above, keys))
+    for index, item in enumerate(lines.get("files", ())):
+        reader.read_files(item, f"files[{index}]")
+    document.secrets += reader.secrets
+
+
+def _replaced(above: Layer | None, keys: Mapping) -> frozenset[str]:
+    """The keys that the overlay `above` replaces or removes. Takes the removals out of it, since they make no entry."""
+    over = above.node.items.get("keys", (None, None))[1] if above is not None else None
+    if above is None or not isinstance(over, Mapping):
+        return frozenset()
+    replaced = frozenset(over.items)
+    for name, (key, node) in list(over.items.items()):
+        if isinstance(node, Mapping) and "remove" in node.items:
+            del over.items[name]
+            _check_removal(key, node, keys, above.problems)
+    return replaced
+
+
+def _check_removal(key: Scalar, node: Mapping, keys: Mapping, problems: Problems) -> None:
+    what = f"keys.{key.text}"
+    wanted = node.items["remove"][1]
+    if len(node.items) > 1:
+        problems.add(at(what, "remove stands alone"), node)
+    elif not (isinstance(wanted, Scalar) and wanted.plain and wanted.text == "true"):
+        problems.add(at(what, f"remove: expected true, found {found(wanted)}"), wanted)
+    elif key.text not in keys.items:
+        problems.add(at(what, "there is no such key to remove"), key, name_hint(key.text, keys.items))
+
+
+def _read_leaving(document: Document, layer: Layer, lines: dict[str, Any]) -> None:
+    for key, node in lines.get("absent", ()):
+        document.absent.setdefault(key, layer.problems.origin(node))
+    for index, (written, node) in enumerate(lines.get("moved", ())):
+        if "from" in written and "to" in written:
+            _read_move(document, layer, Placed(written, node), f"moved[{index}]")
+
+
+def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> None:
+    source, destination = placed.value["from"], placed.value["to"]
+    if source == destination:
+        layer.problems.add(at(what, f"{quoted(source)} is moved onto itself"), placed.node)
+    elif source in document.moved:
+        layer.problems.add(at(what, f"{quoted(source)} is moved twice"), placed.node)
+    else:
+        document.moved[source] = Move(source, destination, layer.problems.origin(placed.node))
+
+
+def documents_of(nodes: Several[Node], problems: Problems) -> list[Mapping]:
+    """The documents of a file that are mappings; the others are problems."""
+    for node in nodes:
+        if not isinstance(node, Mapping):
+            problems.add(f"expected a document with store, namespace and keys, found {found(node)}", node)
+    return [node for node in nodes if isinstance(node, Mapping)]

@@ -1,0 +1,267 @@
+"""From the nodes under `keys:` and `files:` to rows."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kvsync.desired.fields import LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
+from kvsync.desired.jail import UnreadableError
+from kvsync.desired.rows import Draft, Shape
+from kvsync.desired.tree import is_text
+from kvsync.desired.values import Surroundings, Value, is_absolute, note_unreadable, read_value
+from kvsync.model.canonical import is_json_type
+from kvsync.model.entry import Mode
+from kvsync.yaml.fields import INVALID, Decoder, Problems
+from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
+from kvsync.yaml.problems import at, name_hint, quoted
+
+_FORMS: Final = frozenset(VALUE_FORMS)
+_OPTIONS: Final[dict[str, Decoder]] = {
+    field.name: field.decoder for field in LABELLED_FIELDS if field.name not in _FORMS
+}
+_SILENT: Final = _FORMS | {"labels"}
+_LABEL_NAMES: Final = (*VALUE_FORMS, *_OPTIONS)
+_ENTRY_NAMES: Final = (*_LABEL_NAMES, "labels", "remove")
+_NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_NULL_HINT: Final = 'write "" for the empty text'
+_FORMS_HINT: Final = f"write one of {', '.join(VALUE_FORMS)}"
+_LIST_HINT: Final = "write {json: […]} to store a list"
+
+
+class _Said:
+    """What is said of an entry beside its value, what it inherits included, and the shapes that this comes to."""
+
+    __slots__ = ("numbers", "options", "own")
+
+    def __init__(self, own: Options, options: Options) -> None:
+        self.own, self.options = own, options
+        self.numbers: dict[tuple[bool, bool], int] = {}
+
+
+class EntryReader:
+    """Reads the entries of one file of a document into `draft`. `defaults` hold for all, packed."""
+
+    def __init__(self, draft: Draft, defaults: Options, around: Surroundings, problems: Problems) -> None:
+        self._draft, self._around, self._problems = draft, around, problems
+        self._defaults = _Said({}, defaults)
+        self._known: dict[tuple[_Said, Any], _Said] = {}
+        self.secrets: list[str] = []
+
+    def read(self, items: dict[str, tuple[Scalar, Node]], skip: frozenset[str] = frozenset()) -> None:
+        """Read all entries but those in `skip`."""
+        # The hot loop: most entries are plain text without options of their own.
+        number = self._number(self._defaults, json=False, secret=False)
+        add, sensitive = self._draft.rows.append, self._draft.table[number].sensitive
+        for name, (key, node) in items.items():
+            if name in skip:
+                continue
+            if isinstance(node, Scalar) and not sensitive and not (node.plain and node.text in _NULLS):
+                add((name, None, node.text.encode(), number, key.line, key.column))
+            else:
+                self._read_entry(key, node, f"keys.{name}")
+
+    def read_files(self, item: Placed, what: str) -> None:
+        """Read a `files:` item: one entry for each file."""
+        written, node = item
+        path = written.get("path")
+        if path is None or is_absolute(path, node, self._problems, what):
+            return
+        try:
+            found = self._around.files(path, written["glob"])
+        except UnreadableError as error:
+            note_unreadable(error, path, node, self._problems, what)
+            return
+        if not found:
+            self._problems.add(at(what, f"no file under {quoted(path)} matches {quoted(written['glob'])}"), node)
+        own = packed({name: value for name, value in written.items() if name in _OPTIONS})
+        said = _Said(own, merged(self._defaults.options, own))
+        self._check_lifetime(said, node, what)
+        for name, data in found:
+            if is_text(name):
+                self._add(written["prefix"] + name, None, Value(data), said, node)
+            else:
+                self._problems.add(at(what, f"the name of the file {quoted(name)} is not UTF-8"), node)
+
+    def _read_entry(self, key: Scalar, node: Node, what: str) -> None:
+        if isinstance(node, Mapping):
+            self._read_mapping(key, node, what)
+        elif isinstance(node, Scalar):
+            self._read_scalar(key.text, None, node, self._defaults, key, what)
+        else:
+            self._problems.add(at(what, "expected a value, found a list"), node, _LIST_HINT)
+
+    def _read_scalar(self, key: str, label: str | None, node: Scalar, said: _Said, place: Scalar, what: str) -> None:
+        if node.is_null:
+            self._problems.add(at(what, "a value must not be null"), node, _NULL_HINT)
+        else:
+            self._add(key, label, Value(node.text.encode()), said, place)
+
+    def _read_mapping(self, key: Scalar, node: Mapping, what: str) -> None:
+        if self._is_misplaced(node, what):
+            return
+        said = self._said(node, self._defaults, what, _ENTRY_NAMES)
+        value, is_wrong = self._value(node, said.own, what)
+        labels = node.items.get("labels")
+        if labels is not None:
+            self._read_labels(key, labels[1], value, is_wrong, said, f"{what}.labels")
+        elif value is not None:
+            self._add(key.text, None, value, said, key)
+        elif not is_wrong:
+            self._problems.add(at(what, "the entry has no value"), node, _FORMS_HINT)
+
+    def _is_misplaced(self, node: Mapping, what: str) -> bool:
+        """True, with a problem noted, for a mapping that is no entry at all."""
+        if "remove" in node.items:
+            hint = "an overlay such as web.prod.yaml can remove; here, leave the entry out"
+            self._problems.add(at(what, "remove belongs into overlays"), node.items["remove"][0], hint)
+            return True
+        if node.items and node.items.keys().isdisjoint(_ENTRY_NAMES):
+            first = next(iter(node.items))
+            hint = f"write {{json: …}} to store data; {name_hint(first, _ENTRY_NAMES)}"
+            self._problems.add(at(what, f"unknown field {quoted(first)}"), node, hint)
+            return True
+        return False
+
+    def _read_labels(
+        self, key: Scalar, node: Node, value: Value | None, is_wrong: bool, said: _Said, what: str
+    ) -> None:
+        if isinstance(node, Sequence) and node.items:
+            self._read_label_list(key.text, node, value, is_wrong, said, what)
+        elif isinstance(node, Mapping) and (node.items or value is not None):
+            if value is not None:
+                self._add(key.text, None, value, said, key)
+            for label, member in node.items.values():
+                if self._is_label(label, what):
+                    self._read_label(key.text, label, member, value, said, f"{what}.{label.text}")
+        else:
+            hint = "write {label: value, …}, or [label, …] for one value under several labels"
+            self._problems.add(at(what, "expected labels"), node, hint)
+
+    def _read_label_list(
+        self, key: str, node: Sequence, value: Value | None, is_wrong: bool, said: _Said, what: str
+    ) -> None:
+        if value is None and not is_wrong:
+            self._problems.add(at(what, "a list of labels needs a value beside it"), node)
+        seen: set[str] = set()
+        for item in node.items:
+            if not isinstance(item, Scalar) or item.is_null:
+                self._problems.add(at(what, "expected the name of a label"), item)
+            elif item.text in seen:
+                self._problems.add(at(what, f"the label {quoted(item.text)} is written twice"), item)
+            elif self._is_label(item, what) and value is not None:
+                seen.add(item.text)
+                self._add(key, item.text, value, said, item)
+
+    def _is_label(self, label: Scalar, what: str) -> bool:
+        if not label.text:
+            hint = "the value beside labels is the entry without one"
+            self._problems.add(at(what, "a label must not be empty"), label, hint)
+        return bool(label.text)
+
+    def _read_label(self, key: str, label: Scalar, node: Node, parent: Value | None, under: _Said, what: str) -> None:
+        if isinstance(node, Scalar):
+            self._read_scalar(key, label.text, node, under, label, what)
+        elif isinstance(node, Mapping):
+            said = self._said(node, under, what, _LABEL_NAMES)
+            value, is_wrong = self._value(node, said.own, what)
+            value = value or (None if is_wrong else parent)
+            if value is not None:
+                self._add(key, label.text, value, said, label)
+            elif not is_wrong:
+                self._problems.add(at(what, "the label has no value"), node, _FORMS_HINT)
+        else:
+            self._problems.add(at(what, "expected a value, found a list"), node, _LIST_HINT)
+
+    def _said(self, node: Mapping, under: _Said, what: str, names: tuple[str, ...]) -> _Said:
+        """What a mapping says beside its value. What many entries say in the same words is read once."""
+        silent = _SILENT if names is _ENTRY_NAMES else _FORMS
+        words = tuple([(name, _words(item[1])) for name, item in node.items.items() if name not in silent])
+        if not words:
+            return under if not under.own else _Said({}, under.options)
+        known = self._known.get((under, words))
+        if known is not None:
+            return known
+        before = len(self._problems)
+        own = self._options(node, what, names)
+        said = _Said(own, merged(under.options, own))
+        self._check_lifetime(said, node, what)
+        if len(self._problems) == before:
+            self._known[under, words] = said
+        return said
+
+    def _options(self, node: Mapping, what: str, names: tuple[str, ...]) -> Options:
+        options: Options = {}
+        for name, (key, member) in node.items.items():
+            decoder = _OPTIONS.get(name)
+            if decoder is not None:
+                value = decoder.decode(member, self._problems, f"{what}.{name}")
+                if value is not INVALID:
+                    options[name] = value
+            elif name not in names:
+                self._problems.add(at(what, f"unknown field {quoted(name)}"), key, name_hint(name, names))
+        return packed(options)
+
+    def _value(self, node: Mapping, own: Options, what: str) -> tuple[Value | None, bool]:
+        """The value that an entry gives, and whether something is wrong with it."""
+        forms = [name for name in node.items if name in _FORMS]
+        if not forms:
+            return None, False
+        if len(forms) > 1:
+            self._problems.add(at(what, f"{' and '.join(forms)} cannot stand together"), node.items[forms[1]][0])
+            return None, True
+        value = read_value(forms[0], node.items[forms[0]][1], self._around, self._problems, what)
+        if value is not None and value.secret and own.get("sensitive") is False:
+            message = at(what, "a value from the environment is always sensitive")
+            self._problems.add(message, node.items["sensitive"][0], "leave sensitive out")
+        return value, value is None
+
+    def _check_lifetime(self, said: _Said, node: Node, what: str) -> None:
+        own, ttl = said.own, said.options.get("ttl")
+        if own.get("ttl") is not None and "expires_at" in own:
+            hint = "a ttl is renewed, an end is not"
+            self._problems.add(at(what, "ttl and expires_at cannot stand together"), node, hint)
+        elif own.get("renew_before") is not None and ttl is None:
+            self._problems.add(at(what, "renew_before needs a ttl"), node)
+        elif ttl is not None and said.options.get("renew_before", 0) >= ttl:
+            self._problems.add(at(what, f"renew_before must be shorter than the ttl of {ttl}s"), node)
+
+    def _add(self, key: str, label: str | None, value: Value, said: _Said, place: Node) -> None:
+        number = self._number(said, json=value.json, secret=value.secret)
+        if self._draft.table[number].sensitive and (secret := value.data.decode(errors="ignore")):
+            self.secrets.append(secret)
+        self._draft.rows.append((key, label, value.data, number, place.line, place.column))
+
+    def _number(self, said: _Said, *, json: bool, secret: bool) -> int:
+        known = said.numbers.get((json, secret))
+        if known is None:
+            known = said.numbers[json, secret] = self._draft.number(self._shape(said.options, json=json, secret=secret))
+        return known
+
+    def _shape(self, options: Options, *, json: bool, secret: bool) -> Shape:
+        content_type, ttl = options.get("content_type"), options.get("ttl")
+        if json and content_type == self._defaults.options.get("content_type") and not is_json_type(content_type):
+            content_type = None  # what json: implies is nearer than a default meant for texts
+        return Shape(
+            file=self._problems.file,
+            content_type=content_type or ("application/json" if json else None),
+            implied_type=json and content_type is None,
+            tags=options.get("tags", ()),
+            metadata=options.get("metadata"),
+            ttl=ttl,
+            expires_at=options.get("expires_at"),
+            renew_before=options.get("renew_before") if ttl is not None else None,
+            json=json,
+            mode=str(options.get("mode", Mode.ENFORCE)),
+            protected=options.get("protected", False),
+            sensitive=secret or options.get("sensitive", False),
+        )
+
+
+def _words(node: Node) -> Any:
+    """A node as it is written, without its place: equal words say the same."""
+    if isinstance(node, Scalar):
+        return node.text, node.plain
+    if isinstance(node, Mapping):
+        return tuple([(name, _words(member)) for name, (_, member) in node.items.items()])
+    assert isinstance(node, Sequence)
+    return (None, *[_words(item) for item in node.items])

@@ -1,0 +1,70 @@
+"""What is wrong between targets whose keys could be the same remote keys.
+
+namespace app:      sub:y  ──┐
+                             ├── app:sub:y        both would write it, and each undo the other
+namespace app:sub:  y      ──┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from kvsync.desired.model import Chunk
+from kvsync.desired.views import TargetRows
+from kvsync.errors import Kind, Problem
+from kvsync.model.entry import Identity, Target
+
+LiesIn = Callable[[Target, Identity], str | None]
+"""Gives the other managed namespace that an entry of a target belongs to, None for all that are the target's own."""
+
+
+class Meeting(NamedTuple):
+    """A problem, and the targets that must not be changed because of it."""
+
+    problem: Problem
+    targets: tuple[Target, ...]
+
+
+class _Row(NamedTuple):
+    target: Target
+    rows: TargetRows
+    number: int
+    identity: Identity
+
+    def __str__(self) -> str:
+        return f"{self.target}: {self.identity}"
+
+
+def meetings(group: Mapping[Target, Sequence[Chunk]], lies_in: LiesIn) -> Iterator[Meeting]:
+    """Entries of different targets that are one remote key, and entries that another target would take for its own. Takes time
+    in proportion to the number of entries."""
+    first: dict[str, _Row] = {}
+    for target in sorted(group, key=_inner_first):
+        rows = TargetRows(group[target])
+        for number, (identity, name) in enumerate(zip(rows.identities(), rows.remote_names(), strict=True)):
+            row = _Row(target, rows, number, identity)
+            other = first.setdefault(name, row)
+            if other.target != target:
+                yield _one_key(row, other, name)
+            elif (inner := lies_in(target, identity)) is not None:
+                yield _within(row, inner)
+
+
+def _inner_first(target: Target) -> tuple[int, Target]:
+    """Sort key that has a namespace before those it is a part of: an entry of an outer one is then compared with its twin."""
+    return -len(target.namespace), target
+
+
+def _one_key(row: _Row, other: _Row, name: str) -> Meeting:
+    where = other.rows.origin(other.number)
+    shown = name.partition("\0")[0]
+    message = f'{row} and {other} ({where}) meet in one remote key, "{shown}"'
+    problem = Problem(message, row.rows.origin(row.number), "write it in one of the two", kind=Kind.CONTRADICTION)
+    return Meeting(problem, (row.target, other.target))
+
+
+def _within(row: _Row, inner: str) -> Meeting:
+    message = f'{row} lies in the namespace "{inner}", which is managed too'
+    problem = Problem(message, row.rows.origin(row.number), "write it there", kind=Kind.CONTRADICTION)
+    return Meeting(problem, (row.target,))

@@ -1,0 +1,247 @@
+"""Load everything: read what the files hold, and put the targets together.
+
+Source.load ──► Reader (one version of all files) ──► units (cached) ──► chunks by target ──► Loaded
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from kvsync.config.authority import FileGrants, may_name
+from kvsync.config.model import Config
+from kvsync.desired.assemble import assemble, clashes, target_digest
+from kvsync.desired.cache import Cache
+from kvsync.desired.jail import MissingError, UnreadableError
+from kvsync.desired.key_conflicts import Meeting, meetings
+from kvsync.desired.model import Chunk, Loaded, StoreFacts, Stores, WatchSet
+from kvsync.desired.problem_sets import Problems, ProblemSets
+from kvsync.desired.reading import Reader, Reading
+from kvsync.desired.tree import Tree
+from kvsync.errors import Problem
+from kvsync.model.entry import Desired, Identity, Target
+from kvsync.model.place import Overlap, conflicts, groups_of, overlap_text
+from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
+from kvsync.util.gc_pause import no_collections
+
+_TRIES: Final = 6
+
+
+class Source:
+    """The desired state of one configuration. Keeps what it compiled, so that loading again costs what has changed.
+
+    `stores` are asked for their capabilities and keys only. `cache` keeps what was compiled between runs, and is closed with
+    this; without one it is kept in memory alone. `environ` is where `env:` looks.
+    """
+
+    def __init__(
+        self, config: Config, stores: Mapping[str, StoreFacts], cache: Cache | None, environ: Mapping[str, str]
+    ) -> None:
+        self._config, self._stores = config, stores
+        self._cache = cache or Cache(None, None)
+        self._reader = Reader(config, Stores(stores, config.stores, config.authority), self._cache, environ)
+        self._targets: dict[Target, Desired] = {}
+        self._clean: dict[Target, bytes] = {}
+        self._placed: frozenset[Target] | None = None
+        self._groups: list[list[Target]] = []
+        self._overlaps: list[Overlap] = []
+        self._apart: dict[Target, bytes] = {}
+        self._good: dict[Target, Desired] = {}
+        self._problems: Mapping[Problems, Problems] = {}
+        self._policies = {
+            name: repr(store.policy).encode("utf-8", "surrogateescape") for name, store in config.stores.items()
+        }
+
+    def load(self, environment: str | None = None, root: Path | None = None) -> Loaded:
+        """Everything that the files under `root` (None: the folder of the configuration) ask, in `environment` (None: the
+        configured one). Never raises for what files hold."""
+        with no_collections():
+            reading = self._read(environment or self._config.environment, root)
+            clean = dict(self._clean)
+            loaded = self._put_together(reading)
+            self._reader.units, self._targets = reading.units, dict(loaded.targets)
+            checked = {target: digest for target, digest in self._clean.items() if clean.get(target) != digest}
+            self._cache.keep(reading.fresh, checked, reading.paths)
+        return self._with_kept(loaded) if environment in (None, self._config.environment) else loaded
+
+    def without_files(self, problem: Problem) -> Loaded:
+        """What holds as long as there are no files to load, for this reason: every target keeps its last good state."""
+        held = (problem,)
+        return Loaded({}, {}, held, held, files=0, entries=0, watch=WatchSet(), digest="", kept=dict(self._good))
+
+    def lacks(self, root: Path) -> str | None:
+        """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
+        try:
+            with Tree(root, self._reader.rules()) as tree:
+                found = any(self._has_match(tree, pattern) for pattern in self._config.state)
+        except UnreadableError as error:
+            return f"its folders cannot be read: {error}"
+        return None if found else f"no file in it matches {', '.join(self._config.state)}"
+
+    def take_over(self, other: Source) -> None:
+        """Know what the source of an older configuration last loaded without problems, where the policy is the same."""
+        policies = {name: store.policy for name, store in self._config.stores.items()}
+        before = {name: store.policy for name, store in other._config.stores.items()}
+        same = {name for name, policy in policies.items() if before.get(name) == policy}
+        self._good = {target: good for target, good in other._good.items() if target.store in same}
+
+    def close(self) -> None:
+        """Release the file of the cache. Idempotent."""
+        self._cache.close()
+
+    def _has_match(self, tree: Tree, pattern: str) -> bool:
+        try:
+            return bool(self._reader.matches(tree, pattern))
+        except MissingError:
+            return False
+
+    def _read(self, environment: str | None, root: Path | None) -> Reading:
+        for attempt in range(_TRIES):
+            reading = self._reader.read(environment, root)
+            if not reading.is_torn:
+                return reading
+            time.sleep(0.002 * 2**attempt)  # whoever replaces the files gets a moment to finish
+        problem = Problem(
+            "the state files kept changing while they were read", None, "they are read again when they rest"
+        )
+        return Reading(problems=[problem], files=reading.files, watch=reading.watch)
+
+    def _put_together(self, reading: Reading) -> Loaded:
+        chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
+        found: defaultdict[Target, list[Problems]] = defaultdict(list)
+        unheld: list[Problem] = []
+        for _, unit in reading.units.values():
+            if unit.names_known and not unit.targets:
+                unheld += unit.problems  # it names only targets that it may not name: those are not held for it
+            for target in unit.targets:
+                chunks[target] += ()
+                found[target].append(unit.problems)
+            for chunk in unit.chunks:
+                chunks[chunk.target].append(chunk)
+        unheld += self._hold_unknown(reading, {*chunks, *self._good}, found)
+        digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
+        for target, parts in chunks.items():
+            found[target].append(tuple(self._clashes(target, parts, digests[target])))
+        for overlap in self._overlaps_of(chunks):
+            problem = self._problem_of(overlap)
+            found[overlap.first].append((problem,))
+            found[overlap.second].append((problem,))
+        for group in self._groups_of(chunks):
+            for meeting in self._meetings({target: (chunks[target], digests[target]) for target in group}):
+                for target in meeting.targets:
+                    found[target].append((meeting.problem,))
+        problems = ProblemSets(found, reading.problems, self._problems)
+        self._problems = problems.sets
+        targets = {
+            target: self._desired(target, chunks[target], digests[target], *problems.of(target))
+            for target in sorted(chunks)
+        }
+        return Loaded(
+            targets=targets,
+            held=problems.held,
+            hold_all=problems.hold_all,
+            problems=problems.all(unheld),
+            files=reading.files,
+            entries=sum(len(desired.entries) for desired in targets.values()),
+            watch=reading.watch,
+            digest=_joined(desired.digest.encode() for desired in targets.values()).hex(),
+            secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
+            nested=self._nested(chunks),
+        )
+
+    def _hold_unknown(
+        self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problems]]
+    ) -> Iterator[Problem]:
+        """Hold what the files may name of which it cannot be known what they name: with `authors.targets` those targets, all
+        without. Yields the problems of the former."""
+        unknown: defaultdict[FileGrants, list[Problem]] = defaultdict(list)
+        for slot, (_, unit) in reading.units.items():
+            if not unit.names_known:
+                unknown[self._config.authority.grants_of(slot.split("\0"))] += unit.problems
+        reading.problems += unknown.pop(None, ())
+        for grants, problems in unknown.items():
+            group = tuple(problems)  # one object for all targets, however many files are broken
+            for target in known:
+                if may_name(grants, target):
+                    found[target].append(group)
+            yield from group
+
+    def _with_kept(self, loaded: Loaded) -> Loaded:
+        kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
+        usable = {} if loaded.hold_all else loaded.targets
+        self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
+        return replace(loaded, kept=kept, nested=self._nested({*loaded.targets, *kept}))
+
+    def _clashes(self, target: Target, chunks: list[Chunk], digest: bytes) -> Iterable[Problem]:
+        """What is wrong between the chunks of a target; looked for once for each state of it."""
+        if digest in (self._clean.get(target), self._cache.checked(target)):
+            self._clean[target] = digest
+            return ()
+        found = tuple(clashes(chunks))
+        if not found:
+            self._clean[target] = digest
+        return found
+
+    def _meetings(self, group: Mapping[Target, tuple[list[Chunk], bytes]]) -> Iterable[Meeting]:
+        """What is wrong between targets whose keys could meet; looked for once for each state of them."""
+        first, state = min(group), blake2b(digest_size=16)
+        for target, (_, digest) in group.items():
+            state.update(repr(target).encode(errors="surrogateescape"))
+            state.update(digest)
+        if self._apart.get(first) == state.digest():
+            return ()
+        names = namespaces_by_store(group)
+
+        def lies_in(target: Target, identity: Identity) -> str | None:
+            others = OtherNamespaces(names[target.store], target.namespace)
+            return self._stores[target.store].lies_in(target.namespace, identity, others)
+
+        found = tuple(meetings({target: chunks for target, (chunks, _) in group.items()}, lies_in))
+        if not found:
+            self._apart[first] = state.digest()
+        return found
+
+    def _groups_of(self, targets: Iterable[Target]) -> list[list[Target]]:
+        """The targets whose keys could meet, by groups; looked for once for each set of targets."""
+        self._look_at_places(targets)
+        return self._groups
+
+    def _overlaps_of(self, targets: Iterable[Target]) -> list[Overlap]:
+        """The targets that the configuration already shows to lead to one place."""
+        self._look_at_places(targets)
+        return self._overlaps
+
+    def _look_at_places(self, targets: Iterable[Target]) -> None:
+        asked = frozenset(targets)
+        if self._placed == asked:
+            return
+        places = {target: self._stores[target.store].place(target.namespace) for target in asked}
+        self._groups = groups_of(places)
+        self._overlaps = conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways)
+        self._placed = asked
+
+    def _problem_of(self, overlap: Overlap) -> Problem:
+        origins = {target: self._config.stores[target.store].origin for target in (overlap.first, overlap.second)}
+        return Problem(overlap_text(overlap, origins), origins[overlap.second])
+
+    def _nested(self, targets: Iterable[Target]) -> dict[Target, frozenset[str]]:
+        groups = ((group, namespaces_by_store(group)) for group in self._groups_of(targets))
+        return {target: names[target.store] for group, names in groups for target in group}
+
+    def _desired(
+        self, target: Target, chunks: list[Chunk], digest: bytes, problems: Problems, problems_digest: bytes
+    ) -> Desired:
+        digest = _joined((digest, problems_digest)) if problems else digest
+        known = self._targets.get(target)
+        if known is not None and known.digest == digest.hex():
+            return known
+        return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
+
+
+def _joined(digests: Iterable[bytes]) -> bytes:
+    return blake2b(b"".join(digests), digest_size=16).digest()

@@ -1,0 +1,155 @@
+"""What loading gives, and what it is told of stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+from kvsync.config.authority import Authority
+from kvsync.config.model import StoreConfig
+from kvsync.desired.rows import Rows
+from kvsync.errors import Origin, Problem
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Content, Desired, Entry, Identity, Move, Target
+from kvsync.model.place import Place
+from kvsync.model.policy import Policy
+from kvsync.planning.namespaces import OtherNamespaces
+
+
+class StoreFacts(Protocol):
+    """What can be asked of a store without reaching it; every `kvsync.stores.base.Store` answers."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can hold."""
+
+    @property
+    def own_ways(self) -> Container[str]:
+        """Which of the methods below do more than nothing; the others are not called."""
+
+    def normalise(self, content: Content) -> Content:
+        """The content as the store will give it back."""
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The name of an entry in the store. Raises ValueError when it has none."""
+
+    def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
+        """What the store cannot hold of an entry, beyond its capabilities."""
+
+    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        """Which of the other namespaces an entry belongs to, because that one is a part of `namespace`."""
+
+    def place(self, namespace: str) -> Place:
+        """What a namespace is, as far as the configuration tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The configured stores: what can be asked of them, how they are configured, and what state files may do with them."""
+
+    facts: Mapping[str, StoreFacts]
+    configs: Mapping[str, StoreConfig]
+    authority: Authority = field(default_factory=Authority)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSet:
+    """The directories whose changes may change what is desired: absolute paths without links, sorted."""
+
+    directories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the files ask of all targets.
+
+    A target in `held` keeps its state, for the problems that are listed there; its `Desired` carries them too. When `hold_all`
+    is not empty, no target may be touched. `problems` is everything, sorted by place. `secrets` are values for the redactor.
+    `kept` is what was asked of the targets that are held now when their files were last without problems, as far as this
+    process knows: a target may be there that the files cannot even be seen to name. `source` is the commit that the files are
+    of, None when they are of none. `nested` has, for each target whose keys could be keys of other targets as well, the
+    namespaces of its store for which that is so, its own among them.
+    """
+
+    targets: Mapping[Target, Desired]
+    held: Mapping[Target, tuple[Problem, ...]]
+    hold_all: tuple[Problem, ...]
+    problems: tuple[Problem, ...]
+    files: int
+    entries: int
+    watch: WatchSet
+    digest: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    kept: Mapping[Target, Desired] = field(default_factory=dict)
+    source: str | None = None
+    nested: Mapping[Target, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def managed(self) -> frozenset[Target]:
+        """Every target that the files name, and those in `kept`."""
+        return frozenset((*self.targets, *self.held, *self.kept))
+
+    def others(self, target: Target) -> OtherNamespaces:
+        """The other managed namespaces of a target's store whose keys could be keys of the target too."""
+        return OtherNamespaces(self.nested.get(target, frozenset()), target.namespace)
+
+    def only(self, wanted: Callable[[Target], bool]) -> Loaded:
+        """The same of these targets alone. What is wrong with the files stays in `problems`, whomever it concerns."""
+        targets = {target: desired for target, desired in self.targets.items() if wanted(target)}
+        return replace(
+            self,
+            targets=targets,
+            held={target: problems for target, problems in self.held.items() if wanted(target)},
+            kept={target: desired for target, desired in self.kept.items() if wanted(target)},
+            entries=sum(len(desired.entries) for desired in targets.values()),
+        )
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one document asks of one target. `digest` covers all of it; `load` gives the `count` rows when they are needed.
+    `policy` is None when the document has none of its own."""
+
+    target: Target
+    load: Callable[[], Rows] = field(repr=False)
+    count: int
+    digest: bytes
+    policy: Policy | None = None
+    policy_origin: Origin | None = None
+    absent: Mapping[str, Origin] = field(default_factory=dict)
+    moved: tuple[Move, ...] = ()
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows, loaded once."""
+        return self.load()
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Something beside the state file that it depends on: the content of a file, or the names in a folder, by digest."""
+
+    kind: str
+    path: str
+    digest: bytes
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What one state file, with the overlay that is in force, comes to.
+
+    `targets` are those it names; `names_known` is false when there may be more. A `private` unit holds a secret and is kept in
+    memory only; `secrets` are the values themselves.
+    """
+
+    chunks: tuple[Chunk, ...]
+    targets: tuple[Target, ...]
+    names_known: bool
+    problems: tuple[Problem, ...]
+    references: tuple[Reference, ...]
+    variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    private: bool = False

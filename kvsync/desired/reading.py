@@ -1,0 +1,253 @@
+"""Find the state files, read them in one version, and compile those that are not known yet."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from kvsync import __version__
+from kvsync.config.authority import Authority, Authors
+from kvsync.config.model import Config, ReadLimits
+from kvsync.config.protected import is_configuration, protected_paths
+from kvsync.desired.cache import Cache
+from kvsync.desired.compiled_file import Given, Head, build_unit, unread_unit
+from kvsync.desired.discovery import StateFile, matches, pair_overlays, split
+from kvsync.desired.jail import ReadRules, TooMuchError, UnreadableError, shown_size
+from kvsync.desired.model import Reference, Stores, Unit, WatchSet
+from kvsync.desired.reading_budget import Allowance, Total
+from kvsync.desired.tree import Tree, is_text, link_parents
+from kvsync.desired.values import names_digest
+from kvsync.errors import Kind, Origin, Problem
+from kvsync.yaml.problems import quoted
+
+_FORMAT: Final = 1
+"""Raise it when what a compiled file looks like changes."""
+
+_UNKEPT: Final = b""
+"""The key of a unit that is made again at each reading."""
+
+_HEAD: Final = 64 * 1024
+_PIECE: Final = 1024 * 1024
+_NEXT_DOCUMENT: Final = re.compile(rb"[\n\r]---\s")
+_MARK: Final = 4  # bytes of it that may end a piece
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
+    under; `fresh` are those that were not known before. `problems` are those that hold every target."""
+
+    units: dict[str, tuple[bytes, Unit]] = field(default_factory=dict)
+    fresh: dict[str, tuple[bytes, Unit]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    files: int = 0
+    watch: WatchSet = field(default_factory=WatchSet)
+    is_torn: bool = False
+
+    @property
+    def paths(self) -> set[str]:
+        """The state files that there are, without overlays."""
+        return {slot.partition("\0")[0] for slot in self.units}
+
+
+class Reader:
+    """Reads the state files of one configuration. Units that were compiled from the same are taken from `units`, what the
+    reading before gave, or from the cache."""
+
+    def __init__(self, config: Config, stores: Stores, cache: Cache, environ: Mapping[str, str]) -> None:
+        self._config, self._stores, self._cache, self._environ = config, stores, cache, environ
+        self._facts, self._largest = _facts_digest(config, stores), _largest_value(stores)
+        self._protected = protected_paths(config, environ)
+        self.units: dict[str, tuple[bytes, Unit]] = {}
+
+    def read(self, environment: str | None, root: Path | None = None) -> Reading:
+        """Read everything under `root` (None: the folder of the configuration) once; `is_torn` tells that something was
+        replaced on the way, so that it has to be read again."""
+        reading, root = Reading(), root or self._config.root
+        try:
+            with Tree(root, self.rules()) as tree:
+                total = Total(self._config.limits.total)
+                for file in self._state_files(tree, environment, reading):
+                    self._take(tree, file, reading, total)
+                reading.is_torn = tree.changed()
+                reading.watch = _watch(root, tree.watched())
+        except UnreadableError as error:
+            reading.problems.append(Problem(f"the folder {root} cannot be read: {error}", kind=Kind.UNREADABLE))
+            reading.watch = _watch(root, iter(()))
+        return reading
+
+    def rules(self) -> ReadRules:
+        """What of the files may be read. In a repository that kvsync fetched no mount is followed, and a link only where the
+        configuration says so."""
+        source, folders = self._config.source, self._config.authority.authors.files
+        return ReadRules(
+            protected=self._protected,
+            folders=() if "" in folders else tuple(map(PurePosixPath, folders)),
+            links=source is None or source.symlinks,
+            mounts=source is None,
+            folder_names=self._config.limits.folder_names,
+            folder_depth=self._config.limits.folder_depth,
+        )
+
+    def matches(self, tree: Tree, pattern: str) -> list[str]:
+        """The files that a pattern of `state:` names, without the configuration and what else is never read. Raises
+        UnreadableError."""
+        found = matches(tree, "", pattern, Allowance(self._config.limits).take_steps)
+        return [path for path in found if not tree.is_protected(path) and not is_configuration(self._config, path)]
+
+    def _state_files(self, tree: Tree, environment: str | None, reading: Reading) -> Iterator[StateFile]:
+        paths: dict[str, None] = {}
+        for pattern in self._config.state:
+            try:
+                paths.update(dict.fromkeys(self.matches(tree, pattern)))
+            except UnreadableError as error:
+                folder = quoted(split(pattern)[0] or ".")
+                reading.problems.append(
+                    Problem(f"state: the folder {folder} cannot be read: {error}", kind=Kind.UNREADABLE)
+                )
+        if not paths and not reading.problems:
+            hint = "an empty folder is taken for an accident, not for a wish"
+            reading.problems.append(Problem(f"no state file matches {', '.join(self._config.state)}", None, hint))
+        for path in [path for path in paths if not is_text(path)]:
+            del paths[path]
+            reading.problems.append(
+                Problem(f"state: the name of the file {quoted(path)} is not UTF-8", None, "rename it")
+            )
+        yield from pair_overlays(tree, sorted(paths), self._config.environments, environment)
+
+    def _take(self, tree: Tree, file: StateFile, reading: Reading, total: Total) -> None:
+        names = [file.path] if file.overlay is None else [file.path, file.overlay]
+        reading.files += len(names)
+        slot, allowance = "\0".join(names), Allowance(self._config.limits, self._largest)
+        contents: list[tuple[str, bytes]] = []
+        unreadable: list[Problem] = []
+        for name in names:
+            try:
+                contents.append((name, tree.read(name, self._config.limits.state_file)))
+            except TooMuchError as error:
+                reading.units[slot] = _UNKEPT, self._unread(tree, names, _unreadable(name, error), reading)
+                return
+            except UnreadableError as error:
+                unreadable.append(_unreadable(name, error))
+        if unreadable:
+            reading.units[slot] = b"", Unit((), (), names_known=False, problems=tuple(unreadable), references=())
+        else:
+            allowance.take_text(sum(len(data) for _, data in contents))
+            self._compile(tree, slot, contents, allowance, reading)
+            for largest, size in total.add(slot, allowance.size):
+                self._give_up(largest, size, reading)
+
+    def _compile(
+        self, tree: Tree, slot: str, contents: list[tuple[str, bytes]], allowance: Allowance, reading: Reading
+    ) -> None:
+        key = _unit_key(self._facts, slot, contents)
+        unit = self._known(slot, key, tree, allowance)
+        if unit is None:
+            given = Given(tree, self._environ, self._config.limits, allowance)
+            unit = build_unit(contents, given, self._stores)
+            reading.fresh[slot] = (key, unit)
+        reading.units[slot] = (key, unit)
+
+    def _known(self, slot: str, key: bytes, tree: Tree, allowance: Allowance) -> Unit | None:
+        """The unit as compiled before, when everything it came from is the same."""
+        kept = self.units.get(slot)
+        unit = kept[1] if kept is not None and kept[0] == key else self._cache.unit(slot, key)
+        if unit is None or unit.problems:
+            return None
+        if not all(_is_same(reference, tree, allowance) for reference in unit.references):
+            allowance.forget_values()
+            return None
+        return unit if all(self._environ.get(name) == value for name, value in unit.variables.items()) else None
+
+    def _unread(self, tree: Tree, names: list[str], problem: Problem, reading: Reading) -> Unit:
+        """The unit of a file that is too large; where it cannot be told which targets it names, it holds every one."""
+        try:
+            heads = [_head(tree, name, self._config.limits) for name in names]
+        except UnreadableError as error:
+            reading.problems.append(_unreadable(names[0], error))
+            heads = []
+        return unread_unit(heads, problem, self._stores) if heads else Unit((), (), True, (problem,), ())
+
+    def _give_up(self, slot: str, size: int, reading: Reading) -> None:
+        """Hold a state file back, since all together are too large and it is the largest."""
+        path, unit = slot.partition("\0")[0], reading.units[slot][1]
+        message = (
+            f"the state files and what they take values from have more than {shown_size(self._config.limits.total)}, "
+            f"and this one is the largest with {shown_size(size)}"
+        )
+        problem = Problem(message, Origin(path, 1, 1), "divide it, or raise limits.total", Kind.UNREADABLE)
+        reading.units[slot] = _UNKEPT, replace(unit, chunks=(), problems=(*unit.problems, problem))
+        reading.fresh.pop(slot, None)
+
+
+def _unreadable(name: str, error: UnreadableError) -> Problem:
+    hint = "divide it into several files, or raise limits.state_file" if isinstance(error, TooMuchError) else None
+    return Problem(f"the file cannot be read: {error}", Origin(name, 1, 1), hint, Kind.UNREADABLE)
+
+
+def _head(tree: Tree, path: str, limits: ReadLimits) -> Head:
+    """What a file begins with, and whether another document follows, or may follow where nobody looks any more."""
+    head, last, left = b"", b"", limits.value_file
+    for piece in tree.pieces(path, _PIECE):
+        text = last + piece
+        if not head:
+            head = piece[:_HEAD].rpartition(b"\n")[0] or piece[:_HEAD]
+            text = piece[len(head) :]
+        left -= len(piece)
+        if left < 0 or _NEXT_DOCUMENT.search(text):
+            return Head(path, head, has_more=True)
+        last = text[-_MARK:]
+    return Head(path, head, has_more=False)
+
+
+def _largest_value(stores: Stores) -> int | None:
+    """The largest value in bytes that any of the stores takes; None where one takes any."""
+    found = [store.capabilities for store in stores.facts.values()]
+    limits = [min((size for size in (one.max_value, one.max_entry) if size is not None), default=None) for one in found]
+    return None if None in limits else max((limit for limit in limits if limit is not None), default=None)
+
+
+def _watch(root: Path, found: Iterator[str]) -> WatchSet:
+    directories = {os.path.realpath(path) for path in (str(root), *link_parents(root), *found)}
+    return WatchSet(tuple(sorted(path for path in directories if os.path.isdir(path))))  # noqa: PTH112
+
+
+def _unit_key(facts: bytes, slot: str, contents: list[tuple[str, bytes]]) -> bytes:
+    state = blake2b(facts + slot.encode(errors="surrogateescape"), digest_size=16)
+    for _, data in contents:
+        state.update(b"%d:" % len(data))
+        state.update(data)
+    return state.digest()
+
+
+def _facts_digest(config: Config, stores: Stores) -> bytes:
+    """Stands for everything, besides the files, that compiled files depend on."""
+    configs = [
+        (name, one.type, one.options, one.key_format, one.policy) for name, one in sorted(stores.configs.items())
+    ]
+    facts = [(name, store.capabilities) for name, store in sorted(stores.facts.items())]
+    text = repr((_FORMAT, __version__, sys.version_info[:2], config.limits, configs, facts, _rights(stores.authority)))
+    return blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def _rights(authority: Authority) -> tuple[Authors, list[str]]:
+    return authority.authors, sorted(authority.credentials)
+
+
+def _is_same(reference: Reference, tree: Tree, allowance: Allowance) -> bool:
+    try:
+        tree.check_allowed(reference.path)
+        if reference.kind == "glob":
+            names = matches(tree, reference.path, reference.pattern, allowance.take_steps)
+            return names_digest(names) == reference.digest
+        data = tree.read(reference.path, allowance.most_value)
+        allowance.take_values(len(data))
+        return blake2b(data, digest_size=16).digest() == reference.digest
+    except UnreadableError:
+        return False

@@ -1,0 +1,271 @@
+"""One version of a folder, read beneath its root only, however links flip meanwhile.
+
+git-sync and Kubernetes replace a whole folder by moving one symbolic link. Reading by path while that happens mixes two
+versions. So each link is looked up once and followed here, by hand, and what a path comes to is opened through no link at all
+(`jail`). `changed` tells afterwards whether anything moved on the way. A folder with a `..data` link, as Kubernetes mounts a
+ConfigMap, is read from where that link leads.
+
+Paths are relative to the root, with `/`; the root is "". A physical path has no links in it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final, Self, TypeVar
+
+from kvsync.desired.jail import Jail, LinkError, OutsideError, ReadRules, TooMuchError, UnreadableError, reason_of
+from kvsync.util.beneath import Opener, open_beneath
+from kvsync.yaml.problems import quoted
+
+_MOST_LINKS: Final = 40
+_MOUNT_LINK: Final = "..data"
+
+_Result = TypeVar("_Result")
+
+
+class Tree:
+    """A context manager over one version of the folder `root`. Raises UnreadableError on entering when it is not there."""
+
+    def __init__(self, root: Path, rules: ReadRules | None = None, opener: Opener = open_beneath) -> None:
+        self._root, self._rules, self._opener = root, rules or ReadRules(), opener
+        self._links: dict[str, str | None] = {}
+        self._stacks: dict[str, tuple[str, ...]] = {}
+        self._listings: dict[str, dict[str, bool]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.real = os.path.realpath(self._root, strict=True)
+        except OSError as error:
+            raise reason_of(error) from None
+        self._jail = Jail(self.real, self._rules, self._opener)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._jail.close()
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The content of a file of at most `limit` bytes. Raises UnreadableError."""
+        return self._use(path, lambda physical: self._jail.read(physical, limit))
+
+    def size(self, path: str) -> int:
+        """The size of a file in bytes; nothing of it is read. Raises UnreadableError."""
+        return self._use(path, self._jail.size)
+
+    def pieces(self, path: str, size: int) -> Iterator[bytes]:
+        """The content of a file of any size, in pieces of `size` bytes. Raises UnreadableError."""
+
+        def found(physical: str) -> str:
+            self._jail.size(physical)
+            return physical
+
+        return self._jail.pieces(self._use(path, found), size)
+
+    def check_allowed(self, path: str) -> None:
+        """Raise OutsideError for what lies in none of the folders that values may be taken from, UnreadableError."""
+        if not self._rules.folders:
+            return
+        physical = self.physical(path)
+        allowed = [folder for folder in map(self._there, self._rules.folders) if folder is not None]
+        if not any(not folder or f"{physical}/".startswith(f"{folder}/") for folder in allowed):
+            names = ", ".join(map(str, self._rules.folders))
+            raise OutsideError(f"it lies outside of the folders that values may be taken from ({names})")
+
+    def _there(self, folder: PurePosixPath) -> str | None:
+        """The place of a folder that values may be taken from, None while there is none."""
+        try:
+            return self.physical(str(folder))
+        except UnreadableError:
+            return None
+
+    def items(self, folder: str) -> Mapping[str, bool]:
+        """The names in a folder, in the order of the paths beneath it; True for folders, and for links to folders. Raises
+        UnreadableError."""
+        known = self._listings.get(folder)
+        if known is None:
+            entries = self._jail.entries(self.physical_folder(folder))
+            found = [(entry.name, self._is_folder(folder, entry)) for entry in entries]
+            known = self._listings[folder] = dict(sorted(found, key=_path_order))
+        return known
+
+    def physical(self, path: str) -> str:
+        """The path with all links followed. Raises UnreadableError."""
+        return self._resolve(path)[-1]
+
+    def physical_folder(self, path: str) -> str:
+        """The same for a folder, which is remembered: where a mounted ConfigMap is read from. Raises UnreadableError."""
+        return self._folder(path)[-1]
+
+    def is_protected(self, path: str) -> bool:
+        """True when a path, as it is written, is the name of something that is never read."""
+        return self._jail.is_protected(path)
+
+    @property
+    def has_links(self) -> bool:
+        """True when a link was met so far."""
+        return any(target is not None for target in self._links.values())
+
+    def changed(self) -> bool:
+        """True when a link, a folder or what is protected was replaced since it was looked at: what was read may be of two
+        versions."""
+        try:
+            return (
+                os.path.realpath(self._root, strict=True) != self.real
+                or self._jail.has_changed()
+                or any(
+                    self._jail.readlink(path) != target for path, target in self._links.items() if target is not None
+                )
+            )
+        except (OSError, UnreadableError):
+            return True
+
+    def watched(self) -> Iterator[str]:
+        """The absolute paths of all folders whose changes may change what was read here."""
+        yield from link_parents(self._root)
+        yield self.real
+        for path, target in self._links.items():
+            if target is not None:
+                yield os.path.dirname(os.path.join(self.real, path))  # noqa: PTH118, PTH120
+        for stack in self._stacks.values():
+            yield from (os.path.join(self.real, path) for path in stack)  # noqa: PTH118
+
+    def _use(self, path: str, use: Callable[[str], _Result]) -> _Result:
+        """Do something with the physical path of a file: most are no links, which costs one look less."""
+        folder, _, name = path.rpartition("/")
+        if name in ("", ".", ".."):
+            raise UnreadableError("it is not a file")
+        try:
+            return use(_join(self._folder(folder)[-1], name))
+        except LinkError:
+            return use(self._resolve(path)[-1])
+
+    def _is_folder(self, folder: str, entry: os.DirEntry[str]) -> bool:
+        if not entry.is_symlink():
+            return entry.is_dir(follow_symlinks=False)
+        return self._leads_to_folder(_join(folder, entry.name))
+
+    def _leads_to_folder(self, path: str) -> bool:
+        try:
+            return stat.S_ISDIR(self._jail.status(self._resolve(path, follow=True)[-1]).st_mode)
+        except UnreadableError:
+            return False  # whoever reads it as a file is told what is wrong
+
+    def _folder(self, folder: str) -> tuple[str, ...]:
+        known = self._stacks.get(folder)
+        if known is None:
+            known = self._stacks[folder] = self._entered(folder) or self._resolve(folder, is_folder=True)
+        return known
+
+    def _entered(self, folder: str) -> tuple[str, ...] | None:
+        """The stack of a folder that lies in a known one and is no link, as nearly all are; None for others."""
+        parent, _, name = folder.rpartition("/")
+        above = self._stacks.get(parent)
+        if above is None or name in ("", ".", ".."):
+            return None
+        self._check_depth(above)
+        physical = _join(above[-1], name)
+        return None if self._link(physical) is not None else (*above, self._mount(physical))
+
+    def _resolve(self, path: str, *, is_folder: bool = False, follow: bool = False) -> tuple[str, ...]:
+        """The physical paths of the root, of every folder on the way, and of the path itself. `follow` follows links also where
+        the rules forbid it: to find out what kind of thing lies there."""
+        stack, pending, hops = [self._mount("")], path.split("/")[::-1], 0
+        while pending:
+            part = pending.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                stack.pop()
+                if not stack:
+                    raise OutsideError("it lies outside of the folder of the configuration")
+                continue
+            self._check_depth(stack)
+            physical = _join(stack[-1], part)
+            target = self._link(physical)
+            if target is None:
+                stack.append(self._mount(physical) if pending or is_folder else physical)
+                continue
+            hops += 1
+            self._check_link(physical, hops, follow=follow)
+            if target.startswith("/"):
+                target, stack = self._inside(target), stack[:1]
+            pending.extend(target.split("/")[::-1])
+        return tuple(stack)
+
+    def _check_depth(self, stack: Sequence[str]) -> None:
+        if len(stack) > self._rules.folder_depth:
+            most = self._rules.folder_depth
+            raise TooMuchError(f"more than {most} folders lie in one another; limits.folder_depth sets it")
+
+    def _check_link(self, physical: str, hops: int, *, follow: bool) -> None:
+        if not self._rules.links and not follow:
+            raise UnreadableError(
+                f"{quoted(physical)} is a symbolic link, and links in a repository that kvsync fetches are not followed; "
+                "write the path it leads to, or set source.git.symlinks: true"
+            )
+        if hops > _MOST_LINKS:
+            raise UnreadableError("its links lead in a circle")
+
+    def _inside(self, target: str) -> str:
+        root = self.real.rstrip("/")
+        if target != root and not target.startswith(f"{root}/"):
+            raise OutsideError("a link leads outside of the folder of the configuration")
+        return target[len(root) :]
+
+    def _mount(self, physical: str) -> str:
+        """Where to read a folder: itself, or behind the `..data` link of a ConfigMap mount. That link names a folder next to it
+        whose name begins with two dots; any other `..data` means nothing."""
+        target = self._link(_join(physical, _MOUNT_LINK)) if self._rules.links else None
+        if target is None or "/" in target or not target.startswith("..") or target == "..":
+            return physical
+        version = _join(physical, target)
+        return version if self._is_real_folder(version) else physical
+
+    def _is_real_folder(self, physical: str) -> bool:
+        try:
+            return stat.S_ISDIR(self._jail.status(physical).st_mode)
+        except UnreadableError:
+            return False
+
+    def _link(self, physical: str) -> str | None:
+        if physical not in self._links:
+            self._links[physical] = self._jail.readlink(physical)
+        return self._links[physical]
+
+
+def link_parents(path: Path) -> Iterator[str]:
+    """The real folders of all symbolic links on the way to `path`: where a flip of one of them can be seen."""
+    done = "/"
+    pending = os.path.abspath(path).split("/")[::-1]  # noqa: PTH100  # links must stay
+    for _ in range(_MOST_LINKS * 10):
+        if not pending:
+            return
+        part = pending.pop()
+        here = os.path.normpath(os.path.join(done, part))  # noqa: PTH118
+        if part and os.path.islink(here):  # noqa: PTH114
+            yield done
+            target = os.readlink(here)  # noqa: PTH115
+            done = "/" if target.startswith("/") else done
+            pending.extend(target.split("/")[::-1])
+        else:
+            done = here
+
+
+def is_text(name: str) -> bool:
+    """True when the name of a file is UTF-8: then it can be a key, and stand in a document."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _path_order(item: tuple[str, bool]) -> str:
+    name, is_folder = item
+    return f"{name}/" if is_folder else name
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

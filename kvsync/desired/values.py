@@ -1,0 +1,191 @@
+"""The forms of a value: text, data, a file, Base64, an environment variable."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Callable
+from collections.abc import Mapping as Environ
+from hashlib import blake2b
+from posixpath import normpath
+from typing import Any, Final, NamedTuple
+
+from kvsync.config.authority import Authority, Denial
+from kvsync.desired.discovery import matches, split
+from kvsync.desired.fields import FORM_FIELDS
+from kvsync.desired.jail import UnreadableError
+from kvsync.desired.model import Reference
+from kvsync.desired.reading_budget import Allowance
+from kvsync.desired.tree import Tree
+from kvsync.errors import Kind
+from kvsync.model.canonical import canonical_json
+from kvsync.yaml.fields import INVALID, Decoder, Field, Problems
+from kvsync.yaml.nodes import Node, Scalar
+from kvsync.yaml.problems import at, quoted
+
+_FORMS: Final[dict[str, Decoder]] = {field.name: field.decoder for field in FORM_FIELDS if isinstance(field, Field)}
+_EMPTY_HINT: Final = 'write "" for the empty text'
+
+
+class Value(NamedTuple):
+    """A value, and what its form says of it."""
+
+    data: bytes
+    json: bool = False
+    secret: bool = False
+
+
+class DeniedError(UnreadableError):
+    """The operator does not let state files read this."""
+
+    def __init__(self, denial: Denial) -> None:
+        self.denial = denial
+        super().__init__(denial.message)
+
+
+class Surroundings:
+    """What state files refer to: other files, and variables. Remembers what was asked, since the result depends on it.
+
+    `path` is that of the state file in the tree: references are relative to it. What they take is counted in `allowance`.
+    """
+
+    def __init__(
+        self, tree: Tree, path: str, environ: Environ[str, str], allowance: Allowance, authority: Authority
+    ) -> None:
+        self._tree, self._environ, self._allowance, self._authority = tree, environ, allowance, authority
+        self._folder = path.rpartition("/")[0]
+        self.references: dict[tuple[str, str, str], Reference] = {}
+        self.variables: dict[str, str | None] = {}
+
+    def file(self, path: str) -> bytes:
+        """The content of a file. Raises UnreadableError, DeniedError."""
+        place = self._place(path)
+        self._insist_on_right(place)
+        self._tree.check_allowed(place)
+        self._allowance.take_values(self._tree.size(place))
+        return self._read(place)
+
+    def files(self, path: str, pattern: str) -> list[tuple[str, bytes]]:
+        """The files under a folder that match, by their path under it, with their content. Raises UnreadableError,
+        DeniedError."""
+        place = self._place(path)
+        self._insist_on_right("/".join(part for part in (place, split(pattern)[0]) if part))
+        self._tree.check_allowed(place)
+        names = matches(self._tree, place, pattern, self._allowance.take_steps)
+        self._note(Reference("glob", place, names_digest(names), pattern))
+        self._allowance.take_values(*(self._size(name) for name in names))
+        skip = len(place) + 1 if place else 0
+        return [(name[skip:], self._read(name)) for name in names]
+
+    def variable(self, name: str) -> str | None:
+        """An environment variable, None when it is not set. Raises DeniedError before it looks."""
+        denial = self._authority.deny_variable(name)
+        if denial is not None:
+            raise DeniedError(denial)
+        value = self.variables[name] = self._environ.get(name)
+        return value
+
+    def _insist_on_right(self, place: str) -> None:
+        """Raise DeniedError for a place in the tree that state files may not read."""
+        denial = self._authority.deny_file(place)
+        if denial is not None:
+            raise DeniedError(denial)
+
+    def _place(self, path: str) -> str:
+        return f"{self._folder}/{path}" if self._folder else path
+
+    def _size(self, place: str) -> int:
+        """The size of a file that a pattern names. Raises UnreadableError, which names the file."""
+        try:
+            self._tree.check_allowed(place)
+            return self._tree.size(place)
+        except UnreadableError as error:
+            raise UnreadableError(f"{quoted(normpath(place))}: {error}") from None
+
+    def _read(self, place: str) -> bytes:
+        data = self._tree.read(place, self._allowance.most_value)
+        self._note(Reference("file", place, blake2b(data, digest_size=16).digest()))
+        return data
+
+    def _note(self, reference: Reference) -> None:
+        self.references[reference.kind, reference.path, reference.pattern] = reference
+
+
+def names_digest(names: list[str]) -> bytes:
+    """Stands for the names of files."""
+    return blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+def note_unreadable(error: UnreadableError, path: str, node: Node, problems: Problems, what: str) -> None:
+    """Note that `path`, written at `node`, cannot or may not be read."""
+    if isinstance(error, DeniedError):
+        problems.add(at(what, error.denial.message), node, error.denial.hint, Kind.NOT_ALLOWED)
+    else:
+        problems.add(at(what, f"{quoted(path)}: {error}"), node)
+
+
+def is_absolute(path: str, node: Node, problems: Problems, what: str) -> bool:
+    """True, with a problem noted, when a path does not start from the state file."""
+    if path.startswith("/"):
+        problems.add(at(what, f"{quoted(path)} is absolute"), node, "write it relative to this file")
+        return True
+    return False
+
+
+def read_value(form: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+    """The value written as `form: node`; None with a problem noted. Messages never show it."""
+    if form == "value" and isinstance(node, Scalar) and not node.is_null:
+        return Value(node.text.encode())
+    what = f"{what}.{form}"
+    if isinstance(node, Scalar) and node.is_null:
+        problems.add(at(what, "a value must not be null"), node, _EMPTY_HINT if form in ("value", "json") else None)
+        return None
+    if form == "value":
+        problems.add(at(what, "expected text, found data"), node, "write json: instead of value: for data")
+        return None
+    written = _FORMS[form].decode(node, problems, what)
+    if written is INVALID:
+        return None
+    return _READERS[form](written, node, around, problems, what)
+
+
+def _json(written: Any, *_: Any) -> Value:
+    return Value(canonical_json(written).encode(), json=True)
+
+
+def _file(path: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+    if is_absolute(path, node, problems, what):
+        return None
+    try:
+        return Value(around.file(path))
+    except UnreadableError as error:
+        note_unreadable(error, path, node, problems, what)
+        return None
+
+
+def _base64(written: str, node: Node, _around: Surroundings, problems: Problems, what: str) -> Value | None:
+    try:
+        return Value(b64decode("".join(written.split()), validate=True))
+    except (binascii.Error, ValueError):
+        problems.add(at(what, "this is not Base64"), node, "the alphabet is A-Z a-z 0-9 + /, and = at the end")
+        return None
+
+
+def _env(name: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+    try:
+        value = around.variable(name)
+    except DeniedError as error:
+        note_unreadable(error, name, node, problems, what)
+        return None
+    if value is None:
+        problems.add(at(what, f"the environment variable {name} is not set"), node, "set it where kvsync runs")
+        return None
+    return Value(value.encode(errors="surrogateescape"), secret=True)
+
+
+_READERS: Final[dict[str, Callable[[Any, Node, Surroundings, Problems, str], Value | None]]] = {
+    "json": _json,
+    "file": _file,
+    "base64": _base64,
+    "env": _env,
+}

@@ -1,0 +1,125 @@
+"""The rows of a target as the mappings that `Desired` holds, built when they are first looked at."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate, chain, compress
+from typing import Any
+
+from kvsync.desired.model import Chunk
+from kvsync.desired.rows import Rows, with_labels
+from kvsync.errors import Origin
+from kvsync.model.entry import Entry, Identity
+
+
+class TargetRows:
+    """All rows of one target, across its chunks, in order."""
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self.chunks = chunks
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The number of the first row of each chunk, and at the end the number of rows."""
+        return list(accumulate((chunk.count for chunk in self.chunks), initial=0))
+
+    @cached_property
+    def index(self) -> dict[Identity, int]:
+        """The row of each identity; the last one, where there are several."""
+        index: dict[Identity, int] = {}
+        for start, chunk in zip(self.starts, self.chunks, strict=False):
+            index.update(zip(chunk.rows.identities(), range(start, start + chunk.count), strict=True))
+        return index
+
+    @cached_property
+    def settled(self) -> dict[Identity, bytes]:
+        """The fingerprints of entries about which there is nothing else to know."""
+        settled: dict[Identity, bytes] = {}
+        for chunk in self.chunks:
+            rows = chunk.rows
+            pairs = zip(rows.identities(), rows.prints, strict=True)
+            states = [shape.is_settled for shape in rows.table]
+            settled.update(pairs if all(states) else compress(pairs, (states[place] for place in rows.shapes)))
+        return settled
+
+    def identities(self) -> Iterator[Identity]:
+        """The identities of all rows, in order."""
+        return chain.from_iterable(chunk.rows.identities() for chunk in self.chunks)
+
+    def remote_names(self) -> Iterator[str]:
+        """What must differ from row to row in the store, in order."""
+        parts = (chunk.rows for chunk in self.chunks)
+        return chain.from_iterable(part.remote or with_labels(part.keys, part.labels) for part in parts)
+
+    def place(self, row: int) -> tuple[Rows, int]:
+        """The chunk's rows that a row of the target is in, and its number there."""
+        at = bisect_right(self.starts, row) - 1
+        return self.chunks[at].rows, row - self.starts[at]
+
+    def origin(self, row: int) -> Origin:
+        """Where a row was written."""
+        rows, index = self.place(row)
+        return rows.origin(index)
+
+
+class EntriesView(Mapping[Identity, Entry]):
+    """The entries of a target; each is built when it is asked for."""
+
+    def __init__(self, rows: TargetRows) -> None:
+        self._rows = rows
+
+    def __getitem__(self, identity: Identity) -> Entry:
+        rows, index = self._rows.place(self._rows.index[identity])
+        return rows.entry(index)
+
+    def __iter__(self) -> Iterator[Identity]:
+        return iter(self._rows.index)
+
+    def __len__(self) -> int:
+        return self._rows.starts[-1]
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._rows.index
+
+    def keys(self) -> KeysView[Identity]:
+        """The identities, as those of a dict."""
+        return self._rows.index.keys()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} entries>"
+
+
+class SettledView(Mapping[Identity, bytes]):
+    """The fingerprints of a target; a dict behind a curtain, as fast as one in all but `[]`."""
+
+    def __init__(self, rows: TargetRows) -> None:
+        self._rows = rows
+
+    def __getitem__(self, identity: Identity) -> bytes:
+        return self._rows.settled[identity]
+
+    def __iter__(self) -> Iterator[Identity]:
+        return iter(self._rows.settled)
+
+    def __len__(self) -> int:
+        return len(self._rows.settled)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._rows.settled
+
+    def get(self, identity: Identity, default: Any = None, /) -> Any:
+        """The fingerprint, or `default`."""
+        return self._rows.settled.get(identity, default)
+
+    def keys(self) -> KeysView[Identity]:
+        """The identities, as those of a dict."""
+        return self._rows.settled.keys()
+
+    def items(self) -> ItemsView[Identity, bytes]:
+        """Identities and fingerprints, as those of a dict."""
+        return self._rows.settled.items()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} fingerprints>"

@@ -1,0 +1,31 @@
+"""What other processes may know of a source: a small file in the state directory, replaced whole."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from kvsync.git.model import Status
+from kvsync.util.private_files import write_private
+
+FOLDER: Final = "source"
+"""Where in the state directory the clone and all that belongs to it lies."""
+
+_FILE: Final = "status.json"
+
+
+def read_status(state_dir: Path, url: str, ref: str) -> Status | None:
+    """What the last fetch of this ref of this repository left; None when there was none, or it cannot be read."""
+    with suppress(OSError, ValueError, TypeError):
+        status = Status(**json.loads((state_dir / FOLDER / _FILE).read_text(encoding="utf-8")))
+        return status if (status.url, status.ref) == (url, ref) else None
+    return None
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Leave it for others. A disk that is full is no reason to stop."""
+    with suppress(OSError):
+        write_private(folder / _FILE, json.dumps(asdict(status)).encode())

@@ -1,0 +1,114 @@
+"""Whether a commit may be used: what is found before, and after, its files are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from kvsync.config.model import GitSource
+from kvsync.git.clone import Member, Tip
+from kvsync.git.model import Refused
+from kvsync.util.beneath import FOLDER, open_beneath
+from kvsync.util.escaping import clip, escape_name
+
+MOST_MEMBERS: Final = 500_000
+"""Files that one commit may hold under the path."""
+
+_TAGS: Final = "refs/tags/"
+_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+_LARGEST_POINTER: Final = 1024  # bytes
+
+
+def substituted(tip: Tip, tag: str, source: GitSource) -> Refused | None:
+    """Why a tag object, whose own name is `tag`, is not what the ref may point to; None when it is.
+
+    A server may answer a branch with a signed tag of a commit that nobody reviewed, or a tag with an older one. The signature
+    covers the tag's own name, so that name must be the ref's.
+    """
+    if source.ref == tip.id:  # by its id, which covers everything
+        return None
+    kept = tip.name.removeprefix(_TAGS)
+    if kept == tip.name:
+        return Refused(tip.id, f"{tip.name} points to a tag, which only a tag may do", "see who changed the repository")
+    if source.verify is not None and tag != kept:
+        what = f"{tip.name} points to a tag that is called {clip(escape_name(tag), 100)}"
+        return Refused(tip.id, what, "sign a tag of the same name, or see who changed the repository")
+    return None
+
+
+def too_old(commit: str, source: GitSource) -> Refused:
+    """The refusal of a commit without the oldest acceptable one in its history."""
+    oldest = (source.min_commit or "")[:12]
+    if source.depth is not None:
+        hint = f"only {source.depth} commits of history are fetched; leave source.git.depth out, or name a later commit"
+    else:
+        hint = "the repository was set back, or is another one; if that is meant, change source.git.min_commit"
+    return Refused(commit, f"commit {oldest} (source.git.min_commit) is not in its history", hint)
+
+
+def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSource) -> Refused | None:
+    """Why a commit that holds this is not used; None when it may be. An emptied repository is an accident, not a wish."""
+    where = f"the folder {source.path!r}" if source.path else "the repository"
+    if members is None:
+        return Refused(commit, f"it has no folder {source.path!r}", "check source.git.path")
+    if not any(member.is_file for member in members):
+        return Refused(commit, f"{where} is empty in it", "an empty folder is taken for an accident, not for a wish")
+    size = sum(member.size for member in members)
+    if size > source.max_size:
+        said = f"{where} has {size / 2**20:,.1f} MiB in it, at most {source.max_size / 2**20:,g} MiB are taken"
+        return Refused(commit, said, "source.git.max_size sets it; source.git.path narrows it")
+    if len(members) > MOST_MEMBERS:
+        return Refused(commit, f"{where} has more than {MOST_MEMBERS:,} files in it", "narrow source.git.path")
+    return None
+
+
+def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> Refused | None:
+    """Why a commit is not used some of whose files stand for others that are not in Git: their text is nobody's value."""
+    with _opened(root) as handle:
+        found = [member.path for member in members if _is_pointer(handle, member)]
+    if not found:
+        return None
+    some = ", ".join(found[:3]) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
+    return Refused(
+        commit, f"{some}: kept in Git LFS, which kvsync does not fetch", "narrow source.git.path, or keep them in Git"
+    )
+
+
+def drop_submodules(members: Sequence[Member], root: Path) -> None:
+    """Remove the empty folders that stand for submodules: a reference to one is an error then, not a folder without files."""
+    with _opened(root) as handle:
+        for member in members:
+            if member.is_submodule:
+                folder, _, name = member.path.rpartition("/")
+                with suppress(OSError), _opened_beneath(handle, folder) as parent:
+                    os.rmdir(name, dir_fd=parent)
+
+
+def _is_pointer(root: int, member: Member) -> bool:
+    if not member.is_file or not len(_POINTER) < member.size < _LARGEST_POINTER:
+        return False
+    with suppress(OSError), _opened_beneath(root, member.path, os.O_RDONLY | os.O_NONBLOCK) as file:
+        return os.read(file, len(_POINTER)) == _POINTER
+    return False
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, FOLDER | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _opened_beneath(root: int, path: str, flags: int = FOLDER) -> Iterator[int]:
+    """A hand-made commit may hold a link and a folder of one name: no link on the way is followed. Raises OSError."""
+    descriptor = open_beneath(root, path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

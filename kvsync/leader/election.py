@@ -1,0 +1,79 @@
+"""Who leads, as one replica sees it. Pure: no clock and no network, all moments are those of its own steady clock, in seconds.
+
+asked           begins nothing more      nothing is in flight      the lease ends
+  │ ─── renew_within ───▶ │ ───────────────────▶ │ ──── MARGIN ───▶ │
+  └──────────────────────────── duration ─────────────────────────▶ │
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from kvsync.leader.model import MARGIN, Claim, Timing
+
+
+class Election:
+    """What the answers of a keeper come to."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.leads = False
+        self.leader: str | None = None
+        self._timing = timing
+        self._asked_at, self._duration = -inf, timing.duration
+
+    def heard(self, claim: Claim, asked_at: float, now: float) -> None:
+        """Take in what a keeper said to a claim that was sent at `asked_at`. An answer that comes too late to act on makes
+        nobody a leader."""
+        self.leader = claim.leader
+        if claim.is_ours:
+            self._asked_at = asked_at
+            self._duration = min(claim.duration, self._timing.duration)
+        self.leads = claim.is_ours and self.seconds_to_renew(now) > 0
+
+    def expire(self, now: float) -> bool:
+        """Step down if the lease could not be renewed in time. Returns whether that is news."""
+        if not self.leads or self.seconds_to_renew(now) > 0:
+            return False
+        self.step_down()
+        return True
+
+    def step_down(self) -> None:
+        """Lead no more, and do not know who does."""
+        self.leads, self.leader = False, None
+
+    def seconds_to_renew(self, now: float) -> float:
+        """How long the leader may still begin to write unless it hears that its lease was renewed."""
+        within = self._timing.renew_within * self._duration / self._timing.duration
+        return self._asked_at + within - now
+
+    def seconds_left(self, now: float) -> float:
+        """How long a write that goes out now may be in flight; 0 when it must not go out."""
+        if not self.leads or self.seconds_to_renew(now) <= 0:
+            return 0
+        return self._asked_at + self._duration * (1 - MARGIN) - now
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of life of a leader as somebody sees it who cannot know its clock: what its record says, without regard to what
+    the moments in it mean."""
+
+    record: object
+    duration: float
+
+
+class Watch:
+    """Tells when the lease of somebody else has ended: when its record was seen to stay the same for the whole of its duration.
+    The moments that stand in the record are never compared with a clock of this machine."""
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self._sign: Sign | None = None
+        self._seen_at = -inf
+
+    def left(self, sign: Sign, now: float) -> float:
+        """The seconds until the lease counts as ended, 0 or less once it does. `now` is a moment after the record was read."""
+        if sign != self._sign:
+            self._sign, self._seen_at = sign, now
+        return self._seen_at + max(sign.duration, self._least) - now

@@ -1,0 +1,139 @@
+"""Claims the lease again and again, for as long as the replica runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from kvsync.errors import KvsyncError, TransientError
+from kvsync.leader.election import Election
+from kvsync.leader.model import Keeper, Timing
+from kvsync.logs import get_logger
+from kvsync.state import LeaseRecord
+from kvsync.util.clock import Clock
+
+RELEASE_WITHIN: Final = 1.0
+"""Seconds that releasing may take: whoever leaves does not wait for a keeper that does not answer."""
+
+_SPREAD: Final = 0.2
+"""The part of a pause that is left to chance, so that replicas do not all claim at the same moment."""
+
+_TICK: Final = 0.01
+"""Seconds; the shortest pause."""
+
+_log = get_logger()
+
+
+class Elector:
+    """One replica's part in the election. It leads only while `seconds_left` says so, whatever was said before."""
+
+    def __init__(self, keeper: Keeper, identity: str, timing: Timing, clock: Clock, rng: Random) -> None:
+        self.identity = identity
+        self._keeper, self._timing, self._clock, self._rng = keeper, timing, clock, rng
+        self._election = Election(timing)
+        self._again_in: float | None = None
+        self._told: tuple[bool, str | None] | None = None
+        self._led_since = 0.0
+        self._is_failing = False
+
+    @property
+    def lease(self) -> LeaseRecord:
+        """How things stand, for people."""
+        leads = self.may_write()
+        return LeaseRecord(self._keeper.name, self.identity, self.identity if leads else self._election.leader, leads)
+
+    def may_write(self) -> bool:
+        """True while this replica leads."""
+        return self.seconds_left() > 0
+
+    def seconds_left(self) -> float:
+        """How long a write that goes out now may be in flight; 0 when it must not go out. For a `Fence`."""
+        return self._election.seconds_left(self._clock.monotonic())
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Claim, renew and step down until cancelled; `on_change` is called when another replica leads than before."""
+        while True:
+            self._expire(on_change)  # the machine may have slept, or this process been stopped
+            try:
+                await self.turn(on_change)
+            except KvsyncError as error:
+                self._failed(str(error))
+            except Exception:  # noqa: BLE001 - whatever it is, the lease ends by itself, and then nothing is written
+                self._failed("unexpected", exc_info=True)
+            self._expire(on_change)
+            await self._clock.sleep(self._pause())
+
+    async def turn(self, on_change: Callable[[], None] = lambda: None) -> None:
+        """Claim once. Raises StoreError."""
+        asked_at, patience = self._clock.monotonic(), self._patience()
+        try:
+            async with asyncio.timeout(patience):
+                claim = await self._keeper.claim()
+        except TimeoutError:
+            raise TransientError(f"lease {self._keeper.name}: no answer within {patience:.2g} s") from None
+        led = self._election.leads
+        self._election.heard(claim, asked_at, self._clock.monotonic())
+        self._again_in, self._is_failing = claim.again_in, False
+        if led and not self._election.leads:
+            late = "the answer came too late" if claim.is_ours else "another replica took it over"
+            self._lost(late if claim.is_ours or claim.leader else "it is gone", on_change)
+        self._tell(on_change)
+
+    async def release(self) -> None:
+        """Lead no more, and let others lead at once. Never raises: a lease that cannot be released ends by itself."""
+        led = self.may_write()
+        self._election.step_down()
+        try:
+            async with asyncio.timeout(RELEASE_WITHIN):
+                await self._keeper.release()
+        except (KvsyncError, TimeoutError) as error:
+            if led:
+                self._failed(f"it could not be released, and ends by itself: {error or 'no answer'}")
+        else:
+            if led:
+                _log.info("lease.released", lease=self._keeper.name, identity=self.identity)
+
+    def _patience(self) -> float:
+        """Seconds for one claim: short enough for another one in time."""
+        half = self._timing.renew_within / 2
+        if not self._election.leads:
+            return half
+        return max(_TICK, min(half, self._election.seconds_to_renew(self._clock.monotonic())))
+
+    def _pause(self) -> float:
+        spread = self._timing.retry * (1 - self._rng.uniform(0, _SPREAD))
+        if self._election.leads:
+            return max(_TICK, min(spread, self._election.seconds_to_renew(self._clock.monotonic())))
+        return spread if self._again_in is None else max(_TICK, min(spread, self._again_in))
+
+    def _failed(self, error: str, *, exc_info: bool = False) -> None:
+        """Say it once until the next answer."""
+        self._again_in = None
+        if not self._is_failing:
+            _log.error("lease.error", lease=self._keeper.name, error=error, leads=self.may_write(), exc_info=exc_info)
+        self._is_failing = True
+
+    def _expire(self, on_change: Callable[[], None]) -> None:
+        if self._election.expire(self._clock.monotonic()):
+            self._lost("it could not be renewed in time", on_change)
+
+    def _lost(self, reason: str, on_change: Callable[[], None]) -> None:
+        seconds = round(self._clock.monotonic() - self._led_since, 1)
+        _log.warning("lease.lost", lease=self._keeper.name, identity=self.identity, reason=reason, seconds=seconds)
+        self._told = None
+        on_change()
+
+    def _tell(self, on_change: Callable[[], None]) -> None:
+        election, names = self._election, {"lease": self._keeper.name, "identity": self.identity}
+        now = election.leads, election.leader
+        if now == self._told:
+            return
+        before, self._told = self._told, now
+        if election.leads:
+            self._led_since = self._clock.monotonic()
+            _log.info("lease.acquired", **names, previous=before[1] if before else None)
+        else:
+            _log.info("lease.standby", **names, leader=election.leader)
+        on_change()

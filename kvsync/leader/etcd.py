@@ -1,0 +1,113 @@
+"""The lease in etcd: one key, tied to a lease of etcd's own, which removes it when its time is over.
+
+claim     our lease is kept alive and the key is tied to it    -> ours
+          the key is there, tied to another lease              -> its value leads
+          else a lease is granted, and the key is made if it is still missing (create_revision 0)
+
+In the JSON of etcd's gateway keys and values are base64, 64-bit numbers are text, and what is zero is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import ceil
+from typing import Any
+
+from kvsync.errors import AuthError, StoreError, TransientError
+from kvsync.http.failures import understood
+from kvsync.leader.etcd_gateway import Gateway
+from kvsync.leader.model import Claim
+from kvsync.stores.base import Finding
+
+
+class EtcdKeeper:
+    """Talks to one of the endpoints, and to the next one after it failed."""
+
+    def __init__(self, key: str, identity: str, duration: float, gateways: Sequence[Gateway]) -> None:
+        self.name = f"{key} in etcd"
+        self._key, self._identity, self._ttl = key, identity, ceil(duration)
+        self._gateways, self._at = gateways, 0
+        self._lease: str | None = None
+
+    async def claim(self) -> Claim:
+        """See the module. Raises StoreError."""
+        with understood(f"lease {self.name}", "claiming it"):
+            return await self._claim()
+
+    async def release(self) -> None:
+        """Revoke our lease: the key goes with it. Raises StoreError."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await self._ask("lease/revoke", "releasing it", {"ID": lease})
+
+    async def check(self) -> Sequence[Finding]:
+        """Reached, and who leads."""
+        try:
+            with understood(f"lease {self.name}", "looking who leads"):
+                leader = await self._leader()
+        except AuthError as error:
+            return [Finding("credential", False, str(error))]
+        except StoreError as error:
+            return [Finding("reached", False, str(error), "check run.lease.etcd.endpoint")]
+        return [Finding("reached", True, f"{leader} leads" if leader else "no replica leads now")]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for gateway in self._gateways:
+            await gateway.aclose()
+
+    async def _claim(self) -> Claim:
+        if self._lease is not None:
+            lasts = await self._kept_alive(self._lease)
+            if lasts:
+                return Claim(self._identity, is_ours=True, duration=lasts)
+            await self._forget()
+        leader = await self._leader()
+        return await self._take() if leader is None else Claim(leader)
+
+    async def _kept_alive(self, lease: str) -> float:
+        """How many seconds our lease lasts from now on; 0 when it is over, or the key is not tied to it."""
+        data = await self._ask("lease/keepalive", "renewing it", {"ID": lease})
+        seconds = int(data.get("result", {}).get("TTL", 0))
+        held = await self._held()
+        return seconds if held is not None and held.get("lease") == lease else 0
+
+    async def _take(self) -> Claim:
+        granted = await self._ask("lease/grant", "asking for a lease", {"TTL": str(self._ttl)})
+        self._lease, seconds = str(granted["ID"]), int(granted["TTL"])
+        missing = {"key": _b64(self._key), "target": "CREATE", "create_revision": "0", "result": "EQUAL"}
+        put = {"request_put": {"key": _b64(self._key), "value": _b64(self._identity), "lease": self._lease}}
+        done = await self._ask("kv/txn", "taking it", {"compare": [missing], "success": [put]})
+        if done.get("succeeded"):
+            return Claim(self._identity, is_ours=True, duration=seconds)
+        await self._forget()
+        return Claim(await self._leader())
+
+    async def _forget(self) -> None:
+        """Give up a lease that is of no use; it ends by itself where it cannot be revoked."""
+        with suppress(StoreError):
+            await self.release()
+
+    async def _leader(self) -> str | None:
+        held = await self._held()
+        return b64decode(held.get("value", "")).decode("utf-8", "replace") if held is not None else None
+
+    async def _held(self) -> Mapping[str, Any] | None:
+        """The key as it is now."""
+        found = await self._ask("kv/range", "looking who leads", {"key": _b64(self._key)})
+        entries: list[Mapping[str, Any]] = found.get("kvs", [])
+        return entries[0] if entries else None
+
+    async def _ask(self, path: str, what: str, body: Mapping[str, str | list[Any]]) -> Mapping[str, Any]:
+        try:
+            return await self._gateways[self._at].ask(path, what, body)
+        except (TransientError, asyncio.CancelledError):  # cancelled: it took too long
+            self._at = (self._at + 1) % len(self._gateways)
+            raise
+
+
+def _b64(text: str) -> str:
+    return b64encode(text.encode()).decode()

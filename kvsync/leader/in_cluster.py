@@ -1,0 +1,83 @@
+"""The API of Kubernetes as a pod finds it: its address in the environment, its service account in three files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from kvsync.errors import PermanentError
+from kvsync.http.client import Client, Limits
+from kvsync.http.failures import cleaned
+from kvsync.http.model import Answer, Call, Explanation
+from kvsync.stores.base import Traffic
+from kvsync.util.clock import Clock
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where the kubelet puts token, ca.crt and namespace, and replaces them before they end."""
+
+_CONCURRENCY: Final = 2
+_NOT_INSIDE: Final = "run.lease.kubernetes works inside a pod with a service account"
+
+ReadToken = Callable[[Path], str]
+"""Reads a token and makes it known as a secret. Raises AuthError."""
+
+
+class ServiceAccount:
+    """Bears the token, read anew for each request: it is replaced every hour or so."""
+
+    def __init__(self, file: Path, read: ReadToken) -> None:
+        self._file, self._read = file, read
+        self._sent: str | None = None
+
+    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+        """The header that every request needs. Raises AuthError."""
+        self._sent = self._read(self._file)
+        return {"Authorization": f"Bearer {self._sent}"}
+
+    async def renew(self) -> bool:
+        """True when the token was replaced since it was sent. Raises AuthError."""
+        return self._read(self._file) != self._sent
+
+    def explain(self, _call: Call, answer: Answer) -> Explanation:
+        """Tell a token that is not valid from a service account that may not."""
+        said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
+        if answer.status == 401:
+            return Explanation(
+                "credential", f"the token of the service account is not valid ({said})", "restart the pod"
+            )
+        hint = "bind a Role with get, create and update on leases.coordination.k8s.io to the service account"
+        return Explanation("permission", f"the service account may not do this ({said})", hint)
+
+
+def in_cluster(
+    where: str,
+    clock: Clock,
+    timeout: float,
+    environ: Mapping[str, str],
+    read: ReadToken,
+    folder: Path = SERVICE_ACCOUNT,
+) -> Client:
+    """A client of the API of the cluster that this process runs in; `timeout` is in seconds. Raises PermanentError when it does
+    not run in one."""
+    host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT_HTTPS", "")
+    port = port or environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host:
+        raise PermanentError(f"{where}: {_NOT_INSIDE}; KUBERNETES_SERVICE_HOST is not set")
+    if not (folder / "ca.crt").is_file():
+        raise PermanentError(f"{where}: {_NOT_INSIDE}; there is no {folder / 'ca.crt'}")
+    origin = f"https://{f'[{host}]' if ':' in host else host}:{port}"
+    account = ServiceAccount(folder / "token", read)
+    limits = Limits(timeout, _CONCURRENCY)
+    return Client(where, origin, clock, Traffic(), limits=limits, credentials=account, ca_file=folder / "ca.crt")
+
+
+def own_namespace(where: str, folder: Path = SERVICE_ACCOUNT) -> str:
+    """The namespace that the pod runs in. Raises PermanentError."""
+    try:
+        return (folder / "namespace").read_text(encoding="utf-8").strip()
+    except OSError as error:
+        hint = "name one in run.lease.kubernetes.namespace"
+        raise PermanentError(
+            f"{where}: {_NOT_INSIDE}; its namespace cannot be read: {error.strerror}; {hint}"
+        ) from None

@@ -1,0 +1,193 @@
+"""The lease in Kubernetes: one object of the kind Lease (`coordination.k8s.io/v1`), as its own components use it.
+
+claim     there is none             -> it is made; whoever comes second hears 409
+          it names us, or nobody    -> it is renewed, or taken
+          it names another          -> theirs, until it was seen to stay the same for as long as it is good for; then taken
+
+Every PUT carries the resourceVersion that was read, so that of two who take it at the same moment one hears 409. Moments in the
+object are for people to read; they are compared with no clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, Final
+
+from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
+from kvsync.http.client import Client
+from kvsync.http.failures import understood
+from kvsync.http.model import Answer, Call
+from kvsync.leader.election import Sign, Watch
+from kvsync.leader.model import Claim
+from kvsync.stores.base import Finding
+from kvsync.util.clock import Clock
+
+_JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
+_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_VERBS: Final = ("get", "update")
+_TRIES: Final = 2
+"""How often one claim looks again after somebody changed the object meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseName:
+    """Which Lease."""
+
+    namespace: str
+    name: str
+
+    @property
+    def collection(self) -> str:
+        """The path of all Leases of the namespace."""
+        return f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases"
+
+    @property
+    def path(self) -> str:
+        """Its own path."""
+        return f"{self.collection}/{self.name}"
+
+
+class KubernetesKeeper:
+    """Keeps the lease in the cluster's API. `client` speaks to it."""
+
+    def __init__(self, lease: LeaseName, identity: str, duration: float, client: Client, clock: Clock) -> None:
+        self.name = f"{lease.namespace}/{lease.name} in Kubernetes"
+        self._lease, self._identity, self._duration = lease, identity, duration
+        self._client, self._clock = client, clock
+        self._watch = Watch(duration)
+
+    async def claim(self) -> Claim:
+        """See the module. Raises StoreError."""
+        for _ in range(_TRIES):
+            with self._understood("claiming it"):
+                found = await self._read()
+                claim = await (self._make() if found is None else self._take(found))
+            if claim is not None:
+                return claim
+        raise TransientError(f"lease {self.name}: it kept changing while it was claimed")
+
+    async def release(self) -> None:
+        """Take our name out of it. Raises StoreError."""
+        with self._understood("releasing it"):
+            found = await self._read()
+            if found is None or _leader(found) != self._identity:
+                return
+            moment = self._moment()
+            await self._put(found, {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": moment})
+
+    async def check(self) -> Sequence[Finding]:
+        """Reached, who leads, and what the service account may do."""
+        try:
+            with self._understood("looking who leads"):
+                found = await self._read()
+                leader = _leader(found) if found is not None else None
+                wanted = _VERBS if found is not None else (*_VERBS, "create")
+                denied = [verb for verb in wanted if not await self._may(verb)]
+        except AuthError as error:
+            return [Finding("permission", False, str(error))]
+        except StoreError as error:
+            return [Finding("reached", False, str(error))]
+        return [
+            Finding("reached", True, f"{leader} leads" if leader else "no replica leads now"),
+            Finding(
+                "permission",
+                not denied,
+                f"leases: {', '.join(wanted)}"
+                if not denied
+                else f"the service account may not {', '.join(denied)} leases",
+                f"bind a Role in {self._lease.namespace} with {', '.join(wanted)} on leases.coordination.k8s.io to it",
+            ),
+        ]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _take(self, found: Mapping[str, Any]) -> Claim | None:
+        """Renew or take over what is there, unless somebody has it; None when it changed meanwhile."""
+        leader, spec = _leader(found), found.get("spec") or {}
+        if leader and leader != self._identity:
+            left = self._watch.left(_sign(spec), self._clock.monotonic())
+            if left > 0:
+                return Claim(leader, again_in=left)
+        moment = self._moment()
+        fields = {"renewTime": moment, "leaseDurationSeconds": ceil(self._duration)}
+        if leader != self._identity:
+            transitions = spec.get("leaseTransitions") or 0
+            fields |= {"holderIdentity": self._identity, "acquireTime": moment, "leaseTransitions": transitions + 1}
+        return self._ours() if await self._put(found, fields) else None
+
+    async def _make(self) -> Claim | None:
+        """Make the object; None when somebody else was faster."""
+        moment = self._moment()
+        spec = {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": ceil(self._duration),
+            "acquireTime": moment,
+            "renewTime": moment,
+            "leaseTransitions": 0,
+        }
+        metadata = {"name": self._lease.name, "namespace": self._lease.namespace}
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+        answer = await self._send("POST", self._lease.collection, "making it", body, (200, 201, 409))
+        return None if answer.status == 409 else self._ours()
+
+    async def _read(self) -> Mapping[str, Any] | None:
+        """The object, None when there is none."""
+        call = Call("GET", self._lease.path, "reading it", _JSON, expects=(200, 404))
+        answer = await self._client.send(call)
+        return None if answer.status == 404 else self._object(answer)
+
+    async def _put(self, found: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+        """Write these fields over what was read, and leave all else in it; False when it changed meanwhile."""
+        body = {**found, "spec": {**(found.get("spec") or {}), **fields}}
+        answer = await self._send("PUT", self._lease.path, "renewing it", body, (200, 201, 404, 409))
+        return answer.status not in (404, 409)
+
+    async def _may(self, verb: str) -> bool:
+        attributes = {
+            "namespace": self._lease.namespace,
+            "verb": verb,
+            "group": "coordination.k8s.io",
+            "resource": "leases",
+            **({"name": self._lease.name} if verb != "create" else {}),
+        }
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        body = {**review, "spec": {"resourceAttributes": attributes}}
+        answer = await self._send("POST", _REVIEWS, "asking what the service account may do", body, (200, 201))
+        return bool((self._object(answer).get("status") or {}).get("allowed"))
+
+    async def _send(self, method: str, path: str, what: str, body: Mapping[str, Any], expects: Sequence[int]) -> Answer:
+        return await self._client.send(Call(method, path, what, _JSON, json.dumps(body).encode(), expects))
+
+    def _object(self, answer: Answer) -> Mapping[str, Any]:
+        found = answer.problem()
+        if found.get("kind") not in ("Lease", "SelfSubjectAccessReview"):
+            raise PermanentError(
+                f"lease {self.name}: what answers is not the API of Kubernetes; check KUBERNETES_SERVICE_HOST"
+            )
+        return found
+
+    def _understood(self, what: str) -> AbstractContextManager[None]:
+        return understood(f"lease {self.name}", what)
+
+    def _ours(self) -> Claim:
+        return Claim(self._identity, is_ours=True, duration=self._duration)
+
+    def _moment(self) -> str:
+        """Now, as the API writes it: to the microsecond."""
+        return datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _leader(found: Mapping[str, Any]) -> str:
+    return str((found.get("spec") or {}).get("holderIdentity") or "")
+
+
+def _sign(spec: Mapping[str, Any]) -> Sign:
+    duration = spec.get("leaseDurationSeconds")
+    return Sign(dict(spec), float(duration) if isinstance(duration, int) else 0)

@@ -1,0 +1,213 @@
+"""The ledger as a document, for stores that keep it next to the entries: what was applied, for the next machine to find.
+
+    {"digest": "…", "entries": [[key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since], …], "owner": "…",
+     "place": "…", "revision": 7, "schema": "kvsync.ledger/2", "seals": ["…"]}
+
+One text for one content: sorted, without spaces, what is absent at the end of a row left out. `digest` covers all the rest:
+with owner keys it is an HMAC-SHA256 that nobody else can make, without it is a plain SHA-256, which finds a document that
+was cut, or changed by hand. `place` binds it to where it was written, so that a copy elsewhere is not believed. `revision`
+grows with every write, so that a machine knows an older document that came back. The fingerprint of a sensitive entry is
+sealed (see `kvsync.planning.sealing`); `seals` name the keys, and a row the one it was sealed with.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+from kvsync.model.canonical import canonical_json
+from kvsync.model.entry import ENDED, Applied, Identity, Mark, identity_order
+from kvsync.planning.marks import MarkSigner
+from kvsync.planning.sealing import SealingKeys, name_of
+
+SCHEMA: Final = "kvsync.ledger/2"
+_WITHOUT_PLACE: Final = "kvsync.ledger/1"
+"""As earlier versions wrote it: without a place, and never signed."""
+
+_SENSITIVE, _PROTECTED, _ENDED = 1, 2, 4
+
+_TYPES: Final = (
+    str,
+    str | None,
+    str,
+    int | None,
+    int | None,
+    str | None,
+    int | float | None,
+    int | None,
+    int | float | None,
+)
+"""Of the members of a row."""
+
+
+_MOST: Final = 10**12
+"""Seconds of a lifetime, or of a moment since 1970."""
+
+_MOST_REVISIONS: Final = 2**62
+"""Within what a state directory can keep."""
+
+
+class LedgerDamaged(ValueError):
+    """What is there is no whole ledger: it counts as lost."""
+
+
+class LedgerRefused(ValueError):
+    """The ledger that is there is not ours to read or to replace."""
+
+
+class LedgerRow(NamedTuple):
+    """What was applied of one entry. `seal` names the key that the fingerprint of a sensitive entry is sealed with."""
+
+    fingerprint: bytes
+    ttl: int | None = None
+    sensitive: bool = False
+    protected: bool = False
+    etag: str | None = None
+    expires_at: float | None = None
+    seal: str | None = None
+    unseen_since: float | None = None
+
+    @classmethod
+    def of(cls, applied: Applied) -> LedgerRow:
+        """The row of what was applied. The mark of a sensitive entry must be sealed."""
+        mark = applied.mark
+        assert mark.key is not None or not mark.sensitive, (
+            "a plain fingerprint of a sensitive value must not leave kvsync"
+        )
+        seal = name_of(mark.key) if mark.key is not None else None
+        moments = (applied.etag, applied.expires_at, seal, applied.unseen_since)
+        return cls(mark.fingerprint, mark.ttl, mark.sensitive, mark.protected, *moments)
+
+    def applied(self, owner: str, keys: SealingKeys) -> Applied:
+        """What the row says was applied. One that was sealed with a key that is not held here matches nothing."""
+        key = keys.key(self.seal) if self.seal is not None else None
+        flags = (self.ttl, self.sensitive, self.protected)
+        mark = Mark(owner, self.fingerprint, *flags, key, is_recorded=True)
+        return Applied(mark, self.etag, self.expires_at, self.unseen_since)
+
+    def is_same(self, other: LedgerRow | None) -> bool:
+        """True when both say the same, as far as that can be told: fingerprints under different seals cannot be compared."""
+        if other is None or self == other:
+            return other is not None
+        is_blind = self.seal is not None and other.seal is not None and self.seal != other.seal
+        return is_blind and self._replace(fingerprint=b"", seal="") == other._replace(fingerprint=b"", seal="")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerDocument:
+    """The ledger of one owner in one namespace. `revision` counts how often it was written; 0 where an earlier version wrote
+    it. `is_current` is False for one that is to be written again although it says the same: an earlier version wrote it, or
+    it is signed with an older owner key."""
+
+    owner: str
+    rows: Mapping[Identity, LedgerRow]
+    revision: int = 0
+    is_current: bool = field(default=True, compare=False)
+
+
+def encode(document: LedgerDocument, signer: MarkSigner) -> bytes:
+    """The one text of a ledger, signed for its place."""
+    seals = sorted({row.seal for row in document.rows.values() if row.seal is not None})
+    numbers = {seal: number for number, seal in enumerate(seals)}
+    rows = sorted(document.rows.items(), key=lambda item: identity_order(item[0]))
+    entries = [_data(identity, row, numbers) for identity, row in rows]
+    names = {"owner": document.owner, "place": signer.place.key, "schema": SCHEMA}
+    body = {"entries": entries, **names, "revision": document.revision, "seals": seals}
+    key = signer.keys[0] if signer.keys else None
+    return canonical_json({"digest": _digest(body, key), **body}).encode()
+
+
+def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
+    """Read a ledger back. Raises LedgerDamaged when it is not whole, not signed by an owner key although there is one, or
+    was made for another place; LedgerRefused when it is another owner's, or a newer kvsync has written it."""
+    try:
+        body = json.loads(text)
+        _check_schema(body["schema"])
+        digest, owner = body.pop("digest"), body["owner"]
+    except LedgerRefused:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise LedgerDamaged("it is cut short, or is no ledger") from None
+    if owner != signer.owner:
+        reason = f"it belongs to owner {owner!r}, and a namespace that keeps its ledger has one owner"
+        raise LedgerRefused(f"{reason}; use another namespace, or remove that ledger if its owner is gone")
+    is_current = _check_origin(body, digest, signer)
+    try:
+        rows = dict(_row(data, body["seals"]) for data in body["entries"])
+        return LedgerDocument(str(owner), rows, _count(body.get("revision", 0)), is_current)
+    except (ValueError, TypeError, KeyError, IndexError):
+        raise LedgerDamaged("it is not in the form that kvsync writes") from None
+
+
+def _check_schema(schema: object) -> None:
+    if schema not in (SCHEMA, _WITHOUT_PLACE) and str(schema).startswith("kvsync.ledger/"):
+        raise LedgerRefused(f"it was left by a newer kvsync ({schema}; this one reads {SCHEMA}); upgrade kvsync")
+
+
+def _count(revision: object) -> int:
+    if not isinstance(revision, int) or not 0 <= revision < _MOST_REVISIONS:
+        raise ValueError(revision)
+    return revision
+
+
+def _check_origin(body: Mapping[str, Any], digest: object, signer: MarkSigner) -> bool:
+    """Raise LedgerDamaged unless the document is what kvsync wrote for this place. True when it would be written the same
+    today."""
+    try:
+        digests = [_digest(body, key) for key in signer.keys] or [_digest(body, None)]
+    except (
+        ValueError,
+        RecursionError,
+    ):  # infinite numbers, halves of characters, endless nesting: not written by kvsync
+        raise LedgerDamaged("it was changed by something else than kvsync") from None
+    given = digest.encode("utf-8", "replace") if isinstance(digest, str) else b""
+    matches = [hmac.compare_digest(given, one.encode()) for one in digests]
+    if not any(matches):
+        why = "it is not signed with the owner key" if signer.keys else "it was changed by something else than kvsync"
+        raise LedgerDamaged(why)
+    if body["schema"] == SCHEMA and body.get("place") != signer.place.key:
+        raise LedgerDamaged("it was written for another place and copied here")
+    return matches[0] and body["schema"] == SCHEMA
+
+
+def _data(identity: Identity, row: LedgerRow, seals: Mapping[str, int]) -> list[Any]:
+    has_ended = row.etag == ENDED
+    flags = _SENSITIVE * row.sensitive | _PROTECTED * row.protected | _ENDED * has_ended
+    etag = None if has_ended else row.etag
+    seal = seals[row.seal] if row.seal is not None else None
+    data = [*identity, _text(row.fingerprint), row.ttl, flags or None, etag, row.expires_at, seal, row.unseen_since]
+    while data[-1] is None:
+        data.pop()
+    return data
+
+
+def _row(data: list[Any], seals: list[str]) -> tuple[Identity, LedgerRow]:
+    data = data + [None] * (len(_TYPES) - len(data))
+    if not all(map(isinstance, data, _TYPES)):
+        raise TypeError(data)
+    key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since = data
+    flags = flags or 0
+    etag = ENDED if flags & _ENDED else etag
+    marks = (bool(flags & _SENSITIVE), bool(flags & _PROTECTED))
+    seal = seals[seal] if seal is not None else None
+    if not isinstance(seal, str | None) or any(isinstance(one, int | float) and abs(one) > _MOST for one in data):
+        raise TypeError(data)
+    return Identity(key, label), LedgerRow(_bytes(fingerprint), ttl, *marks, etag, expires_at, seal, unseen_since)
+
+
+def _text(fingerprint: bytes) -> str:
+    return urlsafe_b64encode(fingerprint).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+
+
+def _digest(body: Mapping[str, Any], key: bytes | None) -> str:
+    text = canonical_json(body).encode()
+    return sha256(text).hexdigest() if key is None else hmac.digest(key, text, "sha256").hex()

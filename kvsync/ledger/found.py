@@ -1,0 +1,58 @@
+"""The ledger that a store keeps, as it was found there at one moment, and whether it can be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from kvsync.errors import PermanentError
+from kvsync.ledger.document import LedgerDamaged, LedgerRefused, decode
+from kvsync.ledger.merge import Rows
+from kvsync.reconcile.context import PassTarget
+
+
+class LedgerNotOurs(PermanentError):
+    """The store's ledger may neither be read nor replaced: another owner's, or a newer kvsync's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLedger:
+    """The store's ledger at one moment: its bytes (None: not there), the rows in it, how often it was written, why it counts
+    as lost, if it does, and whether it would be written the same today."""
+
+    text: bytes | None
+    rows: Rows
+    revision: int = 0
+    lost: str | None = None
+    is_current: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """True when it can be relied on."""
+        return self.text is not None and self.lost is None
+
+    def unless_older(self, known: Iterable[FoundLedger]) -> FoundLedger:
+        """This ledger; one that is older than a `known` one has come back from a copy or a late read, and counts as lost:
+        it must make nothing ours again that was deleted since, and nothing foreign that was written since."""
+        newest = max((one.revision for one in known), default=0)
+        if not self.is_whole or self.revision >= newest:
+            return self
+        return replace(self, lost=f"it is an older one (revision {self.revision}, this machine knows {newest})")
+
+    def why_lost(self, known: Iterable[FoundLedger]) -> str | None:
+        """Why it counts as lost, None when it does not, or there never was one."""
+        is_gone = self.text is None and any(one.rows for one in known)
+        return "it is not there any more" if is_gone else self.lost
+
+
+def read_ledger(text: bytes | None, subject: PassTarget) -> FoundLedger:
+    """Read what was found in the store of a target. Raises LedgerNotOurs."""
+    if text is None:
+        return FoundLedger(None, {})
+    try:
+        document = decode(text, subject.signer)
+    except LedgerDamaged as error:
+        return FoundLedger(text, {}, lost=str(error))
+    except LedgerRefused as error:
+        raise LedgerNotOurs(f"{subject.target}: the ledger in the store: {error}") from None
+    return FoundLedger(text, document.rows, document.revision, is_current=document.is_current)

@@ -1,0 +1,251 @@
+"""What was applied to one target, as far as it is known: by the ledger of the state directory and, where the store keeps
+one too, by that.
+
+    observe ──> take_in: the store's ledger and ours become one ──> (the pass) ──> leave: read it again, merge, write it
+                                                          announce: which entries the pass is about to make
+
+The store's ledger is written after the entries, and before them where some are new: these are in it as out of sight, so
+that another machine knows them as ours by their content when this one is killed in between. What a killed pass could not
+leave in it any more is known by the difference between our ledger and the store's as we last saw it. A command that only
+reads takes the store's ledger in for itself alone, and writes nothing anywhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from kvsync.errors import PermanentError, StoreError, TransientError
+from kvsync.ledger.document import LedgerDamaged, LedgerDocument, LedgerRefused, LedgerRow, decode, encode
+from kvsync.ledger.found import FoundLedger, LedgerNotOurs, read_ledger
+from kvsync.ledger.merge import Describes, Rows, left_as_is, merge
+from kvsync.logs import get_logger
+from kvsync.model.entry import Actual, Applied, Entry, Identity, Mark, Snapshot
+from kvsync.model.plan import Cost
+from kvsync.reconcile.context import PassTarget
+from kvsync.state import StateDir
+from kvsync.stores.base import Finding, Store
+from kvsync.stores.pacing import Pace, Patience, Retry, Stopped
+from kvsync.util.clock import Clock
+
+_log = get_logger()
+
+_Result = TypeVar("_Result")
+
+_ROW_BYTES: Final = 60
+"""Bytes that an entry takes in the ledger besides its key."""
+
+
+class TargetLedger:
+    """The ledger of one target. `writing` says that the state directory may take in what the store's ledger says."""
+
+    def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
+        self._store, self._target, self._state = store, subject.target, state
+        self._subject, self._key, self._signer = subject, subject.key, subject.signer
+        self._keys = state.sealing_keys(subject.signer.place.key)
+        self._writing = writing
+        self._overlay: dict[Identity, Applied] | None = None
+        self._found: FoundLedger | None = None
+        self._expires_at: float | None = None
+
+    def get(self, identities: Iterable[Identity]) -> dict[Identity, Applied]:
+        """What was last applied of these entries. Raises StateDirError."""
+        if self._overlay is None:
+            return self._state.ledger.get(self._key, identities)
+        return {identity: self._overlay[identity] for identity in identities if identity in self._overlay}
+
+    def all(self) -> Mapping[Identity, Applied]:
+        """All that was applied. Raises StateDirError."""
+        return self._state.ledger.all(self._key) if self._overlay is None else self._overlay
+
+    def take_in(self, snapshot: Snapshot) -> None:
+        """Let the store's ledger, where it keeps one, say what was applied. Raises LedgerNotOurs, StateDirError."""
+        if not self._store.keeps_ledger or (snapshot.ledger is None and not snapshot.complete):
+            return
+        self._expires_at = snapshot.ledger_expires_at
+        known = self._known()
+        same = [one for one in known if one.text == snapshot.ledger]
+        self._found = (same[-1] if same else read_ledger(snapshot.ledger, self._subject)).unless_older(known)
+        if (reason := self._found.why_lost(known)) is not None:
+            _log.warning("ledger.lost", store=self._target.store, namespace=self._target.namespace, reason=reason)
+        if self._found.is_whole:
+            self._merge(self._found, known, snapshot)
+
+    def _merge(self, found: FoundLedger, known: Sequence[FoundLedger], snapshot: Snapshot) -> None:
+        """Make what the store's ledger says, and what only we know, what this pass goes by."""
+        ours = self._rows()
+        if known and found.revision > known[-1].revision:
+            known = known[-1:]  # whoever wrote it has read what we left
+        describes = self._describes(snapshot.entries)
+        merged = merge(ours, [one.rows for one in known], found.rows, describes, self._keys)
+        if not self._writing:
+            self._overlay = {identity: self._applied(row) for identity, row in merged.items()}
+        elif found.text is not None and (merged != ours or [one.text for one in known] != [found.text]):
+            self._take_in(found.text, ours, merged)
+
+    def _take_in(self, text: bytes, ours: Rows, merged: Rows, *, left: bool = False) -> None:
+        news = {identity: self._applied(row) for identity, row in merged.items() if row != ours.get(identity)}
+        self._state.ledger.take_in(self._key, text, news, ours.keys() - merged.keys(), left=left)
+
+    def _applied(self, row: LedgerRow) -> Applied:
+        return row.applied(self._signer.owner, self._keys)
+
+    def is_due(self, now: float) -> bool:
+        """True when the store's ledger does not say what ours does, or ends before long."""
+        if not self._store.keeps_ledger:
+            return False
+        ours, found = self._rows(), self._last()
+        if not found.is_whole:
+            return bool(ours)
+        return not found.is_current or left_as_is(ours, found.rows, self._keys) != found.rows or self._is_ending(now)
+
+    def next_moment(self, now: float, *, is_due: bool) -> float | None:
+        """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
+        says that it is about to be written."""
+        can = self._store.capabilities
+        if not self._store.keeps_ledger or not can.always_expires or can.max_ttl is None:
+            return None
+        if is_due:
+            return now + can.max_ttl - can.max_ttl / 3
+        return self._renew_at
+
+    def cost(self, new: Iterable[Identity]) -> Cost:
+        """What it costs to leave the ledger in the store once the entries `new` are in it too."""
+        if not self._store.keeps_ledger:
+            return Cost()
+        names = list(new)
+        size = len(self._last().text or b"") + sum(
+            len(identity.key.encode(errors="replace")) + _ROW_BYTES for identity in names
+        )
+        times = 2 if names else 1
+        writes = -(-size // self._store.ledger_part) if self._store.ledger_part else 1
+        rate = self._store.capabilities.writes_per_second
+        seconds = round(times * writes / rate, 3) if rate else 0.0
+        return Cost(times * (1 + writes), times * size, seconds)
+
+    async def announce(self, entries: Iterable[Entry], pace: Pace, clock: Clock, stop: Callable[[], bool]) -> None:
+        """Say in the store's ledger which entries are about to be made: if this machine is killed before it can say that
+        they are, the next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError
+        where it cannot be said."""
+        now = clock.now()
+        rows = {entry.identity: self._announced(entry, now) for entry in entries} if self._store.keeps_ledger else {}
+        if rows:
+            await self._leave(now, _patience(pace, clock, stop), rows)
+
+    def _announced(self, entry: Entry, now: float) -> LedgerRow:
+        mark = Mark(self._signer.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
+        return LedgerRow.of(Applied(self._keys.sealed(mark), unseen_since=now))
+
+    async def leave(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
+        """Write the store's ledger, when it is due; returns why that could not be done. What could not be left is known to the
+        state directory, and left by the next pass. Raises StateDirError."""
+        if not self.is_due(clock.now()):
+            return None
+        try:
+            await self._leave(clock.now(), _patience(pace, clock, stop), {})
+        except StoreError as error:
+            return f"the ledger could not be left in the store: {error}; the next pass does so"
+        return None
+
+    async def _leave(self, now: float, patience: Patience, announced: Rows) -> None:
+        """Write what counts here, merged with what other machines have left there meanwhile, and the rows that are
+        `announced`."""
+        known = [self._last(), *self._known()]
+        text = await _patiently(self._read_again, patience)
+        found = read_ledger(text, self._subject).unless_older(known)
+        ours = self._rows()
+        merged: Rows = ours
+        if found.is_whole:
+            merged = merge(ours, [known[0].rows], found.rows, lambda name, row: row == ours.get(name), self._keys)
+        merged = {**announced, **merged}
+        document = LedgerDocument(self._signer.owner, left_as_is(merged, found.rows, self._keys), found.revision)
+        is_said = found.is_whole and encode(document, self._signer) == found.text
+        if is_said and not self._is_ending(now):
+            return
+        document = replace(document, revision=1 + max(found.revision, *(one.revision for one in known)))
+        text = encode(document, self._signer)
+        await _patiently(lambda: self._store.write_ledger(self._target.namespace, text), patience)
+        self._take_in(text, ours, merged, left=True)
+        self._found = FoundLedger(text, document.rows, document.revision)
+        self._expires_at = None if self._renew_at is None else now + (self._store.capabilities.max_ttl or 0)
+        where = {"store": self._target.store, "namespace": self._target.namespace}
+        _log.debug("ledger.written", **where, entries=len(merged), bytes=len(text))
+
+    def _rows(self) -> dict[Identity, LedgerRow]:
+        """Our ledger, as it would stand in the store's."""
+        ours = self.all().items()
+        return {identity: LedgerRow.of(one) for identity, one in ours if one.mark.owner == self._signer.owner}
+
+    def _last(self) -> FoundLedger:
+        """The store's ledger as this pass, or an earlier one, has seen it."""
+        if self._found is None:
+            self._found = (self._known() or [FoundLedger(None, {})])[-1]
+        return self._found
+
+    def _known(self) -> list[FoundLedger]:
+        """What this machine knows of the store's ledger; nothing of one that an earlier owner of this directory left."""
+        with suppress(LedgerNotOurs):
+            return [read_ledger(text, self._subject) for text in self._state.ledger.seen(self._key)]
+        return []
+
+    async def _read_again(self) -> bytes | None:
+        try:
+            return await self._store.read_ledger(self._target.namespace)
+        except PermanentError:
+            return b""  # what is there cannot be read whole: it is lost, and replaced
+
+    def _describes(self, entries: Mapping[Identity, Actual]) -> Describes:
+        def describes(identity: Identity, row: LedgerRow) -> bool:
+            actual = entries.get(identity)
+            if actual is None:
+                return False
+            if actual.etag is not None and row.etag is not None:
+                return self._store.is_version(actual.etag, row.etag)
+            return actual.fingerprint is not None and self._applied(row).matches(actual.fingerprint)
+
+        return describes
+
+    def _is_ending(self, now: float) -> bool:
+        moment = self._renew_at
+        return moment is not None and moment <= now
+
+    @property
+    def _renew_at(self) -> float | None:
+        """When less than a third of the longest life is left of the store's ledger."""
+        longest = self._store.capabilities.max_ttl
+        return None if self._expires_at is None or longest is None else self._expires_at - longest / 3
+
+
+async def examine(store: Store, targets: Iterable[PassTarget]) -> Finding:
+    """What `doctor` says of the ledgers that a store keeps: whether each is whole, and ours. Raises StoreError."""
+    wrong: list[str] = []
+    entries = 0
+    for subject in targets:
+        try:
+            text = await store.read_ledger(subject.target.namespace)
+            entries += len(decode(text, subject.signer).rows) if text is not None else 0
+        except (LedgerDamaged, LedgerRefused, PermanentError) as error:
+            wrong.append(f"{subject.target}: {error}")
+    if not wrong:
+        return Finding("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
+    hint = "kvsync apply writes a damaged one again from its state directory; a fresh checkout adopts what is equal"
+    return Finding("ledger", False, "; ".join(wrong), hint)
+
+
+def _patience(pace: Pace, clock: Clock, stop: Callable[[], bool]) -> Patience:
+    return Patience(Retry(), pace, clock, random.Random(), stop)  # noqa: S311 - spreads retries, guards nothing
+
+
+async def _patiently(call: Callable[[], Awaitable[_Result]], patience: Patience) -> _Result:
+    """The answer, after as many attempts as patience has. Both calls may be repeated: a ledger is read and written whole."""
+    while True:
+        try:
+            return await call()
+        except TransientError as error:
+            try:
+                await patience.wait(error)
+            except Stopped:
+                raise error from None

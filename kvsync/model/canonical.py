@@ -1,0 +1,66 @@
+"""One spelling for one meaning, so that two spellings of a value are never taken for drift."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+from kvsync.model.entry import Content
+
+FINGERPRINT_SIZE = 16
+"""Bytes of a fingerprint."""
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def canonical_json(data: Any) -> str:
+    """The one JSON text of `data`: sorted members, no spaces, non-ASCII characters as they are."""
+    return _encode(data)
+
+
+def canonical_json_text(text: bytes) -> bytes | None:
+    """The canonical form of a JSON text, or None when it is not JSON."""
+    try:
+        return canonical_json(json.loads(text)).encode()
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_json_type(content_type: str | None) -> bool:
+    """True for `application/json` and `…+json`, whatever their parameters and case."""
+    if not content_type:
+        return False
+    essence = content_type.partition(";")[0].strip().lower()
+    return essence == "application/json" or essence.endswith("+json")
+
+
+def fingerprint(content: Content) -> bytes:
+    """16 bytes that stand for the content: value (JSON by meaning), content type, tags, metadata."""
+    return fingerprinter(content.content_type, content.tags, content.metadata)(content.value)
+
+
+@lru_cache(maxsize=512)
+def fingerprinter(
+    content_type: str | None, tags: tuple[tuple[str, str], ...], metadata: str | None, *, canonical: bool = False
+) -> Callable[[bytes], bytes]:
+    """The function from value to fingerprint for contents that have the rest in common, as thousands do. `canonical` says
+    that JSON values are known to be in canonical form already."""
+    if content_type is None and not tags and metadata is None:
+        return _bare_fingerprint
+    rest = _encode([content_type, tags, metadata]).encode("utf-8", "surrogatepass")  # JSON of a server may hold them
+    by_meaning = is_json_type(content_type) and not canonical
+
+    def full_fingerprint(value: bytes) -> bytes:
+        if by_meaning:
+            value = canonical_json_text(value) or value
+        text = b"%d:%b%b" % (len(value), value, rest)
+        return blake2b(text, digest_size=FINGERPRINT_SIZE, person=b"kvsync.content").digest()
+
+    return full_fingerprint
+
+
+def _bare_fingerprint(value: bytes) -> bytes:
+    return blake2b(value, digest_size=FINGERPRINT_SIZE).digest()

@@ -1,0 +1,100 @@
+"""The digest of a plan: what a person approves is exactly what will run.
+
+It covers what would be done and to which version, and nothing that moves by itself: no stats, no cost, no moment at which the
+store says that an entry ends, and no renewal, which changes no content and comes and goes with time. Whether the target
+is parked is no part of it either: approving must not change what is approved. Of a sensitive value it holds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+
+from kvsync.model.entry import Action, Actual, Change, Entry, Identity, Refusal, Target
+from kvsync.model.place import Place
+
+SHORTEST_HASH = 12
+"""Hex digits of a digest that an approval must give, and that a plan shows. Fewer could be met on purpose: an author can try
+values until another plan begins with the same digits."""
+
+_Row = tuple[str | int | None, ...]
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def target_digest(
+    target: Target, place: Place | None, changes: Iterable[Change], refused: Iterable[Refusal] = ()
+) -> str:
+    """`sha256:<64 hex>` of what would be done to one target at its place, whatever the order in which it is given."""
+    rows = [_change_row(change) for change in changes if change.action is not Action.RENEW]
+    rows += [_refusal_row(refusal) for refusal in refused]
+    place_key = place.key if place is not None and place.is_resolved else None
+    return _digest("kvsync.target/2", [(target.store, target.namespace, place_key)], rows)
+
+
+def plan_digest(owner: str, targets: Iterable[tuple[Target, str]]) -> str:
+    """`sha256:<64 hex>` of a whole plan: its owner, and every target with its digest, in any order."""
+    rows: list[_Row] = [(target.store, target.namespace, digest) for target, digest in targets]
+    return _digest("kvsync.plan/1", [(owner,)], rows)
+
+
+def entry_digest(entry: Entry | None) -> bytes:
+    """A digest of everything that the files say about an entry, but for where they say it; None when they do not name it. It
+    can be guessed from a guessed value: seal it before it is kept."""
+    return _digest("kvsync.entry/1", [], [_entry_row(entry)]).encode()
+
+
+def write_digest(change: Change) -> bytes:
+    """A digest of the entry that a change would write, and of what it would overwrite. As for `entry_digest`."""
+    return _digest("kvsync.write/1", [_overwritten_row(change.before)], [_entry_row(change.after)]).encode()
+
+
+def _entry_row(entry: Entry | None) -> _Row:
+    if entry is None:
+        return ()
+    lifetime = (entry.ttl, entry.expires_at, entry.renew_before)
+    return (entry.fingerprint.hex(), *lifetime, entry.mode, entry.json, entry.protected, entry.sensitive)
+
+
+def _overwritten_row(before: Actual | None) -> _Row:
+    """The version, as the precondition of the write names it; where the store has none, what is known of the content."""
+    if before is None:
+        return ()
+    return ("etag", before.etag) if before.etag is not None else ("content", _hex(before.fingerprint), before.size)
+
+
+def _change_row(change: Change) -> _Row:
+    before, after = change.before, change.after
+    shown = not change.sensitive
+    return (
+        "change",
+        *_name(change.identity),
+        change.action,
+        change.cause,
+        before.etag if before else None,
+        _hex(before.fingerprint) if before and shown else None,
+        _hex(after.fingerprint) if after and shown else None,
+        after.ttl if after else None,
+        after.expires_at if after else None,
+        *sorted(change.reasons),
+        *(("moved to", *_name(change.moved_to)) if change.moved_to else ()),
+    )
+
+
+def _refusal_row(refusal: Refusal) -> _Row:
+    return ("refused", *_name(refusal.identity), refusal.action, refusal.cause, refusal.reason)
+
+
+def _name(identity: Identity) -> tuple[str, str | None]:
+    return identity.key, identity.label
+
+
+def _hex(fingerprint: bytes | None) -> str | None:
+    return None if fingerprint is None else fingerprint.hex()
+
+
+def _digest(kind: str, head: list[_Row], rows: Iterable[_Row]) -> str:
+    """Hash JSON texts, one a line: JSON escapes line ends, so no two lists of rows give the same bytes."""
+    lines = [_encode(kind), *map(_encode, head), *sorted(map(_encode, rows))]
+    return "sha256:" + sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,195 @@
+"""Names of entries on the remote side: namespace, label and key in one text, and back again.
+
+    KeyFormat("{label}/{key}").encode("web", Identity("limits", "prod"))   "prod/limits"
+    KeyFormat("{label}/{key}").decode("web", "prod/limits")                Identity("limits", "prod")
+
+The namespace is always known, so it is plain text here. What stands between label and key divides the two: the side of the
+label never holds it, the side of the key may.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+
+from kvsync.model.entry import Identity
+from kvsync.model.place import KeyScope
+
+_FIELD = re.compile(r"\{(\w*)\}")
+_NAMES = ("namespace", "label", "key")
+_UNUSABLE = frozenset({"", ".", ".."})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFormat:
+    """A reversible pattern of remote keys. Raises ValueError for a template that cannot be reversed.
+
+    `native_labels` says that the store keeps labels beside the key, so that the format need not hold them; `divider` is
+    what usually stands between label and key, of characters that the store takes.
+    """
+
+    template: str
+    native_labels: bool = False
+    divider: str = "/"
+    _fields: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _literals: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _shape: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        pieces = _FIELD.split(self.template)
+        literals, fields = tuple(pieces[::2]), tuple(pieces[1::2])
+        _check_template(self.template, literals, fields)
+        object.__setattr__(self, "_fields", fields)
+        object.__setattr__(self, "_literals", literals)
+        object.__setattr__(self, "_shape", _shape(literals, fields))
+
+    @property
+    def is_plain(self) -> bool:
+        """True when the remote key is the key itself."""
+        return self.template == "{key}"
+
+    @property
+    def holds_namespace(self) -> bool:
+        """True when the namespace is part of the remote key."""
+        return "namespace" in self._fields
+
+    @property
+    def holds_label(self) -> bool:
+        """True when the label is part of the remote key."""
+        return "label" in self._fields
+
+    def encode(self, namespace: str, identity: Identity) -> str:
+        """The remote key of an entry. Raises ValueError, with the reason, when the entry has none that can be read back."""
+        if self.is_plain and self.native_labels and identity.key not in _UNUSABLE:
+            return identity.key  # nothing to take apart; a large target asks for very many
+        if identity.label is not None and not self.holds_label and not self.native_labels:
+            example = self.template.replace("{key}", f"{{label}}{self.divider}{{key}}")
+            raise ValueError(f'this store has no labels of its own; set key_format, for example "{example}"')
+        values = {"namespace": namespace, "label": identity.label or "", "key": identity.key}
+        remote_key = "".join(
+            literal + values.get(name, "") for literal, name in zip(self._literals, (*self._fields, ""), strict=True)
+        )
+        if remote_key in _UNUSABLE:
+            raise ValueError(f'the remote key would be "{remote_key}", which no store can address')
+        kept_label = None if self.holds_label else identity.label
+        if self.decode(namespace, remote_key, kept_label) != identity:
+            raise ValueError(self._why_irreversible(namespace, identity))
+        return remote_key
+
+    def decode(self, namespace: str, remote_key: str, label: str | None = None) -> Identity | None:
+        """The identity behind a remote key; None when the key is not of this format and namespace.
+
+        `label` is what the store keeps beside the key; it counts when the format does not hold labels.
+        """
+        start, divider, end = self._frame(namespace)
+        if len(remote_key) < len(start) + len(end) or not (remote_key.startswith(start) and remote_key.endswith(end)):
+            return None
+        inner = remote_key[len(start) : len(remote_key) - len(end)]
+        if not self.holds_label:
+            return Identity(inner, label)
+        return self._divide(inner, divider)
+
+    def scope(self, namespace: str) -> KeyScope:
+        """Which remote keys are those of a namespace."""
+        start, _, end = self._frame(namespace)
+        is_inside = "namespace" in self._fields[1:-1]
+        return KeyScope(self.template, start, end, namespace if is_inside else "")
+
+    def prefix(self, namespace: str) -> str:
+        """What all remote keys of a namespace begin with, for listing; may be empty."""
+        return self._frame(namespace)[0]
+
+    def lies_in(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
+        """The innermost of the `others` whose keys, all of them keys of `namespace` too, that of the entry is one of; None
+        where there is none."""
+        if not self._can_lie_in(identity):
+            return None
+        try:
+            remote_key = self.encode(namespace, identity)
+        except ValueError:
+            return None
+        inner = (other for other in self._enclosed(remote_key) if len(other) > len(namespace) and other in others)
+        return next((other for other in inner if self.decode(other, remote_key) is not None), None)
+
+    def namespace_of(self, remote_key: str) -> str | None:
+        """The namespace of a remote key where nothing else tells it: the shortest that it can be. None for a key of another
+        format, and always where the format does not hold the namespace."""
+        found = self._shape.fullmatch(remote_key)
+        return found.groupdict().get("namespace") if found is not None else None
+
+    def _can_lie_in(self, identity: Identity) -> bool:
+        """False where a look at the key is enough to say that no other namespace has it, as for nearly all of very many."""
+        divider = self._literals[1]
+        is_leading = self._fields == ("namespace", "key") and len(divider) == 1
+        return not is_leading or divider in identity.key
+
+    def _enclosed(self, remote_key: str) -> Iterator[str]:
+        """Yield each text that a remote key may have in place of its namespace, the longest first. Nothing where the format
+        neither begins nor ends with the namespace: no namespace is a part of another there."""
+        if self._fields[0] == "namespace":
+            yield from self._leading(remote_key)
+        elif self._fields[-1] == "namespace":
+            yield from self._trailing(remote_key)
+
+    def _leading(self, remote_key: str) -> Iterator[str]:
+        start, divider = len(self._literals[0]), self._literals[1]
+        end = remote_key.rfind(divider, start)
+        while end >= 0:
+            yield remote_key[start:end]
+            end = remote_key.rfind(divider, start, end + len(divider) - 1)
+
+    def _trailing(self, remote_key: str) -> Iterator[str]:
+        end, divider = len(remote_key) - len(self._literals[-1]), self._literals[-2]
+        start = remote_key.find(divider, 0, end)
+        while start >= 0:
+            yield remote_key[start + len(divider) : end]
+            start = remote_key.find(divider, start + 1, end)
+
+    def _divide(self, inner: str, divider: str) -> Identity | None:
+        label_first = self._fields.index("label") < self._fields.index("key")
+        left, found, right = inner.partition(divider) if label_first else inner.rpartition(divider)
+        if not found:
+            return None
+        label, key = (left, right) if label_first else (right, left)
+        return Identity(key, label or None)
+
+    def _frame(self, namespace: str) -> tuple[str, str, str]:
+        """The text before, between and after the label and the key."""
+        parts = [self._literals[0]]
+        for name, literal in zip(self._fields, self._literals[1:], strict=True):
+            if name == "namespace":
+                parts[-1] += namespace + literal
+            else:
+                parts.append(literal)
+        return parts[0], "".join(parts[1:-1]), parts[-1]
+
+    def _why_irreversible(self, namespace: str, identity: Identity) -> str:
+        if identity.label == "":
+            return f'an empty label cannot be told from no label in key_format "{self.template}"'
+        divider = self._frame(namespace)[1]
+        return f'key and label cannot be told apart again in key_format "{self.template}": "{divider}" divides them'
+
+
+def _shape(literals: tuple[str, ...], fields: tuple[str, ...]) -> re.Pattern[str]:
+    """What all remote keys of the format look like."""
+    groups = {"namespace": "(?P<namespace>.+?)", "label": ".*?", "key": ".*"}
+    pieces = (re.escape(literal) + groups.get(name, "") for literal, name in zip(literals, (*fields, ""), strict=True))
+    return re.compile("".join(pieces), re.DOTALL)
+
+
+def _check_template(template: str, literals: tuple[str, ...], fields: tuple[str, ...]) -> None:
+    """Raise ValueError unless every remote key of the template can be taken apart again."""
+    for name in fields:
+        if name not in _NAMES:
+            raise ValueError(
+                f'key_format "{template}": unknown field {{{name}}}; there are {{namespace}}, {{label}} and {{key}}'
+            )
+        if fields.count(name) > 1:
+            raise ValueError(f'key_format "{template}": {{{name}}} is there twice')
+    if "key" not in fields:
+        raise ValueError(f'key_format "{template}": {{key}} is missing')
+    if any("{" in literal or "}" in literal for literal in literals):
+        raise ValueError(f'key_format "{template}": a brace stands alone')
+    if not all(literals[1:-1]):
+        raise ValueError(f'key_format "{template}": two fields touch; put a separator such as / between them')

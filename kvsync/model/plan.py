@@ -1,0 +1,171 @@
+"""The plan as data: what would be done to each target, why, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from kvsync.errors import Problem
+from kvsync.model.digest import plan_digest
+from kvsync.model.entry import Action, Change, Outcome, OutcomeKind, Refusal, Target
+from kvsync.model.place import Place
+
+MOST_PROBLEMS: Final = 10
+"""How many problems are told of one target: thousands of targets of one file share all of its problems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What applying takes: requests to the store, bytes sent, and seconds at the store's declared rate."""
+
+    requests: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    def plus(self, other: Cost) -> Cost:
+        """Both, one after the other."""
+        seconds = round(self.seconds + other.seconds, 3)
+        return Cost(self.requests + other.requests, self.bytes + other.bytes, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What making the plan took: requests, bytes received, seconds."""
+
+    requests: int = 0
+    bytes_received: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """The plan of one target.
+
+    `place` is where the target leads (None when that could not be found out), `moved_from` what its names led to in the
+    last pass, when that was another place. `changes` would be applied, in the order of `identity_order`; `refused` are
+    differences kvsync will not act on; `reported` are drift that the policy only reports, and deletes that wait out the
+    guard's grace. `parked` holds the reasons why nothing may be applied before a person approves `digest`; `approved` says
+    that one has. `waiting` says which of the changes wait for a moment although the target may be applied. `problems`
+    (files) and `error` (the store could not be observed) mean that the target keeps its state: there are no changes then,
+    but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a
+    renewal, an expiry to enforce, the end of a grace. Without `compare_and_set` another writer's change may be overwritten
+    in the moment between kvsync's look and its write.
+    """
+
+    target: Target
+    type: str
+    digest: str
+    place: Place | None = None
+    moved_from: str | None = None
+    complete: bool = True
+    parked: tuple[str, ...] = ()
+    approved: bool = False
+    waiting: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    reported: tuple[Change, ...] = ()
+    unchanged: int = 0
+    foreign: int = 0
+    ignored: int = 0
+    expired: int = 0
+    cost: Cost = field(default_factory=Cost)
+    problems: tuple[Problem, ...] = ()
+    error: str | None = None
+    next_moment: float | None = None
+    compare_and_set: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan of all targets asked for, sorted by target. `source` is the commit that the files are of, if they are of one."""
+
+    owner: str
+    targets: tuple[TargetPlan, ...]
+    digest: str
+    stats: Stats = field(default_factory=Stats)
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """What became of one target's plan. `deletes_waiting` counts deletes that `run.max_deletes_per_hour` held back, and
+    `waits_until` (epoch seconds) is when more may be deleted, if that is known."""
+
+    plan: TargetPlan
+    outcomes: tuple[Outcome, ...] = ()
+    error: str | None = None
+    deletes_waiting: int = 0
+    waits_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts over targets: the changes by action, then what is left alone."""
+
+    create: int = 0
+    update: int = 0
+    renew: int = 0
+    adopt: int = 0
+    delete: int = 0
+    unchanged: int = 0
+    foreign: int = 0
+    refused: int = 0
+
+
+def make_plan(owner: str, targets: Iterable[TargetPlan], stats: Stats | None = None, source: str | None = None) -> Plan:
+    """Put target plans together: sorted, with the digest of the whole."""
+    ordered = tuple(sorted(targets, key=lambda plan: plan.target))
+    digest = plan_digest(owner, ((plan.target, plan.digest) for plan in ordered))
+    return Plan(owner, ordered, digest, stats or Stats(), source)
+
+
+def summary(targets: Iterable[TargetPlan]) -> Summary:
+    """Count what the plans of some targets (`plan.targets` for all) would do, and what they leave alone."""
+    actions: Counter[Action] = Counter()
+    unchanged = foreign = refused = 0
+    for target in targets:
+        actions.update(change.action for change in target.changes)
+        unchanged += target.unchanged
+        foreign += target.foreign
+        refused += len(target.refused)
+    counts = {action.value: actions[action] for action in Action}
+    return Summary(**counts, unchanged=unchanged, foreign=foreign, refused=refused)
+
+
+def pending(plan: Plan) -> bool:
+    """True when something differs: a change to apply, one that is refused, or drift that is only reported."""
+    return any(target.changes or target.refused or target.reported for target in plan.targets)
+
+
+def is_quiet(plan: TargetPlan) -> bool:
+    """True when there is nothing to tell of a target but its counts."""
+    differs = plan.changes or plan.refused or plan.reported or plan.moved_from is not None
+    return plan.complete and not (differs or plan.parked or plan.problems or plan.error)
+
+
+def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
+    """What a person must know before the changes of a target: (kind, sentence), the worst first."""
+    if plan.moved_from is not None:
+        yield "moved", f"{plan.target} is now another store: was {plan.moved_from}, is {plan.place}"
+    yield from (("problem", text) for text in problem_texts(plan))
+    if plan.error:
+        yield "error", plan.error
+    yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
+    yield from (("waiting", sentence) for sentence in plan.waiting)
+    if not plan.complete and not plan.parked:
+        yield "incomplete", "the store could not be listed whole"
+
+
+def problem_texts(plan: TargetPlan) -> Iterator[str]:
+    """The first problems of a target as text, and how many more there are."""
+    yield from map(str, plan.problems[:MOST_PROBLEMS])
+    if (more := len(plan.problems) - MOST_PROBLEMS) > 0:
+        yield f"{more:,} more; kvsync validate lists all"
+
+
+def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:
+    """How often each kind of outcome occurred, every kind named."""
+    seen = Counter(outcome.kind for report in reports for outcome in report.outcomes)
+    return {kind: seen[kind] for kind in OutcomeKind}

@@ -1,0 +1,110 @@
+"""One receiver, and the task that keeps it told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from contextlib import suppress
+from random import Random
+
+from kvsync.config.model import ChannelConfig
+from kvsync.daemon.backoff import Backoff
+from kvsync.errors import KvsyncError, StateDirError, TransientError
+from kvsync.logs import get_logger
+from kvsync.model.entry import Target
+from kvsync.notify.delivery_state import Book, Due, Told
+from kvsync.notify.message import Letters
+from kvsync.notify.model import Facts
+from kvsync.notify.webhook import Post
+from kvsync.state.notices import Notices
+from kvsync.util.clock import Clock
+
+GATHER = 2.0
+"""Seconds to wait for more before a message is sent: what happens to many targets happens to them about the same time."""
+
+MOST = 1000
+"""Targets that one message is about, at most."""
+
+_log = get_logger()
+
+
+class Channel:
+    """Tells one receiver. `where` names it in messages and `id_` in the state directory."""
+
+    def __init__(
+        self, where: str, id_: str, config: ChannelConfig, letters: Letters, post: Post, kept: Notices, clock: Clock
+    ) -> None:
+        self.where, self.id_ = where, id_
+        self._config, self._letters, self._post, self._kept, self._clock = config, letters, post, kept, clock
+        told: dict[Target, dict[str, str]] = {}
+        with suppress(StateDirError):  # then what lasts is told again
+            told = kept.told(id_)
+        self._book = Book(config, told)
+        self._news = asyncio.Event()
+        self._backoff = Backoff(Random())  # noqa: S311 - spreads retries
+        self._failures, self._speaks = 0, True
+
+    def note(self, target: Target, facts: Facts) -> None:
+        """Take in what a pass found out, and tell it soon where it is news."""
+        if self._book.note(target, facts):
+            self._news.set()
+
+    def speak(self, wanted: bool) -> None:
+        """Tell nothing while it is not wanted; what is so is noted all the same, and told once it is."""
+        self._speaks = wanted
+        self._news.set()
+
+    def keep(self, targets: Collection[Target]) -> None:
+        """Forget all targets but these."""
+        self._remember(self._book.keep(targets))
+
+    async def run(self) -> None:
+        """Tell what is due, until cancelled."""
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                await self._clock.sleep(GATHER)
+                await self._tell_all()
+        finally:
+            await self._post.aclose()
+
+    async def _tell_all(self) -> None:
+        while self._speaks and (due := self._book.due(MOST)).told:
+            if due.notices:
+                await self._clock.sleep(await self._tell(due))
+            else:
+                self._settle(due)
+
+    async def _tell(self, due: Due) -> float:
+        """Send one message. Returns the seconds to wait before the next."""
+        try:
+            self._post.check()  # from here on the address is known for a secret, and in no letter
+            await self._post.send(*self._letters.write(due.notices, self._clock.now()))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next message may get through
+            return self._failed(due, error)
+        self._settle(due)
+        _log.info("notice.sent", channel=self.where, notices=len(due.notices), attempts=self._failures + 1)
+        self._failures = 0
+        self._backoff.reset()
+        return self._config.min_interval
+
+    def _failed(self, due: Due, error: Exception) -> float:
+        backoff = self._backoff
+        pause = backoff.fail(error.retry_after) if isinstance(error, TransientError) else backoff.give_up()
+        if not self._failures:
+            is_expected = isinstance(error, KvsyncError)
+            said = {"error": str(error) if is_expected else "unexpected", "retry_in": round(pause, 1)}
+            count = len(due.notices)
+            _log.warning("notice.failed", channel=self.where, notices=count, **said, exc_info=not is_expected)
+        self._failures += 1
+        return pause
+
+    def _settle(self, due: Due) -> None:
+        self._book.settle(due.told)
+        self._remember(due.told)
+
+    def _remember(self, told: Collection[Told]) -> None:
+        if told:
+            with suppress(StateDirError):  # then it may be told again after a restart
+                self._kept.tell(self.id_, ((target, str(kind), which) for target, kind, which in told))

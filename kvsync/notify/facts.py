@@ -1,0 +1,64 @@
+"""From how a pass ended to what is so of its target."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from kvsync.config.model import NoticeKind
+from kvsync.daemon.observer import Passed
+from kvsync.daemon.ports import PassResult
+from kvsync.model.entry import Target
+from kvsync.notify.model import MENDED, STILL, Fact, Facts
+
+
+class Judge:
+    """Counts the failures of each target."""
+
+    def __init__(self) -> None:
+        self._failures: dict[Target, int] = {}
+
+    def facts(self, passed: Passed) -> Facts:
+        """What is so after a pass. One that ended in an error has not seen whether the target drifted or is parked."""
+        result = passed.result
+        failed = {NoticeKind.FAILED: self._failed(result, passed.at)}
+        if result.error is not None:
+            return failed
+        return {
+            NoticeKind.DRIFT: _drift(result, passed.at),
+            NoticeKind.PARKED: _parked(result, passed.at),
+            **failed,
+        }
+
+    def keep(self, targets: Collection[Target]) -> None:
+        """Forget all targets but these."""
+        for target in self._failures.keys() - set(targets):
+            del self._failures[target]
+
+    def _failed(self, result: PassResult, at: float) -> Fact | None:
+        if result.ok:
+            self._failures.pop(result.target, None)
+            return None
+        count = self._failures[result.target] = self._failures.get(result.target, 0) + 1
+        error = result.error or f"{result.failed:,} changes failed; the log and kvsync history say which"
+        return Fact(
+            NoticeKind.FAILED,
+            at,
+            error=error,
+            attempts=count,
+            unavailable=result.unavailable,
+            hopeful=result.retryable and not result.unavailable,
+        )
+
+
+def _parked(result: PassResult, at: float) -> Fact | None:
+    if not result.parked:
+        return None
+    return Fact(NoticeKind.PARKED, at, result.digest, reasons=result.parked)
+
+
+def _drift(result: PassResult, at: float) -> Fact | None:
+    counts = {cause: count for cause, count in result.drift.items() if count}
+    if not counts:
+        return None
+    which = MENDED if result.ok and not result.pending else STILL
+    return Fact(NoticeKind.DRIFT, at, which, drift=counts)

@@ -1,0 +1,56 @@
+"""What can be told of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from kvsync.config.model import NoticeKind
+from kvsync.model.entry import Target
+
+STILL: Final = "found"
+"""Which drift: that which is still there."""
+
+MENDED: Final = "healed"
+"""Which drift: that which the pass that found it healed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that is so of a target since `since` (epoch seconds).
+
+    `which` tells two facts of one kind apart, so that the second is news: the digest of a parked plan, or whether drift is
+    still there. `drift` counts entries by class, `reasons` are why it is parked; `error` says what fails, for the last
+    `attempts` passes, `unavailable` that the store is the reason and `hopeful` that trying again may help. `is_over` says that
+    it ended before it was told.
+    """
+
+    kind: NoticeKind
+    since: float
+    which: str = ""
+    drift: Mapping[str, int] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    error: str | None = None
+    attempts: int = 0
+    unavailable: bool = False
+    hopeful: bool = False
+    is_over: bool = False
+
+
+Facts = Mapping[NoticeKind, Fact | None]
+"""What a pass found out of its target: what is so, None for what is known not to be so; the rest is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell of a target. `fact` says what is so; where it is None, `ended` are the kinds of what is so no more."""
+
+    target: Target
+    fact: Fact | None = None
+    ended: tuple[NoticeKind, ...] = ()
+
+    @property
+    def kind(self) -> NoticeKind:
+        """What kind of notice it is."""
+        return NoticeKind.HEALED if self.fact is None else self.fact.kind

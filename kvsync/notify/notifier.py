@@ -1,0 +1,117 @@
+"""Looks on while the daemon works, and has those told who want to know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from kvsync.config.model import ChannelConfig, Credential, RunConfig
+from kvsync.daemon.observer import Onlooker, Passed
+from kvsync.daemon.ports import Loaded
+from kvsync.errors import StateDirError
+from kvsync.model.entry import Target
+from kvsync.notify.facts import Judge
+from kvsync.notify.message import Letters, Sender
+from kvsync.notify.model import Facts
+from kvsync.state import StateDir
+from kvsync.state.passes import DaemonRecord
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import Redactor
+
+if TYPE_CHECKING:
+    from kvsync.notify.channel import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a herald works with."""
+
+    sender: Sender
+    state: StateDir
+    resolve: Callable[[Credential], str]
+    redactor: Redactor
+    clock: Clock
+
+
+class Herald(Onlooker):
+    """Tells every channel. What is known of each target is kept for a channel that a changed configuration adds."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._judge = Judge()
+        self._known: dict[Target, Facts] = {}
+        self._targets: frozenset[Target] | None = None
+        self._leads = True
+        self._channels: dict[ChannelConfig, tuple[Channel, asyncio.Task[None]]] = {}
+
+    @asynccontextmanager
+    async def telling(self, run: RunConfig) -> AsyncIterator[None]:
+        """Tell those whom the settings name, until the end of the block."""
+        try:
+            await self.reload(run)
+            yield
+        finally:
+            await self._part(list(self._channels))
+
+    async def reload(self, run: RunConfig) -> None:
+        """Tell those whom changed settings name from now on; who is told as before has not lost anything."""
+        await self._part([config for config in self._channels if config not in run.notify])
+        for index, config in enumerate(run.notify):
+            if config not in self._channels:
+                self._begin(f"run.notify[{index}]", config)
+        with suppress(StateDirError):
+            self._means.state.notices.keep([channel.id_ for channel, _ in self._channels.values()])
+
+    def looked(self, targets: frozenset[Target], loaded: Loaded) -> None:
+        """Forget all targets but these."""
+        self._targets = targets
+        self._judge.keep(targets)
+        for target in self._known.keys() - targets:
+            del self._known[target]
+        for channel, _ in self._channels.values():
+            channel.keep(targets)
+
+    def daemon_changed(self, daemon: DaemonRecord, window_changes_at: float | None) -> None:
+        """Of several replicas only the leader tells."""
+        self._leads = daemon.lease is None or daemon.lease.leads
+        for channel, _ in self._channels.values():
+            channel.speak(self._leads)
+
+    def pass_done(self, passed: Passed) -> None:
+        """Take in what it found out."""
+        target, facts = passed.result.target, self._judge.facts(passed)
+        self._known[target] = {**self._known.get(target, {}), **facts}
+        for channel, _ in self._channels.values():
+            channel.note(target, facts)
+
+    def _begin(self, where: str, config: ChannelConfig) -> None:
+        from kvsync.notify.channel import Channel  # with it comes the HTTP client, which not everybody needs
+        from kvsync.notify.webhook import Post
+
+        means = self._means
+        post = Post(where, config, means.resolve, means.redactor, means.clock)
+        letters = Letters(config.format, means.sender, means.redactor.redact)
+        channel = Channel(where, channel_id(config), config, letters, post, means.state.notices, means.clock)
+        self._channels[config] = channel, asyncio.create_task(channel.run())
+        channel.speak(self._leads)
+        if self._targets is not None:
+            channel.keep(self._targets)
+        for target, facts in self._known.items():
+            channel.note(target, facts)
+
+    async def _part(self, configs: list[ChannelConfig]) -> None:
+        tasks = [self._channels.pop(config)[1] for config in configs]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def channel_id(config: ChannelConfig) -> str:
+    """A name for a receiver that stays when other settings of it change. Where two share everything that tells receivers apart,
+    they are one."""
+    what = (str(config.format), str(config.url.kind), config.url.name, sorted(map(str, config.on)))
+    return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=12).hexdigest()

@@ -1,0 +1,89 @@
+"""What a store cannot hold of a desired entry, told offline from its capabilities alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from kvsync.model.capabilities import Capabilities, SizeUnit
+from kvsync.model.entry import Entry
+
+UNUSABLE_KEYS = frozenset({"", ".", ".."})
+"""Remote keys that no store is asked for: HTTP clients collapse them, and `DELETE …/values/..` deletes a whole namespace."""
+
+LABEL_HINT = 'set key_format: "{label}/{key}" for this store'
+
+
+def audit(entry: Entry, capabilities: Capabilities, remote_key: str, *, label_in_key: bool = False) -> Sequence[str]:
+    """Every reason why a store cannot hold `entry`, as sentences with the limit and the actual size; empty when it can.
+
+    `label_in_key` says that the key format carries the label, so that the store need not know labels.
+    """
+    return [
+        *_key_problems(entry, capabilities, remote_key, label_in_key),
+        *_attribute_problems(entry, capabilities),
+        *_lifetime_problems(entry, capabilities),
+        *_size_problems(entry, capabilities, remote_key),
+    ]
+
+
+def _key_problems(entry: Entry, limits: Capabilities, remote_key: str, label_in_key: bool) -> Iterator[str]:
+    if remote_key in UNUSABLE_KEYS:
+        yield f'the remote key would be "{remote_key}", which no store can address'
+    if limits.max_key is not None:
+        size = len(remote_key if limits.key_unit is SizeUnit.CHARACTERS else remote_key.encode())
+        if size > limits.max_key:
+            yield f"the remote key has {size:,} {limits.key_unit}, {limits.type} takes at most {limits.max_key:,}"
+    if limits.key_pattern is not None and not re.fullmatch(limits.key_pattern, remote_key):
+        yield f"the remote key does not match what {limits.type} takes: {limits.key_pattern}"
+    if entry.identity.label is not None and not limits.labels and not label_in_key:
+        yield f"{limits.type} has no labels; {LABEL_HINT}"
+
+
+def _attribute_problems(entry: Entry, limits: Capabilities) -> Iterator[str]:
+    content = entry.content
+    if content.content_type is not None and not limits.content_type:
+        yield f"{limits.type} keeps no content_type; leave it out"
+    if content.tags and not limits.tags:
+        yield f"{limits.type} keeps no tags; leave them out"
+    if content.metadata is not None and not limits.metadata:
+        yield f"{limits.type} keeps no metadata; leave it out"
+    if not limits.binary and not is_text(content.value):
+        yield f"the value is no UTF-8 text, and {limits.type} holds only text"
+
+
+def _lifetime_problems(entry: Entry, limits: Capabilities) -> Iterator[str]:
+    if entry.ttl is None:
+        return
+    if entry.ttl < limits.min_ttl:
+        yield f"ttl is {entry.ttl:,}s, {limits.type} takes at least {limits.min_ttl:,}s"
+    if limits.max_ttl is not None and entry.ttl > limits.max_ttl:
+        yield f"ttl is {entry.ttl:,}s, {limits.type} takes at most {limits.max_ttl:,}s"
+
+
+def _size_problems(entry: Entry, limits: Capabilities, remote_key: str) -> Iterator[str]:
+    value, content_type, tags, metadata = entry.content
+    if limits.max_value is not None and (length := length_of(value, limits.value_unit)) > limits.max_value:
+        yield f"the value has {length:,} {limits.value_unit}, {limits.type} takes at most {limits.max_value:,}"
+    extra = len((metadata or "").encode())
+    if limits.max_metadata is not None and extra > limits.max_metadata:
+        yield f"the metadata has {extra:,} bytes, {limits.type} takes at most {limits.max_metadata:,}"
+    if limits.max_entry is not None:
+        words = [remote_key, entry.identity.label or "", content_type or "", *(word for tag in tags for word in tag)]
+        size = len(value) + extra + sum(len(word.encode()) for word in words)
+        if size > limits.max_entry:
+            yield f"the whole entry has {size:,} bytes, {limits.type} takes at most {limits.max_entry:,}"
+
+
+def length_of(value: bytes, unit: SizeUnit) -> int:
+    """How long a value is; what is no UTF-8 text has a character for each byte that is none."""
+    return len(value) if unit is SizeUnit.BYTES else len(value.decode(errors="replace"))
+
+
+def is_text(value: bytes) -> bool:
+    """True for UTF-8 text."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,66 @@
+"""What it takes to apply a plan, told before anything is sent: an estimate from what the store declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Action, Change
+from kvsync.model.plan import Cost, TargetPlan
+from kvsync.planning.ledger_only import is_only_noted
+
+
+def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
+    """Requests, bytes sent, and seconds at the declared rate (0 without one) to apply the changes of a target.
+
+    Counted: the writes in batches, deletes apart; reads of previous values for the journal; where there is no compare-and-set,
+    a look before and after each write; no write of what only the ledger notes; and the look at the destination before the
+    old half of a move is deleted."""
+    written = [change for change in plan.changes if not is_only_noted(change, capabilities)]
+    deletes = [change for change in written if change.action is Action.DELETE]
+    others = [change for change in written if change.action is not Action.DELETE]
+    calls = _calls(others, capabilities) + _calls(deletes, capabilities)
+    reads = _reads(plan.changes, written, capabilities) + sum(change.moved_to is not None for change in deletes)
+    rate = capabilities.writes_per_second
+    seconds = round(calls / rate, 3) if rate else 0.0
+    return Cost(calls + reads, sum(map(_size, written)), seconds)
+
+
+def _calls(changes: Sequence[Change], capabilities: Capabilities) -> int:
+    by_count = _batches(len(changes), capabilities.batch)
+    limit = capabilities.max_batch_bytes
+    if limit is None:
+        return by_count
+    return max(by_count, _batches(sum(map(_size, changes)), limit))
+
+
+def _reads(changes: Sequence[Change], written: Sequence[Change], capabilities: Capabilities) -> int:
+    size = capabilities.read_page or capabilities.read_batch
+    if capabilities.compare_and_set:
+        return _batches(sum(map(_is_unread, written)), size)
+    before = _batches(len(changes), size)
+    return before if capabilities.settle else before + _batches(len(written), size)
+
+
+def _is_unread(change: Change) -> bool:
+    """True when the journal wants a previous value that the listing did not carry."""
+    return change.before is not None and change.before.content is None and not change.sensitive
+
+
+def _batches(count: int, size: int) -> int:
+    return -(-count // max(size, 1))
+
+
+def _size(change: Change) -> int:
+    texts = [change.identity.key, change.identity.label or ""]
+    if change.after is None or change.action is Action.DELETE:
+        return _length(texts)
+    content = change.after.content
+    texts += (content.content_type or "", content.metadata or "")
+    for pair in content.tags:
+        texts += pair
+    return len(content.value) + _length(texts)
+
+
+def _length(texts: Iterable[str]) -> int:
+    return len("".join(texts).encode(errors="surrogatepass"))

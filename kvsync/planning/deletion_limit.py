@@ -1,0 +1,54 @@
+"""The limit on deletes of all targets together: how many may go now, and what is said of those that wait. Pure.
+
+Every delete that kvsync sends counts, whatever asks for it: a key that left the files, `absent`, the old name of a move, the
+end of a lifetime that the store does not keep itself, and `undo`. Otherwise a state file could choose one that does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from kvsync.model.entry import Action
+from kvsync.model.plan import TargetPlan
+from kvsync.rendering.words import count, moment
+
+WINDOW = 3600.0
+"""Seconds in which deletes are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionBudget:
+    """How many entries may be deleted now: `limit` in an hour, `used` in the last one; `free_at` (epoch seconds) is when more
+    may be deleted, None when that is not known to come."""
+
+    limit: int
+    used: int = 0
+    free_at: float | None = None
+
+    @property
+    def left(self) -> int:
+        """How many entries may be deleted now."""
+        return max(0, self.limit - self.used)
+
+    def why(self) -> str:
+        """Why a delete waits, for people."""
+        until = "" if self.free_at is None else f"; more from {moment(self.free_at)} on"
+        return f"run.max_deletes_per_hour is {self.limit:,}{until}"
+
+
+def with_waiting(plans: Iterable[TargetPlan], budget: DeletionBudget) -> tuple[TargetPlan, ...]:
+    """The plans, with what waits of each when they are applied in this order. Targets that are parked delete nothing."""
+    left, marked = budget.left, []
+    for plan in plans:
+        is_held = bool(plan.parked) and not plan.approved
+        deletes = 0 if is_held else sum(change.action is Action.DELETE for change in plan.changes)
+        late = max(0, deletes - left)
+        left -= deletes - late
+        marked.append(replace(plan, waiting=(_sentence(late, deletes, budget),)) if late else plan)
+    return tuple(marked)
+
+
+def _sentence(late: int, deletes: int, budget: DeletionBudget) -> str:
+    share = f"{late:,} of {count(deletes, 'delete')}" if late < deletes else count(late, "delete")
+    return f"{share} {'waits' if late == 1 else 'wait'}: {budget.why()}"

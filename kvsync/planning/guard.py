@@ -1,0 +1,57 @@
+"""The guard on a plan: reasons why a target must not be applied before a person has looked.
+
+A plan that is too big is far more often a mistake (an empty checkout, a wrong folder, a broken listing) than a wish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from kvsync.model.entry import Action, Change
+from kvsync.model.policy import Guard
+
+
+def check(
+    changes: Sequence[Change], guard: Guard, owned: int, desired: int, complete: bool, problems: Sequence[str]
+) -> tuple[str, ...]:
+    """The reasons to park a target, as sentences with numbers; none when it may be applied.
+
+    `owned` counts the entries we own in the store, `desired` those that the files ask for. `complete` says whether the store
+    was listed whole, and `problems` why not. The delete that is half of a move does not count: its entry lives on. Of several
+    that are moved to one name only one lives on, so that the others count.
+    """
+    removed = [change for change in changes if change.action is Action.DELETE]
+    deletes = len(removed) - len({change.moved_to for change in removed if change.moved_to is not None})
+    updates = sum(change.action is Action.UPDATE for change in changes)
+    reasons: list[str] = []
+    if changes and not complete:
+        reasons.append(_incomplete(len(changes), problems))
+    if deletes and not desired:
+        reasons.append(f"would delete {_entries(deletes)} because the files ask for none (an empty target)")
+    if deletes > guard.max_deletes:
+        reasons.append(f"would delete {_entries(deletes)}; the limit is {guard.max_deletes} (guard.max_deletes)")
+    shares = (("delete", deletes, guard.max_delete_pct), ("update", updates, guard.max_update_pct))
+    return (*reasons, *_too_large(shares, guard.min_existing, owned))
+
+
+def _too_large(shares: Iterable[tuple[str, int, float]], least: int, owned: int) -> Iterator[str]:
+    for verb, count, limit in shares:
+        # `prune: scope` and `adopt: always` reach entries that are not ours: then there are more of them than we own.
+        reach = max(owned, count)
+        if reach >= least and count * 100 > limit * reach:
+            share = f"{count} of {reach} entries ({_percent(count * 100 / reach)})"
+            yield f"would {verb} {share}; the limit is {_percent(limit)} (guard.max_{verb}_pct)"
+
+
+def _incomplete(changes: int, problems: Sequence[str]) -> str:
+    because = f": {'; '.join(problems)}" if problems else ""
+    noun = "change is" if changes == 1 else "changes are"
+    return f"the listing of the store is incomplete{because}; {changes} {noun} withheld"
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0") + " %"

@@ -1,0 +1,17 @@
+"""Changes that need no write: where the store has no room for our marks, what only they say is kept in the ledger alone."""
+
+from __future__ import annotations
+
+from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.model.entry import Change
+
+
+def is_only_noted(change: Change, capabilities: Capabilities) -> bool:
+    """True when the entry is as it shall be, and only the ledger has to say so: an equal one is adopted, or given another
+    lifetime that nobody but kvsync knows of."""
+    before, after = change.before, change.after
+    if capabilities.marks is not Marks.LEDGER or before is None or after is None:
+        return False
+    if before.fingerprint is None or before.fingerprint != after.fingerprint:
+        return False
+    return capabilities.lifetimes is Lifetimes.EMULATED or change.reasons == ("mark",)

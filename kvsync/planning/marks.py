@@ -1,0 +1,178 @@
+"""Marks: how kvsync signs what it leaves next to an entry, and what a mark that is found there proves.
+
+A seal binds a mark to the place, key and label it was written for. With owner keys it is an HMAC-SHA256 that only holders of
+a key can make. Without, it is a plain SHA-256: a copy does not verify, but anyone could compute one.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Final
+
+from kvsync.model.entry import Actual, Entry, Identity, Mark
+from kvsync.model.place import Place
+
+SEAL_SIZE: Final = 16
+"""Bytes of a seal."""
+
+SEAL_CHARACTERS: Final = 22
+"""Characters of a seal as text."""
+
+_FILLED, _FILLED_CHARACTERS = b"\0\0", 24
+"""What makes a seal so long that the text of many together is that of each, without padding; characters of each then."""
+
+_TTL_DIGITS: Final = 12
+"""More than any store allows, and within what a state directory can keep."""
+
+_PLAIN: Final = f"{None}:0:"
+"""TTL and flags of a mark that has neither, as they are sealed."""
+
+
+def seal_to_text(seal: bytes) -> str:
+    """A seal as stores of text keep it: URL-safe Base64 without padding."""
+    return urlsafe_b64encode(seal).decode().rstrip("=")
+
+
+def seal_from_text(text: object) -> bytes | None:
+    """The seal in a text that was found next to an entry. None where there is no text, as earlier versions wrote marks; for
+    anything that is not a seal empty, which verifies nowhere."""
+    if text is None:
+        return None
+    try:
+        return urlsafe_b64decode(f"{text}==") if isinstance(text, str) and len(text) == SEAL_CHARACTERS else b""
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def ttl_from(found: Any) -> int | None:
+    """The lifetime, in seconds, in what was found next to an entry, as a number or as text. None for what kvsync never
+    writes."""
+    if isinstance(found, str):
+        return int(found) if len(found) <= _TTL_DIGITS and found.isdecimal() else None
+    is_whole = isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 10**_TTL_DIGITS
+    return int(found) if is_whole else None
+
+
+class Proof(StrEnum):
+    """What a mark with our owner's name proves.
+
+    `valid`: we wrote it for this place, key and label. `renewable`: the same, but it was made under an older owner key.
+    `weak`: it has no seal (an earlier version wrote it), or one that anyone could make although there is an owner key.
+    `none`: it was made for another place, key or label, or changed since: a copy, or a forgery.
+    """
+
+    VALID = "valid"
+    RENEWABLE = "renewable"
+    WEAK = "weak"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class MarkSigner:
+    """Signs and verifies the marks of one owner at one place. The first of `keys` signs, all of them verify; none: plain
+    digests."""
+
+    owner: str
+    place: Place
+    keys: tuple[bytes, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"MarkSigner({self.owner!r}, {self.place.key}, {len(self.keys)} keys)"
+
+    def mark_of(self, entry: Entry) -> Mark:
+        """The signed mark that an entry is written with."""
+        return self.signed(
+            entry.identity, Mark(self.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
+        )
+
+    def signed(self, identity: Identity, mark: Mark) -> Mark:
+        """The same mark of our owner with the seal for this place and identity."""
+        return replace(mark, seal=self._seal(identity, mark, self.keys[0] if self.keys else None))
+
+    def proof(self, identity: Identity, mark: Mark) -> Proof:
+        """What a mark that was found at `identity` proves. Marks of other owners prove nothing of ours."""
+        if mark.owner != self.owner:
+            return Proof.NONE
+        if mark.seal is None:
+            return Proof.WEAK
+        for number, key in enumerate(self.keys):
+            if hmac.compare_digest(mark.seal, self._seal(identity, mark, key)):
+                return Proof.RENEWABLE if number else Proof.VALID
+        if hmac.compare_digest(mark.seal, self._seal(identity, mark, None)):
+            return Proof.WEAK if self.keys else Proof.VALID
+        return Proof.NONE
+
+    def seals(self, identity: Identity, fingerprint: bytes, seal: bytes) -> bool:
+        """True when `seal` is that of a current mark without TTL and flags, as nearly all are. Faster than to build the
+        mark first."""
+        return seal == self._sealed(identity, _PLAIN, fingerprint, self.keys[0] if self.keys else None)
+
+    def plain_seal_texts(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[str]:
+        """The seals of such marks for many entries, in order and as `seal_to_text` gives them. Takes less than half the time
+        that it takes one by one."""
+        seals = [seal + _FILLED for seal in self._plain_seals(identities, fingerprints)]
+        text = urlsafe_b64encode(b"".join(seals)).decode()
+        return [text[start : start + SEAL_CHARACTERS] for start in range(0, len(text), _FILLED_CHARACTERS)]
+
+    def claims(self, entry: Actual) -> bool:
+        """True when the entry bears a mark of ours that was made for it, as far as that can be told."""
+        mark = entry.mark
+        if mark is None or mark.owner != self.owner:
+            return False
+        return mark.is_recorded or self.proof(entry.identity, mark) is not Proof.NONE
+
+    def is_settled(self, entry: Actual) -> bool:
+        """True when there is nothing to know of an entry but its fingerprint: it is as we left it, under a valid mark."""
+        mark = entry.mark
+        return (
+            mark is not None
+            and mark.owner == self.owner
+            and mark.key is None
+            and mark.fingerprint == entry.fingerprint
+            and mark.ttl is None
+            and not mark.sensitive
+            and not mark.protected
+            and entry.expires_at is None
+            and not entry.locked
+            and (mark.is_recorded or self.proof(entry.identity, mark) is Proof.VALID)
+        )
+
+    @cached_property
+    def _head(self) -> str:
+        """What the seals of all marks of this owner at this place begin with."""
+        return f"kvsync.mark/1:{self.place.key}:{len(self.owner)}:{self.owner}:"
+
+    def _plain_seals(self, identities: Iterable[Identity], fingerprints: Iterable[bytes]) -> list[bytes]:
+        messages = [
+            f"{len(name)}:{name}{'' if label is None else f'={len(label)}:{label}'}:{_PLAIN}".encode(
+                "utf-8", "surrogatepass"
+            )
+            + print_
+            for (name, label), print_ in zip(identities, fingerprints, strict=True)
+        ]
+        head = self._head.encode("utf-8", "surrogatepass")
+        if not self.keys:
+            return [sha256(head + message).digest()[:SEAL_SIZE] for message in messages]
+        begun, seals = hmac.new(self.keys[0], head, "sha256"), []
+        for message in messages:
+            signature = begun.copy()
+            signature.update(message)
+            seals.append(signature.digest()[:SEAL_SIZE])
+        return seals
+
+    def _seal(self, identity: Identity, mark: Mark, key: bytes | None) -> bytes:
+        options = f"{mark.ttl}:{2 * mark.sensitive + mark.protected}:"
+        return self._sealed(identity, options, mark.fingerprint, key)
+
+    def _sealed(self, identity: Identity, options: str, fingerprint: bytes, key: bytes | None) -> bytes:
+        name, label = identity
+        text = f"{self._head}{len(name)}:{name}{'' if label is None else f'={len(label)}:{label}'}:{options}"
+        message = text.encode("utf-8", "surrogatepass") + fingerprint
+        return (sha256(message).digest() if key is None else hmac.digest(key, message, "sha256"))[:SEAL_SIZE]

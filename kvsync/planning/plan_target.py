@@ -1,0 +1,196 @@
+"""From the two sides of a target to its plan: judge what differs, sort it by policy, count the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.digest import target_digest
+from kvsync.model.entry import (
+    DRIFT_CLASSES,
+    Actual,
+    Applied,
+    Change,
+    Class,
+    Desired,
+    Entry,
+    Identity,
+    Mode,
+    Refusal,
+    Snapshot,
+)
+from kvsync.model.plan import TargetPlan
+from kvsync.model.policy import DriftAction, Policy
+from kvsync.planning import guard
+from kvsync.planning.classify import Idle, Removal, Rules, Verdict, classify, classify_undesired
+from kvsync.planning.compare import Comparison, key_matcher
+from kvsync.planning.cost import cost_of
+from kvsync.planning.plan_inputs import Facts
+from kvsync.planning.timers import grace_end, next_moment
+
+_SAME_END = 10
+"""Seconds by which a store may round the end of a lifetime."""
+
+
+def plan_target(
+    desired: Desired, snapshot: Snapshot, comparison: Comparison, facts: Facts, rules: Rules, capabilities: Capabilities
+) -> TargetPlan:
+    """Make the plan of one target. Everything it depends on is in the arguments."""
+    wanted = key_matcher(facts.keys) if facts.keys else lambda _key: True
+    judged = [
+        (identity, judge(identity, desired, facts, rules)) for identity in comparison.differing if wanted(identity.key)
+    ]
+    verdicts = [_blocked(verdict, facts.blocked) for _, verdict in judged]
+    idle = [verdict for verdict in verdicts if isinstance(verdict, Idle)]
+    sorter = _Sorter(desired.policy, facts, rules.now)
+    changes, reported = sorter.split(verdict for verdict in verdicts if isinstance(verdict, Change))
+    refused = tuple(verdict for verdict in verdicts if isinstance(verdict, Refusal))
+    plan = TargetPlan(
+        desired.target,
+        capabilities.type,
+        digest=target_digest(desired.target, rules.signer.place, changes, refused),
+        place=rules.signer.place,
+        complete=snapshot.complete,
+        parked=_parked(changes, desired, snapshot, comparison),
+        changes=changes,
+        refused=refused,
+        reported=reported,
+        unchanged=comparison.unchanged + idle.count(Idle.UNCHANGED),
+        foreign=comparison.foreign + idle.count(Idle.FOREIGN),
+        ignored=comparison.ignored,
+        expired=idle.count(Idle.EXPIRED),
+        compare_and_set=capabilities.compare_and_set,
+        next_moment=next_moment(desired, judged, facts, rules.now, capabilities),
+    )
+    return replace(plan, cost=cost_of(plan, capabilities)) if changes else plan
+
+
+def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> Verdict:
+    """Judge one identity, wherever it exists."""
+    entry, actual = desired.entries.get(identity), facts.actual.get(identity)
+    last = facts.applied.get(identity)
+    if (
+        identity in facts.settling
+        and is_as_written(entry, last)
+        and _is_past(actual, facts.overwritten.get(identity, ()))
+    ):
+        return Idle.GONE if entry is None else Idle.UNCHANGED
+    if entry is not None:
+        return classify(entry, actual, last, rules)
+    if actual is None:
+        return Idle.GONE
+    return _move_checked(classify_undesired(actual, last, _removal(identity, desired), rules), desired, facts, rules)
+
+
+def _move_checked(verdict: Verdict, desired: Desired, facts: Facts, rules: Rules) -> Verdict:
+    """Refuse to delete the old name of a move when the new one exists, is not ours, and its mode keeps it that way."""
+    new_name = verdict.moved_to if isinstance(verdict, Change) else None
+    found = facts.actual.get(new_name) if new_name is not None else None
+    if not isinstance(verdict, Change) or new_name is None or found is None:
+        return verdict
+    if desired.entries[new_name].mode is Mode.ENFORCE or rules.signer.claims(found):
+        return verdict
+    owner = found.mark.owner if found.mark is not None else None
+    whose = "has no owner" if owner in (None, rules.owner) else f"belongs to owner {owner!r}"
+    reason = f"it is kept: its new name {new_name} {whose}"
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
+
+
+def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
+    """True when what we wrote last is what the files still ask, so that a late listing is no reason to write it again."""
+    if entry is None or last is None:
+        return entry is None and last is None
+    mark = last.mark
+    is_same = last.matches(entry.fingerprint) and mark.ttl == entry.ttl and mark.sensitive == entry.sensitive
+    return is_same and mark.protected == entry.protected and last.expires_at == (entry.expires_at or last.expires_at)
+
+
+def shows_the_past(facts: Facts) -> bool:
+    """True when the store still shows some of what we have overwritten."""
+    return any(_is_past(facts.actual.get(identity), befores) for identity, befores in facts.overwritten.items())
+
+
+def _is_past(actual: Actual | None, overwritten: Iterable[Actual | None]) -> bool:
+    """True when what the store shows is what we have overwritten, and so may be nothing but late."""
+    return any(_is_same(before, actual) for before in overwritten)
+
+
+def _is_same(before: Actual | None, actual: Actual | None) -> bool:
+    if before is None or actual is None:
+        return before is actual
+    if abs((before.expires_at or 0) - (actual.expires_at or 0)) > _SAME_END:
+        return False
+    if before.fingerprint is not None or actual.fingerprint is None:
+        return before.fingerprint == actual.fingerprint
+    return before.mark is None or before.mark.matches(actual.fingerprint)  # of what is sensitive no more is kept
+
+
+def _removal(identity: Identity, desired: Desired) -> Removal | None:
+    move = desired.moves.get(identity.key)
+    if move is not None:
+        destination = Identity(move.destination, identity.label)
+        return Removal(move.origin, destination if destination in desired.entries else None)
+    origin = desired.absent.get(identity.key)
+    return Removal(origin) if origin else None
+
+
+def _blocked(verdict: Verdict, blocked: Callable[[Change], str | None]) -> Verdict:
+    if not isinstance(verdict, Change):
+        return verdict
+    reason = blocked(verdict)
+    if reason is None:
+        return verdict
+    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin, deferred=verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorter:
+    """Splits changes into those to apply and those only to report."""
+
+    policy: Policy
+    facts: Facts
+    now: float
+
+    def split(self, changes: Iterable[Change]) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+        apply: list[Change] = []
+        report: list[Change] = []
+        for change in changes:
+            (report if self._only_reported(change) else apply).append(change)
+        return tuple(apply), tuple(report)
+
+    def _only_reported(self, change: Change) -> bool:
+        if change.after is not None and change.after.mode is Mode.OBSERVE:
+            return True
+        if drift_action(change, self.policy) is DriftAction.REPORT:
+            return True
+        return self._in_grace(change)
+
+    def _in_grace(self, change: Change) -> bool:
+        end = grace_end(change, self.policy, self.facts)
+        return end is not None and end > self.now
+
+
+def drift_action(change: Change, policy: Policy) -> DriftAction | None:
+    """What the policy says of this change as drift; None when it is not drift."""
+    if change.cause not in DRIFT_CLASSES:
+        return None
+    action: DriftAction = getattr(policy.drift, change.cause.value)
+    return action
+
+
+def _parked(
+    changes: tuple[Change, ...], desired: Desired, snapshot: Snapshot, comparison: Comparison
+) -> tuple[str, ...]:
+    gated = sum(drift_action(change, desired.policy) is DriftAction.GATE for change in changes)
+    reasons = guard.check(
+        [change for change in changes if change.cause is not Class.EXPIRED],
+        desired.policy.guard,
+        owned=comparison.owned,
+        desired=len(desired.entries),
+        complete=snapshot.complete,
+        problems=snapshot.problems,
+    )
+    if gated:
+        reasons += (f"{gated} drifted entries wait for approval (policy.drift is gate)",)
+    return reasons

@@ -1,0 +1,80 @@
+"""When a target needs a pass although nothing changes: a renewal, an expiry to enforce, the end of a grace, or of
+the time in which a listing may be late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kvsync.model.capabilities import Capabilities, Lifetimes
+from kvsync.model.entry import Action, Change, Class, Desired, Entry, Identity
+from kvsync.model.policy import Policy
+from kvsync.planning.classify import Idle, Verdict
+from kvsync.planning.plan_inputs import Facts
+
+
+def next_moment(
+    desired: Desired, judged: Iterable[tuple[Identity, Verdict]], facts: Facts, now: float, capabilities: Capabilities
+) -> float | None:
+    """The next such moment (epoch seconds) after `now`, as if the changes were applied now; None when there is none."""
+    moments = (
+        moment
+        for identity, verdict in judged
+        for moment in _moments(identity, verdict, desired, facts, now, capabilities)
+        if moment > now
+    )
+    return min(moments, default=None)
+
+
+def grace_end(change: Change, policy: Policy, facts: Facts) -> float | None:
+    """The moment before which a removal waits, infinite while nobody has noted since when it is undesired; None when the
+    change is no removal or there is no grace."""
+    grace = max(policy.guard.grace, facts.grace)
+    if grace <= 0 or change.action is not Action.DELETE or change.cause is Class.EXPIRED:
+        return None
+    return facts.undesired_since.get(change.identity, float("inf")) + grace
+
+
+def _moments(
+    identity: Identity, verdict: Verdict, desired: Desired, facts: Facts, now: float, capabilities: Capabilities
+) -> Iterator[float]:
+    if identity in facts.settling:
+        yield facts.settling[identity]
+    if isinstance(verdict, Change):
+        end = grace_end(verdict, desired.policy, facts)
+        if end is not None:
+            yield min(end, now + max(desired.policy.guard.grace, facts.grace))
+    entry = verdict.after if isinstance(verdict, Change) else desired.entries.get(identity)
+    if verdict is Idle.EXPIRED:
+        return  # it ended as declared, and no other life is due
+    if entry is not None and (entry.ttl is not None or entry.expires_at is not None):
+        yield from _end_of_life(entry, verdict, facts, now, capabilities)
+
+
+def _end_of_life(
+    entry: Entry, verdict: Verdict, facts: Facts, now: float, capabilities: Capabilities
+) -> Iterator[float]:
+    """Yield when kvsync must act on a lifetime: to renew it, or to end it where the store does not do so itself."""
+    margin = entry.renewal_margin()
+    if entry.expires_at is not None and capabilities.longest is not None:
+        yield from _on_the_way(
+            entry.expires_at, _end(entry, verdict, facts, now + capabilities.longest), capabilities.longest
+        )
+    if capabilities.lifetimes is Lifetimes.NATIVE and (entry.ttl is None or margin == 0):
+        return
+    if entry.expires_at is not None:
+        yield entry.expires_at
+        return
+    yield _end(entry, verdict, facts, now + (entry.ttl or 0)) - margin
+
+
+def _end(entry: Entry, verdict: Verdict, facts: Facts, latest: float) -> float:
+    """When an entry ends as it is; one that is about to be written, at the latest moment."""
+    actual = facts.actual.get(entry.identity)
+    is_kept = actual is not None and not isinstance(verdict, Change)
+    return actual.expires_at if is_kept and actual is not None and actual.expires_at is not None else latest
+
+
+def _on_the_way(declared: float, end: float, longest: float) -> Iterator[float]:
+    """Yield when an entry that ends before it shall is renewed: before it does, and once what it shall is within reach."""
+    if end < declared - 1:
+        yield min(declared - longest, end - longest / 3)

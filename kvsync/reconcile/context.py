@@ -1,0 +1,95 @@
+"""What a pass is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+
+from kvsync.apply.ports import DeletionPort
+from kvsync.errors import StateDirError
+from kvsync.model.entry import Target
+from kvsync.model.place import LocatedTarget
+from kvsync.model.policy import Adopt
+from kvsync.planning.marks import MarkSigner
+from kvsync.planning.shard import Shard
+from kvsync.reconcile.places import PlaceResolver
+from kvsync.state import Run, StateDir
+from kvsync.stores.pacing import Pace
+from kvsync.util.clock import Clock
+from kvsync.util.write_fence import Fence
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a pass is asked for.
+
+    `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
+    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
+    deferred entries (quarantined or contended) are tried too.
+    """
+
+    deep: bool = False
+    allow_protected: bool = False
+    keys: tuple[str, ...] = ()
+    grace: float = 0
+    adopt: Adopt | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PassTarget:
+    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept
+    by, `moved_from` describes the place that the same names led to before, if that was another one."""
+
+    located: LocatedTarget
+    signer: MarkSigner
+    key: str
+    moved_from: str | None = None
+
+    @property
+    def target(self) -> Target:
+        """The target by its names."""
+        return self.located.target
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds
+    its lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all.
+    `owner_keys` sign marks and ledgers (the first) and verify them (all); they are read for each pass, so that a rotated
+    one counts. `places` says where targets lead."""
+
+    owner: str
+    state: StateDir
+    clock: Clock
+    writable: bool
+    writing: bool
+    fence: Fence = field(default_factory=Fence)
+    shard: Shard | None = None
+    owner_keys: Callable[[], tuple[bytes, ...]] = tuple
+    places: PlaceResolver = field(default_factory=lambda: PlaceResolver({}))
+
+    def pass_target(self, located: LocatedTarget) -> PassTarget:
+        """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when
+        an owner key cannot be read."""
+        places, owner_keys = self.state.places, self.owner_keys()
+        self.state.use_owner_keys(owner_keys)
+        moved_from = places.moved_from(located)
+        key = places.enter(located, self.clock.now()) if self.writing else places.knowledge_key(located)
+        return PassTarget(located, MarkSigner(self.owner, located.place, owner_keys), key, moved_from)
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """Inside, what is worth remembering is written. A command that only reads goes without where the disk is full."""
+        return nullcontext() if self.writing else suppress(StateDirError)
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress, what grants deletes."""
+
+    run: Run
+    pace: Pace
+    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[int], None] = lambda _count: None
+    deletions: DeletionPort | None = None

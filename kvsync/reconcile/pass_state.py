@@ -1,0 +1,209 @@
+"""What one target's passes remember for the next: in the state directory, read before planning and written after."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+
+from kvsync.apply.model import ApplyReport
+from kvsync.config.model import StoreConfig
+from kvsync.model.capabilities import Lifetimes, Marks
+from kvsync.model.entry import (
+    Action,
+    Actual,
+    Applied,
+    Change,
+    Desired,
+    Identity,
+    Snapshot,
+)
+from kvsync.model.plan import TargetPlan
+from kvsync.planning.classify import CLOCK_SLACK
+from kvsync.planning.marks import MarkSigner
+from kvsync.reconcile.context import PassTarget, Surroundings
+from kvsync.reconcile.deferrals import Deferrals
+from kvsync.reconcile.observer import Observer
+from kvsync.state import Memo
+from kvsync.stores.base import Store
+
+UNSEEN_SECONDS = 90 * 86400.0
+"""How long the ledger of a store without room for marks keeps an entry in mind that is neither desired nor listed."""
+
+_COUNTS = ("unchanged", "foreign", "ignored", "expired")
+
+
+class Memory:
+    """The memory of one target, as of the moment its pass began."""
+
+    def __init__(
+        self, desired: Desired, around: Surroundings, store: Store, subject: PassTarget, *, retry: bool = False
+    ) -> None:
+        self._desired, self._around, self._capabilities = desired, around, store.capabilities
+        self._config = _digest(subject.signer, store.config)
+        self._subject, self._key, self._state = subject, subject.key, around.state
+        self._deferrals = Deferrals(desired, around, subject.key, retry=retry)
+
+    def memo(self, now: float) -> Memo | None:
+        """What the last clean pass saw, unless files or time have moved on."""
+        memo = self._state.memo.get(self._key, self._desired.digest, self._config)
+        if memo is None or (memo.next_moment is not None and memo.next_moment <= now):
+            return None
+        return memo
+
+    def settling(self, now: float) -> dict[Identity, float]:
+        """What was written so short a time ago that a listing may not show it yet, and until when that may be. Nothing, once a
+        clean pass has seen all that was written."""
+        window = self._capabilities.settle
+        if window <= 0 or self._state.memo.get(self._key, self._desired.digest, self._config) is not None:
+            return {}
+        written = self._state.journal.written_since(self._subject.located, now - window)
+        recent = now + window  # a clock that was set back makes everything look as if written just now
+        return {identity: moment + window for identity, moment in written.items() if moment <= recent}
+
+    def overwritten(self, identities: Collection[Identity], now: float) -> Mapping[Identity, Sequence[Actual | None]]:
+        """What a late listing may show of entries that are settling: all that was overwritten in that time."""
+        if not identities:
+            return {}
+        since = now - self._capabilities.settle
+        return self._state.journal.overwritten_since(self._subject.located, identities, since)
+
+    def undesired_since(self) -> dict[Identity, float]:
+        """Since when entries are no longer desired."""
+        return self._state.removals.since(self._key)
+
+    def blocked(self, change: Change) -> str | None:
+        """Why a change must wait: the store refused it, or another writer keeps changing the entry back."""
+        return self._deferrals.reason(change)
+
+    def next_moment(self, plan: TargetPlan) -> float | None:
+        """When the target needs a pass although nothing changes, waits included."""
+        moments = (plan.next_moment, self._deferrals.next_moment())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def keep_removals(self, plan: TargetPlan, now: float, *, has_grace: bool) -> None:
+        """Remember since when what this plan would delete is no longer desired, and forget what is wanted again: a grace that
+        began earlier is not the one that counts."""
+        changes = (*plan.changes, *plan.reported) if has_grace else ()
+        going = [change.identity for change in changes if change.action is Action.DELETE]
+        self._state.removals.update(self._key, going, now)
+
+    def keep_memo(self, plan: TargetPlan, snapshot: Snapshot, *, is_unsure: bool) -> None:
+        """Remember a clean pass, so that the next one can ask the store whether anything changed at all; not one that is only
+        clean because the listing is late, or that leaves the store's ledger to be written."""
+        if plan.changes or plan.refused or plan.reported or plan.parked or is_unsure or snapshot.token is None:
+            return
+        counts = {name: getattr(plan, name) for name in _COUNTS}
+        memo = Memo(snapshot.token, plan.next_moment, counts)
+        self._state.memo.put(self._key, self._desired.digest, self._config, memo)
+
+    def drop_memo(self) -> None:
+        """Forget the clean pass, before the store is written."""
+        self._state.memo.drop(self._key)
+
+    def learn(self, plan: TargetPlan, snapshot: Snapshot, observer: Observer, settling: Iterable[Identity]) -> None:
+        """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
+        then on its loss is known for what it is. What neither files nor store have any more will be new. Entries are no longer
+        deferred for what the files do not ask any more."""
+        if not snapshot.complete:
+            return
+        self._deferrals.drop_outdated()
+        pending = {change.identity for change in (*plan.changes, *plan.reported)}.union(settling)
+        pending |= {refusal.identity for refusal in plan.refused}
+        known: Mapping[Identity, Applied] = self._state.ledger.all(self._key)
+        by_ledger = self._capabilities.marks is Marks.LEDGER
+        learnt = self._read(snapshot, observer, known) if by_ledger else self._marked(snapshot, known)
+        news = {identity: applied for identity, applied in learnt if identity not in pending}
+        here = (self._desired.entries, snapshot.entries, pending)
+        unseen = {identity: last for identity, last in known.items() if not any(identity in held for held in here)}
+        missed, gone = self._forget(unseen, by_ledger=by_ledger)
+        if news or missed or gone:
+            self._state.ledger.record(self._key, news | missed, gone)
+
+    def _forget(
+        self, unseen: Mapping[Identity, Applied], *, by_ledger: bool
+    ) -> tuple[dict[Identity, Applied], list[Identity]]:
+        """What to keep in mind of entries that neither files nor store have, and which of them to forget. Where only the ledger
+        knows what is ours, a listing that is stale for a moment must not make it foreign."""
+        if not by_ledger:
+            return {}, list(unseen)
+        now = self._around.clock.now()
+        gone = [identity for identity, last in unseen.items() if self._is_over(last, now)]
+        fresh = {identity: last for identity, last in unseen.items() if last.unseen_since is None}
+        for identity in gone:
+            fresh.pop(identity, None)
+        return {identity: replace(last, unseen_since=now) for identity, last in fresh.items()}, gone
+
+    def _is_over(self, last: Applied, now: float) -> bool:
+        """True when an entry that is out of sight cannot come back as ours: kvsync or the store ended it, or it is too long
+        ago."""
+        is_native = self._capabilities.lifetimes is Lifetimes.NATIVE
+        if is_native and last.expires_at is not None and last.expires_at + CLOCK_SLACK < now:
+            return True
+        return last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
+
+    def _marked(self, snapshot: Snapshot, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+        """What the marks beside the entries say that the ledger does not."""
+        for identity in self._desired.entries:
+            actual = snapshot.entries.get(identity)
+            if (
+                actual is None
+                or actual.mark is None
+                or not self._subject.signer.claims(actual)
+                or not actual.fingerprint
+            ):
+                continue
+            if _is_news(actual, known.get(identity)):
+                mark = replace(actual.mark, fingerprint=actual.fingerprint, seal=None)
+                yield identity, Applied(mark, actual.etag, actual.expires_at)
+
+    def _read(
+        self, snapshot: Snapshot, observer: Observer, known: Mapping[Identity, Applied]
+    ) -> Iterable[tuple[Identity, Applied]]:
+        """What the ledger learns where only it knows what is ours: of what had to be read and turned out to be ours all the
+        same, so that the next pass need not read it, and of what is to be sealed with another key."""
+        yield from self._sealed(known)
+        for identity in observer.looked_at.keys() | _unseen(known):
+            actual = observer.looked_at.get(identity) or snapshot.entries.get(identity)
+            last, entry = known.get(identity), self._desired.entries.get(identity)
+            if last is None or actual is None or actual.mark is None or actual.fingerprint is None:
+                continue
+            if entry is not None and actual.fingerprint == entry.fingerprint:
+                mark = replace(last.mark, fingerprint=entry.fingerprint, key=None)
+                etag = observer.kept_etag(actual, sensitive=last.mark.sensitive)
+                if last.etag != etag or last.unseen_since is not None or not last.matches(entry.fingerprint):
+                    yield identity, replace(last, mark=mark, etag=etag, unseen_since=None)
+            elif last.unseen_since is not None and last.matches(actual.fingerprint):
+                yield identity, replace(last, unseen_since=None)
+
+    def _sealed(self, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
+        """Sensitive entries whose fingerprint not all machines of the owner can compare yet, although there is an owner key."""
+        keys = self._state.sealing_keys(self._key)
+        for identity, last in known.items() if keys.shared else ():
+            entry = self._desired.entries.get(identity)
+            if entry is None or last.mark.key is None or last.mark.key == keys.current:
+                continue
+            if last.matches(entry.fingerprint):
+                yield identity, replace(last, mark=replace(last.mark, fingerprint=entry.fingerprint, key=None))
+
+    def keep_report(self, plan: TargetPlan, report: ApplyReport, now: float) -> None:
+        """Remember what the store refused, and how often drift was healed."""
+        self._deferrals.keep(plan, report, now)
+
+
+def _digest(signer: MarkSigner, store: StoreConfig) -> str:
+    """Stands for what makes the same files and the same token mean something else: another owner, key, place or form of
+    keys."""
+    keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in signer.keys]
+    what = (signer.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))
+    return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _unseen(known: Mapping[Identity, Applied]) -> set[Identity]:
+    """Those of the entries that were out of sight in an earlier pass."""
+    return {identity for identity, last in known.items() if last.unseen_since is not None}
+
+
+def _is_news(actual: Actual, known: Applied | None) -> bool:
+    """True when the ledger does not know the entry as it is: it is another version, or content that another machine applied."""
+    return known is None or known.etag != actual.etag or not known.matches(actual.fingerprint or b"")

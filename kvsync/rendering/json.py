@@ -1,0 +1,171 @@
+"""A plan, and what became of it, as the JSON document `kvsync.plan/1`. It never holds a value.
+
+`summary` counts the changes by action, and what is left alone. After an apply it also counts every kind of outcome: exactly,
+under `outcomes`, and beside the others by its own name. Two names are words of both plan and outcome, and there the numbers are
+added: `unchanged` is what was equal when planned or found equal when applied, `refused` what kvsync or the store refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from kvsync.errors import Origin
+from kvsync.model.entry import Actual, Change, Entry, Identity, Outcome, Refusal
+from kvsync.model.place import Place
+from kvsync.model.plan import Plan, TargetPlan, TargetReport, outcome_counts, summary
+from kvsync.rendering.words import moment
+from kvsync.util.escaping import encode_json
+
+SCHEMA = "kvsync.plan/1"
+"""Name and version of the document."""
+
+Seal = Callable[[bytes], str]
+"""Turns the fingerprint of a sensitive value into hex that only the holder of a key can compare."""
+
+Document = dict[str, Any]
+
+
+def plan_document(plan: Plan, seal: Seal) -> Document:
+    """The plan as plain data. Deterministic: the same plan and key give the same document, but for `stats`."""
+    return {
+        "schema": SCHEMA,
+        "digest": plan.digest,
+        "owner": plan.owner,
+        "targets": [_target(target, seal) for target in plan.targets],
+        "summary": asdict(summary(plan.targets)),
+        "stats": asdict(plan.stats),
+        **({"source": plan.source} if plan.source else {}),
+    }
+
+
+def report_document(plan: Plan, reports: Sequence[TargetReport], seal: Seal) -> Document:
+    """The plan with what became of it: `outcomes` for each target, counts of every kind of outcome in the summary."""
+    document = plan_document(plan, seal)
+    by_target = {report.plan.target: report for report in reports}
+    for target, described in zip(plan.targets, document["targets"], strict=True):
+        report = by_target.get(target.target)
+        described["outcomes"] = [_outcome(outcome) for outcome in report.outcomes] if report else []
+        described["error"] = (report.error if report else None) or target.error
+    counts = {kind.value: number for kind, number in outcome_counts(reports).items()}
+    totals = document["summary"]
+    totals.update({word: totals.get(word, 0) + number for word, number in counts.items()}, outcomes=counts)
+    return document
+
+
+def render_plan(plan: Plan, seal: Seal) -> str:
+    """`plan_document` as one line of ASCII that ends in a line end."""
+    return to_text(plan_document(plan, seal))
+
+
+def render_report(plan: Plan, reports: Sequence[TargetReport], seal: Seal) -> str:
+    """`report_document` as one line of ASCII that ends in a line end."""
+    return to_text(report_document(plan, reports, seal))
+
+
+def to_text(document: Document) -> str:
+    """A document as one line: ASCII alone, so that no terminal is fooled by what stands in a key."""
+    return encode_json(document) + "\n"
+
+
+def _target(plan: TargetPlan, seal: Seal) -> Document:
+    return {
+        "store": plan.target.store,
+        "type": plan.type,
+        "namespace": plan.target.namespace,
+        "complete": plan.complete,
+        "parked": list(plan.parked),
+        "approved": plan.approved,
+        "changes": [change_document(change, seal) for change in plan.changes],
+        "refused": [_refusal(refusal) for refusal in plan.refused],
+        "foreign": plan.foreign,
+        "unchanged": plan.unchanged,
+        "cost": asdict(plan.cost),
+        "digest": plan.digest,
+        "reported": [change_document(change, seal) for change in plan.reported],
+        "ignored": plan.ignored,
+        "expired": plan.expired,
+        "problems": [str(problem) for problem in plan.problems],
+        "error": plan.error,
+        "place": _place(plan.place),
+        "moved_from": plan.moved_from,
+        **({"waiting": list(plan.waiting)} if plan.waiting else {}),
+    }
+
+
+def _place(place: Place | None) -> Document | None:
+    if place is None:
+        return None
+    return {"id": place.key if place.is_resolved else None, "description": str(place)}
+
+
+def change_document(change: Change, seal: Seal) -> Document:
+    """One change as plain data."""
+    write = seal if change.sensitive else bytes.hex
+    return {
+        "action": change.action.value,
+        "class": change.cause.value,
+        **_name(change.identity),
+        "reasons": list(change.reasons),
+        "etag": change.before.etag if change.before else None,
+        "before": _before(change.before, write, change.sensitive),
+        "after": _after(change.after, write, change.sensitive),
+        "origin": _origin(change.origin),
+        **({"sensitive": True} if change.sensitive else {}),
+        **({"moved_to": _name(change.moved_to)} if change.moved_to else {}),
+    }
+
+
+def _before(actual: Actual | None, write: Seal, sensitive: bool) -> Document | None:
+    if actual is None:
+        return None
+    size = actual.size if actual.content is None else len(actual.content.value)
+    return {
+        "fingerprint": None if actual.fingerprint is None else write(actual.fingerprint),
+        "size": None if sensitive else size,
+        **({"ttl": actual.mark.ttl} if actual.mark and actual.mark.ttl is not None else {}),
+        **_end(actual.expires_at),
+    }
+
+
+def _after(entry: Entry | None, write: Seal, sensitive: bool) -> Document | None:
+    if entry is None:
+        return None
+    return {
+        "fingerprint": write(entry.fingerprint),
+        "size": None if sensitive else len(entry.content.value),
+        **({"ttl": entry.ttl} if entry.ttl is not None else {}),
+        **_end(entry.expires_at),
+    }
+
+
+def _end(expires_at: float | None) -> Document:
+    return {} if expires_at is None else {"expires_at": moment(expires_at)}
+
+
+def _refusal(refusal: Refusal) -> Document:
+    return {
+        "action": refusal.action.value,
+        "class": refusal.cause.value,
+        **_name(refusal.identity),
+        "reason": refusal.reason,
+        "origin": _origin(refusal.origin),
+    }
+
+
+def _outcome(outcome: Outcome) -> Document:
+    return {
+        **_name(outcome.identity),
+        "action": outcome.action.value,
+        "outcome": outcome.kind.value,
+        "error": outcome.error,
+    }
+
+
+def _name(identity: Identity) -> Document:
+    return {"key": identity.key, "label": identity.label}
+
+
+def _origin(origin: Origin | None) -> str | None:
+    return None if origin is None else str(origin)

@@ -1,0 +1,284 @@
+"""A plan that was saved to a file and comes back: only what results again, entry by entry, is applied.
+
+The file is the plan's JSON document with the environment it was made for: fingerprints and etags, never a value. Nothing is
+applied *from* it; it can only leave out changes of a fresh plan, so an edited file cannot add anything. A signature over the
+whole document, under the key of the state directory, tells whether it was edited at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Any, NamedTuple, TypeVar
+
+from kvsync.errors import InvalidInput, Origin, Problem
+from kvsync.model.entry import Action, Change, Identity, Outcome, OutcomeKind, Target
+from kvsync.model.place import Place
+from kvsync.model.plan import Plan, TargetPlan
+from kvsync.rendering.json import SCHEMA, Document, Seal, change_document, plan_document, to_text
+from kvsync.util.escaping import to_bytes
+
+_PROBE = b"kvsync saved plan"
+_SIGNED = b"kvsync signature of a saved plan\0"
+_AGAIN = "make a new one with kvsync plan --out FILE"
+_T = TypeVar("_T")
+
+
+class _Side(NamedTuple):
+    """One side of a saved change: its fingerprint (sealed when sensitive) and declared lifetime."""
+
+    fingerprint: str | None = None
+    ttl: int | None = None
+    expires_at: str | None = None
+
+
+class _SavedPlace(NamedTuple):
+    """Where a target led: `id` is None for a place that was not there yet."""
+
+    id: str | None
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedChange:
+    """One change as it was planned: what, against which version, and to what end."""
+
+    identity: Identity
+    action: Action
+    etag: str | None
+    before: _Side | None
+    after: _Side | None
+    moved_to: Identity | None
+    sensitive: bool
+
+
+class _RepeatedError(ValueError):
+    """A member of an object is there twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """A plan read back from a file. `seal` names the key that it was signed with. `places` says where each target led (None:
+    the file does not say). `content` stands for everything in the file but the signature."""
+
+    owner: str
+    digest: str
+    environment: str | None
+    seal: str
+    targets: Mapping[Target, tuple[SavedChange, ...]]
+    places: Mapping[Target, _SavedPlace | None]
+    content: bytes
+    signature: str | None
+
+    def is_comparable(self, seal: Seal) -> bool:
+        """True when it was saved with the same key: only then signature and sensitive values can be checked."""
+        return self.seal == seal(_PROBE)
+
+    def is_altered(self, seal: Seal) -> bool:
+        """True when it is not as it was saved. Only for one that `is_comparable`."""
+        given = to_bytes(self.signature or "")
+        return not compare_digest(given, seal(_SIGNED + self.content).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is left of a saved plan for one target: changes to apply, and an outcome `stale` with a reason for each other."""
+
+    changes: tuple[Change, ...] = ()
+    stale: tuple[Outcome, ...] = ()
+
+
+def save(plan: Plan, seal: Seal, environment: str | None) -> str:
+    """The text of a plan file. `environment` is the one in force, `seal` the state directory's."""
+    document = {**plan_document(plan, seal), "environment": environment, "seal": seal(_PROBE)}
+    content = _content(json.loads(to_text(document)))  # as it will be read
+    return to_text({**document, "signature": seal(_SIGNED + content)})
+
+
+def load(text: str, file: str = "plan file") -> SavedPlan:
+    """Read a plan file back. Raises InvalidInput when it is no plan that this version of kvsync saved."""
+    try:
+        document = json.loads(text, object_pairs_hook=_members)
+    except _RepeatedError:
+        raise _invalid("is damaged: an object has a member twice", file) from None
+    except (ValueError, RecursionError) as error:
+        line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
+        raise _invalid("is not JSON; it may be cut short", file, line, column) from None
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        found = f"its schema is {schema!r}" if isinstance(schema, str) else "it names no schema"
+        raise _invalid(f"is not a plan that this version of kvsync reads: {found}, not {SCHEMA!r}", file)
+    if "seal" not in document:
+        raise _invalid("is the output of plan -o json, which cannot be applied", file)
+    try:
+        return _saved(document)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _invalid("is damaged: a part of the plan is missing or of the wrong type", file) from None
+
+
+def select(saved: SavedPlan, fresh: Plan, seal: Seal, configured: Callable[[Target], Place]) -> dict[Target, Selection]:
+    """For every target of the saved plan: the changes of the fresh plan that are the same, and what went stale.
+
+    The same is: place, action, version seen (etag; the content where the store has none), content and lifetime to be written.
+    Fresh changes that the saved plan does not hold are left out. `configured` is the place of a target as the configuration
+    alone knows it.
+    """
+    plans = {plan.target: plan for plan in fresh.targets}
+    comparable = saved.is_comparable(seal)
+    selections: dict[Target, Selection] = {}
+    for target, changes in saved.targets.items():
+        plan = plans.get(target)
+        elsewhere = _elsewhere(saved.places[target], plan, configured)
+        selections[target] = (
+            _select(changes, plan, seal, comparable) if elsewhere is None else _all_stale(changes, elsewhere)
+        )
+    return selections
+
+
+def mismatch(saved: SavedPlan, owner: str, environment: str | None) -> str | None:
+    """Why a saved plan does not belong to this configuration at all, None when it does."""
+    if saved.owner != owner:
+        return f"the plan was saved for owner {saved.owner!r}, the configuration says {owner!r}"
+    if saved.environment != environment:
+        names = [f"environment {name!r}" if name else "no environment" for name in (saved.environment, environment)]
+        return f"the plan was saved for {names[0]}, in force is {names[1]}"
+    return None
+
+
+def _elsewhere(old: _SavedPlace | None, plan: TargetPlan | None, configured: Callable[[Target], Place]) -> str | None:
+    """Why a target's saved changes belong to another place than it has now, None when they do not. A target that cannot be
+    planned has reasons of its own. A place that was not there yet may have been made since: the configuration tells."""
+    if plan is None or plan.error or plan.place is None:
+        return None
+    if old is None:
+        return "the plan does not say which place it was saved for"
+    if old.id is None:
+        is_same = old.description == str(configured(plan.target))
+    else:
+        is_same = plan.place.is_resolved and plan.place.key == old.id
+    return None if is_same else f"the plan was saved for another place: it was {old.description}, it is {plan.place}"
+
+
+def _all_stale(changes: Iterable[SavedChange], reason: str) -> Selection:
+    return Selection(stale=tuple(Outcome(one.identity, one.action, OutcomeKind.STALE, reason) for one in changes))
+
+
+def _select(changes: Iterable[SavedChange], plan: TargetPlan | None, seal: Seal, comparable: bool) -> Selection:
+    fresh = {change.identity: change for change in plan.changes} if plan else {}
+    selected: list[Change] = []
+    stale: list[Outcome] = []
+    for old in changes:
+        new = fresh.get(old.identity)
+        reason = _gone(old.identity, plan) if new is None else _moved(old, new, seal, comparable)
+        if new is not None and reason is None:
+            selected.append(new)
+        else:
+            stale.append(Outcome(old.identity, old.action, OutcomeKind.STALE, reason))
+    return Selection(tuple(selected), tuple(stale))
+
+
+def _gone(identity: Identity, plan: TargetPlan | None) -> str:
+    """Why there is no fresh change for an entry."""
+    if plan is None:
+        return "its target is no longer part of the plan"
+    if plan.error or plan.problems:
+        return f"its target cannot be planned now: {plan.error or plan.problems[0]}"
+    refused = next((refusal.reason for refusal in plan.refused if refusal.identity == identity), None)
+    if refused is not None:
+        return f"it would be refused now: {refused}"
+    return "nothing is to be done to it any more"
+
+
+def _moved(old: SavedChange, change: Change, seal: Seal, comparable: bool) -> str | None:
+    """Why a fresh change is not the one that was saved, None when it is."""
+    new = _change(change_document(change, seal))
+    if new.action is not old.action:
+        return f"the plan is now to {new.action} it, not to {old.action} it"
+    if (old.sensitive or new.sensitive) and not comparable:
+        return "it is sensitive, and the plan was saved with another state directory: its value cannot be compared"
+    if _version(old) != _version(new):
+        return "it changed in the store after the plan was saved"
+    if (old.after, old.moved_to) != (new.after, new.moved_to):
+        return "the files ask for something else than when the plan was saved"
+    return None
+
+
+def _version(change: SavedChange) -> tuple[str | None, str | None]:
+    """What stands for the version seen: the etag, or the content where a store has no versions."""
+    return change.etag, change.before.fingerprint if change.before and change.etag is None else None
+
+
+def _saved(document: Document) -> SavedPlan:
+    targets: dict[Target, tuple[SavedChange, ...]] = {}
+    places: dict[Target, _SavedPlace | None] = {}
+    for described in document["targets"]:
+        target = Target(_typed(described["store"], str), _typed(described["namespace"], str))
+        changes = {change.identity: change for change in map(_change, described["changes"])}
+        if target in targets or len(changes) != len(described["changes"]):
+            raise ValueError(target)
+        targets[target] = tuple(changes.values())
+        places[target] = _place(described.get("place"))
+    owner, digest, seal = (_typed(document[name], str) for name in ("owner", "digest", "seal"))
+    environment, signature = _optional(document["environment"], str), _optional(document.get("signature"), str)
+    return SavedPlan(owner, digest, environment, seal, targets, places, _content(document), signature)
+
+
+def _place(document: Document | None) -> _SavedPlace | None:
+    if document is None:
+        return None
+    return _SavedPlace(_optional(document["id"], str), _typed(document["description"], str))
+
+
+def _content(document: Document) -> bytes:
+    """32 bytes that stand for everything in a document but its signature."""
+    signed = {name: value for name, value in document.items() if name != "signature"}
+    return sha256(json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _members(pairs: list[tuple[str, Any]]) -> Document:
+    """The members of an object. Raises _RepeatedError for one that is there twice: readers would not agree which one counts."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _RepeatedError
+    return members
+
+
+def _change(document: Document) -> SavedChange:
+    moved_to = document.get("moved_to")
+    return SavedChange(
+        _identity(document),
+        Action(document["action"]),
+        _optional(document["etag"], str),
+        _side(document["before"]),
+        _side(document["after"]),
+        None if moved_to is None else _identity(moved_to),
+        _typed(document.get("sensitive", False), bool),
+    )
+
+
+def _side(document: Document | None) -> _Side | None:
+    if document is None:
+        return None
+    fingerprint = _optional(document["fingerprint"], str)
+    return _Side(fingerprint, _optional(document.get("ttl"), int), _optional(document.get("expires_at"), str))
+
+
+def _identity(document: Document) -> Identity:
+    return Identity(_typed(document["key"], str), _optional(document["label"], str))
+
+
+def _typed(value: Any, kind: type[_T]) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(kind)
+    return value
+
+
+def _optional(value: Any, kind: type[_T]) -> _T | None:
+    return None if value is None else _typed(value, kind)
+
+
+def _invalid(what: str, file: str, line: int = 1, column: int = 1) -> InvalidInput:
+    return InvalidInput([Problem(what, Origin(file, line, column), _AGAIN)])

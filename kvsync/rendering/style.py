@@ -1,0 +1,48 @@
+"""How text is to look. The command line decides; nothing here asks the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kvsync.rendering.values import Limits
+
+_EVERYTHING = 1_000_000_000
+
+
+class Paint(StrEnum):
+    """ANSI codes by their use."""
+
+    NONE = ""
+    CREATE = "32"
+    UPDATE = "33"
+    RENEW = "36"
+    ADOPT = "34"
+    DELETE = "31"
+    REFUSED = "35"
+    HEAD = "1"
+    DIM = "2"
+    ALARM = "1;31"
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """`color` allows ANSI codes, `width` is in columns, `full` shows every change and every line whole."""
+
+    color: bool = False
+    width: int = 100
+    full: bool = False
+
+    def paint(self, text: str, paint: Paint) -> str:
+        """The text in a colour, where colours are allowed."""
+        return f"\x1b[{paint}m{text}\x1b[0m" if self.color and paint and text else text
+
+    @property
+    def changes(self) -> int:
+        """How many changes are shown in all."""
+        return _EVERYTHING if self.full else 200
+
+    @property
+    def limits(self) -> Limits:
+        """How much of one change is shown."""
+        return Limits(_EVERYTHING, _EVERYTHING) if self.full else Limits(20, max(40, self.width - 8))

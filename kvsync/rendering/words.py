@@ -1,0 +1,87 @@
+"""Small pieces of output: names, durations, moments, sizes, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from kvsync.model.digest import SHORTEST_HASH
+from kvsync.model.entry import Action, Identity
+from kvsync.model.plan import Cost, Summary
+from kvsync.util.escaping import clip, escape_name, escape_text
+
+SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.RENEW: "^", Action.ADOPT: "=", Action.DELETE: "-"}
+"""One sign for each action."""
+
+REFUSED = "!"
+"""The sign of what is refused."""
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def name(identity: Identity, length: int = 200) -> str:
+    """An identity for people: the key, and the label in brackets; no two look alike."""
+    label = "" if identity.label is None else f" [{escape_name(identity.label)}]"
+    return clip(escape_name(identity.key) + label, length)
+
+
+def duration(seconds: int) -> str:
+    """A lifetime as people write it, such as `1h30m`."""
+    parts, rest = [], seconds
+    for unit, length in _UNITS:
+        number, rest = divmod(rest, length)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
+
+
+def moment(epoch: float) -> str:
+    """A moment as RFC 3339 in UTC, whole seconds."""
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{epoch:.0f}"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 request`, `12,000 requests`; `plural` where it is more than an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def summed_up(summary: Summary) -> str:
+    """The counts of a plan in one line; actions and refusals that do not occur are left out, but for the three main ones."""
+    parts = [f"{summary.create:,} to create", f"{summary.update:,} to update"]
+    parts += [f"{summary.renew:,} to renew"] if summary.renew else []
+    parts += [f"{summary.adopt:,} to adopt"] if summary.adopt else []
+    parts.append(f"{summary.delete:,} to delete")
+    parts += [f"{summary.refused:,} refused"] if summary.refused else []
+    return ", ".join([*parts, left_alone(summary)])
+
+
+def left_alone(summary: Summary) -> str:
+    """The counts of what is not touched."""
+    return f"{summary.unchanged:,} unchanged, {summary.foreign:,} foreign"
+
+
+def counts(pairs: Iterable[tuple[int, str]]) -> str:
+    """The counts that are not zero: `3 applied, 1 failed`."""
+    return ", ".join(f"{number:,} {word}" for number, word in pairs if number)
+
+
+def cost_line(cost: Cost) -> str:
+    """`2 requests, 812 bytes`, and the time where the store's rate makes it matter."""
+    time = f", about {cost.seconds:,.0f} s at the store's rate" if cost.seconds >= 1 else ""
+    return f"{count(cost.requests, 'request')}, {count(cost.bytes, 'byte')}{time}"
+
+
+def promise_line(type_: str) -> str:
+    """What is not promised of a store without compare-and-set."""
+    return (
+        f"{escape_text(type_)} has no compare-and-set: each entry is read right before it is written, but what another"
+        " program writes in that moment may be overwritten"
+    )
+
+
+def short_hash(digest: str) -> str:
+    """As much of a digest as a person needs to type."""
+    return digest.removeprefix("sha256:")[:SHORTEST_HASH]

@@ -1,0 +1,90 @@
+"""Operator actions, shared by the command line and the HTTP API: approve a plan, pause and resume a target, retry entries. `by`
+says in the log which of the two it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from kvsync.errors import UsageError
+from kvsync.logs import get_logger
+from kvsync.model.entry import Identity, Target, identity_order
+from kvsync.planning.compare import key_matcher
+from kvsync.state import ParkedRecord, Pause, StateDir
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What became of a wish to end a pause: whether there was one, and the store's pause that still holds the target."""
+
+    ended: bool
+    still: Pause | None = None
+
+
+def approve(state: StateDir, digest: str, now: float, by: str) -> list[ParkedRecord]:
+    """Release what is parked under a hash. Raises UsageError, NotApproved, StateDirError."""
+    released = state.parked.approve(digest, now)
+    for record in released:
+        _log.info("target.approved", **_names(record.target), digest=record.digest, by=by)
+    return released
+
+
+def pause(state: StateDir, stores: Collection[str], target: str, reason: str | None, now: float, by: str) -> bool:
+    """Leave a target, or all of a store, alone; False when it was paused already, and only the reason is new. Raises
+    UsageError, StateDirError."""
+    store, namespace = place(target, stores)
+    is_new = state.pauses.pause(store, namespace, reason, now)
+    _log.info("pause.begun", store=store, namespace=namespace, reason=reason, by=by)
+    return is_new
+
+
+def resume(state: StateDir, stores: Collection[str], target: str, by: str) -> Resumed:
+    """End the pause of a target, or of all of a store. Raises UsageError, StateDirError."""
+    store, namespace = place(target, stores)
+    ended = state.pauses.resume(store, namespace)
+    if ended:
+        _log.info("pause.ended", store=store, namespace=namespace, by=by)
+    return Resumed(ended, state.pauses.find(Target(store, namespace)) if namespace is not None else None)
+
+
+def retry(
+    state: StateDir, stores: Collection[str], target: str, keys: Collection[str], now: float, by: str
+) -> list[tuple[Target, Identity]]:
+    """Let deferred entries be tried again at once: those of a target, or of a whole store, whose keys match one of the globs.
+    Returns them. Raises UsageError, StateDirError."""
+    store, namespace = place(target, stores)
+    is_meant = key_matcher(keys)
+    released: list[tuple[Target, Identity]] = []
+    for one in sorted({*state.quarantine.counts(now), *state.contended.counts(now)}):
+        if one.store == store and namespace in (None, one.namespace):
+            released += [(one, identity) for identity in _released(state, one, is_meant, now)]
+    for one, identity in released:
+        _log.info("entry.released", **_names(one), key=identity.key, label=identity.label, by=by)
+    return released
+
+
+def _released(state: StateDir, target: Target, is_meant: Callable[[str], bool], now: float) -> list[Identity]:
+    known = state.places.known(target)
+    if known is None:
+        return []
+    deferred = {*state.quarantine.held(known.place, now), *state.contended.held(known.place, now)}
+    released = sorted((identity for identity in deferred if is_meant(identity.key)), key=identity_order)
+    state.quarantine.clear(known.place, released)
+    state.contended.forget(known.place, released)
+    return released
+
+
+def place(target: str, stores: Collection[str]) -> tuple[str, str | None]:
+    """The store, and the namespace unless all of the store is meant. Raises UsageError when no such store is configured."""
+    store, slash, namespace = target.partition("/")
+    if store not in stores or (slash and not namespace):
+        names = ", ".join(sorted(stores))
+        raise UsageError(f"no target {target!r}; it is STORE or STORE/NS, with one of the stores {names}")
+    return store, namespace if slash else None
+
+
+def _names(target: Target) -> dict[str, str]:
+    return {"store": target.store, "namespace": target.namespace}

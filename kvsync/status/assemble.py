@@ -1,0 +1,210 @@
+"""From what was collected to the board: pure, but for three small queries of the state directory."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from kvsync.daemon.observer import Passed
+from kvsync.daemon.ports import FAILURES, Loaded
+from kvsync.errors import StateDirError
+from kvsync.model.entry import Target
+from kvsync.rendering.words import short_hash
+from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
+from kvsync.status.snapshot import (
+    Board,
+    EndView,
+    Histogram,
+    ParkedView,
+    PauseView,
+    PendingPlan,
+    ProcessView,
+    RunView,
+    State,
+    StoreView,
+    TargetView,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a pass saw of its target."""
+
+    type: str = ""
+    unchanged: int = 0
+    foreign: int = 0
+    unhealed: Mapping[str, int] = field(default_factory=dict)
+    end: EndView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of one target. `before` is what the state directory knew when the daemon started, `drift` what the last
+    pass that saw the store found, `run` the run of a pass that is not over yet."""
+
+    passed: Passed | None = None
+    seen: Seen | None = None
+    plan: PendingPlan | None = None
+    run: RunView | None = None
+    before: PassRecord | None = None
+    succeeded_at: float | None = None
+    running: bool = False
+    passes: int = 0
+    drift: Mapping[str, int] = field(default_factory=dict)
+    totals: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds."""
+        return len(self.plan.rows) if self.plan is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a board is made of, copied so that nothing in it changes any more."""
+
+    at: float
+    version: int
+    process: ProcessView
+    state: StateDir
+    standings: Mapping[Target, Standing]
+    loaded: Loaded
+    stores: tuple[StoreView, ...]
+    durations: Mapping[str, Histogram]
+    drift: tuple[DriftPoint, ...]
+    runs: tuple[RunView, ...]
+    hooks: Mapping[str, int]
+    triggers: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the state directory says of all targets at this moment."""
+
+    parked: Mapping[Target, ParkedRecord] = field(default_factory=dict)
+    pauses: Mapping[tuple[str, str | None], Pause] = field(default_factory=dict)
+    quarantined: Mapping[Target, int] = field(default_factory=dict)
+    contended: Mapping[Target, int] = field(default_factory=dict)
+
+    def pause_of(self, target: Target) -> PauseView | None:
+        """The pause of a target's store, else its own."""
+        pause = self.pauses.get((target.store, None)) or self.pauses.get((target.store, target.namespace))
+        if pause is None:
+            return None
+        return PauseView(str(pause), pause.reason, pause.since, f"kvsync resume {shlex.quote(str(pause))}")
+
+
+def assemble(material: Material) -> Board:
+    """Put the board together."""
+    held, errors = _held(material), _store_errors(material)
+    targets = tuple(_target(target, material, held) for target in sorted(material.standings))
+    return Board(
+        at=material.at,
+        version=material.version,
+        process=material.process,
+        targets=targets,
+        stores=tuple(
+            replace(store, error=errors.get(store.name), durations=material.durations.get(store.name))
+            for store in material.stores
+        ),
+        problems=material.loaded.problems,
+        drift=material.drift,
+        runs=material.runs,
+        hooks=material.hooks,
+        triggers=material.triggers,
+    )
+
+
+def state_of(view: TargetView, *, denied: bool) -> State:
+    """The one state that stands for a target; `denied` says whether a window denies applying now."""
+    in_vain = any(view.changes.get(kind) for kind in FAILURES)
+    holds = {
+        State.FAILING: view.unavailable or in_vain or (view.error is not None and not view.problems),
+        State.HELD: bool(view.problems),
+        State.PARKED: view.parked is not None and view.parked.approved_at is None,
+        State.PAUSED: view.pause is not None,
+        State.DENIED: denied and bool(view.pending),
+        State.DRIFTED: bool(view.unhealed),
+        State.PENDING: bool(view.pending),
+        State.WAITING: not view.passes,
+        State.IN_SYNC: True,
+    }
+    return next(state for state in State if holds[state])
+
+
+def _held(material: Material) -> _Held:
+    """A state directory that cannot be read is told of by every pass; the board goes without it."""
+    state, now = material.state, material.at
+    with suppress(StateDirError):
+        return _Held(
+            {record.target: record for record in state.parked.all()},
+            {(pause.store, pause.namespace): pause for pause in state.pauses.all()},
+            state.quarantine.counts(now),
+            state.contended.counts(now),
+        )
+    return _Held()
+
+
+def _target(target: Target, material: Material, held: _Held) -> TargetView:
+    standing = material.standings[target]
+    seen = standing.seen or Seen()
+    view = TargetView(
+        target,
+        seen.type,
+        running=standing.running,
+        succeeded_at=standing.succeeded_at,
+        plan=standing.plan,
+        unchanged=seen.unchanged,
+        foreign=seen.foreign,
+        unhealed=seen.unhealed,
+        problems=material.loaded.hold_all + material.loaded.held.get(target, ()),
+        pause=held.pause_of(target),
+        nearest_end=seen.end,
+        quarantined=held.quarantined.get(target, 0),
+        contended=held.contended.get(target, 0),
+        totals=standing.totals,
+        passes=standing.passes,
+        drift=standing.drift,
+    )
+    view = _with_pass(view, standing, held)
+    return replace(view, state=state_of(view, denied=material.process.window is not None))
+
+
+def _with_pass(view: TargetView, standing: Standing, held: _Held) -> TargetView:
+    """The view with what the last pass said: the one of this process, else the one that is remembered."""
+    passed, before = standing.passed, standing.before
+    if passed is None:
+        return view if before is None else replace(view, attempted_at=before.attempted_at)
+    result = passed.result
+    parked = _parked(result.digest, result.parked, held.parked.get(view.target)) if result.parked else None
+    return replace(
+        view,
+        attempted_at=passed.at,
+        seconds=passed.seconds,
+        triggers=tuple(trigger.value for trigger in passed.triggers),
+        next_at=passed.next_at,
+        next_trigger=passed.next_trigger.value if passed.next_trigger else None,
+        changes=result.changes,
+        pending=result.pending,
+        error=result.error,
+        unavailable=result.unavailable,
+        parked=parked,
+    )
+
+
+def _parked(digest: str, reasons: tuple[str, ...], record: ParkedRecord | None) -> ParkedView:
+    command = f"kvsync approve {short_hash(digest)}"
+    if record is None or record.digest != digest:
+        return ParkedView(digest, reasons, command=command)
+    return ParkedView(digest, reasons, record.since, record.approved_at, command)
+
+
+def _store_errors(material: Material) -> Mapping[str, str | None]:
+    """Why stores could not be reached, by name: the first target's error of each."""
+    errors: dict[str, str | None] = {}
+    for target, standing in material.standings.items():
+        if standing.passed is not None and standing.passed.result.unavailable:
+            errors.setdefault(target.store, standing.passed.result.error)
+    return errors

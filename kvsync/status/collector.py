@@ -1,0 +1,261 @@
+"""Fills the board: from what the daemon tells, from what each pass leaves, and from the state directory.
+
+What is kept grows with the targets and not with time. Only the daemon's loop writes here; a board is put together in a thread
+of its own, from values that do not change, so that ten thousand targets keep no pass and no watchdog waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from kvsync.daemon.observer import Onlooker, Passed
+from kvsync.daemon.ports import Loaded, PassRequest, Trigger
+from kvsync.errors import StateDirError
+from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.plan import TargetReport
+from kvsync.rendering.words import name
+from kvsync.state import DriftPoint, RunRecord, StateDir
+from kvsync.state.passes import DaemonRecord
+from kvsync.status.assemble import Material, Seen, Standing, assemble
+from kvsync.status.durations import Durations
+from kvsync.status.pending_rows import MOST_ROWS, in_sync_now, pending_plan, unhealed
+from kvsync.status.snapshot import Board, EndView, ProcessView, RunView, StoreView
+from kvsync.util.clock import Clock
+
+MOST_ROWS_IN_ALL: Final = 5_000
+"""Rows of pending plans, over all targets: some twenty megabytes at worst."""
+
+DRIFT_POINTS: Final = 1_000
+RUNS: Final = 100
+"""How much of the past is shown."""
+
+
+class Surroundings(Protocol):
+    """What a collector needs to know of the rest, asked whenever a board is made."""
+
+    @property
+    def stores(self) -> tuple[StoreView, ...]:
+        """The configured stores, by name, with what they cost so far; their `error` and `durations` are added here."""
+        ...
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that the files are at."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What stays the same while a collector lives. `redact` takes secrets out of every text that is kept."""
+
+    process: ProcessView
+    state: StateDir
+    clock: Clock
+    redact: Callable[[str], str]
+
+
+class Collector(Onlooker):
+    """Collects what is seen. `news` is set, and replaced, at every event; `version` counts them."""
+
+    def __init__(self, settings: Settings, surroundings: Surroundings) -> None:
+        self.version = 0
+        self.ready = False
+        self.hooks: Counter[str] = Counter()
+        self.leaving = asyncio.Event()
+        self._settings, self._surroundings = settings, surroundings
+        self._news = asyncio.Event()
+        self._process = settings.process
+        self._standings: dict[Target, Standing] = {}
+        self._unseen: set[Target] = set()
+        self._loaded = Loaded({})
+        self._durations: dict[str, Durations] = {}
+        self._triggers: Counter[str] = Counter()
+        self._drift: deque[DriftPoint] = deque(maxlen=DRIFT_POINTS)
+        self._runs: deque[RunView] = deque(maxlen=RUNS)
+        self._rows = 0
+        with suppress(StateDirError):
+            self._remember()
+
+    # -- what is asked of it ------------------------------------------------------------------------------------------
+
+    async def board(self) -> Board:
+        """Everything that can be seen at this moment."""
+        return await asyncio.to_thread(assemble, self._material())
+
+    async def news(self) -> None:
+        """Return at the next event."""
+        await self._news.wait()
+
+    @property
+    def waiting(self) -> int:
+        """How many targets have not had their first pass."""
+        return len(self._unseen)
+
+    def hooked(self, result: str) -> None:
+        """Count a request to the hook."""
+        self.hooks[result] += 1
+        self.changed()
+
+    def changed(self) -> None:
+        """Say that something changed which is not told in another way."""
+        self.version += 1
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    # -- what the daemon tells ----------------------------------------------------------------------------------------
+
+    def nudged(self, trigger: Trigger) -> None:
+        """Count it."""
+        self._triggers[trigger.value] += 1
+
+    def looked(self, targets: frozenset[Target], loaded: Loaded) -> None:
+        """Forget all targets but these."""
+        for target in self._standings.keys() - targets:
+            self._rows -= self._standings.pop(target).rows
+        for target in targets - self._standings.keys():
+            self._standings[target] = Standing()
+        stores = {target.store for target in targets}
+        for store in self._durations.keys() - stores:
+            del self._durations[store]
+        self._unseen = {target for target in targets if self._standings[target].passed is None}
+        self._loaded = loaded
+        self._process = replace(self._process, files_at=self._settings.clock.now(), commit=self._surroundings.commit)
+        self._look_ready()
+        self.changed()
+
+    def beating(self, next_beat: float | None) -> None:
+        """Note the next scheduled pass."""
+        self._process = replace(self._process, next_beat=next_beat)
+        self.changed()
+
+    def pass_started(self, request: PassRequest) -> None:
+        """Note that it runs."""
+        standing = self._standings.get(request.target)
+        if standing is not None:
+            self._standings[request.target] = replace(standing, running=True)
+            self.changed()
+
+    def saw(self, report: TargetReport, run: str | None) -> None:
+        """Note what a pass saw and did, before `pass_done` tells how it ended; `run` is the journal's id if there is one."""
+        target = report.plan.target
+        standing = self._standings.get(target)
+        if standing is None:  # no file names it any more
+            return
+        room = min(MOST_ROWS, MOST_ROWS_IN_ALL - self._rows + standing.rows)
+        plan = pending_plan(report, self._settings.process.owner, self._settings.redact, room)
+        after = replace(standing, seen=self._seen(report, standing.seen, news=bool(plan or run)), plan=plan)
+        if report.outcomes:
+            fresh = Counter((one.action.value, one.kind.value) for one in report.outcomes)
+            after = replace(after, totals=Counter(standing.totals) + fresh)
+        if run is not None:
+            after = replace(after, run=_run(run, report, self._process.commit))
+        self._rows += after.rows - standing.rows
+        self._standings[target] = after
+
+    def pass_done(self, passed: Passed) -> None:
+        """Note how a pass ended."""
+        result = passed.result
+        standing = self._standings.get(result.target, Standing())
+        after = replace(standing, passed=passed, running=False, passes=standing.passes + 1)
+        if result.error is None:
+            after = replace(after, succeeded_at=passed.at)
+            if dict(result.drift) != dict(standing.drift):
+                after = replace(after, drift=dict(result.drift))
+                self._drift.append(DriftPoint(passed.at, result.target, dict(result.drift)))
+        if standing.run is not None:
+            triggers = tuple(trigger.value for trigger in passed.triggers)
+            self._runs.append(replace(standing.run, at=passed.at, triggers=triggers, seconds=passed.seconds))
+            after = replace(after, run=None)
+        self._standings[result.target] = after
+        self._unseen.discard(result.target)
+        self._durations.setdefault(result.target.store, Durations()).add(passed.seconds)
+        self._look_ready()
+        self.changed()
+
+    def daemon_changed(self, daemon: DaemonRecord, window_changes_at: float | None) -> None:
+        """Note mode, window and leader."""
+        self._process = replace(
+            self._process,
+            mode=daemon.mode,
+            window=daemon.window,
+            window_changes_at=window_changes_at,
+            leader=daemon.mode == "apply" and (daemon.lease is None or daemon.lease.leads),
+            lease=daemon.lease,
+        )
+        self.changed()
+
+    def stopping(self) -> None:
+        """Let everybody know who waits."""
+        self.leaving.set()
+        self.changed()
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _look_ready(self) -> None:
+        """Ready once every target had its first pass; then for good, whatever targets come."""
+        self.ready = self.ready or not self.waiting
+
+    def _seen(self, report: TargetReport, before: Seen | None, *, news: bool) -> Seen:
+        """What is known of a target after a pass. The ledger is asked only when there is news, or the end has come."""
+        plan, known, now = report.plan, before or Seen(), self._settings.clock.now()
+        is_old = known.end is not None and known.end.at <= now
+        end = self._end(plan.target, now) if before is None or news or is_old else known.end
+        if plan.error is not None or plan.problems:  # not compared: what was known still is the best there is
+            return replace(known, type=plan.type, end=end)
+        return Seen(plan.type, plan.unchanged + in_sync_now(report), plan.foreign, unhealed(report), end)
+
+    def _end(self, target: Target, now: float) -> EndView | None:
+        with suppress(StateDirError):
+            known = self._settings.state.places.known(target)
+            found = self._settings.state.ledger.nearest_end(known.place, now) if known is not None else None
+            return EndView(self._settings.redact(name(found[0])), found[1]) if found is not None else None
+        return None
+
+    def _material(self) -> Material:
+        process = replace(self._process, ready=self.ready)
+        return Material(
+            at=self._settings.clock.now(),
+            version=self.version,
+            process=process,
+            state=self._settings.state,
+            standings=dict(self._standings),
+            loaded=self._loaded,
+            stores=self._surroundings.stores,
+            durations={store: durations.histogram() for store, durations in self._durations.items()},
+            drift=tuple(self._drift),
+            runs=tuple(reversed(self._runs)),
+            hooks=dict(self.hooks),
+            triggers=dict(self._triggers),
+        )
+
+    def _remember(self) -> None:
+        """Begin with what the state directory knows of the time before."""
+        state = self._settings.state
+        self._runs.extend(_past(run) for run in reversed(state.journal.runs(RUNS)))
+        last: dict[Target, dict[str, int]] = {}
+        for point in state.passes.drift_history(limit=10 * DRIFT_POINTS):
+            if dict(point.counts) != last.get(point.target, {}):
+                last[point.target] = dict(point.counts)
+                self._drift.append(point)
+        for record in state.passes.all():
+            drift = last.get(record.target, {})
+            self._standings[record.target] = Standing(before=record, succeeded_at=record.succeeded_at, drift=drift)
+
+
+def _run(run: str, report: TargetReport, commit: str | None) -> RunView:
+    """The run of a pass; when it ended, and why it began, is added then."""
+    kinds = Counter(one.kind.value for one in report.outcomes)
+    actions = Counter(one.action.value for one in report.outcomes if one.kind is OutcomeKind.APPLIED)
+    return RunView(run, "run", 0, "finished", report.plan.target, commit, counts=dict(kinds), actions=dict(actions))
+
+
+def _past(run: RunRecord) -> RunView:
+    seconds = None if run.finished_at is None else run.finished_at - run.started_at
+    counts = {kind: number for kind, number in run.summary.items() if number}
+    at = run.finished_at if run.finished_at is not None else run.started_at
+    return RunView(run.id, run.command, at, run.status.value, None, run.source, (), seconds, counts)

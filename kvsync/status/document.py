@@ -1,0 +1,227 @@
+"""The JSON of `kvsync status` and of `/status`: `kvsync.status/1`.
+
+The command reads the state directory and knows nothing of the running process. Over HTTP the same document has more: what each
+target's passes saw, the stores, the past, the process itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from kvsync.model.entry import Target
+from kvsync.planning.deletion_limit import DeletionBudget
+from kvsync.rendering.problems import problem_document
+from kvsync.rendering.words import moment
+from kvsync.state import DaemonRecord, PlaceRecord, StateDir
+from kvsync.status.snapshot import Board, PendingPlan, ProcessView, RunView, StoreView, TargetView
+
+SCHEMA: Final = "kvsync.status/1"
+
+Document = dict[str, Any]
+
+
+def status_document(state: StateDir, now: float) -> Document:
+    """What the state directory tells. Raises StateDirError."""
+    daemon, writer = state.passes.daemon(), state.writer()
+    return {
+        "schema": SCHEMA,
+        "daemon": _daemon(daemon, writer) if daemon else None,
+        "writer": writer,
+        "targets": _targets(state),
+        "parked": _parked(state),
+        "paused": [
+            {"target": str(pause), "reason": pause.reason, "since": _moment(pause.since)}
+            for pause in state.pauses.all()
+        ],
+        "deferred": _deferred(state, now),
+    }
+
+
+def deletes_document(budget: DeletionBudget) -> Document:
+    """The deletes of the last hour; `free_at` is when more may follow once the limit is reached."""
+    deletes = {"last_hour": budget.used, "limit": budget.limit, "free_at": _moment(budget.free_at)}
+    return {"deletes": deletes}
+
+
+def _deferred(state: StateDir, now: float) -> list[Document]:
+    """How many entries of which target are deferred, and the command that retries them now."""
+    quarantined, contended = state.quarantine.counts(now), state.contended.counts(now)
+    return [
+        {
+            **_names(target),
+            "quarantined": quarantined.get(target, 0),
+            "contended": contended.get(target, 0),
+            "command": f"kvsync resume {shlex.quote(str(target))} --key '*'",
+        }
+        for target in sorted({*quarantined, *contended})
+    ]
+
+
+def board_document(document: Document, board: Board) -> Document:
+    """The status document with everything that is on the board. Targets of which the state directory knows no pass are in it
+    as well, with the same fields."""
+    known = {Target(one["store"], one["namespace"]): one for one in document["targets"]}
+    return {
+        **document,
+        "at": _moment(board.at),
+        "version": board.version,
+        "process": _process(board.process),
+        "states": {state.value: number for state, number in board.states().items()},
+        "targets": [known.get(one.target, {}) | _target(one) for one in board.targets],
+        "stores": [_store(store) for store in board.stores],
+        "problems": [problem_document(problem) for problem in board.problems],
+        "drift": [
+            {"at": _moment(point.at), **_names(point.target), "counts": dict(point.counts)} for point in board.drift
+        ],
+        "runs": [_run(run) for run in board.runs],
+        "hooks": dict(board.hooks),
+        "triggers": dict(board.triggers),
+    }
+
+
+def _daemon(daemon: DaemonRecord, writer: int | None) -> Document:
+    return {
+        "running": daemon.pid == writer or (daemon.mode == "observe" and _is_alive(daemon.pid)),
+        "pid": daemon.pid,
+        "mode": daemon.mode,
+        "version": daemon.version,
+        "ready": daemon.ready,
+        "window": daemon.window,
+        "lease": None if daemon.lease is None else asdict(daemon.lease),
+        "started_at": _moment(daemon.started_at),
+        "updated_at": _moment(daemon.updated_at),
+    }
+
+
+def _targets(state: StateDir) -> list[Document]:
+    places = state.places.all()
+    return [
+        {
+            **_names(one.target),
+            "attempted_at": _moment(one.attempted_at),
+            "succeeded_at": _moment(one.succeeded_at),
+            "next_at": _moment(one.next_at),
+            "drift": dict(one.drift),
+            "changes": dict(one.changes),
+            "error": one.error,
+            "place": _place(places.get(one.target)),
+        }
+        for one in state.passes.all()
+    ]
+
+
+def _place(known: PlaceRecord | None) -> Document | None:
+    """Where a target leads, and where it led before."""
+    if known is None:
+        return None
+    return {"description": known.description, "since": _moment(known.since), "previous": known.previous}
+
+
+def _parked(state: StateDir) -> list[Document]:
+    return [
+        {
+            **_names(one.target),
+            "digest": one.digest,
+            "reasons": list(one.reasons),
+            "since": _moment(one.since),
+            "approved_at": _moment(one.approved_at),
+        }
+        for one in state.parked.all()
+    ]
+
+
+def _process(process: ProcessView) -> Document:
+    moments = ("started_at", "window_changes_at", "next_beat", "files_at")
+    return asdict(process) | {name: _moment(getattr(process, name)) for name in moments}
+
+
+def _target(view: TargetView) -> Document:
+    """A target of the board. The fields that the state directory has too are as the process knows them: not older."""
+    end, pause = view.nearest_end, view.pause
+    return {
+        **_names(view.target),
+        "type": view.type,
+        "state": view.state.value,
+        "running": view.running,
+        "attempted_at": _moment(view.attempted_at),
+        "succeeded_at": _moment(view.succeeded_at),
+        "seconds": None if view.seconds is None else round(view.seconds, 3),
+        "triggers": list(view.triggers),
+        "next_at": _moment(view.next_at),
+        "next_trigger": view.next_trigger,
+        "drift": dict(view.drift),
+        "unhealed": dict(view.unhealed),
+        "changes": dict(view.changes),
+        "pending": view.pending,
+        "plan": _plan(view.plan),
+        "unchanged": view.unchanged,
+        "foreign": view.foreign,
+        "error": view.error,
+        "problems": [problem_document(problem) for problem in view.problems],
+        "paused": None
+        if pause is None
+        else {"target": pause.name, "reason": pause.reason, "since": _moment(pause.since)},
+        "nearest_end": None if end is None else {"entry": end.name, "at": _moment(end.at)},
+        "quarantined": view.quarantined,
+        "contended": view.contended,
+        "passes": view.passes,
+        "outcomes": [
+            {"action": action, "outcome": outcome, "count": number}
+            for (action, outcome), number in sorted(view.totals.items())
+        ],
+    }
+
+
+def _plan(plan: PendingPlan | None) -> Document | None:
+    """How much is pending; what it is, `kvsync plan -o json` says in full."""
+    if plan is None:
+        return None
+    return {"digest": plan.digest, "counts": dict(plan.counts), "cost": plan.cost}
+
+
+def _store(store: StoreView) -> Document:
+    return {
+        "name": store.name,
+        "type": store.type,
+        "requests": dict(sorted(store.requests.items())),
+        "bytes_sent": store.bytes_sent,
+        "bytes_received": store.bytes_received,
+        "quota_left": store.quota_left,
+        "error": store.error,
+    }
+
+
+def _run(run: RunView) -> Document:
+    target: Mapping[str, str | None] = {"store": None, "namespace": None} if run.target is None else _names(run.target)
+    return {
+        "run": run.id,
+        "command": run.command,
+        "at": _moment(run.at),
+        "status": run.status,
+        **target,
+        "source": run.source,
+        "triggers": list(run.triggers),
+        "seconds": None if run.seconds is None else round(run.seconds, 3),
+        "outcomes": dict(run.counts),
+        "applied": dict(run.actions),
+    }
+
+
+def _names(target: Target) -> dict[str, str]:
+    return {"store": target.store, "namespace": target.namespace}
+
+
+def _moment(epoch: float | None) -> str | None:
+    return None if epoch is None else moment(epoch)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True

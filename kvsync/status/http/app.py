@@ -1,0 +1,169 @@
+"""What the server answers, path by path."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from kvsync.errors import UsageError
+from kvsync.model.entry import Identity, Target
+from kvsync.planning.deletion_limit import DeletionBudget
+from kvsync.state import StateDir
+from kvsync.state import operator as control
+from kvsync.status.collector import Collector
+from kvsync.status.document import board_document, deletes_document, status_document
+from kvsync.status.http.access import Access
+from kvsync.status.http.answers import answer, text
+from kvsync.status.http.body import LARGEST_BODY, body_of
+from kvsync.status.http.guard import guarded, with_headers
+from kvsync.status.http.hook_handler import HOOK_PATH, HookDoor
+from kvsync.status.metrics import exposition
+from kvsync.status.page.paths import Pages
+from kvsync.status.snapshot import Board
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import Redactor
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals, `budget`
+    says how many entries may still be deleted."""
+
+    collector: Collector
+    state: StateDir
+    access: Access
+    hook: HookDoor
+    clock: Clock
+    redactor: Redactor
+    stores: Callable[[], Collection[str]]
+    wake: Callable[[], None]
+    budget: Callable[[], DeletionBudget]
+
+
+def application(parts: Parts) -> web.Application:
+    """The paths, behind the guard."""
+    app = web.Application(middlewares=[guarded(parts.access)], client_max_size=LARGEST_BODY)
+    app.on_response_prepare.append(with_headers)
+    seen, acts = _Seen(parts), _Acts(parts)
+    app.add_routes(
+        [
+            web.get("/healthz", seen.healthz),
+            web.get("/readyz", seen.readyz),
+            web.get("/metrics", seen.metrics),
+            web.get("/status", seen.status),
+            web.post(HOOK_PATH, parts.hook.handle),
+            web.post("/approve/{digest}", acts.approve),
+            web.post("/pause/{target:.+}", acts.pause),
+            web.post("/resume/{target:.+}", acts.resume),
+            *Pages(parts.collector, parts.clock, parts.redactor.redact).routes(),
+        ]
+    )
+    return app
+
+
+class _Seen:
+    """What only shows."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts, self._collector = parts, parts.collector
+        self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on beside it
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """The process lives, and its loop turns."""
+        return answer({"ok": True})
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """The first pass of every target is done."""
+        leaving = self._collector.leaving.is_set()
+        ready = self._collector.ready and not leaving
+        waiting = 0 if ready else self._collector.waiting
+        return answer({"ready": ready, "waiting": waiting, "leaving": leaving}, 200 if ready else 503)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Everything for Prometheus."""
+        accept, encodings = (request.headers.get(name, "") for name in ("Accept", "Accept-Encoding"))
+        async with self._turn:
+            board = await self._collector.board()
+            page = await asyncio.to_thread(exposition, board, accept, encodings)
+        return web.Response(body=page.body, headers=page.headers)
+
+    async def status(self, _request: web.Request) -> web.Response:
+        """What `kvsync status -o json` says, and all else that is on the board."""
+        async with self._turn:
+            board = await self._collector.board()
+            return text(await asyncio.to_thread(self._status, board), "application/json")
+
+    def _status(self, board: Board) -> str:
+        now = self._parts.clock.now()
+        known = status_document(self._parts.state, now) | deletes_document(self._parts.budget())
+        return self._parts.redactor.clean_text(board_document(known, board))
+
+
+class _Acts:
+    """What a person tells, as the commands of the same names do."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts, self._state = parts, parts.state
+
+    async def approve(self, request: web.Request) -> web.Response:
+        """Release the parked plan with this hash."""
+        released = control.approve(self._state, request.match_info["digest"], self._parts.clock.now(), "http")
+        return self._done({"released": [{"target": str(one.target), "digest": one.digest} for one in released]})
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Apply nothing to a target, or to all of a store, for now."""
+        target, reason = request.match_info["target"], await _reason(request)
+        is_new = control.pause(self._state, self._parts.stores(), target, reason, self._parts.clock.now(), "http")
+        return self._done({"target": target, "new": is_new})
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """End a pause; with keys in the body, retry deferred entries instead."""
+        target, keys = request.match_info["target"], await _keys(request)
+        if keys:
+            tried = control.retry(self._state, self._parts.stores(), target, keys, self._parts.clock.now(), "http")
+            return self._done({"target": target, "retried": [_entry(*one) for one in tried]})
+        resumed = control.resume(self._state, self._parts.stores(), target, "http")
+        still = None if resumed.still is None else str(resumed.still)
+        return self._done({"target": target, "ended": resumed.ended, "still_paused_by": still})
+
+    def _done(self, document: dict[str, Any]) -> web.Response:
+        self._parts.wake()
+        self._parts.collector.changed()
+        return answer(document)
+
+
+def _entry(target: Target, identity: Identity) -> dict[str, Any]:
+    return {"target": str(target), "key": identity.key, "label": identity.label}
+
+
+async def _keys(request: web.Request) -> list[str]:
+    """Which entries to retry: `{"keys": [GLOB, …]}`, or no body for none. Raises UsageError."""
+    body = await body_of(request)
+    if not body:
+        return []
+    try:
+        keys = json.loads(body).get("keys", [])
+    except (ValueError, AttributeError, RecursionError):
+        keys = None
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise UsageError('the body is {"keys": [GLOB, …]}, or nothing')
+    return keys
+
+
+async def _reason(request: web.Request) -> str | None:
+    """Why a person pauses: `{"reason": TEXT}`, or no body. Raises UsageError."""
+    body = await body_of(request)
+    if not body:
+        return None
+    try:
+        reason = json.loads(body).get("reason")
+    except (ValueError, AttributeError, RecursionError):
+        reason = ""
+    if reason is not None and not (isinstance(reason, str) and 0 < len(reason) <= 500):
+        raise UsageError('the body is {"reason": TEXT}, with at most 500 characters, or nothing')
+    return reason

@@ -1,0 +1,58 @@
+"""What holds for every path: who may ask, how much and how slowly, and that whatever goes wrong is an answer in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from kvsync.errors import KvsyncError
+from kvsync.logs import get_logger
+from kvsync.status.http.access import Access
+from kvsync.status.http.answers import HEADERS, failure, failure_of
+from kvsync.status.http.body import BODY_WITHIN, LARGEST_BODY
+from kvsync.status.http.hook_handler import HOOK_PATH
+
+_log = get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def guarded(access: Access) -> Middleware:
+    """The middleware around all paths."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            refusal = access.misdirected(request)
+            if refusal is None and request.path != HOOK_PATH:  # the hook has a secret of its own
+                refusal = access.refuse(request)
+            return refusal if refusal is not None else await handler(request)
+        except web.HTTPException as error:
+            headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+            return failure(error.status, _words(request, error), headers)
+        except KvsyncError as error:
+            return failure_of(error)
+        except Exception:  # noqa: BLE001 - one accident is no reason to show a traceback, or to end the others
+            _log.error("http.failed", method=request.method[:20], path=request.path[:200], exc_info=True)
+            return failure(500, "a mistake in kvsync; the log has the details")
+
+    return guard
+
+
+async def with_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Put the headers for safety on an answer, unless it has its own."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "kvsync"  # not which library, in which version
+
+
+def _words(request: web.Request, error: web.HTTPException) -> str:
+    words = {
+        404: f"there is no {request.path[:200]}",
+        405: f"{request.path[:200]} does not take {request.method[:20]}",
+        408: f"the body did not come within {BODY_WITHIN:g} s",
+        413: f"the body is larger than {LARGEST_BODY:,} bytes",
+    }
+    return words.get(error.status, error.reason)

@@ -1,0 +1,244 @@
+"""The board for Prometheus. Labels carry names of stores and targets, and words of kvsync's own: never a key, never a value."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from kvsync.model.entry import DRIFT_CLASSES
+from kvsync.status.snapshot import Board, StoreView, TargetView
+from kvsync.util.escaping import escape_label
+
+_LEVEL: Final = 3
+"""Of compression: metrics repeat themselves, and the highest level makes them a fifth smaller for ten times the work."""
+
+_CLASSES: Final = tuple(sorted(cause.value for cause in DRIFT_CLASSES))
+
+Sample = tuple[tuple[str, ...], float]
+"""The values of the labels, and the number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric: its name without the `_total` of a counter, what it counts, its labels, and where the numbers come from."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
+    samples: Callable[[Board], Iterable[Sample]]
+
+    @property
+    def shown_name(self) -> str:
+        """The name as it is scraped."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+    def family(self, board: Board) -> Metric:
+        """All of it that the board holds."""
+        make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
+        family = make(self.name, self.help, labels=self.labels)
+        for labels, number in self.samples(board):
+            family.add_metric([*map(escape_label, labels)], number)
+        return family
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The answer to a scrape."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def exposition(board: Board, accept: str = "", encodings: str = "") -> Page:
+    """The board in the format and the encoding that the headers `Accept` and `Accept-Encoding` ask for."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(board))
+    encode, content_type = choose_encoder(accept)
+    headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+    body = encode(registry)
+    if not _takes_gzip(encodings):
+        return Page(body, headers)
+    return Page(gzip.compress(body, _LEVEL), headers | {"Content-Encoding": "gzip"})
+
+
+def metrics_table() -> str:
+    """All metrics as a Markdown table."""
+    rows = [f"| `{one.shown_name}` | {one.kind} | {_names(one.labels)} | {one.help} |" for one in SERIES]
+    rows.append(f"| `{_DURATION[0]}` | histogram | {_names(_STORE)} | {_DURATION[1]} |")
+    return "\n".join(("| metric | type | labels | meaning |", "| --- | --- | --- | --- |", *rows))
+
+
+class _Families(Collector):
+    """What a registry asks."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric of the board."""
+        for series in SERIES:
+            yield series.family(self._board)
+        durations = HistogramMetricFamily(*_DURATION, labels=_STORE)
+        for store in self._board.stores:
+            if store.durations is not None:
+                buckets = [(_bound(bound), count) for bound, count in store.durations.buckets]
+                durations.add_metric([escape_label(store.name)], buckets, store.durations.sum)
+        yield durations
+
+
+# -- where the numbers come from --------------------------------------------------------------------------------------
+
+_TARGET: Final = ("store", "namespace")
+_STORE: Final = ("store",)
+_DURATION: Final = ("kvsync_pass_duration_seconds", "How long passes took, over all targets of a store.")
+
+
+def _process(number: Callable[[Board], float | None]) -> Callable[[Board], Iterable[Sample]]:
+    """One number of the process, left out when there is none."""
+
+    def samples(board: Board) -> Iterator[Sample]:
+        if (found := number(board)) is not None:
+            yield (), found
+
+    return samples
+
+
+def _target(number: Callable[[TargetView], float | None]) -> Callable[[Board], Iterable[Sample]]:
+    """One number of each target, left out where there is none."""
+
+    def samples(board: Board) -> Iterator[Sample]:
+        for view in board.targets:
+            if (found := number(view)) is not None:
+                yield (view.target.store, view.target.namespace), found
+
+    return samples
+
+
+def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[Board], Iterable[Sample]]:
+    """Several numbers of each target, with labels of their own."""
+
+    def samples(board: Board) -> Iterator[Sample]:
+        for view in board.targets:
+            for labels, number in numbers(view):
+                yield (view.target.store, view.target.namespace, *labels), number
+
+    return samples
+
+
+def _store(number: Callable[[StoreView], float | None]) -> Callable[[Board], Iterable[Sample]]:
+    """One number of each store, left out where there is none."""
+
+    def samples(board: Board) -> Iterator[Sample]:
+        for store in board.stores:
+            if (found := number(store)) is not None:
+                yield (store.name,), found
+
+    return samples
+
+
+def _requests(board: Board) -> Iterator[Sample]:
+    for store in board.stores:
+        for status, count in sorted(store.requests.items()):
+            yield (store.name, status), count
+
+
+def _counts(counts: Callable[[Board], Mapping[str, int]]) -> Callable[[Board], Iterable[Sample]]:
+    return lambda board: (((word,), count) for word, count in sorted(counts(board).items()))
+
+
+SERIES: Final = (
+    Series("kvsync_build_info", "gauge", "The version that runs; always 1.", ("version",),
+           lambda board: [((board.process.version,), 1)]),
+    Series("kvsync_source_info", "gauge", "The commit that the files are at; always 1.", ("commit",),
+           lambda board: [((board.process.commit,), 1)] if board.process.commit else []),
+    Series("kvsync_start_time_seconds", "gauge", "When the daemon started.", (),
+           _process(lambda board: board.process.started_at)),
+    Series("kvsync_ready", "gauge", "1 once the first pass of every target is done.", (),
+           _process(lambda board: board.process.ready)),
+    Series("kvsync_leader", "gauge", "1 while this process is the one that may write.", (),
+           _process(lambda board: board.process.leader)),
+    Series("kvsync_observing", "gauge", "1 when the daemon only observes and never writes.", (),
+           _process(lambda board: board.process.mode == "observe")),
+    Series("kvsync_window_denied", "gauge", "1 while a window denies applying.", (),
+           _process(lambda board: board.process.window is not None)),
+    Series("kvsync_next_beat_timestamp_seconds", "gauge", "When the next scheduled pass of everything is due.", (),
+           _process(lambda board: board.process.next_beat)),
+    Series("kvsync_files_read_timestamp_seconds", "gauge", "When the files were last read.", (),
+           _process(lambda board: board.process.files_at)),
+    Series("kvsync_files_problems", "gauge", "Problems in the files.", (), _process(lambda board: len(board.problems))),
+    Series("kvsync_triggers", "counter", "What made the daemon look.", ("trigger",), _counts(lambda board: board.triggers)),
+    Series("kvsync_hook_requests", "counter", "Requests to the hook, by what came of them.", ("result",),
+           _counts(lambda board: board.hooks)),
+    Series("kvsync_target_state", "gauge", "How a target stands; the state it is in is 1, the others are left out.",
+           (*_TARGET, "state"), _targets(lambda view: [((view.state.value,), 1)])),
+    Series("kvsync_target_last_attempt_timestamp_seconds", "gauge", "When the last pass ended.", _TARGET,
+           _target(lambda view: view.attempted_at)),
+    Series("kvsync_target_last_success_timestamp_seconds", "gauge", "When the last pass without an error ended.", _TARGET,
+           _target(lambda view: view.succeeded_at)),
+    Series("kvsync_target_next_pass_timestamp_seconds", "gauge",
+           "When the target comes back by itself: a retry, a renewal, the end of a wait.", _TARGET,
+           _target(lambda view: view.next_at)),
+    Series("kvsync_target_last_pass_duration_seconds", "gauge", "How long the last pass took.", _TARGET,
+           _target(lambda view: view.seconds)),
+    Series("kvsync_target_passes", "counter", "Passes since the daemon started.", _TARGET, _target(lambda view: view.passes)),
+    Series("kvsync_target_failing", "gauge", "1 when the last pass did not happen or changes were tried in vain.", _TARGET,
+           _target(lambda view: view.state == "failing")),
+    Series("kvsync_target_held", "gauge", "1 while problems in the files keep the target at its last good state.", _TARGET,
+           _target(lambda view: bool(view.problems))),
+    Series("kvsync_target_parked", "gauge", "1 while the plan waits for approval.", _TARGET,
+           _target(lambda view: view.state == "parked" or (view.parked is not None and view.parked.approved_at is None))),
+    Series("kvsync_target_paused", "gauge", "1 while a person has paused the target or its store.", _TARGET,
+           _target(lambda view: view.pause is not None)),
+    Series("kvsync_target_pending_entries", "gauge", "What the last pass planned and did not apply.", _TARGET,
+           _target(lambda view: view.pending)),
+    Series("kvsync_target_drifted_entries", "gauge", "Drift that the last pass found, by class, healed by it or not.",
+           (*_TARGET, "class"), _targets(lambda view: [((cause,), view.drift.get(cause, 0)) for cause in _CLASSES])),
+    Series("kvsync_target_unhealed_entries", "gauge", "Drift that the last pass left as it was.", _TARGET,
+           _target(lambda view: sum(view.unhealed.values()))),
+    Series("kvsync_target_unchanged_entries", "gauge", "Entries that are as the files ask.", _TARGET,
+           _target(lambda view: view.unchanged)),
+    Series("kvsync_target_foreign_entries", "gauge", "Entries that are not ours and not desired.", _TARGET,
+           _target(lambda view: view.foreign)),
+    Series("kvsync_target_quarantined_entries", "gauge", "Entries deferred because the store refused them.", _TARGET,
+           _target(lambda view: view.quarantined)),
+    Series("kvsync_target_contended_entries", "gauge", "Entries deferred because another writer changes them.", _TARGET,
+           _target(lambda view: view.contended)),
+    Series("kvsync_target_nearest_expiry_timestamp_seconds", "gauge", "When the first lifetime of the target ends.", _TARGET,
+           _target(lambda view: view.nearest_end.at if view.nearest_end is not None else None)),
+    Series("kvsync_changes", "counter", "Changes since the daemon started, by action and outcome.",
+           (*_TARGET, "action", "outcome"), _targets(lambda view: sorted(view.totals.items()))),
+    Series("kvsync_store_available", "gauge", "0 while the store cannot be reached or refuses the credential.", _STORE,
+           _store(lambda store: store.error is None)),
+    Series("kvsync_store_requests", "counter",
+           "Requests by status: of HTTP, the name of a failure, or none where a store is not asked over HTTP.",
+           (*_STORE, "status"), _requests),
+    Series("kvsync_store_sent_bytes", "counter", "Bytes sent.", _STORE, _store(lambda store: store.bytes_sent)),
+    Series("kvsync_store_received_bytes", "counter", "Bytes received.", _STORE, _store(lambda store: store.bytes_received)),
+    Series("kvsync_store_quota_remaining_requests", "gauge", "Requests that may still be made, where there is a quota.", _STORE,
+           _store(lambda store: store.quota_left)),
+)  # fmt: skip
+"""Every metric but the histogram, in the order in which they are shown."""
+
+
+def _names(labels: Iterable[str]) -> str:
+    return ", ".join(f"`{label}`" for label in labels)
+
+
+def _bound(bound: float) -> str:
+    return "+Inf" if bound == float("inf") else repr(bound)
+
+
+def _takes_gzip(encodings: str) -> bool:
+    """True when a client takes gzip: named, and not with a weight of zero."""
+    for part in encodings.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

@@ -1,0 +1,135 @@
+"""What a state means to a person: how urgent it is, in which words, and what is said of all targets in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from kvsync.status.page.words import plural
+from kvsync.status.snapshot import Board, RowKind, State, TargetView
+
+
+class Level(StrEnum):
+    """How urgent something is, the most urgent first. Each has a colour."""
+
+    BAD = "bad"
+    """Something does not work."""
+    LOOK = "look"
+    """A person must decide."""
+    NOTE = "note"
+    """On its way, or held back on purpose."""
+    IDLE = "idle"
+    """Not known yet."""
+    GOOD = "good"
+    """As it should be."""
+
+
+URGENT: Final = (Level.BAD, Level.LOOK)
+
+_LEVELS: Final = {
+    State.FAILING: Level.BAD,
+    State.HELD: Level.BAD,
+    State.PARKED: Level.LOOK,
+    State.DRIFTED: Level.LOOK,
+    State.PAUSED: Level.NOTE,
+    State.DENIED: Level.NOTE,
+    State.PENDING: Level.NOTE,
+    State.WAITING: Level.IDLE,
+    State.IN_SYNC: Level.GOOD,
+}
+
+_RANKS: Final = {level: rank for rank, level in enumerate(Level)}
+
+ORDER: Final = tuple(sorted(State, key=lambda state: _RANKS[_LEVELS[state]]))
+"""The states, the most urgent first."""
+
+_PLACES: Final = {state: place for place, state in enumerate(ORDER)}
+
+MEANINGS: Final = {
+    State.FAILING: "the last pass did not happen, or some of its changes were tried in vain; it is tried again",
+    State.HELD: "a file that names it has problems: it keeps its last good state until the file is mended",
+    State.PARKED: "the plan is too large, or a policy asks for a person: nothing is applied before it is approved",
+    State.DRIFTED: "the store differs from what was applied, and the policy is not to heal that",
+    State.PAUSED: "a person told kvsync to leave it alone for now",
+    State.DENIED: "something is pending, and a window denies applying it now",
+    State.PENDING: "something is pending: it was refused, waits out a delay, or kvsync only observes",
+    State.WAITING: "its first pass since the start is not done",
+    State.IN_SYNC: "the store holds what the files ask",
+}
+"""What each state means, for the key below the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """All in one sentence, and what adds to it."""
+
+    level: Level
+    text: str
+    more: str = ""
+
+
+def word(state: State) -> str:
+    """The state as it is shown."""
+    return state.value.replace("-", " ")
+
+
+def level_of(view: TargetView) -> Level:
+    """How urgent the state of a target is. What was refused stays so until a person does something."""
+    if view.state is State.PENDING and view.plan is not None and view.plan.counts.get(RowKind.REFUSED.value):
+        return Level.LOOK
+    return _LEVELS[view.state]
+
+
+def urgency(view: TargetView) -> tuple[int, int]:
+    """Sorts targets: those that need a person most come first."""
+    return _RANKS[level_of(view)], _PLACES[view.state]
+
+
+def level_of_state(state: State) -> Level:
+    """How urgent a state is at least."""
+    return _LEVELS[state]
+
+
+def numbers(board: Board) -> dict[State, int]:
+    """How many targets are in each state, the most urgent first, those that do not occur left out."""
+    states = board.states()
+    return {state: states[state] for state in ORDER if states[state]}
+
+
+def headline(board: Board) -> Headline:
+    """What a person wants to know first."""
+    levels = [level_of(view) for view in board.targets]
+    urgent = sum(level in URGENT for level in levels)
+    if urgent:
+        needs = "needs" if urgent == 1 else "need"
+        worst = min(levels, key=_RANKS.__getitem__)
+        return Headline(worst, f"{urgent:,} of {plural(len(levels), 'target')} {needs} a person", _others(board))
+    if board.problems:
+        return Headline(Level.BAD, f"{plural(len(board.problems), 'problem')} in the files", _others(board))
+    return _calm(board) if levels else _empty(board)
+
+
+def _calm(board: Board) -> Headline:
+    """Nothing needs a person."""
+    total, states = len(board.targets), board.states()
+    waiting, in_sync = states[State.WAITING], states[State.IN_SYNC]
+    if waiting:
+        return Headline(
+            Level.IDLE, f"Starting: {plural(waiting, 'target')} of {total:,} not looked at yet", _others(board)
+        )
+    if in_sync == total:
+        text = "The one target is in sync" if total == 1 else f"All {total:,} targets are in sync"
+        return Headline(Level.GOOD, text, "The stores hold what the files ask.")
+    return Headline(Level.NOTE, f"{in_sync:,} of {plural(total, 'target')} in sync", _others(board))
+
+
+def _empty(board: Board) -> Headline:
+    if board.process.files_at is None:
+        return Headline(Level.IDLE, "Starting: the files are being read")
+    return Headline(Level.IDLE, "No targets", "No file names one. Add a file that does, and it appears here.")
+
+
+def _others(board: Board) -> str:
+    counts = [f"{number:,} {word(state)}" for state, number in numbers(board).items()]
+    return ", ".join(counts) + "." if counts else ""

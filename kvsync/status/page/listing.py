@@ -1,0 +1,88 @@
+"""The targets that a request asks for, those that need a person first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kvsync.status.page.headline import ORDER, Level, level_of_state, urgency
+from kvsync.status.page.query import Query
+from kvsync.status.snapshot import Board, PendingPlan, State, TargetView
+
+MOST: Final = 50
+"""Targets on a page."""
+
+MOST_ROWS: Final = 200
+MOST_ROWS_EACH: Final = 10
+"""Rows of pending plans on a page, and of one target; the target's own page has more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """How many targets are in a state, and the address that asks for them, or no longer does."""
+
+    state: State
+    level: Level
+    number: int
+    chosen: bool
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of targets. `first` is the number of its first target (from 1), `found` how many there are on all pages."""
+
+    targets: tuple[TargetView, ...]
+    first: int
+    found: int
+    page: int
+    pages: int
+
+
+def listing(board: Board, query: Query) -> Listing:
+    """The targets of one page; beyond the last page there is the last."""
+    found = sorted(
+        (view for view in board.targets if _is_asked(view, query)), key=lambda view: (urgency(view), view.target)
+    )
+    pages = max(1, -(-len(found) // MOST))
+    page = min(query.page, pages)
+    start = (page - 1) * MOST
+    return Listing(tuple(_cut(found[start : start + MOST])), start + 1, len(found), page, pages)
+
+
+def chips(board: Board, query: Query) -> tuple[Chip, ...]:
+    """The states that occur, or are asked for, the most urgent first."""
+    states = board.states()
+    return tuple(
+        Chip(state, level_of_state(state), states[state], state in query.states, query.toggled(state).address)
+        for state in ORDER
+        if states[state] or state in query.states
+    )
+
+
+def _is_asked(view: TargetView, query: Query) -> bool:
+    if query.states and view.state not in query.states:
+        return False
+    if not query.text:
+        return True
+    rows = view.plan.rows if view.plan is not None else ()
+    parts = (str(view.target), view.type, view.error or "", *(row.name for row in rows))
+    text = "\n".join(parts).casefold()
+    return all(part in text for part in query.text.casefold().split())
+
+
+def _cut(views: Iterable[TargetView]) -> Iterator[TargetView]:
+    """The views with no more rows than a page of many targets bears."""
+    left = MOST_ROWS
+    for view in views:
+        if view.plan is None:
+            yield view
+        else:
+            granted = min(len(view.plan.rows), left, MOST_ROWS_EACH)
+            left -= granted
+            yield replace(view, plan=_with(view.plan, granted))
+
+
+def _with(plan: PendingPlan, rows: int) -> PendingPlan:
+    return replace(plan, rows=plan.rows[:rows], hidden=plan.hidden + len(plan.rows) - rows)

@@ -1,0 +1,76 @@
+"""Records that the API has another host give out: it is asked without the token, which is none of its business."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from kvsync.config.values import is_plain_http
+from kvsync.errors import PermanentError, StoreError, TransientError
+from kvsync.http.client import Client, Limits
+from kvsync.http.model import Answer, Call
+from kvsync.stores.base import Traffic
+from kvsync.util.clock import Clock
+
+MOVED: Final = frozenset({301, 302, 303, 307, 308})
+_MOST_HOPS: Final = 3
+_KNOWN: Final = frozenset({200, 404})
+
+
+class Elsewhere:
+    """Follows redirects. Each host has connections of its own."""
+
+    def __init__(self, where: str, clock: Clock, traffic: Traffic, limits: Limits, *, allow_insecure: bool) -> None:
+        self._where, self._clock, self._traffic, self._limits = where, clock, traffic, limits
+        self._allow_insecure = allow_insecure
+        self._clients: dict[str, Client] = {}
+
+    async def follow(self, base: str, call: Call, answer: Answer) -> Answer:
+        """The answer to a reading call that `answer`, from the origin `base`, sends elsewhere. Raises StoreError."""
+        for _ in range(_MOST_HOPS):
+            base, target = self._checked(base + call.target, answer.headers.get("location", ""), call)
+            call = Call("GET", target, call.what, call.headers, expects=_KNOWN | MOVED)
+            answer = await self._client(base).send(call)
+            if answer.status not in MOVED:
+                return answer
+        raise PermanentError(f"{self._where}: {call.what} failed: the API sends from one place to the next")
+
+    async def aclose(self) -> None:
+        """Close all connections. Idempotent."""
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.aclose()
+
+    def _checked(self, asked: str, location: str, call: Call) -> tuple[str, str]:
+        """Origin and target of where an answer sends. Raises PermanentError for what must not be asked; its message does not
+        repeat the URL, which may hold a signature."""
+        try:
+            url = urljoin(asked, location)
+            parts, is_safe = urlsplit(url), self._allow_insecure or not is_plain_http(url)
+            is_url = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and url.isascii()
+        except ValueError:
+            is_url = is_safe = False
+        if not (is_url and is_safe):
+            raise PermanentError(f"{self._where}: {call.what} failed: the API sends to an address that is not safe")
+        return f"{parts.scheme}://{parts.netloc}", (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+    def _client(self, origin: str) -> Client:
+        if origin not in self._clients:
+            self._clients[origin] = Client(
+                self._where,
+                origin,
+                self._clock,
+                self._traffic,
+                limits=self._limits,
+                judge=self._judge,
+                read_only=True,  # nothing is ever written anywhere but to the API itself
+            )
+        return self._clients[origin]
+
+    def _judge(self, call: Call, answer: Answer) -> StoreError | None:
+        """A host that refuses to give out a record says that its link is too old: the API makes a new one."""
+        if answer.status in (400, 401, 403):
+            return TransientError(
+                f"{self._where}: {call.what} failed: the link to the record is refused ({answer.status})"
+            )
+        return None

@@ -1,0 +1,124 @@
+"""The remote side of the memory store: what is held, and how a write changes it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from kvsync.model.entry import Content, Mark
+from kvsync.stores.base import Precondition, WriteResult, WriteStatus
+
+_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists by now")
+_MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
+_LOCKED = WriteResult(WriteStatus.LOCKED, error="the entry is locked in the store")
+
+
+class Slot(NamedTuple):
+    """Where an entry is held: the remote key, and the label where it is not part of that."""
+
+    key: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One entry as it is held. Moments are seconds since the Unix epoch."""
+
+    content: Content
+    version: int
+    mark: Mark | None = None
+    expires_at: float | None = None
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLedger:
+    """A ledger as it is held, and when it ends (seconds since the Unix epoch, None: never)."""
+
+    text: bytes
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """One write as it reaches the memory: `held` None deletes; without a precondition it is done whatever is there."""
+
+    slot: Slot
+    held: Held | None
+    precondition: Precondition | None
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a listing brought, and what kept it from being whole."""
+
+    entries: Mapping[Slot, Held]
+    problems: tuple[str, ...] = ()
+    ledger: HeldLedger | None = None
+
+
+class Memory:
+    """Namespaces of entries, held in this process."""
+
+    def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
+        self.held: dict[str, dict[Slot, Held]] = {}
+        self.ledgers: dict[str, HeldLedger] = {}
+        self._versions = 0
+
+    def listing(self, namespace: str, now: float) -> Listed:
+        """All entries that have not ended, and the ledger."""
+        entries = self.held.get(namespace, {})
+        ledger = Memory.ledger(self, namespace, now)
+        return Listed({slot: held for slot, held in entries.items() if not _ended(held, now)}, ledger=ledger)
+
+    def lookup(self, namespace: str, slots: Iterable[Slot], now: float) -> Mapping[Slot, Held]:
+        """Those of the entries that are there."""
+        entries = self.held.get(namespace, {})
+        found = ((slot, entries.get(slot)) for slot in slots)
+        return {slot: held for slot, held in found if held is not None and not _ended(held, now)}
+
+    def ledger(self, namespace: str, now: float) -> HeldLedger | None:
+        """The ledger that was left in a namespace, if it has not ended."""
+        held = self.ledgers.get(namespace)
+        return None if held is None or _ended(held, now) else held
+
+    def leave(self, namespace: str, ledger: HeldLedger) -> None:
+        """Leave a ledger in place of an older one."""
+        self.ledgers[namespace] = ledger
+
+    def change(self, namespace: str, puts: Sequence[Put], now: float) -> list[WriteResult]:
+        """Do writes, each by itself."""
+        return [self._change(self.held.setdefault(namespace, {}), put, now) for put in puts]
+
+    def _change(self, entries: dict[Slot, Held], put: Put, now: float) -> WriteResult:
+        present = entries.get(put.slot)
+        if present is not None and _ended(present, now):
+            del entries[put.slot]
+            present = None
+        if (conflict := _conflict(present, put)) is not None:
+            return conflict
+        if present is not None and present.locked:
+            return _LOCKED
+        if put.held is None:
+            entries.pop(put.slot, None)
+            return WriteResult(WriteStatus.DONE)
+        self._versions += 1
+        entries[put.slot] = replace(put.held, version=self._versions)
+        return WriteResult(WriteStatus.DONE, etag=str(self._versions))
+
+
+def _ended(held: Held | HeldLedger, now: float) -> bool:
+    return held.expires_at is not None and held.expires_at <= now
+
+
+def _conflict(present: Held | None, put: Put) -> WriteResult | None:
+    match put.precondition:
+        case Precondition.ABSENT:
+            return _EXISTS if present is not None else None
+        case Precondition.UNCHANGED:
+            return None if present is not None and str(present.version) == put.etag else _MOVED
+    return None

@@ -1,0 +1,237 @@
+"""The reference store: entries in a dictionary of this process. What it does is what the contract in `base` means.
+
+`kvsync.stores.memory.backend.Memory` is the remote side, `MemoryStore` the connection to it. Several connections may share
+one memory, as several hosts share a remote. The capabilities of a connection can be narrowed to those of any store, which is
+how kvsync is tested against stores without versions, without lifetimes, without marks, and so on; see `kvsync.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+
+from kvsync.config.model import StoreConfig
+from kvsync.errors import BatchRefused
+from kvsync.model.canonical import fingerprint
+from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
+from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
+from kvsync.model.key_format import KeyFormat
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult
+from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.memory.backend import Held, HeldLedger, Memory, Put, Slot
+from kvsync.yaml.fields import Field, text
+
+_SHARED: dict[str, Memory] = {}
+
+
+class MemoryStore(Store):
+    """A connection to a `Memory`: its own, the one it is given, or the one that the option `shared` names."""
+
+    options = (
+        Field("shared", text(), help="Stores of one process that give the same name here hold the same entries."),
+    )
+    capabilities = Capabilities(
+        type="memory",
+        namespace="a name",
+        max_key=1024,
+        max_value=16 * 1024 * 1024,
+        batch=1000,
+        read_batch=1000,
+        page=1000,
+    )
+
+    lists_sizes: bool = False
+    """Whether a listing tells the size of an entry and nothing else, a deep one its digest too, as where there are no
+    versions."""
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        context: StoreContext,
+        *,
+        memory: Memory | None = None,
+        capabilities: Capabilities | None = None,
+        keeps_ledger: bool = False,
+        lists_sizes: bool = False,
+    ) -> None:
+        super().__init__(config, context)
+        self.capabilities = capabilities or self.capabilities
+        self.keeps_ledger = keeps_ledger or self.keeps_ledger
+        self.lists_sizes = lists_sizes or self.lists_sizes
+        self._keys = KeyFormat(config.key_format or "{key}", native_labels=self.capabilities.labels)
+        shared: str | None = config.options.get("shared")
+        self._memory = memory or (Memory() if shared is None else _SHARED.setdefault(shared, Memory()))
+
+    def normalise(self, content: Content) -> Content:
+        """Without what the capabilities do not have."""
+        has = self.capabilities
+        return Content(
+            content.value,
+            content.content_type if has.content_type else None,
+            content.tags if has.tags else (),
+            content.metadata if has.metadata else None,
+        )
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The key by the configured format."""
+        return self._keys.encode(namespace, identity)
+
+    def place(self, namespace: str) -> Place:
+        """The memory itself, which ends with its process."""
+        parts = (("memory", self._memory.id), ("namespace", namespace))
+        return Place(self.config.type, parts, self._keys.scope(namespace))
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`; with values, if the capabilities have them in a listing."""
+        return self._observe(namespace, signer, self._listed)
+
+    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
+        """The same with digests, where a listing only has sizes."""
+        return self._observe(namespace, signer, self._listed_deep) if self.lists_sizes else None
+
+    def is_version(self, seen: str, known: str) -> bool:
+        """Say whether two etags are the same, or the one of a listing is the size in the other."""
+        return seen == known or (self.lists_sizes and known.startswith(f"{seen}:"))
+
+    def listed_etag(self, etag: str) -> str:
+        """The size, where that is what a listing has."""
+        return etag.partition(":")[0] if self.lists_sizes else etag
+
+    def _observe(self, namespace: str, signer: MarkSigner, listed_as: Callable[[Identity, Held], Actual]) -> Snapshot:
+        listed = self._memory.listing(namespace, self._now())
+        self._count(len(listed.entries), self.capabilities.page)
+        ledger = listed.ledger if self.keeps_ledger else None
+        entries = {}
+        for slot, held in listed.entries.items():
+            identity = self._keys.decode(namespace, slot.key, slot.label)
+            if identity is not None:
+                entries[identity] = listed_as(identity, held)
+        settled = {
+            identity: entry.fingerprint
+            for identity, entry in entries.items()
+            if entry.fingerprint is not None and signer.is_settled(entry)
+        }
+        target = Target(self.config.name, namespace)
+        return Snapshot(
+            target,
+            entries,
+            settled,
+            complete=not listed.problems,
+            problems=listed.problems,
+            ledger=ledger.text if ledger is not None else None,
+            ledger_expires_at=ledger.expires_at if ledger is not None else None,
+        )
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries with their values."""
+        self._count(len(identities), self.capabilities.read_batch)
+        slots = {self._slot(namespace, identity): identity for identity in identities}
+        found = self._memory.lookup(namespace, slots, self._now())
+        return {slots[slot]: self._actual(slots[slot], held) for slot, held in found.items()}
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Validate the whole batch, then do its writes one after another."""
+        where = f"store {self.config.name}/{namespace}"
+        check_batch(where, writes, self.capabilities)
+        for write in writes:
+            try:
+                check_entry(self.remote_key(namespace, write.identity), write.content, self.capabilities)
+            except ValueError as problem:
+                raise BatchRefused(f"{where}/{write.identity}: {problem}") from None
+        self._count(1, 1)
+        puts = [self._put(namespace, write) for write in writes]
+        results = self._memory.change(namespace, puts, self._now())
+        if self.capabilities.compare_and_set:
+            return results
+        return [
+            replace(result, etag=self._etag(put.held) if result.etag is not None and put.held is not None else None)
+            for put, result in zip(puts, results, strict=True)
+        ]
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        """The ledger as it was left."""
+        self._count(1, 1)
+        ledger = self._memory.ledger(namespace, self._now())
+        return None if ledger is None else ledger.text
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        """Leave it beside the entries, for as long as the capabilities allow."""
+        self._count(1, 1)
+        has = self.capabilities
+        ends = has.always_expires and has.max_ttl is not None
+        expires_at = self.context.clock.now() + (has.max_ttl or 0) if ends else None
+        self._memory.leave(namespace, HeldLedger(ledger, expires_at))
+
+    async def namespaces(self) -> Sequence[str]:
+        """The namespaces that hold an entry."""
+        return sorted(name for name in self._memory.held if self._memory.listing(name, self._now()).entries)
+
+    async def check(self) -> Sequence[Finding]:
+        """Always reached."""
+        return (Finding("memory", True, "held in this process"),)
+
+    def _now(self) -> float:
+        """The present, as far as the memory ends entries by itself."""
+        native = self.capabilities.lifetimes is Lifetimes.NATIVE
+        return self.context.clock.now() if native else 0.0
+
+    def _count(self, entries: int, page: int) -> None:
+        self.traffic.requests += max(1, -(-entries // page))
+
+    def _slot(self, namespace: str, identity: Identity) -> Slot:
+        label = None if self._keys.holds_label else identity.label
+        return Slot(self._keys.encode(namespace, identity), label)
+
+    def _put(self, namespace: str, write: Write) -> Put:
+        return Put(
+            self._slot(namespace, write.identity),
+            None if write.content is None else self._held(write, write.content),
+            write.precondition if self.capabilities.compare_and_set else None,
+            write.etag,
+        )
+
+    def _held(self, write: Write, content: Content) -> Held:
+        has = self.capabilities
+        expires_at = write.expires_at
+        if expires_at is None and has.always_expires and has.max_ttl is not None:
+            expires_at = self.context.clock.now() + has.max_ttl
+        keeps_moments = has.lifetimes is Lifetimes.NATIVE or has.marks is Marks.STORE
+        return Held(
+            self.normalise(content),
+            version=0,
+            mark=write.mark if has.marks is Marks.STORE else None,
+            expires_at=expires_at if keeps_moments else None,
+        )
+
+    def _actual(self, identity: Identity, held: Held) -> Actual:
+        return Actual(
+            identity,
+            etag=self._etag(held),
+            fingerprint=fingerprint(held.content),
+            content=held.content,
+            size=len(held.content.value),
+            expires_at=held.expires_at,
+            mark=held.mark,
+            locked=held.locked,
+        )
+
+    def _etag(self, held: Held) -> str | None:
+        if self.capabilities.compare_and_set:
+            return str(held.version)
+        value = held.content.value
+        return f"{len(value)}:{blake2b(value, digest_size=8).hexdigest()}" if self.lists_sizes else None
+
+    def _listed_deep(self, identity: Identity, held: Held) -> Actual:
+        return replace(self._actual(identity, held), content=None, fingerprint=None)
+
+    def _listed(self, identity: Identity, held: Held) -> Actual:
+        """Where a listing carries no values it knows of the content what the mark says, right or wrong."""
+        entry = self._actual(identity, held)
+        if self.lists_sizes:
+            return replace(entry, etag=str(entry.size), content=None, fingerprint=None)
+        if self.capabilities.values_in_listing:
+            return entry
+        return replace(entry, content=None, fingerprint=held.mark.fingerprint if held.mark is not None else None)

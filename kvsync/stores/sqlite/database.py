@@ -1,0 +1,231 @@
+"""One SQLite file, opened when first needed, worked on in a thread of its own, its errors told apart.
+
+The thread keeps a long wait for another process's lock away from the event loop, and serialises this process's calls.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from kvsync.errors import PermanentError, StoreError, TransientError
+from kvsync.stores.sqlite.schema import BEGIN_WRITING, END_WRITING, FILE_ID, FORMAT, SCHEMA, TABLES
+from kvsync.stores.worker_thread import WorkerThread
+from kvsync.util.private_files import make_private
+
+LONGEST_WAIT = 5.0
+"""Seconds to wait for another process at most, so that a daemon that is told to stop can."""
+
+_RIGHTS = "check the owner and mode of the file and of its folder, which SQLite writes to even for reading"
+
+_Result = TypeVar("_Result")
+
+
+class Database:
+    """The file of one store.
+
+    `name` is the store's, for messages. `timeout` is in seconds. With `read_only` nothing is ever written, and a missing
+    file is an empty store. A file that is put in place of the one that was opened is noticed at the next call.
+    """
+
+    def __init__(self, name: str, path: Path, root: Path, *, timeout: float, read_only: bool) -> None:
+        self.name, self.path, self._root = name, path.resolve(), root.resolve()
+        self._timeout, self._read_only = min(timeout, LONGEST_WAIT), read_only
+        self._connection: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._file_id: str | None = None
+        self._thread: WorkerThread | None = None
+
+    async def run(self, work: Callable[[], _Result]) -> _Result:
+        """Do `work` in the file's thread. Raises StoreError for what SQLite raises."""
+        if self._thread is None:
+            self._thread = WorkerThread(f"sqlite-{self.name}")
+        return await self._thread.run(lambda: self._translated(work))
+
+    async def file_id(self) -> str | None:
+        """The id that the file keeps in itself; None where there is no file yet, or none that may be written and has an id.
+        Raises StoreError."""
+        if self._connection is None or _inode(self.path) != self._inode:
+            return await self.run(self._read_file_id)
+        return self._file_id
+
+    async def aclose(self) -> None:
+        """Close the file, once what is under way is done. Idempotent."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await thread.run(self._disconnect)
+            thread.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection | None]:
+        """One moment of the file, for several queries; None when a file that is only read is not there."""
+        connection = self._connect()
+        if connection is None:
+            yield None
+            return
+        with _transaction(connection, "BEGIN"):
+            yield connection
+
+    @contextmanager
+    def writing(self, count: int) -> Iterator[tuple[sqlite3.Connection, range]]:
+        """One transaction of our own, with `count` fresh versions, and one more at the end for the namespace."""
+        connection = self._connect()
+        if connection is None:
+            raise PermanentError(f"store {self.name}: opened for reading only; nothing was written")
+        with _transaction(connection, "BEGIN IMMEDIATE"):
+            last: int = connection.execute(BEGIN_WRITING, (count,)).fetchone()[0]
+            yield connection, range(last - count, last + 1)
+            connection.execute(END_WRITING)
+
+    def _read_file_id(self) -> str | None:
+        return self._file_id if self._connect() is not None else None
+
+    def _translated(self, work: Callable[[], _Result]) -> _Result:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _connect(self) -> sqlite3.Connection | None:
+        inode = _inode(self.path)
+        if self._connection is not None and inode == self._inode:
+            return self._connection
+        self._disconnect()
+        self._check_path()
+        if inode is None and self._read_only:
+            return None
+        connection = self._open()
+        try:
+            if not self._prepare(connection):
+                connection.close()
+                return None
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._inode = connection, _inode(self.path)
+        self._file_id = _file_id(connection)
+        return connection
+
+    def _check_path(self) -> None:
+        """Find what is wrong with the path before SQLite does, which tells less. A folder inside the root may be made."""
+        folder = self.path.parent
+        if self.path.is_dir():
+            raise PermanentError(f"store {self.name}: {self.path} is a folder; name a file in it")
+        if folder.is_dir():
+            return
+        if not folder.is_relative_to(self._root):
+            raise PermanentError(f"store {self.name}: the folder {folder} does not exist; make it, or correct the path")
+        if self._read_only:
+            return
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise PermanentError(f"store {self.name}: the folder {folder} cannot be made: {error.strerror}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        mode = "ro" if self._read_only else "rwc"
+        if not self._read_only:
+            with suppress(OSError):  # SQLite says what is wrong; left alone, it would leave the mode to the umask
+                make_private(self.path)
+        connection = sqlite3.connect(
+            f"{self.path.as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,  # used by our one thread, which may be a new one after aclose
+            cached_statements=64,
+        )
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> bool:
+        """Make the tables where they are missing; False when there are none and none may be made."""
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT:
+            raise PermanentError(f"store {self.name}: {self.path} was written by a newer kvsync; use that one")
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "entries" in tables and not tables >= TABLES:
+            raise PermanentError(
+                f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
+            )
+        if not tables >= TABLES and self._read_only:
+            return False
+        if version < FORMAT and not self._read_only:
+            _make_tables(connection)
+        if not self._read_only:
+            with suppress(
+                sqlite3.OperationalError
+            ):  # busy just now: any mode is correct, and the next opener tries again
+                connection.execute("PRAGMA journal_mode = WAL")
+        return True
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _explained(self, error: sqlite3.Error) -> StoreError:
+        where = f"store {self.name}: {self.path}"
+        match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return TransientError(f"{where} is locked by another process, for {self._timeout:g} s now")
+            case sqlite3.SQLITE_FULL:
+                return TransientError(f"{where}: the disk is full; free some space")
+            case sqlite3.SQLITE_IOERR:
+                return TransientError(f"{where}: the disk cannot be read or written; check its space, quota and health")
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                return PermanentError(f"{where} is damaged or no SQLite database; restore a copy, or move it away")
+            case sqlite3.SQLITE_CANTOPEN:
+                return PermanentError(f"{where} cannot be opened; {_RIGHTS}")
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+                return PermanentError(f"{where} may not be written; {_RIGHTS}")
+        if str(error).startswith("Could not decode"):  # the rest of the message would show what is stored
+            return PermanentError(f"{where}: an entry holds text that is not UTF-8; correct or delete it")
+        return PermanentError(f"{where}: {error}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    with _transaction(connection, "BEGIN IMMEDIATE"):
+        for statement in _statements(SCHEMA):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _file_id(connection: sqlite3.Connection) -> str | None:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries_file'").fetchone() is None:
+        return None
+    row = connection.execute(FILE_ID).fetchone()
+    return str(row[0]) if row is not None else None
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction it is part of."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

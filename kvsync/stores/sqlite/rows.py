@@ -1,0 +1,170 @@
+"""Rows of the SQLite store: how entries become columns, and columns become entries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, KeysView, Mapping
+from functools import partial
+from typing import Any
+
+from kvsync.model.canonical import FINGERPRINT_SIZE, canonical_json, canonical_json_text, fingerprint
+from kvsync.model.entry import Actual, Content, Identity, Mark
+from kvsync.planning.marks import MarkSigner
+
+Row = tuple[Any, ...]
+"""Columns as SQLite gives them. People may have written anything into them."""
+
+SENSITIVE, PROTECTED = 1, 2
+"""Bits of the column `flags`."""
+
+ENTRY_COLUMNS = """key, label, fingerprint, version, expires_at, owner, mark_fingerprint, mark_ttl, flags,
+content_type, tags, metadata, CAST(value AS BLOB)"""
+"""What `to_entry` takes: an entry with its content."""
+
+_IS_SETTLED = """owner = :owner AND substr(mark_fingerprint, 1, 16) = fingerprint AND length(mark_fingerprint) = 32
+    AND typeof(mark_fingerprint) = 'blob' AND flags = 0 AND mark_ttl IS NULL AND expires_at IS NULL"""
+_SIZE = "CASE typeof(value) WHEN 'blob' THEN length(value) END"  # of a text this would read the value
+
+LIST_SETTLED = f"""
+SELECT key, label, fingerprint, version, {_SIZE}, flags, mark_fingerprint FROM entries
+WHERE namespace = :namespace AND {_IS_SETTLED}
+"""
+"""The entries that are as we left them. Nearly all, nearly always."""
+
+LIST_OTHERS = f"""
+SELECT key, label, fingerprint, version, expires_at, owner, mark_fingerprint, mark_ttl, flags,
+    iif(typeof(fingerprint) = 'blob', NULL, content_type), iif(typeof(fingerprint) = 'blob', NULL, tags),
+    iif(typeof(fingerprint) = 'blob', NULL, metadata), iif(typeof(fingerprint) = 'blob', NULL, CAST(value AS BLOB)), {_SIZE}
+FROM entries
+WHERE namespace = :namespace AND ifnull({_IS_SETTLED}, 0) = 0 AND (expires_at IS NULL OR expires_at > :now)
+"""
+"""All other entries; with the content of those alone that another program wrote, for want of a fingerprint of ours."""
+
+_make_identity = partial(tuple.__new__, Identity)  # half the time of Identity(…), which shows in a long listing
+
+
+def to_identity(row: Row) -> Identity:
+    """The identity as it stands in the row: with the remote key."""
+    identity: Identity = _make_identity(row[:2])
+    return identity
+
+
+def to_entry(row: Row) -> Actual:
+    """An entry with its content, from ENTRY_COLUMNS."""
+    content = _to_content(row)
+    return Actual(
+        to_identity(row),
+        etag=str(row[3]),
+        fingerprint=row[2] if isinstance(row[2], bytes) else fingerprint(content),
+        content=content,
+        size=len(content.value),
+        expires_at=row[4],
+        mark=_to_mark(row[5:9]),
+    )
+
+
+def to_listed(row: Row) -> Actual:
+    """An entry without its content, from LIST_OTHERS."""
+    identity, mark = to_identity(row), _to_mark(row[5:9])
+    if isinstance(row[2], bytes):
+        return Actual(identity, str(row[3]), row[2], size=row[13], expires_at=row[4], mark=mark)
+    content = _to_content(row)
+    return Actual(identity, str(row[3]), fingerprint(content), size=len(content.value), expires_at=row[4], mark=mark)
+
+
+def from_content(content: Content) -> Row:
+    """content_type, tags, metadata, value."""
+    tags = canonical_json(dict(content.tags)) if content.tags else None
+    return content.content_type, tags, content.metadata, content.value
+
+
+def from_mark(mark: Mark | None) -> Row:
+    """owner, mark_fingerprint (the seal follows the fingerprint in it), mark_ttl, flags."""
+    if mark is None:
+        return None, None, None, 0
+    flags = SENSITIVE * mark.sensitive + PROTECTED * mark.protected
+    return mark.owner, mark.fingerprint + (mark.seal or b""), mark.ttl, flags
+
+
+class Listing(Mapping[Identity, Actual]):
+    """The entries of a namespace. Those that are settled stay rows until somebody looks at one."""
+
+    def __init__(self, rows: Iterable[Row], others: Iterable[Actual], signer: MarkSigner) -> None:
+        self._owner = signer.owner
+        self._others = {entry.identity: entry for entry in others}
+        self._rows: dict[Identity, Row] = {}
+        self.settled: dict[Identity, bytes] = {}
+        for row in rows:
+            identity = to_identity(row)
+            if signer.seals(identity, row[2], row[6][FINGERPRINT_SIZE:]):
+                self._rows[identity], self.settled[identity] = row, row[2]
+            else:
+                self._others[identity] = self._to_settled(row)
+
+    def __len__(self) -> int:
+        return len(self.settled) + len(self._others)
+
+    def __iter__(self) -> Iterator[Identity]:
+        yield from self.settled
+        yield from self._others
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self.settled or identity in self._others
+
+    def next_expiry(self) -> str:
+        """The moment when the first entry ends, as text; empty when none does."""
+        moments = [entry.expires_at for entry in self._others.values() if entry.expires_at is not None]
+        return repr(min(moments)) if moments else ""
+
+    def keys(self) -> KeysView[Identity]:
+        """All identities, as a view that does its set algebra at the speed of a dict."""
+        return dict.fromkeys(self).keys()
+
+    def __getitem__(self, identity: Identity) -> Actual:
+        entry = self._others.get(identity)
+        if entry is not None:
+            return entry
+        return self._to_settled(self._rows[identity])
+
+    def _to_settled(self, row: Row) -> Actual:
+        mark = _to_mark((self._owner, row[6], None, row[5]))
+        return Actual(to_identity(row), etag=str(row[3]), fingerprint=row[2], size=row[4], mark=mark)
+
+
+def _to_content(row: Row) -> Content:
+    content_type = row[9].decode(errors="replace") if isinstance(row[9], bytes) else row[9]
+    return Content(row[12], content_type, _to_tags(row[10]), _to_metadata(row[11]))
+
+
+def _to_mark(row: Row) -> Mark | None:
+    owner, applied, ttl, flags = row
+    if owner is None:
+        return None
+    bits = flags if isinstance(flags, int) else 0
+    applied = applied if isinstance(applied, bytes) else b""
+    seal = applied[FINGERPRINT_SIZE:] or None
+    return Mark(str(owner), applied[:FINGERPRINT_SIZE], ttl, bool(bits & SENSITIVE), bool(bits & PROTECTED), seal=seal)
+
+
+def _to_tags(text: str | bytes | None) -> tuple[tuple[str, str], ...]:
+    """Tags as a person may have written them; what is not a JSON object has none."""
+    canonical = canonical_json_text(_raw(text)) if text else None
+    data = json.loads(canonical) if canonical is not None else None
+    if not isinstance(data, dict):
+        return ()
+    return tuple(
+        sorted((name, value if isinstance(value, str) else canonical_json(value)) for name, value in data.items())
+    )
+
+
+def _to_metadata(text: str | bytes | None) -> str | None:
+    """Metadata in canonical text; what is not JSON is kept as a JSON string."""
+    if text is None:
+        return None
+    raw = _raw(text)
+    canonical = canonical_json_text(raw)
+    return canonical.decode() if canonical is not None else canonical_json(raw.decode(errors="replace"))
+
+
+def _raw(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text

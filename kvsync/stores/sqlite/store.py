@@ -1,0 +1,203 @@
+"""The embedded store: one SQLite file, with all that a store can have. `kvsync.stores.sqlite.schema` shows the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from kvsync.config.model import StoreConfig
+from kvsync.errors import StoreError
+from kvsync.model.capabilities import Capabilities
+from kvsync.model.entry import Actual, Identity, Snapshot, Target
+from kvsync.model.key_format import KeyFormat
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.sqlite.database import Database
+from kvsync.stores.sqlite.rows import ENTRY_COLUMNS, LIST_OTHERS, LIST_SETTLED, Listing, Row, to_entry, to_listed
+from kvsync.stores.sqlite.writes import BY_CELL, Cell, execute
+from kvsync.yaml.fields import Field, path
+
+_READ = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {BY_CELL} AND (expires_at IS NULL OR expires_at > ?)"
+_NAMESPACES = "SELECT DISTINCT namespace FROM entries WHERE expires_at IS NULL OR expires_at > ? ORDER BY namespace"
+_REVISION = (
+    "SELECT (SELECT revision FROM entries_revisions WHERE namespace = ?), schema_version FROM pragma_schema_version"
+)
+
+_MEBIBYTE = 1024 * 1024
+_Result = TypeVar("_Result")
+
+
+class SqliteStore(Store):
+    """Entries in the table `entries` of one file, which several processes, and people with a shell, may use at once."""
+
+    options = (
+        Field(
+            "path",
+            path(),
+            required=True,
+            help="The database file, relative to the configuration's folder.",
+            private_file=True,
+        ),
+    )
+    capabilities = Capabilities(
+        type="sqlite",
+        namespace="a column",
+        max_key=1024,
+        key_pattern=r"[^\x00]+",
+        max_value=16 * _MEBIBYTE,
+        batch=2000,
+        max_batch_bytes=64 * _MEBIBYTE,
+        read_batch=1000,
+        page=1_000_000,
+        concurrency=1,
+        values_in_listing=False,
+    )
+
+    def __init__(self, config: StoreConfig, context: StoreContext) -> None:
+        super().__init__(config, context)
+        self._keys = KeyFormat(config.key_format or "{key}", native_labels=True)
+        self._database = Database(
+            config.name,
+            context.root / Path(config.options["path"]).expanduser(),
+            context.root,
+            timeout=config.timeout,
+            read_only=context.read_only,
+        )
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The text of the column `key`."""
+        return self._keys.encode(namespace, identity)
+
+    def place(self, namespace: str) -> Place:
+        """The file by its path, with links resolved."""
+        parts = (("path", str(self._database.path)), ("namespace", namespace))
+        return Place(self.config.type, parts, self._keys.scope(namespace), is_resolved=False)
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """The file by the id that it keeps in itself, so that moving or linking it makes no difference."""
+        offline, file_id = self.place(namespace), await self._database.file_id()
+        if file_id is None:
+            return offline
+        detail = str(self._database.path)
+        return replace(offline, parts=(("file", file_id), ("namespace", namespace)), is_resolved=True, detail=detail)
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        """Everything in `namespace`, without values."""
+        return await self._call(lambda: self._observe(namespace, signer, token))
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """These entries, all as of one moment."""
+        return await self._call(lambda: self._read(namespace, identities))
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """All writes in one transaction; a conflict is that entry's alone."""
+        return await self._call(lambda: self._write(namespace, writes))
+
+    async def namespaces(self) -> Sequence[str]:
+        """The namespaces that hold an entry."""
+        return await self._call(self._namespaces)
+
+    async def check(self) -> Sequence[Finding]:
+        """Open the file and let SQLite look it through."""
+        path = self._database.path
+        try:
+            answer = await self._call(self._examine)
+        except StoreError as error:
+            return (Finding("database", False, str(error)),)
+        if answer in ("ok", "not there yet"):
+            return (Finding("database", True, f"{path}: {answer}"),)
+        problem = answer.splitlines()[-1]
+        hint = "restore a copy, or move it away and apply again"
+        return (Finding("database", False, f"{path} is damaged or no SQLite database: {problem}", hint),)
+
+    async def aclose(self) -> None:
+        """Close the file."""
+        await self._database.aclose()
+
+    async def _call(self, work: Callable[[], _Result]) -> _Result:
+        self.traffic.requests += 1
+        return await self._database.run(work)
+
+    def _observe(self, namespace: str, signer: MarkSigner, token: str | None) -> Snapshot | None:
+        target = Target(self.config.name, namespace)
+        now = self.context.clock.now()
+        with self._database.reading() as connection:
+            if connection is None:
+                return Snapshot(target, {}, {})
+            revision = "{}.{}".format(*connection.execute(_REVISION, (namespace,)).fetchone())
+            if token is not None and _still_stands(token, revision, now):
+                return None
+            about = {"namespace": namespace, "owner": signer.owner, "now": now}
+            settled = list(self._named(namespace, connection.execute(LIST_SETTLED, about)))
+            others = map(to_listed, self._named(namespace, connection.execute(LIST_OTHERS, about)))
+            listing = Listing(settled, others, signer)
+        return Snapshot(target, listing, listing.settled, token=f"{revision} {listing.next_expiry()}")
+
+    def _named(self, namespace: str, rows: Iterable[Row]) -> Iterable[Row]:
+        """The rows with the identity in place of the remote key, without those that are not of this key format."""
+        return rows if self._keys.is_plain else self._decoded(namespace, rows)
+
+    def _decoded(self, namespace: str, rows: Iterable[Row]) -> Iterator[Row]:
+        for remote_key, label, *rest in rows:
+            identity = self._keys.decode(namespace, remote_key, label)
+            if identity is not None and (label is None or not self._keys.holds_label):
+                yield *identity, *rest
+
+    def _cell(self, namespace: str, identity: Identity) -> Cell:
+        label = None if self._keys.holds_label else identity.label
+        return Cell(namespace, self._keys.encode(namespace, identity), label)
+
+    def _read(self, namespace: str, identities: Sequence[Identity]) -> dict[Identity, Actual]:
+        now = self.context.clock.now()
+        found: dict[Identity, Actual] = {}
+        with self._database.reading() as connection:
+            if connection is None:
+                return found
+            for identity in identities:
+                try:
+                    cell = self._cell(namespace, identity)
+                    row = connection.execute(_READ, (*cell.sought(), now)).fetchone()
+                except ValueError:  # no such name can be in the table
+                    continue
+                if row is not None:
+                    found[identity] = to_entry((*identity, *row[2:]))
+        return found
+
+    def _write(self, namespace: str, writes: Sequence[Write]) -> list[WriteResult]:
+        check_batch(f"store {self.config.name}/{namespace}", writes, self.capabilities)
+        accepted: list[tuple[Cell, Write]] = []
+        refused: dict[int, WriteResult] = {}
+        for index, write in enumerate(writes):
+            try:
+                cell = self._cell(namespace, write.identity)
+                check_entry(cell.key, write.content, self.capabilities)
+                accepted.append((cell, write))
+            except ValueError as problem:
+                refused[index] = WriteResult(WriteStatus.REJECTED, error=str(problem))
+        if not accepted:
+            return list(refused.values())
+        with self._database.writing(len(accepted)) as (connection, versions):
+            done = iter(execute(connection, accepted, versions, self.context.clock.now()))
+        return [refused[index] if index in refused else next(done) for index in range(len(writes))]
+
+    def _namespaces(self) -> list[str]:
+        with self._database.reading() as connection:
+            if connection is None:
+                return []
+            return [name for (name,) in connection.execute(_NAMESPACES, (self.context.clock.now(),))]
+
+    def _examine(self) -> str:
+        with self._database.reading() as connection:
+            if connection is None:
+                return "not there yet"
+            return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+
+def _still_stands(token: str, revision: str, now: float) -> bool:
+    """A token is the revision that was seen, and the moment when the next entry of that state ends."""
+    seen, _, expiry = token.partition(" ")
+    return seen == revision and (not expiry or now < float(expiry))

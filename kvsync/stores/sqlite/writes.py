@@ -1,0 +1,117 @@
+"""Writes of the SQLite store: all of a call in one transaction, in bulk, and one by one only where a precondition failed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Content
+from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
+from kvsync.stores.sqlite.rows import Row, from_content, from_mark
+from kvsync.stores.sqlite.schema import SET_REVISION
+
+BY_CELL = "namespace = ? AND key = ? AND ifnull(label, x'') = ?"
+"""Takes `Cell.sought`."""
+
+_CREATE = """
+INSERT INTO entries(content_type, tags, metadata, value, owner, mark_fingerprint, mark_ttl, flags, fingerprint,
+    expires_at, modified_at, version, namespace, key, label)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_CHANGE = f"""
+UPDATE entries SET content_type = ?, tags = ?, metadata = ?, value = ?, owner = ?, mark_fingerprint = ?, mark_ttl = ?,
+    flags = ?, fingerprint = ?, expires_at = ?, modified_at = ?, version = ?
+WHERE {BY_CELL} AND version = ?
+"""
+_TOUCH = f"UPDATE entries SET expires_at = ?, modified_at = ?, version = ? WHERE {BY_CELL} AND version = ?"
+_DELETE = f"DELETE FROM entries WHERE {BY_CELL} AND version = ?"
+_SWEEP = "DELETE FROM entries WHERE expires_at <= ?"
+
+_DIGITS = 19
+"""So many digits have the first integers that SQLite has no room for."""
+
+_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists by now")
+_MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
+_GONE = WriteResult(WriteStatus.DONE)
+
+
+class Cell(NamedTuple):
+    """Where an entry is in the table."""
+
+    namespace: str
+    key: str
+    label: str | None
+
+    def sought(self) -> Row:
+        """The parameters of BY_CELL; an empty blob, which no label is, stands for none."""
+        return self.namespace, self.key, b"" if self.label is None else self.label
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """One write as the statement and the parameters it becomes, and what it is called when it fails or succeeds."""
+
+    index: int
+    sql: str
+    row: Row
+    failed: WriteResult
+    version: int | None
+
+
+def execute(
+    connection: sqlite3.Connection, writes: Sequence[tuple[Cell, Write]], versions: range, now: float
+) -> list[WriteResult]:
+    """Do writes of one namespace, inside a transaction of ours, with a fresh version for each and one for the namespace."""
+    connection.execute(_SWEEP, (now,))
+    statements = [_statement(index, cell, write, versions[index], now) for index, (cell, write) in enumerate(writes)]
+    results: dict[int, WriteResult] = {}
+    for sql in (_CREATE, _CHANGE, _TOUCH, _DELETE):
+        alike = [statement for statement in statements if statement.sql is sql]
+        for statement, done in zip(alike, _run(connection, sql, [statement.row for statement in alike]), strict=True):
+            results[statement.index] = _result(statement) if done else statement.failed
+    connection.execute(SET_REVISION, (writes[0][0].namespace, versions[-1]))
+    return [results[index] for index in range(len(writes))]
+
+
+def _run(connection: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> Iterator[bool]:
+    """Execute one statement for many rows, and say for each whether it found its row as expected."""
+    if not rows:
+        return
+    connection.execute("SAVEPOINT bulk")
+    if connection.executemany(sql, rows).rowcount == len(rows):
+        yield from (True for _ in rows)
+    else:
+        connection.execute("ROLLBACK TO bulk")
+        for row in rows:
+            yield connection.execute(sql, row).rowcount == 1
+    connection.execute("RELEASE bulk")
+
+
+def _statement(index: int, cell: Cell, write: Write, version: int, now: float) -> _Statement:
+    if write.content is None:
+        return _Statement(index, _DELETE, (*cell.sought(), _etag(write)), _MOVED, None)
+    if write.precondition is Precondition.ABSENT:
+        row = (*_columns(write, write.content), now, version, *cell)
+        return _Statement(index, _CREATE, row, _EXISTS, version)
+    if write.touch:
+        row = (write.expires_at, now, version, *cell.sought(), _etag(write))
+        return _Statement(index, _TOUCH, row, _MOVED, version)
+    row = (*_columns(write, write.content), now, version, *cell.sought(), _etag(write))
+    return _Statement(index, _CHANGE, row, _MOVED, version)
+
+
+def _columns(write: Write, content: Content) -> Row:
+    return *from_content(content), *from_mark(write.mark), fingerprint(content), write.expires_at
+
+
+def _etag(write: Write) -> int:
+    """The version that must be there; one that never is when the etag is none of ours."""
+    etag = write.etag or ""
+    return int(etag) if etag.isdecimal() and len(etag) < _DIGITS else -1
+
+
+def _result(statement: _Statement) -> WriteResult:
+    return _GONE if statement.version is None else WriteResult(WriteStatus.DONE, etag=str(statement.version))

@@ -1,0 +1,243 @@
+"""A text as those who decode it read it, so that a secret is found whatever it is written in, also twice over.
+
+    written in                                       how it is read
+    ──────────────────────────────────────────────   ─────────────────────────────────────────────────────────────
+    URLs (`%41`), JSON, repr and C (`\\u0041`,        what stands for a character is replaced by it, and so is what
+    `\\x41`, `\\"`), HTML (`&#65;`)                     then stands for one
+    UTF-16                                           without zero bytes
+    base64, also URL-safe and within longer base64   as a whole, begun at each of four places
+    hexadecimal                                      as a whole, begun at each of two places
+
+What is not base64 or hexadecimal is decoded to nonsense, in which no secret is found: that is faster than to look for what is.
+A view knows where in the text each of its bytes comes from.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from functools import cache
+from html import unescape
+from string import ascii_letters, digits, hexdigits
+from typing import Final, TypeAlias
+
+from kvsync.util.redaction.fragments import Span
+
+_ROUNDS: Final = 4
+"""How often a text is unescaped: a server may quote JSON that quotes JSON."""
+
+_ESCAPE: Final = re.compile(
+    rb"%(?P<percent>[0-9a-fA-F]{2})"
+    rb"|\\u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u(?P<unicode>[0-9a-fA-F]{4})|\\U(?P<long>[0-9a-fA-F]{8})|\\x(?P<byte>[0-9a-fA-F]{2})"
+    rb"|\\(?P<octal>[0-3][0-7]{2})|\\(?P<letter>[\\\"'/abfnrtv0`$])"
+    rb"|(?P<entity>&(?:\#[0-9]{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});)"
+)
+_LETTERS: Final = {
+    b"a": b"\a",
+    b"b": b"\b",
+    b"f": b"\f",
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"v": b"\v",
+    b"0": b"\0",
+}
+_HIGH: Final = re.compile(rb"\\x[89a-fA-F]")
+
+_BASE64: Final = (ascii_letters + digits + "+/-_").encode()
+_HEX: Final = hexdigits.encode()
+_TO_BASE64: Final = bytes(byte if byte in _BASE64 else ord("/") for byte in range(256)).translate(
+    bytes.maketrans(b"-_", b"+/")
+)
+_TO_HEX: Final = bytes(byte if byte in _HEX else ord("f") for byte in range(256))
+_IN_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]+")
+_IN_HEX: Final = re.compile(rb"[0-9a-fA-F]+")
+
+_Reader: TypeAlias = Callable[[re.Match[bytes]], bytes]
+
+
+class View:
+    """What a text reads as. `parent` is what it was read from, None for the text itself; `locate` finds bytes of it there."""
+
+    __slots__ = ("_locate", "_parent", "data")
+
+    def __init__(
+        self, data: bytes, parent: View | None = None, locate: Callable[[int, int], Span] | None = None
+    ) -> None:
+        self.data = data
+        self._parent, self._locate = parent, locate
+
+    def origin(self, start: int, end: int) -> Span:
+        """Where in the text these bytes come from."""
+        if self._parent is None or self._locate is None:
+            return start, end
+        return self._parent.origin(*self._locate(start, end))
+
+
+def has_escapes(data: bytes) -> bool:
+    """False for a text in which nothing is escaped and no byte is zero."""
+    return b"\\" in data or b"%" in data or b"&" in data or b"\0" in data
+
+
+@cache
+def has_runs(shortest: int) -> Callable[[bytes], object]:
+    """Tells whether a text may hold so many bytes in base64 or in hexadecimal digits."""
+    return re.compile(rb"[A-Za-z0-9+/_-]{%d}" % -(-shortest * 8 // 6)).search
+
+
+def decoded(data: bytes) -> bytes:
+    """A text decoded from base64 and hexadecimal at every place, one after the other: for a first look."""
+    base64, hexadecimal = data.translate(_TO_BASE64), data.translate(_TO_HEX).decode("ascii")
+    parts = [_from_base64(base64, shift) for shift in range(4)]
+    parts += [_from_hex(hexadecimal, shift) for shift in range(2)]
+    return b"".join([*parts, *(part.replace(b"\0", b"") for part in parts if b"\0" in part)])
+
+
+def views(data: bytes, shortest: int, depth: int) -> Iterator[View]:
+    """Every view of a text in which pieces of `shortest` bytes are looked for, the text itself first. `depth` is how many
+    encodings are looked for within one another."""
+    yield from _below(View(data), shortest, depth)
+
+
+def _below(view: View, shortest: int, depth: int) -> Iterator[View]:
+    yield view
+    for view in _unescaped(view):  # noqa: B020 - the last one is what is decoded further
+        yield view
+    if depth and has_runs(shortest)(view.data):
+        for inside in _decodings(view):
+            yield from _below(inside, shortest, depth - 1)
+
+
+# -- single characters ------------------------------------------------------------------------------------------------
+
+
+def _unescaped(view: View) -> Iterator[View]:
+    for _ in range(_ROUNDS):
+        if not has_escapes(view.data):
+            return
+        if b"\0" in view.data:
+            view = _without_zeros(view)
+            yield view
+        if _HIGH.search(view.data):
+            yield _without_escapes(view, _text_character)
+        shorter = _without_escapes(view, _character)
+        if shorter.data == view.data:
+            return
+        view = shorter
+        yield view
+
+
+def _without_zeros(view: View) -> View:
+    source = view.data
+
+    @cache
+    def kept() -> list[int]:
+        return [at for at, byte in enumerate(source) if byte]
+
+    return View(source.replace(b"\0", b""), view, lambda start, end: (kept()[start], kept()[end - 1] + 1))
+
+
+def _without_escapes(view: View, read: _Reader) -> View:
+    """The view with every escape replaced by what it stands for."""
+    source = view.data
+
+    @cache
+    def pieces() -> tuple[list[int], list[tuple[int, Span, bool]]]:
+        found = list(_pieces(source, read))
+        return [at for at, _, _ in found], found
+
+    def locate(at: int) -> Span:
+        begins, found = pieces()
+        here, (start, end), is_escape = found[bisect_right(begins, at) - 1]
+        return (start, end) if is_escape else (start + at - here, start + at - here + 1)
+
+    return View(_ESCAPE.sub(read, source), view, lambda start, end: (locate(start)[0], locate(end - 1)[1]))
+
+
+def _pieces(source: bytes, read: _Reader) -> Iterator[tuple[int, Span, bool]]:
+    """The pieces of an unescaped text: where each begins, where it comes from, and whether it was an escape there."""
+    at = end = 0
+    for match in _ESCAPE.finditer(source):
+        if match.start() > end:
+            yield at, (end, match.start()), False
+            at += match.start() - end
+        if became := len(read(match)):
+            yield at, match.span(), True
+            at += became
+        end = match.end()
+    yield at, (end, len(source)), False
+
+
+def _character(match: re.Match[bytes]) -> bytes:
+    """What an escape stands for."""
+    kind = match.lastgroup
+    assert kind is not None
+    written = match[kind]
+    if kind in ("percent", "byte"):
+        return bytes((int(written, 16),))
+    if kind == "octal":
+        return bytes((int(written, 8),))
+    if kind == "letter":
+        return _LETTERS.get(written, written)
+    if kind == "low":
+        return _encoded(0x10000 + ((int(match["high"], 16) & 0x3FF) << 10) + (int(written, 16) & 0x3FF))
+    if kind == "entity":
+        return unescape(written.decode("ascii")).encode("utf-8", "surrogatepass")
+    return _encoded(int(written, 16))
+
+
+def _text_character(match: re.Match[bytes]) -> bytes:
+    """The same, with `\\xe9` as the character that it is in the repr of a text, not the byte that it is in that of bytes."""
+    return _encoded(int(match["byte"], 16)) if match.lastgroup == "byte" else _character(match)
+
+
+def _encoded(code: int) -> bytes:
+    return chr(code).encode("utf-8", "surrogatepass") if code < 0x110000 else b""
+
+
+# -- base64 and hexadecimal -------------------------------------------------------------------------------------------
+
+
+def _decodings(view: View) -> Iterator[View]:
+    source = view.data
+    base64, hexadecimal = source.translate(_TO_BASE64), source.translate(_TO_HEX).decode("ascii")
+    for shift in range(4):
+        yield View(_from_base64(base64, shift), view, _run_finder(source, _IN_BASE64, shift, 3, 4))
+    for shift in range(2):
+        yield View(_from_hex(hexadecimal, shift), view, _run_finder(source, _IN_HEX, shift, 1, 2))
+
+
+def _from_base64(text: bytes, shift: int) -> bytes:
+    """All of a text of base64 characters from `shift` on; what is cut at its end counts as far as it goes."""
+    part = text[shift:]
+    return a2b_base64(part + b"/" * (-len(part) % 4))
+
+
+def _from_hex(text: str, shift: int) -> bytes:
+    return bytes.fromhex(text[shift : shift + (len(text) - shift) // 2 * 2])
+
+
+def _run_finder(
+    source: bytes, run: re.Pattern[bytes], shift: int, size: int, written: int
+) -> Callable[[int, int], Span]:
+    """Finds decoded bytes, `size` of which are `written` characters, with the whole run of such characters around them."""
+
+    @cache
+    def runs() -> tuple[list[int], list[int]]:
+        spans = [match.span() for match in run.finditer(source)]
+        return [start for start, _ in spans], [end for _, end in spans]
+
+    def locate(start: int, end: int) -> Span:
+        first, last = shift + start // size * written, min(shift + ((end - 1) // size + 1) * written, len(source))
+        starts, ends = runs()
+        before, after = bisect_right(starts, first) - 1, bisect_left(ends, last)
+        is_inside_first, is_inside_last = (
+            before >= 0 and ends[before] > first,
+            after < len(ends) and starts[after] < last,
+        )
+        return starts[before] if is_inside_first else first, ends[after] if is_inside_last else last
+
+    return locate

@@ -1,0 +1,252 @@
+"""The redactor: it knows the secrets of this process, and takes them out of text and data."""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import accumulate
+from threading import Lock
+from typing import Any, Final
+
+from kvsync.util.escaping import encode_json, to_bytes
+from kvsync.util.redaction.decodings import decoded, has_escapes, has_runs, views
+from kvsync.util.redaction.fragments import Fragments, Span
+from kvsync.util.redaction.secret_names import HIDDEN, hide_places, is_secret_name
+
+SHORTEST: Final = 6
+"""Characters; shorter secrets are not replaced inside text."""
+
+_SHORTEST_LINE: Final = 16
+
+_DEEP: Final = 65_536
+"""Bytes of a text of others up to which encodings within encodings are looked for."""
+
+_EXACT: Final = frozenset(
+    {
+        "digest", "environment", "etag", "fingerprint", "key", "label", "namespace", "origin", "owner", "run", "schema",
+        "seal", "store", "type",
+    }
+)  # fmt: skip
+"""Fields that name things openly, or cannot tell a value: programs need them as they are, whatever a secret looks like."""
+
+_DIGITS: Final = re.compile(r"(?:sha256:)?[0-9a-f]{16,}")
+
+
+class Redactor:
+    """Knows the secrets of this process and takes them out of text and data. Thread-safe."""
+
+    __slots__ = ("_fragments", "_known", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._known: set[str] = set()
+        self._fragments = Fragments()
+
+    def __repr__(self) -> str:
+        return "Redactor()"
+
+    def register(self, *secrets: str | bytes) -> None:
+        """Take these secrets, and the secrets inside them (lines of a key file, parts of a connection string), out of
+        everything from now on. Anything shorter than 6 characters is ignored."""
+        for secret in map(_text, secrets):
+            if secret not in self._known:
+                self._add(secret)
+
+    def _add(self, secret: str) -> None:
+        with self._lock:
+            for part in {secret, *_parts(secret)} - self._known:
+                if len(part) >= SHORTEST:
+                    for form in set(_forms(part)):
+                        self._fragments.add(form)
+                self._known.add(part)
+
+    def redact(self, text: str) -> str:
+        """`text` of kvsync's own with every registered secret, and distinctive pieces of one, replaced by `***`."""
+        return self._redacted(text, foreign=False)
+
+    def redact_foreign(self, text: str) -> str:
+        """`text` of a server or another program with every piece of a registered secret of 8 bytes or more replaced by
+        `***`."""
+        return self._redacted(text, foreign=True)
+
+    def _redacted(self, text: str, *, foreign: bool) -> str:
+        # Again, for what is left on both sides may join into a secret; each time the text gets shorter.
+        while spans := self._spans(text, foreign=foreign):
+            text = _cover(text, spans)
+        return hide_places(text)
+
+    def _spans(self, text: str, *, foreign: bool) -> list[Span]:
+        """Where secrets are, in characters."""
+        fragments = self._fragments
+        if not fragments:
+            return []
+        data, found = to_bytes(text), []
+        if not (foreign or self._may_hold_secret(data)):
+            return []
+        for view in views(data, fragments.shortest, 2 if foreign and len(data) < _DEEP else 1):
+            if fragments.occur(view.data):
+                found += [view.origin(*span) for span in fragments.find(view.data, foreign=foreign)]
+        return found if not found or len(data) == len(text) else _in_characters(text, found)
+
+    def _may_hold_secret(self, data: bytes) -> bool:
+        """A quick look, which is all that nearly every text needs."""
+        fragments = self._fragments
+        if has_escapes(data) or fragments.occur(data):
+            return True
+        return bool(has_runs(fragments.shortest)(data)) and fragments.occur(decoded(data))
+
+    def redact_data(self, data: Any, name: str | None = None) -> Any:
+        """The same for data: mappings, lists, tuples, sets, text and bytes, recursively, by value and by the name of the
+        field (`name` is that of `data` itself). Objects of other types become text."""
+        texts: set[str] = set()
+        if _collect(data, name, texts) and self._is_clean(texts):
+            return data
+        return self._redact_data(data, name)
+
+    def _redact_data(self, data: Any, name: str | None = None) -> Any:
+        if data is None or isinstance(data, bool):
+            return data
+        if name is not None and is_secret_name(name):
+            return HIDDEN
+        if isinstance(data, str):
+            return self.redact(data)
+        if isinstance(data, Mapping):
+            return {self._key(key): self._redact_data(value, str(key)) for key, value in data.items()}
+        if isinstance(data, list | tuple | set | frozenset):
+            items = [self._redact_data(item) for item in data]
+            return tuple(items) if isinstance(data, tuple) else items
+        return self._other(data)
+
+    def clean(self, document: Any, name: str | None = None) -> Any:
+        """An answer for programs with secrets taken out of every text, except where a field names things openly (`name` is that
+        of `document` itself)."""
+        texts: set[str] = set()
+        _collect_sentences(document, name, texts)
+        return document if self._is_clean(texts) else self._clean(document, name)
+
+    def _clean(self, document: Any, name: str | None) -> Any:
+        if isinstance(document, dict):
+            return {key: self._clean(value, key) for key, value in document.items()}
+        if isinstance(document, list | tuple):
+            return [self._clean(item, name) for item in document]
+        if not isinstance(document, str) or name in _EXACT or _DIGITS.fullmatch(document):
+            return document
+        return self.redact(document)
+
+    def clean_text(self, document: Any) -> str:
+        """An answer for programs as one line of JSON, `clean`."""
+        return encode_json(self.clean(document)) + "\n"
+
+    def _is_clean(self, texts: Collection[str]) -> bool:
+        """A look at all texts at once: to look at each by itself costs more, and most of them are clean."""
+        together = "\n".join(texts)
+        return self.redact(together) == together
+
+    def _key(self, key: Any) -> Any:
+        return self._redact_data(key) if isinstance(key, str | bytes) else key
+
+    def _other(self, data: Any) -> Any:
+        if isinstance(data, bytes | bytearray):
+            return self.redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        text = str(data)
+        clean = self.redact(text)
+        return data if isinstance(data, int | float) and clean == text else clean
+
+
+REDACTOR: Final = Redactor()
+"""The redactor of this process: credentials and sensitive values are registered here as soon as they are known."""
+
+
+def _collect(data: Any, name: str | None, texts: set[str]) -> bool:
+    """Add every text in data, and every number as a text. False for data that does not come back as it is: with what is secret
+    by its name, or of other types."""
+    if data is None or isinstance(data, bool):
+        return True
+    if name is not None and is_secret_name(name):
+        return False
+    if isinstance(data, str | int | float):
+        texts.add(str(data))
+        return True
+    if isinstance(data, dict):
+        texts.update(filter(_is_text, data))
+        return all(_is_text(key) and _collect(value, key, texts) for key, value in data.items())
+    return isinstance(data, list | tuple) and all(_collect(item, None, texts) for item in data)
+
+
+def _is_text(data: object) -> bool:
+    return isinstance(data, str)
+
+
+def _collect_sentences(document: Any, name: str | None, texts: set[str]) -> None:
+    """Add every text in a document that does not name things openly."""
+    if isinstance(document, str):
+        if name not in _EXACT:
+            texts.add(document)
+    elif isinstance(document, dict):
+        for key, value in document.items():
+            if value is not None:
+                _collect_sentences(value, key, texts)
+    elif isinstance(document, list | tuple):
+        for item in document:
+            _collect_sentences(item, name, texts)
+
+
+def _text(secret: str | bytes) -> str:
+    return secret if isinstance(secret, str) else secret.decode("utf-8", "surrogateescape")
+
+
+def _parts(secret: str) -> Iterable[str]:
+    """The secret, and what is secret on its own inside it."""
+    yield secret
+    yield secret.strip()
+    lines = [line.strip() for line in secret.splitlines()]
+    if len(lines) > 1:
+        yield from (line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----"))
+    if secret.lstrip().startswith("{"):
+        yield from _json_parts(secret)
+    for pair in secret.split(";"):
+        name, equals, value = pair.partition("=")
+        if equals and is_secret_name(name.strip()):
+            yield value.strip()
+
+
+def _json_parts(secret: str) -> Iterable[str]:
+    try:
+        data = json.loads(secret)
+    except (ValueError, RecursionError):
+        return
+    for name, value in data.items():
+        if isinstance(value, str) and is_secret_name(name):
+            yield from _parts(value)
+
+
+def _forms(secret: str) -> Iterator[bytes]:
+    """The bytes that a secret has in the encodings of characters that are in use."""
+    yield to_bytes(secret)
+    if secret.isascii():
+        return
+    for encoding in ("utf-16-le", "utf-16-be", "latin-1"):
+        try:
+            yield secret.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+    yield to_bytes(to_bytes(secret).decode("latin-1"))  # taken for Latin-1, as in headers of HTTP
+
+
+def _in_characters(text: str, spans: Iterable[Span]) -> list[Span]:
+    """Spans of bytes as spans of the characters that these bytes belong to."""
+    ends = list(accumulate(len(to_bytes(char)) for char in text))
+    return [(bisect_right(ends, start), bisect_left(ends, end) + 1) for start, end in spans]
+
+
+def _cover(text: str, spans: Iterable[Span]) -> str:
+    """`text` with these spans replaced, those that overlap or touch by one `***`."""
+    pieces: list[str] = []
+    end = 0
+    for start, stop in sorted(spans):
+        if start > end or not pieces:
+            pieces += [text[end:start], HIDDEN]
+        end = max(end, stop)
+    return "".join(pieces) + text[end:]

@@ -1,0 +1,57 @@
+"""What is wrong with a file before it is YAML at all: its size, its encoding, bytes that no text has."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kvsync.yaml.nodes import Scalar
+from kvsync.yaml.problems import Problems
+
+UTF8_BOM: Final = b"\xef\xbb\xbf"
+_UNSEEN_BREAK: Final = re.compile("[\u0085\u2028\u2029]")
+
+
+def check_encoding(data: bytes, problems: Problems, limit: int) -> bool:
+    """True when `data` is UTF-8 text of at most `limit` bytes; otherwise a problem is noted."""
+    if len(data) > limit:
+        size, most = len(data) / 2**20, limit / 2**20
+        problems.add(
+            f"the file has {size:.1f} MiB, at most {most:g} MiB are read", None, "divide it into several files"
+        )
+    elif data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
+        problems.add("the file is not UTF-8, it looks like UTF-16", None, "save it as UTF-8")
+    elif b"\0" in data:
+        refuse_after(data[: data.index(b"\0")], "a NUL byte", "this is not a text file", problems)
+    else:
+        return _check_text(data, problems)
+    return False
+
+
+def _check_text(data: bytes, problems: Problems) -> bool:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        message = f"invalid UTF-8: the byte 0x{data[error.start]:02x}"
+        refuse_after(data[: error.start], message, "save the file as UTF-8", problems)
+        return False
+    if not text.isascii() and (unseen := _UNSEEN_BREAK.search(text)):
+        # libyaml takes these for line breaks and would fold them: the value would not be the text as written
+        code = ord(unseen[0])
+        escape = {0x85: "\\N", 0x2028: "\\L", 0x2029: "\\P"}[code]
+        hint = f"write {escape} between double quotes"
+        refuse_after(text[: unseen.start()].encode(), f"an invisible line break, U+{code:04X}", hint, problems)
+        return False
+    return True
+
+
+def refuse_after(before: bytes, message: str, hint: str, problems: Problems) -> None:
+    """Note a problem right after the bytes `before`; a byte in them that is no text counts as one character."""
+    last = before.removeprefix(UTF8_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    line = last.count(b"\n")
+    problems.add(message, place(line, len(last[last.rfind(b"\n") + 1 :].decode("utf-8", "replace"))), hint)
+
+
+def place(line: int, column: int) -> Scalar:
+    """A node to hang a problem on; line and column count from 0, as libyaml does."""
+    return Scalar("", True, line + 1, column + 1)

@@ -1,0 +1,89 @@
+"""What a store cannot hold is told offline: the limit, the actual size, the place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kvsync.model.capabilities import Capabilities, SizeUnit
+from kvsync.model.entry import Content, Entry, Identity
+from kvsync.planning.audit import audit
+from tests.desired.conftest import Repo
+
+CHARACTERS = SizeUnit.CHARACTERS
+NARROW = Capabilities("narrow", "a name")
+
+
+def entry(value: bytes = b"x", label: str | None = None, ttl: int | None = None, **content: Any) -> Entry:
+    """An entry to look at."""
+    return Entry(Identity("k", label), Content(value, **content), b"", ttl=ttl)
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted", "key", "said"),
+    [
+        ({"max_key": 4}, entry(), "éé", None),
+        ({"max_key": 3}, entry(), "éé", "the remote key has 4 bytes, narrow takes at most 3"),
+        ({"max_key": 2, "key_unit": CHARACTERS}, entry(), "éé", None),
+        ({"max_key": 1, "key_unit": CHARACTERS}, entry(), "éé", "the remote key has 2 characters, narrow takes at most 1"),
+        ({"key_pattern": "[a-z]+"}, entry(), "k", None),
+        ({"key_pattern": "[a-z]+"}, entry(), "k1", "the remote key does not match what narrow takes: [a-z]+"),
+        ({}, entry(), "", 'the remote key would be "", which no store can address'),
+        ({}, entry(), "..", 'the remote key would be "..", which no store can address'),
+        ({}, entry(label="l"), "k", None),
+        ({"labels": False}, entry(label="l"), "k", 'narrow has no labels; set key_format: "{label}/{key}" for this store'),
+        ({"max_value": 3}, entry(b"123"), "k", None),
+        ({"max_value": 3}, entry(b"1234"), "k", "the value has 4 bytes, narrow takes at most 3"),
+        ({"max_value": 2, "value_unit": CHARACTERS}, entry("éé".encode()), "k", None),
+        ({"max_value": 1, "value_unit": CHARACTERS}, entry(b"12"), "k", "the value has 2 characters, narrow takes at most 1"),
+        ({"binary": False}, entry("é".encode()), "k", None),
+        ({"binary": False}, entry(b"\xff"), "k", "the value is no UTF-8 text, and narrow holds only text"),
+        ({"min_ttl": 60}, entry(ttl=60), "k", None),
+        ({"min_ttl": 60}, entry(ttl=59), "k", "ttl is 59s, narrow takes at least 60s"),
+        ({"max_ttl": 90}, entry(ttl=91), "k", "ttl is 91s, narrow takes at most 90s"),
+        ({"max_ttl": 90}, entry(), "k", None),
+        ({"content_type": False}, entry(content_type="a/b"), "k", "narrow keeps no content_type; leave it out"),
+        ({"tags": False}, entry(tags=(("a", "b"),)), "k", "narrow keeps no tags; leave them out"),
+        ({"metadata": False}, entry(metadata="1"), "k", "narrow keeps no metadata; leave it out"),
+        ({"max_metadata": 3}, entry(metadata='"é"'), "k", "the metadata has 4 bytes, narrow takes at most 3"),
+        ({"max_entry": 5}, entry(b"123", tags=(("a", ""),)), "k", None),
+        ({"max_entry": 4}, entry(b"123", tags=(("a", ""),)), "k", "the whole entry has 5 bytes, narrow takes at most 4"),
+    ],
+)  # fmt: skip
+def test_each_limit_and_just_below_it(limits: dict[str, Any], wanted: Entry, key: str, said: str | None) -> None:
+    """One sentence for each limit that is passed, none at the limit."""
+    assert list(audit(wanted, replace(NARROW, **limits), key)) == ([said] if said else [])
+
+
+def test_a_label_in_the_key_needs_no_store_that_knows_labels() -> None:
+    """The key format may carry it."""
+    assert not audit(entry(label="l"), replace(NARROW, labels=False), "l/k", label_in_key=True)
+
+
+def test_all_at_once_with_their_places(repo: Repo) -> None:
+    """Everything that a store cannot hold, in all files, with store, namespace, key and place."""
+    repo.capabilities = replace(
+        repo.capabilities, max_value=3, max_ttl=60, tags=False, content_type=False, binary=False
+    )
+    repo.web(
+        "keys:\n  a: long\n  b: {value: x, ttl: 1h}\n  c: {value: x, tags: {a: b}}\n  d: {base64: /w==}\n  é: ok\n"
+    )
+    repo.web("keys:\n  e: {value: x, content_type: a/b}\n  f: {json: 1}\n", "state/x.yaml")
+    assert repo.problems() == [
+        "state/web.yaml:4:3: edge/web: a: the value has 4 bytes, memory takes at most 3",
+        "state/web.yaml:5:3: edge/web: b: ttl is 3,600s, memory takes at most 60s",
+        "state/web.yaml:6:3: edge/web: c: memory keeps no tags; leave them out",
+        "state/web.yaml:7:3: edge/web: d: the value is no UTF-8 text, and memory holds only text",
+        "state/x.yaml:4:3: edge/web: e: memory keeps no content_type; leave it out",
+    ]
+
+
+def test_a_type_that_json_implies_is_dropped_where_none_is_kept(repo: Repo) -> None:
+    """`json:` is no mistake on a store without content types."""
+    repo.capabilities = replace(repo.capabilities, content_type=False)
+    repo.web("keys: {a: {json: {b: 1}}}\n")
+    held = repo.entry("a")
+    assert held.content == Content(b'{"b":1}')
+    assert held.json

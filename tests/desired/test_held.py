@@ -1,0 +1,171 @@
+"""What happens to targets when files are broken, missing, cut off, or gone: they keep their state."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from kvsync.model.entry import Target
+from tests.desired.conftest import CONFIG, WEB, Repo
+
+API = Target("edge", "api")
+GOOD = """\
+store: edge
+namespace: web
+defaults: {ttl: 7d, tags: {team: web}}
+policy: {drift: report}
+keys:
+  greeting: Hello
+  limits: {json: {rps: 10, list: [1, 2]}}
+  quoted: "a: b"
+  blob: {base64: "AAEC"}
+  theme:
+    value: light
+    labels: {prod: dark, dev: {value: neon, ttl: 1h}}
+  text: |
+    two
+    lines
+absent: [old_key]
+moved:
+  - {from: greet, to: greeting}
+"""
+
+
+@pytest.fixture
+def two(repo: Repo) -> Repo:
+    """Two files with a target each."""
+    repo.web("keys: {a: 1}\n")
+    repo.write("state/api.yaml", "store: edge\nnamespace: api\nkeys: {a: 1}\n")
+    return repo
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "store: edge\nnamespace: web\nkeys:\n  a: [\n",
+        "store: edge\nnamespace: web\nkeys: {a: }\n",
+        "store: edge\nnamespace: web\nkeys: {a: {env: NOT_SET}}\n",
+        "store: edge\nnamespace: web\nkeys: {a: {file: missing}}\n",
+        "store: edge\nnamespace: web\nkeys:\n\ta: 1\n",
+        "store: edge\nnamespace: web\nkeys: {a: 1, a: 2}\n",
+    ],
+)
+def test_a_broken_file_holds_the_target_that_it_names(two: Repo, broken: str) -> None:
+    """The other target is usable, and the problem says file:line:column."""
+    two.write("state/web.yaml", broken)
+    loaded = two.load()
+    assert list(loaded.held) == [WEB]
+    assert loaded.hold_all == ()
+    assert loaded.targets[WEB].problems
+    assert len(loaded.targets[API].entries) == 1
+    assert loaded.targets[API].problems == ()
+    assert str(loaded.problems[0]).startswith("state/web.yaml:")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "store: edge\nkeys: [\n",
+        "\0",
+        "",
+        "store: nowhere\nnamespace: web\nkeys: {}\n",
+        "store: edge\nnamespace: [web]\nkeys: {}\n",
+        "store: edge\nnamespace: web\nkeys: [\n---\nstore: edge\nnamespace: api\nkeys: {b: 1}\n",
+        "store: edge\nnamespace: web\n\tkeys: {}\n",
+        "just text\n",
+    ],
+)
+def test_a_file_that_does_not_tell_its_targets_holds_all(two: Repo, broken: str) -> None:
+    """What may concern any target keeps every target as it is."""
+    two.write("state/web.yaml", broken)
+    loaded = two.load()
+    assert loaded.hold_all
+    assert all(desired.problems for desired in loaded.targets.values())
+
+
+def test_every_prefix_of_a_file_is_an_error_or_asks_for_less(repo: Repo) -> None:
+    """A half-saved file never crashes, never invents an entry, and says what is wrong with it."""
+    repo.write("state/web.yaml", GOOD)
+    whole = set(repo.entries())
+    for end in range(len(GOOD)):
+        repo.write("state/web.yaml", GOOD[:end].encode())
+        loaded = repo.load()
+        desired = loaded.targets.get(WEB)
+        if not loaded.problems:
+            assert len(loaded.targets) == 1
+            names = {identity.key for identity in (set() if desired is None else set(desired.entries))}
+            assert all(any(full.key.startswith(name) for full in whole) for name in names), end
+        else:
+            assert loaded.hold_all or loaded.held
+            assert all(problem.origin is not None and problem.message for problem in loaded.problems)
+
+
+def test_a_missing_folder_holds_all(repo: Repo) -> None:
+    """No folder is not a folder without files."""
+    loaded = repo.load()
+    assert [str(problem) for problem in loaded.hold_all] == [
+        'state: the folder "state" cannot be read: it does not exist'
+    ]
+    assert str(repo.root) in loaded.watch.directories
+
+
+def test_an_empty_folder_holds_all(repo: Repo) -> None:
+    """An empty checkout is no wish to delete everything."""
+    (repo.root / "state").mkdir()
+    assert "no state file matches state/**/*.yaml" in str(repo.load().hold_all[0])
+
+
+def test_one_of_several_folders_may_be_without_files(repo: Repo) -> None:
+    """A pattern that matches nothing is fine beside one that does, as long as its folder is there."""
+    repo.write("kvsync.yaml", CONFIG.replace('"state/**/*.yaml"', '"state/**/*.yaml", "state/**/*.yml", "more/*.yaml"'))
+    repo.web("keys: {}\n")
+    (repo.root / "more").mkdir()
+    assert repo.problems() == []
+    (repo.root / "more").rmdir()
+    assert repo.load().hold_all
+
+
+def test_a_file_that_cannot_be_read_holds_all(two: Repo) -> None:
+    """Neither a link to nowhere nor a pipe is a file, and what it would say is not known."""
+    (two.root / "state" / "gone.yaml").symlink_to("nowhere.yaml")
+    assert [str(problem) for problem in two.load().hold_all] == [
+        "state/gone.yaml:1:1: the file cannot be read: it does not exist"
+    ]
+    (two.root / "state" / "gone.yaml").unlink()
+    os.mkfifo(two.root / "state" / "pipe.yaml")
+    assert [str(problem) for problem in two.load().hold_all] == [
+        "state/pipe.yaml:1:1: the file cannot be read: it is not a file"
+    ]
+
+
+def test_a_target_without_files_is_not_managed(two: Repo) -> None:
+    """Removing the last file of a target ends its management, and deletes nothing."""
+    (two.root / "state" / "web.yaml").unlink()
+    assert list(two.load().targets) == [API]
+
+
+def test_the_result_recovers(two: Repo) -> None:
+    """One source goes from good to broken to good again, in memory and on disk."""
+    source = two.source()
+    before = source.load()
+    good = (two.root / "state" / "web.yaml").read_bytes()
+    two.write("state/web.yaml", "store: edge\nnamespace: web\nkeys: [\n")
+    assert list(source.load().held) == [WEB]
+    two.write("state/web.yaml", good)
+    after = source.load()
+    assert after.problems == ()
+    assert after.digest == before.digest
+    shutil.rmtree(two.root / "state")
+    assert source.load().hold_all
+
+
+def test_a_name_that_is_no_text_is_told(two: Repo) -> None:
+    """A state file whose name is not UTF-8 cannot be referred to: it is a problem like any other, and holds everything."""
+    (two.root / os.fsdecode(b"state/b\xff.yaml")).write_text("store: edge\nnamespace: b\nkeys: {}\n")
+    loaded = two.load()
+    assert [problem.message for problem in loaded.hold_all] == [
+        r'state: the name of the file "state/b\udcff.yaml" is not UTF-8'
+    ]
+    assert set(loaded.targets) == {WEB, API}

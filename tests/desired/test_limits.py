@@ -1,0 +1,282 @@
+"""What reading may cost: each limit is an error of the file that exceeds it, all others go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kvsync.desired import Loaded
+from kvsync.desired.jail import Jail
+from kvsync.model.entry import Target
+from kvsync.stores.memory.store import MemoryStore
+from tests.desired.conftest import CONFIG, WEB, Repo
+
+OTHER = Target("core", "other")
+
+
+@pytest.fixture
+def two(repo: Repo) -> Repo:
+    """A repository with two targets in two files."""
+    repo.web("keys: {a: 1}\n")
+    repo.write("state/other.yaml", "store: core\nnamespace: other\nkeys: {a: 1}\n")
+    return repo
+
+
+def limit(repo: Repo, **limits: object) -> None:
+    """Configure limits."""
+    lines = ", ".join(f"{name}: {value}" for name, value in limits.items())
+    repo.write("kvsync.yaml", f"{CONFIG}limits: {{{lines}}}\n")
+
+
+def held(loaded: Loaded) -> str:
+    """The one problem that holds edge/web, and nothing else."""
+    assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
+    assert [OTHER, *loaded.held] == sorted({*loaded.targets, *loaded.held})
+    (problem,) = loaded.held[WEB]
+    return str(problem)
+
+
+def sparse(repo: Repo, path: str, size: int) -> Path:
+    """A large file that takes no room."""
+    file = repo.write(path, b"")
+    with file.open("r+b") as stream:
+        stream.truncate(size)
+    return file
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read, as opposed to looked at."""
+    found: list[str] = []
+    read = Jail.read
+
+    def reading(jail: Jail, physical: str, most: int) -> bytes:
+        found.append(physical)
+        return read(jail, physical, most)
+
+    monkeypatch.setattr(Jail, "read", reading)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["file", "files"])
+def test_a_file_that_no_store_could_hold_is_not_read(two: Repo, reads: list[str], kind: str) -> None:
+    """Its size is looked at, so that fifteen large ones need no gigabyte."""
+    two.capabilities = replace(MemoryStore.capabilities, max_value=10 * 1024)
+    for number in range(15):
+        sparse(two, f"assets/{number}.bin", 64 * 2**20)
+    refer = "keys: {a: {file: ../assets/0.bin}}\n" if kind == "file" else "keys: {}\nfiles: [{path: ../assets}]\n"
+    two.web(refer)
+    said = held(two.load())
+    assert "it has 64 MiB, and no configured store takes a value of more than 10,240 bytes" in said
+    assert not any("assets" in path for path in reads)
+
+
+def test_the_largest_file_and_the_stores(two: Repo, reads: list[str]) -> None:
+    """Where one store takes anything, the limit of the configuration holds; a whole entry's size counts as a value's."""
+    two.capabilities = replace(MemoryStore.capabilities, max_value=None)
+    sparse(two, "big.bin", 65 * 2**20)
+    two.web("keys: {a: {file: ../big.bin}}\n")
+    assert "it has 65 MiB, at most 64 MiB are read; limits.value_file sets it" in held(two.load())
+    limit(two, value_file="1kB")
+    two.write("big.bin", b"x" * 1001)
+    assert "it has 1,001 bytes, at most 1,000 bytes are read" in held(two.load())
+    assert "big.bin" not in reads
+    two.write("big.bin", b"x" * 1000)
+    assert two.load().problems == ()
+    two.capabilities = replace(MemoryStore.capabilities, max_value=None, max_entry=999)
+    assert "no configured store takes a value of more than 999 bytes" in held(two.load())
+
+
+def test_how_many_files_and_how_large_together(two: Repo, reads: list[str]) -> None:
+    """Counted for each state file, before any of the files is read, those that are named twice too."""
+    for number in range(4):
+        two.write(f"assets/{number}", b"x" * 100)
+    two.web("keys: {a: {file: ../assets/0}}\nfiles: [{path: ../assets, prefix: x/}]\n")
+    assert two.load().problems == ()
+    for limits, said in (
+        ({"value_files": 4}, "takes values from more than 4 files; limits.value_files sets it"),
+        (
+            {"value_bytes": 499},
+            "takes values of more than 499 bytes from files; divide it, or raise limits.value_bytes",
+        ),
+    ):
+        limit(two, **limits)
+        reads.clear()
+        assert said in held(two.load())
+        assert reads.count("assets/3") == 0
+    limit(two, value_files=5, value_bytes=500)
+    assert two.load().problems == ()
+    source = two.source()
+    source.load()
+    limit(two, value_files=5, value_bytes=500)
+    two.write("assets/4", b"")
+    assert "more than 5 files" in held(source.load())
+
+
+HEAD = "store: edge\nnamespace: web\nkeys:\n"
+LONG = "".join(f"  key{number}: {'x' * 100}\n" for number in range(2_000))
+
+
+def test_a_state_file_that_is_too_large_holds_its_own_targets(two: Repo) -> None:
+    """They keep their last good state; its first lines say which they are."""
+    limit(two, state_file="100kB")
+    source = two.source()
+    source.load()
+    two.write("state/web.yaml", HEAD + LONG)
+    two.write("state/other.yaml", "store: core\nnamespace: other\nkeys: {a: 2}\n")
+    loaded = source.load()
+    assert "the file cannot be read: it has 0." in held(loaded)
+    assert "MiB, at most 100,000 bytes are read (divide it into several files, or raise limits.state_file)" in held(
+        loaded
+    )
+    assert {str(one) for one in loaded.kept} == {"edge/web"}
+    assert [entry.content.value for entry in loaded.targets[OTHER].entries.values()] == [b"2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD + LONG + "---\nstore: core\nnamespace: more\nkeys: {}\n",
+        "keys:\n" + LONG + "store: edge\nnamespace: web\n",
+        "# " + "x" * 200_000 + "\n" + HEAD,
+        HEAD + LONG + "\n---\r\n{}\n",
+        HEAD + "  a: 1\n---\nstore: core\nkeys:\n" + LONG,
+    ],
+)
+def test_a_large_file_whose_targets_are_not_known_holds_all(two: Repo, text: str) -> None:
+    """Where its first lines do not name them all, anything may be in it."""
+    limit(two, state_file="100kB")
+    two.write("state/web.yaml", text)
+    assert two.load().hold_all
+
+
+def test_the_mark_of_a_document_is_found_wherever_it_lies(two: Repo) -> None:
+    """Also where one piece ends and the next begins, and not in the middle of a line."""
+    limit(two, state_file="100kB")
+    mebibyte = 2**20
+    for place in range(-6, 2):
+        filler = "x" * (mebibyte + place - len(HEAD) - len("  a: ") - 1)
+        two.write("state/web.yaml", f"{HEAD}  a: {filler}\n---\nstore: core\nnamespace: more\n{LONG}")
+        assert two.load().hold_all, place
+        two.write("state/web.yaml", f"{HEAD}  a: {filler} ---\n  b: x\n{LONG}")
+        held(two.load())
+
+
+def test_a_file_beyond_all_that_is_looked_through_holds_all(two: Repo) -> None:
+    """Nobody reads gigabytes to find out whom they concern."""
+    limit(two, state_file="100kB", value_file="1MiB")
+    file = two.write("state/web.yaml", HEAD + LONG)
+    held(two.load())
+    with file.open("r+b") as stream:
+        stream.truncate(2**40)
+    assert two.load().hold_all
+
+
+def test_an_overlay_that_is_too_large(two: Repo) -> None:
+    """It need not name the targets of the file that it lies over."""
+    limit(two, state_file="100kB")
+    two.write("state/web.prod.yaml", "keys:\n" + LONG)
+    held(two.load("prod"))
+    two.write("state/web.prod.yaml", "store: core\nnamespace: third\nkeys:\n" + LONG)
+    assert {str(target) for target in two.load("prod").held} == {"edge/web", "core/third"}
+
+
+def test_what_all_together_take_is_taken_from_the_largest(two: Repo) -> None:
+    """No small file pays for a large one; and once the large one has shrunk, it is back."""
+    limit(two, total="10kB", value_bytes="20kB")
+    two.write("assets/large", b"x" * 9_000)
+    two.write("state/aaa.yaml", "store: core\nnamespace: aaa\nkeys: {a: {file: ../assets/small}}\n")
+    two.write("state/zzz.yaml", "store: core\nnamespace: zzz\nkeys: {a: {file: ../assets/small}}\n")
+    two.write("assets/small", b"x" * 500)
+    two.web("keys: {a: {file: ../assets/large}}\n")
+    source = two.source()
+    for _ in range(2):
+        loaded = source.load()
+        (problem,) = loaded.held[WEB]
+        assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
+        said = (
+            "the state files and what they take values from have more than 10,000 bytes, and this one is the largest with "
+            "9,062 bytes (divide it, or raise limits.total)"
+        )
+        assert said in str(problem)
+    two.write("assets/large", b"x" * 8_000)
+    assert source.load().problems == ()
+
+
+def test_patterns_that_take_long_are_an_error_of_their_file(two: Repo) -> None:
+    """All patterns of a file count together, and again when nothing has changed."""
+    for number in range(20):
+        two.write(f"assets/{number}/x", b"x")
+    two.web("keys: {}\nfiles: [{path: ../assets, glob: '*/x'}, {path: ../assets, glob: '*/[x]', prefix: y/}]\n")
+    assert two.load().problems == ()
+    limit(two, pattern_steps=79)
+    assert "take more than 79 comparisons; narrow them, or raise limits.pattern_steps" in held(two.load())
+    limit(two, pattern_steps=80)
+    source = two.source()
+    for _ in range(3):
+        assert source.load().problems == ()
+
+
+def test_depth_and_names_of_folders(two: Repo) -> None:
+    """Both are limits of what a pattern looks into."""
+    two.write("assets/a/b/c/x", b"x")
+    two.web("keys: {}\nfiles: [{path: ../assets}]\n")
+    limit(two, folder_depth=3)
+    assert "more than 3 folders lie in one another; limits.folder_depth sets it" in held(two.load())
+    limit(two, folder_names=1)
+    assert any("a folder holds more than 1 names; limits.folder_names sets it" in one for one in two.problems())
+
+
+def test_nesting_and_aliases(two: Repo) -> None:
+    """As the configuration says."""
+    two.web("keys: {a: {json: [[[[1]]]]}}\n")
+    limit(two, nesting=5)
+    assert "nested deeper than 5 levels" in held(two.load())
+    two.web("x-a: &a {b: [1, 2, 3]}\nkeys: {a: {json: *a}}\n")
+    limit(two, aliases=3)
+    assert any("aliases bring in more than 3 values" in one for one in two.problems())
+
+
+def test_patterns_of_keys(two: Repo) -> None:
+    """Every key is compared with each of them in every pass, so there are not too many, nor too long ones."""
+    two.web("policy: {ignore: [a, b, c]}\nkeys: {}\n")
+    limit(two, patterns=2)
+    said = "state/web.yaml:3:1: policy.ignore: more than 2 patterns (write fewer, or raise limits.patterns)"
+    assert said in held(two.load())
+    limit(two, patterns=3)
+    assert two.load().problems == ()
+    two.web(f"policy: {{ignore: ['{'*a' * 501}']}}\nkeys: {{}}\n")
+    assert "it may have at most 1,000 characters" in held(two.load())
+
+
+def test_problems_end_the_reading_of_a_file(two: Repo) -> None:
+    """A file with a hundred thousand mistakes is not read to its end, and its targets are known all the same."""
+    limit(two, problems=10)
+    two.web("keys:\n" + "".join(f"  k{number}: {{valeu: 1}}\n" for number in range(1_000)))
+    loaded = two.load()
+    assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
+    assert len(loaded.held[WEB]) == 11
+    assert "the rest of the file is not read; correct these problems first" in str(loaded.held[WEB][-1])
+    two.web("keys:\n" + "".join(f"  k{number}: null\n  k{number}: 1\n" for number in range(1_000)))
+    assert len(two.load().held[WEB]) <= 22
+    two.capabilities = replace(MemoryStore.capabilities, max_value=1)
+    two.web("keys:\n" + "".join(f"  k{number}: long\n" for number in range(1_000)))
+    assert len(two.load().held[WEB]) == 10
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("nesting: 129", "expected a whole number from 1 to 128"),
+        ("value_file: many", "expected a size such as 512, 64KiB or 10MB"),
+        ("value_fils: 1", 'unknown field "value_fils" (did you mean "value_files"?)'),
+    ],
+)
+def test_limits_are_checked(two: Repo, line: str, said: str) -> None:
+    """As all of the configuration is."""
+    two.write("kvsync.yaml", f"{CONFIG}limits: {{{line}}}\n")
+    with pytest.raises(Exception, match=r"kvsync\.yaml:\d+:") as raised:
+        two.load()
+    assert said in str(raised.value)

@@ -1,0 +1,210 @@
+"""The lease in a real etcd, as its own client tools see it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvsync.errors import StoreError, TransientError
+from kvsync.leader.etcd import EtcdKeeper
+from kvsync.leader.etcd_gateway import Gateway
+from kvsync.leader.model import Claim
+from kvsync.util.clock import Clock
+from tests.http.script_server import is_silent, says, serving
+from tests.leader.support import free_port, running_etcd, wire_to
+
+
+def keeper(
+    key: str, identity: str, *urls: str, duration: float = 2, password: Callable[[], str] | None = None
+) -> EtcdKeeper:
+    user = None if password is None else ("kvsync", password)
+    return EtcdKeeper(key, identity, duration, [Gateway("lease test", url, Clock(), 2, user) for url in urls])
+
+
+@asynccontextmanager
+async def keepers(key: str, url: str, *names: str) -> AsyncIterator[list[EtcdKeeper]]:
+    found = [keeper(key, name, url) for name in names]
+    try:
+        yield found
+    finally:
+        for one in found:
+            await one.aclose()
+
+
+def post(url: str, path: str, body: dict[str, Any], token: str = "") -> Any:
+    """What etcd says to somebody else."""
+    request = urllib.request.Request(
+        f"{url}/v3/{path}", json.dumps(body).encode(), {"Authorization": token} if token else {}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.readline())
+
+
+def text(value: str) -> str:
+    return b64encode(value.encode()).decode()
+
+
+def stored(url: str, key: str) -> str | None:
+    """What the key holds."""
+    found = post(url, "kv/range", {"key": text(key)}).get("kvs", [])
+    return b64decode(found[0]["value"]).decode() if found else None
+
+
+async def test_the_first_leads_and_the_others_hear_who(etcd: str, key: str) -> None:
+    """The key names the leader; who comes later is told, and the leader goes on leading."""
+    async with keepers(key, etcd, "a", "b") as (a, b):
+        first = await a.claim()
+        assert (first.leader, first.is_ours) == ("a", True)
+        assert first.duration >= 2
+        assert await b.claim() == Claim("a")
+        assert (await a.claim()).is_ours
+        assert stored(etcd, key) == "a"
+
+
+async def test_of_many_who_claim_at_once_one_leads(etcd: str, key: str) -> None:
+    """The key is made by one of them, whoever was faster at anything else."""
+    names = [f"r{number}" for number in range(8)]
+    async with keepers(key, etcd, *names) as found:
+        claims = await asyncio.gather(*(one.claim() for one in found))
+    assert sum(claim.is_ours for claim in claims) == 1
+    assert {claim.leader for claim in claims} == {stored(etcd, key)}
+
+
+async def test_who_releases_is_followed_at_once(etcd: str, key: str) -> None:
+    """Releasing removes the key, and nobody has to wait for the end of the lease."""
+    async with keepers(key, etcd, "a", "b") as (a, b):
+        await a.claim()
+        await a.release()
+        assert stored(etcd, key) is None
+        assert (await b.claim()).is_ours
+        await a.release()  # once more does no harm, also to the new leader
+        assert stored(etcd, key) == "b"
+
+
+async def test_the_lease_of_one_that_is_silent_ends(etcd: str, key: str) -> None:
+    """Without a renewal etcd removes the key, another one leads, and the first one hears so."""
+    async with keepers(key, etcd, "a", "b") as (a, b):
+        await a.claim()
+        async with asyncio.timeout(30):
+            while not (await b.claim()).is_ours:  # noqa: ASYNC110 - what is waited for is in another process
+                await asyncio.sleep(0.1)
+        assert await a.claim() == Claim("b")
+
+
+async def test_a_key_that_was_taken_by_force_is_lost(etcd: str, key: str) -> None:
+    """A lease that is alive is worth nothing when the key is not tied to it any more."""
+    async with keepers(key, etcd, "a", "b") as (a, b):
+        await a.claim()
+        post(etcd, "kv/put", {"key": text(key), "value": text("an operator")})
+        assert await a.claim() == Claim("an operator")
+        assert await b.claim() == Claim("an operator")
+
+
+async def test_no_lease_is_left_behind(etcd: str, key: str) -> None:
+    """Who did not win gives back what it asked for, or etcd would keep one lease for each try."""
+
+    def leases() -> int:
+        return len(post(etcd, "lease/leases", {}).get("leases", []))
+
+    before = leases()
+    async with keepers(key, etcd, "a", "b", "c") as found:
+        await asyncio.gather(*(one.claim() for one in found))
+        assert leases() == before + 1
+        await asyncio.gather(*(one.release() for one in found))
+    assert leases() == before
+
+
+async def test_an_answer_that_was_lost_is_looked_for(etcd: str, key: str) -> None:
+    """Cut off while it claims, a replica finds out with its next claim whether it leads, and takes no second key."""
+    async with wire_to(etcd) as wire, keepers(key, wire.url, "a") as (a,):
+        await a.claim()
+        wire.cut()
+        with pytest.raises(TransientError, match=r"lease test: renewing it failed: no answer within 2 s"):
+            await a.claim()
+        wire.mend()
+        assert (await a.claim()).is_ours
+        assert stored(etcd, key) == "a"
+
+
+async def test_another_endpoint_is_tried_next(etcd: str, key: str) -> None:
+    """Of several endpoints one that fails is followed by the next."""
+    gone = f"http://127.0.0.1:{free_port()}"
+    one = keeper(key, "a", gone, etcd)
+    with pytest.raises(TransientError, match="no connection"):
+        await one.claim()
+    assert (await one.claim()).is_ours
+    await one.aclose()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"result": ', b'{"error": {"message": "no leader"}}'])
+async def test_what_is_no_answer_of_etcd_is_an_error_to_try_again(key: str, body: bytes) -> None:
+    """A proxy's page, a body that was cut off, or an error in place of the first message never make a leader."""
+    async with serving(says(200, body)) as server:
+        one = keeper(key, "a", server.origin)
+        with pytest.raises(TransientError, match="lease test: looking who leads failed: "):
+            await one.claim()
+        await one.aclose()
+
+
+async def test_an_etcd_that_is_silent_is_given_up_in_time(key: str) -> None:
+    """No claim takes longer than its timeout, and releasing what was never had asks nobody."""
+    async with serving(is_silent) as server:
+        one = EtcdKeeper(key, "a", 2, [Gateway("lease test", server.origin, Clock(), 0.1)])
+        with pytest.raises(TransientError, match=r"no answer within 0.1 s"):
+            await one.claim()
+        await one.release()
+        await one.aclose()
+
+
+async def test_doctor_hears_whether_it_is_reached_and_who_leads(etcd: str, key: str) -> None:
+    """Checking changes nothing."""
+    async with keepers(key, etcd, "a", "b") as (a, b):
+        (free,) = await b.check()
+        await a.claim()
+        (taken,) = await b.check()
+    assert [(one.ok, one.detail) for one in (free, taken)] == [(True, "no replica leads now"), (True, "a leads")]
+    gone = keeper(key, "a", f"http://127.0.0.1:{free_port()}")
+    (found,) = await gone.check()
+    assert not found.ok
+    await gone.aclose()
+
+
+async def test_name_and_password(tmp_path: Path) -> None:
+    """With authentication on: a right password leads also after etcd forgot its tokens, a wrong one and a missing permission
+    say so, and no message holds the password."""
+    with running_etcd(tmp_path, "--auth-token=simple") as url:
+        for path, body in (
+            ("auth/user/add", {"name": "root", "password": "root-pass"}),
+            ("auth/role/add", {"name": "root"}),
+            ("auth/user/grant", {"user": "root", "role": "root"}),
+            ("auth/user/add", {"name": "kvsync", "password": "correct-horse"}),
+            ("auth/role/add", {"name": "lease"}),
+            ("auth/role/grant", {"name": "lease", "perm": {"permType": "READWRITE", "key": text("kvsync/leader")}}),
+            ("auth/user/grant", {"user": "kvsync", "role": "lease"}),
+            ("auth/enable", {}),
+        ):
+            post(url, path, body)
+        one = keeper("kvsync/leader", "a", url, password=lambda: "correct-horse")
+        assert (await one.claim()).is_ours
+        root = post(url, "auth/authenticate", {"name": "root", "password": "root-pass"})["token"]
+        post(url, "auth/user/changepw", {"name": "kvsync", "password": "correct-horse"}, root)  # ends all its tokens
+        assert (await one.claim()).is_ours
+        await one.aclose()
+        elsewhere = keeper("other/leader", "a", url, password=lambda: "correct-horse")
+        (found,) = await elsewhere.check()
+        assert not found.ok
+        assert "grant kvsync read and write on the key of the lease" in found.detail
+        await elsewhere.aclose()
+        wrong = keeper("kvsync/leader", "b", url, password=lambda: "battery-staple")
+        with pytest.raises(StoreError, match="signing in as kvsync") as refused:
+            await wrong.claim()
+        assert "battery-staple" not in str(refused.value)
+        await wrong.aclose()

@@ -1,0 +1,150 @@
+"""Nothing is written once the lease is over: asked right before each write, wherever it comes from."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from math import inf
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import kvsync
+from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.daemon.ports import PassRequest
+from kvsync.errors import LostAnswer, NotLeader
+from kvsync.http.client import Client, Limits
+from kvsync.http.model import Call
+from kvsync.leader.elector import Elector
+from kvsync.leader.model import Claim, Timing
+from kvsync.model.entry import Target
+from kvsync.stores.base import Traffic
+from kvsync.testing import FakeClock
+from kvsync.util.clock import Clock
+from kvsync.util.write_fence import Fence
+from tests.http.script_server import is_silent, says, serving
+from tests.leader.test_elector import ScriptedKeeper
+from tests.support.world import World
+
+STORES = Path(kvsync.__file__).parent / "stores"
+PUT = Call("PUT", "/a", "writing a", body=b"1")
+
+
+def test_without_a_lease_it_is_open() -> None:
+    """Where there are no replicas nothing is held back."""
+    assert (Fence().is_open, Fence().allowance(30), Fence().allowance(inf)) == (True, 30, inf)
+
+
+def test_it_gives_no_more_time_than_there_is() -> None:
+    """A write may take as long as it could anyway, and never longer than the lease."""
+    fence, left = Fence(), [9.0]
+    fence.follow(lambda: left[0])
+    assert (fence.allowance(30), fence.allowance(5)) == (9, 5)
+    left[0] = 0
+    assert not fence.is_open
+    with pytest.raises(NotLeader, match="this replica does not lead"):
+        fence.allowance(30)
+
+
+async def test_a_client_asks_after_it_has_waited() -> None:
+    """Whatever a write waits for, the fence is asked afterwards: what was allowed when it began is not sent when it is over.
+    Reading goes on."""
+    clock, fence = FakeClock(), Fence()
+    fence.follow(lambda: 3 - clock.monotonic())
+    async with serving(says(200)) as server:
+        limits = Limits(writes_per_second=0.5)
+        client = Client("store x", server.origin, clock, Traffic(), limits=limits, fence=fence)
+        await client.send(PUT)
+        await client.send(PUT)  # two seconds later
+        with pytest.raises(NotLeader, match="store x: writing a was not sent: this replica does not lead"):
+            await client.send(PUT)
+        assert [one.line.split()[0] for one in server.seen] == ["PUT", "PUT"]
+        await client.send(Call("GET", "/a", "reading a"))
+        await client.aclose()
+
+
+async def test_a_write_in_flight_ends_before_the_lease() -> None:
+    """However long a call may take otherwise, it is broken off when the lease is nearly over, and counts as lost."""
+    fence = Fence()
+    fence.follow(lambda: 0.1)
+    async with serving(is_silent) as server:
+        client = Client("store x", server.origin, Clock(), Traffic(), limits=Limits(timeout=60), fence=fence)
+        with pytest.raises(LostAnswer, match=r"no answer within 0.1 s; it may have been done or not"):
+            await client.send(PUT)
+        await client.aclose()
+
+
+def test_every_store_hands_the_fence_to_its_client() -> None:
+    """Wherever a store makes a client with what it is given of its surroundings, the fence is part of it."""
+    made = [
+        (file, call)
+        for file in sorted(STORES.rglob("*.py"))
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Client"
+    ]
+    told = [(file, {one.arg: ast.unparse(one.value) for one in call.keywords}) for file, call in made]
+    writing = [(file, names) for file, names in told if "read_only" in names and names["read_only"] != "True"]
+    assert len(writing) >= 4
+    assert [file for file, names in writing if "fence" not in names] == []
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Over a store that takes one write a call, four at a time."""
+    return World(tmp_path, monkeypatch, kind="memory-prefix")
+
+
+async def test_a_lease_that_is_lost_in_the_middle_of_a_pass(world: World) -> None:
+    """Not one call more goes out; what was not attempted is told so, the journal is complete, and the next leader goes on."""
+    world.want({f"k{number:02}": 1 for number in range(40)})
+    async with world.open("run") as workspace:
+        workspace.around.fence.follow(lambda: 10 if world.writes() < 7 else 0)
+        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        await reconciler.load()
+        result = await reconciler.reconcile(PassRequest(Target("main", "web")), lambda: False)
+        (run,) = workspace.state.journal.runs()
+        changes = workspace.state.journal.changes(run.id)
+    applied = result.changes["applied"]
+    assert 7 <= applied < 40
+    assert result.changes["not-attempted"] == 40 - applied
+    assert result.error is None
+    assert all(change.outcome is not None for change in changes)
+    assert len(world.values()) == applied
+    await world.apply()
+    assert len(world.values()) == 40
+
+
+async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> None:
+    """A fence that closes between the plan and the first call: nothing is sent, and the reason is in the outcome."""
+    world.want({"a": 1})
+    async with world.open("run") as workspace:
+        plan = await workspace.plan()
+        workspace.around.fence.follow(lambda: 0)
+        report = await workspace.apply(plan, command="run")
+    (outcome,) = report.targets[0].outcomes
+    assert (outcome.kind, outcome.error) == (
+        "not-attempted",
+        "this replica leads no more; the one that leads goes on with it",
+    )
+    assert world.writes() == 0
+
+
+async def test_a_process_that_was_paused_sends_nothing_before_it_has_asked(world: World) -> None:
+    """Time passed while nothing of this process ran, not even the election: the first write finds out by the clock alone."""
+    elector = Elector(
+        ScriptedKeeper(Claim("us", is_ours=True, duration=10)), "us", Timing(10, 7, 2), world.clock, Random(1)
+    )
+    await elector.turn()
+    world.want({f"k{number}": 1 for number in range(9)})
+    async with world.open("run") as workspace:
+        workspace.around.fence.follow(elector.seconds_left)
+        plan = await workspace.plan()
+
+        def paused(_done: int) -> None:
+            world.clock.advance(8)
+
+        report = await workspace.apply(plan, command="run", progress=paused)
+    assert 1 <= world.writes() <= 4, "those that were in flight together"
+    kinds = Counter(one.kind.value for one in report.targets[0].outcomes)
+    assert kinds == {"applied": world.writes(), "not-attempted": 9 - world.writes()}

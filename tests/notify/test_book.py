@@ -1,0 +1,157 @@
+"""What is due: the difference between what is so and what was told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvsync.config.model import ChannelConfig, Credential, CredentialKind, NoticeKind
+from kvsync.daemon.observer import Passed
+from kvsync.daemon.ports import PassResult
+from kvsync.notify.delivery_state import Book
+from kvsync.notify.facts import Judge
+from tests.daemon.support import A, B, C
+
+URL = Credential(CredentialKind.ENV, "HOOK_URL")
+EVERYTHING = ChannelConfig(URL)
+
+GOOD = PassResult(A, digest="sha256:0")
+STILL = PassResult(A, drift={"drifted": 2, "missing": 0}, pending=2)
+MENDED = PassResult(A, drift={"drifted": 2}, changes={"applied": 2})
+PARKED = PassResult(A, digest="sha256:1", parked=("40 of 50 entries would be deleted",), pending=40)
+OTHER = PassResult(A, digest="sha256:2", parked=("41 of 50 entries would be deleted",), pending=41)
+DOWN = PassResult(A, error="edge: no connection", unavailable=True, retryable=True)
+HICCUP = PassResult(A, error="state directory: locked", retryable=True)
+WRONG = PassResult(A, error="state/web.yaml:3:1: no such store")
+REFUSED = PassResult(A, changes={"failed": 1}, retryable=True)
+
+
+class Told:
+    """A channel whose receiver is told at once, and restarted when asked."""
+
+    def __init__(self, config: ChannelConfig = EVERYTHING) -> None:
+        self.config, self.judge, self._moments = config, Judge(), count(1.0)
+        self.book = Book(config, {})
+        self.kept: dict[object, dict[str, str]] = {}
+
+    def passes(self, *results: PassResult) -> list[str]:
+        """What is told after each of these passes, as words."""
+        return [word for result in results for word in self._after(result)]
+
+    def misses(self, *results: PassResult) -> None:
+        """Passes after which the receiver cannot be reached."""
+        for result in results:
+            self._note(result)
+
+    def restarts(self) -> None:
+        self.book = Book(self.config, self.kept)  # type: ignore[arg-type]  # by target
+        self.judge = Judge()
+
+    def _note(self, result: PassResult) -> None:
+        passed = Passed(result, (), next(self._moments), 0.1)
+        self.book.note(result.target, self.judge.facts(passed))
+
+    def _after(self, result: PassResult) -> Sequence[str]:
+        self._note(result)
+        words: list[str] = []
+        while (due := self.book.due(1)).told:
+            for notice in due.notices:
+                ended = f" {'+'.join(notice.ended)}" if notice.ended else ""
+                words.append(f"{notice.kind}{ended}" + (f" {notice.fact.which}" if notice.fact else ""))
+            self.book.settle(due.told)
+            for target, kind, which in due.told:
+                self.kept.setdefault(target, {}).pop(str(kind), None)
+                if which is not None:
+                    self.kept[target][str(kind)] = which
+        return [word.strip() for word in words]
+
+
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        ([GOOD, GOOD], []),
+        ([STILL, STILL, STILL, GOOD, GOOD], ["drift found", "healed drift"]),
+        ([STILL, MENDED, GOOD], ["drift found", "healed drift"]),
+        ([MENDED, MENDED, GOOD, GOOD, MENDED], ["drift healed", "drift healed"]),
+        ([MENDED, STILL, GOOD], ["drift healed", "drift found", "healed drift"]),
+        ([PARKED, PARKED, GOOD], ["parked sha256:1", "healed parked"]),
+        ([PARKED, OTHER, OTHER], ["parked sha256:1", "parked sha256:2"]),
+        ([DOWN, DOWN, DOWN, GOOD], ["failed", "healed failed"]),
+        ([WRONG, WRONG, GOOD], ["failed", "healed failed"]),
+        ([HICCUP, HICCUP, GOOD, HICCUP, HICCUP], []),
+        ([HICCUP, HICCUP, HICCUP, HICCUP, GOOD], ["failed", "healed failed"]),
+        ([REFUSED, REFUSED, REFUSED, GOOD], ["failed", "healed failed"]),
+        ([PARKED, DOWN, DOWN, PARKED], ["parked sha256:1", "failed", "healed failed"]),
+        ([STILL, DOWN, GOOD], ["drift found", "failed", "healed drift+failed"]),
+    ],
+)
+def test_a_state_is_told_once(results: list[PassResult], told: list[str]) -> None:
+    """A state that lasts is told once, its end too; a failure that passes by itself is not told; an error says nothing
+    about drift or what is parked."""
+    assert Told().passes(*results) == told
+
+
+@pytest.mark.parametrize("before", [STILL, MENDED, PARKED, DOWN, WRONG])
+def test_a_restart_tells_nothing_again(before: PassResult) -> None:
+    """What was told before a restart is not told after it; its end is, and a first failure that may pass ends nothing."""
+    told = Told()
+    told.passes(before)
+    told.restarts()
+    assert told.passes(before) == []
+    told.restarts()
+    assert told.passes(HICCUP) == []
+    assert told.passes(GOOD) == ([] if before is MENDED else [f"healed {'failed' if before.error else _kind(before)}"])
+    told.restarts()
+    assert told.passes(GOOD) == []
+
+
+def _kind(result: PassResult) -> str:
+    return "parked" if result.parked else "drift"
+
+
+def test_who_was_away_hears_how_things_stand() -> None:
+    """What came and went while the receiver was away is not told, but drift that was healed is, once."""
+    told = Told()
+    told.misses(PARKED, GOOD, DOWN, GOOD)
+    assert told.passes(GOOD) == []
+    told.misses(MENDED, GOOD, GOOD)
+    assert told.passes(GOOD) == ["drift healed"]
+    told.misses(PARKED, OTHER)
+    assert told.passes(OTHER) == ["parked sha256:2"]
+
+
+def test_only_what_is_wanted_is_told() -> None:
+    """`on` chooses; without healed nobody hears of an end, and the next beginning is told all the same."""
+    parked_only = Told(ChannelConfig(URL, on=(NoticeKind.PARKED,)))
+    assert parked_only.passes(STILL, DOWN, PARKED, GOOD, PARKED) == ["parked sha256:1", "parked sha256:1"]
+
+
+def test_a_target_that_is_gone_is_not_mentioned() -> None:
+    """Nothing is told of a target that no file names any more, and what was told of it is forgotten."""
+    told = Told()
+    told.passes(PARKED)
+    assert told.book.keep({B, C}) == ((A, NoticeKind.PARKED, None),)
+    assert told.book.due(10).told == ()
+    assert told.passes(PARKED) == ["parked sha256:1"]
+
+
+RESULTS = (GOOD, STILL, MENDED, PARKED, OTHER, DOWN, HICCUP, WRONG, REFUSED)
+
+
+@given(st.lists(st.tuples(st.sampled_from(RESULTS), st.booleans())))
+def test_in_the_end_the_receiver_knows(passes: list[tuple[PassResult, bool]]) -> None:
+    """Whatever happens, and whenever the receiver is away: after a good pass that reaches it nothing is held to be wrong, and
+    another one tells nothing."""
+    told = Told()
+    for result, reached in passes:
+        if reached:
+            told.passes(result)
+        else:
+            told.misses(result)
+    told.passes(GOOD)
+    assert not any(told.kept.values())
+    assert told.passes(GOOD) == []

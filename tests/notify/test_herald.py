@@ -1,0 +1,283 @@
+"""Messages on their way: a real server, a real state directory, a clock that does not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from kvsync.app.json_schema import notice_schema
+from kvsync.config.model import ChannelConfig, Credential, CredentialKind, NoticeFormat, RunConfig
+from kvsync.daemon.observer import Passed
+from kvsync.daemon.ports import Loaded, PassResult
+from kvsync.errors import AuthError, StoreError
+from kvsync.logs import configure, get_logger
+from kvsync.model.entry import Target
+from kvsync.notify.channel import MOST
+from kvsync.notify.message import Sender
+from kvsync.notify.notifier import Herald, Means
+from kvsync.notify.webhook import Post
+from kvsync.state import StateDir
+from kvsync.state.passes import DaemonRecord, LeaseRecord
+from kvsync.status.http.hooks import Hook, is_genuine
+from kvsync.status.http.shared_secret import Secret
+from kvsync.testing import FakeClock
+from kvsync.util.redaction import Redactor
+from tests.daemon.support import A, B, turns, until
+from tests.notify.receiver import Receiver, receiving
+from tests.notify.test_book import DOWN, GOOD, MENDED, PARKED, STILL, URL, WRONG
+
+SIGNING = Credential(CredentialKind.ENV, "SIGNING")
+KEY = "whsec_" + b64encode(b"0123456789abcdef").decode()
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[io.StringIO]:
+    """What is logged, in JSON."""
+    stream = io.StringIO()
+    configure("json", "info", Redactor(), stream)
+    yield stream
+    get_logger.cache_clear()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as one:
+        yield one
+
+
+class Scene:
+    """A herald in a state directory. `secrets` are what references give."""
+
+    def __init__(self, folder: Path, receiver: Receiver) -> None:
+        self.clock, self.redactor = FakeClock(), Redactor()
+        self.secrets = {"HOOK_URL": receiver.url, "SIGNING": KEY}
+        self.folder = folder
+        self.herald: Herald
+
+    def resolve(self, credential: Credential) -> str:
+        if credential.name not in self.secrets:
+            raise AuthError(f"the environment variable {credential.name} is not set")
+        self.redactor.register(self.secrets[credential.name])
+        return self.secrets[credential.name]
+
+    @asynccontextmanager
+    async def telling(self, *channels: ChannelConfig) -> AsyncIterator[None]:
+        """One life of a daemon."""
+        with StateDir.open(self.folder, writable=True, clock=self.clock) as state:
+            means = Means(Sender("team-a", "prod"), state, self.resolve, self.redactor, self.clock)
+            self.herald = Herald(means)
+            async with self.herald.telling(RunConfig(notify=channels)):
+                yield
+
+    def passes(self, *results: PassResult) -> None:
+        for result in results:
+            self.herald.pass_done(Passed(result, (), self.clock.now(), 0.1))
+
+
+@pytest.fixture
+def scene(tmp_path: Path, receiver: Receiver) -> Scene:
+    return Scene(tmp_path / "state", receiver)
+
+
+def of(result: PassResult, target: Target) -> PassResult:
+    return replace(result, target=target)
+
+
+async def test_a_message_is_as_its_schema_says(scene: Scene, receiver: Receiver) -> None:
+    """What is posted is JSON that the published schema describes, whole: kinds, targets, reasons, and what to do."""
+    async with scene.telling(ChannelConfig(URL)):
+        digest = "sha256:" + "0123456789abcdef" * 4
+        scene.passes(replace(PARKED, digest=digest), of(DOWN, B), of(MENDED, Target("core", "c")))
+        first = (await receiver.has(1)).json
+        scene.passes(GOOD)
+        second = (await receiver.has(2)).json
+    for message in (first, second):
+        jsonschema.validate(message, notice_schema())
+    assert first["schema"] == "kvsync.notice/1"
+    assert (first["owner"], first["environment"]) == ("team-a", "prod")
+    assert first["summary"] == {"drift": 1, "parked": 1, "failed": 1, "healed": 0}
+    parked = next(one for one in first["notices"] if one["kind"] == "parked")
+    assert parked["command"] == "kvsync approve 0123456789ab"
+    assert parked["reasons"] == ["40 of 50 entries would be deleted"]
+    assert second["notices"] == [{"kind": "healed", "store": "edge", "namespace": "a", "ended": ["parked"]}]
+
+
+async def test_hundreds_of_targets_are_one_message(scene: Scene, receiver: Receiver) -> None:
+    """What happens to many targets at once is one message, and in a text for people one line when they fail alike."""
+    targets = [Target("edge", f"n{number}") for number in range(300)]
+    slack = ChannelConfig(URL, NoticeFormat.SLACK)
+    async with scene.telling(ChannelConfig(URL), slack):
+        scene.passes(*(of(DOWN, target) for target in targets), *(of(STILL, Target("late", f"{n}")) for n in range(50)))
+        await receiver.has(2)
+    webhook, text = sorted(receiver.got, key=lambda got: "text" in got.json)
+    assert len(webhook.json["notices"]) == 350
+    lines = text.json["text"].splitlines()
+    assert lines[0] == "*kvsync* `team-a` (`prod`): 50 drift, 300 failed"
+    assert lines[1] == "• `edge` (300 targets) fails: `edge: no connection`"
+    assert len(lines) == 22
+    assert lines[-1].startswith("… and 31 more")
+
+
+async def test_more_than_a_message_takes_goes_into_the_next(scene: Scene, receiver: Receiver) -> None:
+    """No message is about more than a thousand targets, and none of the rest is lost."""
+    async with scene.telling(ChannelConfig(URL)):
+        scene.passes(*(of(DOWN, Target("edge", f"{number}")) for number in range(MOST + 5)))
+        await receiver.has(2)
+    assert [len(got.json["notices"]) for got in receiver.got] == [MOST, 5]
+
+
+async def test_a_restart_tells_nothing_again(scene: Scene, receiver: Receiver) -> None:
+    """What was told is kept in the state directory: another process tells only what is new."""
+    async with scene.telling(ChannelConfig(URL)):
+        scene.passes(PARKED, of(DOWN, B))
+        await receiver.has(1)
+        await until(lambda: scene.herald._means.state.notices.told(_id(ChannelConfig(URL))))
+    async with scene.telling(ChannelConfig(URL)):
+        scene.passes(PARKED, of(GOOD, B), of(WRONG, A))
+        await receiver.has(2)
+    assert receiver.kinds() == [["parked edge/a", "failed edge/b"], ["failed edge/a", "healed edge/b"]]
+
+
+def _id(config: ChannelConfig) -> str:
+    from kvsync.notify.notifier import channel_id
+
+    return channel_id(config)
+
+
+async def test_what_could_not_be_told_is_told_as_it_is_by_then(
+    scene: Scene, receiver: Receiver, log: io.StringIO
+) -> None:
+    """A receiver that fails is tried again, no sooner than it asks, with what is so by then; the log says it once."""
+    receiver.answers.extend([(503, {"Retry-After": "40"}), (500, {}), (404, {})])
+    began = scene.clock.now()
+    receiver.gate.clear()
+    async with scene.telling(ChannelConfig(URL)):
+        scene.passes(PARKED)
+        await receiver.has(1)
+        scene.passes(of(DOWN, B))
+        receiver.gate.set()
+        await receiver.has(4)
+        await until(lambda: "notice.sent" in log.getvalue())
+    assert receiver.kinds() == [["parked edge/a"], *[["parked edge/a", "failed edge/b"]] * 3]
+    assert scene.clock.now() - began >= 40
+    events = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [one["event"] for one in events] == ["notice.failed", "notice.sent"]
+    assert events[1]["attempts"] == 4
+
+
+async def test_no_pass_waits_for_a_receiver(scene: Scene, receiver: Receiver) -> None:
+    """While a receiver does not answer, whatever passes find out is taken in at once, and the end is not held up."""
+    receiver.gate.clear()
+    async with scene.telling(ChannelConfig(URL)):
+        scene.passes(PARKED)
+        await receiver.has(1)
+        scene.passes(*(of(STILL, Target("edge", f"{number}")) for number in range(500)))
+        await turns()
+    receiver.gate.set()
+    assert len(receiver.got) == 1
+
+
+async def test_messages_are_signed(scene: Scene, receiver: Receiver) -> None:
+    """A message with a secret carries the signature of Standard Webhooks, which kvsync's own hook takes for genuine; a changed
+    body is not."""
+    async with scene.telling(ChannelConfig(URL, secret=SIGNING)):
+        scene.passes(PARKED)
+        got = await receiver.has(1)
+    headers = {name.lower(): value for name, value in got.headers.items()}
+    secret = Secret(SIGNING, lambda _: KEY, "x")
+    assert is_genuine(Hook(headers, got.body), secret, None, scene.clock.now())
+    assert not is_genuine(Hook(headers, got.body + b" "), secret, None, scene.clock.now())
+    assert headers["webhook-id"] == got.json["id"]
+
+
+async def test_the_address_stays_secret(scene: Scene, receiver: Receiver, log: io.StringIO) -> None:
+    """Where messages go is a credential: neither the log nor an error shows it, and texts of others are redacted."""
+    configure("json", "debug", scene.redactor, log)
+    receiver.answers.append((403, {}))
+    async with scene.telling(ChannelConfig(URL)):
+        scene.passes(replace(WRONG, error=f"cannot reach {receiver.url}"))
+        await receiver.has(2)
+        await until(lambda: "notice.sent" in log.getvalue())
+    assert "notice.failed" in log.getvalue()
+    assert "a-very-secret-path" not in log.getvalue()
+    assert b"a-very-secret-path" not in b"".join(got.body for got in receiver.got)
+
+
+async def test_a_text_for_people_calls_nobody(scene: Scene, receiver: Receiver) -> None:
+    """What others worded neither formats a text nor calls a channel: <!channel>, @here, line ends."""
+    async with scene.telling(ChannelConfig(URL, NoticeFormat.SLACK)):
+        scene.passes(replace(WRONG, error="<!channel> @here\n*x* `y` & more"))
+        text = (await receiver.has(1)).json["text"]
+    assert len(text.splitlines()) == 2
+    assert "<" not in text
+    assert re.sub("`[^`]*`", "", text.splitlines()[1]) == "•  fails: "
+
+
+async def test_changed_settings(scene: Scene, receiver: Receiver) -> None:
+    """A reload keeps what a channel was told, tells a new one how things stand, and ends one that is gone."""
+    one, other = ChannelConfig(URL), ChannelConfig(URL, NoticeFormat.SLACK)
+    async with scene.telling(one):
+        scene.herald.looked(frozenset({A, B}), Loaded({}))
+        scene.passes(PARKED)
+        await receiver.has(1)
+        await scene.herald.reload(RunConfig(notify=(replace(one, min_interval=60), other)))
+        assert "text" in (await receiver.has(2)).json
+        await scene.herald.reload(RunConfig())
+        scene.passes(GOOD)
+        await turns()
+    assert len(receiver.got) == 2
+
+
+async def test_only_the_leader_tells(scene: Scene, receiver: Receiver) -> None:
+    """Of several replicas one tells: the others are silent, and tell what lasts when they take over."""
+    standby = DaemonRecord(1, 0, 0, "apply", "1", lease=LeaseRecord("kvsync", "b", "a", leads=False))
+    async with scene.telling(ChannelConfig(URL)):
+        scene.herald.daemon_changed(standby, None)
+        scene.passes(PARKED)
+        await turns(500)
+        assert not receiver.got
+        scene.herald.daemon_changed(replace(standby, lease=None), None)
+        await receiver.has(1)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("not an address", "is not an address such as"),
+        ("ftp://host/x-secret", "is not an address such as"),
+        ("https://", "is not an address such as"),
+        ("https://host:x-secret/", "is not an address such as"),
+        ("https://me:x-secret@host/", "holds a user or a password"),
+        ("http://example.com/x-secret", "can be read by others"),
+    ],
+)
+def test_a_bad_address_is_said_without_it(tmp_path: Path, url: str, said: str) -> None:
+    """An address that cannot be used is an error that says what is wrong and does not repeat it."""
+
+    def resolve(_credential: Credential) -> Any:
+        return url
+
+    with pytest.raises(StoreError, match=said) as raised:
+        Post("run.notify[0]", ChannelConfig(URL), resolve, Redactor(), FakeClock()).check()
+    assert "secret" not in str(raised.value)
+    assert "run.notify[0].url" in str(raised.value)
+
+
+async def test_a_signing_token_that_is_none(scene: Scene) -> None:
+    """A secret that begins as a signing token and is none is an error that names the field."""
+    scene.secrets["SIGNING"] = "whsec_ß-not-base64"
+    post = Post("run.notify[0]", ChannelConfig(URL, secret=SIGNING), scene.resolve, scene.redactor, scene.clock)
+    with pytest.raises(StoreError, match=r"run\.notify\[0\]\.secret"):
+        post.check()
+    await asyncio.sleep(0)

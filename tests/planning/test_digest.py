@@ -1,0 +1,161 @@
+"""The digest stands for exactly what would be done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvsync.errors import Origin
+from kvsync.model.digest import entry_digest, plan_digest, target_digest, write_digest
+from kvsync.model.entry import Action, Change, Class, Entry, Identity, Mode, Refusal, Target
+from tests.planning.plans import TARGET, change, plan, stored, target_plan, wanted
+
+UPDATE = change(stored("a", "old"), wanted("a", "new"))
+CREATE = change(None, wanted("b", "v", "prod"))
+DELETE = change(stored("c", "v"), None)
+RENEW = change(stored("d", "v"), wanted("d", "v", ttl=60), ("ttl",), action=Action.RENEW, cause=Class.EXPIRING)
+REFUSAL = Refusal(Identity("e"), Class.TAKEN, Action.UPDATE, "it belongs to another owner")
+ALL = (UPDATE, CREATE, DELETE)
+
+
+def test_form() -> None:
+    """A digest is `sha256:` and 64 hexadecimal digits."""
+    assert re.fullmatch("sha256:[0-9a-f]{64}", target_digest(TARGET, None, ALL))
+    assert re.fullmatch("sha256:[0-9a-f]{64}", plan_digest("owner", []))
+
+
+@given(st.permutations(ALL), st.permutations([TARGET, Target("a", "b"), Target("ab", "")]))
+def test_order(changes: list[Change], targets: list[Target]) -> None:
+    """The order in which changes and targets are given does not matter."""
+    assert target_digest(TARGET, None, changes) == target_digest(TARGET, None, ALL)
+    digests = [(target, "sha256:0") for target in targets]
+    assert plan_digest("owner", digests) == plan_digest("owner", sorted(digests))
+
+
+@pytest.mark.parametrize(
+    "vary",
+    [
+        lambda one: replace(one, action=Action.ADOPT),
+        lambda one: replace(one, cause=Class.DRIFTED),
+        lambda one: replace(one, identity=Identity("z")),
+        lambda one: replace(one, identity=Identity("a", "")),
+        lambda one: replace(one, reasons=("value", "tags")),
+        lambda one: replace(one, before=replace(one.before, etag="etag-2")),
+        lambda one: replace(one, before=replace(one.before, fingerprint=b"other")),
+        lambda one: replace(one, after=replace(one.after, fingerprint=b"other")),
+        lambda one: replace(one, after=replace(one.after, ttl=60)),
+        lambda one: replace(one, after=replace(one.after, expires_at=60)),
+        lambda one: replace(one, after=replace(one.after, sensitive=True)),
+        lambda one: replace(one, moved_to=Identity("z")),
+    ],
+)
+def test_what_counts(vary: Callable[[Change], Change]) -> None:
+    """Whatever is done differently, or to another version, changes the digest."""
+    assert target_digest(TARGET, None, [vary(UPDATE)]) != target_digest(TARGET, None, [UPDATE])
+
+
+def test_refusals_and_targets_count() -> None:
+    """Refusals, the target and the owner are part of what is approved."""
+    base = target_digest(TARGET, None, ALL)
+    assert target_digest(TARGET, None, ALL, [REFUSAL]) != base
+    assert target_digest(Target("edge", "other"), None, ALL) != base
+    assert plan_digest("us", [(TARGET, base)]) != plan_digest("them", [(TARGET, base)])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [replace(UPDATE, before=stored("a", "old", expires_at=123.4)), CREATE, DELETE],
+        [*ALL, RENEW],
+    ],
+)
+def test_time_does_not_count(changes: list[Change]) -> None:
+    """What comes and goes with time alone, the end of an entry and its renewal, leaves the digest as it was."""
+    assert target_digest(TARGET, None, changes) == target_digest(TARGET, None, ALL)
+
+
+def test_parked_is_not_part_of_it() -> None:
+    """A plan has the same digest parked and released, whatever it cost to make."""
+    free, parked = target_plan(*ALL), target_plan(*ALL, parked=("too many",), unchanged=5)
+    assert plan(free).digest == plan(parked).digest
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_sensitive_values(one: str, other: str) -> None:
+    """Nothing of a sensitive value is in the digest: whatever the value is, the digest is the same."""
+    digests = {
+        target_digest(TARGET, None, [change(stored("a", text), wanted("a", text + "!", sensitive=True))])
+        for text in (one, other)
+    }
+    assert len(digests) == 1
+
+
+def test_names_do_not_run_together() -> None:
+    """Names that only look alike when put side by side give different digests."""
+    pairs = [("a", "b c"), ("a b", "c"), ("a\nb", "c"), ("a", "b\nc"), ("", "abc")]
+    digests = {target_digest(TARGET, None, [change(None, wanted(key, "v", label))]) for key, label in pairs}
+    targets = {target_digest(Target(*pair), None, ()) for pair in pairs}
+    assert len(digests) == len(targets) == len(pairs)
+
+
+ENTRY_PARTS: dict[str, dict[str, object]] = {
+    "fingerprint": {"fingerprint": b"other"},
+    "ttl": {"ttl": 60},
+    "expires_at": {"expires_at": 60},
+    "renew_before": {"renew_before": 60},
+    "json": {"json": True},
+    "mode": {"mode": Mode.CREATE_ONLY},
+    "protected": {"protected": True},
+    "sensitive": {"sensitive": True},
+}
+
+
+def test_the_parts_of_an_entry_are_all_known() -> None:
+    """A new field of an entry is put into the digest, or into this list of those that name the entry or its place."""
+    assert {one.name for one in fields(Entry)} == {*ENTRY_PARTS, "identity", "content", "origin"}
+
+
+@pytest.mark.parametrize("part", ENTRY_PARTS)
+def test_every_part_of_an_entry_counts(part: str) -> None:
+    """Whatever the files ask for differently makes another entry, and another write."""
+    entry = wanted("a", "v")
+    other = replace(entry, **ENTRY_PARTS[part])  # type: ignore[arg-type]
+    assert entry_digest(entry) != entry_digest(other)
+    assert write_digest(change(None, entry)) != write_digest(change(None, other))
+
+
+def test_where_an_entry_is_written_does_not_count() -> None:
+    """The line in the file says nothing of what is asked for."""
+    entry = wanted("a", "v")
+    assert entry_digest(entry) == entry_digest(replace(entry, origin=Origin("other.yaml", 7, 3)))
+
+
+def test_no_entry_is_told_from_any_entry() -> None:
+    """An entry that no file names has a digest of its own."""
+    assert entry_digest(None) == entry_digest(None)
+    assert entry_digest(None) != entry_digest(wanted("a", ""))
+
+
+def test_what_a_write_overwrites_counts() -> None:
+    """Nothing, a version, and another version are each another write; of one version nothing else counts."""
+    after, before = wanted("a", "v"), stored("a", "old")
+    versions = [None, before, replace(before, etag="etag-2"), replace(before, etag=None)]
+    assert len({write_digest(change(one, after)) for one in versions}) == len(versions)
+    assert write_digest(change(replace(before, size=9, mark=None), after)) == write_digest(change(before, after))
+    assert write_digest(change(before, None)) != write_digest(change(before, after))
+
+
+def test_without_versions_the_content_is_what_a_write_overwrites() -> None:
+    """Where there is no version the fingerprint counts, and the size where that is all there is."""
+    before = stored("a", "old", etag=None)
+    befores = [
+        before,
+        replace(before, fingerprint=b"other"),
+        *(replace(before, fingerprint=None, size=n) for n in (1, 2)),
+    ]
+    assert len({write_digest(change(one, wanted("a", "v"))) for one in befores}) == len(befores)

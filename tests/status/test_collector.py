@@ -1,0 +1,193 @@
+"""What is collected: how targets stand, what was before, and that it stays small."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvsync.daemon.observer import Passed
+from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Trigger
+from kvsync.errors import Problem
+from kvsync.model.entry import Action, Change, Class, Identity, Outcome, OutcomeKind, Refusal, Target
+from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.state import StateDir
+from kvsync.status.assemble import state_of
+from kvsync.status.collector import DRIFT_POINTS, MOST_ROWS_IN_ALL, RUNS, Collector, Settings
+from kvsync.status.pending_rows import unhealed
+from kvsync.status.snapshot import ParkedView, PauseView, ProcessView, State, StoreView, TargetView
+from kvsync.util.clock import Clock
+from tests.status.support import live
+from tests.support.world import World
+
+WEB = Target("main", "web")
+
+
+class Around:
+    """What a collector is told of its surroundings."""
+
+    stores = (StoreView("main", "sqlite", {"none": 1}),)
+    commit = "c0ffee"
+
+
+def collector(state: StateDir) -> Collector:
+    process = ProcessView(1, "0", "apply", 0.0, "team-a")
+    return Collector(Settings(process, state, Clock(), str), Around())
+
+
+def passed(target: Target, **fields: Any) -> Passed:
+    return Passed(PassResult(target, **fields), (Trigger.SCHEDULE,), 1.0, 0.1)
+
+
+def report(target: Target, changes: int, kind: OutcomeKind = OutcomeKind.APPLIED) -> TargetReport:
+    wanted = [Change(Action.DELETE, Class.DRIFTED, Identity(f"k{number}")) for number in range(changes)]
+    outcomes = [Outcome(change.identity, change.action, kind) for change in wanted]
+    return TargetReport(TargetPlan(target, "sqlite", "sha256:0", changes=tuple(wanted)), tuple(outcomes))
+
+
+SYNC = TargetView(WEB, passes=1)
+PAUSE = PauseView("main", None, 0.0, "kvsync resume main")
+PARKED = ParkedView("sha256:0", ("too much",))
+PROBLEM = (Problem("wrong"),)
+STANDS = [
+    (TargetView(WEB), False, State.WAITING),
+    (SYNC, False, State.IN_SYNC),
+    (SYNC, True, State.IN_SYNC),
+    (replace(SYNC, pending=1), False, State.PENDING),
+    (replace(SYNC, pending=1), True, State.DENIED),
+    (replace(SYNC, pending=1, drift={"drifted": 1}, unhealed={"drifted": 1}), False, State.DRIFTED),
+    (replace(SYNC, drift={"drifted": 1}), False, State.IN_SYNC),
+    (replace(SYNC, pause=PAUSE), False, State.PAUSED),
+    (replace(SYNC, pause=PAUSE, parked=PARKED), False, State.PARKED),
+    (replace(SYNC, parked=replace(PARKED, approved_at=1.0)), False, State.IN_SYNC),
+    (replace(SYNC, parked=PARKED, problems=PROBLEM), False, State.HELD),
+    (replace(SYNC, problems=PROBLEM, error="wrong"), False, State.HELD),
+    (replace(SYNC, problems=PROBLEM, error="gone", unavailable=True), False, State.FAILING),
+    (replace(SYNC, error="gone"), False, State.FAILING),
+    (replace(SYNC, changes={"conflict": 1, "applied": 2}), False, State.FAILING),
+]
+
+
+@pytest.mark.parametrize(("view", "denied", "state"), STANDS)
+def test_how_a_target_stands(view: TargetView, denied: bool, state: State) -> None:
+    """One state stands for a target: of those that hold, the one that needs a person first."""
+    assert state_of(view, denied=denied) is state
+
+
+def test_deferred_drift_is_unhealed() -> None:
+    """Drift that waits counts as left as it was; a refused write that is no drift does not."""
+    web = Target("main", "web")
+    refused = []
+    for key, cause in (("a", Class.DRIFTED), ("b", Class.NEW)):
+        waits = Change(Action.UPDATE, cause, Identity(key))
+        refused.append(Refusal(waits.identity, cause, waits.action, "it waits", deferred=waits))
+    refused.append(Refusal(Identity("c"), Class.DRIFTED, Action.UPDATE, "it does not"))
+    plan = TargetPlan(web, "memory", "sha256:0", refused=tuple(refused))
+    assert unhealed(TargetReport(plan)) == {"drifted": 1}
+
+
+async def test_everything_grows_with_the_targets_and_not_with_time(tmp_path: Path) -> None:
+    """Thousands of passes with drift, runs and pending plans leave no more behind than hundreds did."""
+    with StateDir.open(tmp_path / "state", writable=True) as state:
+        found = collector(state)
+        targets = frozenset(Target("main", f"n{number}") for number in range(20))
+        found.looked(targets, Loaded(dict.fromkeys(targets, "")))
+
+        def round_of_passes(number: int) -> None:
+            for target in targets:
+                found.pass_started(PassRequest(target))
+                found.saw(report(target, 5, OutcomeKind.FAILED), f"run-{number}")
+                found.pass_done(passed(target, drift={"drifted": number % 3}, pending=5))
+
+        for number in range(100):
+            round_of_passes(number)
+        gc.collect()
+        tracemalloc.start()
+        for number in range(100, 200):
+            round_of_passes(number)
+        gc.collect()
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        board = await found.board()
+    assert (len(board.runs), len(board.drift)) == (RUNS, DRIFT_POINTS)
+    assert all(len(view.plan.rows) == 5 for view in board.targets if view.plan)
+    assert sum(view.passes for view in board.targets) == 200 * 20
+    assert grown < 1_000_000  # what replaced its like was made anew; 2,000 more of anything would be beyond this
+
+
+async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
+    """However much is pending: each target has a hundred rows, all together five thousand, and each says how many it hides."""
+    with StateDir.open(tmp_path / "state", writable=True) as state:
+        found = collector(state)
+        targets = [Target("main", f"n{number:03}") for number in range(60)]
+        found.looked(frozenset(targets), Loaded(dict.fromkeys(targets, "")))
+        for _ in range(2):
+            for target in targets:
+                found.saw(report(target, 150, OutcomeKind.FAILED), None)
+                found.pass_done(passed(target, pending=150))
+        plans = [view.plan for view in (await found.board()).targets]
+        assert sum(len(plan.rows) for plan in plans if plan) == MOST_ROWS_IN_ALL
+        assert all(len(plan.rows) + plan.hidden == 150 for plan in plans if plan)
+        found.looked(frozenset(), Loaded({}))
+        assert found._rows == 0
+
+
+async def test_a_target_that_comes_late_is_forgotten(tmp_path: Path) -> None:
+    """What a pass of a target tells that no file names any more is dropped."""
+    with StateDir.open(tmp_path / "state", writable=True) as state:
+        found = collector(state)
+        found.looked(frozenset({WEB}), Loaded({WEB: ""}))
+        found.saw(report(Target("main", "gone"), 3), "run")
+        found.pass_started(PassRequest(Target("main", "gone")))
+        assert [view.target for view in (await found.board()).targets] == [WEB]
+
+
+async def test_news_wakes_who_waits(tmp_path: Path) -> None:
+    """Whoever waits for news hears of the next event, and the version has grown."""
+    with StateDir.open(tmp_path / "state", writable=True) as state:
+        found = collector(state)
+        waiting, version = asyncio.create_task(found.news()), found.version
+        await asyncio.sleep(0)
+        found.beating(1.0)
+        await waiting
+        assert found.version == version + 1
+
+
+async def test_the_past_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart the board knows the runs, the drift over time and the last success of before."""
+    world = World(tmp_path, monkeypatch)
+    world.configure(more="run: {every: 1h, listen: '127.0.0.1:0'}\n")
+    world.want({"a": 1})
+    async with live(world) as daemon:
+        await daemon.becomes("in-sync")
+    world.edit("a", "theirs")
+    async with live(world) as daemon:
+        await daemon.becomes("in-sync", passes=1)
+        first = await daemon.status()
+    async with live(world) as daemon:
+        await daemon.becomes("in-sync", passes=1)
+        again = await daemon.status()
+    assert [run["outcomes"] for run in first["runs"]] == [{"applied": 1}] * 2
+    assert [run["run"] for run in again["runs"]] == [run["run"] for run in first["runs"]]
+    assert [point["counts"] for point in first["drift"]] == [{"drifted": 1}]
+    assert [point["counts"] for point in again["drift"]] == [{"drifted": 1}, {}]
+
+
+async def test_an_observing_daemon_shows_what_it_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --observe drift and pending changes are on the board, and stay."""
+    world = World(tmp_path, monkeypatch)
+    world.configure(more="run: {every: 1h, listen: '127.0.0.1:0'}\n")
+    await world.settle({"a": 1})
+    world.edit("a", "theirs")
+    async with live(world, observe=True) as daemon:
+        found = await daemon.becomes("drifted")
+        assert (found["unhealed"], found["pending"]) == ({"drifted": 1}, 1)
+        metrics = await daemon.metrics()
+    assert metrics['kvsync_target_unhealed_entries{namespace="web",store="main"}'] == 1
+    assert metrics["kvsync_observing"] == 1
+    assert world.held("a") == "theirs"
