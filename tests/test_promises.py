@@ -15,9 +15,9 @@ import pytest
 from kvsync.cli.main import run
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Mark
+from kvsync.model.health import Traffic
 from kvsync.reconcile import Ask
 from kvsync.state import Run
-from kvsync.stores.base import Traffic
 from tests.support.command import CONFIG, Repository
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, rows

@@ -15,12 +15,13 @@ from kvsync.daemon.ports import Loaded, PassRequest, PassResult
 from kvsync.desired import Loaded as Files
 from kvsync.errors import InvalidInput, Problem, TransientError
 from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.health import Traffic, total
 from kvsync.model.plan import TargetPlan, TargetReport, problem_texts
 from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.reconcile import Ask, Surroundings
 from kvsync.reconcile.places import PlaceChanged
 from kvsync.status.snapshot import StoreView
-from kvsync.stores.base import Store, Traffic, total
+from kvsync.stores.base import Store
 from kvsync.tracing import span
 from kvsync.util.background import in_background
 

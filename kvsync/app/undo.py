@@ -18,7 +18,8 @@ from kvsync.model.entry import Change, Class, Content, Outcome, OutcomeKind, Ref
 from kvsync.model.place import LocatedTarget
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, make_plan
 from kvsync.planning.cost import cost_of
-from kvsync.reconcile import PassTarget, empty_plan, target_report
+from kvsync.planning.pass_target import PassTarget
+from kvsync.reconcile import empty_plan, target_report
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, Run
 from kvsync.state.rows import name_key

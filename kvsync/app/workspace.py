@@ -20,7 +20,8 @@ from kvsync.model.entry import Desired, OutcomeKind, Target
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.planning.deletion_limit import with_waiting
-from kvsync.reconcile import Applying, Ask, PassTarget, Surroundings, TargetPass, empty_plan, withheld
+from kvsync.planning.pass_target import PassTarget
+from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, empty_plan, withheld
 from kvsync.state import ParkedRecord, Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store

@@ -16,7 +16,7 @@ from kvsync.http.failures import cleaned, failure, unanswered
 from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError, StaleCredentialError
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
-from kvsync.stores.base import Traffic
+from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 from kvsync.util.gc_pause import no_collections
 from kvsync.util.write_fence import Fence

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from kvsync.http.model import Answer
-from kvsync.stores.base import Finding
+from kvsync.model.health import Finding
 
 _SET_CLOCK: Final = "set this machine's clock by NTP"
 

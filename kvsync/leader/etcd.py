@@ -20,7 +20,7 @@ from kvsync.errors import AuthError, StoreError, TransientError
 from kvsync.http.failures import understood
 from kvsync.leader.etcd_gateway import Gateway
 from kvsync.leader.model import Claim
-from kvsync.stores.base import Finding
+from kvsync.model.health import Finding
 
 
 class EtcdKeeper:

@@ -10,7 +10,7 @@ from kvsync.errors import PermanentError
 from kvsync.http.client import Client, Limits
 from kvsync.http.failures import cleaned
 from kvsync.http.model import Answer, Call, Explanation
-from kvsync.stores.base import Traffic
+from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")

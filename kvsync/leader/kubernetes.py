@@ -24,7 +24,7 @@ from kvsync.http.failures import understood
 from kvsync.http.model import Answer, Call
 from kvsync.leader.election import Sign, Watch
 from kvsync.leader.model import Claim
-from kvsync.stores.base import Finding
+from kvsync.model.health import Finding
 from kvsync.util.clock import Clock
 
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from kvsync.stores.base import Finding
+from kvsync.model.health import Finding
 
 MARGIN: Final = 0.1
 """The part of a lease, at its end, in which nothing of the leader's is in flight any more: so much faster may another

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kvsync.errors import PermanentError
 from kvsync.ledger.document import LedgerDamaged, LedgerRefused, decode
 from kvsync.ledger.merge import Rows
-from kvsync.reconcile.context import PassTarget
+from kvsync.planning.pass_target import PassTarget
 
 
 class LedgerNotOurs(PermanentError):

@@ -24,10 +24,11 @@ from kvsync.ledger.found import FoundLedger, LedgerNotOurs, read_ledger
 from kvsync.ledger.merge import Describes, Rows, left_as_is, merge
 from kvsync.logs import get_logger
 from kvsync.model.entry import Actual, Applied, Entry, Identity, Mark, Snapshot
+from kvsync.model.health import Finding
 from kvsync.model.plan import Cost
-from kvsync.reconcile.context import PassTarget
+from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
-from kvsync.stores.base import Finding, Store
+from kvsync.stores.base import Store
 from kvsync.stores.pacing import Pace, Patience, Retry, Stopped
 from kvsync.util.clock import Clock
 

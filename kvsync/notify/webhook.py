@@ -11,9 +11,9 @@ from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Answer, Call
+from kvsync.model.health import Traffic
 from kvsync.status.http.hooks import standard_signature
 from kvsync.status.http.shared_secret import Secret
-from kvsync.stores.base import Traffic
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 

@@ -14,7 +14,8 @@
 7. record: what is ours now, what must wait, and whether the pass was clean; last, the ledger that the store keeps.
 """
 
-from kvsync.reconcile.context import Applying, Ask, PassTarget, Surroundings
+from kvsync.planning.pass_target import PassTarget
+from kvsync.reconcile.context import Applying, Ask, Surroundings
 from kvsync.reconcile.target_pass import TargetPass, empty_plan, target_report, withheld
 
 __all__ = [

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from kvsync.apply.ports import DeletionPort
 from kvsync.errors import StateDirError
-from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget
 from kvsync.model.policy import Adopt
 from kvsync.planning.marks import MarkSigner
+from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.shard import Shard
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
@@ -35,22 +35,6 @@ class Ask:
     grace: float = 0
     adopt: Adopt | None = None
     retry: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PassTarget:
-    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept
-    by, `moved_from` describes the place that the same names led to before, if that was another one."""
-
-    located: LocatedTarget
-    signer: MarkSigner
-    key: str
-    moved_from: str | None = None
-
-    @property
-    def target(self) -> Target:
-        """The target by its names."""
-        return self.located.target
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from kvsync.model.entry import Actual, Applied, Desired, Entry, Identity, Mode, 
 from kvsync.model.policy import Prune
 from kvsync.planning.classify import CLOCK_SLACK
 from kvsync.planning.compare import Comparison
-from kvsync.reconcile.context import PassTarget
+from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
 from kvsync.util.concurrency import together

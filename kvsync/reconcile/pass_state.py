@@ -21,7 +21,8 @@ from kvsync.model.entry import (
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.classify import CLOCK_SLACK
 from kvsync.planning.marks import MarkSigner
-from kvsync.reconcile.context import PassTarget, Surroundings
+from kvsync.planning.pass_target import PassTarget
+from kvsync.reconcile.context import Surroundings
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
 from kvsync.state import Memo

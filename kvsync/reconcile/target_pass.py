@@ -31,9 +31,10 @@ from kvsync.planning.classify import Rules
 from kvsync.planning.compare import Comparison, compare
 from kvsync.planning.cost import cost_of
 from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.plan_inputs import Facts
 from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
-from kvsync.reconcile.context import Applying, Ask, PassTarget, Surroundings
+from kvsync.reconcile.context import Applying, Ask, Surroundings
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import Memory
 from kvsync.reconcile.recovery import recover

@@ -28,7 +28,7 @@ Must not:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -89,38 +89,6 @@ class WriteResult:
     status: WriteStatus
     etag: str | None = None
     error: str | None = None
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What a store has cost so far in this process."""
-
-    requests: int = 0
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    by_status: dict[str, int] = field(default_factory=dict)
-
-
-def total(all_traffic: Iterable[Traffic | None]) -> Traffic:
-    """All of it together."""
-    whole = Traffic()
-    for one in filter(None, all_traffic):
-        whole.requests += one.requests
-        whole.bytes_received += one.bytes_received
-        whole.bytes_sent += one.bytes_sent
-        for status, count in one.by_status.items():
-            whole.by_status[status] = whole.by_status.get(status, 0) + count
-    return whole
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `kvsync doctor`: a check by name, whether it passed, and what to do when it did not."""
-
-    check: str
-    ok: bool
-    detail: str
-    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

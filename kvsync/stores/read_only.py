@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot
+from kvsync.model.health import Finding
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.base import Finding, Store, Write, WriteResult
+from kvsync.stores.base import Store, Write, WriteResult
 
 
 class ReadOnlyStore(Store):

@@ -10,7 +10,8 @@ from typing import Generic, Protocol, TypeVar
 from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
 from kvsync.model.entry import Content, Identity
-from kvsync.stores.base import Finding, Store, StoreContext
+from kvsync.model.health import Finding
+from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.limits import check_entry
 
 

@@ -21,9 +21,9 @@ from typing import Any
 from kvsync.app import Selection, open_workspace
 from kvsync.http.client import Client
 from kvsync.http.model import Call
+from kvsync.model.health import Traffic
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
 from kvsync.stores.azure_appconfig.requests import listing_target, next_target
-from kvsync.stores.base import Traffic
 from kvsync.util.clock import Clock
 from tests.benchmarks.measure import Figure, kvsync, python, run
 

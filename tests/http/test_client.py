@@ -15,7 +15,7 @@ from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, Tra
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Answer, Call, Explanation, StaleCredentialError
 from kvsync.http.rate_limits import TokenBucket
-from kvsync.stores.base import Traffic
+from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
 from tests.http.script_server import Act, ScriptServer, disconnects, drips, hangs_up, is_silent, resets, says, serving
 

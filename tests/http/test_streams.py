@@ -10,7 +10,7 @@ import pytest
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Call
-from kvsync.stores.base import Traffic
+from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
 from tests.http.script_server import Exchange, hangs_up, says, serving
 

@@ -13,7 +13,7 @@ from kvsync.app.leadership import leading_now
 from kvsync.errors import LeaseHeld, TransientError
 from kvsync.leader.elector import Elector
 from kvsync.leader.model import Claim, Timing
-from kvsync.stores.base import Finding
+from kvsync.model.health import Finding
 from tests.daemon.conftest import log
 from tests.daemon.support import Log, ManualClock, turns
 

@@ -19,7 +19,7 @@ from kvsync.http.model import Call
 from kvsync.leader.elector import Elector
 from kvsync.leader.model import Claim, Timing
 from kvsync.model.entry import Target
-from kvsync.stores.base import Traffic
+from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence

@@ -13,8 +13,8 @@ from kvsync.config.model import Config
 from kvsync.errors import InvalidInput
 from kvsync.http.quota import Quota
 from kvsync.model.entry import Applied, Identity, Mark, Target
+from kvsync.model.health import Traffic, total
 from kvsync.state import StateDir
-from kvsync.stores.base import Traffic, total
 from kvsync.testing import FakeClock
 from tests.status.support import ENVIRON, RUN, repository
 from tests.support.command import Repository

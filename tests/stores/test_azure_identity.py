@@ -16,8 +16,9 @@ from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.model import Call
 from kvsync.model.entry import Content, Identity, Mark
+from kvsync.model.health import Finding
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
-from kvsync.stores.base import Finding, Precondition, Store, Write, WriteStatus
+from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock
 from tests.http.script_server import ScriptServer, is_silent, resets, says, serving
 from tests.stores.azure_service import SECRET, Service, azure_store, service

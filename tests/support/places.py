@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget, Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.reconcile.context import PassTarget
+from kvsync.planning.pass_target import PassTarget
 from kvsync.state.rows import state_key
 from kvsync.stores.base import Store
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.config.model import ChannelConfig, Credential
     from kvsync.desired import Loaded
-    from kvsync.reconcile import PassTarget
-    from kvsync.stores.base import Finding, Store
+    from kvsync.model.health import Finding
+    from kvsync.planning.pass_target import PassTarget
+    from kvsync.stores.base import Store
 
 SCHEMA: Final = "kvsync.doctor/1"
 
@@ -262,7 +263,7 @@ async def _store(workspace: Workspace, name: str, loaded: Loaded) -> list[_Check
 
 def _moved(subjects: Sequence[PassTarget]) -> list[Finding]:
     """The targets whose names lead to another place than in the last pass."""
-    from kvsync.stores.base import Finding
+    from kvsync.model.health import Finding
 
     hint = "apply when that is meant, for everything there is judged as new; otherwise correct the configuration"
     return [
@@ -274,7 +275,7 @@ def _moved(subjects: Sequence[PassTarget]) -> list[Finding]:
 
 async def _reached(store: Store) -> Finding:
     """What is to be said of a store that has no checks of its own. Raises StoreError."""
-    from kvsync.stores.base import Finding
+    from kvsync.model.health import Finding
 
     return Finding("reached", True, f"{len(await store.namespaces()):,} namespaces")
 

@@ -7,8 +7,8 @@ from typing import Final
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Call
+from kvsync.model.health import Finding
 from kvsync.stores.apify.remote import Remote
-from kvsync.stores.base import Finding
 
 _MOST_SKEW: Final = 30.0
 """Seconds; kvsync itself ends lifetimes, by this machine's clock."""

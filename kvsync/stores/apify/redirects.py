@@ -9,7 +9,7 @@ from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Answer, Call
-from kvsync.stores.base import Traffic
+from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
 MOVED: Final = frozenset({301, 302, 303, 307, 308})

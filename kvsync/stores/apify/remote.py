@@ -8,13 +8,14 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Answer, Call, Sink
+from kvsync.model.health import Traffic
 from kvsync.stores.apify.answers import Judge, StoreGoneError
 from kvsync.stores.apify.listing import Listing, Page, listing, page_of
 from kvsync.stores.apify.namespaces import KeyValueStore, Namespaces
 from kvsync.stores.apify.redirects import Elsewhere
 from kvsync.stores.apify.requests import ENDPOINT, Targets
 from kvsync.stores.apify.token import ApiToken
-from kvsync.stores.base import StoreContext, Traffic
+from kvsync.stores.base import StoreContext
 
 
 class Remote:

@@ -11,6 +11,7 @@ from kvsync.errors import PermanentError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
+from kvsync.model.health import Finding
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.audit import UNUSABLE_KEYS
@@ -19,7 +20,7 @@ from kvsync.stores.apify.contents import JSON, kept_type, sent_type
 from kvsync.stores.apify.place import offline_place, place_of
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import as_listed, may_be, whole
-from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
 from kvsync.stores.remote_store import RemoteStore

@@ -10,9 +10,9 @@ from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.failures import cleaned, said
 from kvsync.http.model import Answer, Call, Credentials
+from kvsync.model.health import Finding
 from kvsync.stores.azure_appconfig.hmac_key import SET_CLOCK
 from kvsync.stores.azure_appconfig.requests import API_VERSION, entry_target, quoted
-from kvsync.stores.base import Finding
 from kvsync.util.clock import Clock
 
 _EVERYTHING: Final = range(100, 600)

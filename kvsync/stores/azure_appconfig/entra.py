@@ -14,7 +14,7 @@ from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.client import Client, Limits
 from kvsync.http.failures import cleaned
 from kvsync.http.model import Answer, Call, Explanation
-from kvsync.stores.base import Traffic
+from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
 _AUDIENCE: Final = "https://azconfig.io"

@@ -10,6 +10,7 @@ from kvsync.errors import BatchRefused, StoreError, TransientError
 from kvsync.http.client import Client, Limits
 from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call
+from kvsync.model.health import Finding, Traffic
 from kvsync.stores.azure_appconfig.connection import connect
 from kvsync.stores.azure_appconfig.doctor import Doctor
 from kvsync.stores.azure_appconfig.entra import EntraToken
@@ -19,7 +20,7 @@ from kvsync.stores.azure_appconfig.pages import Page, PageCache
 from kvsync.stores.azure_appconfig.requests import entry_target, keys_target, listing_target, next_target
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.azure_appconfig.tier import Rates
-from kvsync.stores.base import Finding, StoreContext, Traffic
+from kvsync.stores.base import StoreContext
 from kvsync.util.concurrency import together
 
 Slot = tuple[str, str | None]

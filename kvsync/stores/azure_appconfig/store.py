@@ -10,6 +10,7 @@ from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
 from kvsync.model.capabilities import Capabilities, Lifetimes, SizeUnit
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.model.health import Finding
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place, origin_of
 from kvsync.planning.marks import SEAL_SIZE, MarkSigner
@@ -17,7 +18,7 @@ from kvsync.stores.azure_appconfig.entries import Entries
 from kvsync.stores.azure_appconfig.items import Row, tags_for
 from kvsync.stores.azure_appconfig.tier import RATES, Tier
 from kvsync.stores.azure_appconfig.validation import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
-from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.remote_store import RemoteStore
 from kvsync.yaml.credential import credential

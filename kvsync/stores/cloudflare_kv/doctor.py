@@ -10,7 +10,7 @@ from typing import Final
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Call
-from kvsync.stores.base import Finding
+from kvsync.model.health import Finding
 from kvsync.stores.cloudflare_kv.remote import MOST_CALLS, WINDOW, Remote
 
 _NOBODYS: Final = "0" * 32

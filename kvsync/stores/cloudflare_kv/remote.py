@@ -15,7 +15,8 @@ from kvsync.errors import TransientError
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Answer, Call
 from kvsync.http.quota import Quota
-from kvsync.stores.base import StoreContext, Traffic
+from kvsync.model.health import Traffic
+from kvsync.stores.base import StoreContext
 from kvsync.stores.cloudflare_kv.answers import Judge, NamespaceGoneError
 from kvsync.stores.cloudflare_kv.listing import Item
 from kvsync.stores.cloudflare_kv.namespaces import Namespaces

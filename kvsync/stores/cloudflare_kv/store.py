@@ -13,11 +13,12 @@ from kvsync.errors import StoreError, TransientError
 from kvsync.model.canonical import FINGERPRINT_SIZE, fingerprint
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
+from kvsync.model.health import Finding
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.audit import UNUSABLE_KEYS
 from kvsync.planning.marks import SEAL_SIZE, MarkSigner
-from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch

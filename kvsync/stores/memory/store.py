@@ -16,10 +16,11 @@ from kvsync.errors import BatchRefused
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
+from kvsync.model.health import Finding
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult
+from kvsync.stores.base import Store, StoreContext, Write, WriteResult
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.memory.backend import Held, HeldLedger, Memory, Put, Slot
 from kvsync.yaml.fields import Field, text

@@ -11,10 +11,11 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Identity, Snapshot, Target
+from kvsync.model.health import Finding
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.base import Finding, Store, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.base import Store, StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
 from kvsync.stores.sqlite.database import Database
 from kvsync.stores.sqlite.rows import ENTRY_COLUMNS, LIST_OTHERS, LIST_SETTLED, Listing, Row, to_entry, to_listed

@@ -6,7 +6,7 @@ import secrets
 
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.clock_skew import clock_findings
-from kvsync.stores.base import Finding
+from kvsync.model.health import Finding
 from kvsync.stores.voximplant.remote import Remote, Storage
 
 _MOST_SKEW = 20.0

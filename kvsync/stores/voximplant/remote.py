@@ -13,7 +13,8 @@ from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, Limits
 from kvsync.http.model import Answer
 from kvsync.http.rate_limits import TokenBucket
-from kvsync.stores.base import StoreContext, Traffic
+from kvsync.model.health import Traffic
+from kvsync.stores.base import StoreContext
 from kvsync.stores.voximplant.answers import Judge
 from kvsync.stores.voximplant.applications import ApplicationFinder
 from kvsync.stores.voximplant.limits import PAGE

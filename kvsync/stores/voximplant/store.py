@@ -12,10 +12,11 @@ from kvsync.errors import TransientError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Marks, SizeUnit
 from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
+from kvsync.model.health import Finding
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.base import Finding, StoreContext, Write, WriteResult, WriteStatus
+from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
 from kvsync.stores.remote_store import RemoteStore

@@ -1,0 +1,38 @@
+"""What a store has cost so far, and what a check of its connection found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a store has cost so far in this process."""
+
+    requests: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+
+
+def total(all_traffic: Iterable[Traffic | None]) -> Traffic:
+    """All of it together."""
+    whole = Traffic()
+    for one in filter(None, all_traffic):
+        whole.requests += one.requests
+        whole.bytes_received += one.bytes_received
+        whole.bytes_sent += one.bytes_sent
+        for status, count in one.by_status.items():
+            whole.by_status[status] = whole.by_status.get(status, 0) + count
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `kvsync doctor`: a check by name, whether it passed, and what to do when it did not."""
+
+    check: str
+    ok: bool
+    detail: str
+    hint: str | None = None

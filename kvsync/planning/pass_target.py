@@ -1,0 +1,25 @@
+"""The target of a pass with its place, and what proves there that an entry is ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvsync.model.entry import Target
+from kvsync.model.place import LocatedTarget
+from kvsync.planning.marks import MarkSigner
+
+
+@dataclass(frozen=True, slots=True)
+class PassTarget:
+    """The target of a pass with its place: `signer` makes and verifies marks there, `key` is what knowledge of it is kept
+    by, `moved_from` describes the place that the same names led to before, if that was another one."""
+
+    located: LocatedTarget
+    signer: MarkSigner
+    key: str
+    moved_from: str | None = None
+
+    @property
+    def target(self) -> Target:
+        """The target by its names."""
+        return self.located.target
