@@ -18,14 +18,14 @@ from kvsync.desired import fields as tables
 from kvsync.logs import events_table
 from kvsync.model.capabilities import Capabilities
 from kvsync.status.metrics import metrics_table
-from kvsync.stores import BUILTIN, store_class
+from kvsync.stores.registry import BUILTIN, InstalledStoreTypes, store_class
 from kvsync.yaml.fields import Field
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"(<!-- generated: ([a-z-]+)(?: ([a-z/-]+))? -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
 FIELD_TABLES: dict[str, tuple[Field, ...]] = {
-    "config": fields.CONFIG_FIELDS,
+    "config": fields.config_fields(InstalledStoreTypes()),
     "authors": authors.AUTHORS_FIELDS,
     "grant": authors.GRANT_FIELDS,
     "git": git.GIT_FIELDS,

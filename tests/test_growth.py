@@ -24,8 +24,8 @@ from kvsync.daemon.loop import Daemon
 from kvsync.daemon.once import run_once
 from kvsync.model.entry import Identity, Target
 from kvsync.model.key_format import KeyFormat
-from kvsync.stores import BUILTIN
 from kvsync.stores.memory.store import MemoryStore
+from kvsync.stores.registry import BUILTIN
 from kvsync.util.clock import Clock
 from tests.daemon.support import QUIET, FakeReconciler, FakeRecorder, until
 from tests.support.stores import KINDS

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from kvsync.app.configuration import read_config
 from kvsync.app.json_schema import SCHEMAS, config_schema, plan_schema, state_schema
 from kvsync.config.authority import Authority, Authors
-from kvsync.config.load import load_config
 from kvsync.config.model import ReadLimits, StoreConfig
 from kvsync.desired.documents import Layer, read_document
 from kvsync.desired.model import Stores
@@ -159,7 +159,7 @@ def accepts(schema: dict[str, Any], text: str) -> bool:
 def reads_config(folder: Path, text: str) -> bool:
     (folder / "kvsync.yaml").write_text(text)
     try:
-        load_config(folder / "kvsync.yaml", environ={})
+        read_config(folder / "kvsync.yaml", environ={})
     except InvalidInput:
         return False
     return True

@@ -25,9 +25,12 @@ _DIGEST: Final[Schema] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
 
 def config_schema() -> Schema:
     """The schema of `kvsync.yaml`, with the fields of every store type that is installed."""
-    from kvsync.config.fields import CONFIG_FIELDS
+    from kvsync.config.fields import config_fields
+    from kvsync.stores.registry import InstalledStoreTypes
 
-    return _titled("config", "Configuration of kvsync: kvsync.yaml", fields_schema(CONFIG_FIELDS))
+    return _titled(
+        "config", "Configuration of kvsync: kvsync.yaml", fields_schema(config_fields(InstalledStoreTypes()))
+    )
 
 
 def state_schema() -> Schema:

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvsync.app.configuration import read_config
 from kvsync.app.workspace import Workspace
 from kvsync.config.credentials import resolve
-from kvsync.config.load import load_config
 from kvsync.config.model import Config, Credential
 from kvsync.config.revision import ConfigRevision
 from kvsync.desired import Cache, Source
@@ -22,8 +22,8 @@ from kvsync.planning.shard import Shard
 from kvsync.reconcile import Surroundings
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import StateDir
-from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.registry import open_store
 from kvsync.stores.traced import TracedStore
 from kvsync.tracing import is_wanted
 from kvsync.util.clock import Clock
@@ -56,7 +56,7 @@ async def open_workspace(
 
     Raises InvalidInput for the configuration, LockHeld, StateDirError.
     """
-    config = load_config(config_file, environment=environment, environ=environ, revision=revision)
+    config = read_config(config_file, environment=environment, environ=environ, revision=revision)
     config = config if state_dir is None else replace(config, state_dir=state_dir)
     clock = clock or Clock()
     async with AsyncExitStack() as stack:

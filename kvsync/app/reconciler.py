@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kvsync.app import Report, Selection, Workspace, assemble
+from kvsync.app.configuration import read_config
 from kvsync.app.pass_log import SourceNews, drifted, tell_drift, tell_report
-from kvsync.config.load import load_config
 from kvsync.config.model import RunConfig
 from kvsync.daemon.ports import Loaded, PassRequest, PassResult
 from kvsync.desired import Loaded as Files
@@ -78,7 +78,7 @@ class WorkspaceReconciler:
     async def reload_config(self) -> RunConfig:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
         old = self._workspace
-        config = load_config(old.config.file, environment=old.config.environment, environ=self._environ)
+        config = read_config(old.config.file, environment=old.config.environment, environ=self._environ)
         if (config.state_dir, config.owner) != (self._around.state.asked, old.config.owner):
             raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
         if config.run.lease != old.config.run.lease:

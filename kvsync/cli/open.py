@@ -104,11 +104,11 @@ async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> Non
 @contextmanager
 def state(settings: Settings, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
     """The configuration and its state directory, without stores and files."""
-    from kvsync.config.load import load_config
+    from kvsync.app.configuration import read_config
     from kvsync.state import StateDir
     from kvsync.util.redaction import REDACTOR
 
-    config = load_config(settings.config, environment=settings.environment, environ=os.environ)
+    config = read_config(settings.config, environment=settings.environment, environ=os.environ)
     opening = StateDir.open(config.state_dir, writable=writable, config_root=config.root, redact=REDACTOR.redact)
     with opening as opened:
         yield replace(config, state_dir=opened.path), opened

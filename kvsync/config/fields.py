@@ -12,7 +12,7 @@ from kvsync.config.lease import lease
 from kvsync.config.limits import LIMIT_FIELDS
 from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
-from kvsync.config.stores import stores
+from kvsync.config.stores import StoreTypes, stores
 from kvsync.config.values import cron, host_and_port, is_loopback, listen, timezone, url
 from kvsync.yaml import nodes
 from kvsync.yaml.credential import credential
@@ -151,49 +151,57 @@ RUN_FIELDS: Final = (
     Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
 )
 
-CONFIG_FIELDS: Final = (
-    Field("version", _version(), required=True, help="Version of this format: 1."),
-    Field(
-        "owner",
-        text("[A-Za-z0-9._-]{1,64}", "1 to 64 of A-Z a-z 0-9 . _ -"),
-        required=True,
-        help="The id that marks every entry kvsync writes; only entries with it are ever deleted.",
-    ),
-    Field(
-        "owner_key",
-        one_of(list_of(credential(), least=1), credential()),
-        help="Secret that signs marks and ledgers, the same on all machines of the owner; of a list, the first signs.",
-    ),
-    Field(
-        "state",
-        one_of(list_of(_state_glob(), least=1), _state_glob()),
-        default=("state/**/*.yaml",),
-        help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml).",
-    ),
-    Field(
-        "source",
-        record(SOURCE_FIELDS),
-        help="Where the state files come from, when it is not the folder of this file; state is relative to it then.",
-    ),
-    Field("state_dir", path(), default=".kvsync", help="Folder of journal, ledger, cache and lock (.kvsync)."),
-    Field(
-        "environments",
-        list_of(text(ENVIRONMENT_NAME, "the name of an environment: A-Z a-z 0-9 _ -")),
-        default=(),
-        help="Names that overlay files may carry: state/web.prod.yaml belongs to prod.",
-    ),
-    Field("environment", text(), help="The environment in force; --env overrides it."),
-    Field("stores", stores(), required=True, help="The connections, by name."),
-    Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; write at least prune: owned."),
-    Field("limits", record(LIMIT_FIELDS), help="What reading the state files may cost."),
-    Field(
-        "run",
-        checked(checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}), _safe_to_listen),
-        default=OMITTED,
-        help="The daemon: when it looks, and when it may apply.",
-    ),
-    Field(
-        "authors", record(AUTHORS_FIELDS), help="What state files may do; by default they may only tighten the policy."
-    ),
-)
-"""Everything that `kvsync.yaml` may hold."""
+
+def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
+    """Everything that `kvsync.yaml` may hold. `store_types` are those that its stores may be of."""
+    return (
+        Field("version", _version(), required=True, help="Version of this format: 1."),
+        Field(
+            "owner",
+            text("[A-Za-z0-9._-]{1,64}", "1 to 64 of A-Z a-z 0-9 . _ -"),
+            required=True,
+            help="The id that marks every entry kvsync writes; only entries with it are ever deleted.",
+        ),
+        Field(
+            "owner_key",
+            one_of(list_of(credential(), least=1), credential()),
+            help="Secret that signs marks and ledgers, the same on all machines of the owner; of a list, the first signs.",
+        ),
+        Field(
+            "state",
+            one_of(list_of(_state_glob(), least=1), _state_glob()),
+            default=("state/**/*.yaml",),
+            help="Patterns of the files with the desired state, relative to this file (state/**/*.yaml).",
+        ),
+        Field(
+            "source",
+            record(SOURCE_FIELDS),
+            help="Where the state files come from, when it is not the folder of this file; state is relative to it then.",
+        ),
+        Field("state_dir", path(), default=".kvsync", help="Folder of journal, ledger, cache and lock (.kvsync)."),
+        Field(
+            "environments",
+            list_of(text(ENVIRONMENT_NAME, "the name of an environment: A-Z a-z 0-9 _ -")),
+            default=(),
+            help="Names that overlay files may carry: state/web.prod.yaml belongs to prod.",
+        ),
+        Field("environment", text(), help="The environment in force; --env overrides it."),
+        Field("stores", stores(store_types), required=True, help="The connections, by name."),
+        Field(
+            "policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; write at least prune: owned."
+        ),
+        Field("limits", record(LIMIT_FIELDS), help="What reading the state files may cost."),
+        Field(
+            "run",
+            checked(
+                checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}), _safe_to_listen
+            ),
+            default=OMITTED,
+            help="The daemon: when it looks, and when it may apply.",
+        ),
+        Field(
+            "authors",
+            record(AUTHORS_FIELDS),
+            help="What state files may do; by default they may only tighten the policy.",
+        ),
+    )

@@ -10,13 +10,14 @@ from typing import Any
 
 from kvsync.config.authority import Authority, credential_variables
 from kvsync.config.authors import configured_authors
-from kvsync.config.fields import CONFIG_FIELDS
+from kvsync.config.fields import config_fields
 from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
 from kvsync.config.limits import read_limits
 from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.config.revision import ConfigRevision
+from kvsync.config.stores import StoreTypes
 from kvsync.errors import InvalidInput, Kind, Problem
 from kvsync.model.policy import Policy
 from kvsync.yaml import nodes
@@ -29,17 +30,18 @@ def load_config(
     *,
     environment: str | None = None,
     environ: Mapping[str, str],
+    store_types: StoreTypes,
     revision: ConfigRevision | None = None,
 ) -> Config:
     """Read the configuration at `path`, or what `revision` has of it: then only its text is another, paths stay where they are.
 
-    `environment` takes the place of the one in the file; of `environ`, only $STATE_DIRECTORY is read. Nothing is resolved or
-    connected. Raises InvalidInput with every problem.
+    `environment` takes the place of the one in the file; `store_types` are those that it may name; of `environ`, only
+    $STATE_DIRECTORY is read. Nothing is resolved or connected. Raises InvalidInput with every problem.
     """
     file = Path(os.path.abspath(path))  # noqa: PTH100  # links stay: the loader looks for their flips
     problems = Problems(file.name if revision is None else f"{revision.name}:{file.name}")
     root = _document(_read(file, shown=path) if revision is None else _read_at(revision, file.name), problems)
-    values = decode(root, CONFIG_FIELDS, problems)
+    values = decode(root, config_fields(store_types), problems)
     _check_environments(values, environment, root, problems)
     _check_grants(values, root, problems)
     problems.raise_if_any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from kvsync.config.model import StoreConfig
 from kvsync.config.policy import POLICY_FIELDS, override
@@ -46,6 +46,19 @@ COMMON_FIELDS: Final = (
 """What every store takes, whatever its type."""
 
 
+class StoreTypes(Protocol):
+    """The store types that a configuration may name."""
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        ...
+
+    def options(self, name: str) -> tuple[Field, ...]:
+        """The fields that a type declares. Raises LookupError for an unknown name, and KvsyncError when the package that
+        offers the type is broken."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenStore:
     """A store as it is written: its fields, those of them that its type declares, and of these the names of private files."""
@@ -75,8 +88,9 @@ class WrittenStore:
 
 @dataclass(frozen=True, slots=True)
 class StoreDecoder(Decoder):
-    """Reads one store into a `WrittenStore`; its type says which fields it has."""
+    """Reads one store into a `WrittenStore`; its type, one of `types`, says which fields it has."""
 
+    types: StoreTypes
     expected: str = "a mapping with the type of the store"
 
     def accepts(self, node: nodes.Node) -> bool:
@@ -87,7 +101,7 @@ class StoreDecoder(Decoder):
         """A `WrittenStore`, or INVALID with problems noted."""
         if not isinstance(node, nodes.Mapping):
             return self.refuse(node, problems, what)
-        options = _options_of(node, problems, what)
+        options = self._options_of(node, problems, what)
         if options is None:
             return INVALID
         values = decode(node, _fields(options), problems, what)
@@ -98,39 +112,36 @@ class StoreDecoder(Decoder):
 
     def schema(self) -> Schema:
         """The same rules as JSON Schema: one alternative for each type."""
-        from kvsync.stores import store_class, store_types
+        return {"anyOf": [_type_schema(name, self.types.options(name)) for name in self.types.names()]}
 
-        return {"anyOf": [_type_schema(name, store_class(name).options) for name in store_types()]}
+    def _options_of(self, node: nodes.Mapping, problems: Problems, what: str) -> tuple[Field, ...] | None:
+        if TYPE.name not in node.items:
+            problems.add(at(what, 'missing field "type"'), node, f"one of {', '.join(self.types.names())}")
+            return None
+        written = node.items[TYPE.name][1]
+        name = TYPE.decoder.decode(written, problems, f"{what}.type")
+        if name is INVALID:
+            return None
+        try:
+            return self.types.options(name)
+        except LookupError:
+            problems.add(
+                at(f"{what}.type", f"no store type {quoted(name)}"), written, name_hint(name, self.types.names())
+            )
+            return None
+        except KvsyncError as error:  # a third party's package that cannot be imported
+            problems.add(at(f"{what}.type", str(error)), written)
+            return None
 
 
-def stores() -> Decoder:
+def stores(types: StoreTypes) -> Decoder:
     """The stores by name, at least one; gives a dict of `WrittenStore`."""
 
     def check(_written: Any, node: nodes.Node, problems: Problems, what: str) -> None:
         if isinstance(node, nodes.Mapping) and not node.items:
             problems.add(at(what, "declare at least one store"), node)
 
-    return checked(map_of(StoreDecoder(), NAME), check, {"minProperties": 1})
-
-
-def _options_of(node: nodes.Mapping, problems: Problems, what: str) -> tuple[Field, ...] | None:
-    from kvsync.stores import UnknownStoreType, store_class, store_types
-
-    if TYPE.name not in node.items:
-        problems.add(at(what, 'missing field "type"'), node, f"one of {', '.join(store_types())}")
-        return None
-    written = node.items[TYPE.name][1]
-    name = TYPE.decoder.decode(written, problems, f"{what}.type")
-    if name is INVALID:
-        return None
-    try:
-        return store_class(name).options
-    except UnknownStoreType:
-        problems.add(at(f"{what}.type", f"no store type {quoted(name)}"), written, name_hint(name, store_types()))
-        return None
-    except KvsyncError as error:  # a third party's package that cannot be imported
-        problems.add(at(f"{what}.type", str(error)), written)
-        return None
+    return checked(map_of(StoreDecoder(types), NAME), check, {"minProperties": 1})
 
 
 def _fields(options: tuple[Field, ...]) -> tuple[Field, ...]:

@@ -37,6 +37,7 @@ from typing import ClassVar
 from kvsync.config.model import Credential, StoreConfig
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot
+from kvsync.model.health import Finding, Traffic
 from kvsync.model.place import KeyScope, Place, origin_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.util.clock import Clock

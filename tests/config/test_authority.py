@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvsync.app.configuration import read_config
 from kvsync.config.authority import AMBIENT_CREDENTIALS, Authority, Authors, PolicyRight, TargetGrant, path_matches
-from kvsync.config.load import load_config
 from kvsync.config.tightening import lines_of, loosened
 from kvsync.errors import InvalidInput
 from kvsync.model.entry import Target
@@ -36,7 +36,7 @@ policies = st.builds(
 
 def config(folder: Path, more: str) -> Authority:
     (folder / "kvsync.yaml").write_text(CONFIG + more)
-    return load_config(folder / "kvsync.yaml", environ={}).authority
+    return read_config(folder / "kvsync.yaml", environ={}).authority
 
 
 def test_nothing_is_granted_by_default(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_credential_is_never_given(tmp_path: Path) -> None:
         "authors: {env: ['*']}\n"
     )
     (tmp_path / "kvsync.yaml").write_text(text)
-    authority = load_config(tmp_path / "kvsync.yaml", environ={}).authority
+    authority = read_config(tmp_path / "kvsync.yaml", environ={}).authority
     assert authority.credentials == {"STORE", "GIT", "PAGE", "HOOK", "CHAT", "SIGN", "ETCD"}
     for name in authority.credentials | AMBIENT_CREDENTIALS:
         denial = authority.deny_variable(name)

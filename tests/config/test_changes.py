@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.app.configuration import read_config
 from kvsync.config.changes import changes
-from kvsync.config.load import load_config
 from kvsync.config.model import Config
 
 BASE = """\
@@ -28,7 +28,7 @@ authors:
 
 def config(folder: Path, text: str) -> Config:
     (folder / "kvsync.yaml").write_text(text)
-    return load_config(folder / "kvsync.yaml", environ={})
+    return read_config(folder / "kvsync.yaml", environ={})
 
 
 @pytest.mark.parametrize(

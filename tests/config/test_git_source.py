@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from kvsync.app.configuration import read_config
 from kvsync.app.json_schema import config_schema
-from kvsync.config.load import load_config
 from kvsync.config.model import GitSource
 from kvsync.errors import InvalidInput
 
@@ -17,7 +17,7 @@ HEAD = "version: 1\nowner: a\npolicy: {prune: owned}\nstores: {main: {type: memo
 
 def load(folder: Path, git: str) -> GitSource:
     (folder / "kvsync.yaml").write_text(f"{HEAD}source: {{git: {{{git}}}}}\n")
-    source = load_config(folder / "kvsync.yaml", environ={}).source
+    source = read_config(folder / "kvsync.yaml", environ={}).source
     assert source is not None
     return source
 

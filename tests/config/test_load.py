@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.config.load import load_config
+from kvsync.app.configuration import read_config
 from kvsync.config.model import Config, RunConfig, StoreConfig, Window
 from kvsync.errors import InvalidInput
 from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, Prune
@@ -55,7 +55,7 @@ def load(
 ) -> Config:
     file = folder / "kvsync.yaml"
     file.write_text(text)
-    return load_config(file, environment=environment, environ=environ or {})
+    return read_config(file, environment=environment, environ=environ or {})
 
 
 def problems_of(folder: Path, text: str, environment: str | None = None) -> list[str]:
@@ -233,13 +233,13 @@ def test_state_directory_of_systemd(tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     """A missing configuration says what to do."""
     with pytest.raises(InvalidInput, match=r'there is no configuration file \(let "kvsync init" write one'):
-        load_config(tmp_path / "kvsync.yaml", environ={})
+        read_config(tmp_path / "kvsync.yaml", environ={})
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """A folder in place of the file is an error for people."""
     with pytest.raises(InvalidInput, match="cannot be read: Is a directory"):
-        load_config(tmp_path, environ={})
+        read_config(tmp_path, environ={})
 
 
 @pytest.mark.parametrize("text", ["", "\n# nothing\n", "---\n", "null\n"])
@@ -269,7 +269,7 @@ def test_relative_path_and_working_directory(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/kvsync.yaml").write_text(LEAST)
     monkeypatch.chdir(tmp_path)
-    config = load_config(Path("conf/kvsync.yaml"), environ={})
+    config = read_config(Path("conf/kvsync.yaml"), environ={})
     assert (config.root, config.state_dir) == (tmp_path / "conf", tmp_path / "conf/.kvsync")
 
 
@@ -280,9 +280,9 @@ def test_a_folder_reached_by_a_link(tmp_path: Path) -> None:
         (tmp_path / version / "kvsync.yaml").write_text(LEAST.replace("shop", version))
     link = tmp_path / "current"
     link.symlink_to("one")
-    first = load_config(link / "kvsync.yaml", environ={})
+    first = read_config(link / "kvsync.yaml", environ={})
     (tmp_path / "new").symlink_to("two")
     os.replace(tmp_path / "new", link)  # noqa: PTH105  # the flip itself
-    second = load_config(link / "kvsync.yaml", environ={})
+    second = read_config(link / "kvsync.yaml", environ={})
     assert (first.owner, second.owner) == ("one", "two")
     assert first.root == second.root == link

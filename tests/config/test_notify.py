@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.config.load import load_config
+from kvsync.app.configuration import read_config
 from kvsync.config.model import ChannelConfig, CredentialKind, NoticeFormat, NoticeKind
 from kvsync.errors import InvalidInput
 from tests.support.command import CONFIG, Repository
@@ -14,7 +14,7 @@ from tests.support.command import CONFIG, Repository
 
 def channels(folder: Path, lines: str) -> tuple[ChannelConfig, ...]:
     (folder / "kvsync.yaml").write_text(f"{CONFIG}run:\n  notify:\n{lines}")
-    return load_config(folder / "kvsync.yaml", environ={}).run.notify
+    return read_config(folder / "kvsync.yaml", environ={}).run.notify
 
 
 def test_the_least_and_everything(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_least_and_everything(tmp_path: Path) -> None:
 def test_without_any(tmp_path: Path) -> None:
     """Nobody is told unless somebody is named."""
     (tmp_path / "kvsync.yaml").write_text(CONFIG)
-    assert load_config(tmp_path / "kvsync.yaml", environ={}).run.notify == ()
+    assert read_config(tmp_path / "kvsync.yaml", environ={}).run.notify == ()
 
 
 @pytest.mark.parametrize(

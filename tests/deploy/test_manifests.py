@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from kvsync import __version__
+from kvsync.app.configuration import read_config
 from kvsync.cli.main import run as kvsync
-from kvsync.config.load import load_config
 from tests.deploy.manifests import FOLDER, check
 from tests.deploy.parts import ROOT
 
@@ -50,7 +50,7 @@ def test_the_image_is_of_this_version() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
 def test_every_configuration_holds(path: Path) -> None:
     """kvsync reads each configuration of the manifests without a complaint."""
-    assert load_config(path, environ={}).owner == "payments-gitops"
+    assert read_config(path, environ={}).owner == "payments-gitops"
 
 
 def test_the_configuration_for_git_sync_holds(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_the_configuration_for_git_sync_holds(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```yaml\n(version: 1\n.*?)^```", page, re.MULTILINE | re.DOTALL)
     path = tmp_path / "kvsync.yaml"
     path.write_text(block)
-    assert load_config(path, environ={}).run.listen == "0.0.0.0:9464"
+    assert read_config(path, environ={}).run.listen == "0.0.0.0:9464"
 
 
 def test_a_checkout_next_to_the_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

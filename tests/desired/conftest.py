@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.config.load import load_config
+from kvsync.app.configuration import read_config
 from kvsync.config.model import Config
 from kvsync.desired import Cache, Loaded, Source
 from kvsync.model.capabilities import Capabilities
@@ -57,7 +57,7 @@ class Repo:
 
     def parts(self) -> tuple[Config, dict[str, Store]]:
         """The configuration as it is now, and its stores."""
-        config = load_config(self.root / "kvsync.yaml", environ={})
+        config = read_config(self.root / "kvsync.yaml", environ={})
         context = StoreContext(self.root, None, lambda _: "", Clock())
         stores: dict[str, Store] = {
             name: self.kind(item, context, capabilities=self.capabilities) for name, item in config.stores.items()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.config.load import load_config
+from kvsync.app.configuration import read_config
 from kvsync.config.model import ReadLimits
 from kvsync.desired import Source
 from kvsync.desired.discovery import matches
@@ -261,4 +261,4 @@ def test_names_that_are_no_text(repo: Repo) -> None:
     os.close(os.open(os.fsencode(folder) + b"/\xff", os.O_CREAT))
     repo.web("files: [{path: x}]\n")
     assert "is not UTF-8" in repo.problems()[0]
-    assert load_config(repo.root / "kvsync.yaml", environ={}).stores["edge"].type == MemoryStore.capabilities.type
+    assert read_config(repo.root / "kvsync.yaml", environ={}).stores["edge"].type == MemoryStore.capabilities.type

@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from kvsync.app.configuration import read_config
 from kvsync.app.dump.kvset import read_kvset
 from kvsync.app.dump.wrangler import read_bulk
-from kvsync.config.load import load_config
 from kvsync.config.model import Config, StoreConfig
 from kvsync.desired import Source
 from kvsync.errors import InvalidInput, UsageError
@@ -96,7 +96,7 @@ def _parts() -> tuple[Config, dict[str, Store]]:
     (folder() / "state").mkdir()
     (folder() / "state/a.txt").write_text("x")
     (folder() / "kvsync.yaml").write_text(_CONFIG)
-    config = load_config(folder() / "kvsync.yaml", environ={})
+    config = read_config(folder() / "kvsync.yaml", environ={})
     context = StoreContext(config.root, None, lambda _: "", Clock())
     return config, {name: MemoryStore(one, context) for name, one in config.stores.items()}
 
@@ -108,7 +108,7 @@ def configuration(data: bytes) -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(data)
     with suppress(InvalidInput):
-        load_config(file, environ={})
+        read_config(file, environ={})
 
 
 _SAVED = saved.save(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.app.configuration import read_config
 from kvsync.app.reconciler import WorkspaceReconciler
-from kvsync.config.load import load_config
 from kvsync.config.model import Credential, CredentialKind, EtcdLease, KubernetesLease, LeaseConfig
 from kvsync.errors import InvalidInput
 from kvsync.leader.etcd import EtcdKeeper
@@ -21,7 +21,7 @@ from tests.support.world import World
 def lease(folder: Path, text: str) -> LeaseConfig | None:
     """What it is read as."""
     (folder / "kvsync.yaml").write_text(f"{CONFIG}run: {{lease: {text}}}\n")
-    return load_config(folder / "kvsync.yaml", environ={}).run.lease
+    return read_config(folder / "kvsync.yaml", environ={}).run.lease
 
 
 def test_the_shortest_forms(tmp_path: Path) -> None:

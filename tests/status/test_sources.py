@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.app.configuration import read_config
 from kvsync.app.reconciler import WorkspaceReconciler
-from kvsync.config.load import load_config
 from kvsync.config.model import Config
 from kvsync.errors import InvalidInput
 from kvsync.http.quota import Quota
@@ -82,7 +82,7 @@ async def test_requests_go_on_counting_after_a_reload(tmp_path: Path, monkeypatc
 
 
 def configured(folder: Path, run: str) -> Config:
-    return load_config(repository(folder, run) / "kvsync.yaml", environ={})
+    return read_config(repository(folder, run) / "kvsync.yaml", environ={})
 
 
 def test_the_fields_of_the_server(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from urllib.parse import quote, urlsplit
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
-from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.registry import open_store
 from kvsync.util.clock import Clock
 
 TOKEN = Credential(CredentialKind.ENV, "CLOUDFLARE_API_TOKEN")

@@ -10,8 +10,8 @@ import pytest
 
 from kvsync.config.model import Credential, StoreConfig
 from kvsync.errors import PermanentError
-from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.registry import open_store
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 

@@ -14,9 +14,9 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.model.capabilities import Lifetimes, Marks, SizeUnit
 from kvsync.model.entry import Content, Identity
-from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.memory.store import MemoryStore
+from kvsync.stores.registry import open_store
 from kvsync.stores.sqlite.store import SqliteStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
 

@@ -10,9 +10,9 @@ import pytest
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Target
-from kvsync.stores import BUILTIN, UnknownStoreType, open_store, store_class, store_types
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.memory.store import MemoryStore
+from kvsync.stores.registry import BUILTIN, UnknownStoreType, open_store, store_class, store_types
 from kvsync.util.clock import Clock
 from tests.support.places import signer_of
 

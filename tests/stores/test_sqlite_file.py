@@ -56,7 +56,7 @@ from kvsync.util.clock import Clock
 from kvsync.config.model import StoreConfig
 from kvsync.model.entry import Content, Identity
 from kvsync.errors import StoreError
-from kvsync.stores import open_store
+from kvsync.stores.registry import open_store
 from kvsync.stores.base import Precondition, StoreContext, Write, WriteStatus
 
 async def main(root, rounds):
@@ -257,7 +257,7 @@ from kvsync.util.clock import Clock
 from kvsync.config.model import StoreConfig
 from kvsync.model.entry import Content, Identity
 from kvsync.errors import TransientError
-from kvsync.stores import open_store
+from kvsync.stores.registry import open_store
 from kvsync.stores.base import Precondition, StoreContext, Write
 from kvsync.planning.marks import MarkSigner
 

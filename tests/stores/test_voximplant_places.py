@@ -15,8 +15,8 @@ from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
 from kvsync.model.entry import Content, Identity
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
+from kvsync.stores.registry import open_store
 from kvsync.stores.voximplant.place import ENDPOINT, Application
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock

@@ -23,9 +23,9 @@ from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Content, Identity, Mark
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores import open_store
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
 from kvsync.stores.ledger_place import LedgerPlace
+from kvsync.stores.registry import open_store
 from kvsync.stores.voximplant.chunks import MissingPieces, cut, join
 from kvsync.stores.voximplant.limits import MOST_VALUE
 from kvsync.stores.voximplant.listing import Item, everything

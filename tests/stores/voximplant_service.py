@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
-from kvsync.stores import open_store
 from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.registry import open_store
 from kvsync.util.clock import Clock
 
 CREDENTIALS = Credential(CredentialKind.ENV, "VOXIMPLANT_CREDENTIALS")

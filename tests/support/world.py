@@ -17,9 +17,9 @@ from kvsync.model.capabilities import Lifetimes
 from kvsync.model.entry import Identity, OutcomeKind
 from kvsync.model.plan import Plan, TargetPlan
 from kvsync.reconcile import Ask
-from kvsync.stores import BUILTIN
 from kvsync.stores.memory.backend import Slot
 from kvsync.stores.memory.store import _SHARED, MemoryStore
+from kvsync.stores.registry import BUILTIN
 from kvsync.testing import FakeClock, MemoryServer
 from kvsync.util.redaction import Redactor
 from tests.support.stores import KINDS, PLACES

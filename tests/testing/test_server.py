@@ -153,8 +153,8 @@ async def test_named_memories_are_shared(clock: FakeClock) -> None:
     from pathlib import Path
 
     from kvsync.config.model import StoreConfig
-    from kvsync.stores import open_store
     from kvsync.stores.base import StoreContext
+    from kvsync.stores.registry import open_store
 
     context = StoreContext(Path(), None, str, clock)
     one, two, other = (

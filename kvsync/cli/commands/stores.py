@@ -53,7 +53,7 @@ def stores(_settings: Settings, output: str) -> Exit:
 
 def _types() -> tuple[list[type[Store]], list[str]]:
     """The classes of all types, and what is wrong with those that cannot be loaded."""
-    from kvsync.stores import store_class, store_types
+    from kvsync.stores.registry import store_class, store_types
 
     found, broken = [], []
     for name in store_types():

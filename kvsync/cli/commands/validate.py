@@ -137,11 +137,11 @@ async def _check_change(
     settings: Settings, chosen: _Options, checked: _Checked
 ) -> tuple[frozenset[Problem], tuple[ConfigChange, ...]]:
     """What is wrong with a changed configuration, and with the state files under it; and what it changes."""
+    from kvsync.app.configuration import read_config
     from kvsync.config.changes import changes
-    from kvsync.config.load import load_config
 
     try:
-        proposed = load_config(settings.config, environment=settings.environment, environ=os.environ)
+        proposed = read_config(settings.config, environment=settings.environment, environ=os.environ)
     except InvalidInput as error:
         return frozenset(error.problems), ()
     if checked.config is None:

@@ -13,8 +13,8 @@ from kvsync.config.model import Config, StoreConfig
 from kvsync.desired import Source
 from kvsync.model.canonical import canonical_json
 from kvsync.model.entry import Content, Entry, Identity, Target
-from kvsync.stores import open_store
 from kvsync.stores.base import StoreContext
+from kvsync.stores.registry import open_store
 from kvsync.testing import FakeClock
 
 TARGET = Target("local", "web")

@@ -1,0 +1,112 @@
+"""The store types there are, by name, and how a configured one is opened.
+
+A type joins with one line here, or, from another package, with an entry point in the group `kvsync.stores`. Nothing is
+imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from kvsync.errors import PermanentError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from kvsync.config.model import StoreConfig
+    from kvsync.stores.base import Store, StoreContext
+    from kvsync.yaml.fields import Field
+
+BUILTIN = {
+    "apify": "kvsync.stores.apify:ApifyStore",
+    "azure-appconfig": "kvsync.stores.azure_appconfig:AzureAppConfigStore",
+    "cloudflare-kv": "kvsync.stores.cloudflare_kv:CloudflareKvStore",
+    "memory": "kvsync.stores.memory:MemoryStore",
+    "sqlite": "kvsync.stores.sqlite:SqliteStore",
+    "voximplant": "kvsync.stores.voximplant:VoximplantStore",
+}
+"""Type name -> where its class is."""
+
+GROUP = "kvsync.stores"
+"""The group of entry points by which other packages add types."""
+
+
+class UnknownStoreType(LookupError):
+    """No such store type, built in or installed."""
+
+
+def store_types() -> tuple[str, ...]:
+    """All type names, built in and installed, sorted. Loads none of them."""
+    return tuple(sorted({*BUILTIN, *(point.name for point in _installed())}))
+
+
+def store_class(type_name: str) -> type[Store]:
+    """The class of a store type. Raises UnknownStoreType, and PermanentError when an installed package is broken."""
+    if (place := BUILTIN.get(type_name)) is not None:
+        module, _, name = place.partition(":")
+        found: type[Store] = getattr(import_module(module), name)
+        return found
+    points = [point for point in _installed() if point.name == type_name]
+    if not points:
+        raise UnknownStoreType(f'unknown store type "{type_name}"; there are {", ".join(store_types())}')
+    if len(points) > 1:
+        packages = ", ".join(sorted(_package(point) for point in points))
+        raise PermanentError(
+            f'store type "{type_name}" is offered by several packages ({packages}); uninstall all but one'
+        )
+    return _load(points[0])
+
+
+class InstalledStoreTypes:
+    """The store types that are built in or installed, as the configuration asks for them."""
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return store_types()
+
+    def options(self, name: str) -> tuple[Field, ...]:
+        """The fields that a type declares. Raises UnknownStoreType, and PermanentError when an installed package is broken."""
+        return store_class(name).options
+
+
+def open_store(config: StoreConfig, context: StoreContext) -> Store:
+    """Build the store that is configured, without I/O; a wrapper that refuses writes when the context is read-only.
+
+    Raises UnknownStoreType, PermanentError (a broken installed package) and ValueError (an option or key_format that the type
+    cannot work with).
+    """
+    from kvsync.stores.read_only import ReadOnlyStore
+
+    store = store_class(config.type)(config, context)
+    return ReadOnlyStore(store) if context.read_only else store
+
+
+def _installed() -> tuple[EntryPoint, ...]:
+    from importlib.metadata import entry_points  # 20 ms that the built-in types need not pay
+
+    return tuple({(point.name, point.value): point for point in entry_points(group=GROUP)}.values())
+
+
+def _load(point: EntryPoint) -> type[Store]:
+    from kvsync.model.capabilities import Capabilities
+    from kvsync.stores.base import Store
+
+    origin = f'store type "{point.name}" of the package {_package(point)}'
+    try:
+        found = point.load()
+    except Exception as error:  # importing a foreign package can raise anything
+        raise PermanentError(
+            f"{origin} cannot be loaded: {type(error).__name__}: {error}; repair or uninstall the package"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Store)):
+        raise PermanentError(f"{origin}: {point.value} is no subclass of kvsync.stores.base.Store")
+    if found.__abstractmethods__:
+        raise PermanentError(f"{origin}: {point.value} lacks {', '.join(sorted(found.__abstractmethods__))}")
+    if not isinstance(getattr(found, "capabilities", None), Capabilities):
+        raise PermanentError(f"{origin}: {point.value} declares no capabilities")
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
