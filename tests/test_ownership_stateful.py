@@ -35,14 +35,14 @@ THEN = st.sampled_from(["nothing", "nothing", "one", "two", OTHER_OWNER, "peace"
 LABELS = st.sampled_from([None, None, None, "x"])
 VALUES = st.sampled_from(["one", "two"])
 EXAMPLES = {
-    "memory": 60,
-    "memory-edge": 30,
-    "memory-prefix": 15,
-    "memory-ledger": 15,
-    "memory-bucket": 15,
-    "memory-plain-bucket": 12,
-    "memory-shared-bucket": 15,
-    "memory-shared-mortal": 12,
+    "memory": 40,
+    "memory-edge": 20,
+    "memory-prefix": 10,
+    "memory-ledger": 10,
+    "memory-bucket": 10,
+    "memory-plain-bucket": 8,
+    "memory-shared-bucket": 10,
+    "memory-shared-mortal": 8,
 }
 """How many examples are tried of each kind of store: most where marks can be copied and forged. Kinds that only differ in
 lifetimes or in the size of batches are left out."""

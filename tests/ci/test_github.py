@@ -11,6 +11,8 @@ from azure.appconfiguration import AzureAppConfigurationClient
 from tests.ci.conftest import Project
 from tests.ci.jobs import Done, Machines, pull_request
 
+pytestmark = pytest.mark.system  # installs kvsync in an environment of its own for every job
+
 needs_gh = pytest.mark.skipif(
     shutil.which("gh") is None, reason="needs gh, the command line of GitHub (apt install gh)"
 )
