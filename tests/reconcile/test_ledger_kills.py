@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.machines import SHARED_KINDS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("kind", SHARED_KINDS)

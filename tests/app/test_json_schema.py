@@ -34,7 +34,7 @@ from tests.planning.plans import OWNER, change, outcome, plan, report, seal, sto
 ANY = Authority(Authors(env=("*",)))
 EDGE = StoreConfig("edge", "memory", {})
 STORES = Stores({"edge": MemoryStore(EDGE, StoreContext(Path(), None, lambda _: "", Clock()))}, {"edge": EDGE}, ANY)
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 CONFIG = """\
 version: 1

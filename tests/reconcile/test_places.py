@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.command import CONFIG, Repository
 
-RECORDED = Path(__file__).parent / "recorded"
+RECORDED = Path(__file__).parents[1] / "recorded"
 COLUMNS = (
     "label, content_type, tags, metadata, expires_at, owner, mark_fingerprint, mark_ttl, flags, fingerprint, value"
 )

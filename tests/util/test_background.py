@@ -44,7 +44,7 @@ def test_a_process_ends_although_a_thread_works() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=30,
