@@ -19,7 +19,7 @@ from kvsync.desired import Cache, Source
 from kvsync.errors import InvalidInput, Problem, StateDirError
 from kvsync.logs import get_logger
 from kvsync.planning.shard import Shard
-from kvsync.reconcile import Surroundings
+from kvsync.reconcile import PassContext
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import StateDir
 from kvsync.stores.base import Store, StoreContext
@@ -67,13 +67,13 @@ async def open_workspace(
             for killed in state.journal.close_interrupted():
                 _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
             state.journal.prune()
-        around = Surroundings(config.owner, state, clock, writable, writing is not None, Fence(), shard)
+        around = PassContext(config.owner, state, clock, writable, writing is not None, Fence(), shard)
         workspace = assemble(config, around, redactor, environ)
         stack.push_async_callback(workspace.aclose)
         yield workspace
 
 
-def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
+def assemble(config: Config, around: PassContext, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
     around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
     config = replace(config, state_dir=around.state.path)
@@ -84,7 +84,7 @@ def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: 
     return Workspace(config, stores, source, around, redactor, checkout)
 
 
-def _cache(config: Config, around: Surroundings) -> Cache | None:
+def _cache(config: Config, around: PassContext) -> Cache | None:
     """The cache of compiled state files; None where it cannot be kept, or sealed."""
     with suppress(StateDirError):
         return Cache(config.state_dir / "cache.db", around.state.key) if around.writable else None
@@ -92,14 +92,14 @@ def _cache(config: Config, around: Surroundings) -> Cache | None:
 
 
 def _checkout(
-    config: Config, source: Source, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+    config: Config, source: Source, around: PassContext, redactor: Redactor, environ: Mapping[str, str]
 ) -> Checkout | None:
     if config.source is None:
         return None
-    from kvsync.git import Checkout, Place  # who has the files here does not pay for it
+    from kvsync.git import Checkout, ClonePaths  # who has the files here does not pay for it
 
     secret = partial(_secret, config, redactor, environ)
-    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact_foreign)
+    place = ClonePaths(config.root, config.state_dir, around.writable, environ, secret, redactor.redact_foreign)
     return Checkout(config.source, place, source.lacks)
 
 
@@ -123,7 +123,7 @@ def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write:
 
 
 def _open_stores(
-    config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+    config: Config, around: PassContext, redactor: Redactor, environ: Mapping[str, str]
 ) -> dict[str, Store]:
     def context(name: str) -> StoreContext:
         return StoreContext(

@@ -11,7 +11,7 @@ from kvsync.model.plan import TargetPlan, TargetReport
 
 if TYPE_CHECKING:
     from kvsync.config.model import GitSource
-    from kvsync.git import Fetched, Refused
+    from kvsync.git import CommitRefused, Fetched
 
 Seal = Callable[[bytes], str]
 """How a fingerprint of a sensitive value is shown; see `StateDir.seal`."""
@@ -19,12 +19,12 @@ Seal = Callable[[bytes], str]
 _log = get_logger()
 
 
-class SourceNews:
+class SourceLog:
     """Says what a fetch brought: each commit once, and each refusal once."""
 
     def __init__(self) -> None:
         self._commit: str | None = None
-        self._refused: Refused | None = None
+        self._refused: CommitRefused | None = None
 
     def tell(self, source: GitSource, fetched: Fetched) -> bool:
         """Say it. Returns whether another commit is in force than when this was last asked."""

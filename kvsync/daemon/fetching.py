@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from kvsync.daemon.backoff import Backoff
-from kvsync.daemon.ports import Remote
+from kvsync.daemon.ports import FetchedSource
 from kvsync.daemon.waiting import rest
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
@@ -27,7 +27,7 @@ _log = get_logger()
 class Fetcher:
     """Fetches, and calls `on_news` when that brought something. Says once that it cannot, and once that it can again."""
 
-    def __init__(self, remote: Remote, clock: Clock, rng: Random, on_news: Callable[[], None]) -> None:
+    def __init__(self, remote: FetchedSource, clock: Clock, rng: Random, on_news: Callable[[], None]) -> None:
         self._remote, self._clock, self._rng, self._on_news = remote, clock, rng, on_news
         self._asked = asyncio.Event()
         self._backoff = Backoff(rng)

@@ -26,14 +26,14 @@ from typing import Any
 from kvsync import __version__
 from kvsync.config.model import RunConfig
 from kvsync.daemon.fetching import Fetcher
-from kvsync.daemon.loading import Looking
-from kvsync.daemon.observer import Onlooker
+from kvsync.daemon.loading import FileLoading
+from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
-from kvsync.daemon.ports import Leadership, Reconciler, Recorder, Remote, Trigger
+from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore, Trigger
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import Stop, handling, unless
-from kvsync.daemon.systemd import Notifier
-from kvsync.daemon.watch import Pace, Watcher
+from kvsync.daemon.systemd import SystemdNotifier
+from kvsync.daemon.watch import Watcher, WatchTiming
 from kvsync.daemon.worker import NOTHING
 from kvsync.errors import InvalidInput, KvsyncError
 from kvsync.logs import get_logger
@@ -72,22 +72,22 @@ class Daemon:
     def __init__(
         self,
         reconciler: Reconciler,
-        recorder: Recorder,
+        recorder: StatusStore,
         settings: RunConfig,
         *,
-        remote: Remote | None = None,
-        notifier: Notifier | None = None,
+        remote: FetchedSource | None = None,
+        notifier: SystemdNotifier | None = None,
         observe: bool = False,
         control_dir: Path | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
-        pace: Pace | None = None,
+        pace: WatchTiming | None = None,
         leave_within: float = LEAVE_WITHIN,
-        onlookers: Sequence[Onlooker] = (),
+        onlookers: Sequence[DaemonObserver] = (),
         on_reload: Callable[[RunConfig], Awaitable[None]] | None = None,
         leadership: Leadership | None = None,
     ) -> None:
-        self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or Notifier(os.environ)
+        self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or SystemdNotifier(os.environ)
         self._clock, self._leave_within = clock or Clock(), leave_within
         self._parts = assemble(
             reconciler,
@@ -104,11 +104,11 @@ class Daemon:
         self._on_reload, self._leadership = on_reload, leadership
         self._control_dir = control_dir
         self._wake_stamp = self._read_wake_stamp()
-        self._watcher = Watcher(self._files_changed, pace or Pace(longest=settings.debounce))
+        self._watcher = Watcher(self._files_changed, pace or WatchTiming(longest=settings.debounce))
         fetches = partial(self.nudge, Trigger.FILES)
         self._fetcher = Fetcher(remote, self._clock, rng or Random(), fetches) if remote else None  # noqa: S311 - spreads
         self._schedule = Schedule(self._beat)
-        self._looking = Looking(self._look)
+        self._looking = FileLoading(self._look)
         self._nudges, self._nudged = NOTHING, asyncio.Event()
         self._first_passes, self._stop = asyncio.Event(), Stop()
         self._unseen: set[Target] = set()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from random import Random
 
 from kvsync.daemon.ports import Trigger
-from kvsync.daemon.worker import Passes, Worker
+from kvsync.daemon.worker import PassSource, Worker
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
 
@@ -19,10 +19,10 @@ LAST_WORD = 1.0
 """Seconds that a cancelled pass has to let go."""
 
 
-class Crew:
+class WorkerPool:
     """Keeps a worker for each managed target."""
 
-    def __init__(self, passes: Passes, clock: Clock, rng: Random) -> None:
+    def __init__(self, passes: PassSource, clock: Clock, rng: Random) -> None:
         self._passes, self._clock, self._rng = passes, clock, rng
         self._slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PASSES_PER_STORE))
         self._workers: dict[Target, Worker] = {}

@@ -8,10 +8,10 @@ from contextlib import suppress
 
 from kvsync import __version__
 from kvsync.daemon.gate import Gate
-from kvsync.daemon.observer import Onlooker, Passed
+from kvsync.daemon.observer import DaemonObserver, FinishedPass
 from kvsync.daemon.pass_counts import PassCounts
-from kvsync.daemon.ports import Leadership, Loaded, PassRequest, PassResult, Recorder, Trigger
-from kvsync.daemon.systemd import Notifier
+from kvsync.daemon.ports import Leadership, LoadedTargets, PassRequest, PassResult, StatusStore, Trigger
+from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.model.entry import OutcomeKind, Target
@@ -29,11 +29,11 @@ class Reporter:
 
     def __init__(
         self,
-        recorder: Recorder,
-        notifier: Notifier,
+        recorder: StatusStore,
+        notifier: SystemdNotifier,
         gate: Gate,
         clock: Clock,
-        onlookers: Sequence[Onlooker] = (),
+        onlookers: Sequence[DaemonObserver] = (),
         leadership: Leadership | None = None,
     ) -> None:
         self.notifier = notifier
@@ -79,12 +79,12 @@ class Reporter:
                 result.target, now, error=result.error, drift=result.drift, changes=result.changes, next_at=next_pass
             )
         triggers, began = self._begin_of(result.target)
-        passed = Passed(result, triggers, now, self._clock.monotonic() - began, next_pass, next_trigger)
+        passed = FinishedPass(result, triggers, now, self._clock.monotonic() - began, next_pass, next_trigger)
         for onlooker in self.onlookers:
             onlooker.pass_done(passed)
         self.notifier.status(self.summary())
 
-    def keep(self, targets: frozenset[Target], loaded: Loaded) -> None:
+    def keep(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget what was said of all targets but these, which the files as they were loaded name."""
         for onlooker in self.onlookers:
             onlooker.looked(targets, loaded)

@@ -25,7 +25,7 @@ DEFAULT_JITTER = 0.1
 """Share of the interval, when the configuration says nothing."""
 
 
-class CronBeat(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
+class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
     """APScheduler's trigger over our own cron: APScheduler's counts weekdays from Monday, and wants both day fields to hold."""
 
     def __init__(self, text: str, jitter: float | None) -> None:
@@ -86,7 +86,7 @@ class Schedule:
 def regular(settings: RunConfig) -> BaseTrigger | None:
     """Return when ordinary passes are due: by cron, else by interval, else never."""
     if settings.cron is not None:
-        return CronBeat(settings.cron, settings.jitter)
+        return CronTrigger(settings.cron, settings.jitter)
     return _interval(settings.every, settings.jitter)
 
 

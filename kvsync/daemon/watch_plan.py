@@ -15,7 +15,7 @@ _MAX_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Lookout:
+class WatchPlan:
     """What a set of paths was when it was looked at.
 
     `contents` maps the real path of each directory whose every event counts to the paths it was asked for by; `bearings` are
@@ -40,7 +40,7 @@ class Lookout:
         return frozenset(found)
 
 
-def look_out(directories: Iterable[Path]) -> Lookout:
+def look_out(directories: Iterable[Path]) -> WatchPlan:
     """Look at the directories as they are now."""
     contents: dict[Path, set[Path]] = {}
     bearings: set[Path] = set()
@@ -55,7 +55,9 @@ def look_out(directories: Iterable[Path]) -> Lookout:
             bearings.add(_nearest(real))
         else:
             contents.setdefault(real, set()).add(directory)
-    return Lookout({path: frozenset(asked) for path, asked in contents.items()}, frozenset(bearings), tuple(identities))
+    return WatchPlan(
+        {path: frozenset(asked) for path, asked in contents.items()}, frozenset(bearings), tuple(identities)
+    )
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

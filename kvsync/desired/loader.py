@@ -18,8 +18,8 @@ from kvsync.config.model import Config
 from kvsync.desired.assemble import assemble, clashes, target_digest
 from kvsync.desired.cache import Cache
 from kvsync.desired.jail import MissingError, UnreadableError
-from kvsync.desired.key_conflicts import Meeting, meetings
-from kvsync.desired.model import Chunk, Loaded, StoreFacts, Stores, WatchSet
+from kvsync.desired.key_conflicts import KeyConflict, meetings
+from kvsync.desired.model import Chunk, DesiredState, StoreFacts, Stores, WatchSet
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.reading import Reader, Reading
 from kvsync.desired.tree import Tree
@@ -57,7 +57,7 @@ class Source:
             name: repr(store.policy).encode("utf-8", "surrogateescape") for name, store in config.stores.items()
         }
 
-    def load(self, environment: str | None = None, root: Path | None = None) -> Loaded:
+    def load(self, environment: str | None = None, root: Path | None = None) -> DesiredState:
         """Everything that the files under `root` (None: the folder of the configuration) ask, in `environment` (None: the
         configured one). Never raises for what files hold."""
         with no_collections():
@@ -69,10 +69,10 @@ class Source:
             self._cache.keep(reading.fresh, checked, reading.paths)
         return self._with_kept(loaded) if environment in (None, self._config.environment) else loaded
 
-    def without_files(self, problem: Problem) -> Loaded:
+    def without_files(self, problem: Problem) -> DesiredState:
         """What holds as long as there are no files to load, for this reason: every target keeps its last good state."""
         held = (problem,)
-        return Loaded({}, {}, held, held, files=0, entries=0, watch=WatchSet(), digest="", kept=dict(self._good))
+        return DesiredState({}, {}, held, held, files=0, entries=0, watch=WatchSet(), digest="", kept=dict(self._good))
 
     def lacks(self, root: Path) -> str | None:
         """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
@@ -111,7 +111,7 @@ class Source:
         )
         return Reading(problems=[problem], files=reading.files, watch=reading.watch)
 
-    def _put_together(self, reading: Reading) -> Loaded:
+    def _put_together(self, reading: Reading) -> DesiredState:
         chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
         found: defaultdict[Target, list[Problems]] = defaultdict(list)
         unheld: list[Problem] = []
@@ -141,7 +141,7 @@ class Source:
             target: self._desired(target, chunks[target], digests[target], *problems.of(target))
             for target in sorted(chunks)
         }
-        return Loaded(
+        return DesiredState(
             targets=targets,
             held=problems.held,
             hold_all=problems.hold_all,
@@ -171,7 +171,7 @@ class Source:
                     found[target].append(group)
             yield from group
 
-    def _with_kept(self, loaded: Loaded) -> Loaded:
+    def _with_kept(self, loaded: DesiredState) -> DesiredState:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
         usable = {} if loaded.hold_all else loaded.targets
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
@@ -187,7 +187,7 @@ class Source:
             self._clean[target] = digest
         return found
 
-    def _meetings(self, group: Mapping[Target, tuple[list[Chunk], bytes]]) -> Iterable[Meeting]:
+    def _meetings(self, group: Mapping[Target, tuple[list[Chunk], bytes]]) -> Iterable[KeyConflict]:
         """What is wrong between targets whose keys could meet; looked for once for each state of them."""
         first, state = min(group), blake2b(digest_size=16)
         for target, (_, digest) in group.items():

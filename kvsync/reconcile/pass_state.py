@@ -22,7 +22,7 @@ from kvsync.model.plan import TargetPlan
 from kvsync.planning.classify import CLOCK_SLACK
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile.context import Surroundings
+from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
 from kvsync.state import Memo
@@ -34,11 +34,11 @@ UNSEEN_SECONDS = 90 * 86400.0
 _COUNTS = ("unchanged", "foreign", "ignored", "expired")
 
 
-class Memory:
+class PassState:
     """The memory of one target, as of the moment its pass began."""
 
     def __init__(
-        self, desired: Desired, around: Surroundings, store: Store, subject: PassTarget, *, retry: bool = False
+        self, desired: Desired, around: PassContext, store: Store, subject: PassTarget, *, retry: bool = False
     ) -> None:
         self._desired, self._around, self._capabilities = desired, around, store.capabilities
         self._config = _digest(subject.signer, store.config)

@@ -37,7 +37,7 @@ from typing import ClassVar
 from kvsync.config.model import Credential, StoreConfig
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot
-from kvsync.model.health import Finding, Traffic
+from kvsync.model.health import DoctorCheck, Traffic
 from kvsync.model.place import KeyScope, Place, origin_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.util.clock import Clock
@@ -218,7 +218,7 @@ class Store(ABC):
         StoreError."""
         raise NotImplementedError(f"{type(self).__name__} keeps no ledger")
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """What `doctor` says of this store: reached, credential, permission, quota, clock. Never raises StoreError."""
         return ()
 

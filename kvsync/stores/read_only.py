@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
@@ -82,7 +82,7 @@ class ReadOnlyStore(Store):
         """As the wrapped store does."""
         return await self._inner.namespaces()
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """As the wrapped store does."""
         return await self._inner.check()
 

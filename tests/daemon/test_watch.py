@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-from kvsync.daemon.watch import Pace, Watcher
+from kvsync.daemon.watch import Watcher, WatchTiming
 from kvsync.daemon.watch_plan import look_out
 from tests.daemon.support import BOUND, Log, until
 
-NEVER = Pace(scan=3600)
+NEVER = WatchTiming(scan=3600)
 
 
 class Seen:
@@ -37,7 +37,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def watching(*directories: Path, pace: Pace = NEVER) -> AsyncIterator[tuple[Watcher, Seen]]:
+async def watching(*directories: Path, pace: WatchTiming = NEVER) -> AsyncIterator[tuple[Watcher, Seen]]:
     seen = Seen()
     watcher = Watcher(seen, pace)
     watcher.arm(directories)
@@ -76,7 +76,7 @@ async def test_only_the_directory_concerned_is_reported(tmp_path: Path) -> None:
 
 async def test_a_burst_is_few_reports(tmp_path: Path) -> None:
     """A thousand files written at once are a handful of reports, not a thousand."""
-    async with watching(tmp_path, pace=Pace(scan=3600, longest=60)) as (_, seen):
+    async with watching(tmp_path, pace=WatchTiming(scan=3600, longest=60)) as (_, seen):
         await asyncio.to_thread(_write_many, tmp_path, 1000)
         await until(lambda: seen.reports)
         (tmp_path / "last").write_text("")
@@ -91,7 +91,7 @@ def _write_many(directory: Path, count: int) -> None:
 
 async def test_a_stream_of_changes_is_reported_while_it_lasts(tmp_path: Path) -> None:
     """Changes that never pause are reported all the same, at the latest after `longest`."""
-    async with watching(tmp_path, pace=Pace(scan=3600, quiet=30, longest=0.2)) as (_, seen):
+    async with watching(tmp_path, pace=WatchTiming(scan=3600, quiet=30, longest=0.2)) as (_, seen):
         stream = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "import sys\nwhile True: open(sys.argv[1], 'a').write('x')", str(tmp_path / "busy")
         )
@@ -197,7 +197,7 @@ async def test_arming_anew_replaces_what_was_watched(tmp_path: Path) -> None:
 
 async def test_a_scan_reports_everything_now_and_then(tmp_path: Path) -> None:
     """Without any event all directories are reported every `scan`: events can be lost."""
-    async with watching(tmp_path, pace=Pace(scan=0.05)) as (_, seen):
+    async with watching(tmp_path, pace=WatchTiming(scan=0.05)) as (_, seen):
         await seen.directory(tmp_path)
         await seen.directory(tmp_path)
 

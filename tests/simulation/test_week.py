@@ -26,7 +26,7 @@ from itertools import pairwise
 
 import pytest
 
-from kvsync.daemon.observer import Passed
+from kvsync.daemon.observer import FinishedPass
 from kvsync.daemon.ports import Trigger
 from kvsync.logs import EVENTS, configure
 from kvsync.model.entry import Target
@@ -69,7 +69,7 @@ class Week:
             and (value is None or (write.content is not None and write.content.value == value.encode()))
         ]
 
-    def passes(self, target: Target, trigger: Trigger, begin: float = 0, end: float = 999) -> list[Passed]:
+    def passes(self, target: Target, trigger: Trigger, begin: float = 0, end: float = 999) -> list[FinishedPass]:
         """Passes of a target with this trigger that ended between these hours."""
         passed = self.town.watch.of(target)
         return [one for one in passed if trigger in one.triggers and begin <= (one.at - BEGIN) / HOUR < end]

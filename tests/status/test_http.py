@@ -19,7 +19,7 @@ import pytest
 
 from kvsync.daemon.ports import Trigger
 from kvsync.status.http import connections, server
-from kvsync.status.http.access import Patience, _is_here
+from kvsync.status.http.access import RefusalLimiter, _is_here
 from kvsync.status.http.body import LARGEST_BODY
 from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory.store import MemoryStore
@@ -452,14 +452,14 @@ def test_patience_ends_and_comes_back() -> None:
     """An address gets ten refusals at once and then one in six seconds; others are not held to account for it, and what is
     remembered is bounded."""
     clock = ManualClock()
-    patience = Patience(clock)
+    patience = RefusalLimiter(clock)
     assert [patience.spend("a") for _ in range(12)] == [True] * 10 + [False] * 2
     assert patience.spend("b")
     clock._now += 6
     assert [patience.spend("a") for _ in range(2)] == [True, False]
     for number in range(5000):
         patience.spend(str(number))
-    assert len(patience._spent) <= Patience.ADDRESSES
+    assert len(patience._spent) <= RefusalLimiter.ADDRESSES
 
 
 async def test_guessing_is_slowed_down_and_the_right_token_still_works(daemon: Live) -> None:

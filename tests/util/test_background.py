@@ -13,7 +13,7 @@ import pytest
 
 from kvsync.app import Workspace
 from kvsync.app.reconciler import WorkspaceReconciler
-from kvsync.desired import Loaded
+from kvsync.desired import DesiredState
 from kvsync.util.background import in_background
 from tests.support.world import World
 
@@ -60,7 +60,7 @@ async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch
     go_on, at_work = threading.Event(), []
     load = Workspace.load
 
-    def slow(workspace: Workspace, environment: str | None = None) -> Loaded:
+    def slow(workspace: Workspace, environment: str | None = None) -> DesiredState:
         at_work.append(threading.get_ident())
         assert go_on.wait(20)
         assert at_work == [threading.get_ident()], "two readings at once"
@@ -87,7 +87,7 @@ async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkey
         reconciler = WorkspaceReconciler(workspace, workspace.around, {})
         loop, reloaded = asyncio.get_running_loop(), threading.Event()
 
-        def reloading(workspace: Workspace, environment: str | None = None) -> Loaded:
+        def reloading(workspace: Workspace, environment: str | None = None) -> DesiredState:
             readers.append(workspace)
             if len(readers) == 1:
                 asyncio.run_coroutine_threadsafe(reconciler.reload_config(), loop).result(20)

@@ -136,7 +136,7 @@ class Deliveries:
         return True
 
 
-class Valve:
+class Debouncer:
     """Lets a wish through at once, and then one every `GAP` at most: those that come in between are one, and never lost."""
 
     def __init__(self, let_through: Callable[[], None], clock: Clock) -> None:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import NamedTuple, cast
 
 from kvsync.errors import StoreError
-from kvsync.stores.apify.archive import DoubtfulError, Download, open_archive
+from kvsync.stores.apify.archive import Download, UnreliableArchiveError, open_archive
 from kvsync.stores.apify.listing import Listing
 from kvsync.stores.apify.namespaces import KeyValueStore
 from kvsync.stores.apify.records import read
@@ -35,7 +35,7 @@ class View(NamedTuple):
         return digest.hexdigest()
 
 
-class Viewer:
+class SnapshotReader:
     """Looks at one store. `prefix` is what the keys in view begin with; `keeps_ledger` says that the ledger is there too."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Viewer:
                 open_archive, download.file, download.size, re.compile(KEY), LEDGER_KEY, hasher
             )
             ledger = await self.ledger() if self._prefix else found.ledger
-        except (DoubtfulError, StoreError):
+        except (UnreliableArchiveError, StoreError):
             return None
         finally:
             download.close()

@@ -10,7 +10,7 @@ from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
 from kvsync.model.capabilities import Capabilities, Lifetimes, SizeUnit
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place, origin_of
 from kvsync.planning.marks import SEAL_SIZE, MarkSigner
@@ -136,7 +136,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         for remote in former:
             await remote.aclose()
 
-    async def _examine(self, remote: Remote) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Endpoint, credential, clock and permissions, told apart."""
         return await remote.examine()
 

@@ -23,7 +23,7 @@ _LOOKUP_SECONDS = 61
 """After this long, a store must have looked again what a name leads to."""
 
 
-class Places(Suite):
+class PlacesOfTargets(Suite):
     """`place` and `locate`."""
 
     @promise()
