@@ -31,7 +31,7 @@ from kvsync.model.policy import Policy, Prune
 from kvsync.planning.compare import key_matcher
 from kvsync.reconcile import PassOptions, TargetPass
 from kvsync.state import ChangeRecord, ParkedRecord, Pause
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 
 KEPT = 5
 """How many of its last changes an entry is shown with."""
@@ -61,8 +61,8 @@ async def explain(
     Raises UsageError when a target does not exist, StateDirError."""
     ask = PassOptions(keys=(glob.escape(key),))
     chosen = resolve_targets(loaded, targets) or sorted(loaded.managed)
-    passes = await together(_open_pass(workspace, loaded, target, ask) for target in chosen)
-    explained = await together(_of_target(workspace, loaded, one, key) for one in passes)
+    passes = await gather_or_cancel(_open_pass(workspace, loaded, target, ask) for target in chosen)
+    explained = await gather_or_cancel(_of_target(workspace, loaded, one, key) for one in passes)
     found = (one for part in explained for one in part)
     return tuple(one for one in found if label is None or one.identity.label == label)
 

@@ -44,10 +44,10 @@ class Serving:
         self._open = AsyncExitStack()
 
     @asynccontextmanager
-    async def serving(self, nudge: Nudge, run: RunConfig) -> AsyncIterator[None]:
+    async def serving(self, trigger: Nudge, run: RunConfig) -> AsyncIterator[None]:
         """Serve as the settings say until the end of the block, or until the daemon begins to leave. Raises KvsyncError when
         it cannot listen, or cannot read the token."""
-        self._nudge = nudge
+        self._nudge = trigger
         async with self._open:
             if run.listen is not None:
                 await (await self._serve()).use(run)

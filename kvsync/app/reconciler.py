@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kvsync.app import Report, TargetSelection, Workspace, assemble
 from kvsync.app.configuration import read_config
-from kvsync.app.pass_log import SourceLog, drifted, tell_drift, tell_report
+from kvsync.app.pass_log import SourceLog, drifted, log_drift, log_report
 from kvsync.config.model import RunConfig
 from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult
 from kvsync.desired import DesiredState
@@ -32,12 +32,12 @@ _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, Outcom
 class WorkspaceReconciler:
     """Implements `kvsync.daemon.ports.Reconciler` on a writing (or, to observe, a reading) workspace."""
 
-    def __init__(self, workspace: Workspace, around: PassContext, environ: Mapping[str, str]) -> None:
+    def __init__(self, workspace: Workspace, pass_context: PassContext, environ: Mapping[str, str]) -> None:
         self.on_pass: Callable[[TargetReport, str | None], None] = lambda _report, _run: None
         """Told of every pass what it saw and did, and the journal's id of its run if there is one."""
         self.commit: str | None = None
         """The commit that the files were at when they were last read."""
-        self._workspace, self._around, self._environ = workspace, around, environ
+        self._workspace, self._around, self._environ = workspace, pass_context, environ
         self._files: DesiredState | None = None
         self._users: Counter[Workspace] = Counter()
         self._news = SourceLog()
@@ -73,7 +73,7 @@ class WorkspaceReconciler:
             self._users[workspace] -= 1
             await self._release(workspace)
         source = workspace.config.source
-        return fetched is not None and source is not None and self._news.tell(source, fetched)
+        return fetched is not None and source is not None and self._news.log(source, fetched)
 
     async def reload_config(self) -> RunConfig:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
@@ -162,12 +162,12 @@ class WorkspaceReconciler:
         plan = await workspace.plan(TargetSelection((request.target,), ask), self._files)
         (target_plan,) = plan.targets
         seal = workspace.state.seal
-        tell_drift(target_plan, seal)
+        log_drift(target_plan, seal)
         if not request.apply or target_plan.error:
             self.on_pass(TargetReport(target_plan), None)
             return _result(workspace, target_plan, None)
         report = await workspace.apply(plan, command="run", stop=stop)
-        tell_report(report.targets[0], report.run, seal)
+        log_report(report.targets[0], report.run, seal)
         self.on_pass(report.targets[0], report.run)
         return _result(workspace, target_plan, report)
 

@@ -26,7 +26,7 @@ from kvsync.state import ParkedRecord, Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.pacing import Pace
-from kvsync.util.concurrency import in_groups
+from kvsync.util.concurrency import gather_by_group
 from kvsync.util.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -45,17 +45,17 @@ class Workspace:
         config: Config,
         stores: Mapping[str, Store],
         source: Source,
-        around: PassContext,
+        pass_context: PassContext,
         redactor: Redactor,
         checkout: Checkout | None = None,
     ) -> None:
         self.config, self.stores, self.redactor = config, stores, redactor
-        self.state, self.clock = around.state, around.clock
-        self._source, self._around, self.around = source, around, around
+        self.state, self.clock = pass_context.state, pass_context.clock
+        self._source, self._around, self.pass_context = source, pass_context, pass_context
         self.checkout = checkout
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
-        self._places = around.places
+        self._places = pass_context.places
         self._paces = {
             name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
         }
@@ -81,7 +81,7 @@ class Workspace:
         stores = {target.store for target in targets}
         requests, received = self._traffic(stores)
         with self.state.bulk() if len(targets) > 1 else nullcontext():
-            plans = await in_groups(
+            plans = await gather_by_group(
                 targets,
                 lambda target: self._plan_target(target, files, ask),
                 group=lambda target: target.store,
@@ -219,7 +219,7 @@ class Workspace:
     async def _each(
         self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
     ) -> list[TargetReport]:
-        return await in_groups(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
+        return await gather_by_group(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
 
     def _limit(self, store: str) -> int:
         """How many targets of a store are in work at the same time."""

@@ -24,7 +24,7 @@ from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
 from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError
 from kvsync.model.entry import Actual, Change, Identity, OutcomeKind, Refusal
-from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.pacing import Stopped
@@ -121,7 +121,7 @@ class BatchSender:
 
     def _note(self, works: list[PendingStep]) -> list[PendingStep]:
         """Close what only the ledger has to know of; returns what must be sent."""
-        noted = [work for work in works if work.fixed is None and is_only_noted(work.change, self._capabilities)]
+        noted = [work for work in works if work.fixed is None and is_ledger_only(work.change, self._capabilities)]
         self._book.close([StepResult(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
         return [work for work in works if self._book.is_open(work)]
 

@@ -34,7 +34,7 @@ def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities)
 def kept_etag(etag: str | None, *, sensitive: bool, store: Store) -> str | None:
     """The etag of an entry as the ledger may keep it: of a sensitive one, what a listing shows of it."""
     is_told = etag is None or not sensitive or store.capabilities.compare_and_set
-    return etag if is_told or etag is None else store.listed_etag(etag)
+    return etag if is_told or etag is None else store.redacted_etag(etag)
 
 
 def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> bool:

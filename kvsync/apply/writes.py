@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from kvsync.apply.model import PendingStep
 from kvsync.model.capabilities import Capabilities, Lifetimes
 from kvsync.model.entry import Action, Actual, Change, Entry, Mark
-from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Write
 
@@ -26,7 +26,7 @@ def write_for(change: Change, signer: MarkSigner, now: float, capabilities: Capa
     mark = signer.mark_of(after)
     is_touch = change.action is Action.RENEW and before is not None and _keeps_all_but_lifetime(before, mark)
     expires_at = expiry_of(after, now, capabilities)
-    if before is not None and capabilities.lifetimes is Lifetimes.NATIVE and is_only_noted(change, capabilities):
+    if before is not None and capabilities.lifetimes is Lifetimes.NATIVE and is_ledger_only(change, capabilities):
         expires_at = before.expires_at
     return Write(change.identity, precondition, after.content, mark, expires_at, etag, is_touch)
 

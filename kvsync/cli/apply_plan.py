@@ -82,8 +82,8 @@ async def _apply(
 
 
 def _tell(report: Report, seal: Callable[[bytes], str]) -> None:
-    from kvsync.app.pass_log import tell_drift, tell_report
+    from kvsync.app.pass_log import log_drift, log_report
 
     for one in report.targets:
-        tell_drift(one.plan, seal)
-        tell_report(one, report.run, seal)
+        log_drift(one.plan, seal)
+        log_report(one, report.run, seal)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvsync.config.model import Window
-from kvsync.daemon.waiting import rest
+from kvsync.daemon.waiting import wait_until
 from kvsync.daemon.windows import is_denied, next_change
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
@@ -82,7 +82,7 @@ class Gate:
             if denied != (self.denied_by is not None):
                 denied = not denied
                 on_change()
-            await rest(self._replaced, self._seconds_left, self._clock)
+            await wait_until(self._replaced, self._seconds_left, self._clock)
 
     def _seconds_left(self) -> float:
         return 0 if self._known is None else self._known.until - self._clock.now()

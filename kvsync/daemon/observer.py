@@ -28,13 +28,13 @@ class DaemonObserver:
     Those that are not overridden take no notice.
     """
 
-    def nudged(self, trigger: Trigger) -> None:
+    def triggered(self, trigger: Trigger) -> None:
         """Something happened that makes the daemon look."""
 
-    def looked(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
+    def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """The files were read; from now on exactly these targets are managed."""
 
-    def beating(self, next_beat: float | None) -> None:
+    def tick_scheduled(self, next_tick: float | None) -> None:
         """The next scheduled pass of everything is due then (epoch seconds), or never."""
 
     def pass_started(self, request: PassRequest) -> None:

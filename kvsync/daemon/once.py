@@ -54,18 +54,18 @@ async def run_once(
             parts.reporter.tell_window()
         if not await unless(stop.asked, parts.begin(deep=deep)):
             return _what_became(parts, denied_by, stop.reason)
-        passes, asked = asyncio.ensure_future(parts.crew.pass_once()), asyncio.ensure_future(stop.asked.wait())
+        passes, asked = asyncio.ensure_future(parts.pool.pass_once()), asyncio.ensure_future(stop.asked.wait())
         try:
             await asyncio.wait((passes, asked), return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
-            await parts.crew.dismiss(stop.hurry, leave_within)
+            await parts.pool.shutdown(stop.hurry, leave_within)
             await passes
     return _what_became(parts, denied_by or parts.gate.denied_by, stop.reason)
 
 
 def _what_became(parts: DaemonParts, denied_by: Window | None, interrupted: str | None) -> OnceResult:
-    workers = parts.crew.working
+    workers = parts.pool.working
     return OnceResult(
         tuple(worker.last for worker in workers if worker.last is not None),
         parts.files.loaded,

@@ -29,13 +29,13 @@ class DaemonParts:
     files: Files
     gate: Gate
     reporter: Reporter
-    crew: WorkerPool
+    pool: WorkerPool
 
     async def begin(self, *, deep: bool = False) -> None:
         """Read the files, and ask for the first pass of every target. Raises what reading raises."""
         await self.files.look()
-        self.crew.manage(self.files.targets)
-        self.crew.ask_all(Trigger.START, deep=deep)
+        self.pool.manage(self.files.targets)
+        self.pool.ask_all(Trigger.START, deep=deep)
 
 
 def assemble(
@@ -48,14 +48,14 @@ def assemble(
     observe: bool,
     rng: Random | None = None,
     on_pass_done: Callable[[Target], None] = lambda _target: None,
-    onlookers: Sequence[DaemonObserver] = (),
+    observers: Sequence[DaemonObserver] = (),
     leadership: Leadership | None = None,
 ) -> DaemonParts:
     """Build and wire the parts."""
     leads = leadership.may_write if leadership is not None else lambda: True
     gate = Gate(settings.windows, observe=observe, clock=clock, leads=leads)
     files = Files(reconciler, clock)
-    reporter = Reporter(recorder, notifier, gate, clock, onlookers, leadership)
+    reporter = Reporter(recorder, notifier, gate, clock, observers, leadership)
     passes = PassRunner(reconciler, files, gate, reporter, on_pass_done)
-    crew = WorkerPool(passes, clock, rng or Random())  # noqa: S311 - spreads retries, guards nothing
-    return DaemonParts(files, gate, reporter, crew)
+    pool = WorkerPool(passes, clock, rng or Random())  # noqa: S311 - spreads retries, guards nothing
+    return DaemonParts(files, gate, reporter, pool)

@@ -39,7 +39,7 @@ class PassRunner:
 
     def pass_done(self, worker: Worker, result: PassResult) -> None:
         """Report a pass, unless its target is no longer managed."""
-        if not worker.retired:
+        if not worker.suspended:
             held = self._files.is_held(worker.target)
             self._reporter.pass_done(result, worker.next_pass, held=held, next_trigger=worker.next_trigger)
         self._on_done(worker.target)

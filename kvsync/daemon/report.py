@@ -33,11 +33,11 @@ class Reporter:
         notifier: SystemdNotifier,
         gate: Gate,
         clock: Clock,
-        onlookers: Sequence[DaemonObserver] = (),
+        observers: Sequence[DaemonObserver] = (),
         leadership: Leadership | None = None,
     ) -> None:
         self.notifier = notifier
-        self.onlookers = tuple(onlookers)
+        self.observers = tuple(observers)
         self.ready = False
         self._recorder, self._gate, self._clock, self._leadership = recorder, gate, clock, leadership
         self._started = clock.now()
@@ -51,8 +51,8 @@ class Reporter:
         """Say that a pass begins."""
         self._began[request.target] = request.triggers, self._clock.monotonic()
         _log.debug("pass.started", **_names(request.target), trigger="+".join(request.triggers), deep=request.deep)
-        for onlooker in self.onlookers:
-            onlooker.pass_started(request)
+        for observer in self.observers:
+            observer.pass_started(request)
 
     def pass_crashed(self, target: Target) -> None:
         """Log the exception at hand: it is nobody's input, but a mistake in kvsync."""
@@ -80,14 +80,14 @@ class Reporter:
             )
         triggers, began = self._begin_of(result.target)
         passed = FinishedPass(result, triggers, now, self._clock.monotonic() - began, next_pass, next_trigger)
-        for onlooker in self.onlookers:
-            onlooker.pass_done(passed)
+        for observer in self.observers:
+            observer.pass_done(passed)
         self.notifier.status(self.summary())
 
     def keep(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget what was said of all targets but these, which the files as they were loaded name."""
-        for onlooker in self.onlookers:
-            onlooker.looked(targets, loaded)
+        for observer in self.observers:
+            observer.files_loaded(targets, loaded)
         for target in self._counts.keep(targets):
             self._parked.pop(target, None)
             self._waiting.discard(target)
@@ -107,8 +107,8 @@ class Reporter:
         row = DaemonRecord(os.getpid(), self._started, now, mode, __version__, self.ready, text, lease)
         with suppress(KvsyncError):
             self._recorder.set_daemon(row)
-        for onlooker in self.onlookers:
-            onlooker.daemon_changed(row, self._gate.changes_at)
+        for observer in self.observers:
+            observer.daemon_changed(row, self._gate.changes_at)
         self.notifier.status(self.summary())
 
     def window_changed(self) -> None:

@@ -42,8 +42,8 @@ class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no ty
 class Schedule:
     """Calls `on_beat(deep)` in the loop at every beat."""
 
-    def __init__(self, on_beat: Callable[[bool], None]) -> None:
-        self._on_beat = on_beat
+    def __init__(self, on_tick: Callable[[bool], None]) -> None:
+        self._on_beat = on_tick
         self._scheduler: Any = None
 
     def start(self, settings: RunConfig) -> None:
@@ -69,16 +69,16 @@ class Schedule:
             self._scheduler = None
 
     @property
-    def next_beat(self) -> float | None:
+    def next_tick(self) -> float | None:
         """When it beats next (epoch seconds), None when it does not."""
         jobs = self._scheduler.get_jobs() if self._scheduler is not None else ()
         return min((job.next_run_time.timestamp() for job in jobs if job.next_run_time is not None), default=None)
 
     def _due(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
-        # APScheduler computes the next time only after the job returns, and `on_beat` reads `next_beat`.
-        asyncio.get_running_loop().call_soon(self._beat, scheduler, deep)
+        # APScheduler computes the next time only after the job returns, and `on_tick` reads `next_tick`.
+        asyncio.get_running_loop().call_soon(self._tick, scheduler, deep)
 
-    def _beat(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
+    def _tick(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
         if scheduler is self._scheduler:  # a scheduler that was stopped may have had a beat due
             self._on_beat(deep)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-from kvsync.daemon.watch_plan import WatchPlan, look_out
+from kvsync.daemon.watch_plan import WatchPlan, plan_watches
 from kvsync.logs import get_logger
 
 STEP_MS = 10
@@ -67,7 +67,7 @@ class Watcher:
     async def _run_armed(self) -> None:
         self._interrupt.clear()
         directories = self._directories
-        watched = look_out(directories)
+        watched = plan_watches(directories)
         notifier = self._notifier(watched)
         self._on_change(directories)
         if notifier is None:
@@ -94,7 +94,7 @@ class Watcher:
         with notifier:
             while True:
                 events = await asyncio.to_thread(self._collect, notifier)
-                if self._interrupt.is_set() or look_out(directories) != watched:
+                if self._interrupt.is_set() or plan_watches(directories) != watched:
                     return
                 touched = watched.touched(events) if events else directories
                 if touched:

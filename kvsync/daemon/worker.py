@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kvsync.daemon.backoff import Backoff
 from kvsync.daemon.ports import PATIENT, PassResult, Trigger
-from kvsync.daemon.waiting import rest
+from kvsync.daemon.waiting import wait_until
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
 
@@ -68,7 +68,7 @@ class Worker:
         self._not_before = 0.0  # on the monotonic clock, for the moment
 
     @property
-    def retired(self) -> bool:
+    def suspended(self) -> bool:
         """True while the target is not managed."""
         return self._retired
 
@@ -100,12 +100,12 @@ class Worker:
             self._retry_at = None
         self._woken.set()
 
-    def retire(self) -> None:
+    def suspend(self) -> None:
         """Do no more passes until employed again."""
         self._retired = True
         self._forget()
 
-    def employ(self) -> None:
+    def resume(self) -> None:
         """Take up work again."""
         self._retired = False
 
@@ -118,7 +118,7 @@ class Worker:
     async def run(self) -> None:
         """Work until told to leave."""
         while not self._leaving:
-            await rest(self._woken, self._seconds_left, self._clock)
+            await wait_until(self._woken, self._seconds_left, self._clock)
             self._woken.clear()
             left = self._seconds_left()
             if left is not None and left <= 0:

@@ -60,7 +60,7 @@ class _Compiler:
         self._problems, self._most = problems, most
         self._limits = store.capabilities
         self._is_written_well = re.compile(store.capabilities.key_pattern or "(?s:.*)").fullmatch
-        self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.own_ways)
+        self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.overridden)
 
     def compile(self, source: Rows) -> Rows:
         """The rows as the store holds them."""
@@ -74,7 +74,7 @@ class _Compiler:
         return rows
 
     def _held(self, source: Rows, shapes: Sequence[RowTemplate]) -> Rows:
-        if "normalise" in self._store.own_ways:
+        if "normalise" in self._store.overridden:
             return self._normalised(source, shapes)
         printers = [fingerprinter(one.content_type, one.tags, one.metadata, canonical=one.json) for one in shapes]
         prints = [printers[place](value) for place, value in zip(source.shapes, source.values, strict=True)]
@@ -123,7 +123,7 @@ class _Compiler:
         return not audit(probe, self._limits, "k")
 
     def _remote_keys(self, source: Rows) -> list[str]:
-        if "remote_key" not in self._store.own_ways:
+        if "remote_key" not in self._store.overridden:
             return source.keys
         remote_key, namespace = self._store.remote_key, self._target.namespace
         keys = []

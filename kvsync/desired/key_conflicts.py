@@ -36,7 +36,7 @@ class _Row(NamedTuple):
         return f"{self.target}: {self.identity}"
 
 
-def meetings(group: Mapping[Target, Sequence[Chunk]], lies_in: LiesIn) -> Iterator[KeyConflict]:
+def meetings(group: Mapping[Target, Sequence[Chunk]], nested_namespace: LiesIn) -> Iterator[KeyConflict]:
     """Entries of different targets that are one remote key, and entries that another target would take for its own. Takes time
     in proportion to the number of entries."""
     first: dict[str, _Row] = {}
@@ -47,7 +47,7 @@ def meetings(group: Mapping[Target, Sequence[Chunk]], lies_in: LiesIn) -> Iterat
             other = first.setdefault(name, row)
             if other.target != target:
                 yield _one_key(row, other, name)
-            elif (inner := lies_in(target, identity)) is not None:
+            elif (inner := nested_namespace(target, identity)) is not None:
                 yield _within(row, inner)
 
 

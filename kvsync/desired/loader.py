@@ -15,7 +15,7 @@ from typing import Final
 
 from kvsync.config.authority import FileGrants, may_name
 from kvsync.config.model import Config
-from kvsync.desired.assemble import assemble, clashes, target_digest
+from kvsync.desired.assemble import assemble, conflicting_entries, target_digest
 from kvsync.desired.cache import Cache
 from kvsync.desired.jail import MissingError, UnreadableError
 from kvsync.desired.key_conflicts import KeyConflict, meetings
@@ -27,7 +27,7 @@ from kvsync.errors import Problem
 from kvsync.model.entry import Desired, Identity, Target
 from kvsync.model.place import Overlap, conflicts, groups_of, overlap_text
 from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
-from kvsync.util.gc_pause import no_collections
+from kvsync.util.gc_pause import gc_paused
 
 _TRIES: Final = 6
 
@@ -60,7 +60,7 @@ class Source:
     def load(self, environment: str | None = None, root: Path | None = None) -> DesiredState:
         """Everything that the files under `root` (None: the folder of the configuration) ask, in `environment` (None: the
         configured one). Never raises for what files hold."""
-        with no_collections():
+        with gc_paused():
             reading = self._read(environment or self._config.environment, root)
             clean = dict(self._clean)
             loaded = self._put_together(reading)
@@ -103,7 +103,7 @@ class Source:
     def _read(self, environment: str | None, root: Path | None) -> Reading:
         for attempt in range(_TRIES):
             reading = self._reader.read(environment, root)
-            if not reading.is_torn:
+            if not reading.changed_during_read:
                 return reading
             time.sleep(0.002 * 2**attempt)  # whoever replaces the files gets a moment to finish
         problem = Problem(
@@ -126,7 +126,7 @@ class Source:
         unheld += self._hold_unknown(reading, {*chunks, *self._good}, found)
         digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
         for target, parts in chunks.items():
-            found[target].append(tuple(self._clashes(target, parts, digests[target])))
+            found[target].append(tuple(self._conflicts(target, parts, digests[target])))
         for overlap in self._overlaps_of(chunks):
             problem = self._problem_of(overlap)
             found[overlap.first].append((problem,))
@@ -177,12 +177,12 @@ class Source:
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
         return replace(loaded, kept=kept, nested=self._nested({*loaded.targets, *kept}))
 
-    def _clashes(self, target: Target, chunks: list[Chunk], digest: bytes) -> Iterable[Problem]:
+    def _conflicts(self, target: Target, chunks: list[Chunk], digest: bytes) -> Iterable[Problem]:
         """What is wrong between the chunks of a target; looked for once for each state of it."""
         if digest in (self._clean.get(target), self._cache.checked(target)):
             self._clean[target] = digest
             return ()
-        found = tuple(clashes(chunks))
+        found = tuple(conflicting_entries(chunks))
         if not found:
             self._clean[target] = digest
         return found
@@ -197,11 +197,11 @@ class Source:
             return ()
         names = namespaces_by_store(group)
 
-        def lies_in(target: Target, identity: Identity) -> str | None:
+        def nested_namespace(target: Target, identity: Identity) -> str | None:
             others = OtherNamespaces(names[target.store], target.namespace)
-            return self._stores[target.store].lies_in(target.namespace, identity, others)
+            return self._stores[target.store].nested_namespace(target.namespace, identity, others)
 
-        found = tuple(meetings({target: chunks for target, (chunks, _) in group.items()}, lies_in))
+        found = tuple(meetings({target: chunks for target, (chunks, _) in group.items()}, nested_namespace))
         if not found:
             self._apart[first] = state.digest()
         return found
@@ -222,7 +222,7 @@ class Source:
             return
         places = {target: self._stores[target.store].place(target.namespace) for target in asked}
         self._groups = groups_of(places)
-        self._overlaps = conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways)
+        self._overlaps = conflicts(places, lambda name: "nested_namespace" in self._stores[name].overridden)
         self._placed = asked
 
     def _problem_of(self, overlap: Overlap) -> Problem:

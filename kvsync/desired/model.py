@@ -26,7 +26,7 @@ class StoreFacts(Protocol):
         """What the store can hold."""
 
     @property
-    def own_ways(self) -> Container[str]:
+    def overridden(self) -> Container[str]:
         """Which of the methods below do more than nothing; the others are not called."""
 
     def normalise(self, content: Content) -> Content:
@@ -38,7 +38,7 @@ class StoreFacts(Protocol):
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """What the store cannot hold of an entry, beyond its capabilities."""
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Which of the other namespaces an entry belongs to, because that one is a part of `namespace`."""
 
     def place(self, namespace: str) -> Place:

@@ -48,7 +48,7 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
     watch: WatchSet = field(default_factory=WatchSet)
-    is_torn: bool = False
+    changed_during_read: bool = False
 
     @property
     def paths(self) -> set[str]:
@@ -67,15 +67,15 @@ class Reader:
         self.units: dict[str, tuple[bytes, CompiledFile]] = {}
 
     def read(self, environment: str | None, root: Path | None = None) -> Reading:
-        """Read everything under `root` (None: the folder of the configuration) once; `is_torn` tells that something was
-        replaced on the way, so that it has to be read again."""
+        """Read everything under `root` (None: the folder of the configuration) once; `changed_during_read` is true when
+        something was replaced meanwhile, so that it has to be read again."""
         reading, root = Reading(), root or self._config.root
         try:
             with Tree(root, self.rules()) as tree:
                 total = TotalBudget(self._config.limits.total)
                 for file in self._state_files(tree, environment, reading):
                     self._take(tree, file, reading, total)
-                reading.is_torn = tree.changed()
+                reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, tree.watched())
         except UnreadableError as error:
             reading.problems.append(Problem(f"the folder {root} cannot be read: {error}", kind=Kind.UNREADABLE))

@@ -18,7 +18,7 @@ from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
-from kvsync.util.gc_pause import no_collections
+from kvsync.util.gc_pause import gc_paused
 from kvsync.util.write_fence import Fence
 
 if TYPE_CHECKING:
@@ -148,9 +148,9 @@ class Client:
                 raise PermanentError(f"{self.where}: {call.what} failed: {cleaned(str(error))}") from error
         self._count(call, str(answer.status), len(answer.body))
         if call.turn is not None:
-            call.turn.heed(answer.headers)
+            call.turn.observe_rate(answer.headers)
         if self._quota is not None:
-            self._quota.heed(answer.headers)
+            self._quota.observe_rate(answer.headers)
         return answer
 
     def _seconds_for(self, call: Call) -> float:
@@ -170,7 +170,7 @@ class Client:
 
     def _decoded(self, call: Call, answer: Answer) -> Answer:
         try:
-            with no_collections():
+            with gc_paused():
                 return replace(answer, data=json.loads(answer.body))
         except (ValueError, RecursionError):
             broken = NotAnsweredError(

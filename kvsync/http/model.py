@@ -18,7 +18,7 @@ class Turn(Protocol):
     async def take(self) -> None:
         """Wait for a turn."""
 
-    def heed(self, headers: Mapping[str, str]) -> None:
+    def observe_rate(self, headers: Mapping[str, str]) -> None:
         """Take in what an answer says of the pace (names of headers in lower case)."""
 
 

@@ -122,7 +122,7 @@ class TargetLedger:
             len(identity.key.encode(errors="replace")) + _ROW_BYTES for identity in names
         )
         times = 2 if names else 1
-        writes = -(-size // self._store.ledger_part) if self._store.ledger_part else 1
+        writes = -(-size // self._store.ledger_chunk_bytes) if self._store.ledger_chunk_bytes else 1
         rate = self._store.capabilities.writes_per_second
         seconds = round(times * writes / rate, 3) if rate else 0.0
         return Cost(times * (1 + writes), times * size, seconds)
@@ -204,7 +204,7 @@ class TargetLedger:
             if actual is None:
                 return False
             if actual.etag is not None and row.etag is not None:
-                return self._store.is_version(actual.etag, row.etag)
+                return self._store.may_be_version(actual.etag, row.etag)
             return actual.fingerprint is not None and self._applied(row).matches(actual.fingerprint)
 
         return describes

@@ -66,7 +66,7 @@ class Notifier(DaemonObserver):
         with suppress(StateDirError):
             self._means.state.notices.keep([channel.id_ for channel, _ in self._channels.values()])
 
-    def looked(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
+    def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget all targets but these."""
         self._targets = targets
         self._judge.keep(targets)

@@ -30,7 +30,7 @@ from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.planning.classify import Rules
 from kvsync.planning.compare import Comparison, compare
 from kvsync.planning.cost import cost_of
-from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
@@ -56,11 +56,11 @@ class TargetPass:
         desired: Desired,
         store: Store,
         place: Place,
-        around: PassContext,
+        pass_context: PassContext,
         ask: PassOptions,
         beside: Collection[str] = (),
     ) -> None:
-        self._desired, self._store, self._around, self._ask, self._beside = desired, store, around, ask, beside
+        self._desired, self._store, self._around, self._ask, self._beside = desired, store, pass_context, ask, beside
         self._facts = PlanInputs()
         self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None
@@ -93,9 +93,9 @@ class TargetPass:
             snapshot = await self._observer.observe(None, deep=False)
             assert snapshot is not None  # no token was given
             self._snapshot = self._own_part(snapshot)
-        looked_at = self._observer.looked_at
+        read_entries = self._observer.read_entries
         listed = {
-            name: looked_at.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
+            name: read_entries.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
         }
         fresh = await self._observer.read([name for name, actual in listed.items() if actual.content is None])
         return {name: actual for name, actual in listed.items() if actual.content is not None} | fresh
@@ -151,10 +151,10 @@ class TargetPass:
 
     def _own_part(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot without what lies in other targets: they alone judge it, whatever this one may prune."""
-        if not self._beside or "lies_in" not in self._store.own_ways:
+        if not self._beside or "nested_namespace" not in self._store.overridden:
             return snapshot
-        lies_in, namespace = self._store.lies_in, self.target.namespace
-        others = {key for key in snapshot.entries if lies_in(namespace, key, self._beside) is not None}
+        nested_namespace, namespace = self._store.nested_namespace, self.target.namespace
+        others = {key for key in snapshot.entries if nested_namespace(namespace, key, self._beside) is not None}
         if not others:
             return snapshot
         entries = {key: one for key, one in snapshot.entries.items() if key not in others}
@@ -181,7 +181,7 @@ class TargetPass:
         applied, settling = self._observer.ledger.get(differing), self._memory.settling(self._rules.now)
         late = [identity for identity in differing if identity in settling]
         doubtful = [identity for identity in late if not is_as_written(entries.get(identity), applied.get(identity))]
-        found = await self._observer.look_closer(self._desired, snapshot, comparison, doubtful)
+        found = await self._observer.read_differing(self._desired, snapshot, comparison, doubtful)
         return PlanInputs(
             actual={
                 identity: self._observer.shown(actual, entries.get(identity)) for identity, actual in found.items()
@@ -219,7 +219,7 @@ class TargetPass:
         with self._around.remembering():
             self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
             if snapshot is not None and self._around.writing:
-                self._memory.learn(plan, snapshot, self._observer, self._facts.settling)
+                self._memory.backfill_ledger(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
                 is_due = snapshot.token is not None and self._observer.ledger.is_due(self._rules.now)
                 self._memory.keep_memo(plan, snapshot, is_unsure=is_due or shows_the_past(self._facts))
@@ -268,7 +268,7 @@ class TargetPass:
     def _is_new(self, change: Change) -> bool:
         """True when a change writes an entry that was not ours before."""
         is_known = change.before is not None and change.before.mark is not None
-        return not is_known and not is_only_noted(change, self._store.capabilities)
+        return not is_known and not is_ledger_only(change, self._store.capabilities)
 
     async def _locate_again(self) -> None:
         """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""
@@ -335,6 +335,6 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
     return (*refused, *reported)
 
 
-def _rules(desired: Desired, around: PassContext, ask: PassOptions, store: Store, subject: PassTarget) -> Rules:
-    policy, now, longest = desired.policy, around.clock.now(), store.capabilities.longest
+def _rules(desired: Desired, pass_context: PassContext, ask: PassOptions, store: Store, subject: PassTarget) -> Rules:
+    policy, now, longest = desired.policy, pass_context.clock.now(), store.capabilities.longest
     return Rules(subject.signer, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)

@@ -109,11 +109,11 @@ class Collector(DaemonObserver):
 
     # -- what the daemon tells ----------------------------------------------------------------------------------------
 
-    def nudged(self, trigger: Trigger) -> None:
+    def triggered(self, trigger: Trigger) -> None:
         """Count it."""
         self._triggers[trigger.value] += 1
 
-    def looked(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
+    def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget all targets but these."""
         for target in self._standings.keys() - targets:
             self._rows -= self._standings.pop(target).rows
@@ -128,9 +128,9 @@ class Collector(DaemonObserver):
         self._look_ready()
         self.changed()
 
-    def beating(self, next_beat: float | None) -> None:
+    def tick_scheduled(self, next_tick: float | None) -> None:
         """Note the next scheduled pass."""
-        self._process = replace(self._process, next_beat=next_beat)
+        self._process = replace(self._process, next_tick=next_tick)
         self.changed()
 
     def pass_started(self, request: PassRequest) -> None:

@@ -171,10 +171,10 @@ def reads_state(folder: Path, text: str) -> bool:
     (folder / "logo.png").write_bytes(b"\x89PNG")
     problems = Problems("web.yaml")
     with Tree(folder) as tree:
-        around = ValueContext(tree, "web.yaml", {"API_TOKEN": "token"}, ReadingBudget(ReadLimits()), ANY)
+        pass_context = ValueContext(tree, "web.yaml", {"API_TOKEN": "token"}, ReadingBudget(ReadLimits()), ANY)
         [node] = parse(text.encode(), "web.yaml")
         assert isinstance(node, nodes.Mapping)
-        read_document([Layer(node, problems, around)], STORES)
+        read_document([Layer(node, problems, pass_context)], STORES)
     return not problems
 
 

@@ -205,7 +205,7 @@ async def test_a_hook_makes_it_fetch() -> None:
     await running.clock.advance(5)
     for trigger in (Trigger.HOOK, Trigger.SIGNAL, Trigger.CONFIG):
         before = len(running.remote.asked)
-        running.daemon.nudge(trigger)
+        running.daemon.trigger(trigger)
         await turns(200)
         await running.clock.advance(2)
         assert len(running.remote.asked) == before + 1
@@ -220,7 +220,7 @@ async def test_ready_only_with_files() -> None:
     task = await running.start()
     assert not running.daemon._first_passes.is_set()
     running.reconciler.loaded = LoadedTargets({})
-    running.daemon.nudge(Trigger.FILES)
+    running.daemon.trigger(Trigger.FILES)
     await turns(200)
     assert running.daemon._first_passes.is_set()
     await stopped(running, task)

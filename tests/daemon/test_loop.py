@@ -124,7 +124,7 @@ async def test_a_thousand_nudges_are_few_passes() -> None:
     reconciler.scripts[A] = slow
     async with running(reconciler) as work:
         for number in range(1000):
-            work.daemon.nudge(Trigger.SIGNAL)
+            work.daemon.trigger(Trigger.SIGNAL)
             if number % 100 == 0:
                 await asyncio.sleep(0)
         await turns()
@@ -140,7 +140,7 @@ async def test_a_hanging_target_delays_no_other() -> None:
     reconciler.scripts[A] = hanging
     async with running(reconciler, leave_within=0.05) as work:
         await work.passes(2)
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await work.passes(4)
         assert sorted(reconciler.finished) == [C, C, B, B]
         assert (await work.stop()).unfinished == 1
@@ -197,7 +197,7 @@ async def test_only_what_changed_gets_a_pass_when_files_change(log: Log) -> None
     async with running(reconciler) as work:
         await work.passes(2)
         reconciler.requests.clear()
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await turns()
         assert reconciler.requests == []
         for loaded, expected in (
@@ -208,7 +208,7 @@ async def test_only_what_changed_gets_a_pass_when_files_change(log: Log) -> None
             (LoadedTargets({A: "2", B: "1"}), []),
         ):
             reconciler.loaded = loaded
-            work.daemon.nudge(Trigger.FILES)
+            work.daemon.trigger(Trigger.FILES)
             await turns()
             assert [request.target for request in reconciler.requests] == expected
             assert all(request.triggers == (Trigger.FILES,) for request in reconciler.requests)
@@ -226,7 +226,7 @@ async def test_when_it_is_not_known_whom_a_problem_concerns_every_target_stays()
     async with running(reconciler) as work:
         await work.passes(2)
         reconciler.loaded = LoadedTargets({}, hold_all=(problem,), problems=(problem,))
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await turns()
         assert sorted(work.recorder.rows) == [A, B]
         assert len(reconciler.requests) == 4
@@ -242,10 +242,10 @@ async def test_files_that_cannot_be_read_at_all_change_nothing(log: Log) -> None
     async with running(reconciler) as work:
         await work.passes(1)
         reconciler.on_load = fail
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await turns()
         reconciler.on_load = lambda: LoadedTargets({A: "2"})
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await work.passes(2)
     assert len(log.events("source.invalid")) == 1
 
@@ -269,10 +269,10 @@ async def test_removals_wait_until_the_files_are_at_rest() -> None:
         await work.passes(1)
         for number in range(2, 7):
             reconciler.loaded = LoadedTargets({A: str(number)})
-            work.daemon.nudge(Trigger.FILES)
+            work.daemon.trigger(Trigger.FILES)
             await work.clock.advance(0.5)
         await work.clock.advance(0.6)
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await turns()
     assert [request.grace for request in reconciler.requests] == pytest.approx([0, 1, 1.5, 2, 2.5, 3, 0])
 
@@ -289,7 +289,7 @@ async def test_what_waits_for_the_files_is_done_once_they_are_at_rest() -> None:
         reconciler.scripts[A] = removing
         for number in range(2, 20):
             reconciler.loaded = LoadedTargets({A: str(number)})
-            work.daemon.nudge(Trigger.FILES)
+            work.daemon.trigger(Trigger.FILES)
             await work.clock.advance(0.9)
         assert all(request.grace for request in reconciler.requests[1:])
         await work.clock.advance(0.2)
@@ -322,7 +322,7 @@ async def test_observing_never_applies() -> None:
     async with running(reconciler, observe=True) as work:
         await work.passes(2)
         for trigger in Trigger:
-            work.daemon.nudge(trigger)
+            work.daemon.trigger(trigger)
             await turns()
         assert work.recorder.seen[-1].mode == "observe"
     assert len(reconciler.requests) > 8
@@ -337,7 +337,7 @@ async def test_a_window_holds_back_and_its_end_brings_what_waited(log: Log) -> N
         await work.passes(2)
         await work.clock.advance(3600)
         reconciler.scripts[A] = answering(pending=1)
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await turns()
         await work.clock.advance(3600)
         assert [row.window for row in work.recorder.seen[-2:]] == ["0 1 * * * UTC", None]
@@ -364,7 +364,7 @@ async def test_pausing_holds_back_and_resuming_brings_a_pass(tmp_path: Path, log
     async with running(reconciler, control_dir=tmp_path) as work:
         await work.passes(2)
         reconciler.scripts[A] = until_stopped
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await work.passes(3)
         reconciler.paused.add(A)
         wake(tmp_path)
@@ -385,7 +385,7 @@ async def test_an_approval_wakes_a_parked_target(tmp_path: Path, log: Log) -> No
     async with running(reconciler, control_dir=tmp_path) as work:
         await work.passes(2)
         for _ in range(3):
-            work.daemon.nudge(Trigger.SIGNAL)
+            work.daemon.trigger(Trigger.SIGNAL)
             await turns()
         assert [event["digest"] for event in log.events("target.parked")] == ["sha256:2"]
         reconciler.requests.clear()
@@ -422,7 +422,7 @@ async def test_a_wake_during_a_pass_makes_another_one() -> None:
     reconciler.scripts[A] = waits
     async with running(reconciler) as work:
         await until(lambda: reconciler.requests)
-        work.daemon.nudge(Trigger.WAKE)
+        work.daemon.trigger(Trigger.WAKE)
         await turns()
         go_on.set()
         await work.passes(2)
@@ -523,7 +523,7 @@ async def test_a_target_that_vanishes_ends_its_pass_and_is_not_shown() -> None:
     async with running(reconciler) as work:
         await work.passes(1)
         reconciler.loaded = LoadedTargets({B: "1"})
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await work.passes(2)
         assert list(work.recorder.rows) == [B]
 
@@ -579,10 +579,10 @@ async def test_everything_goes_on_while_files_are_read(monkeypatch: pytest.Monke
             return LoadedTargets(dict.fromkeys((A, B), "2"))
 
         monkeypatch.setattr(reconciler, "load", slow)
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await until(lambda: reconciler.loads == 2)
         for count in (2, 3):
-            work.daemon.nudge(Trigger.SIGNAL)
+            work.daemon.trigger(Trigger.SIGNAL)
             await work.passes(count)
         assert (reconciler.loads, reconciler.asked(B)) == (2, [])
         go_on.set()
@@ -615,7 +615,7 @@ async def test_a_reading_that_fails_in_an_unexpected_way_ends_the_daemon() -> No
     reconciler = FakeReconciler([A])
     async with running(reconciler) as work:
         await work.passes(1)
-        work.daemon._parts.crew.manage = lambda _: 1 // 0  # type: ignore[assignment,method-assign]
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon._parts.pool.manage = lambda _: 1 // 0  # type: ignore[assignment,method-assign]
+        work.daemon.trigger(Trigger.FILES)
         with pytest.raises(ZeroDivisionError):
             await work.task

@@ -15,7 +15,7 @@ import pytest
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from kvsync.daemon.watch import Watcher, WatchTiming
-from kvsync.daemon.watch_plan import look_out
+from kvsync.daemon.watch_plan import plan_watches
 from tests.daemon.support import BOUND, Log, until
 
 NEVER = WatchTiming(scan=3600)
@@ -134,10 +134,10 @@ def test_what_happens_beside_a_link_is_not_a_change(tmp_path: Path) -> None:
     """The directory that holds a link is watched for the link alone."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    lookout, base = look_out([tmp_path / "link"]), Path(os.path.realpath(tmp_path))
-    assert str(base) in lookout.paths
-    assert lookout.touched([str(base / "other")]) == frozenset()
-    assert lookout.touched([str(base / "real" / "web.yaml")]) == {tmp_path / "link"}
+    watch_plan, base = plan_watches([tmp_path / "link"]), Path(os.path.realpath(tmp_path))
+    assert str(base) in watch_plan.paths
+    assert watch_plan.touched([str(base / "other")]) == frozenset()
+    assert watch_plan.touched([str(base / "real" / "web.yaml")]) == {tmp_path / "link"}
 
 
 async def test_a_directory_made_again_is_watched_again(tmp_path: Path) -> None:
@@ -257,10 +257,10 @@ def test_every_holder_of_a_link_is_a_bearing(tmp_path: Path) -> None:
     (tmp_path / "one" / "link").symlink_to(tmp_path / "two" / "link")
     (tmp_path / "two" / "link").symlink_to("../real")
     (tmp_path / "loop").symlink_to("loop")
-    lookout = look_out([tmp_path / "one" / "link" / "state", tmp_path / "loop" / "state"])
+    watch_plan = plan_watches([tmp_path / "one" / "link" / "state", tmp_path / "loop" / "state"])
     base = Path(os.path.realpath(tmp_path))
-    assert lookout.contents == {base / "real" / "state": frozenset({tmp_path / "one" / "link" / "state"})}
-    assert lookout.bearings >= {base / "one", base / "two", base}
+    assert watch_plan.contents == {base / "real" / "state": frozenset({tmp_path / "one" / "link" / "state"})}
+    assert watch_plan.link_parents >= {base / "one", base / "two", base}
 
 
 def test_the_notifier_of_watchfiles_is_as_expected(tmp_path: Path) -> None:

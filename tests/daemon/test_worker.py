@@ -221,11 +221,11 @@ async def test_a_retired_worker_rests_until_it_is_employed_again() -> None:
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
         await turns()
-        worker.retire()
+        worker.suspend()
         worker.ask(Trigger.SCHEDULE)
         await clock.advance(120)
         assert len(passes.asks) == 1
-        worker.employ()
+        worker.resume()
         worker.ask(Trigger.FILES)
         await turns()
     assert len(passes.asks) == 2

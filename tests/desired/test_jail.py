@@ -318,18 +318,18 @@ def test_references_keep_to_the_folders_that_are_allowed(root: Path, opener: Ope
     (root / "assets" / "link").symlink_to("../a/b/x")
     rules = ReadRules(folders=(PurePosixPath("assets"),))
     with Tree(root, rules, opener=opener) as tree:
-        around = ValueContext(tree, "state/web.yaml", {}, ReadingBudget(ReadLimits()), Authority())
+        pass_context = ValueContext(tree, "state/web.yaml", {}, ReadingBudget(ReadLimits()), Authority())
         for read in (
-            lambda: around.file("../a/b/x"),
-            lambda: around.file("../assets/link"),
-            lambda: around.files("../a", "**/*"),
-            lambda: around.files("../assets", "*"),
+            lambda: pass_context.file("../a/b/x"),
+            lambda: pass_context.file("../assets/link"),
+            lambda: pass_context.files("../a", "**/*"),
+            lambda: pass_context.files("../assets", "*"),
         ):
             with pytest.raises(
                 UnreadableError, match=r"outside of the folders that values may be taken from \(assets\)"
             ):
                 read()
-        assert all(kind == "glob" for kind, _, _ in around.references)
+        assert all(kind == "glob" for kind, _, _ in pass_context.references)
 
 
 def test_links_are_off_where_the_rules_say_so(root: Path, opener: Opener) -> None:

@@ -102,8 +102,8 @@ def answer(data: bytes) -> None:
     ahead_of_server(got, now)
     next_target(got, parsed(got.body, object))
     etag_of(got)
-    Rate(60, clock).heed(got.headers)
-    Quota(60, 1.0, clock).heed(got.headers)
+    Rate(60, clock).observe_rate(got.headers)
+    Quota(60, 1.0, clock).observe_rate(got.headers)
     SyncTokens().learn(got.headers.get("sync-token"))
     elsewhere = RedirectFollower("store", clock, Traffic(), ClientLimits(), allow_insecure=False)
     with suppress(StoreError):

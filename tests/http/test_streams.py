@@ -46,7 +46,7 @@ class Turns:
     async def take(self) -> None:
         self.taken += 1
 
-    def heed(self, headers: Mapping[str, str]) -> None:
+    def observe_rate(self, headers: Mapping[str, str]) -> None:
         self.told.append(headers.get("x-ratelimit-limit"))
 
 

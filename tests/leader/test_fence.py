@@ -99,8 +99,8 @@ async def test_a_lease_that_is_lost_in_the_middle_of_a_pass(world: World) -> Non
     """Not one call more goes out; what was not attempted is told so, the journal is complete, and the next leader goes on."""
     world.want({f"k{number:02}": 1 for number in range(40)})
     async with world.open("run") as workspace:
-        workspace.around.fence.follow(lambda: 10 if world.writes() < 7 else 0)
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        workspace.pass_context.fence.follow(lambda: 10 if world.writes() < 7 else 0)
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         await reconciler.load()
         result = await reconciler.reconcile(PassRequest(Target("main", "web")), lambda: False)
         (run,) = workspace.state.journal.runs()
@@ -120,7 +120,7 @@ async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> N
     world.want({"a": 1})
     async with world.open("run") as workspace:
         plan = await workspace.plan()
-        workspace.around.fence.follow(lambda: 0)
+        workspace.pass_context.fence.follow(lambda: 0)
         report = await workspace.apply(plan, command="run")
     (outcome,) = report.targets[0].outcomes
     assert (outcome.kind, outcome.error) == (
@@ -138,7 +138,7 @@ async def test_a_process_that_was_paused_sends_nothing_before_it_has_asked(world
     await elector.turn()
     world.want({f"k{number}": 1 for number in range(9)})
     async with world.open("run") as workspace:
-        workspace.around.fence.follow(elector.seconds_left)
+        workspace.pass_context.fence.follow(elector.seconds_left)
         plan = await workspace.plan()
 
         def paused(_done: int) -> None:

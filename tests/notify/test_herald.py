@@ -228,7 +228,7 @@ async def test_changed_settings(scene: Scene, receiver: Receiver) -> None:
     """A reload keeps what a channel was told, tells a new one how things stand, and ends one that is gone."""
     one, other = ChannelConfig(URL), ChannelConfig(URL, NoticeFormat.SLACK)
     async with scene.telling(one):
-        scene.herald.looked(frozenset({A, B}), LoadedTargets({}))
+        scene.herald.files_loaded(frozenset({A, B}), LoadedTargets({}))
         scene.passes(PARKED)
         await receiver.has(1)
         await scene.herald.reload(RunConfig(notify=(replace(one, min_interval=60), other)))

@@ -104,7 +104,7 @@ def sample(workspace: Workspace, counting: Counting) -> dict[str, int]:
 
 async def live(workspace: Workspace, clock: LoopClock, beats: int) -> dict[str, Any]:
     """Let the daemon work, and look at it."""
-    reconciler, counting = WorkspaceReconciler(workspace, workspace.around, {}), Counting()
+    reconciler, counting = WorkspaceReconciler(workspace, workspace.pass_context, {}), Counting()
     serving = Serving(workspace, reconciler, {}, observe=False)
     daemon = Daemon(
         reconciler,
@@ -112,11 +112,11 @@ async def live(workspace: Workspace, clock: LoopClock, beats: int) -> dict[str, 
         workspace.config.run,
         notifier=SystemdNotifier({}),
         clock=clock,
-        onlookers=[serving.collector, counting],
+        observers=[serving.collector, counting],
         on_reload=serving.reload,
     )
     samples: list[dict[str, int]] = []
-    async with aiohttp.ClientSession() as session, serving.serving(daemon.nudge, workspace.config.run):
+    async with aiohttp.ClientSession() as session, serving.serving(daemon.trigger, workspace.config.run):
         running = asyncio.create_task(daemon.run())
         assert serving._server is not None
         for beat in range(beats):

@@ -153,7 +153,7 @@ class Living:
     def _edit(self) -> None:
         self._write()
         assert self.town.daemon is not None
-        self.town.daemon.nudge(Trigger.FILES)
+        self.town.daemon.trigger(Trigger.FILES)
 
     async def _add_a_row(self) -> None:
         self.town.by_hand("INSERT INTO entries(namespace, key, value) VALUES ('web', 'theirs', x'00ff')")

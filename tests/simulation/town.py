@@ -97,7 +97,7 @@ class Watch(DaemonObserver):
     written: list[Written] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
 
-    def nudged(self, trigger: Trigger) -> None:
+    def triggered(self, trigger: Trigger) -> None:
         self.nudges[trigger] += 1
 
     def pass_done(self, passed: FinishedPass) -> None:
@@ -212,7 +212,7 @@ class Town:
         """Start it, as `kvsync run` does; at the end of the block it is told to leave, and has left."""
         config, options = self.root / "kvsync.yaml", {"environ": {}, "redactor": Redactor(), "clock": self.clock}
         async with open_workspace(config, writing="run", **options) as workspace:  # type: ignore[arg-type]
-            reconciler = WatchedReconciler(workspace, workspace.around, {}).watch_with(self.watch, workspace)
+            reconciler = WatchedReconciler(workspace, workspace.pass_context, {}).watch_with(self.watch, workspace)
             self.daemon = Daemon(
                 reconciler,
                 workspace.state.passes,
@@ -220,7 +220,7 @@ class Town:
                 notifier=SystemdNotifier({}),
                 clock=self.clock,
                 rng=Random(1),
-                onlookers=[self.watch],
+                observers=[self.watch],
             )
             task = asyncio.create_task(self.daemon.run())
             async with aclosing(reconciler):

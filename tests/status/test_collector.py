@@ -96,7 +96,7 @@ async def test_everything_grows_with_the_targets_and_not_with_time(tmp_path: Pat
     with StateDir.open(tmp_path / "state", writable=True) as state:
         found = collector(state)
         targets = frozenset(Target("main", f"n{number}") for number in range(20))
-        found.looked(targets, LoadedTargets(dict.fromkeys(targets, "")))
+        found.files_loaded(targets, LoadedTargets(dict.fromkeys(targets, "")))
 
         def round_of_passes(number: int) -> None:
             for target in targets:
@@ -125,7 +125,7 @@ async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
     with StateDir.open(tmp_path / "state", writable=True) as state:
         found = collector(state)
         targets = [Target("main", f"n{number:03}") for number in range(60)]
-        found.looked(frozenset(targets), LoadedTargets(dict.fromkeys(targets, "")))
+        found.files_loaded(frozenset(targets), LoadedTargets(dict.fromkeys(targets, "")))
         for _ in range(2):
             for target in targets:
                 found.saw(report(target, 150, OutcomeKind.FAILED), None)
@@ -133,7 +133,7 @@ async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
         plans = [view.plan for view in (await found.board()).targets]
         assert sum(len(plan.rows) for plan in plans if plan) == MOST_ROWS_IN_ALL
         assert all(len(plan.rows) + plan.hidden == 150 for plan in plans if plan)
-        found.looked(frozenset(), LoadedTargets({}))
+        found.files_loaded(frozenset(), LoadedTargets({}))
         assert found._rows == 0
 
 
@@ -141,7 +141,7 @@ async def test_a_target_that_comes_late_is_forgotten(tmp_path: Path) -> None:
     """What a pass of a target tells that no file names any more is dropped."""
     with StateDir.open(tmp_path / "state", writable=True) as state:
         found = collector(state)
-        found.looked(frozenset({WEB}), LoadedTargets({WEB: ""}))
+        found.files_loaded(frozenset({WEB}), LoadedTargets({WEB: ""}))
         found.saw(report(Target("main", "gone"), 3), "run")
         found.pass_started(PassRequest(Target("main", "gone")))
         assert [view.target for view in (await found.board()).targets] == [WEB]
@@ -153,7 +153,7 @@ async def test_news_wakes_who_waits(tmp_path: Path) -> None:
         found = collector(state)
         waiting, version = asyncio.create_task(found.news()), found.version
         await asyncio.sleep(0)
-        found.beating(1.0)
+        found.tick_scheduled(1.0)
         await waiting
         assert found.version == version + 1
 

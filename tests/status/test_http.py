@@ -489,11 +489,11 @@ async def test_a_removed_target_leaves_the_board(daemon: Live, world: World) -> 
     """A target that no file names any more is gone from status and metrics, while others stay."""
     world.state("store: main\nnamespace: other\nkeys: {x: 1}\n", "other.yaml")
     assert daemon.daemon is not None
-    daemon.daemon.nudge(Trigger.SIGNAL)
+    daemon.daemon.trigger(Trigger.SIGNAL)
     await until(lambda: "other" in world.server.held)
     assert any('namespace="other"' in name for name in await daemon.metrics())
     (world.root / "state/other.yaml").unlink()
-    daemon.daemon.nudge(Trigger.SIGNAL)
+    daemon.daemon.trigger(Trigger.SIGNAL)
     await until(lambda: len(daemon.collector._standings) == 1)
     assert not any('namespace="other"' in name for name in await daemon.metrics())
     assert [one["namespace"] for one in (await daemon.status())["targets"]] == ["web"]

@@ -429,7 +429,7 @@ NAMESPACES = ("web", "a/b/c", "..", "a/../b", ".", "a//b", "/", "a?b#c&d=e", "10
 async def test_every_target_has_an_address(daemon: Live) -> None:
     """Whatever a namespace is called, the list links to its page, and the page is of that very target."""
     targets = frozenset(Target("main", namespace) for namespace in NAMESPACES)
-    daemon.collector.looked(targets, LoadedTargets({}))
+    daemon.collector.files_loaded(targets, LoadedTargets({}))
     html = (await daemon.get("/")).text
     for name in targets:
         address = address_of(name)
@@ -445,7 +445,7 @@ async def test_every_target_has_an_address(daemon: Live) -> None:
 async def test_filters_come_by_address(daemon: Live) -> None:
     """The list can be filtered without a script: by the form's own address, and by links."""
     targets = frozenset(Target("main", f"n{number:03}") for number in range(120)) | {Target("main", "web")}
-    daemon.collector.looked(targets, LoadedTargets({}))
+    daemon.collector.files_loaded(targets, LoadedTargets({}))
     shown = (await daemon.get("/?state=waiting&page=3")).text
     assert "101 to 120 of 120 targets" in shown
     assert "Page 3 of 3" in shown

@@ -35,7 +35,7 @@ def shown(state: StateDir, secret: str, redactor: Redactor) -> str:
         CollectorSettings(ProcessView(1, "0", "apply", 0.0), state, Clock(), redactor.redact), Around()
     )
     problem = Problem(f"quotes {secret}", Origin("state/web.yaml", 1, 1), f"not {secret}")
-    collector.looked(frozenset({WEB}), LoadedTargets({WEB: ""}, {WEB: (problem,)}, problems=(problem,)))
+    collector.files_loaded(frozenset({WEB}), LoadedTargets({WEB: ""}, {WEB: (problem,)}, problems=(problem,)))
     refusal = Refusal(Identity("greeting"), Class.TAKEN, Action.UPDATE, f"the store said {secret}")
     plan = TargetPlan(WEB, "sqlite", "sha256:0", refused=(refusal,))
     collector.saw(TargetReport(plan), None)

@@ -75,7 +75,9 @@ class World:
         """Open it as a command would."""
         options: dict[str, Any] = {"environ": {}, "redactor": Redactor(), "clock": self.clock} | given
         async with open_workspace(self.root / "kvsync.yaml", writing=writing, **options) as workspace:
-            workspace.around = workspace._around = replace(workspace.around, owner_keys=lambda: self.owner_keys)
+            workspace.pass_context = workspace._around = replace(
+                workspace.pass_context, owner_keys=lambda: self.owner_keys
+            )
             yield workspace
 
     async def plan(self, ask: PassOptions | None = None, *, writing: str | None = None, **options: Any) -> TargetPlan:

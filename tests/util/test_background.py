@@ -69,7 +69,7 @@ async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Workspace, "load", slow)
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         readings = [asyncio.ensure_future(reconciler.load()) for _ in range(2)]
         while not at_work:  # noqa: ASYNC110  # it is another thread that sets it
             await asyncio.sleep(0.001)
@@ -84,7 +84,7 @@ async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkey
     world.want({"a": 1})
     load, readers = Workspace.load, []
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         loop, reloaded = asyncio.get_running_loop(), threading.Event()
 
         def reloading(workspace: Workspace, environment: str | None = None) -> DesiredState:

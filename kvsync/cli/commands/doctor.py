@@ -127,7 +127,7 @@ def _owner_key(workspace: Workspace) -> _CheckedStore:
         detail = "none: whoever can write to a store could forge the marks in it; docs/safety.md says what that means"
         return _CheckedStore("configuration", "owner_key", True, detail)
     try:
-        keys = workspace.around.owner_keys()
+        keys = workspace.pass_context.owner_keys()
     except AuthError as error:
         return _CheckedStore("configuration", "owner_key", False, str(error))
     older = f", {count(len(keys) - 1, 'older one')} still counts" if len(keys) > 1 else ""
@@ -150,7 +150,7 @@ def _state_dir(workspace: Workspace) -> _CheckedStore:
         writer = workspace.state.writer()
     except StateDirError as error:
         return _CheckedStore("state directory", "lock", False, str(error))
-    if not workspace.around.writable:
+    if not workspace.pass_context.writable:
         hint = "check its owner and mode, or choose another state_dir"
         return _CheckedStore("state directory", "writable", False, f"{path} cannot be written", hint)
     busy = "" if writer is None else f"; process {writer or '?'} is writing with it now"

@@ -55,7 +55,7 @@ async def _run(settings: GlobalOptions, shard: Shard | None, *, once: bool, obse
 
     write_as = None if observe else "run"
     async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, os.environ)
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, os.environ)
         traces = exporting(workspace.config.run.tracing, os.environ)
         # Who only observes stands for no election: it could not lead.
         async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
@@ -114,11 +114,11 @@ async def _for_ever(
         observe=observe,
         control_dir=workspace.state.control_dir,
         clock=workspace.clock,
-        onlookers=[serving.collector, herald],
+        observers=[serving.collector, herald],
         on_reload=reload,
         leadership=elector,
     )
     told = herald.telling(workspace.config.run)
-    async with aclosing(reconciler), serving.serving(daemon.nudge, workspace.config.run), told:
+    async with aclosing(reconciler), serving.serving(daemon.trigger, workspace.config.run), told:
         result = await daemon.run()
     return Exit.ERROR if result.unfinished else Exit.DONE

@@ -104,7 +104,7 @@ class Access:
         shown = bearer(request)
         if shown is None and request.method in READING:
             shown = _password(request)
-        return shown is not None and token.is_shown(shown)
+        return shown is not None and token.matches(shown)
 
 
 def bearer(request: web.BaseRequest) -> str | None:

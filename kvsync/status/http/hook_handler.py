@@ -29,11 +29,11 @@ class HookHandler:
     """Looks at who asks, and what for. `secret` and `branches` may change while the server runs; without a secret the door is
     shut."""
 
-    def __init__(self, access: Access, clock: Clock, nudge: Callable[[], None], count: Callable[[str], None]) -> None:
+    def __init__(self, access: Access, clock: Clock, trigger: Callable[[], None], count: Callable[[str], None]) -> None:
         self.secret: Secret | None = None
         self.branches: tuple[str, ...] = ()
         self._access, self._clock, self._count = access, clock, count
-        self._deliveries, self._valve = Deliveries(), Debouncer(nudge, clock)
+        self._deliveries, self._valve = Deliveries(), Debouncer(trigger, clock)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request to the hook: 202 to everybody who knows the secret, with what came of it."""
@@ -60,7 +60,7 @@ class HookHandler:
             return self._counted(hook, "ignored")
         if not self._deliveries.is_new(hook.delivery):
             return self._counted(hook, "duplicate")
-        self._valve.wish()
+        self._valve.request()
         return self._counted(hook, "accepted")
 
     def _counted(self, hook: Hook, result: str, response: web.Response | None = None) -> web.Response:

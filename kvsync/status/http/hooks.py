@@ -101,7 +101,7 @@ def is_genuine(hook: Hook, secret: Secret, shown: str | None, now: float) -> boo
     if signature := headers.get("webhook-signature"):
         return _is_standard(hook, signature, secret.text(), now)
     plain = headers.get("x-gitlab-token") or headers.get("x-kvsync-token") or shown
-    return plain is not None and secret.is_shown(plain)
+    return plain is not None and secret.matches(plain)
 
 
 def is_wanted(hook: Hook, branches: tuple[str, ...]) -> bool:
@@ -144,7 +144,7 @@ class Debouncer:
         self._closed_until = float("-inf")
         self._later: asyncio.Task[None] | None = None
 
-    def wish(self) -> None:
+    def request(self) -> None:
         """Wish once more."""
         if self._later is not None:
             return

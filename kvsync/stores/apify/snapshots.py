@@ -15,7 +15,7 @@ from kvsync.stores.apify.records import read
 from kvsync.stores.apify.remote import Remote
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import archived, hasher, listed
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 
 
 class View(NamedTuple):
@@ -47,7 +47,7 @@ class SnapshotReader:
     async def listed(self) -> View:
         """All keys, and at the same time the ledger. Raises StoreError."""
         pages = self._remote.list(self._namespace, self._store, self._prefix)
-        found, ledger = await together([pages, self.ledger()])
+        found, ledger = await gather_or_cancel([pages, self.ledger()])
         listing = cast(Listing, found)
         listing.sizes.pop(LEDGER_KEY, None)
         etags = {key: listed(size) for key, size in listing.sizes.items()}

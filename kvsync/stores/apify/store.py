@@ -24,7 +24,7 @@ from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
 from kvsync.stores.remote_store import RemoteStore
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, text
 
@@ -92,11 +92,11 @@ class ApifyStore(RemoteStore["Remote"]):
             problems.append("the content_type holds characters that no HTTP header takes")
         return problems
 
-    def is_version(self, seen: str, known: str) -> bool:
+    def may_be_version(self, seen: str, known: str) -> bool:
         """True when what a listing or a ZIP tells of a record is the same as of the version that is known."""
         return may_be(seen, known)
 
-    def listed_etag(self, etag: str) -> str:
+    def redacted_etag(self, etag: str) -> str:
         """The part of an etag that stands for the size."""
         return as_listed(etag)
 
@@ -133,7 +133,7 @@ class ApifyStore(RemoteStore["Remote"]):
         store = await remote.namespaces.find(namespace) if named else None
         if store is None:
             return {}
-        found = await together(self._one(remote, namespace, store, *pair) for pair in named.items())
+        found = await gather_or_cancel(self._one(remote, namespace, store, *pair) for pair in named.items())
         return {actual.identity: actual for actual in found if actual is not None}
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:

@@ -21,7 +21,7 @@ from kvsync.stores.azure_appconfig.requests import entry_target, keys_target, li
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.azure_appconfig.tier import Rates
 from kvsync.stores.base import StoreContext
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 
 Slot = tuple[str, str | None]
 """A remote key and the label beside it."""
@@ -82,7 +82,7 @@ class Remote:
             wanted = set(slots)
             pages, _ = await self.pages(prefix, fresh=True)
             return [row for row in await self.rows(prefix, pages) if (row.key, row.label) in wanted]
-        found = await together(self._look_up(*slot) for slot in slots)
+        found = await gather_or_cancel(self._look_up(*slot) for slot in slots)
         return [row for row in found if row is not None]
 
     async def keys(self) -> list[str]:

@@ -86,9 +86,9 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             found.append(_too_large(marked))
         return found
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Of `app` and `app:sub`, both managed, keys that begin with `app:sub:` belong to the second alone."""
-        return self._keys.lies_in(namespace, identity, others)
+        return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
         """The host of the endpoint. One that only the connection string names is not known offline."""

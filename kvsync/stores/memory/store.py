@@ -94,11 +94,11 @@ class MemoryStore(Store):
         """The same with digests, where a listing only has sizes."""
         return self._observe(namespace, signer, self._listed_deep) if self.lists_sizes else None
 
-    def is_version(self, seen: str, known: str) -> bool:
+    def may_be_version(self, seen: str, known: str) -> bool:
         """Say whether two etags are the same, or the one of a listing is the size in the other."""
         return seen == known or (self.lists_sizes and known.startswith(f"{seen}:"))
 
-    def listed_etag(self, etag: str) -> str:
+    def redacted_etag(self, etag: str) -> str:
         """The size, where that is what a listing has."""
         return etag.partition(":")[0] if self.lists_sizes else etag
 

@@ -79,7 +79,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         concurrency=2,
         writes_per_second=_RATE / _CALLS_A_CHANGE,
     )
-    ledger_part = USUAL
+    ledger_chunk_bytes = USUAL
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
@@ -116,9 +116,9 @@ class VoximplantStore(RemoteStore["Remote"]):
             )
         return name
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Of `web` and `web:de`, both managed, keys that begin with `web:de:` belong to the second alone."""
-        return self._keys.lies_in(namespace, identity, others)
+        return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
         """The application as it is configured, and what the keys begin with; the credentials are not read."""
