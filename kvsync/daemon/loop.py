@@ -207,9 +207,9 @@ class Daemon:
         self._report_next_tick()
 
     def _report_next_tick(self) -> None:
-        next_tick = self._schedule.next_tick
+        next_beat = self._schedule.next_beat
         for observer in self._parts.reporter.observers:
-            observer.tick_scheduled(next_tick)
+            observer.tick_scheduled(next_beat)
 
     def _files_changed(self, directories: frozenset[Path]) -> None:
         stamp = self._read_wake_stamp()

@@ -69,13 +69,13 @@ class Schedule:
             self._scheduler = None
 
     @property
-    def next_tick(self) -> float | None:
+    def next_beat(self) -> float | None:
         """When it beats next (epoch seconds), None when it does not."""
         jobs = self._scheduler.get_jobs() if self._scheduler is not None else ()
         return min((job.next_run_time.timestamp() for job in jobs if job.next_run_time is not None), default=None)
 
     def _due(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
-        # APScheduler computes the next time only after the job returns, and `on_tick` reads `next_tick`.
+        # APScheduler computes the next time only after the job returns, and `on_tick` reads `next_beat`.
         asyncio.get_running_loop().call_soon(self._tick, scheduler, deep)
 
     def _tick(self, scheduler: AsyncIOScheduler, deep: bool) -> None:

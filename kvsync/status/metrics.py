@@ -169,7 +169,7 @@ SERIES: Final = (
     Series("kvsync_window_denied", "gauge", "1 while a window denies applying.", (),
            _process(lambda board: board.process.window is not None)),
     Series("kvsync_next_beat_timestamp_seconds", "gauge", "When the next scheduled pass of everything is due.", (),
-           _process(lambda board: board.process.next_tick)),
+           _process(lambda board: board.process.next_beat)),
     Series("kvsync_files_read_timestamp_seconds", "gauge", "When the files were last read.", (),
            _process(lambda board: board.process.files_at)),
     Series("kvsync_files_problems", "gauge", "Problems in the files.", (), _process(lambda board: len(board.problems))),

@@ -196,7 +196,7 @@ class RunView:
 @dataclass(frozen=True, slots=True)
 class ProcessView:
     """The daemon itself. `mode` is `apply` or `observe`; `commit` is the one the files are at. `window` is the window that
-    denies applying now, `window_changes_at` when windows next begin or end to. `next_tick` is the next scheduled pass of all.
+    denies applying now, `window_changes_at` when windows next begin or end to. `next_beat` is the next scheduled pass of all.
     `leader` says whether it may write; where several replicas share a `lease`, that says who leads.
     """
 
@@ -212,7 +212,7 @@ class ProcessView:
     lease: LeaseRecord | None = None
     window: str | None = None
     window_changes_at: float | None = None
-    next_tick: float | None = None
+    next_beat: float | None = None
     files_at: float | None = None
     """When the files were last read."""
 

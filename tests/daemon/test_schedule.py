@@ -105,12 +105,12 @@ async def test_a_reload_while_a_beat_is_due_logs_no_error(steps: int, caplog: py
 
 
 async def test_next_beat_is_current_inside_the_callback() -> None:
-    """When `on_tick` runs, `next_tick` is already the time of the following beat."""
+    """When `on_tick` runs, `next_beat` is already the time of the following beat."""
     following: list[float | None] = []
-    schedule = Schedule(lambda _deep: following.append(schedule.next_tick))
+    schedule = Schedule(lambda _deep: following.append(schedule.next_beat))
     schedule.start(replace(QUIET, every=0.02, jitter=0))
     await turns(3)
-    first = schedule.next_tick
+    first = schedule.next_beat
     await until(lambda: following)
     schedule.stop()
     assert first is not None

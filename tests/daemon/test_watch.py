@@ -205,7 +205,7 @@ async def test_a_scan_reports_everything_now_and_then(tmp_path: Path) -> None:
 EXHAUSTED = """
 import asyncio, sys
 from pathlib import Path
-from kvsync.daemon.watch import Pace, Watcher
+from kvsync.daemon.watch import WatchTiming, Watcher
 from kvsync.logs import configure
 
 async def main():
@@ -218,7 +218,7 @@ async def main():
     configure("json", "info", stream=sys.stdout)
     limit = Path("/proc/sys/user/max_inotify_instances")
     limit.write_text("0")
-    watcher = Watcher(seen, Pace(poll=0.01, scan=3600))
+    watcher = Watcher(seen, WatchTiming(poll=0.01, scan=3600))
     watcher.arm([Path(sys.argv[1])])
     task = asyncio.create_task(watcher.run())
     while count < 4:

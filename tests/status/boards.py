@@ -86,7 +86,7 @@ def board(targets: int = 3, store: str = "main") -> StatusSnapshot:
         NOW,
         1,
         ProcessView(
-            1, "0.1.0", "apply", NOW - 3600, "team-a", "prod", "0" * 40, True, next_tick=NOW + 60, files_at=NOW
+            1, "0.1.0", "apply", NOW - 3600, "team-a", "prod", "0" * 40, True, next_beat=NOW + 60, files_at=NOW
         ),
         views,
         (stores,),
