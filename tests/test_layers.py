@@ -37,7 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 
 ROOT_MODULES = frozenset({"__init__", "__main__", "errors"})
 
-HEAVY = ("aiohttp", "apscheduler", "hypothesis", "httpx", "opentelemetry", "pytest", "rich", "watchfiles")
+HEAVY = ("aiohttp", "apscheduler", "cronsim", "hypothesis", "httpx", "opentelemetry", "pytest", "rich", "watchfiles")
 """What takes long to import and is of use to few commands only."""
 
 
@@ -123,8 +123,8 @@ PURE = ("model", "planning", "rendering")
 
 
 def test_the_middle_is_pure() -> None:
-    """Values, planning and rendering import themselves, the errors, the escaping and the standard library, and of that nothing
-    that does I/O or tells the time."""
+    """Values, planning and rendering import themselves, the errors, the escaping, cronsim and the standard library, and of
+    that nothing that does I/O or tells the time."""
     impure = {
         "asyncio",
         "logging",
@@ -138,7 +138,7 @@ def test_the_middle_is_pure() -> None:
         "threading",
         "time",
     }
-    packages = sys.stdlib_module_names | {"kvsync"}
+    packages = sys.stdlib_module_names | {"kvsync", "cronsim"}
     wrong = {
         f"{file.relative_to(ROOT)} imports {name}"
         for part, file in parts()
@@ -164,6 +164,7 @@ def test_no_module_imports_what_is_heavy_when_it_is_imported() -> None:
         "kvsync.daemon",
         "kvsync.emulators",
         "kvsync.http",
+        "kvsync.planning.cron",
         "kvsync.status",
         "kvsync.testing",
     }
