@@ -37,7 +37,18 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 
 ROOT_MODULES = frozenset({"__init__", "__main__", "errors"})
 
-HEAVY = ("aiohttp", "apscheduler", "cronsim", "hypothesis", "httpx", "opentelemetry", "pytest", "rich", "watchfiles")
+HEAVY = (
+    "aiohttp",
+    "apscheduler",
+    "cronsim",
+    "hypothesis",
+    "httpx",
+    "httpx_aiohttp",
+    "opentelemetry",
+    "pytest",
+    "rich",
+    "watchfiles",
+)
 """What takes long to import and is of use to few commands only."""
 
 
@@ -153,7 +164,8 @@ def test_the_middle_is_pure() -> None:
 
 def test_httpx_has_one_home() -> None:
     """At most one module imports the HTTP client, so that another one can take its place."""
-    users = [file.name for _, file in parts() if any(name.partition(".")[0] == "httpx" for name in imports_of(file))]
+    clients = {"httpx", "httpx_aiohttp"}
+    users = [file.name for _, file in parts() if clients & {name.partition(".")[0] for name in imports_of(file)}]
     assert len(users) <= 1
 
 
