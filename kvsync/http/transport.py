@@ -44,7 +44,6 @@ _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
 
 _ALWAYS: Final = {"User-Agent": f"kvsync/{__version__}"}
 
-
 _TARGET: ContextVar[URL] = ContextVar("_TARGET")
 """The URL of the request that this task is sending, with path and query exactly as written."""
 
