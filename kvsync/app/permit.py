@@ -56,7 +56,7 @@ def _denied(workspace: Workspace) -> str | None:
     until = next_change(windows, now)
     end = f" until {moment(until)}" if until is not None else ""
     kind = "deny" if window.deny else "allow"
-    return f"nothing is applied now{end}: run.windows says so ({kind}: {window.cron!r}); plans are still made"
+    return f"nothing is applied now{end}, because of run.windows ({kind}: {window.cron!r}); plans are still made"
 
 
 def _paused(workspace: Workspace, plan: TargetPlan) -> str | None:
@@ -64,4 +64,4 @@ def _paused(workspace: Workspace, plan: TargetPlan) -> str | None:
     if pause is None:
         return None
     because = f" ({pause.reason})" if pause.reason else ""
-    return f"paused{because}; kvsync resume {pause} ends it"
+    return f"paused{because}; run kvsync resume {pause} to end the pause"

@@ -63,7 +63,7 @@ class Undoing:
     async def _plan(self, target: Target, records: Sequence[ChangeRecord]) -> TargetPlan:
         store = self._workspace.stores.get(target.store)
         if store is None:
-            error = f"the configuration has no store {target.store!r} any more"
+            error = f"the configuration no longer has a store {target.store!r}"
             return TargetPlan(target, "", target_digest(target, None, ()), error=error)
         offline = LocatedTarget(target, store.place(target.namespace))
         try:
@@ -85,7 +85,7 @@ class Undoing:
         places = {record.place for record in records} - {subject.key, name_key(target)}
         if places:
             raise PermanentError(
-                f"{target} is another place than the one that the run wrote to; it is now {subject.located.place}, and is left"
+                f"{target} is no longer the place that the run wrote to; it is now {subject.located.place}, and is left"
                 " as it is"
             )
         return subject

@@ -186,7 +186,7 @@ class Workspace:
             folder = self.config.root / split(self.config.state[0])[0]
             return replace(self._source.load(environment), source=revision(folder))
         if self.checkout.root is None:
-            return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} could be fetched yet"))
+            return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} has been fetched yet"))
         loaded = self._source.load(environment, self.checkout.root)
         return replace(loaded, source=self.checkout.commit, watch=WatchSet())
 
@@ -299,5 +299,5 @@ def _selected(loaded: Loaded, targets: Collection[Target] | None) -> Sequence[Ta
         return sorted(loaded.managed)
     for target in targets:
         if target not in loaded.managed:
-            raise UsageError(f"{target}: no file names this target")
+            raise UsageError(f"{target}: this target is not in the files")
     return sorted(targets)

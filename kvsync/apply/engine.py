@@ -101,7 +101,7 @@ class Applier:
         try:
             return await self._link(self._halt()).read(identities)
         except Stopped:
-            raise TransientError("kvsync was stopped while it waited for the store") from None
+            raise TransientError("kvsync was stopped while waiting for the store") from None
 
     async def _send(self, works: Sequence[Work], book: Book, halt: Halt) -> None:
         calls = calls_of(works, self._store.capabilities)

@@ -103,7 +103,7 @@ def _restore(record: ChangeRecord, before: Actual, found: Actual | None, now: fl
     if content is None:
         return _outcome(record, OutcomeKind.REFUSED, _unknown_value(record))
     if before.expires_at is not None and before.expires_at <= now:
-        return _outcome(record, OutcomeKind.SKIPPED, "what was there before has expired since")
+        return _outcome(record, OutcomeKind.SKIPPED, "the previous entry has expired since")
     digest = fingerprint(content)
     mark = _restored_mark(before.mark, digest)
     precondition = Precondition.ABSENT if found is None else Precondition.UNCHANGED

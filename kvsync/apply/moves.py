@@ -38,7 +38,11 @@ class Moves:
             reasons = {work.index: str(error) for work in halves}
         self._book.close(
             [
-                Ending(work, OutcomeKind.SKIPPED, f"kept: its new name {work.change.moved_to} {reasons[work.index]}")
+                Ending(
+                    work,
+                    OutcomeKind.SKIPPED,
+                    f"kept, because its new name {work.change.moved_to} {reasons[work.index]}",
+                )
                 for work in halves
                 if work.index in reasons
             ]
@@ -67,7 +71,7 @@ class Moves:
             return "could not be written"
         after = written.approved.after
         if found is None or after is None or fingerprint_of(found) != after.fingerprint:
-            return "was not there when it was read back"
+            return "was missing when it was read back"
         return self._owned_by_others(found)
 
     def _owned_by_others(self, found: Actual | None) -> str | None:
@@ -79,4 +83,4 @@ class Moves:
         if self._signer.claims(found):
             return None
         is_copy = found.mark.owner == self._signer.owner
-        return "is a copy from elsewhere" if is_copy else f"belongs to owner {found.mark.owner!r}"
+        return "is a copy from another place" if is_copy else f"belongs to owner {found.mark.owner!r}"

@@ -76,9 +76,9 @@ def is_same_change(approved: Change, again: Change) -> bool:
 def describe(actual: Actual | None) -> str:
     """What is there now, for people; never a value, nor its size, which may be a secret's."""
     if actual is None:
-        return "it is gone now"
+        return "it no longer exists"
     whose = f"with the mark of owner {actual.mark.owner!r}" if actual.mark is not None else "without a mark"
-    return f"it is there, {whose}, and not as it was"
+    return f"it exists {whose}, with other content"
 
 
 def fingerprint_of(actual: Actual) -> bytes | None:

@@ -28,8 +28,8 @@ class Halt:
         if self.store_error is not None:
             return str(self.store_error)
         if not self._fence.is_open:
-            return "this replica leads no more; the one that leads goes on with it"
-        return "kvsync was stopped before its turn came"
+            return "this replica is no longer the leader; the new leader continues"
+        return "kvsync was stopped before it was written"
 
     def __call__(self) -> bool:
         """True when nothing more shall be sent."""

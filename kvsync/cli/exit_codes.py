@@ -33,14 +33,14 @@ class Exit(IntEnum):
 
 
 _MEANINGS: Final = {
-    Exit.DONE: "done",
+    Exit.DONE: "success, nothing pending",
     Exit.ERROR: "error",
     Exit.PENDING: "changes or drift pending",
-    Exit.PARTIAL: "some entries failed, conflicted or were refused",
-    Exit.REFUSED: "refused: guard, window, pause, limit on deletes, missing approval",
-    Exit.LOCKED: "another process holds the lock, or the lease",
-    Exit.USAGE: "usage",
-    Exit.INVALID: "configuration or desired state invalid, or state directory not to be trusted",
+    Exit.PARTIAL: "partial: some entries failed, conflicted or were refused",
+    Exit.REFUSED: "refused: guard, maintenance window, pause, limit on deletes, or missing approval",
+    Exit.LOCKED: "another process holds the lock or the lease",
+    Exit.USAGE: "invalid command line",
+    Exit.INVALID: "invalid configuration or state files, or untrusted state directory",
 }
 _WORST_FIRST: Final = (Exit.INVALID, Exit.ERROR, Exit.REFUSED, Exit.PARTIAL, Exit.PENDING)
 _UNDONE: Final = frozenset({"failed", "conflict", "stale", "refused", "not-attempted"})

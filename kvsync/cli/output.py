@@ -84,7 +84,7 @@ def _write(stream: TextIO, text: str) -> None:
     except OSError as error:
         _silence(stream)
         if error.errno != errno.EPIPE:
-            raise KvsyncError(f"the answer cannot be written: {error.strerror}") from None
+            raise KvsyncError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def _silence(stream: TextIO) -> None:

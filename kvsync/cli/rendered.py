@@ -78,7 +78,7 @@ def write_file(path: str, text: str) -> None:
         else:
             write_private(file, text.encode())
     except OSError as error:
-        raise KvsyncError(f"{path} cannot be written: {error.strerror}") from None
+        raise KvsyncError(f"{path}: cannot write the file: {error.strerror}") from None
 
 
 def _show(

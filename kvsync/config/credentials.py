@@ -56,7 +56,7 @@ def _file_of(credential: Credential, config_root: Path, environ: Mapping[str, st
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise _unusable(
-            credential, "is not there: $CREDENTIALS_DIRECTORY is not set (LoadCredential= in the unit sets it)"
+            credential, "is missing: $CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the systemd unit"
         )
     return Path(folder) / credential.name
 
@@ -66,10 +66,10 @@ def _from_file(credential: Credential, file: Path) -> str:
         with file.open("rb") as stream:
             data = stream.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its name is not valid"
+        reason = error.strerror if isinstance(error, OSError) else "has an invalid name"
         raise _unusable(credential, f"cannot be read: {reason}") from None
     if len(data) > _LARGEST:
-        raise _unusable(credential, "is larger than 1 MiB, which no credential is")
+        raise _unusable(credential, "is larger than 1 MiB; credentials must be smaller")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

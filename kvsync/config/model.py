@@ -178,7 +178,7 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """What reading the state files may cost. Sizes in bytes; see `kvsync.config.limits` for what each bounds."""
+    """Limits for reading the state files. Sizes in bytes; see `kvsync.config.limits` for what each bounds."""
 
     state_file: int = 10 * 2**20
     value_file: int = 64 * 2**20

@@ -133,9 +133,9 @@ class Reporter:
         """One line for `systemctl status`."""
         parts = [str(self._counts)]
         if self._gate.denied_by is not None:
-            parts.append("applying is denied by a window")
+            parts.append("a maintenance window blocks applying")
         if not self._gate.leads():
-            parts.append("standing by, as this replica does not lead")
+            parts.append("standby: this replica is not the leader")
         return ", ".join(parts)
 
     def _log_finished(self, result: PassResult, next_pass: float | None) -> None:

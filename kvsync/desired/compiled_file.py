@@ -62,7 +62,9 @@ class _Source:
 
     def _take_documents(self) -> None:
         if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
-            self.problems.add("the file is empty", None, "write store, namespace and keys: {} when nothing is wanted")
+            self.problems.add(
+                "the file is empty", None, "write store, namespace and keys; use keys: {} for an empty target"
+            )
         else:
             self.documents = documents_of(self.parsed.documents, self.problems)
 
@@ -132,9 +134,9 @@ def _pair(sources: Several[_Source]) -> list[list[Layer]]:
             elif _is_named(node):
                 layered.append([overlay.layer(node)])
             else:
-                hint = "name its store and namespace"
+                hint = "add its store and namespace"
                 with suppress(TooManyProblemsError):
-                    overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
+                    overlay.problems.add("the overlay does not say which document it belongs to", node, hint)
     return layered
 
 
@@ -143,7 +145,7 @@ def _too_many_patterns(documents: Several[Document], most: int) -> Iterator[Prob
     for document in documents:
         if max((len(lines.get("ignore", ())) for lines in document.policies), default=0) > most:
             message = f"policy.ignore: more than {most:,} patterns"
-            yield Problem(message, document.policy_origin, "write fewer, or raise limits.patterns")
+            yield Problem(message, document.policy_origin, "remove patterns, or raise limits.patterns")
 
 
 def _is_named(node: Mapping) -> bool:

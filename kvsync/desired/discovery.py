@@ -68,7 +68,7 @@ class _Walk:
 
     def __init__(self, tree: Tree, parts: Sequence[str], take_steps: Callable[[int], None]) -> None:
         if len(parts) > _MOST_PARTS:
-            raise TooMuchError(f"the pattern has {len(parts):,} parts, at most {_MOST_PARTS} are allowed")
+            raise TooMuchError(f"the pattern has {len(parts):,} parts; at most {_MOST_PARTS} are allowed")
         self._tree, self._parts, self._take_steps = tree, parts, take_steps
         self._tests = [_name_test(part) for part in parts]
         self._done: set[tuple[str, int]] = set()

@@ -59,12 +59,12 @@ def _inner_first(target: Target) -> tuple[int, Target]:
 def _one_key(row: _Row, other: _Row, name: str) -> Meeting:
     where = other.rows.origin(other.number)
     shown = name.partition("\0")[0]
-    message = f'{row} and {other} ({where}) meet in one remote key, "{shown}"'
-    problem = Problem(message, row.rows.origin(row.number), "write it in one of the two", kind=Kind.CONTRADICTION)
+    message = f'{row} and {other} ({where}) have the same remote key, "{shown}"'
+    problem = Problem(message, row.rows.origin(row.number), "remove one of them", kind=Kind.CONTRADICTION)
     return Meeting(problem, (row.target, other.target))
 
 
 def _within(row: _Row, inner: str) -> Meeting:
-    message = f'{row} lies in the namespace "{inner}", which is managed too'
-    problem = Problem(message, row.rows.origin(row.number), "write it there", kind=Kind.CONTRADICTION)
+    message = f'{row} belongs to the namespace "{inner}", which kvsync also manages'
+    problem = Problem(message, row.rows.origin(row.number), "define it there", kind=Kind.CONTRADICTION)
     return Meeting(problem, (row.target,))

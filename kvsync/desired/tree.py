@@ -71,7 +71,7 @@ class Tree:
         allowed = [folder for folder in map(self._there, self._rules.folders) if folder is not None]
         if not any(not folder or f"{physical}/".startswith(f"{folder}/") for folder in allowed):
             names = ", ".join(map(str, self._rules.folders))
-            raise OutsideError(f"it lies outside of the folders that values may be taken from ({names})")
+            raise OutsideError(f"it is outside the folders that state files may read ({names})")
 
     def _there(self, folder: PurePosixPath) -> str | None:
         """The place of a folder that values may be taken from, None while there is none."""
@@ -179,7 +179,7 @@ class Tree:
             if part == "..":
                 stack.pop()
                 if not stack:
-                    raise OutsideError("it lies outside of the folder of the configuration")
+                    raise OutsideError("it is outside the folder of the configuration")
                 continue
             self._check_depth(stack)
             physical = _join(stack[-1], part)
@@ -197,21 +197,21 @@ class Tree:
     def _check_depth(self, stack: Sequence[str]) -> None:
         if len(stack) > self._rules.folder_depth:
             most = self._rules.folder_depth
-            raise TooMuchError(f"more than {most} folders lie in one another; limits.folder_depth sets it")
+            raise TooMuchError(f"the folders are nested deeper than {most} levels; raise limits.folder_depth")
 
     def _check_link(self, physical: str, hops: int, *, follow: bool) -> None:
         if not self._rules.links and not follow:
             raise UnreadableError(
-                f"{quoted(physical)} is a symbolic link, and links in a repository that kvsync fetches are not followed; "
-                "write the path it leads to, or set source.git.symlinks: true"
+                f"{quoted(physical)} is a symbolic link, and kvsync does not follow links in a fetched repository; "
+                "use the path it points to, or set source.git.symlinks: true"
             )
         if hops > _MOST_LINKS:
-            raise UnreadableError("its links lead in a circle")
+            raise UnreadableError("its symbolic links form a loop")
 
     def _inside(self, target: str) -> str:
         root = self.real.rstrip("/")
         if target != root and not target.startswith(f"{root}/"):
-            raise OutsideError("a link leads outside of the folder of the configuration")
+            raise OutsideError("a link points outside the folder of the configuration")
         return target[len(root) :]
 
     def _mount(self, physical: str) -> str:

@@ -117,6 +117,6 @@ class Home:
             yield
         except OSError as error:
             folder = self._own or self.place.state_dir / FOLDER
-            raise SourceError(f"{error.filename or folder}: {error.strerror or error}", "see state_dir") from None
+            raise SourceError(f"{error.filename or folder}: {error.strerror or error}", "check state_dir") from None
         except GitFailed as failure:
             raise explained(self._source.url, failure) from None

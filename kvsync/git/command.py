@@ -73,7 +73,7 @@ class GitFailed(Exception):
 
     def __init__(self, verb: str, code: int, text: str) -> None:
         self.verb, self.code, self.text = verb, code, text.strip()
-        super().__init__(f"git {verb} ended with {code}: {self.text}")
+        super().__init__(f"git {verb} exited with {code}: {self.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +138,11 @@ class Git:
                 )
                 code = await process.wait()
         except TimeoutError:
-            raise SourceError(f"git {verb} took longer than {self.timeout:g} s", "source.git.timeout sets it") from None
+            raise SourceError(f"git {verb} took longer than {self.timeout:g} s", "raise source.git.timeout") from None
         if output is None:
-            raise SourceError(f"git {verb} said more than {_MOST_OUTPUT // 2**20} MiB", "narrow source.git.path")
+            raise SourceError(
+                f"git {verb} printed more than {_MOST_OUTPUT // 2**20} MiB", "set source.git.path to a smaller folder"
+            )
         return Done(code, output, self.redact((errors or b"").decode("utf-8", "replace")))
 
     def _environment(self) -> dict[str, str]:
@@ -179,7 +181,7 @@ async def find_git(environ: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
     """The path of the git program, and its version. Raises SourceError when there is none that serves."""
     program = shutil.which("git", path=environ.get("PATH", os.defpath))
     if program is None:
-        raise SourceError("git is not installed", "install it: source.git works through the git command")
+        raise SourceError("git is not installed", "install git; source.git needs the git command")
     process = await asyncio.create_subprocess_exec(
         program, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
@@ -188,7 +190,7 @@ async def find_git(environ: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
     version = tuple(int(part) for part in numbers[0].split(".") if part.isdigit()) if numbers else ()
     if version < OLDEST:
         raise SourceError(
-            f"git {numbers[0] if numbers else '?'} is too old", f"{OLDEST[0]}.{OLDEST[1]} or later is needed"
+            f"git {numbers[0] if numbers else '?'} is too old", f"install git {OLDEST[0]}.{OLDEST[1]} or later"
         )
     return program, version
 

@@ -34,7 +34,7 @@ async def _fetch(checkout: Checkout) -> list[Step]:
     try:
         fetched = await checkout.fetch()
     except SourceError as error:
-        kept = f"; commit {checkout.commit[:12]} is in force" if checkout.commit else ""
+        kept = f"; commit {checkout.commit[:12]} is in use" if checkout.commit else ""
         return [Step("reached", False, error.message + kept, error.hint)]
     return [Step("reached", True, f"{checkout.source.url}, {checkout.source.ref} found"), _newest(checkout, fetched)]
 
@@ -42,10 +42,10 @@ async def _fetch(checkout: Checkout) -> list[Step]:
 def _newest(checkout: Checkout, fetched: Fetched) -> Step:
     refused = fetched.refused
     if refused is None:
-        signed = ", its signature counts" if checkout.source.verify else ""
+        signed = ", with a trusted signature" if checkout.source.verify else ""
         return Step("newest commit", True, f"{(fetched.commit or '')[:12]}{signed}")
-    kept = f"commit {fetched.commit[:12]} is in force" if fetched.commit else "no commit is in force"
-    return Step("newest commit", False, f"{refused.commit[:12]} is not used: {refused.reason}; {kept}", refused.hint)
+    kept = f"commit {fetched.commit[:12]} is in use" if fetched.commit else "no commit is in use"
+    return Step("newest commit", False, f"{refused.commit[:12]} was rejected: {refused.reason}; {kept}", refused.hint)
 
 
 async def _clone(checkout: Checkout) -> Step:
@@ -53,5 +53,5 @@ async def _clone(checkout: Checkout) -> Step:
         flaw = await checkout.flaw()
     except SourceError as error:
         return Step("clone", False, error.message, error.hint)
-    hint = "the next fetch makes it anew" if flaw else None
+    hint = "the next fetch creates it again" if flaw else None
     return Step("clone", flaw is None, flaw or "whole", hint)

@@ -77,9 +77,7 @@ class Checkout:
             if clone is not None:
                 await self._use_good(clone)
         if self._tree is None:
-            raise SourceError(
-                f"no commit of {self.source.url} was fetched before", "fetch it once: leave out --offline"
-            )
+            raise SourceError(f"no commit of {self.source.url} has been fetched yet", "run once without --offline")
 
     def take_over(self, other: Checkout) -> None:
         """Go on with the commit that an older configuration has in force, where the source is the same. The other has none
@@ -151,7 +149,7 @@ class Checkout:
         good = await clone.good() or (known.commit if known else None)
         if good is None or (await clone.commit_of(good) is not None and await clone.holds(commit, good)):
             return None
-        said = f"the history was rewritten: commit {good[:12]}, which was in force, is not in it"
+        said = f"the history was rewritten: it no longer contains commit {good[:12]}, which is in use"
         return Refused(commit, said, "restore the history, or set source.git.allow_rewrites: true to follow it")
 
     async def _use(self, clone: Clone, commit: str, tag: str | None = None) -> Refused | None:
@@ -161,7 +159,7 @@ class Checkout:
         if self.source.verify is not None:
             why = await unsigned(clone, tag, commit, self.source.verify, self._home.place.root)
             if why is not None:
-                return Refused(commit, why, "source.git.verify says whose signature counts")
+                return Refused(commit, why, "check source.git.verify for the trusted keys")
         laid_out = await self._lay_out(clone, commit)
         if isinstance(laid_out, Refused):
             return laid_out
@@ -185,7 +183,7 @@ class Checkout:
         members = await clone.members(commit)
         refused = refuse_members(commit, members, self.source)
         if refused is not None or members is None:
-            return refused or Refused(commit, "it holds nothing")
+            return refused or Refused(commit, "it is empty")
         tree = await self._home.new_tree(commit)
         try:
             await clone.check_out(commit, tree)
@@ -196,7 +194,9 @@ class Checkout:
             tree.remove()
             raise
         if lacking is not None:
-            refused = refused or Refused(commit, lacking, "an empty folder is taken for an accident, not for a wish")
+            refused = refused or Refused(
+                commit, lacking, "kvsync never treats an empty folder as a request to delete everything"
+            )
         if refused is None:
             return tree
         tree.remove()

@@ -32,10 +32,12 @@ def substituted(tip: Tip, tag: str, source: GitSource) -> Refused | None:
         return None
     kept = tip.name.removeprefix(_TAGS)
     if kept == tip.name:
-        return Refused(tip.id, f"{tip.name} points to a tag, which only a tag may do", "see who changed the repository")
+        return Refused(
+            tip.id, f"{tip.name} points to a tag, which only a tag may do", "check who changed the repository"
+        )
     if source.verify is not None and tag != kept:
         what = f"{tip.name} points to a tag that is called {clip(escape_name(tag), 100)}"
-        return Refused(tip.id, what, "sign a tag of the same name, or see who changed the repository")
+        return Refused(tip.id, what, "sign a tag of the same name, or check who changed the repository")
     return None
 
 
@@ -53,15 +55,19 @@ def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSou
     """Why a commit that holds this is not used; None when it may be. An emptied repository is an accident, not a wish."""
     where = f"the folder {source.path!r}" if source.path else "the repository"
     if members is None:
-        return Refused(commit, f"it has no folder {source.path!r}", "check source.git.path")
+        return Refused(commit, f"it does not contain the folder {source.path!r}", "check source.git.path")
     if not any(member.is_file for member in members):
-        return Refused(commit, f"{where} is empty in it", "an empty folder is taken for an accident, not for a wish")
+        return Refused(
+            commit, f"{where} is empty", "kvsync never treats an empty folder as a request to delete everything"
+        )
     size = sum(member.size for member in members)
     if size > source.max_size:
-        said = f"{where} has {size / 2**20:,.1f} MiB in it, at most {source.max_size / 2**20:,g} MiB are taken"
-        return Refused(commit, said, "source.git.max_size sets it; source.git.path narrows it")
+        said = f"{where} is too large: {size / 2**20:,.1f} MiB; the limit is {source.max_size / 2**20:,g} MiB"
+        return Refused(commit, said, "raise source.git.max_size, or set source.git.path to a smaller folder")
     if len(members) > MOST_MEMBERS:
-        return Refused(commit, f"{where} has more than {MOST_MEMBERS:,} files in it", "narrow source.git.path")
+        return Refused(
+            commit, f"{where} contains more than {MOST_MEMBERS:,} files", "set source.git.path to a smaller folder"
+        )
     return None
 
 
@@ -73,7 +79,9 @@ def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> Refus
         return None
     some = ", ".join(found[:3]) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
     return Refused(
-        commit, f"{some}: kept in Git LFS, which kvsync does not fetch", "narrow source.git.path, or keep them in Git"
+        commit,
+        f"{some}: stored in Git LFS, which kvsync does not support",
+        "set source.git.path to a folder without them, or store them in Git",
     )
 
 

@@ -19,7 +19,9 @@ class BearerToken(ABC):
         """The token. Raises AuthError."""
         text = self._resolve().strip()
         if not text.isascii() or not text.isprintable() or " " in text:
-            raise AuthError(f"{self._where}: the token holds characters that no API token has; copy it again")
+            raise AuthError(
+                f"{self._where}: the token contains characters that are not valid in a token; copy it again"
+            )
         return text
 
     async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:

@@ -75,11 +75,11 @@ class Wire:
                 assert isinstance(response.stream, httpx.AsyncByteStream)
                 body = b"".join([chunk async for chunk in response.stream])
         except TimeoutError:
-            raise NotAnsweredError(f"no answer within {seconds:g} s") from None
+            raise NotAnsweredError(f"no response within {seconds:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _not_connected(error) from error
         except httpx.TransportError as error:
-            raise NotAnsweredError(f"the connection broke before the answer was there ({_named(error)})") from error
+            raise NotAnsweredError(f"the connection was lost before the response arrived ({_named(error)})") from error
         return Answer(response.status_code, _by_name(response.headers.raw), body)
 
     async def aclose(self) -> None:
@@ -196,7 +196,7 @@ def _not_connected(error: Exception) -> PermanentError | NotSentError:
         refused = cause.certificate_error
         reason = refused.verify_message if isinstance(refused, ssl.SSLCertVerificationError) else str(refused)
         return PermanentError(
-            f"the server's certificate is not trusted: {reason}; correct the endpoint, or name its authority in SSL_CERT_FILE"
+            f"the server's certificate is not trusted: {reason}; correct the endpoint, or set SSL_CERT_FILE to its CA file"
         )
     return NotSentError(f"no connection: {_reason(error)}")
 
@@ -206,7 +206,7 @@ def _reason(error: Exception) -> str:
     cause = error.__cause__
     system = getattr(cause, "os_error", None)
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return f"nobody answered within {_CONNECT:g} s"
+        return f"no connection within {_CONNECT:g} s"
     if isinstance(system, OSError) and system.errno is not None and system.errno in errorcode:
         return strerror(system.errno)
     if isinstance(system, OSError) and system.strerror:  # a name that cannot be resolved

@@ -72,12 +72,12 @@ class Elector:
             async with asyncio.timeout(patience):
                 claim = await self._keeper.claim()
         except TimeoutError:
-            raise TransientError(f"lease {self._keeper.name}: no answer within {patience:.2g} s") from None
+            raise TransientError(f"lease {self._keeper.name}: no response within {patience:.2g} s") from None
         led = self._election.leads
         self._election.heard(claim, asked_at, self._clock.monotonic())
         self._again_in, self._is_failing = claim.again_in, False
         if led and not self._election.leads:
-            late = "the answer came too late" if claim.is_ours else "another replica took it over"
+            late = "the response came too late" if claim.is_ours else "another replica took it over"
             self._lost(late if claim.is_ours or claim.leader else "it is gone", on_change)
         self._tell(on_change)
 
@@ -90,7 +90,7 @@ class Elector:
                 await self._keeper.release()
         except (KvsyncError, TimeoutError) as error:
             if led:
-                self._failed(f"it could not be released, and ends by itself: {error or 'no answer'}")
+                self._failed(f"it could not be released, and expires automatically: {error or 'no response'}")
         else:
             if led:
                 _log.info("lease.released", lease=self._keeper.name, identity=self.identity)

@@ -80,7 +80,7 @@ class Password:
         body = {"name": self._name, "password": self._password()}
         token = decoded(self._where, what, await self._login.send(call("auth/authenticate", what, body))).get("token")
         if not isinstance(token, str):
-            raise PermanentError(f"{self._where}: {what} failed: the answer holds no token; check the endpoint")
+            raise PermanentError(f"{self._where}: {what} failed: the response contains no token; check the endpoint")
         self._register(token)
         return token
 
@@ -99,7 +99,7 @@ def decoded(where: str, what: str, answer: Answer) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise TransientError(f"{where}: {what} failed: the answer is no JSON object; check the endpoint")
+        raise TransientError(f"{where}: {what} failed: the response is not a JSON object; check the endpoint")
     error = data.get("error")
     if error is not None:
         said = str(error.get("message", "") if isinstance(error, dict) else error)

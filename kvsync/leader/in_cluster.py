@@ -65,7 +65,7 @@ def in_cluster(
     if not host:
         raise PermanentError(f"{where}: {_NOT_INSIDE}; KUBERNETES_SERVICE_HOST is not set")
     if not (folder / "ca.crt").is_file():
-        raise PermanentError(f"{where}: {_NOT_INSIDE}; there is no {folder / 'ca.crt'}")
+        raise PermanentError(f"{where}: {_NOT_INSIDE}; missing {folder / 'ca.crt'}")
     origin = f"https://{f'[{host}]' if ':' in host else host}:{port}"
     account = ServiceAccount(folder / "token", read)
     limits = Limits(timeout, _CONCURRENCY)
@@ -77,7 +77,7 @@ def own_namespace(where: str, folder: Path = SERVICE_ACCOUNT) -> str:
     try:
         return (folder / "namespace").read_text(encoding="utf-8").strip()
     except OSError as error:
-        hint = "name one in run.lease.kubernetes.namespace"
+        hint = "set run.lease.kubernetes.namespace"
         raise PermanentError(
             f"{where}: {_NOT_INSIDE}; its namespace cannot be read: {error.strerror}; {hint}"
         ) from None

@@ -69,7 +69,7 @@ class KubernetesKeeper:
                 claim = await (self._make() if found is None else self._take(found))
             if claim is not None:
                 return claim
-        raise TransientError(f"lease {self.name}: it kept changing while it was claimed")
+        raise TransientError(f"lease {self.name}: it kept changing while kvsync tried to take it")
 
     async def release(self) -> None:
         """Take our name out of it. Raises StoreError."""
@@ -83,7 +83,7 @@ class KubernetesKeeper:
     async def check(self) -> Sequence[Finding]:
         """Reached, who leads, and what the service account may do."""
         try:
-            with self._understood("looking who leads"):
+            with self._understood("reading the leader"):
                 found = await self._read()
                 leader = _leader(found) if found is not None else None
                 wanted = _VERBS if found is not None else (*_VERBS, "create")
@@ -93,7 +93,7 @@ class KubernetesKeeper:
         except StoreError as error:
             return [Finding("reached", False, str(error))]
         return [
-            Finding("reached", True, f"{leader} leads" if leader else "no replica leads now"),
+            Finding("reached", True, f"{leader} leads" if leader else "no replica is the leader"),
             Finding(
                 "permission",
                 not denied,
@@ -159,7 +159,7 @@ class KubernetesKeeper:
         }
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         body = {**review, "spec": {"resourceAttributes": attributes}}
-        answer = await self._send("POST", _REVIEWS, "asking what the service account may do", body, (200, 201))
+        answer = await self._send("POST", _REVIEWS, "checking the permissions of the service account", body, (200, 201))
         return bool((self._object(answer).get("status") or {}).get("allowed"))
 
     async def _send(self, method: str, path: str, what: str, body: Mapping[str, Any], expects: Sequence[int]) -> Answer:
@@ -169,7 +169,7 @@ class KubernetesKeeper:
         found = answer.problem()
         if found.get("kind") not in ("Lease", "SelfSubjectAccessReview"):
             raise PermanentError(
-                f"lease {self.name}: what answers is not the API of Kubernetes; check KUBERNETES_SERVICE_HOST"
+                f"lease {self.name}: the response is not from the Kubernetes API; check KUBERNETES_SERVICE_HOST"
             )
         return found
 

@@ -148,7 +148,7 @@ class TargetLedger:
         try:
             await self._leave(clock.now(), _patience(pace, clock, stop), {})
         except StoreError as error:
-            return f"the ledger could not be left in the store: {error}; the next pass does so"
+            return f"the ledger could not be written to the store: {error}; the next pass tries again"
         return None
 
     async def _leave(self, now: float, patience: Patience, announced: Rows) -> None:
@@ -232,7 +232,9 @@ async def examine(store: Store, targets: Iterable[PassTarget]) -> Finding:
             wrong.append(f"{subject.target}: {error}")
     if not wrong:
         return Finding("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
-    hint = "kvsync apply writes a damaged one again from its state directory; a fresh checkout adopts what is equal"
+    hint = (
+        "run kvsync apply to restore a damaged ledger from the state directory; a new checkout adopts matching entries"
+    )
     return Finding("ledger", False, "; ".join(wrong), hint)
 
 

@@ -76,7 +76,7 @@ class Place:
         ids = ", ".join(f"{name} {value}" for name, value in self.parts)
         keys = f", keys {self.scope.prefix}*{self.scope.suffix}" if self.scope.prefix or self.scope.suffix else ""
         keys += f", namespace {self.scope.namespace}" if self.scope.namespace else ""
-        notes = ("with its ledger" if self.takes_all else "", "" if self.is_resolved else "not there yet")
+        notes = ("with its ledger" if self.takes_all else "", "" if self.is_resolved else "does not exist yet")
         detail = ", ".join(filter(None, (self.detail, *notes)))
         return f"{self.type} {ids}{keys}" + (f" ({detail})" if detail else "")
 
@@ -135,9 +135,9 @@ def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:
 def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> str:
     """What is wrong with two targets that meet, with the lines that configure their stores."""
     names = [f"{target}{f' ({origins[target]})' if origins.get(target) else ''}" for target in overlap[:2]]
-    what = "lead to the same place" if overlap.is_equal else "lie in one another at the same place"
+    what = "resolve to the same place" if overlap.is_equal else "overlap at the same place"
     way = "set ledger: local and" if overlap.place.takes_all else "give them"
-    return f"{names[0]} and {names[1]} {what}: {overlap.place}; keep one of them, or {way} different key prefixes"
+    return f"{names[0]} and {names[1]} {what}: {overlap.place}; remove one of them, or {way} different key prefixes"
 
 
 def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:

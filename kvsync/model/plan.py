@@ -155,14 +155,14 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
     yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
     yield from (("waiting", sentence) for sentence in plan.waiting)
     if not plan.complete and not plan.parked:
-        yield "incomplete", "the store could not be listed whole"
+        yield "incomplete", "the listing of the store is incomplete"
 
 
 def problem_texts(plan: TargetPlan) -> Iterator[str]:
     """The first problems of a target as text, and how many more there are."""
     yield from map(str, plan.problems[:MOST_PROBLEMS])
     if (more := len(plan.problems) - MOST_PROBLEMS) > 0:
-        yield f"{more:,} more; kvsync validate lists all"
+        yield f"{more:,} more; run kvsync validate to list all"
 
 
 def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:

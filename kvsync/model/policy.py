@@ -18,7 +18,7 @@ class Prune(StrEnum):
 
 
 class Adopt(StrEnum):
-    """What to do with a desired entry that exists without an owner."""
+    """What to do if a desired entry already exists without an owner."""
 
     NEVER = "never"
     IF_EQUAL = "if-equal"

@@ -39,7 +39,7 @@ class Judge:
             self._failures.pop(result.target, None)
             return None
         count = self._failures[result.target] = self._failures.get(result.target, 0) + 1
-        error = result.error or f"{result.failed:,} changes failed; the log and kvsync history say which"
+        error = result.error or f"{result.failed:,} changes failed; see the log or kvsync history"
         return Fact(
             NoticeKind.FAILED,
             at,

@@ -82,7 +82,7 @@ class Cron:
         parts = text.split()
         if len(parts) != len(_FIELDS):
             raise ValueError(
-                f"'{text}' has {len(parts)} fields, a cron expression has 5: minute hour day month weekday"
+                f"'{text}' has {len(parts)} fields; a cron expression has 5: minute hour day month weekday"
             )
         minutes, hours, days, months, weekdays = (field.parse(part) for field, part in zip(_FIELDS, parts, strict=True))
         either_day = not parts[2].startswith("*") and not parts[4].startswith("*")

@@ -33,7 +33,7 @@ class DeletionBudget:
 
     def why(self) -> str:
         """Why a delete waits, for people."""
-        until = "" if self.free_at is None else f"; more from {moment(self.free_at)} on"
+        until = "" if self.free_at is None else f"; the next one is allowed at {moment(self.free_at)}"
         return f"run.max_deletes_per_hour is {self.limit:,}{until}"
 
 

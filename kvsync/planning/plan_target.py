@@ -93,7 +93,7 @@ def _move_checked(verdict: Verdict, desired: Desired, facts: Facts, rules: Rules
         return verdict
     owner = found.mark.owner if found.mark is not None else None
     whose = "has no owner" if owner in (None, rules.owner) else f"belongs to owner {owner!r}"
-    reason = f"it is kept: its new name {new_name} {whose}"
+    reason = f"it is kept, because its new name {new_name} {whose}"
     return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
 
 

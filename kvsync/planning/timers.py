@@ -45,7 +45,7 @@ def _moments(
             yield min(end, now + max(desired.policy.guard.grace, facts.grace))
     entry = verdict.after if isinstance(verdict, Change) else desired.entries.get(identity)
     if verdict is Idle.EXPIRED:
-        return  # it ended as declared, and no other life is due
+        return  # it expired as declared, and no other life is due
     if entry is not None and (entry.ttl is not None or entry.expires_at is not None):
         yield from _end_of_life(entry, verdict, facts, now, capabilities)
 

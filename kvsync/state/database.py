@@ -37,21 +37,23 @@ _TURN = 0.01
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
 
-_LOST = "move it away and run again (history, pauses, approvals and ledger: local are lost, the stores are not)"
+_LOST = (
+    "move it away and run again (this loses history, pauses, approvals and local ledgers; the stores are not affected)"
+)
 
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space and run again",
-    sqlite3.SQLITE_READONLY: "it is read-only here; this command has to write to it, so check its owner and mode",
+    sqlite3.SQLITE_READONLY: "it is read-only; check its owner and mode",
     sqlite3.SQLITE_PERM: "access is denied; check its owner and mode",
-    sqlite3.SQLITE_CANTOPEN: "state.db cannot be opened; check that the directory exists, and its owner and mode",
-    sqlite3.SQLITE_BUSY: "state.db is locked by another process; run again once that is done",
-    sqlite3.SQLITE_LOCKED: "state.db is locked by another process; run again once that is done",
-    sqlite3.SQLITE_IOERR: "the disk refuses to read or write it; check the disk, its quota and its free space",
+    sqlite3.SQLITE_CANTOPEN: "cannot open state.db; check that the directory exists, and its owner and mode",
+    sqlite3.SQLITE_BUSY: "state.db is locked by another process; try again when that process has ended",
+    sqlite3.SQLITE_LOCKED: "state.db is locked by another process; try again when that process has ended",
+    sqlite3.SQLITE_IOERR: "disk error; check the disk, its quota and its free space",
     sqlite3.SQLITE_CORRUPT: f"state.db is damaged; {_LOST}",
     sqlite3.SQLITE_NOTADB: f"state.db is not a database; {_LOST}",
 }
 
-_ACCESS = "check its owner and mode, or choose another state_dir"
+_ACCESS = "check its owner and mode, or set another state_dir"
 _SPACE = "free some space and run again"
 _CURES = {
     errno.EACCES: _ACCESS,
@@ -129,7 +131,7 @@ class Database:
         with suppress(FileNotFoundError):
             if self._file.stat().st_ino == self._inode:
                 return
-        raise StateDirError(str(self._state_dir), "state.db was removed or replaced while in use; start kvsync again")
+        raise StateDirError(str(self._state_dir), "state.db was removed or replaced while in use; restart kvsync")
 
 
 def open_for_writing(state_dir: Path) -> Database:
@@ -229,6 +231,6 @@ def _version(connection: sqlite3.Connection, state_dir: Path) -> int:
     if tables and application != APPLICATION_ID:
         raise StateDirError(str(state_dir), "state.db belongs to another program; choose another state_dir")
     if version > SCHEMA_VERSION:
-        reason = f"state.db was written by a newer kvsync (schema {version}, this one knows {SCHEMA_VERSION}); upgrade kvsync"
+        reason = f"a newer kvsync wrote state.db (schema {version}, this one supports {SCHEMA_VERSION}); upgrade kvsync"
         raise StateDirError(str(state_dir), reason)
     return int(version)

@@ -36,7 +36,7 @@ def load_key(state_dir: Path) -> bytes:
 def _checked(key: bytes, state_dir: Path) -> bytes:
     if len(key) != KEY_BYTES:
         wrong = f"key is damaged ({len(key)} bytes, {KEY_BYTES} expected)"
-        cure = "restore it, or delete it: sensitive entries then look changed once"
+        cure = "restore it, or delete it; after that, sensitive entries show as changed once"
         raise StateDirError(str(state_dir), f"{wrong}; {cure}")
     return key
 

@@ -82,7 +82,7 @@ def place(target: str, stores: Collection[str]) -> tuple[str, str | None]:
     store, slash, namespace = target.partition("/")
     if store not in stores or (slash and not namespace):
         names = ", ".join(sorted(stores))
-        raise UsageError(f"no target {target!r}; it is STORE or STORE/NS, with one of the stores {names}")
+        raise UsageError(f"unknown target {target!r}; expected STORE or STORE/NS, with one of the stores {names}")
     return store, namespace if slash else None
 
 

@@ -81,7 +81,7 @@ class Parked:
         match = _HASH.fullmatch(hash_prefix.strip().lower())
         parked = self.all()
         if match is None:
-            wanted = f"{hash_prefix!r} is no hash of a plan: at least {SHORTEST_PREFIX} hex digits are needed"
+            wanted = f"{hash_prefix!r} is not the hash of a plan; give at least {SHORTEST_PREFIX} hex digits"
             raise UsageError(f"{wanted}; {_listing(parked)}")
         chosen = _choose(f"sha256:{match[1]}", parked)
         with self._database.transaction() as connection:
@@ -110,7 +110,7 @@ def _choose(prefix: str, parked: Sequence[ParkedRecord]) -> list[ParkedRecord]:
     if not digests:
         raise NotApproved(f"no plan {prefix} is parked; {_listing(parked)}")
     if len(digests) > 1:
-        raise UsageError(f"{prefix} is the start of several hashes; {_listing(parked)}")
+        raise UsageError(f"{prefix} is ambiguous; {_listing(parked)}")
     return [record for record in parked if digests & {record.digest, record.plan_digest}]
 
 

@@ -70,7 +70,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PendingPlan:
-    """What the last pass planned and did not apply. `counts` counts by action, and `refused` and `reported`; `hidden` is how
+    """Changes that the last pass planned, not applied. `counts` counts by action, and `refused` and `reported`; `hidden` is how
     many entries have no row. `cost` says in words what applying takes."""
 
     digest: str
@@ -214,7 +214,7 @@ class ProcessView:
     window_changes_at: float | None = None
     next_beat: float | None = None
     files_at: float | None = None
-    """When the files were last read."""
+    """Time when the files were last read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,5 +19,5 @@ LEDGER: Final = Field(
     "ledger",
     choice(LedgerPlace),
     default=LedgerPlace.LOCAL,
-    help="Where kvsync remembers what is its own: `local`, in the state directory, or `store`, for several machines.",
+    help="Where kvsync records the entries it owns: `local`, in the state directory, or `store`, for several machines.",
 )

@@ -32,5 +32,5 @@ class Fence:
         not go out at all."""
         left = self._seconds_left()
         if left <= 0:
-            raise NotLeader("this replica does not lead, so it writes nothing")
+            raise NotLeader("this replica is not the leader, so it writes nothing")
         return min(most, left)

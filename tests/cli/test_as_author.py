@@ -58,7 +58,7 @@ def test_it_says_what_a_change_widens(change: Repo) -> None:
         '  widens   authors.env: lets state files read the variables "*"',
         "  widens   stores.local.policy.prune: lets kvsync delete every entry of the target that is not in the files, "
         "also those that kvsync did not write: scope, was owned",
-        "  widens   run.max_deletes_per_hour: is 6000 now, where it was 5000",
+        "  widens   run.max_deletes_per_hour: is now 6000; it was 5000",
         "  changes  run.every: is another one",
     ]
     document = change.json("validate", "--as-author")["configuration"]
@@ -75,7 +75,7 @@ def test_a_change_that_breaks_the_configuration_is_an_error(change: Repo) -> Non
     assert 'kvsync.yaml:2:1: unknown field "ownr"' in change.run("validate", "--as-author", code=78).stderr
     change.write("kvsync.yaml", CONFIGURATION.replace("local:", "other:"))
     done = change.run("validate", "--as-author", code=78)
-    assert 'state/web.yaml:1:8: there is no store "local" in the configuration' in done.stderr
+    assert 'state/web.yaml:1:8: unknown store "local"' in done.stderr
 
 
 def test_an_unchanged_configuration_says_nothing(change: Repo) -> None:

@@ -47,7 +47,7 @@ def test_the_status_says_how_many_were_deleted(waiting: Repo) -> None:
     assert (deletes["last_hour"], deletes["limit"]) == (2, 2)
     text = waiting.run("status").stdout
     assert (
-        f"deletes: 2 in the last hour, as many as run.max_deletes_per_hour allows; more from {deletes['free_at']} on"
+        f"deletes: 2 in the last hour, the limit of run.max_deletes_per_hour; the next one is allowed at {deletes['free_at']}"
         in text
     )
     waiting.write("kvsync.yaml", CONFIGURATION)

@@ -86,7 +86,7 @@ def test_explain_says_why(applied: Repo) -> None:
         assert words in text
     (entry,) = applied.json("explain", "greeting")["entries"]
     assert (entry["action"], entry["class"], entry["status"]) == ("update", "drifted", "pending")
-    assert "it is as the files ask" in applied.run("explain", "timeout").stdout
+    assert "it matches the files" in applied.run("explain", "timeout").stdout
 
 
 def test_explain_knows_entries_by_label_and_those_no_file_asks_for(applied: Repo) -> None:
@@ -226,7 +226,7 @@ def test_resume_with_a_key_retries_an_entry(applied: Repo) -> None:
     )
     (refused,) = applied.json("plan")["targets"][0]["refused"]
     assert "to try now: kvsync resume local/web --key greeting)" in refused["reason"]
-    assert "no deferred entry has such a key" in applied.run("resume", "local/web", "--key", "time*").stdout
+    assert "no deferred entry matches" in applied.run("resume", "local/web", "--key", "time*").stdout
     done = applied.run("resume", "local/web", "--key", "greeting")
     assert done.stdout == "local/web: 1 entry to be tried again: greeting\n"
     assert done.stderr == ""

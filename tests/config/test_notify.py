@@ -41,13 +41,16 @@ def test_without_any(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{url: https://hooks.example.com/T0/secret-part}", "run.notify[0].url: a secret must not stand in the file"),
+        ("{url: https://hooks.example.com/T0/secret-part}", "run.notify[0].url: secrets are not allowed in this file"),
         ("{format: slack}", 'run.notify[0]: missing field "url"'),
         ("{url: {env: A}, on: [drifted]}", 'did you mean "drift"?'),
         ("{url: {env: A}, on: []}", "run.notify[0].on: expected at least 1"),
         ("{url: {env: A}, format: slak}", 'did you mean "slack"?'),
         ("{url: {env: A}, format: slack, secret: {env: B}}", "run.notify[0]: secret: only messages of format webhook"),
-        ("{url: {env: A}}\n    - {url: {env: A}, attempts: 9}", 'run.notify: env: "A" is told the same twice'),
+        (
+            "{url: {env: A}}\n    - {url: {env: A}, attempts: 9}",
+            'run.notify: env: "A" is used by two channels for the same events',
+        ),
     ],
 )
 def test_mistakes(tmp_path: Path, line: str, said: str) -> None:

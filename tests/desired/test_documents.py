@@ -18,14 +18,14 @@ API = Target("edge", "api")
     [
         ("namespace: web\nkeys: {}\n", '1:1: missing field "store"'),
         ("store: edge\nkeys: {}\n", '1:1: missing field "namespace"'),
-        ("store: edge\nnamespace: web\n", '1:1: missing field "keys" (write keys: {} when none are wanted)'),
+        ("store: edge\nnamespace: web\n", '1:1: missing field "keys" (to delete all entries, write keys: {})'),
         ("store: edge\nnamespace: web\nkeys:\n", "3:6: keys: expected a mapping of keys to values, found nothing"),
         (
             "store: edeg\nnamespace: web\nkeys: {}\n",
-            '1:8: there is no store "edeg" in the configuration (did you mean "edge"?)',
+            '1:8: unknown store "edeg" (did you mean "edge"?)',
         ),
-        ("store: edge\nstores: [core]\nnamespace: web\nkeys: {}\n", "2:1: store and stores cannot stand together"),
-        ("stores: [edge, edge]\nnamespace: web\nkeys: {}\n", '1:9: stores: "edge" is written twice'),
+        ("store: edge\nstores: [core]\nnamespace: web\nkeys: {}\n", "2:1: store and stores cannot be combined"),
+        ("stores: [edge, edge]\nnamespace: web\nkeys: {}\n", '1:9: stores: "edge" is listed twice'),
         ("stores: []\nnamespace: web\nkeys: {}\n", "1:9: stores: expected at least 1"),
         ("store: edge\nnamespace: ''\nkeys: {}\n", "2:12: namespace: expected text"),
         ("store: edge\nnamespace: web\nkeyz: {}\nkeys: {}\n", '3:1: unknown field "keyz" (did you mean "keys"?)'),
@@ -92,7 +92,7 @@ def test_one_identity_in_two_files(repo: Repo) -> None:
     repo.write("state/d.yaml", "store: edge\nnamespace: api\nkeys: {a: 1}\n")
     loaded = repo.load()
     assert [str(problem) for problem in loaded.problems] == [
-        "state/c.yaml:4:3: a is written twice for edge/web, first at state/a.yaml:3:8 (keep one of the two)"
+        "state/c.yaml:4:3: a is defined twice for edge/web, first at state/a.yaml:3:8 (keep one of the two)"
     ]
     assert list(loaded.held) == [WEB]
     assert loaded.targets[WEB].problems == loaded.held[WEB]
@@ -147,5 +147,5 @@ def test_two_policies_for_one_target(repo: Repo) -> None:
     repo.web("policy: {adopt: never}\nkeys: {b: 1}\n", "state/b.yaml")
     assert repo.problems() == [
         "state/b.yaml:3:1: the policy of edge/web differs from the one at state/a.yaml:3:1 "
-        "(a target has one policy: write it once)"
+        "(define the policy of a target only once)"
     ]

@@ -105,9 +105,7 @@ def test_every_prefix_of_a_file_is_an_error_or_asks_for_less(repo: Repo) -> None
 def test_a_missing_folder_holds_all(repo: Repo) -> None:
     """No folder is not a folder without files."""
     loaded = repo.load()
-    assert [str(problem) for problem in loaded.hold_all] == [
-        'state: the folder "state" cannot be read: it does not exist'
-    ]
+    assert [str(problem) for problem in loaded.hold_all] == ['state: cannot read the folder "state": it does not exist']
     assert str(repo.root) in loaded.watch.directories
 
 
@@ -166,6 +164,6 @@ def test_a_name_that_is_no_text_is_told(two: Repo) -> None:
     (two.root / os.fsdecode(b"state/b\xff.yaml")).write_text("store: edge\nnamespace: b\nkeys: {}\n")
     loaded = two.load()
     assert [problem.message for problem in loaded.hold_all] == [
-        r'state: the name of the file "state/b\udcff.yaml" is not UTF-8'
+        r'state: the file name "state/b\udcff.yaml" is not UTF-8'
     ]
     assert set(loaded.targets) == {WEB, API}

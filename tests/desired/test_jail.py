@@ -234,7 +234,7 @@ def test_what_is_never_read(root: Path, rules: ReadRules, opener: Opener, path: 
         os.link(root / path, root / "b" / "hard")
     with Tree(root, rules, opener=opener) as tree:
         for written in (path, "link", f"a/up/{path}"):
-            with pytest.raises(ProtectedError, match="it is never read: "):
+            with pytest.raises(ProtectedError, match="kvsync never reads it: "):
                 tree.read(written, LIMIT)
             with pytest.raises(ProtectedError):
                 tree.size(written)
@@ -576,4 +576,4 @@ def test_a_mount_is_followed_but_never_into_what_is_protected(root: Path, tmp_pa
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
         pytest.skip("mounting needs root and mount namespaces")
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["b'mounted'", "it is never read: state"]
+    assert done.stdout.splitlines() == ["b'mounted'", "kvsync never reads it: state"]

@@ -74,7 +74,8 @@ def test_an_entry_in_another_namespace_of_the_store(shared: Repo) -> None:
     want(shared, SUB, "  {}\n")
     loaded = shared.load()
     assert [str(problem) for problem in loaded.problems] == [
-        'state/edge-app.yaml:5:3: edge/app: sub:y lies in the namespace "app:sub", which is managed too (write it there)'
+        'state/edge-app.yaml:5:3: edge/app: sub:y belongs to the namespace "app:sub", which kvsync also manages'
+        " (define it there)"
     ]
     assert set(loaded.held) == {APP}
 

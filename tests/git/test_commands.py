@@ -125,7 +125,7 @@ def test_a_refused_commit(here: Here, origin: Origin) -> None:
     origin.git("commit", "--all", "--amend", "--quiet", "--message=rewritten")
     failed = here.run("apply", "--yes", code=1)
     assert "the history was rewritten" in failed.stderr
-    assert "--offline goes on with the last good one" in failed.stderr
+    assert "use --offline to continue with the last good one" in failed.stderr
     assert here.values() == before
     assert "history was rewritten" in here.run("status", code=0).stdout
     assert here.run("--offline", "plan", "--exit-code", code=0)

@@ -320,7 +320,7 @@ async def test_what_cannot_be_fetched_leaves_the_last_good_commit(
 
 
 async def test_an_empty_repository(tmp_path: Path, home: Path) -> None:
-    """A repository without any commit is an error that says so; nothing is in force."""
+    """A repository without any commit is an error that says so; nothing is in use."""
     one = checkout(home, Origin(tmp_path / "empty").url)
     with pytest.raises(SourceError, match="an empty repository has none"):
         await one.fetch()
@@ -340,7 +340,7 @@ async def test_the_clone_is_the_memory(opened: Checkout, origin: Origin, home: P
     assert (later.commit, files(later)) == (opened.commit, files(opened))
     later.close()
     other = checkout(home, origin.url, ref="other")
-    with pytest.raises(SourceError, match=r"no commit of .* was fetched before"):
+    with pytest.raises(SourceError, match=r"no commit of .* has been fetched yet"):
         await other.reopen()
 
 

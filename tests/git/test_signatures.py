@@ -63,7 +63,7 @@ async def test_only_signatures_that_count(origin: Origin, home: Path, key: Path,
     one = checkout(home, origin.url, ref="main", verify=GitVerify(allowed_signers="signers"))
     assert (await one.fetch()).commit == good
     signed(origin, ssh_key(tmp_path / "eve"), "evil")
-    assert await reason(one, good) == "its signature is by a key that is not among those that count"
+    assert await reason(one, good) == "it is signed with a key that is not trusted"
     origin.commit({"state/web.yaml": "unsigned"})
     assert await reason(one, good) == "it is not signed"
     later = signed(origin, key, "signed again")
@@ -81,7 +81,7 @@ async def test_a_forged_signature(origin: Origin, home: Path, key: Path) -> None
     (origin.path / "forged").write_text(forged)
     origin.git("reset", "--soft", origin.git("hash-object", "-t", "commit", "-w", "forged"))
     one = checkout(home, origin.url, ref="main", verify=GitVerify(allowed_signers="signers"))
-    assert await reason(one, None) == "its signature is not good"
+    assert await reason(one, None) == "its signature is invalid"
     one.close()
 
 
@@ -143,7 +143,7 @@ async def test_a_key_out_of_its_time(origin: Origin, home: Path, key: Path, tmp_
     one = checkout(home, origin.url, ref="main", verify=GitVerify(allowed_signers="signers"))
     await one.fetch()
     signed(origin, old, "by the old key")
-    assert await reason(one, good) == "its signature is by a key that is not among those that count"
+    assert await reason(one, good) == "it is signed with a key that is not trusted"
     one.close()
 
 

@@ -186,7 +186,7 @@ def nested(root: Path) -> None:
 
 def hostile() -> dict[str, Hostile]:
     """All of them, by name."""
-    never, outside, no_file = "it is never read: ", "outside of the folder", "it is not a file"
+    never, outside, no_file = "kvsync never reads it: ", "outside of the folder", "it is not a file"
     return {
         # out of the repository
         "link to a file": Hostile(linked("{outside}/secret"), outside),

@@ -127,7 +127,7 @@ async def test_an_answer_that_was_lost_is_looked_for(etcd: str, key: str) -> Non
     async with wire_to(etcd) as wire, keepers(key, wire.url, "a") as (a,):
         await a.claim()
         wire.cut()
-        with pytest.raises(TransientError, match=r"lease test: renewing it failed: no answer within 2 s"):
+        with pytest.raises(TransientError, match=r"lease test: renewing it failed: no response within 2 s"):
             await a.claim()
         wire.mend()
         assert (await a.claim()).is_ours
@@ -158,7 +158,7 @@ async def test_an_etcd_that_is_silent_is_given_up_in_time(key: str) -> None:
     """No claim takes longer than its timeout, and releasing what was never had asks nobody."""
     async with serving(is_silent) as server:
         one = EtcdKeeper(key, "a", 2, [Gateway("lease test", server.origin, Clock(), 0.1)])
-        with pytest.raises(TransientError, match=r"no answer within 0.1 s"):
+        with pytest.raises(TransientError, match=r"no response within 0.1 s"):
             await one.claim()
         await one.release()
         await one.aclose()

@@ -70,7 +70,9 @@ async def test_a_write_in_flight_ends_before_the_lease() -> None:
     fence.follow(lambda: 0.1)
     async with serving(is_silent) as server:
         client = Client("store x", server.origin, Clock(), Traffic(), limits=Limits(timeout=60), fence=fence)
-        with pytest.raises(LostAnswer, match=r"no answer within 0.1 s; it may have been done or not"):
+        with pytest.raises(
+            LostAnswer, match=r"no response within 0.1 s; the request may or may not have been carried out"
+        ):
             await client.send(PUT)
         await client.aclose()
 
@@ -125,7 +127,7 @@ async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> N
     (outcome,) = report.targets[0].outcomes
     assert (outcome.kind, outcome.error) == (
         "not-attempted",
-        "this replica leads no more; the one that leads goes on with it",
+        "this replica is no longer the leader; the new leader continues",
     )
     assert world.writes() == 0
 

@@ -122,7 +122,9 @@ async def test_a_lease_that_keeps_changing_is_tried_again_later(api: Cluster) ->
             return await send(*rest)
 
         a._send = edited
-        with pytest.raises(TransientError, match="kvsync/kvsync in Kubernetes: it kept changing while it was claimed"):
+        with pytest.raises(
+            TransientError, match="kvsync/kvsync in Kubernetes: it kept changing while kvsync tried to take it"
+        ):
             await a.claim()
 
 

@@ -107,20 +107,20 @@ def test_split(changes: list[Change], kept: int) -> None:
         (replace(UPDATE, before=stored("b", "x", etag="etag-2")), "it changed in the store after the plan was saved"),
         (
             change(stored("b", "old"), wanted("b", "newer")),
-            "the files ask for something else than when the plan was saved",
+            "the files changed after the plan was saved",
         ),
         (
             change(stored("b", "old"), wanted("b", "new", ttl=9)),
-            "the files ask for something else than when the plan was saved",
+            "the files changed after the plan was saved",
         ),
-        (replace(DELETE, moved_to=None), "the files ask for something else than when the plan was saved"),
+        (replace(DELETE, moved_to=None), "the files changed after the plan was saved"),
         (
             change(stored("e", "moved", etag=None), wanted("e", "new")),
             "it changed in the store after the plan was saved",
         ),
         (
             change(stored("d", "old"), wanted("d", "other", sensitive=True)),
-            "the files ask for something else than when the plan was saved",
+            "the files changed after the plan was saved",
         ),
     ],
 )
@@ -150,7 +150,7 @@ def test_still_the_same(fresh: Change) -> None:
 def test_gone() -> None:
     """A change that no longer results says why: nothing to do, refused, target broken, or target gone."""
     reasons = {one.error for one in selection(plan_of()).stale}
-    assert reasons == {"nothing is to be done to it any more"}
+    assert reasons == {"it no longer needs a change"}
     refused = target_plan(refused=[Refusal(Identity("b"), Class.LOCKED, Action.UPDATE, "locked")])
     assert "it would be refused now: locked" in {one.error for one in selection(plan(refused)).stale}
     for broken in (target_plan(error="down"), target_plan(problems=(Problem("down"),))):
@@ -181,7 +181,7 @@ def test_facts() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "f.json:1:1: is not JSON; it may be cut short"),
+        ("", "f.json:1:1: is not valid JSON; the file may be truncated"),
         ("[" * 100_000, "f.json:1:1: is not JSON"),
         ("[]", "it names no schema"),
         ("{}", "it names no schema"),
@@ -198,7 +198,7 @@ def test_refused_files(text: str, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         load(text, "f.json")
     assert message in str(refused.value)
-    assert "(make a new one with kvsync plan --out FILE)" in str(refused.value)
+    assert "(create a new one with kvsync plan --out FILE)" in str(refused.value)
 
 
 def test_every_prefix() -> None:

@@ -85,7 +85,7 @@ async def test_a_lost_ledger_in_the_store_is_written_again(world: World, here: M
     world.server.ledgers.clear()
     world.server.calls.clear()
     assert rows(await here.plan()) == []
-    assert told.reasons() == ["it is not there any more"]
+    assert told.reasons() == ["it no longer exists"]
     assert outcomes(await here.apply()) == {}
     assert calls(world)["leave"] == 1
     assert "change" not in calls(world)

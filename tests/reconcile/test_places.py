@@ -140,7 +140,7 @@ class TestOneManagerPerPlace:
         repository.want("  a: one\n")
         (repository.root / "state/twin.yaml").write_text("store: twin\nnamespace: web\nkeys: {b: two}\n")
         done = repository.run("validate", code=78)
-        assert "main/web (kvsync.yaml:6:9) and twin/web (kvsync.yaml:7:9) lead to the same place" in done.stderr
+        assert "main/web (kvsync.yaml:6:9) and twin/web (kvsync.yaml:7:9) resolve to the same place" in done.stderr
         repository.run("apply", "--yes", code=78)
         assert not (repository.root / "store.db").exists()
 
@@ -154,7 +154,7 @@ class TestOneManagerPerPlace:
         (repository.root / "state/twin.yaml").write_text("store: twin\nnamespace: web\nkeys: {b: two}\n")
         repository.run("validate", code=0)
         done = repository.run("apply", "--yes", code=4)
-        assert done.stdout.count("lead to the same place") >= 2
+        assert done.stdout.count("resolve to the same place") >= 2
         assert "kvsync approve" not in done.stdout
         assert repository.values() == {"a": "one"}
 

@@ -188,9 +188,7 @@ def test_a_quota_stops_the_intent_and_loses_nothing(path: Path) -> None:
     limit = "_, hard = resource.getrlimit(resource.RLIMIT_FSIZE); resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))"
     relief = "resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))"
     error, outcome = run(FILL.format(limit=limit, relief=relief), path).splitlines()
-    assert error == (
-        f"state directory {path}: the disk refuses to read or write it; check the disk, its quota and its free space"
-    )
+    assert error == (f"state directory {path}: disk error; check the disk, its quota and its free space")
     assert outcome == "['applied']"
 
 
@@ -252,9 +250,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
     for writable in (True, False):
-        said = (
-            f"written by a newer kvsync (schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}); upgrade kvsync"
-        )
+        said = f"a newer kvsync wrote state.db (schema {SCHEMA_VERSION + 1}, this one supports {SCHEMA_VERSION}); upgrade kvsync"
         with pytest.raises(StateDirError, match=re.escape(said)):
             StateDir.open(path, writable=writable)
 
@@ -310,7 +306,7 @@ def test_a_database_that_was_never_set_up_reads_as_empty(path: Path) -> None:
 def test_a_file_in_the_place_of_the_directory(path: Path) -> None:
     """A file named like the state directory is named as the trouble."""
     path.write_text("")
-    with pytest.raises(StateDirError, match="it is a file, not a directory; choose another state_dir"):
+    with pytest.raises(StateDirError, match="it is a file, not a directory; set another state_dir"):
         StateDir.open(path, writable=True)
 
 

@@ -142,7 +142,9 @@ def test_a_file_system_without_modes_is_refused(tmp_path: Path, monkeypatch: pyt
     path = opened(tmp_path / "state")
     path.chmod(0o777)
     monkeypatch.setattr(Path, "chmod", lambda *_: None)
-    with pytest.raises(StateDirUntrusted, match="others may write to it, and it cannot be closed; run chmod 700"):
+    with pytest.raises(
+        StateDirUntrusted, match="other users can write to it, and its mode cannot be changed; run chmod 700"
+    ):
         opened(path)
 
 
@@ -176,7 +178,7 @@ def test_the_directory_of_another_user_is_refused(place: Path) -> None:
     path = root / ".kvsync"
     path.mkdir(parents=True, mode=0o700)
     os.chown(path, OTHER, OTHER)
-    said = f"its owner is the user id {OTHER}, and kvsync runs as 0; run kvsync as that user"
+    said = f"it belongs to user id {OTHER}, but kvsync runs as 0; run kvsync as that user"
     with pytest.raises(StateDirUntrusted, match=said):
         opened(path, config_root=root)
     os.chown(root, OTHER, OTHER)
@@ -184,7 +186,7 @@ def test_the_directory_of_another_user_is_refused(place: Path) -> None:
         opened(path, config_root=place / "etc")
     os.chown(path, 12345, 12345)
     assert "StateDirUntrusted" in as_other(path)
-    assert f"its owner is the user id 12345, and kvsync runs as {OTHER}" in as_other(path)
+    assert f"it belongs to user id 12345, but kvsync runs as {OTHER}" in as_other(path)
 
 
 def test_root_may_look_into_the_directory_of_a_service(place: Path) -> None:

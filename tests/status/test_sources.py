@@ -139,7 +139,10 @@ def test_doctor_finds_a_hook_without_a_door(tmp_path: Path) -> None:
     repository(tmp_path, "run: {hook: {secret: {env: HOOK}}}\n")
     command = Repository(tmp_path, (tmp_path / "kvsync.yaml").read_text())
     said = command.run("doctor", env=ENVIRON, code=1).stdout
-    assert "FAIL  http: run.hook: nothing listens, so no hook can come in (set run.listen: 127.0.0.1:9464)" in said
+    assert (
+        "FAIL  http: run.hook: run.listen is not set, so the daemon cannot receive webhooks (set run.listen: 127.0.0.1:9464)"
+        in said
+    )
 
 
 def test_the_log_says_that_it_was_a_command(tmp_path: Path) -> None:

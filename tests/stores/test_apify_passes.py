@@ -444,7 +444,7 @@ async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path,
     report = await repo.apply()
     assert sorted(outcomes(report).values()) == ["applied", "not-attempted"]
     (error,) = (target.error for target in report.targets if target.error)
-    assert "lead to the same place" in error
+    assert "resolve to the same place" in error
     assert "scraper/web (kvsync.yaml:6:5) and twin/web (kvsync.yaml:12:5)" in error
     plan = await repo.plan()
     assert plan.parked != ()

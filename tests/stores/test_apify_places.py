@@ -127,7 +127,7 @@ def test_two_targets_on_one_store_are_found_offline(repo: Repo, kv: Service) -> 
 
 
 async def test_all_ways_to_a_store_are_one_place(kv: Service, connect: Open) -> None:
-    """Name, id, name with the user, and another spelling of the endpoint lead to the same place, which says whose it is."""
+    """Name, id, name with the user, and another spelling of the endpoint resolve to the same place, which says whose it is."""
     store = kv.api("GET", f"/{kv.ids['web']}")["data"]
     found = await connect().locate("web")
     assert found.parts == (("user", store["userId"]), ("store", store["id"]))

@@ -421,7 +421,8 @@ async def test_an_entry_within_another_namespace_is_an_error(repo: Repo) -> None
     found = repo.command("validate")
     assert found.returncode == 78
     assert (
-        'state/app.yaml:4:3: settings/app: sub:y lies in the namespace "app:sub", which is managed too' in found.stderr
+        'state/app.yaml:4:3: settings/app: sub:y belongs to the namespace "app:sub", which kvsync also manages'
+        in found.stderr
     )
 
 
@@ -456,7 +457,7 @@ async def test_two_stores_that_are_one_are_parked(tmp_path: Path, azure: Service
     for target in plan.targets:
         (reason,) = target.parked
         assert reason.startswith(
-            "again/web (kvsync.yaml:9:10) and settings/web (kvsync.yaml:7:5) lead to the same place"
+            "again/web (kvsync.yaml:9:10) and settings/web (kvsync.yaml:7:5) resolve to the same place"
         )
     await repo.apply()
     assert azure.values() == {}

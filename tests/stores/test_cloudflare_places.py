@@ -296,7 +296,7 @@ async def test_two_names_of_one_namespace_are_parked(tmp_path: Path, kv: Service
             (reason,) = target.parked
             assert names in reason
             assert "edge/web" in reason
-            assert "lead to the same place" in reason
+            assert "resolve to the same place" in reason
             assert "kvsync.yaml:" in reason
         await workspace.apply(plan, command="test", approvals=[plan.digest])
     assert kv.values("web") == {}

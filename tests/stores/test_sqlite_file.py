@@ -176,7 +176,7 @@ async def test_folders_are_made_inside_the_configuration_only(opened: Open, tmp_
     await opened(".kvsync/deep/store.db").write("web", [creation("first")])
     assert (tmp_path / ".kvsync/deep/store.db").exists()
     for read_only in (True, False):
-        with pytest.raises(PermanentError, match=r"the folder .* does not exist; make it, or correct the path"):
+        with pytest.raises(PermanentError, match=r"the folder .* does not exist; create it, or correct path"):
             await keys(opened("../missing/store.db", read_only=read_only))
     assert not (tmp_path.parent / "missing").exists()
 

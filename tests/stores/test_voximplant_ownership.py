@@ -159,7 +159,9 @@ async def test_two_stores_that_lead_to_one_place(repo: Repo, vox: Service, names
     assert SET not in vox.requests()
 
 
-@pytest.mark.parametrize(("namespace", "said"), [("web", "lead to the same place"), ("web:de", "lie in one another")])
+@pytest.mark.parametrize(
+    ("namespace", "said"), [("web", "resolve to the same place"), ("web:de", "lie in one another")]
+)
 async def test_two_stores_that_meet_are_found_offline(repo: Repo, vox: Service, namespace: str, said: str) -> None:
     """With the same endpoint, credentials and id, `validate` finds that two stores meet, and sends nothing."""
     repo.configure("application_id: 1", second_store(vox, "application_id: 1"))

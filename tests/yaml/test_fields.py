@@ -161,7 +161,7 @@ INVALID_TEXTS: list[tuple[Decoder, str, str]] = [
         moment(),
         "2026-12-24T00:00:00",
         'f.yaml:1:1: it: expected a moment such as 2026-12-24T00:00:00Z, found "2026-12-24T00:00:00" '
-        "(say the offset: end it with Z, or with +01:00)",
+        "(add the offset from UTC: end it with Z, or with +01:00)",
     ),
     (path(), "{a: b}", "f.yaml:1:1: it: expected a path, found a mapping"),
     (list_of(integer()), "[1, x]", 'f.yaml:1:5: it[1]: expected a whole number, found "x"'),
@@ -191,7 +191,7 @@ def test_invalid(decoder: Decoder, source: str, message: str) -> None:
 
 def test_no_such_moment() -> None:
     """A day that the calendar does not have is refused."""
-    assert "there is no such day or time" in read(moment(), "2026-02-30T00:00:00Z")[1][0]
+    assert "no such date or time" in read(moment(), "2026-02-30T00:00:00Z")[1][0]
 
 
 @pytest.mark.parametrize("source", ["[a", "a[]", "x[!]"])
@@ -285,7 +285,7 @@ def test_credential_never_repeats(source: str) -> None:
 def test_literal_secret_says_how() -> None:
     """A literal secret is an error that says how to write a reference."""
     assert read(credential(), "hunter2")[1] == [
-        "f.yaml:1:1: it: a secret must not stand in the file (write {env: NAME}, {file: PATH} or {credential: NAME})"
+        "f.yaml:1:1: it: secrets are not allowed in this file (write {env: NAME}, {file: PATH} or {credential: NAME})"
     ]
 
 

@@ -23,9 +23,9 @@ _LARGE: Final = 64 * 1024
 _MOST_IN_A_FILE: Final = 4 * 1024 * 1024
 """Bytes of values after which another state file is begun: they are refused from 10 MiB on."""
 
-_HEAD: Final = "# What {target} holds, written by kvsync dump.\n"
+_HEAD: Final = "# Entries of {target}, exported by kvsync dump.\n"
 _SECRETS: Final = (
-    "# Sensitive values are not in this file; set these variables where kvsync runs, and list them in authors.env of\n"
+    "# Sensitive values are not in this file; set these variables for kvsync, and add them to authors.env in\n"
     "# kvsync.yaml: {names}\n"
 )
 

@@ -28,9 +28,9 @@ LEAVE_WITHIN: Final = 0.5
 """Seconds that requests have to end when the daemon leaves."""
 
 _CURES: Final = {
-    errno.EADDRINUSE: "another program listens there; stop it, or choose another port",
+    errno.EADDRINUSE: "another program is using that port; stop it, or set another port",
     errno.EADDRNOTAVAIL: "this machine does not have that address",
-    errno.EACCES: "ports below 1024 need a privilege; choose another",
+    errno.EACCES: "ports below 1024 need privileges; set another port",
 }
 
 _log = get_logger()

@@ -29,7 +29,7 @@ class Secret:
             raise AuthError(f"{self._what}: {error}") from None
         if len(secret) < SHORTEST:
             place = f"{self._credential.origin}: " if self._credential.origin else ""
-            short = f"{place}{describe(self._credential)} has fewer than {SHORTEST} characters; take 32 random ones"
+            short = f"{place}{describe(self._credential)} has fewer than {SHORTEST} characters; use 32 random ones"
             raise AuthError(f"{self._what}: {short}")
         return secret
 

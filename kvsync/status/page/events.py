@@ -20,7 +20,7 @@ from aiohttp import web
 from kvsync.status.collector import Collector
 from kvsync.status.http.answers import failure
 
-_FULL: Final = "too many pages are open; this one still works when it is loaded again"
+_FULL: Final = "too many pages are open; reload the page to update it"
 
 
 @dataclass(frozen=True, slots=True)

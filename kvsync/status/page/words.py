@@ -10,7 +10,7 @@ from kvsync.status.snapshot import PendingPlan, RowKind
 
 _STEPS: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
 _UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
-_KEPT_BACK: Final = {RowKind.REFUSED.value: "refused", RowKind.REPORTED.value: "only reported"}
+_KEPT_BACK: Final = {RowKind.REFUSED.value: "refused", RowKind.REPORTED.value: "reported only"}
 
 
 def span(seconds: float) -> str:

@@ -39,7 +39,7 @@ class Judge:
             return None
         if error_type(answer) in NOT_VALID:
             why = self._token.explain(call, answer)
-            return AuthError(f"{self._where}: {call.what} is refused: {why.detail}; {why.hint}")
+            return AuthError(f"{self._where}: {call.what} was refused: {why.detail}; {why.hint}")
         if status == 402:
             hint = "raise the usage limit or add credit in the Console, under Billing"
             return PermanentError(f"{self._said(call, answer)}; {hint}")

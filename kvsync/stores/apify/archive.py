@@ -93,13 +93,13 @@ def open_archive(
 def _check(members: list[zipfile.ZipInfo], size: int, key: re.Pattern[str]) -> None:
     names = {member.filename for member in members}
     if len(names) < len(members):
-        raise DoubtfulError("a name is there twice")
+        raise DoubtfulError("it contains a name twice")
     if not all(map(key.fullmatch, names)):
-        raise DoubtfulError("a name is no key")
+        raise DoubtfulError("a name is not a valid key")
     if any(member.flag_bits & _ENCRYPTED for member in members):
         raise DoubtfulError("a member is encrypted")
     if sum(member.file_size for member in members) > max(_USUAL, _MOST_GROWTH * size):
-        raise DoubtfulError("it would come to too much")
+        raise DoubtfulError("it is too large when unpacked")
 
 
 def _digest(archive: zipfile.ZipFile, member: zipfile.ZipInfo, hasher: blake2b) -> tuple[int, bytes]:
@@ -109,7 +109,7 @@ def _digest(archive: zipfile.ZipFile, member: zipfile.ZipInfo, hasher: blake2b) 
             size += len(piece)
             hasher.update(piece)
     if size != member.file_size:
-        raise DoubtfulError("a member is not as long as it says")
+        raise DoubtfulError("the size of a member is wrong")
     return size, hasher.digest()
 
 

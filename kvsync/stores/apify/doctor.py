@@ -22,7 +22,7 @@ class Doctor:
 
     async def examine(self) -> list[Finding]:
         """Ask whose the token is, which stores there are, and what is shown of one of them: nothing is written."""
-        call = Call("GET", self._remote.targets.me, "asking whose the token is", is_json=True)
+        call = Call("GET", self._remote.targets.me, "looking up the user of the token", is_json=True)
         try:
             answer = await self._remote.send(call)
         except AuthError as error:
@@ -44,9 +44,9 @@ class Doctor:
         if names:
             return [reading, await self._writing(names[0])]
         if self._username is None:
-            return [reading, Finding("writing", True, "not known before there is a key-value store")]
-        detail = f"{self._username} has no named key-value store that the token may see"
-        return [reading, Finding("username", False, detail, "correct username, or leave it out")]
+            return [reading, Finding("writing", True, "unknown until there is a key-value store")]
+        detail = f"the token has access to no named key-value store of {self._username}"
+        return [reading, Finding("username", False, detail, "correct username, or remove it")]
 
     async def _writing(self, name: str) -> Finding:
         """The API shows a store's secret to those who may write to it."""

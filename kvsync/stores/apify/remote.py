@@ -77,7 +77,7 @@ class Remote:
                 return page_of(answer.data)
             except ValueError as problem:
                 raise PermanentError(
-                    f"{self.where}: {what} failed: the answer is {problem}; check the endpoint"
+                    f"{self.where}: {what} failed: the response is {problem}; check the endpoint"
                 ) from None
 
         return await listing(ask)

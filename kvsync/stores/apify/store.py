@@ -40,11 +40,11 @@ class ApifyStore(RemoteStore["Remote"]):
     """Entries in the named key-value stores of one account."""
 
     options = (
-        Field("token", credential(), required=True, help="API token that may read and write the key-value stores."),
-        Field("create_namespaces", boolean(), default=False, help="Make a key-value store that does not exist."),
         Field(
-            "username", _USERNAME, help="Whose key-value stores they are; those of the token's own user when absent."
+            "token", credential(), required=True, help="API token with read and write access to the key-value stores."
         ),
+        Field("create_namespaces", boolean(), default=False, help="Create key-value stores that do not exist."),
+        Field("username", _USERNAME, help="Owner of the key-value stores (the user of the token)."),
         LEDGER,
     )
     capabilities = Capabilities(
@@ -86,10 +86,10 @@ class ApifyStore(RemoteStore["Remote"]):
         """A key that kvsync needs itself, and a content type that no header can hold."""
         problems = []
         if self._is_reserved(namespace, entry.identity):
-            problems.append(f'"{LEDGER_KEY}" is where kvsync keeps its ledger; use another key')
+            problems.append(f'"{LEDGER_KEY}" is reserved for the ledger of kvsync; use another key')
         kind = sent_type(entry.content)
         if not (kind.isascii() and kind.isprintable()):
-            problems.append("the content_type holds characters that no HTTP header takes")
+            problems.append("the content_type contains characters that are not allowed in an HTTP header")
         return problems
 
     def is_version(self, seen: str, known: str) -> bool:
@@ -171,7 +171,7 @@ class ApifyStore(RemoteStore["Remote"]):
         result = await put(remote, namespace, store, LEDGER_KEY, Content(ledger, JSON))
         if result.status is not WriteStatus.DONE:
             raise PermanentError(
-                f"{remote.where}: leaving the ledger in {namespace} failed: {result.error}; set ledger: local"
+                f"{remote.where}: writing the ledger to {namespace} failed: {result.error}; set ledger: local"
             )
 
     async def _examine(self, remote: Remote) -> Sequence[Finding]:
@@ -217,7 +217,7 @@ class ApifyStore(RemoteStore["Remote"]):
         """The same, without the key that kvsync needs itself."""
         name = super()._checked(namespace, identity, content)
         if name == LEDGER_KEY:
-            raise ValueError(f'"{LEDGER_KEY}" is where kvsync keeps its ledger')
+            raise ValueError(f'"{LEDGER_KEY}" is reserved for the ledger of kvsync')
         return name
 
     def _is_reserved(self, namespace: str, identity: Identity) -> bool:

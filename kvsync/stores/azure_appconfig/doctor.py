@@ -19,7 +19,7 @@ _EVERYTHING: Final = range(100, 600)
 _MOST_SKEW: Final = 300.0
 """Seconds; the service refuses beyond 900."""
 
-_CHECK_ENDPOINT: Final = "correct the endpoint; it is shown as Endpoint in the store's overview"
+_CHECK_ENDPOINT: Final = "correct the endpoint; the overview page of the store shows it as Endpoint"
 
 
 class Doctor:
@@ -39,7 +39,7 @@ class Doctor:
         except StoreError as error:
             return [Finding("endpoint", False, str(error), _CHECK_ENDPOINT)]
         if not _is_from_app_configuration(answer):
-            detail = f"something answers, with status {answer.status}, but it is not App Configuration"
+            detail = f"the server responded with status {answer.status}, but it is not App Configuration"
             return [Finding("endpoint", False, detail, _CHECK_ENDPOINT)]
         findings = [Finding("endpoint", True, "reached"), *self._clock_findings(answer)]
         if answer.status in (401, 403):
@@ -52,7 +52,9 @@ class Doctor:
     async def _writing(self, name: str) -> Finding:
         """Nothing is written: the key does not exist, and the condition asks for a version of it."""
         headers = {"If-Match": quoted(None)}
-        call = Call("DELETE", entry_target(name, None), "asking to write", headers, expects=_EVERYTHING, reads=True)
+        call = Call(
+            "DELETE", entry_target(name, None), "checking write permission", headers, expects=_EVERYTHING, reads=True
+        )
         try:
             answer = await self._send(call)
         except StoreError as error:
@@ -84,7 +86,9 @@ def _is_from_app_configuration(answer: Answer) -> bool:
 
 def _trouble(answer: Answer) -> Finding:
     if answer.status == 429:
-        return Finding("quota", False, cleaned(said(answer)) or "the store throttles", "wait, or choose a larger tier")
+        return Finding(
+            "quota", False, cleaned(said(answer)) or "the store is throttling requests", "wait, or upgrade the tier"
+        )
     return Finding(
-        "service", False, f"status {answer.status} {cleaned(said(answer))}".strip(), "look at the service's health"
+        "service", False, f"status {answer.status} {cleaned(said(answer))}".strip(), "check the health of the service"
     )

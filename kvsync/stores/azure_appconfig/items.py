@@ -63,7 +63,7 @@ def row_of(item: Mapping[str, Any]) -> Row:
     value, content_type = item.get("value") or "", item.get("content_type") or None
     tags = {name: text or "" for name, text in (item.get("tags") or {}).items()}
     if not all(isinstance(text, str) for text in (item["key"], item["etag"], content_type or "", *tags.values())):
-        raise TypeError("what must be text is not")
+        raise TypeError("a field that must be text is not")
     content = Content(_encoded(value), content_type, user_tags(tags))
     label = item.get("label") or None
     locked = bool(item.get("locked"))

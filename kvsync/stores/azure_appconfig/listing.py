@@ -45,7 +45,7 @@ class Listing:
             seen: set[str] = set()
             while target is not None:
                 if target in seen:
-                    raise TransientError(f"{what} failed: the pages go in circles")
+                    raise TransientError(f"{what} failed: the pages form a loop")
                 seen.add(target)
                 page = await ahead.get(target)
                 pages.append(page)
@@ -76,7 +76,7 @@ class Listing:
             etag = etag_of(answer) or answer.data["etag"]
         except (KeyError, TypeError, AttributeError):
             raise TransientError(
-                f"{what} failed: the answer is not a list of App Configuration; check the endpoint"
+                f"{what} failed: the response is not a list of key-values; check the endpoint"
             ) from None
         return Page(target, etag, next_target(answer, answer.data), rows)
 

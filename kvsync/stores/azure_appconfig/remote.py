@@ -94,7 +94,9 @@ class Remote:
             try:
                 names += [item["name"] for item in answer.data["items"]]
             except (KeyError, TypeError):
-                raise TransientError(f"{self._where}: listing keys failed: the answer is no list of keys") from None
+                raise TransientError(
+                    f"{self._where}: listing keys failed: the response is not a list of keys; check the endpoint"
+                ) from None
             target = next_target(answer, answer.data)
         return names
 
@@ -119,7 +121,9 @@ class Remote:
         try:
             return row_of(answer.data)
         except (KeyError, TypeError, AttributeError):
-            raise TransientError(f"{self._where}: reading {key} failed: the answer is no entry") from None
+            raise TransientError(
+                f"{self._where}: reading {key} failed: the response is not a key-value; check the endpoint"
+            ) from None
 
     def _scope(self, first: str) -> str:
         return f"{self._client.origin}{first}"
@@ -128,7 +132,5 @@ class Remote:
 def _judge(call: Call, answer: Answer) -> StoreError | None:
     """A full store throttles as well, but waiting does not help it."""
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
-        return BatchRefused(
-            f"the store is full ({words(call, answer)}); delete what is not needed, or choose a larger tier"
-        )
+        return BatchRefused(f"the store is full ({words(call, answer)}); delete entries, or upgrade the tier")
     return None

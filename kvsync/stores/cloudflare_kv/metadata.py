@@ -33,7 +33,7 @@ MOST_BYTES: Final = 1024
 
 
 _NOTHING: Final = (None, (), None)
-_TOO_DEEP: Final = canonical_json("nested too deep to be read")
+_TOO_DEEP: Final = canonical_json("nested too deeply")
 _SHORT: Final = 64
 """Characters of an owner with which a mark alone is never too long."""
 
@@ -71,9 +71,9 @@ def metadata_for(content: Content, mark: Mark | None) -> Any:
     if not ours:
         return data or None
     if not isinstance(data, dict):
-        raise ValueError("the metadata is no mapping, beside which kvsync's mark could stand")
+        raise ValueError("metadata must be a JSON object, because kvsync keeps its mark in it")
     if RESERVED in data:
-        raise ValueError(f'the member "{RESERVED}" of the metadata is kvsync\'s own; choose another name')
+        raise ValueError(f'the member "{RESERVED}" of the metadata is reserved for kvsync; use another name')
     return {**data, RESERVED: ours}
 
 
@@ -85,9 +85,9 @@ def check_size(content: Content, mark: Mark | None, data: Any) -> None:
     try:
         size = len(_compact(data).encode())
     except UnicodeEncodeError:
-        raise ValueError("the metadata is no Unicode text") from None
+        raise ValueError("the metadata is not Unicode text") from None
     if size > MOST_BYTES:
-        with_ours = "with tags and kvsync's mark, cloudflare-kv takes at most"
+        with_ours = "including tags and kvsync's mark; cloudflare-kv allows at most"
         raise ValueError(f"the metadata has {size:,} bytes {with_ours} {MOST_BYTES:,}")
 
 

@@ -118,5 +118,5 @@ def _common_start(names: Sequence[str]) -> str:
 def _held(data: Mapping[str, Any]) -> Held:
     expiration = data.get("expiration")
     if not isinstance(expiration, int | float | None):
-        raise TypeError("the moment when an entry ends must be a number")
+        raise TypeError("the expiration of an entry must be a number")
     return Held(data["value"].encode(), data.get("metadata"), expiration)

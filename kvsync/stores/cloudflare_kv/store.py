@@ -40,13 +40,13 @@ class CloudflareKvStore(RemoteStore["Remote"]):
     """Entries in the KV namespaces of one account."""
 
     options = (
-        Field("account_id", _ID, required=True, help="Id of the account that the namespaces belong to."),
+        Field("account_id", _ID, required=True, help="Id of the account with the namespaces."),
         Field("token", credential(), required=True, help='API token with "Workers KV Storage: Edit".'),
-        Field("create_namespaces", boolean(), default=False, help="Make a namespace that does not exist."),
+        Field("create_namespaces", boolean(), default=False, help="Create namespaces that do not exist."),
+        Field("namespace_ids", map_of(_ID), default={}, help="Ids of namespaces, by their names in the state files."),
         Field(
-            "namespace_ids", map_of(_ID), default={}, help="Ids of namespaces, by the name they have in state files."
+            "batch_size", integer(1, _MOST_A_CALL), default=1000, help="Maximum number of entries per write request."
         ),
-        Field("batch_size", integer(1, _MOST_A_CALL), default=1000, help="Most entries that one call writes."),
     )
     capabilities = Capabilities(
         type="cloudflare-kv",
@@ -196,7 +196,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         self._binary.setdefault(namespace, set()).update(entries.binary)
         if error is None:
             return Snapshot(target, entries, entries.settled, token=listing.token() if entries.is_told else None)
-        problem = f"it broke off after {len(listing):,} entries ({error})"
+        problem = f"it ended early, after {len(listing):,} entries ({error})"
         return Snapshot(target, entries, entries.settled, complete=False, problems=(problem,))
 
     async def _send(

@@ -18,7 +18,7 @@ class ApiToken(BearerToken):
         codes = error_codes(answer)
         said = words(call, answer) or f"status {answer.status}"
         if answer.status == 401 or codes & {1000, 6003, 6111, 9103, 9106, 9107}:
-            return Explanation("credential", f"the API token is not valid ({said})", f"make a new one ({_PAGE})")
+            return Explanation("credential", f"the API token is not valid ({said})", f"create a new one ({_PAGE})")
         if answer.status == 405 or call.writes:
             return Explanation("permission", f"the API token may not write here ({said})", _PERMISSION)
         return Explanation("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)

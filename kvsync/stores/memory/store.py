@@ -32,7 +32,7 @@ class MemoryStore(Store):
     """A connection to a `Memory`: its own, the one it is given, or the one that the option `shared` names."""
 
     options = (
-        Field("shared", text(), help="Stores of one process that give the same name here hold the same entries."),
+        Field("shared", text(), help="Name of the data; stores with the same name in one process share their entries."),
     )
     capabilities = Capabilities(
         type="memory",
@@ -172,7 +172,7 @@ class MemoryStore(Store):
 
     async def check(self) -> Sequence[Finding]:
         """Always reached."""
-        return (Finding("memory", True, "held in this process"),)
+        return (Finding("memory", True, "kept in this process"),)
 
     def _now(self) -> float:
         """The present, as far as the memory ends entries by itself."""

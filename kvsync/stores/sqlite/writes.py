@@ -33,7 +33,7 @@ _SWEEP = "DELETE FROM entries WHERE expires_at <= ?"
 _DIGITS = 19
 """So many digits have the first integers that SQLite has no room for."""
 
-_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists by now")
+_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
 _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 _GONE = WriteResult(WriteStatus.DONE)
 

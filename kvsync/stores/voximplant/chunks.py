@@ -85,7 +85,7 @@ def join(root: str, pieces: Mapping[str, str]) -> Joined:
     """Put a document together. Raises MissingPieces, and ValueError for a root, or pieces, that somebody else has made."""
     found = _ROOT.fullmatch(root)
     if found is None:
-        raise ValueError("it is no list of pieces")
+        raise ValueError("it is not a list of pieces")
     form, depth, digest, text = found.groups()
     used: set[str] = set()
     for _ in range(int(depth) + 1):
@@ -96,7 +96,7 @@ def join(root: str, pieces: Mapping[str, str]) -> Joined:
         text = "".join(pieces[name] for name in names)
     document = _document_of(form, text)
     if _digest(document, 16) != digest:
-        raise ValueError("the pieces do not make what they are said to make")
+        raise ValueError("the checksum of the pieces is wrong")
     return Joined(document, frozenset(used))
 
 

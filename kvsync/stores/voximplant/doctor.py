@@ -27,7 +27,7 @@ async def examine(remote: Remote) -> list[Finding]:
         return [*found, Finding("application", False, str(error), "correct application_id, or application")]
     except StoreError as error:
         return [*found, Finding("endpoint", False, str(error))]
-    reading = Finding("reading", True, "the token is accepted, and the application may be read")
+    reading = Finding("reading", True, "the token was accepted, and the application is readable")
     clock = clock_findings(answer, remote.clock.now(), _MOST_SKEW)
     return [*found, reading, await _writing(storage), *clock]
 
@@ -36,7 +36,7 @@ async def _writing(storage: Storage) -> Finding:
     """Deleting what is not there changes nothing, and only who may write is let so far."""
     key = f"kvsync-doctor-{secrets.token_hex(8)}"
     try:
-        await storage.ask("DelKeyValueItem", "asking to write", {"key": key})
+        await storage.ask("DelKeyValueItem", "checking write permission", {"key": key})
     except AuthError as error:
         return Finding("writing", False, str(error), "give the service account the role Owner, Admin or Developer")
     except StoreError as error:

@@ -45,11 +45,11 @@ async def everything(ask: Ask, size: int) -> Listed:
             items |= walk.items
             if not items:
                 raise
-            return Listed(items, f"it broke off after {len(items):,} entries ({error})")
+            return Listed(items, f"it ended early, after {len(items):,} entries ({error})")
         if is_whole:
             return Listed(walk.items)
         items |= walk.items
-    return Listed(items, f"entries kept coming and going while {len(items):,} of them were listed")
+    return Listed(items, f"entries kept changing while {len(items):,} of them were listed")
 
 
 class Walk:

@@ -99,7 +99,7 @@ class Shelf:
                 continue  # somebody wrote another ledger since
             except ValueError as reason:
                 raise PermanentError(f"{self._storage.where}: {self._root_key}: {reason}") from None
-        raise PermanentError(f"{self._storage.where}: {self._root_key}: pieces of it are not there")
+        raise PermanentError(f"{self._storage.where}: {self._root_key}: pieces of it are missing")
 
     async def write(self, document: bytes) -> None:
         """Leave a ledger in place of the one before. May be repeated after an error: what is done need not be done again.

@@ -25,7 +25,7 @@ def lifetime_of(write: Write, now: float) -> Lifetime:
         return {"ttl": LONGEST}
     left = math.ceil(write.expires_at - now)
     if left < 1:
-        raise ValueError("it ends before it can be written")
+        raise ValueError("it expires before it can be written")
     is_counted = write.mark is not None and write.mark.ttl is not None
     return (
         {"ttl": min(left, LONGEST)}
