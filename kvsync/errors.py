@@ -1,4 +1,4 @@
-"""Every error kvsync raises on purpose. The branch says what to do about it, the leaf what happened.
+"""Exception classes of kvsync. The base class says how to handle an error, the subclass what happened.
 
 KvsyncError
 ├── UsageError            the command line makes no sense                     (exit 64)

@@ -1,4 +1,4 @@
-"""Why an entry has the action it has: everything known of one key, from the files, the store, and what was last applied."""
+"""Explains why an entry has its action, from the files, the store, and what was last applied."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""JSON Schema 2020-12 of what kvsync reads and writes: its configuration, state files, the plan document, and
-the messages of `run.notify`.
+"""JSON Schema 2020-12 of the configuration, state files, plan documents, and the messages of `run.notify`.
 
 The first two are made of the tables of fields that the reading itself goes by. They describe a file as an editor sees it, by
 the YAML 1.2 core schema; what depends on more than one file or on the store, `kvsync validate` tells.

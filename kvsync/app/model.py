@@ -1,4 +1,4 @@
-"""What a command looks at, and what became of it."""
+"""Requests and results of the application layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the parts are put together, and released together."""
+"""Opens and closes a workspace: creates its parts and releases them together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps a plan from being applied by hand: a window that denies it, a pause, a guard that nobody has released."""
+"""Reasons that block applying a plan from the command line: a maintenance window, a pause, or an unapproved guard."""
 
 from __future__ import annotations
 

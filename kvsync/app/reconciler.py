@@ -1,4 +1,4 @@
-"""What the daemon drives: a workspace that can be exchanged for one with a newer configuration while passes are under way."""
+"""Reconciler that the daemon drives: it can switch to a workspace with a newer configuration while passes are running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking a run back: a plan to look at first, then the same again for real."""
+"""Undo of a run: first a plan to preview, then the same plan applied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts at work: load, plan, apply."""
+"""Workspace: loads the files, plans, and applies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call on its way to outcomes, whatever the store makes of it.
+"""Sends one write call to the store and turns its result into outcomes.
 
 prepare    read again what must be known before writing; what moved since the plan is planned again, alone
 intend     commit the intent to the journal

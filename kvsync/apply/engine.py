@@ -1,4 +1,4 @@
-"""Applying the changes of one target: what puts entries in place first, then what takes them away."""
+"""Apply engine for one target: creates and updates first, then deletes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking a run back: every entry that still is as kvsync left it gets back what it was before.
+"""Computes the writes that undo a run, for every entry that is unchanged since the run.
 
     the run did     the entry now           undo
     ─────────────   ─────────────────────   ──────────────────────────────────────────────────

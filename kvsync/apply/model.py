@@ -1,4 +1,4 @@
-"""The values that go into applying and come out of it."""
+"""Inputs and results of applying."""
 
 from __future__ import annotations
 

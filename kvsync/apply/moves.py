@@ -1,4 +1,4 @@
-"""Moves: the old name goes once the new one was read back from the store, so that readers never see a gap."""
+"""Moves: the old key is deleted only after the new key was read back, so readers never see a gap."""
 
 from __future__ import annotations
 

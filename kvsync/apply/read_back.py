@@ -1,4 +1,4 @@
-"""What a fresh read says: is the entry still as planned against, did our write land, what is there instead."""
+"""Verification of a write by reading the entry again: unchanged, written by us, or changed by another writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way to one store while it is applied to: reads and plans again with patience, writes once, and knows when to leave."""
+"""Store access while applying: reads and plans with retries, writes once, stops when asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a change to the write that carries it, and to calls of a size the store takes."""
+"""Converts changes to writes, and groups them into calls that the store accepts."""
 
 from __future__ import annotations
 

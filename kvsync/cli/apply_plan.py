@@ -1,4 +1,4 @@
-"""Carrying out a plan: show it, ask, apply, show what became of it."""
+"""Apply flow of the commands: show the plan, ask, apply, show the outcomes."""
 
 from __future__ import annotations
 

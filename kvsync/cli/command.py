@@ -1,4 +1,4 @@
-"""What all commands have in common: global options, environment variables, help, and how they end."""
+"""Base class of all commands: global options, environment variables, help, and error handling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking a person before something is written."""
+"""Confirmation prompt before writing."""
 
 from __future__ import annotations
 

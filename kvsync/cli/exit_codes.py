@@ -1,4 +1,4 @@
-"""Exit codes: what an error, a plan or a report means to the shell. The one place that says so.
+"""Exit codes: maps errors, plans and reports to the code for the shell.
 
 When several hold, the first of this order is the one: 78, 1, 4, 3, 2, 0.
 """

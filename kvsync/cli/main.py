@@ -1,4 +1,4 @@
-"""`kvsync`: the commands by purpose, and how the process ends."""
+"""The `kvsync` command group, and the entry point that runs it."""
 
 from __future__ import annotations
 

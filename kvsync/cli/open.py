@@ -1,4 +1,4 @@
-"""What commands open before they do anything: the workspace, or the state directory alone."""
+"""Opens the workspace or the state directory for a command."""
 
 from __future__ import annotations
 

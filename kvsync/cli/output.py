@@ -1,4 +1,4 @@
-"""What leaves the process: answers to stdout, everything else to stderr, nothing past the redactor."""
+"""Output to stdout and stderr, always redacted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans and reports in the form that was asked for, into files first and then on stdout."""
+"""Writes plans and reports in the requested format, to files first and then to stdout."""
 
 from __future__ import annotations
 

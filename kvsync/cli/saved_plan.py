@@ -1,4 +1,4 @@
-"""Applying a plan that was saved: what of it is still the same."""
+"""Applies a saved plan: selects the changes that are still the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a state file may do: the one place that decides it.
+"""Authorization of state files: decides what a state file may read, manage and override.
 
 `kvsync.yaml` belongs to the operator, state files belong to authors. A state file may tighten the policy of its stores, and
 may name the variables, files and targets that `authors:` grants. Everything else is denied, with the line of `kvsync.yaml`

@@ -1,4 +1,4 @@
-"""The `authors:` of the configuration as people write it: what state files may do."""
+"""Decoder of the `authors:` section: what state files may do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a changed configuration changes, and which of it gives state files or kvsync more rights than before. Pure."""
+"""Compares two configurations, and reports which changes grant more rights. Pure."""
 
 from __future__ import annotations
 

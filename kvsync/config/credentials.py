@@ -1,4 +1,4 @@
-"""Turning references to secrets into secrets, at the edge: just before they are used, and registered for redaction at once."""
+"""Resolves credential references to secrets, just before use, and registers them for redaction."""
 
 from __future__ import annotations
 

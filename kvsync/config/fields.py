@@ -1,4 +1,4 @@
-"""The tables of fields of `kvsync.yaml`: what may be written, what it means, what holds when it is not."""
+"""Field tables of `kvsync.yaml`: names, types, help texts and defaults."""
 
 from __future__ import annotations
 

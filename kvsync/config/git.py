@@ -1,4 +1,4 @@
-"""The `source:` of the configuration: a Git repository that the state files come from."""
+"""Decoder of the `source:` section: a Git repository as the source of the state files."""
 
 from __future__ import annotations
 

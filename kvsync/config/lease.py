@@ -1,4 +1,4 @@
-"""`run.lease` as people write it."""
+"""Decoder of the `run.lease` section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `limits:` of the configuration: what reading the state files may cost.
+"""Decoder of the `limits:` section: limits for reading the state files.
 
 A state file that exceeds one of them is an error of that file: its targets keep their last good state, all others go on.
 """

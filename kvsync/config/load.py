@@ -1,4 +1,4 @@
-"""Read `kvsync.yaml` into a `Config`: strictly, and with everything that is wrong said at once."""
+"""Loads `kvsync.yaml` into a `Config`, strictly, and reports all problems at once."""
 
 from __future__ import annotations
 

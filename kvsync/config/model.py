@@ -1,4 +1,4 @@
-"""The configuration as frozen values. Plain data: nothing here opens, reads or resolves anything."""
+"""Configuration as frozen dataclasses. Nothing here opens, reads or resolves anything."""
 
 from __future__ import annotations
 

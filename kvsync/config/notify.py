@@ -1,4 +1,4 @@
-"""The `notify:` of `run`: who is told what of the targets."""
+"""Decoder of the `run.notify` section: notification channels."""
 
 from __future__ import annotations
 

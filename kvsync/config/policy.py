@@ -1,4 +1,4 @@
-"""Policy as people write it: at the top, in a store, in a state file, each level overriding the one before line by line."""
+"""Decoder of the policy, whose settings the configuration, a store and a state file override in this order."""
 
 from __future__ import annotations
 

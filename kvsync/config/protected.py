@@ -1,4 +1,4 @@
-"""What no state file may read, whatever is configured: paths that hold secrets, or that decide what kvsync does."""
+"""Paths that no state file may read, whatever the configuration allows: secrets, and files that control kvsync."""
 
 from __future__ import annotations
 

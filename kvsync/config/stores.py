@@ -1,4 +1,4 @@
-"""The `stores:` of the configuration: fields that every store has, and those that its type declares."""
+"""Decoder of the `stores:` section: common fields, and the fields of each store type."""
 
 from __future__ import annotations
 

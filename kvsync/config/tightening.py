@@ -1,4 +1,4 @@
-"""Which lines of a policy loosen another policy: the order in which each line gets tighter, in one place.
+"""Ordering of policy settings from loose to strict, used to reject state files that loosen the policy.
 
 line                            tighter is
 prune                           scope -> owned -> off

@@ -1,4 +1,4 @@
-"""Texts with a meaning of their own in `kvsync.yaml`: addresses, cron expressions, time zones, key formats."""
+"""Decoders for URLs, addresses, cron expressions, time zones and key formats in `kvsync.yaml`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long to leave a failing target alone."""
+"""Retry delay of a failing target."""
 
 from __future__ import annotations
 

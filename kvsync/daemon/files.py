@@ -1,4 +1,4 @@
-"""What the files ask, as last read, and whether they are still moving."""
+"""The desired state as last loaded, and the check that the files have stopped changing."""
 
 from __future__ import annotations
 

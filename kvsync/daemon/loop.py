@@ -1,4 +1,4 @@
-"""The daemon: it only decides when.
+"""Main loop of the daemon: decides when each target gets a pass.
 
     files ----.
     schedule -+                    .-> worker of target 1 -> one pass at a time --.

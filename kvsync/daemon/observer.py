@@ -1,4 +1,4 @@
-"""Who is told what the daemon does, beside the log, systemd and the state directory."""
+"""Observer interface for the events of the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass as the daemon sees it: what to ask for, and that nothing in it can take the daemon down."""
+"""Runs one pass for the daemon, and turns every exception into a result."""
 
 from __future__ import annotations
 

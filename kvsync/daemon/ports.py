@@ -1,4 +1,4 @@
-"""What the daemon needs of the rest of kvsync, and the values that cross that line. It decides when; others do."""
+"""Interfaces that the daemon needs, and the values that it exchanges with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the daemon says: to the log once for each fact, to the state directory and to systemd after each pass."""
+"""Reports of the daemon: log events, its row in the state directory, and systemd status."""
 
 from __future__ import annotations
 

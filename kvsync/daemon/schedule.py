@@ -1,4 +1,4 @@
-"""The regular beats: an interval or a cron expression, with jitter, and the rarer deep pass.
+"""Regular passes: an interval or a cron expression, with jitter, and the less frequent deep pass.
 
 APScheduler keeps the time. `DebugExecutor` runs its jobs synchronously in the loop: the default executor starts a task for
 each job, and a shutdown cancels such a task and logs an error when a beat is due at that moment.

@@ -1,4 +1,4 @@
-"""Signals as callbacks in the loop, and what the wish to stop amounts to."""
+"""Signal handlers, and the shutdown request."""
 
 from __future__ import annotations
 

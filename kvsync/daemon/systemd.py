@@ -1,4 +1,4 @@
-"""Telling systemd how the daemon is: sd_notify(3) in the standard library. Without systemd nothing happens."""
+"""sd_notify(3) client with the standard library. Does nothing without systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One target's worker: one pass at a time however many triggers come, and the next one when it is due."""
+"""Worker of one target: runs one pass at a time, combines triggers, and schedules the next pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the chunks of all files to one `Desired` per target, and what is wrong between files."""
+"""Merges the chunks of all files to one `Desired` per target, and checks for conflicts between files."""
 
 from __future__ import annotations
 

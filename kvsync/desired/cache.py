@@ -1,4 +1,4 @@
-"""Compiled state files, kept between runs: what has not changed is not parsed again.
+"""Cache of compiled state files between runs, so that unchanged files are not parsed again.
 
 What a record says is what a state file means, so each is sealed with the secret key of the state directory: a record that
 anybody else wrote, or copied from another file, counts as none. Records are MessagePack, decoded into the types below. Only a

@@ -1,4 +1,4 @@
-"""A document made ready for each of its stores: normalised, fingerprinted, and checked against what the store can hold."""
+"""Compiles a document for each of its stores: normalizes, fingerprints, and checks that the store can hold the entries."""
 
 from __future__ import annotations
 

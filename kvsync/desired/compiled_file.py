@@ -1,4 +1,4 @@
-"""From a state file, with its overlay, to a unit: parsed, put together, made ready for its stores."""
+"""Compiles a state file and its overlay to a unit for its stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which state files there are, and which overlay belongs to which."""
+"""Finds the state files, and the overlay that belongs to each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One document of a state file, with the overlay's lines laid over: what it asks, of which targets."""
+"""Decoder of one document of a state file, merged with its overlay."""
 
 from __future__ import annotations
 

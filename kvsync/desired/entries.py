@@ -1,4 +1,4 @@
-"""From the nodes under `keys:` and `files:` to rows."""
+"""Decoder of the entries under `keys:` and `files:`."""
 
 from __future__ import annotations
 

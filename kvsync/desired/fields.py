@@ -1,4 +1,4 @@
-"""The fields of desired-state files: what `decode` reads, and what the JSON Schema of `kvsync schema state` says."""
+"""Field tables of state files, used by the decoder and by `kvsync schema state`."""
 
 from __future__ import annotations
 

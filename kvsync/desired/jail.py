@@ -1,4 +1,4 @@
-"""Open, list and look up what lies beneath one folder, by physical paths: relative to it, with no symbolic link in them.
+"""File access below one folder by physical paths, without following symbolic links.
 
 Each folder is opened beneath the root (`beneath`), checked against what is never read, and remembered by device and inode.
 A file is opened by its name in such a folder, so that nothing which is moved meanwhile can lead elsewhere.

@@ -1,4 +1,4 @@
-"""What is wrong between targets whose keys could be the same remote keys.
+"""Detects targets whose keys can have the same remote keys.
 
 namespace app:      sub:y  ──┐
                              ├── app:sub:y        both would write it, and each undo the other

@@ -1,4 +1,4 @@
-"""Load everything: read what the files hold, and put the targets together.
+"""Loader of the desired state: reads the files and assembles the targets.
 
 Source.load ──► Reader (one version of all files) ──► units (cached) ──► chunks by target ──► Loaded
 """

@@ -1,4 +1,4 @@
-"""What loading gives, and what it is told of stores."""
+"""Inputs and results of loading the desired state."""
 
 from __future__ import annotations
 

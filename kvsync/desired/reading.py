@@ -1,4 +1,4 @@
-"""Find the state files, read them in one version, and compile those that are not known yet."""
+"""Reads the state files as one consistent version, and compiles those that changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the limits of the configuration leave to one state file: counted before anything is read, and never by the clock."""
+"""Limits of one state file, counted before anything is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries in columns: what a hundred thousand of them cost little in, and what a cache can keep as it is.
+"""Columnar storage of entries: cheap for a hundred thousand of them, and cacheable as it is.
 
 Entries that say the same beside their value share one `Shape`; a row points at it by number.
 """

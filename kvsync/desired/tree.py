@@ -1,4 +1,4 @@
-"""One version of a folder, read beneath its root only, however links flip meanwhile.
+"""Consistent view of a folder, read only below its root, even if links change in the meantime.
 
 git-sync and Kubernetes replace a whole folder by moving one symbolic link. Reading by path while that happens mixes two
 versions. So each link is looked up once and followed here, by hand, and what a path comes to is opened through no link at all

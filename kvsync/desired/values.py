@@ -1,4 +1,4 @@
-"""The forms of a value: text, data, a file, Base64, an environment variable."""
+"""Decoders for the forms of a value: text, JSON, a file, Base64, an environment variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults on command: `429:0.2,500:0.05,latency:50ms,drop-after-write:0.1,truncate:0.05`.
+"""Fault injection: `429:0.2,500:0.05,latency:50ms,drop-after-write:0.1,truncate:0.05`.
 
 | fault | does |
 |---|---|

@@ -1,4 +1,4 @@
-"""What an emulator is: something that answers requests, one after another, as one store would.
+"""Emulator interface: answers requests one after another, as the service would.
 
 An emulator never waits and never sees a socket: the server reads a request whole, asks for the answer, and sends it. So
 every answer is given atomically, and comparing and writing cannot be torn apart.

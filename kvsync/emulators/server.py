@@ -1,4 +1,4 @@
-"""HTTP for every emulator: reads a request whole, lets faults have their way, and sends the answer in one piece."""
+"""HTTP server of every emulator: reads requests, injects faults, and sends responses."""
 
 from __future__ import annotations
 

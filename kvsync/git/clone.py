@@ -1,4 +1,4 @@
-"""The bare clone: what of a repository was fetched, and which commit was last found good.
+"""Bare clone of the repository, with the last good commit.
 
 Everything is kept under refs of our own, so that nothing that is in use is ever collected. The name of the good commit holds
 what it was good for (ref, and whether signatures were asked for): other settings begin anew.

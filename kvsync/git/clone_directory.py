@@ -1,5 +1,4 @@
-"""Where a checkout lives on this machine: the clone, shared by all processes and one's own at a time; the folders with files,
-each of one process; and the note about what is in force.
+"""Directory layout of a Git source: the shared clone, the worktrees of each process, and the status file.
 
 state_dir/source/
     <address>.git      the clone, under `lock`

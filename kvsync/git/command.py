@@ -1,4 +1,4 @@
-"""The `git` program: run without a shell, without anybody's settings, for a limited time, and never left behind.
+"""Runner for the `git` program: no shell, no user settings, a timeout, and no orphaned processes.
 
 Nothing of the user, the system or the repository decides what runs: system and user configuration are replaced by our own file,
 hooks, filters, submodules and helpers are off, only the protocol of the address is allowed, and nobody is asked for anything.

@@ -1,4 +1,4 @@
-"""Read the configuration of another revision with the `git` program, from the repository around it."""
+"""Reads the configuration of another revision from the surrounding Git repository."""
 
 from __future__ import annotations
 

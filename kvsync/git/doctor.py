@@ -1,4 +1,4 @@
-"""What stands between us and the newest commit, step by step: what `kvsync doctor` shows."""
+"""Checks of the Git source for `kvsync doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What git says when a server cannot be had, in words that say what to do."""
+"""Translates error output of git to messages with a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process at a time, by a lock that the kernel frees however a process ends."""
+"""File lock that one process holds at a time, released by the kernel when the process ends."""
 
 from __future__ import annotations
 

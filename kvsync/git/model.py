@@ -1,4 +1,4 @@
-"""What travels out of a fetch."""
+"""Result of a fetch."""
 
 from __future__ import annotations
 

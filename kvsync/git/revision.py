@@ -1,4 +1,4 @@
-"""Which commit a folder is at, read from Git's own files: no command is run, and a folder without Git is fine."""
+"""Reads the current commit of a folder from Git's files, without running a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a commit is signed by somebody whose signature counts."""
+"""Verifies that a trusted key signed a commit."""
 
 from __future__ import annotations
 

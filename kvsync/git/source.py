@@ -1,4 +1,4 @@
-"""A repository as a folder: fetched now and then, and exchanged whole once its newest commit is found good.
+"""Git source as a folder that is replaced atomically when a new commit was verified.
 
     fetch ──► what was last good is laid out ──► newest commit ──► judged ──► laid out ──► put in force, remembered as good
                         (and stays, whatever goes wrong from here on)

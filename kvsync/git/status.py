@@ -1,4 +1,4 @@
-"""What other processes may know of a source: a small file in the state directory, replaced whole."""
+"""Status file of a Git source in the state directory, for other processes."""
 
 from __future__ import annotations
 

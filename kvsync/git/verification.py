@@ -1,4 +1,4 @@
-"""Whether a commit may be used: what is found before, and after, its files are written."""
+"""Checks that a commit may be used, before and after its files are written."""
 
 from __future__ import annotations
 

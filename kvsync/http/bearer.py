@@ -1,4 +1,4 @@
-"""A token that is borne on every request, read anew each time, so that a rotated one is used at once."""
+"""Bearer token authentication. The token is read again for each request, so a rotated token is used immediately."""
 
 from __future__ import annotations
 

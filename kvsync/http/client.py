@@ -1,4 +1,4 @@
-"""Sending calls to one API: who may, how fast, how often, and what to make of what comes back."""
+"""API client: authentication, rate limits, retries, and error handling."""
 
 from __future__ import annotations
 

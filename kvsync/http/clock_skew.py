@@ -1,4 +1,4 @@
-"""How far this machine's clock is from a server's."""
+"""Measures the difference between this machine's clock and a server's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a status to our errors: one table for all stores.
+"""Maps HTTP statuses to errors, for all stores.
 
     status               reading             writing
     ──────────────────   ─────────────────   ─────────────────────────────────────────────

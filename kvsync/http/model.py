@@ -1,4 +1,4 @@
-"""What goes out and what comes back."""
+"""HTTP requests and responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire: the one module that imports an HTTP library.
+"""HTTP transport: the only module that imports an HTTP library.
 
 The code is written to httpx's transport interface, and the transport under it stands on aiohttp. Measured, in microseconds of
 CPU for a small PUT on a connection that is kept, at 1 / 8 / 32 in flight:

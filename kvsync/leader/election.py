@@ -1,4 +1,4 @@
-"""Who leads, as one replica sees it. Pure: no clock and no network, all moments are those of its own steady clock, in seconds.
+"""State machine of leader election for one replica. Pure: all moments are seconds of the replica's monotonic clock.
 
 asked           begins nothing more      nothing is in flight      the lease ends
   │ ─── renew_within ───▶ │ ───────────────────▶ │ ──── MARGIN ───▶ │

@@ -1,4 +1,4 @@
-"""Claims the lease again and again, for as long as the replica runs."""
+"""Claims and renews the lease while the replica runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease in etcd: one key, tied to a lease of etcd's own, which removes it when its time is over.
+"""Lease in etcd: one key, bound to an etcd lease that deletes it on expiry.
 
 claim     our lease is kept alive and the key is tied to it    -> ours
           the key is there, tied to another lease              -> its value leads

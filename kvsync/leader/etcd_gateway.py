@@ -1,4 +1,4 @@
-"""etcd's JSON gateway, as of etcd 3.4: every call is a POST with a JSON body, also those that only read."""
+"""Client of etcd's JSON gateway (etcd 3.4 and later): every call is a POST with a JSON body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API of Kubernetes as a pod finds it: its address in the environment, its service account in three files."""
+"""In-cluster access to the Kubernetes API: the address from the environment, the service account from three files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease in Kubernetes: one object of the kind Lease (`coordination.k8s.io/v1`), as its own components use it.
+"""Lease in Kubernetes: a Lease object (`coordination.k8s.io/v1`), used as by the Kubernetes components.
 
 claim     there is none             -> it is made; whoever comes second hears 409
           it names us, or nobody    -> it is renewed, or taken

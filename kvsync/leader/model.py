@@ -1,4 +1,4 @@
-"""What a lease is, and what keeps it."""
+"""Lease record and the interface of its backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger as a document, for stores that keep it next to the entries: what was applied, for the next machine to find.
+"""Ledger as a document, for stores that keep it next to the entries.
 
     {"digest": "…", "entries": [[key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since], …], "owner": "…",
      "place": "…", "revision": 7, "schema": "kvsync.ledger/2", "seals": ["…"]}

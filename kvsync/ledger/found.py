@@ -1,4 +1,4 @@
-"""The ledger that a store keeps, as it was found there at one moment, and whether it can be relied on."""
+"""Ledger as read from a store, and whether it can be trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two machines, one ledger: what counts when the store's ledger and our own say different things of an entry.
+"""Merge rules for the local and the remote ledger when they disagree about an entry.
 
     ours                  the store's              what counts
     ───────────────────   ──────────────────────   ──────────────────────────────────────────────────────────────────

@@ -1,5 +1,4 @@
-"""What was applied to one target, as far as it is known: by the ledger of the state directory and, where the store keeps
-one too, by that.
+"""Ledger of one target, combined from the state directory and, where supported, the store.
 
     observe ──> take_in: the store's ledger and ours become one ──> (the pass) ──> leave: read it again, merge, write it
                                                           announce: which entries the pass is about to make

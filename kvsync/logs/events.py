@@ -1,4 +1,4 @@
-"""Every event kvsync logs: its name, its level, its fields, what it says. Names are stable: people's alerts hang on them."""
+"""Registry of log events: name, level, fields and meaning. Names are stable, because alerts depend on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One spelling for one meaning, so that two spellings of a value are never taken for drift."""
+"""Canonical form of values, so that different spellings of the same value are not reported as drift."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store can do, as one value that the planner, `validate`, the docs and the conformance suite all read."""
+"""Capabilities of a store type, read by the planner, `validate`, the docs and the conformance suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The digest of a plan: what a person approves is exactly what will run.
+"""Digest of a plan, so that approval releases exactly the plan that was reviewed.
 
 It covers what would be done and to which version, and nothing that moves by itself: no stats, no cost, no moment at which the
 store says that an entry ends, and no renewal, which changes no content and comes and goes with time. Whether the target

@@ -1,4 +1,4 @@
-"""The values that travel: what is desired, what is actual, what was applied, what shall change.
+"""Entries, identities, changes and outcomes.
 
 All frozen. Times are seconds since the Unix epoch, lifetimes are seconds. A `repr` never shows a value.
 """

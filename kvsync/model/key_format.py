@@ -1,4 +1,4 @@
-"""Names of entries on the remote side: namespace, label and key in one text, and back again.
+"""Key formats: convert namespace, label and key to a remote key and back.
 
     KeyFormat("{label}/{key}").encode("web", Identity("limits", "prod"))   "prod/limits"
     KeyFormat("{label}/{key}").decode("web", "prod/limits")                Identity("limits", "prod")

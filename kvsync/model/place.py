@@ -1,4 +1,4 @@
-"""Place: what a target is at the far end, independent of the names that the configuration gives it.
+"""Place: the resolved identity of a target, independent of the names in the configuration.
 
     store edge, namespace web  ──▶  Place("cloudflare-kv", (("account", "0f2a…"), ("namespace", "9c1b…")), KeyScope("{key}"))
 

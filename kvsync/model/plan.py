@@ -1,4 +1,4 @@
-"""The plan as data: what would be done to each target, why, and what it costs."""
+"""Plan: the changes of each target with their reasons and cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kvsync may do in a target, as the files and the configuration say it.
+"""Policy: what kvsync may do in a target.
 
 All frozen. Times are seconds.
 """

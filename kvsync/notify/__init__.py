@@ -1,4 +1,4 @@
-"""Telling people: drift, parked plans, failures, and their end, to whoever the configuration names.
+"""Notifications about drift, parked plans, failures and recovery, sent to the configured channels.
 
     pass ──> facts of a target ──> book of a channel: what is so against what was told ──> due ──> letter ──> post ──> receiver
                                                           ^                                                      |

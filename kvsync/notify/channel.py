@@ -1,4 +1,4 @@
-"""One receiver, and the task that keeps it told."""
+"""Notification channel: one receiver, and the task that sends to it."""
 
 from __future__ import annotations
 

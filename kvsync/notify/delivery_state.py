@@ -1,4 +1,4 @@
-"""What is so, and what one receiver was told: the difference is due."""
+"""Delivery state of one receiver: the notices that differ from what was last sent."""
 
 from __future__ import annotations
 

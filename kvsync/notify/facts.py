@@ -1,4 +1,4 @@
-"""From how a pass ended to what is so of its target."""
+"""Derives notices from the result of a pass."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A message: as JSON for programs, as a text for people. Names of targets, counts and reasons; keys only where an
-error names one, sensitive values nowhere."""
+"""Notification message as JSON or text. Contains names of targets, counts and reasons; keys only in errors, never sensitive
+values.
+"""
 
 from __future__ import annotations
 

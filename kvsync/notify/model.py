@@ -1,4 +1,4 @@
-"""What can be told of a target."""
+"""Notices about a target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks on while the daemon works, and has those told who want to know."""
+"""Daemon observer that sends notifications."""
 
 from __future__ import annotations
 

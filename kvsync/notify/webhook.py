@@ -1,4 +1,4 @@
-"""Posting a message to an address that is a secret itself."""
+"""Sends a message to a webhook whose URL is a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store cannot hold of a desired entry, told offline from its capabilities alone."""
+"""Offline check of desired entries against the capabilities of a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why an entry differs, seen three ways, and what to do about it.
+"""Three-way classification of a differing entry, and the action that the policy chooses for it.
 
     desired   actual            last applied        class                     what
     ───────   ───────────────   ─────────────────   ───────────────────────   ─────────────────────────────

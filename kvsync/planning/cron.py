@@ -1,4 +1,4 @@
-"""Cron expressions as crontab(5) means them: when they fire next, in any time zone, across clock changes.
+"""Cron expressions as in crontab(5): computes the next time, in any time zone, across clock changes.
 
 Five fields: minute, hour, day of the month, month, day of the week. Sunday is 0 and 7; months and weekdays may be named; when
 both day fields are restricted, either is enough. Around a clock change: a time that does not exist that day fires as much

@@ -1,4 +1,4 @@
-"""The limit on deletes of all targets together: how many may go now, and what is said of those that wait. Pure.
+"""Limit on deletes over all targets: how many are allowed now, and the message for those that wait. Pure.
 
 Every delete that kvsync sends counts, whatever asks for it: a key that left the files, `absent`, the old name of a move, the
 end of a lifetime that the store does not keep itself, and `undo`. Otherwise a state file could choose one that does not count.

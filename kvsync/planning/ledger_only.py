@@ -1,4 +1,4 @@
-"""Changes that need no write: where the store has no room for our marks, what only they say is kept in the ledger alone."""
+"""Changes that need no write, because the store has no marks and only the ledger changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marks: how kvsync signs what it leaves next to an entry, and what a mark that is found there proves.
+"""Ownership marks: how kvsync signs an entry, and what a mark proves.
 
 A seal binds a mark to the place, key and label it was written for. With owner keys it is an HMAC-SHA256 that only holders of
 a key can make. Without, it is a plain SHA-256: a copy does not verify, but anyone could compute one.

@@ -1,4 +1,4 @@
-"""From the two sides of a target to its plan: judge what differs, sort it by policy, count the rest."""
+"""Plans one target: classifies the differences, applies the policy, and counts the rest."""
 
 from __future__ import annotations
 

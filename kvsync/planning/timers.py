@@ -1,5 +1,4 @@
-"""When a target needs a pass although nothing changes: a renewal, an expiry to enforce, the end of a grace, or of
-the time in which a listing may be late."""
+"""Time of the next pass of an unchanged target: a renewal, an expiry, the end of a grace period or of a settle window."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Deferred entries of one target, which wait before they are tried again: the store refused the write (quarantined), or another
-writer keeps changing them back (contended). Any change of the entry in the files ends both, and so does an operator."""
+"""Deferred entries of a target: quarantined ones, which the store refused, and contended ones, which another writer keeps
+changing back. A change of the entry in the files or an operator ends the deferral.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the store holds of one target, as much of it as a pass needs to know."""
+"""Observes a target: reads as much of the store as the pass needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one target's passes remember for the next: in the state directory, read before planning and written after."""
+"""State of a target between passes, read before planning and written afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which place each target leads to, and which targets meet in one place."""
+"""Resolves targets to places, and detects targets that share a place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pass itself: each step of the package's summary is a line of `plan` or `apply`."""
+"""One pass over one target: each step is a line of `plan` or `apply`."""
 
 from __future__ import annotations
 

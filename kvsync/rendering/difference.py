@@ -1,4 +1,4 @@
-"""Differences between two texts and between two JSON values, as lines with a sign."""
+"""Line diffs of two texts, and structural diffs of two JSON values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the files, for the programs that show it beside the lines of a change: SARIF, GitHub, GitLab. Pure.
+"""Problems in the files as SARIF, GitHub annotations and GitLab Code Quality reports. Pure.
 
 A finding keeps its fingerprint while lines move above it, so that those programs know it again.
 """

@@ -1,4 +1,4 @@
-"""A plan, and what became of it, as the JSON document `kvsync.plan/1`. It never holds a value.
+"""Plans and outcomes as the JSON document `kvsync.plan/1`, which never contains values.
 
 `summary` counts the changes by action, and what is left alone. After an apply it also counts every kind of outcome: exactly,
 under `outcomes`, and beside the others by its own name. Two names are words of both plan and outcome, and there the numbers are

@@ -1,4 +1,4 @@
-"""A plan as a comment on a pull request: a summary, a table for each target, longer differences folded away below.
+"""Plan as a pull request comment: a summary, a table per target, and longer differences in collapsed sections.
 
 GitHub takes 65,536 characters, so what does not fit into `MAX_LENGTH` is left out, and counted. What files and stores hold is
 escaped such that it can make no markup, mention nobody and link nowhere.

@@ -1,4 +1,4 @@
-"""A plan that was saved to a file and comes back: only what results again, entry by entry, is applied.
+"""Saved plans: writes and reads plan files, and selects the changes that are still the same.
 
 The file is the plan's JSON document with the environment it was made for: fingerprints and etags, never a value. Nothing is
 applied *from* it; it can only leave out changes of a fresh plan, so an edited file cannot add anything. A signature over the

@@ -1,4 +1,4 @@
-"""A plan, and what became of it, for people at a terminal of 80 to 200 columns."""
+"""Plans and outcomes as text for terminals of 80 to 200 columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a change does to the content of an entry, as far as it may be shown.
+"""Value differences of a change, as far as they may be shown.
 
 Never shown: the content of a change that is sensitive on either side, and what the store holds of an entry that is not ours (no
 mark, or another owner's). Then a size and the start of a fingerprint stand for it, and for a sensitive value not even those.

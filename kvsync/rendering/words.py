@@ -1,4 +1,4 @@
-"""Small pieces of output: names, durations, moments, sizes, counts."""
+"""Formatting of names, durations, times, sizes and counts."""
 
 from __future__ import annotations
 

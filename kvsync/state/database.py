@@ -1,4 +1,4 @@
-"""The one SQLite file of the state directory: opening it, transactions, and its errors as words for people.
+"""SQLite database of the state directory: opening, transactions, and error messages.
 
 Write-ahead logging lets reading commands work beside a writer. Commits are handed to the kernel at once, which is all
 that surviving `kill -9` takes; a loss of power may take back the last ones, never tear one. A commit that asks to be

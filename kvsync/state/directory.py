@@ -1,4 +1,4 @@
-"""The state directory: everything kvsync keeps between two runs, behind one door.
+"""State directory of kvsync, the facade over its tables, lock and key.
 
 state.db      journal, ledger, what is parked, paused, quarantined, …   (see `schema`)
 lock          held by the one process that writes to stores

@@ -1,4 +1,4 @@
-"""Intent before, outcome after: what every run did, so that a killed one is understood and any one can be taken back.
+"""Journal of runs: intent before each change and outcome after it, for recovery and undo.
 
     begin ──> intend ──> (the store is written) ──> settle ──> … ──> finish
                 │                                     │

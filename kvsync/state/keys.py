@@ -1,4 +1,4 @@
-"""The secret key of a state directory: what it seals cannot be guessed back by someone who only has the database."""
+"""Secret key of a state directory, which seals sensitive fingerprints."""
 
 from __future__ import annotations
 

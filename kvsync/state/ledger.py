@@ -1,4 +1,4 @@
-"""What kvsync last applied, entry by entry: the third side of the diff, and the proof that an entry is ours to delete."""
+"""Local ledger: what kvsync last applied, per entry."""
 
 from __future__ import annotations
 

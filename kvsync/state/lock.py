@@ -1,4 +1,4 @@
-"""One writing process per state directory. The kernel keeps the lock, and frees it however the process ends."""
+"""Write lock of the state directory, held by the kernel and released when the process ends."""
 
 from __future__ import annotations
 

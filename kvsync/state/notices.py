@@ -1,4 +1,4 @@
-"""What the receivers of notices were told last of each target, so that a state that lasts is told once, across restarts too."""
+"""Notices last sent to each receiver, so that a lasting state is sent once, even across restarts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Operator actions, shared by the command line and the HTTP API: approve a plan, pause and resume a target, retry entries. `by`
-says in the log which of the two it was.
+"""Operator actions (approve, pause, resume, retry), shared by the CLI and the HTTP API. `by` records which of the two was
+used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Targets that wait for a person: whose plan a guard or a gate holds back, until that very plan is approved."""
+"""Parked plans that wait for approval."""
 
 from __future__ import annotations
 

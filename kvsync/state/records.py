@@ -1,4 +1,4 @@
-"""What the journal is given before and after a batch, and what it gives back to those who read it."""
+"""Journal records, as written before and after a batch and as read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the values that travel are written into rows, and read back.
+"""Conversion of model values to and from table rows.
 
 Enum members and booleans are written as plain text and numbers: SQLite's driver takes a slow path for anything else.
 """

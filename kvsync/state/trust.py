@@ -1,4 +1,4 @@
-"""Whether a state directory may be trusted. What lies in it releases plans, says what is ours, and what YAML means.
+"""Checks that a state directory can be trusted, because it controls approvals, ownership, and cached parsing.
 
 It must be a real directory, belong to the user kvsync runs as, be closed to others, and hold nothing that Git tracks. Where
 nothing is lost by it, kvsync helps: it closes a directory of ours, and in a volume of root's that others may write to, as

@@ -1,4 +1,4 @@
-"""From what was collected to the board: pure, but for three small queries of the state directory."""
+"""Builds the board from collected facts. Pure, except for three small queries of the state directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fills the board: from what the daemon tells, from what each pass leaves, and from the state directory.
+"""Collects the board from daemon events, pass results, and the state directory.
 
 What is kept grows with the targets and not with time. Only the daemon's loop writes here; a board is put together in a thread
 of its own, from values that do not change, so that ten thousand targets keep no pass and no watchdog waiting.

@@ -1,4 +1,4 @@
-"""The board for Prometheus. Labels carry names of stores and targets, and words of kvsync's own: never a key, never a value."""
+"""Prometheus metrics of the board. Labels contain names of stores and targets, never keys or values."""
 
 from __future__ import annotations
 

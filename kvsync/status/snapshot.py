@@ -1,4 +1,4 @@
-"""Everything that can be seen of a daemon, as frozen values: page, metrics and `/status` are three ways to show one `Board`.
+"""The board: the visible state of a daemon as frozen values, shown as page, metrics and `/status`.
 
 Moments are seconds since the epoch, durations are seconds. Nothing here holds the value of a sensitive entry, and every text
 that a store, a file or a person worded has been through the redactor. Texts of plans are escaped as `kvsync plan` shows them;

@@ -1,4 +1,4 @@
-"""The seam: what kvsync needs of a store, and what a store may rely on.
+"""Store interface: what a store implements, and what it can rely on.
 
 A store only translates. It decides nothing: no diff, no policy, no retry of writes, no ownership rule. To add one, write a
 subclass, give it a line in `kvsync.stores.BUILTIN` or an entry point in the group `kvsync.stores`, and pass

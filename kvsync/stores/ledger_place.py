@@ -1,4 +1,4 @@
-"""Where the ledger of a store without room for marks is kept: what the option `ledger` may be."""
+"""The option `ledger`: where the ledger of a store without marks is kept."""
 
 from __future__ import annotations
 

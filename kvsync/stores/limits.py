@@ -1,4 +1,4 @@
-"""What a store refuses before anything is sent, as its capabilities say."""
+"""Checks writes against the capabilities of a store before they are sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast to send, how long to wait, and when to give up: back-off with full jitter, and a limit that learns."""
+"""Backoff with full jitter, retries, and an adaptive concurrency limit."""
 
 from __future__ import annotations
 

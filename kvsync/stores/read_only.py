@@ -1,4 +1,4 @@
-"""A store that cannot be written to: what `plan` and `drift` are given, so that they are read-only by construction."""
+"""Read-only wrapper of a store, used by `plan` and `drift`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store types there are, by name, and how a configured one is opened.
+"""Registry of store types, and how a configured store is opened.
 
 A type joins with one line here, or, from another package, with an entry point in the group `kvsync.stores`. Nothing is
 imported before it is asked for.

@@ -1,5 +1,4 @@
-"""What stores behind a network have in common: they connect when they are first asked, and know by themselves what can have no
-key there."""
+"""Base class of stores with a remote API: they connect on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Escaping for every medium that kvsync writes to: one function a medium, and no other place escapes.
+"""Escaping for every output format: one function per format.
 
 Keys, values, labels, file names, commits and what servers answer may hold anything. None of it may end a line, steer a
 terminal, hide or reorder what is shown, or be taken for markup or for a command of a CI system.

@@ -1,4 +1,4 @@
-"""The last look before something is written: may it still go out?
+"""Final check before a write is sent: is this replica still the leader?
 
 Where replicas share a lease, the leader stops writing before its lease ends, and whoever was paused meanwhile must find out
 before it sends anything. So the question is asked where it matters: right before each call that writes.

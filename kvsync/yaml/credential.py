@@ -1,4 +1,4 @@
-"""References to secrets: where one is to be found, written in place of the secret itself."""
+"""Decoder of credential references."""
 
 from __future__ import annotations
 

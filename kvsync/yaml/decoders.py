@@ -1,4 +1,4 @@
-"""What may stand in a file: the shapes, and the plain texts. Numbers and times are in `kvsync.yaml.quantities`.
+"""Decoders for mappings, lists and text. See `kvsync.yaml.quantities` for numbers and times.
 
 A decoder turns a node into a value, and notes a problem when it cannot. It also describes itself as JSON Schema, so that
 what is decoded and what an editor checks come from one place.

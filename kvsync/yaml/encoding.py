@@ -1,4 +1,4 @@
-"""What is wrong with a file before it is YAML at all: its size, its encoding, bytes that no text has."""
+"""Checks of a file before parsing: size, encoding, and invalid bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of fields: what a mapping in a file may hold, decoded strictly, with every problem noted.
+"""Field tables: strict decoding of a mapping by its allowed fields.
 
     FIELDS = (
         Field("path", path(), required=True, help="The database file, relative to the configuration."),

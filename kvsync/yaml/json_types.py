@@ -1,4 +1,4 @@
-"""Free JSON written in YAML: the one place where the types of YAML 1.2's core schema hold."""
+"""JSON values in YAML, with the types of the YAML 1.2 core schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes of a YAML document, built over libyaml's events: source text of scalars, and where everything stands.
+"""Node tree of a YAML document, with the source text and position of every scalar.
 
 No tags are resolved: a scalar is its text. Anchors, aliases and merge keys are expanded, within a budget.
 Lines and columns count from 1.

@@ -1,4 +1,4 @@
-"""From bytes to nodes, over libyaml's events: nothing is resolved, everything has a place, and bombs are refused.
+"""YAML parser over libyaml events: keeps positions, resolves nothing, and rejects alias bombs.
 
     bytes ──► encoding ──► simple? ──► Node
                               └──► libyaml events ──► _Builder ──► [Node, ...] one per document

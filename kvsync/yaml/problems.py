@@ -1,4 +1,4 @@
-"""Collecting everything that is wrong with a file, so that people hear it all at once."""
+"""Collects all problems of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers, percentages, durations, sizes and moments, as people write them."""
+"""Decoders for numbers, percentages, durations, sizes and timestamps."""
 
 from __future__ import annotations
 

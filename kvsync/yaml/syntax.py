@@ -1,4 +1,4 @@
-"""libyaml's errors in words for people: where, what, and what to do about it."""
+"""Translates libyaml's errors to messages with a hint."""
 
 from __future__ import annotations
 

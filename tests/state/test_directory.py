@@ -250,7 +250,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
     for writable in (True, False):
-        said = f"a newer kvsync wrote state.db (schema {SCHEMA_VERSION + 1}, this one supports {SCHEMA_VERSION}); upgrade kvsync"
+        said = f"wrote state.db (schema {SCHEMA_VERSION + 1}, this one supports {SCHEMA_VERSION}); upgrade kvsync"
         with pytest.raises(StateDirError, match=re.escape(said)):
             StateDir.open(path, writable=writable)
 

@@ -1,4 +1,4 @@
-"""Reading what is to be dumped, and putting it into files."""
+"""Reads the entries to dump and distributes them to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries from an export of the az CLI: `az appconfig kv export -d file --format json --profile appconfig/kvset`."""
+"""Import of an az CLI export: `az appconfig kv export -d file --format json --profile appconfig/kvset`."""
 
 from __future__ import annotations
 

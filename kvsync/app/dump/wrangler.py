@@ -1,4 +1,4 @@
-"""Entries from a file for `wrangler kv bulk put`: `[{"key": …, "value": …, "metadata": …}, …]`."""
+"""Import of a file for `wrangler kv bulk put`: `[{"key": …, "value": …, "metadata": …}, …]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From entries to the text of a state file that asks for exactly them. Pure."""
+"""Serializes entries as the text of a state file. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kvsync adopt`."""
+"""The command `kvsync adopt`."""
 
 from __future__ import annotations
 

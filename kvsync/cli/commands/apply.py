@@ -1,4 +1,4 @@
-"""`kvsync apply`."""
+"""The command `kvsync apply`."""
 
 from __future__ import annotations
 

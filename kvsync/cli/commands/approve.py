@@ -1,4 +1,4 @@
-"""`kvsync approve`."""
+"""The command `kvsync approve`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kvsync completion`."""
+"""The command `kvsync completion`."""
 
 from __future__ import annotations
 

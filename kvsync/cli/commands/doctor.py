@@ -1,4 +1,4 @@
-"""`kvsync doctor`."""
+"""The command `kvsync doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kvsync drift`."""
+"""The command `kvsync drift`."""
 
 from __future__ import annotations
 

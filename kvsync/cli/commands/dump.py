@@ -1,4 +1,4 @@
-"""`kvsync dump`."""
+"""The command `kvsync dump`."""
 
 from __future__ import annotations
 

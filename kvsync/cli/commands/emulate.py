@@ -1,4 +1,4 @@
-"""`kvsync emulate`."""
+"""The command `kvsync emulate`."""
 
 from __future__ import annotations
 

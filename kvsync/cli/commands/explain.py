@@ -1,4 +1,4 @@
-"""`kvsync explain`."""
+"""The command `kvsync explain`."""
 
 from __future__ import annotations
 

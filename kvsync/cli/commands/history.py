@@ -1,4 +1,4 @@
-"""`kvsync history`."""
+"""The command `kvsync history`."""
 
 from __future__ import annotations
 

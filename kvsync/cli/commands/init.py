@@ -1,4 +1,4 @@
-"""`kvsync init`."""
+"""The command `kvsync init`."""
 
 from __future__ import annotations
 

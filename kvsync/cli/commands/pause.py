@@ -1,4 +1,4 @@
-"""`kvsync pause`."""
+"""The command `kvsync pause`."""
 
 from __future__ import annotations
 

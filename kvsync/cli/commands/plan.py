@@ -1,4 +1,4 @@
-"""`kvsync plan`."""
+"""The command `kvsync plan`."""
 
 from __future__ import annotations
 

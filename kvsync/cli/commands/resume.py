@@ -1,4 +1,4 @@
-"""`kvsync resume`."""
+"""The command `kvsync resume`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kvsync run`."""
+"""The command `kvsync run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kvsync schema`."""
+"""The command `kvsync schema`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kvsync status`."""
+"""The command `kvsync status`."""
 
 from __future__ import annotations
 

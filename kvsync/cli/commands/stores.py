@@ -1,4 +1,4 @@
-"""`kvsync stores`."""
+"""The command `kvsync stores`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kvsync undo`."""
+"""The command `kvsync undo`."""
 
 from __future__ import annotations
 

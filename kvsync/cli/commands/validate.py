@@ -1,4 +1,4 @@
-"""`kvsync validate`."""
+"""The command `kvsync validate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API as a whole: who may ask, how often, and who answers which route."""
+"""The emulated API: authentication, rate limits, and routing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often one may ask: each store for itself, records apart from everything else, and each user in all. In virtual time."""
+"""Rate limits per store and per user, in virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stored."""
+"""Stored data."""
 
 from __future__ import annotations
 

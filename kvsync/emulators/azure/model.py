@@ -1,4 +1,4 @@
-"""Key-values and what became of them."""
+"""Key-values and their revisions."""
 
 from __future__ import annotations
 

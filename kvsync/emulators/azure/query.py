@@ -1,4 +1,4 @@
-"""What a request says beside its method and body: version, names in the path, selected fields, moments, conditions."""
+"""Request parameters: version, names in the path, selected fields, moments, conditions."""
 
 from __future__ import annotations
 

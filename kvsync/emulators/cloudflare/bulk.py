@@ -1,4 +1,4 @@
-"""Many keys in one call. Everything is checked before anything is written."""
+"""Bulk operations, which validate everything before they write."""
 
 from __future__ import annotations
 

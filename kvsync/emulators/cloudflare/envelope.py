@@ -1,4 +1,4 @@
-"""Answers: the envelope around results and refusals, and the pages that the edge shows instead of either."""
+"""Responses: the envelope around results and errors, and the HTML pages of the edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often one may ask: requests in all, writes of one key, and operations a day on the free plan. In virtual time."""
+"""Rate limits: requests in total, writes per key, and daily operations of the free plan. In virtual time."""
 
 from __future__ import annotations
 

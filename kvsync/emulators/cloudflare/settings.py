@@ -1,4 +1,4 @@
-"""The switches of the emulator, read."""
+"""Switches of the emulator."""
 
 from __future__ import annotations
 

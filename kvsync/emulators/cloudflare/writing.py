@@ -1,4 +1,4 @@
-"""Everything that changes keys, and what may go wrong with it."""
+"""Key changes, and their failures."""
 
 from __future__ import annotations
 

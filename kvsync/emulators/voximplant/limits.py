@@ -1,4 +1,4 @@
-"""How often one may ask, and how soon again for the same. In virtual time."""
+"""Rate limits, and the minimum time between repeated calls. In virtual time."""
 
 from __future__ import annotations
 

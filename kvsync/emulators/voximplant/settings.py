@@ -1,4 +1,4 @@
-"""The switches of the emulator, read. Most stand for a question that the API's reference leaves open."""
+"""Switches of the emulator. Most of them answer a question that the API reference leaves open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask for what.
+"""Authorization of HTTP requests.
 
     path                      on loopback       where others can reach it
     ───────────────────────   ───────────────   ─────────────────────────────

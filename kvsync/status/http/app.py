@@ -1,4 +1,4 @@
-"""What the server answers, path by path."""
+"""Routes of the HTTP server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every path: who may ask, how much and how slowly, and that whatever goes wrong is an answer in JSON."""
+"""Middleware for every route: authorization, body limits, and errors as JSON."""
 
 from __future__ import annotations
 

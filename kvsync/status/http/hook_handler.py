@@ -1,4 +1,4 @@
-"""The hook's door: from a request to the wish for a pass."""
+"""HTTP handler for the reconcile webhook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /hooks/reconcile`: a Git server, or whoever knows the secret, asks for a pass of everything.
+"""Webhook `POST /hooks/reconcile`: authentication and parsing of push events.
 
 What proves that a request comes from one who knows the secret, each compared in constant time:
 

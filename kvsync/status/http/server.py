@@ -1,4 +1,4 @@
-"""Listening: in the daemon's own loop, at an address that may change while it runs."""
+"""Listener of the HTTP server, in the daemon's event loop, at an address that can change on reload."""
 
 from __future__ import annotations
 

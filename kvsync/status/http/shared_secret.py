@@ -1,4 +1,4 @@
-"""What those show who may ask: read anew whenever it is needed, compared in constant time."""
+"""Shared secret of HTTP clients, read again for each check and compared in constant time."""
 
 from __future__ import annotations
 

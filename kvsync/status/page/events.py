@@ -1,4 +1,4 @@
-"""News for pages that are open, as server-sent events: only that there is news, and the page then asks for what it shows.
+"""Server-sent events that tell open pages to reload their content.
 
     version   the stamp of the newest board; a page that shows an older one asks again
     beat      nothing is new, and the connection lives

@@ -1,4 +1,4 @@
-"""What a state means to a person: how urgent it is, in which words, and what is said of all targets in one sentence."""
+"""Urgency, label and explanation of each target state, and the summary sentence for all targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's paths: `/`, `/targets/STORE/NAMESPACE`, `/events`, `/assets/…`."""
+"""Routes of the page: `/`, `/targets/STORE/NAMESPACE`, `/events`, `/assets/…`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the board to HTML. Pure, but for reading the templates.
+"""Renders the board as HTML. Pure, except for reading the templates.
 
 Everything is escaped where it is put in. Texts that people, files and stores worded go through `said`, and through `titled`
 where they stand in an attribute or a title: secrets are taken out, what is not visible is spelled out, and what is written from

@@ -1,4 +1,4 @@
-"""Numbers and moments for people. Moments are epoch seconds, in UTC where they are written out."""
+"""Formatting of numbers and times for the page. Times are epoch seconds, shown in UTC."""
 
 from __future__ import annotations
 

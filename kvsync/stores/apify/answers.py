@@ -1,4 +1,4 @@
-"""What the API means by its answers, where it is not what everybody means by them.
+"""Interprets API responses where Apify deviates from common HTTP semantics.
 
 answer                                    error
 ───────────────────────────────────────   ──────────────────────────────────────────────────────────

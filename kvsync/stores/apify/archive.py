@@ -1,4 +1,4 @@
-"""All records of a store as one ZIP: taken in piece by piece, and read member by member without ever being extracted.
+"""ZIP of all records of a store, received in chunks and read member by member, never extracted to disk.
 
 It counts only when nothing about it is in doubt: what is there twice, damaged, encrypted, cut off, under a name that no record
 has, or grows beyond belief makes all of it worthless, and the records are then read one by one.

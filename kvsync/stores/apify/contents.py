@@ -1,4 +1,4 @@
-"""Content types, as the API has them and as kvsync has them.
+"""Conversion of content types between the API and kvsync.
 
     kvsync              the API, as its own clients write it
     ─────────────────   ────────────────────────────────────────────────────────────────

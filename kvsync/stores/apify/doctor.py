@@ -1,4 +1,4 @@
-"""What is wrong with a connection, told apart: the endpoint, the token, the permission, the clock."""
+"""Health checks of a connection: endpoint, token, permission, clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listing: keys and sizes, a thousand a page, from a start key on.
+"""Lists keys and sizes, a thousand per page, from a start key.
 
 A listing is whole when its last page says that nothing follows, in both ways in which the API says it. Pages that repeat, that
 lead back, or that say nothing of what follows may have left something out, and must never go on for ever.

@@ -1,4 +1,4 @@
-"""From the names of key-value stores to the stores themselves.
+"""Resolves names of key-value stores to their ids, and creates missing ones.
 
 A name is looked up again after a minute, and right before a pass writes: a store may be renamed, deleted or replaced by
 another one of its name. In between it is known by its id.

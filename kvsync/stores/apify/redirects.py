@@ -1,4 +1,4 @@
-"""Records that the API has another host give out: it is asked without the token, which is none of its business."""
+"""Follows redirects to the host that serves a record, without sending it the token."""
 
 from __future__ import annotations
 

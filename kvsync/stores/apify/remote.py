@@ -1,4 +1,4 @@
-"""The far side of one store: one client, one way to other hosts, one store of the API for each name."""
+"""Connection to the API: one client, one redirect follower, and the resolved namespaces."""
 
 from __future__ import annotations
 

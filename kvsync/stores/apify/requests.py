@@ -1,4 +1,4 @@
-"""Paths, queries and keys of the API, under `/v2/key-value-stores`."""
+"""URLs and queries of the API, under `/v2/key-value-stores`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two ways to see a store as a whole: its listing, and a ZIP of all its records. The ledger is in neither."""
+"""The two ways to read a whole store: its listing, and a ZIP of all records. Both leave out the ledger."""
 
 from __future__ import annotations
 

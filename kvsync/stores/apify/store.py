@@ -1,5 +1,6 @@
-"""The store `apify`: a named key-value store for each namespace. It has no versions, no marks and no lifetimes: what is written
-is compared by kvsync just before and just after, and what is ours, and until when, is in the ledger."""
+"""The store type `apify`: one named key-value store per namespace. The API has no versions, marks or lifetimes: kvsync
+compares before and after each write, and keeps ownership and lifetimes in the ledger.
+"""
 
 from __future__ import annotations
 

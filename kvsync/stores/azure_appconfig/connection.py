@@ -1,4 +1,4 @@
-"""Where the store is, and how to prove who we are: what the configuration says, and nothing guessed."""
+"""Endpoint and authentication of a store, as configured."""
 
 from __future__ import annotations
 

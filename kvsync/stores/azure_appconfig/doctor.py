@@ -1,4 +1,4 @@
-"""What is wrong with a connection, told apart: the endpoint, the credential, the clock, the permission."""
+"""Health checks of a connection: endpoint, credential, clock, permission."""
 
 from __future__ import annotations
 

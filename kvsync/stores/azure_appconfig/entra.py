@@ -1,4 +1,4 @@
-"""Microsoft Entra ID: a token for an application, a federated workload or a managed identity, renewed before it ends."""
+"""Microsoft Entra ID tokens for an application, a federated workload or a managed identity, renewed before they expire."""
 
 from __future__ import annotations
 

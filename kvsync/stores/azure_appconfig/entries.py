@@ -1,4 +1,4 @@
-"""The entries of a listing, and which of them are settled."""
+"""Entries of a listing, and which of them are settled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access keys: every request signed with the secret of a connection string, over exactly what goes on the wire."""
+"""Access key authentication: signs every request with the secret of a connection string."""
 
 from __future__ import annotations
 

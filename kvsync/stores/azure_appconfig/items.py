@@ -1,4 +1,4 @@
-"""An entry as the API has it: what of it is content, and what is kvsync's mark.
+"""Conversion of key-values of the API to entries: content, and kvsync's mark.
 
 The mark lives in tags, which nobody but kvsync uses and which are never shown as tags of the entry:
 

@@ -1,4 +1,4 @@
-"""Listing: every page asked for on the condition that it changed.
+"""Lists key-values with a conditional request per page.
 
     first page ── 304 ──> next ── 304 ──> next ── 200 ──> next …        as the links go, from the server or from the cache
                      \\______ asked for ahead, ever more at once while nothing changed ______/

@@ -1,4 +1,4 @@
-"""What the pages of earlier listings held, in a file, so that a page which did not change need not be sent again.
+"""Cache file of listing pages, so that unchanged pages are not transferred again.
 
 Values are kept only where they are ours and not sensitive. It is a cache: where it cannot be used it is done without, and a
 damaged one is made anew.

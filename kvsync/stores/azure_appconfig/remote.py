@@ -1,4 +1,4 @@
-"""The far side of one store: sends calls with the newest Sync-Token, lists, and reads."""
+"""Connection to the API: sends calls with the newest Sync-Token, lists, and reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store `azure-appconfig`: what kvsync asks of it, translated."""
+"""The store type `azure-appconfig`."""
 
 from __future__ import annotations
 

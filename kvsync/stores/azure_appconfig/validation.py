@@ -1,4 +1,4 @@
-"""What the service cannot hold, known before anything is sent."""
+"""Offline validation of entries against the limits of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One write as a request on the condition of the version that was seen, and what the answer makes of it."""
+"""Conditional write requests, and the outcomes of their responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a connection, told apart: the endpoint, the token, the account, the permission, the clock, the quota."""
+"""Health checks of a connection: endpoint, token, account, permission, clock, quota."""
 
 from __future__ import annotations
 

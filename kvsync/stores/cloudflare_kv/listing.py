@@ -1,4 +1,4 @@
-"""Listing: names, ends and metadata, a thousand a call, and no value.
+"""Lists names, expirations and metadata, a thousand per call, without values.
 
     page ──> Listing: names, fingerprints and seals alone where a page holds nothing but plain marks ──> token
                 └── when something changed ──> Entries, their seals verified a page at a time

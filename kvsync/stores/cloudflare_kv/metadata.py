@@ -1,4 +1,4 @@
-"""The metadata of an entry: what the user asked for, and kvsync's own member beside it.
+"""Metadata of an entry: the user's metadata, and the member reserved for kvsync.
 
 {"region": "eu", "kvsync": {"o": "payments-gitops", "h": "9f86d081884c7d659a2feaa0c55ad015", "s": "A0Vhb5mK…", "t": 3600, …}}
 

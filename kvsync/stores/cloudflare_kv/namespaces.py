@@ -1,4 +1,4 @@
-"""From the names of namespaces to their ids.
+"""Resolves names of namespaces to ids, and creates missing ones.
 
     name ──> id of namespace_ids, else the title that the account lists, else the id itself ──> Namespace
 

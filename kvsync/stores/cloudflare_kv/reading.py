@@ -1,4 +1,4 @@
-"""Reading values: by the hundred, and one by one where they are no text.
+"""Reads values, a hundred per call, or one by one if they are not text.
 
     100 names ── bulk get ──> values, metadata, ends
         └─ refused, since one of them is no text (or all are too long together) ──> two halves, until it is alone

@@ -1,4 +1,4 @@
-"""The far side of one store: one client, one quota for all who share a token, one id for each name."""
+"""Connection to the API: one client, one quota per token, and the resolved namespaces."""
 
 from __future__ import annotations
 

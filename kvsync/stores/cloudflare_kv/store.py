@@ -1,5 +1,6 @@
-"""The store `cloudflare-kv`: a namespace of Workers KV for each namespace. It has no versions: what is written is compared by
-kvsync just before, and seen again by the next pass."""
+"""The store type `cloudflare-kv`: one Workers KV namespace per namespace. It has no versions: kvsync compares right before
+each write, and the next pass verifies it.
+"""
 
 from __future__ import annotations
 

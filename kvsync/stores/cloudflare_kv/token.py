@@ -1,4 +1,4 @@
-"""The API token, and what the API says when it refuses it."""
+"""API token, and the messages for its rejection."""
 
 from __future__ import annotations
 

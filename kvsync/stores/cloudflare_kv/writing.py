@@ -1,4 +1,4 @@
-"""Writing: pairs as the API takes them, and what its answer says of each."""
+"""Bulk writes, and the outcomes of their responses."""
 
 from __future__ import annotations
 

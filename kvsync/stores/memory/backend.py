@@ -1,4 +1,4 @@
-"""The remote side of the memory store: what is held, and how a write changes it."""
+"""Data of the memory store, and how a write changes it."""
 
 from __future__ import annotations
 

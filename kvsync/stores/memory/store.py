@@ -1,4 +1,4 @@
-"""The reference store: entries in a dictionary of this process. What it does is what the contract in `base` means.
+"""Reference implementation of a store: entries in a dictionary of this process.
 
 `kvsync.stores.memory.backend.Memory` is the remote side, `MemoryStore` the connection to it. Several connections may share
 one memory, as several hosts share a remote. The capabilities of a connection can be narrowed to those of any store, which is

@@ -1,4 +1,4 @@
-"""One SQLite file, opened when first needed, worked on in a thread of its own, its errors told apart.
+"""SQLite file of a store, opened on first use in a thread, with clear error messages.
 
 The thread keeps a long wait for another process's lock away from the event loop, and serialises this process's calls.
 """

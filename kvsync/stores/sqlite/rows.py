@@ -1,4 +1,4 @@
-"""Rows of the SQLite store: how entries become columns, and columns become entries."""
+"""Conversion of entries to and from columns of the SQLite store."""
 
 from __future__ import annotations
 

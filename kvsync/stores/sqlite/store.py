@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, with all that a store can have. `kvsync.stores.sqlite.schema` shows the tables."""
+"""The store type `sqlite`: one SQLite file with every capability. See `kvsync.stores.sqlite.schema` for the tables."""
 
 from __future__ import annotations
 

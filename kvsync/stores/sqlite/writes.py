@@ -1,4 +1,4 @@
-"""Writes of the SQLite store: all of a call in one transaction, in bulk, and one by one only where a precondition failed."""
+"""Writes of the SQLite store: one transaction per call, in bulk, and entry by entry where a precondition failed."""
 
 from __future__ import annotations
 

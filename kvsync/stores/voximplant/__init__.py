@@ -1,4 +1,4 @@
-"""Voximplant key-value storage, of one application.
+"""Key-value storage of a Voximplant application.
 
 store            the seam: what kvsync asks, in the order in which it is asked
 place            what a namespace is: endpoint, account, application, and what its keys begin with

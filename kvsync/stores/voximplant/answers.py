@@ -1,4 +1,4 @@
-"""What the API means by its answers: `error` counts, whatever the status and whatever stands beside it.
+"""Interprets API responses: an `error` member is an error, whatever the status is.
 
 code                                         reading             writing
 ──────────────────────────────────────────   ─────────────────   ──────────────────────────────────────────

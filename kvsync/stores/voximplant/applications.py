@@ -1,4 +1,4 @@
-"""Finds the application that a store is configured for.
+"""Resolves the configured application to its id.
 
 An application that is configured by its name is looked up again and again: it can be renamed, deleted, or replaced by another
 one of the same name while kvsync runs.

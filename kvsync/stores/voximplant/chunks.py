@@ -1,4 +1,4 @@
-"""From a document to pieces that fit into values, and back.
+"""Splits a document into pieces that fit into values, and joins them again.
 
     document ──cut where its content says──> pieces, each named by its content ──> root: the names in their order, and a digest
 

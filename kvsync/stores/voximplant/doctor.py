@@ -1,4 +1,4 @@
-"""What is wrong with a connection, told apart: the key file, the token, the clock, the application, the permission."""
+"""Health checks of a connection: key file, token, clock, application, permission."""
 
 from __future__ import annotations
 

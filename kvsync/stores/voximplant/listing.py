@@ -1,4 +1,4 @@
-"""Listing entries by offsets, although entries come and go meanwhile.
+"""Lists entries by offset, while entries are added and removed.
 
     1st page   a b c d e
     2nd page           e f g h i      begins with the entry that the page before ended with

@@ -1,4 +1,4 @@
-"""The connection to the service, with one turn after the other for all who share an account, and the storages behind it."""
+"""Connection to the API, with calls serialized per account, and the storages of its applications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger in the store: a root and pieces, beside the entries of the namespace that they speak of.
+"""Ledger in the store: a root and pieces next to the entries of the namespace.
 
     web:greeting                  an entry
     web:#kvsync.ledger            the root

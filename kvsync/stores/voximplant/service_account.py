@@ -1,4 +1,4 @@
-"""The service account: its key file, read anew for every call, and the short-lived tokens that are signed with it.
+"""Service account authentication: the key file, read again for each call, and the short-lived tokens signed with it.
 
 A token serves for some minutes. It is signed anew before it ends, when the file has changed, when this machine's clock was set
 back, and once more when the service does not take it: then by the server's clock, since a wrong one of ours is the usual

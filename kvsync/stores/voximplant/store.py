@@ -1,5 +1,6 @@
-"""The store `voximplant`: a namespace is what the keys in one application begin with. It has no versions and no room for marks,
-and everything in it ends within 90 days."""
+"""The store type `voximplant`: a namespace is a key prefix in one application. It has no versions and no marks, and every
+entry expires within 90 days.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing: one entry at a time, with a lifetime that is sure to be the one that was asked for."""
+"""Writes one entry at a time, with an exact lifetime."""
 
 from __future__ import annotations
 

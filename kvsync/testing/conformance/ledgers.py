@@ -1,4 +1,4 @@
-"""Conformance: a store that keeps the ledger gives it back whole, and shows it nowhere else."""
+"""Conformance: a store that keeps the ledger returns it unchanged, and hides it elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: entries end when they shall, and are renewed without being touched otherwise."""
+"""Conformance: entries expire on time, and renewals change nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: a listing shows all there is, ours and foreign, and says cheaply when nothing changed."""
+"""Conformance: a listing is complete, and reports cheaply that nothing changed."""
 
 from __future__ import annotations
 

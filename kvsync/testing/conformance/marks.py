@@ -1,4 +1,4 @@
-"""Conformance: kvsync's mark is where the capabilities say, and survives what it must."""
+"""Conformance: marks are kept where the capabilities say, and survive other changes."""
 
 from __future__ import annotations
 

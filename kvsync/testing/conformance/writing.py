@@ -1,4 +1,4 @@
-"""Conformance: what is written is what is read."""
+"""Conformance: reads return exactly what was written."""
 
 from __future__ import annotations
 

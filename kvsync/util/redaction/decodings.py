@@ -1,4 +1,4 @@
-"""A text as those who decode it read it, so that a secret is found whatever it is written in, also twice over.
+"""Decoded forms of a text, so that secrets are found in any encoding, including nested ones.
 
     written in                                       how it is read
     ──────────────────────────────────────────────   ─────────────────────────────────────────────────────────────

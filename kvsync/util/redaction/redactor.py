@@ -1,4 +1,4 @@
-"""The redactor: it knows the secrets of this process, and takes them out of text and data."""
+"""Redactor: knows the secrets of this process, and removes them from text and data."""
 
 from __future__ import annotations
 
