@@ -66,7 +66,7 @@ def _from_file(credential: Credential, file: Path) -> str:
         with file.open("rb") as stream:
             data = stream.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "has an invalid name"
+        reason = error.strerror if isinstance(error, OSError) else "its name is not valid"
         raise _unusable(credential, f"cannot be read: {reason}") from None
     if len(data) > _LARGEST:
         raise _unusable(credential, "is larger than 1 MiB; credentials must be smaller")

@@ -97,5 +97,5 @@ def _wrong_with(url: str, *, allow_insecure: bool) -> str | None:
     if "@" in parts.netloc:
         return "the URL contains a user or password; use one without"
     if is_plain_http(url) and not allow_insecure:
-        return "others on the network can read plain http://; use https://, or set allow_insecure: true"
+        return "plain http:// can be read by others on the network; use https://, or set allow_insecure: true"
     return None

@@ -52,14 +52,14 @@ def test_it_says_what_a_change_widens(change: Repo) -> None:
     """A changed configuration is reported, what widens something first; state files that need nothing of it are fine."""
     change.write("kvsync.yaml", WIDER + "run: {every: 1m, max_deletes_per_hour: 6000}\n")
     told = change.run("validate", "--as-author").stdout.splitlines()
-    head = "the configuration differs from that of refs/remotes/origin/HEAD, by which the state files were checked:"
+    head = "the configuration differs from that of refs/remotes/origin/HEAD, which was used to check the state files:"
     assert told[1:] == [
         head,
         '  widens   authors.env: lets state files read the variables "*"',
         "  widens   stores.local.policy.prune: lets kvsync delete every entry of the target that is not in the files, "
-        "also those that kvsync did not write: scope, was owned",
+        "including those that kvsync did not write: scope, was owned",
         "  widens   run.max_deletes_per_hour: is now 6000; it was 5000",
-        "  changes  run.every: is another one",
+        "  changes  run.every: changed",
     ]
     document = change.json("validate", "--as-author")["configuration"]
     assert document["commit"] == git(change.root, "rev-parse", "origin/main")
@@ -101,7 +101,7 @@ def test_the_target_branch_is_the_one_that_ci_names(change: Repo, variables: dic
         assert f"there is no refs/remotes/origin/{branch} in this clone; fetch it" in done.stderr
         git(change.root, "update-ref", f"refs/remotes/origin/{branch}", "HEAD")
     done = change.run("validate", "--as-author", env=unset | variables)
-    assert f"the configuration is that of refs/remotes/origin/{branch} (commit " in done.stderr
+    assert f"using the configuration of refs/remotes/origin/{branch} (commit " in done.stderr
 
 
 def test_a_tag_cannot_stand_in_for_the_branch(change: Repo) -> None:
@@ -169,5 +169,5 @@ def test_a_change_does_not_choose_where_state_is_kept(change: Repo) -> None:
     """The state directory that a changed configuration names is not made when the change is only checked."""
     change.write("kvsync.yaml", f"{CONFIGURATION}state_dir: elsewhere\n")
     told = change.run("validate", "--as-author").stdout
-    assert "widens   state_dir: is another one" in told
+    assert "widens   state_dir: changed" in told
     assert not (change.root / "elsewhere").exists()

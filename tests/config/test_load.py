@@ -126,8 +126,8 @@ run: {every: 5m, cron: "61 * * * *", windows: [{for: 1h, timezone: Europe/Pris}]
 environment: prod
 """
     assert problems_of(tmp_path, text) == [
-        'kvsync.yaml:1:1: missing field "owner" (The id that marks every entry kvsync writes; only entries with it are '
-        "ever deleted.)",
+        'kvsync.yaml:1:1: missing field "owner" (Id that marks every entry kvsync writes; kvsync deletes only '
+        "entries with this mark.)",
         'kvsync.yaml:1:10: version: expected version 1, found "2" (this release of kvsync supports version 1)',
         'kvsync.yaml:2:1: unknown field "ownr" (did you mean "owner"?)',
         'kvsync.yaml:4:16: stores.edge.type: unknown store type "sqlit" (did you mean "sqlite"?)',
@@ -151,7 +151,7 @@ environment: prod
         "(unknown time zone on this machine)",
         'kvsync.yaml:8:91: run.listen: expected an address such as 127.0.0.1:9464, found "9464" '
         "(write host and port; 0.0.0.0 means all interfaces)",
-        'kvsync.yaml:9:14: environment: "prod" is not in environments (none is declared)',
+        'kvsync.yaml:9:14: environment: "prod" is not in environments (none are defined)',
     ]
 
 
@@ -168,13 +168,13 @@ environment: prod
         (("  local: {type: sqlite, path: kv.db}", "  {}"), "kvsync.yaml:4:3: stores: define at least one store"),
         (("{type: sqlite, path: kv.db}", "{path: kv.db}"), 'kvsync.yaml:4:10: stores.local: missing field "type"'),
         (("path: kv.db", "path: [a]"), "kvsync.yaml:4:31: stores.local.path: expected a path, found a list"),
-        (("owner: shop", "owner: shop\nstate: ../x.yaml"), "kvsync.yaml:3:8: state: state files lie in the folder"),
-        (("owner: shop", "owner: shop\nstate: [/etc/*]"), "kvsync.yaml:3:9: state[0]: state files lie in the folder"),
+        (("owner: shop", "owner: shop\nstate: ../x.yaml"), "kvsync.yaml:3:8: state: state files must be in the folder"),
+        (("owner: shop", "owner: shop\nstate: [/etc/*]"), "kvsync.yaml:3:9: state[0]: state files must be in the folder"),
         (("owner: shop", "owner: shop\nstate: []"), "kvsync.yaml:3:8: state: expected at least 1 of: a pattern"),
         (("owner: shop", "owner: shop\nenvironments: [a, b, a]"), 'kvsync.yaml:3:15: environments: "a" is listed twice'),
         (("owner: shop", "owner: shop\nenvironments: [a.b]"), "kvsync.yaml:3:16: environments[0]: expected the name of an"),
-        (("owner: shop", "owner: shop\nrun: {every: 5m, cron: 0 0 * * *}"), "kvsync.yaml:3:18: run: give every or cron, not"),
-        (("owner: shop", "owner: shop\nrun: {listen: 'h:70000'}"), "ports end at 65535"),
+        (("owner: shop", "owner: shop\nrun: {every: 5m, cron: 0 0 * * *}"), "kvsync.yaml:3:18: run: set every or cron, not"),
+        (("owner: shop", "owner: shop\nrun: {listen: 'h:70000'}"), "the highest port is 65535"),
         (("owner: shop", "owner: shop\nowner: shop"), "kvsync.yaml:3:1: "),
         (("owner: shop", "owner: shop\n---\nversion: 1"), "the configuration must be a single YAML document"),
     ],
@@ -232,20 +232,20 @@ def test_state_directory_of_systemd(tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     """A missing configuration says what to do."""
-    with pytest.raises(InvalidInput, match=r'there is no configuration file \(let "kvsync init" write one'):
+    with pytest.raises(InvalidInput, match=r"no such configuration file \(create one with kvsync init"):
         read_config(tmp_path / "kvsync.yaml", environ={})
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """A folder in place of the file is an error for people."""
-    with pytest.raises(InvalidInput, match="cannot be read: Is a directory"):
+    with pytest.raises(InvalidInput, match="cannot read the configuration: Is a directory"):
         read_config(tmp_path, environ={})
 
 
 @pytest.mark.parametrize("text", ["", "\n# nothing\n", "---\n", "null\n"])
 def test_empty_file(tmp_path: Path, text: str) -> None:
     """A file with nothing in it says so, once."""
-    assert problems_of(tmp_path, text) == ['kvsync.yaml:1:1: the file is empty (let "kvsync init" write one)']
+    assert problems_of(tmp_path, text) == ["kvsync.yaml:1:1: the file is empty (create one with kvsync init)"]
 
 
 def test_broken_yaml(tmp_path: Path) -> None:

@@ -179,18 +179,18 @@ def test_several_documents_and_files_make_one_target(repo: Repo) -> None:
 
 
 WRONG = [
-    ("a:", "4:5: keys.a: a value must not be null (write \"\" for the empty text)"),
-    ("a: ~", "4:6: keys.a: a value must not be null (write \"\" for the empty text)"),
-    ("a: {value: null}", "4:14: keys.a.value: a value must not be null (write \"\" for the empty text)"),
+    ("a:", "4:5: keys.a: a value must not be null (for an empty value, write \"\")"),
+    ("a: ~", "4:6: keys.a: a value must not be null (for an empty value, write \"\")"),
+    ("a: {value: null}", "4:14: keys.a.value: a value must not be null (for an empty value, write \"\")"),
     ("a: [x]", "4:6: keys.a: expected a value, found a list (to store a list, write {json: […]})"),
-    ("a: {rps: 10}", "4:6: keys.a: unknown field \"rps\" (write {json: …} to store data; valid here: "),
+    ("a: {rps: 10}", "4:6: keys.a: unknown field \"rps\" (to store data, write {json: …}; valid names: "),
     ("a: {value: x, tll: 1h}", "4:17: keys.a: unknown field \"tll\" (did you mean \"ttl\"?)"),
     ("a: {ttl: 1h}", "4:6: keys.a: the entry has no value (write one of value, json, file, base64, env)"),
     ("a: {}", "4:6: keys.a: the entry has no value"),
     ("a: {value: x, json: 1}", "4:17: keys.a: value and json cannot be combined"),
     ("a: {value: {b: c}}", "4:14: keys.a.value: expected text, found data (for data, use json: instead of value:)"),
-    ("a: {json: .inf}", "4:13: keys.a.json: JSON has no infinity"),
-    ("a: {base64: '*secret*'}", "4:15: keys.a.base64: this is not Base64"),
+    ("a: {json: .inf}", "4:13: keys.a.json: JSON does not support infinity"),
+    ("a: {base64: '*secret*'}", "4:15: keys.a.base64: invalid Base64"),
     ("a: {env: NOT_SET}", "4:12: keys.a.env: the environment variable NOT_SET is not set"),
     ("a: {env: 'no name'}", "4:12: keys.a.env: expected the name of an environment variable"),
     ("a: {file: missing.txt}", "4:13: keys.a.file: \"missing.txt\": it does not exist"),
@@ -216,8 +216,8 @@ WRONG = [
     ("a: {labels: {l: {value: x, labels: {}}}}", "4:30: keys.a.labels.l: unknown field \"labels\""),
     ("a: {remove: true}", "4:7: keys.a: remove is only allowed in overlays"),
     ("'': x", "4:3: edge/web: : a key must not be empty"),
-    ("..: x", "4:3: edge/web: ..: the remote key would be \"..\", which no store can address"),
-    (".: x", "4:3: edge/web: .: the remote key would be \".\", which no store can address"),
+    ("..: x", "4:3: edge/web: ..: the remote key would be \"..\", which stores cannot address"),
+    (".: x", "4:3: edge/web: .: the remote key would be \".\", which stores cannot address"),
 ]  # fmt: skip
 
 

@@ -129,12 +129,12 @@ def test_a_file_that_cannot_be_read_holds_all(two: Repo) -> None:
     """Neither a link to nowhere nor a pipe is a file, and what it would say is not known."""
     (two.root / "state" / "gone.yaml").symlink_to("nowhere.yaml")
     assert [str(problem) for problem in two.load().hold_all] == [
-        "state/gone.yaml:1:1: the file cannot be read: it does not exist"
+        "state/gone.yaml:1:1: cannot read the file: it does not exist"
     ]
     (two.root / "state" / "gone.yaml").unlink()
     os.mkfifo(two.root / "state" / "pipe.yaml")
     assert [str(problem) for problem in two.load().hold_all] == [
-        "state/pipe.yaml:1:1: the file cannot be read: it is not a file"
+        "state/pipe.yaml:1:1: cannot read the file: it is not a file"
     ]
 
 

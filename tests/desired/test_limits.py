@@ -86,7 +86,7 @@ def test_the_largest_file_and_the_stores(two: Repo, reads: list[str]) -> None:
     two.write("big.bin", b"x" * 1000)
     assert two.load().problems == ()
     two.capabilities = replace(MemoryStore.capabilities, max_value=None, max_entry=999)
-    assert "no configured store takes a value of more than 999 bytes" in held(two.load())
+    assert "the configured stores allow at most 999 bytes" in held(two.load())
 
 
 def test_how_many_files_and_how_large_together(two: Repo, reads: list[str]) -> None:
@@ -96,10 +96,10 @@ def test_how_many_files_and_how_large_together(two: Repo, reads: list[str]) -> N
     two.web("keys: {a: {file: ../assets/0}}\nfiles: [{path: ../assets, prefix: x/}]\n")
     assert two.load().problems == ()
     for limits, said in (
-        ({"value_files": 4}, "takes values from more than 4 files; limits.value_files sets it"),
+        ({"value_files": 4}, "reads values from more than 4 files; raise limits.value_files"),
         (
             {"value_bytes": 499},
-            "takes values of more than 499 bytes from files; split it, or raise limits.value_bytes",
+            "reads values of more than 499 bytes from files; split it, or raise limits.value_bytes",
         ),
     ):
         limit(two, **limits)
@@ -127,10 +127,8 @@ def test_a_state_file_that_is_too_large_holds_its_own_targets(two: Repo) -> None
     two.write("state/web.yaml", HEAD + LONG)
     two.write("state/other.yaml", "store: core\nnamespace: other\nkeys: {a: 2}\n")
     loaded = source.load()
-    assert "the file cannot be read: it has 0." in held(loaded)
-    assert "MiB, at most 100,000 bytes are read (split it into several files, or raise limits.state_file)" in held(
-        loaded
-    )
+    assert "cannot read the file: it is too large: 0." in held(loaded)
+    assert "MiB; the limit is 100,000 bytes (split it into several files, or raise limits.state_file)" in held(loaded)
     assert {str(one) for one in loaded.kept} == {"edge/web"}
     assert [entry.content.value for entry in loaded.targets[OTHER].entries.values()] == [b"2"]
 
@@ -212,7 +210,7 @@ def test_patterns_that_take_long_are_an_error_of_their_file(two: Repo) -> None:
     two.web("keys: {}\nfiles: [{path: ../assets, glob: '*/x'}, {path: ../assets, glob: '*/[x]', prefix: y/}]\n")
     assert two.load().problems == ()
     limit(two, pattern_steps=79)
-    assert "take more than 79 comparisons; use narrower patterns, or raise limits.pattern_steps" in held(two.load())
+    assert "need more than 79 comparisons; use narrower patterns, or raise limits.pattern_steps" in held(two.load())
     limit(two, pattern_steps=80)
     source = two.source()
     for _ in range(3):

@@ -53,11 +53,11 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{}", "run.lease: set kubernetes or etcd"),
-        ("{kubernetes: {name: a}, etcd: {endpoint: 'https://a', key: a}}", "both are here"),
+        ("{kubernetes: {name: a}, etcd: {endpoint: 'https://a', key: a}}", "kubernetes and etcd cannot be combined"),
         ("{kubernetes: {}}", 'run.lease.kubernetes: missing field "name"'),
         ("{kubernetes: {name: A_b}}", "run.lease.kubernetes.name: expected the name of an object"),
         ("{etcd: {key: a}}", 'run.lease.etcd: missing field "endpoint"'),
-        ("{etcd: {endpoint: 'http://etcd:2379', key: a}}", "plain http:// lets others on the network lead"),
+        ("{etcd: {endpoint: 'http://etcd:2379', key: a}}", "plain http:// lets others on the network take the lease"),
         ("{etcd: {endpoint: 'https://a', key: a, username: u}}", "username and password must be set together"),
         (
             "{etcd: {endpoint: 'https://a', key: a, password: hunter2, username: u}}",

@@ -43,7 +43,7 @@ def test_it_gives_no_more_time_than_there_is() -> None:
     assert (fence.allowance(30), fence.allowance(5)) == (9, 5)
     left[0] = 0
     assert not fence.is_open
-    with pytest.raises(NotLeader, match="this replica does not lead"):
+    with pytest.raises(NotLeader, match="this replica is not the leader"):
         fence.allowance(30)
 
 
@@ -57,7 +57,7 @@ async def test_a_client_asks_after_it_has_waited() -> None:
         client = Client("store x", server.origin, clock, Traffic(), limits=limits, fence=fence)
         await client.send(PUT)
         await client.send(PUT)  # two seconds later
-        with pytest.raises(NotLeader, match="store x: writing a was not sent: this replica does not lead"):
+        with pytest.raises(NotLeader, match="store x: writing a was not sent: this replica is not the leader"):
             await client.send(PUT)
         assert [one.line.split()[0] for one in server.seen] == ["PUT", "PUT"]
         await client.send(Call("GET", "/a", "reading a"))

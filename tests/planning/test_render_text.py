@@ -48,7 +48,7 @@ def test_whole_plan() -> None:
         "  ! vip  protected, not deleted: it is protected  state/web.yaml:9:3\n"
         "  cost: 2 requests, 812 bytes, about 8 s at the store's rate\n"
         "\n"
-        "local/mail (sqlite): kept as it is\n"
+        "local/mail (sqlite): left unchanged\n"
         "  problem: state/mail.yaml:3:1: bad\n"
         "\n"
         "Plan: 1 to create, 1 to update, 1 to delete, 1 refused, 124 unchanged, 3 foreign; "
@@ -75,7 +75,7 @@ def test_reported() -> None:
     drift = change(stored("a", "1"), wanted("a", "2"), cause=Class.DRIFTED)
     text = render_plan(plan_of(reported=(drift,)))
     assert '  reported only, not written:\n  ~ a  drifted  "1" -> "2"  state/web.yaml:1:3\n' in text
-    assert text.endswith("Plan: 0 to create, 0 to update, 0 to delete, 0 unchanged, 0 foreign; 1 only reported\n")
+    assert text.endswith("Plan: 0 to create, 0 to update, 0 to delete, 0 unchanged, 0 foreign; 1 reported only\n")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_huge_texts() -> None:
     """Two texts of very many lines are told apart without being compared line by line."""
     old, new = "a\n" * 5000, "a\n" * 4000 + "b\n"
     (line,) = lines_of(change(stored("k", old), wanted("k", new)))[1:]
-    assert line == "      ~ 5,000 lines -> 4,001 lines, different from line 4001 on"
+    assert line == "      ~ 5,000 lines -> 4,001 lines, first difference in line 4001"
 
 
 def test_many_changes_are_bounded() -> None:

@@ -76,7 +76,7 @@ async def test_the_plan_says_what_waits(world: World) -> None:
     ]
     await world.apply()
     first, second = await waiting()
-    assert "more from " in first[0]
+    assert "the next one is allowed at " in first[0]
     assert second[0].startswith("7 deletes wait: ")
 
 

@@ -224,7 +224,7 @@ async def test_a_ledger_that_cannot_be_left_is_left_by_the_next_pass(
     world.server.fail(PermanentError("no room"), times=2, on=["leave"])
     report = await here.apply()
     assert outcomes(report) == {"a": "applied", "b": "applied"}
-    assert "the ledger could not be left in the store: no room" in (report.targets[0].error or "")
+    assert "the ledger could not be written to the store: no room" in (report.targets[0].error or "")
     assert keys_there(world) == {"a"}
     assert rows(await there.plan()) == [("adopt", "unowned", "b")]
     world.server.calls.clear()

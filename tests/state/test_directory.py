@@ -75,7 +75,7 @@ def test_reading_where_nothing_exists_finds_nothing_and_makes_nothing(path: Path
 def test_writing_through_a_reading_door_is_refused(path: Path) -> None:
     """What is opened for reading cannot be written, be there something or not."""
     for _ in range(2):
-        with StateDir.open(path, writable=False) as state, pytest.raises(StateDirError, match="it is read-only here"):
+        with StateDir.open(path, writable=False) as state, pytest.raises(StateDirError, match="it is read-only"):
             state.pauses.pause("edge", None, None, 0)
         StateDir.open(path, writable=True).close()
 
@@ -223,7 +223,7 @@ def test_a_file_that_is_no_database(path: Path, writable: bool) -> None:
     path.mkdir()
     (path / "state.db").write_bytes(b"not a database, but long enough for a header" * 40)
     with pytest.raises(
-        StateDirError, match=r"state\.db is not a database; move it away and run again \(history, pauses, "
+        StateDirError, match=r"state\.db is not a database; move it away and run again \(this loses history, pauses, "
     ):
         StateDir.open(path, writable=writable)
     assert (path / "state.db").read_bytes().startswith(b"not a database")

@@ -71,7 +71,7 @@ def test_a_link_below_the_configuration_is_refused(tmp_path: Path, link: str, wr
     root = tmp_path / "repo"
     (root / link).parent.mkdir(parents=True)
     (root / link).symlink_to(elsewhere / "kvsync" if "/" in link else elsewhere)
-    with pytest.raises(StateDirUntrusted, match=f"{root / link} is a symbolic link; replace it by a directory"):
+    with pytest.raises(StateDirUntrusted, match=f"{root / link} is a symbolic link; replace it with a directory"):
         opened(root / "var" / "kvsync", writable=writable, config_root=root)
     assert not (elsewhere / "kvsync" / "state.db").exists()
 
@@ -166,7 +166,9 @@ def test_what_others_put_into_an_open_directory_is_not_believed(tmp_path: Path) 
     path.chmod(0o777)
     os.chown(path / "state.db", OTHER, OTHER)
     for _ in range(2):
-        with pytest.raises(StateDirUntrusted, match=f"'state.db' in it has the owner {OTHER}; delete what is not"):
+        with pytest.raises(
+            StateDirUntrusted, match=f"'state.db' in it belongs to user id {OTHER}; delete files that do not"
+        ):
             opened(path)
     assert mode(path) == 0o777
 
@@ -226,7 +228,7 @@ def test_a_directory_that_another_made_in_a_volume_is_refused(place: Path) -> No
     (volume / "kvsync").mkdir(parents=True)
     volume.chmod(0o777)
     os.chown(volume / "kvsync", 12345, 12345)
-    assert "its owner is the user id 12345" in as_other(volume)
+    assert "it belongs to user id 12345" in as_other(volume)
     (volume / "kvsync").rmdir()
     (volume / "kvsync").symlink_to(place)
     os.chown(volume / "kvsync", 12345, 12345, follow_symlinks=False)

@@ -91,7 +91,7 @@ class Shape(HTMLParser):
         ((), Level.IDLE, "No targets"),
         ((State.IN_SYNC,), Level.GOOD, "The one target is in sync"),
         ((State.IN_SYNC, State.IN_SYNC), Level.GOOD, "All 2 targets are in sync"),
-        ((State.WAITING, State.IN_SYNC), Level.IDLE, "Starting: 1 target of 2 not looked at yet"),
+        ((State.WAITING, State.IN_SYNC), Level.IDLE, "Starting: 1 target of 2 not checked yet"),
         ((State.PAUSED, State.IN_SYNC), Level.NOTE, "1 of 2 targets in sync"),
         ((State.DENIED, State.PENDING), Level.NOTE, "0 of 2 targets in sync"),
         ((State.DRIFTED, State.WAITING), Level.LOOK, "1 of 2 targets needs a person"),

@@ -257,10 +257,10 @@ async def test_what_the_store_cannot_hold_is_told_offline(repo: Repo, kv: Servic
     for words in (
         "key_format",
         "a/b",
-        "keeps no tags",
-        "keeps no metadata",
+        "does not support tags",
+        "does not support metadata",
         "its ledger",
-        "no store can",
+        "stores cannot",
         "at most 256",
     ):
         assert words in result.stderr
@@ -399,7 +399,7 @@ async def break_off(repo: Repo, kv: Service, fault: str) -> None:
                 break
         kv.faults("")
         (reason,) = plan.targets[0].parked
-        assert "it broke off after" in reason
+        assert "it ended early, after" in reason
         report = await workspace.apply(plan, command="test", approvals=[plan.digest])
         assert "applied" not in outcomes(report).values()
 

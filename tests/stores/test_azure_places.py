@@ -218,7 +218,7 @@ async def test_a_connection_string_that_changes_between_plan_and_apply(
         file.write_text(other.env[SECRET.name])
         report = await workspace.apply(plan, command="test")
         assert set(outcomes(report).values()) == {"not-attempted"}
-        assert "is another place since the plan" in (report.targets[0].error or "")
+        assert "changed its place after the plan was made" in (report.targets[0].error or "")
         assert azure.values() == {("web:a", None): "1"}
         assert other.values() == {}
         report = await workspace.apply(await workspace.plan(Selection()), command="test")
@@ -391,7 +391,7 @@ async def test_without_a_ledger_marks_of_earlier_versions_delete_nothing(
     assert changes(plan) == [("adopt", "unowned", "kept")]
     (refused,) = plan.targets[0].refused
     assert refused.identity == Identity("gone")
-    assert "an earlier version of kvsync marked it" in refused.reason
+    assert "its mark was made by an earlier version of kvsync" in refused.reason
     await fresh.converge()
     assert azure.values() == {("web:kept", None): "1", ("web:gone", None): "1"}
 
@@ -409,7 +409,7 @@ async def test_two_entries_that_are_one_remote_key(repo: Repo, azure: Service) -
     found = repo.command("validate")
     assert found.returncode == 78
     twins = "settings/app: sub:y and settings/app:sub: y (state/app.yaml:9:3)"
-    assert f'state/app.yaml:4:3: {twins} meet in one remote key, "app:sub:y"' in found.stderr
+    assert f'state/app.yaml:4:3: {twins} have the same remote key, "app:sub:y"' in found.stderr
     assert azure.requests() == []
     await repo.apply()
     assert azure.values() == {}
