@@ -26,7 +26,7 @@ from kvsync.tracing import span
 from kvsync.util.background import in_background
 
 _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
-"""Outcomes after which the next pass looks at the entry anew; one that the store refuses for good waits in quarantine then."""
+"""Outcomes after which the next pass looks at the entry again; one that the store refuses for good waits in quarantine then."""
 
 
 class WorkspaceReconciler:

@@ -49,7 +49,7 @@ class Delivery:
         self._capabilities = link.capabilities
 
     async def run(self, works: list[Work]) -> None:
-        """Send until every work has its outcome or somebody asks to stop. Raises StateDirError."""
+        """Send until every work has its outcome or someone asks to stop. Raises StateDirError."""
         parts = [works]
         while parts:
             part = parts.pop()

@@ -7,7 +7,7 @@
     renew, adopt    as kvsync wrote it      write the previous lifetime and mark
     delete          absent                  write it again
     anything        as it was before        unchanged: nothing to take back
-    anything        anything else           stale: somebody changed it since, and keeps it
+    anything        anything else           stale: someone changed it since, and keeps it
 
 A sensitive value is not in the journal, so it cannot be brought back; where no value is needed, undo works all the same.
 """
@@ -126,7 +126,7 @@ def _previous_content(record: ChangeRecord, before: Actual, found: Actual | None
 
 
 def _restored_mark(mark: Mark | None, digest: bytes) -> Mark | None:
-    """The previous mark; one that the journal holds sealed is opened by the content it stands for."""
+    """The previous mark; one that the journal holds sealed is opened by the content it represents."""
     if mark is None or mark.key is None:
         return mark
     return replace(mark, fingerprint=digest if mark.matches(digest) else mark.fingerprint, key=None)

@@ -25,7 +25,7 @@ class Moves:
         self._written = {work.identity: work for work in written}
 
     async def ready(self, deletes: Sequence[Work]) -> list[Work]:
-        """Those that are no half of a move, or whose other half is there; the others end as `skipped`."""
+        """Those that are not half of a move, or whose other half is there; the others end as `skipped`."""
         halves = [work for work in deletes if work.change.moved_to is not None]
         if not halves:
             return list(deletes)

@@ -26,7 +26,7 @@ def is_untouched(before: Actual | None, fresh: Actual | None, capabilities: Capa
 
 
 def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities) -> str | None:
-    """The etag of an entry as it may be shown. Where a store has no versions it is made of the content, and would tell somebody
+    """The etag of an entry as it may be shown. Where a store has no versions it is made of the content, and would tell someone
     who guesses at a sensitive value that the guess is right."""
     return None if sensitive and not capabilities.compare_and_set else etag
 

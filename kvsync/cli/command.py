@@ -105,7 +105,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # how click ends a command
-        except Exception as error:  # noqa: BLE001 - nobody shall see a traceback
+        except Exception as error:  # noqa: BLE001 - nobody may see a traceback
             return failure.report(error, as_json=settings.output == "json", debug=settings.debug)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -52,7 +52,7 @@ def meaning(code: Exit) -> str:
 
 
 def worst(codes: Collection[Exit]) -> Exit:
-    """The one code that stands for several."""
+    """The one code that represents several."""
     return next((code for code in _WORST_FIRST if code in codes), Exit.DONE)
 
 

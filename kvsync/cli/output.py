@@ -23,7 +23,7 @@ def prepare() -> None:
 
 
 def answer(text: str) -> None:
-    """Print an answer that is rendered, and so escaped, already. A reader that has gone away is no error; a full disk is:
+    """Print an answer that is rendered, and so escaped, already. A reader that has gone away is not an error; a full disk is:
     raises KvsyncError."""
     _write(sys.stdout, REDACTOR.redact(text))
 

@@ -63,7 +63,7 @@ def show_report(
 
 
 def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
-    """Show a plan to a person: as the answer, or beside another one."""
+    """Show a plan to a person: as the answer, or next to another one."""
     from kvsync.rendering.text import render_plan
 
     (say_block if beside else answer)(render_plan(plan, style))

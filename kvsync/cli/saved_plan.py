@@ -28,7 +28,7 @@ _UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The part of a plan that shall be applied, and outcomes of what went stale since it was saved, by target."""
+    """The part of a plan that must be applied, and outcomes of what went stale since it was saved, by target."""
 
     plan: Plan
     stale: Mapping[Target, tuple[Outcome, ...]] = field(default_factory=dict)

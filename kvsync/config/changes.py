@@ -116,7 +116,7 @@ def _whose(old: Config, new: Config) -> Iterator[ConfigChange]:
 
 
 _JUDGED_ELSEWHERE = frozenset({"file", "root", "stores", "policy", "run", "authority"})
-"""The path of the file is no part of what it says, and the policy is judged in each store."""
+"""The path of the file is not part of what it says, and the policy is judged in each store."""
 
 _HARMLESS = frozenset({"environments", "environment"})
 
@@ -144,7 +144,7 @@ def _credentials(old: Config, new: Config) -> Iterator[ConfigChange]:
 
 
 def _plain(value: Any) -> Any:
-    """A value without the places in files: the same words on another line are no change."""
+    """A value without the places in files: the same words on another line are not a change."""
     if is_dataclass(value):
         return tuple(_plain(getattr(value, one.name)) for one in fields(value) if one.name != "origin")
     if isinstance(value, dict):

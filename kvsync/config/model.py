@@ -94,7 +94,7 @@ class HookConfig:
 
 
 class NoticeKind(StrEnum):
-    """What somebody may want to be told of a target."""
+    """What someone may want to be told of a target."""
 
     DRIFT = "drift"
     PARKED = "parked"

@@ -11,7 +11,7 @@ from kvsync.state.passes import DaemonRecord
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """One pass that ended `at` (epoch seconds) after `seconds`. `next_at` is when the target comes back by itself and
+    """One pass that ended `at` (epoch seconds) after `seconds`. `next_at` is when the target comes back automatically and
     `next_trigger` why; None when only a beat of the schedule or an event makes it."""
 
     result: PassResult

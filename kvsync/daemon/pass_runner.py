@@ -32,7 +32,7 @@ class GuardedPasses:
             return self._no_longer_than_needed(request, result)
         except KvsyncError as error:
             return _failed(worker, error)
-        except Exception as error:  # noqa: BLE001 - one target's accident is no reason to leave the others alone
+        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
             self._reporter.pass_crashed(worker.target)
             text = f"unexpected {type(error).__name__}; the log has the details"
             return PassResult(worker.target, error=text, retryable=True)
@@ -52,7 +52,7 @@ class GuardedPasses:
         )
 
     def _no_longer_than_needed(self, request: PassRequest, result: PassResult) -> PassResult:
-        """Come back as soon as the files are at rest when something waits: the grace was as long as it might have to be."""
+        """Come back as soon as the files are stable when something waits: the grace was as long as it might have to be."""
         if not (request.grace and result.pending and result.next_moment):
             return result
         return replace(result, next_moment=min(result.next_moment, self._files.at_rest()))

@@ -33,7 +33,7 @@ class CronBeat(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         """Return the next time the expression fires in UTC, up to `jitter` seconds late."""
-        # A jittered fire time lies after the one it stands for, so going on from it repeats nothing.
+        # A jittered fire time lies after the one it represents, so going on from it repeats nothing.
         start = max(previous_fire_time, now) if previous_fire_time else now
         moment = self._cron.after(start.timestamp(), UTC)
         return None if moment is None else datetime.fromtimestamp(moment + uniform(0, self._jitter), UTC)  # noqa: S311

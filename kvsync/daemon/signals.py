@@ -42,7 +42,7 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool
 
 
 class Stop:
-    """The wish to stop: the first SIGTERM or SIGINT asks, another one hurries."""
+    """The request to stop: the first SIGTERM or SIGINT asks, another one hurries."""
 
     def __init__(self) -> None:
         self.asked, self.hurry = asyncio.Event(), asyncio.Event()

@@ -11,7 +11,7 @@ from kvsync.util.clock import Clock
 
 
 class Notifier:
-    """Sends datagrams to the socket that `$NOTIFY_SOCKET` names. Never raises: nobody listening is no reason to stop."""
+    """Sends datagrams to the socket that `$NOTIFY_SOCKET` names. Never raises: nobody listening is not a reason to stop."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")

@@ -44,7 +44,7 @@ class Cache:
         self._database = self._connect(path) if path is not None and secret is not None else None
 
     def unit(self, slot: str, key: bytes) -> Unit | None:
-        """The unit that was kept for `slot`, None unless it was compiled from just what `key` stands for."""
+        """The unit that was kept for `slot`, None unless it was compiled from just what `key` represents."""
         row = self._ask("SELECT key, head, body, seal FROM units WHERE slot = ?", slot)
         if row is None or row[0] != key:
             return None

@@ -86,7 +86,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
     chunks: list[Chunk] = []
     for document in documents:
         if document.namespace is not None:
-            # Also beside other problems: what a store cannot hold is said at once, not in the next round.
+            # Also alongside other problems: what a store cannot hold is said at once, not in the next round.
             chunks += compile_document(document, stores, problems, given.limits.problems)
     if problems:
         chunks = []
@@ -119,7 +119,7 @@ def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Unit:
 
 
 def _pair(sources: Several[_Source]) -> list[list[Layer]]:
-    """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
+    """Put each document of the overlay over the one it belongs to; without a counterpart it stands alone."""
     base, *overlays = sources
     layered = [[base.layer(node)] for node in base.documents]
     if not overlays:

@@ -29,7 +29,7 @@ _LIST_HINT: Final = "to store a list, write {json: […]}"
 
 
 class _Said:
-    """What is said of an entry beside its value, what it inherits included, and the shapes that this comes to."""
+    """What is said of an entry besides its value, what it inherits included, and the shapes that this comes to."""
 
     __slots__ = ("numbers", "options", "own")
 
@@ -110,7 +110,7 @@ class EntryReader:
             self._problems.add(at(what, "the entry has no value"), node, _FORMS_HINT)
 
     def _is_misplaced(self, node: Mapping, what: str) -> bool:
-        """True, with a problem noted, for a mapping that is no entry at all."""
+        """True, with a problem noted, for a mapping that is not an entry at all."""
         if "remove" in node.items:
             hint = "delete the entry here; remove is for overlays such as web.prod.yaml"
             self._problems.add(at(what, "remove is only allowed in overlays"), node.items["remove"][0], hint)
@@ -173,7 +173,7 @@ class EntryReader:
             self._problems.add(at(what, "expected a value, found a list"), node, _LIST_HINT)
 
     def _said(self, node: Mapping, under: _Said, what: str, names: tuple[str, ...]) -> _Said:
-        """What a mapping says beside its value. What many entries say in the same words is read once."""
+        """What a mapping says besides its value. What many entries say in the same words is read once."""
         silent = _SILENT if names is _ENTRY_NAMES else _FORMS
         words = tuple([(name, _words(item[1])) for name, item in node.items.items() if name not in silent])
         if not words:

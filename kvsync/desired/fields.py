@@ -116,7 +116,7 @@ OPTION_FIELDS: Final = (
     _field("tags", map_of(text(empty=True)), "Tags as pairs of text; added to the tags in defaults."),
     _field("metadata", free_json(), "Metadata as free JSON, if the store supports it."),
 )
-"""What may be said of an entry beside its value; `defaults` says it for all entries of a document."""
+"""What may be said of an entry besides its value; `defaults` says it for all entries of a document."""
 
 FORM_FIELDS: Final = (
     _field("value", text(empty=True), "The value as text, exactly as written."),

@@ -160,7 +160,7 @@ class Source:
         self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problems]]
     ) -> Iterator[Problem]:
         """Hold what the files may name of which it cannot be known what they name: with `authors.targets` those targets, all
-        without. Yields the problems of the former."""
+        without. Yields the problems of the first."""
         unknown: defaultdict[FileGrants, list[Problem]] = defaultdict(list)
         for slot, (_, unit) in reading.units.items():
             if not unit.names_known:

@@ -225,7 +225,7 @@ def _unit_key(facts: bytes, slot: str, contents: list[tuple[str, bytes]]) -> byt
 
 
 def _facts_digest(config: Config, stores: Stores) -> bytes:
-    """Stands for everything, besides the files, that compiled files depend on."""
+    """Represents everything, besides the files, that compiled files depend on."""
     configs = [
         (name, one.type, one.options, one.key_format, one.policy) for name, one in sorted(stores.configs.items())
     ]

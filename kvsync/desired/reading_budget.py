@@ -38,7 +38,7 @@ class Allowance:
         self.size += size
 
     def forget_values(self) -> None:
-        """Count the files that values are taken from anew."""
+        """Count the files that values are taken from again."""
         self.size -= self._values
         self._files = self._values = self._steps = 0
 

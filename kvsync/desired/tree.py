@@ -132,7 +132,7 @@ class Tree:
             yield from (os.path.join(self.real, path) for path in stack)  # noqa: PTH118
 
     def _use(self, path: str, use: Callable[[str], _Result]) -> _Result:
-        """Do something with the physical path of a file: most are no links, which costs one look less."""
+        """Do something with the physical path of a file: most are not links, which costs one look less."""
         folder, _, name = path.rpartition("/")
         if name in ("", ".", ".."):
             raise UnreadableError("it is not a file")
@@ -159,7 +159,7 @@ class Tree:
         return known
 
     def _entered(self, folder: str) -> tuple[str, ...] | None:
-        """The stack of a folder that lies in a known one and is no link, as nearly all are; None for others."""
+        """The stack of a folder that lies in a known one and is not a link, as nearly all are; None for others."""
         parent, _, name = folder.rpartition("/")
         above = self._stacks.get(parent)
         if above is None or name in ("", ".", ".."):

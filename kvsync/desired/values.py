@@ -112,7 +112,7 @@ class Surroundings:
 
 
 def names_digest(names: list[str]) -> bytes:
-    """Stands for the names of files."""
+    """Represents the names of files."""
     return blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=16).digest()
 
 

@@ -108,7 +108,7 @@ class Faults:
         times: int | None = None,
         methods: Collection[str] = (),
     ) -> None:
-        """Put these in force: for requests of these methods (none: all), until so many were hit (None: for ever)."""
+        """Put these in force: for requests of these methods (none: all), until so many were hit (None: forever)."""
         self.in_force = dict(faults)
         self.times = times
         self.methods = frozenset(method.upper() for method in methods)

@@ -62,7 +62,7 @@ class Request:
     """One request, read whole. `target` is the text on the request line, still encoded; header names have no case.
 
     `stale` (seconds) asks for an answer from an older state where the store may give one, and `partial` is the share of the
-    entries of a bulk call that shall fail.
+    entries of a bulk call that must fail.
     """
 
     method: str

@@ -1,7 +1,7 @@
 """Bare clone of the repository, with the last good commit.
 
 Everything is kept under refs of our own, so that nothing that is in use is ever collected. The name of the good commit holds
-what it was good for (ref, and whether signatures were asked for): other settings begin anew.
+what it was good for (ref, and whether signatures were asked for): other settings begin again.
 """
 
 from __future__ import annotations

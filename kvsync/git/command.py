@@ -105,7 +105,7 @@ class Git:
         folder: Path | None = None,
         codes: Container[int] = (0,),
     ) -> Done:
-        """Run one command in `folder`, with `env` beside the usual variables. Raises GitFailed for a code that is not among
+        """Run one command in `folder`, with `env` besides the usual variables. Raises GitFailed for a code that is not among
         `codes`, SourceError when it takes too long or says too much."""
         verb = next((word for word in arguments if not word.startswith("-")), "")
         process = await asyncio.create_subprocess_exec(

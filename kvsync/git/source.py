@@ -100,7 +100,7 @@ class Checkout:
     # -- from the newest commit to the one in force -------------------------------------------------------------------
 
     async def _renewed(self, clone: Clone) -> Refused | None:
-        """Why the newest commit is not used; None when it is in force now. A damaged clone is made anew, beside the old one
+        """Why the newest commit is not used; None when it is in force now. A damaged clone is made again, next to the old one
         until that has worked out."""
         try:
             return await self._renew(clone)

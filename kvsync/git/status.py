@@ -26,6 +26,6 @@ def read_status(state_dir: Path, url: str, ref: str) -> Status | None:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Leave it for others. A disk that is full is no reason to stop."""
+    """Leave it for others. A disk that is full is not a reason to stop."""
     with suppress(OSError):
         write_private(folder / _FILE, json.dumps(asdict(status)).encode())

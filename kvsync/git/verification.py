@@ -52,7 +52,7 @@ def too_old(commit: str, source: GitSource) -> Refused:
 
 
 def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSource) -> Refused | None:
-    """Why a commit that holds this is not used; None when it may be. An emptied repository is an accident, not a wish."""
+    """Why a commit that holds this is not used; None when it may be. An emptied repository is an accident, not a request."""
     where = f"the folder {source.path!r}" if source.path else "the repository"
     if members is None:
         return Refused(commit, f"it does not contain the folder {source.path!r}", "check source.git.path")
@@ -72,7 +72,7 @@ def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSou
 
 
 def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> Refused | None:
-    """Why a commit is not used some of whose files stand for others that are not in Git: their text is nobody's value."""
+    """Why a commit is not used some of whose files represent others that are not in Git: their text is nobody's value."""
     with _opened(root) as handle:
         found = [member.path for member in members if _is_pointer(handle, member)]
     if not found:
@@ -86,7 +86,7 @@ def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> Refus
 
 
 def drop_submodules(members: Sequence[Member], root: Path) -> None:
-    """Remove the empty folders that stand for submodules: a reference to one is an error then, not a folder without files."""
+    """Remove the empty folders that represent submodules: a reference to one is an error then, not a folder without files."""
     with _opened(root) as handle:
         for member in members:
             if member.is_submodule:

@@ -32,7 +32,7 @@ _LONGEST: Final = 300
 _NOT_SHOWN: Final = "the response is not shown, because a sensitive value was sent"
 
 _CODES: Final = 100_000
-"""Numbers from here on are no codes of an API, and may be a value."""
+"""Numbers from here on are not codes of an API, and may be a value."""
 
 _LONGEST_READ: Final = 4000
 """Characters of a server's own words that are looked at."""

@@ -42,7 +42,7 @@ _PIECE: Final = 512 * 1024
 """Bytes of a body that go out, or come in, at once."""
 
 _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
-"""Headers that aiohttp would add by itself."""
+"""Headers that aiohttp would add automatically."""
 
 _ALWAYS: Final = {"User-Agent": f"kvsync/{__version__}"}
 
@@ -146,7 +146,7 @@ async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
 
 
 def _keeper(sink: Sink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], None]:
-    """Fills a sink anew. As long as something comes, time does not run out."""
+    """Fills a sink again. As long as something comes, time does not run out."""
     clock = asyncio.get_running_loop().time
 
     def keep(piece: bytes) -> None:

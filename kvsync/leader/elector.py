@@ -60,7 +60,7 @@ class Elector:
                 await self.turn(on_change)
             except KvsyncError as error:
                 self._failed(str(error))
-            except Exception:  # noqa: BLE001 - whatever it is, the lease ends by itself, and then nothing is written
+            except Exception:  # noqa: BLE001 - whatever it is, the lease ends automatically, and then nothing is written
                 self._failed("unexpected", exc_info=True)
             self._expire(on_change)
             await self._clock.sleep(self._pause())
@@ -82,7 +82,7 @@ class Elector:
         self._tell(on_change)
 
     async def release(self) -> None:
-        """Lead no more, and let others lead at once. Never raises: a lease that cannot be released ends by itself."""
+        """Lead no more, and let others lead at once. Never raises: a lease that cannot be released ends automatically."""
         led = self.may_write()
         self._election.step_down()
         try:

@@ -87,7 +87,7 @@ class EtcdKeeper:
         return Claim(await self._leader())
 
     async def _forget(self) -> None:
-        """Give up a lease that is of no use; it ends by itself where it cannot be revoked."""
+        """Give up a lease that is of no use; it ends automatically where it cannot be revoked."""
         with suppress(StoreError):
             await self.release()
 

@@ -65,7 +65,7 @@ class Password:
         return {"Authorization": self._token}
 
     async def renew(self) -> bool:
-        """Tokens end after some minutes, and when etcd starts anew; another one is fetched."""
+        """Tokens end after some minutes, and when etcd starts again; another one is fetched."""
         self._token = None
         return True
 
@@ -91,7 +91,7 @@ def call(path: str, what: str, body: Mapping[str, Any]) -> Call:
 
 
 def decoded(where: str, what: str, answer: Answer) -> Mapping[str, Any]:
-    """The first message of an answer: calls that could go on for ever answer in lines. Raises TransientError when it is
+    """The first message of an answer: calls that could go on forever answer in lines. Raises TransientError when it is
     none, or says that it failed."""
     line = answer.body.partition(b"\n")[0]
     try:

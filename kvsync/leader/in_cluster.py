@@ -24,7 +24,7 @@ ReadToken = Callable[[Path], str]
 
 
 class ServiceAccount:
-    """Bears the token, read anew for each request: it is replaced every hour or so."""
+    """Bears the token, read again for each request: it is replaced every hour or so."""
 
     def __init__(self, file: Path, read: ReadToken) -> None:
         self._file, self._read = file, read

@@ -31,7 +31,7 @@ _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _VERBS: Final = ("get", "update")
 _TRIES: Final = 2
-"""How often one claim looks again after somebody changed the object meanwhile."""
+"""How often one claim looks again after someone changed the object meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class KubernetesKeeper:
         await self._client.aclose()
 
     async def _take(self, found: Mapping[str, Any]) -> Claim | None:
-        """Renew or take over what is there, unless somebody has it; None when it changed meanwhile."""
+        """Renew or take over what is there, unless someone has it; None when it changed meanwhile."""
         leader, spec = _leader(found), found.get("spec") or {}
         if leader and leader != self._identity:
             left = self._watch.left(_sign(spec), self._clock.monotonic())
@@ -123,7 +123,7 @@ class KubernetesKeeper:
         return self._ours() if await self._put(found, fields) else None
 
     async def _make(self) -> Claim | None:
-        """Make the object; None when somebody else was faster."""
+        """Make the object; None when someone else was faster."""
         moment = self._moment()
         spec = {
             "holderIdentity": self._identity,

@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One kind of event. `fields` are those it may carry, beside timestamp, level and event."""
+    """One kind of event. `fields` are those it may carry, besides timestamp, level and event."""
 
     name: str
     level: str

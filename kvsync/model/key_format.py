@@ -25,7 +25,7 @@ _UNUSABLE = frozenset({"", ".", ".."})
 class KeyFormat:
     """A reversible pattern of remote keys. Raises ValueError for a template that cannot be reversed.
 
-    `native_labels` says that the store keeps labels beside the key, so that the format need not hold them; `divider` is
+    `native_labels` says that the store keeps labels next to the key, so that the format need not hold them; `divider` is
     what usually stands between label and key, of characters that the store takes.
     """
 
@@ -80,7 +80,7 @@ class KeyFormat:
     def decode(self, namespace: str, remote_key: str, label: str | None = None) -> Identity | None:
         """The identity behind a remote key; None when the key is not of this format and namespace.
 
-        `label` is what the store keeps beside the key; it counts when the format does not hold labels.
+        `label` is what the store keeps next to the key; it counts when the format does not hold labels.
         """
         start, divider, end = self._frame(namespace)
         if len(remote_key) < len(start) + len(end) or not (remote_key.startswith(start) and remote_key.endswith(end)):

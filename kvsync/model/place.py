@@ -63,7 +63,7 @@ class Place:
 
     @cached_property
     def key(self) -> str:
-        """32 hexadecimal digits that stand for this place."""
+        """32 hexadecimal digits that represent this place."""
         data = [self.type, [list(part) for part in self.parts], list(self.scope)]
         return blake2b(canonical_json(data).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

@@ -50,7 +50,7 @@ class Channel:
             self._news.set()
 
     def speak(self, wanted: bool) -> None:
-        """Tell nothing while it is not wanted; what is so is noted all the same, and told once it is."""
+        """Send nothing while notifications are off; the facts are recorded and sent later."""
         self._speaks = wanted
         self._news.set()
 

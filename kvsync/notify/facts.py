@@ -18,7 +18,7 @@ class Judge:
         self._failures: dict[Target, int] = {}
 
     def facts(self, passed: Passed) -> Facts:
-        """What is so after a pass. One that ended in an error has not seen whether the target drifted or is parked."""
+        """The current facts after a pass. One that ended in an error has not seen whether the target drifted or is parked."""
         result = passed.result
         failed = {NoticeKind.FAILED: self._failed(result, passed.at)}
         if result.error is not None:

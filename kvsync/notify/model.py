@@ -39,12 +39,12 @@ class Fact:
 
 
 Facts = Mapping[NoticeKind, Fact | None]
-"""What a pass found out of its target: what is so, None for what is known not to be so; the rest is not known."""
+"""What a pass found out of its target: the facts that hold, None for those that do not; the others are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell of a target. `fact` says what is so; where it is None, `ended` are the kinds of what is so no more."""
+    """One thing to tell of a target. `fact` is what holds now; if it is None, `ended` are the kinds that ended."""
 
     target: Target
     fact: Fact | None = None

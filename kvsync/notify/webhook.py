@@ -22,7 +22,7 @@ _SECRET_FROM: Final = 12
 
 
 class Post:
-    """Posts to one receiver. `where` names it in messages; `resolve` reads a reference anew at each message."""
+    """Posts to one receiver. `where` names it in messages; `resolve` reads a reference again at each message."""
 
     def __init__(
         self, where: str, config: ChannelConfig, resolve: Callable[[Credential], str], redactor: Redactor, clock: Clock
@@ -33,7 +33,7 @@ class Post:
 
     def address(self) -> tuple[str, str]:
         """Scheme and host, and the rest, of where messages go. Raises AuthError when the reference cannot be read,
-        PermanentError when what it gives is no address to post to; neither repeats it."""
+        PermanentError when what it gives is not an address to post to; neither repeats it."""
         url = self._resolve(self._config.url)
         wrong = _wrong_with(url, allow_insecure=self._config.allow_insecure)
         if wrong is not None:

@@ -76,7 +76,7 @@ def _size_problems(entry: Entry, limits: Capabilities, remote_key: str) -> Itera
 
 
 def length_of(value: bytes, unit: SizeUnit) -> int:
-    """How long a value is; what is no UTF-8 text has a character for each byte that is none."""
+    """How long a value is; what is not UTF-8 text has a character for each byte that is none."""
     return len(value) if unit is SizeUnit.BYTES else len(value.decode(errors="replace"))
 
 

@@ -37,7 +37,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.planning.ownership import Claim, claim_of, must_be_renewed
 
 CLOCK_SLACK = 60
-"""Seconds by which a lifetime may be longer than declared before it counts as somebody's change."""
+"""Seconds by which a lifetime may be longer than declared before it counts as someone's change."""
 
 
 class Idle(StrEnum):
@@ -72,7 +72,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Why an undesired key shall go even with `prune: off`, or where it went."""
+    """Why an undesired key must go even with `prune: off`, or where it went."""
 
     origin: Origin | None = None
     moved_to: Identity | None = None

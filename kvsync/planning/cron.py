@@ -26,7 +26,7 @@ class _Field:
     names: tuple[str, ...] = ()
 
     def parse(self, text: str) -> frozenset[int]:
-        """Return the numbers the field's text stands for. Raises ValueError."""
+        """Return the numbers the field's text represents. Raises ValueError."""
         return frozenset(number for part in text.split(",") for number in self._range(part))
 
     def _range(self, part: str) -> range:

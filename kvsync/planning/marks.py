@@ -26,7 +26,7 @@ SEAL_CHARACTERS: Final = 22
 """Characters of a seal as text."""
 
 _FILLED, _FILLED_CHARACTERS = b"\0\0", 24
-"""What makes a seal so long that the text of many together is that of each, without padding; characters of each then."""
+"""What makes a seal long enough that the text of many together is that of each, without padding; characters of each then."""
 
 _TTL_DIGITS: Final = 12
 """More than any store allows, and within what a state directory can keep."""

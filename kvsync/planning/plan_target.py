@@ -98,7 +98,7 @@ def _move_checked(verdict: Verdict, desired: Desired, facts: Facts, rules: Rules
 
 
 def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
-    """True when what we wrote last is what the files still ask, so that a late listing is no reason to write it again."""
+    """True when what we wrote last is what the files still ask, so that a late listing is not a reason to write it again."""
     if entry is None or last is None:
         return entry is None and last is None
     mark = last.mark

@@ -26,7 +26,7 @@ def next_moment(
 
 def grace_end(change: Change, policy: Policy, facts: Facts) -> float | None:
     """The moment before which a removal waits, infinite while nobody has noted since when it is undesired; None when the
-    change is no removal or there is no grace."""
+    change is not a removal or there is no grace."""
     grace = max(policy.guard.grace, facts.grace)
     if grace <= 0 or change.action is not Action.DELETE or change.cause is Class.EXPIRED:
         return None
@@ -74,6 +74,6 @@ def _end(entry: Entry, verdict: Verdict, facts: Facts, latest: float) -> float:
 
 
 def _on_the_way(declared: float, end: float, longest: float) -> Iterator[float]:
-    """Yield when an entry that ends before it shall is renewed: before it does, and once what it shall is within reach."""
+    """Yield the renewal times of an entry that expires before its declared end."""
     if end < declared - 1:
         yield min(declared - longest, end - longest / 3)

@@ -62,7 +62,7 @@ class _RepeatedError(ValueError):
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
     """A plan read back from a file. `seal` names the key that it was signed with. `places` says where each target led (None:
-    the file does not say). `content` stands for everything in the file but the signature."""
+    the file does not say). `content` represents everything in the file but the signature."""
 
     owner: str
     digest: str
@@ -99,7 +99,7 @@ def save(plan: Plan, seal: Seal, environment: str | None) -> str:
 
 
 def load(text: str, file: str = "plan file") -> SavedPlan:
-    """Read a plan file back. Raises InvalidInput when it is no plan that this version of kvsync saved."""
+    """Read a plan file back. Raises InvalidInput when it is not a plan that this version of kvsync saved."""
     try:
         document = json.loads(text, object_pairs_hook=_members)
     except _RepeatedError:
@@ -207,7 +207,7 @@ def _moved(old: SavedChange, change: Change, seal: Seal, comparable: bool) -> st
 
 
 def _version(change: SavedChange) -> tuple[str | None, str | None]:
-    """What stands for the version seen: the etag, or the content where a store has no versions."""
+    """What represents the version seen: the etag, or the content where a store has no versions."""
     return change.etag, change.before.fingerprint if change.before and change.etag is None else None
 
 
@@ -233,7 +233,7 @@ def _place(document: Document | None) -> _SavedPlace | None:
 
 
 def _content(document: Document) -> bytes:
-    """32 bytes that stand for everything in a document but its signature."""
+    """32 bytes that represent everything in a document but its signature."""
     signed = {name: value for name, value in document.items() if name != "signature"}
     return sha256(json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()).digest()
 

@@ -1,6 +1,6 @@
 """SQLite database of the state directory: opening, transactions, and error messages.
 
-Write-ahead logging lets reading commands work beside a writer. Commits are handed to the kernel at once, which is all
+Write-ahead logging lets reading commands work alongside a writer. Commits are handed to the kernel at once, which is all
 that surviving `kill -9` takes; a loss of power may take back the last ones, never tear one. A commit that asks to be
 `durable` waits for the disk and, as the log is written in order, keeps everything before it too: a run's end does so, a
 batch does not, because its intent is worth less than the wait of each of ten thousand single writes.
@@ -32,7 +32,7 @@ FROM sqlite_master
 """Read at one moment: another process may be making the tables just now."""
 
 _TURN = 0.01
-"""Seconds between two tries where SQLite does not wait by itself."""
+"""Seconds between two tries where SQLite does not wait automatically."""
 
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
@@ -192,7 +192,7 @@ def _set_up(state_dir: Path) -> Callable[[sqlite3.Connection], None]:
 
 
 def _use_log(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. SQLite does not wait by itself for others who are just doing the same."""
+    """Switch to the write-ahead log. SQLite does not wait automatically for others who are just doing the same."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

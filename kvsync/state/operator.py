@@ -18,7 +18,7 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What became of a wish to end a pause: whether there was one, and the store's pause that still holds the target."""
+    """What became of a request to end a pause: whether there was one, and the store's pause that still holds the target."""
 
     ended: bool
     still: Pause | None = None

@@ -75,7 +75,7 @@ class Parked:
     def approve(self, hash_prefix: str, now: float) -> list[ParkedRecord]:
         """Release what is parked under a hash: one target by its digest, or all targets of a plan by the plan's.
 
-        The hash may carry `sha256:` and be cut to twelve digits. Raises UsageError when it is no hash, or stands for several
+        The hash may carry `sha256:` and be cut to twelve digits. Raises UsageError when it is not a hash, or represents several
         plans; NotApproved when nothing is parked under it, both naming what is; StateDirError.
         """
         match = _HASH.fullmatch(hash_prefix.strip().lower())

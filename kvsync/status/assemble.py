@@ -118,7 +118,7 @@ def assemble(material: Material) -> Board:
 
 
 def state_of(view: TargetView, *, denied: bool) -> State:
-    """The one state that stands for a target; `denied` says whether a window denies applying now."""
+    """The one state that represents a target; `denied` says whether a window denies applying now."""
     in_vain = any(view.changes.get(kind) for kind in FAILURES)
     holds = {
         State.FAILING: view.unavailable or in_vain or (view.error is not None and not view.problems),

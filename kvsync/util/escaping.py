@@ -136,7 +136,7 @@ def clip(text: str, length: int) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The text in UTF-8; lone surrogates become the bytes they stand for in file names, or their own."""
+    """The text in UTF-8; lone surrogates become the bytes they represent in file names, or their own."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

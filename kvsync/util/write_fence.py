@@ -13,7 +13,7 @@ from kvsync.errors import NotLeader
 
 
 class Fence:
-    """Open for ever, until it follows a lease."""
+    """Open forever, until it follows a lease."""
 
     def __init__(self) -> None:
         self._seconds_left: Callable[[], float] = lambda: inf

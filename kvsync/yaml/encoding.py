@@ -46,7 +46,7 @@ def _check_text(data: bytes, problems: Problems) -> bool:
 
 
 def refuse_after(before: bytes, message: str, hint: str, problems: Problems) -> None:
-    """Note a problem right after the bytes `before`; a byte in them that is no text counts as one character."""
+    """Note a problem right after the bytes `before`; a byte in them that is not text counts as one character."""
     last = before.removeprefix(UTF8_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     line = last.count(b"\n")
     problems.add(message, place(line, len(last[last.rfind(b"\n") + 1 :].decode("utf-8", "replace"))), hint)

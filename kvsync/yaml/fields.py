@@ -8,7 +8,7 @@
     values = decode(node, FIELDS, problems, "stores.local")
     problems.raise_if_any()
 
-This module is the one to import from; the decoders themselves live beside it.
+This module is the one to import from; the decoders themselves live next to it.
 """
 
 from __future__ import annotations

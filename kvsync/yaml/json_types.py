@@ -25,7 +25,7 @@ _MOST_DIGITS: Final = 4000  # Python refuses to read longer ones
 
 @dataclass(frozen=True, slots=True)
 class JsonDecoder(Decoder):
-    """Reads any node as JSON. Messages never repeat what is written: it may be a value that nobody shall see."""
+    """Reads any node as JSON. Messages never repeat what is written: it may be a value that nobody may see."""
 
     expected: str = "JSON"
 

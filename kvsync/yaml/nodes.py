@@ -40,7 +40,7 @@ class Sequence(Node):
 
 
 class Mapping(Node):
-    """A mapping; `items` keeps the order of the file, keyed by the key's text, with the key's own node beside the value."""
+    """A mapping; `items` keeps the order of the file, keyed by the key's text, with the key's own node next to the value."""
 
     __slots__ = ("items",)
 

@@ -216,7 +216,7 @@ class _Builder:
             )
 
     def _weigh(self, node: Node) -> tuple[int, int]:
-        """How many nodes an anchored one stands for, and how deep it is, aliases in it expanded."""
+        """How many nodes an anchored one represents, and how deep it is, aliases in it expanded."""
         known = self._weights.get(id(node))
         if known is not None:
             return known

@@ -32,7 +32,7 @@ _SECRETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Dumped:
-    """What a namespace comes to: files by relative path, how many entries are in them, the variables that stand for sensitive
+    """What a namespace comes to: files by relative path, how many entries are in them, the variables that represent sensitive
     values, and how many entries were left out: another owner's, and those that the policy ignores."""
 
     target: Target
@@ -107,7 +107,7 @@ async def _read(workspace: Workspace, target: Target) -> list[Actual]:
 
 
 def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:
-    """An entry as files would ask for it. Of ours, the longest life there is means that it shall stay."""
+    """An entry as files would ask for it. Of ours, the longest life there is means that it must stay."""
     assert actual.content is not None
     entry = DumpEntry(actual.identity, actual.content, expires_at=actual.expires_at)
     if actual.mark is None or actual.mark.owner != owner:

@@ -109,7 +109,7 @@ def _write(file: Path, text: str) -> None:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
-        if file.name != "README.md":  # somebody's own words; the rest was checked
+        if file.name != "README.md":  # someone's own words; the rest was checked
             raise KvsyncError(
                 f"{file}: already exists, and init never overwrites files; choose another folder"
             ) from None
@@ -118,7 +118,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _ignore(file: Path) -> None:
-    """Keep kvsync's own folder out of Git, beside whatever is ignored already."""
+    """Keep kvsync's own folder out of Git, next to whatever is ignored already."""
     try:
         ignored = file.read_text(encoding="utf-8") if file.exists() else ""
         if _IGNORED.strip() not in ignored.split():

@@ -57,7 +57,7 @@ async def _run(settings: Settings, shard: Shard | None, *, once: bool, observe: 
     async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.around, os.environ)
         traces = exporting(workspace.config.run.tracing, os.environ)
-        # Who only observes stands for no election: it could not lead.
+        # An observer takes no part in the election, because it could not lead.
         async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
             if once:
                 missed = not settings.offline and await _fetch(reconciler, workspace)

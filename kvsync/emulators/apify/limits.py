@@ -33,7 +33,7 @@ class _Window:
 
 
 class Rates:
-    """Limits by resource; None is no limit."""
+    """Limits by resource; None means no limit."""
 
     def __init__(self, records: int | None, others: int | None) -> None:
         self._records, self._others = records, others

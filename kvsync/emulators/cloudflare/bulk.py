@@ -76,7 +76,7 @@ def read_wish(body: bytes) -> dict[str, Any]:
 
 
 def get(contents: Contents, wish: Mapping[str, Any], view: View) -> Answer:
-    """Values by key, null for keys that are not there. One value that is no text spoils them all."""
+    """Values by key, null for keys that are not there. One value that is not text spoils them all."""
     found = {name: contents.get(name, view) for name in wish["keys"]}
     if sum(len(pair.value) for pair in found.values() if pair) > LARGEST_VALUE:
         text = f"Total size of request exceeds the limit of {LARGEST_VALUE // 1024**2}MB"

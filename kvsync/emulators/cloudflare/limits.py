@@ -16,7 +16,7 @@ _PACE: Final = 1.0  # seconds between two writes of one key
 
 
 class Budget:
-    """So many requests in a period; who exceeds it is refused everything for a period. None is no limit."""
+    """So many requests in a period; who exceeds it is refused everything for a period. None means no limit."""
 
     def __init__(self, requests: int | None, period: float) -> None:
         self._requests, self._period = requests, period

@@ -71,7 +71,7 @@ class _Seen:
 
     def __init__(self, parts: Parts) -> None:
         self._parts, self._collector = parts, parts.collector
-        self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on beside it
+        self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on alongside it
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """The process lives, and its loop turns."""

@@ -34,7 +34,7 @@ def guarded(access: Access) -> Middleware:
             return failure(error.status, _words(request, error), headers)
         except KvsyncError as error:
             return failure_of(error)
-        except Exception:  # noqa: BLE001 - one accident is no reason to show a traceback, or to end the others
+        except Exception:  # noqa: BLE001 - one accident is not a reason to show a traceback, or to end the others
             _log.error("http.failed", method=request.method[:20], path=request.path[:200], exc_info=True)
             return failure(500, "internal error in kvsync; see the log for details")
 

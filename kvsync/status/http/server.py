@@ -104,7 +104,7 @@ class Server:
         if credential is None:
             return None
         secret = Secret(credential, self._resolve, what)
-        secret.text()  # what cannot be read shall be known now, and not at the first request
+        secret.text()  # what cannot be read must be known now, and not at the first request
         return secret
 
     async def _move(self, listen: str | None) -> None:
@@ -135,7 +135,7 @@ class Server:
 
 
 def _library_log() -> logging.Logger:
-    """The library's log, without what is no HTTP: whoever sends that shall not fill ours with it, and it may hold a token."""
+    """The library's log, without what is not HTTP: whoever sends that must not fill ours with it, and it may hold a token."""
     log = logging.getLogger("aiohttp.server.kvsync")
     log.addFilter(_is_ours)
     return log

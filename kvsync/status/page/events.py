@@ -28,7 +28,7 @@ class Pace:
     """How many may listen at once, how many bytes one may leave unread, and when they hear of something (in seconds).
 
     `gap` is the least time between two versions, `beat` the most without a word. After `life` a page has to ask again, so that
-    one whose token was withdrawn does not listen for ever.
+    one whose token was withdrawn does not listen forever.
     """
 
     most: int = 32
@@ -94,7 +94,7 @@ async def _at_most(seconds: float, event: Awaitable[object]) -> None:
 
 
 def _keep_small(transport: asyncio.Transport, size: int) -> None:
-    """Let the system hold back no more than about that for somebody who does not read: it shall be seen here."""
+    """Let the system hold back no more than about that for someone who does not read: it must be seen here."""
     channel = transport.get_extra_info("socket")
     if channel is not None:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)

@@ -110,7 +110,7 @@ def _shown(text: str) -> Markup:
 
 
 def _build(assets: Mapping[str, Asset]) -> str:
-    """What differs between two programs that make pages: one that is open then loads itself anew."""
+    """What differs between two programs that make pages: one that is open then loads itself again."""
     names = "".join(asset.fingerprint for _, asset in sorted(assets.items()))
     return hashlib.sha256(names.encode()).hexdigest()[:12]
 

@@ -31,7 +31,7 @@ Counts = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """What stands for one class: an SVG path."""
+    """What represents one class: an SVG path."""
 
     cause: str
     path: str

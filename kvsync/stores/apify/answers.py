@@ -3,7 +3,7 @@
 answer                                    error
 ───────────────────────────────────────   ──────────────────────────────────────────────────────────
 4xx that names the token                  AuthError
-402                                       PermanentError: nothing is answered until somebody pays
+402                                       PermanentError: nothing is answered until someone pays
 404 that names the store                  StoreGoneError, wherever a record that is not there would be an answer
 404 where no record is asked for          StoreGoneError
 429                                       TransientError, without a word on how long to wait

@@ -71,7 +71,7 @@ class Archive(NamedTuple):
 
 
 class DoubtfulError(Exception):
-    """The archive is no faithful picture of the store."""
+    """The archive is not a faithful picture of the store."""
 
 
 def open_archive(

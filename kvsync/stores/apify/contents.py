@@ -7,7 +7,7 @@
     application/json    application/json; charset=utf-8
     any other           the same, in one spelling
 
-So what one of those clients wrote again, with the same value, is no drift.
+So what one of those clients wrote again, with the same value, is not drift.
 """
 
 from __future__ import annotations

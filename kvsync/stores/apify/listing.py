@@ -1,7 +1,7 @@
 """Lists keys and sizes, a thousand per page, from a start key.
 
 A listing is whole when its last page says that nothing follows, in both ways in which the API says it. Pages that repeat, that
-lead back, or that say nothing of what follows may have left something out, and must never go on for ever.
+lead back, or that say nothing of what follows may have left something out, and must never go on forever.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class View(NamedTuple):
     problem: str | None = None
 
     def token(self) -> str | None:
-        """What stands for all that a listing tells, and for the ledger beside it; None where something may be missing."""
+        """What represents all that a listing tells, and for the ledger next to it; None where something may be missing."""
         if self.problem is not None:
             return None
         digest = blake2b(self.ledger or b"", digest_size=16)

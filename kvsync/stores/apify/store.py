@@ -98,7 +98,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return may_be(seen, known)
 
     def listed_etag(self, etag: str) -> str:
-        """The part of an etag that stands for the size."""
+        """The part of an etag that represents the size."""
         return as_listed(etag)
 
     def place(self, namespace: str) -> Place:
@@ -176,7 +176,7 @@ class ApifyStore(RemoteStore["Remote"]):
             )
 
     async def _examine(self, remote: Remote) -> Sequence[Finding]:
-        """Token, permissions and clock, told apart."""
+        """Token, permissions and clock, distinguished."""
         from kvsync.stores.apify.doctor import Doctor
 
         return await Doctor(remote, self.config.options.get("username")).examine()

@@ -37,7 +37,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """How a token is asked for: `base` is where, `build` makes the call anew each time, for what it holds may be rotated."""
+    """How a token is asked for: `base` is where, `build` makes the call again each time, for what it holds may be rotated."""
 
     base: str
     who: str

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Entries(Mapping[Identity, Actual]):
-    """Rows of one namespace, which become entries when somebody looks at one."""
+    """Rows of one namespace, which become entries when someone looks at one."""
 
     def __init__(self, store: AzureAppConfigStore, namespace: str, rows: Sequence[Row]) -> None:
         self._store, self._namespace = store, namespace

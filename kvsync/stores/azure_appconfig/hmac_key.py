@@ -54,7 +54,7 @@ class ConnectionString:
 
 
 class HmacKey:
-    """Signs requests. `resolve` reads the connection string anew."""
+    """Signs requests. `resolve` reads the connection string again."""
 
     def __init__(self, resolve: Callable[[], ConnectionString], clock: Clock) -> None:
         self._resolve, self._clock = resolve, clock

@@ -166,7 +166,7 @@ def _decoded(text: str | None) -> bytes:
 
 
 def _moment(text: str | None) -> float | None:
-    """A moment that somebody may have edited by hand; None when it is none."""
+    """A moment that someone may have edited by hand; None when it is none."""
     if text is None:
         return None
     try:

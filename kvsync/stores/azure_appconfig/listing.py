@@ -127,6 +127,6 @@ class _Ahead:
 
 
 def token_of(endpoint: str, first: str, pages: Iterable[Page]) -> str:
-    """What stands for the state that these pages show."""
+    """What represents the state that these pages show."""
     lines = [endpoint, first, *(page.etag for page in pages)]
     return sha256("\n".join(lines).encode()).hexdigest()[:32]

@@ -24,7 +24,7 @@ from kvsync.stores.base import StoreContext
 from kvsync.util.concurrency import together
 
 Slot = tuple[str, str | None]
-"""A remote key and the label beside it."""
+"""A remote key and the label next to it."""
 
 
 class Remote:
@@ -61,7 +61,7 @@ class Remote:
         return answer
 
     async def pages(self, prefix: str, *, fresh: bool = False) -> tuple[list[Page], str]:
-        """The pages of all entries whose key begins with `prefix`, and what stands for their state. Raises StoreError."""
+        """The pages of all entries whose key begins with `prefix`, and what represents their state. Raises StoreError."""
         first = listing_target(prefix)
         what = f"listing {prefix}*"
         pages = await self._listing.walk(self._scope(first), first, what, fresh=fresh)

@@ -137,7 +137,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             await remote.aclose()
 
     async def _examine(self, remote: Remote) -> Sequence[Finding]:
-        """Endpoint, credential, clock and permissions, told apart."""
+        """Endpoint, credential, clock and permissions, distinguished."""
         return await remote.examine()
 
     def identity_of(self, namespace: str, row: Row) -> Identity | None:

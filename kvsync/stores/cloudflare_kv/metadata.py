@@ -6,7 +6,7 @@ o     owner
 h     fingerprint of what was applied, in hexadecimal
 s     seal that binds the mark to account, namespace, key and label, in URL-safe base64
 t     lifetime in seconds, where there is one
-f     "s" sensitive, "p" protected, "b" a value that is no text
+f     "s" sensitive, "p" protected, "b" a value that is not text
 c     content type, where there is one
 tags  tags, where there are any
 r     check of all that a listing shows of the content (content type, tags, the user's metadata), where there is any: who
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(data: Any) -> Parts:
-    """Metadata as the API gives it, taken apart. Never raises: what somebody else made of our member is theirs."""
+    """Metadata as the API gives it, taken apart. Never raises: what someone else made of our member is theirs."""
     ours = data.get(RESERVED) if isinstance(data, dict) else None
     if not isinstance(ours, dict):
         return Parts(None, None, (), normal(data), None)
@@ -65,7 +65,7 @@ def parts_of(data: Any) -> Parts:
 
 
 def metadata_for(content: Content, mark: Mark | None) -> Any:
-    """All metadata of an entry, None for none. Raises ValueError for what cannot stand beside our member."""
+    """All metadata of an entry, None for none. Raises ValueError for what cannot stand next to our member."""
     data = json.loads(content.metadata) if content.metadata is not None else {}
     ours = _ours(content, mark)
     if not ours:

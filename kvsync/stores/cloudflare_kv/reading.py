@@ -1,7 +1,7 @@
 """Reads values, a hundred per call, or one by one if they are not text.
 
     100 names ── bulk get ──> values, metadata, ends
-        └─ refused, since one of them is no text (or all are too long together) ──> two halves, until it is alone
+        └─ refused, since one of them is not text (or all are too long together) ──> two halves, until it is alone
                                                                           └──> its own value and metadata, two calls
 
 Where a whole hundred is absent the others most likely are as well, as before many entries are made: a listing tells that of a

@@ -171,7 +171,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return await self._connected().namespaces.names()
 
     async def _examine(self, remote: Remote) -> Sequence[Finding]:
-        """Token, account, permissions, namespaces, clock and quota, told apart."""
+        """Token, account, permissions, namespaces, clock and quota, distinguished."""
         from kvsync.stores.cloudflare_kv.doctor import Doctor
 
         return await Doctor(remote, self._namespace_ids).examine()
@@ -191,7 +191,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     def _snapshot(self, target: Target, listing: Listing, error: TransientError | None) -> Snapshot:
         """What was listed, up to the error that ended it. Where others have entries, whose values a listing does not vouch for,
-        nothing stands for the whole."""
+        nothing represents the whole."""
         namespace = target.namespace
         entries = listing.entries(None if self._keys.is_plain else lambda name: self._keys.decode(namespace, name))
         self._binary.setdefault(namespace, set()).update(entries.binary)

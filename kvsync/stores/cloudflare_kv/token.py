@@ -25,7 +25,7 @@ class ApiToken(BearerToken):
 
 
 def error_codes(answer: Answer) -> set[int]:
-    """The codes in the envelope of a failure; none where the body is no envelope."""
+    """The codes in the envelope of a failure; none where the body is not an envelope."""
     errors = answer.problem().get("errors")
     found = [error.get("code") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     return {code for code in found if isinstance(code, int)}

@@ -91,7 +91,7 @@ class Memory:
         self.ledgers[namespace] = ledger
 
     def change(self, namespace: str, puts: Sequence[Put], now: float) -> list[WriteResult]:
-        """Do writes, each by itself."""
+        """Do writes, each on its own."""
         return [self._change(self.held.setdefault(namespace, {}), put, now) for put in puts]
 
     def _change(self, entries: dict[Slot, Held], put: Put, now: float) -> WriteResult:

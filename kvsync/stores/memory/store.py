@@ -159,7 +159,7 @@ class MemoryStore(Store):
         return None if ledger is None else ledger.text
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        """Leave it beside the entries, for as long as the capabilities allow."""
+        """Leave it next to the entries, for as long as the capabilities allow."""
         self._count(1, 1)
         has = self.capabilities
         ends = has.always_expires and has.max_ttl is not None
@@ -175,7 +175,7 @@ class MemoryStore(Store):
         return (Finding("memory", True, "kept in this process"),)
 
     def _now(self) -> float:
-        """The present, as far as the memory ends entries by itself."""
+        """The present, as far as the memory ends entries automatically."""
         native = self.capabilities.lifetimes is Lifetimes.NATIVE
         return self.context.clock.now() if native else 0.0
 

@@ -46,7 +46,7 @@ class Cell(NamedTuple):
     label: str | None
 
     def sought(self) -> Row:
-        """The parameters of BY_CELL; an empty blob, which no label is, stands for none."""
+        """The parameters of BY_CELL; an empty blob, which no label is, represents none."""
         return self.namespace, self.key, b"" if self.label is None else self.label
 
 

@@ -2,7 +2,7 @@
 
 code                                         reading             writing
 ──────────────────────────────────────────   ─────────────────   ──────────────────────────────────────────
-100, 135, 161, 454, 455, 456                 signed anew once, then AuthError
+100, 135, 161, 454, 455, 456                 signed again once, then AuthError
 104, 131, 137, 281, 282                      AuthError
 162, 314, 340, 416                           TransientError      TransientError (turned away, nothing done)
 484, 515 taken for a repetition              TransientError      LostAnswer (look, before it is sent again)

@@ -36,7 +36,7 @@ LONGEST_KEY: Final = len(ROOT_KEY) + 1 + _NAME
 """Characters of the key of a piece."""
 
 _IN_ROOT: Final = 1900
-"""Characters of names that stand beside what else a root holds."""
+"""Characters of names that stand next to what else a root holds."""
 
 _PLACES: Final = re.compile(r"[\]}\n]")
 """Where a document may be cut: at the ends of what it consists of, whatever its format is."""
@@ -82,7 +82,7 @@ class Joined:
 
 
 def join(root: str, pieces: Mapping[str, str]) -> Joined:
-    """Put a document together. Raises MissingPieces, and ValueError for a root, or pieces, that somebody else has made."""
+    """Put a document together. Raises MissingPieces, and ValueError for a root, or pieces, that someone else has made."""
     found = _ROOT.fullmatch(root)
     if found is None:
         raise ValueError("it is not a list of pieces")

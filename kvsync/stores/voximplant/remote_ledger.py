@@ -96,7 +96,7 @@ class Shelf:
             try:
                 return await self._completed()
             except MissingPieces:
-                continue  # somebody wrote another ledger since
+                continue  # someone wrote another ledger since
             except ValueError as reason:
                 raise PermanentError(f"{self._storage.where}: {self._root_key}: {reason}") from None
         raise PermanentError(f"{self._storage.where}: {self._root_key}: pieces of it are missing")

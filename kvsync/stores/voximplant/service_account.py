@@ -1,6 +1,6 @@
 """Service account authentication: the key file, read again for each call, and the short-lived tokens signed with it.
 
-A token serves for some minutes. It is signed anew before it ends, when the file has changed, when this machine's clock was set
+A token serves for some minutes. It is signed again before it ends, when the file has changed, when this machine's clock was set
 back, and once more when the service does not take it: then by the server's clock, since a wrong one of ours is the usual
 reason.
 """
@@ -111,7 +111,7 @@ class ServiceAccount:
         self._ahead = ahead_of_server(refusal, self._clock.now()) or 0.0
 
     async def renew(self) -> bool:
-        """Let the next call be signed anew."""
+        """Let the next call be signed again."""
         self._token = None
         return True
 

@@ -189,7 +189,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         await self._shelf(namespace, await self._storage(namespace)).write(ledger)
 
     async def _examine(self, remote: Remote) -> Sequence[Finding]:
-        """Key file, token, clock, application and permissions, told apart."""
+        """Key file, token, clock, application and permissions, distinguished."""
         from kvsync.stores.voximplant.doctor import examine
 
         return await examine(remote)

@@ -49,7 +49,7 @@ class Writer:
                 return
             found = await storage.item(key) or {}
             if found.get("value") != value:
-                return  # somebody else's by now, which whoever reads it again finds out
+                return  # someone else's by now, which whoever reads it again finds out
             if _lives(storage, found, lifetime):
                 self._renews = True
                 return

@@ -140,7 +140,7 @@ class Redactor:
         return encode_json(self.clean(document)) + "\n"
 
     def _is_clean(self, texts: Collection[str]) -> bool:
-        """A look at all texts at once: to look at each by itself costs more, and most of them are clean."""
+        """A look at all texts at once: to look at each on its own costs more, and most of them are clean."""
         together = "\n".join(texts)
         return self.redact(together) == together
 
