@@ -33,6 +33,7 @@ INSTEAD = {
     r"stands? for": "represent, mean",
     "the former": "repeat the noun",
     "told apart": "distinguished",
+    r"(?:is|are|was|were|be) told(?! to)": "receive, report",
     "what is so": "name the facts",
     r"wish(?:es|ed)?": "request",
 }

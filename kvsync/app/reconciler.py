@@ -34,7 +34,7 @@ class WorkspaceReconciler:
 
     def __init__(self, workspace: Workspace, around: Surroundings, environ: Mapping[str, str]) -> None:
         self.on_pass: Callable[[TargetReport, str | None], None] = lambda _report, _run: None
-        """Told of every pass what it saw and did, and the journal's id of its run if there is one."""
+        """Receives what every pass saw and did, and the journal's id of its run if there is one."""
         self.commit: str | None = None
         """The commit that the files were at when they were last read."""
         self._workspace, self._around, self._environ = workspace, around, environ

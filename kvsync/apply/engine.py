@@ -29,7 +29,7 @@ from kvsync.util.clock import Clock
 class Applier:
     """Applies to one target of one store, and writes the journal of one run.
 
-    `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` is told how many more changes
+    `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` gets how many more changes
     have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
     and what was learnt of the store, with other appliers of the same store. `deletions` grants deletes (None: all of them).
     """

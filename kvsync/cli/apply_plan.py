@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Order:
     """How to carry out a plan: for which command, how to answer, what is approved, whether to ask first, and whether the log
-    is told of every change."""
+    gets every change."""
 
     command: str
     forms: shown.Forms

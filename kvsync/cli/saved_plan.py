@@ -58,7 +58,7 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
 
 
 def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> None:
-    """See whether the file is as it was saved, and say what cannot be told. Raises NotApproved for an altered one where
+    """Check whether the file is as it was saved, and report what cannot be checked. Raises NotApproved for an altered one where
     `exact` is asked for."""
     seal = workspace.state.seal
     if not plan.is_comparable(seal):

@@ -20,7 +20,7 @@ _LEADING = ("type", "options", "endpoint", "key_format", "allow_insecure")
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
     """One difference between two configurations: the path of the `field`, and what it does. `widens` says that something is
-    allowed now, or reached, that was not before; where that cannot be told it is true."""
+    allowed now, or reached, that was not before; if that is unknown, it is true."""
 
     field: str
     message: str
@@ -133,7 +133,7 @@ def _run(old: RunConfig, new: RunConfig) -> Iterator[ConfigChange]:
 
 
 _REACHING = frozenset({"windows", "listen", "token", "hook", "notify", "tracing"})
-"""Fields of `run` that say when kvsync may apply, who may ask it to, and who is told."""
+"""Fields of `run` that say when kvsync may apply, who may ask it to, and who is notified."""
 
 
 def _credentials(old: Config, new: Config) -> Iterator[ConfigChange]:

@@ -94,7 +94,7 @@ class HookConfig:
 
 
 class NoticeKind(StrEnum):
-    """What someone may want to be told of a target."""
+    """Kinds of notifications about a target."""
 
     DRIFT = "drift"
     PARKED = "parked"
@@ -111,7 +111,7 @@ class NoticeFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChannelConfig:
-    """Who is told what of the targets. `url` refers to the address, which is a secret itself, `secret` to what messages are
+    """Notification channel. `url` refers to the address, which is a secret itself, `secret` to what messages are
     signed with. `on` holds the kinds that are wanted; a failure that a retry may end counts after `attempts` in a row.
     `min_interval` and `timeout` are in seconds."""
 

@@ -144,8 +144,8 @@ class Remote(Protocol):
         ...
 
     async def fetch(self) -> bool:
-        """Look for newer files. Returns whether there are; `load` gives them then. Raises KvsyncError when that cannot be
-        told: `load` goes on giving what was there before. Cancelled, it leaves nothing behind."""
+        """Look for newer files. Returns whether there are; `load` gives them then. Raises KvsyncError when that is
+        unknown: `load` goes on giving what was there before. Cancelled, it leaves nothing behind."""
         ...
 
 

@@ -25,7 +25,7 @@ _log = get_logger()
 
 
 class Reporter:
-    """Remembers what was said, so that a state that lasts is said once. The onlookers are told everything."""
+    """Remembers what it reported, so that a lasting state is reported once. The onlookers get everything."""
 
     def __init__(
         self,

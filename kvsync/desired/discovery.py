@@ -32,7 +32,7 @@ def matches(tree: Tree, folder: str, pattern: str, take_steps: Callable[[int], N
     begins with one, too.
 
     Wildcards pass over folders that are never read. Each name is compared with each part of the pattern once at most;
-    `take_steps` is told how many comparisons come next, and may raise. Raises UnreadableError, also when the part before the
+    `take_steps` gets the number of the next comparisons, and may raise. Raises UnreadableError, also when the part before the
     first wildcard is missing.
     """
     literal, parts = split(pattern)
@@ -47,7 +47,7 @@ def _physical(tree: Tree, path: str) -> str:
     try:
         return tree.physical(path)
     except UnreadableError:
-        return path  # whoever reads it is told what is wrong
+        return path  # the reader reports what is wrong
 
 
 def split(pattern: str) -> tuple[str, list[str]]:

@@ -56,7 +56,7 @@ class Document:
 
 
 def named(layers: Several[Mapping], known: Container[str] | None = None) -> tuple[tuple[str, ...], str | None]:
-    """The stores and the namespace that a document names, as far as that can be told of a broken one. With `known`, a store
+    """The stores and the namespace that a document names, as far as a broken one contains them. With `known`, a store
     that is not among them counts as none named."""
     stores: tuple[str, ...] = ()
     namespace = None

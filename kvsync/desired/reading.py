@@ -164,7 +164,7 @@ class Reader:
         return unit if all(self._environ.get(name) == value for name, value in unit.variables.items()) else None
 
     def _unread(self, tree: Tree, names: list[str], problem: Problem, reading: Reading) -> Unit:
-        """The unit of a file that is too large; where it cannot be told which targets it names, it holds every one."""
+        """The unit of a file that is too large; if its targets are unknown, it holds every target."""
         try:
             heads = [_head(tree, name, self._config.limits) for name in names]
         except UnreadableError as error:

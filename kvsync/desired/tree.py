@@ -150,7 +150,7 @@ class Tree:
         try:
             return stat.S_ISDIR(self._jail.status(self._resolve(path, follow=True)[-1]).st_mode)
         except UnreadableError:
-            return False  # whoever reads it as a file is told what is wrong
+            return False  # the reader reports what is wrong
 
     def _folder(self, folder: str) -> tuple[str, ...]:
         known = self._stacks.get(folder)

@@ -91,7 +91,7 @@ class LedgerRow(NamedTuple):
         return Applied(mark, self.etag, self.expires_at, self.unseen_since)
 
     def is_same(self, other: LedgerRow | None) -> bool:
-        """True when both say the same, as far as that can be told: fingerprints under different seals cannot be compared."""
+        """True when both say the same, as far as they are comparable: fingerprints under different seals cannot be compared."""
         if other is None or self == other:
             return other is not None
         is_blind = self.seal is not None and other.seal is not None and self.seal != other.seal

@@ -13,7 +13,7 @@ from kvsync.model.entry import Action, Change, Outcome, OutcomeKind, Refusal, Ta
 from kvsync.model.place import Place
 
 MOST_PROBLEMS: Final = 10
-"""How many problems are told of one target: thousands of targets of one file share all of its problems."""
+"""Maximum number of problems shown for one target: thousands of targets of one file share all of its problems."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Channel:
         self.where, self.id_ = where, id_
         self._config, self._letters, self._post, self._kept, self._clock = config, letters, post, kept, clock
         told: dict[Target, dict[str, str]] = {}
-        with suppress(StateDirError):  # then what lasts is told again
+        with suppress(StateDirError):  # then lasting states are sent again
             told = kept.told(id_)
         self._book = Book(config, told)
         self._news = asyncio.Event()
@@ -106,5 +106,5 @@ class Channel:
 
     def _remember(self, told: Collection[Told]) -> None:
         if told:
-            with suppress(StateDirError):  # then it may be told again after a restart
+            with suppress(StateDirError):  # then it may be sent again after a restart
                 self._kept.tell(self.id_, ((target, str(kind), which) for target, kind, which in told))

@@ -44,7 +44,7 @@ class Letters:
     redact: Callable[[str], str]
 
     def write(self, notices: Sequence[Notice], now: float) -> tuple[str, bytes]:
-        """The id of a message, the same when the same is told again, and its body."""
+        """The id of a message, unchanged when it is sent again, and its body."""
         notices = [self._redacted(notice) for notice in notices]
         sender, said = self.sender, [_document(notice) for notice in notices]
         content = encode_json([sender.owner, sender.environment, said]).encode()

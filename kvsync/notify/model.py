@@ -23,7 +23,7 @@ class Fact:
     `which` tells two facts of one kind apart, so that the second is news: the digest of a parked plan, or whether drift is
     still there. `drift` counts entries by class, `reasons` are why it is parked; `error` says what fails, for the last
     `attempts` passes, `unavailable` that the store is the reason and `hopeful` that trying again may help. `is_over` says that
-    it ended before it was told.
+    it ended before it was sent.
     """
 
     kind: NoticeKind

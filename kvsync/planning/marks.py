@@ -122,7 +122,7 @@ class MarkSigner:
         return [text[start : start + SEAL_CHARACTERS] for start in range(0, len(text), _FILLED_CHARACTERS)]
 
     def claims(self, entry: Actual) -> bool:
-        """True when the entry bears a mark of ours that was made for it, as far as that can be told."""
+        """True when the entry bears a mark of ours that was made for it, as far as kvsync can verify it."""
         mark = entry.mark
         if mark is None or mark.owner != self.owner:
             return False

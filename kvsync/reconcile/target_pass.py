@@ -331,7 +331,7 @@ def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> Targ
 def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
     """Outcomes of what a plan holds besides its changes: refused, or only reported."""
     refused = [Outcome(one.identity, one.action, OutcomeKind.REFUSED, one.reason) for one in plan.refused]
-    reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "only reported") for one in plan.reported]
+    reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "reported only") for one in plan.reported]
     return (*refused, *reported)
 
 

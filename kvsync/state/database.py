@@ -175,7 +175,7 @@ def _connect_read_only(file: Path, state_dir: Path) -> sqlite3.Connection:
         )
         if not no_index:
             raise
-        # The log's index is missing and cannot be made here: nobody has the file open, and SQLite wants to be told so.
+        # The log's index is missing and cannot be made here: nobody has the file open, and SQLite needs to know that.
         return _connect(f"{file.as_uri()}?mode=ro&immutable=1", lambda connection: _version(connection, state_dir))
 
 

@@ -111,7 +111,7 @@ class StateDir:
         return lock.hold(self.path, command)
 
     def writer(self) -> int | None:
-        """The id of the process that holds the lock now, 0 when it cannot be told; None when none does. Raises
+        """The id of the process that holds the lock now, 0 if it is unknown; None when none does. Raises
         StateDirError."""
         return lock.writer_of(self.path)
 

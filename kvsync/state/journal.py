@@ -24,7 +24,7 @@ from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_
 from kvsync.state.run import Run
 
 KEEP_RUNS = 500
-"""How many runs `prune` keeps unless told otherwise."""
+"""How many runs `prune` keeps by default."""
 
 _RUNS = f"""
 SELECT id, command, source, started_at, finished_at, status, summary, (

@@ -135,7 +135,7 @@ def state_of(view: TargetView, *, denied: bool) -> State:
 
 
 def _held(material: Material) -> _Held:
-    """A state directory that cannot be read is told of by every pass; the board goes without it."""
+    """Every pass reports a state directory that cannot be read; the board goes without it."""
     state, now = material.state, material.at
     with suppress(StateDirError):
         return _Held(

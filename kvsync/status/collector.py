@@ -102,7 +102,7 @@ class Collector(Onlooker):
         self.changed()
 
     def changed(self) -> None:
-        """Say that something changed which is not told in another way."""
+        """Report a change that is not reported in another way."""
         self.version += 1
         news, self._news = self._news, asyncio.Event()
         news.set()

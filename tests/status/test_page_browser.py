@@ -96,7 +96,7 @@ async def test_everything_is_shown_and_nothing_comes_from_elsewhere(browser: Bro
             "policy.adopt is never",
             "promo",  # ends next
             "49 applied",  # the last run
-            "only reported",
+            "reported only",
         ):
             assert part in text, part
         assert seen.wrong == []

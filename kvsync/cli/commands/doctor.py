@@ -63,7 +63,7 @@ def doctor(settings: Settings, output: str) -> Exit:
 
 async def _doctor(settings: Settings, output: str) -> Exit:
     broken = _broken_state_dir(settings)
-    # The rest can be told without it: in a state directory that nothing is kept in.
+    # The rest can be checked without it: in a state directory that nothing is kept in.
     with TemporaryDirectory(prefix="kvsync-") if broken else nullcontext() as empty:
         state_dir = Path(empty) if empty else None
         async with opening.workspace(settings, state_dir=state_dir, fetches=False) as workspace:
@@ -206,7 +206,7 @@ def _server(workspace: Workspace) -> list[_Checked]:
 
 
 def _channels(workspace: Workspace) -> list[_Checked]:
-    """Whether who is to be told can be reached as far as that is known without a message."""
+    """Checks the notification channels as far as possible without sending a message."""
     channels = workspace.config.run.notify
     return [_channel(workspace, f"run.notify[{index}]", channel) for index, channel in enumerate(channels)]
 

@@ -113,7 +113,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return place_of(self.config, found, self._keys.scope(namespace))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is told to be incomplete."""
+        """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is reported as incomplete."""
         viewer = await self._viewer(namespace)
         if viewer is None:
             return Snapshot(Target(self.config.name, namespace), {}, {})

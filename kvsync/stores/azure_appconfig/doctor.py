@@ -71,7 +71,7 @@ class Doctor:
         return Finding(why.cause, False, why.detail, why.hint)
 
     def _clock_findings(self, answer: Answer) -> list[Finding]:
-        if answer.status == 401:  # a refused clock is told by the refusal itself
+        if answer.status == 401:  # the refusal itself reports a wrong clock
             return []
         return clock_findings(answer, self._clock.now(), _MOST_SKEW, SET_CLOCK)
 

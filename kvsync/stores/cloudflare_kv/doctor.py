@@ -65,7 +65,7 @@ class Doctor:
             await self._remote.send(call)
         except AuthError as error:
             return Finding("writing", False, str(error), 'give the token "Workers KV Storage: Edit"')
-        except PermanentError:  # there is no such namespace, which only those are told who may write
+        except PermanentError:  # there is no such namespace, which the API reports only to those who may write
             return Finding("writing", True, "permitted")
         except StoreError as error:
             return Finding("writing", False, str(error))

@@ -116,7 +116,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return self._place(namespace, ("namespace", found.id), found.title)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, without values. A listing that breaks off after its beginning is told to be incomplete."""
+        """Everything in `namespace`, without values. A listing that ends early is reported as incomplete."""
         remote, target = self._connected(), Target(self.config.name, namespace)
         listing, has_begun = Listing(signer), False
         id_ = await remote.namespaces.find(namespace)

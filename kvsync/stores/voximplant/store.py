@@ -139,7 +139,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         return place_of(self.config, application, self._keys.scope(namespace))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, with values. A listing that cannot be had whole is told to be incomplete."""
+        """Everything in `namespace`, with values. A listing that cannot be had whole is reported as incomplete."""
         storage = await self._storage(namespace)
         listed = await self._list(namespace, storage)
         has_ledger = self.keeps_ledger and listed.problem is None
