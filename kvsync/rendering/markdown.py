@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from kvsync.model.entry import Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, outcome_counts, summary
 from kvsync.rendering.difference import Line
-from kvsync.rendering.values import Limits, detail_of
+from kvsync.rendering.values import DisplayLimits, detail_of
 from kvsync.rendering.words import (
     REFUSED,
     SIGNS,
@@ -34,7 +34,7 @@ MARKER = "<!-- kvsync-plan -->"
 MAX_LENGTH = 60_000
 """Characters of the whole comment."""
 
-_LIMITS = Limits(lines=40, columns=300)
+_LIMITS = DisplayLimits(lines=40, columns=300)
 _ROOM_FOR_END = 1_000
 _MAX_WARNINGS = 20
 _FINE = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
@@ -149,7 +149,7 @@ def _warnings(plan: TargetPlan) -> Iterator[str]:
     shown = lines[:_MAX_WARNINGS]
     if len(lines) > _MAX_WARNINGS:
         shown.append(f"**{len(lines) - _MAX_WARNINGS:,} more**")
-    if plan.parked and not plan.approved:
+    if plan.parked and not plan.approved and plan.changes:
         shown.append(f"approve with: <code>kvsync approve {short_hash(plan.digest)}</code>")
     return (f"> {line}  \n" for line in shown)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.emulators import TYPES
 from kvsync.errors import UsageError
@@ -47,7 +47,7 @@ from kvsync.errors import UsageError
     "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="Setting of one emulator type; repeatable."
 )
 def emulate(
-    _settings: Settings, type_: str, switches: tuple[str, ...], allowed: tuple[str, ...], **options: Any
+    _settings: GlobalOptions, type_: str, switches: tuple[str, ...], allowed: tuple[str, ...], **options: Any
 ) -> Exit:
     """Serve the HTTP API of a store on loopback until SIGTERM or Ctrl-C. The vendor's own SDK works with it.
 

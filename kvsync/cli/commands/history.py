@@ -8,7 +8,7 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import table
@@ -28,7 +28,7 @@ SCHEMA: Final = "kvsync.history/1"
 @click.argument("run", required=False)
 @click.option("--limit", type=click.IntRange(1), default=20, help="Number of runs to show, newest first (default: 20).")
 @options.output("text", "json")
-def history(settings: Settings, run: str | None, limit: int, output: str) -> Exit:
+def history(settings: GlobalOptions, run: str | None, limit: int, output: str) -> Exit:
     """List the runs that wrote to a store, newest first. With a RUN (the start of its id is enough), show every entry it
     changed, the file and line that caused the change, and the outcome. Use kvsync undo to revert a run.
     """

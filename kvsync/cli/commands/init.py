@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines
 from kvsync.errors import KvsyncError, UsageError
@@ -70,7 +70,7 @@ ignores.
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("directory", default=".", metavar="[DIR]")
-def init(_settings: Settings, directory: str) -> Exit:
+def init(_settings: GlobalOptions, directory: str) -> Exit:
     """Create a small working repository in DIR (default: the current folder): kvsync.yaml with a SQLite store, a state file, a
     README, and a .gitignore. Existing files are never overwritten.
     """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from kvsync.cli import open as opening
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines, say
 from kvsync.model.entry import Target
@@ -24,7 +24,7 @@ from kvsync.yaml.problems import nearest
 )
 @click.argument("target", metavar="TARGET")
 @click.option("--reason", metavar="TEXT", help="Reason, shown wherever the pause is shown.")
-def pause(settings: Settings, target: str, reason: str | None) -> Exit:
+def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
     """Pause TARGET (STORE/NS, or STORE for all its namespaces): kvsync still plans it, but neither the daemon nor kvsync apply
     changes it. Use kvsync resume to end the pause.
     """

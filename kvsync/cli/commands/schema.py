@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer
 from kvsync.util.escaping import encode_json
@@ -17,7 +17,7 @@ from kvsync.util.escaping import encode_json
     exits=(Exit.DONE,),
 )
 @click.argument("which", type=click.Choice(["config", "state", "plan", "notice"]), metavar="{config,state,plan,notice}")
-def schema(_settings: Settings, which: str) -> Exit:
+def schema(_settings: GlobalOptions, which: str) -> Exit:
     """Print the JSON Schema of the configuration, state files, plan documents, or the messages of run.notify.
 
     To use it in an editor with a YAML language server, start the file with: # yaml-language-server: $schema=FILE

@@ -11,7 +11,7 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.table import table
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--check", is_flag=True, help="Exit with 1 unless a daemon is running and ready (for container health checks)."
 )
-def status(settings: Settings, output: str, check: bool) -> Exit:
+def status(settings: GlobalOptions, output: str, check: bool) -> Exit:
     """Show whether a daemon is running on this state directory, the last pass of each target, parked plans (with the hash to
     approve), pauses, and deferred entries. Without a daemon, it shows the last known state.
     """

@@ -23,7 +23,7 @@ from kvsync.testing.conformance.ledgers import LedgersInStores
 from kvsync.testing.conformance.lifetimes import LifetimesOfEntries
 from kvsync.testing.conformance.listing import Listings
 from kvsync.testing.conformance.marks import MarksOfOwners
-from kvsync.testing.conformance.places import Places, Seals
+from kvsync.testing.conformance.places import PlacesOfTargets, Seals
 from kvsync.testing.conformance.suite import Suite
 from kvsync.testing.conformance.versions import Versions
 from kvsync.testing.conformance.writing import Writing
@@ -32,6 +32,15 @@ __all__ = ["Bench", "StoreConformance", "Suite"]
 
 
 class StoreConformance(
-    Writing, Listings, Versions, Conflicts, LifetimesOfEntries, MarksOfOwners, Seals, Places, LedgersInStores, Faults
+    Writing,
+    Listings,
+    Versions,
+    Conflicts,
+    LifetimesOfEntries,
+    MarksOfOwners,
+    Seals,
+    PlacesOfTargets,
+    LedgersInStores,
+    Faults,
 ):
     """All tests. Subclass it; see the module's text."""

@@ -88,7 +88,7 @@ class Conflicts(Suite):
             (bench.creation("new", MINE), bench.creation("new", THEIRS)),
         ):
             at_once = bench.store.write(bench.namespace, [one]), other.write(bench.namespace, [two])
-            assert sorted(await bench.together(*at_once)) == [WriteStatus.CONFLICT, WriteStatus.DONE]
+            assert sorted(await bench.gather_or_cancel(*at_once)) == [WriteStatus.CONFLICT, WriteStatus.DONE]
 
     @promise(versions, method("foreign_write"))
     async def test_a_foreign_change_is_not_undone(self, bench: Bench) -> None:

@@ -23,7 +23,7 @@ _LOOKUP_SECONDS = 61
 """After this long, a store must have looked again what a name leads to."""
 
 
-class Places(Suite):
+class PlacesOfTargets(Suite):
     """`place` and `locate`."""
 
     @promise()
@@ -49,14 +49,14 @@ class Places(Suite):
 
     @promise()
     async def test_namespaces_are_places_of_their_own(self, bench: Bench) -> None:
-        """The places of two namespaces differ, and no key could belong to both, unless `lies_in` tells whose an entry is."""
+        """Two namespaces have different places, and no key can belong to both unless `nested_namespace` tells them apart."""
         names = (bench.namespace, bench.elsewhere)
         offline = [bench.store.place(name) for name in names]
         located = [await bench.store.locate(name, writing=True) for name in names]
         for places in (offline, located):
             assert places[0].key != places[1].key
             targets = {Target("store", name): place for name, place in zip(names, places, strict=True)}
-            assert not conflicts(targets, lambda _: "lies_in" in bench.store.own_ways)
+            assert not conflicts(targets, lambda _: "nested_namespace" in bench.store.overridden)
 
     @promise()
     async def test_a_place_to_write_to_is_there(self, bench: Bench) -> None:
