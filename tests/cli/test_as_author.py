@@ -144,7 +144,7 @@ def test_a_folder_in_the_repository(change: Repo, tmp_path: Path) -> None:
     (folder / "kvsync.yaml").write_text(CONFIGURATION)
     (folder / "state/web.yaml").write_text(LOOSE)
     done = change.run("-c", "config/kvsync.yaml", "validate", "--as-author", code=78)
-    assert "refs/remotes/origin/HEAD has no file kvsync.yaml" in done.stderr
+    assert "refs/remotes/origin/HEAD does not contain kvsync.yaml" in done.stderr
     commit(change)
     git(change.root, "update-ref", "refs/remotes/origin/main", "HEAD")
     (folder / "kvsync.yaml").write_text(WIDER)

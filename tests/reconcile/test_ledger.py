@@ -347,7 +347,7 @@ async def test_the_doctor_looks_at_ledgers(world: World, here: Machine) -> None:
         leave(world, b"{")
         found = await examine(store, [ours])
         assert not found.ok
-        assert "main/web: it is cut short" in found.detail
+        assert "main/web: it is truncated" in found.detail
 
 
 async def test_nothing_sensitive_is_in_the_ledger(world: World, here: Machine) -> None:

@@ -96,8 +96,8 @@ async def test_signatures(method: str, target: str, body: bytes, signature: str)
     [
         ("", "no Endpoint and no Id and no Secret"),
         ("Endpoint=https://x.azconfig.io;Id=a", "no Secret"),
-        ("Endpoint=x.azconfig.io;Id=a;Secret=c2VjcmV0", "no URL"),
-        ("Endpoint=https://x.azconfig.io/?a=b;Id=a;Secret=c2VjcmV0", "no URL"),
+        ("Endpoint=x.azconfig.io;Id=a;Secret=c2VjcmV0", "not a URL"),
+        ("Endpoint=https://x.azconfig.io/?a=b;Id=a;Secret=c2VjcmV0", "not a URL"),
         ("Endpoint=https://x.azconfig.io;Id=a;Secret=hidden!", "not base64"),
         ("Endpoint=https://x.azconfig.io;Id=a;Secret=hidde", "not base64"),
     ],
