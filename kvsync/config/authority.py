@@ -1,4 +1,4 @@
-"""What a state file may do: the one place that decides it.
+"""Authorization of state files: decides what a state file may read, manage and override.
 
 `kvsync.yaml` belongs to the operator, state files belong to authors. A state file may tighten the policy of its stores, and
 may name the variables, files and targets that `authors:` grants. Everything else is denied, with the line of `kvsync.yaml`
@@ -106,8 +106,8 @@ class Authority:
             return
         for one in loosened(ceiling, lines):
             yield Denial(
-                f"would {one.effect}; the policy of the store {quoted(store)} says {one.ceiling}, and a state file may only"
-                " tighten it",
+                f"would {one.effect}; the policy of the store {quoted(store)} says {one.ceiling}, and a state file can only"
+                " make it stricter",
                 f"an operator can allow it in kvsync.yaml: stores.{store}.policy.{one.field}: {one.wanted}, or"
                 " authors: {policy: any}",
                 one.field,
@@ -118,7 +118,7 @@ class Authority:
         if name in self.reserved:
             return Denial(
                 f"would write the variable {name} to a store, and kvsync itself uses it as a credential",
-                "no line of kvsync.yaml allows that; put the value for the store in a variable of its own",
+                "kvsync.yaml cannot allow this; put the value for the store in another variable",
             )
         if any(fnmatchcase(name, glob) for glob in self.authors.env):
             return None
@@ -137,7 +137,7 @@ class Authority:
             return None
         allowed = ", ".join(quoted(one) for one in (*self.authors.files, posixpath.dirname(place) or "."))
         return Denial(
-            f"would read {quoted(place)}, outside of the folders that authors.files lists",
+            f"would read {quoted(place)}, which is outside the folders in authors.files",
             f"an operator can allow it in kvsync.yaml: authors: {{files: [{allowed}]}}",
         )
 
@@ -152,10 +152,10 @@ class Authority:
         grants = self._grants(path)
         if any(grant.covers(target) for grant in grants):
             return None
-        allowed = f"may name only {', '.join(map(str, grants))}" if grants else "may name no target"
+        allowed = f"may name only {', '.join(map(str, grants))}" if grants else "may not name any target"
         line = f"{{path: {quoted(path)}, stores: [{quoted(target.store)}], namespaces: [{quoted(target.namespace)}]}}"
         return Denial(
-            f"would manage {quoted(str(target))}; by authors.targets, {quoted(path)} {allowed}",
+            f"would manage {quoted(str(target))}; according to authors.targets, {quoted(path)} {allowed}",
             f"an operator can allow it in kvsync.yaml: authors: {{targets: [{line}, …]}}",
             "namespace" if any(_any_match(target.store, grant.stores) for grant in grants) else "store",
         )

@@ -1,4 +1,4 @@
-"""When to fetch: at the start, now and then, and when somebody says that there is something new."""
+"""Schedule of Git fetches: at the start, at an interval, and on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled state files, kept between runs: what has not changed is not parsed again.
+"""Cache of compiled state files between runs, so that unchanged files are not parsed again.
 
 What a record says is what a state file means, so each is sealed with the secret key of the state directory: a record that
 anybody else wrote, or copied from another file, counts as none. Records are MessagePack, decoded into the types below. Only a
@@ -44,7 +44,7 @@ class Cache:
         self._database = self._connect(path) if path is not None and secret is not None else None
 
     def unit(self, slot: str, key: bytes) -> CompiledFile | None:
-        """The unit that was kept for `slot`, None unless it was compiled from just what `key` stands for."""
+        """The unit that was kept for `slot`, None unless it was compiled from just what `key` represents."""
         row = self._ask("SELECT key, head, body, seal FROM units WHERE slot = ?", slot)
         if row is None or row[0] != key:
             return None

@@ -1,4 +1,4 @@
-"""Which state files there are, and which overlay belongs to which."""
+"""Finds the state files, and the overlay that belongs to each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_NAME: Final = 255  # bytes that the name of a file may have
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """A state file, and the overlay beside it that is in force."""
+    """A state file, and the overlay next to it that is in force."""
 
     path: str
     overlay: str | None = None
@@ -28,11 +28,11 @@ class StateFile:
 
 def matches(tree: Tree, folder: str, pattern: str, take_steps: Callable[[int], None]) -> list[str]:
     """The files under `folder` that `pattern` names, sorted, each once: one that several links lead to under the first of its
-    names. `**` stands for any number of folders. A name that begins with a dot is matched only where its part of the pattern
+    names. `**` matches any number of folders. A name that begins with a dot is matched only where its part of the pattern
     begins with one, too.
 
     Wildcards pass over folders that are never read. Each name is compared with each part of the pattern once at most;
-    `take_steps` is told how many comparisons come next, and may raise. Raises UnreadableError, also when the part before the
+    `take_steps` gets the number of the next comparisons, and may raise. Raises UnreadableError, also when the part before the
     first wildcard is missing.
     """
     literal, parts = split(pattern)
@@ -47,7 +47,7 @@ def _physical(tree: Tree, path: str) -> str:
     try:
         return tree.physical(path)
     except UnreadableError:
-        return path  # whoever reads it is told what is wrong
+        return path  # the reader reports what is wrong
 
 
 def split(pattern: str) -> tuple[str, list[str]]:
@@ -68,7 +68,7 @@ class _Walk:
 
     def __init__(self, tree: Tree, parts: Sequence[str], take_steps: Callable[[int], None]) -> None:
         if len(parts) > _MOST_PARTS:
-            raise TooMuchError(f"the pattern has {len(parts):,} parts, at most {_MOST_PARTS} are allowed")
+            raise TooMuchError(f"the pattern has {len(parts):,} parts; at most {_MOST_PARTS} are allowed")
         self._tree, self._parts, self._take_steps = tree, parts, take_steps
         self._tests = [_name_test(part) for part in parts]
         self._done: set[tuple[str, int]] = set()
@@ -116,7 +116,7 @@ class _Walk:
         return self._opened(found)
 
     def _opened(self, places: set[int]) -> frozenset[int]:
-        """The parts that may come next, where `**` may stand for no folder at all."""
+        """The parts that may come next, where `**` may match no folder at all."""
         parts = self._parts
         return frozenset(places | {place + 1 for place in places if place < len(parts) and parts[place] == _ANY_DEPTH})
 
@@ -132,8 +132,8 @@ def _name_test(pattern: str) -> Callable[[str], object]:
 def pair_overlays(
     tree: Tree, paths: Iterable[str], environments: Sequence[str], environment: str | None
 ) -> Iterator[StateFile]:
-    """Put each overlay to its file: `web.prod.yaml` to the `web.yaml` beside it, when `prod` is in force. One without a file to
-    lie over stands for itself; those of other environments are left out."""
+    """Pair each overlay of the current environment with its file: `web.prod.yaml` with `web.yaml` in the same folder. An
+    overlay without a file stands alone; overlays of other environments are left out."""
     for path in paths:
         base, of = _overlay_of(path, environments)
         if of is None or base is None:
@@ -143,7 +143,7 @@ def pair_overlays(
 
 
 def _overlay_of(path: str, environments: Sequence[str]) -> tuple[str | None, str | None]:
-    """The file that an overlay would lie over, and its environment; (None, None) for what is no overlay."""
+    """The file that an overlay would lie over, and its environment; (None, None) for what is not an overlay."""
     folder, slash, name = path.rpartition("/")
     pieces = name.split(".")
     if len(pieces) < 3 or pieces[-2] not in environments:

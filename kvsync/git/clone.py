@@ -1,7 +1,7 @@
-"""The bare clone: what of a repository was fetched, and which commit was last found good.
+"""Bare clone of the repository, with the last good commit.
 
 Everything is kept under refs of our own, so that nothing that is in use is ever collected. The name of the good commit holds
-what it was good for (ref, and whether signatures were asked for): other settings begin anew.
+what it was good for (ref, and whether signatures were asked for): other settings begin again.
 """
 
 from __future__ import annotations
@@ -141,9 +141,11 @@ class Clone:
     async def flaw(self) -> str | None:
         """What is wrong with the clone as a whole; None when nothing is."""
         if not (self.path / "HEAD").exists():
-            return "it is not there"
+            return "it does not exist"
         done = await self._run("fsck", "--connectivity-only", "--no-dangling", "--no-progress", codes=range(256))
-        return None if done.code == 0 else (done.text.strip().splitlines() or ["git fsck finds it damaged"])[0]
+        return (
+            None if done.code == 0 else (done.text.strip().splitlines() or ["git fsck reports that it is damaged"])[0]
+        )
 
     async def _advertised(self, access: Mapping[str, str]) -> tuple[str, str]:
         """The full name of the ref, and what it points to now, as the server says."""
@@ -154,13 +156,13 @@ class Clone:
         found = {name: object_id for object_id, _, name in lines if name in names}
         if len(found) > 1:
             raise SourceError(
-                f"{self._source.url}: {ref!r} is a branch and a tag", f"write {' or '.join(names)} in source.git.ref"
+                f"{self._source.url}: {ref!r} is both a branch and a tag", f"set source.git.ref to {' or '.join(names)}"
             )
         for name, object_id in found.items():
             return name, object_id
         raise SourceError(
-            f"{self._source.url}: there is no {ref!r} in it",
-            "check source.git.ref; an empty repository has none at all",
+            f"{self._source.url}: no branch, tag or commit {ref!r}",
+            "check source.git.ref, and that the repository is not empty",
         )
 
     async def _bring(self, name: str, access: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The `git` program: run without a shell, without anybody's settings, for a limited time, and never left behind.
+"""Runner for the `git` program: no shell, no user settings, a timeout, and no orphaned processes.
 
 Nothing of the user, the system or the repository decides what runs: system and user configuration are replaced by our own file,
 hooks, filters, submodules and helpers are off, only the protocol of the address is allowed, and nobody is asked for anything.
@@ -73,7 +73,7 @@ class GitFailed(Exception):
 
     def __init__(self, verb: str, code: int, text: str) -> None:
         self.verb, self.code, self.text = verb, code, text.strip()
-        super().__init__(f"git {verb} ended with {code}: {self.text}")
+        super().__init__(f"git {verb} exited with {code}: {self.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Git:
         folder: Path | None = None,
         codes: Container[int] = (0,),
     ) -> Done:
-        """Run one command in `folder`, with `env` beside the usual variables. Raises GitFailed for a code that is not among
+        """Run one command in `folder`, with `env` besides the usual variables. Raises GitFailed for a code that is not among
         `codes`, SourceError when it takes too long or says too much."""
         verb = next((word for word in arguments if not word.startswith("-")), "")
         process = await asyncio.create_subprocess_exec(
@@ -138,9 +138,11 @@ class Git:
                 )
                 code = await process.wait()
         except TimeoutError:
-            raise SourceError(f"git {verb} took longer than {self.timeout:g} s", "source.git.timeout sets it") from None
+            raise SourceError(f"git {verb} took longer than {self.timeout:g} s", "raise source.git.timeout") from None
         if output is None:
-            raise SourceError(f"git {verb} said more than {_MOST_OUTPUT // 2**20} MiB", "narrow source.git.path")
+            raise SourceError(
+                f"git {verb} printed more than {_MOST_OUTPUT // 2**20} MiB", "set source.git.path to a smaller folder"
+            )
         return Done(code, output, self.redact((errors or b"").decode("utf-8", "replace")))
 
     def _environment(self) -> dict[str, str]:
@@ -179,7 +181,7 @@ async def find_git(environ: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
     """The path of the git program, and its version. Raises SourceError when there is none that serves."""
     program = shutil.which("git", path=environ.get("PATH", os.defpath))
     if program is None:
-        raise SourceError("git is not installed", "install it: source.git works through the git command")
+        raise SourceError("git is not installed", "install git; source.git needs the git command")
     process = await asyncio.create_subprocess_exec(
         program, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
@@ -188,7 +190,7 @@ async def find_git(environ: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
     version = tuple(int(part) for part in numbers[0].split(".") if part.isdigit()) if numbers else ()
     if version < OLDEST:
         raise SourceError(
-            f"git {numbers[0] if numbers else '?'} is too old", f"{OLDEST[0]}.{OLDEST[1]} or later is needed"
+            f"git {numbers[0] if numbers else '?'} is too old", f"install git {OLDEST[0]}.{OLDEST[1]} or later"
         )
     return program, version
 

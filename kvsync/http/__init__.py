@@ -1,4 +1,4 @@
-"""HTTP, as all stores with a web API speak it.
+"""HTTP client shared by all stores with a web API.
 
     store ──Call──> Client ──> read-only? ──> rate ──> in flight ──> credential ──> Wire ──> Answer, or one of our errors
 

@@ -1,4 +1,4 @@
-"""Sending calls to one API: who may, how fast, how often, and what to make of what comes back."""
+"""API client: authentication, rate limits, retries, and error handling."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class Client:
                 return replace(answer, data=json.loads(answer.body))
         except (ValueError, RecursionError):
             broken = NotAnsweredError(
-                f"status {answer.status} with a body that is no JSON; it was cut off, or is not from this API"
+                f"status {answer.status} with a body that is not JSON; it may be truncated, or not from this API"
             )
             raise unanswered(self.where, call, broken) from None
 

@@ -40,7 +40,7 @@ _PIECE: Final = 512 * 1024
 """Bytes of a body that go out at once."""
 
 _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
-"""Headers that aiohttp would add by itself."""
+"""Headers that aiohttp would add automatically."""
 
 _ALWAYS: Final = {"User-Agent": f"kvsync/{__version__}"}
 
@@ -83,7 +83,7 @@ class Wire:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise NotAnsweredError(f"no answer within {seconds:g} s") from None
+            raise NotAnsweredError(f"no response within {seconds:g} s") from None
         except (httpx.TransportError, aiohttp.ClientError, OSError, EOFError) as error:
             raise _failed(error) from error
         return Answer(response.status_code, _by_name(response.headers.raw), b"".join(pieces))
@@ -122,7 +122,7 @@ async def _send_once_and_as_written(
 
 
 def _keeper(sink: Sink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], None]:
-    """Fills a sink anew. As long as something comes, time does not run out."""
+    """Fills a sink again. As long as something comes, time does not run out."""
     clock = asyncio.get_running_loop().time
 
     def keep(piece: bytes) -> None:
@@ -175,13 +175,13 @@ def _failed(error: Exception) -> PermanentError | NotSentError | NotAnsweredErro
         refused = cause.certificate_error
         reason = refused.verify_message if isinstance(refused, ssl.SSLCertVerificationError) else str(refused)
         return PermanentError(
-            f"the server's certificate is not trusted: {reason}; correct the endpoint, or name its authority in SSL_CERT_FILE"
+            f"the server's certificate is not trusted: {reason}; correct the endpoint, or set SSL_CERT_FILE to its CA file"
         )
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return NotSentError(f"no connection: nobody answered within {_CONNECT:g} s")
+        return NotSentError(f"no connection: no answer within {_CONNECT:g} s")
     if isinstance(cause, aiohttp.ClientConnectorError):
         return NotSentError(f"no connection: {_reason(cause)}")
-    return NotAnsweredError(f"the connection broke before the answer was there ({type(cause or error).__name__})")
+    return NotAnsweredError(f"the connection was lost before the response arrived ({type(cause or error).__name__})")
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

@@ -1,4 +1,4 @@
-"""Find what differs, fast: nearly every entry is equal, and those cost one dictionary look-up each."""
+"""Fast comparison of desired and actual entries: an unchanged entry costs one dictionary lookup."""
 
 from __future__ import annotations
 

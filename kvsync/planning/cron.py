@@ -83,7 +83,7 @@ class Cron:
         parts = text.split()
         if len(parts) != len(_FIELDS):
             raise ValueError(
-                f"'{text}' has {len(parts)} fields, a cron expression has 5: minute hour day month weekday"
+                f"'{text}' has {len(parts)} fields; a cron expression has 5: minute hour day month weekday"
             )
         numbers = " ".join(field.parse(part) for field, part in zip(_FIELDS, parts, strict=True))
         try:

@@ -1,4 +1,4 @@
-"""The pass itself: each step of the package's summary is a line of `plan` or `apply`."""
+"""One pass over one target: each step is a line of `plan` or `apply`."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ class TargetPass:
         return target_report(plan, report, report.outcomes + _unapplied(plan), error)
 
     async def _announce(self, plan: TargetPlan, applying: ApplyOptions) -> None:
-        """Let the store's ledger say what is about to be made. One that cannot be written now is no reason to write
+        """Let the store's ledger say what is about to be made. One that cannot be written now is not a reason to write
         nothing: the state directory knows. Raises LedgerNotOurs, StateDirError."""
         new = [change.after for change in plan.changes if change.after is not None and self._is_new(change)]
         try:
@@ -329,9 +329,9 @@ def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> Targ
 
 
 def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
-    """Outcomes of what a plan holds beside its changes: refused, or only reported."""
+    """Outcomes of what a plan holds besides its changes: refused, or only reported."""
     refused = [Outcome(one.identity, one.action, OutcomeKind.REFUSED, one.reason) for one in plan.refused]
-    reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "only reported") for one in plan.reported]
+    reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "reported only") for one in plan.reported]
     return (*refused, *reported)
 
 

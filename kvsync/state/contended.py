@@ -1,4 +1,4 @@
-"""Entries that another writer keeps changing back: healed ever more slowly, so that two programs do not fight all day."""
+"""Contended entries, which another writer keeps changing back; kvsync heals them at increasing intervals."""
 
 from __future__ import annotations
 

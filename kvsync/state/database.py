@@ -1,6 +1,6 @@
-"""The one SQLite file of the state directory: opening it, transactions, and its errors as words for people.
+"""SQLite database of the state directory: opening, transactions, and error messages.
 
-Write-ahead logging lets reading commands work beside a writer. Commits are handed to the kernel at once, which is all
+Write-ahead logging lets reading commands work alongside a writer. Commits are handed to the kernel at once, which is all
 that surviving `kill -9` takes; a loss of power may take back the last ones, never tear one. A commit that asks to be
 `durable` waits for the disk and, as the log is written in order, keeps everything before it too: a run's end does so, a
 batch does not, because its intent is worth less than the wait of each of ten thousand single writes.
@@ -33,20 +33,22 @@ FROM sqlite_master
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
 
-_LOST = "move it away and run again (history, pauses, approvals and ledger: local are lost, the stores are not)"
+_LOST = (
+    "move it away and run again (this loses history, pauses, approvals and local ledgers; the stores are not affected)"
+)
 
 _REASONS = {
     Fault.FULL: "the disk is full; free some space and run again",
-    Fault.READ_ONLY: "it is read-only here; this command has to write to it, so check its owner and mode",
+    Fault.READ_ONLY: "it is read-only; check its owner and mode",
     Fault.DENIED: "access is denied; check its owner and mode",
-    Fault.CANNOT_OPEN: "state.db cannot be opened; check that the directory exists, and its owner and mode",
-    Fault.LOCKED: "state.db is locked by another process; run again once that is done",
-    Fault.DISK: "the disk refuses to read or write it; check the disk, its quota and its free space",
+    Fault.CANNOT_OPEN: "cannot open state.db; check that the directory exists, and its owner and mode",
+    Fault.LOCKED: "state.db is locked by another process; try again when that process has ended",
+    Fault.DISK: "disk error; check the disk, its quota and its free space",
     Fault.DAMAGED: f"state.db is damaged; {_LOST}",
     Fault.NOT_A_DATABASE: f"state.db is not a database; {_LOST}",
 }
 
-_ACCESS = "check its owner and mode, or choose another state_dir"
+_ACCESS = "check its owner and mode, or set another state_dir"
 _SPACE = "free some space and run again"
 _CURES = {
     errno.EACCES: _ACCESS,
@@ -117,7 +119,7 @@ class Database:
         with suppress(FileNotFoundError):
             if self._file.stat().st_ino == self._inode:
                 return
-        raise StateDirError(str(self._state_dir), "state.db was removed or replaced while in use; start kvsync again")
+        raise StateDirError(str(self._state_dir), "state.db was removed or replaced while in use; restart kvsync")
 
 
 def open_for_writing(state_dir: Path) -> Database:
@@ -190,6 +192,6 @@ def _version(connection: sqlite3.Connection, state_dir: Path) -> int:
     if tables and application != APPLICATION_ID:
         raise StateDirError(str(state_dir), "state.db belongs to another program; choose another state_dir")
     if version > SCHEMA_VERSION:
-        reason = f"state.db was written by a newer kvsync (schema {version}, this one knows {SCHEMA_VERSION}); upgrade kvsync"
+        reason = f"a newer kvsync wrote state.db (schema {version}, this one supports {SCHEMA_VERSION}); upgrade kvsync"
         raise StateDirError(str(state_dir), reason)
     return int(version)

@@ -1,4 +1,4 @@
-"""Entries whose write a store refused: not tried again for a while, unless the write becomes another one."""
+"""Quarantined entries, whose write a store refused; kvsync retries them later, or when the write changes."""
 
 from __future__ import annotations
 

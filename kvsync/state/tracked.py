@@ -1,4 +1,4 @@
-"""What Git tracks in a folder, by the index of the repository that encloses it."""
+"""Detects files that Git tracks in a folder, from the index of the surrounding repository."""
 
 from __future__ import annotations
 

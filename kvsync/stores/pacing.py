@@ -1,4 +1,4 @@
-"""How fast to send, how long to wait, and when to give up: back-off with full jitter, and a limit that learns."""
+"""Backoff with full jitter, retries, and an adaptive concurrency limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLICE = 0.25
 """Seconds between two looks at `stop` while waiting, so that leaving never waits for a store's long Retry-After."""
 
 TICK = 0.001
-"""The shortest wait in seconds: less may not move a clock at all, and would be waited for ever."""
+"""The shortest wait in seconds: less may not move a clock at all, and would be waited forever."""
 
 DOWN_AFTER = 8
 """Calls given up in a row, with no success between them, after which the store as a whole counts as down."""
@@ -39,7 +39,7 @@ class RetryPolicy:
 
 
 class Stopped(Exception):
-    """Somebody asked to stop while a call waited for its next attempt."""
+    """Someone asked to stop while a call waited for its next attempt."""
 
 
 class Pace:

@@ -11,7 +11,7 @@ from tests.cli.conftest import WEB, Repo
 
 def test_it_wants_a_plan_file(repo: Repo) -> None:
     """Without a file there is nothing to compare with."""
-    assert "--exact compares with a plan file" in repo.run("apply", "--exact", "--yes", code=64).stderr
+    assert "--exact needs a plan file" in repo.run("apply", "--exact", "--yes", code=64).stderr
 
 
 def test_another_target_counts(repo: Repo) -> None:
@@ -19,7 +19,7 @@ def test_another_target_counts(repo: Repo) -> None:
     repo.run("plan", "--out", "plan.json")
     repo.write("state/new.yaml", "store: local\nnamespace: new\nkeys: {k: v}\n")
     done = repo.run("apply", "plan.json", "--exact", code=4)
-    assert "local/new: k: the plan is now to create it, which was not planned before" in done.stderr
+    assert "local/new: k: the new plan would create it, the saved plan would not" in done.stderr
     assert repo.held() == {}
     repo.run("apply", "plan.json")
     assert len(repo.held()) == 3  # what the file says is applied without --exact
@@ -31,7 +31,7 @@ def test_drift_since_counts(applied: Repo) -> None:
     applied.run("plan", "--out", "plan.json")
     applied.drift()
     done = applied.run("apply", "plan.json", "--exact", code=4)
-    assert "greeting: the plan is now to update it" in done.stderr
+    assert "greeting: the new plan would update it" in done.stderr
     assert applied.held()["timeout"] == "30"
 
 
@@ -61,7 +61,7 @@ def test_many_differences_are_counted(repo: Repo) -> None:
         "state/new.yaml", f"store: local\nnamespace: new\nkeys: {{{', '.join(f'k{n}: v' for n in range(30))}}}\n"
     )
     done = repo.run("apply", "plan.json", "--exact", code=4)
-    assert done.stderr.count("which was not planned before") == 20
+    assert done.stderr.count("the saved plan would not") == 20
     assert "and 10 more" in done.stderr
 
 
@@ -87,7 +87,7 @@ def test_an_altered_file_is_told_of(repo: Repo) -> None:
     repo.run("plan", "--out", "plan.json")
     altered(repo)
     done = repo.run("apply", "plan.json")
-    assert "the file was changed after kvsync saved it; only changes of it that result now as well" in done.stderr
+    assert "the file was changed after kvsync saved it; only the changes that a new plan also contains" in done.stderr
     assert len(repo.held()) == 3
 
 
@@ -98,7 +98,7 @@ def test_another_key_says_what_it_cannot_check(repo: Repo, tmp_path: Path) -> No
     key = (repo.root / ".kvsync/key").read_bytes()
     shutil.rmtree(repo.root / ".kvsync")
     done = repo.run("apply", "plan.json", "--exact")
-    assert "whether the file was changed cannot be checked" in done.stderr
-    assert "only changes that result now as well are applied" in done.stderr
+    assert "cannot verify that the file is unchanged" in done.stderr
+    assert "applies only the changes that both plans contain" in done.stderr
     (repo.root / ".kvsync/key").write_bytes(key)
-    assert "cannot be checked" not in repo.run("apply", "plan.json", "--exact").stderr
+    assert "cannot verify" not in repo.run("apply", "plan.json", "--exact").stderr

@@ -153,7 +153,7 @@ def test_a_credential_is_never_given(tmp_path: Path) -> None:
     for name in authority.credentials | AMBIENT_CREDENTIALS:
         denial = authority.deny_variable(name)
         assert denial is not None
-        assert "no line of kvsync.yaml allows that" in denial.hint
+        assert "kvsync.yaml cannot allow this" in denial.hint
     assert authority.deny_variable("OTHER") is None
 
 

@@ -129,7 +129,7 @@ def test_files_need_the_operator(repo: Repo) -> None:
     )
     texts = repo.problems()
     assert len(texts) == 6
-    assert all("outside of the folders that authors.files lists" in text for text in texts)
+    assert all("which is outside the folders in authors.files" in text for text in texts)
     assert 'would read "state/other/b.txt"' in texts[0]
     assert 'authors: {files: ["state/assets", "state/other"]}' in texts[0]
 

@@ -83,7 +83,10 @@ async def test_a_branch_and_a_tag_of_one_name_are_refused(home: Path, origin: Or
     full name says which of the two is meant."""
     origin.git("tag", "main")
     newer = origin.commit({"a": "b"})
-    with pytest.raises(SourceError, match=r"'main' is a branch and a tag \(write refs/heads/main or refs/tags/main"):
+    with pytest.raises(
+        SourceError,
+        match=r"'main' is both a branch and a tag \(set source.git.ref to refs/heads/main or refs/tags/main",
+    ):
         await checkout(home, origin.url, ref="main").fetch()
     one = checkout(home, origin.url, ref="refs/heads/main")
     assert (await one.fetch()).commit == newer
@@ -251,12 +254,12 @@ async def test_a_rewrite_is_refused_after_a_restart(opened: Checkout, origin: Or
 @pytest.mark.parametrize(
     ("change", "pattern"),
     [
-        ({"state/web.yaml": None, "README.md": None}, "is empty in it"),
+        ({"state/web.yaml": None, "README.md": None}, "is empty"),
         (
             {"state/logo.png": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"},
-            r"state/logo\.png: kept in Git LFS",
+            r"state/logo\.png: stored in Git LFS",
         ),
-        ({"big": b"x" * 3_000_000}, "MiB in it, at most 2 MiB"),
+        ({"big": b"x" * 3_000_000}, "MiB; the limit is 2 MiB"),
     ],
     ids=["emptied", "lfs", "large"],
 )
@@ -278,11 +281,11 @@ async def test_a_path_that_vanished_is_refused(home: Path, origin: Origin) -> No
     one = checkout(home, origin.url, ref="main", path="config")
     await one.fetch()
     origin.commit({"config/web.yaml": None})
-    await refused(one, "no folder 'config'")
+    await refused(one, "contain the folder 'config'")
     (origin.path / "config").rmdir() if (origin.path / "config").exists() else None
     (origin.path / "config").symlink_to("state")
     origin.commit()
-    await refused(one, "no folder 'config'")
+    await refused(one, "contain the folder 'config'")
     one.close()
 
 
@@ -309,7 +312,7 @@ async def test_what_cannot_be_fetched_leaves_the_last_good_commit(
         origin.git("branch", "--move", "other")
     for one in (opened, checkout(home, origin.url, ref="main")):
         with pytest.raises(
-            SourceError, match="no such repository" if gone == "repository" else "there is no 'main' in it"
+            SourceError, match="no such repository" if gone == "repository" else "no branch, tag or commit 'main'"
         ):
             await one.fetch()
         assert (one.commit, files(one)) == (kept, shown)
@@ -320,9 +323,9 @@ async def test_what_cannot_be_fetched_leaves_the_last_good_commit(
 
 
 async def test_an_empty_repository(tmp_path: Path, home: Path) -> None:
-    """A repository without any commit is an error that says so; nothing is in force."""
+    """A repository without any commit is an error that says so; nothing is in use."""
     one = checkout(home, Origin(tmp_path / "empty").url)
-    with pytest.raises(SourceError, match="an empty repository has none"):
+    with pytest.raises(SourceError, match="that the repository is not empty"):
         await one.fetch()
     assert one.root is None
     one.close()
@@ -340,7 +343,7 @@ async def test_the_clone_is_the_memory(opened: Checkout, origin: Origin, home: P
     assert (later.commit, files(later)) == (opened.commit, files(opened))
     later.close()
     other = checkout(home, origin.url, ref="other")
-    with pytest.raises(SourceError, match=r"no commit of .* was fetched before"):
+    with pytest.raises(SourceError, match=r"no commit of .* has been fetched yet"):
         await other.reopen()
 
 
@@ -478,7 +481,7 @@ async def test_links_are_kept_in_the_tree(opened: Checkout, origin: Origin) -> N
     with Tree(opened.root) as tree:
         assert tree.read("inside", 1000).decode() == WEB
         for name in ("outside", "up/passwd"):
-            with pytest.raises(UnreadableError, match="outside of the folder"):
+            with pytest.raises(UnreadableError, match="outside the folder"):
                 tree.read(name, 1000)
 
 
@@ -544,7 +547,7 @@ async def test_the_disk_is_not_filled(home: Path, origin: Origin) -> None:
     """A fetch that brings more than is allowed ends, says so, and leaves nothing behind."""
     origin.commit({"noise": os.urandom(4_000_000)})
     one = checkout(home, origin.url, ref="main", max_size=2**20)
-    with pytest.raises(SourceError, match=r"more than is allowed.*max_size"):
+    with pytest.raises(SourceError, match=r"exceeds the size limit.*max_size"):
         await one.fetch()
     with pytest.raises(SourceError):
         await one.fetch()  # which also removes what the first one left

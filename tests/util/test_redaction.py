@@ -137,7 +137,7 @@ def test_not_secret_by_name(name: str) -> None:
         ("GET https://user:pa55@host/x", "GET https://user:***@host/x"),
         ("GET /x?a=1&access_token=abc&b=2", "GET /x?a=1&access_token=***&b=2"),
         ("the bearer of news", "the bearer of news"),
-        ("token: a secret must not stand in the file", "token: a secret must not stand in the file"),
+        ("token: secrets are not allowed in this file", "token: secrets are not allowed in this file"),
         ("edge/web:12:3: ttl=5", "edge/web:12:3: ttl=5"),
     ],
 )

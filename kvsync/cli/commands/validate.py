@@ -1,4 +1,4 @@
-"""`kvsync validate`."""
+"""The command `kvsync validate`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCHEMA = "kvsync.validation/1"
 
 @command(
     "validate",
-    short_help="Check configuration and state files, without asking a store.",
+    short_help="Check the configuration and the state files offline.",
     examples=(
         "validate",
         "validate --env prod",
@@ -40,19 +40,20 @@ SCHEMA = "kvsync.validation/1"
     ),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.option("--all-environments", is_flag=True, help="Check every environment, also when --env names one.")
+@click.option("--all-environments", is_flag=True, help="Check every environment, even if --env is set.")
 @options.as_author
 @options.output("text", "json", "sarif", "github", "gitlab")
-@click.option("--sarif-into", metavar="FILE", help="Write what is wrong to this file too, as SARIF.")
-@click.option("--gitlab-into", metavar="FILE", help="Write what is wrong to this file too, as a Code Quality report.")
+@click.option("--sarif-into", metavar="FILE", help="Also write the problems to this file, as SARIF.")
+@click.option("--gitlab-into", metavar="FILE", help="Also write the problems to this file, as a Code Quality report.")
 def validate(settings: GlobalOptions, **chosen: Any) -> Exit:
-    """Find everything that can be known to be wrong without asking a store: in the configuration, in the state files of every
-    environment (or of the one that --env names), and in what the stores could not hold. All of it at once, each with its place.
+    """Check everything that can be checked without contacting a store: the configuration, the state files of every environment
+    (or of the one in --env), and whether the stores can hold the entries. All problems are reported at once, each with its
+    place.
 
-    As SARIF, annotations or a Code Quality report, the files are named from the root of the Git checkout.
+    In SARIF, annotations and Code Quality reports, paths are relative to the root of the Git checkout.
 
-    With --as-author the state files are checked against the configuration of the target branch, so that a change cannot widen
-    its own rights. Where the change also touches the configuration, it says what that widens.
+    With --as-author, the state files are checked against the configuration of the target branch, so that a change cannot grant
+    itself more rights. If the change also edits the configuration, the output lists what it widens.
     """
     return opening.run(_validate(settings, _ValidateOptions(**chosen)))
 
@@ -97,9 +98,7 @@ async def _validate(settings: GlobalOptions, chosen: _ValidateOptions) -> Exit:
             say(*_changes_lines(revision, changed))
         raise InvalidInput(listed)
     for name in checked.unshared:
-        say(
-            f"kvsync: stores.{name}: with run.lease, set ledger: store; a ledger of its own is of no use to another replica"
-        )
+        say(f"kvsync: stores.{name}: with run.lease, set ledger: store; other replicas cannot read a local ledger")
     _answer(checked, revision, changed, chosen.output)
     return Exit.DONE
 
@@ -203,7 +202,7 @@ def _configuration(revision: ConfigRevision, changed: Sequence[ConfigChange]) ->
 
 
 def _changes_lines(revision: ConfigRevision, changed: Sequence[ConfigChange]) -> list[str]:
-    head = f"the configuration differs from that of {revision.name}, by which the state files were checked:"
+    head = f"the configuration differs from that of {revision.name}, which was used to check the state files:"
     return [head, *map(_change_line, changed)]
 
 

@@ -1,7 +1,7 @@
-"""What the pages of earlier listings held, in a file, so that a page which did not change need not be sent again.
+"""Cache file of listing pages, so that unchanged pages are not transferred again.
 
 Values are kept only where they are ours and not sensitive. It is a cache: where it cannot be used it is done without, and a
-damaged one is made anew.
+damaged one is made again.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PageCache:
         return self._use(work, {}, "BEGIN")
 
     def keep(self, scope: str, pages: Iterable[Page]) -> None:
-        """Remember what a listing brought, and forget the pages that are no part of it."""
+        """Remember what a listing brought, and forget the pages that are not part of it."""
         walked = list(pages)
         fresh = [
             (scope, page.target, page.etag, page.next, _dumped(page.rows, self._owner))

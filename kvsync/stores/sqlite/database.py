@@ -1,4 +1,4 @@
-"""One SQLite file, opened when first needed, worked on in a thread of its own, its errors told apart.
+"""SQLite file of a store, opened on first use in a thread, with clear error messages.
 
 The thread keeps a long wait for another process's lock away from the event loop, and serialises this process's calls.
 """
@@ -19,7 +19,7 @@ from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transa
 LONGEST_WAIT = 5.0
 """Seconds to wait for another process at most, so that a daemon that is told to stop can."""
 
-_RIGHTS = "check the owner and mode of the file and of its folder, which SQLite writes to even for reading"
+_RIGHTS = "check the owner and mode of the file and its folder; SQLite writes to the folder even when it only reads"
 
 _Result = TypeVar("_Result")
 
@@ -111,17 +111,17 @@ class Database:
         """Find what is wrong with the path before SQLite does, which tells less. A folder inside the root may be made."""
         folder = self.path.parent
         if self.path.is_dir():
-            raise PermanentError(f"store {self.name}: {self.path} is a folder; name a file in it")
+            raise PermanentError(f"store {self.name}: {self.path} is a folder; set path to a file")
         if folder.is_dir():
             return
         if not folder.is_relative_to(self._root):
-            raise PermanentError(f"store {self.name}: the folder {folder} does not exist; make it, or correct the path")
+            raise PermanentError(f"store {self.name}: the folder {folder} does not exist; create it, or correct path")
         if self._read_only:
             return
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise PermanentError(f"store {self.name}: the folder {folder} cannot be made: {error.strerror}") from error
+            raise PermanentError(f"store {self.name}: cannot create the folder {folder}: {error.strerror}") from error
 
     def _open(self) -> sqlite3.Connection:
         if not self._read_only:
@@ -142,11 +142,13 @@ class Database:
         """Make the tables where they are missing; False when there are none and none may be made."""
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > FORMAT:
-            raise PermanentError(f"store {self.name}: {self.path} was written by a newer kvsync; use that one")
+            raise PermanentError(
+                f"store {self.name}: {self.path} was written by a newer release of kvsync; upgrade kvsync"
+            )
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "entries" in tables and not tables >= TABLES:
             raise PermanentError(
-                f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
+                f"store {self.name}: {self.path} has a table named entries that kvsync did not create; set another path"
             )
         if not tables >= TABLES and self._read_only:
             return False
@@ -171,15 +173,15 @@ class Database:
             case Fault.FULL:
                 return TransientError(f"{where}: the disk is full; free some space")
             case Fault.DISK:
-                return TransientError(f"{where}: the disk cannot be read or written; check its space, quota and health")
+                return TransientError(f"{where}: disk error; check its space, quota and health")
             case Fault.DAMAGED | Fault.NOT_A_DATABASE:
-                return PermanentError(f"{where} is damaged or no SQLite database; restore a copy, or move it away")
+                return PermanentError(f"{where} is damaged or not a SQLite database; restore a copy, or move it away")
             case Fault.CANNOT_OPEN:
                 return PermanentError(f"{where} cannot be opened; {_RIGHTS}")
             case Fault.READ_ONLY | Fault.DENIED:
-                return PermanentError(f"{where} may not be written; {_RIGHTS}")
+                return PermanentError(f"{where} is not writable; {_RIGHTS}")
         if str(error).startswith("Could not decode"):  # the rest of the message would show what is stored
-            return PermanentError(f"{where}: an entry holds text that is not UTF-8; correct or delete it")
+            return PermanentError(f"{where}: an entry contains text that is not UTF-8; correct or delete it")
         return PermanentError(f"{where}: {error}")
 
 

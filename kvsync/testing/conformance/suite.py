@@ -1,4 +1,4 @@
-"""What all conformance tests stand on: which of them apply, and how each is run."""
+"""Base class of the conformance tests: selects the tests that apply, and runs them."""
 
 from __future__ import annotations
 
