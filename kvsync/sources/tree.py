@@ -34,6 +34,7 @@ class Tree:
         self._links: dict[str, str | None] = {}
         self._stacks: dict[str, tuple[str, ...]] = {}
         self._listings: dict[str, dict[str, bool]] = {}
+        self._listed_links: set[str] = set()
 
     def __enter__(self) -> Self:
         try:
@@ -90,6 +91,10 @@ class Tree:
             known = self._listings[folder] = dict(sorted(found, key=_path_order))
         return known
 
+    def is_link(self, path: str) -> bool:
+        """True when `path`, which `items` of its folder gave, is a symbolic link."""
+        return path in self._listed_links
+
     def physical(self, path: str) -> str:
         """The path with all links followed. Raises UnreadableError."""
         return self._resolve(path)[-1]
@@ -144,7 +149,9 @@ class Tree:
     def _is_folder(self, folder: str, entry: os.DirEntry[str]) -> bool:
         if not entry.is_symlink():
             return entry.is_dir(follow_symlinks=False)
-        return self._leads_to_folder(_join(folder, entry.name))
+        path = _join(folder, entry.name)
+        self._listed_links.add(path)
+        return self._leads_to_folder(path)
 
     def _leads_to_folder(self, path: str) -> bool:
         try:
