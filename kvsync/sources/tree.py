@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from kvsync.document.problems import quoted
@@ -65,19 +65,26 @@ class Tree:
         return self._jail.pieces(self._use(path, found), size)
 
     def check_allowed(self, path: str) -> None:
-        """Raise OutsideError for what lies in none of the folders that values may be taken from, UnreadableError."""
+        """Raise OutsideError for what lies in none of the folders that values may be taken from, UnreadableError.
+
+        Links on the way to such a folder are followed, as git-sync makes them. One in its own place is not: whoever can replace
+        the folder by a link would choose what may be read."""
         if not self._rules.folders:
             return
         physical = self.physical(path)
-        allowed = [folder for folder in map(self._there, self._rules.folders) if folder is not None]
-        if not any(not folder or f"{physical}/".startswith(f"{folder}/") for folder in allowed):
-            names = ", ".join(map(str, self._rules.folders))
-            raise OutsideError(f"it lies outside of the folders that values may be taken from ({names})")
+        places = {str(folder): self._there(str(folder)) for folder in self._rules.folders}
+        if not any(f"{physical}/".startswith(f"{place}/") for place in places.values() if place is not None):
+            links = [folder for folder, place in places.items() if place and self._link(place) is not None]
+            more = f", and {', '.join(links)} is a symbolic link; name the folder it leads to" if links else ""
+            raise OutsideError(
+                f"it lies outside of the folders that values may be taken from ({', '.join(places)}){more}"
+            )
 
-    def _there(self, folder: PurePosixPath) -> str | None:
-        """The place of a folder that values may be taken from, None while there is none."""
+    def _there(self, folder: str) -> str | None:
+        """The place of a folder that values may be taken from, None while what it lies in is not there."""
+        above, _, name = folder.rpartition("/")
         try:
-            return self.physical(str(folder))
+            return _join(self._folder(above)[-1], name)
         except UnreadableError:
             return None
 
