@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 20
 _CURE = "make a new plan with kvsync plan --out FILE, and have it reviewed"
 _ALTERED = "the file was changed after kvsync saved it"
-_UNKNOWN = (
-    "whether the file was changed cannot be checked, because it was saved with another state directory (another key). "
-    "Everything is read again, and only changes that result now as well are applied; sensitive values cannot be compared"
-)
+_UNKNOWN = "it was saved with another state directory (another key), so nobody can check whether the file was changed"
+_UNKNOWN_EXACT = "nothing was applied; give both state directories the same file `key`, and make a new plan"
+_UNKNOWN_SAID = "Only changes that result now as well are applied; sensitive values cannot be compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +55,15 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
 
 
 def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> None:
-    """See whether the file is as it was saved, and say what cannot be told. Raises NotApproved for an altered one where
-    `exact` is asked for."""
+    """Check whether the file is as it was saved, and say what cannot be checked.
+
+    With `exact`, raises NotApproved for an altered file, and for one that was saved with another key: the file itself names its
+    key, so whoever alters it can name any."""
     seal = workspace.state.seal
     if not plan.is_comparable(seal):
-        say(f"kvsync: {file}: {_UNKNOWN}")
+        if exact:
+            raise NotApproved(f"{file}: {_UNKNOWN}, {_UNKNOWN_EXACT}")
+        say(f"kvsync: {file}: {_UNKNOWN}. {_UNKNOWN_SAID}")
     elif plan.is_altered(seal):
         if exact:
             raise NotApproved(f"{file}: {_ALTERED}, so nothing was applied; {_CURE}")
