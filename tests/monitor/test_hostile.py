@@ -113,7 +113,7 @@ def test_the_page_has_the_same_elements(evil: str) -> None:
 
 
 def _joined(text: str) -> str:
-    """The text without the pairs of characters that isolate a part of it, where there can be no `bdi`: in titles and attributes."""
+    """The text without the characters that isolate a part of it, where there can be no `bdi`: in titles and attributes."""
     return re.sub("\u2068([^\u2066-\u2069]*)\u2069", r"\1", text)
 
 
