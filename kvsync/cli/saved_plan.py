@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kvsync.workspace import Workspace
 
 _MOST_SHOWN = 20
+_MOST_BYTES = 512 * 2**20  # a million changes; a plan file may come from where others write
 _CURE = "make a new plan with kvsync plan --out FILE, and have it reviewed"
 _ALTERED = "the file was changed after kvsync saved it"
 _UNKNOWN = "it was saved with another state directory (another key), so nobody can check whether the file was changed"
@@ -42,7 +43,11 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
     from kvsync.core import saved
 
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        with Path(file).open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise InvalidInput([Problem(f"{file}: is not a plan: it has more than {_MOST_BYTES // 2**20} MiB")])
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidInput([Problem(f"{file}: is not a plan: it is not UTF-8 text")]) from None
     except OSError as error:

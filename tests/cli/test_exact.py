@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kvsync.cli import saved_plan
+from kvsync.errors import InvalidInput
 from tests.cli.conftest import WEB, Repo
 
 
@@ -120,3 +122,10 @@ def test_another_key_says_what_it_cannot_check(repo: Repo, tmp_path: Path) -> No
     assert "Only changes that result now as well are applied" in done.stderr
     (repo.root / ".kvsync/key").write_bytes(key)
     assert "nobody can check" not in repo.run("apply", "plan.json", "--exact").stderr
+
+
+def test_an_endless_file_is_refused(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan file is read as far as one may reach, and no further."""
+    monkeypatch.setattr(saved_plan, "_MOST_BYTES", 2**20)
+    with pytest.raises(InvalidInput, match="/dev/zero: is not a plan: it has more than 1 MiB"):
+        saved_plan.read("/dev/zero", None)  # type: ignore[arg-type]
