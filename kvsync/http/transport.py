@@ -36,6 +36,12 @@ _CONNECT: Final = 10.0
 _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
 
+_MOST_BODY: Final = 256 * 2**20
+"""Bytes of a body that are kept in memory where the status is 200."""
+
+_MOST_ERROR_BODY: Final = 2**20
+"""Bytes of a body that are kept where it is another; the rest is not read."""
+
 _PIECE: Final = 512 * 1024
 """Bytes of a body that go out at once."""
 
@@ -70,27 +76,53 @@ class Wire:
         )
         # The transport passes on a URL, which httpx and aiohttp both rewrite. Whoever signs a call must know what is sent.
         _TARGET.set(URL(self._origin + call.target, encoded=True))
-        pieces: list[bytes] = []
+        body = _Body()
         try:
             async with asyncio.timeout(seconds) as limit:
                 keep = None if call.sink is None else _keeper(call.sink, limit, seconds)
                 response = await self._transport.handle_async_request(request)
                 try:
                     assert isinstance(response.stream, httpx.AsyncByteStream)
-                    take = keep if keep is not None and response.status_code == 200 else pieces.append
+                    is_good = response.status_code == 200
+                    take = keep if keep is not None and is_good else body.take_whole if is_good else body.take_start
                     async for piece in response.stream:
-                        take(piece)
+                        if not take(piece):
+                            break
                 finally:
                     await response.aclose()
         except TimeoutError:
             raise NotAnsweredError(f"no response within {seconds:g} s") from None
         except (httpx.TransportError, aiohttp.ClientError, OSError, EOFError) as error:
             raise _failed(error) from error
-        return Answer(response.status_code, _by_name(response.headers.raw), b"".join(pieces))
+        return Answer(response.status_code, _by_name(response.headers.raw), b"".join(body.pieces))
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
         await self._transport.aclose()
+
+
+class _Body:
+    """A body in memory, up to a limit. Its methods take a piece, and return False when no more is wanted."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self._size = 0
+
+    def take_whole(self, piece: bytes) -> bool:
+        """Take a piece of a result. Raises NotAnsweredError when it is too long."""
+        self._add(piece)
+        if self._size > _MOST_BODY:
+            raise NotAnsweredError(f"the response is longer than {_MOST_BODY // 2**20} MiB")
+        return True
+
+    def take_start(self, piece: bytes) -> bool:
+        """Take a piece of an error, whose status counts even when its text is not read to the end."""
+        self._add(piece)
+        return self._size <= _MOST_ERROR_BODY
+
+    def _add(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+        self._size += len(piece)
 
 
 def _session(connections: int, context: ssl.SSLContext, proxy: str | None) -> aiohttp.ClientSession:
@@ -121,13 +153,14 @@ async def _send_once_and_as_written(
         raise httpx.ReadError(type(error).__name__) from error
 
 
-def _keeper(sink: Sink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], None]:
+def _keeper(sink: Sink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], bool]:
     """Fills a sink again. As long as something comes, time does not run out."""
     clock = asyncio.get_running_loop().time
 
-    def keep(piece: bytes) -> None:
+    def keep(piece: bytes) -> bool:
         sink.write(piece)
         limit.reschedule(clock() + seconds)
+        return True
 
     sink.begin()
     return keep
