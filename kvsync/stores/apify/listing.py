@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import TransientError
+from kvsync.http.paging import EmptyPageLimit
 
 _ABSENT: Final = object()
 
@@ -38,9 +39,11 @@ async def listing(ask: Ask) -> Listing:
     """All pages. Raises StoreError when not even the first can be had."""
     sizes: dict[str, int] = {}
     start: str | None = None
+    limit = EmptyPageLimit("listing the keys")
     while True:
         try:
             page = await ask(start)
+            limit.count(page.brought > 0 or page.next is None)
         except TransientError as error:
             if start is None:
                 raise

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.model import Answer, Call
+from kvsync.http.paging import MOST_NAMESPACE_PAGES
 from kvsync.stores.apify.answers import StoreGoneError
 from kvsync.stores.apify.rates import OTHERS, RECORDS, Rate
 from kvsync.stores.apify.requests import Targets
@@ -112,13 +113,16 @@ class Namespaces:
         """The names of the account's stores, sorted; those without a name are left out. Raises StoreError."""
         found: set[str] = set()
         offset = 0
-        while True:
+        for _ in range(MOST_NAMESPACE_PAGES):
             call = Call("GET", self._targets.stores(offset), "listing the key-value stores", is_json=True)
             items, total = self._page(await self._send(call))
             found |= {item["name"] for item in items if self._is_ours(item)}
             offset += len(items)
             if not items or offset >= total:
                 return sorted(found)
+        raise TransientError(
+            f"{self._where}: listing the key-value stores failed: more than {MOST_NAMESPACE_PAGES} pages; check the endpoint"
+        )
 
     async def is_writable(self, name: str) -> bool:
         """Whether the token may write to a store, which is when its secret is shown. Raises StoreError."""

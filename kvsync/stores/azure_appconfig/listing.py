@@ -19,6 +19,7 @@ from typing import Final
 
 from kvsync.errors import TransientError
 from kvsync.http.model import Answer, Call
+from kvsync.http.paging import EmptyPageLimit
 from kvsync.stores.azure_appconfig.items import Row, row_of
 from kvsync.stores.azure_appconfig.pages import Page, PageCache
 from kvsync.stores.azure_appconfig.requests import etag_of, next_target, quoted
@@ -43,11 +44,13 @@ class Listing:
         async with _Prefetcher(known, lambda target: self._page(target, known.get(target), what)).open() as ahead:
             target: str | None = first
             seen: set[str] = set()
+            limit = EmptyPageLimit(what)
             while target is not None:
                 if target in seen:
                     raise TransientError(f"{what} failed: the pages form a loop")
                 seen.add(target)
                 page = await ahead.get(target)
+                limit.count(page.rows is None or len(page.rows) > 0)
                 pages.append(page)
                 target = page.next
         if len(known) != len(pages) or any(page.rows is not None for page in pages):
@@ -74,11 +77,12 @@ class Listing:
         try:
             rows = tuple(row_of(item) for item in answer.data["items"])
             etag = etag_of(answer) or answer.data["etag"]
-        except (KeyError, TypeError, AttributeError):
+            following = next_target(answer, answer.data)
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise TransientError(
                 f"{what} failed: the response is not a list of key-values; check the endpoint"
             ) from None
-        return Page(target, etag, next_target(answer, answer.data), rows)
+        return Page(target, etag, following, rows)
 
 
 class _Prefetcher:

@@ -10,6 +10,7 @@ from kvsync.errors import BatchRefused, StoreError, TransientError
 from kvsync.http.client import Client, ClientLimits
 from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call
+from kvsync.http.paging import EmptyPageLimit
 from kvsync.model.health import DoctorCheck, Traffic
 from kvsync.stores.azure_appconfig.connection import connect
 from kvsync.stores.azure_appconfig.doctor import Doctor
@@ -89,15 +90,22 @@ class Remote:
         """The names of all keys. Raises StoreError."""
         names: list[str] = []
         target: str | None = keys_target()
+        seen: set[str] = set()
+        limit = EmptyPageLimit(f"{self._where}: listing keys")
         while target is not None:
+            if target in seen:
+                raise TransientError(f"{self._where}: listing keys failed: the pages form a loop")
+            seen.add(target)
             answer = await self.send(Call("GET", target, "listing keys", is_json=True))
             try:
-                names += [item["name"] for item in answer.data["items"]]
-            except (KeyError, TypeError):
+                found = [item["name"] for item in answer.data["items"]]
+                target = next_target(answer, answer.data)
+            except (KeyError, TypeError, ValueError):
                 raise TransientError(
                     f"{self._where}: listing keys failed: the response is not a list of keys; check the endpoint"
                 ) from None
-            target = next_target(answer, answer.data)
+            limit.count(bool(found))
+            names += found
         return names
 
     async def examine(self) -> list[DoctorCheck]:

@@ -12,6 +12,9 @@ API_VERSION: Final = "2024-09-01"
 
 _VERSION: Final = f"api-version={API_VERSION}"
 _NEXT: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
+_TARGET: Final = re.compile(r"/[!-~]*")
+"""What may go on the request line: a path and a query in visible ASCII characters."""
+
 _RESERVED: Final = re.compile(r"([*,\\])")
 
 
@@ -32,12 +35,16 @@ def keys_target() -> str:
 
 
 def next_target(answer: Answer, data: object) -> str | None:
-    """Path and query of the page after this one, exactly as the server gives them; None after the last."""
+    """Path and query of the page after this one, exactly as the server gives them; None after the last. Raises ValueError for a
+    link that is not a path and query: appended to the endpoint, it could name another host or add lines to the request."""
     found = _NEXT.search(answer.headers.get("link", ""))
     link = found.group(1) if found else data.get("@nextLink") if isinstance(data, dict) else None
     if not isinstance(link, str) or not link:
         return None
-    return re.sub(r"^https?://[^/]*", "", link)  # wherever it points, only our own endpoint is asked
+    target = re.sub(r"^https?://[^/]*", "", link)  # wherever it points, only our own endpoint is asked
+    if not _TARGET.fullmatch(target):
+        raise ValueError("the link to the next page is not a path")
+    return target
 
 
 def etag_of(answer: Answer) -> str | None:

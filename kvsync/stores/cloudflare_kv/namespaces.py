@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call
+from kvsync.http.paging import MOST_NAMESPACE_PAGES
 from kvsync.stores.cloudflare_kv.answers import TITLE_TAKEN, NamespaceGoneError
 from kvsync.stores.cloudflare_kv.requests import NAMESPACES_A_PAGE, Targets
 from kvsync.stores.cloudflare_kv.token import error_codes
@@ -101,6 +102,10 @@ class Namespaces:
         page, is_last = 0, False
         while not is_last:
             page += 1
+            if page > MOST_NAMESPACE_PAGES:
+                raise TransientError(
+                    f"{self._where}: listing the namespaces failed: more than {MOST_NAMESPACE_PAGES} pages; check the endpoint"
+                )
             call = Call("GET", self._targets.namespaces(page), "listing the namespaces", is_json=True)
             items, total = self._page(await self._send(call))
             if items and items.keys() <= found.keys():

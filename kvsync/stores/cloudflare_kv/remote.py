@@ -14,6 +14,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import TransientError
 from kvsync.http.client import Client, ClientLimits
 from kvsync.http.model import Answer, Call
+from kvsync.http.paging import EmptyPageLimit
 from kvsync.http.quota import Quota
 from kvsync.model.health import Traffic
 from kvsync.stores.base import StoreContext
@@ -89,11 +90,12 @@ class Remote:
         """The entries whose names begin with `prefix`, in pages, in the order of their bytes. A page may be empty and not the
         last. Raises StoreError."""
         what = f"listing {namespace}"
-        cursor, seen = "", set[str]()
+        cursor, seen, limit = "", set[str](), EmptyPageLimit(f"{self.where}: {what}")
         while cursor not in seen:
             seen.add(cursor)
             answer = await self.ask(namespace, Call("GET", self.targets.keys(id_, prefix, cursor), what, is_json=True))
             items, cursor = self._page(answer, what)
+            limit.count(bool(items) or not cursor)
             yield items
             if not cursor:
                 return
