@@ -17,6 +17,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from kvsync.http.moments import moment_from
 from kvsync.model.canonical import FINGERPRINT_SIZE
 from kvsync.model.entry import Actual, Identity, Mark
 from kvsync.planning.marks import SEAL_CHARACTERS, MarkSigner, Proof, seal_from_text
@@ -135,7 +136,8 @@ class Entries(Mapping[Identity, Actual]):
         parts = parts_of(item.get("metadata"))
         if parts.is_binary:
             self.binary.add(item["name"])
-        self._add(Actual(identity, fingerprint=parts.listed, expires_at=item.get("expiration"), mark=parts.mark))
+        expires_at = moment_from(item["expiration"]) if "expiration" in item else None
+        self._add(Actual(identity, fingerprint=parts.listed, expires_at=expires_at, mark=parts.mark))
 
     def __len__(self) -> int:
         return len(self.settled) + len(self._others)

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from kvsync.errors import PermanentError
 from kvsync.http.failures import cleaned, said, understood
 from kvsync.http.model import Answer, Call
+from kvsync.http.moments import moment_from
 from kvsync.stores.cloudflare_kv.answers import NO_TEXT
 from kvsync.stores.cloudflare_kv.remote import Remote
 from kvsync.stores.cloudflare_kv.token import error_codes
@@ -101,7 +102,7 @@ class Reader:
             return {}
         expiration = value.headers.get("expiration", "")
         data = metadata.data.get("result") if isinstance(metadata.data, dict) else None
-        return {name: Held(value.body, data, float(expiration) if expiration.isdecimal() else None)}
+        return {name: Held(value.body, data, moment_from(float(expiration)) if expiration.isdecimal() else None)}
 
     async def _part(self, part: str, name: str) -> Answer:
         target = self._remote.targets.one(self._id, part, name)
@@ -119,4 +120,4 @@ def _held(data: Mapping[str, Any]) -> Held:
     expiration = data.get("expiration")
     if not isinstance(expiration, int | float | None):
         raise TypeError("the expiration of an entry must be a number")
-    return Held(data["value"].encode(), data.get("metadata"), expiration)
+    return Held(data["value"].encode(), data.get("metadata"), moment_from(expiration))

@@ -228,7 +228,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 def _actual(identity: Identity, held: Held) -> Actual:
     parts = parts_of(held.metadata)
     content = Content(held.value, parts.content_type, parts.tags, parts.metadata)
-    expires_at = None if held.expiration is None else float(held.expiration)
+    expires_at = held.expiration
     return Actual(
         identity,
         fingerprint=fingerprint(content),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import LostAnswer, PermanentError
+from kvsync.http.moments import moment_from
 from kvsync.stores.voximplant.chunks import ROOT_KEY, MissingPieces, cut, is_piece, join
 from kvsync.stores.voximplant.limits import LONGEST
 from kvsync.stores.voximplant.listing import Item
@@ -188,5 +189,5 @@ class RemoteLedger:
 
 
 def _piece(item: Item) -> Piece:
-    value, end = item.get("value"), item.get("expires_at")
-    return Piece(value if isinstance(value, str) else "", end if isinstance(end, int | float) else 0.0)
+    value = item.get("value")
+    return Piece(value if isinstance(value, str) else "", moment_from(item.get("expires_at")) or 0.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import TransientError
+from kvsync.http.moments import moment_from
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Marks, SizeUnit
 from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
@@ -254,9 +255,9 @@ class VoximplantStore(RemoteStore["Remote"]):
         identity = None if RESERVED in item["key"] else self._keys.decode(namespace, item["key"])
         if identity is None:
             return None
-        value, end = item.get("value"), item.get("expires_at")
+        value = item.get("value")
         content = Content(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"")
-        expires_at = float(end) if isinstance(end, int | float) else None
+        expires_at = moment_from(item.get("expires_at"))
         return Actual(identity, None, fingerprint(content), content, len(content.value), expires_at)
 
     def _shelf(self, namespace: str, storage: Storage) -> RemoteLedger:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kvsync.errors import PermanentError
+from kvsync.http.moments import moment_from
 from kvsync.stores.base import Write
 from kvsync.stores.voximplant.limits import LONGEST
 from kvsync.stores.voximplant.remote import Storage
@@ -80,6 +81,6 @@ async def _set(storage: Storage, key: str, value: str, lifetime: Lifetime, is_se
 
 def _lives(storage: Storage, item: Mapping[str, Any], lifetime: Lifetime) -> bool:
     """True when an item ends about when it must; clocks may disagree a little."""
-    now, end = storage.clock.now(), item.get("expires_at")
+    now, end = storage.clock.now(), moment_from(item.get("expires_at"))
     until = lifetime["expires_at"] if "expires_at" in lifetime else now + lifetime["ttl"]
-    return not isinstance(end, int | float) or abs(end - until) <= max(_CLOSE, (until - now) / 10)
+    return end is None or abs(end - until) <= max(_CLOSE, (until - now) / 10)
