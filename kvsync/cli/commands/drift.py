@@ -31,7 +31,7 @@ def drift(
     settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], deep: bool, output: str, full: bool
 ) -> Exit:
     """Show drift: entries owned by kvsync that another writer changed (drifted), deleted (missing), or changed while the files
-    changed too (conflict). Exits with 2 if there is any.
+    changed too (conflict). Exits with 2 if there is any, and with 1 if there is none but the listing of a store was incomplete.
     """
     return opening.run(_drift(settings, targets, keys, deep=deep, output=output, full=full))
 
@@ -50,7 +50,10 @@ async def _drift(
             answer(render_drift(plan, style))
         else:
             show_plan(plan, loaded.problems, workspace.state.seal, Forms(output), style)
-        return of_plan(plan, problems=bool(loaded.problems), pending=True)
+        code = of_plan(plan, problems=bool(loaded.problems), pending=True)
+        # An incomplete listing may have left drift out: "no drift" would be a guess.
+        is_complete = all(target.complete for target in plan.targets)
+        return Exit.ERROR if code is Exit.DONE and not is_complete else code
 
 
 def _only_drift(plan: Plan) -> Plan:
