@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,10 +28,13 @@ class Runner:
             command = [sys.executable, "-m", "tests.cli.runner", str(other.fileno())]
             self._server = subprocess.Popen(command, cwd=ROOT, pass_fds=[other.fileno()])
 
-    def run(self, arguments: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, str, str]:
-        """Run `kvsync` with nothing to read: its exit code, stdout and stderr."""
+    def run(
+        self, arguments: Sequence[str], folder: Path, env: Mapping[str, str], seconds: int = 0
+    ) -> tuple[int, str, str]:
+        """Run `kvsync` with nothing to read: its exit code, stdout and stderr. `seconds` is the time after which it is ended by
+        SIGALRM (0: never); the exit code is then negative."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
-            request = json.dumps([list(arguments), str(folder), dict(env)]).encode()
+            request = json.dumps([list(arguments), str(folder), dict(env), seconds]).encode()
             socket.send_fds(self._socket, [request], [file.fileno() for file in (nothing, out, err)])
             answer = self._socket.recv(64)
             for file in (out, err):
@@ -59,10 +63,11 @@ def serve(connection: socket.socket) -> None:
         connection.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become(descriptors: Sequence[int], arguments: list[str], folder: str, env: dict[str, str]) -> None:
+def _become(descriptors: Sequence[int], arguments: list[str], folder: str, env: dict[str, str], seconds: int) -> None:
     """Be `kvsync` from here on."""
     from kvsync.__main__ import main
 
+    signal.alarm(seconds)
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
