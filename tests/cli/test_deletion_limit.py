@@ -28,7 +28,10 @@ def waiting(repo: Repo) -> Repo:
 
 def test_one_shot_commands_share_the_hour(waiting: Repo) -> None:
     """Another run deletes no more: the plan says until when, apply and `run --once` end with 4, and the log says so."""
-    assert "waiting: 1 delete waits: run.max_deletes_per_hour is 2; the next one is allowed at 20" in waiting.run("plan").stdout
+    assert (
+        "waiting: 1 delete waits: run.max_deletes_per_hour is 2; the next one is allowed at 20"
+        in waiting.run("plan").stdout
+    )
     (target,) = waiting.json("plan")["targets"]
     assert len(target["waiting"]) == 1
     assert "**waiting:**" in waiting.run("plan", "-o", "markdown").stdout
