@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from kvsync.rendering.saved_plan import SavedPlan
 
 _MOST_SHOWN = 20
+_MOST_BYTES = 512 * 2**20  # a million changes; a plan file may come from where others write
 _CURE = "create a new plan with kvsync plan --out FILE and have it reviewed"
 _ALTERED = "the file was changed after kvsync saved it"
-_UNKNOWN = (
-    "cannot verify that the file is unchanged, because it was saved with another state directory (another key). "
+_UNKNOWN = "cannot verify that the file is unchanged, because it was saved with another state directory (another key)"
+_UNKNOWN_EXACT = "nothing was applied; give both state directories the same file `key`, and create a new plan"
+_UNKNOWN_SAID = (
     "kvsync plans again and applies only the changes that both plans contain; it cannot compare sensitive values"
 )
 
@@ -43,7 +45,11 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
     from kvsync.rendering import saved_plan as saved
 
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        with Path(file).open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise InvalidInput([Problem(f"{file}: not a plan file: it has more than {_MOST_BYTES // 2**20} MiB")])
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidInput(
             [Problem(f"{file}: not a plan file: it is not UTF-8 text; create one with kvsync plan --out FILE")]
@@ -58,11 +64,15 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
 
 
 def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> None:
-    """Check whether the file is as it was saved, and report what cannot be checked. Raises NotApproved for an altered one where
-    `exact` is asked for."""
+    """Check whether the file is as it was saved, and report what cannot be checked.
+
+    With `exact`, raises NotApproved for an altered file, and for one that was saved with another key: the file itself names its
+    key, so whoever alters it can name any."""
     seal = workspace.state.seal
     if not plan.is_comparable(seal):
-        say(f"kvsync: {file}: {_UNKNOWN}")
+        if exact:
+            raise NotApproved(f"{file}: {_UNKNOWN}, {_UNKNOWN_EXACT}")
+        say(f"kvsync: {file}: {_UNKNOWN}. {_UNKNOWN_SAID}")
     elif plan.is_altered(seal):
         if exact:
             raise NotApproved(f"{file}: {_ALTERED}, so nothing was applied; {_CURE}")

@@ -145,6 +145,13 @@ class Authority:
         """The grants of each of these state files (a file, and its overlay), None when state files may name every target."""
         return None if self.authors.targets is None else tuple(self._grants(path) for path in files)
 
+    def grants_at(self, path: str) -> tuple[TargetGrant, ...]:
+        """The grants of a state file, or for a folder (`path` ends with a slash) those that files in it may have: two places
+        with the same grants give a state file the same rights."""
+        if not path.endswith("/"):
+            return self._grants(path)
+        return tuple(grant for grant in self.authors.targets or () if may_match_in(path.strip("/"), grant.path))
+
     def deny_target(self, path: str, target: Target) -> Denial | None:
         """Why the state file at `path` may not name `target`; None when it may."""
         if self.authors.targets is None:
@@ -202,16 +209,31 @@ def _lies_in(place: str, folder: str) -> bool:
 def path_matches(path: str, pattern: str) -> bool:
     """True when a glob names the path: `**` matches any number of folders, `*` ends at a slash, and a name that begins with
     a dot is matched only by a part that begins with one."""
-    names, parts = path.split("/"), [part for part in pattern.split("/") if part not in ("", ".")]
+    names = path.split("/")
+    *_, reached = _reached(names, pattern)
+    return len(names) in reached
+
+
+def may_match_in(folder: str, pattern: str) -> bool:
+    """True when a glob may name a path in `folder` ("": the root), or in a folder below."""
+    names = folder.split("/") if folder else []
+    *partly, _ = _reached(names, pattern)
+    return any(len(names) in reached for reached in partly)
+
+
+def _reached(names: Sequence[str], pattern: str) -> Iterator[set[int]]:
+    """How many of the names the first parts of a glob may cover: for none of its parts, for the first, for the first two..."""
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
     if parts and parts[-1] == "**":
         parts.append("*")
-    reached = {0}  # how many of the names the parts so far may cover
+    reached = {0}
+    yield reached
     for part in parts:
         if part == "**":
             reached = {there for here in reached for there in _folders_from(here, names)}
         else:
             reached = {here + 1 for here in reached if here < len(names) and _name_matches(names[here], part)}
-    return len(names) in reached
+        yield reached
 
 
 def _folders_from(here: int, names: Sequence[str]) -> Iterator[int]:

@@ -26,7 +26,8 @@ DEFAULT_JITTER = 0.1
 
 
 class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
-    """APScheduler's trigger over our own cron: APScheduler's counts weekdays from Monday, and wants both day fields to hold."""
+    """APScheduler trigger for a crontab(5) expression. APScheduler's own trigger counts weekdays from Monday, and wants both
+    day fields to match."""
 
     def __init__(self, text: str, jitter: float | None) -> None:
         self._cron, self._jitter = Cron.parse(text), jitter or 0

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from kvsync.daemon.backoff import Backoff
 from kvsync.daemon.ports import PATIENT, PassResult, Trigger
 from kvsync.daemon.waiting import wait_until
 from kvsync.model.entry import Target
+from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
 
 MIN_GAP = 1.0

@@ -23,7 +23,7 @@ from kvsync.desired.rows import Rows
 from kvsync.errors import Origin
 from kvsync.model.entry import Move, Target
 from kvsync.model.policy import Policy
-from kvsync.util.private_files import make_private
+from kvsync.util.sqlite import closed_on_error, connect, transaction
 
 _TABLES: Final = (
     "CREATE TABLE checked (target TEXT PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID",
@@ -86,7 +86,7 @@ class Cache:
         rows = [(slot, *record, self._seal("unit", slot, *record)) for slot, record in kept.items()]
         marks = [(str(one), digest, self._seal("checked", str(one), digest)) for one, digest in checked.items()]
         try:
-            with self._database:
+            with transaction(self._database):
                 self._database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?)", rows)
                 self._database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", marks)
                 slots = [slot for (slot,) in self._database.execute("SELECT slot FROM units")]
@@ -143,18 +143,14 @@ class Cache:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    make_private(path)  # SQLite would leave the mode to the umask
-    database = sqlite3.connect(path, timeout=0.2, check_same_thread=False)
-    try:
-        database.execute("PRAGMA synchronous = OFF")  # a damaged cache costs one slow run
+    # Not waiting for the disk: a damaged cache costs one slow run.
+    database = connect(path, timeout=0.2, create=True, pragmas={"synchronous": "OFF"})
+    with closed_on_error(database):
         found = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master ORDER BY name")]
         if not found:
             database.executescript(f"BEGIN IMMEDIATE; {'; '.join(_TABLES)}; COMMIT")
         elif found != list(_TABLES):
             raise sqlite3.DatabaseError("tables, views or triggers that are not ours")
-    except sqlite3.Error:
-        database.close()
-        raise
     return database
 
 

@@ -98,7 +98,8 @@ class Reader:
     def matches(self, tree: Tree, pattern: str) -> list[str]:
         """The files that a pattern of `state:` names, without the configuration and what else is never read. Raises
         UnreadableError."""
-        found = matches(tree, "", pattern, ReadingBudget(self._config.limits).take_steps)
+        steps = ReadingBudget(self._config.limits).take_steps
+        found = matches(tree, "", pattern, steps, self._config.authority.grants_at)
         return [path for path in found if not tree.is_protected(path) and not is_configuration(self._config, path)]
 
     def _state_files(self, tree: Tree, environment: str | None, reading: Reading) -> Iterator[StateFile]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from kvsync.desired.jail import Jail, LinkError, OutsideError, ReadRules, TooMuchError, UnreadableError, reason_of
@@ -34,6 +34,7 @@ class Tree:
         self._links: dict[str, str | None] = {}
         self._stacks: dict[str, tuple[str, ...]] = {}
         self._listings: dict[str, dict[str, bool]] = {}
+        self._listed_links: set[str] = set()
 
     def __enter__(self) -> Self:
         try:
@@ -64,19 +65,25 @@ class Tree:
         return self._jail.pieces(self._use(path, found), size)
 
     def check_allowed(self, path: str) -> None:
-        """Raise OutsideError for what lies in none of the folders that values may be taken from, UnreadableError."""
+        """Raise OutsideError for what lies in none of the folders that values may be taken from, UnreadableError.
+
+        Links on the way to such a folder are followed, as git-sync makes them. One in its own place is not: whoever can replace
+        the folder by a link would choose what may be read."""
         if not self._rules.folders:
             return
         physical = self.physical(path)
-        allowed = [folder for folder in map(self._there, self._rules.folders) if folder is not None]
-        if not any(not folder or f"{physical}/".startswith(f"{folder}/") for folder in allowed):
-            names = ", ".join(map(str, self._rules.folders))
-            raise OutsideError(f"it is outside the folders that state files may read ({names})")
+        places = {str(folder): self._there(str(folder)) for folder in self._rules.folders}
+        allowed = [place for place in places.values() if place is not None]
+        if not any(not place or f"{physical}/".startswith(f"{place}/") for place in allowed):
+            links = [folder for folder, place in places.items() if place and self._link(place) is not None]
+            more = f"; {', '.join(links)} is a symbolic link: name the folder it leads to" if links else ""
+            raise OutsideError(f"it is outside the folders that state files may read ({', '.join(places)}){more}")
 
-    def _there(self, folder: PurePosixPath) -> str | None:
-        """The place of a folder that values may be taken from, None while there is none."""
+    def _there(self, folder: str) -> str | None:
+        """The place of a folder that values may be taken from, None while what it lies in is not there."""
+        above, _, name = folder.rpartition("/")
         try:
-            return self.physical(str(folder))
+            return _join(self._folder(above)[-1], name)
         except UnreadableError:
             return None
 
@@ -89,6 +96,10 @@ class Tree:
             found = [(entry.name, self._is_folder(folder, entry)) for entry in entries]
             known = self._listings[folder] = dict(sorted(found, key=_path_order))
         return known
+
+    def is_link(self, path: str) -> bool:
+        """True when `path`, which `items` of its folder gave, is a symbolic link."""
+        return path in self._listed_links
 
     def physical(self, path: str) -> str:
         """The path with all links followed. Raises UnreadableError."""
@@ -144,7 +155,9 @@ class Tree:
     def _is_folder(self, folder: str, entry: os.DirEntry[str]) -> bool:
         if not entry.is_symlink():
             return entry.is_dir(follow_symlinks=False)
-        return self._leads_to_folder(_join(folder, entry.name))
+        path = _join(folder, entry.name)
+        self._listed_links.add(path)
+        return self._leads_to_folder(path)
 
     def _leads_to_folder(self, path: str) -> bool:
         try:

@@ -133,10 +133,26 @@ class Clone:
         return list(_members(listing.output))
 
     async def check_out(self, commit: str, tree: Worktree) -> None:
-        """Write the files under the path of the source into an empty tree. Nothing of them is run. Raises GitFailed."""
+        """Write the files under the path of the source into an empty tree. Nothing of them is run. Raises GitFailed.
+
+        Outside of the path, whose size is unknown, only attributes are read."""
         env = {"GIT_INDEX_FILE": str(tree.index), "GIT_WORK_TREE": str(tree.files)}
-        await self._run("read-tree", commit, env=env)
-        await self._run("checkout", "--quiet", "--force", "--", self._source.path or ".", env=env, folder=tree.files)
+        path = self._source.path
+        await self._run("read-tree", *([f"--prefix={path}/", f"{commit}:{path}"] if path else [commit]), env=env)
+        for blob, name in await self._attributes_above(commit, path):
+            await self._run("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", env=env)
+        await self._run("checkout", "--quiet", "--force", "--", path or ".", env=env, folder=tree.files)
+
+    async def _attributes_above(self, commit: str, path: str) -> list[tuple[str, str]]:
+        """The blobs and names of the files with attributes in the folders that `path` lies in."""
+        folders = path.split("/")[:-1] if path else []
+        names = [".gitattributes"] if path else []
+        names += ["/".join([*folders[: depth + 1], ".gitattributes"]) for depth in range(len(folders))]
+        if not names:
+            return []
+        listing = await self._run("ls-tree", "-z", "--full-tree", commit, "--", *names)
+        found = (line.partition("\t") for line in listing.output.decode("utf-8", "surrogateescape").split("\0"))
+        return [(head.split()[2], name) for head, _, name in found if head.startswith("100")]
 
     async def flaw(self) -> str | None:
         """What is wrong with the clone as a whole; None when nothing is."""

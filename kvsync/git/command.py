@@ -133,17 +133,19 @@ class Git:
         assert process.stderr is not None
         try:
             async with asyncio.timeout(self.timeout):
-                output, errors = await asyncio.gather(
-                    _read(process.stdout, _MOST_OUTPUT), _read(process.stderr, _MOST_ERRORS)
-                )
+                errors = asyncio.ensure_future(_beginning(process.stderr, _MOST_ERRORS))
+                try:
+                    output = await _read(process.stdout, _MOST_OUTPUT)
+                    if output is None:
+                        printed = f"git {verb} printed more than {_MOST_OUTPUT // 2**20} MiB"
+                        raise SourceError(printed, "set source.git.path to a smaller folder")
+                    text = await errors
+                finally:
+                    errors.cancel()
                 code = await process.wait()
         except TimeoutError:
             raise SourceError(f"git {verb} took longer than {self.timeout:g} s", "raise source.git.timeout") from None
-        if output is None:
-            raise SourceError(
-                f"git {verb} printed more than {_MOST_OUTPUT // 2**20} MiB", "set source.git.path to a smaller folder"
-            )
-        return Done(code, output, self.redact((errors or b"").decode("utf-8", "replace")))
+        return Done(code, output, self.redact(text.decode("utf-8", "replace")))
 
     def _environment(self) -> dict[str, str]:
         known = {name: self.environ[name] for name in _PASSED_ON if name in self.environ}
@@ -196,14 +198,23 @@ async def find_git(environ: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
 
 
 async def _read(stream: asyncio.StreamReader, limit: int) -> bytes | None:
-    """Everything that the stream gives, read to its end; None when that is more than `limit` bytes."""
+    """Everything that the stream gives; None as soon as that is more than `limit` bytes."""
     parts: list[bytes] = []
     size = 0
     while part := await stream.read(2**16):
         size += len(part)
-        if size <= limit:
-            parts.append(part)
-    return b"".join(parts) if size <= limit else None
+        if size > limit:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _beginning(stream: asyncio.StreamReader, limit: int) -> bytes:
+    """The first `limit` bytes that the stream gives. It is read to its end, so that nobody waits to write more."""
+    start = b""
+    while part := await stream.read(2**16):
+        start += part[: limit - len(start)]
+    return start
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from random import Random
 
 from kvsync.config.model import ChannelConfig
-from kvsync.daemon.backoff import Backoff
 from kvsync.errors import KvsyncError, StateDirError, TransientError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
@@ -17,6 +16,7 @@ from kvsync.notify.message import MessageFormatter
 from kvsync.notify.model import Facts
 from kvsync.notify.webhook import WebhookSender
 from kvsync.state.notices import Notices
+from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
 
 GATHER = 2.0

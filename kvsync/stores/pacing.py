@@ -11,6 +11,7 @@ from random import Random
 
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
+from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
 
 SLICE = 0.25
@@ -128,6 +129,7 @@ class RetryState:
 
     def __init__(self, retry: RetryPolicy, pace: Pace, clock: Clock, rng: Random, stop: Callable[[], bool]) -> None:
         self._retry, self._pace, self._clock, self._rng, self._stop = retry, pace, clock, rng, stop
+        self._policy = BackoffPolicy(retry.base, retry.cap)
         self._failures = 0
         self._began = 0.0
 
@@ -142,7 +144,7 @@ class RetryState:
         if self._failures == 0:
             self._began = now
         self._failures += 1
-        delay = self._delay(error.retry_after)
+        delay = self._policy.delay(self._failures, self._rng, error.retry_after)
         self._pace.throttled(now + (error.retry_after or 0))
         attempts = 1 if self._pace.is_spent else self._retry.attempts
         if self._failures >= attempts or now + delay > self._began + self._retry.deadline:
@@ -153,10 +155,6 @@ class RetryState:
     async def hold(self) -> None:
         """Wait while the store has told another call to. Raises Stopped."""
         await self._sleep(self._pace.resume_at)
-
-    def _delay(self, retry_after: float | None) -> float:
-        ceiling = min(self._retry.cap, self._retry.base * 2.0 ** (self._failures - 1))
-        return (retry_after or 0) + self._rng.uniform(0, ceiling)
 
     async def _sleep(self, until: float) -> None:
         while (left := until - self._clock.monotonic()) > 0:

@@ -171,3 +171,29 @@ def test_a_change_does_not_choose_where_state_is_kept(change: Repo) -> None:
     told = change.run("validate", "--as-author").stdout
     assert "widens   state_dir: changed" in told
     assert not (change.root / "elsewhere").exists()
+
+
+def test_a_change_does_not_choose_what_is_fetched(change: Repo, tmp_path: Path) -> None:
+    """A changed `source` is reported and not used: it would show a credential of this machine to a server of its choice."""
+    there = tmp_path / "there"
+    there.mkdir()
+    git(there, "init", "--quiet", "--initial-branch", "main")
+    (there / "state").mkdir()
+    (there / "state" / "web.yaml").write_text(LOOSE)
+    git(there, "add", "--all")
+    git(there, "commit", "--quiet", "-m", "x")
+    change.write("kvsync.yaml", f"{CONFIGURATION}source: {{git: {{url: 'file://{there}', ref: main}}}}\n")
+    done = change.run("validate", "--as-author")
+    assert "widens   source: is another one" in done.stdout
+    assert "commit" not in done.stderr.replace("(commit", "")
+
+
+@pytest.mark.parametrize("name", ["kvsync.yaml", "kvsync.more.yaml"])
+def test_a_change_does_not_choose_which_file_is_the_configuration(change: Repo, tmp_path: Path, name: str) -> None:
+    """A link in place of the configuration is not followed: an error would show what is in the file that it leads to."""
+    (tmp_path / "password").write_text("hunter2")
+    (change.root / name).unlink(missing_ok=True)
+    (change.root / name).symlink_to(tmp_path / "password")
+    done = change.run("validate", "--as-author", code=78 if name == "kvsync.yaml" else 0)
+    assert "hunter2" not in done.stdout + done.stderr
+    assert ("kvsync.yaml: is a symbolic link" in done.stderr) is (name == "kvsync.yaml")

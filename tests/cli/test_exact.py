@@ -6,6 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+from kvsync.cli import saved_plan
+from kvsync.errors import InvalidInput
 from tests.cli.conftest import WEB, Repo
 
 
@@ -91,14 +95,37 @@ def test_an_altered_file_is_told_of(repo: Repo) -> None:
     assert len(repo.held()) == 3
 
 
+@pytest.mark.parametrize("part", ["seal", "summary"])
+def test_a_file_of_another_key_is_refused(repo: Repo, part: str) -> None:
+    """The file names the key that signed it: naming another one is no way around the signature."""
+    repo.run("plan", "--out", "plan.json")
+    file = repo.root / "plan.json"
+    document = json.loads(file.read_text())
+    document["seal"] = "0" * len(document["seal"])
+    if part == "summary":
+        document["summary"]["create"] = 0
+    file.write_text(json.dumps(document))
+    done = repo.run("apply", "plan.json", "--exact", code=4)
+    assert "saved with another state directory (another key), so nobody can check" in done.stderr
+    assert repo.held() == {}
+
+
 def test_another_key_says_what_it_cannot_check(repo: Repo, tmp_path: Path) -> None:
-    """Planned on one machine and applied on another without a key in common: what cannot be checked is said, and what protects
-    instead. With the same key nothing needs to be said."""
+    """Planned on one machine and applied on another without a key in common: without --exact, what cannot be checked is said,
+    and what protects instead. With the same key nothing needs to be said."""
     repo.run("plan", "--out", "plan.json")
     key = (repo.root / ".kvsync/key").read_bytes()
     shutil.rmtree(repo.root / ".kvsync")
-    done = repo.run("apply", "plan.json", "--exact")
+    assert "give both state directories the same file" in repo.run("apply", "plan.json", "--exact", code=4).stderr
+    done = repo.run("apply", "plan.json")
     assert "cannot verify that the file is unchanged" in done.stderr
     assert "applies only the changes that both plans contain" in done.stderr
     (repo.root / ".kvsync/key").write_bytes(key)
     assert "cannot verify" not in repo.run("apply", "plan.json", "--exact").stderr
+
+
+def test_an_endless_file_is_refused(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan file is read as far as one may reach, and no further."""
+    monkeypatch.setattr(saved_plan, "_MOST_BYTES", 2**20)
+    with pytest.raises(InvalidInput, match="/dev/zero: not a plan file: it has more than 1 MiB"):
+        saved_plan.read("/dev/zero", None)  # type: ignore[arg-type]

@@ -312,6 +312,22 @@ def test_values_come_from_the_folders_that_are_allowed(root: Path, opener: Opene
         assert tree.read("a/b/x", LIMIT) == b"inside"
 
 
+def test_an_allowed_folder_is_not_replaced_by_a_link(root: Path, opener: Opener) -> None:
+    """A link in place of the folder would let its author choose what is read; links on the way to it are followed."""
+    (root / "private").mkdir()
+    (root / "private" / "x").write_text("secret")
+    (root / "assets").symlink_to("private")
+    (root / "current").symlink_to("a")
+    rules = ReadRules(folders=(PurePosixPath("assets"), PurePosixPath("current/b")))
+    with Tree(root, rules, opener=opener) as tree:
+        for path in ("assets/x", "private/x"):
+            with pytest.raises(
+                OutsideError, match=r"\(assets, current/b\), and assets is a symbolic link; name the folder"
+            ):
+                tree.check_allowed(path)
+        tree.check_allowed("current/b/x")
+
+
 def test_references_keep_to_the_folders_that_are_allowed(root: Path, opener: Opener) -> None:
     """Both `file:` and each file of `files:`, before anything is read."""
     (root / "assets").mkdir()

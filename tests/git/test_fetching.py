@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -553,3 +554,39 @@ async def test_the_disk_is_not_filled(home: Path, origin: Origin) -> None:
         await one.fetch()  # which also removes what the first one left
     size = sum(path.stat().st_size for path in (home / "state").rglob("*") if path.is_file())
     assert size < 2 * 2**20
+
+
+def bomb(origin: Origin, folder: str, levels: int) -> None:
+    """Commit a folder with ten times as many files for each level, all of them the same few objects."""
+    mode, inner = b"100644", blob(origin, b"")
+    for _ in range(levels):
+        inner = tree_object(origin, [(mode, b"%d" % number, inner) for number in range(10)])
+        mode = b"40000"
+    rest = [line.replace("\t", " ").split(" ") for line in origin.git("ls-tree", "HEAD").splitlines()]
+    entries = [(mode.encode().lstrip(b"0"), name.encode(), oid) for mode, _, oid, name in rest]
+    root = tree_object(origin, sorted([*entries, (b"40000", folder.encode(), inner)], key=lambda entry: entry[1]))
+    origin.git("update-ref", "refs/heads/main", origin.git("commit-tree", "-p", "HEAD", "-m", "x", root))
+
+
+async def test_a_commit_of_a_billion_files_is_refused_at_once(home: Path, origin: Origin) -> None:
+    """Git keeps a tree that is used many times once, so that a small fetch may hold any number of files."""
+    bomb(origin, "bomb", 9)
+    one = checkout(home, origin.url, ref="main", timeout=60)
+    began = time.monotonic()
+    with pytest.raises(SourceError, match="git ls-tree said more than 64 MiB"):
+        await one.fetch()
+    assert time.monotonic() - began < 50  # it was stopped, and not waited for
+    one.close()
+
+
+async def test_what_lies_outside_of_the_path_costs_nothing(home: Path, origin: Origin) -> None:
+    """However many files there are: of folders above the path, only their attributes are read."""
+    attributes = {".gitattributes": "*.yaml text eol=crlf\n", "a/.gitattributes": "b.txt text eol=crlf\n"}
+    origin.commit({"a/b/web.yaml": WEB, "a/b/b.txt": "x\n", "a/b/c.txt": "x\n", **attributes})
+    bomb(origin, "bomb", 9)
+    one = checkout(home, origin.url, ref="main", path="a/b", timeout=10)
+    await one.fetch()
+    assert one.root is not None
+    found = {file.name: file.read_bytes() for file in one.root.iterdir()}
+    assert found == {"web.yaml": WEB.replace("\n", "\r\n").encode(), "b.txt": b"x\r\n", "c.txt": b"x\n"}
+    one.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kvsync.errors import NotApproved, UsageError
 from kvsync.model.entry import Identity, Target
 from kvsync.state import Contention, DaemonRecord, Memo, StateDir
-from kvsync.state.contended import CALM_SECONDS, LONGEST_SECONDS
+from kvsync.state.contended import CALM_SECONDS, WAITS
 from kvsync.state.memo import TOGETHER
 from kvsync.state.passes import HISTORY_POINTS
 from tests.state.examples import KEY, WEB, WEB_KEY, print_of
@@ -142,7 +142,7 @@ def test_a_refused_write_is_held_longer_each_time(state: StateDir) -> None:
         waits.append(held.until - 100)
     assert waits[:3] == [60, 120, 240]
     assert waits == sorted(waits)
-    assert waits[-1] == LONGEST_SECONDS
+    assert waits[-1] == WAITS.cap
     [held] = state.quarantine.held(WEB_KEY, 101).values()
     assert held.matches(print_of("bad"))
     assert not held.matches(print_of("good"))
@@ -189,7 +189,7 @@ def test_contention_grows_until_there_is_peace(gaps: list[float]) -> None:
         calm = now > known.until + CALM_SECONDS
         after = known.healed_again(now, b"")
         assert after.last == now
-        assert 0 <= after.until - now <= LONGEST_SECONDS
+        assert 0 <= after.until - now <= WAITS.cap
         assert after.contended == (after.until > now)
         assert calm == (after.count == 1) or known.count == 0
         if after.count > 1:

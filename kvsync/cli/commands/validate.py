@@ -15,7 +15,7 @@ from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document, answer_lines, say
-from kvsync.errors import InvalidInput, KvsyncError, Origin, Problem
+from kvsync.errors import InvalidInput, Kind, KvsyncError, Origin, Problem
 from kvsync.util.redaction import REDACTOR
 
 if TYPE_CHECKING:
@@ -124,27 +124,34 @@ def _differs(revision: ConfigRevision, config: Path) -> bool:
     from kvsync.git.config_revision import is_named_after
 
     try:
-        files = {
-            file.name: file.read_bytes() for file in config.absolute().parent.iterdir() if is_named_after(file, config)
-        }
+        files = [file for file in config.absolute().parent.iterdir() if is_named_after(file, config)]
+        if any(file.is_symlink() or not file.is_file() for file in files):
+            return True  # a change may have brought it: it could lead to any file of the machine
+        return {file.name: file.read_bytes() for file in files} != revision.files
     except OSError:
         return True
-    return files != revision.files
 
 
 async def _check_change(
     settings: GlobalOptions, chosen: _ValidateOptions, checked: _ValidationResult
 ) -> tuple[frozenset[Problem], tuple[ConfigChange, ...]]:
-    """What is wrong with a changed configuration, and with the state files under it; and what it changes."""
+    """What is wrong with a changed configuration, and with the state files under it; and what it changes.
+
+    The changed configuration is input that nobody has reviewed: kvsync fetches nothing and follows no file because of it."""
     from kvsync.app.configuration import read_config
     from kvsync.config.changes import changes
 
+    if settings.config.is_symlink():
+        what = f"{settings.config}: is a symbolic link, which is not followed with --as-author"
+        return frozenset({Problem(what, hint="make it a file", kind=Kind.UNREADABLE)}), ()
     try:
         proposed = read_config(settings.config, environment=settings.environment, environ=os.environ)
     except InvalidInput as error:
         return frozenset(error.problems), ()
     if checked.config is None:
         return frozenset(), ()
+    if proposed.source is not None and proposed.source != checked.config.source:
+        return frozenset(), changes(checked.config, proposed)  # it would show credentials to a server of its choice
     # Not with the state directory that the change names: it is only judged, and makes nothing where it likes.
     under_it = await _check(settings, chosen, None, checked.config.state_dir)
     return under_it.problems, changes(checked.config, proposed)

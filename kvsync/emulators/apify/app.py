@@ -239,7 +239,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _me(user: User) -> dict[str, Any]:
     """The account as its owner sees it."""
-    proxy = {"password": "kvsync-emulator", "groups": []}  # nosec B105 - nothing listens there
+    proxy = {"password": "kvsync-emulator", "groups": []}  # nothing listens there  # nosec B105
     return {
         "id": user.id,
         "username": user.username,
