@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import public_api
 
 from kvsync.config import authors, fields, git, lease, limits, notify, policy, stores
 from kvsync.desired import fields as tables
@@ -62,6 +63,7 @@ def render(text: str) -> str:
 
 def _part(name: str, argument: str) -> str:
     makers: dict[str, Callable[[str], str]] = {
+        "api": public_api.part,
         "fields": lambda which: _fields_table(FIELD_TABLES[which]),
         "options": lambda which: _fields_table(store_class(which).options),
         "command": _command,
