@@ -20,6 +20,7 @@ from kvsync.logs import events_table
 from kvsync.model.capabilities import Capabilities
 from kvsync.status.metrics import metrics_table
 from kvsync.stores.registry import BUILTIN, InstalledStoreTypes, store_class
+from kvsync.testing.conformance import Step, StoreConformance, Suite
 from kvsync.yaml.fields import Field
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,6 +65,7 @@ def render(text: str) -> str:
 def _part(name: str, argument: str) -> str:
     makers: dict[str, Callable[[str], str]] = {
         "api": public_api.part,
+        "conformance": lambda _: _conformance_table(),
         "fields": lambda which: _fields_table(FIELD_TABLES[which]),
         "options": lambda which: _fields_table(store_class(which).options),
         "command": _command,
@@ -112,6 +114,13 @@ def _store_row(can: Capabilities) -> tuple[str, ...]:
         f"the {can.marks}",
         f"{can.batch:,}",
     )
+
+
+def _conformance_table() -> str:
+    """The steps of the conformance suite, and how many tests each has."""
+    bases = [base for base in StoreConformance.__mro__ if issubclass(base, Suite)]
+    steps = [test.step or base.step for base in bases for test in vars(base).values() if hasattr(test, "needs")]
+    return _table(("step", "tests"), ((step, str(steps.count(step))) for step in Step))
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
