@@ -5,6 +5,7 @@ A generated part stands between two comments: `<!-- generated: NAME [ARGUMENT] -
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -54,7 +55,7 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
 
 def documents() -> list[Path]:
     """The files that may hold generated parts."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", ROOT / "tests/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def render(text: str) -> str:
@@ -72,6 +73,7 @@ def _part(name: str, argument: str) -> str:
         "commands": lambda _: _commands_table(),
         "events": lambda _: events_table().strip(),
         "stores": lambda _: _stores_table(),
+        "support": lambda _: _support_table(),
         "metrics": lambda _: metrics_table(),
         "table": _emulators_table,
     }
@@ -94,6 +96,20 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _fields_table(table: Iterable[Field]) -> str:
     rows = ((f"`{field.name}`" + (" (required)" if field.required else ""), field.help) for field in table)
     return _table(("field", "meaning"), rows)
+
+
+def _support_table() -> str:
+    """The modules in tests/ that are no tests: the first sentence of each, and its public classes."""
+    return _table(("module", "what it is for", "classes"), _support_modules())
+
+
+def _support_modules() -> Iterator[tuple[str, str, str]]:
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        module, tree = file.relative_to(ROOT / "tests").with_suffix("").as_posix(), ast.parse(file.read_text("utf-8"))
+        text = " ".join((ast.get_docstring(tree) or "").partition("\n\n")[0].split())
+        classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+        if classes and text and not file.name.startswith("test_") and not module.startswith("benchmarks/"):
+            yield f"`{module}`", re.split(r"(?<=\.) ", text)[0], ", ".join(f"`{name}`" for name in classes)
 
 
 # -- stores -----------------------------------------------------------------------------------------------------------
