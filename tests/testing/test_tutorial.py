@@ -18,7 +18,7 @@ STORE, TESTS = "kvsync_jsonfile.py", "test_jsonfile.py"
 
 
 class Author:
-    """The files of somebody who follows the tutorial."""
+    """The files of someone who follows the tutorial."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
