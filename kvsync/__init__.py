@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # type checkers take it for True; importing it from `typing` would cost time at every start
 
 if TYPE_CHECKING:
-    from kvsync.app.model import Report, Selection, resolve_targets
+    from kvsync.app.model import Report, TargetSelection, resolve_targets
     from kvsync.app.open import open_workspace
     from kvsync.app.workspace import Workspace
     from kvsync.config.model import Credential, StoreConfig
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
         Target,
         snapshot_of,
     )
-    from kvsync.model.health import Finding, Traffic
+    from kvsync.model.health import DoctorCheck, Traffic
     from kvsync.model.key_format import KeyFormat
     from kvsync.model.place import KeyScope, Place, origin_of
     from kvsync.model.plan import Cost, Plan, Stats, TargetPlan, TargetReport
     from kvsync.planning.marks import MarkSigner, seal_from_text, seal_to_text
-    from kvsync.reconcile.context import Ask
+    from kvsync.reconcile.context import PassOptions
     from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
     from kvsync.stores.limits import check_batch, check_entry
     from kvsync.util.clock import Clock
@@ -67,7 +67,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "Actual",
-    "Ask",
     "AuthError",
     "BatchRefused",
     "Capabilities",
@@ -77,10 +76,10 @@ __all__ = [
     "Content",
     "Cost",
     "Credential",
+    "DoctorCheck",
     "Entry",
     "Fence",
     "Field",
-    "Finding",
     "Identity",
     "InvalidInput",
     "KeyFormat",
@@ -97,6 +96,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "OutcomeKind",
+    "PassOptions",
     "PermanentError",
     "Place",
     "Plan",
@@ -104,7 +104,6 @@ __all__ = [
     "Problem",
     "Refusal",
     "Report",
-    "Selection",
     "SizeUnit",
     "Snapshot",
     "SourceError",
@@ -117,6 +116,7 @@ __all__ = [
     "Target",
     "TargetPlan",
     "TargetReport",
+    "TargetSelection",
     "Traffic",
     "TransientError",
     "UsageError",
@@ -138,7 +138,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "kvsync.app.model": "Report Selection resolve_targets",
+    "kvsync.app.model": "Report TargetSelection resolve_targets",
     "kvsync.app.open": "open_workspace",
     "kvsync.app.workspace": "Workspace",
     "kvsync.config.model": "Credential StoreConfig",
@@ -151,12 +151,12 @@ _NAMES = {
     "kvsync.model.entry": (
         "Action Actual Change Class Content Entry Identity Mark Mode Outcome OutcomeKind Refusal Snapshot Target snapshot_of"
     ),
-    "kvsync.model.health": "Finding Traffic",
+    "kvsync.model.health": "DoctorCheck Traffic",
     "kvsync.model.key_format": "KeyFormat",
     "kvsync.model.place": "KeyScope Place origin_of",
     "kvsync.model.plan": "Cost Plan Stats TargetPlan TargetReport",
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
-    "kvsync.reconcile.context": "Ask",
+    "kvsync.reconcile.context": "PassOptions",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

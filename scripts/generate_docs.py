@@ -21,7 +21,7 @@ from kvsync.logs import events_table
 from kvsync.model.capabilities import Capabilities
 from kvsync.status.metrics import metrics_table
 from kvsync.stores.registry import BUILTIN, InstalledStoreTypes, store_class
-from kvsync.testing.conformance import Step, StoreConformance, Suite
+from kvsync.testing.conformance import StoreConformance, Suite, SuiteStep
 from kvsync.yaml.fields import Field
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,7 +136,7 @@ def _conformance_table() -> str:
     """The steps of the conformance suite, and how many tests each has."""
     bases = [base for base in StoreConformance.__mro__ if issubclass(base, Suite)]
     steps = [test.step or base.step for base in bases for test in vars(base).values() if hasattr(test, "needs")]
-    return _table(("step", "tests"), ((step, str(steps.count(step))) for step in Step))
+    return _table(("step", "tests"), ((step, str(steps.count(step))) for step in SuiteStep))
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from kvsync.testing.conformance import Suite
 RECORDED: Final = Path(__file__).resolve().parent.parent / "tests/recorded/api.txt"
 
 GROUPS: Final = {
-    "store": "Store StoreContext StoreConfig Credential Capabilities Lifetimes Marks SizeUnit Traffic Finding",
+    "store": "Store StoreContext StoreConfig Credential Capabilities Lifetimes Marks SizeUnit Traffic DoctorCheck",
     "values": "Target Identity Content Entry Mode Mark Actual Snapshot snapshot_of fingerprint",
     "writes": "Write Precondition WriteResult WriteStatus check_batch check_entry",
     "places": "Place KeyScope KeyFormat origin_of MarkSigner seal_to_text seal_from_text Clock Fence",
@@ -31,8 +31,8 @@ GROUPS: Final = {
     ),
     "options": "Field fields",
     "workspace": (
-        "open_workspace Workspace Selection Ask resolve_targets Plan TargetPlan Change Action Class Refusal Cost Stats Report"
-        " TargetReport Outcome OutcomeKind"
+        "open_workspace Workspace TargetSelection PassOptions resolve_targets Plan TargetPlan Change Action Class Refusal"
+        " Cost Stats Report TargetReport Outcome OutcomeKind"
     ),
     "testing": "StoreConformance Bench MemoryServer memory_store FakeClock",
 }

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app import Selection
+from kvsync.app import TargetSelection
 from kvsync.model.entry import Action
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from tests.support.command import Repository
 from tests.support.world import World, is_clean
 
@@ -78,7 +78,7 @@ class TestHalfSavedFiles:
             for end in range(part, len(data), 4):
                 (world.root / "state/web.yaml").write_bytes(data[:end])
                 loaded = workspace.load()
-                plan = await workspace.plan(Selection(ask=Ask(grace=1)), loaded)
+                plan = await workspace.plan(TargetSelection(ask=PassOptions(grace=1)), loaded)
                 for target in plan.targets:
                     deletes = [change for change in target.changes if change.action is Action.DELETE]
                     assert not deletes or target.parked, (end, deletes)

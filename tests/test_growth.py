@@ -47,8 +47,8 @@ LATE = "memory-edge"
 class NestedStore(MemoryStore):
     """Namespaces are prefixes of keys, so that one can be a part of another."""
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        return KeyFormat("{namespace}:{key}").lies_in(namespace, identity, others)
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        return KeyFormat("{namespace}:{key}").nested_namespace(namespace, identity, others)
 
 
 class Lines:
@@ -103,7 +103,7 @@ async def pass_over_targets(world: World, number: int) -> int:
     """All passes of a daemon, of which each is one target's."""
     many_targets(world, number)
     async with world.open("run", clock=Clock()) as workspace:  # runs are named by time, which must go on
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         with counting() as lines:
             result = await run_once(reconciler, workspace.state.passes, workspace.config.run, clock=workspace.clock)
     assert sum(one.changes["applied"] for one in result.results) == number

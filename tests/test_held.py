@@ -137,18 +137,18 @@ async def test_the_daemon_is_told_when_to_renew_and_what_is_wrong(world: World, 
     """A pass over a held target is an error that says where, and still names the moment of the next renewal."""
     await world.settle(GOOD)
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         await reconciler.load()
         spoil(world, what)
         await reconciler.load()
         first = await reconciler.reconcile(PassRequest(WEB), lambda: False)
         assert first.next_moment is not None
         world.clock.advance(first.next_moment + 1 - world.clock.now())
-        looked = await reconciler.reconcile(PassRequest(WEB, apply=False), lambda: False)
+        files_loaded = await reconciler.reconcile(PassRequest(WEB, apply=False), lambda: False)
         then = await reconciler.reconcile(PassRequest(WEB), lambda: False)
     assert "state" in str(first.error)
     assert (first.unavailable, first.retryable, first.pending) == (False, False, 0)
-    assert (looked.pending, looked.changes) == (2, {})
+    assert (files_loaded.pending, files_loaded.changes) == (2, {})
     assert (then.changes["applied"], then.pending) == (2, 0)
     assert then.next_moment is not None
     assert then.next_moment > first.next_moment
@@ -158,7 +158,7 @@ async def test_a_reload_forgets_no_good_state(world: World) -> None:
     """A configuration that is read anew while a file is broken goes on with the renewals, unless the policy is another."""
     await world.settle({"a": GOOD["a"], "b": 1})
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         await reconciler.load()
         spoil(world)
         world.configure(more="# another line\n")

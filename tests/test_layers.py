@@ -212,3 +212,15 @@ def test_a_plan_does_not_pay_for_the_daemon_or_the_network(tmp_path: Path) -> No
     assert "kvsync.app" in modules
     assert not set(HEAVY) & modules
     assert not {name for name in modules if name.startswith(("kvsync.daemon.loop", "kvsync.testing"))}
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    """Outside of stores and emulators, where the same parts come back for each service, no two classes have one name."""
+    homes: dict[str, list[str]] = {}
+    for part, file in parts():
+        if part in ("stores", "emulators"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}

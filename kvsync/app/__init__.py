@@ -2,8 +2,8 @@
 and neither knows how the parts fit together.
 """
 
-from kvsync.app.model import Report, Selection, is_hash_of, resolve_targets
+from kvsync.app.model import Report, TargetSelection, is_hash_of, resolve_targets
 from kvsync.app.open import assemble, open_workspace
 from kvsync.app.workspace import Workspace
 
-__all__ = ["Report", "Selection", "Workspace", "assemble", "is_hash_of", "open_workspace", "resolve_targets"]
+__all__ = ["Report", "TargetSelection", "Workspace", "assemble", "is_hash_of", "open_workspace", "resolve_targets"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from kvsync.app import Workspace, resolve_targets
 from kvsync.apply.read_back import shown_etag
-from kvsync.desired import Loaded
+from kvsync.desired import DesiredState
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import (
@@ -29,16 +29,16 @@ from kvsync.model.entry import (
 from kvsync.model.plan import TargetPlan
 from kvsync.model.policy import Policy, Prune
 from kvsync.planning.compare import key_matcher
-from kvsync.reconcile import Ask, TargetPass
+from kvsync.reconcile import PassOptions, TargetPass
 from kvsync.state import ChangeRecord, ParkedRecord, Pause
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 
 KEPT = 5
 """How many of its last changes an entry is shown with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class EntryExplanation:
     """One entry from all sides. `verdict` is what is to be done about it, None for nothing; `reported` says that it is only
     reported. `why` are sentences, in order; `error` is why the store could not be asked."""
 
@@ -55,19 +55,19 @@ class Explanation:
 
 
 async def explain(
-    workspace: Workspace, loaded: Loaded, key: str, label: str | None = None, targets: Sequence[str] = ()
-) -> tuple[Explanation, ...]:
+    workspace: Workspace, loaded: DesiredState, key: str, label: str | None = None, targets: Sequence[str] = ()
+) -> tuple[EntryExplanation, ...]:
     """Explain every entry with this key (and this label, unless it is None) in the targets, all of them when none is named.
     Raises UsageError when a target does not exist, StateDirError."""
-    ask = Ask(keys=(glob.escape(key),))
+    ask = PassOptions(keys=(glob.escape(key),))
     chosen = resolve_targets(loaded, targets) or sorted(loaded.managed)
-    passes = await together(_open_pass(workspace, loaded, target, ask) for target in chosen)
-    explained = await together(_of_target(workspace, loaded, one, key) for one in passes)
+    passes = await gather_or_cancel(_open_pass(workspace, loaded, target, ask) for target in chosen)
+    explained = await gather_or_cancel(_of_target(workspace, loaded, one, key) for one in passes)
     found = (one for part in explained for one in part)
     return tuple(one for one in found if label is None or one.identity.label == label)
 
 
-async def _open_pass(workspace: Workspace, loaded: Loaded, target: Target, ask: Ask) -> TargetPass:
+async def _open_pass(workspace: Workspace, loaded: DesiredState, target: Target, ask: PassOptions) -> TargetPass:
     """A pass over the target where it leads; where that cannot be found out, the plan of the pass says why."""
     try:
         place = await workspace.find_place(target)
@@ -76,7 +76,9 @@ async def _open_pass(workspace: Workspace, loaded: Loaded, target: Target, ask: 
     return workspace.target_pass(target, place, loaded, ask)
 
 
-async def _of_target(workspace: Workspace, loaded: Loaded, target_pass: TargetPass, key: str) -> list[Explanation]:
+async def _of_target(
+    workspace: Workspace, loaded: DesiredState, target_pass: TargetPass, key: str
+) -> list[EntryExplanation]:
     target, observer = target_pass.target, target_pass.observer
     plan = await target_pass.plan()
     desired = loaded.targets.get(target) or Desired(target, {}, {}, digest="")
@@ -93,7 +95,7 @@ async def _of_target(workspace: Workspace, loaded: Loaded, target_pass: TargetPa
         entry, actual, verdict = desired.entries.get(identity), held.get(identity), verdicts.get(identity)
         why = _why(entry, actual, verdict, desired.policy, workspace.config.owner, reported=identity in reported)
         found.append(
-            Explanation(
+            EntryExplanation(
                 target,
                 identity,
                 entry,

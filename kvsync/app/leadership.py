@@ -52,7 +52,7 @@ async def leading(workspace: Workspace, environ: Mapping[str, str]) -> AsyncIter
     timing = Timing(config.duration, config.renew_within, config.retry)
     spread = Random()  # noqa: S311 - spreads load, guards nothing
     elector = Elector(keeper, identity, timing, workspace.clock, spread)
-    workspace.around.fence.follow(elector.seconds_left)
+    workspace.pass_context.fence.follow(elector.seconds_left)
     try:
         yield elector
     finally:
@@ -96,7 +96,7 @@ def _etcd(
         assert etcd.password is not None
         return resolve(etcd.password, workspace.config.root, environ, workspace.redactor)
 
-    key = etcd.key + shard_name(workspace.around.shard)
+    key = etcd.key + shard_name(workspace.pass_context.shard)
     user = None if etcd.username is None else (etcd.username, password)
     where, timeout, register = f"lease {key} in etcd", _timeout(config), workspace.redactor.register
     gateways = [Gateway(where, url, workspace.clock, timeout, user, register) for url in etcd.endpoints]
@@ -112,7 +112,7 @@ def _kubernetes(
     def token(file: Path) -> str:
         return resolve(Credential(CredentialKind.FILE, str(file)), workspace.config.root, environ, workspace.redactor)
 
-    name = named.name + shard_name(workspace.around.shard)
+    name = named.name + shard_name(workspace.pass_context.shard)
     client = in_cluster(f"lease {name}", workspace.clock, _timeout(config), environ, token)
     lease = LeaseName(named.namespace or own_namespace(f"lease {name}"), name)
     return KubernetesKeeper(lease, identity, config.duration, client, workspace.clock)

@@ -6,20 +6,20 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kvsync.desired import Loaded
+from kvsync.desired import DesiredState
 from kvsync.errors import UsageError
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import OutcomeKind, Target
 from kvsync.model.plan import Plan, TargetReport
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class TargetSelection:
     """What a command looks at: which targets (None: all), and how."""
 
     targets: Collection[Target] | None = None
-    ask: Ask = field(default_factory=Ask)
+    ask: PassOptions = field(default_factory=PassOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def is_hash_of(given: str, digest: str) -> bool:
     return len(digits) >= SHORTEST_HASH and digest.removeprefix("sha256:").startswith(digits)
 
 
-def resolve_targets(loaded: Loaded, names: Collection[str]) -> tuple[Target, ...] | None:
+def resolve_targets(loaded: DesiredState, names: Collection[str]) -> tuple[Target, ...] | None:
     """The targets that a command names, each by its store or as store/namespace; None, for all, when it names none. Raises
     UsageError for a name without a target."""
     if not names:

@@ -16,8 +16,8 @@ from kvsync.config.credentials import resolve
 from kvsync.config.model import RunConfig
 from kvsync.daemon.ports import Trigger
 from kvsync.notify.message import Sender
-from kvsync.notify.notifier import Herald, Means
-from kvsync.status.collector import Collector, Settings
+from kvsync.notify.notifier import Notifier, NotifierContext
+from kvsync.status.collector import Collector, CollectorSettings
 from kvsync.status.snapshot import ProcessView
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Serving:
         config, clock = workspace.config, workspace.clock
         mode = "observe" if observe else "apply"
         process = ProcessView(os.getpid(), __version__, mode, clock.now(), config.owner, config.environment)
-        settings = Settings(process, workspace.state, clock, workspace.redactor.redact)
+        settings = CollectorSettings(process, workspace.state, clock, workspace.redactor.redact)
         self.collector = Collector(settings, reconciler)
         reconciler.on_pass = self.collector.saw
         self._nudge: Nudge = lambda _trigger: None
@@ -44,10 +44,10 @@ class Serving:
         self._open = AsyncExitStack()
 
     @asynccontextmanager
-    async def serving(self, nudge: Nudge, run: RunConfig) -> AsyncIterator[None]:
+    async def serving(self, trigger: Nudge, run: RunConfig) -> AsyncIterator[None]:
         """Serve as the settings say until the end of the block, or until the daemon begins to leave. Raises KvsyncError when
         it cannot listen, or cannot read the token."""
-        self._nudge = nudge
+        self._nudge = trigger
         async with self._open:
             if run.listen is not None:
                 await (await self._serve()).use(run)
@@ -60,18 +60,18 @@ class Serving:
 
     async def _serve(self) -> Server:
         from kvsync.status.http.access import Access
-        from kvsync.status.http.app import Parts
-        from kvsync.status.http.hook_handler import HookDoor
+        from kvsync.status.http.app import AppParts
+        from kvsync.status.http.hook_handler import HookHandler
         from kvsync.status.http.server import Server, closing
 
         if self._server is None:
             workspace, access = self._workspace, Access(self._workspace.clock)
-            hook = HookDoor(access, workspace.clock, partial(self._nudge, Trigger.HOOK), self.collector.hooked)
+            hook = HookHandler(access, workspace.clock, partial(self._nudge, Trigger.HOOK), self.collector.hooked)
             wake = partial(self._nudge, Trigger.WAKE)
             redactor = workspace.redactor
             stores = self._reconciler.store_names
             budget = self._reconciler.deletion_budget
-            parts = Parts(
+            parts = AppParts(
                 self.collector, workspace.state, access, hook, workspace.clock, redactor, stores, wake, budget
             )
             secrets = partial(resolve, config_root=workspace.config.root, environ=self._environ, redactor=redactor)
@@ -79,8 +79,10 @@ class Serving:
         return self._server
 
 
-def herald_of(workspace: Workspace, environ: Mapping[str, str]) -> Herald:
+def herald_of(workspace: Workspace, environ: Mapping[str, str]) -> Notifier:
     """Who tells people of what the daemon of a workspace meets."""
     config, redactor = workspace.config, workspace.redactor
     read = partial(resolve, config_root=config.root, environ=environ, redactor=redactor)
-    return Herald(Means(Sender(config.owner, config.environment), workspace.state, read, redactor, workspace.clock))
+    return Notifier(
+        NotifierContext(Sender(config.owner, config.environment), workspace.state, read, redactor, workspace.clock)
+    )

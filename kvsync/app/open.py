@@ -19,7 +19,7 @@ from kvsync.desired import Cache, Source
 from kvsync.errors import InvalidInput, Problem, StateDirError
 from kvsync.logs import get_logger
 from kvsync.planning.shard import Shard
-from kvsync.reconcile import Surroundings
+from kvsync.reconcile import PassContext
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import StateDir
 from kvsync.stores.base import Store, StoreContext
@@ -67,39 +67,39 @@ async def open_workspace(
             for killed in state.journal.close_interrupted():
                 _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
             state.journal.prune()
-        around = Surroundings(config.owner, state, clock, writable, writing is not None, Fence(), shard)
-        workspace = assemble(config, around, redactor, environ)
+        pass_context = PassContext(config.owner, state, clock, writable, writing is not None, Fence(), shard)
+        workspace = assemble(config, pass_context, redactor, environ)
         stack.push_async_callback(workspace.aclose)
         yield workspace
 
 
-def assemble(config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
+def assemble(config: Config, pass_context: PassContext, redactor: Redactor, environ: Mapping[str, str]) -> Workspace:
     """A workspace for a configuration in an open state directory. Does no I/O; raises InvalidInput."""
-    around = replace(around, owner_keys=partial(_owner_keys, config, redactor, environ))
-    config = replace(config, state_dir=around.state.path)
-    stores = _open_stores(config, around, redactor, environ)
-    around = replace(around, places=PlaceResolver(stores))
-    source = Source(config, stores, _cache(config, around), environ)
-    checkout = _checkout(config, source, around, redactor, environ)
-    return Workspace(config, stores, source, around, redactor, checkout)
+    pass_context = replace(pass_context, owner_keys=partial(_owner_keys, config, redactor, environ))
+    config = replace(config, state_dir=pass_context.state.path)
+    stores = _open_stores(config, pass_context, redactor, environ)
+    pass_context = replace(pass_context, places=PlaceResolver(stores))
+    source = Source(config, stores, _cache(config, pass_context), environ)
+    checkout = _checkout(config, source, pass_context, redactor, environ)
+    return Workspace(config, stores, source, pass_context, redactor, checkout)
 
 
-def _cache(config: Config, around: Surroundings) -> Cache | None:
+def _cache(config: Config, pass_context: PassContext) -> Cache | None:
     """The cache of compiled state files; None where it cannot be kept, or sealed."""
     with suppress(StateDirError):
-        return Cache(config.state_dir / "cache.db", around.state.key) if around.writable else None
+        return Cache(config.state_dir / "cache.db", pass_context.state.key) if pass_context.writable else None
     return None
 
 
 def _checkout(
-    config: Config, source: Source, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+    config: Config, source: Source, pass_context: PassContext, redactor: Redactor, environ: Mapping[str, str]
 ) -> Checkout | None:
     if config.source is None:
         return None
-    from kvsync.git import Checkout, Place  # who has the files here does not pay for it
+    from kvsync.git import Checkout, ClonePaths  # who has the files here does not pay for it
 
     secret = partial(_secret, config, redactor, environ)
-    place = Place(config.root, config.state_dir, around.writable, environ, secret, redactor.redact_foreign)
+    place = ClonePaths(config.root, config.state_dir, pass_context.writable, environ, secret, redactor.redact_foreign)
     return Checkout(config.source, place, source.lacks)
 
 
@@ -123,17 +123,17 @@ def _open_state(config: Config, redactor: Redactor, clock: Clock, *, must_write:
 
 
 def _open_stores(
-    config: Config, around: Surroundings, redactor: Redactor, environ: Mapping[str, str]
+    config: Config, pass_context: PassContext, redactor: Redactor, environ: Mapping[str, str]
 ) -> dict[str, Store]:
     def context(name: str) -> StoreContext:
         return StoreContext(
             root=config.root,
-            cache_dir=config.state_dir / "stores" / name if around.writable else None,
+            cache_dir=config.state_dir / "stores" / name if pass_context.writable else None,
             resolve=partial(_secret, config, redactor, environ),
-            clock=around.clock,
-            read_only=not around.writing,
+            clock=pass_context.clock,
+            read_only=not pass_context.writing,
             owner=config.owner,
-            fence=around.fence,
+            fence=pass_context.fence,
         )
 
     stores: dict[str, Store] = {}

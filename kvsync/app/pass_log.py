@@ -11,7 +11,7 @@ from kvsync.model.plan import TargetPlan, TargetReport
 
 if TYPE_CHECKING:
     from kvsync.config.model import GitSource
-    from kvsync.git import Fetched, Refused
+    from kvsync.git import CommitRefused, Fetched
 
 Seal = Callable[[bytes], str]
 """How a fingerprint of a sensitive value is shown; see `StateDir.seal`."""
@@ -19,14 +19,14 @@ Seal = Callable[[bytes], str]
 _log = get_logger()
 
 
-class SourceNews:
+class SourceLog:
     """Says what a fetch brought: each commit once, and each refusal once."""
 
     def __init__(self) -> None:
         self._commit: str | None = None
-        self._refused: Refused | None = None
+        self._refused: CommitRefused | None = None
 
-    def tell(self, source: GitSource, fetched: Fetched) -> bool:
+    def log(self, source: GitSource, fetched: Fetched) -> bool:
         """Say it. Returns whether another commit is in force than when this was last asked."""
         place = {"url": source.url, "ref": source.ref}
         if fetched.refused is not None and fetched.refused != self._refused:
@@ -40,7 +40,7 @@ class SourceNews:
         return True
 
 
-def tell_drift(plan: TargetPlan, seal: Seal) -> None:
+def log_drift(plan: TargetPlan, seal: Seal) -> None:
     """Say what the store shows that neither the files nor kvsync did."""
     for change in drifted(plan):
         _log.warning(
@@ -59,14 +59,14 @@ def drifted(plan: TargetPlan) -> list[Change]:
     return [change for change in (*plan.changes, *plan.reported, *deferred) if change.cause in DRIFT_CLASSES]
 
 
-def tell_report(report: TargetReport, run: str | None, seal: Seal) -> None:
+def log_report(report: TargetReport, run: str | None, seal: Seal) -> None:
     """Say what became of each change."""
     changes = {change.identity: change for change in report.plan.changes}
-    tells_all = _log.is_enabled("info")
+    logs_all = _log.is_enabled("info")
     for outcome in report.outcomes:
         change = changes.get(outcome.identity)
-        if change is not None and (tells_all or outcome.kind is not OutcomeKind.APPLIED):
-            _tell_outcome(report.plan.target, change, outcome, run, seal)
+        if change is not None and (logs_all or outcome.kind is not OutcomeKind.APPLIED):
+            _log_outcome(report.plan.target, change, outcome, run, seal)
     for refusal in report.plan.refused:
         _log.warning(
             "change.refused",
@@ -78,7 +78,7 @@ def tell_report(report: TargetReport, run: str | None, seal: Seal) -> None:
         )
 
 
-def _tell_outcome(target: Target, change: Change, outcome: Outcome, run: str | None, seal: Seal) -> None:
+def _log_outcome(target: Target, change: Change, outcome: Outcome, run: str | None, seal: Seal) -> None:
     fields: dict[str, Any] = {
         **_entry(target, outcome.identity),
         "class": change.cause.value,

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kvsync.app import Report, Selection, Workspace, assemble
+from kvsync.app import Report, TargetSelection, Workspace, assemble
 from kvsync.app.configuration import read_config
-from kvsync.app.pass_log import SourceNews, drifted, tell_drift, tell_report
+from kvsync.app.pass_log import SourceLog, drifted, log_drift, log_report
 from kvsync.config.model import RunConfig
-from kvsync.daemon.ports import Loaded, PassRequest, PassResult
-from kvsync.desired import Loaded as Files
+from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult
+from kvsync.desired import DesiredState
 from kvsync.errors import InvalidInput, Problem, TransientError
 from kvsync.model.entry import OutcomeKind, Target
 from kvsync.model.health import Traffic, total
 from kvsync.model.plan import TargetPlan, TargetReport, problem_texts
 from kvsync.planning.deletion_limit import DeletionBudget
-from kvsync.reconcile import Ask, Surroundings
+from kvsync.reconcile import PassContext, PassOptions
 from kvsync.reconcile.places import PlaceChanged
 from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
@@ -32,23 +32,23 @@ _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, Outcom
 class WorkspaceReconciler:
     """Implements `kvsync.daemon.ports.Reconciler` on a writing (or, to observe, a reading) workspace."""
 
-    def __init__(self, workspace: Workspace, around: Surroundings, environ: Mapping[str, str]) -> None:
+    def __init__(self, workspace: Workspace, pass_context: PassContext, environ: Mapping[str, str]) -> None:
         self.on_pass: Callable[[TargetReport, str | None], None] = lambda _report, _run: None
         """Told of every pass what it saw and did, and the journal's id of its run if there is one."""
         self.commit: str | None = None
         """The commit that the files were at when they were last read."""
-        self._workspace, self._around, self._environ = workspace, around, environ
-        self._files: Files | None = None
+        self._workspace, self._around, self._environ = workspace, pass_context, environ
+        self._files: DesiredState | None = None
         self._users: Counter[Workspace] = Counter()
-        self._news = SourceNews()
+        self._news = SourceLog()
         self._closed: dict[str, Traffic] = {}
         self._reading = asyncio.Lock()
 
-    async def load(self) -> Loaded:
+    async def load(self) -> LoadedTargets:
         """Read the files again, in the background; what is wrong with them is in the answer."""
         async with self._reading:
             files = await self._read()
-        return Loaded(
+        return LoadedTargets(
             targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
             held=files.held,
             hold_all=files.hold_all,
@@ -73,7 +73,7 @@ class WorkspaceReconciler:
             self._users[workspace] -= 1
             await self._release(workspace)
         source = workspace.config.source
-        return fetched is not None and source is not None and self._news.tell(source, fetched)
+        return fetched is not None and source is not None and self._news.log(source, fetched)
 
     async def reload_config(self) -> RunConfig:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
@@ -134,7 +134,7 @@ class WorkspaceReconciler:
             self._users[workspace] -= 1
             await self._release(workspace)
 
-    async def _read(self) -> Files:
+    async def _read(self) -> DesiredState:
         """Read the files by the configuration that is in force when that is done. One reading at a time."""
         while True:
             workspace = self._workspace
@@ -158,16 +158,16 @@ class WorkspaceReconciler:
             return result
 
     async def _pass(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
-        ask = Ask(deep=request.deep, grace=request.grace)
-        plan = await workspace.plan(Selection((request.target,), ask), self._files)
+        ask = PassOptions(deep=request.deep, grace=request.grace)
+        plan = await workspace.plan(TargetSelection((request.target,), ask), self._files)
         (target_plan,) = plan.targets
         seal = workspace.state.seal
-        tell_drift(target_plan, seal)
+        log_drift(target_plan, seal)
         if not request.apply or target_plan.error:
             self.on_pass(TargetReport(target_plan), None)
             return _result(workspace, target_plan, None)
         report = await workspace.apply(plan, command="run", stop=stop)
-        tell_report(report.targets[0], report.run, seal)
+        log_report(report.targets[0], report.run, seal)
         self.on_pass(report.targets[0], report.run)
         return _result(workspace, target_plan, report)
 

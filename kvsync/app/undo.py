@@ -110,7 +110,7 @@ class Undoing:
             deletions=self._workspace.deletions,
         )
         try:
-            await self._workspace.around.places.confirm(subject.located)
+            await self._workspace.pass_context.places.confirm(subject.located)
             report = await undo(applier, self._records[plan.target], self._workspace.clock.now())
         except StoreError as error:
             report = ApplyReport((), store_error=error)

@@ -9,9 +9,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from kvsync.app.model import Report, Selection, is_hash_of
+from kvsync.app.model import Report, TargetSelection, is_hash_of
 from kvsync.config.model import Config
-from kvsync.desired import Loaded, Source, WatchSet
+from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
 from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.git.revision import revision
@@ -21,12 +21,12 @@ from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile import Applying, Ask, Surroundings, TargetPass, empty_plan, withheld
+from kvsync.reconcile import ApplyOptions, PassContext, PassOptions, TargetPass, empty_plan, withheld
 from kvsync.state import ParkedRecord, Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.pacing import Pace
-from kvsync.util.concurrency import in_groups
+from kvsync.util.concurrency import gather_by_group
 from kvsync.util.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -45,22 +45,22 @@ class Workspace:
         config: Config,
         stores: Mapping[str, Store],
         source: Source,
-        around: Surroundings,
+        pass_context: PassContext,
         redactor: Redactor,
         checkout: Checkout | None = None,
     ) -> None:
         self.config, self.stores, self.redactor = config, stores, redactor
-        self.state, self.clock = around.state, around.clock
-        self._source, self._around, self.around = source, around, around
+        self.state, self.clock = pass_context.state, pass_context.clock
+        self._source, self._around, self.pass_context = source, pass_context, pass_context
         self.checkout = checkout
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
-        self._places = around.places
+        self._places = pass_context.places
         self._paces = {
             name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
         }
 
-    def load(self, environment: str | None = None) -> Loaded:
+    def load(self, environment: str | None = None) -> DesiredState:
         """Read the desired state, of our share of the targets. What is wrong with the files is in the answer; secrets in it
         become known here."""
         loaded = self._load(environment)
@@ -73,15 +73,15 @@ class Workspace:
         SourceError; the last good commit stays then, as for one that is refused."""
         return None if self.checkout is None else await self.checkout.fetch()
 
-    async def plan(self, selection: Selection | None = None, loaded: Loaded | None = None) -> Plan:
+    async def plan(self, selection: TargetSelection | None = None, loaded: DesiredState | None = None) -> Plan:
         """Plan the targets asked for. Raises UsageError when one does not exist, StateDirError."""
         started = time.perf_counter()
-        files, ask = loaded or self.load(), (selection or Selection()).ask
+        files, ask = loaded or self.load(), (selection or TargetSelection()).ask
         targets = _selected(files, selection.targets if selection else None)
         stores = {target.store for target in targets}
         requests, received = self._traffic(stores)
         with self.state.bulk() if len(targets) > 1 else nullcontext():
-            plans = await in_groups(
+            plans = await gather_by_group(
                 targets,
                 lambda target: self._plan_target(target, files, ask),
                 group=lambda target: target.store,
@@ -148,7 +148,7 @@ class Workspace:
         """A target with the place that it leads to. Raises StoreError, StateDirError."""
         return self._around.pass_target(LocatedTarget(target, await self.find_place(target)))
 
-    def target_pass(self, target: Target, place: Place, loaded: Loaded, ask: Ask) -> TargetPass:
+    def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
         """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises
         StoreError, StateDirError."""
         problems = _problems(loaded, target)
@@ -180,7 +180,7 @@ class Workspace:
             self.checkout.close()
         await asyncio.gather(*(store.aclose() for store in self.stores.values()))
 
-    def _load(self, environment: str | None) -> Loaded:
+    def _load(self, environment: str | None) -> DesiredState:
         if self.checkout is None:
             # The files may be a checkout next to the configuration.
             folder = self.config.root / split(self.config.state[0])[0]
@@ -190,7 +190,7 @@ class Workspace:
         loaded = self._source.load(environment, self.checkout.root)
         return replace(loaded, source=self.checkout.commit, watch=WatchSet())
 
-    async def _plan_target(self, target: Target, loaded: Loaded, ask: Ask) -> TargetPlan:
+    async def _plan_target(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
         self._failures.pop(target, None)
         try:
             place = await self._places.locate(target)
@@ -210,7 +210,7 @@ class Workspace:
             self._passes.pop(target, None)
         return plan
 
-    def _parked_at(self, located: LocatedTarget, overlap: Overlap, loaded: Loaded) -> TargetPlan:
+    def _parked_at(self, located: LocatedTarget, overlap: Overlap, loaded: DesiredState) -> TargetPlan:
         """The plan of a target that leads to where another one leads too: nothing is done, and no approval changes that."""
         self._passes.pop(located.target, None)
         plan = empty_plan(located, self.stores[located.target.store].capabilities.type)
@@ -219,7 +219,7 @@ class Workspace:
     async def _each(
         self, plans: Sequence[TargetPlan], work: Callable[[TargetPlan], Awaitable[TargetReport]]
     ) -> list[TargetReport]:
-        return await in_groups(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
+        return await gather_by_group(plans, work, group=lambda plan: plan.target.store, limit=self._limit)
 
     def _limit(self, store: str) -> int:
         """How many targets of a store are in work at the same time."""
@@ -230,7 +230,7 @@ class Workspace:
     async def _apply_target(
         self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
     ) -> TargetReport:
-        applying = Applying(run, self._paces[plan.target.store], stop, progress, self.deletions)
+        applying = ApplyOptions(run, self._paces[plan.target.store], stop, progress, self.deletions)
         report = await self._passes[plan.target].apply(plan, applying)
         if plan.parked:
             self.state.parked.consume(plan.target, plan.digest)
@@ -290,11 +290,11 @@ class Workspace:
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
 
 
-def _problems(loaded: Loaded, target: Target) -> tuple[Problem, ...]:
+def _problems(loaded: DesiredState, target: Target) -> tuple[Problem, ...]:
     return loaded.hold_all + loaded.held.get(target, ())
 
 
-def _selected(loaded: Loaded, targets: Collection[Target] | None) -> Sequence[Target]:
+def _selected(loaded: DesiredState, targets: Collection[Target] | None) -> Sequence[Target]:
     if targets is None:
         return sorted(loaded.managed)
     for target in targets:

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kvsync.apply.model import Work
-from kvsync.apply.outcomes import Book, Ending
+from kvsync.apply.model import PendingStep
+from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.read_back import describe, has_landed, is_held, is_same_change, is_untouched, loses_content
-from kvsync.apply.store_access import Link
+from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
 from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError
 from kvsync.model.entry import Actual, Change, Identity, OutcomeKind, Refusal
-from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.pacing import Stopped
@@ -37,18 +37,18 @@ _OVERTAKEN = "another writer changed it right after kvsync wrote it: {what}; the
 _RESTLESS = f"another writer changed it {MOST_TRIES + 1} times while it was being applied"
 _LOST = "the store's answer was lost, so it may be written or not; the next run looks"
 
-Parts = list[list[Work]]
+Parts = list[list[PendingStep]]
 """Calls that are still to be sent."""
 
 
-class Delivery:
+class BatchSender:
     """Takes the works of one call to their outcomes."""
 
-    def __init__(self, link: Link, book: Book, signer: MarkSigner) -> None:
+    def __init__(self, link: StoreAccess, book: OutcomeRecorder, signer: MarkSigner) -> None:
         self._link, self._book, self._signer = link, book, signer
         self._capabilities = link.capabilities
 
-    async def run(self, works: list[Work]) -> None:
+    async def run(self, works: list[PendingStep]) -> None:
         """Send until every work has its outcome or somebody asks to stop. Raises StateDirError."""
         parts = [works]
         while parts:
@@ -70,16 +70,16 @@ class Delivery:
         self._close_open([work for work in works if work.lost], OutcomeKind.FAILED, f"{_LOST}; {reason}")
         self._close_open(works, OutcomeKind.NOT_ATTEMPTED, reason)
 
-    def _close_open(self, works: Sequence[Work], kind: OutcomeKind, error: str) -> None:
+    def _close_open(self, works: Sequence[PendingStep], kind: OutcomeKind, error: str) -> None:
         self._book.close(
             [
-                Ending(work, kind, error, is_unknown=work.lost and kind is OutcomeKind.FAILED)
+                StepResult(work, kind, error, is_unknown=work.lost and kind is OutcomeKind.FAILED)
                 for work in works
                 if self._book.is_open(work)
             ]
         )
 
-    async def _attempt(self, part: list[Work]) -> Parts:
+    async def _attempt(self, part: list[PendingStep]) -> Parts:
         """Send one part once; returns what is to be sent again."""
         ready, again = await self._prepare(part)
         if not ready:
@@ -102,13 +102,13 @@ class Delivery:
             return [*again, ready]
         return again + await self._judge(ready, results)
 
-    async def _prepare(self, part: list[Work]) -> tuple[list[Work], Parts]:
+    async def _prepare(self, part: list[PendingStep]) -> tuple[list[PendingStep], Parts]:
         """Read what must be known before writing: (what may be sent, what is to be sent again on its own)."""
         unread = [work for work in part if self._must_read(work)]
         if not unread:
             return part, []
         fresh = await self._link.read([work.identity for work in unread])
-        moved: list[Work] = []
+        moved: list[PendingStep] = []
         for work in unread:
             found = fresh.get(work.identity)
             if not is_untouched(work.change.before, found, self._capabilities):
@@ -119,23 +119,23 @@ class Delivery:
         gone = {work.index for work in moved}
         return [work for work in part if work.index not in gone], again
 
-    def _note(self, works: list[Work]) -> list[Work]:
+    def _note(self, works: list[PendingStep]) -> list[PendingStep]:
         """Close what only the ledger has to know of; returns what must be sent."""
-        noted = [work for work in works if work.fixed is None and is_only_noted(work.change, self._capabilities)]
-        self._book.close([Ending(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
+        noted = [work for work in works if work.fixed is None and is_ledger_only(work.change, self._capabilities)]
+        self._book.close([StepResult(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
         return [work for work in works if self._book.is_open(work)]
 
-    def _must_read(self, work: Work) -> bool:
+    def _must_read(self, work: PendingStep) -> bool:
         """A store that cannot compare is asked right before every write; any other only for a value that would be lost."""
         if not self._capabilities.compare_and_set:
             return True
         has_content = work.previous is None or work.previous.content is not None
         return not has_content and not work.change.sensitive and loses_content(work)
 
-    async def _judge(self, works: list[Work], results: Sequence[WriteResult]) -> Parts:
+    async def _judge(self, works: list[PendingStep], results: Sequence[WriteResult]) -> Parts:
         """Sort the answers of one call: what is known is committed first, before anything else is asked of the store."""
-        known: list[Ending] = []
-        unread: list[tuple[Work, WriteResult]] = []
+        known: list[StepResult] = []
+        unread: list[tuple[PendingStep, WriteResult]] = []
         for work, result in zip(works, results, strict=True):
             ending = self._ending(work, result)
             if ending is not None:
@@ -147,15 +147,15 @@ class Delivery:
             return []
         return await self._look_into(unread)
 
-    def _ending(self, work: Work, result: WriteResult) -> Ending | None:
+    def _ending(self, work: PendingStep, result: WriteResult) -> StepResult | None:
         """How a work ended, None when the store must be read to know."""
         match result.status:
             case WriteStatus.DONE if not self._reads_back:
-                return Ending(work, OutcomeKind.APPLIED, etag=result.etag)
+                return StepResult(work, OutcomeKind.APPLIED, etag=result.etag)
             case WriteStatus.REJECTED:
-                return Ending(work, OutcomeKind.FAILED, result.error or "the store rejects it", quarantine=True)
+                return StepResult(work, OutcomeKind.FAILED, result.error or "the store rejects it", quarantine=True)
             case WriteStatus.LOCKED:
-                return Ending(work, OutcomeKind.REFUSED, result.error or "the store has it locked; unlock it there")
+                return StepResult(work, OutcomeKind.REFUSED, result.error or "the store has it locked; unlock it there")
             case _:
                 return None
 
@@ -163,7 +163,7 @@ class Delivery:
     def _reads_back(self) -> bool:
         return not self._capabilities.compare_and_set and self._capabilities.settle == 0
 
-    async def _look_into(self, unread: list[tuple[Work, WriteResult]]) -> Parts:
+    async def _look_into(self, unread: list[tuple[PendingStep, WriteResult]]) -> Parts:
         done = [(work, result) for work, result in unread if result.status is WriteStatus.DONE]
         if done:
             await self._read_back(done)
@@ -178,24 +178,24 @@ class Delivery:
             again += await self._recover(unknown, TransientError("the store could not say what became of it"))
         return again
 
-    async def _read_back(self, done: list[tuple[Work, WriteResult]]) -> None:
+    async def _read_back(self, done: list[tuple[PendingStep, WriteResult]]) -> None:
         """Make sure that what was written is what is there, where nothing else tells."""
         try:
             fresh = await self._link.read([work.identity for work, _ in done])
         except (StoreError, Stopped) as error:  # The store said that it is written; the next pass looks again.
-            self._book.close([Ending(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in done])
+            self._book.close([StepResult(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in done])
             if isinstance(error, TransientError | Stopped):
                 return
             raise
         self._book.close([self._verified(work, result, fresh.get(work.identity)) for work, result in done])
 
-    def _verified(self, work: Work, result: WriteResult, found: Actual | None) -> Ending:
+    def _verified(self, work: PendingStep, result: WriteResult, found: Actual | None) -> StepResult:
         if work.sent is not None and is_held(work.sent, found, self._capabilities):
-            return Ending(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else result.etag)
+            return StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else result.etag)
         what = _OVERTAKEN.format(what=describe(found))
-        return Ending(work, OutcomeKind.CONFLICT, what, etag=result.etag, is_done=True)
+        return StepResult(work, OutcomeKind.CONFLICT, what, etag=result.etag, is_done=True)
 
-    async def _recover(self, works: list[Work], error: TransientError) -> Parts:
+    async def _recover(self, works: list[PendingStep], error: TransientError) -> Parts:
         """Find out what became of writes whose answer never came; returns those that did not happen, in smaller calls."""
         for work in works:
             work.lost = True
@@ -204,52 +204,54 @@ class Delivery:
         except TransientError as blind:
             self._close_open(works, OutcomeKind.FAILED, f"{error}; reading it back failed too: {blind}")
             return []
-        again: list[Work] = []
-        endings: list[Ending] = []
+        again: list[PendingStep] = []
+        endings: list[StepResult] = []
         for work in works:
             found = fresh.get(work.identity)
             if has_landed(work, found, self._capabilities):
-                endings.append(Ending(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None))
+                endings.append(StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None))
             elif is_untouched(work.change.before, found, self._capabilities):
                 again.append(work)
             else:
                 what = _MOVED.format(what=describe(found))
-                endings.append(Ending(work, OutcomeKind.CONFLICT, what, is_unknown=True))
+                endings.append(StepResult(work, OutcomeKind.CONFLICT, what, is_unknown=True))
         self._book.close(endings)
         if not again:
             return []
         await self._link.patience.wait(error)
         return halves(again)
 
-    def _split(self, works: list[Work], error: BatchRefused) -> Parts:
+    def _split(self, works: list[PendingStep], error: BatchRefused) -> Parts:
         if len(works) > 1:
             return halves(works)
-        self._book.close([Ending(works[0], OutcomeKind.FAILED, str(error), quarantine=True)])
+        self._book.close([StepResult(works[0], OutcomeKind.FAILED, str(error), quarantine=True)])
         return []
 
-    async def _replan_each(self, works: list[Work], fresh: Mapping[Identity, Actual]) -> Parts:
+    async def _replan_each(self, works: list[PendingStep], fresh: Mapping[Identity, Actual]) -> Parts:
         again: Parts = []
         for work in works:
             found = fresh.get(work.identity)
             if work.lost and has_landed(work, found, self._capabilities):
-                self._book.close([Ending(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None)])
+                self._book.close(
+                    [StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None)]
+                )
             elif await self._replan(work):
                 again.append([work])
         return again
 
-    async def _replan(self, work: Work) -> bool:
+    async def _replan(self, work: PendingStep) -> bool:
         """Judge one moved entry again; True when it comes to the same change, now against the version that is there."""
         work.tries += 1
         if work.tries > MOST_TRIES:
-            self._book.close([Ending(work, OutcomeKind.CONFLICT, _RESTLESS)])
+            self._book.close([StepResult(work, OutcomeKind.CONFLICT, _RESTLESS)])
             return False
         if work.fixed is not None:
-            self._book.close([Ending(work, OutcomeKind.CONFLICT, _MOVED.format(what="it is not as it was read"))])
+            self._book.close([StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what="it is not as it was read"))])
             return False
         try:
             verdict = await self._link.replan(work.identity, work.approved)
         except TransientError as error:
-            self._book.close([Ending(work, OutcomeKind.FAILED, str(error))])
+            self._book.close([StepResult(work, OutcomeKind.FAILED, str(error))])
             return False
         if isinstance(verdict, Change) and is_same_change(work.approved, verdict):
             work.renew(verdict)
@@ -258,17 +260,17 @@ class Delivery:
         return False
 
 
-def _overtaken(work: Work, verdict: Change | Refusal | None) -> Ending:
+def _overtaken(work: PendingStep, verdict: Change | Refusal | None) -> StepResult:
     if verdict is None:
-        return Ending(work, OutcomeKind.UNCHANGED)
+        return StepResult(work, OutcomeKind.UNCHANGED)
     if isinstance(verdict, Refusal):
-        return Ending(work, OutcomeKind.CONFLICT, _MOVED.format(what=verdict.reason))
-    return Ending(work, OutcomeKind.CONFLICT, _MOVED.format(what=describe(verdict.before)))
+        return StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what=verdict.reason))
+    return StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what=describe(verdict.before)))
 
 
 def _is_conflict(result: WriteResult) -> bool:
     return result.status is WriteStatus.CONFLICT
 
 
-def _etag_before(work: Work) -> str | None:
+def _etag_before(work: PendingStep) -> str | None:
     return work.change.before.etag if work.change.before is not None else None

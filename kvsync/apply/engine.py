@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-from kvsync.apply.batch import Delivery
-from kvsync.apply.model import ApplyReport, Step, Work
+from kvsync.apply.batch import BatchSender
+from kvsync.apply.model import ApplyReport, PendingStep, Step
 from kvsync.apply.moves import Moves
-from kvsync.apply.outcomes import Book, Ending
+from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.ports import DeletionPort, Replan, RunPort
-from kvsync.apply.store_access import Halt, Link
+from kvsync.apply.store_access import StopCondition, StoreAccess
 from kvsync.apply.writes import calls_of
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
@@ -22,7 +22,7 @@ from kvsync.model.place import LocatedTarget
 from kvsync.planning.marks import MarkSigner
 from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Store
-from kvsync.stores.pacing import Pace, Retry, Stopped
+from kvsync.stores.pacing import Pace, RetryPolicy, Stopped
 from kvsync.util.clock import Clock
 
 
@@ -46,7 +46,7 @@ class Applier:
         replan: Replan,
         stop: Callable[[], bool] = lambda: False,
         progress: Callable[[int], None] = lambda _count: None,
-        retry: Retry | None = None,
+        retry: RetryPolicy | None = None,
         concurrency: int | None = None,
         pace: Pace | None = None,
         deletions: DeletionPort | None = None,
@@ -54,7 +54,7 @@ class Applier:
         self.signer = signer
         self._store, self._located, self._run, self._clock = store, located, run, clock
         self._rng, self._replan, self._stop, self._progress = rng, replan, stop, progress
-        self._retry, self._deletions = retry or Retry(), deletions
+        self._retry, self._deletions = retry or RetryPolicy(), deletions
         self._pace = pace or Pace.of(store.capabilities, concurrency)
 
     async def run(self, changes: Sequence[Change]) -> ApplyReport:
@@ -64,9 +64,9 @@ class Applier:
 
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
         """As `run`, for steps that may carry a write of their own."""
-        book = Book(self._store, self._located, self._run, steps, self._progress, self._clock)
+        book = OutcomeRecorder(self._store, self._located, self._run, steps, self._progress, self._clock)
         halt = self._halt()
-        works = [Work(index, step) for index, step in enumerate(steps)]
+        works = [PendingStep(index, step) for index, step in enumerate(steps)]
         written = [work for work in works if not work.is_delete]
         await self._send(written, book, halt)
         deletes = [work for work in works if work.is_delete]
@@ -77,14 +77,16 @@ class Applier:
         waiting = 0 if grant is None else len(deletes) - grant.granted
         return replace(book.report(halt.store_error, halt.reason), deletes_waiting=waiting, grant=grant)
 
-    async def _delete(self, deletes: Sequence[Work], book: Book, halt: Halt) -> DeletionGrant | None:
+    async def _delete(
+        self, deletes: Sequence[PendingStep], book: OutcomeRecorder, halt: StopCondition
+    ) -> DeletionGrant | None:
         """Send as many deletes as are granted; the others are left for later."""
         if self._deletions is None or not deletes:
             await self._send(deletes, book, halt)
             return None
         grant = self._deletions.take(len(deletes))
         waits = f"waits: {grant.budget.why()}"
-        book.close([Ending(work, OutcomeKind.NOT_ATTEMPTED, waits) for work in deletes[grant.granted :]])
+        book.close([StepResult(work, OutcomeKind.NOT_ATTEMPTED, waits) for work in deletes[grant.granted :]])
         await self._send(deletes[: grant.granted], book, halt)
         # Where this is not reached, the run was killed or its journal failed, and all of the grant counts as used.
         self._deletions.settle(grant, sum(map(book.may_be_written, deletes[: grant.granted])))
@@ -103,7 +105,7 @@ class Applier:
         except Stopped:
             raise TransientError("kvsync was stopped while it waited for the store") from None
 
-    async def _send(self, works: Sequence[Work], book: Book, halt: Halt) -> None:
+    async def _send(self, works: Sequence[PendingStep], book: OutcomeRecorder, halt: StopCondition) -> None:
         calls = calls_of(works, self._store.capabilities)
         workers = [self._work(calls, book, halt) for _ in range(min(len(calls), self._pace.most))]
         # All are waited for, so that a failing journal lets the calls in flight come back before the error is raised.
@@ -111,21 +113,21 @@ class Applier:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _work(self, calls: deque[list[Work]], book: Book, halt: Halt) -> None:
+    async def _work(self, calls: deque[list[PendingStep]], book: OutcomeRecorder, halt: StopCondition) -> None:
         while calls and not halt():
             async with self._pace.slot():
                 if not calls or halt():
                     return
                 try:
-                    await Delivery(self._link(halt), book, self.signer).run(calls.popleft())
+                    await BatchSender(self._link(halt), book, self.signer).run(calls.popleft())
                 except BaseException:
                     halt.is_broken = True
                     raise
 
-    def _halt(self) -> Halt:
-        return Halt(self._stop, self._store.context.fence)
+    def _halt(self) -> StopCondition:
+        return StopCondition(self._stop, self._store.context.fence)
 
-    def _link(self, halt: Halt) -> Link:
-        return Link(
+    def _link(self, halt: StopCondition) -> StoreAccess:
+        return StoreAccess(
             self._store, self._located.target, self._replan, halt, self._pace, self._retry, self._clock, self._rng
         )

@@ -20,7 +20,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
+class RefusedChange:
     """A change that the store refuses for what it is, against the version that was there: not to be tried again at once."""
 
     change: Change
@@ -36,13 +36,13 @@ class ApplyReport:
     """
 
     outcomes: tuple[Outcome, ...]
-    quarantined: tuple[Quarantined, ...] = ()
+    quarantined: tuple[RefusedChange, ...] = ()
     store_error: StoreError | None = None
     deletes_waiting: int = 0
     grant: DeletionGrant | None = None
 
 
-class Work:
+class PendingStep:
     """One step on its way to an outcome.
 
     `approved` is the change a person or a policy let pass, `change` the same one against the version seen last, `previous`

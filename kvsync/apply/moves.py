@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kvsync.apply.model import Work
-from kvsync.apply.outcomes import Book, Ending
+from kvsync.apply.model import PendingStep
+from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.read_back import fingerprint_of
-from kvsync.apply.store_access import Link
+from kvsync.apply.store_access import StoreAccess
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Actual, Identity, OutcomeKind
@@ -20,11 +20,13 @@ _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 class Moves:
     """Decides which deletes may go. `written` are the works of the same run that put entries in place."""
 
-    def __init__(self, link: Link, book: Book, signer: MarkSigner, written: Sequence[Work]) -> None:
+    def __init__(
+        self, link: StoreAccess, book: OutcomeRecorder, signer: MarkSigner, written: Sequence[PendingStep]
+    ) -> None:
         self._link, self._book, self._signer = link, book, signer
         self._written = {work.identity: work for work in written}
 
-    async def ready(self, deletes: Sequence[Work]) -> list[Work]:
+    async def ready(self, deletes: Sequence[PendingStep]) -> list[PendingStep]:
         """Those that are no half of a move, or whose other half is there; the others end as `skipped`."""
         halves = [work for work in deletes if work.change.moved_to is not None]
         if not halves:
@@ -38,14 +40,16 @@ class Moves:
             reasons = {work.index: str(error) for work in halves}
         self._book.close(
             [
-                Ending(work, OutcomeKind.SKIPPED, f"kept: its new name {work.change.moved_to} {reasons[work.index]}")
+                StepResult(
+                    work, OutcomeKind.SKIPPED, f"kept: its new name {work.change.moved_to} {reasons[work.index]}"
+                )
                 for work in halves
                 if work.index in reasons
             ]
         )
         return [work for work in deletes if work.index not in reasons]
 
-    async def _reasons(self, halves: Sequence[Work]) -> dict[int, str]:
+    async def _reasons(self, halves: Sequence[PendingStep]) -> dict[int, str]:
         """Why the new name cannot be relied on, by index of the work; those that are in place are left out."""
         new_names = {work.change.moved_to for work in halves}
         fresh = await self._link.read([identity for identity in new_names if identity is not None])
@@ -57,7 +61,7 @@ class Moves:
                 reasons[work.index] = reason
         return reasons
 
-    async def _reason(self, work: Work, new_name: Identity, found: Actual | None) -> str | None:
+    async def _reason(self, work: PendingStep, new_name: Identity, found: Actual | None) -> str | None:
         written = self._written.get(new_name)
         if written is None:
             settled = await self._link.replan(new_name, work.approved) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from kvsync.apply.model import ApplyReport, Quarantined, Step, Work
+from kvsync.apply.model import ApplyReport, PendingStep, RefusedChange, Step
 from kvsync.apply.ports import RunPort
 from kvsync.apply.read_back import kept_etag, shown_etag
 from kvsync.errors import StoreError
@@ -18,11 +18,11 @@ from kvsync.util.clock import Clock
 from kvsync.util.redaction import REDACTOR
 
 
-class Ending(NamedTuple):
+class StepResult(NamedTuple):
     """How one work ended: `etag` is the version our write made. `is_done` says that the store confirmed the write, although
     reading it back showed something else; `is_unknown` that it may have been written or not."""
 
-    work: Work
+    work: PendingStep
     kind: OutcomeKind
     error: str | None = None
     etag: str | None = None
@@ -31,7 +31,7 @@ class Ending(NamedTuple):
     is_unknown: bool = False
 
 
-class Book:
+class OutcomeRecorder:
     """Keeps the outcomes of one run on one target, and its journal."""
 
     def __init__(
@@ -47,10 +47,10 @@ class Book:
         self._steps, self._clock = steps, clock
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._outcomes: list[Outcome | None] = [None] * len(steps)
-        self._quarantined: list[Quarantined] = []
+        self._quarantined: list[RefusedChange] = []
         self._reached: set[int] = set()
 
-    def intend(self, works: Iterable[Work]) -> None:
+    def intend(self, works: Iterable[PendingStep]) -> None:
         """Commit what is about to be written. Raises StateDirError: then nothing of it may be sent."""
         fresh = [work for work in works if not work.recorded]
         if not fresh:
@@ -59,7 +59,7 @@ class Book:
         for work in fresh:
             work.recorded = True
 
-    def close(self, endings: Sequence[Ending]) -> None:
+    def close(self, endings: Sequence[StepResult]) -> None:
         """Commit how these ended. Raises StateDirError."""
         if not endings:
             return
@@ -74,7 +74,7 @@ class Book:
             if work.lost or ending.is_done or ending.kind in _MAY_REACH:
                 self._reached.add(work.index)
             if ending.quarantine:
-                self._quarantined.append(Quarantined(work.change, error or ""))
+                self._quarantined.append(RefusedChange(work.change, error or ""))
             if ending.is_unknown and self._by_ledger:
                 continue  # the intent stays open: the next pass finds out, for nothing else would say that the entry is ours
             record = self._settled(ending, outcome, kept_etag(ending.etag, sensitive=sensitive, store=self._store))
@@ -84,15 +84,15 @@ class Book:
             self._run.settle(self._located, settled)
         self._progress(len(endings))
 
-    def is_open(self, work: Work) -> bool:
+    def is_open(self, work: PendingStep) -> bool:
         """True while nothing is known of how this work ended."""
         return self._outcomes[work.index] is None
 
-    def outcome(self, work: Work) -> Outcome | None:
+    def outcome(self, work: PendingStep) -> Outcome | None:
         """How this work ended, None while it has not."""
         return self._outcomes[work.index]
 
-    def may_be_written(self, work: Work) -> bool:
+    def may_be_written(self, work: PendingStep) -> bool:
         """True when this work has reached the store, or may have: also where something else was there afterwards."""
         return work.index in self._reached
 
@@ -104,7 +104,7 @@ class Book:
         )
         return ApplyReport(outcomes, tuple(self._quarantined), store_error)
 
-    def _settled(self, ending: Ending, outcome: Outcome, etag: str | None) -> Settled:
+    def _settled(self, ending: StepResult, outcome: Outcome, etag: str | None) -> Settled:
         work, sent = ending.work, ending.work.sent
         is_applied = outcome.kind is OutcomeKind.APPLIED
         if work.is_delete and work.change.cause is Class.EXPIRED and outcome.kind in _GONE:
@@ -118,7 +118,7 @@ class Book:
         unseen_since = None if is_applied or _was_ours(work) else self._clock.now()
         return Settled(outcome, Applied(sent.mark, etag, sent.expires_at, unseen_since))
 
-    def _gone(self, work: Work, outcome: Outcome, *, is_certain: bool) -> Settled:
+    def _gone(self, work: PendingStep, outcome: Outcome, *, is_certain: bool) -> Settled:
         """An entry that is not there any more. Where only the ledger knows what is ours it is kept in mind, unless the
         store confirmed the delete: a read may be late, and what becomes visible again must not be foreign then."""
         before = work.change.before
@@ -131,7 +131,7 @@ def _not_attempted(identity: Identity, step: Step, reason: str) -> Outcome:
     return Outcome(identity, step.change.action, OutcomeKind.NOT_ATTEMPTED, reason)
 
 
-def _intent(work: Work) -> Intent:
+def _intent(work: PendingStep) -> Intent:
     """The intent of a work; of a sensitive one the journal keeps no value, whatever it is given."""
     change = work.change
     return Intent(
@@ -152,13 +152,13 @@ _GONE: Final = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 """Outcomes after which a deleted entry is not there."""
 
 
-def _was_ours(work: Work) -> bool:
+def _was_ours(work: PendingStep) -> bool:
     """True when the entry was ours before this write, so that what is there instead is drift."""
     before = work.change.before
     return before is not None and before.mark is not None
 
 
-def _ended(work: Work) -> Applied | None:
+def _ended(work: PendingStep) -> Applied | None:
     """What the ledger keeps of an entry whose life is over, so that its end is not taken for a loss."""
     before = work.change.before
     if before is None or before.mark is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvsync.apply.model import Work
+from kvsync.apply.model import PendingStep
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.entry import Actual, Change
@@ -34,7 +34,7 @@ def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities)
 def kept_etag(etag: str | None, *, sensitive: bool, store: Store) -> str | None:
     """The etag of an entry as the ledger may keep it: of a sensitive one, what a listing shows of it."""
     is_told = etag is None or not sensitive or store.capabilities.compare_and_set
-    return etag if is_told or etag is None else store.listed_etag(etag)
+    return etag if is_told or etag is None else store.redacted_etag(etag)
 
 
 def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> bool:
@@ -46,7 +46,7 @@ def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> b
     return fingerprint_of(fresh) == fingerprint(write.content)
 
 
-def has_landed(work: Work, fresh: Actual | None, capabilities: Capabilities) -> bool:
+def has_landed(work: PendingStep, fresh: Actual | None, capabilities: Capabilities) -> bool:
     """True when what the store holds can only be what `work` sent, though its answer was lost."""
     if work.sent is None or not is_held(work.sent, fresh, capabilities):
         return False
@@ -95,7 +95,7 @@ def size_of(actual: Actual) -> int | None:
     return len(actual.content.value)
 
 
-def loses_content(work: Work) -> bool:
+def loses_content(work: PendingStep) -> bool:
     """True when carrying out this change leaves no copy of the content that is there now."""
     before, after = work.change.before, work.change.after
     if before is None:

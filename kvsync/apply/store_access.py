@@ -9,12 +9,12 @@ from kvsync.apply.ports import Replan
 from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
 from kvsync.model.entry import Actual, Change, Identity, Refusal, Target
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
-from kvsync.stores.pacing import Pace, Patience, Retry, Stopped
+from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
 
 
-class Halt:
+class StopCondition:
     """Why nothing more is sent: somebody asked to stop, another replica leads, the store is given up, or the journal failed."""
 
     def __init__(self, stop: Callable[[], bool], fence: Fence) -> None:
@@ -36,7 +36,7 @@ class Halt:
         return self.is_broken or self.store_error is not None or not self._fence.is_open or self._stop()
 
 
-class Link:
+class StoreAccess:
     """One call's way to the store. Every call has its own patience; the pace is shared."""
 
     def __init__(
@@ -44,9 +44,9 @@ class Link:
         store: Store,
         target: Target,
         replan: Replan,
-        halt: Halt,
+        halt: StopCondition,
         pace: Pace,
-        retry: Retry,
+        retry: RetryPolicy,
         clock: Clock,
         rng: Random,
     ) -> None:
@@ -54,7 +54,7 @@ class Link:
         self.halt = halt
         self.capabilities = store.capabilities
         self.clock = clock
-        self.patience = Patience(retry, pace, clock, rng, halt)
+        self.patience = RetryState(retry, pace, clock, rng, halt)
 
     async def ready(self) -> None:
         """Wait while the store has told another call to. Raises Stopped when nothing more shall be sent."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from kvsync.apply.model import Work
+from kvsync.apply.model import PendingStep
 from kvsync.model.capabilities import Capabilities, Lifetimes
 from kvsync.model.entry import Action, Actual, Change, Entry, Mark
-from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Write
 
@@ -26,7 +26,7 @@ def write_for(change: Change, signer: MarkSigner, now: float, capabilities: Capa
     mark = signer.mark_of(after)
     is_touch = change.action is Action.RENEW and before is not None and _keeps_all_but_lifetime(before, mark)
     expires_at = expiry_of(after, now, capabilities)
-    if before is not None and capabilities.lifetimes is Lifetimes.NATIVE and is_only_noted(change, capabilities):
+    if before is not None and capabilities.lifetimes is Lifetimes.NATIVE and is_ledger_only(change, capabilities):
         expires_at = before.expires_at
     return Write(change.identity, precondition, after.content, mark, expires_at, etag, is_touch)
 
@@ -45,9 +45,9 @@ def expiry_of(entry: Entry, now: float, capabilities: Capabilities) -> float | N
     return latest if entry.ttl is None else now + entry.ttl
 
 
-def calls_of(works: Iterable[Work], capabilities: Capabilities) -> deque[list[Work]]:
+def calls_of(works: Iterable[PendingStep], capabilities: Capabilities) -> deque[list[PendingStep]]:
     """Cut works into calls as large as the store takes, by number and by bytes."""
-    calls: deque[list[Work]] = deque()
+    calls: deque[list[PendingStep]] = deque()
     size = 0
     limit = capabilities.max_batch_bytes
     for work in works:
@@ -61,13 +61,13 @@ def calls_of(works: Iterable[Work], capabilities: Capabilities) -> deque[list[Wo
     return calls
 
 
-def halves(works: list[Work]) -> list[list[Work]]:
+def halves(works: list[PendingStep]) -> list[list[PendingStep]]:
     """Cut a call in two, or leave a call of one as it is."""
     middle = len(works) // 2
     return [works[:middle], works[middle:]] if middle else [works]
 
 
-def _weight(work: Work) -> int:
+def _weight(work: PendingStep) -> int:
     """Bytes on the wire, at most: values may travel as base64, four for three."""
     size = len(work.identity.key.encode(errors="replace")) + _OVERHEAD
     content = work.fixed.content if work.fixed is not None else work.change.after and work.change.after.content

@@ -16,12 +16,12 @@ from kvsync.cli.progress import progress
 if TYPE_CHECKING:
     from kvsync.app import Report, Workspace
     from kvsync.cli.saved_plan import Chosen
-    from kvsync.desired import Loaded
+    from kvsync.desired import DesiredState
     from kvsync.rendering.style import Style
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ApplyRequest:
     """How to carry out a plan: for which command, how to answer, what is approved, whether to ask first, and whether the log
     is told of every change."""
 
@@ -33,7 +33,7 @@ class Order:
     tells: bool = False
 
 
-async def carry_out(workspace: Workspace, loaded: Loaded, chosen: Chosen, order: Order) -> Exit:
+async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Chosen, order: ApplyRequest) -> Exit:
     """Do it. Raises NotApproved when a person says no, StateDirError."""
     from kvsync.model.plan import is_quiet
 
@@ -64,7 +64,9 @@ def _question(split: holding.Split) -> str:
     return f"Apply: {summed_up(going)}?"
 
 
-async def _apply(workspace: Workspace, chosen: Chosen, split: holding.Split, order: Order) -> tuple[Report, str | None]:
+async def _apply(
+    workspace: Workspace, chosen: Chosen, split: holding.Split, order: ApplyRequest
+) -> tuple[Report, str | None]:
     """The report over all targets, and the name of the signal that ended it early."""
     from kvsync.app import Report
     from kvsync.daemon.signals import Stop, handling
@@ -80,8 +82,8 @@ async def _apply(workspace: Workspace, chosen: Chosen, split: holding.Split, ord
 
 
 def _tell(report: Report, seal: Callable[[bytes], str]) -> None:
-    from kvsync.app.pass_log import tell_drift, tell_report
+    from kvsync.app.pass_log import log_drift, log_report
 
     for one in report.targets:
-        tell_drift(one.plan, seal)
-        tell_report(one, report.run, seal)
+        log_drift(one.plan, seal)
+        log_report(one, report.run, seal)

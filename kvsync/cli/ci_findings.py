@@ -7,34 +7,34 @@ from pathlib import Path, PurePosixPath
 
 from kvsync.config.changes import ConfigChange
 from kvsync.errors import Kind, Origin, Problem
-from kvsync.rendering.findings import Finding, Level
+from kvsync.rendering.findings import CiFinding, Severity
 
 
-def findings(problems: Iterable[Problem], config: Path, *, fetched: bool = False) -> list[Finding]:
+def findings(problems: Iterable[Problem], config: Path, *, fetched: bool = False) -> list[CiFinding]:
     """Every problem with its place, sorted. One without a place is the configuration's. `fetched` says that the state files
     come from another repository, whose root is theirs."""
     folder = _from_root(config)
     return sorted(_finding(problem, config.name, folder, fetched=fetched) for problem in problems)
 
 
-def change_findings(changes: Iterable[ConfigChange], config: Path) -> list[Finding]:
+def change_findings(changes: Iterable[ConfigChange], config: Path) -> list[CiFinding]:
     """Every change of the configuration: a warning where it widens something."""
     path = (_from_root(config) / config.name).as_posix()
     return [_change_finding(change, path) for change in changes]
 
 
-def _change_finding(change: ConfigChange, path: str) -> Finding:
+def _change_finding(change: ConfigChange, path: str) -> CiFinding:
     line, column = (change.origin.line, change.origin.column) if change.origin else (1, 1)
-    level = Level.WARNING if change.widens else Level.NOTE
+    level = Severity.WARNING if change.widens else Severity.NOTE
     message = f"{'widens' if change.widens else 'changes'} {change.field}: {change.message}"
-    return Finding(path, line, column, Kind.CONFIGURATION_CHANGE, message, level)
+    return CiFinding(path, line, column, Kind.CONFIGURATION_CHANGE, message, level)
 
 
-def _finding(problem: Problem, config: str, folder: PurePosixPath, *, fetched: bool) -> Finding:
+def _finding(problem: Problem, config: str, folder: PurePosixPath, *, fetched: bool) -> CiFinding:
     origin = problem.origin or Origin(config, 1, 1)
     below = PurePosixPath() if fetched and origin.file != config else folder
     message = problem.message + (f" ({problem.hint})" if problem.hint else "")
-    return Finding((below / origin.file).as_posix(), origin.line, origin.column, problem.kind, message)
+    return CiFinding((below / origin.file).as_posix(), origin.line, origin.column, problem.kind, message)
 
 
 def _from_root(config: Path) -> PurePosixPath:

@@ -25,7 +25,7 @@ _RANKS = {ParameterSource.COMMANDLINE: 2, ParameterSource.ENVIRONMENT: 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class GlobalOptions:
     """The global options as they hold for one command. `log_level` None leaves the choice to the command."""
 
     config: Path
@@ -128,11 +128,11 @@ class Command(click.Command):
             for line in lines:
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
-    def _settings(self, ctx: click.Context) -> Settings:
+    def _settings(self, ctx: click.Context) -> GlobalOptions:
         chosen = {name: _nearest(ctx, name) for name in self._common}
         for name in self._common:
             del ctx.params[name]
-        return Settings(
+        return GlobalOptions(
             config=Path(chosen["config"] or "kvsync.yaml"),
             environment=chosen["env"],
             offline=bool(chosen["offline"]),
@@ -144,7 +144,7 @@ class Command(click.Command):
 
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
-    """Make a command of a function that takes `Settings` and its options, and returns an `Exit`."""
+    """Make a command of a function that takes `GlobalOptions` and its options, and returns an `Exit`."""
 
     def make(function: Callable[..., Any]) -> Command:
         return click.command(name, cls=Command, **attributes)(click.pass_obj(function))

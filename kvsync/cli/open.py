@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from kvsync.cli.command import Settings
+from kvsync.cli.command import GlobalOptions
 from kvsync.cli.failure import say_problems
 from kvsync.cli.output import say
 from kvsync.errors import InvalidInput, SourceError, UsageError
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.config.model import Config
     from kvsync.config.revision import ConfigRevision
-    from kvsync.desired import Loaded
+    from kvsync.desired import DesiredState
     from kvsync.git import Checkout
     from kvsync.model.plan import Plan
     from kvsync.planning.shard import Shard
-    from kvsync.reconcile import Ask
+    from kvsync.reconcile import PassOptions
     from kvsync.state import StateDir
 
 _Result = TypeVar("_Result")
@@ -40,7 +40,7 @@ def run(work: Coroutine[None, None, _Result]) -> _Result:
 
 @asynccontextmanager
 async def workspace(
-    settings: Settings,
+    settings: GlobalOptions,
     writing: str | None = None,
     state_dir: Path | None = None,
     shard: Shard | None = None,
@@ -68,7 +68,7 @@ async def workspace(
         yield opened
 
 
-async def config_revision(settings: Settings, as_author: str | None) -> ConfigRevision | None:
+async def config_revision(settings: GlobalOptions, as_author: str | None) -> ConfigRevision | None:
     """The configuration of the revision that `--as-author` names, of the target branch where it names none; None without the
     option. Raises UsageError, SourceError."""
     if as_author is None:
@@ -102,7 +102,7 @@ async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> Non
 
 
 @contextmanager
-def state(settings: Settings, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
+def state(settings: GlobalOptions, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
     """The configuration and its state directory, without stores and files."""
     from kvsync.app.configuration import read_config
     from kvsync.state import StateDir
@@ -114,7 +114,7 @@ def state(settings: Settings, *, writable: bool) -> Iterator[tuple[Config, State
         yield replace(config, state_dir=opened.path), opened
 
 
-def load(opened: Workspace) -> Loaded:
+def load(opened: Workspace) -> DesiredState:
     """What the files ask. Says every problem on stderr; raises InvalidInput when no target is usable."""
     loaded = opened.load()
     if loaded.problems and not _usable(loaded):
@@ -124,20 +124,20 @@ def load(opened: Workspace) -> Loaded:
     return loaded
 
 
-async def plan(opened: Workspace, loaded: Loaded, targets: Sequence[str], ask: Ask) -> Plan:
+async def plan(opened: Workspace, loaded: DesiredState, targets: Sequence[str], ask: PassOptions) -> Plan:
     """The plan of the targets named, of all when none is. Raises UsageError for one that does not exist, InvalidInput when it
     may stand in a file that cannot be used."""
-    from kvsync.app import Selection, resolve_targets
+    from kvsync.app import TargetSelection, resolve_targets
     from kvsync.cli.progress import progress
 
     try:
         with progress("planning"):
-            return await opened.plan(Selection(resolve_targets(loaded, targets), ask), loaded)
+            return await opened.plan(TargetSelection(resolve_targets(loaded, targets), ask), loaded)
     except UsageError:
         if loaded.problems:
             raise InvalidInput(loaded.problems) from None
         raise
 
 
-def _usable(loaded: Loaded) -> bool:
+def _usable(loaded: DesiredState) -> bool:
     return not loaded.hold_all and any(target not in loaded.held for target in loaded.targets)

@@ -12,7 +12,7 @@ from kvsync.errors import InvalidInput, NotApproved, Problem
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
-    from kvsync.desired import Loaded
+    from kvsync.desired import DesiredState
     from kvsync.model.entry import Identity, Outcome, Target
     from kvsync.model.plan import Plan, TargetPlan, TargetReport
     from kvsync.rendering.saved_plan import SavedPlan
@@ -67,7 +67,7 @@ def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> N
         say(f"kvsync: {file}: {_ALTERED}; only changes of it that result now as well are applied")
 
 
-def targets_of(plan: SavedPlan, loaded: Loaded) -> tuple[str, ...]:
+def targets_of(plan: SavedPlan, loaded: DesiredState) -> tuple[str, ...]:
     """The names of the saved targets that still exist."""
     return tuple(str(target) for target in plan.targets if target in loaded.targets or target in loaded.held)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from random import Random
 
 from kvsync.daemon.backoff import Backoff
-from kvsync.daemon.ports import Remote
-from kvsync.daemon.waiting import rest
+from kvsync.daemon.ports import FetchedSource
+from kvsync.daemon.waiting import wait_until
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.util.clock import Clock
@@ -27,7 +27,7 @@ _log = get_logger()
 class Fetcher:
     """Fetches, and calls `on_news` when that brought something. Says once that it cannot, and once that it can again."""
 
-    def __init__(self, remote: Remote, clock: Clock, rng: Random, on_news: Callable[[], None]) -> None:
+    def __init__(self, remote: FetchedSource, clock: Clock, rng: Random, on_news: Callable[[], None]) -> None:
         self._remote, self._clock, self._rng, self._on_news = remote, clock, rng, on_news
         self._asked = asyncio.Event()
         self._backoff = Backoff(rng)
@@ -58,7 +58,7 @@ class Fetcher:
             await self._first
             self._on_news()
         while True:
-            await self._rest()
+            await self._wait()
             if await self._fetch():
                 self._on_news()
 
@@ -68,10 +68,10 @@ class Fetcher:
             self._first.cancel()
             await asyncio.gather(self._first, return_exceptions=True)
 
-    async def _rest(self) -> None:
+    async def _wait(self) -> None:
         """Wait until a fetch is due or asked for, but not less than the gap."""
         began = self._clock.monotonic()
-        await rest(self._asked, self._seconds_left, self._clock)
+        await wait_until(self._asked, self._seconds_left, self._clock)
         gap = began + MIN_GAP - self._clock.monotonic()
         if gap > 0:
             await self._clock.sleep(gap)

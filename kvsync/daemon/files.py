@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kvsync.daemon.ports import Loaded, Reconciler
+from kvsync.daemon.ports import LoadedTargets, Reconciler
 from kvsync.errors import KvsyncError, Problem
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
@@ -23,7 +23,7 @@ class Files:
     """Reads the files through the reconciler and finds out whom a change concerns."""
 
     def __init__(self, reconciler: Reconciler, clock: Clock) -> None:
-        self.loaded = Loaded({})
+        self.loaded = LoadedTargets({})
         self.targets: frozenset[Target] = frozenset()
         self._reconciler, self._clock = reconciler, clock
         self._moving_since = self._moved_at = float("-inf")  # monotonic
@@ -67,7 +67,7 @@ class Files:
         """The moment (epoch seconds) from which the files count as at rest, and a tick later, as clocks are not exact."""
         return self._clock.now() + self._moved_at + SETTLE - self._clock.monotonic() + TICK
 
-    def _take(self, loaded: Loaded) -> frozenset[Target]:
+    def _take(self, loaded: LoadedTargets) -> frozenset[Target]:
         before, known = self.loaded, self.targets
         self.loaded = loaded
         self.targets = frozenset(loaded.targets.keys() | loaded.held.keys()) | (
@@ -87,7 +87,7 @@ class Files:
         self._moved_at = now
 
 
-def _state_of(target: Target, loaded: Loaded) -> tuple[str | None, tuple[Problem, ...], tuple[Problem, ...]]:
+def _state_of(target: Target, loaded: LoadedTargets) -> tuple[str | None, tuple[Problem, ...], tuple[Problem, ...]]:
     return loaded.targets.get(target), loaded.hold_all, loaded.held.get(target, ())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvsync.config.model import Window
-from kvsync.daemon.waiting import rest
+from kvsync.daemon.waiting import wait_until
 from kvsync.daemon.windows import is_denied, next_change
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
@@ -20,7 +20,7 @@ _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _WindowState:
     """Which window denies from `since` until `until`, at the earliest, and the next change that is known."""
 
     since: float
@@ -40,7 +40,7 @@ class Gate:
         self._paused: set[Target] = set()
         self._windows, self._clock = windows, clock
         self._replaced = asyncio.Event()
-        self._known: _Stretch | None = None
+        self._known: _WindowState | None = None
 
     def replace_windows(self, windows: tuple[Window, ...]) -> None:
         """Put other windows into force."""
@@ -82,16 +82,16 @@ class Gate:
             if denied != (self.denied_by is not None):
                 denied = not denied
                 on_change()
-            await rest(self._replaced, self._seconds_left, self._clock)
+            await wait_until(self._replaced, self._seconds_left, self._clock)
 
     def _seconds_left(self) -> float:
         return 0 if self._known is None else self._known.until - self._clock.now()
 
-    def _now(self) -> _Stretch:
+    def _now(self) -> _WindowState:
         """What holds now. Asked at every batch, so it is worked out once for each stretch of time."""
         now = self._clock.now()
         if self._known is None or not self._known.since <= now < self._known.until:
             change = next_change(self._windows, now)
             until = now + LONGEST_TRUST if change is None else change
-            self._known = _Stretch(now, until, change, is_denied(self._windows, now))
+            self._known = _WindowState(now, until, change, is_denied(self._windows, now))
         return self._known

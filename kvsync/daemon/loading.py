@@ -10,7 +10,7 @@ PATIENCE = 2.0
 """Seconds that other triggers wait for the files; then passes go on with what was read before."""
 
 
-class Looking:
+class FileLoading:
     """Calls `look` when it is asked for: one call at a time, and one more for all that ask during a call."""
 
     def __init__(self, look: Callable[[], Awaitable[None]]) -> None:

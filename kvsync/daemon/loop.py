@@ -26,14 +26,14 @@ from typing import Any
 from kvsync import __version__
 from kvsync.config.model import RunConfig
 from kvsync.daemon.fetching import Fetcher
-from kvsync.daemon.loading import Looking
-from kvsync.daemon.observer import Onlooker
+from kvsync.daemon.loading import FileLoading
+from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
-from kvsync.daemon.ports import Leadership, Reconciler, Recorder, Remote, Trigger
+from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore, Trigger
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import Stop, handling, unless
-from kvsync.daemon.systemd import Notifier
-from kvsync.daemon.watch import Pace, Watcher
+from kvsync.daemon.systemd import SystemdNotifier
+from kvsync.daemon.watch import Watcher, WatchTiming
 from kvsync.daemon.worker import NOTHING
 from kvsync.errors import InvalidInput, KvsyncError
 from kvsync.logs import get_logger
@@ -72,22 +72,22 @@ class Daemon:
     def __init__(
         self,
         reconciler: Reconciler,
-        recorder: Recorder,
+        recorder: StatusStore,
         settings: RunConfig,
         *,
-        remote: Remote | None = None,
-        notifier: Notifier | None = None,
+        remote: FetchedSource | None = None,
+        notifier: SystemdNotifier | None = None,
         observe: bool = False,
         control_dir: Path | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
-        pace: Pace | None = None,
+        pace: WatchTiming | None = None,
         leave_within: float = LEAVE_WITHIN,
-        onlookers: Sequence[Onlooker] = (),
+        observers: Sequence[DaemonObserver] = (),
         on_reload: Callable[[RunConfig], Awaitable[None]] | None = None,
         leadership: Leadership | None = None,
     ) -> None:
-        self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or Notifier(os.environ)
+        self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or SystemdNotifier(os.environ)
         self._clock, self._leave_within = clock or Clock(), leave_within
         self._parts = assemble(
             reconciler,
@@ -98,25 +98,25 @@ class Daemon:
             observe=observe,
             rng=rng,
             on_pass_done=self._pass_done,
-            onlookers=onlookers,
+            observers=observers,
             leadership=leadership,
         )
         self._on_reload, self._leadership = on_reload, leadership
         self._control_dir = control_dir
         self._wake_stamp = self._read_wake_stamp()
-        self._watcher = Watcher(self._files_changed, pace or Pace(longest=settings.debounce))
-        fetches = partial(self.nudge, Trigger.FILES)
+        self._watcher = Watcher(self._files_changed, pace or WatchTiming(longest=settings.debounce))
+        fetches = partial(self.trigger, Trigger.FILES)
         self._fetcher = Fetcher(remote, self._clock, rng or Random(), fetches) if remote else None  # noqa: S311 - spreads
-        self._schedule = Schedule(self._beat)
-        self._looking = Looking(self._look)
-        self._nudges, self._nudged = NOTHING, asyncio.Event()
+        self._schedule = Schedule(self._tick)
+        self._looking = FileLoading(self._look)
+        self._pending, self._triggered = NOTHING, asyncio.Event()
         self._first_passes, self._stop = asyncio.Event(), Stop()
         self._unseen: set[Target] = set()
 
     async def run(self) -> DaemonResult:
         """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises."""
-        nudging = {Signals.SIGHUP: Trigger.CONFIG, Signals.SIGUSR1: Trigger.SIGNAL}
-        callbacks = {number: partial(self.nudge, why) for number, why in nudging.items()}
+        signal_triggers = {Signals.SIGHUP: Trigger.CONFIG, Signals.SIGUSR1: Trigger.SIGNAL}
+        callbacks = {number: partial(self.trigger, why) for number, why in signal_triggers.items()}
         heartbeat = asyncio.ensure_future(self._notifier.heartbeat(self._clock))
         election = asyncio.ensure_future(self._elect())
         with handling(callbacks | self._stop.callbacks):
@@ -132,24 +132,24 @@ class Daemon:
                 heartbeat.cancel()
         return DaemonResult(self._stop.reason or "", unfinished)
 
-    def nudge(self, trigger: Trigger, *, deep: bool = False) -> None:
+    def trigger(self, trigger: Trigger, *, deep: bool = False) -> None:
         """Say that something happened. As often as you like: what comes together is heeded together."""
-        self._nudges = self._nudges.add(trigger, deep=deep)
-        self._nudged.set()
-        for onlooker in self._parts.reporter.onlookers:
-            onlooker.nudged(trigger)
+        self._pending = self._pending.add(trigger, deep=deep)
+        self._triggered.set()
+        for observer in self._parts.reporter.observers:
+            observer.triggered(trigger)
 
     # -- from start to end --------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        self._parts.crew.start()
+        self._parts.pool.start()
         self._parts.reporter.daemon_changed()
         self._keep()
         self._use(self._settings)
         self._await_first_passes()  # there may be no targets at all
         gate = self._parts.gate.watch(self._window_changed)
         fetching = () if self._fetcher is None else (self._fetcher.run(),)
-        jobs = (self._heed(), self._looking.run(), self._watcher.run(), gate, self._announce(), *fetching)
+        jobs = (self._process_triggers(), self._looking.run(), self._watcher.run(), gate, self._announce(), *fetching)
         await _until(self._stop.asked, jobs)
 
     async def _announce(self) -> None:
@@ -161,7 +161,7 @@ class Daemon:
         self._notifier.ready()
         self._parts.reporter.daemon_changed()
         seconds = round(self._clock.monotonic() - began, 3)
-        _log.info("daemon.ready", targets=len(self._parts.crew.working), seconds=seconds)
+        _log.info("daemon.ready", targets=len(self._parts.pool.working), seconds=seconds)
 
     async def _elect(self) -> None:
         """Take part in the election, also while passes in flight end."""
@@ -176,15 +176,15 @@ class Daemon:
             await self._leadership.release()
 
     async def _leave(self) -> int:
-        _log.info("daemon.stopping", reason=self._stop.reason, running=self._parts.crew.running)
+        _log.info("daemon.stopping", reason=self._stop.reason, running=self._parts.pool.running)
         self._notifier.stopping()
-        for onlooker in self._parts.reporter.onlookers:
-            onlooker.stopping()
+        for observer in self._parts.reporter.observers:
+            observer.stopping()
         self._schedule.stop()
         if self._fetcher is not None:
             await self._fetcher.leave()
         began = self._clock.monotonic()
-        unfinished = await self._parts.crew.dismiss(self._stop.hurry, self._leave_within)
+        unfinished = await self._parts.pool.shutdown(self._stop.hurry, self._leave_within)
         self._parts.reporter.daemon_left()
         _log.info("daemon.stopped", seconds=round(self._clock.monotonic() - began, 3), unfinished=unfinished)
         return unfinished
@@ -198,37 +198,37 @@ class Daemon:
 
     def _await_first_passes(self) -> None:
         """Find the managed targets that no pass has seen yet."""
-        self._unseen = {worker.target for worker in self._parts.crew.working if worker.last is None}
+        self._unseen = {worker.target for worker in self._parts.pool.working if worker.last is None}
         if not self._unseen and not self._parts.files.loaded.absent:
             self._first_passes.set()
 
-    def _beat(self, deep: bool) -> None:
-        self.nudge(Trigger.SCHEDULE, deep=deep)
-        self._tell_beat()
+    def _tick(self, deep: bool) -> None:
+        self.trigger(Trigger.SCHEDULE, deep=deep)
+        self._report_next_tick()
 
-    def _tell_beat(self) -> None:
+    def _report_next_tick(self) -> None:
         next_beat = self._schedule.next_beat
-        for onlooker in self._parts.reporter.onlookers:
-            onlooker.beating(next_beat)
+        for observer in self._parts.reporter.observers:
+            observer.tick_scheduled(next_beat)
 
     def _files_changed(self, directories: frozenset[Path]) -> None:
         stamp = self._read_wake_stamp()
         if stamp != self._wake_stamp:
             self._wake_stamp = stamp
-            self.nudge(Trigger.WAKE)
+            self.trigger(Trigger.WAKE)
         if directories - {self._control_dir}:
-            self.nudge(Trigger.FILES)
+            self.trigger(Trigger.FILES)
 
     def _leader_changed(self) -> None:
         self._parts.reporter.daemon_changed()
         if self._parts.gate.leads():
-            self.nudge(Trigger.LEASE)
+            self.trigger(Trigger.LEASE)
 
     def _window_changed(self) -> None:
         self._parts.reporter.window_changed()
         if self._parts.gate.denied_by is None:
-            waiting = [worker.target for worker in self._parts.crew.working if worker.last and worker.last.pending]
-            self._parts.crew.ask(waiting, Trigger.WINDOW)
+            waiting = [worker.target for worker in self._parts.pool.working if worker.last and worker.last.pending]
+            self._parts.pool.ask(waiting, Trigger.WINDOW)
 
     def _read_wake_stamp(self) -> int:
         try:
@@ -238,28 +238,28 @@ class Daemon:
 
     # -- heeding it ---------------------------------------------------------------------------------------------------
 
-    async def _heed(self) -> None:
+    async def _process_triggers(self) -> None:
         while True:
-            await self._nudged.wait()
-            self._nudged.clear()
-            nudges, self._nudges = self._nudges, NOTHING
-            if Trigger.CONFIG in nudges.triggers:
+            await self._triggered.wait()
+            self._triggered.clear()
+            pending, self._pending = self._pending, NOTHING
+            if Trigger.CONFIG in pending.triggers:
                 await self._reload()
-            if nudges.triggers & FETCHING and self._fetcher is not None:
+            if pending.triggers & FETCHING and self._fetcher is not None:
                 self._fetcher.ask()
-            if nudges.triggers & LOOKING:
+            if pending.triggers & LOOKING:
                 await self._looking.ask()
-            for trigger in nudges.triggers & EVERYONE:
-                self._parts.crew.ask_all(trigger, deep=nudges.deep)
-            if Trigger.WAKE in nudges.triggers:
+            for trigger in pending.triggers & EVERYONE:
+                self._parts.pool.ask_all(trigger, deep=pending.deep)
+            if Trigger.WAKE in pending.triggers:
                 self._wake()
 
     async def _look(self) -> None:
         changed = await self._parts.files.look()
         targets = self._parts.files.targets
-        self._parts.crew.manage(targets)
+        self._parts.pool.manage(targets)
         self._keep()
-        self._parts.crew.ask(changed, Trigger.FILES)
+        self._parts.pool.ask(changed, Trigger.FILES)
         self._arm()
         self._await_first_passes()  # no target may be left, or the first files may name none
 
@@ -287,7 +287,7 @@ class Daemon:
     def _wake(self) -> None:
         """Ask for a pass where an operator may have paused, resumed, approved or retried something. A pass in flight may have
         looked too early."""
-        for worker in self._parts.crew.working:
+        for worker in self._parts.pool.working:
             waits = worker.last is not None and (worker.last.parked or worker.last.deferred)
             if self._pause_changed(worker.target) or waits or worker.running:
                 worker.ask(Trigger.WAKE)
@@ -304,7 +304,7 @@ class Daemon:
         self._parts.gate.replace_windows(settings.windows)
         self._watcher.set_longest(settings.debounce)
         self._schedule.start(settings)
-        self._tell_beat()
+        self._report_next_tick()
         self._arm()
 
     def _arm(self) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Trigger
+from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult, Trigger
 from kvsync.model.entry import Target
 from kvsync.state.passes import DaemonRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class FinishedPass:
     """One pass that ended `at` (epoch seconds) after `seconds`. `next_at` is when the target comes back by itself and
     `next_trigger` why; None when only a beat of the schedule or an event makes it."""
 
@@ -22,25 +22,25 @@ class Passed:
     next_trigger: Trigger | None = None
 
 
-class Onlooker:
+class DaemonObserver:
     """Looks on, and decides nothing. The methods are called in the daemon's loop: they return at once and raise nothing.
 
     Those that are not overridden take no notice.
     """
 
-    def nudged(self, trigger: Trigger) -> None:
+    def triggered(self, trigger: Trigger) -> None:
         """Something happened that makes the daemon look."""
 
-    def looked(self, targets: frozenset[Target], loaded: Loaded) -> None:
+    def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """The files were read; from now on exactly these targets are managed."""
 
-    def beating(self, next_beat: float | None) -> None:
+    def tick_scheduled(self, next_beat: float | None) -> None:
         """The next scheduled pass of everything is due then (epoch seconds), or never."""
 
     def pass_started(self, request: PassRequest) -> None:
         """A pass begins."""
 
-    def pass_done(self, passed: Passed) -> None:
+    def pass_done(self, passed: FinishedPass) -> None:
         """A pass of a managed target is over, whatever became of it."""
 
     def daemon_changed(self, daemon: DaemonRecord, window_changes_at: float | None) -> None:

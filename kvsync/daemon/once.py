@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass
 
 from kvsync.config.model import RunConfig, Window
-from kvsync.daemon.parts import LEAVE_WITHIN, Parts, assemble
-from kvsync.daemon.ports import Leadership, Loaded, PassResult, Reconciler, Recorder
+from kvsync.daemon.parts import LEAVE_WITHIN, DaemonParts, assemble
+from kvsync.daemon.ports import Leadership, LoadedTargets, PassResult, Reconciler, StatusStore
 from kvsync.daemon.signals import Stop, handling, unless
-from kvsync.daemon.systemd import Notifier
+from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
 
@@ -23,7 +23,7 @@ class OnceResult:
     """
 
     results: tuple[PassResult, ...]
-    loaded: Loaded
+    loaded: LoadedTargets
     denied_by: Window | None = None
     paused: tuple[Target, ...] = ()
     interrupted: str | None = None
@@ -31,7 +31,7 @@ class OnceResult:
 
 async def run_once(
     reconciler: Reconciler,
-    recorder: Recorder,
+    recorder: StatusStore,
     settings: RunConfig,
     *,
     observe: bool = False,
@@ -46,7 +46,7 @@ async def run_once(
     """
     stop = Stop()
     parts = assemble(
-        reconciler, recorder, settings, Notifier({}), clock or Clock(), observe=observe, leadership=leadership
+        reconciler, recorder, settings, SystemdNotifier({}), clock or Clock(), observe=observe, leadership=leadership
     )
     denied_by = parts.gate.denied_by
     with handling(stop.callbacks):
@@ -54,18 +54,18 @@ async def run_once(
             parts.reporter.tell_window()
         if not await unless(stop.asked, parts.begin(deep=deep)):
             return _what_became(parts, denied_by, stop.reason)
-        passes, asked = asyncio.ensure_future(parts.crew.pass_once()), asyncio.ensure_future(stop.asked.wait())
+        passes, asked = asyncio.ensure_future(parts.pool.pass_once()), asyncio.ensure_future(stop.asked.wait())
         try:
             await asyncio.wait((passes, asked), return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
-            await parts.crew.dismiss(stop.hurry, leave_within)
+            await parts.pool.shutdown(stop.hurry, leave_within)
             await passes
     return _what_became(parts, denied_by or parts.gate.denied_by, stop.reason)
 
 
-def _what_became(parts: Parts, denied_by: Window | None, interrupted: str | None) -> OnceResult:
-    workers = parts.crew.working
+def _what_became(parts: DaemonParts, denied_by: Window | None, interrupted: str | None) -> OnceResult:
+    workers = parts.pool.working
     return OnceResult(
         tuple(worker.last for worker in workers if worker.last is not None),
         parts.files.loaded,

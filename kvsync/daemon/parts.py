@@ -9,12 +9,12 @@ from random import Random
 from kvsync.config.model import RunConfig
 from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
-from kvsync.daemon.observer import Onlooker
-from kvsync.daemon.pass_runner import GuardedPasses
-from kvsync.daemon.pool import Crew
-from kvsync.daemon.ports import Leadership, Reconciler, Recorder, Trigger
+from kvsync.daemon.observer import DaemonObserver
+from kvsync.daemon.pass_runner import PassRunner
+from kvsync.daemon.pool import WorkerPool
+from kvsync.daemon.ports import Leadership, Reconciler, StatusStore, Trigger
 from kvsync.daemon.report import Reporter
-from kvsync.daemon.systemd import Notifier
+from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
 
@@ -23,39 +23,39 @@ LEAVE_WITHIN = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class DaemonParts:
     """The parts, wired to each other."""
 
     files: Files
     gate: Gate
     reporter: Reporter
-    crew: Crew
+    pool: WorkerPool
 
     async def begin(self, *, deep: bool = False) -> None:
         """Read the files, and ask for the first pass of every target. Raises what reading raises."""
         await self.files.look()
-        self.crew.manage(self.files.targets)
-        self.crew.ask_all(Trigger.START, deep=deep)
+        self.pool.manage(self.files.targets)
+        self.pool.ask_all(Trigger.START, deep=deep)
 
 
 def assemble(
     reconciler: Reconciler,
-    recorder: Recorder,
+    recorder: StatusStore,
     settings: RunConfig,
-    notifier: Notifier,
+    notifier: SystemdNotifier,
     clock: Clock,
     *,
     observe: bool,
     rng: Random | None = None,
     on_pass_done: Callable[[Target], None] = lambda _target: None,
-    onlookers: Sequence[Onlooker] = (),
+    observers: Sequence[DaemonObserver] = (),
     leadership: Leadership | None = None,
-) -> Parts:
+) -> DaemonParts:
     """Build and wire the parts."""
     leads = leadership.may_write if leadership is not None else lambda: True
     gate = Gate(settings.windows, observe=observe, clock=clock, leads=leads)
     files = Files(reconciler, clock)
-    reporter = Reporter(recorder, notifier, gate, clock, onlookers, leadership)
-    passes = GuardedPasses(reconciler, files, gate, reporter, on_pass_done)
-    crew = Crew(passes, clock, rng or Random())  # noqa: S311 - spreads retries, guards nothing
-    return Parts(files, gate, reporter, crew)
+    reporter = Reporter(recorder, notifier, gate, clock, observers, leadership)
+    passes = PassRunner(reconciler, files, gate, reporter, on_pass_done)
+    pool = WorkerPool(passes, clock, rng or Random())  # noqa: S311 - spreads retries, guards nothing
+    return DaemonParts(files, gate, reporter, pool)

@@ -9,12 +9,12 @@ from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.ports import PassRequest, PassResult, Reconciler
 from kvsync.daemon.report import Reporter
-from kvsync.daemon.worker import Ask, Worker
+from kvsync.daemon.worker import PendingTriggers, Worker
 from kvsync.errors import KvsyncError, StoreError, TransientError
 from kvsync.model.entry import Target
 
 
-class GuardedPasses:
+class PassRunner:
     """Does the workers' passes through the reconciler."""
 
     def __init__(
@@ -23,7 +23,7 @@ class GuardedPasses:
         self._reconciler, self._files, self._gate, self._reporter = reconciler, files, gate, reporter
         self._on_done = on_done
 
-    async def run_pass(self, worker: Worker, ask: Ask) -> PassResult:
+    async def run_pass(self, worker: Worker, ask: PendingTriggers) -> PassResult:
         """Do one pass; whatever goes wrong is in the result."""
         try:
             request = self._request(worker, ask)
@@ -39,12 +39,12 @@ class GuardedPasses:
 
     def pass_done(self, worker: Worker, result: PassResult) -> None:
         """Report a pass, unless its target is no longer managed."""
-        if not worker.retired:
+        if not worker.suspended:
             held = self._files.is_held(worker.target)
             self._reporter.pass_done(result, worker.next_pass, held=held, next_trigger=worker.next_trigger)
         self._on_done(worker.target)
 
-    def _request(self, worker: Worker, ask: Ask) -> PassRequest:
+    def _request(self, worker: Worker, ask: PendingTriggers) -> PassRequest:
         target = worker.target
         self._gate.set_paused(target, paused=self._reconciler.is_paused(target))
         return PassRequest(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from random import Random
 
 from kvsync.daemon.ports import Trigger
-from kvsync.daemon.worker import Passes, Worker
+from kvsync.daemon.worker import PassSource, Worker
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
 
@@ -19,10 +19,10 @@ LAST_WORD = 1.0
 """Seconds that a cancelled pass has to let go."""
 
 
-class Crew:
+class WorkerPool:
     """Keeps a worker for each managed target."""
 
-    def __init__(self, passes: Passes, clock: Clock, rng: Random) -> None:
+    def __init__(self, passes: PassSource, clock: Clock, rng: Random) -> None:
         self._passes, self._clock, self._rng = passes, clock, rng
         self._slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PASSES_PER_STORE))
         self._workers: dict[Target, Worker] = {}
@@ -32,7 +32,7 @@ class Crew:
     @property
     def working(self) -> list[Worker]:
         """The workers of the targets that are managed."""
-        return [worker for worker in self._workers.values() if not worker.retired]
+        return [worker for worker in self._workers.values() if not worker.suspended]
 
     @property
     def running(self) -> int:
@@ -43,11 +43,11 @@ class Crew:
         """Employ workers for exactly these targets; the others retire."""
         wanted = set(targets)
         for target in self._workers.keys() - wanted:
-            self._workers[target].retire()
+            self._workers[target].suspend()
         for target in sorted(wanted):
             if target not in self._workers:
-                self._workers[target] = self._hire(target)
-            self._workers[target].employ()
+                self._workers[target] = self._add(target)
+            self._workers[target].resume()
 
     def ask(self, targets: Iterable[Target], trigger: Trigger, *, deep: bool = False) -> None:
         """Ask for a pass of each of these targets."""
@@ -70,7 +70,7 @@ class Crew:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def dismiss(self, hurry: asyncio.Event, within: float) -> int:
+    async def shutdown(self, hurry: asyncio.Event, within: float) -> int:
         """Let passes in flight end after their batch, for up to `within` seconds or until `hurry` is set; then cancel them.
         Returns how many had to be cancelled."""
         for worker in self._workers.values():
@@ -83,7 +83,7 @@ class Crew:
             await asyncio.wait(late, timeout=LAST_WORD)
         return len(late)
 
-    def _hire(self, target: Target) -> Worker:
+    def _add(self, target: Target) -> Worker:
         worker = Worker(target, self._passes, self._slots[target.store], self._clock, self._rng)
         if self._started:
             self._tasks.append(asyncio.create_task(worker.run()))

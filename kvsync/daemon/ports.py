@@ -38,7 +38,7 @@ FAILURES = (OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedTargets:
     """What the files ask, as far as the daemon cares.
 
     `targets` maps the targets that can be used to a digest that changes whenever anything desired of them does. `held` are
@@ -116,7 +116,7 @@ class Reconciler(Protocol):
     """What the daemon drives. All methods are called from one event loop; passes of different targets run at the same time,
     never two of the same target."""
 
-    async def load(self) -> Loaded:
+    async def load(self) -> LoadedTargets:
         """Read the files again, cheaply where nothing changed. Problems that people made are in the answer, not raised."""
         ...
 
@@ -134,7 +134,7 @@ class Reconciler(Protocol):
         ...
 
 
-class Remote(Protocol):
+class FetchedSource(Protocol):
     """Where files come from that must be fetched; a `Reconciler` may be one."""
 
     @property
@@ -169,7 +169,7 @@ class Leadership(Protocol):
         ...
 
 
-class Recorder(Protocol):
+class StatusStore(Protocol):
     """Where the daemon leaves what `kvsync status` shows: `StateDir.passes` is one. It may raise KvsyncError."""
 
     def record(

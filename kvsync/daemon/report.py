@@ -8,10 +8,10 @@ from contextlib import suppress
 
 from kvsync import __version__
 from kvsync.daemon.gate import Gate
-from kvsync.daemon.observer import Onlooker, Passed
+from kvsync.daemon.observer import DaemonObserver, FinishedPass
 from kvsync.daemon.pass_counts import PassCounts
-from kvsync.daemon.ports import Leadership, Loaded, PassRequest, PassResult, Recorder, Trigger
-from kvsync.daemon.systemd import Notifier
+from kvsync.daemon.ports import Leadership, LoadedTargets, PassRequest, PassResult, StatusStore, Trigger
+from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.model.entry import OutcomeKind, Target
@@ -29,15 +29,15 @@ class Reporter:
 
     def __init__(
         self,
-        recorder: Recorder,
-        notifier: Notifier,
+        recorder: StatusStore,
+        notifier: SystemdNotifier,
         gate: Gate,
         clock: Clock,
-        onlookers: Sequence[Onlooker] = (),
+        observers: Sequence[DaemonObserver] = (),
         leadership: Leadership | None = None,
     ) -> None:
         self.notifier = notifier
-        self.onlookers = tuple(onlookers)
+        self.observers = tuple(observers)
         self.ready = False
         self._recorder, self._gate, self._clock, self._leadership = recorder, gate, clock, leadership
         self._started = clock.now()
@@ -51,8 +51,8 @@ class Reporter:
         """Say that a pass begins."""
         self._began[request.target] = request.triggers, self._clock.monotonic()
         _log.debug("pass.started", **_names(request.target), trigger="+".join(request.triggers), deep=request.deep)
-        for onlooker in self.onlookers:
-            onlooker.pass_started(request)
+        for observer in self.observers:
+            observer.pass_started(request)
 
     def pass_crashed(self, target: Target) -> None:
         """Log the exception at hand: it is nobody's input, but a mistake in kvsync."""
@@ -79,15 +79,15 @@ class Reporter:
                 result.target, now, error=result.error, drift=result.drift, changes=result.changes, next_at=next_pass
             )
         triggers, began = self._begin_of(result.target)
-        passed = Passed(result, triggers, now, self._clock.monotonic() - began, next_pass, next_trigger)
-        for onlooker in self.onlookers:
-            onlooker.pass_done(passed)
+        passed = FinishedPass(result, triggers, now, self._clock.monotonic() - began, next_pass, next_trigger)
+        for observer in self.observers:
+            observer.pass_done(passed)
         self.notifier.status(self.summary())
 
-    def keep(self, targets: frozenset[Target], loaded: Loaded) -> None:
+    def keep(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget what was said of all targets but these, which the files as they were loaded name."""
-        for onlooker in self.onlookers:
-            onlooker.looked(targets, loaded)
+        for observer in self.observers:
+            observer.files_loaded(targets, loaded)
         for target in self._counts.keep(targets):
             self._parked.pop(target, None)
             self._waiting.discard(target)
@@ -107,8 +107,8 @@ class Reporter:
         row = DaemonRecord(os.getpid(), self._started, now, mode, __version__, self.ready, text, lease)
         with suppress(KvsyncError):
             self._recorder.set_daemon(row)
-        for onlooker in self.onlookers:
-            onlooker.daemon_changed(row, self._gate.changes_at)
+        for observer in self.observers:
+            observer.daemon_changed(row, self._gate.changes_at)
         self.notifier.status(self.summary())
 
     def window_changed(self) -> None:

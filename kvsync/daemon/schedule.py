@@ -25,7 +25,7 @@ DEFAULT_JITTER = 0.1
 """Share of the interval, when the configuration says nothing."""
 
 
-class CronBeat(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
+class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
     """APScheduler's trigger over our own cron: APScheduler's counts weekdays from Monday, and wants both day fields to hold."""
 
     def __init__(self, text: str, jitter: float | None) -> None:
@@ -42,8 +42,8 @@ class CronBeat(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
 class Schedule:
     """Calls `on_beat(deep)` in the loop at every beat."""
 
-    def __init__(self, on_beat: Callable[[bool], None]) -> None:
-        self._on_beat = on_beat
+    def __init__(self, on_tick: Callable[[bool], None]) -> None:
+        self._on_beat = on_tick
         self._scheduler: Any = None
 
     def start(self, settings: RunConfig) -> None:
@@ -75,10 +75,10 @@ class Schedule:
         return min((job.next_run_time.timestamp() for job in jobs if job.next_run_time is not None), default=None)
 
     def _due(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
-        # APScheduler computes the next time only after the job returns, and `on_beat` reads `next_beat`.
-        asyncio.get_running_loop().call_soon(self._beat, scheduler, deep)
+        # APScheduler computes the next time only after the job returns, and `on_tick` reads `next_beat`.
+        asyncio.get_running_loop().call_soon(self._tick, scheduler, deep)
 
-    def _beat(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
+    def _tick(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
         if scheduler is self._scheduler:  # a scheduler that was stopped may have had a beat due
             self._on_beat(deep)
 
@@ -86,7 +86,7 @@ class Schedule:
 def regular(settings: RunConfig) -> BaseTrigger | None:
     """Return when ordinary passes are due: by cron, else by interval, else never."""
     if settings.cron is not None:
-        return CronBeat(settings.cron, settings.jitter)
+        return CronTrigger(settings.cron, settings.jitter)
     return _interval(settings.every, settings.jitter)
 
 

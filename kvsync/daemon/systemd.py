@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from kvsync.util.clock import Clock
 
 
-class Notifier:
+class SystemdNotifier:
     """Sends datagrams to the socket that `$NOTIFY_SOCKET` names. Never raises: nobody listening is no reason to stop."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-from kvsync.daemon.watch_plan import Lookout, look_out
+from kvsync.daemon.watch_plan import WatchPlan, plan_watches
 from kvsync.logs import get_logger
 
 STEP_MS = 10
@@ -25,7 +25,7 @@ _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WatchTiming:
     """Times in seconds: no event for `quiet` ends a burst, `longest` ends one that does not stop; without any event
     everything is looked at every `scan`, without a notifier every `poll`."""
 
@@ -38,8 +38,8 @@ class Pace:
 class Watcher:
     """Calls `on_change` with those of the armed directories in which something may have changed."""
 
-    def __init__(self, on_change: Callable[[frozenset[Path]], None], pace: Pace | None = None) -> None:
-        self.pace = pace or Pace()
+    def __init__(self, on_change: Callable[[frozenset[Path]], None], pace: WatchTiming | None = None) -> None:
+        self.pace = pace or WatchTiming()
         self._on_change = on_change
         self._directories: frozenset[Path] = frozenset()
         self._interrupt = threading.Event()
@@ -67,7 +67,7 @@ class Watcher:
     async def _run_armed(self) -> None:
         self._interrupt.clear()
         directories = self._directories
-        watched = look_out(directories)
+        watched = plan_watches(directories)
         notifier = self._notifier(watched)
         self._on_change(directories)
         if notifier is None:
@@ -75,7 +75,7 @@ class Watcher:
         else:
             await self._watch(notifier, watched, directories)
 
-    def _notifier(self, watched: Lookout) -> RustNotify | None:
+    def _notifier(self, watched: WatchPlan) -> RustNotify | None:
         try:
             notifier = RustNotify(
                 watched.paths, False, False, 0, False, False
@@ -89,12 +89,12 @@ class Watcher:
         _log.info("watch.armed", directories=len(watched.paths))
         return notifier
 
-    async def _watch(self, notifier: RustNotify, watched: Lookout, directories: frozenset[Path]) -> None:
+    async def _watch(self, notifier: RustNotify, watched: WatchPlan, directories: frozenset[Path]) -> None:
         """Report bursts until other directories are armed, or these are no longer what they were."""
         with notifier:
             while True:
                 events = await asyncio.to_thread(self._collect, notifier)
-                if self._interrupt.is_set() or look_out(directories) != watched:
+                if self._interrupt.is_set() or plan_watches(directories) != watched:
                     return
                 touched = watched.touched(events) if events else directories
                 if touched:

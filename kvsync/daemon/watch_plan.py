@@ -15,22 +15,22 @@ _MAX_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Lookout:
+class WatchPlan:
     """What a set of paths was when it was looked at.
 
-    `contents` maps the real path of each directory whose every event counts to the paths it was asked for by; `bearings` are
-    real directories in which only a change of `identities` counts: the device and inode of each path asked for, None when
-    it was missing.
+    `contents` maps the real path of each directory whose every event counts to the paths it was asked for by; `link_parents`
+    are real directories in which only a change of `identities` counts: the device and inode of each path asked for, None
+    when it was missing.
     """
 
     contents: Mapping[Path, frozenset[Path]]
-    bearings: frozenset[Path]
+    link_parents: frozenset[Path]
     identities: tuple[tuple[int, int] | None, ...]
 
     @property
     def paths(self) -> list[str]:
         """All directories to watch, sorted."""
-        return sorted(str(path) for path in self.contents.keys() | self.bearings)
+        return sorted(str(path) for path in self.contents.keys() | self.link_parents)
 
     def touched(self, events: Iterable[str]) -> frozenset[Path]:
         """Return the directories asked for in which, or to which, something happened."""
@@ -40,22 +40,24 @@ class Lookout:
         return frozenset(found)
 
 
-def look_out(directories: Iterable[Path]) -> Lookout:
+def plan_watches(directories: Iterable[Path]) -> WatchPlan:
     """Look at the directories as they are now."""
     contents: dict[Path, set[Path]] = {}
-    bearings: set[Path] = set()
+    link_parents: set[Path] = set()
     identities: list[tuple[int, int] | None] = []
     plain: set[Path] = set()
     for directory in sorted(directories):
         identity = _identity(directory)
         identities.append(identity)
         real, holders = _walk(directory, plain)
-        bearings |= holders
+        link_parents |= holders
         if identity is None:
-            bearings.add(_nearest(real))
+            link_parents.add(_nearest(real))
         else:
             contents.setdefault(real, set()).add(directory)
-    return Lookout({path: frozenset(asked) for path, asked in contents.items()}, frozenset(bearings), tuple(identities))
+    return WatchPlan(
+        {path: frozenset(asked) for path, asked in contents.items()}, frozenset(link_parents), tuple(identities)
+    )
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

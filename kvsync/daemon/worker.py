@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kvsync.daemon.backoff import Backoff
 from kvsync.daemon.ports import PATIENT, PassResult, Trigger
-from kvsync.daemon.waiting import rest
+from kvsync.daemon.waiting import wait_until
 from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
 
@@ -19,24 +19,24 @@ MIN_GAP = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PendingTriggers:
     """Triggers that came in since the last pass began, folded into one."""
 
     triggers: frozenset[Trigger] = frozenset()
     deep: bool = False
 
-    def add(self, trigger: Trigger, *, deep: bool = False) -> Ask:
+    def add(self, trigger: Trigger, *, deep: bool = False) -> PendingTriggers:
         """Fold in one more."""
-        return Ask(self.triggers | {trigger}, self.deep or deep)
+        return PendingTriggers(self.triggers | {trigger}, self.deep or deep)
 
 
-NOTHING = Ask()
+NOTHING = PendingTriggers()
 
 
-class Passes(Protocol):
+class PassSource(Protocol):
     """What a worker needs to do its passes."""
 
-    async def run_pass(self, worker: Worker, ask: Ask) -> PassResult:
+    async def run_pass(self, worker: Worker, ask: PendingTriggers) -> PassResult:
         """Do one pass. Raises nothing but CancelledError."""
         ...
 
@@ -53,7 +53,7 @@ class Worker:
     """
 
     def __init__(
-        self, target: Target, passes: Passes, slot: AbstractAsyncContextManager[object], clock: Clock, rng: Random
+        self, target: Target, passes: PassSource, slot: AbstractAsyncContextManager[object], clock: Clock, rng: Random
     ) -> None:
         self.target = target
         self.last: PassResult | None = None
@@ -68,7 +68,7 @@ class Worker:
         self._not_before = 0.0  # on the monotonic clock, for the moment
 
     @property
-    def retired(self) -> bool:
+    def suspended(self) -> bool:
         """True while the target is not managed."""
         return self._retired
 
@@ -100,12 +100,12 @@ class Worker:
             self._retry_at = None
         self._woken.set()
 
-    def retire(self) -> None:
+    def suspend(self) -> None:
         """Do no more passes until employed again."""
         self._retired = True
         self._forget()
 
-    def employ(self) -> None:
+    def resume(self) -> None:
         """Take up work again."""
         self._retired = False
 
@@ -118,7 +118,7 @@ class Worker:
     async def run(self) -> None:
         """Work until told to leave."""
         while not self._leaving:
-            await rest(self._woken, self._seconds_left, self._clock)
+            await wait_until(self._woken, self._seconds_left, self._clock)
             self._woken.clear()
             left = self._seconds_left()
             if left is not None and left <= 0:
@@ -153,7 +153,7 @@ class Worker:
     def _forget(self) -> None:
         self._asked, self._moment, self._retry_at = NOTHING, None, None
 
-    def _take(self) -> Ask:
+    def _take(self) -> PendingTriggers:
         ask, left = self._asked, self._timer_left()
         if left is not None and left <= 0:
             ask = ask.add(Trigger.TIMER if self._retry_at is None else Trigger.RETRY)

@@ -2,6 +2,6 @@
 
 from kvsync.desired.cache import Cache
 from kvsync.desired.loader import Source
-from kvsync.desired.model import Loaded, StoreFacts, WatchSet
+from kvsync.desired.model import DesiredState, StoreFacts, WatchSet
 
-__all__ = ["Cache", "Loaded", "Source", "StoreFacts", "WatchSet"]
+__all__ = ["Cache", "DesiredState", "Source", "StoreFacts", "WatchSet"]

@@ -35,7 +35,7 @@ def assemble(
     )
 
 
-def clashes(chunks: Sequence[Chunk]) -> Iterator[Problem]:
+def conflicting_entries(chunks: Sequence[Chunk]) -> Iterator[Problem]:
     """What is wrong between the chunks of one target, or between the entries of one."""
     rows = TargetRows(chunks)
     if len(rows.index) < rows.starts[-1]:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kvsync.desired.model import Chunk, Reference, Unit
+from kvsync.desired.model import Chunk, CompiledFile, Reference
 from kvsync.desired.rows import Rows
 from kvsync.errors import Origin
 from kvsync.model.entry import Move, Target
@@ -43,7 +43,7 @@ class Cache:
         self._secret = blake2b(b"cache", key=secret).digest() if secret is not None else b""
         self._database = self._connect(path) if path is not None and secret is not None else None
 
-    def unit(self, slot: str, key: bytes) -> Unit | None:
+    def unit(self, slot: str, key: bytes) -> CompiledFile | None:
         """The unit that was kept for `slot`, None unless it was compiled from just what `key` stands for."""
         row = self._ask("SELECT key, head, body, seal FROM units WHERE slot = ?", slot)
         if row is None or row[0] != key:
@@ -76,7 +76,7 @@ class Cache:
         return hmac.compare_digest(self._seal("checked", target, digest), seal)
 
     def keep(
-        self, units: Mapping[str, tuple[bytes, Unit]], checked: Mapping[Target, bytes], paths: Collection[str]
+        self, units: Mapping[str, tuple[bytes, CompiledFile]], checked: Mapping[Target, bytes], paths: Collection[str]
     ) -> None:
         """Keep these, and forget what came from other files than `paths`. Units that are private or have problems are left
         out."""
@@ -158,7 +158,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _may_be_kept(unit: Unit) -> bool:
+def _may_be_kept(unit: CompiledFile) -> bool:
     return not unit.private and not unit.problems and unit.names_known
 
 
@@ -180,7 +180,7 @@ _decode_heads: Final = msgspec.msgpack.Decoder(tuple[list[_Head], tuple[Referenc
 _decode_rows: Final = msgspec.msgpack.Decoder(Rows).decode
 
 
-def _packed(unit: Unit) -> tuple[bytes, bytes]:
+def _packed(unit: CompiledFile) -> tuple[bytes, bytes]:
     bodies = [_encode(chunk.rows) for chunk in unit.chunks]
     heads = [_head(chunk, len(body)) for chunk, body in zip(unit.chunks, bodies, strict=True)]
     return _encode((heads, unit.references)), b"".join(bodies)
@@ -199,7 +199,7 @@ def _head(chunk: Chunk, size: int) -> _Head:
     )
 
 
-def _unpacked(head: bytes, body: bytes) -> Unit:
+def _unpacked(head: bytes, body: bytes) -> CompiledFile:
     heads, references = _decode_heads(head)
     chunks, start = [], 0
     for one in heads:
@@ -209,4 +209,4 @@ def _unpacked(head: bytes, body: bytes) -> Unit:
         )
         start += one.size
     targets = tuple(dict.fromkeys(chunk.target for chunk in chunks))
-    return Unit(tuple(chunks), targets, True, (), references)
+    return CompiledFile(tuple(chunks), targets, True, (), references)

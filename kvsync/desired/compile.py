@@ -15,7 +15,7 @@ import msgspec
 
 from kvsync.desired.documents import Document
 from kvsync.desired.model import Chunk, StoreFacts, Stores
-from kvsync.desired.rows import Draft, Rows, Shape, with_labels
+from kvsync.desired.rows import RowBuilder, Rows, RowTemplate, with_labels
 from kvsync.errors import Kind, Problem
 from kvsync.model.canonical import fingerprint, fingerprinter
 from kvsync.model.capabilities import Capabilities, SizeUnit
@@ -60,7 +60,7 @@ class _Compiler:
         self._problems, self._most = problems, most
         self._limits = store.capabilities
         self._is_written_well = re.compile(store.capabilities.key_pattern or "(?s:.*)").fullmatch
-        self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.own_ways)
+        self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.overridden)
 
     def compile(self, source: Rows) -> Rows:
         """The rows as the store holds them."""
@@ -73,15 +73,15 @@ class _Compiler:
             rows.remote = with_labels(remote, source.labels) if self._limits.labels else remote
         return rows
 
-    def _held(self, source: Rows, shapes: Sequence[Shape]) -> Rows:
-        if "normalise" in self._store.own_ways:
+    def _held(self, source: Rows, shapes: Sequence[RowTemplate]) -> Rows:
+        if "normalise" in self._store.overridden:
             return self._normalised(source, shapes)
         printers = [fingerprinter(one.content_type, one.tags, one.metadata, canonical=one.json) for one in shapes]
         prints = [printers[place](value) for place, value in zip(source.shapes, source.values, strict=True)]
         return replace(source, prints=prints, table=list(shapes))
 
-    def _normalised(self, source: Rows, shapes: Sequence[Shape]) -> Rows:
-        draft, values, kept, prints = Draft(), [], [], []
+    def _normalised(self, source: Rows, shapes: Sequence[RowTemplate]) -> Rows:
+        draft, values, kept, prints = RowBuilder(), [], [], []
         for value, place in zip(source.values, source.shapes, strict=True):
             shape = shapes[place]
             content = self._store.normalise(Content(value, shape.content_type, shape.tags, shape.metadata))
@@ -91,7 +91,7 @@ class _Compiler:
             kept.append(draft.number(shape._replace(content_type=content_type, tags=tags, metadata=metadata)))
         return replace(source, values=values, shapes=kept, prints=prints, table=draft.table)
 
-    def _is_all_easy(self, source: Rows, shapes: Sequence[Shape], remote: Sequence[str]) -> bool:
+    def _is_all_easy(self, source: Rows, shapes: Sequence[RowTemplate], remote: Sequence[str]) -> bool:
         """True when a look at the largest shows that nothing can be wrong with any."""
         return (
             max(map(len, source.values), default=0) <= self._most_value
@@ -103,7 +103,7 @@ class _Compiler:
             and (self._limits.binary or all(map(bytes.isascii, source.values)))
         )
 
-    def _audit_all(self, source: Rows, shapes: Sequence[Shape], remote: Sequence[str]) -> None:
+    def _audit_all(self, source: Rows, shapes: Sequence[RowTemplate], remote: Sequence[str]) -> None:
         for index, (value, place, remote_key) in enumerate(zip(source.values, source.shapes, remote, strict=True)):
             shape = shapes[place]
             content = Content(value, shape.content_type, shape.tags, shape.metadata)
@@ -111,19 +111,19 @@ class _Compiler:
             if not source.keys[index] and remote_key:
                 self._add(source, index, "a key must not be empty")
 
-    def _for_store(self, shape: Shape) -> Shape:
+    def _for_store(self, shape: RowTemplate) -> RowTemplate:
         if self._limits.always_expires and shape.ttl is None and shape.expires_at is None:
             shape = shape._replace(ttl=self._limits.max_ttl)  # where everything ends, no TTL means: renewed for ever
         is_dropped = shape.implied_type and not (self._limits.content_type and self._limits.implied_types)
         return shape._replace(content_type=None if is_dropped else shape.content_type, implied_type=False)
 
-    def _is_easy(self, shape: Shape) -> bool:
+    def _is_easy(self, shape: RowTemplate) -> bool:
         """True when no entry of this shape can be refused for anything but the size of its key and value."""
         probe = shape.entry(Identity("k"), Content(b"", shape.content_type, shape.tags, shape.metadata))
         return not audit(probe, self._limits, "k")
 
     def _remote_keys(self, source: Rows) -> list[str]:
-        if "remote_key" not in self._store.own_ways:
+        if "remote_key" not in self._store.overridden:
             return source.keys
         remote_key, namespace = self._store.remote_key, self._target.namespace
         keys = []
@@ -135,7 +135,7 @@ class _Compiler:
                 keys.append(f"{identity.key}\0{identity.label}")  # meets no other
         return keys
 
-    def _audit(self, source: Rows, index: int, content: Content, shape: Shape, remote_key: str) -> None:
+    def _audit(self, source: Rows, index: int, content: Content, shape: RowTemplate, remote_key: str) -> None:
         if "\0" in remote_key and source.keys[index] != remote_key:
             return  # it has no remote key, which was said already
         identity = Identity(source.keys[index], source.labels[index])

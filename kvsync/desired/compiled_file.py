@@ -14,15 +14,15 @@ from kvsync.config.authority import Authority, may_name
 from kvsync.config.model import ReadLimits
 from kvsync.desired.compile import compile_document
 from kvsync.desired.documents import Document, Layer, documents_of, named, read_document
-from kvsync.desired.model import Chunk, Stores, Unit
-from kvsync.desired.reading_budget import Allowance
+from kvsync.desired.model import Chunk, CompiledFile, Stores
+from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
-from kvsync.desired.values import Surroundings
+from kvsync.desired.values import ValueContext
 from kvsync.errors import Problem
 from kvsync.model.entry import Target
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping, Node, Scalar
-from kvsync.yaml.parse import Limits, Parsed, parse_all
+from kvsync.yaml.parse import Parsed, ParseLimits, parse_all
 from kvsync.yaml.problems import TooManyProblemsError
 
 _NEXT_DOCUMENT: Final = re.compile(rb"(?m)^---(?:\s|$)")
@@ -35,7 +35,7 @@ class Given:
     tree: Tree
     environ: Lookup[str, str]
     limits: ReadLimits
-    allowance: Allowance
+    allowance: ReadingBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,16 @@ class Head:
     has_more: bool
 
 
-class _Source:
+class _SourceFile:
     """One file of a unit: its documents, its problems, and what it refers to."""
 
     def __init__(self, path: str, data: bytes, given: Given, authority: Authority) -> None:
         limits = given.limits
         self.problems = Problems(path, limits.problems)
-        self.around = Surroundings(given.tree, path, given.environ, given.allowance, authority)
-        self.parsed = parse_all(data, path, Limits(limits.state_file, limits.nesting, limits.aliases, limits.problems))
+        self.around = ValueContext(given.tree, path, given.environ, given.allowance, authority)
+        self.parsed = parse_all(
+            data, path, ParseLimits(limits.state_file, limits.nesting, limits.aliases, limits.problems)
+        )
         self.problems.extend(self.parsed.problems)
         self.documents: list[Mapping] = []
         with suppress(TooManyProblemsError):
@@ -71,9 +73,9 @@ class _Source:
         return Layer(node, self.problems, self.around)
 
 
-def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> Unit:
+def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> CompiledFile:
     """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
-    sources = [_Source(path, data, given, stores.authority) for path, data in files]
+    sources = [_SourceFile(path, data, given, stores.authority) for path, data in files]
     layered = _pair(sources)
     documents: list[Document] = []
     if all(source.parsed.complete for source in sources):
@@ -93,7 +95,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
-    return Unit(
+    return CompiledFile(
         tuple(chunks),
         targets,
         known and all(_shows_all(source.parsed, data) for source, (_, data) in zip(sources, files, strict=True)),
@@ -105,7 +107,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
     )
 
 
-def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Unit:
+def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> CompiledFile:
     """The unit of a state file that is too large to be read: held back, with the targets that its first lines name."""
     base, *overlays = [
         [([node], [head.path]) for node in parse_all(head.data, "").documents if isinstance(node, Mapping)]
@@ -113,10 +115,10 @@ def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Unit:
     ]
     added = [(nodes, files) for written in overlays for nodes, files in written if _is_named(nodes[0])]
     targets, known = _targets(base + added, stores)
-    return Unit((), targets, known and not any(head.has_more for head in heads), (problem,), ())
+    return CompiledFile((), targets, known and not any(head.has_more for head in heads), (problem,), ())
 
 
-def _pair(sources: Several[_Source]) -> list[list[Layer]]:
+def _pair(sources: Several[_SourceFile]) -> list[list[Layer]]:
     """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
     base, *overlays = sources
     layered = [[base.layer(node)] for node in base.documents]

@@ -13,8 +13,8 @@ from kvsync.config.authority import Authority, Denial
 from kvsync.desired.entries import EntryReader
 from kvsync.desired.fields import DOCUMENT_FIELDS, Options, Placed, merged, packed
 from kvsync.desired.model import Stores
-from kvsync.desired.rows import Draft
-from kvsync.desired.values import Surroundings
+from kvsync.desired.rows import RowBuilder
+from kvsync.desired.values import ValueContext
 from kvsync.errors import Kind, Origin
 from kvsync.model.entry import Move, Target
 from kvsync.model.policy import Policy
@@ -29,7 +29,7 @@ class Layer:
 
     node: Mapping
     problems: Problems
-    around: Surroundings
+    around: ValueContext
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Document:
 
     stores: tuple[str, ...] = ()
     namespace: str | None = None
-    draft: Draft = field(default_factory=Draft)
+    draft: RowBuilder = field(default_factory=RowBuilder)
     policies: list[dict[str, Any]] = field(default_factory=list)
     policy_origin: Origin | None = None
     absent: dict[str, Origin] = field(default_factory=dict)

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from kvsync.desired.fields import LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
 from kvsync.desired.jail import UnreadableError
-from kvsync.desired.rows import Draft, Shape
+from kvsync.desired.rows import RowBuilder, RowTemplate
 from kvsync.desired.tree import is_text
-from kvsync.desired.values import Surroundings, Value, is_absolute, note_unreadable, read_value
+from kvsync.desired.values import Value, ValueContext, is_absolute, note_unreadable, read_value
 from kvsync.model.canonical import is_json_type
 from kvsync.model.entry import Mode
 from kvsync.yaml.fields import INVALID, Decoder, Problems
@@ -28,7 +28,7 @@ _FORMS_HINT: Final = f"write one of {', '.join(VALUE_FORMS)}"
 _LIST_HINT: Final = "write {json: […]} to store a list"
 
 
-class _Said:
+class _EntryOptions:
     """What is said of an entry beside its value, what it inherits included, and the shapes that this comes to."""
 
     __slots__ = ("numbers", "options", "own")
@@ -41,10 +41,10 @@ class _Said:
 class EntryReader:
     """Reads the entries of one file of a document into `draft`. `defaults` hold for all, packed."""
 
-    def __init__(self, draft: Draft, defaults: Options, around: Surroundings, problems: Problems) -> None:
+    def __init__(self, draft: RowBuilder, defaults: Options, around: ValueContext, problems: Problems) -> None:
         self._draft, self._around, self._problems = draft, around, problems
-        self._defaults = _Said({}, defaults)
-        self._known: dict[tuple[_Said, Any], _Said] = {}
+        self._defaults = _EntryOptions({}, defaults)
+        self._known: dict[tuple[_EntryOptions, Any], _EntryOptions] = {}
         self.secrets: list[str] = []
 
     def read(self, items: dict[str, tuple[Scalar, Node]], skip: frozenset[str] = frozenset()) -> None:
@@ -74,7 +74,7 @@ class EntryReader:
         if not found:
             self._problems.add(at(what, f"no file under {quoted(path)} matches {quoted(written['glob'])}"), node)
         own = packed({name: value for name, value in written.items() if name in _OPTIONS})
-        said = _Said(own, merged(self._defaults.options, own))
+        said = _EntryOptions(own, merged(self._defaults.options, own))
         self._check_lifetime(said, node, what)
         for name, data in found:
             if is_text(name):
@@ -90,7 +90,9 @@ class EntryReader:
         else:
             self._problems.add(at(what, "expected a value, found a list"), node, _LIST_HINT)
 
-    def _read_scalar(self, key: str, label: str | None, node: Scalar, said: _Said, place: Scalar, what: str) -> None:
+    def _read_scalar(
+        self, key: str, label: str | None, node: Scalar, said: _EntryOptions, place: Scalar, what: str
+    ) -> None:
         if node.is_null:
             self._problems.add(at(what, "a value must not be null"), node, _NULL_HINT)
         else:
@@ -123,7 +125,7 @@ class EntryReader:
         return False
 
     def _read_labels(
-        self, key: Scalar, node: Node, value: Value | None, is_wrong: bool, said: _Said, what: str
+        self, key: Scalar, node: Node, value: Value | None, is_wrong: bool, said: _EntryOptions, what: str
     ) -> None:
         if isinstance(node, Sequence) and node.items:
             self._read_label_list(key.text, node, value, is_wrong, said, what)
@@ -138,7 +140,7 @@ class EntryReader:
             self._problems.add(at(what, "expected labels"), node, hint)
 
     def _read_label_list(
-        self, key: str, node: Sequence, value: Value | None, is_wrong: bool, said: _Said, what: str
+        self, key: str, node: Sequence, value: Value | None, is_wrong: bool, said: _EntryOptions, what: str
     ) -> None:
         if value is None and not is_wrong:
             self._problems.add(at(what, "a list of labels needs a value beside it"), node)
@@ -158,7 +160,9 @@ class EntryReader:
             self._problems.add(at(what, "a label must not be empty"), label, hint)
         return bool(label.text)
 
-    def _read_label(self, key: str, label: Scalar, node: Node, parent: Value | None, under: _Said, what: str) -> None:
+    def _read_label(
+        self, key: str, label: Scalar, node: Node, parent: Value | None, under: _EntryOptions, what: str
+    ) -> None:
         if isinstance(node, Scalar):
             self._read_scalar(key, label.text, node, under, label, what)
         elif isinstance(node, Mapping):
@@ -172,18 +176,18 @@ class EntryReader:
         else:
             self._problems.add(at(what, "expected a value, found a list"), node, _LIST_HINT)
 
-    def _said(self, node: Mapping, under: _Said, what: str, names: tuple[str, ...]) -> _Said:
+    def _said(self, node: Mapping, under: _EntryOptions, what: str, names: tuple[str, ...]) -> _EntryOptions:
         """What a mapping says beside its value. What many entries say in the same words is read once."""
         silent = _SILENT if names is _ENTRY_NAMES else _FORMS
         words = tuple([(name, _words(item[1])) for name, item in node.items.items() if name not in silent])
         if not words:
-            return under if not under.own else _Said({}, under.options)
+            return under if not under.own else _EntryOptions({}, under.options)
         known = self._known.get((under, words))
         if known is not None:
             return known
         before = len(self._problems)
         own = self._options(node, what, names)
-        said = _Said(own, merged(under.options, own))
+        said = _EntryOptions(own, merged(under.options, own))
         self._check_lifetime(said, node, what)
         if len(self._problems) == before:
             self._known[under, words] = said
@@ -215,7 +219,7 @@ class EntryReader:
             self._problems.add(message, node.items["sensitive"][0], "leave sensitive out")
         return value, value is None
 
-    def _check_lifetime(self, said: _Said, node: Node, what: str) -> None:
+    def _check_lifetime(self, said: _EntryOptions, node: Node, what: str) -> None:
         own, ttl = said.own, said.options.get("ttl")
         if own.get("ttl") is not None and "expires_at" in own:
             hint = "a ttl is renewed, an end is not"
@@ -225,23 +229,23 @@ class EntryReader:
         elif ttl is not None and said.options.get("renew_before", 0) >= ttl:
             self._problems.add(at(what, f"renew_before must be shorter than the ttl of {ttl}s"), node)
 
-    def _add(self, key: str, label: str | None, value: Value, said: _Said, place: Node) -> None:
+    def _add(self, key: str, label: str | None, value: Value, said: _EntryOptions, place: Node) -> None:
         number = self._number(said, json=value.json, secret=value.secret)
         if self._draft.table[number].sensitive and (secret := value.data.decode(errors="ignore")):
             self.secrets.append(secret)
         self._draft.rows.append((key, label, value.data, number, place.line, place.column))
 
-    def _number(self, said: _Said, *, json: bool, secret: bool) -> int:
+    def _number(self, said: _EntryOptions, *, json: bool, secret: bool) -> int:
         known = said.numbers.get((json, secret))
         if known is None:
             known = said.numbers[json, secret] = self._draft.number(self._shape(said.options, json=json, secret=secret))
         return known
 
-    def _shape(self, options: Options, *, json: bool, secret: bool) -> Shape:
+    def _shape(self, options: Options, *, json: bool, secret: bool) -> RowTemplate:
         content_type, ttl = options.get("content_type"), options.get("ttl")
         if json and content_type == self._defaults.options.get("content_type") and not is_json_type(content_type):
             content_type = None  # what json: implies is nearer than a default meant for texts
-        return Shape(
+        return RowTemplate(
             file=self._problems.file,
             content_type=content_type or ("application/json" if json else None),
             implied_type=json and content_type is None,

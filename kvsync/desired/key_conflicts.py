@@ -19,7 +19,7 @@ LiesIn = Callable[[Target, Identity], str | None]
 """Gives the other managed namespace that an entry of a target belongs to, None for all that are the target's own."""
 
 
-class Meeting(NamedTuple):
+class KeyConflict(NamedTuple):
     """A problem, and the targets that must not be changed because of it."""
 
     problem: Problem
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
         return f"{self.target}: {self.identity}"
 
 
-def meetings(group: Mapping[Target, Sequence[Chunk]], lies_in: LiesIn) -> Iterator[Meeting]:
+def meetings(group: Mapping[Target, Sequence[Chunk]], nested_namespace: LiesIn) -> Iterator[KeyConflict]:
     """Entries of different targets that are one remote key, and entries that another target would take for its own. Takes time
     in proportion to the number of entries."""
     first: dict[str, _Row] = {}
@@ -47,7 +47,7 @@ def meetings(group: Mapping[Target, Sequence[Chunk]], lies_in: LiesIn) -> Iterat
             other = first.setdefault(name, row)
             if other.target != target:
                 yield _one_key(row, other, name)
-            elif (inner := lies_in(target, identity)) is not None:
+            elif (inner := nested_namespace(target, identity)) is not None:
                 yield _within(row, inner)
 
 
@@ -56,15 +56,15 @@ def _inner_first(target: Target) -> tuple[int, Target]:
     return -len(target.namespace), target
 
 
-def _one_key(row: _Row, other: _Row, name: str) -> Meeting:
+def _one_key(row: _Row, other: _Row, name: str) -> KeyConflict:
     where = other.rows.origin(other.number)
     shown = name.partition("\0")[0]
     message = f'{row} and {other} ({where}) meet in one remote key, "{shown}"'
     problem = Problem(message, row.rows.origin(row.number), "write it in one of the two", kind=Kind.CONTRADICTION)
-    return Meeting(problem, (row.target, other.target))
+    return KeyConflict(problem, (row.target, other.target))
 
 
-def _within(row: _Row, inner: str) -> Meeting:
+def _within(row: _Row, inner: str) -> KeyConflict:
     message = f'{row} lies in the namespace "{inner}", which is managed too'
     problem = Problem(message, row.rows.origin(row.number), "write it there", kind=Kind.CONTRADICTION)
-    return Meeting(problem, (row.target,))
+    return KeyConflict(problem, (row.target,))

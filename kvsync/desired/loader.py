@@ -15,11 +15,11 @@ from typing import Final
 
 from kvsync.config.authority import FileGrants, may_name
 from kvsync.config.model import Config
-from kvsync.desired.assemble import assemble, clashes, target_digest
+from kvsync.desired.assemble import assemble, conflicting_entries, target_digest
 from kvsync.desired.cache import Cache
 from kvsync.desired.jail import MissingError, UnreadableError
-from kvsync.desired.key_conflicts import Meeting, meetings
-from kvsync.desired.model import Chunk, Loaded, StoreFacts, Stores, WatchSet
+from kvsync.desired.key_conflicts import KeyConflict, meetings
+from kvsync.desired.model import Chunk, DesiredState, StoreFacts, Stores, WatchSet
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.reading import Reader, Reading
 from kvsync.desired.tree import Tree
@@ -27,7 +27,7 @@ from kvsync.errors import Problem
 from kvsync.model.entry import Desired, Identity, Target
 from kvsync.model.place import Overlap, conflicts, groups_of, overlap_text
 from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
-from kvsync.util.gc_pause import no_collections
+from kvsync.util.gc_pause import gc_paused
 
 _TRIES: Final = 6
 
@@ -57,10 +57,10 @@ class Source:
             name: repr(store.policy).encode("utf-8", "surrogateescape") for name, store in config.stores.items()
         }
 
-    def load(self, environment: str | None = None, root: Path | None = None) -> Loaded:
+    def load(self, environment: str | None = None, root: Path | None = None) -> DesiredState:
         """Everything that the files under `root` (None: the folder of the configuration) ask, in `environment` (None: the
         configured one). Never raises for what files hold."""
-        with no_collections():
+        with gc_paused():
             reading = self._read(environment or self._config.environment, root)
             clean = dict(self._clean)
             loaded = self._put_together(reading)
@@ -69,10 +69,10 @@ class Source:
             self._cache.keep(reading.fresh, checked, reading.paths)
         return self._with_kept(loaded) if environment in (None, self._config.environment) else loaded
 
-    def without_files(self, problem: Problem) -> Loaded:
+    def without_files(self, problem: Problem) -> DesiredState:
         """What holds as long as there are no files to load, for this reason: every target keeps its last good state."""
         held = (problem,)
-        return Loaded({}, {}, held, held, files=0, entries=0, watch=WatchSet(), digest="", kept=dict(self._good))
+        return DesiredState({}, {}, held, held, files=0, entries=0, watch=WatchSet(), digest="", kept=dict(self._good))
 
     def lacks(self, root: Path) -> str | None:
         """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
@@ -103,7 +103,7 @@ class Source:
     def _read(self, environment: str | None, root: Path | None) -> Reading:
         for attempt in range(_TRIES):
             reading = self._reader.read(environment, root)
-            if not reading.is_torn:
+            if not reading.changed_during_read:
                 return reading
             time.sleep(0.002 * 2**attempt)  # whoever replaces the files gets a moment to finish
         problem = Problem(
@@ -111,7 +111,7 @@ class Source:
         )
         return Reading(problems=[problem], files=reading.files, watch=reading.watch)
 
-    def _put_together(self, reading: Reading) -> Loaded:
+    def _put_together(self, reading: Reading) -> DesiredState:
         chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
         found: defaultdict[Target, list[Problems]] = defaultdict(list)
         unheld: list[Problem] = []
@@ -126,7 +126,7 @@ class Source:
         unheld += self._hold_unknown(reading, {*chunks, *self._good}, found)
         digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
         for target, parts in chunks.items():
-            found[target].append(tuple(self._clashes(target, parts, digests[target])))
+            found[target].append(tuple(self._conflicts(target, parts, digests[target])))
         for overlap in self._overlaps_of(chunks):
             problem = self._problem_of(overlap)
             found[overlap.first].append((problem,))
@@ -141,7 +141,7 @@ class Source:
             target: self._desired(target, chunks[target], digests[target], *problems.of(target))
             for target in sorted(chunks)
         }
-        return Loaded(
+        return DesiredState(
             targets=targets,
             held=problems.held,
             hold_all=problems.hold_all,
@@ -171,23 +171,23 @@ class Source:
                     found[target].append(group)
             yield from group
 
-    def _with_kept(self, loaded: Loaded) -> Loaded:
+    def _with_kept(self, loaded: DesiredState) -> DesiredState:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
         usable = {} if loaded.hold_all else loaded.targets
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
         return replace(loaded, kept=kept, nested=self._nested({*loaded.targets, *kept}))
 
-    def _clashes(self, target: Target, chunks: list[Chunk], digest: bytes) -> Iterable[Problem]:
+    def _conflicts(self, target: Target, chunks: list[Chunk], digest: bytes) -> Iterable[Problem]:
         """What is wrong between the chunks of a target; looked for once for each state of it."""
         if digest in (self._clean.get(target), self._cache.checked(target)):
             self._clean[target] = digest
             return ()
-        found = tuple(clashes(chunks))
+        found = tuple(conflicting_entries(chunks))
         if not found:
             self._clean[target] = digest
         return found
 
-    def _meetings(self, group: Mapping[Target, tuple[list[Chunk], bytes]]) -> Iterable[Meeting]:
+    def _meetings(self, group: Mapping[Target, tuple[list[Chunk], bytes]]) -> Iterable[KeyConflict]:
         """What is wrong between targets whose keys could meet; looked for once for each state of them."""
         first, state = min(group), blake2b(digest_size=16)
         for target, (_, digest) in group.items():
@@ -197,11 +197,11 @@ class Source:
             return ()
         names = namespaces_by_store(group)
 
-        def lies_in(target: Target, identity: Identity) -> str | None:
+        def nested_namespace(target: Target, identity: Identity) -> str | None:
             others = OtherNamespaces(names[target.store], target.namespace)
-            return self._stores[target.store].lies_in(target.namespace, identity, others)
+            return self._stores[target.store].nested_namespace(target.namespace, identity, others)
 
-        found = tuple(meetings({target: chunks for target, (chunks, _) in group.items()}, lies_in))
+        found = tuple(meetings({target: chunks for target, (chunks, _) in group.items()}, nested_namespace))
         if not found:
             self._apart[first] = state.digest()
         return found
@@ -222,7 +222,7 @@ class Source:
             return
         places = {target: self._stores[target.store].place(target.namespace) for target in asked}
         self._groups = groups_of(places)
-        self._overlaps = conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways)
+        self._overlaps = conflicts(places, lambda name: "nested_namespace" in self._stores[name].overridden)
         self._placed = asked
 
     def _problem_of(self, overlap: Overlap) -> Problem:

@@ -26,7 +26,7 @@ class StoreFacts(Protocol):
         """What the store can hold."""
 
     @property
-    def own_ways(self) -> Container[str]:
+    def overridden(self) -> Container[str]:
         """Which of the methods below do more than nothing; the others are not called."""
 
     def normalise(self, content: Content) -> Content:
@@ -38,7 +38,7 @@ class StoreFacts(Protocol):
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """What the store cannot hold of an entry, beyond its capabilities."""
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Which of the other namespaces an entry belongs to, because that one is a part of `namespace`."""
 
     def place(self, namespace: str) -> Place:
@@ -62,7 +62,7 @@ class WatchSet:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class DesiredState:
     """What the files ask of all targets.
 
     A target in `held` keeps its state, for the problems that are listed there; its `Desired` carries them too. When `hold_all`
@@ -95,7 +95,7 @@ class Loaded:
         """The other managed namespaces of a target's store whose keys could be keys of the target too."""
         return OtherNamespaces(self.nested.get(target, frozenset()), target.namespace)
 
-    def only(self, wanted: Callable[[Target], bool]) -> Loaded:
+    def only(self, wanted: Callable[[Target], bool]) -> DesiredState:
         """The same of these targets alone. What is wrong with the files stays in `problems`, whomever it concerns."""
         targets = {target: desired for target, desired in self.targets.items() if wanted(target)}
         return replace(
@@ -138,7 +138,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class CompiledFile:
     """What one state file, with the overlay that is in force, comes to.
 
     `targets` are those it names; `names_known` is false when there may be more. A `private` unit holds a secret and is kept in

@@ -19,8 +19,8 @@ from kvsync.desired.cache import Cache
 from kvsync.desired.compiled_file import Given, Head, build_unit, unread_unit
 from kvsync.desired.discovery import StateFile, matches, pair_overlays, split
 from kvsync.desired.jail import ReadRules, TooMuchError, UnreadableError, shown_size
-from kvsync.desired.model import Reference, Stores, Unit, WatchSet
-from kvsync.desired.reading_budget import Allowance, Total
+from kvsync.desired.model import CompiledFile, Reference, Stores, WatchSet
+from kvsync.desired.reading_budget import ReadingBudget, TotalBudget
 from kvsync.desired.tree import Tree, is_text, link_parents
 from kvsync.desired.values import names_digest
 from kvsync.errors import Kind, Origin, Problem
@@ -43,12 +43,12 @@ class Reading:
     """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
     under; `fresh` are those that were not known before. `problems` are those that hold every target."""
 
-    units: dict[str, tuple[bytes, Unit]] = field(default_factory=dict)
-    fresh: dict[str, tuple[bytes, Unit]] = field(default_factory=dict)
+    units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
+    fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
     watch: WatchSet = field(default_factory=WatchSet)
-    is_torn: bool = False
+    changed_during_read: bool = False
 
     @property
     def paths(self) -> set[str]:
@@ -64,18 +64,18 @@ class Reader:
         self._config, self._stores, self._cache, self._environ = config, stores, cache, environ
         self._facts, self._largest = _facts_digest(config, stores), _largest_value(stores)
         self._protected = protected_paths(config, environ)
-        self.units: dict[str, tuple[bytes, Unit]] = {}
+        self.units: dict[str, tuple[bytes, CompiledFile]] = {}
 
     def read(self, environment: str | None, root: Path | None = None) -> Reading:
-        """Read everything under `root` (None: the folder of the configuration) once; `is_torn` tells that something was
-        replaced on the way, so that it has to be read again."""
+        """Read everything under `root` (None: the folder of the configuration) once; `changed_during_read` is true when
+        something was replaced meanwhile, so that it has to be read again."""
         reading, root = Reading(), root or self._config.root
         try:
             with Tree(root, self.rules()) as tree:
-                total = Total(self._config.limits.total)
+                total = TotalBudget(self._config.limits.total)
                 for file in self._state_files(tree, environment, reading):
                     self._take(tree, file, reading, total)
-                reading.is_torn = tree.changed()
+                reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, tree.watched())
         except UnreadableError as error:
             reading.problems.append(Problem(f"the folder {root} cannot be read: {error}", kind=Kind.UNREADABLE))
@@ -98,7 +98,7 @@ class Reader:
     def matches(self, tree: Tree, pattern: str) -> list[str]:
         """The files that a pattern of `state:` names, without the configuration and what else is never read. Raises
         UnreadableError."""
-        found = matches(tree, "", pattern, Allowance(self._config.limits).take_steps)
+        found = matches(tree, "", pattern, ReadingBudget(self._config.limits).take_steps)
         return [path for path in found if not tree.is_protected(path) and not is_configuration(self._config, path)]
 
     def _state_files(self, tree: Tree, environment: str | None, reading: Reading) -> Iterator[StateFile]:
@@ -121,10 +121,10 @@ class Reader:
             )
         yield from pair_overlays(tree, sorted(paths), self._config.environments, environment)
 
-    def _take(self, tree: Tree, file: StateFile, reading: Reading, total: Total) -> None:
+    def _take(self, tree: Tree, file: StateFile, reading: Reading, total: TotalBudget) -> None:
         names = [file.path] if file.overlay is None else [file.path, file.overlay]
         reading.files += len(names)
-        slot, allowance = "\0".join(names), Allowance(self._config.limits, self._largest)
+        slot, allowance = "\0".join(names), ReadingBudget(self._config.limits, self._largest)
         contents: list[tuple[str, bytes]] = []
         unreadable: list[Problem] = []
         for name in names:
@@ -136,7 +136,10 @@ class Reader:
             except UnreadableError as error:
                 unreadable.append(_unreadable(name, error))
         if unreadable:
-            reading.units[slot] = b"", Unit((), (), names_known=False, problems=tuple(unreadable), references=())
+            reading.units[slot] = (
+                b"",
+                CompiledFile((), (), names_known=False, problems=tuple(unreadable), references=()),
+            )
         else:
             allowance.take_text(sum(len(data) for _, data in contents))
             self._compile(tree, slot, contents, allowance, reading)
@@ -144,7 +147,7 @@ class Reader:
                 self._give_up(largest, size, reading)
 
     def _compile(
-        self, tree: Tree, slot: str, contents: list[tuple[str, bytes]], allowance: Allowance, reading: Reading
+        self, tree: Tree, slot: str, contents: list[tuple[str, bytes]], allowance: ReadingBudget, reading: Reading
     ) -> None:
         key = _unit_key(self._facts, slot, contents)
         unit = self._known(slot, key, tree, allowance)
@@ -154,7 +157,7 @@ class Reader:
             reading.fresh[slot] = (key, unit)
         reading.units[slot] = (key, unit)
 
-    def _known(self, slot: str, key: bytes, tree: Tree, allowance: Allowance) -> Unit | None:
+    def _known(self, slot: str, key: bytes, tree: Tree, allowance: ReadingBudget) -> CompiledFile | None:
         """The unit as compiled before, when everything it came from is the same."""
         kept = self.units.get(slot)
         unit = kept[1] if kept is not None and kept[0] == key else self._cache.unit(slot, key)
@@ -165,14 +168,14 @@ class Reader:
             return None
         return unit if all(self._environ.get(name) == value for name, value in unit.variables.items()) else None
 
-    def _unread(self, tree: Tree, names: list[str], problem: Problem, reading: Reading) -> Unit:
+    def _unread(self, tree: Tree, names: list[str], problem: Problem, reading: Reading) -> CompiledFile:
         """The unit of a file that is too large; where it cannot be told which targets it names, it holds every one."""
         try:
             heads = [_head(tree, name, self._config.limits) for name in names]
         except UnreadableError as error:
             reading.problems.append(_unreadable(names[0], error))
             heads = []
-        return unread_unit(heads, problem, self._stores) if heads else Unit((), (), True, (problem,), ())
+        return unread_unit(heads, problem, self._stores) if heads else CompiledFile((), (), True, (problem,), ())
 
     def _give_up(self, slot: str, size: int, reading: Reading) -> None:
         """Hold a state file back, since all together are too large and it is the largest."""
@@ -240,7 +243,7 @@ def _rights(authority: Authority) -> tuple[Authors, list[str]]:
     return authority.authors, sorted(authority.credentials)
 
 
-def _is_same(reference: Reference, tree: Tree, allowance: Allowance) -> bool:
+def _is_same(reference: Reference, tree: Tree, allowance: ReadingBudget) -> bool:
     try:
         tree.check_allowed(reference.path)
         if reference.kind == "glob":

@@ -9,7 +9,7 @@ from kvsync.config.model import ReadLimits
 from kvsync.desired.jail import TooMuchError, shown_size
 
 
-class Allowance:
+class ReadingBudget:
     """Counts what one state file takes. `largest` is the largest value that any configured store takes, in bytes; None where
     one takes any."""
 
@@ -72,7 +72,7 @@ class Allowance:
             )
 
 
-class Total:
+class TotalBudget:
     """The sizes in bytes of all state files of a reading, with what they take values from: at most `limit` together."""
 
     def __init__(self, limit: int) -> None:

@@ -1,6 +1,6 @@
 """Entries in columns: what a hundred thousand of them cost little in, and what a cache can keep as it is.
 
-Entries that say the same beside their value share one `Shape`; a row points at it by number.
+Entries that say the same beside their value share one `RowTemplate`; a row points at it by number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kvsync.errors import Origin
 from kvsync.model.entry import Content, Entry, Identity, Mode
 
 
-class Shape(NamedTuple):
+class RowTemplate(NamedTuple):
     """Everything about an entry but its name, value and line. `implied_type` says that the content type follows from `json:`
     and is dropped where a store keeps none."""
 
@@ -55,17 +55,17 @@ class Shape(NamedTuple):
         )
 
 
-class Draft:
+class RowBuilder:
     """Rows as they are written, for no store yet: (key, label, value, number of the shape, line, column)."""
 
     __slots__ = ("_numbers", "rows", "table")
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, str | None, bytes, int, int, int]] = []
-        self.table: list[Shape] = []
-        self._numbers: dict[Shape, int] = {}
+        self.table: list[RowTemplate] = []
+        self._numbers: dict[RowTemplate, int] = {}
 
-    def number(self, shape: Shape) -> int:
+    def number(self, shape: RowTemplate) -> int:
         """The number of a shape, a new one when it is not known yet."""
         known = self._numbers.setdefault(shape, len(self.table))
         if known == len(self.table):
@@ -92,7 +92,7 @@ class Rows:
     lines: list[int] = field(default_factory=list)
     columns: list[int] = field(default_factory=list)
     prints: list[bytes] = field(default_factory=list)
-    table: list[Shape] = field(default_factory=list)
+    table: list[RowTemplate] = field(default_factory=list)
     remote: list[str] | None = None
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from kvsync.desired.discovery import matches, split
 from kvsync.desired.fields import FORM_FIELDS
 from kvsync.desired.jail import UnreadableError
 from kvsync.desired.model import Reference
-from kvsync.desired.reading_budget import Allowance
+from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.errors import Kind
 from kvsync.model.canonical import canonical_json
@@ -43,14 +43,14 @@ class DeniedError(UnreadableError):
         super().__init__(denial.message)
 
 
-class Surroundings:
+class ValueContext:
     """What state files refer to: other files, and variables. Remembers what was asked, since the result depends on it.
 
     `path` is that of the state file in the tree: references are relative to it. What they take is counted in `allowance`.
     """
 
     def __init__(
-        self, tree: Tree, path: str, environ: Environ[str, str], allowance: Allowance, authority: Authority
+        self, tree: Tree, path: str, environ: Environ[str, str], allowance: ReadingBudget, authority: Authority
     ) -> None:
         self._tree, self._environ, self._allowance, self._authority = tree, environ, allowance, authority
         self._folder = path.rpartition("/")[0]
@@ -132,7 +132,7 @@ def is_absolute(path: str, node: Node, problems: Problems, what: str) -> bool:
     return False
 
 
-def read_value(form: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+def read_value(form: str, node: Node, around: ValueContext, problems: Problems, what: str) -> Value | None:
     """The value written as `form: node`; None with a problem noted. Messages never show it."""
     if form == "value" and isinstance(node, Scalar) and not node.is_null:
         return Value(node.text.encode())
@@ -153,7 +153,7 @@ def _json(written: Any, *_: Any) -> Value:
     return Value(canonical_json(written).encode(), json=True)
 
 
-def _file(path: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+def _file(path: str, node: Node, around: ValueContext, problems: Problems, what: str) -> Value | None:
     if is_absolute(path, node, problems, what):
         return None
     try:
@@ -163,7 +163,7 @@ def _file(path: str, node: Node, around: Surroundings, problems: Problems, what:
         return None
 
 
-def _base64(written: str, node: Node, _around: Surroundings, problems: Problems, what: str) -> Value | None:
+def _base64(written: str, node: Node, _around: ValueContext, problems: Problems, what: str) -> Value | None:
     try:
         return Value(b64decode("".join(written.split()), validate=True))
     except (binascii.Error, ValueError):
@@ -171,7 +171,7 @@ def _base64(written: str, node: Node, _around: Surroundings, problems: Problems,
         return None
 
 
-def _env(name: str, node: Node, around: Surroundings, problems: Problems, what: str) -> Value | None:
+def _env(name: str, node: Node, around: ValueContext, problems: Problems, what: str) -> Value | None:
     try:
         value = around.variable(name)
     except DeniedError as error:
@@ -183,7 +183,7 @@ def _env(name: str, node: Node, around: Surroundings, problems: Problems, what: 
     return Value(value.encode(errors="surrogateescape"), secret=True)
 
 
-_READERS: Final[dict[str, Callable[[Any, Node, Surroundings, Problems, str], Value | None]]] = {
+_READERS: Final[dict[str, Callable[[Any, Node, ValueContext, Problems, str], Value | None]]] = {
     "json": _json,
     "file": _file,
     "base64": _base64,

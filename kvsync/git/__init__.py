@@ -1,8 +1,8 @@
 """State files that come from a Git repository: fetched, judged, and laid out as a folder that is exchanged whole."""
 
-from kvsync.git.clone_directory import Place
-from kvsync.git.model import Fetched, Refused, Status
+from kvsync.git.clone_directory import ClonePaths
+from kvsync.git.model import CommitRefused, Fetched, Status
 from kvsync.git.source import Checkout
 from kvsync.git.status import read_status
 
-__all__ = ["Checkout", "Fetched", "Place", "Refused", "Status", "read_status"]
+__all__ = ["Checkout", "ClonePaths", "CommitRefused", "Fetched", "Status", "read_status"]

@@ -17,7 +17,7 @@ from kvsync.config.git import is_object
 from kvsync.config.model import GitSource
 from kvsync.errors import SourceError
 from kvsync.git.command import Done, Git
-from kvsync.git.worktrees import Tree
+from kvsync.git.worktrees import Worktree
 
 _LINK: Final = "120000"
 _SUBMODULE: Final = "160000"
@@ -132,7 +132,7 @@ class Clone:
         listing = await self._run("ls-tree", "-r", "-z", "--long", "--full-tree", where)
         return list(_members(listing.output))
 
-    async def check_out(self, commit: str, tree: Tree) -> None:
+    async def check_out(self, commit: str, tree: Worktree) -> None:
         """Write the files under the path of the source into an empty tree. Nothing of them is run. Raises GitFailed."""
         env = {"GIT_INDEX_FILE": str(tree.index), "GIT_WORK_TREE": str(tree.files)}
         await self._run("read-tree", commit, env=env)

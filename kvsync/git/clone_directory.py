@@ -26,11 +26,11 @@ from kvsync.git.command import SETTINGS, Git, GitFailed, find_git
 from kvsync.git.failures import explained
 from kvsync.git.locks import held
 from kvsync.git.status import FOLDER
-from kvsync.git.worktrees import Tree, sweep
+from kvsync.git.worktrees import Worktree, sweep
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ClonePaths:
     """What a checkout is given of its surroundings: `root` is the folder of the configuration; the clone is kept under
     `state_dir`, unless that is not `writable`. `resolve` gives the secret that a reference means, `redact` takes secrets out of
     texts."""
@@ -43,11 +43,11 @@ class Place:
     redact: Callable[[str], str]
 
 
-class Home:
+class CloneDirectory:
     """The part of the state directory that belongs to a source; a folder that ends with this process where nothing may be
     written there."""
 
-    def __init__(self, source: GitSource, place: Place) -> None:
+    def __init__(self, source: GitSource, place: ClonePaths) -> None:
         self.place = place
         self._source = source
         self._own: Path | None = None
@@ -73,12 +73,12 @@ class Home:
             clone = self._clone_in(self.place.state_dir / FOLDER, program)
             yield clone if (clone.path / "HEAD").exists() else None
 
-    async def new_tree(self, commit: str) -> Tree:
+    async def new_tree(self, commit: str) -> Worktree:
         """An empty folder for the files of a commit. Raises SourceError, OSError."""
         folder = self._folder()
         async with held(folder / "trees.lock", self._source.timeout):
             await asyncio.to_thread(sweep, folder / "trees")
-            return Tree.make(folder / "trees", commit, self._source.path)
+            return Worktree.make(folder / "trees", commit, self._source.path)
 
     def forget_others(self, clone: Clone) -> None:
         """Remove clones of repositories that the configuration named before, and one that was not finished."""

@@ -11,7 +11,7 @@ from kvsync.git.source import Checkout
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SourceCheck:
     """One step by name, whether it worked, and what to do when it did not."""
 
     check: str
@@ -20,38 +20,43 @@ class Step:
     hint: str | None = None
 
 
-async def examine(checkout: Checkout, *, offline: bool = False) -> list[Step]:
+async def examine(checkout: Checkout, *, offline: bool = False) -> list[SourceCheck]:
     """Try everything that a fetch needs, and fetch unless `offline`. The clone is looked at in any case."""
     try:
         program, version = await find_git(checkout.environ)
     except SourceError as error:
-        return [Step("git", False, error.message, error.hint)]
-    git = Step("git", True, f"{program}, version {'.'.join(map(str, version))}")
+        return [SourceCheck("git", False, error.message, error.hint)]
+    git = SourceCheck("git", True, f"{program}, version {'.'.join(map(str, version))}")
     return [git, *([] if offline else await _fetch(checkout)), await _clone(checkout)]
 
 
-async def _fetch(checkout: Checkout) -> list[Step]:
+async def _fetch(checkout: Checkout) -> list[SourceCheck]:
     try:
         fetched = await checkout.fetch()
     except SourceError as error:
         kept = f"; commit {checkout.commit[:12]} is in force" if checkout.commit else ""
-        return [Step("reached", False, error.message + kept, error.hint)]
-    return [Step("reached", True, f"{checkout.source.url}, {checkout.source.ref} found"), _newest(checkout, fetched)]
+        return [SourceCheck("reached", False, error.message + kept, error.hint)]
+    return [
+        SourceCheck("reached", True, f"{checkout.source.url}, {checkout.source.ref} found"),
+        _newest(checkout, fetched),
+    ]
 
 
-def _newest(checkout: Checkout, fetched: Fetched) -> Step:
+def _newest(checkout: Checkout, fetched: Fetched) -> SourceCheck:
     refused = fetched.refused
     if refused is None:
         signed = ", its signature counts" if checkout.source.verify else ""
-        return Step("newest commit", True, f"{(fetched.commit or '')[:12]}{signed}")
+        return SourceCheck("newest commit", True, f"{(fetched.commit or '')[:12]}{signed}")
     kept = f"commit {fetched.commit[:12]} is in force" if fetched.commit else "no commit is in force"
-    return Step("newest commit", False, f"{refused.commit[:12]} is not used: {refused.reason}; {kept}", refused.hint)
+    return SourceCheck(
+        "newest commit", False, f"{refused.commit[:12]} is not used: {refused.reason}; {kept}", refused.hint
+    )
 
 
-async def _clone(checkout: Checkout) -> Step:
+async def _clone(checkout: Checkout) -> SourceCheck:
     try:
         flaw = await checkout.flaw()
     except SourceError as error:
-        return Step("clone", False, error.message, error.hint)
+        return SourceCheck("clone", False, error.message, error.hint)
     hint = "the next fetch makes it anew" if flaw else None
-    return Step("clone", flaw is None, flaw or "whole", hint)
+    return SourceCheck("clone", flaw is None, flaw or "whole", hint)

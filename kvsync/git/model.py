@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CommitRefused:
     """A newest commit that is not used, why, and what to do about it. The last good one stays."""
 
     commit: str
@@ -24,7 +24,7 @@ class Fetched:
 
     commit: str | None
     before: str | None
-    refused: Refused | None = None
+    refused: CommitRefused | None = None
     seconds: float = 0.0
 
 

@@ -20,27 +20,27 @@ from kvsync.config.model import GitSource
 from kvsync.errors import AuthError, SourceError
 from kvsync.git.access import access
 from kvsync.git.clone import Clone
-from kvsync.git.clone_directory import Home, Place
+from kvsync.git.clone_directory import CloneDirectory, ClonePaths
 from kvsync.git.command import GitFailed
 from kvsync.git.failures import is_known
-from kvsync.git.model import Fetched, Refused, Status
+from kvsync.git.model import CommitRefused, Fetched, Status
 from kvsync.git.signatures import unsigned
 from kvsync.git.status import FOLDER, read_status, write_status
 from kvsync.git.verification import drop_submodules, refuse_members, refuse_pointers, substituted, too_old
-from kvsync.git.worktrees import Tree
+from kvsync.git.worktrees import Worktree
 
 
 class Checkout:
     """The files of a repository, as far as this process has them. `lacks(root)` says what the files of a commit lack to be the
     files of this configuration, None when nothing."""
 
-    def __init__(self, source: GitSource, place: Place, lacks: Callable[[Path], str | None]) -> None:
+    def __init__(self, source: GitSource, place: ClonePaths, lacks: Callable[[Path], str | None]) -> None:
         self.source = source
-        self.refused: Refused | None = None
-        self._home, self._lacks = Home(source, place), lacks
+        self.refused: CommitRefused | None = None
+        self._home, self._lacks = CloneDirectory(source, place), lacks
         self._commit: str | None = None
-        self._tree: Tree | None = None
-        self._unfit: Refused | None = None
+        self._tree: Worktree | None = None
+        self._unfit: CommitRefused | None = None
 
     @property
     def commit(self) -> str | None:
@@ -86,7 +86,7 @@ class Checkout:
         then."""
         if self.source == other.source:
             self._commit, self._tree, self._home = other._commit, other._tree, other._home
-            other._commit, other._tree, other._home = None, None, Home(other.source, other._home.place)
+            other._commit, other._tree, other._home = None, None, CloneDirectory(other.source, other._home.place)
 
     async def flaw(self) -> str | None:
         """What is wrong with the clone; None when nothing is. Raises SourceError."""
@@ -101,7 +101,7 @@ class Checkout:
 
     # -- from the newest commit to the one in force -------------------------------------------------------------------
 
-    async def _renewed(self, clone: Clone) -> Refused | None:
+    async def _renewed(self, clone: Clone) -> CommitRefused | None:
         """Why the newest commit is not used; None when it is in force now. A damaged clone is made anew, beside the old one
         until that has worked out."""
         try:
@@ -120,7 +120,7 @@ class Checkout:
             fresh.remove()
         return refused
 
-    async def _renew(self, clone: Clone) -> Refused | None:
+    async def _renew(self, clone: Clone) -> CommitRefused | None:
         await self._use_good(clone)
         try:
             with access(self.source, self._home.place.root, self._home.place.resolve) as variables:
@@ -129,7 +129,7 @@ class Checkout:
             raise SourceError(f"source.git.credentials: {error}") from None
         commit = await clone.commit_of(tip.id)
         if commit is None:
-            return Refused(tip.id, "it is not a commit", "check source.git.ref")
+            return CommitRefused(tip.id, "it is not a commit", "check source.git.ref")
         if commit == self._commit:
             return None
         tag = await clone.tag_name(tip.id)
@@ -143,7 +143,7 @@ class Checkout:
         if good is not None and good != self._commit:
             await self._use(clone, good)
 
-    async def _rewritten(self, clone: Clone, commit: str) -> Refused | None:
+    async def _rewritten(self, clone: Clone, commit: str) -> CommitRefused | None:
         """Look whether the history goes on from what was good. A ref that names a commit by its id was chosen by a person."""
         if self.source.allow_rewrites or is_object(self.source.ref):
             return None
@@ -152,18 +152,18 @@ class Checkout:
         if good is None or (await clone.commit_of(good) is not None and await clone.holds(commit, good)):
             return None
         said = f"the history was rewritten: commit {good[:12]}, which was in force, is not in it"
-        return Refused(commit, said, "restore the history, or set source.git.allow_rewrites: true to follow it")
+        return CommitRefused(commit, said, "restore the history, or set source.git.allow_rewrites: true to follow it")
 
-    async def _use(self, clone: Clone, commit: str, tag: str | None = None) -> Refused | None:
+    async def _use(self, clone: Clone, commit: str, tag: str | None = None) -> CommitRefused | None:
         """Judge a commit, and put it in force when it is good. `tag` is the tag object that led to it."""
         if self.source.min_commit is not None and not await _is_recent(clone, commit, self.source.min_commit):
             return too_old(commit, self.source)
         if self.source.verify is not None:
             why = await unsigned(clone, tag, commit, self.source.verify, self._home.place.root)
             if why is not None:
-                return Refused(commit, why, "source.git.verify says whose signature counts")
+                return CommitRefused(commit, why, "source.git.verify says whose signature counts")
         laid_out = await self._lay_out(clone, commit)
-        if isinstance(laid_out, Refused):
+        if isinstance(laid_out, CommitRefused):
             return laid_out
         before, self._tree, self._commit = self._tree, laid_out, commit
         if before is not None:
@@ -172,20 +172,20 @@ class Checkout:
             await clone.keep_good(commit)
         return None
 
-    async def _lay_out(self, clone: Clone, commit: str) -> Tree | Refused:
+    async def _lay_out(self, clone: Clone, commit: str) -> Worktree | CommitRefused:
         """The files of a commit, or why they cannot be those of this configuration; that is found out once."""
         if self._unfit is None or self._unfit.commit != commit:
             laid_out = await self._try_out(clone, commit)
-            if isinstance(laid_out, Tree):
+            if isinstance(laid_out, Worktree):
                 return laid_out
             self._unfit = laid_out
         return self._unfit
 
-    async def _try_out(self, clone: Clone, commit: str) -> Tree | Refused:
+    async def _try_out(self, clone: Clone, commit: str) -> Worktree | CommitRefused:
         members = await clone.members(commit)
         refused = refuse_members(commit, members, self.source)
         if refused is not None or members is None:
-            return refused or Refused(commit, "it holds nothing")
+            return refused or CommitRefused(commit, "it holds nothing")
         tree = await self._home.new_tree(commit)
         try:
             await clone.check_out(commit, tree)
@@ -196,7 +196,9 @@ class Checkout:
             tree.remove()
             raise
         if lacking is not None:
-            refused = refused or Refused(commit, lacking, "an empty folder is taken for an accident, not for a wish")
+            refused = refused or CommitRefused(
+                commit, lacking, "an empty folder is taken for an accident, not for a wish"
+            )
         if refused is None:
             return tree
         tree.remove()

@@ -10,7 +10,7 @@ from typing import Final
 
 from kvsync.config.model import GitSource
 from kvsync.git.clone import Member, Tip
-from kvsync.git.model import Refused
+from kvsync.git.model import CommitRefused
 from kvsync.util.beneath import FOLDER, open_beneath
 from kvsync.util.escaping import clip, escape_name
 
@@ -22,7 +22,7 @@ _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _LARGEST_POINTER: Final = 1024  # bytes
 
 
-def substituted(tip: Tip, tag: str, source: GitSource) -> Refused | None:
+def substituted(tip: Tip, tag: str, source: GitSource) -> CommitRefused | None:
     """Why a tag object, whose own name is `tag`, is not what the ref may point to; None when it is.
 
     A server may answer a branch with a signed tag of a commit that nobody reviewed, or a tag with an older one. The signature
@@ -32,47 +32,51 @@ def substituted(tip: Tip, tag: str, source: GitSource) -> Refused | None:
         return None
     kept = tip.name.removeprefix(_TAGS)
     if kept == tip.name:
-        return Refused(tip.id, f"{tip.name} points to a tag, which only a tag may do", "see who changed the repository")
+        return CommitRefused(
+            tip.id, f"{tip.name} points to a tag, which only a tag may do", "see who changed the repository"
+        )
     if source.verify is not None and tag != kept:
         what = f"{tip.name} points to a tag that is called {clip(escape_name(tag), 100)}"
-        return Refused(tip.id, what, "sign a tag of the same name, or see who changed the repository")
+        return CommitRefused(tip.id, what, "sign a tag of the same name, or see who changed the repository")
     return None
 
 
-def too_old(commit: str, source: GitSource) -> Refused:
+def too_old(commit: str, source: GitSource) -> CommitRefused:
     """The refusal of a commit without the oldest acceptable one in its history."""
     oldest = (source.min_commit or "")[:12]
     if source.depth is not None:
         hint = f"only {source.depth} commits of history are fetched; leave source.git.depth out, or name a later commit"
     else:
         hint = "the repository was set back, or is another one; if that is meant, change source.git.min_commit"
-    return Refused(commit, f"commit {oldest} (source.git.min_commit) is not in its history", hint)
+    return CommitRefused(commit, f"commit {oldest} (source.git.min_commit) is not in its history", hint)
 
 
-def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSource) -> Refused | None:
+def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSource) -> CommitRefused | None:
     """Why a commit that holds this is not used; None when it may be. An emptied repository is an accident, not a wish."""
     where = f"the folder {source.path!r}" if source.path else "the repository"
     if members is None:
-        return Refused(commit, f"it has no folder {source.path!r}", "check source.git.path")
+        return CommitRefused(commit, f"it has no folder {source.path!r}", "check source.git.path")
     if not any(member.is_file for member in members):
-        return Refused(commit, f"{where} is empty in it", "an empty folder is taken for an accident, not for a wish")
+        return CommitRefused(
+            commit, f"{where} is empty in it", "an empty folder is taken for an accident, not for a wish"
+        )
     size = sum(member.size for member in members)
     if size > source.max_size:
         said = f"{where} has {size / 2**20:,.1f} MiB in it, at most {source.max_size / 2**20:,g} MiB are taken"
-        return Refused(commit, said, "source.git.max_size sets it; source.git.path narrows it")
+        return CommitRefused(commit, said, "source.git.max_size sets it; source.git.path narrows it")
     if len(members) > MOST_MEMBERS:
-        return Refused(commit, f"{where} has more than {MOST_MEMBERS:,} files in it", "narrow source.git.path")
+        return CommitRefused(commit, f"{where} has more than {MOST_MEMBERS:,} files in it", "narrow source.git.path")
     return None
 
 
-def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> Refused | None:
+def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> CommitRefused | None:
     """Why a commit is not used some of whose files stand for others that are not in Git: their text is nobody's value."""
     with _opened(root) as handle:
         found = [member.path for member in members if _is_pointer(handle, member)]
     if not found:
         return None
     some = ", ".join(found[:3]) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
-    return Refused(
+    return CommitRefused(
         commit, f"{some}: kept in Git LFS, which kvsync does not fetch", "narrow source.git.path, or keep them in Git"
     )
 

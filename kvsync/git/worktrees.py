@@ -15,7 +15,7 @@ from pathlib import Path
 from kvsync.git.locks import take
 
 
-class Tree:
+class Worktree:
     """A folder that this process fills: `files` is where a commit goes, `root` the part of it that the state files are in, and
     `index` the place of git's own notes about them."""
 
@@ -25,7 +25,7 @@ class Tree:
         self.root = self.files / inside
 
     @classmethod
-    def make(cls, folder: Path, commit: str, inside: str) -> Tree:
+    def make(cls, folder: Path, commit: str, inside: str) -> Worktree:
         """An empty folder under `folder`, locked. To be called, as `sweep`, by one process at a time. Raises OSError."""
         folder.mkdir(mode=0o700, exist_ok=True)
         path = Path(tempfile.mkdtemp(prefix=f"{commit[:12]}-", dir=folder))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 from kvsync.errors import AuthError
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.model import Answer, Call, ErrorText
 
 
 class BearerToken(ABC):
@@ -31,5 +31,5 @@ class BearerToken(ABC):
         return False
 
     @abstractmethod
-    def explain(self, call: Call, answer: Answer) -> Explanation:
+    def explain(self, call: Call, answer: Answer) -> ErrorText:
         """Why a 401 or 403 came back."""

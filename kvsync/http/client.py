@@ -18,7 +18,7 @@ from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
-from kvsync.util.gc_pause import no_collections
+from kvsync.util.gc_pause import gc_paused
 from kvsync.util.write_fence import Fence
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _BASE, _CAP = 0.1, 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ClientLimits:
     """What may be asked of one API. `timeout` is in seconds and bounds one call; a read is repeated for twice as long at most.
     The rates are in calls a second, None for as fast as it goes."""
 
@@ -52,7 +52,7 @@ class Client:
         clock: Clock,
         traffic: Traffic,
         *,
-        limits: Limits | None = None,
+        limits: ClientLimits | None = None,
         credentials: Credentials | None = None,
         judge: Judge | None = None,
         quota: Quota | None = None,
@@ -66,7 +66,7 @@ class Client:
         self._clock, self._traffic, self._read_only = clock, traffic, read_only
         self._fence, self._ca_file = fence or Fence(), ca_file
         self._credentials, self._judge, self._quota = credentials, judge, quota
-        self._limits = limits or Limits()
+        self._limits = limits or ClientLimits()
         self._turns = {
             True: turns or _bucket(self._limits.writes_per_second, clock),
             False: turns or _bucket(self._limits.reads_per_second, clock),
@@ -148,9 +148,9 @@ class Client:
                 raise PermanentError(f"{self.where}: {call.what} failed: {cleaned(str(error))}") from error
         self._count(call, str(answer.status), len(answer.body))
         if call.turn is not None:
-            call.turn.heed(answer.headers)
+            call.turn.observe_rate(answer.headers)
         if self._quota is not None:
-            self._quota.heed(answer.headers)
+            self._quota.observe_rate(answer.headers)
         return answer
 
     def _seconds_for(self, call: Call) -> float:
@@ -170,7 +170,7 @@ class Client:
 
     def _decoded(self, call: Call, answer: Answer) -> Answer:
         try:
-            with no_collections():
+            with gc_paused():
                 return replace(answer, data=json.loads(answer.body))
         except (ValueError, RecursionError):
             broken = NotAnsweredError(

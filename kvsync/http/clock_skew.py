@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from kvsync.http.model import Answer
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 
 _SET_CLOCK: Final = "set this machine's clock by NTP"
 
@@ -30,11 +30,11 @@ def skew_in_words(seconds: float | None) -> str:
     return f"this machine's clock is {amount} {'ahead of' if seconds > 0 else 'behind'} the server's"
 
 
-def clock_findings(answer: Answer, now: float, most: float, hint: str = _SET_CLOCK) -> list[Finding]:
+def clock_findings(answer: Answer, now: float, most: float, hint: str = _SET_CLOCK) -> list[DoctorCheck]:
     """What `doctor` says of this machine's clock: nothing where the server does not tell its time. More than `most` seconds off
     is wrong, and `hint` what to do then."""
     ahead = ahead_of_server(answer, now)
     if ahead is None:
         return []
     is_right = abs(ahead) <= most
-    return [Finding("clock", is_right, skew_in_words(ahead), None if is_right else hint)]
+    return [DoctorCheck("clock", is_right, skew_in_words(ahead), None if is_right else hint)]

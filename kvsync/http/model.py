@@ -18,7 +18,7 @@ class Turn(Protocol):
     async def take(self) -> None:
         """Wait for a turn."""
 
-    def heed(self, headers: Mapping[str, str]) -> None:
+    def observe_rate(self, headers: Mapping[str, str]) -> None:
         """Take in what an answer says of the pace (names of headers in lower case)."""
 
 
@@ -98,7 +98,7 @@ class StaleCredentialError(AuthError):
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class ErrorText:
     """Why a credential was refused. `cause` is the part that is wrong (credential, clock, permission), `detail` says what is
     wrong with it, `hint` what to do."""
 
@@ -116,7 +116,7 @@ class Credentials(Protocol):
     async def renew(self) -> bool:
         """Fetch the credential anew after it was refused; False when it is the same as before. Raises StoreError."""
 
-    def explain(self, call: Call, answer: Answer) -> Explanation:
+    def explain(self, call: Call, answer: Answer) -> ErrorText:
         """Why a 401 or 403 came back."""
 
 

@@ -19,7 +19,7 @@ _LIMIT: Final = re.compile(r"(?:^|,)[^;,]*((?:;[^;,]*)*)")
 _PARAMETER: Final = re.compile(r";\s*([rt])\s*=\s*(\d{1,12})(?!\d)", re.ASCII)
 
 
-class Left(NamedTuple):
+class RemainingQuota(NamedTuple):
     """What a server says is left: so many calls in so many seconds."""
 
     calls: int
@@ -34,7 +34,7 @@ class Quota:
         self._most, self._seconds, self._clock = most, seconds + _MARGIN, clock
         self._turns: deque[float] = deque(maxlen=most)
         self._interval, self._slow_until = 0.0, 0.0
-        self.told: Left | None = None
+        self.told: RemainingQuota | None = None
         """What the server said last."""
 
     async def take(self) -> None:
@@ -45,7 +45,7 @@ class Quota:
         if turn > now:
             await self._clock.sleep(turn - now)
 
-    def heed(self, headers: Mapping[str, str]) -> None:
+    def observe_rate(self, headers: Mapping[str, str]) -> None:
         """Take in what an answer says in `Ratelimit: "name";r=50;t=30` (names of headers in lower case)."""
         told = min(_told(headers.get("ratelimit", "")), default=None)
         if told is None:
@@ -77,8 +77,8 @@ class Quota:
         return max(last, slow, full)
 
 
-def _told(text: str) -> Iterator[Left]:
+def _told(text: str) -> Iterator[RemainingQuota]:
     for limit in _LIMIT.finditer(text):
         found = dict(_PARAMETER.findall(limit[1]))
         if len(found) == 2:
-            yield Left(int(found["r"]), int(found["t"]))
+            yield RemainingQuota(int(found["r"]), int(found["t"]))

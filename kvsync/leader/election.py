@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from kvsync.leader.model import MARGIN, Claim, Timing
+from kvsync.leader.model import MARGIN, LeaseClaim, Timing
 
 
 class Election:
@@ -22,7 +22,7 @@ class Election:
         self._timing = timing
         self._asked_at, self._duration = -inf, timing.duration
 
-    def heard(self, claim: Claim, asked_at: float, now: float) -> None:
+    def heard(self, claim: LeaseClaim, asked_at: float, now: float) -> None:
         """Take in what a keeper said to a claim that was sent at `asked_at`. An answer that comes too late to act on makes
         nobody a leader."""
         self.leader = claim.leader

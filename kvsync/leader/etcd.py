@@ -19,8 +19,8 @@ from typing import Any
 from kvsync.errors import AuthError, StoreError, TransientError
 from kvsync.http.failures import understood
 from kvsync.leader.etcd_gateway import Gateway
-from kvsync.leader.model import Claim
-from kvsync.model.health import Finding
+from kvsync.leader.model import LeaseClaim
+from kvsync.model.health import DoctorCheck
 
 
 class EtcdKeeper:
@@ -32,7 +32,7 @@ class EtcdKeeper:
         self._gateways, self._at = gateways, 0
         self._lease: str | None = None
 
-    async def claim(self) -> Claim:
+    async def claim(self) -> LeaseClaim:
         """See the module. Raises StoreError."""
         with understood(f"lease {self.name}", "claiming it"):
             return await self._claim()
@@ -43,30 +43,30 @@ class EtcdKeeper:
         if lease is not None:
             await self._ask("lease/revoke", "releasing it", {"ID": lease})
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """Reached, and who leads."""
         try:
             with understood(f"lease {self.name}", "looking who leads"):
                 leader = await self._leader()
         except AuthError as error:
-            return [Finding("credential", False, str(error))]
+            return [DoctorCheck("credential", False, str(error))]
         except StoreError as error:
-            return [Finding("reached", False, str(error), "check run.lease.etcd.endpoint")]
-        return [Finding("reached", True, f"{leader} leads" if leader else "no replica leads now")]
+            return [DoctorCheck("reached", False, str(error), "check run.lease.etcd.endpoint")]
+        return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica leads now")]
 
     async def aclose(self) -> None:
         """Close the connections."""
         for gateway in self._gateways:
             await gateway.aclose()
 
-    async def _claim(self) -> Claim:
+    async def _claim(self) -> LeaseClaim:
         if self._lease is not None:
             lasts = await self._kept_alive(self._lease)
             if lasts:
-                return Claim(self._identity, is_ours=True, duration=lasts)
+                return LeaseClaim(self._identity, is_ours=True, duration=lasts)
             await self._forget()
         leader = await self._leader()
-        return await self._take() if leader is None else Claim(leader)
+        return await self._take() if leader is None else LeaseClaim(leader)
 
     async def _kept_alive(self, lease: str) -> float:
         """How many seconds our lease lasts from now on; 0 when it is over, or the key is not tied to it."""
@@ -75,16 +75,16 @@ class EtcdKeeper:
         held = await self._held()
         return seconds if held is not None and held.get("lease") == lease else 0
 
-    async def _take(self) -> Claim:
+    async def _take(self) -> LeaseClaim:
         granted = await self._ask("lease/grant", "asking for a lease", {"TTL": str(self._ttl)})
         self._lease, seconds = str(granted["ID"]), int(granted["TTL"])
         missing = {"key": _b64(self._key), "target": "CREATE", "create_revision": "0", "result": "EQUAL"}
         put = {"request_put": {"key": _b64(self._key), "value": _b64(self._identity), "lease": self._lease}}
         done = await self._ask("kv/txn", "taking it", {"compare": [missing], "success": [put]})
         if done.get("succeeded"):
-            return Claim(self._identity, is_ours=True, duration=seconds)
+            return LeaseClaim(self._identity, is_ours=True, duration=seconds)
         await self._forget()
-        return Claim(await self._leader())
+        return LeaseClaim(await self._leader())
 
     async def _forget(self) -> None:
         """Give up a lease that is of no use; it ends by itself where it cannot be revoked."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.failures import cleaned
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.model import Answer, Call, ErrorText
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -31,7 +31,7 @@ class Gateway:
         register: Callable[[str], None] = lambda _secret: None,
     ) -> None:
         self._where = where
-        limits = Limits(timeout, _CONCURRENCY)
+        limits = ClientLimits(timeout, _CONCURRENCY)
         self._login = Client(where, url, clock, Traffic(), limits=limits) if user is not None else None
         credentials = None
         if user is not None and self._login is not None:
@@ -69,11 +69,11 @@ class Password:
         self._token = None
         return True
 
-    def explain(self, _call: Call, answer: Answer) -> Explanation:
+    def explain(self, _call: Call, answer: Answer) -> ErrorText:
         """Tell a user who may not from one who is not known."""
         said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
         hint = f"grant {self._name} read and write on the key of the lease"
-        return Explanation("permission" if answer.status == 403 else "credential", f"etcd says {said}", hint)
+        return ErrorText("permission" if answer.status == 403 else "credential", f"etcd says {said}", hint)
 
     async def _fetch(self) -> str:
         what = f"signing in as {self._name}"

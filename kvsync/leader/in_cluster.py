@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from kvsync.errors import PermanentError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.failures import cleaned
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.model import Answer, Call, ErrorText
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -39,15 +39,13 @@ class ServiceAccount:
         """True when the token was replaced since it was sent. Raises AuthError."""
         return self._read(self._file) != self._sent
 
-    def explain(self, _call: Call, answer: Answer) -> Explanation:
+    def explain(self, _call: Call, answer: Answer) -> ErrorText:
         """Tell a token that is not valid from a service account that may not."""
         said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
         if answer.status == 401:
-            return Explanation(
-                "credential", f"the token of the service account is not valid ({said})", "restart the pod"
-            )
+            return ErrorText("credential", f"the token of the service account is not valid ({said})", "restart the pod")
         hint = "bind a Role with get, create and update on leases.coordination.k8s.io to the service account"
-        return Explanation("permission", f"the service account may not do this ({said})", hint)
+        return ErrorText("permission", f"the service account may not do this ({said})", hint)
 
 
 def in_cluster(
@@ -68,7 +66,7 @@ def in_cluster(
         raise PermanentError(f"{where}: {_NOT_INSIDE}; there is no {folder / 'ca.crt'}")
     origin = f"https://{f'[{host}]' if ':' in host else host}:{port}"
     account = ServiceAccount(folder / "token", read)
-    limits = Limits(timeout, _CONCURRENCY)
+    limits = ClientLimits(timeout, _CONCURRENCY)
     return Client(where, origin, clock, Traffic(), limits=limits, credentials=account, ca_file=folder / "ca.crt")
 
 

@@ -23,8 +23,8 @@ from kvsync.http.client import Client
 from kvsync.http.failures import understood
 from kvsync.http.model import Answer, Call
 from kvsync.leader.election import Sign, Watch
-from kvsync.leader.model import Claim
-from kvsync.model.health import Finding
+from kvsync.leader.model import LeaseClaim
+from kvsync.model.health import DoctorCheck
 from kvsync.util.clock import Clock
 
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -61,7 +61,7 @@ class KubernetesKeeper:
         self._client, self._clock = client, clock
         self._watch = Watch(duration)
 
-    async def claim(self) -> Claim:
+    async def claim(self) -> LeaseClaim:
         """See the module. Raises StoreError."""
         for _ in range(_TRIES):
             with self._understood("claiming it"):
@@ -80,7 +80,7 @@ class KubernetesKeeper:
             moment = self._moment()
             await self._put(found, {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": moment})
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """Reached, who leads, and what the service account may do."""
         try:
             with self._understood("looking who leads"):
@@ -89,12 +89,12 @@ class KubernetesKeeper:
                 wanted = _VERBS if found is not None else (*_VERBS, "create")
                 denied = [verb for verb in wanted if not await self._may(verb)]
         except AuthError as error:
-            return [Finding("permission", False, str(error))]
+            return [DoctorCheck("permission", False, str(error))]
         except StoreError as error:
-            return [Finding("reached", False, str(error))]
+            return [DoctorCheck("reached", False, str(error))]
         return [
-            Finding("reached", True, f"{leader} leads" if leader else "no replica leads now"),
-            Finding(
+            DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica leads now"),
+            DoctorCheck(
                 "permission",
                 not denied,
                 f"leases: {', '.join(wanted)}"
@@ -108,13 +108,13 @@ class KubernetesKeeper:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _take(self, found: Mapping[str, Any]) -> Claim | None:
+    async def _take(self, found: Mapping[str, Any]) -> LeaseClaim | None:
         """Renew or take over what is there, unless somebody has it; None when it changed meanwhile."""
         leader, spec = _leader(found), found.get("spec") or {}
         if leader and leader != self._identity:
             left = self._watch.left(_sign(spec), self._clock.monotonic())
             if left > 0:
-                return Claim(leader, again_in=left)
+                return LeaseClaim(leader, again_in=left)
         moment = self._moment()
         fields = {"renewTime": moment, "leaseDurationSeconds": ceil(self._duration)}
         if leader != self._identity:
@@ -122,7 +122,7 @@ class KubernetesKeeper:
             fields |= {"holderIdentity": self._identity, "acquireTime": moment, "leaseTransitions": transitions + 1}
         return self._ours() if await self._put(found, fields) else None
 
-    async def _make(self) -> Claim | None:
+    async def _make(self) -> LeaseClaim | None:
         """Make the object; None when somebody else was faster."""
         moment = self._moment()
         spec = {
@@ -176,8 +176,8 @@ class KubernetesKeeper:
     def _understood(self, what: str) -> AbstractContextManager[None]:
         return understood(f"lease {self.name}", what)
 
-    def _ours(self) -> Claim:
-        return Claim(self._identity, is_ours=True, duration=self._duration)
+    def _ours(self) -> LeaseClaim:
+        return LeaseClaim(self._identity, is_ours=True, duration=self._duration)
 
     def _moment(self) -> str:
         """Now, as the API writes it: to the microsecond."""

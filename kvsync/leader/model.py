@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 
 MARGIN: Final = 0.1
 """The part of a lease, at its end, in which nothing of the leader's is in flight any more: so much faster may another
@@ -24,7 +24,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class LeaseClaim:
     """What a keeper says. `leader` is who leads, None when that is not known; `is_ours` says that it is this replica, for
     `duration` seconds from the moment when it asked. `again_in` is when the lease of somebody else may end, if that is
     known."""
@@ -41,13 +41,13 @@ class Keeper(Protocol):
     name: str
     """What the lease is called, for people."""
 
-    async def claim(self) -> Claim:
+    async def claim(self) -> LeaseClaim:
         """Take the lease where it is free, renew it where it is ours, else say who has it."""
 
     async def release(self) -> None:
         """Give up the lease if it is ours, so that nobody has to wait for its end."""
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """What `doctor` says: reached, permitted, who leads. Changes nothing."""
 
     async def aclose(self) -> None:

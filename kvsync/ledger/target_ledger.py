@@ -24,12 +24,12 @@ from kvsync.ledger.found import FoundLedger, LedgerNotOurs, read_ledger
 from kvsync.ledger.merge import Describes, Rows, left_as_is, merge
 from kvsync.logs import get_logger
 from kvsync.model.entry import Actual, Applied, Entry, Identity, Mark, Snapshot
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.plan import Cost
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
-from kvsync.stores.pacing import Pace, Patience, Retry, Stopped
+from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
 from kvsync.util.clock import Clock
 
 _log = get_logger()
@@ -122,7 +122,7 @@ class TargetLedger:
             len(identity.key.encode(errors="replace")) + _ROW_BYTES for identity in names
         )
         times = 2 if names else 1
-        writes = -(-size // self._store.ledger_part) if self._store.ledger_part else 1
+        writes = -(-size // self._store.ledger_chunk_bytes) if self._store.ledger_chunk_bytes else 1
         rate = self._store.capabilities.writes_per_second
         seconds = round(times * writes / rate, 3) if rate else 0.0
         return Cost(times * (1 + writes), times * size, seconds)
@@ -151,7 +151,7 @@ class TargetLedger:
             return f"the ledger could not be left in the store: {error}; the next pass does so"
         return None
 
-    async def _leave(self, now: float, patience: Patience, announced: Rows) -> None:
+    async def _leave(self, now: float, patience: RetryState, announced: Rows) -> None:
         """Write what counts here, merged with what other machines have left there meanwhile, and the rows that are
         `announced`."""
         known = [self._last(), *self._known()]
@@ -204,7 +204,7 @@ class TargetLedger:
             if actual is None:
                 return False
             if actual.etag is not None and row.etag is not None:
-                return self._store.is_version(actual.etag, row.etag)
+                return self._store.may_be_version(actual.etag, row.etag)
             return actual.fingerprint is not None and self._applied(row).matches(actual.fingerprint)
 
         return describes
@@ -220,7 +220,7 @@ class TargetLedger:
         return None if self._expires_at is None or longest is None else self._expires_at - longest / 3
 
 
-async def examine(store: Store, targets: Iterable[PassTarget]) -> Finding:
+async def examine(store: Store, targets: Iterable[PassTarget]) -> DoctorCheck:
     """What `doctor` says of the ledgers that a store keeps: whether each is whole, and ours. Raises StoreError."""
     wrong: list[str] = []
     entries = 0
@@ -231,16 +231,16 @@ async def examine(store: Store, targets: Iterable[PassTarget]) -> Finding:
         except (LedgerDamaged, LedgerRefused, PermanentError) as error:
             wrong.append(f"{subject.target}: {error}")
     if not wrong:
-        return Finding("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
+        return DoctorCheck("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
     hint = "kvsync apply writes a damaged one again from its state directory; a fresh checkout adopts what is equal"
-    return Finding("ledger", False, "; ".join(wrong), hint)
+    return DoctorCheck("ledger", False, "; ".join(wrong), hint)
 
 
-def _patience(pace: Pace, clock: Clock, stop: Callable[[], bool]) -> Patience:
-    return Patience(Retry(), pace, clock, random.Random(), stop)  # noqa: S311 - spreads retries, guards nothing
+def _patience(pace: Pace, clock: Clock, stop: Callable[[], bool]) -> RetryState:
+    return RetryState(RetryPolicy(), pace, clock, random.Random(), stop)  # noqa: S311 - spreads retries, guards nothing
 
 
-async def _patiently(call: Callable[[], Awaitable[_Result]], patience: Patience) -> _Result:
+async def _patiently(call: Callable[[], Awaitable[_Result]], patience: RetryState) -> _Result:
     """The answer, after as many attempts as patience has. Both calls may be repeated: a ledger is read and written whole."""
     while True:
         try:

@@ -29,7 +29,7 @@ def total(all_traffic: Iterable[Traffic | None]) -> Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorCheck:
     """One line of `kvsync doctor`: a check by name, whether it passed, and what to do when it did not."""
 
     check: str

@@ -100,7 +100,7 @@ class KeyFormat:
         """What all remote keys of a namespace begin with, for listing; may be empty."""
         return self._frame(namespace)[0]
 
-    def lies_in(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Container[str]) -> str | None:
         """The innermost of the `others` whose keys, all of them keys of `namespace` too, that of the entry is one of; None
         where there is none."""
         if not self._can_lie_in(identity):

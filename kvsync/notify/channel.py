@@ -12,10 +12,10 @@ from kvsync.daemon.backoff import Backoff
 from kvsync.errors import KvsyncError, StateDirError, TransientError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
-from kvsync.notify.delivery_state import Book, Due, Told
-from kvsync.notify.message import Letters
+from kvsync.notify.delivery_state import DeliveryState, DueNotice, Told
+from kvsync.notify.message import MessageFormatter
 from kvsync.notify.model import Facts
-from kvsync.notify.webhook import Post
+from kvsync.notify.webhook import WebhookSender
 from kvsync.state.notices import Notices
 from kvsync.util.clock import Clock
 
@@ -32,14 +32,21 @@ class Channel:
     """Tells one receiver. `where` names it in messages and `id_` in the state directory."""
 
     def __init__(
-        self, where: str, id_: str, config: ChannelConfig, letters: Letters, post: Post, kept: Notices, clock: Clock
+        self,
+        where: str,
+        id_: str,
+        config: ChannelConfig,
+        letters: MessageFormatter,
+        post: WebhookSender,
+        kept: Notices,
+        clock: Clock,
     ) -> None:
         self.where, self.id_ = where, id_
         self._config, self._letters, self._post, self._kept, self._clock = config, letters, post, kept, clock
         told: dict[Target, dict[str, str]] = {}
         with suppress(StateDirError):  # then what lasts is told again
             told = kept.told(id_)
-        self._book = Book(config, told)
+        self._book = DeliveryState(config, told)
         self._news = asyncio.Event()
         self._backoff = Backoff(Random())  # noqa: S311 - spreads retries
         self._failures, self._speaks = 0, True
@@ -76,7 +83,7 @@ class Channel:
             else:
                 self._settle(due)
 
-    async def _tell(self, due: Due) -> float:
+    async def _tell(self, due: DueNotice) -> float:
         """Send one message. Returns the seconds to wait before the next."""
         try:
             self._post.check()  # from here on the address is known for a secret, and in no letter
@@ -89,7 +96,7 @@ class Channel:
         self._backoff.reset()
         return self._config.min_interval
 
-    def _failed(self, due: Due, error: Exception) -> float:
+    def _failed(self, due: DueNotice, error: Exception) -> float:
         backoff = self._backoff
         pause = backoff.fail(error.retry_after) if isinstance(error, TransientError) else backoff.give_up()
         if not self._failures:
@@ -100,7 +107,7 @@ class Channel:
         self._failures += 1
         return pause
 
-    def _settle(self, due: Due) -> None:
+    def _settle(self, due: DueNotice) -> None:
         self._book.settle(due.told)
         self._remember(due.told)
 

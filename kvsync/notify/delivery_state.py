@@ -14,14 +14,14 @@ Told = tuple[Target, NoticeKind, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueNotice:
     """What is to be told, and what will be told then; there may be nothing to say about the latter."""
 
     notices: tuple[Notice, ...]
     told: tuple[Told, ...]
 
 
-class Book:
+class DeliveryState:
     """Of one channel. `told` is what its receiver was told before, by target and kind."""
 
     def __init__(self, config: ChannelConfig, told: Mapping[Target, Mapping[str, str]]) -> None:
@@ -52,12 +52,12 @@ class Book:
                 kept.pop(target, None)
         return over
 
-    def due(self, most: int) -> Due:
+    def due(self, most: int) -> DueNotice:
         """What is due, of the first `most` targets of which something is."""
         concerned = [target for target in sorted(self._facts.keys() | self._ended.keys()) if self._changes(target)]
         notices = [notice for target in concerned[:most] for notice in self._notices(target)]
         told = [(target, *change) for target in concerned[:most] for change in self._changes(target).items()]
-        return Due(tuple(notices), tuple(told))
+        return DueNotice(tuple(notices), tuple(told))
 
     def settle(self, told: Collection[Told]) -> None:
         """Take it that all this was told."""

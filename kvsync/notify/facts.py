@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from kvsync.config.model import NoticeKind
-from kvsync.daemon.observer import Passed
+from kvsync.daemon.observer import FinishedPass
 from kvsync.daemon.ports import PassResult
 from kvsync.model.entry import Target
 from kvsync.notify.model import MENDED, STILL, Fact, Facts
 
 
-class Judge:
+class FactExtractor:
     """Counts the failures of each target."""
 
     def __init__(self) -> None:
         self._failures: dict[Target, int] = {}
 
-    def facts(self, passed: Passed) -> Facts:
+    def facts(self, passed: FinishedPass) -> Facts:
         """What is so after a pass. One that ended in an error has not seen whether the target drifted or is parked."""
         result = passed.result
         failed = {NoticeKind.FAILED: self._failed(result, passed.at)}

@@ -35,7 +35,7 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
+class MessageFormatter:
     """Writes messages of one format. `redact` takes secrets out of what a store, a file or a person has worded."""
 
     form: NoticeFormat

@@ -10,12 +10,12 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from kvsync.config.model import ChannelConfig, Credential, RunConfig
-from kvsync.daemon.observer import Onlooker, Passed
-from kvsync.daemon.ports import Loaded
+from kvsync.daemon.observer import DaemonObserver, FinishedPass
+from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import StateDirError
 from kvsync.model.entry import Target
-from kvsync.notify.facts import Judge
-from kvsync.notify.message import Letters, Sender
+from kvsync.notify.facts import FactExtractor
+from kvsync.notify.message import MessageFormatter, Sender
 from kvsync.notify.model import Facts
 from kvsync.state import StateDir
 from kvsync.state.passes import DaemonRecord
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class NotifierContext:
     """What a herald works with."""
 
     sender: Sender
@@ -37,12 +37,12 @@ class Means:
     clock: Clock
 
 
-class Herald(Onlooker):
+class Notifier(DaemonObserver):
     """Tells every channel. What is known of each target is kept for a channel that a changed configuration adds."""
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: NotifierContext) -> None:
         self._means = means
-        self._judge = Judge()
+        self._judge = FactExtractor()
         self._known: dict[Target, Facts] = {}
         self._targets: frozenset[Target] | None = None
         self._leads = True
@@ -66,7 +66,7 @@ class Herald(Onlooker):
         with suppress(StateDirError):
             self._means.state.notices.keep([channel.id_ for channel, _ in self._channels.values()])
 
-    def looked(self, targets: frozenset[Target], loaded: Loaded) -> None:
+    def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget all targets but these."""
         self._targets = targets
         self._judge.keep(targets)
@@ -81,7 +81,7 @@ class Herald(Onlooker):
         for channel, _ in self._channels.values():
             channel.speak(self._leads)
 
-    def pass_done(self, passed: Passed) -> None:
+    def pass_done(self, passed: FinishedPass) -> None:
         """Take in what it found out."""
         target, facts = passed.result.target, self._judge.facts(passed)
         self._known[target] = {**self._known.get(target, {}), **facts}
@@ -90,11 +90,11 @@ class Herald(Onlooker):
 
     def _begin(self, where: str, config: ChannelConfig) -> None:
         from kvsync.notify.channel import Channel  # with it comes the HTTP client, which not everybody needs
-        from kvsync.notify.webhook import Post
+        from kvsync.notify.webhook import WebhookSender
 
         means = self._means
-        post = Post(where, config, means.resolve, means.redactor, means.clock)
-        letters = Letters(config.format, means.sender, means.redactor.redact)
+        post = WebhookSender(where, config, means.resolve, means.redactor, means.clock)
+        letters = MessageFormatter(config.format, means.sender, means.redactor.redact)
         channel = Channel(where, channel_id(config), config, letters, post, means.state.notices, means.clock)
         self._channels[config] = channel, asyncio.create_task(channel.run())
         channel.speak(self._leads)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from kvsync.config.model import ChannelConfig, Credential, NoticeFormat
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.model import Answer, Call
 from kvsync.model.health import Traffic
 from kvsync.status.http.hooks import standard_signature
@@ -21,7 +21,7 @@ _SECRET_FROM: Final = 12
 """Characters from which a path is taken for a secret of its own: that of Slack has 60."""
 
 
-class Post:
+class WebhookSender:
     """Posts to one receiver. `where` names it in messages; `resolve` reads a reference anew at each message."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Post:
     async def _to(self, origin: str) -> Client:
         if self._client is None or self._client.origin != origin:
             await self.aclose()
-            limits = Limits(timeout=self._config.timeout, concurrency=1)
+            limits = ClientLimits(timeout=self._config.timeout, concurrency=1)
             self._client = Client(self._where, origin, self._clock, Traffic(), limits=limits, judge=self._judge)
         return self._client
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Action, Change
 from kvsync.model.plan import Cost, TargetPlan
-from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.ledger_only import is_ledger_only
 
 
 def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
@@ -16,7 +16,7 @@ def cost_of(plan: TargetPlan, capabilities: Capabilities) -> Cost:
     Counted: the writes in batches, deletes apart; reads of previous values for the journal; where there is no compare-and-set,
     a look before and after each write; no write of what only the ledger notes; and the look at the destination before the
     old half of a move is deleted."""
-    written = [change for change in plan.changes if not is_only_noted(change, capabilities)]
+    written = [change for change in plan.changes if not is_ledger_only(change, capabilities)]
     deletes = [change for change in written if change.action is Action.DELETE]
     others = [change for change in written if change.action is not Action.DELETE]
     calls = _calls(others, capabilities) + _calls(deletes, capabilities)

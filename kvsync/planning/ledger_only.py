@@ -6,7 +6,7 @@ from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.entry import Change
 
 
-def is_only_noted(change: Change, capabilities: Capabilities) -> bool:
+def is_ledger_only(change: Change, capabilities: Capabilities) -> bool:
     """True when the entry is as it shall be, and only the ledger has to say so: an equal one is adopted, or given another
     lifetime that nobody but kvsync knows of."""
     before, after = change.before, change.after

@@ -9,7 +9,7 @@ from kvsync.model.entry import Actual, Applied, Change, Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class PlanInputs:
     """What is known of the differing entries beyond the two views.
 
     `actual` and `applied` hold those of the differing identities that exist; `undesired_since` says since when an entry is no

@@ -26,7 +26,7 @@ from kvsync.planning import guard
 from kvsync.planning.classify import Idle, Removal, Rules, Verdict, classify, classify_undesired
 from kvsync.planning.compare import Comparison, key_matcher
 from kvsync.planning.cost import cost_of
-from kvsync.planning.plan_inputs import Facts
+from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.timers import grace_end, next_moment
 
 _SAME_END = 10
@@ -34,7 +34,12 @@ _SAME_END = 10
 
 
 def plan_target(
-    desired: Desired, snapshot: Snapshot, comparison: Comparison, facts: Facts, rules: Rules, capabilities: Capabilities
+    desired: Desired,
+    snapshot: Snapshot,
+    comparison: Comparison,
+    facts: PlanInputs,
+    rules: Rules,
+    capabilities: Capabilities,
 ) -> TargetPlan:
     """Make the plan of one target. Everything it depends on is in the arguments."""
     wanted = key_matcher(facts.keys) if facts.keys else lambda _key: True
@@ -66,7 +71,7 @@ def plan_target(
     return replace(plan, cost=cost_of(plan, capabilities)) if changes else plan
 
 
-def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> Verdict:
+def judge(identity: Identity, desired: Desired, facts: PlanInputs, rules: Rules) -> Verdict:
     """Judge one identity, wherever it exists."""
     entry, actual = desired.entries.get(identity), facts.actual.get(identity)
     last = facts.applied.get(identity)
@@ -83,7 +88,7 @@ def judge(identity: Identity, desired: Desired, facts: Facts, rules: Rules) -> V
     return _move_checked(classify_undesired(actual, last, _removal(identity, desired), rules), desired, facts, rules)
 
 
-def _move_checked(verdict: Verdict, desired: Desired, facts: Facts, rules: Rules) -> Verdict:
+def _move_checked(verdict: Verdict, desired: Desired, facts: PlanInputs, rules: Rules) -> Verdict:
     """Refuse to delete the old name of a move when the new one exists, is not ours, and its mode keeps it that way."""
     new_name = verdict.moved_to if isinstance(verdict, Change) else None
     found = facts.actual.get(new_name) if new_name is not None else None
@@ -106,7 +111,7 @@ def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
     return is_same and mark.protected == entry.protected and last.expires_at == (entry.expires_at or last.expires_at)
 
 
-def shows_the_past(facts: Facts) -> bool:
+def shows_the_past(facts: PlanInputs) -> bool:
     """True when the store still shows some of what we have overwritten."""
     return any(_is_past(facts.actual.get(identity), befores) for identity, befores in facts.overwritten.items())
 
@@ -149,7 +154,7 @@ class _Sorter:
     """Splits changes into those to apply and those only to report."""
 
     policy: Policy
-    facts: Facts
+    facts: PlanInputs
     now: float
 
     def split(self, changes: Iterable[Change]) -> tuple[tuple[Change, ...], tuple[Change, ...]]:

@@ -9,11 +9,15 @@ from kvsync.model.capabilities import Capabilities, Lifetimes
 from kvsync.model.entry import Action, Change, Class, Desired, Entry, Identity
 from kvsync.model.policy import Policy
 from kvsync.planning.classify import Idle, Verdict
-from kvsync.planning.plan_inputs import Facts
+from kvsync.planning.plan_inputs import PlanInputs
 
 
 def next_moment(
-    desired: Desired, judged: Iterable[tuple[Identity, Verdict]], facts: Facts, now: float, capabilities: Capabilities
+    desired: Desired,
+    judged: Iterable[tuple[Identity, Verdict]],
+    facts: PlanInputs,
+    now: float,
+    capabilities: Capabilities,
 ) -> float | None:
     """The next such moment (epoch seconds) after `now`, as if the changes were applied now; None when there is none."""
     moments = (
@@ -25,7 +29,7 @@ def next_moment(
     return min(moments, default=None)
 
 
-def grace_end(change: Change, policy: Policy, facts: Facts) -> float | None:
+def grace_end(change: Change, policy: Policy, facts: PlanInputs) -> float | None:
     """The moment before which a removal waits, infinite while nobody has noted since when it is undesired; None when the
     change is no removal or there is no grace."""
     grace = max(policy.guard.grace, facts.grace)
@@ -35,7 +39,7 @@ def grace_end(change: Change, policy: Policy, facts: Facts) -> float | None:
 
 
 def _moments(
-    identity: Identity, verdict: Verdict, desired: Desired, facts: Facts, now: float, capabilities: Capabilities
+    identity: Identity, verdict: Verdict, desired: Desired, facts: PlanInputs, now: float, capabilities: Capabilities
 ) -> Iterator[float]:
     if identity in facts.settling:
         yield facts.settling[identity]
@@ -51,7 +55,7 @@ def _moments(
 
 
 def _end_of_life(
-    entry: Entry, verdict: Verdict, facts: Facts, now: float, capabilities: Capabilities
+    entry: Entry, verdict: Verdict, facts: PlanInputs, now: float, capabilities: Capabilities
 ) -> Iterator[float]:
     """Yield when kvsync must act on a lifetime: to renew it, or to end it where the store does not do so itself."""
     margin = entry.renewal_margin()
@@ -67,7 +71,7 @@ def _end_of_life(
     yield _end(entry, verdict, facts, now + (entry.ttl or 0)) - margin
 
 
-def _end(entry: Entry, verdict: Verdict, facts: Facts, latest: float) -> float:
+def _end(entry: Entry, verdict: Verdict, facts: PlanInputs, latest: float) -> float:
     """When an entry ends as it is; one that is about to be written, at the latest moment."""
     actual = facts.actual.get(entry.identity)
     is_kept = actual is not None and not isinstance(verdict, Change)

@@ -15,14 +15,14 @@
 """
 
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile.context import Applying, Ask, Surroundings
+from kvsync.reconcile.context import ApplyOptions, PassContext, PassOptions
 from kvsync.reconcile.target_pass import TargetPass, empty_plan, target_report, withheld
 
 __all__ = [
-    "Applying",
-    "Ask",
+    "ApplyOptions",
+    "PassContext",
+    "PassOptions",
     "PassTarget",
-    "Surroundings",
     "TargetPass",
     "empty_plan",
     "target_report",

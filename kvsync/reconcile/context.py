@@ -21,7 +21,7 @@ from kvsync.util.write_fence import Fence
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PassOptions:
     """What a pass is asked for.
 
     `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
@@ -38,7 +38,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class PassContext:
     """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds
     its lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all.
     `owner_keys` sign marks and ledgers (the first) and verify them (all); they are read for each pass, so that a rotated
@@ -69,7 +69,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Applying:
+class ApplyOptions:
     """How to apply: the journal's run, what the store can take, when to stop, whom to tell of progress, what grants deletes."""
 
     run: Run

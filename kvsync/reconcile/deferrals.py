@@ -12,7 +12,7 @@ from kvsync.logs import get_logger
 from kvsync.model.digest import entry_digest, write_digest
 from kvsync.model.entry import DRIFT_CLASSES, Change, Desired, Identity, OutcomeKind
 from kvsync.model.plan import TargetPlan
-from kvsync.reconcile.context import Surroundings
+from kvsync.reconcile.context import PassContext
 
 _log = get_logger()
 
@@ -21,10 +21,10 @@ class Deferrals:
     """The deferred entries of one target, as of the moment its pass began. `key` is what knowledge of its place is kept by.
     With `retry` none of them waits."""
 
-    def __init__(self, desired: Desired, around: Surroundings, key: str, *, retry: bool) -> None:
+    def __init__(self, desired: Desired, pass_context: PassContext, key: str, *, retry: bool) -> None:
         self._desired, self._target, self._key, self._retry = desired, desired.target, key, retry
-        self._quarantine, self._contended = around.state.quarantine, around.state.contended
-        self._now = around.clock.now()
+        self._quarantine, self._contended = pass_context.state.quarantine, pass_context.state.contended
+        self._now = pass_context.clock.now()
         self._refused = self._quarantine.all(self._key)
         self._healed = self._contended.all(self._key)
         self._planned: set[Identity] = set()  # the refused writes that the plan asks for again

@@ -17,7 +17,7 @@ from kvsync.planning.compare import Comparison
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 
 
 class Observer:
@@ -27,7 +27,7 @@ class Observer:
         self.subject, self.target = subject, subject.target
         self.ledger = TargetLedger(store, subject, state, writing=writing)
         self._store, self._signer = store, subject.signer
-        self.looked_at: Mapping[Identity, Actual] = {}
+        self.read_entries: Mapping[Identity, Actual] = {}
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
 
@@ -60,7 +60,7 @@ class Observer:
             return deep
         return None
 
-    async def look_closer(
+    async def read_differing(
         self, desired: Desired, snapshot: Snapshot, comparison: Comparison, doubtful: Collection[Identity] = ()
     ) -> dict[Identity, Actual]:
         """The differing entries that exist, with the values that judging or showing them takes. Of the `doubtful` ones the
@@ -78,8 +78,8 @@ class Observer:
             fresh |= await self.read(list(doubtful))
         for identity in unread:
             del held[identity]  # it may be gone by now
-        self.looked_at = held | fresh
-        return self.looked_at
+        self.read_entries = held | fresh
+        return self.read_entries
 
     def shown(self, actual: Actual, entry: Entry | None) -> Actual:
         """An entry as plans may show it."""
@@ -159,7 +159,7 @@ class Observer:
             return marked
         if known.unseen_since is not None:
             return marked  # somebody may have made it since; only its content tells
-        if actual.etag is None or known.etag is None or not self._store.is_version(actual.etag, known.etag):
+        if actual.etag is None or known.etag is None or not self._store.may_be_version(actual.etag, known.etag):
             return marked
         return replace(marked, etag=known.etag, fingerprint=known.mark.fingerprint if known.mark.key is None else None)
 
@@ -191,7 +191,7 @@ class Observer:
             async with gate:
                 return await self._store.read(self.target.namespace, chunk)
 
-        answers = await together(read(chunk) for chunk in chunks)
+        answers = await gather_or_cancel(read(chunk) for chunk in chunks)
         return {identity: actual for answer in answers for identity, actual in answer.items()}
 
 

@@ -22,7 +22,7 @@ from kvsync.model.plan import TargetPlan
 from kvsync.planning.classify import CLOCK_SLACK
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile.context import Surroundings
+from kvsync.reconcile.context import PassContext
 from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
 from kvsync.state import Memo
@@ -34,16 +34,16 @@ UNSEEN_SECONDS = 90 * 86400.0
 _COUNTS = ("unchanged", "foreign", "ignored", "expired")
 
 
-class Memory:
+class PassState:
     """The memory of one target, as of the moment its pass began."""
 
     def __init__(
-        self, desired: Desired, around: Surroundings, store: Store, subject: PassTarget, *, retry: bool = False
+        self, desired: Desired, pass_context: PassContext, store: Store, subject: PassTarget, *, retry: bool = False
     ) -> None:
-        self._desired, self._around, self._capabilities = desired, around, store.capabilities
+        self._desired, self._around, self._capabilities = desired, pass_context, store.capabilities
         self._config = _digest(subject.signer, store.config)
-        self._subject, self._key, self._state = subject, subject.key, around.state
-        self._deferrals = Deferrals(desired, around, subject.key, retry=retry)
+        self._subject, self._key, self._state = subject, subject.key, pass_context.state
+        self._deferrals = Deferrals(desired, pass_context, subject.key, retry=retry)
 
     def memo(self, now: float) -> Memo | None:
         """What the last clean pass saw, unless files or time have moved on."""
@@ -102,7 +102,9 @@ class Memory:
         """Forget the clean pass, before the store is written."""
         self._state.memo.drop(self._key)
 
-    def learn(self, plan: TargetPlan, snapshot: Snapshot, observer: Observer, settling: Iterable[Identity]) -> None:
+    def backfill_ledger(
+        self, plan: TargetPlan, snapshot: Snapshot, observer: Observer, settling: Iterable[Identity]
+    ) -> None:
         """Write into the ledger what is ours and in agreement with the files but unknown there, as in a fresh checkout: from
         then on its loss is known for what it is. What neither files nor store have any more will be new. Entries are no longer
         deferred for what the files do not ask any more."""
@@ -164,8 +166,8 @@ class Memory:
         """What the ledger learns where only it knows what is ours: of what had to be read and turned out to be ours all the
         same, so that the next pass need not read it, and of what is to be sealed with another key."""
         yield from self._sealed(known)
-        for identity in observer.looked_at.keys() | _unseen(known):
-            actual = observer.looked_at.get(identity) or snapshot.entries.get(identity)
+        for identity in observer.read_entries.keys() | _unseen(known):
+            actual = observer.read_entries.get(identity) or snapshot.entries.get(identity)
             last, entry = known.get(identity), self._desired.entries.get(identity)
             if last is None or actual is None or actual.mark is None or actual.fingerprint is None:
                 continue

@@ -12,7 +12,7 @@ from kvsync.errors import StoreError, TransientError
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget, Overlap, Place, conflicts, overlap_text
 from kvsync.stores.base import Store
-from kvsync.util.concurrency import in_groups
+from kvsync.util.concurrency import gather_by_group
 
 PATIENCE: Final = 10.0
 """Seconds that a pass waits, at most, to learn where the other targets of the same store type lead."""
@@ -103,7 +103,7 @@ class PlaceResolver:
             unknown = sorted(self._untried[type_] - self._places.keys())
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
-                    await in_groups(
+                    await gather_by_group(
                         unknown, self._try, group=lambda one: one.store, limit=lambda _store: TRIES_PER_STORE
                     )
             self._untried[type_].clear()
@@ -117,7 +117,7 @@ class PlaceResolver:
     def _find(self) -> dict[Target, Overlap]:
         places = {target: place for target, place in self._places.items() if target in self._managed}
         found: dict[Target, Overlap] = {}
-        for overlap in conflicts(places, lambda name: "lies_in" in self._stores[name].own_ways):
+        for overlap in conflicts(places, lambda name: "nested_namespace" in self._stores[name].overridden):
             found.setdefault(overlap.first, overlap)
             found.setdefault(overlap.second, overlap)
         return found

@@ -30,13 +30,13 @@ from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.planning.classify import Rules
 from kvsync.planning.compare import Comparison, compare
 from kvsync.planning.cost import cost_of
-from kvsync.planning.ledger_only import is_only_noted
+from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.pass_target import PassTarget
-from kvsync.planning.plan_inputs import Facts
+from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
-from kvsync.reconcile.context import Applying, Ask, Surroundings
+from kvsync.reconcile.context import ApplyOptions, PassContext, PassOptions
 from kvsync.reconcile.observer import Observer
-from kvsync.reconcile.pass_state import Memory
+from kvsync.reconcile.pass_state import PassState
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
@@ -56,12 +56,12 @@ class TargetPass:
         desired: Desired,
         store: Store,
         place: Place,
-        around: Surroundings,
-        ask: Ask,
+        pass_context: PassContext,
+        ask: PassOptions,
         beside: Collection[str] = (),
     ) -> None:
-        self._desired, self._store, self._around, self._ask, self._beside = desired, store, around, ask, beside
-        self._facts = Facts()
+        self._desired, self._store, self._around, self._ask, self._beside = desired, store, pass_context, ask, beside
+        self._facts = PlanInputs()
         self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None
         self._enter(place)
@@ -71,7 +71,7 @@ class TargetPass:
         self._subject = subject = self._around.pass_target(LocatedTarget(self._desired.target, place))
         self._rules = _rules(self._desired, self._around, self._ask, self._store, subject)
         self._observer = Observer(self._store, subject, self._around.state, writing=self._around.writing)
-        self._memory = Memory(self._desired, self._around, self._store, subject, retry=self._ask.retry)
+        self._memory = PassState(self._desired, self._around, self._store, subject, retry=self._ask.retry)
         if self._around.writing and subject.moved_from is not None:
             names = {"store": self.target.store, "namespace": self.target.namespace}
             _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
@@ -93,9 +93,9 @@ class TargetPass:
             snapshot = await self._observer.observe(None, deep=False)
             assert snapshot is not None  # no token was given
             self._snapshot = self._own_part(snapshot)
-        looked_at = self._observer.looked_at
+        read_entries = self._observer.read_entries
         listed = {
-            name: looked_at.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
+            name: read_entries.get(name, actual) for name, actual in self._snapshot.entries.items() if name.key == key
         }
         fresh = await self._observer.read([name for name, actual in listed.items() if actual.content is None])
         return {name: actual for name, actual in listed.items() if actual.content is not None} | fresh
@@ -151,10 +151,10 @@ class TargetPass:
 
     def _own_part(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot without what lies in other targets: they alone judge it, whatever this one may prune."""
-        if not self._beside or "lies_in" not in self._store.own_ways:
+        if not self._beside or "nested_namespace" not in self._store.overridden:
             return snapshot
-        lies_in, namespace = self._store.lies_in, self.target.namespace
-        others = {key for key in snapshot.entries if lies_in(namespace, key, self._beside) is not None}
+        nested_namespace, namespace = self._store.nested_namespace, self.target.namespace
+        others = {key for key in snapshot.entries if nested_namespace(namespace, key, self._beside) is not None}
         if not others:
             return snapshot
         entries = {key: one for key, one in snapshot.entries.items() if key not in others}
@@ -175,14 +175,14 @@ class TargetPass:
         new = [change.identity for change in plan.changes if change.after is not None and self._is_new(change)]
         return replace(plan, cost=plan.cost.plus(ledger.cost(new)))
 
-    async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> Facts:
+    async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> PlanInputs:
         """Look closer at what differs, and remember what was last applied of it."""
         entries, differing = self._desired.entries, comparison.differing
         applied, settling = self._observer.ledger.get(differing), self._memory.settling(self._rules.now)
         late = [identity for identity in differing if identity in settling]
         doubtful = [identity for identity in late if not is_as_written(entries.get(identity), applied.get(identity))]
-        found = await self._observer.look_closer(self._desired, snapshot, comparison, doubtful)
-        return Facts(
+        found = await self._observer.read_differing(self._desired, snapshot, comparison, doubtful)
+        return PlanInputs(
             actual={
                 identity: self._observer.shown(actual, entries.get(identity)) for identity, actual in found.items()
             },
@@ -219,12 +219,12 @@ class TargetPass:
         with self._around.remembering():
             self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
             if snapshot is not None and self._around.writing:
-                self._memory.learn(plan, snapshot, self._observer, self._facts.settling)
+                self._memory.backfill_ledger(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
                 is_due = snapshot.token is not None and self._observer.ledger.is_due(self._rules.now)
                 self._memory.keep_memo(plan, snapshot, is_unsure=is_due or shows_the_past(self._facts))
 
-    async def apply(self, plan: TargetPlan, applying: Applying) -> TargetReport:
+    async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
         self._memory.drop_memo()
         try:
@@ -254,7 +254,7 @@ class TargetPass:
         )
         return target_report(plan, report, report.outcomes + _unapplied(plan), error)
 
-    async def _announce(self, plan: TargetPlan, applying: Applying) -> None:
+    async def _announce(self, plan: TargetPlan, applying: ApplyOptions) -> None:
         """Let the store's ledger say what is about to be made. One that cannot be written now is no reason to write
         nothing: the state directory knows. Raises LedgerNotOurs, StateDirError."""
         new = [change.after for change in plan.changes if change.after is not None and self._is_new(change)]
@@ -268,7 +268,7 @@ class TargetPass:
     def _is_new(self, change: Change) -> bool:
         """True when a change writes an entry that was not ours before."""
         is_known = change.before is not None and change.before.mark is not None
-        return not is_known and not is_only_noted(change, self._store.capabilities)
+        return not is_known and not is_ledger_only(change, self._store.capabilities)
 
     async def _locate_again(self) -> None:
         """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""
@@ -335,6 +335,6 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
     return (*refused, *reported)
 
 
-def _rules(desired: Desired, around: Surroundings, ask: Ask, store: Store, subject: PassTarget) -> Rules:
-    policy, now, longest = desired.policy, around.clock.now(), store.capabilities.longest
+def _rules(desired: Desired, pass_context: PassContext, ask: PassOptions, store: Store, subject: PassTarget) -> Rules:
+    policy, now, longest = desired.policy, pass_context.clock.now(), store.capabilities.longest
     return Rules(subject.signer, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)

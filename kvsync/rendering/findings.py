@@ -31,7 +31,7 @@ _MEANINGS: Final = {
 _PLACE: Final = re.compile(r":\d+:\d+")
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How much a finding matters: an error ends `validate` with 78, the others are for the reviewer."""
 
     ERROR = "error"
@@ -39,12 +39,12 @@ class Level(StrEnum):
     NOTE = "note"
 
 
-_SEVERITIES: Final = {Level.ERROR: "major", Level.WARNING: "minor", Level.NOTE: "info"}
-_COMMANDS: Final = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "notice"}
+_SEVERITIES: Final = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE: "info"}
+_COMMANDS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class CiFinding:
     """One problem with its place: `path` from the root of the repository, with `/`; line and column count from 1."""
 
     path: str
@@ -52,10 +52,10 @@ class Finding:
     column: int
     kind: Kind
     message: str
-    level: Level = Level.ERROR
+    level: Severity = Severity.ERROR
 
 
-def fingerprints(findings: Sequence[Finding]) -> list[str]:
+def fingerprints(findings: Sequence[CiFinding]) -> list[str]:
     """64 hex digits for each finding: of its file, kind and message, not of the lines; equal ones are numbered."""
     seen: Counter[tuple[str, ...]] = Counter()
     found = []
@@ -66,7 +66,7 @@ def fingerprints(findings: Sequence[Finding]) -> list[str]:
     return found
 
 
-def sarif(findings: Sequence[Finding], version: str) -> Document:
+def sarif(findings: Sequence[CiFinding], version: str) -> Document:
     """A SARIF 2.1.0 log with one run of kvsync `version`."""
     rules = [
         {"id": kind.value, "shortDescription": {"text": _MEANINGS[kind]}, "defaultConfiguration": {"level": "error"}}
@@ -81,7 +81,7 @@ def sarif(findings: Sequence[Finding], version: str) -> Document:
     return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def gitlab(findings: Sequence[Finding]) -> list[Document]:
+def gitlab(findings: Sequence[CiFinding]) -> list[Document]:
     """A GitLab Code Quality report."""
     return [
         {
@@ -95,12 +95,12 @@ def gitlab(findings: Sequence[Finding]) -> list[Document]:
     ]
 
 
-def github(findings: Iterable[Finding]) -> str:
+def github(findings: Iterable[CiFinding]) -> str:
     """A workflow command of GitHub Actions for each finding, one a line."""
     return "".join(f"{_command(one)}\n" for one in findings)
 
 
-def _result(one: Finding, mark: str) -> Document:
+def _result(one: CiFinding, mark: str) -> Document:
     region = {"startLine": one.line, "startColumn": one.column}
     place = {"artifactLocation": {"uri": encode_path(one.path), "uriBaseId": "%SRCROOT%"}, "region": region}
     return {
@@ -113,7 +113,7 @@ def _result(one: Finding, mark: str) -> Document:
     }
 
 
-def _command(one: Finding) -> str:
+def _command(one: CiFinding) -> str:
     properties: Mapping[str, object] = {
         "file": one.path,
         "line": one.line,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from kvsync.model.entry import Change, Outcome, OutcomeKind, Refusal
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, is_quiet, notices, outcome_counts, summary
 from kvsync.rendering.difference import Line
-from kvsync.rendering.values import Limits, detail_of
+from kvsync.rendering.values import DisplayLimits, detail_of
 from kvsync.rendering.words import (
     REFUSED,
     SIGNS,
@@ -34,7 +34,7 @@ MARKER = "<!-- kvsync-plan -->"
 MAX_LENGTH = 60_000
 """Characters of the whole comment."""
 
-_LIMITS = Limits(lines=40, columns=300)
+_LIMITS = DisplayLimits(lines=40, columns=300)
 _ROOM_FOR_END = 1_000
 _MAX_WARNINGS = 20
 _FINE = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})

@@ -84,7 +84,7 @@ class SavedPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class PlanSelection:
     """What is left of a saved plan for one target: changes to apply, and an outcome `stale` with a reason for each other."""
 
     changes: tuple[Change, ...] = ()
@@ -119,7 +119,9 @@ def load(text: str, file: str = "plan file") -> SavedPlan:
         raise _invalid("is damaged: a part of the plan is missing or of the wrong type", file) from None
 
 
-def select(saved: SavedPlan, fresh: Plan, seal: Seal, configured: Callable[[Target], Place]) -> dict[Target, Selection]:
+def select(
+    saved: SavedPlan, fresh: Plan, seal: Seal, configured: Callable[[Target], Place]
+) -> dict[Target, PlanSelection]:
     """For every target of the saved plan: the changes of the fresh plan that are the same, and what went stale.
 
     The same is: place, action, version seen (etag; the content where the store has none), content and lifetime to be written.
@@ -128,7 +130,7 @@ def select(saved: SavedPlan, fresh: Plan, seal: Seal, configured: Callable[[Targ
     """
     plans = {plan.target: plan for plan in fresh.targets}
     comparable = saved.is_comparable(seal)
-    selections: dict[Target, Selection] = {}
+    selections: dict[Target, PlanSelection] = {}
     for target, changes in saved.targets.items():
         plan = plans.get(target)
         elsewhere = _elsewhere(saved.places[target], plan, configured)
@@ -162,11 +164,11 @@ def _elsewhere(old: _SavedPlace | None, plan: TargetPlan | None, configured: Cal
     return None if is_same else f"the plan was saved for another place: it was {old.description}, it is {plan.place}"
 
 
-def _all_stale(changes: Iterable[SavedChange], reason: str) -> Selection:
-    return Selection(stale=tuple(Outcome(one.identity, one.action, OutcomeKind.STALE, reason) for one in changes))
+def _all_stale(changes: Iterable[SavedChange], reason: str) -> PlanSelection:
+    return PlanSelection(stale=tuple(Outcome(one.identity, one.action, OutcomeKind.STALE, reason) for one in changes))
 
 
-def _select(changes: Iterable[SavedChange], plan: TargetPlan | None, seal: Seal, comparable: bool) -> Selection:
+def _select(changes: Iterable[SavedChange], plan: TargetPlan | None, seal: Seal, comparable: bool) -> PlanSelection:
     fresh = {change.identity: change for change in plan.changes} if plan else {}
     selected: list[Change] = []
     stale: list[Outcome] = []
@@ -177,7 +179,7 @@ def _select(changes: Iterable[SavedChange], plan: TargetPlan | None, seal: Seal,
             selected.append(new)
         else:
             stale.append(Outcome(old.identity, old.action, OutcomeKind.STALE, reason))
-    return Selection(tuple(selected), tuple(stale))
+    return PlanSelection(tuple(selected), tuple(stale))
 
 
 def _gone(identity: Identity, plan: TargetPlan | None) -> str:

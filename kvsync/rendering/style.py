@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kvsync.rendering.values import Limits
+from kvsync.rendering.values import DisplayLimits
 
 _EVERYTHING = 1_000_000_000
 
@@ -43,6 +43,6 @@ class Style:
         return _EVERYTHING if self.full else 200
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> DisplayLimits:
         """How much of one change is shown."""
-        return Limits(_EVERYTHING, _EVERYTHING) if self.full else Limits(20, max(40, self.width - 8))
+        return DisplayLimits(_EVERYTHING, _EVERYTHING) if self.full else DisplayLimits(20, max(40, self.width - 8))

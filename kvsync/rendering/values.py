@@ -22,7 +22,7 @@ _UNSEEN = Content(b"")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DisplayLimits:
     """How much of one change is shown: lines, and characters of a line."""
 
     lines: int = 20
@@ -44,7 +44,7 @@ class _Pair(NamedTuple):
     hidden: str | None = None
 
 
-def detail_of(change: Change, owner: str, limits: Limits) -> Detail:
+def detail_of(change: Change, owner: str, limits: DisplayLimits) -> Detail:
     """Everything a person is shown of a change besides its action, class, identity and origin."""
     beside = list(_lifetime(change))
     if change.moved_to is not None:
@@ -83,7 +83,7 @@ def _parenthesis(size: int | None, print_: bytes | None) -> str:
     return f"({', '.join(known) or 'not read'})"
 
 
-def _value(change: Change, pair: _Pair, limits: Limits) -> Detail:
+def _value(change: Change, pair: _Pair, limits: DisplayLimits) -> Detail:
     if change.action is Action.UPDATE and "value" not in change.reasons:
         return Detail()
     if pair.hidden is not None:
@@ -94,7 +94,7 @@ def _value(change: Change, pair: _Pair, limits: Limits) -> Detail:
     return _one(content or _UNSEEN, sign, limits)
 
 
-def _one(content: Content, sign: str, limits: Limits) -> Detail:
+def _one(content: Content, sign: str, limits: DisplayLimits) -> Detail:
     """The value of an entry that appears or goes."""
     text = _text(content.value)
     if text is None or _is_short(text):
@@ -104,7 +104,7 @@ def _one(content: Content, sign: str, limits: Limits) -> Detail:
     return Detail((), bounded(one_sided(text, sign), limits.lines, limits.columns))
 
 
-def _both(old: Content, new: Content, is_json: bool, limits: Limits) -> Detail:
+def _both(old: Content, new: Content, is_json: bool, limits: DisplayLimits) -> Detail:
     """The difference of two values."""
     before, after = _text(old.value), _text(new.value)
     if before is None or after is None:
@@ -117,7 +117,7 @@ def _both(old: Content, new: Content, is_json: bool, limits: Limits) -> Detail:
     return Detail((), bounded(text_difference(before, after), limits.lines, limits.columns))
 
 
-def _placed(lines: Iterable[Line], limits: Limits) -> Detail:
+def _placed(lines: Iterable[Line], limits: DisplayLimits) -> Detail:
     """A single short line goes beside the key, more go below."""
     shown = bounded(lines, limits.lines, limits.columns)
     if len(shown) == 1 and len(shown[0].text) <= 2 * _SHORT:

@@ -31,9 +31,9 @@ from kvsync.state.ledger import Ledger
 from kvsync.state.memo import Memos
 from kvsync.state.notices import Notices
 from kvsync.state.parked import Parked
-from kvsync.state.passes import Passes
+from kvsync.state.passes import PassHistory
 from kvsync.state.pauses import Pauses
-from kvsync.state.places import Places
+from kvsync.state.places import PlaceHistory
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
 from kvsync.state.trust import find
@@ -58,8 +58,8 @@ class StateDir:
         self.pauses = Pauses(context)
         self.removals = Removals(context)
         self.memo = Memos(context)
-        self.places = Places(context)
-        self.passes = Passes(context)
+        self.places = PlaceHistory(context)
+        self.passes = PassHistory(context)
         self.notices = Notices(context)
         self.deletions = Deletions(context)
 

@@ -73,7 +73,7 @@ class DaemonRecord:
     lease: LeaseRecord | None = None
 
 
-class Passes:
+class PassHistory:
     """What the daemon tells those who ask for its status."""
 
     def __init__(self, context: Context) -> None:

@@ -30,7 +30,7 @@ class PlaceRecord:
     previous: str | None = None
 
 
-class Places:
+class PlaceHistory:
     """The last known place of each target."""
 
     def __init__(self, context: Context) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from kvsync.daemon.observer import Passed
-from kvsync.daemon.ports import FAILURES, Loaded
+from kvsync.daemon.observer import FinishedPass
+from kvsync.daemon.ports import FAILURES, LoadedTargets
 from kvsync.errors import StateDirError
 from kvsync.model.entry import Target
 from kvsync.rendering.words import short_hash
 from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
 from kvsync.status.snapshot import (
-    Board,
     EndView,
     Histogram,
     ParkedView,
@@ -23,13 +22,14 @@ from kvsync.status.snapshot import (
     ProcessView,
     RunView,
     State,
+    StatusSnapshot,
     StoreView,
     TargetView,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LastSeen:
     """What a pass saw of its target."""
 
     type: str = ""
@@ -40,12 +40,12 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TargetRecord:
     """What is known of one target. `before` is what the state directory knew when the daemon started, `drift` what the last
     pass that saw the store found, `run` the run of a pass that is not over yet."""
 
-    passed: Passed | None = None
-    seen: Seen | None = None
+    passed: FinishedPass | None = None
+    seen: LastSeen | None = None
     plan: PendingPlan | None = None
     run: RunView | None = None
     before: PassRecord | None = None
@@ -62,15 +62,15 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class SnapshotInput:
     """What a board is made of, copied so that nothing in it changes any more."""
 
     at: float
     version: int
     process: ProcessView
     state: StateDir
-    standings: Mapping[Target, Standing]
-    loaded: Loaded
+    standings: Mapping[Target, TargetRecord]
+    loaded: LoadedTargets
     stores: tuple[StoreView, ...]
     durations: Mapping[str, Histogram]
     drift: tuple[DriftPoint, ...]
@@ -96,11 +96,11 @@ class _Held:
         return PauseView(str(pause), pause.reason, pause.since, f"kvsync resume {shlex.quote(str(pause))}")
 
 
-def assemble(material: Material) -> Board:
+def assemble(material: SnapshotInput) -> StatusSnapshot:
     """Put the board together."""
     held, errors = _held(material), _store_errors(material)
     targets = tuple(_target(target, material, held) for target in sorted(material.standings))
-    return Board(
+    return StatusSnapshot(
         at=material.at,
         version=material.version,
         process=material.process,
@@ -134,7 +134,7 @@ def state_of(view: TargetView, *, denied: bool) -> State:
     return next(state for state in State if holds[state])
 
 
-def _held(material: Material) -> _Held:
+def _held(material: SnapshotInput) -> _Held:
     """A state directory that cannot be read is told of by every pass; the board goes without it."""
     state, now = material.state, material.at
     with suppress(StateDirError):
@@ -147,9 +147,9 @@ def _held(material: Material) -> _Held:
     return _Held()
 
 
-def _target(target: Target, material: Material, held: _Held) -> TargetView:
+def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
     standing = material.standings[target]
-    seen = standing.seen or Seen()
+    seen = standing.seen or LastSeen()
     view = TargetView(
         target,
         seen.type,
@@ -172,7 +172,7 @@ def _target(target: Target, material: Material, held: _Held) -> TargetView:
     return replace(view, state=state_of(view, denied=material.process.window is not None))
 
 
-def _with_pass(view: TargetView, standing: Standing, held: _Held) -> TargetView:
+def _with_pass(view: TargetView, standing: TargetRecord, held: _Held) -> TargetView:
     """The view with what the last pass said: the one of this process, else the one that is remembered."""
     passed, before = standing.passed, standing.before
     if passed is None:
@@ -201,7 +201,7 @@ def _parked(digest: str, reasons: tuple[str, ...], record: ParkedRecord | None) 
     return ParkedView(digest, reasons, record.since, record.approved_at, command)
 
 
-def _store_errors(material: Material) -> Mapping[str, str | None]:
+def _store_errors(material: SnapshotInput) -> Mapping[str, str | None]:
     """Why stores could not be reached, by name: the first target's error of each."""
     errors: dict[str, str | None] = {}
     for target, standing in material.standings.items():

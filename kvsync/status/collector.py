@@ -13,18 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from kvsync.daemon.observer import Onlooker, Passed
-from kvsync.daemon.ports import Loaded, PassRequest, Trigger
+from kvsync.daemon.observer import DaemonObserver, FinishedPass
+from kvsync.daemon.ports import LoadedTargets, PassRequest, Trigger
 from kvsync.errors import StateDirError
 from kvsync.model.entry import OutcomeKind, Target
 from kvsync.model.plan import TargetReport
 from kvsync.rendering.words import name
 from kvsync.state import DriftPoint, RunRecord, StateDir
 from kvsync.state.passes import DaemonRecord
-from kvsync.status.assemble import Material, Seen, Standing, assemble
+from kvsync.status.assemble import LastSeen, SnapshotInput, TargetRecord, assemble
 from kvsync.status.durations import Durations
 from kvsync.status.pending_rows import MOST_ROWS, in_sync_now, pending_plan, unhealed
-from kvsync.status.snapshot import Board, EndView, ProcessView, RunView, StoreView
+from kvsync.status.snapshot import EndView, ProcessView, RunView, StatusSnapshot, StoreView
 from kvsync.util.clock import Clock
 
 MOST_ROWS_IN_ALL: Final = 5_000
@@ -35,7 +35,7 @@ RUNS: Final = 100
 """How much of the past is shown."""
 
 
-class Surroundings(Protocol):
+class CollectorContext(Protocol):
     """What a collector needs to know of the rest, asked whenever a board is made."""
 
     @property
@@ -50,7 +50,7 @@ class Surroundings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CollectorSettings:
     """What stays the same while a collector lives. `redact` takes secrets out of every text that is kept."""
 
     process: ProcessView
@@ -59,10 +59,10 @@ class Settings:
     redact: Callable[[str], str]
 
 
-class Collector(Onlooker):
+class Collector(DaemonObserver):
     """Collects what is seen. `news` is set, and replaced, at every event; `version` counts them."""
 
-    def __init__(self, settings: Settings, surroundings: Surroundings) -> None:
+    def __init__(self, settings: CollectorSettings, surroundings: CollectorContext) -> None:
         self.version = 0
         self.ready = False
         self.hooks: Counter[str] = Counter()
@@ -70,9 +70,9 @@ class Collector(Onlooker):
         self._settings, self._surroundings = settings, surroundings
         self._news = asyncio.Event()
         self._process = settings.process
-        self._standings: dict[Target, Standing] = {}
+        self._standings: dict[Target, TargetRecord] = {}
         self._unseen: set[Target] = set()
-        self._loaded = Loaded({})
+        self._loaded = LoadedTargets({})
         self._durations: dict[str, Durations] = {}
         self._triggers: Counter[str] = Counter()
         self._drift: deque[DriftPoint] = deque(maxlen=DRIFT_POINTS)
@@ -83,7 +83,7 @@ class Collector(Onlooker):
 
     # -- what is asked of it ------------------------------------------------------------------------------------------
 
-    async def board(self) -> Board:
+    async def board(self) -> StatusSnapshot:
         """Everything that can be seen at this moment."""
         return await asyncio.to_thread(assemble, self._material())
 
@@ -109,16 +109,16 @@ class Collector(Onlooker):
 
     # -- what the daemon tells ----------------------------------------------------------------------------------------
 
-    def nudged(self, trigger: Trigger) -> None:
+    def triggered(self, trigger: Trigger) -> None:
         """Count it."""
         self._triggers[trigger.value] += 1
 
-    def looked(self, targets: frozenset[Target], loaded: Loaded) -> None:
+    def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget all targets but these."""
         for target in self._standings.keys() - targets:
             self._rows -= self._standings.pop(target).rows
         for target in targets - self._standings.keys():
-            self._standings[target] = Standing()
+            self._standings[target] = TargetRecord()
         stores = {target.store for target in targets}
         for store in self._durations.keys() - stores:
             del self._durations[store]
@@ -128,7 +128,7 @@ class Collector(Onlooker):
         self._look_ready()
         self.changed()
 
-    def beating(self, next_beat: float | None) -> None:
+    def tick_scheduled(self, next_beat: float | None) -> None:
         """Note the next scheduled pass."""
         self._process = replace(self._process, next_beat=next_beat)
         self.changed()
@@ -157,10 +157,10 @@ class Collector(Onlooker):
         self._rows += after.rows - standing.rows
         self._standings[target] = after
 
-    def pass_done(self, passed: Passed) -> None:
+    def pass_done(self, passed: FinishedPass) -> None:
         """Note how a pass ended."""
         result = passed.result
-        standing = self._standings.get(result.target, Standing())
+        standing = self._standings.get(result.target, TargetRecord())
         after = replace(standing, passed=passed, running=False, passes=standing.passes + 1)
         if result.error is None:
             after = replace(after, succeeded_at=passed.at)
@@ -200,14 +200,14 @@ class Collector(Onlooker):
         """Ready once every target had its first pass; then for good, whatever targets come."""
         self.ready = self.ready or not self.waiting
 
-    def _seen(self, report: TargetReport, before: Seen | None, *, news: bool) -> Seen:
+    def _seen(self, report: TargetReport, before: LastSeen | None, *, news: bool) -> LastSeen:
         """What is known of a target after a pass. The ledger is asked only when there is news, or the end has come."""
-        plan, known, now = report.plan, before or Seen(), self._settings.clock.now()
+        plan, known, now = report.plan, before or LastSeen(), self._settings.clock.now()
         is_old = known.end is not None and known.end.at <= now
         end = self._end(plan.target, now) if before is None or news or is_old else known.end
         if plan.error is not None or plan.problems:  # not compared: what was known still is the best there is
             return replace(known, type=plan.type, end=end)
-        return Seen(plan.type, plan.unchanged + in_sync_now(report), plan.foreign, unhealed(report), end)
+        return LastSeen(plan.type, plan.unchanged + in_sync_now(report), plan.foreign, unhealed(report), end)
 
     def _end(self, target: Target, now: float) -> EndView | None:
         with suppress(StateDirError):
@@ -216,9 +216,9 @@ class Collector(Onlooker):
             return EndView(self._settings.redact(name(found[0])), found[1]) if found is not None else None
         return None
 
-    def _material(self) -> Material:
+    def _material(self) -> SnapshotInput:
         process = replace(self._process, ready=self.ready)
-        return Material(
+        return SnapshotInput(
             at=self._settings.clock.now(),
             version=self.version,
             process=process,
@@ -244,7 +244,7 @@ class Collector(Onlooker):
                 self._drift.append(point)
         for record in state.passes.all():
             drift = last.get(record.target, {})
-            self._standings[record.target] = Standing(before=record, succeeded_at=record.succeeded_at, drift=drift)
+            self._standings[record.target] = TargetRecord(before=record, succeeded_at=record.succeeded_at, drift=drift)
 
 
 def _run(run: str, report: TargetReport, commit: str | None) -> RunView:

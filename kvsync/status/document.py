@@ -17,7 +17,7 @@ from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.rendering.problems import problem_document
 from kvsync.rendering.words import moment
 from kvsync.state import DaemonRecord, PlaceRecord, StateDir
-from kvsync.status.snapshot import Board, PendingPlan, ProcessView, RunView, StoreView, TargetView
+from kvsync.status.snapshot import PendingPlan, ProcessView, RunView, StatusSnapshot, StoreView, TargetView
 
 SCHEMA: Final = "kvsync.status/1"
 
@@ -61,7 +61,7 @@ def _deferred(state: StateDir, now: float) -> list[Document]:
     ]
 
 
-def board_document(document: Document, board: Board) -> Document:
+def board_document(document: Document, board: StatusSnapshot) -> Document:
     """The status document with everything that is on the board. Targets of which the state directory knows no pass are in it
     as well, with the same fields."""
     known = {Target(one["store"], one["namespace"]): one for one in document["targets"]}

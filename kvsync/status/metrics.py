@@ -12,7 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from kvsync.model.entry import DRIFT_CLASSES
-from kvsync.status.snapshot import Board, StoreView, TargetView
+from kvsync.status.snapshot import StatusSnapshot, StoreView, TargetView
 from kvsync.util.escaping import escape_label
 
 _LEVEL: Final = 3
@@ -32,14 +32,14 @@ class Series:
     kind: str
     help: str
     labels: tuple[str, ...]
-    samples: Callable[[Board], Iterable[Sample]]
+    samples: Callable[[StatusSnapshot], Iterable[Sample]]
 
     @property
     def shown_name(self) -> str:
         """The name as it is scraped."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
-    def family(self, board: Board) -> Metric:
+    def family(self, board: StatusSnapshot) -> Metric:
         """All of it that the board holds."""
         make = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
         family = make(self.name, self.help, labels=self.labels)
@@ -49,14 +49,14 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class MetricsText:
     """The answer to a scrape."""
 
     body: bytes
     headers: Mapping[str, str]
 
 
-def exposition(board: Board, accept: str = "", encodings: str = "") -> Page:
+def exposition(board: StatusSnapshot, accept: str = "", encodings: str = "") -> MetricsText:
     """The board in the format and the encoding that the headers `Accept` and `Accept-Encoding` ask for."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(board))
@@ -64,8 +64,8 @@ def exposition(board: Board, accept: str = "", encodings: str = "") -> Page:
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
     body = encode(registry)
     if not _takes_gzip(encodings):
-        return Page(body, headers)
-    return Page(gzip.compress(body, _LEVEL), headers | {"Content-Encoding": "gzip"})
+        return MetricsText(body, headers)
+    return MetricsText(gzip.compress(body, _LEVEL), headers | {"Content-Encoding": "gzip"})
 
 
 def metrics_table() -> str:
@@ -78,7 +78,7 @@ def metrics_table() -> str:
 class _Families(Collector):
     """What a registry asks."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: StatusSnapshot) -> None:
         self._board = board
 
     def collect(self) -> Iterator[Metric]:
@@ -100,20 +100,20 @@ _STORE: Final = ("store",)
 _DURATION: Final = ("kvsync_pass_duration_seconds", "How long passes took, over all targets of a store.")
 
 
-def _process(number: Callable[[Board], float | None]) -> Callable[[Board], Iterable[Sample]]:
+def _process(number: Callable[[StatusSnapshot], float | None]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """One number of the process, left out when there is none."""
 
-    def samples(board: Board) -> Iterator[Sample]:
+    def samples(board: StatusSnapshot) -> Iterator[Sample]:
         if (found := number(board)) is not None:
             yield (), found
 
     return samples
 
 
-def _target(number: Callable[[TargetView], float | None]) -> Callable[[Board], Iterable[Sample]]:
+def _target(number: Callable[[TargetView], float | None]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """One number of each target, left out where there is none."""
 
-    def samples(board: Board) -> Iterator[Sample]:
+    def samples(board: StatusSnapshot) -> Iterator[Sample]:
         for view in board.targets:
             if (found := number(view)) is not None:
                 yield (view.target.store, view.target.namespace), found
@@ -121,10 +121,10 @@ def _target(number: Callable[[TargetView], float | None]) -> Callable[[Board], I
     return samples
 
 
-def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[Board], Iterable[Sample]]:
+def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """Several numbers of each target, with labels of their own."""
 
-    def samples(board: Board) -> Iterator[Sample]:
+    def samples(board: StatusSnapshot) -> Iterator[Sample]:
         for view in board.targets:
             for labels, number in numbers(view):
                 yield (view.target.store, view.target.namespace, *labels), number
@@ -132,10 +132,10 @@ def _targets(numbers: Callable[[TargetView], Iterable[Sample]]) -> Callable[[Boa
     return samples
 
 
-def _store(number: Callable[[StoreView], float | None]) -> Callable[[Board], Iterable[Sample]]:
+def _store(number: Callable[[StoreView], float | None]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     """One number of each store, left out where there is none."""
 
-    def samples(board: Board) -> Iterator[Sample]:
+    def samples(board: StatusSnapshot) -> Iterator[Sample]:
         for store in board.stores:
             if (found := number(store)) is not None:
                 yield (store.name,), found
@@ -143,13 +143,13 @@ def _store(number: Callable[[StoreView], float | None]) -> Callable[[Board], Ite
     return samples
 
 
-def _requests(board: Board) -> Iterator[Sample]:
+def _requests(board: StatusSnapshot) -> Iterator[Sample]:
     for store in board.stores:
         for status, count in sorted(store.requests.items()):
             yield (store.name, status), count
 
 
-def _counts(counts: Callable[[Board], Mapping[str, int]]) -> Callable[[Board], Iterable[Sample]]:
+def _counts(counts: Callable[[StatusSnapshot], Mapping[str, int]]) -> Callable[[StatusSnapshot], Iterable[Sample]]:
     return lambda board: (((word,), count) for word, count in sorted(counts(board).items()))
 
 

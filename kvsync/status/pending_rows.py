@@ -10,15 +10,15 @@ from typing import Final
 from kvsync.model.entry import DRIFT_CLASSES, Action, Change, OutcomeKind, Refusal
 from kvsync.model.plan import TargetReport
 from kvsync.rendering.difference import Line
-from kvsync.rendering.values import Limits, detail_of
+from kvsync.rendering.values import DisplayLimits, detail_of
 from kvsync.rendering.words import REFUSED, SIGNS, cost_line, name
-from kvsync.status.snapshot import PendingPlan, Row, RowKind
+from kvsync.status.snapshot import PendingPlan, PendingRow, PendingRowKind
 from kvsync.util.escaping import escape_cell
 
 MOST_ROWS: Final = 100
 """Rows of one target."""
 
-_LIMITS: Final = Limits(lines=12, columns=160)
+_LIMITS: Final = DisplayLimits(lines=12, columns=160)
 _DONE: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
 
 Redact = Callable[[str], str]
@@ -32,9 +32,9 @@ def pending_plan(report: TargetReport, owner: str, redact: Redact, most: int = M
     if not total:
         return None
     rows = chain(
-        (_change(RowKind.CHANGE, change, owner, redact) for change in changes),
+        (_change(PendingRowKind.CHANGE, change, owner, redact) for change in changes),
         (_refusal(refusal, redact) for refusal in plan.refused),
-        (_change(RowKind.REPORTED, change, owner, redact) for change in plan.reported),
+        (_change(PendingRowKind.REPORTED, change, owner, redact) for change in plan.reported),
     )
     shown = tuple(islice(rows, most))
     counts = Counter(change.action.value for change in changes)
@@ -59,9 +59,9 @@ def _undone(report: TargetReport) -> list[Change]:
     return [change for change in report.plan.changes if change.identity not in done]
 
 
-def _change(kind: RowKind, change: Change, owner: str, redact: Redact) -> Row:
+def _change(kind: PendingRowKind, change: Change, owner: str, redact: Redact) -> PendingRow:
     detail = detail_of(change, owner, _LIMITS)
-    return Row(
+    return PendingRow(
         kind,
         SIGNS[change.action],
         change.action.value,
@@ -74,10 +74,10 @@ def _change(kind: RowKind, change: Change, owner: str, redact: Redact) -> Row:
     )
 
 
-def _refusal(refusal: Refusal, redact: Redact) -> Row:
+def _refusal(refusal: Refusal, redact: Redact) -> PendingRow:
     reason = redact(escape_cell(refusal.reason))
     names = (refusal.action.value, refusal.cause.value, redact(name(refusal.identity)))
-    return Row(RowKind.REFUSED, REFUSED, *names, beside=(reason,), origin=_origin(refusal))
+    return PendingRow(PendingRowKind.REFUSED, REFUSED, *names, beside=(reason,), origin=_origin(refusal))
 
 
 def _origin(item: Change | Refusal) -> str | None:

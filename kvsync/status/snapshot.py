@@ -1,4 +1,4 @@
-"""Everything that can be seen of a daemon, as frozen values: page, metrics and `/status` are three ways to show one `Board`.
+"""The status of a daemon as frozen values. Page, metrics and `/status` are three forms of one `StatusSnapshot`.
 
 Moments are seconds since the epoch, durations are seconds. Nothing here holds the value of a sensitive entry, and every text
 that a store, a file or a person worded has been through the redactor. Texts of plans are escaped as `kvsync plan` shows them;
@@ -41,7 +41,7 @@ class State(StrEnum):
     """The store holds what the files ask."""
 
 
-class RowKind(StrEnum):
+class PendingRowKind(StrEnum):
     """What a row of a pending plan is: to be applied, refused, or drift that is only reported."""
 
     CHANGE = "change"
@@ -50,14 +50,14 @@ class RowKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PendingRow:
     """One entry of a pending plan, as far as it may be shown.
 
     `sign` is the one of `kvsync plan` (`+ ~ ^ = - !`), `name` the key with the label in brackets. `beside` are short texts that
     fit beside the name (of a refusal: the reason), `below` the lines of a difference. All texts are escaped for one line.
     """
 
-    kind: RowKind
+    kind: PendingRowKind
     sign: str
     action: str
     cause: str
@@ -74,7 +74,7 @@ class PendingPlan:
     many entries have no row. `cost` says in words what applying takes."""
 
     digest: str
-    rows: tuple[Row, ...] = ()
+    rows: tuple[PendingRow, ...] = ()
     hidden: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     cost: str = ""
@@ -218,7 +218,7 @@ class ProcessView:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class StatusSnapshot:
     """Everything, at `at`. `version` grows with every event. `targets` and `stores` are sorted by name; `drift` (a point
     whenever a target's drift changed) is oldest first, `runs` newest first; both are cut to what is worth showing. `problems`
     are those of all files. `hooks` counts requests by result, `triggers` what made the daemon look."""

@@ -37,7 +37,7 @@ from typing import ClassVar
 from kvsync.config.model import Credential, StoreConfig
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot
-from kvsync.model.health import Finding, Traffic
+from kvsync.model.health import DoctorCheck, Traffic
 from kvsync.model.place import KeyScope, Place, origin_of
 from kvsync.planning.marks import MarkSigner
 from kvsync.util.clock import Clock
@@ -123,16 +123,16 @@ class Store(ABC):
     keeps_ledger: bool = False
     """Whether the ledger of a namespace lives in the store too (`ledger: store`), so that another machine finds it. A
     `Snapshot` then brings it as `ledger`, and a token stands for it too."""
-    ledger_part: int | None = None
+    ledger_chunk_bytes: int | None = None
     """Bytes of a ledger that one request carries, None for any number of them. Only for the estimate of what a plan costs."""
-    own_ways: frozenset[str] = frozenset()
-    """Which of `normalise`, `remote_key`, `audit` and `lies_in` say more than the default; those that do not need not be
-    asked a hundred thousand times. Set by itself."""
+    overridden: frozenset[str] = frozenset()
+    """Which of `normalise`, `remote_key`, `audit` and `nested_namespace` the class overrides; the others need not be called a
+    hundred thousand times. Set automatically."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        ways = ("normalise", "remote_key", "audit", "lies_in")
-        cls.own_ways = frozenset(way for way in ways if getattr(cls, way) is not getattr(Store, way))
+        ways = ("normalise", "remote_key", "audit", "nested_namespace")
+        cls.overridden = frozenset(way for way in ways if getattr(cls, way) is not getattr(Store, way))
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         self.config, self.context, self.traffic = config, context, Traffic()
@@ -149,7 +149,7 @@ class Store(ABC):
         """What this store cannot hold of `entry`, beyond what `capabilities` already says. Pure, offline."""
         return ()
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Which of the `others`, namespaces of this store too, the entry belongs to, because that one is a part of `namespace`;
         None, the default, where no namespace is a part of another. Pure. Called for each entry, so look names up in `others`
         instead of looping over them: there can be thousands."""
@@ -184,12 +184,12 @@ class Store(ABC):
         the default, where only reading the entries one by one can tell that. Raises StoreError."""
         return None
 
-    def is_version(self, seen: str, known: str) -> bool:
+    def may_be_version(self, seen: str, known: str) -> bool:
         """Say whether the etag `seen` in a listing may belong to the version `known`. Pure. A store without versions makes its
         etags of what it sees, and a listing shows less than a read: a size, say, where the version is size and digest."""
         return seen == known
 
-    def listed_etag(self, etag: str) -> str:
+    def redacted_etag(self, etag: str) -> str:
         """As much of the etag of a version as a listing shows. Pure. Where there are no versions and etags are made of the
         content, the rest would tell somebody who guesses at a sensitive value that the guess is right: of a sensitive entry
         no more than this is kept, and nothing of it is shown."""
@@ -218,7 +218,7 @@ class Store(ABC):
         StoreError."""
         raise NotImplementedError(f"{type(self).__name__} keeps no ledger")
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """What `doctor` says of this store: reached, credential, permission, quota, clock. Never raises StoreError."""
         return ()
 

@@ -27,7 +27,7 @@ START = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class RetryPolicy:
     """How stubborn to be with one call: at most `attempts` in `deadline` seconds, with waits of up to `base` seconds, doubled
     each time, never over `cap` unless the store asks for more."""
 
@@ -123,10 +123,10 @@ class Pace:
                 return
 
 
-class Patience:
+class RetryState:
     """How much longer one call is worth repeating. A success renews it."""
 
-    def __init__(self, retry: Retry, pace: Pace, clock: Clock, rng: Random, stop: Callable[[], bool]) -> None:
+    def __init__(self, retry: RetryPolicy, pace: Pace, clock: Clock, rng: Random, stop: Callable[[], bool]) -> None:
         self._retry, self._pace, self._clock, self._rng, self._stop = retry, pace, clock, rng, stop
         self._failures = 0
         self._began = 0.0

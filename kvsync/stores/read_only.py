@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
@@ -19,8 +19,8 @@ class ReadOnlyStore(Store):
         self._inner = inner
         self.config, self.context = inner.config, inner.context
         self.capabilities, self.traffic = inner.capabilities, inner.traffic
-        self.own_ways = inner.own_ways
-        self.keeps_ledger, self.ledger_part = inner.keeps_ledger, inner.ledger_part
+        self.overridden = inner.overridden
+        self.keeps_ledger, self.ledger_chunk_bytes = inner.keeps_ledger, inner.ledger_chunk_bytes
 
     def normalise(self, content: Content) -> Content:
         """As the wrapped store does."""
@@ -34,9 +34,9 @@ class ReadOnlyStore(Store):
         """As the wrapped store does."""
         return self._inner.audit(namespace, entry)
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """As the wrapped store does."""
-        return self._inner.lies_in(namespace, identity, others)
+        return self._inner.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
         """As the wrapped store does."""
@@ -54,13 +54,13 @@ class ReadOnlyStore(Store):
         """As the wrapped store does."""
         return await self._inner.observe_deep(namespace, signer)
 
-    def is_version(self, seen: str, known: str) -> bool:
+    def may_be_version(self, seen: str, known: str) -> bool:
         """As the wrapped store does."""
-        return self._inner.is_version(seen, known)
+        return self._inner.may_be_version(seen, known)
 
-    def listed_etag(self, etag: str) -> str:
+    def redacted_etag(self, etag: str) -> str:
         """As the wrapped store does."""
-        return self._inner.listed_etag(etag)
+        return self._inner.redacted_etag(etag)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """As the wrapped store does."""
@@ -82,7 +82,7 @@ class ReadOnlyStore(Store):
         """As the wrapped store does."""
         return await self._inner.namespaces()
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """As the wrapped store does."""
         return await self._inner.check()
 

@@ -10,19 +10,19 @@ from typing import Generic, Protocol, TypeVar
 from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
 from kvsync.model.entry import Content, Identity
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.limits import check_entry
 
 
-class FarSide(Protocol):
+class ApiClient(Protocol):
     """What speaks to the service."""
 
     async def aclose(self) -> None:
         """Close the connections, and what else is open. Idempotent."""
 
 
-_Remote = TypeVar("_Remote", bound=FarSide)
+_Remote = TypeVar("_Remote", bound=ApiClient)
 
 
 class RemoteStore(Store, Generic[_Remote]):
@@ -38,15 +38,15 @@ class RemoteStore(Store, Generic[_Remote]):
         it. Raises StoreError for a credential that cannot be read."""
 
     @abstractmethod
-    async def _examine(self, remote: _Remote) -> Sequence[Finding]:
+    async def _examine(self, remote: _Remote) -> Sequence[DoctorCheck]:
         """What `check` finds. Raises StoreError for a credential that cannot be used."""
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """What the store's own doctor finds, told apart."""
         try:
             return await self._examine(self._connected())
         except StoreError as error:
-            return [Finding("credential", False, str(error))]
+            return [DoctorCheck("credential", False, str(error))]
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""

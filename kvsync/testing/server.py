@@ -20,13 +20,13 @@ from kvsync.config.model import Credential, StoreConfig
 from kvsync.errors import BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import StoreContext, WriteResult, WriteStatus
-from kvsync.stores.memory.backend import Held, HeldLedger, Listed, Memory, Put, Slot
+from kvsync.stores.memory.backend import ConditionalPut, Listed, MemoryBackend, RemoteKey, StoredEntry, StoredLedger
 from kvsync.stores.memory.store import MemoryStore
 from kvsync.util.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ServerCall:
     """One call that reached the server: `method` is listing, lookup, change, ledger (one is read alone) or leave (one is
     left)."""
 
@@ -35,13 +35,13 @@ class Call:
     keys: tuple[str, ...]
 
 
-class MemoryServer(Memory):
+class MemoryServer(MemoryBackend):
     """A memory with faults. `calls` are all calls that reached it, in order, failed ones too."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         super().__init__()
         self.clock = clock or Clock()
-        self.calls: list[Call] = []
+        self.calls: list[ServerCall] = []
         self.heal()
 
     def heal(self) -> None:
@@ -54,7 +54,7 @@ class MemoryServer(Memory):
         self._cuts: list[int] = []
         self._interruptions: list[Callable[[], None]] = []
         self._misread: dict[str, list[bytes | None]] = {}
-        self._history: dict[str, list[tuple[float, dict[Slot, Held]]]] = {}  # when it changed, from what
+        self._history: dict[str, list[tuple[float, dict[RemoteKey, StoredEntry]]]] = {}  # when it changed, from what
 
     def fail(self, error: StoreError | None = None, *, times: int = 1, on: Iterable[str] = ()) -> None:
         """Let the next calls raise, before they do anything; only calls of the methods `on`, if any are named."""
@@ -102,19 +102,21 @@ class MemoryServer(Memory):
         self._interruptions += [interruption] * times
 
     def write(self, namespace: str, key: str, value: bytes | Content, *, label: str | None = None, **held: Any) -> None:
-        """Write as another program would: whatever is there, without a mark. `held` are other fields of `Held`."""
+        """Write as another program would: whatever is there, without a mark. `held` are other fields of `StoredEntry`."""
         content = value if isinstance(value, Content) else Content(value)
         self._remember(namespace)
-        super().change(namespace, [Put(Slot(key, label), Held(content, 0, **held), None, None)], now=0.0)
+        super().change(
+            namespace, [ConditionalPut(RemoteKey(key, label), StoredEntry(content, 0, **held), None, None)], now=0.0
+        )
 
     def delete(self, namespace: str, key: str, *, label: str | None = None) -> None:
         """Delete as another program would."""
         self._remember(namespace)
-        self.held.get(namespace, {}).pop(Slot(key, label), None)
+        self.held.get(namespace, {}).pop(RemoteKey(key, label), None)
 
     def lock(self, namespace: str, key: str, *, label: str | None = None, locked: bool = True) -> None:
         """Lock an entry against all writers, or unlock it."""
-        entries, slot = self.held[namespace], Slot(key, label)
+        entries, slot = self.held[namespace], RemoteKey(key, label)
         entries[slot] = replace(entries[slot], locked=locked)
 
     def contents(self, namespace: str) -> dict[Identity, Content]:
@@ -137,7 +139,7 @@ class MemoryServer(Memory):
         kept = dict(islice(entries.items(), self._cuts.pop(0)))
         return Listed(kept, ("the listing broke off before its end",))
 
-    def lookup(self, namespace: str, slots: Iterable[Slot], now: float) -> Mapping[Slot, Held]:
+    def lookup(self, namespace: str, slots: Iterable[RemoteKey], now: float) -> Mapping[RemoteKey, StoredEntry]:
         """As the memory does."""
         wanted = list(slots)
         self._arrive("lookup", namespace, wanted)
@@ -149,10 +151,10 @@ class MemoryServer(Memory):
             if value is None:
                 found.pop(slot, None)
             else:
-                found[slot] = replace(found.get(slot) or Held(Content(b""), 0), content=Content(value))
+                found[slot] = replace(found.get(slot) or StoredEntry(Content(b""), 0), content=Content(value))
         return found
 
-    def change(self, namespace: str, puts: Sequence[Put], now: float) -> list[WriteResult]:
+    def change(self, namespace: str, puts: Sequence[ConditionalPut], now: float) -> list[WriteResult]:
         """As the memory does, with the faults that concern writes."""
         self._arrive("change", namespace, [put.slot for put in puts])
         for put in puts:
@@ -165,12 +167,12 @@ class MemoryServer(Memory):
         self._lose_answer()
         return results
 
-    def ledger(self, namespace: str, now: float) -> HeldLedger | None:
+    def ledger(self, namespace: str, now: float) -> StoredLedger | None:
         """As the memory does."""
         self._arrive("ledger", namespace, ())
         return super().ledger(namespace, now)
 
-    def leave(self, namespace: str, ledger: HeldLedger) -> None:
+    def leave(self, namespace: str, ledger: StoredLedger) -> None:
         """As the memory does, with the faults that concern writes."""
         self._arrive("leave", namespace, ())
         if self._interruptions:
@@ -178,8 +180,8 @@ class MemoryServer(Memory):
         super().leave(namespace, ledger)
         self._lose_answer()
 
-    def _arrive(self, method: str, namespace: str, slots: Sequence[Slot]) -> None:
-        self.calls.append(Call(method, namespace, tuple(slot.key for slot in slots)))
+    def _arrive(self, method: str, namespace: str, slots: Sequence[RemoteKey]) -> None:
+        self.calls.append(ServerCall(method, namespace, tuple(slot.key for slot in slots)))
         for position, (error, methods) in enumerate(self._errors):
             if not methods or method in methods:
                 del self._errors[position]
@@ -190,7 +192,7 @@ class MemoryServer(Memory):
             self._lost_answers -= 1
             raise LostAnswer("the connection broke before the answer came")
 
-    def _change_or_fail(self, namespace: str, put: Put, now: float) -> WriteResult:
+    def _change_or_fail(self, namespace: str, put: ConditionalPut, now: float) -> WriteResult:
         failure, done = self._failing_keys.get(put.slot.key, (None, True))
         if not done and failure is not None:
             return failure
@@ -204,7 +206,7 @@ class MemoryServer(Memory):
 
 
 def memory_store(
-    memory: Memory | None = None,
+    memory: MemoryBackend | None = None,
     *,
     clock: Clock | None = None,
     name: str = "memory",

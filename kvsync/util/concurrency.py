@@ -11,7 +11,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-async def together(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
+async def gather_or_cancel(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
     """The results, in order. When one fails the others are cancelled and have ended before its error is raised: a store that is
     then closed stays closed."""
     tasks = [asyncio.ensure_future(work) for work in works]
@@ -25,7 +25,7 @@ async def together(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def in_groups(
+async def gather_by_group(
     items: Iterable[_Item],
     work: Callable[[_Item], Awaitable[_Result]],
     *,
@@ -52,7 +52,7 @@ async def in_groups(
                 errors[index] = error
 
     workers = (drain(queue) for name, queue in queues.items() for _ in range(min(limit(name), len(queue))))
-    await together(workers)
+    await gather_or_cancel(workers)
     if errors:
         raise errors[min(errors)]
     return [results[index] for index in range(len(results))]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def no_collections() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Inside, no cycles are looked for: loading leaves none behind, and looking costs more than half of its time. Never await
     anything inside."""
     was_on = gc.isenabled()

@@ -33,7 +33,7 @@ from kvsync.yaml.syntax import explain
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ParseLimits:
     """What reading a file may cost. `size` in bytes; `replay` is how many nodes aliases and merge keys may bring in, `problems`
     how many are found before the rest is left unread."""
 
@@ -53,10 +53,10 @@ class Parsed:
     complete: bool
 
 
-DEFAULT_LIMITS: Final = Limits()
+DEFAULT_LIMITS: Final = ParseLimits()
 
 
-def parse(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> list[Node]:
+def parse(data: bytes, file: str, limits: ParseLimits = DEFAULT_LIMITS) -> list[Node]:
     """Read a YAML file, one node per document. `file` is its name in messages. Raises InvalidInput with every problem."""
     parsed = parse_all(data, file, limits)
     if parsed.problems:
@@ -64,7 +64,7 @@ def parse(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> list[Node]
     return list(parsed.documents)
 
 
-def parse_all(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> Parsed:
+def parse_all(data: bytes, file: str, limits: ParseLimits = DEFAULT_LIMITS) -> Parsed:
     """Read what can be read of a YAML file, and say what is wrong with the rest. Never raises."""
     problems = Problems(file, limits.problems)
     if not check_encoding(data, problems, limits.size):
@@ -74,7 +74,7 @@ def parse_all(data: bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> Parsed
     return read_events(data, problems, limits)
 
 
-def read_events(data: bytes, problems: Problems, limits: Limits = DEFAULT_LIMITS) -> Parsed:
+def read_events(data: bytes, problems: Problems, limits: ParseLimits = DEFAULT_LIMITS) -> Parsed:
     """Read `data`, whose encoding is known to be good, over libyaml's events. Never raises."""
     builder = _Builder(data, problems, limits)
     complete = True
@@ -95,7 +95,7 @@ class _StopError(Exception):
 class _Builder:
     """Builds nodes from events by plain recursion, which the depth limit bounds."""
 
-    def __init__(self, data: bytes, problems: Problems, limits: Limits) -> None:
+    def __init__(self, data: bytes, problems: Problems, limits: ParseLimits) -> None:
         self.documents: list[Node] = []
         self._next: Callable[[], Any] = CBaseLoader(data).get_event
         self._problems, self._limits = problems, limits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app.explain import Explanation, explain
+from kvsync.app.explain import EntryExplanation, explain
 from tests.support.stores import KINDS
 from tests.support.world import World, only
 
@@ -17,14 +17,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     return World(tmp_path, monkeypatch, request.param)
 
 
-async def explained(world: World, key: str) -> Sequence[Explanation]:
+async def explained(world: World, key: str) -> Sequence[EntryExplanation]:
     """The explanations of a key, as a command of its own."""
     world.server.calls.clear()
     async with world.open(writing=None) as workspace:
         return await explain(workspace, workspace.load(), key)
 
 
-def held(one: Explanation) -> bytes | None:
+def held(one: EntryExplanation) -> bytes | None:
     """The value that the store holds, as explained."""
     return one.actual.content.value if one.actual is not None and one.actual.content is not None else None
 

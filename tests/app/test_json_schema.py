@@ -16,9 +16,9 @@ from kvsync.config.authority import Authority, Authors
 from kvsync.config.model import ReadLimits, StoreConfig
 from kvsync.desired.documents import Layer, read_document
 from kvsync.desired.model import Stores
-from kvsync.desired.reading_budget import Allowance
+from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
-from kvsync.desired.values import Surroundings
+from kvsync.desired.values import ValueContext
 from kvsync.errors import InvalidInput
 from kvsync.model.entry import Action, Actual, Class, Identity, Mark, OutcomeKind, Refusal
 from kvsync.rendering.json import plan_document, report_document
@@ -171,10 +171,10 @@ def reads_state(folder: Path, text: str) -> bool:
     (folder / "logo.png").write_bytes(b"\x89PNG")
     problems = Problems("web.yaml")
     with Tree(folder) as tree:
-        around = Surroundings(tree, "web.yaml", {"API_TOKEN": "token"}, Allowance(ReadLimits()), ANY)
+        pass_context = ValueContext(tree, "web.yaml", {"API_TOKEN": "token"}, ReadingBudget(ReadLimits()), ANY)
         [node] = parse(text.encode(), "web.yaml")
         assert isinstance(node, nodes.Mapping)
-        read_document([Layer(node, problems, around)], STORES)
+        read_document([Layer(node, problems, pass_context)], STORES)
     return not problems
 
 

@@ -31,7 +31,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 @asynccontextmanager
 async def reconciling(world: World, writing: str | None = "run") -> AsyncIterator[WorkspaceReconciler]:
     async with world.open(writing) as workspace:
-        yield WorkspaceReconciler(workspace, workspace.around, {})
+        yield WorkspaceReconciler(workspace, workspace.pass_context, {})
 
 
 async def reconcile(reconciler: WorkspaceReconciler, target: Target = WEB, **request: Any) -> PassResult:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app import Selection, is_hash_of, resolve_targets
+from kvsync.app import TargetSelection, is_hash_of, resolve_targets
 from kvsync.errors import InvalidInput, LockHeld, UsageError
 from kvsync.model.entry import Target
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from tests.support.world import World, is_clean, outcomes, rows
 
 
@@ -30,7 +30,7 @@ async def test_targets_are_chosen_by_store_or_by_name(world: World) -> None:
     async with world.open(writing=None) as workspace:
         loaded = workspace.load()
         for names, targets in chosen.items():
-            plan = await workspace.plan(Selection(resolve_targets(loaded, names)), loaded)
+            plan = await workspace.plan(TargetSelection(resolve_targets(loaded, names)), loaded)
             assert [str(one.target) for one in plan.targets] == targets
 
 
@@ -41,7 +41,7 @@ async def test_an_unknown_target_is_a_usage_error_that_names_the_known(world: Wo
         with pytest.raises(UsageError, match="main/api, main/web"):
             resolve_targets(workspace.load(), ["main/wbe"])
         with pytest.raises(UsageError, match="main/wbe: no file names this target"):
-            await workspace.plan(Selection([Target("main", "wbe")]))
+            await workspace.plan(TargetSelection([Target("main", "wbe")]))
 
 
 async def test_a_reading_workspace_refuses_to_write(world: World) -> None:
@@ -148,7 +148,7 @@ async def test_the_digest_of_a_plan_is_the_same_for_everybody(world: World) -> N
     world.want({"a": 2, "c": 1})
     digests = {
         (await world.plan_all(ask, writing=writing)).digest
-        for ask in (Ask(), Ask(deep=True))
+        for ask in (PassOptions(), PassOptions(deep=True))
         for writing in (None, "x")
     }
     assert len(digests) == 1

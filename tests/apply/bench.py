@@ -18,7 +18,7 @@ from kvsync.planning.classify import Rules, classify, classify_undesired
 from kvsync.reconcile.observer import Observer
 from kvsync.state import StateDir
 from kvsync.stores.memory.store import MemoryStore
-from kvsync.stores.pacing import Retry
+from kvsync.stores.pacing import RetryPolicy
 from kvsync.testing import FakeClock, MemoryServer, memory_store
 from tests.support.places import subject_of
 
@@ -95,7 +95,7 @@ class Bench:
         if run is None:
             opened = self.state.journal.begin("test")
             run, self.run_id = opened, opened.id
-        options.setdefault("retry", Retry(attempts=4, deadline=60, base=1, cap=8))
+        options.setdefault("retry", RetryPolicy(attempts=4, deadline=60, base=1, cap=8))
         options.setdefault("replan", self.replan)
         return Applier(
             self.store, self._subject.located, self._subject.signer, run, self.clock, rng=random.Random(7), **options

@@ -6,7 +6,7 @@ import pytest
 
 from kvsync.apply.batch import MOST_TRIES
 from kvsync.model.entry import Content, OutcomeKind
-from kvsync.stores.memory.backend import Slot
+from kvsync.stores.memory.backend import RemoteKey
 from tests.apply.bench import Bench, entry, kinds, only, writes_of
 
 
@@ -14,7 +14,7 @@ def rewritten(bench: Bench, key: str) -> Callable[[], None]:
     """Another program writes exactly what is there, mark and all: a new version of the same entry."""
 
     def rewrite() -> None:
-        slot = Slot(key)
+        slot = RemoteKey(key)
         held = bench.server.held["web"][slot]
         bench.server.write("web", key, held.content, mark=held.mark)
 
@@ -39,7 +39,7 @@ async def test_a_delete_spares_what_another_writer_changed(bench: Bench) -> None
     await bench.settle(entry("k", "1"))
     bench.want()
     changes = await bench.plan()
-    slot = Slot("k")
+    slot = RemoteKey("k")
     bench.server.write("web", "k", b"theirs", mark=bench.server.held["web"][slot].mark)
     report = await bench.apply(changes)
     assert bench.held("k") == b"theirs"
@@ -95,7 +95,7 @@ async def test_an_entry_that_is_as_wished_by_now_is_unchanged(bench: Bench) -> N
     await bench.settle(entry("k", "1"))
     bench.want(entry("k", "2"))
     changes = await bench.plan()
-    held = bench.server.held["web"][Slot("k")]
+    held = bench.server.held["web"][RemoteKey("k")]
     assert held.mark is not None
     mark = bench.rules.signer.mark_of(entry("k", "2"))
     bench.server.write("web", "k", Content(b"2"), mark=mark)

@@ -8,7 +8,7 @@ import pytest
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.model.entry import Identity, OutcomeKind
 from kvsync.stores.base import Write, WriteResult
-from kvsync.stores.pacing import DOWN_AFTER, Retry
+from kvsync.stores.pacing import DOWN_AFTER, RetryPolicy
 from tests.apply.bench import Bench, after, entry, kinds, writes_of
 
 Make = Callable[..., Bench]
@@ -126,7 +126,7 @@ async def test_a_store_that_is_down_is_not_tried_entry_by_entry_for_ever(make: M
     bench.want(*(entry(f"{n:03}") for n in range(100)))
     changes = await bench.plan()
     bench.server.fail(times=10_000)
-    report = await bench.apply(changes, retry=Retry(attempts=4, deadline=60, base=1, cap=8))
+    report = await bench.apply(changes, retry=RetryPolicy(attempts=4, deadline=60, base=1, cap=8))
     found = list(kinds(report).values())
     assert found.count("failed") >= DOWN_AFTER
     assert found.count("not-attempted") > 80

@@ -8,9 +8,9 @@ import pytest
 from kvsync.errors import LostAnswer, TransientError
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.stores.base import Write, WriteResult, WriteStatus
-from kvsync.stores.memory.backend import Slot
-from kvsync.stores.pacing import Retry
-from kvsync.testing.server import Call
+from kvsync.stores.memory.backend import RemoteKey
+from kvsync.stores.pacing import RetryPolicy
+from kvsync.testing.server import ServerCall
 from tests.apply.bench import Bench, entry, kinds, only, writes_of
 
 Make = Callable[..., Bench]
@@ -49,7 +49,7 @@ def losing(bench: Bench, times: int) -> Callable[[str, Sequence[Write]], Any]:
         nonlocal left
         if left:
             left -= 1
-            bench.server.calls.append(Call("lost", namespace, tuple(write.identity.key for write in writes)))
+            bench.server.calls.append(ServerCall("lost", namespace, tuple(write.identity.key for write in writes)))
             raise LostAnswer("no answer in 30 s")
         return await write(namespace, writes)
 
@@ -73,7 +73,7 @@ async def test_reads_that_pass_do_not_make_a_write_repeat_for_ever(
     bench.want(entry("k"))
     changes = await bench.plan()
     monkeypatch.setattr(bench.store, "write", losing(bench, 10_000))
-    report = await bench.apply(changes, retry=Retry(attempts=4, deadline=600, base=1, cap=8))
+    report = await bench.apply(changes, retry=RetryPolicy(attempts=4, deadline=600, base=1, cap=8))
     assert kinds(report) == {"k": "failed"}
     assert sum(call.method == "lost" for call in bench.server.calls) == 4
 
@@ -122,7 +122,7 @@ async def test_a_renewal_whose_answer_was_lost_is_told_from_one_that_never_happe
             bench.server.lose_answers()
         report = await bench.apply(changes)
         assert kinds(report) == {"k": "applied"}
-        held = bench.server.held["web"][Slot("k")]
+        held = bench.server.held["web"][RemoteKey("k")]
         assert held.expires_at is not None
         assert held.expires_at >= bench.clock.now() + 900
         assert len(writes_of(bench.server)) == (2 if lost_on_the_way else 1)

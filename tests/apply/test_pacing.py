@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
-from kvsync.stores.pacing import DOWN_AFTER, Pace, Patience, Retry, Stopped
+from kvsync.stores.pacing import DOWN_AFTER, Pace, RetryPolicy, RetryState, Stopped
 from kvsync.testing import FakeClock
 
 
-def patience(clock: FakeClock, retry: Retry, pace: Pace | None = None, *, stopped: bool = False) -> Patience:
-    return Patience(retry, pace or Pace(4), clock, random.Random(1), lambda: stopped)
+def patience(clock: FakeClock, retry: RetryPolicy, pace: Pace | None = None, *, stopped: bool = False) -> RetryState:
+    return RetryState(retry, pace or Pace(4), clock, random.Random(1), lambda: stopped)
 
 
 def test_the_limit_starts_low_grows_by_success_and_halves_when_throttled() -> None:
@@ -98,7 +98,7 @@ def test_waits_are_jittered_under_a_doubling_ceiling(seed: int, failures: int) -
 
     async def waits() -> list[float]:
         clock = FakeClock()
-        asked = Patience(Retry(10, 10_000, base=1, cap=8), Pace(1), clock, random.Random(seed), lambda: False)
+        asked = RetryState(RetryPolicy(10, 10_000, base=1, cap=8), Pace(1), clock, random.Random(seed), lambda: False)
         spans = []
         for _ in range(failures):
             began = clock.monotonic()
@@ -113,31 +113,31 @@ def test_waits_are_jittered_under_a_doubling_ceiling(seed: int, failures: int) -
 async def test_the_stores_wish_is_a_lower_bound() -> None:
     """`retry_after` is waited out in full, and holds everybody else back too."""
     clock, pace = FakeClock(), Pace(4)
-    await patience(clock, Retry(), pace).wait(TransientError("slow down", retry_after=20))
+    await patience(clock, RetryPolicy(), pace).wait(TransientError("slow down", retry_after=20))
     assert clock.monotonic() >= 20
     pace.throttled(clock.monotonic() + 5)
     resume_at = pace.resume_at
-    await patience(clock, Retry(), pace).hold()
+    await patience(clock, RetryPolicy(), pace).hold()
     assert clock.monotonic() >= resume_at - 1e-6
 
 
 async def test_attempts_and_deadline_end_patience() -> None:
     """After the given number of attempts, or when the next would come after the deadline, the error is raised."""
     clock = FakeClock()
-    asked = patience(clock, Retry(attempts=3, deadline=100, base=1, cap=1))
+    asked = patience(clock, RetryPolicy(attempts=3, deadline=100, base=1, cap=1))
     await asked.wait(TransientError("1"))
     await asked.wait(TransientError("2"))
     with pytest.raises(TransientError, match="3"):
         await asked.wait(TransientError("3"))
     began = clock.monotonic()
     with pytest.raises(TransientError):
-        await patience(clock, Retry(deadline=100)).wait(TransientError("x", retry_after=101))
+        await patience(clock, RetryPolicy(deadline=100)).wait(TransientError("x", retry_after=101))
     assert clock.monotonic() == began
 
 
 async def test_success_renews_patience() -> None:
     """A call that goes on well after failures may fail as often again."""
-    asked = patience(FakeClock(), Retry(attempts=2, deadline=100, base=1, cap=1))
+    asked = patience(FakeClock(), RetryPolicy(attempts=2, deadline=100, base=1, cap=1))
     for _ in range(5):
         await asked.wait(TransientError("x"))
         asked.succeeded()
@@ -148,19 +148,19 @@ async def test_after_one_call_was_given_up_the_next_gets_one_attempt_until_somet
     pace = Pace(1)
     pace.gave_up()
     with pytest.raises(TransientError):
-        await patience(FakeClock(), Retry(attempts=9), pace).wait(TransientError("x"))
+        await patience(FakeClock(), RetryPolicy(attempts=9), pace).wait(TransientError("x"))
     seen = [pace.is_down]
     for _ in range(DOWN_AFTER):
         pace.gave_up()
     seen.append(pace.is_down)
     pace.succeeded()
     assert [*seen, pace.is_down] == [False, True, False]
-    await patience(FakeClock(), Retry(attempts=9), pace).wait(TransientError("x"))
+    await patience(FakeClock(), RetryPolicy(attempts=9), pace).wait(TransientError("x"))
 
 
 async def test_stopping_ends_a_long_wait() -> None:
     """Asked to stop, nobody waits out a store's Retry-After."""
     clock = FakeClock()
     with pytest.raises(Stopped):
-        await patience(clock, Retry(), stopped=True).wait(TransientError("x", retry_after=60))
+        await patience(clock, RetryPolicy(), stopped=True).wait(TransientError("x", retry_after=60))
     assert clock.monotonic() < 1

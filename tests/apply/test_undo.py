@@ -12,7 +12,7 @@ from kvsync.errors import LostAnswer
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.entry import Action, Content, Identity
 from kvsync.stores.base import Write, WriteResult, WriteStatus
-from kvsync.stores.memory.backend import Slot
+from kvsync.stores.memory.backend import RemoteKey
 from tests.apply.bench import OWNER, Bench, entry, kinds, writes_of
 
 Make = Callable[..., Bench]
@@ -225,4 +225,4 @@ async def test_undo_says_what_it_does(bench: Bench) -> None:
     report = await take_back(bench)
     actions = {one.identity.key: one.action for one in report.outcomes}
     assert actions == {"changed": Action.UPDATE, "gone": Action.CREATE, "new": Action.DELETE}
-    assert Slot("new") not in bench.server.held["web"]
+    assert RemoteKey("new") not in bench.server.held["web"]

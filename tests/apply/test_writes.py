@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.apply.model import Step, Work
+from kvsync.apply.model import PendingStep, Step
 from kvsync.apply.writes import calls_of, halves, write_for
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Action, Actual, Change, Class, Content, Identity, Mark
@@ -85,7 +85,7 @@ def test_calls_keep_the_order_and_the_limits(sizes: list[int], batch: int, limit
     works = []
     for index, size in enumerate(sizes):
         after = entry(f"{index:03}", "x" * size)
-        works.append(Work(index, Step(Change(Action.CREATE, Class.NEW, after.identity, after=after))))
+        works.append(PendingStep(index, Step(Change(Action.CREATE, Class.NEW, after.identity, after=after))))
     calls = calls_of(works, Capabilities(type="x", namespace="n", batch=batch, max_batch_bytes=limit))
     assert [work for call in calls for work in call] == works
     assert all(1 <= len(call) <= batch for call in calls)
@@ -100,12 +100,12 @@ def test_base64_and_metadata_count_against_the_size_of_a_call() -> None:
         content = Content(b"\xff" * 600, metadata='"' + "m" * 50 + '"')
         change_ = Change(Action.CREATE, Class.NEW, Identity(key), after=entry(key))
         object.__setattr__(change_.after, "content", content)
-        works.append(Work(0, Step(change_)))
+        works.append(PendingStep(0, Step(change_)))
     assert len(calls_of(works, Capabilities(type="x", namespace="n", batch=10, max_batch_bytes=2000))) == 2
 
 
 def test_halves_of_one_are_one() -> None:
     """A call of one cannot be cut; any other is cut in two that lose nothing."""
-    works = [Work(index, Step(change(Action.CREATE))) for index in range(5)]
+    works = [PendingStep(index, Step(change(Action.CREATE))) for index in range(5)]
     assert halves(works[:1]) == [works[:1]]
     assert halves(works) == [works[:2], works[2:]]

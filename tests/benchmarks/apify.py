@@ -23,8 +23,8 @@ from typing import Any
 from apify_client import ApifyClient, ApifyClientAsync
 from apify_client.errors import ApifyApiError
 
-from kvsync.app import Selection, Workspace, open_workspace
-from kvsync.reconcile import Ask
+from kvsync.app import TargetSelection, Workspace, open_workspace
+from kvsync.reconcile import PassOptions
 from tests.benchmarks.measure import Figure
 
 RECORDS, CHANGES = 5000, 1000
@@ -121,7 +121,7 @@ def _looking_again(server: Server, place: Path, how: str) -> Iterator[Figure]:
 async def _plan(server: Server, place: Path, *, deep: bool) -> tuple[float, dict[str, int]]:
     """Seconds of a plan that finds nothing, in a process that has looked before, and what it asked for."""
     async with open_workspace(place / "kvsync.yaml", writing="bench") as workspace:
-        selection = Selection(ask=Ask(deep=deep))
+        selection = TargetSelection(ask=PassOptions(deep=deep))
         await workspace.plan(selection)
         best = float("inf")
         for _ in range(5):
@@ -164,7 +164,7 @@ def _applying(server: Server, folder: Path, concurrency: tuple[int, ...], how: s
 async def _apply(place: Path) -> float:
     """Seconds of applying a plan that was made before."""
     async with open_workspace(place / "kvsync.yaml", writing="bench") as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         started = time.perf_counter()
         await _applied(workspace, plan)
         return time.perf_counter() - started

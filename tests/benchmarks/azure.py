@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kvsync.app import Selection, open_workspace
+from kvsync.app import TargetSelection, open_workspace
 from kvsync.http.client import Client
 from kvsync.http.model import Call
 from kvsync.model.health import Traffic
@@ -136,12 +136,12 @@ async def _pass(server: Server, folder: Path) -> tuple[float, dict[str, Any]]:
     """CPU seconds of a pass that finds nothing, in a process that has looked before, and what it asked for."""
     async with open_workspace(folder / "kvsync.yaml", writing="bench") as workspace:
         loaded = workspace.load()
-        await workspace.plan(Selection(), loaded)
+        await workspace.plan(TargetSelection(), loaded)
         seconds = []
         for _ in range(7):
             server.control("POST", "reset", {"only": ["stats"]})
             started = time.process_time()
-            plan = await workspace.plan(Selection(), loaded)
+            plan = await workspace.plan(TargetSelection(), loaded)
             seconds.append(time.process_time() - started)
             assert plan.targets[0].unchanged == ENTRIES
         return min(seconds), server.control("GET", "stats")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvsync.app import Selection, open_workspace
+from kvsync.app import TargetSelection, open_workspace
 from tests.benchmarks.measure import Cost, Figure, best, kvsync, run
 from tests.emulators.npm import installed
 
@@ -137,12 +137,12 @@ def _looking_again(server: Server, folder: Path) -> Iterator[Figure]:
 async def _pass(server: Server, folder: Path) -> tuple[float, dict[str, int]]:
     """CPU seconds of a pass that finds nothing, in a process that has looked before, and what it asked for."""
     async with open_workspace(folder / "kvsync.yaml", writing="bench") as workspace:
-        await workspace.plan(Selection())
+        await workspace.plan(TargetSelection())
         seconds = []
         for _ in range(5):
             server.control("POST", "reset", {"only": ["stats"]})
             started = time.process_time()
-            plan = await workspace.plan(Selection())
+            plan = await workspace.plan(TargetSelection())
             seconds.append(time.process_time() - started)
             assert plan.targets[0].unchanged == ENTRIES
         return min(seconds), server.requests()

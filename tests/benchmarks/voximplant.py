@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from kvsync.app import Selection, open_workspace
+from kvsync.app import TargetSelection, open_workspace
 from tests.benchmarks.measure import NO_GOAL, Figure, best, kvsync
 
 SET, GET, ITEMS = "SetKeyValueItem", "GetKeyValueItem", "GetKeyValueItems"
@@ -118,7 +118,7 @@ def _five_thousand(server: Server, folder: Path) -> Iterator[Figure]:
 async def _apply(server: Server, folder: Path) -> dict[str, int]:
     server.count_anew()
     async with open_workspace(folder / "kvsync.yaml", writing="bench") as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         report = await workspace.apply(plan, command="bench")
         assert {one.kind.value for target in report.targets for one in target.outcomes} == {"applied"}
     return server.requests()
@@ -127,12 +127,12 @@ async def _apply(server: Server, folder: Path) -> dict[str, int]:
 async def _plan(server: Server, folder: Path, count: int) -> tuple[float, dict[str, int]]:
     """CPU seconds of a pass that finds nothing, in a process that has looked before, and what it asked for."""
     async with open_workspace(folder / "kvsync.yaml") as workspace:
-        await workspace.plan(Selection())
+        await workspace.plan(TargetSelection())
         seconds = []
         for _ in range(3):
             server.count_anew()
             started = time.process_time()
-            plan = await workspace.plan(Selection())
+            plan = await workspace.plan(TargetSelection())
             seconds.append(time.process_time() - started)
             assert plan.targets[0].unchanged == count
         return min(seconds), server.requests()

@@ -14,7 +14,7 @@ from sarif_pydantic import Sarif  # type: ignore[import-untyped]  # it ships no 
 from kvsync import __version__
 from kvsync.cli.ci_findings import findings
 from kvsync.errors import Kind, Problem
-from kvsync.rendering.findings import Finding, fingerprints, github, gitlab, sarif
+from kvsync.rendering.findings import CiFinding, fingerprints, github, gitlab, sarif
 from tests.cli.conftest import Repo
 from tests.cli.runner import Runner
 
@@ -133,17 +133,17 @@ def test_kinds(repo: Repo) -> None:
 
 def test_fingerprints_survive_lines_that_move() -> None:
     """A finding is known again when lines are added above it, and two equal ones in a file are two."""
-    one = Finding("f", 4, 2, Kind.INVALID, "x is written twice, first at f:3:2")
-    moved = Finding("f", 9, 2, Kind.INVALID, "x is written twice, first at f:8:2")
+    one = CiFinding("f", 4, 2, Kind.INVALID, "x is written twice, first at f:3:2")
+    moved = CiFinding("f", 9, 2, Kind.INVALID, "x is written twice, first at f:8:2")
     assert fingerprints([one]) == fingerprints([moved])
     assert len(set(fingerprints([one, moved]))) == 2
-    assert fingerprints([one]) != fingerprints([Finding("g", 4, 2, Kind.INVALID, one.message)])
+    assert fingerprints([one]) != fingerprints([CiFinding("g", 4, 2, Kind.INVALID, one.message)])
 
 
 def test_annotations_cannot_be_forged() -> None:
     """No file name and no message ends its command or begins another one."""
     evil = "a%,b:c\r\n::error::mine"
-    (line,) = github([Finding(evil, 1, 1, Kind.INVALID, evil)]).splitlines()
+    (line,) = github([CiFinding(evil, 1, 1, Kind.INVALID, evil)]).splitlines()
     assert line.startswith("::error file=a%25%2Cb%3Ac\\r\\n%3A%3Aerror%3A%3Amine,line=1,col=1,title=")
     assert line.count("::error::mine") == 1  # in the message, where it means nothing
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from kvsync.config.model import RunConfig
-from kvsync.daemon.ports import Loaded, PassRequest, PassResult
+from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult
 from kvsync.model.entry import Target
 from kvsync.state.passes import DaemonRecord
 from kvsync.util.clock import Clock
@@ -88,16 +88,16 @@ class FakeReconciler:
     """Answers as told, and remembers what it was asked. `scripts` may give a target a behaviour of its own."""
 
     def __init__(self, targets: Iterable[Target] = (A,)) -> None:
-        self.loaded = Loaded(dict.fromkeys(targets, "1"))
+        self.loaded = LoadedTargets(dict.fromkeys(targets, "1"))
         self.loads = self.reloads = 0
         self.requests: list[PassRequest] = []
         self.finished: list[Target] = []
         self.paused: set[Target] = set()
         self.scripts: dict[Target, Script] = {}
-        self.on_load: Callable[[], Loaded] = lambda: self.loaded
+        self.on_load: Callable[[], LoadedTargets] = lambda: self.loaded
         self.on_reload: Callable[[], RunConfig] = lambda: QUIET
 
-    async def load(self) -> Loaded:
+    async def load(self) -> LoadedTargets:
         self.loads += 1
         return self.on_load()
 

@@ -9,7 +9,7 @@ from signal import Signals
 
 from kvsync.daemon.fetching import PATIENCE, Fetcher
 from kvsync.daemon.loop import Daemon
-from kvsync.daemon.ports import Loaded, Trigger
+from kvsync.daemon.ports import LoadedTargets, Trigger
 from kvsync.errors import SourceError
 from tests.daemon.support import QUIET, A, FakeReconciler, FakeRecorder, Log, ManualClock, turns
 
@@ -181,7 +181,7 @@ async def test_a_remote_that_hangs_does_not_hold_the_passes() -> None:
     task = await running.start()
     await running.clock.advance(PATIENCE + 1)
     assert len(running.reconciler.asked(A)) == 1
-    running.reconciler.loaded = Loaded({A: "2"})
+    running.reconciler.loaded = LoadedTargets({A: "2"})
     running.remote.answer = lambda: True
     running.remote.free.set()
     await turns(200)
@@ -205,7 +205,7 @@ async def test_a_hook_makes_it_fetch() -> None:
     await running.clock.advance(5)
     for trigger in (Trigger.HOOK, Trigger.SIGNAL, Trigger.CONFIG):
         before = len(running.remote.asked)
-        running.daemon.nudge(trigger)
+        running.daemon.trigger(trigger)
         await turns(200)
         await running.clock.advance(2)
         assert len(running.remote.asked) == before + 1
@@ -216,11 +216,11 @@ async def test_ready_only_with_files() -> None:
     """As long as nothing could be fetched the daemon is not ready; it is once the first files are there, even if they name no
     target."""
     running = Running()
-    running.reconciler.loaded = Loaded({}, absent=True)
+    running.reconciler.loaded = LoadedTargets({}, absent=True)
     task = await running.start()
     assert not running.daemon._first_passes.is_set()
-    running.reconciler.loaded = Loaded({})
-    running.daemon.nudge(Trigger.FILES)
+    running.reconciler.loaded = LoadedTargets({})
+    running.daemon.trigger(Trigger.FILES)
     await turns(200)
     assert running.daemon._first_passes.is_set()
     await stopped(running, task)

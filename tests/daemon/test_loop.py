@@ -17,9 +17,9 @@ import pytest
 from kvsync.config.model import RunConfig, Window
 from kvsync.daemon.loop import Daemon, DaemonResult
 from kvsync.daemon.once import run_once
-from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Recorder, Trigger
-from kvsync.daemon.systemd import Notifier
-from kvsync.daemon.watch import Pace
+from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult, StatusStore, Trigger
+from kvsync.daemon.systemd import SystemdNotifier
+from kvsync.daemon.watch import WatchTiming
 from kvsync.errors import InvalidInput, Origin, PermanentError, Problem, StateDirError, TransientError
 from kvsync.model.entry import Target
 from kvsync.state import StateDir
@@ -37,10 +37,10 @@ class Running:
             reconciler,
             self.recorder,
             settings,
-            notifier=Notifier({}),
+            notifier=SystemdNotifier({}),
             clock=clock,
             rng=Random(1),
-            pace=Pace(scan=3600),
+            pace=WatchTiming(scan=3600),
             **options,
         )
         self.task = asyncio.ensure_future(self.daemon.run())
@@ -124,7 +124,7 @@ async def test_a_thousand_nudges_are_few_passes() -> None:
     reconciler.scripts[A] = slow
     async with running(reconciler) as work:
         for number in range(1000):
-            work.daemon.nudge(Trigger.SIGNAL)
+            work.daemon.trigger(Trigger.SIGNAL)
             if number % 100 == 0:
                 await asyncio.sleep(0)
         await turns()
@@ -140,7 +140,7 @@ async def test_a_hanging_target_delays_no_other() -> None:
     reconciler.scripts[A] = hanging
     async with running(reconciler, leave_within=0.05) as work:
         await work.passes(2)
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await work.passes(4)
         assert sorted(reconciler.finished) == [C, C, B, B]
         assert (await work.stop()).unfinished == 1
@@ -197,18 +197,18 @@ async def test_only_what_changed_gets_a_pass_when_files_change(log: Log) -> None
     async with running(reconciler) as work:
         await work.passes(2)
         reconciler.requests.clear()
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await turns()
         assert reconciler.requests == []
         for loaded, expected in (
-            (Loaded({A: "2", B: "1"}), [A]),
-            (Loaded({A: "2", B: "1", C: "1"}), [C]),
-            (Loaded({A: "2", C: "1"}, held={B: (problem,)}, problems=(problem,)), [B]),
-            (Loaded({A: "2", B: "1", C: "1"}), [B]),
-            (Loaded({A: "2", B: "1"}), []),
+            (LoadedTargets({A: "2", B: "1"}), [A]),
+            (LoadedTargets({A: "2", B: "1", C: "1"}), [C]),
+            (LoadedTargets({A: "2", C: "1"}, held={B: (problem,)}, problems=(problem,)), [B]),
+            (LoadedTargets({A: "2", B: "1", C: "1"}), [B]),
+            (LoadedTargets({A: "2", B: "1"}), []),
         ):
             reconciler.loaded = loaded
-            work.daemon.nudge(Trigger.FILES)
+            work.daemon.trigger(Trigger.FILES)
             await turns()
             assert [request.target for request in reconciler.requests] == expected
             assert all(request.triggers == (Trigger.FILES,) for request in reconciler.requests)
@@ -225,8 +225,8 @@ async def test_when_it_is_not_known_whom_a_problem_concerns_every_target_stays()
     reconciler, problem = FakeReconciler([A, B]), Problem("not YAML", Origin("web.yaml", 1, 1))
     async with running(reconciler) as work:
         await work.passes(2)
-        reconciler.loaded = Loaded({}, hold_all=(problem,), problems=(problem,))
-        work.daemon.nudge(Trigger.FILES)
+        reconciler.loaded = LoadedTargets({}, hold_all=(problem,), problems=(problem,))
+        work.daemon.trigger(Trigger.FILES)
         await turns()
         assert sorted(work.recorder.rows) == [A, B]
         assert len(reconciler.requests) == 4
@@ -236,16 +236,16 @@ async def test_files_that_cannot_be_read_at_all_change_nothing(log: Log) -> None
     """An error, even an unexpected one, while the files are read again leaves everything as it was."""
     reconciler = FakeReconciler([A])
 
-    def fail() -> Loaded:
+    def fail() -> LoadedTargets:
         raise OSError("input/output error")
 
     async with running(reconciler) as work:
         await work.passes(1)
         reconciler.on_load = fail
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await turns()
-        reconciler.on_load = lambda: Loaded({A: "2"})
-        work.daemon.nudge(Trigger.FILES)
+        reconciler.on_load = lambda: LoadedTargets({A: "2"})
+        work.daemon.trigger(Trigger.FILES)
         await work.passes(2)
     assert len(log.events("source.invalid")) == 1
 
@@ -254,12 +254,12 @@ async def test_what_the_first_reading_raises_ends_the_daemon() -> None:
     """A daemon that cannot read anything at its start says so, and does not pretend to run."""
     reconciler = FakeReconciler()
 
-    def fail() -> Loaded:
+    def fail() -> LoadedTargets:
         raise StateDirError("x", "full")
 
     reconciler.on_load = fail
     with pytest.raises(StateDirError):
-        await Daemon(reconciler, FakeRecorder(), QUIET, notifier=Notifier({})).run()
+        await Daemon(reconciler, FakeRecorder(), QUIET, notifier=SystemdNotifier({})).run()
 
 
 async def test_removals_wait_until_the_files_are_at_rest() -> None:
@@ -268,11 +268,11 @@ async def test_removals_wait_until_the_files_are_at_rest() -> None:
     async with running(reconciler) as work:
         await work.passes(1)
         for number in range(2, 7):
-            reconciler.loaded = Loaded({A: str(number)})
-            work.daemon.nudge(Trigger.FILES)
+            reconciler.loaded = LoadedTargets({A: str(number)})
+            work.daemon.trigger(Trigger.FILES)
             await work.clock.advance(0.5)
         await work.clock.advance(0.6)
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await turns()
     assert [request.grace for request in reconciler.requests] == pytest.approx([0, 1, 1.5, 2, 2.5, 3, 0])
 
@@ -288,8 +288,8 @@ async def test_what_waits_for_the_files_is_done_once_they_are_at_rest() -> None:
     async with running(reconciler) as work:
         reconciler.scripts[A] = removing
         for number in range(2, 20):
-            reconciler.loaded = Loaded({A: str(number)})
-            work.daemon.nudge(Trigger.FILES)
+            reconciler.loaded = LoadedTargets({A: str(number)})
+            work.daemon.trigger(Trigger.FILES)
             await work.clock.advance(0.9)
         assert all(request.grace for request in reconciler.requests[1:])
         await work.clock.advance(0.2)
@@ -322,7 +322,7 @@ async def test_observing_never_applies() -> None:
     async with running(reconciler, observe=True) as work:
         await work.passes(2)
         for trigger in Trigger:
-            work.daemon.nudge(trigger)
+            work.daemon.trigger(trigger)
             await turns()
         assert work.recorder.seen[-1].mode == "observe"
     assert len(reconciler.requests) > 8
@@ -337,7 +337,7 @@ async def test_a_window_holds_back_and_its_end_brings_what_waited(log: Log) -> N
         await work.passes(2)
         await work.clock.advance(3600)
         reconciler.scripts[A] = answering(pending=1)
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await turns()
         await work.clock.advance(3600)
         assert [row.window for row in work.recorder.seen[-2:]] == ["0 1 * * * UTC", None]
@@ -364,7 +364,7 @@ async def test_pausing_holds_back_and_resuming_brings_a_pass(tmp_path: Path, log
     async with running(reconciler, control_dir=tmp_path) as work:
         await work.passes(2)
         reconciler.scripts[A] = until_stopped
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await work.passes(3)
         reconciler.paused.add(A)
         wake(tmp_path)
@@ -385,7 +385,7 @@ async def test_an_approval_wakes_a_parked_target(tmp_path: Path, log: Log) -> No
     async with running(reconciler, control_dir=tmp_path) as work:
         await work.passes(2)
         for _ in range(3):
-            work.daemon.nudge(Trigger.SIGNAL)
+            work.daemon.trigger(Trigger.SIGNAL)
             await turns()
         assert [event["digest"] for event in log.events("target.parked")] == ["sha256:2"]
         reconciler.requests.clear()
@@ -422,7 +422,7 @@ async def test_a_wake_during_a_pass_makes_another_one() -> None:
     reconciler.scripts[A] = waits
     async with running(reconciler) as work:
         await until(lambda: reconciler.requests)
-        work.daemon.nudge(Trigger.WAKE)
+        work.daemon.trigger(Trigger.WAKE)
         await turns()
         go_on.set()
         await work.passes(2)
@@ -442,11 +442,11 @@ async def test_files_are_watched(tmp_path: Path) -> None:
     reconciler.loaded = replace(reconciler.loaded, watch=(one,))
     async with running(reconciler, replace(QUIET, watch=True)) as work:
         await until(lambda: reconciler.loads == 2)  # what may have changed before it was watched
-        reconciler.loaded = Loaded({A: "2"}, watch=(two,))
+        reconciler.loaded = LoadedTargets({A: "2"}, watch=(two,))
         (one / "web.yaml").write_text("a")
         await work.passes(2)
         await until(lambda: reconciler.loads == 4)  # the new directory is armed
-        reconciler.loaded = Loaded({A: "3"}, watch=(two,))
+        reconciler.loaded = LoadedTargets({A: "3"}, watch=(two,))
         (two / "web.yaml").write_text("a")
         await work.passes(3)
 
@@ -522,8 +522,8 @@ async def test_a_target_that_vanishes_ends_its_pass_and_is_not_shown() -> None:
     reconciler.scripts[A] = until_stopped
     async with running(reconciler) as work:
         await work.passes(1)
-        reconciler.loaded = Loaded({B: "1"})
-        work.daemon.nudge(Trigger.FILES)
+        reconciler.loaded = LoadedTargets({B: "1"})
+        work.daemon.trigger(Trigger.FILES)
         await work.passes(2)
         assert list(work.recorder.rows) == [B]
 
@@ -532,9 +532,9 @@ async def test_the_state_directory_takes_what_the_daemon_leaves(tmp_path: Path) 
     """The rows of `status` are written into a real state directory, and its wake file wakes the daemon."""
     reconciler = FakeReconciler([A])
     with StateDir.open(tmp_path / "state", writable=True) as state:
-        recorder: Recorder = state.passes
+        recorder: StatusStore = state.passes
         reconciler.scripts[A] = answering(changes={"applied": 2}, drift={"drifted": 1}, parked=("too many",))
-        daemon = Daemon(reconciler, recorder, QUIET, notifier=Notifier({}), control_dir=state.control_dir)
+        daemon = Daemon(reconciler, recorder, QUIET, notifier=SystemdNotifier({}), control_dir=state.control_dir)
         task = asyncio.ensure_future(daemon.run())
         await until(state.passes.all)
         (row,) = state.passes.all()
@@ -573,16 +573,16 @@ async def test_everything_goes_on_while_files_are_read(monkeypatch: pytest.Monke
     async with running(reconciler) as work:
         await work.passes(1)
 
-        async def slow() -> Loaded:
+        async def slow() -> LoadedTargets:
             reconciler.loads += 1
             await go_on.wait()
-            return Loaded(dict.fromkeys((A, B), "2"))
+            return LoadedTargets(dict.fromkeys((A, B), "2"))
 
         monkeypatch.setattr(reconciler, "load", slow)
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon.trigger(Trigger.FILES)
         await until(lambda: reconciler.loads == 2)
         for count in (2, 3):
-            work.daemon.nudge(Trigger.SIGNAL)
+            work.daemon.trigger(Trigger.SIGNAL)
             await work.passes(count)
         assert (reconciler.loads, reconciler.asked(B)) == (2, [])
         go_on.set()
@@ -594,7 +594,7 @@ async def test_a_first_reading_that_does_not_end_is_left(log: Log) -> None:
     """SIGTERM ends the daemon, and a single pass, also before the files were ever read."""
     reconciler = FakeReconciler([A])
 
-    async def never() -> Loaded:
+    async def never() -> LoadedTargets:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -615,7 +615,7 @@ async def test_a_reading_that_fails_in_an_unexpected_way_ends_the_daemon() -> No
     reconciler = FakeReconciler([A])
     async with running(reconciler) as work:
         await work.passes(1)
-        work.daemon._parts.crew.manage = lambda _: 1 // 0  # type: ignore[assignment,method-assign]
-        work.daemon.nudge(Trigger.FILES)
+        work.daemon._parts.pool.manage = lambda _: 1 // 0  # type: ignore[assignment,method-assign]
+        work.daemon.trigger(Trigger.FILES)
         with pytest.raises(ZeroDivisionError):
             await work.task

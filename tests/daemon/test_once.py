@@ -11,7 +11,7 @@ import pytest
 
 from kvsync.config.model import Window
 from kvsync.daemon.once import run_once
-from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Trigger
+from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult, Trigger
 from kvsync.errors import PermanentError, Problem, StateDirError
 from tests.daemon.support import QUIET, A, B, C, FakeReconciler, FakeRecorder, ManualClock, until
 
@@ -60,7 +60,7 @@ async def test_a_deep_pass_is_deep() -> None:
 async def test_problems_and_no_targets_are_an_answer() -> None:
     """Files with problems are no exception: what they say is in the answer."""
     reconciler, problem = FakeReconciler(), Problem("bad")
-    reconciler.loaded = Loaded({}, hold_all=(problem,), problems=(problem,))
+    reconciler.loaded = LoadedTargets({}, hold_all=(problem,), problems=(problem,))
     result = await run_once(reconciler, FakeRecorder(), QUIET)
     assert (result.results, result.loaded.problems) == ((), (problem,))
 
@@ -69,7 +69,7 @@ async def test_what_reading_raises_is_raised() -> None:
     """An error that keeps the files from being read at all ends it."""
     reconciler = FakeReconciler()
 
-    def fail() -> Loaded:
+    def fail() -> LoadedTargets:
         raise StateDirError("x", "full")
 
     reconciler.on_load = fail

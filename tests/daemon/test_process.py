@@ -32,7 +32,7 @@ class Script:
                 assert line, f"{wanted!r} was not said, but {self.lines}"
                 self.lines.append(line.decode().strip())
 
-    async def rest(self) -> list[str]:
+    async def wait_until(self) -> list[str]:
         """Wait for the end, and return everything that it said."""
         assert self.process.stdout is not None
         async with asyncio.timeout(BOUND):
@@ -60,7 +60,7 @@ async def test_a_stop_signal_ends_the_batch_and_the_process(number: signal.Signa
     async with script("batches") as run:
         await run.line("batch begun")
         run.process.send_signal(number)
-        lines = await run.rest()
+        lines = await run.wait_until()
     assert lines[-2:] == ["batch ended", f"left {number.name} 0"]
     assert lines.count("batch begun") == lines.count("batch ended")
     assert run.process.returncode == 0
@@ -71,7 +71,7 @@ async def test_a_pass_that_does_not_listen_is_cancelled_in_time() -> None:
     async with script("deaf") as run:
         await run.line("batch begun")
         run.process.terminate()
-        assert (await run.rest())[-1] == "left SIGTERM 1"
+        assert (await run.wait_until())[-1] == "left SIGTERM 1"
     assert run.process.returncode == 0
 
 
@@ -84,7 +84,7 @@ async def test_sigusr1_and_sighup_reach_the_process() -> None:
         run.process.send_signal(signal.SIGHUP)
         await run.line("pass config")
         run.process.terminate()
-        await run.rest()
+        await run.wait_until()
     assert run.process.returncode == 0
 
 
@@ -120,7 +120,7 @@ async def test_systemd_hears_of_the_whole_life(systemd: Systemd) -> None:
         run.process.send_signal(signal.SIGHUP)
         await run.line("pass config")
         run.process.terminate()
-        await run.rest()
+        await run.wait_until()
     heard = systemd.heard()
     reloading = next(message for message in heard if message.startswith("RELOADING=1"))
     assert int(reloading.partition("\nMONOTONIC_USEC=")[2]) > 0
@@ -138,7 +138,7 @@ async def test_the_watchdog_is_fed_by_the_loop_itself(systemd: Systemd) -> None:
         fed = systemd.heard()
         await until(lambda: fed.__iadd__(systemd.heard()) and "WATCHDOG=1" in fed)
         run.process.terminate()
-        await run.rest()
+        await run.wait_until()
     assert "WATCHDOG=1" in fed_before
     assert fed.count("WATCHDOG=1") < 6
 
@@ -148,7 +148,7 @@ async def test_a_watchdog_of_another_process_is_not_fed(systemd: Systemd) -> Non
     async with script("quick", NOTIFY_SOCKET=systemd.name, WATCHDOG_USEC="1000", WATCHDOG_PID="1") as run:
         await run.line("pass start")
         run.process.terminate()
-        await run.rest()
+        await run.wait_until()
     assert "WATCHDOG=1" not in systemd.heard()
 
 
@@ -157,4 +157,4 @@ async def test_a_socket_that_nobody_reads_is_borne() -> None:
     async with script("quick", NOTIFY_SOCKET="/nonexistent/notify", WATCHDOG_USEC="10000") as run:
         await run.line("pass start")
         run.process.terminate()
-        assert (await run.rest())[-1] == "left SIGTERM 0"
+        assert (await run.wait_until())[-1] == "left SIGTERM 0"

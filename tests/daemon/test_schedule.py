@@ -10,19 +10,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kvsync.daemon.schedule import CronBeat, Schedule, deep_one, regular
+from kvsync.daemon.schedule import CronTrigger, Schedule, deep_one, regular
 from tests.daemon.support import QUIET, turns, until
 
 
 def test_cron_beats_in_utc_as_crontab_says() -> None:
     """Weekday 5 is Friday, also for APScheduler, and the hours are UTC."""
     now = datetime(2026, 11, 21, tzinfo=UTC)
-    assert CronBeat("0 22 * * 5", None).get_next_fire_time(None, now) == datetime(2026, 11, 27, 22, tzinfo=UTC)
+    assert CronTrigger("0 22 * * 5", None).get_next_fire_time(None, now) == datetime(2026, 11, 27, 22, tzinfo=UTC)
 
 
 def test_jitter_delays_and_never_repeats_a_beat() -> None:
     """A beat comes up to `jitter` seconds late, and the one after it is that of the next time the expression names."""
-    beat, previous, now = CronBeat("*/10 * * * *", 60), None, datetime(2026, 11, 21, tzinfo=UTC)
+    beat, previous, now = CronTrigger("*/10 * * * *", 60), None, datetime(2026, 11, 21, tzinfo=UTC)
     for number in range(1, 50):
         due = datetime(2026, 11, 21, tzinfo=UTC) + timedelta(minutes=10 * number)
         fired = beat.get_next_fire_time(previous, now)
@@ -33,7 +33,7 @@ def test_jitter_delays_and_never_repeats_a_beat() -> None:
 
 def test_cron_excludes_the_interval_and_nothing_means_never() -> None:
     """An expression takes the place of the interval; without both there is no regular beat, and no deep one unless asked."""
-    assert isinstance(regular(replace(QUIET, every=300, cron="* * * * *")), CronBeat)
+    assert isinstance(regular(replace(QUIET, every=300, cron="* * * * *")), CronTrigger)
     assert regular(QUIET) is None
     assert deep_one(QUIET) is None
 
@@ -105,7 +105,7 @@ async def test_a_reload_while_a_beat_is_due_logs_no_error(steps: int, caplog: py
 
 
 async def test_next_beat_is_current_inside_the_callback() -> None:
-    """When `on_beat` runs, `next_beat` is already the time of the following beat."""
+    """When `on_tick` runs, `next_beat` is already the time of the following beat."""
     following: list[float | None] = []
     schedule = Schedule(lambda _deep: following.append(schedule.next_beat))
     schedule.start(replace(QUIET, every=0.02, jitter=0))

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-from kvsync.daemon.watch import Pace, Watcher
-from kvsync.daemon.watch_plan import look_out
+from kvsync.daemon.watch import Watcher, WatchTiming
+from kvsync.daemon.watch_plan import plan_watches
 from tests.daemon.support import BOUND, Log, until
 
-NEVER = Pace(scan=3600)
+NEVER = WatchTiming(scan=3600)
 
 
 class Seen:
@@ -37,7 +37,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def watching(*directories: Path, pace: Pace = NEVER) -> AsyncIterator[tuple[Watcher, Seen]]:
+async def watching(*directories: Path, pace: WatchTiming = NEVER) -> AsyncIterator[tuple[Watcher, Seen]]:
     seen = Seen()
     watcher = Watcher(seen, pace)
     watcher.arm(directories)
@@ -76,7 +76,7 @@ async def test_only_the_directory_concerned_is_reported(tmp_path: Path) -> None:
 
 async def test_a_burst_is_few_reports(tmp_path: Path) -> None:
     """A thousand files written at once are a handful of reports, not a thousand."""
-    async with watching(tmp_path, pace=Pace(scan=3600, longest=60)) as (_, seen):
+    async with watching(tmp_path, pace=WatchTiming(scan=3600, longest=60)) as (_, seen):
         await asyncio.to_thread(_write_many, tmp_path, 1000)
         await until(lambda: seen.reports)
         (tmp_path / "last").write_text("")
@@ -91,7 +91,7 @@ def _write_many(directory: Path, count: int) -> None:
 
 async def test_a_stream_of_changes_is_reported_while_it_lasts(tmp_path: Path) -> None:
     """Changes that never pause are reported all the same, at the latest after `longest`."""
-    async with watching(tmp_path, pace=Pace(scan=3600, quiet=30, longest=0.2)) as (_, seen):
+    async with watching(tmp_path, pace=WatchTiming(scan=3600, quiet=30, longest=0.2)) as (_, seen):
         stream = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "import sys\nwhile True: open(sys.argv[1], 'a').write('x')", str(tmp_path / "busy")
         )
@@ -134,10 +134,10 @@ def test_what_happens_beside_a_link_is_not_a_change(tmp_path: Path) -> None:
     """The directory that holds a link is watched for the link alone."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    lookout, base = look_out([tmp_path / "link"]), Path(os.path.realpath(tmp_path))
-    assert str(base) in lookout.paths
-    assert lookout.touched([str(base / "other")]) == frozenset()
-    assert lookout.touched([str(base / "real" / "web.yaml")]) == {tmp_path / "link"}
+    watch_plan, base = plan_watches([tmp_path / "link"]), Path(os.path.realpath(tmp_path))
+    assert str(base) in watch_plan.paths
+    assert watch_plan.touched([str(base / "other")]) == frozenset()
+    assert watch_plan.touched([str(base / "real" / "web.yaml")]) == {tmp_path / "link"}
 
 
 async def test_a_directory_made_again_is_watched_again(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ async def test_arming_anew_replaces_what_was_watched(tmp_path: Path) -> None:
 
 async def test_a_scan_reports_everything_now_and_then(tmp_path: Path) -> None:
     """Without any event all directories are reported every `scan`: events can be lost."""
-    async with watching(tmp_path, pace=Pace(scan=0.05)) as (_, seen):
+    async with watching(tmp_path, pace=WatchTiming(scan=0.05)) as (_, seen):
         await seen.directory(tmp_path)
         await seen.directory(tmp_path)
 
@@ -205,7 +205,7 @@ async def test_a_scan_reports_everything_now_and_then(tmp_path: Path) -> None:
 EXHAUSTED = """
 import asyncio, sys
 from pathlib import Path
-from kvsync.daemon.watch import Pace, Watcher
+from kvsync.daemon.watch import WatchTiming, Watcher
 from kvsync.logs import configure
 
 async def main():
@@ -218,7 +218,7 @@ async def main():
     configure("json", "info", stream=sys.stdout)
     limit = Path("/proc/sys/user/max_inotify_instances")
     limit.write_text("0")
-    watcher = Watcher(seen, Pace(poll=0.01, scan=3600))
+    watcher = Watcher(seen, WatchTiming(poll=0.01, scan=3600))
     watcher.arm([Path(sys.argv[1])])
     task = asyncio.create_task(watcher.run())
     while count < 4:
@@ -257,10 +257,10 @@ def test_every_holder_of_a_link_is_a_bearing(tmp_path: Path) -> None:
     (tmp_path / "one" / "link").symlink_to(tmp_path / "two" / "link")
     (tmp_path / "two" / "link").symlink_to("../real")
     (tmp_path / "loop").symlink_to("loop")
-    lookout = look_out([tmp_path / "one" / "link" / "state", tmp_path / "loop" / "state"])
+    watch_plan = plan_watches([tmp_path / "one" / "link" / "state", tmp_path / "loop" / "state"])
     base = Path(os.path.realpath(tmp_path))
-    assert lookout.contents == {base / "real" / "state": frozenset({tmp_path / "one" / "link" / "state"})}
-    assert lookout.bearings >= {base / "one", base / "two", base}
+    assert watch_plan.contents == {base / "real" / "state": frozenset({tmp_path / "one" / "link" / "state"})}
+    assert watch_plan.link_parents >= {base / "one", base / "two", base}
 
 
 def test_the_notifier_of_watchfiles_is_as_expected(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from random import Random
 
 from kvsync.daemon.backoff import CAP
 from kvsync.daemon.ports import PassResult, Trigger
-from kvsync.daemon.worker import MIN_GAP, Ask, Worker
+from kvsync.daemon.worker import MIN_GAP, PendingTriggers, Worker
 from tests.daemon.support import A, ManualClock, turns
 
 
@@ -19,7 +19,7 @@ class Passes:
 
     def __init__(self, clock: ManualClock | None = None) -> None:
         self.clock = clock or ManualClock()
-        self.asks: list[Ask] = []
+        self.asks: list[PendingTriggers] = []
         self.results: list[PassResult] = []
         self.default = PassResult(A)
         self.running = self.most = 0
@@ -27,7 +27,7 @@ class Passes:
         self.gate.set()
         self.times: list[float] = []
 
-    async def run_pass(self, worker: Worker, ask: Ask) -> PassResult:
+    async def run_pass(self, worker: Worker, ask: PendingTriggers) -> PassResult:
         self.asks.append(ask)
         self.running += 1
         self.most = max(self.most, self.running)
@@ -62,7 +62,7 @@ async def test_a_thousand_asks_are_one_pass() -> None:
         for number in range(1000):
             worker.ask(Trigger.FILES if number % 2 else Trigger.SIGNAL, deep=number == 500)
         await turns()
-    assert passes.asks == [Ask(frozenset({Trigger.FILES, Trigger.SIGNAL}), deep=True)]
+    assert passes.asks == [PendingTriggers(frozenset({Trigger.FILES, Trigger.SIGNAL}), deep=True)]
 
 
 async def test_asks_during_a_pass_are_one_more_and_never_a_second_at_once() -> None:
@@ -173,7 +173,7 @@ async def test_a_held_target_does_its_renewals_in_time() -> None:
         await clock.advance(599)
         assert len(passes.asks) == 1
         await clock.advance(1)
-        assert passes.asks[1:] == [Ask(frozenset({Trigger.TIMER}))]
+        assert passes.asks[1:] == [PendingTriggers(frozenset({Trigger.TIMER}))]
         await clock.advance(10 * CAP)
     assert len(passes.asks) == 2
 
@@ -187,7 +187,7 @@ async def test_the_next_moment_brings_a_pass_and_nothing_before_it() -> None:
         await clock.advance(7199)
         assert len(passes.asks) == 1
         await clock.advance(1)
-    assert passes.asks[1:] == [Ask(frozenset({Trigger.TIMER}))]
+    assert passes.asks[1:] == [PendingTriggers(frozenset({Trigger.TIMER}))]
 
 
 async def test_a_moment_that_stays_due_is_not_a_busy_loop() -> None:
@@ -221,11 +221,11 @@ async def test_a_retired_worker_rests_until_it_is_employed_again() -> None:
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
         await turns()
-        worker.retire()
+        worker.suspend()
         worker.ask(Trigger.SCHEDULE)
         await clock.advance(120)
         assert len(passes.asks) == 1
-        worker.employ()
+        worker.resume()
         worker.ask(Trigger.FILES)
         await turns()
     assert len(passes.asks) == 2

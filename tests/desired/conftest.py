@@ -11,7 +11,7 @@ import pytest
 
 from kvsync.app.configuration import read_config
 from kvsync.config.model import Config
-from kvsync.desired import Cache, Loaded, Source
+from kvsync.desired import Cache, DesiredState, Source
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Content, Entry, Identity, Target
 from kvsync.stores.base import Store, StoreContext
@@ -72,7 +72,7 @@ class Repo:
         self.opened = Source(config, stores, Cache(self.cache, self.secret), self.environ)
         return self.opened
 
-    def load(self, environment: str | None = None) -> Loaded:
+    def load(self, environment: str | None = None) -> DesiredState:
         """Load once, with a new source."""
         return self.source().load(environment)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.desired import Loaded
+from kvsync.desired import DesiredState
 from kvsync.desired.cache import Cache
 from kvsync.desired.model import Stores
 from kvsync.desired.reading import Reader
@@ -48,7 +48,7 @@ def full(repo: Repo) -> Repo:
     return repo
 
 
-def plain(loaded: Loaded) -> Any:
+def plain(loaded: DesiredState) -> Any:
     """Everything of what was loaded, to compare."""
 
     def target(desired: Desired) -> Any:

@@ -19,9 +19,9 @@ from kvsync.config.model import ReadLimits
 from kvsync.config.protected import ProtectedPath
 from kvsync.desired.discovery import matches
 from kvsync.desired.jail import OutsideError, ProtectedError, ReadRules, TooMuchError, UnreadableError
-from kvsync.desired.reading_budget import Allowance
+from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
-from kvsync.desired.values import Surroundings
+from kvsync.desired.values import ValueContext
 from kvsync.util import beneath
 from kvsync.util.beneath import FOLDER, Opener, open_by_kernel, open_by_walking
 
@@ -278,7 +278,7 @@ def test_composed_and_decomposed_letters_are_one_name(root: Path, opener: Opener
 
 def test_wildcards_pass_over_what_is_never_read(root: Path, rules: ReadRules, opener: Opener) -> None:
     """A pattern over everything finds nothing in it, and one that names it is refused."""
-    steps = Allowance(ReadLimits()).take_steps
+    steps = ReadingBudget(ReadLimits()).take_steps
     with Tree(root, rules, opener=opener) as tree:
         assert matches(tree, "", "**/*", steps) == ["a/b/x", "kvsync.yaml", "vox.json"]
         assert matches(tree, "", "**/k*", steps) == ["kvsync.yaml"]
@@ -318,18 +318,18 @@ def test_references_keep_to_the_folders_that_are_allowed(root: Path, opener: Ope
     (root / "assets" / "link").symlink_to("../a/b/x")
     rules = ReadRules(folders=(PurePosixPath("assets"),))
     with Tree(root, rules, opener=opener) as tree:
-        around = Surroundings(tree, "state/web.yaml", {}, Allowance(ReadLimits()), Authority())
+        pass_context = ValueContext(tree, "state/web.yaml", {}, ReadingBudget(ReadLimits()), Authority())
         for read in (
-            lambda: around.file("../a/b/x"),
-            lambda: around.file("../assets/link"),
-            lambda: around.files("../a", "**/*"),
-            lambda: around.files("../assets", "*"),
+            lambda: pass_context.file("../a/b/x"),
+            lambda: pass_context.file("../assets/link"),
+            lambda: pass_context.files("../a", "**/*"),
+            lambda: pass_context.files("../assets", "*"),
         ):
             with pytest.raises(
                 UnreadableError, match=r"outside of the folders that values may be taken from \(assets\)"
             ):
                 read()
-        assert all(kind == "glob" for kind, _, _ in around.references)
+        assert all(kind == "glob" for kind, _, _ in pass_context.references)
 
 
 def test_links_are_off_where_the_rules_say_so(root: Path, opener: Opener) -> None:
@@ -343,7 +343,7 @@ def test_links_are_off_where_the_rules_say_so(root: Path, opener: Opener) -> Non
         for path in ("a/link/x", "a/unused.txt"):
             with pytest.raises(UnreadableError, match=r"is a symbolic link, .* set source\.git\.symlinks: true"):
                 tree.read(path, LIMIT)
-        steps = Allowance(ReadLimits()).take_steps
+        steps = ReadingBudget(ReadLimits()).take_steps
         with pytest.raises(UnreadableError, match='"a/link" is a symbolic link'):
             matches(tree, "", "a/**/x", steps)
         assert matches(tree, "", "a/b/*", steps) == ["a/b/x"]
@@ -436,7 +436,7 @@ def test_limits_of_folders_and_patterns(root: Path) -> None:
     with Tree(root, ReadRules(folder_names=50)) as tree, pytest.raises(TooMuchError, match=r"limits\.folder_names"):
         tree.items("a")
     with Tree(root) as tree, pytest.raises(TooMuchError, match=r"limits\.pattern_steps"):
-        matches(tree, "", "a/*", Allowance(ReadLimits(pattern_steps=50)).take_steps)
+        matches(tree, "", "a/*", ReadingBudget(ReadLimits(pattern_steps=50)).take_steps)
 
 
 # -- while the tree changes -------------------------------------------------------------------------------------------

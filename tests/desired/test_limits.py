@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.desired import Loaded
+from kvsync.desired import DesiredState
 from kvsync.desired.jail import Jail
 from kvsync.model.entry import Target
 from kvsync.stores.memory.store import MemoryStore
@@ -30,7 +30,7 @@ def limit(repo: Repo, **limits: object) -> None:
     repo.write("kvsync.yaml", f"{CONFIG}limits: {{{lines}}}\n")
 
 
-def held(loaded: Loaded) -> str:
+def held(loaded: DesiredState) -> str:
     """The one problem that holds edge/web, and nothing else."""
     assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
     assert [OTHER, *loaded.held] == sorted({*loaded.targets, *loaded.held})

@@ -23,8 +23,8 @@ class Shared(MemoryStore):
     def place(self, namespace: str) -> Place:
         return replace(super().place(namespace), parts=(("host", "one"),))
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        return self._keys.lies_in(namespace, identity, others)
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        return self._keys.nested_namespace(namespace, identity, others)
 
 
 @pytest.fixture

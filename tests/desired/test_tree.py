@@ -13,13 +13,13 @@ from kvsync.config.model import ReadLimits
 from kvsync.desired import Source
 from kvsync.desired.discovery import matches
 from kvsync.desired.jail import OutsideError, UnreadableError
-from kvsync.desired.reading_budget import Allowance
+from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.model.entry import Target
 from kvsync.stores.memory.store import MemoryStore
 from tests.desired.conftest import CONFIG, WEB, Repo
 
-NO_LIMIT = Allowance(ReadLimits()).take_steps
+NO_LIMIT = ReadingBudget(ReadLimits()).take_steps
 
 
 def flip(link: Path, target: str) -> None:

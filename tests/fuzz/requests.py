@@ -10,7 +10,7 @@ from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import StoreError
 from kvsync.git.command import GitFailed
 from kvsync.git.failures import explained
-from kvsync.http.client import Limits
+from kvsync.http.client import ClientLimits
 from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.failures import failure
 from kvsync.http.model import Answer, Call
@@ -20,7 +20,7 @@ from kvsync.model.health import Traffic
 from kvsync.status.http.hooks import Hook, is_genuine, is_signed_at_all, is_wanted
 from kvsync.status.http.shared_secret import Secret
 from kvsync.stores.apify.rates import Rate
-from kvsync.stores.apify.redirects import Elsewhere
+from kvsync.stores.apify.redirects import RedirectFollower
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString
 from kvsync.stores.azure_appconfig.requests import etag_of, next_target
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
@@ -102,10 +102,10 @@ def answer(data: bytes) -> None:
     ahead_of_server(got, now)
     next_target(got, parsed(got.body, object))
     etag_of(got)
-    Rate(60, clock).heed(got.headers)
-    Quota(60, 1.0, clock).heed(got.headers)
+    Rate(60, clock).observe_rate(got.headers)
+    Quota(60, 1.0, clock).observe_rate(got.headers)
     SyncTokens().learn(got.headers.get("sync-token"))
-    elsewhere = Elsewhere("store", clock, Traffic(), Limits(), allow_insecure=False)
+    elsewhere = RedirectFollower("store", clock, Traffic(), ClientLimits(), allow_insecure=False)
     with suppress(StoreError):
         elsewhere._checked("https://api/v2", got.headers.get("location", ""), Call("GET", "/", "reading"))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Credential, GitSource
-from kvsync.git import Checkout, Place
+from kvsync.git import Checkout, ClonePaths
 from kvsync.util.redaction import Redactor
 
 WEB = "store: main\nnamespace: web\nkeys: {a: 1}\n"
@@ -81,7 +81,7 @@ def checkout(
     def secret(credential: Credential) -> str:
         return resolve(credential, home, known, redactor)
 
-    place = Place(home, state_dir or home / "state", writable, known, secret, redactor.redact)
+    place = ClonePaths(home, state_dir or home / "state", writable, known, secret, redactor.redact)
     return Checkout(GitSource(url, **settings), place, lambda _root: None)
 
 

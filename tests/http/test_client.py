@@ -12,8 +12,8 @@ import pytest
 import trustme
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.client import Client, Limits
-from kvsync.http.model import Answer, Call, Explanation, StaleCredentialError
+from kvsync.http.client import Client, ClientLimits
+from kvsync.http.model import Answer, Call, ErrorText, StaleCredentialError
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
@@ -42,8 +42,8 @@ class Key:
             return True
         return False
 
-    def explain(self, _call: Call, _answer: Answer) -> Explanation:
-        return Explanation("credential", "the key is wrong", "make a new one")
+    def explain(self, _call: Call, _answer: Answer) -> ErrorText:
+        return ErrorText("credential", "the key is wrong", "make a new one")
 
 
 class Fixture:
@@ -51,7 +51,7 @@ class Fixture:
 
     def __init__(self, server: ScriptServer, **options: Any) -> None:
         self.server, self.clock, self.traffic = server, FakeClock(), Traffic()
-        limits = options.pop("limits", Limits(timeout=5))
+        limits = options.pop("limits", ClientLimits(timeout=5))
         self.client = Client("store web", server.origin, self.clock, self.traffic, limits=limits, **options)
 
     async def error(self, call: Call) -> StoreError:
@@ -121,7 +121,7 @@ async def test_no_connection_means_nothing_was_done(stack: AsyncExitStack) -> No
 @pytest.mark.parametrize("act", [is_silent, drips], ids=["silent", "dripping"])
 async def test_a_call_has_a_deadline(stack: AsyncExitStack, act: Act) -> None:
     """However the server spends the time, an answer that is not whole in time is given up."""
-    web = await start(stack, act, limits=Limits(timeout=0.1))
+    web = await start(stack, act, limits=ClientLimits(timeout=0.1))
     assert isinstance(await web.error(WRITE), LostAnswer)
 
 
@@ -253,14 +253,14 @@ async def test_no_more_in_flight_than_allowed(stack: AsyncExitStack) -> None:
         at_once -= 1
         await answer(exchange)
 
-    web = await start(stack, counts, limits=Limits(concurrency=3))
+    web = await start(stack, counts, limits=ClientLimits(concurrency=3))
     await asyncio.gather(*(web.client.send(READ) for _ in range(12)))
     assert most <= 3
 
 
 async def test_writes_keep_to_their_rate(stack: AsyncExitStack) -> None:
     """After a second's worth, writes go out at the rate that is set, and reads are not held up by them."""
-    web = await start(stack, says(200), limits=Limits(writes_per_second=10))
+    web = await start(stack, says(200), limits=ClientLimits(writes_per_second=10))
     before = web.clock.now()
     for _ in range(30):
         await web.client.send(WRITE)

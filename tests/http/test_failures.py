@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kvsync.errors import StoreError
 from kvsync.http.failures import cleaned, failure, words
-from kvsync.http.model import Answer, Call, Credentials, Explanation
+from kvsync.http.model import Answer, Call, Credentials, ErrorText
 from kvsync.util.redaction import REDACTOR
 from tests.support.hostile_text import HOSTILE, is_harmless
 
@@ -32,8 +32,8 @@ class Asked:
     async def renew(self) -> bool:
         return False
 
-    def explain(self, call: Call, answer: Answer) -> Explanation:
-        return Explanation("credential", f"not valid ({words(call, answer)})", "make a new one")
+    def explain(self, call: Call, answer: Answer) -> ErrorText:
+        return ErrorText("credential", f"not valid ({words(call, answer)})", "make a new one")
 
 
 def answer_of(status: int, said: str) -> Answer:

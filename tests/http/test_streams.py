@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.model import Call
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
@@ -46,12 +46,12 @@ class Turns:
     async def take(self) -> None:
         self.taken += 1
 
-    def heed(self, headers: Mapping[str, str]) -> None:
+    def observe_rate(self, headers: Mapping[str, str]) -> None:
         self.told.append(headers.get("x-ratelimit-limit"))
 
 
 def client(origin: str, traffic: Traffic | None = None, timeout: float = 5) -> Client:
-    return Client("store web", origin, FakeClock(), traffic or Traffic(), limits=Limits(timeout))
+    return Client("store web", origin, FakeClock(), traffic or Traffic(), limits=ClientLimits(timeout))
 
 
 async def test_a_body_goes_to_its_sink() -> None:

@@ -84,7 +84,7 @@ async def test_the_lease_stays_the_same_while_the_daemon_runs(tmp_path: Path, mo
     world.want({"a": 1})
     world.configure(more="run: {lease: {kubernetes: {name: a}}}")
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         world.configure(more="run: {lease: {kubernetes: {name: b}}}")
         with pytest.raises(InvalidInput, match=r"run\.lease cannot change while the daemon runs"):
             await reconciler.reload_config()

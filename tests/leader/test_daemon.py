@@ -9,7 +9,7 @@ from typing import Any
 
 from kvsync.daemon.ports import PassRequest, PassResult, Trigger
 from kvsync.state import LeaseRecord, StateDir
-from kvsync.status.collector import Collector, Settings
+from kvsync.status.collector import Collector, CollectorSettings
 from kvsync.status.document import status_document
 from kvsync.status.snapshot import ProcessView
 from kvsync.testing import FakeClock
@@ -67,7 +67,7 @@ async def test_a_standby_plans_and_a_new_leader_applies_everything_at_once(log: 
         await work.passes(4)
         assert work.recorder.daemon.lease == LeaseRecord("test", "us", "us", True)
         election.decide(leads=False)
-        work.daemon.nudge(Trigger.SIGNAL)
+        work.daemon.trigger(Trigger.SIGNAL)
         await work.passes(6)
     for target in (A, B):
         assert asked(reconciler.asked(target)) == [("start", False), ("lease", True), ("signal", False)]
@@ -116,9 +116,9 @@ async def test_who_leads_is_in_the_status_and_on_the_board(tmp_path: Any) -> Non
         for leads in (False, True):
             reconciler = FakeReconciler([A])
             process = ProcessView(1, "0", "apply", 0)
-            settings = Settings(process, state, FakeClock(), str)
+            settings = CollectorSettings(process, state, FakeClock(), str)
             collector = Collector(settings, Nothing())
-            async with running(reconciler, leadership=election, onlookers=[collector]) as work:
+            async with running(reconciler, leadership=election, observers=[collector]) as work:
                 await work.passes(1)
                 election.decide(leads=leads)
                 await turns()

@@ -18,11 +18,11 @@ from hypothesis.stateful import (
 )
 
 from kvsync.leader.election import Election, Sign, Watch
-from kvsync.leader.model import MARGIN, Claim, Timing
+from kvsync.leader.model import MARGIN, LeaseClaim, Timing
 
 TIMING = Timing(10, 7, 2)
-OURS = Claim("us", is_ours=True, duration=10)
-THEIRS = Claim("them")
+OURS = LeaseClaim("us", is_ours=True, duration=10)
+THEIRS = LeaseClaim("them")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_record_that_changes_is_a_sign_of_life() -> None:
 class Register(Protocol):
     """What keeps the lease in the model: a claim is answered at one moment of true time, seen from the one who claims."""
 
-    def answer(self, who: str, local: float, at: float) -> Claim: ...
+    def answer(self, who: str, local: float, at: float) -> LeaseClaim: ...
 
     def free_at(self, who: Replica, at: float) -> float:
         """The true moment at which `who` may take it, as things stand."""
@@ -107,14 +107,14 @@ class Etcd:
     leader: str | None = None
     ends: float = 0
 
-    def answer(self, who: str, local: float, at: float) -> Claim:
+    def answer(self, who: str, local: float, at: float) -> LeaseClaim:
         now = at * self.rate
         if self.leader is not None and now >= self.ends:
             self.leader = None
         if self.leader not in (None, who):
-            return Claim(self.leader)
+            return LeaseClaim(self.leader)
         self.leader, self.ends = who, now + TIMING.duration
-        return Claim(who, is_ours=True, duration=TIMING.duration)
+        return LeaseClaim(who, is_ours=True, duration=TIMING.duration)
 
     def free_at(self, who: Replica, at: float) -> float:
         return self.ends / self.rate
@@ -129,13 +129,13 @@ class Kubernetes:
     renewals: int = 0
     watches: dict[str, Watch] = field(default_factory=dict)
 
-    def answer(self, who: str, local: float, at: float) -> Claim:
+    def answer(self, who: str, local: float, at: float) -> LeaseClaim:
         watch = self.watches.setdefault(who, Watch(TIMING.duration))
         sign = Sign((self.leader, self.renewals), TIMING.duration)
         if self.leader not in (None, who) and watch.left(sign, local) > 0:
-            return Claim(self.leader)
+            return LeaseClaim(self.leader)
         self.leader, self.renewals = who, self.renewals + 1
-        return Claim(who, is_ours=True, duration=TIMING.duration)
+        return LeaseClaim(who, is_ours=True, duration=TIMING.duration)
 
     def free_at(self, who: Replica, at: float) -> float:
         watch = self.watches.setdefault(who.name, Watch(TIMING.duration))
@@ -152,7 +152,7 @@ class Replica:
     offset: float
     election: Election = field(default_factory=lambda: Election(TIMING))
     asked_at: float | None = None
-    answer: Claim | None = None
+    answer: LeaseClaim | None = None
     writes_until: float = 0
     """The true time by which everything that it sent has arrived or was broken off."""
 

@@ -12,14 +12,14 @@ import pytest
 from kvsync.app.leadership import leading_now
 from kvsync.errors import LeaseHeld, TransientError
 from kvsync.leader.elector import Elector
-from kvsync.leader.model import Claim, Timing
-from kvsync.model.health import Finding
+from kvsync.leader.model import LeaseClaim, Timing
+from kvsync.model.health import DoctorCheck
 from tests.daemon.conftest import log
 from tests.daemon.support import Log, ManualClock, turns
 
 __all__ = ["log"]
 
-OURS, THEIRS = Claim("us", is_ours=True, duration=10), Claim("them")
+OURS, THEIRS = LeaseClaim("us", is_ours=True, duration=10), LeaseClaim("them")
 
 
 class ScriptedKeeper:
@@ -27,11 +27,11 @@ class ScriptedKeeper:
 
     name = "test"
 
-    def __init__(self, answer: Claim | Exception) -> None:
-        self.answer: Claim | Exception | None = answer
+    def __init__(self, answer: LeaseClaim | Exception) -> None:
+        self.answer: LeaseClaim | Exception | None = answer
         self.claims = self.releases = 0
 
-    async def claim(self) -> Claim:
+    async def claim(self) -> LeaseClaim:
         self.claims += 1
         if self.answer is None:
             await asyncio.Event().wait()
@@ -45,7 +45,7 @@ class ScriptedKeeper:
         if isinstance(self.answer, Exception):
             raise self.answer
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         return ()
 
     async def aclose(self) -> None:
@@ -55,7 +55,7 @@ class ScriptedKeeper:
 class Running:
     """An elector at work."""
 
-    def __init__(self, answer: Claim | Exception, timing: Timing) -> None:
+    def __init__(self, answer: LeaseClaim | Exception, timing: Timing) -> None:
         self.keeper, self.clock = ScriptedKeeper(answer), ManualClock()
         self.elector = Elector(self.keeper, "us", timing, self.clock, Random(1))
         self.changes: list[bool] = []
@@ -65,7 +65,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(answer: Claim | Exception, timing: Timing | None = None) -> AsyncIterator[Running]:
+async def running(answer: LeaseClaim | Exception, timing: Timing | None = None) -> AsyncIterator[Running]:
     found = Running(answer, timing or Timing(10, 7, 2))
     task = asyncio.ensure_future(found.elector.run(found.changed))
     await turns()
@@ -121,7 +121,7 @@ async def test_a_standby_hears_of_every_new_leader(log: Log) -> None:
     """Each is said once, and takes over when nobody leads."""
     async with running(THEIRS) as one:
         await one.clock.advance(10)
-        one.keeper.answer = Claim("another")
+        one.keeper.answer = LeaseClaim("another")
         await one.clock.advance(10)
         one.keeper.answer = OURS
         await one.clock.advance(2)
@@ -132,7 +132,7 @@ async def test_a_standby_hears_of_every_new_leader(log: Log) -> None:
 
 async def test_a_standby_claims_when_the_lease_of_the_leader_ends(log: Log) -> None:
     """It does not wait for its next turn."""
-    async with running(Claim("them", again_in=0.5)) as one:
+    async with running(LeaseClaim("them", again_in=0.5)) as one:
         claims, one.keeper.answer = one.keeper.claims, OURS
         await one.clock.advance(0.6)
         assert one.keeper.claims == claims + 1

@@ -16,7 +16,7 @@ import pytest
 from kvsync.errors import StoreError, TransientError
 from kvsync.leader.etcd import EtcdKeeper
 from kvsync.leader.etcd_gateway import Gateway
-from kvsync.leader.model import Claim
+from kvsync.leader.model import LeaseClaim
 from kvsync.util.clock import Clock
 from tests.http.script_server import is_silent, says, serving
 from tests.leader.support import free_port, running_etcd, wire_to
@@ -64,7 +64,7 @@ async def test_the_first_leads_and_the_others_hear_who(etcd: str, key: str) -> N
         first = await a.claim()
         assert (first.leader, first.is_ours) == ("a", True)
         assert first.duration >= 2
-        assert await b.claim() == Claim("a")
+        assert await b.claim() == LeaseClaim("a")
         assert (await a.claim()).is_ours
         assert stored(etcd, key) == "a"
 
@@ -96,7 +96,7 @@ async def test_the_lease_of_one_that_is_silent_ends(etcd: str, key: str) -> None
         async with asyncio.timeout(30):
             while not (await b.claim()).is_ours:  # noqa: ASYNC110 - what is waited for is in another process
                 await asyncio.sleep(0.1)
-        assert await a.claim() == Claim("b")
+        assert await a.claim() == LeaseClaim("b")
 
 
 async def test_a_key_that_was_taken_by_force_is_lost(etcd: str, key: str) -> None:
@@ -104,8 +104,8 @@ async def test_a_key_that_was_taken_by_force_is_lost(etcd: str, key: str) -> Non
     async with keepers(key, etcd, "a", "b") as (a, b):
         await a.claim()
         post(etcd, "kv/put", {"key": text(key), "value": text("an operator")})
-        assert await a.claim() == Claim("an operator")
-        assert await b.claim() == Claim("an operator")
+        assert await a.claim() == LeaseClaim("an operator")
+        assert await b.claim() == LeaseClaim("an operator")
 
 
 async def test_no_lease_is_left_behind(etcd: str, key: str) -> None:

@@ -14,10 +14,10 @@ import kvsync
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.errors import LostAnswer, NotLeader
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.model import Call
 from kvsync.leader.elector import Elector
-from kvsync.leader.model import Claim, Timing
+from kvsync.leader.model import LeaseClaim, Timing
 from kvsync.model.entry import Target
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
@@ -53,7 +53,7 @@ async def test_a_client_asks_after_it_has_waited() -> None:
     clock, fence = FakeClock(), Fence()
     fence.follow(lambda: 3 - clock.monotonic())
     async with serving(says(200)) as server:
-        limits = Limits(writes_per_second=0.5)
+        limits = ClientLimits(writes_per_second=0.5)
         client = Client("store x", server.origin, clock, Traffic(), limits=limits, fence=fence)
         await client.send(PUT)
         await client.send(PUT)  # two seconds later
@@ -69,7 +69,7 @@ async def test_a_write_in_flight_ends_before_the_lease() -> None:
     fence = Fence()
     fence.follow(lambda: 0.1)
     async with serving(is_silent) as server:
-        client = Client("store x", server.origin, Clock(), Traffic(), limits=Limits(timeout=60), fence=fence)
+        client = Client("store x", server.origin, Clock(), Traffic(), limits=ClientLimits(timeout=60), fence=fence)
         with pytest.raises(LostAnswer, match=r"no answer within 0.1 s; it may have been done or not"):
             await client.send(PUT)
         await client.aclose()
@@ -99,8 +99,8 @@ async def test_a_lease_that_is_lost_in_the_middle_of_a_pass(world: World) -> Non
     """Not one call more goes out; what was not attempted is told so, the journal is complete, and the next leader goes on."""
     world.want({f"k{number:02}": 1 for number in range(40)})
     async with world.open("run") as workspace:
-        workspace.around.fence.follow(lambda: 10 if world.writes() < 7 else 0)
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        workspace.pass_context.fence.follow(lambda: 10 if world.writes() < 7 else 0)
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         await reconciler.load()
         result = await reconciler.reconcile(PassRequest(Target("main", "web")), lambda: False)
         (run,) = workspace.state.journal.runs()
@@ -120,7 +120,7 @@ async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> N
     world.want({"a": 1})
     async with world.open("run") as workspace:
         plan = await workspace.plan()
-        workspace.around.fence.follow(lambda: 0)
+        workspace.pass_context.fence.follow(lambda: 0)
         report = await workspace.apply(plan, command="run")
     (outcome,) = report.targets[0].outcomes
     assert (outcome.kind, outcome.error) == (
@@ -133,12 +133,12 @@ async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> N
 async def test_a_process_that_was_paused_sends_nothing_before_it_has_asked(world: World) -> None:
     """Time passed while nothing of this process ran, not even the election: the first write finds out by the clock alone."""
     elector = Elector(
-        ScriptedKeeper(Claim("us", is_ours=True, duration=10)), "us", Timing(10, 7, 2), world.clock, Random(1)
+        ScriptedKeeper(LeaseClaim("us", is_ours=True, duration=10)), "us", Timing(10, 7, 2), world.clock, Random(1)
     )
     await elector.turn()
     world.want({f"k{number}": 1 for number in range(9)})
     async with world.open("run") as workspace:
-        workspace.around.fence.follow(elector.seconds_left)
+        workspace.pass_context.fence.follow(elector.seconds_left)
         plan = await workspace.plan()
 
         def paused(_done: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.leader.in_cluster import in_cluster, own_namespace
 from kvsync.leader.kubernetes import KubernetesKeeper, LeaseName
-from kvsync.leader.model import Claim
+from kvsync.leader.model import LeaseClaim
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from tests.leader.kubernetes_api import Cluster, cluster
@@ -45,8 +45,8 @@ async def keepers(api: Cluster, *names: str, lease: LeaseName = NAME) -> AsyncIt
 async def test_the_first_makes_the_lease_and_the_others_hear_who(api: Cluster) -> None:
     """The object is made as other components make theirs; who comes later is told who leads, and for how long at most."""
     async with keepers(api, "a", "b") as (a, b, _):
-        assert await a.claim() == Claim("a", is_ours=True, duration=10)
-        assert await b.claim() == Claim("a", again_in=10)
+        assert await a.claim() == LeaseClaim("a", is_ours=True, duration=10)
+        assert await b.claim() == LeaseClaim("a", again_in=10)
     spec = api.spec()
     assert (spec["holderIdentity"], spec["leaseDurationSeconds"], spec["leaseTransitions"]) == ("a", 10, 0)
 
@@ -71,14 +71,14 @@ async def test_a_lease_is_taken_when_it_was_seen_not_to_change(api: Cluster) -> 
         await a.claim()
         for moment in ("2001-01-01T00:00:00.000000Z", "2099-01-01T00:00:00.000000Z"):
             api.edit(renewTime=moment)
-            assert await b.claim() == Claim("a", again_in=10)
+            assert await b.claim() == LeaseClaim("a", again_in=10)
             clock.advance(9.5)
-            assert await b.claim() == Claim("a", again_in=0.5)
+            assert await b.claim() == LeaseClaim("a", again_in=0.5)
         await a.claim()
-        assert await b.claim() == Claim("a", again_in=10), "a renewal is a sign of life"
+        assert await b.claim() == LeaseClaim("a", again_in=10), "a renewal is a sign of life"
         clock.advance(10)
         assert (await b.claim()).is_ours
-        assert await a.claim() == Claim("b", again_in=10)
+        assert await a.claim() == LeaseClaim("b", again_in=10)
 
 
 async def test_who_releases_is_followed_at_once(api: Cluster) -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.config.model import ChannelConfig, Credential, CredentialKind, NoticeKind
-from kvsync.daemon.observer import Passed
+from kvsync.daemon.observer import FinishedPass
 from kvsync.daemon.ports import PassResult
-from kvsync.notify.delivery_state import Book
-from kvsync.notify.facts import Judge
+from kvsync.notify.delivery_state import DeliveryState
+from kvsync.notify.facts import FactExtractor
 from tests.daemon.support import A, B, C
 
 URL = Credential(CredentialKind.ENV, "HOOK_URL")
@@ -34,8 +34,8 @@ class Told:
     """A channel whose receiver is told at once, and restarted when asked."""
 
     def __init__(self, config: ChannelConfig = EVERYTHING) -> None:
-        self.config, self.judge, self._moments = config, Judge(), count(1.0)
-        self.book = Book(config, {})
+        self.config, self.judge, self._moments = config, FactExtractor(), count(1.0)
+        self.book = DeliveryState(config, {})
         self.kept: dict[object, dict[str, str]] = {}
 
     def passes(self, *results: PassResult) -> list[str]:
@@ -48,11 +48,11 @@ class Told:
             self._note(result)
 
     def restarts(self) -> None:
-        self.book = Book(self.config, self.kept)  # type: ignore[arg-type]  # by target
-        self.judge = Judge()
+        self.book = DeliveryState(self.config, self.kept)  # type: ignore[arg-type]  # by target
+        self.judge = FactExtractor()
 
     def _note(self, result: PassResult) -> None:
-        passed = Passed(result, (), next(self._moments), 0.1)
+        passed = FinishedPass(result, (), next(self._moments), 0.1)
         self.book.note(result.target, self.judge.facts(passed))
 
     def _after(self, result: PassResult) -> Sequence[str]:

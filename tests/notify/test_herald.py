@@ -18,15 +18,15 @@ import pytest
 
 from kvsync.app.json_schema import notice_schema
 from kvsync.config.model import ChannelConfig, Credential, CredentialKind, NoticeFormat, RunConfig
-from kvsync.daemon.observer import Passed
-from kvsync.daemon.ports import Loaded, PassResult
+from kvsync.daemon.observer import FinishedPass
+from kvsync.daemon.ports import LoadedTargets, PassResult
 from kvsync.errors import AuthError, StoreError
 from kvsync.logs import configure, get_logger
 from kvsync.model.entry import Target
 from kvsync.notify.channel import MOST
 from kvsync.notify.message import Sender
-from kvsync.notify.notifier import Herald, Means
-from kvsync.notify.webhook import Post
+from kvsync.notify.notifier import Notifier, NotifierContext
+from kvsync.notify.webhook import WebhookSender
 from kvsync.state import StateDir
 from kvsync.state.passes import DaemonRecord, LeaseRecord
 from kvsync.status.http.hooks import Hook, is_genuine
@@ -63,7 +63,7 @@ class Scene:
         self.clock, self.redactor = FakeClock(), Redactor()
         self.secrets = {"HOOK_URL": receiver.url, "SIGNING": KEY}
         self.folder = folder
-        self.herald: Herald
+        self.herald: Notifier
 
     def resolve(self, credential: Credential) -> str:
         if credential.name not in self.secrets:
@@ -75,14 +75,14 @@ class Scene:
     async def telling(self, *channels: ChannelConfig) -> AsyncIterator[None]:
         """One life of a daemon."""
         with StateDir.open(self.folder, writable=True, clock=self.clock) as state:
-            means = Means(Sender("team-a", "prod"), state, self.resolve, self.redactor, self.clock)
-            self.herald = Herald(means)
+            means = NotifierContext(Sender("team-a", "prod"), state, self.resolve, self.redactor, self.clock)
+            self.herald = Notifier(means)
             async with self.herald.telling(RunConfig(notify=channels)):
                 yield
 
     def passes(self, *results: PassResult) -> None:
         for result in results:
-            self.herald.pass_done(Passed(result, (), self.clock.now(), 0.1))
+            self.herald.pass_done(FinishedPass(result, (), self.clock.now(), 0.1))
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ async def test_changed_settings(scene: Scene, receiver: Receiver) -> None:
     """A reload keeps what a channel was told, tells a new one how things stand, and ends one that is gone."""
     one, other = ChannelConfig(URL), ChannelConfig(URL, NoticeFormat.SLACK)
     async with scene.telling(one):
-        scene.herald.looked(frozenset({A, B}), Loaded({}))
+        scene.herald.files_loaded(frozenset({A, B}), LoadedTargets({}))
         scene.passes(PARKED)
         await receiver.has(1)
         await scene.herald.reload(RunConfig(notify=(replace(one, min_interval=60), other)))
@@ -269,7 +269,7 @@ def test_a_bad_address_is_said_without_it(tmp_path: Path, url: str, said: str) -
         return url
 
     with pytest.raises(StoreError, match=said) as raised:
-        Post("run.notify[0]", ChannelConfig(URL), resolve, Redactor(), FakeClock()).check()
+        WebhookSender("run.notify[0]", ChannelConfig(URL), resolve, Redactor(), FakeClock()).check()
     assert "secret" not in str(raised.value)
     assert "run.notify[0].url" in str(raised.value)
 
@@ -277,7 +277,9 @@ def test_a_bad_address_is_said_without_it(tmp_path: Path, url: str, said: str) -
 async def test_a_signing_token_that_is_none(scene: Scene) -> None:
     """A secret that begins as a signing token and is none is an error that names the field."""
     scene.secrets["SIGNING"] = "whsec_ß-not-base64"
-    post = Post("run.notify[0]", ChannelConfig(URL, secret=SIGNING), scene.resolve, scene.redactor, scene.clock)
+    post = WebhookSender(
+        "run.notify[0]", ChannelConfig(URL, secret=SIGNING), scene.resolve, scene.redactor, scene.clock
+    )
     with pytest.raises(StoreError, match=r"run\.notify\[0\]\.secret"):
         post.check()
     await asyncio.sleep(0)

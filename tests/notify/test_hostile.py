@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kvsync.app.json_schema import notice_schema
 from kvsync.config.model import NoticeFormat, NoticeKind
 from kvsync.model.entry import Target
-from kvsync.notify.message import Letters, Sender
+from kvsync.notify.message import MessageFormatter, Sender
 from kvsync.notify.model import Fact, Notice
 from tests.support.hostile_text import HOSTILE, MARK, is_harmless
 
@@ -30,7 +30,7 @@ def notices(evil: str) -> list[Notice]:
 
 
 def written(form: NoticeFormat, evil: str) -> bytes:
-    return Letters(form, Sender(evil, evil), str).write(notices(evil), 0)[1]
+    return MessageFormatter(form, Sender(evil, evil), str).write(notices(evil), 0)[1]
 
 
 @given(evil=hostile)

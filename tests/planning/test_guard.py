@@ -117,5 +117,7 @@ def test_moves_to_one_name_count() -> None:
     """A move is no delete, but of several keys that are moved to one name all but one are deletes: it is no way round."""
     apart = [replace(one, moved_to=Identity(f"new{number}")) for number, one in enumerate(deletes(6))]
     assert reasons(apart, LOOSE, owned=10**6) == ()
-    together = [replace(one, moved_to=Identity("new")) for one in deletes(7)]
-    assert reasons(together, LOOSE, owned=10**6) == ("would delete 6 entries; the limit is 5 (guard.max_deletes)",)
+    gather_or_cancel = [replace(one, moved_to=Identity("new")) for one in deletes(7)]
+    assert reasons(gather_or_cancel, LOOSE, owned=10**6) == (
+        "would delete 6 entries; the limit is 5 (guard.max_deletes)",
+    )

@@ -138,7 +138,7 @@ def test_markdown(evil: str) -> None:
 @given(evil=hostile, kind=st.sampled_from(list(Kind)))
 def test_findings(evil: str, kind: Kind) -> None:
     """For SARIF, GitHub and GitLab a problem is one finding, whatever its file and its message are called."""
-    found = [findings.Finding(evil, 3, 4, kind, evil)]
+    found = [findings.CiFinding(evil, 3, 4, kind, evil)]
     (line,) = findings.github(found).splitlines()
     assert re.fullmatch(r"::error file=[^,:]*,line=3,col=4,title=kvsync%3A [a-z-]+::.*", line)
     assert is_harmless(line.removeprefix("::"))

@@ -24,8 +24,10 @@ TYPES = st.sampled_from([None, "application/json", "text/html"])
 @st.composite
 def contents(draw: st.DrawFn, secret: str = SECRET) -> Content:
     """A content that holds the secret everywhere a content can hold something."""
-    around = draw(st.sampled_from(["{}", "a\n{}\nb\n", '{{"password": "{}"}}', "x" * 200 + "{}", "{}" + "\n" * 40]))
-    value = around.format(secret).encode() + draw(st.sampled_from([b"", b"\xff\x00"]))
+    pass_context = draw(
+        st.sampled_from(["{}", "a\n{}\nb\n", '{{"password": "{}"}}', "x" * 200 + "{}", "{}" + "\n" * 40])
+    )
+    value = pass_context.format(secret).encode() + draw(st.sampled_from([b"", b"\xff\x00"]))
     return Content(value, draw(TYPES), (("pass", secret),), f'{{"p":"{secret}"}}')
 
 

@@ -16,7 +16,7 @@ from kvsync.model.entry import Action, Change, Class, Identity, Mark, OutcomeKin
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan
 from kvsync.rendering.json import render_plan
-from kvsync.rendering.saved_plan import Selection, load, mismatch, save, select
+from kvsync.rendering.saved_plan import PlanSelection, load, mismatch, save, select
 from tests.planning.plans import (
     OWNER,
     TARGET,
@@ -40,7 +40,7 @@ ALL = (CREATE, UPDATE, DELETE, SECRET, BARE)
 SAVED = save(plan_of(*ALL), seal, "prod")
 
 
-def selection(fresh: Plan, text: str = SAVED, sealed: Callable[[bytes], str] = seal) -> Selection:
+def selection(fresh: Plan, text: str = SAVED, sealed: Callable[[bytes], str] = seal) -> PlanSelection:
     return select(load(text), fresh, sealed, configured)[TARGET]
 
 
@@ -50,7 +50,7 @@ def damaged(**parts: Any) -> str:
 
 def test_nothing_moved() -> None:
     """When the same plan results, all of it is applied."""
-    assert selection(plan_of(*ALL)) == Selection(ALL)
+    assert selection(plan_of(*ALL)) == PlanSelection(ALL)
 
 
 RESOLVED = Place("memory", (("id", "1"),), detail="as it was called then")
@@ -71,7 +71,7 @@ def at(place: Place | None) -> Plan:
 )
 def test_the_same_place(old: Place, new: Place) -> None:
     """A place is the same by its id, whatever it is called; one that was not there yet may have been made since."""
-    assert selection(at(new), save(at(old), seal, "prod")) == Selection((CREATE,))
+    assert selection(at(new), save(at(old), seal, "prod")) == PlanSelection((CREATE,))
 
 
 @pytest.mark.parametrize(

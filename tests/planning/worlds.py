@@ -31,7 +31,7 @@ from kvsync.model.plan import TargetPlan
 from kvsync.model.policy import Adopt, Guard, Policy, Prune
 from kvsync.planning.classify import Rules
 from kvsync.planning.compare import compare
-from kvsync.planning.plan_inputs import Facts
+from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import plan_target
 from tests.support.places import signer_of
 
@@ -94,12 +94,12 @@ class World:
     version: int = 100
     allow_protected: bool = False
 
-    def plan(self, facts: Facts | None = None) -> TargetPlan:
+    def plan(self, facts: PlanInputs | None = None) -> TargetPlan:
         live = [one for one in self.store.values() if one.expires_at is None or one.expires_at > self.now]
         snapshot = snapshot_of(TARGET, live, SIGNER)
         policy = self.desired.policy
         rules = Rules(SIGNER, self.now, policy.prune, policy.adopt, self.allow_protected)
-        facts = replace(facts or Facts(), actual=dict(snapshot.entries), applied=self.applied)
+        facts = replace(facts or PlanInputs(), actual=dict(snapshot.entries), applied=self.applied)
         return plan_target(
             self.desired,
             snapshot,

@@ -8,7 +8,7 @@ import pytest
 
 from kvsync.model.entry import Mark
 from kvsync.model.policy import Adopt
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.stores.base import WriteStatus
 from tests.support.world import World, is_clean, outcomes, refused, reported, rows
 
@@ -113,7 +113,7 @@ async def test_the_adopt_of_one_pass_replaces_the_policy(world: World) -> None:
     world.server.write("web", "a", b"theirs")
     world.want({"a": 1})
     assert refused(await world.plan()) == [("update", "unowned", "a")]
-    assert is_clean(await world.apply(Ask(adopt=Adopt.ALWAYS)))
+    assert is_clean(await world.apply(PassOptions(adopt=Adopt.ALWAYS)))
     assert world.held("a") == "1"
 
 
@@ -136,7 +136,7 @@ async def test_a_protected_entry_waits_for_permission(world: World) -> None:
     report = await world.apply()
     assert refused(report.plan.targets[0]) == [("update", "protected", "a"), ("delete", "protected", "b")]
     assert world.values() == {"a": "1", "b": "1", "c": "1"}
-    assert is_clean(await world.apply(Ask(allow_protected=True)))
+    assert is_clean(await world.apply(PassOptions(allow_protected=True)))
     assert world.values() == {"a": "2", "c": "1"}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from kvsync.model.entry import Identity, Snapshot
 from kvsync.planning.marks import MarkSigner
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from tests.support.stores import BucketStore
 from tests.support.world import World, is_clean, rows
 
@@ -39,10 +39,10 @@ async def test_a_deep_view_that_lacks_an_entry_is_not_believed(world: World, mon
     await world.settle(KEYS)
     _forget(monkeypatch, "b")
     for _ in range(2):
-        assert rows(await world.plan(Ask(deep=True), writing="test")) == []
+        assert rows(await world.plan(PassOptions(deep=True), writing="test")) == []
     world.edit("a", "0")
     world.want({"a": "1", "c": "3"})
-    assert rows(await world.plan(Ask(deep=True))) == [("update", "drifted", "a"), ("delete", "removed", "b")]
+    assert rows(await world.plan(PassOptions(deep=True))) == [("update", "drifted", "a"), ("delete", "removed", "b")]
 
 
 async def test_an_entry_that_both_views_lack_is_missing(world: World) -> None:
@@ -50,6 +50,6 @@ async def test_an_entry_that_both_views_lack_is_missing(world: World) -> None:
     await world.settle(KEYS)
     world.server.delete("web", "b")
     world.server.calls.clear()
-    assert rows(await world.plan(Ask(deep=True))) == [("create", "missing", "b")]
+    assert rows(await world.plan(PassOptions(deep=True))) == [("create", "missing", "b")]
     assert [call.method for call in world.server.calls] == ["listing", "listing"]
-    assert is_clean(await world.apply(Ask(deep=True)))
+    assert is_clean(await world.apply(PassOptions(deep=True)))

@@ -8,7 +8,7 @@ import pytest
 
 from kvsync.errors import UsageError
 from kvsync.model.entry import Identity, Target
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.state import StateDir
 from kvsync.state import operator as control
 from kvsync.stores.base import WriteStatus
@@ -215,9 +215,9 @@ async def test_without_versions_the_content_tells(tmp_path: Path, monkeypatch: p
     world = World(tmp_path, monkeypatch, kind)
     await world.settle({"a": 1, "b": 1})
     await quarantine(world)
-    assert [name for *_, name in refused(await world.plan(Ask(deep=True)))] == ["a"]
+    assert [name for *_, name in refused(await world.plan(PassOptions(deep=True)))] == ["a"]
     world.server.delete("web", "a")
-    assert [name for *_, name in rows(await world.plan(Ask(deep=True)))] == ["a"]
+    assert [name for *_, name in rows(await world.plan(PassOptions(deep=True)))] == ["a"]
 
 
 async def test_a_version_that_moved_during_the_write_is_the_one_that_was_refused(world: World) -> None:
@@ -249,7 +249,7 @@ async def test_a_refused_delete_waits_as_well(world: World) -> None:
 async def test_retry_tries_deferred_entries(world: World, hold: object) -> None:
     """`apply --retry` writes quarantined and contended entries at once."""
     await hold(world)  # type: ignore[operator]
-    report = await world.apply(Ask(retry=True))
+    report = await world.apply(PassOptions(retry=True))
     assert outcomes(report) == {"a": "applied"}
 
 
@@ -258,7 +258,7 @@ async def test_a_retry_that_is_refused_again_doubles_the_wait(world: World) -> N
     await quarantine(world)
     first = (await world.plan()).next_moment
     world.server.fail_entry("a", WriteStatus.REJECTED)
-    assert outcomes(await world.apply(Ask(retry=True))) == {"a": "failed"}
+    assert outcomes(await world.apply(PassOptions(retry=True))) == {"a": "failed"}
     second = (await world.plan()).next_moment
     assert first is not None
     assert second is not None

@@ -213,7 +213,7 @@ async def test_the_daemon_comes_back_when_more_may_go(world: World) -> None:
     await world.settle(MANY)
     world.want({"k0": 0})
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         result = await reconciler.reconcile(PassRequest(Target("main", "web")), lambda: False)
         assert (result.deletes_waiting, result.pending, result.retryable) == (4, 4, False)
         assert result.next_moment == result.waits_until == world.clock.now() + HOUR

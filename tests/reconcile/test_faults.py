@@ -8,7 +8,7 @@ import pytest
 
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.model.entry import Target
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.stores.memory.store import _SHARED
 from kvsync.testing import MemoryServer
 from tests.support.stores import KINDS
@@ -193,7 +193,7 @@ async def test_a_run_can_be_taken_back(any_store: World) -> None:
     assert outcomes(undone) == {"a": "applied", "b": "stale", "c": "applied", "d": "applied"}
     assert world.values() == {"a": "1", "b": "since", "c": "1"}
     world.clock.advance(61)
-    assert is_clean(await world.apply(Ask(deep=True)))
+    assert is_clean(await world.apply(PassOptions(deep=True)))
     assert world.values() == {"a": "2", "b": "2", "d": "1"}
 
 

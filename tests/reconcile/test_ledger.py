@@ -11,7 +11,7 @@ from kvsync.ledger.document import LedgerDamaged, LedgerRow, decode
 from kvsync.ledger.target_ledger import examine
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from tests.support.machines import SHARED_KINDS, WEB, Machine, Told, calls, document, keys_there, leave, ledger_of
 from tests.support.places import subject_of
 from tests.support.stores import KINDS
@@ -383,7 +383,7 @@ async def test_a_deep_pass_goes_by_the_same_ledger(world: World, here: Machine, 
     world.want({"a": 1, "b": 1})
     await here.apply()
     world.want({"a": 1})
-    assert rows(await there.plan(Ask(deep=True))) == [("delete", "removed", "b")]
+    assert rows(await there.plan(PassOptions(deep=True))) == [("delete", "removed", "b")]
 
 
 def test_what_is_left_can_be_read() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from kvsync.errors import AuthError, LostAnswer, TransientError
 from kvsync.model.capabilities import Marks
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.state import RunStatus
 from tests.support.stores import KINDS, BucketStore
 from tests.support.world import World, is_clean, outcomes, refused, rows
@@ -199,7 +199,7 @@ async def test_a_deep_view_costs_no_listing_for_what_is_out_of_sight(world: Worl
     if lacks == "a":
         world.server.delete("web", "a")
     world.server.calls.clear()
-    await world.plan(Ask(deep=True))
+    await world.plan(PassOptions(deep=True))
     assert world.server.count("listing") == (2 if lacks == "a" else 1)
 
 

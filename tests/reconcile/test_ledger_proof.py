@@ -13,7 +13,7 @@ import pytest
 from kvsync.ledger.document import LedgerRow, decode, encode
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Content
-from kvsync.stores.memory.backend import HeldLedger
+from kvsync.stores.memory.backend import StoredLedger
 from tests.support.machines import SHARED_KINDS, Machine, Told, document, keys_there, leave, ledger_of, signer
 from tests.support.world import World, is_clean, outcomes, refused, rows
 
@@ -164,7 +164,7 @@ async def test_an_older_ledger_takes_nothing_away_and_brings_nothing_back(
     assert is_clean(await here.apply())
     newer = document(world)
     foreign(world, gone="1")
-    world.server.ledgers["web"] = HeldLedger(older.text, world.clock.now() + 7_776_000)
+    world.server.ledgers["web"] = StoredLedger(older.text, world.clock.now() + 7_776_000)
     world.want({"b": 1})
     plan = await here.plan()
     assert sorted(rows(plan)) == [("create", "new", "b"), ("delete", "removed", "a"), ("delete", "removed", "new")]
@@ -241,7 +241,7 @@ async def test_what_a_lost_machine_was_making_is_known_to_the_next(world: World,
     world.want({"a": 1, "b": 1, "c": 1, "d": 1})
     left = world.server.leave
 
-    def killed(namespace: str, ledger: HeldLedger) -> None:
+    def killed(namespace: str, ledger: StoredLedger) -> None:
         if world.server.count("change") > 1:
             raise KeyboardInterrupt
         left(namespace, ledger)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kvsync.errors import TransientError
-from kvsync.reconcile import Ask
-from kvsync.stores.memory.backend import Slot
+from kvsync.reconcile import PassOptions
+from kvsync.stores.memory.backend import RemoteKey
 from tests.support.machines import SHARED_KINDS, Machine, keys_there
 from tests.support.world import World, rows
 
@@ -63,7 +63,7 @@ class TwoMachines(RuleBasedStateMachine):
 
     @rule(key=OURS, value=VALUES)
     def others_change_ours(self, key: str, value: str) -> None:
-        if Slot(key) in self.world.server.held.get("web", {}):
+        if RemoteKey(key) in self.world.server.held.get("web", {}):
             self.world.edit(key, value)
 
     @rule(key=OURS)
@@ -89,7 +89,7 @@ class TwoMachines(RuleBasedStateMachine):
 
     @rule(which=MACHINES, deep=st.booleans())
     def one_pass(self, which: int, deep: bool) -> None:
-        asyncio.run(self.machines[which].apply(Ask(deep=deep)))
+        asyncio.run(self.machines[which].apply(PassOptions(deep=deep)))
 
     @rule(which=MACHINES)
     def both_at_once(self, which: int) -> None:
@@ -116,8 +116,8 @@ class TwoMachines(RuleBasedStateMachine):
         self.world.server.heal()
         self.world.clock.advance(100_000)  # past every quarantine and every contention
         for machine in (*self.machines, *self.machines):
-            asyncio.run(machine.apply(Ask(deep=True)))
-        plans = [asyncio.run(machine.plan(Ask(deep=True))) for machine in self.machines]
+            asyncio.run(machine.apply(PassOptions(deep=True)))
+        plans = [asyncio.run(machine.plan(PassOptions(deep=True))) for machine in self.machines]
         assert [rows(plan) for plan in plans] == [[], []]
         assert [plan.error for plan in plans] == [None, None]
         if self.has_lost:
@@ -140,7 +140,7 @@ class TwoMachines(RuleBasedStateMachine):
 
     @invariant()
     def foreign_entries_are_untouched(self) -> None:
-        assert self.world.server.held["web"][Slot("theirs")].content.value == b"%d" % self.foreign
+        assert self.world.server.held["web"][RemoteKey("theirs")].content.value == b"%d" % self.foreign
 
 
 TestTwoMachines = TwoMachines.TestCase

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from kvsync.app import Report, Selection
+from kvsync.app import Report, TargetSelection
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Change, Refusal
 from kvsync.model.plan import TargetPlan
-from kvsync.reconcile import Ask
-from kvsync.stores.memory.backend import Held, Slot
+from kvsync.reconcile import PassOptions
+from kvsync.stores.memory.backend import RemoteKey, StoredEntry
 from kvsync.stores.memory.store import _SHARED
 from tests.support.accounts import NAMES, Account, Address, Strangers, locate_by_id
 from tests.support.rights import Actor, Fate, Memory, Rights, Spot
@@ -55,7 +55,7 @@ POLICY = "{{guard: {{max_update_pct: 100, max_delete_pct: 100}}, adopt: {adopt},
 Fates = dict[Spot, set[Fate]]
 """What may become of each entry."""
 
-Everything = dict[str, tuple[dict[Slot, Held], bytes | None]]
+Everything = dict[str, tuple[dict[RemoteKey, StoredEntry], bytes | None]]
 """What all namespaces hold, with their ledgers, by the ids of the namespaces."""
 
 
@@ -91,8 +91,8 @@ class Ownership(RuleBasedStateMachine):
         self.clock = self.worlds[OWNER].clock
         self.accounts = {name: Account(self.clock, name) for name in ("first", "second")}
         self.strangers = Strangers(self.accounts, self.kind, has_labels=self.has_labels, has_marks=self.has_marks)
-        ours: dict[Slot, str] = {Slot("anchor"): "stays", Slot("k0"): "one", Slot("k1"): "two"}
-        theirs: dict[Slot, str] = {Slot("theirs"): "stays", Slot("t0"): "one"}
+        ours: dict[RemoteKey, str] = {RemoteKey("anchor"): "stays", RemoteKey("k0"): "one", RemoteKey("k1"): "two"}
+        theirs: dict[RemoteKey, str] = {RemoteKey("theirs"): "stays", RemoteKey("t0"): "one"}
         self.actors = {name: Actor(name, OWNER, ours, keys, adopt=adopt) for name in MACHINES}
         self.actors[OTHER_OWNER] = Actor(OTHER_OWNER, OTHER_OWNER, theirs, adopt=adopt)
         self.backups: dict[str, Memory] = {}
@@ -107,10 +107,10 @@ class Ownership(RuleBasedStateMachine):
         self.patch.undo()
         self.folder.cleanup()
 
-    def want(self, owner: str, files: dict[Slot, str]) -> None:
+    def want(self, owner: str, files: dict[RemoteKey, str]) -> None:
         lines: dict[str, str] = {}
         for key in sorted({slot.key for slot in files}):
-            plain, labelled = files.get(Slot(key)), files.get(Slot(key, "x"))
+            plain, labelled = files.get(RemoteKey(key)), files.get(RemoteKey(key, "x"))
             parts = [f"value: {plain}"] if plain is not None else []
             parts += [f"labels: {{x: {labelled}}}"] if labelled is not None else []
             lines[key] = f"{{{', '.join(parts)}}}"
@@ -122,8 +122,8 @@ class Ownership(RuleBasedStateMachine):
         assert isinstance(found, Account)
         return found
 
-    def slot(self, key: str, label: str | None) -> Slot:
-        return Slot(key, label if self.has_labels else None)
+    def slot(self, key: str, label: str | None) -> RemoteKey:
+        return RemoteKey(key, label if self.has_labels else None)
 
     # what the owners do
 
@@ -138,10 +138,10 @@ class Ownership(RuleBasedStateMachine):
     @rule(key=KEYS, value=VALUES, then=THEN)
     def both_ask(self, key: str, value: str, then: str) -> None:
         for owner in (OWNER, OTHER_OWNER):
-            self._ask(owner, Slot(key), value)
+            self._ask(owner, RemoteKey(key), value)
         self.afterwards(then)
 
-    def _ask(self, owner: str, slot: Slot, value: str) -> None:
+    def _ask(self, owner: str, slot: RemoteKey, value: str) -> None:
         files = self.actors[MACHINES[0] if owner == OWNER else owner].files
         files[slot] = value
         self.want(owner, files)
@@ -231,7 +231,7 @@ class Ownership(RuleBasedStateMachine):
         self.clock.advance(61)
         world = self.worlds[actor.owner]
         async with world.open(state_dir=self.state_dir(actor)) as workspace:
-            plan = await workspace.plan(Selection(ask=Ask(retry=True, deep=True)))
+            plan = await workspace.plan(TargetSelection(ask=PassOptions(retry=True, deep=True)))
             self.account.swap_names()
             return await workspace.apply(plan, command="test")
 
@@ -334,7 +334,7 @@ class Ownership(RuleBasedStateMachine):
     @rule(is_lost=st.booleans(), number=PICK, then=THEN)
     def strangers_and_the_ledger(self, is_lost: bool, number: int, then: str) -> None:
         """The ledger in the store is lost, or an older one comes back."""
-        at = Address(self.account, "web", Slot(""))
+        at = Address(self.account, "web", RemoteKey(""))
         self.rights.doubt()
         if is_lost:
             self.strangers.lose_ledger(at)
@@ -383,7 +383,7 @@ class Ownership(RuleBasedStateMachine):
         spots = [Spot(container, slot) for slot in held.keys() | actor.files.keys()]
         fates = {spot: self.rights.fates(actor, spot, held.get(spot.slot)) for spot in spots}
         self.strangers.note()
-        ask = Ask(deep=deep, retry=True)
+        ask = PassOptions(deep=deep, retry=True)
         report = asyncio.run(self.worlds[actor.owner].apply(ask, state_dir=self.state_dir(actor)))
         (plan,) = report.plan.targets
         assert plan.error is None
@@ -433,7 +433,7 @@ class Ownership(RuleBasedStateMachine):
         assert again.refused == first.refused
         assert again.reported == first.reported
 
-    def converged(self, actor: Actor, fates: Fates, before: dict[Slot, Held], plan: TargetPlan) -> None:
+    def converged(self, actor: Actor, fates: Fates, before: dict[RemoteKey, StoredEntry], plan: TargetPlan) -> None:
         now = self.account.held["web"]
         reported, refused = slots_of(plan.reported), slots_of(plan.refused)
         assert all(refusal.reason for refusal in plan.refused)
@@ -447,7 +447,7 @@ class Ownership(RuleBasedStateMachine):
             else:
                 assert self.fate_of(actor, slot, before.get(slot), now.get(slot)) & fate, (spot, before.get(slot), fate)
 
-    def fate_of(self, actor: Actor, slot: Slot, before: Held | None, now: Held | None) -> set[Fate]:
+    def fate_of(self, actor: Actor, slot: RemoteKey, before: StoredEntry | None, now: StoredEntry | None) -> set[Fate]:
         """What became of an entry that was not refused."""
         if slot in actor.files:
             assert now is not None
@@ -460,9 +460,9 @@ class Ownership(RuleBasedStateMachine):
         return {Fate.ALONE}
 
 
-def slots_of(items: Iterable[Change | Refusal]) -> set[Slot]:
+def slots_of(items: Iterable[Change | Refusal]) -> set[RemoteKey]:
     """The entries that changes or refusals are of."""
-    return {Slot(*one.identity) for one in items}
+    return {RemoteKey(*one.identity) for one in items}
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.entry import Target
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, reported, rows
 
@@ -133,8 +133,8 @@ async def test_a_deep_pass_finds_an_edit_that_kept_the_fingerprint(
     world.edit("a", "2")
     if kind == "memory-edge":
         assert rows(await world.plan()) == []
-    assert rows(await world.plan(Ask(deep=True))) == [("update", "drifted", "a")]
-    assert is_clean(await world.apply(Ask(deep=True)))
+    assert rows(await world.plan(PassOptions(deep=True))) == [("update", "drifted", "a")]
+    assert is_clean(await world.apply(PassOptions(deep=True)))
     assert world.held("a") == "1"
 
 
@@ -234,8 +234,8 @@ async def test_a_deep_or_narrowed_pass_does_not_stand_for_a_whole_one(database: 
     """A pass over some keys leaves no memory of a clean target."""
     world = database.world
     world.want({"a": 1, "b": 1})
-    assert is_clean(await world.apply(Ask(keys=("a",))))
-    assert rows(await world.plan(Ask(keys=("a",)))) == []
+    assert is_clean(await world.apply(PassOptions(keys=("a",))))
+    assert rows(await world.plan(PassOptions(keys=("a",)))) == []
     assert rows(await world.plan()) == [("create", "new", "b")]
 
 

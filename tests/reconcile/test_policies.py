@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app import Selection
+from kvsync.app import TargetSelection
 from kvsync.errors import NotApproved
 from kvsync.model.entry import Identity, Mark, Target
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.stores.base import WriteStatus
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes, refused, reported, rows
@@ -179,7 +179,7 @@ async def test_a_pass_over_one_target_keeps_the_hash_of_the_whole_plan(world: Wo
     digest = (await world.plan_all()).digest
     async with world.open() as workspace:
         for name in ("web", "api"):
-            assert (await workspace.plan(Selection([Target("main", name)]))).targets[0].parked
+            assert (await workspace.plan(TargetSelection([Target("main", name)]))).targets[0].parked
         assert len(workspace.state.parked.approve(digest, world.clock.now())) == 2
 
 
@@ -219,7 +219,7 @@ async def test_a_delete_waits_out_the_grace_of_the_policy(world: World) -> None:
 
 async def test_a_grace_begins_anew_once_the_entry_was_wanted_again(world: World) -> None:
     """An entry that was missing from a half-saved file long ago gets the whole grace when that happens again."""
-    half_saved, ask = {"a": 1}, Ask(grace=5)
+    half_saved, ask = {"a": 1}, PassOptions(grace=5)
     await world.settle({"a": 1, "b": 1})
     world.want(half_saved)
     assert outcomes(await world.apply(ask)) == {"b": "skipped"}
@@ -238,7 +238,7 @@ async def test_looking_at_some_keys_does_not_disturb_the_grace_of_others(world: 
     world.want({"a": 1})
     await world.plan()
     world.clock.advance(500)
-    await world.plan(Ask(keys=("a",)))
+    await world.plan(PassOptions(keys=("a",)))
     world.clock.advance(100)
     assert rows(await world.plan()) == [("delete", "removed", "b")]
 
@@ -325,7 +325,7 @@ async def test_a_narrowed_plan_applies_to_its_keys_alone(world: World) -> None:
     """--key looks at the entries it names and leaves all others as they are."""
     await world.settle({"a": 1, "b": 1})
     world.want({"a": 2, "b": 2})
-    assert outcomes(await world.apply(Ask(keys=("a",)))) == {"a": "applied"}
+    assert outcomes(await world.apply(PassOptions(keys=("a",)))) == {"a": "applied"}
     assert rows(await world.plan()) == [("update", "changed", "b")]
 
 

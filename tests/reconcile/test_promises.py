@@ -16,7 +16,7 @@ from kvsync.cli.main import run
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Mark
 from kvsync.model.health import Traffic
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.state import Run
 from tests.support.command import CONFIG, Repository
 from tests.support.stores import KINDS
@@ -60,7 +60,7 @@ class TestASecondPassDoesNothing:
         assert outcomes(second) == {}
         assert rows(second.plan.targets[0]) == []
         assert world.writes() == 0
-        assert rows(await world.plan(Ask(deep=True))) == []
+        assert rows(await world.plan(PassOptions(deep=True))) == []
 
     def test_on_the_embedded_store(self, repository: Repository) -> None:
         """The same through the command line, with labels, tags, metadata and bytes."""

@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Content
-from kvsync.reconcile import Ask
-from kvsync.stores.memory.backend import Held, Slot
+from kvsync.reconcile import PassOptions
+from kvsync.stores.memory.backend import RemoteKey, StoredEntry
 from tests.support.stores import KINDS
 from tests.support.world import World, rows
 
@@ -67,7 +67,7 @@ class Turmoil(RuleBasedStateMachine):
     @rule(key=OURS, value=VALUES)
     def others_write_ours(self, key: str, value: str) -> None:
         """With the mark left standing where there is one, as an editor of values does."""
-        held = self.world.server.held.get("web", {}).get(Slot(key))
+        held = self.world.server.held.get("web", {}).get(RemoteKey(key))
         if held is not None:
             self.world.edit(key, value)
 
@@ -109,13 +109,13 @@ class Turmoil(RuleBasedStateMachine):
     @rule(deep=st.booleans())
     def one_pass(self, deep: bool) -> None:
         ours_before = self.unmarked()
-        asyncio.run(self.world.apply(Ask(deep=deep)))
+        asyncio.run(self.world.apply(PassOptions(deep=deep)))
         if self.capabilities.marks is Marks.STORE:
             after = self.world.server.held.get("web", {})
             for slot, held in ours_before.items():
                 assert after[slot].content.value == held.content.value or slot.key in self.foreign
 
-    def unmarked(self) -> dict[Slot, Held]:
+    def unmarked(self) -> dict[RemoteKey, StoredEntry]:
         return {slot: held for slot, held in self.world.server.held.get("web", {}).items() if held.mark is None}
 
     @precondition(lambda self: self.keys)
@@ -128,9 +128,9 @@ class Turmoil(RuleBasedStateMachine):
         server.list_late(was_late)
         self.world.clock.advance(100_000)  # past every quarantine and every contention
         for _ in range(2):
-            asyncio.run(self.world.apply(Ask(deep=True)))
+            asyncio.run(self.world.apply(PassOptions(deep=True)))
             self.world.clock.advance(61)
-        plan = asyncio.run(self.world.plan(Ask(deep=True)))
+        plan = asyncio.run(self.world.plan(PassOptions(deep=True)))
         assert rows(plan) == []
         assert plan.error is None
         refused = {refusal.identity.key for refusal in plan.refused}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.capabilities import Lifetimes
-from kvsync.reconcile import Ask
-from kvsync.stores.memory.backend import Slot
+from kvsync.reconcile import PassOptions
+from kvsync.stores.memory.backend import RemoteKey
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, refused, rows
 
@@ -283,7 +283,7 @@ async def test_what_somebody_writes_right_after_us_is_drift_at_once(late: World)
     for key in ("a", "secret"):
         late.edit(key, "theirs")
     late.server.delete("web", "c")
-    assert {row[1:] for row in rows(await late.plan(Ask(deep=True)))} == {
+    assert {row[1:] for row in rows(await late.plan(PassOptions(deep=True)))} == {
         ("drifted", "a"),
         ("drifted", "secret"),
         ("missing", "c"),
@@ -299,7 +299,7 @@ async def test_an_end_that_somebody_moves_right_after_a_renewal_is_drift(late: W
     late.clock.advance(2 * HOUR + 60)
     assert is_clean(await late.apply())
     assert rows(await late.plan()) == []
-    held = late.server.held["web"][Slot("a")]
+    held = late.server.held["web"][RemoteKey("a")]
     late.server.list_late(0)
     late.server.write("web", "a", b"x", mark=held.mark)
     assert rows(await late.plan()) == [("update", "drifted", "a")]

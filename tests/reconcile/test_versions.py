@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.entry import Content
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.rendering import saved_plan as saved
-from kvsync.stores.memory.backend import Slot
+from kvsync.stores.memory.backend import RemoteKey
 from tests.support.machines import WEB, calls
 from tests.support.world import World, is_clean, outcomes, rows
 
@@ -34,7 +34,7 @@ async def test_unchanged_entries_are_not_read(world: World, deep: bool) -> None:
     sensitive, for of that no digest is kept."""
     await world.settle(KEYS)
     world.server.calls.clear()
-    plan = await world.plan(Ask(deep=deep), writing="test")
+    plan = await world.plan(PassOptions(deep=deep), writing="test")
     assert (rows(plan), plan.unchanged) == ([], len(KEYS))
     assert [call.keys for call in world.server.calls] == [(), ("secret",)][: 1 + deep]
 
@@ -71,16 +71,16 @@ async def test_an_edit_of_the_same_size_is_found_by_a_deep_pass(world: World) ->
     world.edit("plain", "HELLO")
     assert rows(await world.plan()) == []
     world.server.calls.clear()
-    assert rows(await world.plan(Ask(deep=True))) == [("update", "drifted", "plain")]
+    assert rows(await world.plan(PassOptions(deep=True))) == [("update", "drifted", "plain")]
     assert calls(world) == {"listing": 1, "lookup": 1}
-    assert is_clean(await world.apply(Ask(deep=True)))
+    assert is_clean(await world.apply(PassOptions(deep=True)))
     assert world.held("plain") == "Hello"
 
 
 async def test_json_written_anew_is_read_once(world: World) -> None:
     """Another writer's spelling of the same data is no difference, and known from then on."""
     await world.settle(KEYS)
-    held = world.server.held["web"][Slot("data")]
+    held = world.server.held["web"][RemoteKey("data")]
     world.server.write("web", "data", Content(b'{ "a": 2, "b": 1 }', *held.content[1:]))
     for reads in (1, 0, 0):
         world.server.calls.clear()
@@ -107,7 +107,7 @@ async def test_a_saved_plan_is_not_stale_for_a_listings_weakness(world: World) -
         kept = saved.load(saved.save(await workspace.plan(), workspace.state.seal, None))
     for deep in (False, True):
         async with world.open(writing=None) as workspace:
-            fresh = await world.plan_all(Ask(deep=deep))
+            fresh = await world.plan_all(PassOptions(deep=deep))
             place = lambda target: workspace.stores[target.store].place(target.namespace)  # noqa: E731
             (selection,) = saved.select(kept, fresh, workspace.state.seal, place).values()
         assert selection.stale == ()

@@ -24,8 +24,8 @@ from kvsync.app import Workspace, open_workspace
 from kvsync.app.monitoring import Serving
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.loop import Daemon
-from kvsync.daemon.observer import Onlooker, Passed
-from kvsync.daemon.systemd import Notifier
+from kvsync.daemon.observer import DaemonObserver, FinishedPass
+from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.errors import PermanentError
 from kvsync.logs import configure
 from kvsync.stores.memory.store import _SHARED
@@ -63,13 +63,13 @@ class Gone(Forgetful):
         raise PermanentError("403: you may not")
 
 
-class Counting(Onlooker):
+class Counting(DaemonObserver):
     """Counts passes, by how they ended."""
 
     def __init__(self) -> None:
         self.unchanged = self.changed = self.failed = 0
 
-    def pass_done(self, passed: Passed) -> None:
+    def pass_done(self, passed: FinishedPass) -> None:
         if not passed.result.ok:
             self.failed += 1
         elif passed.result.changes.get("applied"):
@@ -104,19 +104,19 @@ def sample(workspace: Workspace, counting: Counting) -> dict[str, int]:
 
 async def live(workspace: Workspace, clock: LoopClock, beats: int) -> dict[str, Any]:
     """Let the daemon work, and look at it."""
-    reconciler, counting = WorkspaceReconciler(workspace, workspace.around, {}), Counting()
+    reconciler, counting = WorkspaceReconciler(workspace, workspace.pass_context, {}), Counting()
     serving = Serving(workspace, reconciler, {}, observe=False)
     daemon = Daemon(
         reconciler,
         workspace.state.passes,
         workspace.config.run,
-        notifier=Notifier({}),
+        notifier=SystemdNotifier({}),
         clock=clock,
-        onlookers=[serving.collector, counting],
+        observers=[serving.collector, counting],
         on_reload=serving.reload,
     )
     samples: list[dict[str, int]] = []
-    async with aiohttp.ClientSession() as session, serving.serving(daemon.nudge, workspace.config.run):
+    async with aiohttp.ClientSession() as session, serving.serving(daemon.trigger, workspace.config.run):
         running = asyncio.create_task(daemon.run())
         assert serving._server is not None
         for beat in range(beats):

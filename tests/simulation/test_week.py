@@ -26,7 +26,7 @@ from itertools import pairwise
 
 import pytest
 
-from kvsync.daemon.observer import Passed
+from kvsync.daemon.observer import FinishedPass
 from kvsync.daemon.ports import Trigger
 from kvsync.logs import EVENTS, configure
 from kvsync.model.entry import Target
@@ -69,7 +69,7 @@ class Week:
             and (value is None or (write.content is not None and write.content.value == value.encode()))
         ]
 
-    def passes(self, target: Target, trigger: Trigger, begin: float = 0, end: float = 999) -> list[Passed]:
+    def passes(self, target: Target, trigger: Trigger, begin: float = 0, end: float = 999) -> list[FinishedPass]:
         """Passes of a target with this trigger that ended between these hours."""
         passed = self.town.watch.of(target)
         return [one for one in passed if trigger in one.triggers and begin <= (one.at - BEGIN) / HOUR < end]
@@ -153,7 +153,7 @@ class Living:
     def _edit(self) -> None:
         self._write()
         assert self.town.daemon is not None
-        self.town.daemon.nudge(Trigger.FILES)
+        self.town.daemon.trigger(Trigger.FILES)
 
     async def _add_a_row(self) -> None:
         self.town.by_hand("INSERT INTO entries(namespace, key, value) VALUES ('web', 'theirs', x'00ff')")

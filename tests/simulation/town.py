@@ -22,9 +22,9 @@ from kvsync.app import Workspace, open_workspace
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.config.model import RunConfig
 from kvsync.daemon.loop import Daemon, DaemonResult
-from kvsync.daemon.observer import Onlooker, Passed
+from kvsync.daemon.observer import DaemonObserver, FinishedPass
 from kvsync.daemon.ports import PassRequest, PassResult, Trigger
-from kvsync.daemon.systemd import Notifier
+from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
@@ -88,22 +88,22 @@ class Written:
 
 
 @dataclass
-class Watch(Onlooker):
+class Watch(DaemonObserver):
     """What was seen of the daemon. `wrongs` are promises that it broke, in words."""
 
     clock: LoopClock
-    passes: list[Passed] = field(default_factory=list)
+    passes: list[FinishedPass] = field(default_factory=list)
     nudges: Counter[Trigger] = field(default_factory=Counter)
     written: list[Written] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
 
-    def nudged(self, trigger: Trigger) -> None:
+    def triggered(self, trigger: Trigger) -> None:
         self.nudges[trigger] += 1
 
-    def pass_done(self, passed: Passed) -> None:
+    def pass_done(self, passed: FinishedPass) -> None:
         self.passes.append(passed)
 
-    def of(self, target: Target) -> list[Passed]:
+    def of(self, target: Target) -> list[FinishedPass]:
         """The passes of one target, in order."""
         return [one for one in self.passes if one.result.target == target]
 
@@ -212,15 +212,15 @@ class Town:
         """Start it, as `kvsync run` does; at the end of the block it is told to leave, and has left."""
         config, options = self.root / "kvsync.yaml", {"environ": {}, "redactor": Redactor(), "clock": self.clock}
         async with open_workspace(config, writing="run", **options) as workspace:  # type: ignore[arg-type]
-            reconciler = WatchedReconciler(workspace, workspace.around, {}).watch_with(self.watch, workspace)
+            reconciler = WatchedReconciler(workspace, workspace.pass_context, {}).watch_with(self.watch, workspace)
             self.daemon = Daemon(
                 reconciler,
                 workspace.state.passes,
                 workspace.config.run,
-                notifier=Notifier({}),
+                notifier=SystemdNotifier({}),
                 clock=self.clock,
                 rng=Random(1),
-                onlookers=[self.watch],
+                observers=[self.watch],
             )
             task = asyncio.create_task(self.daemon.run())
             async with aclosing(reconciler):

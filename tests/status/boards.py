@@ -8,17 +8,17 @@ from kvsync.rendering.difference import Line
 from kvsync.state import DriftPoint
 from kvsync.status.durations import Durations
 from kvsync.status.snapshot import (
-    Board,
     EndView,
     Histogram,
     ParkedView,
     PauseView,
     PendingPlan,
+    PendingRow,
+    PendingRowKind,
     ProcessView,
-    Row,
-    RowKind,
     RunView,
     State,
+    StatusSnapshot,
     StoreView,
     TargetView,
 )
@@ -37,8 +37,16 @@ def durations() -> Histogram:
 
 def target(store: str, namespace: str, number: int = 0) -> TargetView:
     """A target of which everything is known."""
-    row = Row(
-        RowKind.CHANGE, "~", "update", "drifted", "greeting", False, ("x",), (Line("+", "y"),), "state/web.yaml:3:1"
+    row = PendingRow(
+        PendingRowKind.CHANGE,
+        "~",
+        "update",
+        "drifted",
+        "greeting",
+        False,
+        ("x",),
+        (Line("+", "y"),),
+        "state/web.yaml:3:1",
     )
     return TargetView(
         Target(store, namespace),
@@ -69,12 +77,12 @@ def target(store: str, namespace: str, number: int = 0) -> TargetView:
     )
 
 
-def board(targets: int = 3, store: str = "main") -> Board:
+def board(targets: int = 3, store: str = "main") -> StatusSnapshot:
     """A board with so many targets, the first with a hostile name."""
     names = [HOSTILE, *(f"namespace-{number:05}" for number in range(1, targets))]
     views = tuple(target(store, name, number) for number, name in enumerate(names))
     stores = StoreView(store, "sqlite", {"200": 10, "429": 2, "none": 1}, 1000, 2000, 900, None, durations())
-    return Board(
+    return StatusSnapshot(
         NOW,
         1,
         ProcessView(

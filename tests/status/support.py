@@ -111,7 +111,7 @@ async def live(world: World, environ: Mapping[str, str] = ENVIRON, *, observe: b
     async with aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"]) as session:
         opening = world.open(None if observe else "run", clock=Clock(), redactor=redactor, environ=dict(environ))
         async with opening as workspace:
-            reconciler = WorkspaceReconciler(workspace, workspace.around, dict(environ))
+            reconciler = WorkspaceReconciler(workspace, workspace.pass_context, dict(environ))
             serving = Serving(workspace, reconciler, dict(environ), observe=observe)
             daemon = Daemon(
                 reconciler,
@@ -119,10 +119,10 @@ async def live(world: World, environ: Mapping[str, str] = ENVIRON, *, observe: b
                 workspace.config.run,
                 control_dir=workspace.state.control_dir,
                 observe=observe,
-                onlookers=[serving.collector],
+                observers=[serving.collector],
                 on_reload=serving.reload,
             )
-            async with serving.serving(daemon.nudge, workspace.config.run):
+            async with serving.serving(daemon.trigger, workspace.config.run):
                 running = asyncio.create_task(daemon.run())
                 assert serving._server is not None
                 try:

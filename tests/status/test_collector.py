@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from kvsync.daemon.observer import Passed
-from kvsync.daemon.ports import Loaded, PassRequest, PassResult, Trigger
+from kvsync.daemon.observer import FinishedPass
+from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult, Trigger
 from kvsync.errors import Problem
 from kvsync.model.entry import Action, Change, Class, Identity, Outcome, OutcomeKind, Refusal, Target
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.state import StateDir
 from kvsync.status.assemble import state_of
-from kvsync.status.collector import DRIFT_POINTS, MOST_ROWS_IN_ALL, RUNS, Collector, Settings
+from kvsync.status.collector import DRIFT_POINTS, MOST_ROWS_IN_ALL, RUNS, Collector, CollectorSettings
 from kvsync.status.pending_rows import unhealed
 from kvsync.status.snapshot import ParkedView, PauseView, ProcessView, State, StoreView, TargetView
 from kvsync.util.clock import Clock
@@ -37,11 +37,11 @@ class Around:
 
 def collector(state: StateDir) -> Collector:
     process = ProcessView(1, "0", "apply", 0.0, "team-a")
-    return Collector(Settings(process, state, Clock(), str), Around())
+    return Collector(CollectorSettings(process, state, Clock(), str), Around())
 
 
-def passed(target: Target, **fields: Any) -> Passed:
-    return Passed(PassResult(target, **fields), (Trigger.SCHEDULE,), 1.0, 0.1)
+def passed(target: Target, **fields: Any) -> FinishedPass:
+    return FinishedPass(PassResult(target, **fields), (Trigger.SCHEDULE,), 1.0, 0.1)
 
 
 def report(target: Target, changes: int, kind: OutcomeKind = OutcomeKind.APPLIED) -> TargetReport:
@@ -96,7 +96,7 @@ async def test_everything_grows_with_the_targets_and_not_with_time(tmp_path: Pat
     with StateDir.open(tmp_path / "state", writable=True) as state:
         found = collector(state)
         targets = frozenset(Target("main", f"n{number}") for number in range(20))
-        found.looked(targets, Loaded(dict.fromkeys(targets, "")))
+        found.files_loaded(targets, LoadedTargets(dict.fromkeys(targets, "")))
 
         def round_of_passes(number: int) -> None:
             for target in targets:
@@ -125,7 +125,7 @@ async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
     with StateDir.open(tmp_path / "state", writable=True) as state:
         found = collector(state)
         targets = [Target("main", f"n{number:03}") for number in range(60)]
-        found.looked(frozenset(targets), Loaded(dict.fromkeys(targets, "")))
+        found.files_loaded(frozenset(targets), LoadedTargets(dict.fromkeys(targets, "")))
         for _ in range(2):
             for target in targets:
                 found.saw(report(target, 150, OutcomeKind.FAILED), None)
@@ -133,7 +133,7 @@ async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
         plans = [view.plan for view in (await found.board()).targets]
         assert sum(len(plan.rows) for plan in plans if plan) == MOST_ROWS_IN_ALL
         assert all(len(plan.rows) + plan.hidden == 150 for plan in plans if plan)
-        found.looked(frozenset(), Loaded({}))
+        found.files_loaded(frozenset(), LoadedTargets({}))
         assert found._rows == 0
 
 
@@ -141,7 +141,7 @@ async def test_a_target_that_comes_late_is_forgotten(tmp_path: Path) -> None:
     """What a pass of a target tells that no file names any more is dropped."""
     with StateDir.open(tmp_path / "state", writable=True) as state:
         found = collector(state)
-        found.looked(frozenset({WEB}), Loaded({WEB: ""}))
+        found.files_loaded(frozenset({WEB}), LoadedTargets({WEB: ""}))
         found.saw(report(Target("main", "gone"), 3), "run")
         found.pass_started(PassRequest(Target("main", "gone")))
         assert [view.target for view in (await found.board()).targets] == [WEB]
@@ -153,7 +153,7 @@ async def test_news_wakes_who_waits(tmp_path: Path) -> None:
         found = collector(state)
         waiting, version = asyncio.create_task(found.news()), found.version
         await asyncio.sleep(0)
-        found.beating(1.0)
+        found.tick_scheduled(1.0)
         await waiting
         assert found.version == version + 1
 

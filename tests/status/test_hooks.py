@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.config.model import Credential, CredentialKind
-from kvsync.status.http.hooks import GAP, Deliveries, Hook, Valve, is_genuine, is_signed_at_all, is_wanted
+from kvsync.status.http.hooks import GAP, Debouncer, Deliveries, Hook, is_genuine, is_signed_at_all, is_wanted
 from kvsync.status.http.shared_secret import Secret
 from tests.daemon.support import ManualClock, turns
 
@@ -159,11 +159,11 @@ def test_ids_of_deliveries() -> None:
 async def test_wishes_are_folded_and_the_last_is_never_lost(pauses: list[float]) -> None:
     """However wishes come: at most one passes every two seconds, and one passes at or after the last wish."""
     clock, passed = ManualClock(), list[float]()
-    valve = Valve(lambda: passed.append(clock.monotonic()), clock)
+    valve = Debouncer(lambda: passed.append(clock.monotonic()), clock)
     last = float("-inf")
     for pause in pauses:
         await clock.advance(pause)
-        valve.wish()
+        valve.request()
         last = clock.monotonic()
     await turns(3)
     await clock.advance(GAP + 1)
@@ -175,9 +175,9 @@ async def test_wishes_are_folded_and_the_last_is_never_lost(pauses: list[float])
 async def test_closing_forgets_what_waits() -> None:
     """A wish that waits when the daemon leaves is not let through any more."""
     clock, passed = ManualClock(), list[int]()
-    valve = Valve(lambda: passed.append(1), clock)
-    valve.wish()
-    valve.wish()
+    valve = Debouncer(lambda: passed.append(1), clock)
+    valve.request()
+    valve.request()
     await asyncio.sleep(0)
     await valve.aclose()
     await clock.advance(10)

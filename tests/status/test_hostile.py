@@ -20,7 +20,7 @@ from kvsync.status.document import board_document
 from kvsync.status.http.answers import failure
 from kvsync.status.metrics import exposition
 from kvsync.status.page.query import Query
-from kvsync.status.snapshot import Board
+from kvsync.status.snapshot import StatusSnapshot
 from kvsync.util.redaction import Redactor
 from tests.status.boards import board
 from tests.status.test_page import renderer
@@ -82,7 +82,7 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def pages(shown: Board) -> list[str]:
+def pages(shown: StatusSnapshot) -> list[str]:
     made = renderer()
     found = [
         made.home(shown, Query()),

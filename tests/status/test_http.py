@@ -19,7 +19,7 @@ import pytest
 
 from kvsync.daemon.ports import Trigger
 from kvsync.status.http import connections, server
-from kvsync.status.http.access import Patience, _is_here
+from kvsync.status.http.access import RefusalLimiter, _is_here
 from kvsync.status.http.body import LARGEST_BODY
 from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory.store import MemoryStore
@@ -452,14 +452,14 @@ def test_patience_ends_and_comes_back() -> None:
     """An address gets ten refusals at once and then one in six seconds; others are not held to account for it, and what is
     remembered is bounded."""
     clock = ManualClock()
-    patience = Patience(clock)
+    patience = RefusalLimiter(clock)
     assert [patience.spend("a") for _ in range(12)] == [True] * 10 + [False] * 2
     assert patience.spend("b")
     clock._now += 6
     assert [patience.spend("a") for _ in range(2)] == [True, False]
     for number in range(5000):
         patience.spend(str(number))
-    assert len(patience._spent) <= Patience.ADDRESSES
+    assert len(patience._spent) <= RefusalLimiter.ADDRESSES
 
 
 async def test_guessing_is_slowed_down_and_the_right_token_still_works(daemon: Live) -> None:
@@ -489,11 +489,11 @@ async def test_a_removed_target_leaves_the_board(daemon: Live, world: World) -> 
     """A target that no file names any more is gone from status and metrics, while others stay."""
     world.state("store: main\nnamespace: other\nkeys: {x: 1}\n", "other.yaml")
     assert daemon.daemon is not None
-    daemon.daemon.nudge(Trigger.SIGNAL)
+    daemon.daemon.trigger(Trigger.SIGNAL)
     await until(lambda: "other" in world.server.held)
     assert any('namespace="other"' in name for name in await daemon.metrics())
     (world.root / "state/other.yaml").unlink()
-    daemon.daemon.nudge(Trigger.SIGNAL)
+    daemon.daemon.trigger(Trigger.SIGNAL)
     await until(lambda: len(daemon.collector._standings) == 1)
     assert not any('namespace="other"' in name for name in await daemon.metrics())
     assert [one["namespace"] for one in (await daemon.status())["targets"]] == ["web"]

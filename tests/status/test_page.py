@@ -23,20 +23,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from kvsync.daemon.ports import Loaded
+from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Target
 from kvsync.rendering.difference import Line
 from kvsync.state import DriftPoint
 from kvsync.status.page import words
 from kvsync.status.page.assets import load
-from kvsync.status.page.events import Events, Pace
-from kvsync.status.page.headline import ORDER, Level, headline, level_of, word
+from kvsync.status.page.events import Events, EventTiming
+from kvsync.status.page.headline import ORDER, Urgency, headline, level_of, word
 from kvsync.status.page.listing import MOST, MOST_ROWS, MOST_ROWS_EACH, listing
 from kvsync.status.page.query import Query, address_of, parsed
 from kvsync.status.page.render import Renderer
 from kvsync.status.page.timeline import COLUMNS, timeline
-from kvsync.status.snapshot import Board, EndView, ParkedView, PauseView, Row, RowKind, State, TargetView
+from kvsync.status.snapshot import (
+    EndView,
+    ParkedView,
+    PauseView,
+    PendingRow,
+    PendingRowKind,
+    State,
+    StatusSnapshot,
+    TargetView,
+)
 from kvsync.util.escaping import escape_text
 from kvsync.util.redaction import Redactor
 from tests.daemon.support import BOUND, until
@@ -53,15 +62,15 @@ def renderer(redact: Callable[[str], str] = str) -> Renderer:
     return Renderer(load(), str, redact)
 
 
-def home(shown: Board, query: Query | None = None, redact: Callable[[str], str] = str) -> str:
+def home(shown: StatusSnapshot, query: Query | None = None, redact: Callable[[str], str] = str) -> str:
     return renderer(redact).home(shown, query or Query()).body.decode()
 
 
-def one(shown: Board) -> str:
+def one(shown: StatusSnapshot) -> str:
     return renderer().target(shown, shown.targets[0]).body.decode()
 
 
-def with_targets(*views: TargetView, **fields: Any) -> Board:
+def with_targets(*views: TargetView, **fields: Any) -> StatusSnapshot:
     return replace(board(1), targets=views, problems=(), **fields)
 
 
@@ -88,18 +97,18 @@ class Shape(HTMLParser):
 @pytest.mark.parametrize(
     ("states", "level", "text"),
     [
-        ((), Level.IDLE, "No targets"),
-        ((State.IN_SYNC,), Level.GOOD, "The one target is in sync"),
-        ((State.IN_SYNC, State.IN_SYNC), Level.GOOD, "All 2 targets are in sync"),
-        ((State.WAITING, State.IN_SYNC), Level.IDLE, "Starting: 1 target of 2 not looked at yet"),
-        ((State.PAUSED, State.IN_SYNC), Level.NOTE, "1 of 2 targets in sync"),
-        ((State.DENIED, State.PENDING), Level.NOTE, "0 of 2 targets in sync"),
-        ((State.DRIFTED, State.WAITING), Level.LOOK, "1 of 2 targets needs a person"),
-        ((State.PARKED, State.FAILING, State.IN_SYNC), Level.BAD, "2 of 3 targets need a person"),
-        ((State.HELD, State.PARKED), Level.BAD, "2 of 2 targets need a person"),
+        ((), Urgency.IDLE, "No targets"),
+        ((State.IN_SYNC,), Urgency.GOOD, "The one target is in sync"),
+        ((State.IN_SYNC, State.IN_SYNC), Urgency.GOOD, "All 2 targets are in sync"),
+        ((State.WAITING, State.IN_SYNC), Urgency.IDLE, "Starting: 1 target of 2 not looked at yet"),
+        ((State.PAUSED, State.IN_SYNC), Urgency.NOTE, "1 of 2 targets in sync"),
+        ((State.DENIED, State.PENDING), Urgency.NOTE, "0 of 2 targets in sync"),
+        ((State.DRIFTED, State.WAITING), Urgency.LOOK, "1 of 2 targets needs a person"),
+        ((State.PARKED, State.FAILING, State.IN_SYNC), Urgency.BAD, "2 of 3 targets need a person"),
+        ((State.HELD, State.PARKED), Urgency.BAD, "2 of 2 targets need a person"),
     ],
 )
-def test_the_headline_says_whether_all_is_well(states: tuple[State, ...], level: Level, text: str) -> None:
+def test_the_headline_says_whether_all_is_well(states: tuple[State, ...], level: Urgency, text: str) -> None:
     """One sentence and one level stand for all targets, those that need a person before everything else."""
     full = target("main", "web")
     shown = with_targets(*(replace(IN_SYNC, state=state, parked=full.parked, pause=full.pause) for state in states))
@@ -111,7 +120,7 @@ def test_the_headline_says_whether_all_is_well(states: tuple[State, ...], level:
 def test_problems_in_files_are_no_calm() -> None:
     """Where all targets are in sync and a file is broken, the headline speaks of the file."""
     shown = replace(with_targets(IN_SYNC), problems=(Problem("wrong", Origin("state/web.yaml", 7, 3), "mend it"),))
-    assert headline(shown) == replace(headline(shown), level=Level.BAD, text="1 problem in the files")
+    assert headline(shown) == replace(headline(shown), level=Urgency.BAD, text="1 problem in the files")
     text = Shape(home(shown)).text
     assert all(part in text for part in ("state/web.yaml:7:3", "wrong", "mend it"))
 
@@ -121,7 +130,7 @@ def test_what_is_refused_needs_a_person() -> None:
     view = target("main", "web", list(State).index(State.PENDING))
     assert view.plan is not None
     refused = replace(view, plan=replace(view.plan, counts={"refused": 1}))
-    assert (level_of(view), level_of(refused)) == (Level.NOTE, Level.LOOK)
+    assert (level_of(view), level_of(refused)) == (Urgency.NOTE, Urgency.LOOK)
 
 
 def test_every_state_has_its_word_and_its_shape() -> None:
@@ -153,7 +162,7 @@ def test_those_that_need_a_person_come_first() -> None:
 
 def test_a_thousand_targets_are_pages_of_fifty() -> None:
     """A page holds so many targets and rows and no more, whatever there is; all pages together hold every target once."""
-    rows = (Row(RowKind.CHANGE, "+", "create", "new", "key"),) * 100
+    rows = (PendingRow(PendingRowKind.CHANGE, "+", "create", "new", "key"),) * 100
     views = [target("main", f"{number:04}", number) for number in range(1000)]
     full = with_targets(*(replace(view, plan=view.plan and replace(view.plan, rows=rows)) for view in views))
     pages = [listing(full, Query(page=number)) for number in range(1, 21)]
@@ -273,10 +282,12 @@ def test_the_page_of_a_target_has_all_of_it() -> None:
 # -- what cannot get into it ----------------------------------------------------------------------------------------------
 
 
-def hostile(text: str) -> Board:
+def hostile(text: str) -> StatusSnapshot:
     """A board on which everything that somebody else worded says this."""
     escaped = escape_text(text)  # as the rows of a board are
-    row = Row(RowKind.CHANGE, "~", "update", "drifted", escaped, False, (escaped,), (Line("+", escaped),), escaped)
+    row = PendingRow(
+        PendingRowKind.CHANGE, "~", "update", "drifted", escaped, False, (escaped,), (Line("+", escaped),), escaped
+    )
     full = target(text, text)
     assert full.plan is not None
     view = replace(
@@ -284,7 +295,7 @@ def hostile(text: str) -> Board:
         state=State.PARKED,
         type=text,
         error=text,
-        plan=replace(full.plan, rows=(row, replace(row, kind=RowKind.REFUSED))),
+        plan=replace(full.plan, rows=(row, replace(row, kind=PendingRowKind.REFUSED))),
         problems=(),
         parked=ParkedView("sha256:0", (text,), NOW, None, text),
         pause=PauseView(text, text, NOW, text),
@@ -418,7 +429,7 @@ NAMESPACES = ("web", "a/b/c", "..", "a/../b", ".", "a//b", "/", "a?b#c&d=e", "10
 async def test_every_target_has_an_address(daemon: Live) -> None:
     """Whatever a namespace is called, the list links to its page, and the page is of that very target."""
     targets = frozenset(Target("main", namespace) for namespace in NAMESPACES)
-    daemon.collector.looked(targets, Loaded({}))
+    daemon.collector.files_loaded(targets, LoadedTargets({}))
     html = (await daemon.get("/")).text
     for name in targets:
         address = address_of(name)
@@ -434,7 +445,7 @@ async def test_every_target_has_an_address(daemon: Live) -> None:
 async def test_filters_come_by_address(daemon: Live) -> None:
     """The list can be filtered without a script: by the form's own address, and by links."""
     targets = frozenset(Target("main", f"n{number:03}") for number in range(120)) | {Target("main", "web")}
-    daemon.collector.looked(targets, Loaded({}))
+    daemon.collector.files_loaded(targets, LoadedTargets({}))
     shown = (await daemon.get("/?state=waiting&page=3")).text
     assert "101 to 120 of 120 targets" in shown
     assert "Page 3 of 3" in shown
@@ -478,7 +489,7 @@ def paced(daemon: Live, **pace: Any) -> Events:
     (route,) = (each for each in app.router.routes() if each.method == "GET" and each.resource.canonical == "/events")
     events = route.handler.__self__
     assert isinstance(events, Events)
-    events._pace = Pace(**pace)
+    events._pace = EventTiming(**pace)
     return events
 
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from kvsync.daemon.observer import Passed
-from kvsync.daemon.ports import Loaded, PassResult, Trigger
+from kvsync.daemon.observer import FinishedPass
+from kvsync.daemon.ports import LoadedTargets, PassResult, Trigger
 from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Action, Class, Identity, Refusal, Target
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.state import StateDir
 from kvsync.status.assemble import assemble
-from kvsync.status.collector import Collector, Settings
+from kvsync.status.collector import Collector, CollectorSettings
 from kvsync.status.document import board_document, status_document
 from kvsync.status.metrics import exposition
 from kvsync.status.snapshot import ProcessView
@@ -31,14 +31,16 @@ WEB = Target("main", "web")
 
 def shown(state: StateDir, secret: str, redactor: Redactor) -> str:
     """Everything that is shown of a target whose store, files and refusals all quote something."""
-    collector = Collector(Settings(ProcessView(1, "0", "apply", 0.0), state, Clock(), redactor.redact), Around())
+    collector = Collector(
+        CollectorSettings(ProcessView(1, "0", "apply", 0.0), state, Clock(), redactor.redact), Around()
+    )
     problem = Problem(f"quotes {secret}", Origin("state/web.yaml", 1, 1), f"not {secret}")
-    collector.looked(frozenset({WEB}), Loaded({WEB: ""}, {WEB: (problem,)}, problems=(problem,)))
+    collector.files_loaded(frozenset({WEB}), LoadedTargets({WEB: ""}, {WEB: (problem,)}, problems=(problem,)))
     refusal = Refusal(Identity("greeting"), Class.TAKEN, Action.UPDATE, f"the store said {secret}")
     plan = TargetPlan(WEB, "sqlite", "sha256:0", refused=(refusal,))
     collector.saw(TargetReport(plan), None)
     result = PassResult(WEB, error=f"failed with {secret}", parked=(f"too much {secret}",), pending=1)
-    collector.pass_done(Passed(result, (Trigger.HOOK,), 1.0, 0.1))
+    collector.pass_done(FinishedPass(result, (Trigger.HOOK,), 1.0, 0.1))
     board = assemble(collector._material())
     rows = repr([view.plan for view in board.targets])
     return (

@@ -55,7 +55,7 @@ async def test_what_is_left_of_a_quota() -> None:
     quota = Quota(1200, 300, clock)
     await quota.take()
     assert quota.known_left == 1199
-    quota.heed({"ratelimit": '"default";r=500;t=50'})
+    quota.observe_rate({"ratelimit": '"default";r=500;t=50'})
     assert quota.known_left == 500
     clock.advance(50)
     assert quota.known_left == 1199
@@ -72,7 +72,7 @@ async def test_requests_go_on_counting_after_a_reload(tmp_path: Path, monkeypatc
     world = World(tmp_path, monkeypatch)
     world.want({"a": 1})
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         workspace.stores["main"].traffic.by_status["200"] = 5
         workspace.stores["main"].traffic.requests = 7
         await reconciler.reload_config()

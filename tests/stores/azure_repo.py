@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.app import Report, TargetSelection, Workspace, open_workspace
 from kvsync.model.plan import Plan
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
@@ -67,12 +67,12 @@ class Repo:
     async def plan(self, writing: str | None = None) -> Plan:
         """Plan, as a process of its own."""
         async with self.open(writing) as workspace:
-            return await workspace.plan(Selection())
+            return await workspace.plan(TargetSelection())
 
     async def apply(self, between: Callable[[], None] = lambda: None) -> Report:
         """Plan, let something happen, and apply, as a process of its own."""
         async with self.open() as workspace:
-            plan = await workspace.plan(Selection())
+            plan = await workspace.plan(TargetSelection())
             assert all(target.error is None for target in plan.targets), [target.error for target in plan.targets]
             between()
             return await workspace.apply(plan, command="test", approvals=[plan.digest])
@@ -81,7 +81,7 @@ class Repo:
         """Apply until there is nothing left to do; says how many runs it took."""
         for number in range(1, most + 1):
             async with self.open() as workspace:
-                plan = await workspace.plan(Selection())
+                plan = await workspace.plan(TargetSelection())
                 await workspace.apply(plan, command="test", approvals=[plan.digest])
                 if not any(target.error or target.changes for target in plan.targets):
                     return number

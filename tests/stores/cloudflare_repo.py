@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.app import Report, TargetSelection, Workspace, open_workspace
 from kvsync.model.plan import TargetPlan
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
@@ -85,12 +85,12 @@ class Repo:
     async def plan(self, writing: str | None = None, *, deep: bool = False) -> TargetPlan:
         """Plan, as a process of its own."""
         async with self.open(writing) as workspace:
-            return (await workspace.plan(Selection(ask=Ask(deep=deep)))).targets[0]
+            return (await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))).targets[0]
 
     async def apply(self, between: Callable[[], None] = lambda: None, *, deep: bool = False) -> Report:
         """Plan, let something happen, and apply, as a process of its own."""
         async with self.open() as workspace:
-            plan = await workspace.plan(Selection(ask=Ask(deep=deep)))
+            plan = await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))
             assert all(target.error is None for target in plan.targets), [target.error for target in plan.targets]
             between()
             return await workspace.apply(plan, command="test", approvals=[plan.digest])
@@ -99,7 +99,7 @@ class Repo:
         """Apply until there is nothing left to do; says how many runs it took."""
         for number in range(1, most + 1):
             async with self.open() as workspace:
-                plan = await workspace.plan(Selection())
+                plan = await workspace.plan(TargetSelection())
                 if not any(target.error or target.changes or target.parked for target in plan.targets):
                     return number
                 await workspace.apply(plan, command="test")

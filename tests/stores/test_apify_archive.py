@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kvsync.errors import PermanentError
 from kvsync.stores.apify import archive as subject
-from kvsync.stores.apify.archive import Archive, DoubtfulError, Download, open_archive
+from kvsync.stores.apify.archive import Archive, Download, UnreliableArchiveError, open_archive
 
 KEY = re.compile(r"[a-zA-Z0-9!\-_.'()]+")
 LEDGER = "kvsync.ledger.json"
@@ -50,13 +50,13 @@ def test_every_member_is_taken_in(how: int) -> None:
 @pytest.mark.parametrize("name", ["a/b", "../x", "/etc/passwd", "a/", "é", "a b", "C:x"])
 def test_a_name_that_is_no_key_is_doubtful(name: str) -> None:
     """A member whose name cannot be a key makes the whole archive worthless."""
-    with pytest.raises(DoubtfulError, match="no key"):
+    with pytest.raises(UnreliableArchiveError, match="no key"):
         read(packed(("a", b"1"), (name, b"2")))
 
 
 def test_a_name_that_is_there_twice_is_doubtful() -> None:
     """Of two members of one name nobody knows which is the record."""
-    with pytest.raises(DoubtfulError, match="twice"):
+    with pytest.raises(UnreliableArchiveError, match="twice"):
         read(packed(("a", b"1"), ("a", b"2")))
 
 
@@ -65,7 +65,7 @@ def test_a_bomb_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
     dense = packed(("a", b"\0" * 2_000_000))
     assert read(dense).digests["a"][0] == 2_000_000
     monkeypatch.setattr(subject, "_USUAL", 1_000_000)
-    with pytest.raises(DoubtfulError, match="too much"):
+    with pytest.raises(UnreliableArchiveError, match="too much"):
         read(dense)
 
 
@@ -97,7 +97,7 @@ _DECLARED, _SUM, _FLAGS, _METHOD, _DISK = 24, 16, 8, 10, 42
 )
 def test_what_is_damaged_is_doubtful(change: Callable[[bytes], bytes]) -> None:
     """A member that is not as the archive says, or an archive that was cut off, makes the whole worthless."""
-    with pytest.raises(DoubtfulError):
+    with pytest.raises(UnreliableArchiveError):
         read(change(packed(("a", b"some value"))))
 
 
@@ -109,7 +109,7 @@ def test_no_damage_is_an_error_of_another_kind(data: st.DataObject) -> None:
     damaged = whole[:place] + bytes([data.draw(st.integers(0, 255))]) + whole[place + 1 :]
     try:
         found = read(damaged)
-    except DoubtfulError:
+    except UnreliableArchiveError:
         return
     values = set(read(whole).digests.values()) | {digest(b"{}")}
     assert set(found.digests.values()) <= values
@@ -118,7 +118,7 @@ def test_no_damage_is_an_error_of_another_kind(data: st.DataObject) -> None:
 def test_a_ledger_that_is_too_large_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger beyond what memory should hold is not taken in."""
     monkeypatch.setattr(subject, "_LARGEST_LEDGER", 10)
-    with pytest.raises(DoubtfulError, match="ledger"):
+    with pytest.raises(UnreliableArchiveError, match="ledger"):
         read(packed((LEDGER, b"x" * 11)))
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.app import Report, TargetSelection, Workspace, open_workspace
 from kvsync.model.plan import Plan, TargetPlan
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.rendering.text import render_plan
 from kvsync.stores.apify.versions import whole
 from kvsync.testing import FakeClock
@@ -91,12 +91,12 @@ class Repo:
     async def plan(self, writing: str | None = None, *, deep: bool = False) -> TargetPlan:
         """Plan, as a process of its own."""
         async with self.open(writing) as workspace:
-            return (await workspace.plan(Selection(ask=Ask(deep=deep)))).targets[0]
+            return (await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))).targets[0]
 
     async def apply(self, between: Callable[[], None] = lambda: None, *, deep: bool = False) -> Report:
         """Plan, let something happen, and apply, as a process of its own."""
         async with self.open() as workspace:
-            plan = await workspace.plan(Selection(ask=Ask(deep=deep)))
+            plan = await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))
             assert all(target.error is None for target in plan.targets), [target.error for target in plan.targets]
             between()
             return await workspace.apply(plan, command="test", approvals=[plan.digest])
@@ -105,7 +105,7 @@ class Repo:
         """Apply until there is nothing left to do; says how many runs it took."""
         for number in range(1, most + 1):
             async with self.open() as workspace:
-                plan = await workspace.plan(Selection())
+                plan = await workspace.plan(TargetSelection())
                 if not any(target.error or target.changes or target.parked for target in plan.targets):
                     return number
                 await workspace.apply(plan, command="test")
@@ -391,10 +391,10 @@ async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, kv: Service
 async def break_off(repo: Repo, kv: Service, fault: str) -> None:
     """Let a listing break off after its first page, and apply what is planned by it, with all the approval there is."""
     async with repo.open() as workspace:
-        await workspace.plan(Selection())  # what is asked from here on is the listing
+        await workspace.plan(TargetSelection())  # what is asked from here on is the listing
         for seed in range(100):
             kv.faults(fault, methods=["GET"], seed=seed)
-            plan = await workspace.plan(Selection())
+            plan = await workspace.plan(TargetSelection())
             if plan.targets[0].parked:
                 break
         kv.faults("")
@@ -565,7 +565,7 @@ async def test_whatever_goes_wrong_the_next_runs_converge(tmp_path: Path, kv: Se
     kv.faults(fault, seed=5)
     for deep in (False, True, False, True):
         async with repo.open() as workspace:
-            plan = await workspace.plan(Selection(ask=Ask(deep=deep)))
+            plan = await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))
             await workspace.apply(plan, command="test")
     kv.faults("")
     repo.want("".join(many(40, "new").splitlines(keepends=True)[10:]) + "  last: 1\n")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.app import Selection
+from kvsync.app import TargetSelection
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Content, Identity, Mark, Target
@@ -295,7 +295,7 @@ async def test_nothing_is_written_by_the_old_id(repo: Repo, kv: Service, swap: s
     await repo.settle({"a": "1", "b": "1"})
     repo.want({"a": "2"})
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         old = kv.ids["web"]
         if swap == "renamed":
             rename(kv, "web", "old")
@@ -312,7 +312,7 @@ async def test_nothing_is_written_by_the_old_id(repo: Repo, kv: Service, swap: s
         if swap == "gone":
             return
         assert "is another place since the plan" in report.targets[0].error
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         assert changes(plan.targets[0]) == [("create", "new", "a")]
         await workspace.apply(plan, command="test")
     assert kv.values("web") == {"a": b"2", "b": b"theirs"}
@@ -336,7 +336,7 @@ async def test_a_name_and_an_id_are_parked(tmp_path: Path, kv: Service) -> None:
     repo.want({"a": "1"})
     (repo.root / "state/id.yaml").write_text(f"store: scraper\nnamespace: {kv.ids['web']}\nkeys: {{b: 1}}\n")
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         await workspace.apply(plan, command="test", approvals=[plan.digest])
     for target in plan.targets:
         (reason,) = target.parked
@@ -371,7 +371,7 @@ async def test_a_ledger_that_is_due_is_not_left_in_another_store(tmp_path: Path,
     await repo.settle({"a": "1"})
     kv.delete("web", "kvsync.ledger.json")
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         rename(kv, "web", "old")
         kv.ids["web"] = kv.make("web")
         report = await workspace.apply(plan, command="test")
@@ -401,7 +401,7 @@ async def test_a_store_that_is_missing_for_a_moment_is_known_again(repo: Repo, k
     repo.want({"a": "2"})
     async with repo.open() as workspace:
         rename(kv, "web", "away")
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         assert changes(plan.targets[0]) == [("create", "new", "a")]
         rename(kv, "away", "web")
         report = await workspace.apply(plan, command="test")

@@ -16,7 +16,7 @@ from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.model import Call
 from kvsync.model.entry import Content, Identity, Mark
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.testing import FakeClock
@@ -332,14 +332,14 @@ async def test_no_secret_goes_out_unencrypted(azure: Service, monkeypatch: pytes
 # Doctor
 
 
-async def diagnose(store: Store) -> dict[str, Finding]:
+async def diagnose(store: Store) -> dict[str, DoctorCheck]:
     try:
         return {finding.check: finding for finding in await store.check()}
     finally:
         await store.aclose()
 
 
-def failed(findings: Mapping[str, Finding]) -> dict[str, str]:
+def failed(findings: Mapping[str, DoctorCheck]) -> dict[str, str]:
     return {check: f"{found.detail} ({found.hint})" for check, found in findings.items() if not found.ok}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.app import Selection
+from kvsync.app import TargetSelection
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError
 from kvsync.model.canonical import fingerprint
@@ -214,14 +214,14 @@ async def test_a_connection_string_that_changes_between_plan_and_apply(
     await repo.settle({"a": "1"})
     repo.want({"a": "2"})
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         file.write_text(other.env[SECRET.name])
         report = await workspace.apply(plan, command="test")
         assert set(outcomes(report).values()) == {"not-attempted"}
         assert "is another place since the plan" in (report.targets[0].error or "")
         assert azure.values() == {("web:a", None): "1"}
         assert other.values() == {}
-        report = await workspace.apply(await workspace.plan(Selection()), command="test")
+        report = await workspace.apply(await workspace.plan(TargetSelection()), command="test")
         assert set(outcomes(report).values()) == {"applied"}
     assert azure.values() == {("web:a", None): "1"}
     assert other.values() == {("web:a", None): "2"}

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.app import Selection
+from kvsync.app import TargetSelection
 from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
 from tests.stores.cloudflare_repo import LaterClock, Repo, SharedClock, changes, many, outcomes
@@ -222,10 +222,10 @@ async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, kv: Service
 async def break_off(repo: Repo, kv: Service, fault: str) -> None:
     """Let a listing break off after its first page, and apply what is planned by it, with all the approval there is."""
     async with repo.open() as workspace:
-        await workspace.plan(Selection())  # what is asked from here on is the listing
+        await workspace.plan(TargetSelection())  # what is asked from here on is the listing
         for seed in range(100):
             kv.faults(fault, methods=["GET"], seed=seed)
-            plan = await workspace.plan(Selection())
+            plan = await workspace.plan(TargetSelection())
             if plan.targets[0].parked:
                 break
         kv.faults("")
@@ -299,7 +299,7 @@ async def test_whatever_goes_wrong_the_next_runs_converge(tmp_path: Path, kv: Se
     kv.faults(fault, seed=5)
     for _ in range(6):
         async with repo.open() as workspace:
-            plan = await workspace.plan(Selection())
+            plan = await workspace.plan(TargetSelection())
             await workspace.apply(plan, command="test")
     kv.faults("")
     await repo.converge()

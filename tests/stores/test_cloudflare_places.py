@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.app import Selection
+from kvsync.app import TargetSelection
 from kvsync.errors import PermanentError, TransientError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Content, Identity, Mark
@@ -193,7 +193,7 @@ async def test_a_namespace_that_changes_under_a_running_daemon(repo: Repo, kv: S
     old = kv.ids["web"]
     repo.want({"a": "2", "b": "1"})
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         if change == "renamed":
             replace_namespace(kv)
         elif change == "replaced":
@@ -207,7 +207,7 @@ async def test_a_namespace_that_changes_under_a_running_daemon(repo: Repo, kv: S
         assert set(outcomes(report).values()) == {"not-attempted"}
         assert "is another place since the plan" in (report.targets[0].error or "")
         assert kv.values("web") == {}
-        again = await workspace.plan(Selection())
+        again = await workspace.plan(TargetSelection())
         assert changes(again.targets[0]) == [("create", "new", "a"), ("create", "new", "b")]
         assert old in (again.targets[0].moved_from or "")
         await workspace.apply(again, command="test")
@@ -222,10 +222,10 @@ async def test_a_rename_is_noticed_within_a_minute(repo: Repo, kv: Service) -> N
     repo.clock = clock = LaterClock()
     await repo.settle({"a": "1"})
     async with repo.open() as workspace:
-        assert not (await workspace.plan(Selection())).targets[0].changes
+        assert not (await workspace.plan(TargetSelection())).targets[0].changes
         replace_namespace(kv)
         await clock.sleep(61)
-        plan = (await workspace.plan(Selection())).targets[0]
+        plan = (await workspace.plan(TargetSelection())).targets[0]
         assert plan.moved_from is not None
         assert changes(plan) == [("create", "new", "a")]
 
@@ -264,7 +264,7 @@ async def test_an_id_that_is_gone_ends_the_pass(tmp_path: Path, kv: Service) -> 
     await repo.settle({"a": "1"})
     repo.want({"a": "2"})
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         kv.remove("web")
         kv.ids["web"] = kv.make("web")
         report = await workspace.apply(plan, command="test")
@@ -290,7 +290,7 @@ async def test_two_names_of_one_namespace_are_parked(tmp_path: Path, kv: Service
     store, _, namespace = names.partition("/")
     (tmp_path / "state/other.yaml").write_text(f"store: {store}\nnamespace: {namespace}\nkeys: {{b: '1'}}\n")
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection())
+        plan = await workspace.plan(TargetSelection())
         assert len(plan.targets) == 2
         for target in plan.targets:
             (reason,) = target.parked

@@ -140,14 +140,14 @@ def test_the_innermost_namespace_has_the_key() -> None:
     """Of namespaces that are parts of one another an entry belongs to the innermost that its remote key is of."""
     keys = KeyFormat("{namespace}:{key}")
     others = {"web", "web:de", "web:de:by", "website", "we"}
-    assert keys.lies_in("web", Identity("de:by:a"), others) == "web:de:by"
-    assert keys.lies_in("web", Identity("de:a"), others) == "web:de"
-    assert keys.lies_in("web:de", Identity("by:a"), others) == "web:de:by"
+    assert keys.nested_namespace("web", Identity("de:by:a"), others) == "web:de:by"
+    assert keys.nested_namespace("web", Identity("de:a"), others) == "web:de"
+    assert keys.nested_namespace("web:de", Identity("by:a"), others) == "web:de:by"
     for identity in (Identity("de"), Identity("fr:a"), Identity("a")):
-        assert keys.lies_in("web", identity, others) is None
-    assert KeyFormat("{namespace}:{label}:{key}").lies_in("web", Identity("a", "de"), others) is None
-    assert KeyFormat("{namespace}:{label}:{key}").lies_in("web", Identity("b:a", "de"), others) == "web:de"
-    assert KeyFormat("{key}").lies_in("web", Identity("a"), others) is None
+        assert keys.nested_namespace("web", identity, others) is None
+    assert KeyFormat("{namespace}:{label}:{key}").nested_namespace("web", Identity("a", "de"), others) is None
+    assert KeyFormat("{namespace}:{label}:{key}").nested_namespace("web", Identity("b:a", "de"), others) == "web:de"
+    assert KeyFormat("{key}").nested_namespace("web", Identity("a"), others) is None
 
 
 @pytest.mark.parametrize(
@@ -163,18 +163,18 @@ def test_looking_a_namespace_up_finds_what_looking_through_all_finds(template: s
             remote_key = keys.encode(namespace, identity)
             inner = [name for name in names if len(keys.prefix(name)) > len(keys.prefix(namespace))]
             found = [name for name in inner if keys.decode(name, remote_key) is not None]
-            assert keys.lies_in(namespace, identity, set(names)) == max(found, key=len, default=None)
+            assert keys.nested_namespace(namespace, identity, set(names)) == max(found, key=len, default=None)
 
 
 def test_the_innermost_namespace_has_the_key_from_its_end_too() -> None:
     """Where the namespace stands last, one is a part of another by its end."""
     keys = KeyFormat("<{key}.{namespace}>")
     others = {"com", "shop.com", "a.shop.com", "xcom"}
-    assert keys.lies_in("com", Identity("k.a.shop"), others) == "a.shop.com"
-    assert keys.lies_in("com", Identity("a.shop"), others) == "shop.com"
-    assert keys.lies_in("shop.com", Identity("k.a"), others) == "a.shop.com"
+    assert keys.nested_namespace("com", Identity("k.a.shop"), others) == "a.shop.com"
+    assert keys.nested_namespace("com", Identity("a.shop"), others) == "shop.com"
+    assert keys.nested_namespace("shop.com", Identity("k.a"), others) == "a.shop.com"
     for identity in (Identity("shop"), Identity("x.org"), Identity("a")):
-        assert keys.lies_in("com", identity, others) is None
+        assert keys.nested_namespace("com", identity, others) is None
 
 
 @pytest.mark.parametrize(
@@ -188,4 +188,4 @@ def test_a_key_lies_in_a_longer_namespace_that_has_it(
     keys = KeyFormat(template)
     remote_key = keys.encode(namespace, Identity(key))
     having = [one for one in others if len(one) > len(namespace) and keys.decode(one, remote_key) is not None]
-    assert keys.lies_in(namespace, Identity(key), others) == max(having, key=len, default=None)
+    assert keys.nested_namespace(namespace, Identity(key), others) == max(having, key=len, default=None)

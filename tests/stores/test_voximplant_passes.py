@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app import Selection
+from kvsync.app import TargetSelection
 from kvsync.model.entry import Target
 from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
@@ -302,7 +302,7 @@ async def test_a_namespace_within_another(tmp_path: Path, vox: Service, ledger: 
     vox.put("web:de:later", "theirs")
     repo.want({"a": "outer"})
     async with repo.open() as workspace:
-        plan = await workspace.plan(Selection([Target("telephony", "web")]))
+        plan = await workspace.plan(TargetSelection([Target("telephony", "web")]))
         assert changes(plan.targets[0]) == [("delete", "removed", "b")]
         await workspace.apply(plan, command="test", approvals=[plan.digest])
     assert set(vox.items()) == (ours - {"web:b"}) | kept | {"web:de:later"}

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.app import Report, TargetSelection, Workspace, open_workspace
 from kvsync.model.plan import TargetPlan
-from kvsync.reconcile import Ask
+from kvsync.reconcile import PassOptions
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
@@ -106,11 +106,11 @@ class Repo:
             return plan
 
     async def apply(
-        self, between: Callable[[], None] = lambda: None, *, machine: str = ".kvsync", ask: Ask | None = None
+        self, between: Callable[[], None] = lambda: None, *, machine: str = ".kvsync", ask: PassOptions | None = None
     ) -> Report:
         """Plan, let something happen, and apply, as a process of its own."""
         async with self.open(machine=machine) as workspace:
-            plan = await workspace.plan(Selection(ask=ask or Ask()))
+            plan = await workspace.plan(TargetSelection(ask=ask or PassOptions()))
             assert all(target.error is None for target in plan.targets), [target.error for target in plan.targets]
             between()
             return await workspace.apply(plan, command="test", approvals=[plan.digest])

@@ -12,7 +12,7 @@ from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Content, Identity, Mark
 from kvsync.model.place import KeyScope, Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.stores.memory.backend import Held, HeldLedger, Slot
+from kvsync.stores.memory.backend import RemoteKey, StoredEntry, StoredLedger
 from kvsync.stores.memory.store import MemoryStore
 from kvsync.testing import MemoryServer
 from kvsync.util.clock import Clock
@@ -62,7 +62,7 @@ class Address:
 
     account: Account
     namespace: str
-    slot: Slot
+    slot: RemoteKey
 
 
 class Strangers:
@@ -71,8 +71,8 @@ class Strangers:
     def __init__(self, accounts: Mapping[str, Account], kind: str, *, has_labels: bool, has_marks: bool) -> None:
         self.accounts, self._kind = tuple(accounts.values()), kind
         self._has_labels, self._has_marks = has_labels, has_marks
-        self._revisions: dict[tuple[str, Slot], list[Held]] = {}
-        self._documents: dict[str, list[HeldLedger]] = {}
+        self._revisions: dict[tuple[str, RemoteKey], list[StoredEntry]] = {}
+        self._documents: dict[str, list[StoredLedger]] = {}
 
     def addresses(self) -> list[Address]:
         """All entries there are."""
@@ -157,7 +157,7 @@ class Strangers:
         label = at.slot.label if self._has_labels else None
         at.account.write(at.namespace, at.slot.key, value.encode(), label=label, mark=mark)
 
-    def _kept(self, at: Address) -> list[Held]:
+    def _kept(self, at: Address) -> list[StoredEntry]:
         return self._revisions.setdefault((at.account.ids[at.namespace], at.slot), [])
 
     def _namespaces(self) -> Iterator[tuple[Account, str]]:

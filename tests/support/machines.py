@@ -17,8 +17,8 @@ from kvsync.model.entry import Applied, Identity, Target
 from kvsync.model.place import KeyScope, Place
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.marks import MarkSigner
-from kvsync.reconcile import Ask
-from kvsync.stores.memory.backend import HeldLedger
+from kvsync.reconcile import PassOptions
+from kvsync.stores.memory.backend import StoredLedger
 from tests.support.world import OWNER, World
 
 WEB = Target("main", "web")
@@ -33,11 +33,11 @@ class Machine:
     def __init__(self, world: World, name: str) -> None:
         self.world, self.path = world, world.root / f"machine-{name}"
 
-    async def apply(self, ask: Ask | None = None, **options: Any) -> Report:
+    async def apply(self, ask: PassOptions | None = None, **options: Any) -> Report:
         """Plan and apply here."""
         return await self.world.apply(ask, state_dir=self.path, **options)
 
-    async def plan(self, ask: Ask | None = None, **options: Any) -> TargetPlan:
+    async def plan(self, ask: PassOptions | None = None, **options: Any) -> TargetPlan:
         """Plan here, writing nothing."""
         return await self.world.plan(ask, state_dir=self.path, **options)
 
@@ -82,7 +82,7 @@ def keys_there(world: World) -> set[str]:
 
 def leave(world: World, text: bytes) -> None:
     """Put something in the place of the server's ledger, as another program or a broken connection would."""
-    world.server.ledgers["web"] = HeldLedger(text, world.clock.now() + 7_776_000)
+    world.server.ledgers["web"] = StoredLedger(text, world.clock.now() + 7_776_000)
 
 
 def ledger_of(owner: str = OWNER, world: World | None = None, **rows: LedgerRow) -> bytes:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from kvsync.model.entry import Mark
-from kvsync.stores.memory.backend import Held, Slot
+from kvsync.stores.memory.backend import RemoteKey, StoredEntry
 
 Keys = tuple[bytes, ...]
 
@@ -21,7 +21,7 @@ class Spot(NamedTuple):
     """One entry for all time: the id of its namespace, its key and its label."""
 
     container: str
-    slot: Slot
+    slot: RemoteKey
 
 
 class Fate(Enum):
@@ -72,7 +72,7 @@ class Actor:
 
     name: str
     owner: str
-    files: dict[Slot, str]
+    files: dict[RemoteKey, str]
     keys: Keys = ()
     memory: Memory = field(default_factory=Memory)
     adopt: str = "if-equal"
@@ -98,7 +98,7 @@ class Rights:
         memory.rows = {spot: row for spot, row in memory.rows.items() if spot.container != container} | dict(found.rows)
         memory.revisions[container] = found.revision
 
-    def fates(self, actor: Actor, spot: Spot, held: Held | None) -> set[Fate]:
+    def fates(self, actor: Actor, spot: Spot, held: StoredEntry | None) -> set[Fate]:
         """What a pass of this machine may do with an entry: one thing, unless it is not certain what the machine knows."""
         rows = {actor.memory.rows.get(spot)}
         if not self.is_certain:
@@ -106,7 +106,7 @@ class Rights:
             rows |= {None} | {Known(value, in_sight) for value in ever for in_sight in (True, False)}
         return {self._fate(actor, spot, held, known) for known in rows}
 
-    def _fate(self, actor: Actor, spot: Spot, held: Held | None, known: Known | None) -> Fate:
+    def _fate(self, actor: Actor, spot: Spot, held: StoredEntry | None, known: Known | None) -> Fate:
         wanted = actor.files.get(spot.slot)
         if held is None:
             return Fate.ALONE if wanted is None else Fate.AS_DESIRED
@@ -127,9 +127,9 @@ class Rights:
         self,
         actor: Actor,
         container: str,
-        before: Mapping[Slot, Held],
-        after: Mapping[Slot, Held],
-        pending: set[Slot],
+        before: Mapping[RemoteKey, StoredEntry],
+        after: Mapping[RemoteKey, StoredEntry],
+        pending: set[RemoteKey],
     ) -> None:
         """A pass is over: note what was written and what the machine knows now. `pending` is what it planned or refused, and
         did not do."""
@@ -138,7 +138,11 @@ class Rights:
         self._note_absence(actor, container, before, after)
 
     def _note_writes(
-        self, actor: Actor, container: str, before: Mapping[Slot, Held], after: Mapping[Slot, Held]
+        self,
+        actor: Actor,
+        container: str,
+        before: Mapping[RemoteKey, StoredEntry],
+        after: Mapping[RemoteKey, StoredEntry],
     ) -> None:
         for slot in before.keys() | after.keys():
             spot, held = Spot(container, slot), after.get(slot)
@@ -148,7 +152,9 @@ class Rights:
             if held is not None and held.mark is not None:
                 self.made[spot, held.mark] = actor.keys[0] if actor.keys else None
 
-    def _note_agreement(self, actor: Actor, container: str, after: Mapping[Slot, Held], pending: set[Slot]) -> None:
+    def _note_agreement(
+        self, actor: Actor, container: str, after: Mapping[RemoteKey, StoredEntry], pending: set[RemoteKey]
+    ) -> None:
         for slot, wanted in actor.files.items():
             spot, held = Spot(container, slot), after.get(slot)
             if slot in pending or held is None:
@@ -158,7 +164,11 @@ class Rights:
                 self.ever.setdefault((actor.owner, spot), set()).add(wanted)
 
     def _note_absence(
-        self, actor: Actor, container: str, before: Mapping[Slot, Held], after: Mapping[Slot, Held]
+        self,
+        actor: Actor,
+        container: str,
+        before: Mapping[RemoteKey, StoredEntry],
+        after: Mapping[RemoteKey, StoredEntry],
     ) -> None:
         rows = actor.memory.rows
         for spot in [spot for spot in rows if spot.container == container and spot.slot not in actor.files]:
@@ -167,7 +177,7 @@ class Rights:
             elif spot.slot not in before or spot.slot not in after:
                 del rows[spot]
 
-    def may_be_drift(self, actor: Actor, spot: Spot, held: Held | None) -> bool:
+    def may_be_drift(self, actor: Actor, spot: Spot, held: StoredEntry | None) -> bool:
         """True when a machine may take an entry for changed by another: it is, or its mark proves nothing any more."""
         is_unproven = self.has_marks and held is not None and not self._proof(actor, spot, held.mark)
         return is_unproven or self.last_writer.get(spot) != actor.name
@@ -194,7 +204,7 @@ class Rights:
         is_new = found.revision >= actor.memory.revisions.get(container, 0)
         return is_signed and is_new and found.container == container
 
-    def _is_proven(self, actor: Actor, spot: Spot, held: Held, known: Known | None) -> bool:
+    def _is_proven(self, actor: Actor, spot: Spot, held: StoredEntry, known: Known | None) -> bool:
         """True for what the owner wrote at this very spot: by its mark, or by what the machine knows of the content."""
         is_as_known = known is not None and known.value == held.content.value.decode()
         if not self.has_marks or self._is_weak(actor, spot, held.mark):

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from kvsync.app import Report, Selection, Workspace, open_workspace
+from kvsync.app import Report, TargetSelection, Workspace, open_workspace
 from kvsync.app.undo import Undoing
 from kvsync.model.capabilities import Lifetimes
 from kvsync.model.entry import Identity, OutcomeKind
 from kvsync.model.plan import Plan, TargetPlan
-from kvsync.reconcile import Ask
-from kvsync.stores.memory.backend import Slot
+from kvsync.reconcile import PassOptions
+from kvsync.stores.memory.backend import RemoteKey
 from kvsync.stores.memory.store import _SHARED, MemoryStore
 from kvsync.stores.registry import BUILTIN
 from kvsync.testing import FakeClock, MemoryServer
@@ -75,23 +75,25 @@ class World:
         """Open it as a command would."""
         options: dict[str, Any] = {"environ": {}, "redactor": Redactor(), "clock": self.clock} | given
         async with open_workspace(self.root / "kvsync.yaml", writing=writing, **options) as workspace:
-            workspace.around = workspace._around = replace(workspace.around, owner_keys=lambda: self.owner_keys)
+            workspace.pass_context = workspace._around = replace(
+                workspace.pass_context, owner_keys=lambda: self.owner_keys
+            )
             yield workspace
 
-    async def plan(self, ask: Ask | None = None, *, writing: str | None = None, **options: Any) -> TargetPlan:
+    async def plan(self, ask: PassOptions | None = None, *, writing: str | None = None, **options: Any) -> TargetPlan:
         """The plan of the one target, as a command of its own."""
         (plan,) = (await self.plan_all(ask, writing=writing, **options)).targets
         return plan
 
-    async def plan_all(self, ask: Ask | None = None, *, writing: str | None = None, **options: Any) -> Plan:
+    async def plan_all(self, ask: PassOptions | None = None, *, writing: str | None = None, **options: Any) -> Plan:
         """The plan of all targets, as a command of its own."""
         async with self.open(writing, **options) as workspace:
-            return await workspace.plan(Selection(ask=ask or Ask()))
+            return await workspace.plan(TargetSelection(ask=ask or PassOptions()))
 
-    async def apply(self, ask: Ask | None = None, *, approvals: Collection[str] = (), **options: Any) -> Report:
+    async def apply(self, ask: PassOptions | None = None, *, approvals: Collection[str] = (), **options: Any) -> Report:
         """Plan and apply, as a command of its own."""
         async with self.open(**options) as workspace:
-            plan = await workspace.plan(Selection(ask=ask or Ask()))
+            plan = await workspace.plan(TargetSelection(ask=ask or PassOptions()))
             return await workspace.apply(plan, command="test", approvals=approvals)
 
     async def undo(self, run: str) -> Report:
@@ -112,7 +114,7 @@ class World:
 
     def edit(self, key: str, value: str, label: str | None = None) -> None:
         """Change a value as somebody does who leaves the mark where it is."""
-        held = self.server.held["web"][Slot(key, label)]
+        held = self.server.held["web"][RemoteKey(key, label)]
         self.server.write("web", key, value.encode(), label=label, mark=held.mark, expires_at=held.expires_at)
 
     def held(self, key: str, label: str | None = None) -> str | None:

@@ -129,12 +129,12 @@ class HidesLedgers(Faulty):
 
 
 class TakesSizesForDigests(Faulty):
-    def is_version(self, seen: str, known: str) -> bool:
+    def may_be_version(self, seen: str, known: str) -> bool:
         return seen.partition(":")[0] == known.partition(":")[0]
 
 
 class BelievesAnything(Faulty):
-    def is_version(self, seen: str, known: str) -> bool:
+    def may_be_version(self, seen: str, known: str) -> bool:
         return True
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from kvsync.app import Workspace
 from kvsync.app.reconciler import WorkspaceReconciler
-from kvsync.desired import Loaded
+from kvsync.desired import DesiredState
 from kvsync.util.background import in_background
 from tests.support.world import World
 
@@ -60,7 +60,7 @@ async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch
     go_on, at_work = threading.Event(), []
     load = Workspace.load
 
-    def slow(workspace: Workspace, environment: str | None = None) -> Loaded:
+    def slow(workspace: Workspace, environment: str | None = None) -> DesiredState:
         at_work.append(threading.get_ident())
         assert go_on.wait(20)
         assert at_work == [threading.get_ident()], "two readings at once"
@@ -69,7 +69,7 @@ async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Workspace, "load", slow)
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         readings = [asyncio.ensure_future(reconciler.load()) for _ in range(2)]
         while not at_work:  # noqa: ASYNC110  # it is another thread that sets it
             await asyncio.sleep(0.001)
@@ -84,10 +84,10 @@ async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkey
     world.want({"a": 1})
     load, readers = Workspace.load, []
     async with world.open("run") as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, {})
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         loop, reloaded = asyncio.get_running_loop(), threading.Event()
 
-        def reloading(workspace: Workspace, environment: str | None = None) -> Loaded:
+        def reloading(workspace: Workspace, environment: str | None = None) -> DesiredState:
             readers.append(workspace)
             if len(readers) == 1:
                 asyncio.run_coroutine_threadsafe(reconciler.reload_config(), loop).result(20)

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from kvsync.util.concurrency import in_groups
+from kvsync.util.concurrency import gather_by_group
 
 
 async def test_no_group_has_more_in_work_than_its_limit() -> None:
@@ -24,7 +24,7 @@ async def test_no_group_has_more_in_work_than_its_limit() -> None:
 
     items = [f"{name}{number}" for number in range(9) for name in "ab"]
     limits = {"a": 2, "b": 5}
-    done = await in_groups(items, work, group=lambda item: item[0], limit=limits.__getitem__)
+    done = await gather_by_group(items, work, group=lambda item: item[0], limit=limits.__getitem__)
     assert done == [item.upper() for item in items]
     assert most == limits
 
@@ -40,7 +40,7 @@ async def test_a_failure_keeps_no_other_from_its_turn() -> None:
         return item
 
     with pytest.raises(ValueError, match="2"):
-        await in_groups(range(6), work, group=lambda _item: "", limit=lambda _group: 2)
+        await gather_by_group(range(6), work, group=lambda _item: "", limit=lambda _group: 2)
     assert sorted(seen) == [0, 1, 2, 3, 4, 5]
 
 
@@ -52,7 +52,7 @@ async def test_cancelling_ends_what_runs() -> None:
         seen.append(item)
         await asyncio.sleep(60)
 
-    doing = asyncio.ensure_future(in_groups(range(6), work, group=lambda _item: "", limit=lambda _group: 2))
+    doing = asyncio.ensure_future(gather_by_group(range(6), work, group=lambda _item: "", limit=lambda _group: 2))
     await asyncio.sleep(0.01)
     doing.cancel()
     with pytest.raises(asyncio.CancelledError):

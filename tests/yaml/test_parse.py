@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from kvsync.errors import InvalidInput
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.yaml.parse import Limits, parse, parse_all
+from kvsync.yaml.parse import ParseLimits, parse, parse_all
 
 
-def problems(data: str | bytes, limits: Limits | None = None) -> list[str]:
+def problems(data: str | bytes, limits: ParseLimits | None = None) -> list[str]:
     """What is wrong with a file, as people read it."""
     raw = data.encode() if isinstance(data, str) else data
     with pytest.raises(InvalidInput) as caught:
-        parse(raw, "f.yaml", limits or Limits())
+        parse(raw, "f.yaml", limits or ParseLimits())
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -208,5 +208,5 @@ def test_what_was_read_before_an_error_is_known() -> None:
 
 def test_limits_are_the_callers() -> None:
     """Size and depth can be set."""
-    assert "at most" in problems("a: b\n", Limits(size=3))[0]
-    assert "nested deeper than 2 levels" in problems("a:\n - [[x]]\n", Limits(depth=2))[0]
+    assert "at most" in problems("a: b\n", ParseLimits(size=3))[0]
+    assert "nested deeper than 2 levels" in problems("a:\n - [[x]]\n", ParseLimits(depth=2))[0]

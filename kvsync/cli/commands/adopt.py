@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import say
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @options.output("text", "json", "markdown")
 @options.full
 def adopt(
-    settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], yes: bool, output: str, full: bool
+    settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], yes: bool, output: str, full: bool
 ) -> Exit:
     """Mark entries as ours that exist without an owner and equal what the files ask, whatever policy.adopt says. Entries
     whose mark is lost, or of an earlier version or owner key, are marked again. No value is changed, and entries that
@@ -37,21 +37,21 @@ def adopt(
 
 
 async def _adopt(
-    settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], *, yes: bool, output: str, full: bool
+    settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], *, yes: bool, output: str, full: bool
 ) -> Exit:
-    from kvsync.cli.apply_plan import Order, carry_out
+    from kvsync.cli.apply_plan import ApplyRequest, carry_out
     from kvsync.cli.confirm import insist_on_terminal
     from kvsync.cli.rendered import Forms
     from kvsync.cli.saved_plan import Chosen
     from kvsync.model.policy import Adopt
-    from kvsync.reconcile import Ask
+    from kvsync.reconcile import PassOptions
 
     insist_on_terminal("adopt", yes=yes)
     async with opening.workspace(settings, writing="adopt") as workspace:
         loaded = opening.load(workspace)
-        plan = await opening.plan(workspace, loaded, targets, Ask(deep=True, keys=keys, adopt=Adopt.IF_EQUAL))
+        plan = await opening.plan(workspace, loaded, targets, PassOptions(deep=True, keys=keys, adopt=Adopt.IF_EQUAL))
         _tell_of_others(plan)
-        order = Order("adopt", Forms(output), settings.style(full=full), asks=not yes, tells=settings.tells)
+        order = ApplyRequest("adopt", Forms(output), settings.style(full=full), asks=not yes, tells=settings.tells)
         return await carry_out(workspace, loaded, Chosen(_only_adoptions(plan)), order)
 
 

@@ -9,14 +9,14 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.cli.saved_plan import Chosen
-    from kvsync.desired import Loaded
+    from kvsync.desired import DesiredState
     from kvsync.planning.shard import Shard
 
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @options.copies
 @options.allow_protected
 @options.full
-def apply(settings: Settings, **chosen: Any) -> Exit:
+def apply(settings: GlobalOptions, **chosen: Any) -> Exit:
     """Plan, show the plan, ask, and apply it. Where nobody can be asked it wants --yes.
 
     With a PLANFILE that kvsync plan --out wrote, everything is read again, and those of its entries are applied for which the
@@ -58,11 +58,11 @@ def apply(settings: Settings, **chosen: Any) -> Exit:
 
     Every write carries the version that the plan saw. One bad entry never stops the others.
     """
-    return opening.run(_apply(settings, _Options(**chosen)))
+    return opening.run(_apply(settings, _ApplyOptions(**chosen)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Options:
+class _ApplyOptions:
     planfile: str | None
     yes: bool
     targets: tuple[str, ...]
@@ -79,8 +79,8 @@ class _Options:
     full: bool
 
 
-async def _apply(settings: Settings, chosen: _Options) -> Exit:
-    from kvsync.cli.apply_plan import Order, carry_out
+async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
+    from kvsync.cli.apply_plan import ApplyRequest, carry_out
     from kvsync.cli.confirm import insist_on_terminal
     from kvsync.cli.rendered import Forms
 
@@ -98,17 +98,17 @@ async def _apply(settings: Settings, chosen: _Options) -> Exit:
     async with opening.workspace(settings, writing="apply", shard=chosen.shard) as workspace:
         loaded = opening.load(workspace)
         plan = await _plan(workspace, loaded, chosen)
-        order = Order(
+        order = ApplyRequest(
             "apply", forms, settings.style(full=chosen.full), chosen.approvals, asks=asks, tells=settings.tells
         )
         return await carry_out(workspace, loaded, plan, order)
 
 
-async def _plan(workspace: Workspace, loaded: Loaded, chosen: _Options) -> Chosen:
+async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOptions) -> Chosen:
     from kvsync.cli import saved_plan
-    from kvsync.reconcile import Ask
+    from kvsync.reconcile import PassOptions
 
-    ask = Ask(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys, retry=chosen.retry)
+    ask = PassOptions(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys, retry=chosen.retry)
     if chosen.planfile is None:
         return saved_plan.Chosen(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)

@@ -7,7 +7,7 @@ import time
 import click
 
 from kvsync.cli import open as opening
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines
 from kvsync.state import operator as control
@@ -20,7 +20,7 @@ from kvsync.state import operator as control
     exits=(Exit.DONE, Exit.ERROR, Exit.REFUSED),
 )
 @click.argument("hash_", metavar="HASH")
-def approve(settings: Settings, hash_: str) -> Exit:
+def approve(settings: GlobalOptions, hash_: str) -> Exit:
     """Release a plan that a guard or a gate holds back: exactly the one with this hash, which the plan and kvsync status show.
     The hash of one target's plan releases that target, the hash of a whole plan all of its targets; twelve characters
     are enough. A running daemon applies it at once; otherwise the next kvsync apply does.

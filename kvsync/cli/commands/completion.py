@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer
 
@@ -20,7 +20,7 @@ from kvsync.cli.output import answer
     exits=(Exit.DONE,),
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(_settings: Settings, shell: str) -> Exit:
+def completion(_settings: GlobalOptions, shell: str) -> Exit:
     """Print the script that lets a shell complete the commands and options of kvsync."""
     from click.shell_completion import get_completion_class
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.failure import say_problems
 from kvsync.cli.output import answer_document, answer_lines
@@ -23,8 +23,8 @@ from kvsync.errors import AuthError, StateDirError, StoreError
 if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.config.model import ChannelConfig, Credential
-    from kvsync.desired import Loaded
-    from kvsync.model.health import Finding
+    from kvsync.desired import DesiredState
+    from kvsync.model.health import DoctorCheck
     from kvsync.planning.pass_target import PassTarget
     from kvsync.stores.base import Store
 
@@ -34,7 +34,7 @@ _UNSHARED: Final = "its ledger lies in the state directory of one replica; the o
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
+class _CheckedStore:
     """What was checked, and what was found."""
 
     subject: str
@@ -51,7 +51,7 @@ class _Checked:
     exits=(Exit.DONE, Exit.ERROR),
 )
 @options.output("text", "json")
-def doctor(settings: Settings, output: str) -> Exit:
+def doctor(settings: GlobalOptions, output: str) -> Exit:
     """Try everything that a pass needs and say what is wrong and what to do: the configuration, the state files, the state
     directory and its lock, the repository that the files come from, the lease, the addresses that notices go to, and each store
     with its credential, permissions, quota and clock. Writes to no store and tells nobody.
@@ -59,7 +59,7 @@ def doctor(settings: Settings, output: str) -> Exit:
     return opening.run(_doctor(settings, output))
 
 
-async def _doctor(settings: Settings, output: str) -> Exit:
+async def _doctor(settings: GlobalOptions, output: str) -> Exit:
     broken = _broken_state_dir(settings)
     # The rest can be told without it: in a state directory that nothing is kept in.
     with TemporaryDirectory(prefix="kvsync-") if broken else nullcontext() as empty:
@@ -83,21 +83,21 @@ async def _doctor(settings: Settings, output: str) -> Exit:
     return _answer(found, loaded, output, absent=absent)
 
 
-def _answer(found: list[_Checked], loaded: Loaded, output: str, *, absent: bool) -> Exit:
+def _answer(found: list[_CheckedStore], loaded: DesiredState, output: str, *, absent: bool) -> Exit:
     from kvsync.rendering.words import count
 
     if absent:
-        found.insert(1, _Checked("state files", "loaded", False, "no commit could be fetched yet"))
+        found.insert(1, _CheckedStore("state files", "loaded", False, "no commit could be fetched yet"))
         return _say(found, output, Exit.ERROR)
     if loaded.problems:
         say_problems(loaded.problems)
     files = f"{count(loaded.entries, 'entry', 'entries')} in {count(loaded.files, 'file')}"
     wrong = f"{count(len(loaded.problems), 'problem')}; kvsync validate lists them" if loaded.problems else files
-    found.insert(1, _Checked("state files", "loaded", not loaded.problems, wrong))
+    found.insert(1, _CheckedStore("state files", "loaded", not loaded.problems, wrong))
     return _say(found, output, Exit.INVALID if loaded.problems else Exit.DONE)
 
 
-def _say(found: list[_Checked], output: str, code: Exit) -> Exit:
+def _say(found: list[_CheckedStore], output: str, code: Exit) -> Exit:
     found = [_without_repetition(one) for one in found]
     sound = all(one.ok for one in found)
     if output == "json":
@@ -107,57 +107,57 @@ def _say(found: list[_Checked], output: str, code: Exit) -> Exit:
     return code if sound or code else Exit.ERROR
 
 
-def _without_repetition(one: _Checked) -> _Checked:
+def _without_repetition(one: _CheckedStore) -> _CheckedStore:
     """Errors name what they are about, and some what to do, which stands before and behind them here."""
     detail = one.detail.removeprefix(f"{one.subject}: ").removeprefix(f"{one.check}: ").removeprefix(f"{one.check}.")
     return replace(one, detail=detail, hint=None if one.hint and detail.endswith(one.hint) else one.hint)
 
 
-def _configuration(workspace: Workspace) -> _Checked:
+def _configuration(workspace: Workspace) -> _CheckedStore:
     config = workspace.config
     detail = f"owner {config.owner}, environment {config.environment or 'none'}"
-    return _Checked("configuration", "loaded", True, detail)
+    return _CheckedStore("configuration", "loaded", True, detail)
 
 
-def _owner_key(workspace: Workspace) -> _Checked:
+def _owner_key(workspace: Workspace) -> _CheckedStore:
     """Whether marks and ledgers are signed, and with what."""
     from kvsync.rendering.words import count
 
     if not workspace.config.owner_keys:
         detail = "none: whoever can write to a store could forge the marks in it; docs/safety.md says what that means"
-        return _Checked("configuration", "owner_key", True, detail)
+        return _CheckedStore("configuration", "owner_key", True, detail)
     try:
-        keys = workspace.around.owner_keys()
+        keys = workspace.pass_context.owner_keys()
     except AuthError as error:
-        return _Checked("configuration", "owner_key", False, str(error))
+        return _CheckedStore("configuration", "owner_key", False, str(error))
     older = f", {count(len(keys) - 1, 'older one')} still counts" if len(keys) > 1 else ""
-    return _Checked("configuration", "owner_key", True, f"marks and ledgers are signed{older}")
+    return _CheckedStore("configuration", "owner_key", True, f"marks and ledgers are signed{older}")
 
 
-def _broken_state_dir(settings: Settings) -> _Checked | None:
+def _broken_state_dir(settings: GlobalOptions) -> _CheckedStore | None:
     """What is wrong with a state directory that cannot even be read."""
     try:
         with opening.state(settings, writable=False) as (_, state):
             state.parked.all()
     except StateDirError as error:
-        return _Checked("state directory", "readable", False, str(error))
+        return _CheckedStore("state directory", "readable", False, str(error))
     return None
 
 
-def _state_dir(workspace: Workspace) -> _Checked:
+def _state_dir(workspace: Workspace) -> _CheckedStore:
     path = workspace.state.path
     try:
         writer = workspace.state.writer()
     except StateDirError as error:
-        return _Checked("state directory", "lock", False, str(error))
-    if not workspace.around.writable:
+        return _CheckedStore("state directory", "lock", False, str(error))
+    if not workspace.pass_context.writable:
         hint = "check its owner and mode, or choose another state_dir"
-        return _Checked("state directory", "writable", False, f"{path} cannot be written", hint)
+        return _CheckedStore("state directory", "writable", False, f"{path} cannot be written", hint)
     busy = "" if writer is None else f"; process {writer or '?'} is writing with it now"
-    return _Checked("state directory", "writable", True, f"{path}{busy}")
+    return _CheckedStore("state directory", "writable", True, f"{path}{busy}")
 
 
-async def _source(workspace: Workspace, *, offline: bool) -> list[_Checked]:
+async def _source(workspace: Workspace, *, offline: bool) -> list[_CheckedStore]:
     """What stands between us and the newest commit, when the files come from a repository."""
     if workspace.checkout is None:
         return []
@@ -165,10 +165,10 @@ async def _source(workspace: Workspace, *, offline: bool) -> list[_Checked]:
 
     with progress("fetching"):
         findings = await examine(workspace.checkout, offline=offline)
-    return [_Checked("source", one.check, one.ok, one.detail, one.hint) for one in findings]
+    return [_CheckedStore("source", one.check, one.ok, one.detail, one.hint) for one in findings]
 
 
-async def _lease(workspace: Workspace) -> list[_Checked]:
+async def _lease(workspace: Workspace) -> list[_CheckedStore]:
     """What keeps the lease, where there is one, and what replicas would not know of each other."""
     from kvsync.app.leadership import keeper_of, unshared_ledgers
 
@@ -176,57 +176,57 @@ async def _lease(workspace: Workspace) -> list[_Checked]:
     if config is None:
         return []
     unshared = [
-        _Checked(f"store {name}", "ledger", False, _UNSHARED, "set ledger: store")
+        _CheckedStore(f"store {name}", "ledger", False, _UNSHARED, "set ledger: store")
         for name in unshared_ledgers(workspace)
     ]
     try:
         keeper = keeper_of(workspace, config, "kvsync doctor", os.environ)
     except StoreError as error:
-        return [_Checked("lease", "reached", False, str(error)), *unshared]
+        return [_CheckedStore("lease", "reached", False, str(error)), *unshared]
     async with aclosing(keeper):
         found = await keeper.check()
-    return [_Checked(f"lease {keeper.name}", one.check, one.ok, one.detail, one.hint) for one in found] + unshared
+    return [_CheckedStore(f"lease {keeper.name}", one.check, one.ok, one.detail, one.hint) for one in found] + unshared
 
 
-def _server(workspace: Workspace) -> list[_Checked]:
+def _server(workspace: Workspace) -> list[_CheckedStore]:
     """Who can reach what the daemon shows, and whether what they must show can be read."""
     from kvsync.config.values import host_and_port, is_loopback
 
     run = workspace.config.run
     if run.listen is None:
         silent = "nothing listens, so no hook can come in"
-        return [_Checked("http", "run.hook", False, silent, "set run.listen: 127.0.0.1:9464")] if run.hook else []
+        return [_CheckedStore("http", "run.hook", False, silent, "set run.listen: 127.0.0.1:9464")] if run.hook else []
     is_here = is_loopback(host_and_port(run.listen)[0])
     who = "this machine alone" if is_here else "other machines too, with the token of run.token"
     secrets = {"run.token": run.token, "run.hook.secret": run.hook.secret if run.hook is not None else None}
     wanted = [_secret(workspace, name, credential) for name, credential in secrets.items() if credential is not None]
-    return [_Checked("http", "listen", True, f"{run.listen} can be reached by {who}"), *wanted]
+    return [_CheckedStore("http", "listen", True, f"{run.listen} can be reached by {who}"), *wanted]
 
 
-def _channels(workspace: Workspace) -> list[_Checked]:
+def _channels(workspace: Workspace) -> list[_CheckedStore]:
     """Whether who is to be told can be reached as far as that is known without a message."""
     channels = workspace.config.run.notify
     return [_channel(workspace, f"run.notify[{index}]", channel) for index, channel in enumerate(channels)]
 
 
-def _channel(workspace: Workspace, where: str, channel: ChannelConfig) -> _Checked:
+def _channel(workspace: Workspace, where: str, channel: ChannelConfig) -> _CheckedStore:
     from kvsync.config.credentials import describe, resolve
-    from kvsync.notify.webhook import Post
+    from kvsync.notify.webhook import WebhookSender
 
     def read(wanted: Credential) -> str:
         return resolve(wanted, workspace.config.root, os.environ, workspace.redactor)
 
     try:
-        Post(where, channel, read, workspace.redactor, workspace.clock).check()
+        WebhookSender(where, channel, read, workspace.redactor, workspace.clock).check()
     except StoreError as error:
-        return _Checked("notify", where, False, str(error))
+        return _CheckedStore("notify", where, False, str(error))
     kinds = ", ".join(channel.on)
-    return _Checked(
+    return _CheckedStore(
         "notify", where, True, f"{channel.format} at {describe(channel.url)}, told of {kinds}; nothing was sent"
     )
 
 
-def _secret(workspace: Workspace, name: str, credential: Credential) -> _Checked:
+def _secret(workspace: Workspace, name: str, credential: Credential) -> _CheckedStore:
     from kvsync.config.credentials import describe, resolve
     from kvsync.status.http.shared_secret import Secret
 
@@ -236,11 +236,11 @@ def _secret(workspace: Workspace, name: str, credential: Credential) -> _Checked
     try:
         Secret(credential, read, name).text()
     except AuthError as error:
-        return _Checked("http", name, False, str(error))
-    return _Checked("http", name, True, describe(credential))
+        return _CheckedStore("http", name, False, str(error))
+    return _CheckedStore("http", name, True, describe(credential))
 
 
-async def _store(workspace: Workspace, name: str, loaded: Loaded) -> list[_Checked]:
+async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[_CheckedStore]:
     """What a store says of itself; at least whether it can be reached."""
     from kvsync.ledger.target_ledger import examine
 
@@ -249,37 +249,37 @@ async def _store(workspace: Workspace, name: str, loaded: Loaded) -> list[_Check
     patience = workspace.config.stores[name].timeout
     try:
         async with asyncio.timeout(patience):
-            findings: Sequence[Finding] = await store.check() or [await _reached(store)]
+            findings: Sequence[DoctorCheck] = await store.check() or [await _reached(store)]
             if targets and all(one.ok for one in findings):
                 subjects = [await workspace.locate(target) for target in targets]
                 findings = [*findings, *_moved(subjects)]
                 findings += [await examine(store, subjects)] if store.keeps_ledger else []
     except StoreError as error:
-        return [_Checked(subject, "reached", False, str(error))]
+        return [_CheckedStore(subject, "reached", False, str(error))]
     except TimeoutError:
-        return [_Checked(subject, "reached", False, f"no answer within {patience:g} s")]
-    return [_Checked(subject, one.check, one.ok, one.detail, one.hint) for one in findings]
+        return [_CheckedStore(subject, "reached", False, f"no answer within {patience:g} s")]
+    return [_CheckedStore(subject, one.check, one.ok, one.detail, one.hint) for one in findings]
 
 
-def _moved(subjects: Sequence[PassTarget]) -> list[Finding]:
+def _moved(subjects: Sequence[PassTarget]) -> list[DoctorCheck]:
     """The targets whose names lead to another place than in the last pass."""
-    from kvsync.model.health import Finding
+    from kvsync.model.health import DoctorCheck
 
     hint = "apply when that is meant, for everything there is judged as new; otherwise correct the configuration"
     return [
-        Finding("place", False, f"{one.target} is now {one.located.place}, it was {one.moved_from}", hint)
+        DoctorCheck("place", False, f"{one.target} is now {one.located.place}, it was {one.moved_from}", hint)
         for one in subjects
         if one.moved_from is not None
     ]
 
 
-async def _reached(store: Store) -> Finding:
+async def _reached(store: Store) -> DoctorCheck:
     """What is to be said of a store that has no checks of its own. Raises StoreError."""
-    from kvsync.model.health import Finding
+    from kvsync.model.health import DoctorCheck
 
-    return Finding("reached", True, f"{len(await store.namespaces()):,} namespaces")
+    return DoctorCheck("reached", True, f"{len(await store.namespaces()):,} namespaces")
 
 
-def _line(one: _Checked) -> str:
+def _line(one: _CheckedStore) -> str:
     hint = f" ({one.hint})" if one.hint and not one.ok else ""
     return f"{'ok  ' if one.ok else 'FAIL'}  {one.subject}: {one.check}: {one.detail}{hint}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_plan
 from kvsync.cli.output import answer
 from kvsync.cli.rendered import Forms, show_plan
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @options.output("text", "json", "markdown")
 @options.full
 def drift(
-    settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], deep: bool, output: str, full: bool
+    settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], deep: bool, output: str, full: bool
 ) -> Exit:
     """Show the differences that neither the files nor kvsync made: entries of ours that somebody changed (drifted), removed
     (missing), or changed while the files changed too (conflict). Exits with 2 when there is any.
@@ -37,14 +37,14 @@ def drift(
 
 
 async def _drift(
-    settings: Settings, targets: tuple[str, ...], keys: tuple[str, ...], *, deep: bool, output: str, full: bool
+    settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], *, deep: bool, output: str, full: bool
 ) -> Exit:
-    from kvsync.reconcile import Ask
+    from kvsync.reconcile import PassOptions
     from kvsync.rendering.text import render_drift
 
     async with opening.workspace(settings) as workspace:
         loaded = opening.load(workspace)
-        plan = _only_drift(await opening.plan(workspace, loaded, targets, Ask(deep=deep, keys=keys)))
+        plan = _only_drift(await opening.plan(workspace, loaded, targets, PassOptions(deep=deep, keys=keys)))
         style = settings.style(full=full)
         if output == "text":
             answer(render_drift(plan, style))

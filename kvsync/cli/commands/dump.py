@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from kvsync.cli import open as opening
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines, say
 from kvsync.cli.progress import progress
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--wrangler", metavar="FILE", help="Take the entries from a file for wrangler kv bulk put instead.")
 def dump(
-    settings: Settings,
+    settings: GlobalOptions,
     target: str,
     folder: str,
     force: bool,
@@ -60,11 +60,11 @@ def dump(
     """
     if kvset is not None and wrangler is not None:
         raise UsageError("--kvset and --wrangler exclude each other")
-    source = _Source(kvset, wrangler)
+    source = _DumpSource(kvset, wrangler)
     return opening.run(_dump(settings, target, Path(folder), source, force=force, include_sensitive=include_sensitive))
 
 
-class _Source(NamedTuple):
+class _DumpSource(NamedTuple):
     """The file that the entries come from instead of the store, if any."""
 
     kvset: str | None
@@ -72,7 +72,7 @@ class _Source(NamedTuple):
 
 
 async def _dump(
-    settings: Settings, target: str, folder: Path, source: _Source, *, force: bool, include_sensitive: bool
+    settings: GlobalOptions, target: str, folder: Path, source: _DumpSource, *, force: bool, include_sensitive: bool
 ) -> Exit:
     async with opening.workspace(settings, fetches=False) as workspace:
         store, namespace = place(target, workspace.config.stores)
@@ -99,7 +99,7 @@ async def _read(workspace: Workspace, store: str, namespace: str | None, include
 
 
 def _convert(
-    workspace: Workspace, source: _Source, store: str, namespace: str | None, include_sensitive: bool
+    workspace: Workspace, source: _DumpSource, store: str, namespace: str | None, include_sensitive: bool
 ) -> list[Dumped]:
     from kvsync.app.dump import convert
     from kvsync.app.dump.kvset import Kvset, read_kvset

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.emulators import TYPES
 from kvsync.errors import UsageError
@@ -41,7 +41,7 @@ from kvsync.errors import UsageError
     "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="What one type alone knows; repeatable."
 )
 def emulate(
-    _settings: Settings, type_: str, switches: tuple[str, ...], allowed: tuple[str, ...], **options: Any
+    _settings: GlobalOptions, type_: str, switches: tuple[str, ...], allowed: tuple[str, ...], **options: Any
 ) -> Exit:
     """Serve the HTTP API of a store on loopback, faithfully enough for the vendor's own SDK, until SIGTERM or Ctrl-C.
 

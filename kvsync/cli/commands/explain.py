@@ -10,15 +10,15 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
 from kvsync.errors import KvsyncError
 from kvsync.util.escaping import escape_cell, escape_name, quote_text
 
 if TYPE_CHECKING:
-    from kvsync.app.explain import Explanation
-    from kvsync.desired import Loaded
+    from kvsync.app.explain import EntryExplanation
+    from kvsync.desired import DesiredState
     from kvsync.model.entry import Applied, Entry
 
 SCHEMA: Final = "kvsync.explanation/1"
@@ -35,14 +35,14 @@ _LONGEST: Final = 60
 @click.option("--label", metavar="LABEL", help="Only the entry with this label.")
 @options.targets
 @options.output("text", "json")
-def explain(settings: Settings, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
+def explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
     """Show everything that is known of KEY: where the files ask for it and how, what the store holds, what was last applied,
     what is to be done about it and why, which line of the policy decides, and the last runs that touched it.
     """
     return opening.run(_explain(settings, key, label, targets, output))
 
 
-async def _explain(settings: Settings, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
+async def _explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
     from kvsync.app.explain import explain as ask
 
     async with opening.workspace(settings) as workspace:
@@ -59,7 +59,7 @@ async def _explain(settings: Settings, key: str, label: str | None, targets: tup
     return Exit.INVALID if loaded.problems else Exit.ERROR if broken else Exit.DONE
 
 
-def _unknown(key: str, label: str | None, loaded: Loaded) -> str:
+def _unknown(key: str, label: str | None, loaded: DesiredState) -> str:
     keys = {identity.key for desired in loaded.targets.values() for identity in desired.entries}
     near = get_close_matches(key, keys, 1)
     hint = f"; did you mean {near[0]!r}?" if near and near[0] != key else ""
@@ -67,13 +67,13 @@ def _unknown(key: str, label: str | None, loaded: Loaded) -> str:
     return f"neither the files nor the stores know {key!r}{with_label}{hint}"
 
 
-def _blocks(found: Sequence[Explanation], owner: str) -> Iterator[str]:
+def _blocks(found: Sequence[EntryExplanation], owner: str) -> Iterator[str]:
     for number, one in enumerate(found):
         yield from [""] * bool(number)
         yield from _lines(one, owner)
 
 
-def _lines(one: Explanation, owner: str) -> Iterator[str]:
+def _lines(one: EntryExplanation, owner: str) -> Iterator[str]:
     from kvsync.rendering.words import name
 
     yield f"{escape_name(str(one.target))}  {name(one.identity)}"
@@ -88,7 +88,7 @@ def _lines(one: Explanation, owner: str) -> Iterator[str]:
         yield f"  run:      {change.run}  {change.action} ({change.cause}): {outcome}{where}"
 
 
-def _action(one: Explanation) -> str:
+def _action(one: EntryExplanation) -> str:
     from kvsync.model.entry import Refusal
 
     if one.verdict is None:
@@ -112,7 +112,7 @@ def _desired_text(entry: Entry | None) -> str:
     return "  ".join([*said, escape_cell(str(entry.origin))] if entry.origin else said)
 
 
-def _actual_text(one: Explanation, owner: str) -> str:
+def _actual_text(one: EntryExplanation, owner: str) -> str:
     from kvsync.rendering.words import moment
 
     actual = one.actual
@@ -129,7 +129,7 @@ def _actual_text(one: Explanation, owner: str) -> str:
     return "  ".join([*said, f"version {escape_cell(actual.etag)}"] if actual.etag else said)
 
 
-def _is_hidden(one: Explanation, owner: str) -> bool:
+def _is_hidden(one: EntryExplanation, owner: str) -> bool:
     """True when what the store holds must not be shown: it is sensitive, or not ours."""
     mark = one.actual.mark if one.actual else None
     sensitive = (one.entry is not None and one.entry.sensitive) or (mark is not None and mark.sensitive)
@@ -166,7 +166,7 @@ def _short(value: bytes) -> str | None:
     return text if len(text) <= _LONGEST and "\n" not in text else None
 
 
-def _document(one: Explanation, owner: str, seal: Callable[[bytes], str]) -> dict[str, Any]:
+def _document(one: EntryExplanation, owner: str, seal: Callable[[bytes], str]) -> dict[str, Any]:
     from kvsync.cli.commands.history import change_document
     from kvsync.rendering.words import moment
 
@@ -198,12 +198,12 @@ def _document(one: Explanation, owner: str, seal: Callable[[bytes], str]) -> dic
     }
 
 
-def _is_secret(one: Explanation) -> bool:
+def _is_secret(one: EntryExplanation) -> bool:
     marks = [one.actual.mark if one.actual else None, one.applied.mark if one.applied else None]
     return (one.entry is not None and one.entry.sensitive) or any(mark is not None and mark.sensitive for mark in marks)
 
 
-def _status(one: Explanation) -> str:
+def _status(one: EntryExplanation) -> str:
     from kvsync.model.entry import Refusal
 
     if one.verdict is None:

@@ -8,7 +8,7 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import table
@@ -28,7 +28,7 @@ SCHEMA: Final = "kvsync.history/1"
 @click.argument("run", required=False)
 @click.option("--limit", type=click.IntRange(1), default=20, help="How many runs, the newest first (20).")
 @options.output("text", "json")
-def history(settings: Settings, run: str | None, limit: int, output: str) -> Exit:
+def history(settings: GlobalOptions, run: str | None, limit: int, output: str) -> Exit:
     """Show the runs that wrote to a store, the newest first; with a RUN (the start of its id is enough), every entry it
     touched, by which line of which file, and what became of it. kvsync undo takes a run back.
     """

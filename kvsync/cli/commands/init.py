@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines
 from kvsync.errors import KvsyncError, UsageError
@@ -69,7 +69,7 @@ State files are in `state/`, the stores in `kvsync.yaml`. `.kvsync/` is kvsync's
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("directory", default=".", metavar="[DIR]")
-def init(_settings: Settings, directory: str) -> Exit:
+def init(_settings: GlobalOptions, directory: str) -> Exit:
     """Write a small working repository into DIR (here, unless it is given): kvsync.yaml with an SQLite store, a state file, a
     README, and a .gitignore. Nothing that exists is overwritten.
     """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from kvsync.cli import open as opening
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines, say
 from kvsync.model.entry import Target
@@ -24,7 +24,7 @@ from kvsync.yaml.problems import nearest
 )
 @click.argument("target", metavar="TARGET")
 @click.option("--reason", metavar="TEXT", help="Why, for those who meet the pause.")
-def pause(settings: Settings, target: str, reason: str | None) -> Exit:
+def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
     """Leave TARGET (STORE/NS, or STORE for all of it) alone: plans go on, nothing is applied, neither by the daemon nor by
     kvsync apply. kvsync resume ends it.
     """

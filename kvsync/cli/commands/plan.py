@@ -8,7 +8,7 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_plan
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @options.copies
 @options.allow_protected
 @options.full
-def plan(settings: Settings, **chosen: Any) -> Exit:
+def plan(settings: GlobalOptions, **chosen: Any) -> Exit:
     """Compare what the files ask with what the stores hold, and show what would be done about it, and why.
 
     Nothing can be written: the stores are opened in a way that refuses it. A plan that is too large is parked; kvsync approve
@@ -48,7 +48,7 @@ def plan(settings: Settings, **chosen: Any) -> Exit:
 
 
 async def _plan(
-    settings: Settings,
+    settings: GlobalOptions,
     *,
     targets: tuple[str, ...],
     as_author: str | None,
@@ -64,13 +64,13 @@ async def _plan(
     full: bool,
 ) -> Exit:
     from kvsync.cli.rendered import Forms, show_plan, write_file
-    from kvsync.reconcile import Ask
+    from kvsync.reconcile import PassOptions
     from kvsync.rendering import saved_plan as saved
 
     revision = await opening.config_revision(settings, as_author)
     async with opening.workspace(settings, shard=shard, revision=revision) as workspace:
         loaded = opening.load(workspace)
-        ask = Ask(deep=deep, allow_protected=allow_protected, keys=keys)
+        ask = PassOptions(deep=deep, allow_protected=allow_protected, keys=keys)
         plan = await opening.plan(workspace, loaded, targets, ask)
         seal = workspace.state.seal
         if out:

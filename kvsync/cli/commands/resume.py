@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from kvsync.cli import open as opening
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines, say
 from kvsync.errors import KvsyncError
@@ -34,7 +34,7 @@ _MOST_NAMES = 10
     multiple=True,
     help="Retry the deferred entries whose keys match this glob, and leave pauses as they are; repeatable.",
 )
-def resume(settings: Settings, target: str, keys: tuple[str, ...]) -> Exit:
+def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
     """End the pause of TARGET (STORE/NS, or STORE for all of it). What is pending is applied by a running daemon at once,
     otherwise by the next kvsync apply.
 
@@ -52,7 +52,7 @@ def resume(settings: Settings, target: str, keys: tuple[str, ...]) -> Exit:
     return Exit.DONE
 
 
-def _retry(settings: Settings, target: str, keys: Sequence[str]) -> Exit:
+def _retry(settings: GlobalOptions, target: str, keys: Sequence[str]) -> Exit:
     with opening.state(settings, writable=True) as (config, state):
         released = control.retry(state, config.stores, target, keys, time.time(), "command")
         state.wake()

@@ -10,7 +10,7 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_once, worst
 from kvsync.cli.output import say
 from kvsync.errors import SourceError, UsageError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--observe", is_flag=True, help="Never write; report what would be done and what has drifted.")
 @click.option("--deep", is_flag=True, help="With --once: read every value, also where a listing carries fingerprints.")
 @options.shard
-def run(settings: Settings, once: bool, observe: bool, deep: bool, shard: Shard | None) -> Exit:
+def run(settings: GlobalOptions, once: bool, observe: bool, deep: bool, shard: Shard | None) -> Exit:
     """The daemon: reconciles when a file changes, on a schedule, when an entry must be renewed, and when it is told to. What it
     does goes to the log on stderr, one event for each fact.
 
@@ -48,14 +48,14 @@ def run(settings: Settings, once: bool, observe: bool, deep: bool, shard: Shard 
     return opening.run(_run(settings, shard, once=once, observe=observe, deep=deep))
 
 
-async def _run(settings: Settings, shard: Shard | None, *, once: bool, observe: bool, deep: bool) -> Exit:
+async def _run(settings: GlobalOptions, shard: Shard | None, *, once: bool, observe: bool, deep: bool) -> Exit:
     from kvsync.app.leadership import leading
     from kvsync.app.reconciler import WorkspaceReconciler
     from kvsync.tracing.export import exporting
 
     write_as = None if observe else "run"
     async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.around, os.environ)
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, os.environ)
         traces = exporting(workspace.config.run.tracing, os.environ)
         # Who only observes stands for no election: it could not lead.
         async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
@@ -114,11 +114,11 @@ async def _for_ever(
         observe=observe,
         control_dir=workspace.state.control_dir,
         clock=workspace.clock,
-        onlookers=[serving.collector, herald],
+        observers=[serving.collector, herald],
         on_reload=reload,
         leadership=elector,
     )
     told = herald.telling(workspace.config.run)
-    async with aclosing(reconciler), serving.serving(daemon.nudge, workspace.config.run), told:
+    async with aclosing(reconciler), serving.serving(daemon.trigger, workspace.config.run), told:
         result = await daemon.run()
     return Exit.ERROR if result.unfinished else Exit.DONE

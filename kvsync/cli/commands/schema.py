@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer
 from kvsync.util.escaping import encode_json
@@ -17,7 +17,7 @@ from kvsync.util.escaping import encode_json
     exits=(Exit.DONE,),
 )
 @click.argument("which", type=click.Choice(["config", "state", "plan", "notice"]), metavar="{config,state,plan,notice}")
-def schema(_settings: Settings, which: str) -> Exit:
+def schema(_settings: GlobalOptions, which: str) -> Exit:
     """Print the JSON Schema of the configuration, of state files, of the plan document, or of the messages of run.notify.
 
     An editor with a YAML language server uses it when the file begins with: # yaml-language-server: $schema=FILE

@@ -11,7 +11,7 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.table import table
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--check", is_flag=True, help="Exit with 1 unless a daemon runs and is ready: the health check of a container."
 )
-def status(settings: Settings, output: str, check: bool) -> Exit:
+def status(settings: GlobalOptions, output: str, check: bool) -> Exit:
     """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
     approve), what is paused, and how many entries are deferred. Without a daemon it says what was last known.
     """

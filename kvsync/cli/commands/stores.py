@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document
 from kvsync.cli.table import markdown_table, table
@@ -36,7 +36,7 @@ _HEAD: Final = (
     exits=(Exit.DONE, Exit.ERROR),
 )
 @options.output("text", "json", "markdown")
-def stores(_settings: Settings, output: str) -> Exit:
+def stores(_settings: GlobalOptions, output: str) -> Exit:
     """Show the store types, those of installed packages too, and what each can do: planning, validation and the promises that
     kvsync can keep go by it. Needs no configuration.
     """

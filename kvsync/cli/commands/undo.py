@@ -6,7 +6,7 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 
 
@@ -20,7 +20,7 @@ from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 @options.yes
 @options.output("text", "json", "markdown")
 @options.full
-def undo(settings: Settings, run: str, yes: bool, output: str, full: bool) -> Exit:
+def undo(settings: GlobalOptions, run: str, yes: bool, output: str, full: bool) -> Exit:
     """Restore the entries that a RUN (kvsync history lists them; the start of an id is enough) wrote or deleted, as far as
     they are still as it left them. Others are stale and keep what they have. Sensitive values are not kept, so they cannot be
     restored.
@@ -30,7 +30,7 @@ def undo(settings: Settings, run: str, yes: bool, output: str, full: bool) -> Ex
     return opening.run(_undo(settings, run, yes=yes, output=output, full=full))
 
 
-async def _undo(settings: Settings, run: str, *, yes: bool, output: str, full: bool) -> Exit:
+async def _undo(settings: GlobalOptions, run: str, *, yes: bool, output: str, full: bool) -> Exit:
     from kvsync.app.undo import Undoing
     from kvsync.cli import confirm
     from kvsync.cli import rendered as shown

@@ -12,7 +12,7 @@ import click
 
 from kvsync.cli import open as opening
 from kvsync.cli import options
-from kvsync.cli.command import Settings, command
+from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document, answer_lines, say
 from kvsync.errors import InvalidInput, KvsyncError, Origin, Problem
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kvsync.config.changes import ConfigChange
     from kvsync.config.model import Config
     from kvsync.config.revision import ConfigRevision
-    from kvsync.desired import Loaded
+    from kvsync.desired import DesiredState
 
 SCHEMA = "kvsync.validation/1"
 
@@ -45,7 +45,7 @@ SCHEMA = "kvsync.validation/1"
 @options.output("text", "json", "sarif", "github", "gitlab")
 @click.option("--sarif-into", metavar="FILE", help="Write what is wrong to this file too, as SARIF.")
 @click.option("--gitlab-into", metavar="FILE", help="Write what is wrong to this file too, as a Code Quality report.")
-def validate(settings: Settings, **chosen: Any) -> Exit:
+def validate(settings: GlobalOptions, **chosen: Any) -> Exit:
     """Find everything that can be known to be wrong without asking a store: in the configuration, in the state files of every
     environment (or of the one that --env names), and in what the stores could not hold. All of it at once, each with its place.
 
@@ -54,11 +54,11 @@ def validate(settings: Settings, **chosen: Any) -> Exit:
     With --as-author the state files are checked against the configuration of the target branch, so that a change cannot widen
     its own rights. Where the change also touches the configuration, it says what that widens.
     """
-    return opening.run(_validate(settings, _Options(**chosen)))
+    return opening.run(_validate(settings, _ValidateOptions(**chosen)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Options:
+class _ValidateOptions:
     all_environments: bool
     as_author: str | None
     output: str
@@ -67,17 +67,17 @@ class _Options:
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
+class _ValidationResult:
     """What the files come to under one configuration: `config` None is one that cannot be read."""
 
     config: Config | None = None
-    found: Mapping[str | None, Loaded] = field(default_factory=dict)
+    found: Mapping[str | None, DesiredState] = field(default_factory=dict)
     problems: frozenset[Problem] = frozenset()
     unshared: tuple[str, ...] = ()
     fetched: bool = False
 
 
-async def _validate(settings: Settings, chosen: _Options) -> Exit:
+async def _validate(settings: GlobalOptions, chosen: _ValidateOptions) -> Exit:
     revision = await opening.config_revision(settings, chosen.as_author)
     checked = await _check(settings, chosen, revision)
     problems = checked.problems
@@ -105,8 +105,8 @@ async def _validate(settings: Settings, chosen: _Options) -> Exit:
 
 
 async def _check(
-    settings: Settings, chosen: _Options, revision: ConfigRevision | None, state_dir: Path | None = None
-) -> _Checked:
+    settings: GlobalOptions, chosen: _ValidateOptions, revision: ConfigRevision | None, state_dir: Path | None = None
+) -> _ValidationResult:
     """Load everything under the configuration of a revision, or under the one that is in the files."""
     from kvsync.app.leadership import unshared_ledgers
 
@@ -115,9 +115,9 @@ async def _check(
             found = _loaded(workspace, None if chosen.all_environments else settings.environment)
             problems = frozenset(problem for loaded in found.values() for problem in loaded.problems)
             fetched = workspace.checkout is not None
-            return _Checked(workspace.config, found, problems, tuple(unshared_ledgers(workspace)), fetched)
+            return _ValidationResult(workspace.config, found, problems, tuple(unshared_ledgers(workspace)), fetched)
     except InvalidInput as error:
-        return _Checked(problems=frozenset(error.problems))
+        return _ValidationResult(problems=frozenset(error.problems))
 
 
 def _differs(revision: ConfigRevision, config: Path) -> bool:
@@ -134,7 +134,7 @@ def _differs(revision: ConfigRevision, config: Path) -> bool:
 
 
 async def _check_change(
-    settings: Settings, chosen: _Options, checked: _Checked
+    settings: GlobalOptions, chosen: _ValidateOptions, checked: _ValidationResult
 ) -> tuple[frozenset[Problem], tuple[ConfigChange, ...]]:
     """What is wrong with a changed configuration, and with the state files under it; and what it changes."""
     from kvsync.app.configuration import read_config
@@ -151,7 +151,7 @@ async def _check_change(
     return under_it.problems, changes(checked.config, proposed)
 
 
-def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, Loaded]:
+def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, DesiredState]:
     """What the files ask, in one environment or in every one."""
     every: list[str | None] = [*workspace.config.environments] or [None]
     return {name: workspace.load(name) for name in ([asked] if asked else every)}
@@ -160,8 +160,8 @@ def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, Loaded]
 def _report(
     problems: Sequence[Problem],
     changed: Sequence[ConfigChange],
-    settings: Settings,
-    chosen: _Options,
+    settings: GlobalOptions,
+    chosen: _ValidateOptions,
     *,
     fetched: bool = False,
 ) -> None:
@@ -184,7 +184,9 @@ def _report(
         write_file(chosen.gitlab_into, REDACTOR.clean_text(gitlab(found)))
 
 
-def _answer(checked: _Checked, revision: ConfigRevision | None, changed: Sequence[ConfigChange], output: str) -> None:
+def _answer(
+    checked: _ValidationResult, revision: ConfigRevision | None, changed: Sequence[ConfigChange], output: str
+) -> None:
     counted = [_counted(name, loaded) for name, loaded in checked.found.items()]
     if output == "json":
         document = {"schema": SCHEMA, "valid": True, "environments": counted, "problems": []}
@@ -213,7 +215,7 @@ def _place(problem: Problem) -> tuple[Origin, str]:
     return problem.origin or Origin("", 0, 0), problem.message
 
 
-def _counted(environment: str | None, loaded: Loaded) -> dict[str, Any]:
+def _counted(environment: str | None, loaded: DesiredState) -> dict[str, Any]:
     targets = [str(target) for target in loaded.targets]
     return {"environment": environment, "files": loaded.files, "entries": loaded.entries, "targets": targets}
 

@@ -33,7 +33,7 @@ READING: Final = frozenset({"GET", "HEAD"})
 _log = get_logger()
 
 
-class Patience:
+class RefusalLimiter:
     """How many refusals an address gets before it is told to slow down: ten at once, then one in six seconds."""
 
     MOST: Final = 10
@@ -62,7 +62,7 @@ class Access:
     def __init__(self, clock: Clock) -> None:
         self.token: Secret | None = None
         self.loopback = True
-        self._patience = Patience(clock)
+        self._patience = RefusalLimiter(clock)
 
     def refuse(self, request: web.BaseRequest) -> web.Response | None:
         """The answer to a request that may not be made, None to one that may. Raises KvsyncError when the token cannot be
@@ -104,7 +104,7 @@ class Access:
         shown = bearer(request)
         if shown is None and request.method in READING:
             shown = _password(request)
-        return shown is not None and token.is_shown(shown)
+        return shown is not None and token.matches(shown)
 
 
 def bearer(request: web.BaseRequest) -> str | None:

@@ -21,23 +21,23 @@ from kvsync.status.http.access import Access
 from kvsync.status.http.answers import answer, text
 from kvsync.status.http.body import LARGEST_BODY, body_of
 from kvsync.status.http.guard import guarded, with_headers
-from kvsync.status.http.hook_handler import HOOK_PATH, HookDoor
+from kvsync.status.http.hook_handler import HOOK_PATH, HookHandler
 from kvsync.status.metrics import exposition
 from kvsync.status.page.paths import Pages
-from kvsync.status.snapshot import Board
+from kvsync.status.snapshot import StatusSnapshot
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class AppParts:
     """What the paths work with. `stores` names those configured, `wake` makes the daemon look at pauses and approvals, `budget`
     says how many entries may still be deleted."""
 
     collector: Collector
     state: StateDir
     access: Access
-    hook: HookDoor
+    hook: HookHandler
     clock: Clock
     redactor: Redactor
     stores: Callable[[], Collection[str]]
@@ -45,7 +45,7 @@ class Parts:
     budget: Callable[[], DeletionBudget]
 
 
-def application(parts: Parts) -> web.Application:
+def application(parts: AppParts) -> web.Application:
     """The paths, behind the guard."""
     app = web.Application(middlewares=[guarded(parts.access)], client_max_size=LARGEST_BODY)
     app.on_response_prepare.append(with_headers)
@@ -69,7 +69,7 @@ def application(parts: Parts) -> web.Application:
 class _Seen:
     """What only shows."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: AppParts) -> None:
         self._parts, self._collector = parts, parts.collector
         self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on beside it
 
@@ -98,7 +98,7 @@ class _Seen:
             board = await self._collector.board()
             return text(await asyncio.to_thread(self._status, board), "application/json")
 
-    def _status(self, board: Board) -> str:
+    def _status(self, board: StatusSnapshot) -> str:
         now = self._parts.clock.now()
         known = status_document(self._parts.state, now) | deletes_document(self._parts.budget())
         return self._parts.redactor.clean_text(board_document(known, board))
@@ -107,7 +107,7 @@ class _Seen:
 class _Acts:
     """What a person tells, as the commands of the same names do."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: AppParts) -> None:
         self._parts, self._state = parts, parts.state
 
     async def approve(self, request: web.Request) -> web.Response:

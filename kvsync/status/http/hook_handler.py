@@ -11,7 +11,7 @@ from kvsync.logs import get_logger
 from kvsync.status.http.access import Access, bearer
 from kvsync.status.http.answers import answer, failure
 from kvsync.status.http.body import body_of
-from kvsync.status.http.hooks import Deliveries, Hook, Valve, is_genuine, is_signed_at_all, is_wanted
+from kvsync.status.http.hooks import Debouncer, Deliveries, Hook, is_genuine, is_signed_at_all, is_wanted
 from kvsync.status.http.shared_secret import Secret
 from kvsync.util.clock import Clock
 
@@ -25,15 +25,15 @@ _UNREADABLE: Final = (
 _log = get_logger()
 
 
-class HookDoor:
+class HookHandler:
     """Looks at who asks, and what for. `secret` and `branches` may change while the server runs; without a secret the door is
     shut."""
 
-    def __init__(self, access: Access, clock: Clock, nudge: Callable[[], None], count: Callable[[str], None]) -> None:
+    def __init__(self, access: Access, clock: Clock, trigger: Callable[[], None], count: Callable[[str], None]) -> None:
         self.secret: Secret | None = None
         self.branches: tuple[str, ...] = ()
         self._access, self._clock, self._count = access, clock, count
-        self._deliveries, self._valve = Deliveries(), Valve(nudge, clock)
+        self._deliveries, self._valve = Deliveries(), Debouncer(trigger, clock)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request to the hook: 202 to everybody who knows the secret, with what came of it."""
@@ -60,7 +60,7 @@ class HookDoor:
             return self._counted(hook, "ignored")
         if not self._deliveries.is_new(hook.delivery):
             return self._counted(hook, "duplicate")
-        self._valve.wish()
+        self._valve.request()
         return self._counted(hook, "accepted")
 
     def _counted(self, hook: Hook, result: str, response: web.Response | None = None) -> web.Response:

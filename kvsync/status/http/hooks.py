@@ -101,7 +101,7 @@ def is_genuine(hook: Hook, secret: Secret, shown: str | None, now: float) -> boo
     if signature := headers.get("webhook-signature"):
         return _is_standard(hook, signature, secret.text(), now)
     plain = headers.get("x-gitlab-token") or headers.get("x-kvsync-token") or shown
-    return plain is not None and secret.is_shown(plain)
+    return plain is not None and secret.matches(plain)
 
 
 def is_wanted(hook: Hook, branches: tuple[str, ...]) -> bool:
@@ -136,7 +136,7 @@ class Deliveries:
         return True
 
 
-class Valve:
+class Debouncer:
     """Lets a wish through at once, and then one every `GAP` at most: those that come in between are one, and never lost."""
 
     def __init__(self, let_through: Callable[[], None], clock: Clock) -> None:
@@ -144,7 +144,7 @@ class Valve:
         self._closed_until = float("-inf")
         self._later: asyncio.Task[None] | None = None
 
-    def wish(self) -> None:
+    def request(self) -> None:
         """Wish once more."""
         if self._later is not None:
             return

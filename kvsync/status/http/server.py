@@ -16,7 +16,7 @@ from kvsync.config.model import Credential, RunConfig
 from kvsync.config.values import host_and_port, is_loopback
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
-from kvsync.status.http.app import Parts, application
+from kvsync.status.http.app import AppParts, application
 from kvsync.status.http.connections import Listener
 from kvsync.status.http.shared_secret import Secret
 from kvsync.status.page.paths import EVENTS_PATH
@@ -39,7 +39,7 @@ _log = get_logger()
 class Server:
     """Shows what was collected, and hears what is asked. `use` it with the settings, as often as they change."""
 
-    def __init__(self, parts: Parts, resolve: Callable[[Credential], str]) -> None:
+    def __init__(self, parts: AppParts, resolve: Callable[[Credential], str]) -> None:
         self._parts, self._resolve = parts, resolve
         self._listener = Listener(self._protocol, streams=frozenset({EVENTS_PATH}))
         app = application(parts)

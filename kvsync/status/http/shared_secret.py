@@ -33,6 +33,6 @@ class Secret:
             raise AuthError(f"{self._what}: {short}")
         return secret
 
-    def is_shown(self, shown: str) -> bool:
+    def matches(self, shown: str) -> bool:
         """Say whether this is it. Raises AuthError."""
         return hmac.compare_digest(to_bytes(shown), self.text().encode())

@@ -24,7 +24,7 @@ _FULL: Final = "too many pages are open; this one still works when it is loaded 
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class EventTiming:
     """How many may listen at once, how many bytes one may leave unread, and when they hear of something (in seconds).
 
     `gap` is the least time between two versions, `beat` the most without a word. After `life` a page has to ask again, so that
@@ -41,8 +41,8 @@ class Pace:
 class Events:
     """Answers those who listen, until the daemon leaves. `stamp` makes a stamp of a version."""
 
-    def __init__(self, collector: Collector, stamp: Callable[[int], str], pace: Pace | None = None) -> None:
-        self._collector, self._stamp, self._pace = collector, stamp, pace or Pace()
+    def __init__(self, collector: Collector, stamp: Callable[[int], str], pace: EventTiming | None = None) -> None:
+        self._collector, self._stamp, self._pace = collector, stamp, pace or EventTiming()
         self.listening = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Final
 
 from kvsync.status.page.words import plural
-from kvsync.status.snapshot import Board, RowKind, State, TargetView
+from kvsync.status.snapshot import PendingRowKind, State, StatusSnapshot, TargetView
 
 
-class Level(StrEnum):
+class Urgency(StrEnum):
     """How urgent something is, the most urgent first. Each has a colour."""
 
     BAD = "bad"
@@ -25,21 +25,21 @@ class Level(StrEnum):
     """As it should be."""
 
 
-URGENT: Final = (Level.BAD, Level.LOOK)
+URGENT: Final = (Urgency.BAD, Urgency.LOOK)
 
 _LEVELS: Final = {
-    State.FAILING: Level.BAD,
-    State.HELD: Level.BAD,
-    State.PARKED: Level.LOOK,
-    State.DRIFTED: Level.LOOK,
-    State.PAUSED: Level.NOTE,
-    State.DENIED: Level.NOTE,
-    State.PENDING: Level.NOTE,
-    State.WAITING: Level.IDLE,
-    State.IN_SYNC: Level.GOOD,
+    State.FAILING: Urgency.BAD,
+    State.HELD: Urgency.BAD,
+    State.PARKED: Urgency.LOOK,
+    State.DRIFTED: Urgency.LOOK,
+    State.PAUSED: Urgency.NOTE,
+    State.DENIED: Urgency.NOTE,
+    State.PENDING: Urgency.NOTE,
+    State.WAITING: Urgency.IDLE,
+    State.IN_SYNC: Urgency.GOOD,
 }
 
-_RANKS: Final = {level: rank for rank, level in enumerate(Level)}
+_RANKS: Final = {level: rank for rank, level in enumerate(Urgency)}
 
 ORDER: Final = tuple(sorted(State, key=lambda state: _RANKS[_LEVELS[state]]))
 """The states, the most urgent first."""
@@ -64,7 +64,7 @@ MEANINGS: Final = {
 class Headline:
     """All in one sentence, and what adds to it."""
 
-    level: Level
+    level: Urgency
     text: str
     more: str = ""
 
@@ -74,10 +74,10 @@ def word(state: State) -> str:
     return state.value.replace("-", " ")
 
 
-def level_of(view: TargetView) -> Level:
+def level_of(view: TargetView) -> Urgency:
     """How urgent the state of a target is. What was refused stays so until a person does something."""
-    if view.state is State.PENDING and view.plan is not None and view.plan.counts.get(RowKind.REFUSED.value):
-        return Level.LOOK
+    if view.state is State.PENDING and view.plan is not None and view.plan.counts.get(PendingRowKind.REFUSED.value):
+        return Urgency.LOOK
     return _LEVELS[view.state]
 
 
@@ -86,18 +86,18 @@ def urgency(view: TargetView) -> tuple[int, int]:
     return _RANKS[level_of(view)], _PLACES[view.state]
 
 
-def level_of_state(state: State) -> Level:
+def level_of_state(state: State) -> Urgency:
     """How urgent a state is at least."""
     return _LEVELS[state]
 
 
-def numbers(board: Board) -> dict[State, int]:
+def numbers(board: StatusSnapshot) -> dict[State, int]:
     """How many targets are in each state, the most urgent first, those that do not occur left out."""
     states = board.states()
     return {state: states[state] for state in ORDER if states[state]}
 
 
-def headline(board: Board) -> Headline:
+def headline(board: StatusSnapshot) -> Headline:
     """What a person wants to know first."""
     levels = [level_of(view) for view in board.targets]
     urgent = sum(level in URGENT for level in levels)
@@ -106,30 +106,30 @@ def headline(board: Board) -> Headline:
         worst = min(levels, key=_RANKS.__getitem__)
         return Headline(worst, f"{urgent:,} of {plural(len(levels), 'target')} {needs} a person", _others(board))
     if board.problems:
-        return Headline(Level.BAD, f"{plural(len(board.problems), 'problem')} in the files", _others(board))
+        return Headline(Urgency.BAD, f"{plural(len(board.problems), 'problem')} in the files", _others(board))
     return _calm(board) if levels else _empty(board)
 
 
-def _calm(board: Board) -> Headline:
+def _calm(board: StatusSnapshot) -> Headline:
     """Nothing needs a person."""
     total, states = len(board.targets), board.states()
     waiting, in_sync = states[State.WAITING], states[State.IN_SYNC]
     if waiting:
         return Headline(
-            Level.IDLE, f"Starting: {plural(waiting, 'target')} of {total:,} not looked at yet", _others(board)
+            Urgency.IDLE, f"Starting: {plural(waiting, 'target')} of {total:,} not looked at yet", _others(board)
         )
     if in_sync == total:
         text = "The one target is in sync" if total == 1 else f"All {total:,} targets are in sync"
-        return Headline(Level.GOOD, text, "The stores hold what the files ask.")
-    return Headline(Level.NOTE, f"{in_sync:,} of {plural(total, 'target')} in sync", _others(board))
+        return Headline(Urgency.GOOD, text, "The stores hold what the files ask.")
+    return Headline(Urgency.NOTE, f"{in_sync:,} of {plural(total, 'target')} in sync", _others(board))
 
 
-def _empty(board: Board) -> Headline:
+def _empty(board: StatusSnapshot) -> Headline:
     if board.process.files_at is None:
-        return Headline(Level.IDLE, "Starting: the files are being read")
-    return Headline(Level.IDLE, "No targets", "No file names one. Add a file that does, and it appears here.")
+        return Headline(Urgency.IDLE, "Starting: the files are being read")
+    return Headline(Urgency.IDLE, "No targets", "No file names one. Add a file that does, and it appears here.")
 
 
-def _others(board: Board) -> str:
+def _others(board: StatusSnapshot) -> str:
     counts = [f"{number:,} {word(state)}" for state, number in numbers(board).items()]
     return ", ".join(counts) + "." if counts else ""

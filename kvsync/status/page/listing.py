@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kvsync.status.page.headline import ORDER, Level, level_of_state, urgency
+from kvsync.status.page.headline import ORDER, Urgency, level_of_state, urgency
 from kvsync.status.page.query import Query
-from kvsync.status.snapshot import Board, PendingPlan, State, TargetView
+from kvsync.status.snapshot import PendingPlan, State, StatusSnapshot, TargetView
 
 MOST: Final = 50
 """Targets on a page."""
@@ -23,14 +23,14 @@ class Chip:
     """How many targets are in a state, and the address that asks for them, or no longer does."""
 
     state: State
-    level: Level
+    level: Urgency
     number: int
     chosen: bool
     address: str
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class TargetList:
     """A page of targets. `first` is the number of its first target (from 1), `found` how many there are on all pages."""
 
     targets: tuple[TargetView, ...]
@@ -40,7 +40,7 @@ class Listing:
     pages: int
 
 
-def listing(board: Board, query: Query) -> Listing:
+def listing(board: StatusSnapshot, query: Query) -> TargetList:
     """The targets of one page; beyond the last page there is the last."""
     found = sorted(
         (view for view in board.targets if _is_asked(view, query)), key=lambda view: (urgency(view), view.target)
@@ -48,10 +48,10 @@ def listing(board: Board, query: Query) -> Listing:
     pages = max(1, -(-len(found) // MOST))
     page = min(query.page, pages)
     start = (page - 1) * MOST
-    return Listing(tuple(_cut(found[start : start + MOST])), start + 1, len(found), page, pages)
+    return TargetList(tuple(_cut(found[start : start + MOST])), start + 1, len(found), page, pages)
 
 
-def chips(board: Board, query: Query) -> tuple[Chip, ...]:
+def chips(board: StatusSnapshot, query: Query) -> tuple[Chip, ...]:
     """The states that occur, or are asked for, the most urgent first."""
     states = board.states()
     return tuple(

@@ -13,8 +13,8 @@ from kvsync.status.collector import Collector
 from kvsync.status.page.assets import FOLDER, load
 from kvsync.status.page.events import Events
 from kvsync.status.page.query import parsed
-from kvsync.status.page.render import Page, Renderer
-from kvsync.status.snapshot import Board
+from kvsync.status.page.render import RenderedPage, Renderer
+from kvsync.status.snapshot import StatusSnapshot
 from kvsync.util.clock import Clock
 
 POLICY = (
@@ -41,7 +41,7 @@ class Pages:
         self._events = Events(collector, self._stamp)
         self._life = token_hex(4)
         self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on beside it
-        self._last: tuple[Board, float] | None = None
+        self._last: tuple[StatusSnapshot, float] | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """The paths."""
@@ -81,14 +81,14 @@ class Pages:
         """What tells versions apart, also those of a daemon that was started again."""
         return f"{self._life}-{version}"
 
-    async def _board(self) -> Board:
+    async def _board(self) -> StatusSnapshot:
         now = self._clock.monotonic()
         if self._last is None or self._last[0].version != self._collector.version or now - self._last[1] > FRESH:
             self._last = await self._collector.board(), now
         return self._last[0]
 
 
-def _answer(page: Page, status: int = 200) -> web.Response:
+def _answer(page: RenderedPage, status: int = 200) -> web.Response:
     return web.Response(body=page.body, status=status, headers={**page.headers, "Content-Security-Policy": POLICY})
 
 

@@ -20,11 +20,11 @@ from kvsync.model.entry import Target
 from kvsync.rendering.words import moment, short_hash
 from kvsync.status.page import words
 from kvsync.status.page.assets import Asset
-from kvsync.status.page.headline import MEANINGS, Level, headline, level_of, level_of_state, numbers, word
+from kvsync.status.page.headline import MEANINGS, Urgency, headline, level_of, level_of_state, numbers, word
 from kvsync.status.page.listing import chips, listing
 from kvsync.status.page.query import Query, address_of
 from kvsync.status.page.timeline import CLASSES, timeline
-from kvsync.status.snapshot import Board, State, TargetView
+from kvsync.status.snapshot import State, StatusSnapshot, TargetView
 from kvsync.util.escaping import encode_path, escape_html, isolate_text
 
 _LEVEL: Final = 5
@@ -38,7 +38,7 @@ MOST_PROBLEMS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RenderedPage:
     """HTML, in the encoding that was asked for."""
 
     body: bytes
@@ -61,7 +61,7 @@ class Renderer:
         self._templates.filters |= _FILTERS | {"said": self._said, "shown": _shown, "titled": self._titled}
         self._templates.globals |= {"assets": assets, "build": _build(assets), "stamp": stamp} | _GLOBALS
 
-    def home(self, board: Board, query: Query, encodings: str = "") -> Page:
+    def home(self, board: StatusSnapshot, query: Query, encodings: str = "") -> RenderedPage:
         """The whole board."""
         parked = [view for view in board.targets if view.state is State.PARKED]
         ends = sorted((view for view in board.targets if view.nearest_end), key=_end)
@@ -76,7 +76,7 @@ class Renderer:
         }
         return self._page("home.html", board, given, encodings)
 
-    def target(self, board: Board, view: TargetView, encodings: str = "") -> Page:
+    def target(self, board: StatusSnapshot, view: TargetView, encodings: str = "") -> RenderedPage:
         """One target."""
         points = [point for point in board.drift if point.target == view.target]
         given = {
@@ -87,16 +87,16 @@ class Renderer:
         }
         return self._page("target.html", board, given, encodings)
 
-    def missing(self, board: Board, target: Target, encodings: str = "") -> Page:
+    def missing(self, board: StatusSnapshot, target: Target, encodings: str = "") -> RenderedPage:
         """No such target."""
         return self._page("missing.html", board, {"target": target}, encodings)
 
-    def _page(self, template: str, board: Board, given: Mapping[str, Any], encodings: str) -> Page:
+    def _page(self, template: str, board: StatusSnapshot, given: Mapping[str, Any], encodings: str) -> RenderedPage:
         html = self._templates.get_template(template).render(given, board=board, now=board.at)
         body, headers = html.encode("utf-8", "replace"), {"Content-Type": "text/html; charset=utf-8"}
         if "gzip" not in encodings:
-            return Page(body, headers)
-        return Page(gzip.compress(body, _LEVEL, mtime=0), headers | {"Content-Encoding": "gzip"})
+            return RenderedPage(body, headers)
+        return RenderedPage(gzip.compress(body, _LEVEL, mtime=0), headers | {"Content-Encoding": "gzip"})
 
     def _said(self, text: str) -> Markup:
         return _shown(self._redact(text))
@@ -137,7 +137,7 @@ _FILTERS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 _GLOBALS: Final[dict[str, Any]] = {
-    "Level": Level,
+    "Urgency": Urgency,
     "State": State,
     "address_of": address_of,
     "causes": CLASSES,

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from kvsync.rendering.words import moment
-from kvsync.status.snapshot import PendingPlan, RowKind
+from kvsync.status.snapshot import PendingPlan, PendingRowKind
 
 _STEPS: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
 _UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
-_KEPT_BACK: Final = {RowKind.REFUSED.value: "refused", RowKind.REPORTED.value: "only reported"}
+_KEPT_BACK: Final = {PendingRowKind.REFUSED.value: "refused", PendingRowKind.REPORTED.value: "only reported"}
 
 
 def span(seconds: float) -> str:

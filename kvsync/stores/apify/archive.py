@@ -70,7 +70,7 @@ class Archive(NamedTuple):
     ledger: bytes | None
 
 
-class DoubtfulError(Exception):
+class UnreliableArchiveError(Exception):
     """The archive is no faithful picture of the store."""
 
 
@@ -78,7 +78,7 @@ def open_archive(
     file: IO[bytes], size: int, key: re.Pattern[str], ledger: str, hasher: Callable[[], blake2b]
 ) -> Archive:
     """Read all members. `key` is what every name must match; `ledger` is the name of the record that is kept whole and left out
-    of the others. Raises DoubtfulError."""
+    of the others. Raises UnreliableArchiveError."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -86,20 +86,20 @@ def open_archive(
             digests = {one.filename: _digest(archive, one, hasher()) for one in members if one.filename != ledger}
             kept = [_whole(archive, one) for one in members if one.filename == ledger]
     except _DAMAGED as error:
-        raise DoubtfulError(f"{type(error).__name__}: {error}") from None
+        raise UnreliableArchiveError(f"{type(error).__name__}: {error}") from None
     return Archive(digests, kept[0] if kept else None)
 
 
 def _check(members: list[zipfile.ZipInfo], size: int, key: re.Pattern[str]) -> None:
     names = {member.filename for member in members}
     if len(names) < len(members):
-        raise DoubtfulError("a name is there twice")
+        raise UnreliableArchiveError("a name is there twice")
     if not all(map(key.fullmatch, names)):
-        raise DoubtfulError("a name is no key")
+        raise UnreliableArchiveError("a name is no key")
     if any(member.flag_bits & _ENCRYPTED for member in members):
-        raise DoubtfulError("a member is encrypted")
+        raise UnreliableArchiveError("a member is encrypted")
     if sum(member.file_size for member in members) > max(_USUAL, _MOST_GROWTH * size):
-        raise DoubtfulError("it would come to too much")
+        raise UnreliableArchiveError("it would come to too much")
 
 
 def _digest(archive: zipfile.ZipFile, member: zipfile.ZipInfo, hasher: blake2b) -> tuple[int, bytes]:
@@ -109,11 +109,11 @@ def _digest(archive: zipfile.ZipFile, member: zipfile.ZipInfo, hasher: blake2b) 
             size += len(piece)
             hasher.update(piece)
     if size != member.file_size:
-        raise DoubtfulError("a member is not as long as it says")
+        raise UnreliableArchiveError("a member is not as long as it says")
     return size, hasher.digest()
 
 
 def _whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     if member.file_size > _LARGEST_LEDGER:
-        raise DoubtfulError("the ledger is too large")
+        raise UnreliableArchiveError("the ledger is too large")
     return archive.read(member)

@@ -7,7 +7,7 @@ from typing import Final
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Call
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.stores.apify.remote import Remote
 
 _MOST_SKEW: Final = 30.0
@@ -20,41 +20,41 @@ class Doctor:
     def __init__(self, remote: Remote, username: str | None) -> None:
         self._remote, self._username = remote, username
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self) -> list[DoctorCheck]:
         """Ask whose the token is, which stores there are, and what is shown of one of them: nothing is written."""
         call = Call("GET", self._remote.targets.me, "asking whose the token is", is_json=True)
         try:
             answer = await self._remote.send(call)
         except AuthError as error:
-            return [Finding("credential", False, str(error))]
+            return [DoctorCheck("credential", False, str(error))]
         except StoreError as error:
-            return [Finding("endpoint", False, str(error))]
+            return [DoctorCheck("endpoint", False, str(error))]
         data = answer.problem().get("data")
         name = data.get("username") if isinstance(data, dict) else None
-        known = Finding("credential", True, f"accepted, of user {name}" if name else "accepted")
+        known = DoctorCheck("credential", True, f"accepted, of user {name}" if name else "accepted")
         clock = clock_findings(answer, self._remote.clock.now(), _MOST_SKEW)
         return [known, *await self._permissions(), *clock]
 
-    async def _permissions(self) -> list[Finding]:
+    async def _permissions(self) -> list[DoctorCheck]:
         try:
             names = await self._remote.namespaces.names()
         except StoreError as error:
-            return [Finding("reading", False, str(error))]
-        reading = Finding("reading", True, f"permitted; {len(names):,} named key-value stores")
+            return [DoctorCheck("reading", False, str(error))]
+        reading = DoctorCheck("reading", True, f"permitted; {len(names):,} named key-value stores")
         if names:
             return [reading, await self._writing(names[0])]
         if self._username is None:
-            return [reading, Finding("writing", True, "not known before there is a key-value store")]
+            return [reading, DoctorCheck("writing", True, "not known before there is a key-value store")]
         detail = f"{self._username} has no named key-value store that the token may see"
-        return [reading, Finding("username", False, detail, "correct username, or leave it out")]
+        return [reading, DoctorCheck("username", False, detail, "correct username, or leave it out")]
 
-    async def _writing(self, name: str) -> Finding:
+    async def _writing(self, name: str) -> DoctorCheck:
         """The API shows a store's secret to those who may write to it."""
         try:
             is_permitted = await self._remote.namespaces.is_writable(name)
         except StoreError as error:
-            return Finding("writing", False, str(error))
+            return DoctorCheck("writing", False, str(error))
         if is_permitted:
-            return Finding("writing", True, f"permitted, in {name}")
+            return DoctorCheck("writing", True, f"permitted, in {name}")
         hint = "give the token permission to write (Console > Settings > API & Integrations); plan and drift need none"
-        return Finding("writing", False, f"the token may only read {name}", hint)
+        return DoctorCheck("writing", False, f"the token may only read {name}", hint)

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.model import Answer, Call
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
@@ -17,10 +17,12 @@ _MOST_HOPS: Final = 3
 _KNOWN: Final = frozenset({200, 404})
 
 
-class Elsewhere:
+class RedirectFollower:
     """Follows redirects. Each host has connections of its own."""
 
-    def __init__(self, where: str, clock: Clock, traffic: Traffic, limits: Limits, *, allow_insecure: bool) -> None:
+    def __init__(
+        self, where: str, clock: Clock, traffic: Traffic, limits: ClientLimits, *, allow_insecure: bool
+    ) -> None:
         self._where, self._clock, self._traffic, self._limits = where, clock, traffic, limits
         self._allow_insecure = allow_insecure
         self._clients: dict[str, Client] = {}

@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.model import Answer, Call, Sink
 from kvsync.model.health import Traffic
 from kvsync.stores.apify.answers import Judge, StoreGoneError
 from kvsync.stores.apify.listing import Listing, Page, listing, page_of
 from kvsync.stores.apify.namespaces import KeyValueStore, Namespaces
-from kvsync.stores.apify.redirects import Elsewhere
+from kvsync.stores.apify.redirects import RedirectFollower
 from kvsync.stores.apify.requests import ENDPOINT, Targets
 from kvsync.stores.apify.token import ApiToken
 from kvsync.stores.base import StoreContext
@@ -27,7 +27,10 @@ class Remote:
         self.where, self.clock = f"store {config.name}", context.clock
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self.targets = Targets(parts.path)
-        token, limits = ApiToken(self.where, lambda: context.resolve(options["token"])), Limits(config.timeout, most)
+        token, limits = (
+            ApiToken(self.where, lambda: context.resolve(options["token"])),
+            ClientLimits(config.timeout, most),
+        )
         self._client = Client(
             self.where,
             endpoint,
@@ -39,7 +42,7 @@ class Remote:
             read_only=context.read_only,
             fence=context.fence,
         )
-        self.elsewhere = Elsewhere(
+        self.elsewhere = RedirectFollower(
             self.where,
             context.clock,
             traffic,

@@ -8,14 +8,14 @@ from hashlib import blake2b
 from typing import NamedTuple, cast
 
 from kvsync.errors import StoreError
-from kvsync.stores.apify.archive import DoubtfulError, Download, open_archive
+from kvsync.stores.apify.archive import Download, UnreliableArchiveError, open_archive
 from kvsync.stores.apify.listing import Listing
 from kvsync.stores.apify.namespaces import KeyValueStore
 from kvsync.stores.apify.records import read
 from kvsync.stores.apify.remote import Remote
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import archived, hasher, listed
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 
 
 class View(NamedTuple):
@@ -35,7 +35,7 @@ class View(NamedTuple):
         return digest.hexdigest()
 
 
-class Viewer:
+class SnapshotReader:
     """Looks at one store. `prefix` is what the keys in view begin with; `keeps_ledger` says that the ledger is there too."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Viewer:
     async def listed(self) -> View:
         """All keys, and at the same time the ledger. Raises StoreError."""
         pages = self._remote.list(self._namespace, self._store, self._prefix)
-        found, ledger = await together([pages, self.ledger()])
+        found, ledger = await gather_or_cancel([pages, self.ledger()])
         listing = cast(Listing, found)
         listing.sizes.pop(LEDGER_KEY, None)
         etags = {key: listed(size) for key, size in listing.sizes.items()}
@@ -62,7 +62,7 @@ class Viewer:
                 open_archive, download.file, download.size, re.compile(KEY), LEDGER_KEY, hasher
             )
             ledger = await self.ledger() if self._prefix else found.ledger
-        except (DoubtfulError, StoreError):
+        except (UnreliableArchiveError, StoreError):
             return None
         finally:
             download.close()

@@ -11,7 +11,7 @@ from kvsync.errors import PermanentError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot, Target
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.audit import UNUSABLE_KEYS
@@ -24,14 +24,14 @@ from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
 from kvsync.stores.remote_store import RemoteStore
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, text
 
 if TYPE_CHECKING:
     from kvsync.stores.apify.namespaces import KeyValueStore
     from kvsync.stores.apify.remote import Remote
-    from kvsync.stores.apify.snapshots import View, Viewer
+    from kvsync.stores.apify.snapshots import SnapshotReader, View
 
 _USERNAME: Final = text(r"[A-Za-z0-9._-]+", "a username, or the id of a user")
 
@@ -92,11 +92,11 @@ class ApifyStore(RemoteStore["Remote"]):
             problems.append("the content_type holds characters that no HTTP header takes")
         return problems
 
-    def is_version(self, seen: str, known: str) -> bool:
+    def may_be_version(self, seen: str, known: str) -> bool:
         """True when what a listing or a ZIP tells of a record is the same as of the version that is known."""
         return may_be(seen, known)
 
-    def listed_etag(self, etag: str) -> str:
+    def redacted_etag(self, etag: str) -> str:
         """The part of an etag that stands for the size."""
         return as_listed(etag)
 
@@ -133,7 +133,7 @@ class ApifyStore(RemoteStore["Remote"]):
         store = await remote.namespaces.find(namespace) if named else None
         if store is None:
             return {}
-        found = await together(self._one(remote, namespace, store, *pair) for pair in named.items())
+        found = await gather_or_cancel(self._one(remote, namespace, store, *pair) for pair in named.items())
         return {actual.identity: actual for actual in found if actual is not None}
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
@@ -174,21 +174,21 @@ class ApifyStore(RemoteStore["Remote"]):
                 f"{remote.where}: leaving the ledger in {namespace} failed: {result.error}; set ledger: local"
             )
 
-    async def _examine(self, remote: Remote) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, permissions and clock, told apart."""
         from kvsync.stores.apify.doctor import Doctor
 
         return await Doctor(remote, self.config.options.get("username")).examine()
 
-    async def _viewer(self, namespace: str) -> Viewer | None:
+    async def _viewer(self, namespace: str) -> SnapshotReader | None:
         """Looks at a namespace as a whole; None for one that is still to be made."""
-        from kvsync.stores.apify.snapshots import Viewer
+        from kvsync.stores.apify.snapshots import SnapshotReader
 
         remote = self._connected()
         store = await remote.namespaces.find(namespace)
         if store is None:
             return None
-        return Viewer(remote, namespace, store, self._keys.prefix(namespace), keeps_ledger=self.keeps_ledger)
+        return SnapshotReader(remote, namespace, store, self._keys.prefix(namespace), keeps_ledger=self.keeps_ledger)
 
     def _snapshot(self, namespace: str, view: View) -> Snapshot:
         """What was seen; keys of another format are left out."""

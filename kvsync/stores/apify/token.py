@@ -6,7 +6,7 @@ from typing import Final
 
 from kvsync.http.bearer import BearerToken
 from kvsync.http.failures import words
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.model import Answer, Call, ErrorText
 
 NOT_VALID: Final = frozenset({"token-not-valid", "invalid-token", "token-not-provided", "user-or-token-not-found"})
 """What the API calls it, over time, when it is the token itself that is wrong."""
@@ -17,14 +17,14 @@ _PAGE: Final = "Console > Settings > API & Integrations"
 class ApiToken(BearerToken):
     """Bears the token, and tells why it is refused."""
 
-    def explain(self, call: Call, answer: Answer) -> Explanation:
+    def explain(self, call: Call, answer: Answer) -> ErrorText:
         """Tell a token that is not valid from one that may not do this."""
         said = words(call, answer) or f"status {answer.status}"
         if answer.status == 401 or error_type(answer) in NOT_VALID:
-            return Explanation("credential", f"the API token is not valid ({said})", f"copy it anew ({_PAGE})")
+            return ErrorText("credential", f"the API token is not valid ({said})", f"copy it anew ({_PAGE})")
         verb = "write" if call.writes else "do this"
         hint = f"give the token read and write permission for this key-value store ({_PAGE})"
-        return Explanation("permission", f"the API token may not {verb} here ({said})", hint)
+        return ErrorText("permission", f"the API token may not {verb} here ({said})", hint)
 
 
 def error_type(answer: Answer) -> str:

@@ -10,7 +10,7 @@ from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.failures import cleaned, said
 from kvsync.http.model import Answer, Call, Credentials
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.stores.azure_appconfig.hmac_key import SET_CLOCK
 from kvsync.stores.azure_appconfig.requests import API_VERSION, entry_target, quoted
 from kvsync.util.clock import Clock
@@ -28,47 +28,47 @@ class Doctor:
     def __init__(self, send: Callable[[Call], Awaitable[Answer]], credentials: Credentials, clock: Clock) -> None:
         self._send, self._credentials, self._clock = send, credentials, clock
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self) -> list[DoctorCheck]:
         """Read something that is not there, then delete something that is not there on a condition that never holds."""
         name = f"kvsync-doctor-{secrets.token_hex(8)}"
         reading = Call("GET", f"/keys?api-version={API_VERSION}&name={name}", "looking for a key", expects=_EVERYTHING)
         try:
             answer = await self._send(reading)
         except AuthError as error:
-            return [Finding("credential", False, str(error))]
+            return [DoctorCheck("credential", False, str(error))]
         except StoreError as error:
-            return [Finding("endpoint", False, str(error), _CHECK_ENDPOINT)]
+            return [DoctorCheck("endpoint", False, str(error), _CHECK_ENDPOINT)]
         if not _is_from_app_configuration(answer):
             detail = f"something answers, with status {answer.status}, but it is not App Configuration"
-            return [Finding("endpoint", False, detail, _CHECK_ENDPOINT)]
-        findings = [Finding("endpoint", True, "reached"), *self._clock_findings(answer)]
+            return [DoctorCheck("endpoint", False, detail, _CHECK_ENDPOINT)]
+        findings = [DoctorCheck("endpoint", True, "reached"), *self._clock_findings(answer)]
         if answer.status in (401, 403):
             return [*findings, self._refusal(reading, answer)]
-        findings.append(Finding("credential", True, "accepted"))
+        findings.append(DoctorCheck("credential", True, "accepted"))
         if answer.status != 200:
             return [*findings, _trouble(answer)]
-        return [*findings, Finding("reading", True, "permitted"), await self._writing(name)]
+        return [*findings, DoctorCheck("reading", True, "permitted"), await self._writing(name)]
 
-    async def _writing(self, name: str) -> Finding:
+    async def _writing(self, name: str) -> DoctorCheck:
         """Nothing is written: the key does not exist, and the condition asks for a version of it."""
         headers = {"If-Match": quoted(None)}
         call = Call("DELETE", entry_target(name, None), "asking to write", headers, expects=_EVERYTHING, reads=True)
         try:
             answer = await self._send(call)
         except StoreError as error:
-            return Finding("writing", False, str(error))
+            return DoctorCheck("writing", False, str(error))
         if answer.status == 412:
-            return Finding("writing", True, "permitted")
+            return DoctorCheck("writing", True, "permitted")
         if answer.status in (401, 403):
             why = self._credentials.explain(Call("DELETE", call.target, call.what), answer)
-            return Finding("writing", False, why.detail, why.hint)
+            return DoctorCheck("writing", False, why.detail, why.hint)
         return _trouble(answer)
 
-    def _refusal(self, call: Call, answer: Answer) -> Finding:
+    def _refusal(self, call: Call, answer: Answer) -> DoctorCheck:
         why = self._credentials.explain(call, answer)
-        return Finding(why.cause, False, why.detail, why.hint)
+        return DoctorCheck(why.cause, False, why.detail, why.hint)
 
-    def _clock_findings(self, answer: Answer) -> list[Finding]:
+    def _clock_findings(self, answer: Answer) -> list[DoctorCheck]:
         if answer.status == 401:  # a refused clock is told by the refusal itself
             return []
         return clock_findings(answer, self._clock.now(), _MOST_SKEW, SET_CLOCK)
@@ -82,9 +82,11 @@ def _is_from_app_configuration(answer: Answer) -> bool:
     return answer.status in (429, 503) or "HMAC-SHA256" in challenge or (answer.status == 403 and not answer.body)
 
 
-def _trouble(answer: Answer) -> Finding:
+def _trouble(answer: Answer) -> DoctorCheck:
     if answer.status == 429:
-        return Finding("quota", False, cleaned(said(answer)) or "the store throttles", "wait, or choose a larger tier")
-    return Finding(
+        return DoctorCheck(
+            "quota", False, cleaned(said(answer)) or "the store throttles", "wait, or choose a larger tier"
+        )
+    return DoctorCheck(
         "service", False, f"status {answer.status} {cleaned(said(answer))}".strip(), "look at the service's health"
     )

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from kvsync.config.values import is_plain_http
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.failures import cleaned
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.model import Answer, Call, ErrorText
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -49,7 +49,9 @@ class EntraToken:
 
     def __init__(self, request: TokenRequest, where: str, clock: Clock) -> None:
         self._request, self._clock = request, clock
-        self._client = Client(where, request.base, clock, Traffic(), limits=Limits(timeout=_ATTEMPT), judge=_judge)
+        self._client = Client(
+            where, request.base, clock, Traffic(), limits=ClientLimits(timeout=_ATTEMPT), judge=_judge
+        )
         self._token: Token | None = None
         self._fetching = asyncio.Lock()
 
@@ -65,14 +67,14 @@ class EntraToken:
         before = self._token
         return before is None or (await self._fetched(before)).text != before.text
 
-    def explain(self, call: Call, answer: Answer) -> Explanation:
+    def explain(self, call: Call, answer: Answer) -> ErrorText:
         """Tell a refused token from a missing role."""
         if answer.status == 403:
             role = "App Configuration Data Owner" if call.writes else "App Configuration Data Reader"
             hint = "assign it on the store; it takes up to 15 minutes to hold"
-            return Explanation("permission", f"{self._request.who} lacks the role {role}", hint)
+            return ErrorText("permission", f"{self._request.who} lacks the role {role}", hint)
         hint = "check that tenant and endpoint belong together"
-        return Explanation("credential", f"the store does not take the token of {self._request.who}", hint)
+        return ErrorText("credential", f"the store does not take the token of {self._request.who}", hint)
 
     async def aclose(self) -> None:
         """Close the connection to the identity service. Idempotent."""

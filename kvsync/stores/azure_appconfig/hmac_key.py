@@ -14,7 +14,7 @@ from typing import Final
 
 from kvsync.http.clock_skew import ahead_of_server, skew_in_words
 from kvsync.http.failures import cleaned
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.model import Answer, Call, ErrorText
 from kvsync.util.clock import Clock
 
 _SIGNED: Final = "x-ms-date;host;x-ms-content-sha256"
@@ -75,21 +75,21 @@ class HmacKey:
         before, self._key = self._key, self._resolve()
         return before != self._key
 
-    def explain(self, call: Call, answer: Answer) -> Explanation:
+    def explain(self, call: Call, answer: Answer) -> ErrorText:
         """Tell a wrong id, a wrong secret, a wrong clock and a lack of permission apart."""
         found = _DESCRIPTION.search(answer.headers.get("www-authenticate", ""))
         said = found.group(1) if found else "no reason given"
         if answer.status == 403 and call.writes:
-            return Explanation("permission", "this access key is read-only, or access keys are disabled", _USE_WRITER)
+            return ErrorText("permission", "this access key is read-only, or access keys are disabled", _USE_WRITER)
         if answer.status == 403 or "disabled" in said:
-            return Explanation("permission", "access keys are disabled for this store", _ENABLE)
+            return ErrorText("permission", "access keys are disabled for this store", _ENABLE)
         if "expired" in said or "date" in said:
             ahead = skew_in_words(ahead_of_server(answer, self._clock.now()))
-            return Explanation("clock", f"the signature's date is refused ({ahead})", SET_CLOCK)
+            return ErrorText("clock", f"the signature's date is refused ({ahead})", SET_CLOCK)
         wrong = "the connection string is refused"
         if "Signature" in said:
             wrong = "the Secret of the connection string is wrong"
         elif "Credential" in said:
             wrong = "the store does not know the Id of the connection string"
         shown = "its reason is not shown, because a sensitive value was sent" if call.is_secret else cleaned(said)
-        return Explanation("credential", f"{wrong} ({shown})", _NEW_ONE)
+        return ErrorText("credential", f"{wrong} ({shown})", _NEW_ONE)

@@ -40,7 +40,7 @@ class Listing:
         asks for everything. Raises StoreError."""
         known = {} if fresh else self._cache.chain(scope)
         pages: list[Page] = []
-        async with _Ahead(known, lambda target: self._page(target, known.get(target), what)).open() as ahead:
+        async with _Prefetcher(known, lambda target: self._page(target, known.get(target), what)).open() as ahead:
             target: str | None = first
             seen: set[str] = set()
             while target is not None:
@@ -81,7 +81,7 @@ class Listing:
         return Page(target, etag, next_target(answer, answer.data), rows)
 
 
-class _Ahead:
+class _Prefetcher:
     """Pages asked for before their turn, along the links of the last walk."""
 
     def __init__(self, known: Mapping[str, Page], fetch: Callable[[str], Awaitable[Page]]) -> None:
@@ -90,7 +90,7 @@ class _Ahead:
         self._width = 1
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[_Ahead]:
+    async def open(self) -> AsyncIterator[_Prefetcher]:
         """Leaves nothing running behind."""
         try:
             yield self

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import BatchRefused, StoreError, TransientError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.failures import words
 from kvsync.http.model import Answer, Call
-from kvsync.model.health import Finding, Traffic
+from kvsync.model.health import DoctorCheck, Traffic
 from kvsync.stores.azure_appconfig.connection import connect
 from kvsync.stores.azure_appconfig.doctor import Doctor
 from kvsync.stores.azure_appconfig.entra import EntraToken
@@ -21,7 +21,7 @@ from kvsync.stores.azure_appconfig.requests import entry_target, keys_target, li
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.azure_appconfig.tier import Rates
 from kvsync.stores.base import StoreContext
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 
 Slot = tuple[str, str | None]
 """A remote key and the label beside it."""
@@ -39,7 +39,7 @@ class Remote:
             self.endpoint,
             context.clock,
             traffic,
-            limits=Limits(config.timeout, most, rates.reads, rates.writes),
+            limits=ClientLimits(config.timeout, most, rates.reads, rates.writes),
             credentials=self._credentials,
             judge=_judge,
             read_only=context.read_only,
@@ -82,7 +82,7 @@ class Remote:
             wanted = set(slots)
             pages, _ = await self.pages(prefix, fresh=True)
             return [row for row in await self.rows(prefix, pages) if (row.key, row.label) in wanted]
-        found = await together(self._look_up(*slot) for slot in slots)
+        found = await gather_or_cancel(self._look_up(*slot) for slot in slots)
         return [row for row in found if row is not None]
 
     async def keys(self) -> list[str]:
@@ -98,7 +98,7 @@ class Remote:
             target = next_target(answer, answer.data)
         return names
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self) -> list[DoctorCheck]:
         """What `doctor` says of this connection."""
         return await Doctor(self._client.send, self._credentials, self._clock).examine()
 

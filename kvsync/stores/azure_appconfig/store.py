@@ -10,7 +10,7 @@ from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
 from kvsync.model.capabilities import Capabilities, Lifetimes, SizeUnit
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place, origin_of
 from kvsync.planning.marks import SEAL_SIZE, MarkSigner
@@ -86,9 +86,9 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             found.append(_too_large(marked))
         return found
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Of `app` and `app:sub`, both managed, keys that begin with `app:sub:` belong to the second alone."""
-        return self._keys.lies_in(namespace, identity, others)
+        return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
         """The host of the endpoint. One that only the connection string names is not known offline."""
@@ -136,7 +136,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         for remote in former:
             await remote.aclose()
 
-    async def _examine(self, remote: Remote) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Endpoint, credential, clock and permissions, told apart."""
         return await remote.examine()
 

@@ -10,7 +10,7 @@ from typing import Final
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.model import Call
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.stores.cloudflare_kv.remote import MOST_CALLS, WINDOW, Remote
 
 _NOBODYS: Final = "0" * 32
@@ -28,7 +28,7 @@ class Doctor:
     def __init__(self, remote: Remote, configured: Mapping[str, str]) -> None:
         self._remote, self._configured = remote, configured
 
-    async def examine(self) -> list[Finding]:
+    async def examine(self) -> list[DoctorCheck]:
         """List the namespaces, then ask to delete something from a namespace that does not exist: nothing is written."""
         call = Call("GET", self._remote.targets.namespaces(1), "listing the namespaces", is_json=True)
         try:
@@ -37,26 +37,26 @@ class Doctor:
         except AuthError as error:
             return [await self._credential(error)]
         except PermanentError as error:
-            return [Finding("account", False, str(error), "correct account_id; the dashboard shows it")]
+            return [DoctorCheck("account", False, str(error), "correct account_id; the dashboard shows it")]
         except StoreError as error:
-            return [Finding("endpoint", False, str(error))]
-        reading = Finding("reading", True, f"permitted; {len(listed):,} namespaces")
-        found = [Finding("credential", True, "accepted"), reading, await self._writing()]
+            return [DoctorCheck("endpoint", False, str(error))]
+        reading = DoctorCheck("reading", True, f"permitted; {len(listed):,} namespaces")
+        found = [DoctorCheck("credential", True, "accepted"), reading, await self._writing()]
         clock = clock_findings(answer, self._remote.clock.now(), _MOST_SKEW)
         return [*found, *self._namespaces(listed), *clock, self._quota()]
 
-    async def _credential(self, refusal: AuthError) -> Finding:
+    async def _credential(self, refusal: AuthError) -> DoctorCheck:
         """Whose fault a refusal is: the token's own, or what it may do in this account."""
         call = Call("GET", self._remote.targets.token, "verifying the token", expects=_VERIFIED, is_json=True)
         try:
             answer = await self._remote.send(call)
         except StoreError:
-            return Finding("credential", False, str(refusal))
+            return DoctorCheck("credential", False, str(refusal))
         result = answer.problem().get("result")
         is_active = isinstance(result, dict) and result.get("status") == "active"
-        return Finding("permission" if is_active else "credential", False, str(refusal))
+        return DoctorCheck("permission" if is_active else "credential", False, str(refusal))
 
-    async def _writing(self) -> Finding:
+    async def _writing(self) -> DoctorCheck:
         target = self._remote.targets.bulk(_NOBODYS, "delete")
         body = json.dumps([f"kvsync-doctor-{secrets.token_hex(8)}"]).encode()
         headers = {"Content-Type": "application/json"}
@@ -64,27 +64,27 @@ class Doctor:
         try:
             await self._remote.send(call)
         except AuthError as error:
-            return Finding("writing", False, str(error), 'give the token "Workers KV Storage: Edit"')
+            return DoctorCheck("writing", False, str(error), 'give the token "Workers KV Storage: Edit"')
         except PermanentError:  # there is no such namespace, which only those are told who may write
-            return Finding("writing", True, "permitted")
+            return DoctorCheck("writing", True, "permitted")
         except StoreError as error:
-            return Finding("writing", False, str(error))
-        return Finding("writing", True, "permitted")
+            return DoctorCheck("writing", False, str(error))
+        return DoctorCheck("writing", True, "permitted")
 
-    def _namespaces(self, listed: Mapping[str, str]) -> list[Finding]:
+    def _namespaces(self, listed: Mapping[str, str]) -> list[DoctorCheck]:
         known = set(listed.values())
         return [
-            Finding("namespace", False, f"{name}: there is no namespace {id_}", f"correct namespace_ids.{name}")
+            DoctorCheck("namespace", False, f"{name}: there is no namespace {id_}", f"correct namespace_ids.{name}")
             for name, id_ in self._configured.items()
             if id_ not in known
         ]
 
-    def _quota(self) -> Finding:
+    def _quota(self) -> DoctorCheck:
         told = self._remote.quota.told
         if told is None:
-            return Finding(
+            return DoctorCheck(
                 "quota", True, f"{MOST_CALLS:,} calls in {WINDOW // 60} minutes; the API does not tell what is left"
             )
         is_left = told.calls > 0
         hint = None if is_left else "another program uses it up; wait, or give kvsync a user of its own"
-        return Finding("quota", is_left, f"{told.calls:,} calls left for {told.seconds:,} s", hint)
+        return DoctorCheck("quota", is_left, f"{told.calls:,} calls left for {told.seconds:,} s", hint)

@@ -21,7 +21,7 @@ from kvsync.model.canonical import FINGERPRINT_SIZE
 from kvsync.model.entry import Actual, Identity, Mark
 from kvsync.planning.marks import SEAL_CHARACTERS, MarkSigner, Proof, seal_from_text
 from kvsync.stores.cloudflare_kv.metadata import RESERVED, parts_of
-from kvsync.util.gc_pause import no_collections
+from kvsync.util.gc_pause import gc_paused
 
 Item = Mapping[str, Any]
 """An entry of a listing, as the API has it."""
@@ -62,7 +62,7 @@ class Listing:
 
     def add(self, items: Sequence[Item]) -> None:
         """Take in a page."""
-        with no_collections():
+        with gc_paused():
             columns = self._columns(items)
             if columns is None:
                 self._others += items
@@ -79,7 +79,7 @@ class Listing:
     def entries(self, identity_of: ToIdentity | None) -> Entries:
         """The entries. Without `identity_of` names are the keys themselves."""
         entries = Entries(self._signer)
-        with no_collections():
+        with gc_paused():
             for columns in self._plain:
                 entries.add_plain(columns, identity_of)
             for item in self._others:

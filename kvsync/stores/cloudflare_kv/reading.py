@@ -20,7 +20,7 @@ from kvsync.http.model import Answer, Call
 from kvsync.stores.cloudflare_kv.answers import NO_TEXT
 from kvsync.stores.cloudflare_kv.remote import Remote
 from kvsync.stores.cloudflare_kv.token import error_codes
-from kvsync.util.concurrency import together
+from kvsync.util.concurrency import gather_or_cancel
 
 MOST: Final = 100
 """Names in one bulk get."""
@@ -48,7 +48,7 @@ class Reader:
         found = await self._many(texts[:MOST])
         rest = texts[MOST:] if found else await self._still_there(texts[MOST:])
         parts = [rest[start : start + MOST] for start in range(0, len(rest), MOST)]
-        for part in await together([*map(self._many, parts), *map(self._one, single)]):
+        for part in await gather_or_cancel([*map(self._many, parts), *map(self._one, single)]):
             found |= part
         return found
 
@@ -82,7 +82,7 @@ class Reader:
             self._binary.add(names[0])
             return await self._one(names[0])
         middle = len(names) // 2
-        first, second = await together(map(self._many, (names[:middle], names[middle:])))
+        first, second = await gather_or_cancel(map(self._many, (names[:middle], names[middle:])))
         return first | second
 
     async def _bulk_get(self, names: Sequence[str]) -> Answer:
@@ -96,7 +96,7 @@ class Reader:
             return {name: _held(values[name]) for name in names if values.get(name) is not None}
 
     async def _one(self, name: str) -> dict[str, Held]:
-        value, metadata = await together(self._part(part, name) for part in ("values", "metadata"))
+        value, metadata = await gather_or_cancel(self._part(part, name) for part in ("values", "metadata"))
         if value.status == 404 or metadata.status == 404:
             return {}
         expiration = value.headers.get("expiration", "")

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import TransientError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.model import Answer, Call
 from kvsync.http.quota import Quota
 from kvsync.model.health import Traffic
@@ -46,7 +46,7 @@ class Remote:
             endpoint,
             context.clock,
             traffic,
-            limits=Limits(config.timeout, most),
+            limits=ClientLimits(config.timeout, most),
             credentials=self.token,
             judge=Judge(self.where, self.token, context.clock),
             quota=self.quota,

@@ -13,7 +13,7 @@ from kvsync.errors import StoreError, TransientError
 from kvsync.model.canonical import FINGERPRINT_SIZE, fingerprint
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.audit import UNUSABLE_KEYS
@@ -169,7 +169,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         """The titles of the account's namespaces, and for those that are configured by id, their names."""
         return await self._connected().namespaces.names()
 
-    async def _examine(self, remote: Remote) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, account, permissions, namespaces, clock and quota, told apart."""
         from kvsync.stores.cloudflare_kv.doctor import Doctor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvsync.http.bearer import BearerToken
 from kvsync.http.failures import words
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.model import Answer, Call, ErrorText
 
 _PAGE = "My Profile > API Tokens"
 _PERMISSION = f'give the token the account permission "Workers KV Storage: Edit" ({_PAGE}), and this account'
@@ -13,15 +13,15 @@ _PERMISSION = f'give the token the account permission "Workers KV Storage: Edit"
 class ApiToken(BearerToken):
     """Bears the token, and tells why it is refused."""
 
-    def explain(self, call: Call, answer: Answer) -> Explanation:
+    def explain(self, call: Call, answer: Answer) -> ErrorText:
         """Tell a token that is not valid from one that may not do this."""
         codes = error_codes(answer)
         said = words(call, answer) or f"status {answer.status}"
         if answer.status == 401 or codes & {1000, 6003, 6111, 9103, 9106, 9107}:
-            return Explanation("credential", f"the API token is not valid ({said})", f"make a new one ({_PAGE})")
+            return ErrorText("credential", f"the API token is not valid ({said})", f"make a new one ({_PAGE})")
         if answer.status == 405 or call.writes:
-            return Explanation("permission", f"the API token may not write here ({said})", _PERMISSION)
-        return Explanation("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)
+            return ErrorText("permission", f"the API token may not write here ({said})", _PERMISSION)
+        return ErrorText("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)
 
 
 def error_codes(answer: Answer) -> set[int]:

@@ -15,7 +15,7 @@ _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or delet
 _LOCKED = WriteResult(WriteStatus.LOCKED, error="the entry is locked in the store")
 
 
-class Slot(NamedTuple):
+class RemoteKey(NamedTuple):
     """Where an entry is held: the remote key, and the label where it is not part of that."""
 
     key: str
@@ -23,7 +23,7 @@ class Slot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredEntry:
     """One entry as it is held. Moments are seconds since the Unix epoch."""
 
     content: Content
@@ -34,7 +34,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldLedger:
+class StoredLedger:
     """A ledger as it is held, and when it ends (seconds since the Unix epoch, None: never)."""
 
     text: bytes
@@ -42,11 +42,11 @@ class HeldLedger:
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
+class ConditionalPut:
     """One write as it reaches the memory: `held` None deletes; without a precondition it is done whatever is there."""
 
-    slot: Slot
-    held: Held | None
+    slot: RemoteKey
+    held: StoredEntry | None
     precondition: Precondition | None
     etag: str | None
 
@@ -55,46 +55,46 @@ class Put:
 class Listed:
     """What a listing brought, and what kept it from being whole."""
 
-    entries: Mapping[Slot, Held]
+    entries: Mapping[RemoteKey, StoredEntry]
     problems: tuple[str, ...] = ()
-    ledger: HeldLedger | None = None
+    ledger: StoredLedger | None = None
 
 
-class Memory:
+class MemoryBackend:
     """Namespaces of entries, held in this process."""
 
     def __init__(self) -> None:
         self.id = secrets.token_hex(8)
-        self.held: dict[str, dict[Slot, Held]] = {}
-        self.ledgers: dict[str, HeldLedger] = {}
+        self.held: dict[str, dict[RemoteKey, StoredEntry]] = {}
+        self.ledgers: dict[str, StoredLedger] = {}
         self._versions = 0
 
     def listing(self, namespace: str, now: float) -> Listed:
         """All entries that have not ended, and the ledger."""
         entries = self.held.get(namespace, {})
-        ledger = Memory.ledger(self, namespace, now)
+        ledger = MemoryBackend.ledger(self, namespace, now)
         return Listed({slot: held for slot, held in entries.items() if not _ended(held, now)}, ledger=ledger)
 
-    def lookup(self, namespace: str, slots: Iterable[Slot], now: float) -> Mapping[Slot, Held]:
+    def lookup(self, namespace: str, slots: Iterable[RemoteKey], now: float) -> Mapping[RemoteKey, StoredEntry]:
         """Those of the entries that are there."""
         entries = self.held.get(namespace, {})
         found = ((slot, entries.get(slot)) for slot in slots)
         return {slot: held for slot, held in found if held is not None and not _ended(held, now)}
 
-    def ledger(self, namespace: str, now: float) -> HeldLedger | None:
+    def ledger(self, namespace: str, now: float) -> StoredLedger | None:
         """The ledger that was left in a namespace, if it has not ended."""
         held = self.ledgers.get(namespace)
         return None if held is None or _ended(held, now) else held
 
-    def leave(self, namespace: str, ledger: HeldLedger) -> None:
+    def leave(self, namespace: str, ledger: StoredLedger) -> None:
         """Leave a ledger in place of an older one."""
         self.ledgers[namespace] = ledger
 
-    def change(self, namespace: str, puts: Sequence[Put], now: float) -> list[WriteResult]:
+    def change(self, namespace: str, puts: Sequence[ConditionalPut], now: float) -> list[WriteResult]:
         """Do writes, each by itself."""
         return [self._change(self.held.setdefault(namespace, {}), put, now) for put in puts]
 
-    def _change(self, entries: dict[Slot, Held], put: Put, now: float) -> WriteResult:
+    def _change(self, entries: dict[RemoteKey, StoredEntry], put: ConditionalPut, now: float) -> WriteResult:
         present = entries.get(put.slot)
         if present is not None and _ended(present, now):
             del entries[put.slot]
@@ -111,11 +111,11 @@ class Memory:
         return WriteResult(WriteStatus.DONE, etag=str(self._versions))
 
 
-def _ended(held: Held | HeldLedger, now: float) -> bool:
+def _ended(held: StoredEntry | StoredLedger, now: float) -> bool:
     return held.expires_at is not None and held.expires_at <= now
 
 
-def _conflict(present: Held | None, put: Put) -> WriteResult | None:
+def _conflict(present: StoredEntry | None, put: ConditionalPut) -> WriteResult | None:
     match put.precondition:
         case Precondition.ABSENT:
             return _EXISTS if present is not None else None

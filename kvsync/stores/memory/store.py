@@ -1,8 +1,9 @@
 """The reference store: entries in a dictionary of this process. What it does is what the contract in `base` means.
 
-`kvsync.stores.memory.backend.Memory` is the remote side, `MemoryStore` the connection to it. Several connections may share
-one memory, as several hosts share a remote. The capabilities of a connection can be narrowed to those of any store, which is
-how kvsync is tested against stores without versions, without lifetimes, without marks, and so on; see `kvsync.testing`.
+`kvsync.stores.memory.backend.MemoryBackend` is the remote side, `MemoryStore` the connection to it. Several connections may
+share one backend, as several hosts share a remote. The capabilities of a connection can be narrowed to those of any store,
+which is how kvsync is tested against stores without versions, without lifetimes, without marks, and so on; see
+`kvsync.testing`.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from kvsync.errors import BatchRefused
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, StoreContext, Write, WriteResult
 from kvsync.stores.limits import check_batch, check_entry
-from kvsync.stores.memory.backend import Held, HeldLedger, Memory, Put, Slot
+from kvsync.stores.memory.backend import ConditionalPut, MemoryBackend, RemoteKey, StoredEntry, StoredLedger
 from kvsync.yaml.fields import Field, text
 
-_SHARED: dict[str, Memory] = {}
+_SHARED: dict[str, MemoryBackend] = {}
 
 
 class MemoryStore(Store):
-    """A connection to a `Memory`: its own, the one it is given, or the one that the option `shared` names."""
+    """A connection to a `MemoryBackend`: its own, the one it is given, or the one that the option `shared` names."""
 
     options = (
         Field("shared", text(), help="Stores of one process that give the same name here hold the same entries."),
@@ -53,7 +54,7 @@ class MemoryStore(Store):
         config: StoreConfig,
         context: StoreContext,
         *,
-        memory: Memory | None = None,
+        memory: MemoryBackend | None = None,
         capabilities: Capabilities | None = None,
         keeps_ledger: bool = False,
         lists_sizes: bool = False,
@@ -64,7 +65,7 @@ class MemoryStore(Store):
         self.lists_sizes = lists_sizes or self.lists_sizes
         self._keys = KeyFormat(config.key_format or "{key}", native_labels=self.capabilities.labels)
         shared: str | None = config.options.get("shared")
-        self._memory = memory or (Memory() if shared is None else _SHARED.setdefault(shared, Memory()))
+        self._memory = memory or (MemoryBackend() if shared is None else _SHARED.setdefault(shared, MemoryBackend()))
 
     def normalise(self, content: Content) -> Content:
         """Without what the capabilities do not have."""
@@ -93,15 +94,17 @@ class MemoryStore(Store):
         """The same with digests, where a listing only has sizes."""
         return self._observe(namespace, signer, self._listed_deep) if self.lists_sizes else None
 
-    def is_version(self, seen: str, known: str) -> bool:
+    def may_be_version(self, seen: str, known: str) -> bool:
         """Say whether two etags are the same, or the one of a listing is the size in the other."""
         return seen == known or (self.lists_sizes and known.startswith(f"{seen}:"))
 
-    def listed_etag(self, etag: str) -> str:
+    def redacted_etag(self, etag: str) -> str:
         """The size, where that is what a listing has."""
         return etag.partition(":")[0] if self.lists_sizes else etag
 
-    def _observe(self, namespace: str, signer: MarkSigner, listed_as: Callable[[Identity, Held], Actual]) -> Snapshot:
+    def _observe(
+        self, namespace: str, signer: MarkSigner, listed_as: Callable[[Identity, StoredEntry], Actual]
+    ) -> Snapshot:
         listed = self._memory.listing(namespace, self._now())
         self._count(len(listed.entries), self.capabilities.page)
         ledger = listed.ledger if self.keeps_ledger else None
@@ -164,15 +167,15 @@ class MemoryStore(Store):
         has = self.capabilities
         ends = has.always_expires and has.max_ttl is not None
         expires_at = self.context.clock.now() + (has.max_ttl or 0) if ends else None
-        self._memory.leave(namespace, HeldLedger(ledger, expires_at))
+        self._memory.leave(namespace, StoredLedger(ledger, expires_at))
 
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that hold an entry."""
         return sorted(name for name in self._memory.held if self._memory.listing(name, self._now()).entries)
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """Always reached."""
-        return (Finding("memory", True, "held in this process"),)
+        return (DoctorCheck("memory", True, "held in this process"),)
 
     def _now(self) -> float:
         """The present, as far as the memory ends entries by itself."""
@@ -182,32 +185,32 @@ class MemoryStore(Store):
     def _count(self, entries: int, page: int) -> None:
         self.traffic.requests += max(1, -(-entries // page))
 
-    def _slot(self, namespace: str, identity: Identity) -> Slot:
+    def _slot(self, namespace: str, identity: Identity) -> RemoteKey:
         label = None if self._keys.holds_label else identity.label
-        return Slot(self._keys.encode(namespace, identity), label)
+        return RemoteKey(self._keys.encode(namespace, identity), label)
 
-    def _put(self, namespace: str, write: Write) -> Put:
-        return Put(
+    def _put(self, namespace: str, write: Write) -> ConditionalPut:
+        return ConditionalPut(
             self._slot(namespace, write.identity),
             None if write.content is None else self._held(write, write.content),
             write.precondition if self.capabilities.compare_and_set else None,
             write.etag,
         )
 
-    def _held(self, write: Write, content: Content) -> Held:
+    def _held(self, write: Write, content: Content) -> StoredEntry:
         has = self.capabilities
         expires_at = write.expires_at
         if expires_at is None and has.always_expires and has.max_ttl is not None:
             expires_at = self.context.clock.now() + has.max_ttl
         keeps_moments = has.lifetimes is Lifetimes.NATIVE or has.marks is Marks.STORE
-        return Held(
+        return StoredEntry(
             self.normalise(content),
             version=0,
             mark=write.mark if has.marks is Marks.STORE else None,
             expires_at=expires_at if keeps_moments else None,
         )
 
-    def _actual(self, identity: Identity, held: Held) -> Actual:
+    def _actual(self, identity: Identity, held: StoredEntry) -> Actual:
         return Actual(
             identity,
             etag=self._etag(held),
@@ -219,16 +222,16 @@ class MemoryStore(Store):
             locked=held.locked,
         )
 
-    def _etag(self, held: Held) -> str | None:
+    def _etag(self, held: StoredEntry) -> str | None:
         if self.capabilities.compare_and_set:
             return str(held.version)
         value = held.content.value
         return f"{len(value)}:{blake2b(value, digest_size=8).hexdigest()}" if self.lists_sizes else None
 
-    def _listed_deep(self, identity: Identity, held: Held) -> Actual:
+    def _listed_deep(self, identity: Identity, held: StoredEntry) -> Actual:
         return replace(self._actual(identity, held), content=None, fingerprint=None)
 
-    def _listed(self, identity: Identity, held: Held) -> Actual:
+    def _listed(self, identity: Identity, held: StoredEntry) -> Actual:
         """Where a listing carries no values it knows of the content what the mark says, right or wrong."""
         entry = self._actual(identity, held)
         if self.lists_sizes:

@@ -11,7 +11,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import StoreError
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Identity, Snapshot, Target
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
@@ -102,18 +102,18 @@ class SqliteStore(Store):
         """The namespaces that hold an entry."""
         return await self._call(self._namespaces)
 
-    async def check(self) -> Sequence[Finding]:
+    async def check(self) -> Sequence[DoctorCheck]:
         """Open the file and let SQLite look it through."""
         path = self._database.path
         try:
             answer = await self._call(self._examine)
         except StoreError as error:
-            return (Finding("database", False, str(error)),)
+            return (DoctorCheck("database", False, str(error)),)
         if answer in ("ok", "not there yet"):
-            return (Finding("database", True, f"{path}: {answer}"),)
+            return (DoctorCheck("database", True, f"{path}: {answer}"),)
         problem = answer.splitlines()[-1]
         hint = "restore a copy, or move it away and apply again"
-        return (Finding("database", False, f"{path} is damaged or no SQLite database: {problem}", hint),)
+        return (DoctorCheck("database", False, f"{path} is damaged or no SQLite database: {problem}", hint),)
 
     async def aclose(self) -> None:
         """Close the file."""

@@ -6,39 +6,39 @@ import secrets
 
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.clock_skew import clock_findings
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.stores.voximplant.remote import Remote, Storage
 
 _MOST_SKEW = 20.0
 """Seconds; tokens are dated, by a clock that may be 30 seconds ahead."""
 
 
-async def examine(remote: Remote) -> list[Finding]:
+async def examine(remote: Remote) -> list[DoctorCheck]:
     """List one key, then look for one that does not exist as if to delete it: nothing is written. Raises AuthError for a key
     file that cannot be read."""
     account = remote.account.file().account
-    found = [Finding("key file", True, f"the key of account {account}")]
+    found = [DoctorCheck("key file", True, f"the key of account {account}")]
     try:
         storage = await remote.storage()
         answer = await storage.ask("GetKeyValueKeys", "listing the keys", {"count": 1})
     except AuthError as error:
-        return [*found, Finding("credential", False, str(error))]
+        return [*found, DoctorCheck("credential", False, str(error))]
     except PermanentError as error:
-        return [*found, Finding("application", False, str(error), "correct application_id, or application")]
+        return [*found, DoctorCheck("application", False, str(error), "correct application_id, or application")]
     except StoreError as error:
-        return [*found, Finding("endpoint", False, str(error))]
-    reading = Finding("reading", True, "the token is accepted, and the application may be read")
+        return [*found, DoctorCheck("endpoint", False, str(error))]
+    reading = DoctorCheck("reading", True, "the token is accepted, and the application may be read")
     clock = clock_findings(answer, remote.clock.now(), _MOST_SKEW)
     return [*found, reading, await _writing(storage), *clock]
 
 
-async def _writing(storage: Storage) -> Finding:
+async def _writing(storage: Storage) -> DoctorCheck:
     """Deleting what is not there changes nothing, and only who may write is let so far."""
     key = f"kvsync-doctor-{secrets.token_hex(8)}"
     try:
         await storage.ask("DelKeyValueItem", "asking to write", {"key": key})
     except AuthError as error:
-        return Finding("writing", False, str(error), "give the service account the role Owner, Admin or Developer")
+        return DoctorCheck("writing", False, str(error), "give the service account the role Owner, Admin or Developer")
     except StoreError as error:
-        return Finding("writing", False, str(error))
-    return Finding("writing", True, "permitted")
+        return DoctorCheck("writing", False, str(error))
+    return DoctorCheck("writing", True, "permitted")

@@ -38,7 +38,7 @@ async def everything(ask: Ask, size: int) -> Listed:
     """All entries, in pages of `size`. Raises StoreError where not even one page can be had."""
     items: dict[str, Item] = {}
     for _ in range(_ROUNDS):
-        walk = Walk(ask, size)
+        walk = ListingWalk(ask, size)
         try:
             is_whole = await walk.to_the_end()
         except TransientError as error:
@@ -52,7 +52,7 @@ async def everything(ask: Ask, size: int) -> Listed:
     return Listed(items, f"entries kept coming and going while {len(items):,} of them were listed")
 
 
-class Walk:
+class ListingWalk:
     """One way through the pages."""
 
     def __init__(self, ask: Ask, size: int) -> None:

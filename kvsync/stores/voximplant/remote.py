@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import Client, Limits
+from kvsync.http.client import Client, ClientLimits
 from kvsync.http.model import Answer
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.model.health import Traffic
@@ -51,7 +51,7 @@ class Remote:
             endpoint,
             context.clock,
             traffic,
-            limits=Limits(config.timeout, most),
+            limits=ClientLimits(config.timeout, most),
             credentials=account,
             judge=Judge(self.where, account, context.clock),
             turns=_turns_of(endpoint, account.file().account, rate, context.clock),

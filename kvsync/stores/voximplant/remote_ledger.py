@@ -52,7 +52,7 @@ class _Seen:
     written: set[str] = field(default_factory=set)
 
 
-class Shelf:
+class RemoteLedger:
     """The ledger of one namespace, whose keys begin with `prefix`. `list_all` lists the namespace, and has it taken in."""
 
     def __init__(self, storage: Storage, writer: Writer, prefix: str, list_all: Callable[[], Awaitable[Any]]) -> None:

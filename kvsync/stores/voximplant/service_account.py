@@ -17,7 +17,7 @@ from kvsync.config.credentials import describe
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, PermanentError
 from kvsync.http.clock_skew import ahead_of_server
-from kvsync.http.model import Answer, Call, Explanation
+from kvsync.http.model import Answer, Call, ErrorText
 from kvsync.util.clock import Clock
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ class ServiceAccount:
         self._token = None
         return True
 
-    def explain(self, _call: Call, answer: Answer) -> Explanation:
+    def explain(self, _call: Call, answer: Answer) -> ErrorText:
         """Why the service does not take the token."""
         hint = f"check that the key is not revoked, and that this machine's clock is right, or {_HOW}"
-        return Explanation("credential", f"status {answer.status}", hint)
+        return ErrorText("credential", f"status {answer.status}", hint)
 
     async def _new(self, file: KeyFile, now: int) -> _Token:
         import jwt  # a fifth of a second, which working offline need not pay

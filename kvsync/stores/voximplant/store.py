@@ -12,7 +12,7 @@ from kvsync.errors import TransientError
 from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Marks, SizeUnit
 from kvsync.model.entry import Actual, Content, Identity, Snapshot, Target
-from kvsync.model.health import Finding
+from kvsync.model.health import DoctorCheck
 from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
@@ -29,7 +29,7 @@ from kvsync.yaml.fields import Field, integer, number, text
 
 if TYPE_CHECKING:
     from kvsync.stores.voximplant.remote import Remote, Storage
-    from kvsync.stores.voximplant.remote_ledger import Shelf
+    from kvsync.stores.voximplant.remote_ledger import RemoteLedger
     from kvsync.stores.voximplant.writing import Writer
 
 KEY_FORMAT: Final = "{namespace}:{key}"
@@ -79,7 +79,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         concurrency=2,
         writes_per_second=_RATE / _CALLS_A_CHANGE,
     )
-    ledger_part = USUAL
+    ledger_chunk_bytes = USUAL
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
@@ -96,7 +96,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         self.keeps_ledger = config.options.get("ledger") is LedgerPlace.STORE
         self._writer: Writer | None = None
         self._located: dict[str, Application] = {}
-        self._shelves: dict[str, Shelf] = {}
+        self._shelves: dict[str, RemoteLedger] = {}
         self._pages: dict[str, int] = {}
 
     def normalise(self, content: Content) -> Content:
@@ -116,9 +116,9 @@ class VoximplantStore(RemoteStore["Remote"]):
             )
         return name
 
-    def lies_in(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
         """Of `web` and `web:de`, both managed, keys that begin with `web:de:` belong to the second alone."""
-        return self._keys.lies_in(namespace, identity, others)
+        return self._keys.nested_namespace(namespace, identity, others)
 
     def place(self, namespace: str) -> Place:
         """The application as it is configured, and what the keys begin with; the credentials are not read."""
@@ -182,7 +182,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         """What is new of it, then the root; what is not needed any more goes last."""
         await self._shelf(namespace, await self._storage(namespace)).write(ledger)
 
-    async def _examine(self, remote: Remote) -> Sequence[Finding]:
+    async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Key file, token, clock, application and permissions, told apart."""
         from kvsync.stores.voximplant.doctor import examine
 
@@ -253,14 +253,14 @@ class VoximplantStore(RemoteStore["Remote"]):
         expires_at = float(end) if isinstance(end, int | float) else None
         return Actual(identity, None, fingerprint(content), content, len(content.value), expires_at)
 
-    def _shelf(self, namespace: str, storage: Storage) -> Shelf:
+    def _shelf(self, namespace: str, storage: Storage) -> RemoteLedger:
         """The ledger of a namespace, with what is known of it for as long as the namespace leads to that storage."""
         if namespace in self._shelves and self._located.get(namespace) == storage.application:
             return self._shelves[namespace]
-        from kvsync.stores.voximplant.remote_ledger import Shelf
+        from kvsync.stores.voximplant.remote_ledger import RemoteLedger
 
         prefix, writer = self._keys.prefix(namespace), self._writing()
-        shelf = Shelf(storage, writer, prefix, lambda: self._list(namespace, storage))
+        shelf = RemoteLedger(storage, writer, prefix, lambda: self._list(namespace, storage))
         if self._located.get(namespace) == storage.application:
             self._shelves[namespace] = shelf
         return shelf

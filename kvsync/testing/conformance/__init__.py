@@ -14,8 +14,8 @@ that do not apply to a store with these capabilities are not there; `TestMyStore
 of `Suite` may be overridden to let the suite write as another program would, or make the remote fail: more tests
 apply then.
 
-The tests run in the order in which a store is written (`Step`). Once a test fails, the tests of later steps are skipped, so the
-first failure says what to implement next.
+The tests run in the order in which a store is written (`SuiteStep`). Once a test fails, the tests of later steps are skipped:
+the first failure says what to implement next.
 """
 
 from __future__ import annotations
@@ -27,15 +27,24 @@ from kvsync.testing.conformance.ledgers import LedgersInStores
 from kvsync.testing.conformance.lifetimes import LifetimesOfEntries
 from kvsync.testing.conformance.listing import Listings
 from kvsync.testing.conformance.marks import MarksOfOwners
-from kvsync.testing.conformance.places import Places, Seals
-from kvsync.testing.conformance.suite import Step, Suite
+from kvsync.testing.conformance.places import PlacesOfTargets, Seals
+from kvsync.testing.conformance.suite import Suite, SuiteStep
 from kvsync.testing.conformance.versions import Versions
 from kvsync.testing.conformance.writing import Writing
 
-__all__ = ["Bench", "Step", "StoreConformance", "Suite"]
+__all__ = ["Bench", "StoreConformance", "Suite", "SuiteStep"]
 
 
 class StoreConformance(
-    Writing, Listings, Versions, Conflicts, LifetimesOfEntries, MarksOfOwners, Seals, Places, LedgersInStores, Faults
+    Writing,
+    Listings,
+    Versions,
+    Conflicts,
+    LifetimesOfEntries,
+    MarksOfOwners,
+    Seals,
+    PlacesOfTargets,
+    LedgersInStores,
+    Faults,
 ):
     """All tests. Subclass it; see the module's text."""

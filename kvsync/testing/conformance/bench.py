@@ -134,7 +134,7 @@ class Bench:
         if self.capabilities.settle:
             await self.pass_time(self.capabilities.settle)
 
-    async def together(self, *calls: Awaitable[Sequence[WriteResult]]) -> list[WriteStatus]:
+    async def gather_or_cancel(self, *calls: Awaitable[Sequence[WriteResult]]) -> list[WriteStatus]:
         """Several calls at once, of one write each."""
         return [results[0].status for results in await asyncio.gather(*calls)]
 

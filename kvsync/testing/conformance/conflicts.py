@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import WriteStatus
 from kvsync.testing.conformance.bench import TEXT, Bench
-from kvsync.testing.conformance.suite import Step, Suite, bulk, having, method, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, bulk, having, method, promise
 
 versions = having("compare_and_set")
 MINE, THEIRS = Content(b"mine"), Content(b"theirs")
@@ -14,7 +14,7 @@ MINE, THEIRS = Content(b"mine"), Content(b"theirs")
 class Conflicts(Suite):
     """Preconditions, kept by the store itself."""
 
-    step = Step.PRECONDITIONS
+    step = SuiteStep.PRECONDITIONS
 
     @promise(versions)
     async def test_create_does_not_overwrite(self, bench: Bench) -> None:
@@ -90,7 +90,7 @@ class Conflicts(Suite):
             (bench.creation("new", MINE), bench.creation("new", THEIRS)),
         ):
             at_once = bench.store.write(bench.namespace, [one]), other.write(bench.namespace, [two])
-            assert sorted(await bench.together(*at_once)) == [WriteStatus.CONFLICT, WriteStatus.DONE]
+            assert sorted(await bench.gather_or_cancel(*at_once)) == [WriteStatus.CONFLICT, WriteStatus.DONE]
 
     @promise(versions, method("foreign_write"))
     async def test_a_foreign_change_is_not_undone(self, bench: Bench) -> None:

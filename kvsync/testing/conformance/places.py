@@ -13,7 +13,7 @@ from kvsync.model.place import Place, conflicts
 from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Store, Write
 from kvsync.testing.conformance.bench import OWNER, TEXT, Bench
-from kvsync.testing.conformance.suite import Step, Suite, having, method, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, having, method, promise
 
 in_store = having("marks", Marks.STORE)
 
@@ -23,10 +23,10 @@ _LOOKUP_SECONDS = 61
 """After this long, a store must have looked again what a name leads to."""
 
 
-class Places(Suite):
+class PlacesOfTargets(Suite):
     """`place` and `locate`."""
 
-    step = Step.PLACES
+    step = SuiteStep.PLACES
 
     @promise()
     async def test_a_place_needs_no_request(self, bench: Bench) -> None:
@@ -51,14 +51,14 @@ class Places(Suite):
 
     @promise()
     async def test_namespaces_are_places_of_their_own(self, bench: Bench) -> None:
-        """The places of two namespaces differ, and no key could belong to both, unless `lies_in` tells whose an entry is."""
+        """Two namespaces have different places, and no key can belong to both unless `nested_namespace` tells them apart."""
         names = (bench.namespace, bench.elsewhere)
         offline = [bench.store.place(name) for name in names]
         located = [await bench.store.locate(name, writing=True) for name in names]
         for places in (offline, located):
             assert places[0].key != places[1].key
             targets = {Target("store", name): place for name, place in zip(names, places, strict=True)}
-            assert not conflicts(targets, lambda _: "lies_in" in bench.store.own_ways)
+            assert not conflicts(targets, lambda _: "nested_namespace" in bench.store.overridden)
 
     @promise()
     async def test_a_place_to_write_to_is_there(self, bench: Bench) -> None:
@@ -119,7 +119,7 @@ class Places(Suite):
 class Seals(Suite):
     """The seal of a mark, which says for which place, key and label it was made."""
 
-    step = Step.MARKS
+    step = SuiteStep.MARKS
 
     @promise(in_store)
     async def test_seals_come_back_as_they_are(self, bench: Bench) -> None:
@@ -169,7 +169,7 @@ class Seals(Suite):
             assert snapshot is not None
             assert write.identity not in snapshot.settled, number
 
-    @promise(in_store, step=Step.TOKENS)
+    @promise(in_store, step=SuiteStep.TOKENS)
     async def test_a_token_falls_with_another_seal(self, bench: Bench) -> None:
         """An entry that is written again with nothing but another seal makes the earlier token void."""
         before = await bench.create(GREETING)

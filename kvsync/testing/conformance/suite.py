@@ -20,7 +20,7 @@ Need = Callable[[type["Suite"]], str | None]
 _Self = TypeVar("_Self", bound="Suite")
 
 
-class Step(StrEnum):
+class SuiteStep(StrEnum):
     """What to implement in a store, in order. The tests run in this order; once one fails, those of later steps are skipped,
     so that the first failure names what is missing."""
 
@@ -48,9 +48,9 @@ class Suite:
     """Whether the stores that `open_store` gives keep the ledger of a namespace."""
     left_out: ClassVar[dict[str, str]] = {}
     """Tests that do not apply, and why."""
-    step: ClassVar[Step]
+    step: ClassVar[SuiteStep]
     """The step of the tests in this class that name no other."""
-    failed: ClassVar[dict[Step, str]] = {}
+    failed: ClassVar[dict[SuiteStep, str]] = {}
     """The first test that failed in each step of this run."""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -108,7 +108,7 @@ class Suite:
 
 
 def promise(
-    *needs: Need, step: Step | None = None
+    *needs: Need, step: SuiteStep | None = None
 ) -> Callable[[Callable[[_Self, Bench], Awaitable[None]]], Callable[[_Self], None]]:
     """Make a test of a coroutine that is given a bench. It applies where all `needs` are met, and belongs to `step`, by default
     the one of its class."""
@@ -182,13 +182,13 @@ def _tests(cls: type[Suite]) -> dict[str, Callable[[Suite], None]]:
             if hasattr(value, "needs"):
                 value.step = value.step or base.step  # type: ignore[attr-defined]
                 found.setdefault(name, value)
-    order = list(Step)
+    order = list(SuiteStep)
     return dict(sorted(found.items(), key=lambda test: order.index(test[1].step)))
 
 
-def _skip_after_failure(cls: type[Suite], step: Step) -> None:
+def _skip_after_failure(cls: type[Suite], step: SuiteStep) -> None:
     """Skip a test when one of an earlier step failed in this run."""
-    for earlier in Step:
+    for earlier in SuiteStep:
         if earlier is step:
             return
         if earlier in cls.failed:

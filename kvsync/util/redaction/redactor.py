@@ -141,8 +141,8 @@ class Redactor:
 
     def _is_clean(self, texts: Collection[str]) -> bool:
         """A look at all texts at once: to look at each by itself costs more, and most of them are clean."""
-        together = "\n".join(texts)
-        return self.redact(together) == together
+        gather_or_cancel = "\n".join(texts)
+        return self.redact(gather_or_cancel) == gather_or_cancel
 
     def _key(self, key: Any) -> Any:
         return self._redact_data(key) if isinstance(key, str | bytes) else key
