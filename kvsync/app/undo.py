@@ -84,9 +84,11 @@ class Undoing:
         subject = await self._workspace.locate(target)
         places = {record.place for record in records} - {subject.key, name_key(target)}
         if places:
+            known = self._state.places.known(target)
+            was = f"was {known.previous}, " if known is not None and known.previous else ""
             raise PermanentError(
-                f"{target} is another place than the one that the run wrote to; it is now {subject.located.place}, and is left"
-                " as it is"
+                f"{target} is now another store than the one that the run wrote to ({was}is {subject.located.place}); nothing"
+                " is changed there; point the name back to the old store to undo this run"
             )
         return subject
 

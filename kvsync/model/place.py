@@ -76,7 +76,7 @@ class Place:
         ids = ", ".join(f"{name} {value}" for name, value in self.parts)
         keys = f", keys {self.scope.prefix}*{self.scope.suffix}" if self.scope.prefix or self.scope.suffix else ""
         keys += f", namespace {self.scope.namespace}" if self.scope.namespace else ""
-        notes = ("with its ledger" if self.takes_all else "", "" if self.is_resolved else "not there yet")
+        notes = ("with its ledger" if self.takes_all else "", "" if self.is_resolved else "not resolved yet")
         detail = ", ".join(filter(None, (self.detail, *notes)))
         return f"{self.type} {ids}{keys}" + (f" ({detail})" if detail else "")
 

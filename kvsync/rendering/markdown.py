@@ -149,7 +149,7 @@ def _warnings(plan: TargetPlan) -> Iterator[str]:
     shown = lines[:_MAX_WARNINGS]
     if len(lines) > _MAX_WARNINGS:
         shown.append(f"**{len(lines) - _MAX_WARNINGS:,} more**")
-    if plan.parked and not plan.approved:
+    if plan.parked and not plan.approved and plan.changes:
         shown.append(f"release with: <code>kvsync approve {short_hash(plan.digest)}</code>")
     return (f"> {line}  \n" for line in shown)
 
