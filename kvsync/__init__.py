@@ -1,4 +1,4 @@
-"""kvsync keeps key-value stores equal to a Git repository.
+"""kvsync keeps key-value stores in sync with YAML files in a Git repository.
 
 The names in `__all__` are the public API, kept by semantic versioning: what authors of stores need, and what programs need that
 plan and apply without the command line. Everything else may change in any release. `docs/api.md` is the reference.

@@ -1,4 +1,4 @@
-"""Base of the conformance tests: which tests apply to a store, in which order they run, and how each is run."""
+"""Base class of the conformance tests: selects the tests that apply, and runs them."""
 
 from __future__ import annotations
 
