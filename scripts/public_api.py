@@ -5,12 +5,16 @@ After a deliberate change of the API: python scripts/public_api.py, and add a li
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 from typing import Any, Final, ForwardRef
 
@@ -47,6 +51,9 @@ ONLY: Final = {
 }
 """Classes of which only these members are public; `Workspace` is made by `open_workspace` alone."""
 
+INTERNAL: Final = frozenset({"failed", "overridden", "step"})
+"""Class attributes that are set automatically, or by kvsync alone."""
+
 DECODERS: Final = "text boolean choice integer number percentage duration size path credential list_of map_of one_of"
 """The functions of `kvsync.fields` that are public."""
 
@@ -71,7 +78,7 @@ def part(group: str) -> str:
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
-    """The public methods, properties and annotated class attributes that kvsync defines in a class or its bases."""
+    """The public methods and properties that kvsync defines in a class or its bases."""
     found: dict[str, Any] = {}
     for base in reversed(_documented(cls).__mro__):
         if base.__module__.startswith("kvsync"):
@@ -80,6 +87,29 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
     for name, value in sorted(found.items()):
         if name in public and not name.startswith(("_", "test_")) and _is_method(value):
             yield name, value
+
+
+def attributes(cls: type) -> Iterator[tuple[str, str, str]]:
+    """The public class attributes that kvsync annotates: name, type, and the docstring below it. Fields of a dataclass are
+    parameters of its constructor instead."""
+    if is_dataclass(cls) or issubclass(cls, Enum | tuple):
+        return
+    for base in reversed(_documented(cls).__mro__):
+        if base.__module__.startswith("kvsync"):
+            yield from _annotated(base)
+
+
+def _annotated(cls: type) -> Iterator[tuple[str, str, str]]:
+    (definition,) = ast.parse(dedent(inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)
+    for node, after in pairwise([*definition.body, ast.Pass()]):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and _is_public(node.target.id):
+            text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+            yield node.target.id, ast.unparse(node.annotation), " ".join(str(text).split())
+
+
+def _is_public(attribute: str) -> bool:
+    return not attribute.startswith("_") and attribute not in INTERNAL
 
 
 def _documented(cls: type) -> type:
@@ -100,6 +130,7 @@ def _described(name: str, value: Any) -> Iterator[str]:
     elif isinstance(value, type):
         bases = [base.__name__ for base in value.__bases__ if base.__name__ in kvsync.__all__]
         yield f"{name}{_constructor(value)}{' <- ' + ', '.join(bases) if bases else ''}"
+        yield from sorted(f"{name}.{attribute}: {kind}" for attribute, kind, _ in attributes(value))
         for member, found in members(value):
             yield f"{_async(found)}{name}.{member}{': property' if isinstance(found, property) else _signature(found)}"
     elif callable(value):
@@ -117,7 +148,10 @@ def _section(name: str, value: Any) -> str:
         return f"### `{name}`\n\n{_prose(value)}\n\nMembers: {words}."
     head = _constructor(value) if isinstance(value, type) else _signature(value)
     section = f"### `{name}`\n\n```python\n{_wrapped(name + head)}\n```\n\n{_prose(value)}"
-    rows = [_entry(member, found) for member, found in members(value)] if isinstance(value, type) else []
+    if not isinstance(value, type):
+        return section
+    rows = [f"- `{name}: {kind}`{f': {text}' if text else ''}" for name, kind, text in attributes(value)]
+    rows += [_entry(member, found) for member, found in members(value)]
     return section + ("\n\n" + "\n".join(rows) if rows else "")
 
 
