@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kvsync.planning.permit import Circumstances, Hold, hold_of
+
 if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.model.entry import Target
@@ -32,16 +34,27 @@ def split(workspace: Workspace, plan: Plan) -> Split:
     in the plan, where applying leaves them alone."""
     from kvsync.reconcile import withheld
 
-    parked = {one.target for one in plan.targets if one.parked and not one.approved}
-    waiting = {one.target: why for one in plan.targets if one.changes and (why := _paused(workspace, one)) is not None}
-    held = waiting.keys() | parked
-    ready = [one.target for one in plan.targets if one.changes and one.target not in held]
-    denied = _denied(workspace) if ready else None
-    if denied is not None:
-        waiting |= dict.fromkeys(ready, denied)
+    window = _denied(workspace)
+    holds = {one.target: hold for one in plan.targets if (hold := _hold(workspace, one, window)) is not None}
+    reasons = {target: window if hold is Hold.WINDOW else _paused(workspace, target) for target, hold in holds.items()}
+    waiting = {one.target: reasons[one.target] or "" for one in plan.targets if holds.get(one.target) in _WITHHELD}
     going = tuple(one for one in plan.targets if one.target not in waiting)
     reports = tuple(withheld(one, waiting[one.target]) for one in plan.targets if one.target in waiting)
-    return Split(replace(plan, targets=going), reports, frozenset({*waiting, *parked}), denied)
+    denied = window if Hold.WINDOW in holds.values() else None
+    return Split(replace(plan, targets=going), reports, frozenset(holds), denied)
+
+
+_WITHHELD = (Hold.PAUSED, Hold.WINDOW)
+"""Why changes are set aside here; what is parked stays in the plan, and applying leaves it alone."""
+
+
+def _hold(workspace: Workspace, plan: TargetPlan, window: str | None) -> Hold | None:
+    """Why a target of the plan may not be applied by hand now. Without changes, only an approval can be missing."""
+    is_parked = bool(plan.parked) and not plan.approved
+    if not plan.changes:
+        return hold_of(Circumstances(is_parked=is_parked))
+    is_paused = workspace.state.pauses.is_paused(plan.target)
+    return hold_of(Circumstances(is_paused=is_paused, is_parked=is_parked, is_denied=window is not None))
 
 
 def _denied(workspace: Workspace) -> str | None:
@@ -59,8 +72,8 @@ def _denied(workspace: Workspace) -> str | None:
     return f"nothing is applied now{end}: run.windows says so ({kind}: {window.cron!r}); plans are still made"
 
 
-def _paused(workspace: Workspace, plan: TargetPlan) -> str | None:
-    pause = workspace.state.pauses.find(plan.target)
+def _paused(workspace: Workspace, target: Target) -> str | None:
+    pause = workspace.state.pauses.find(target)
     if pause is None:
         return None
     because = f" ({pause.reason})" if pause.reason else ""

@@ -21,6 +21,7 @@ from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
+from kvsync.planning.permit import Circumstances, hold_of
 from kvsync.reconcile import ApplyOptions, PassContext, PassOptions, TargetPass, empty_plan, withheld
 from kvsync.state import ParkedRecord, Run
 from kvsync.state.deletions import LimitedDeletions
@@ -259,8 +260,10 @@ class Workspace:
         return replace(withheld(plan, ""), error=error)
 
     def _is_released(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
-        if not target.parked:
-            return True
+        is_parked = bool(target.parked) and not self._is_approved(target, plan, approvals)
+        return hold_of(Circumstances(is_parked=is_parked)) is None
+
+    def _is_approved(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
         digests = (target.digest, plan.digest)
         by_hand = any(is_hash_of(approval, digest) for approval in approvals for digest in digests)
         return by_hand or self.state.parked.approved(target.target, target.digest)

@@ -11,6 +11,7 @@ from kvsync.daemon.waiting import wait_until
 from kvsync.daemon.windows import is_denied, next_change
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
+from kvsync.planning.permit import Circumstances, hold_of
 from kvsync.util.clock import Clock
 
 LONGEST_TRUST = 3600.0
@@ -72,7 +73,13 @@ class Gate:
 
     def may_apply(self, target: Target) -> bool:
         """Say whether a pass of this target may write at this moment."""
-        return not self.observe and target not in self._paused and self.denied_by is None and self.leads()
+        now = Circumstances(
+            observes=self.observe,
+            is_paused=target in self._paused,
+            is_denied=self.denied_by is not None,
+            leads=self.leads(),
+        )
+        return hold_of(now) is None
 
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Call `on_change` whenever the windows begin or end to deny, also if they do at first; until cancelled."""

@@ -1,0 +1,48 @@
+"""May this target be applied now? The one place that decides it, for commands and the daemon alike.
+
+The fence of a store is asked again right before each request; `run.max_deletes_per_hour` limits how much of a permitted plan
+is applied, see `deletion_limit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Hold(StrEnum):
+    """Why a target may not be applied now."""
+
+    OBSERVE = "observe"
+    PAUSED = "paused"
+    PARKED = "parked"
+    WINDOW = "window"
+    STANDBY = "standby"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What decides whether a target may be applied.
+
+    `observes`: the process only plans. `is_paused`: someone paused the target or its store. `is_parked`: the plan waits for an
+    approval that it does not have. `is_denied`: a maintenance window denies applying. `leads`: no other replica leads.
+    """
+
+    observes: bool = False
+    is_paused: bool = False
+    is_parked: bool = False
+    is_denied: bool = False
+    leads: bool = True
+
+
+def hold_of(now: Circumstances) -> Hold | None:
+    """Return why a target may not be applied now, None when it may. Where there are several reasons, it is the one that
+    takes a person to end."""
+    holds = (
+        (Hold.OBSERVE, now.observes),
+        (Hold.PAUSED, now.is_paused),
+        (Hold.PARKED, now.is_parked),
+        (Hold.WINDOW, now.is_denied),
+        (Hold.STANDBY, not now.leads),
+    )
+    return next((hold for hold, holds_back in holds if holds_back), None)

@@ -1,0 +1,41 @@
+"""One decision for all who ask whether a target may be applied now."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvsync.planning.permit import Circumstances, Hold, hold_of
+
+FREE = Circumstances()
+HELD = {
+    Hold.OBSERVE: {"observes": True},
+    Hold.PAUSED: {"is_paused": True},
+    Hold.PARKED: {"is_parked": True},
+    Hold.WINDOW: {"is_denied": True},
+    Hold.STANDBY: {"leads": False},
+}
+ANY = st.builds(Circumstances, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans())
+
+
+def test_nothing_holds_back_a_free_target() -> None:
+    """With no reason against it, a target may be applied."""
+    assert hold_of(FREE) is None
+
+
+@pytest.mark.parametrize("hold", Hold)
+def test_each_reason_alone_holds_a_target_back(hold: Hold) -> None:
+    """Every circumstance is enough by itself."""
+    assert hold_of(dataclasses.replace(FREE, **HELD[hold])) is hold
+
+
+@given(now=ANY)
+def test_one_reason_is_enough(now: Circumstances) -> None:
+    """A target may be applied exactly when nothing is against it, and the reason that is given is one that holds."""
+    hold = hold_of(now)
+    assert (hold is None) == (now == FREE)
+    if hold is not None:
+        assert all(getattr(now, name) == value for name, value in HELD[hold].items())
