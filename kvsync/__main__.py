@@ -1,4 +1,4 @@
-"""The way in: `kvsync`, and `python -m kvsync`."""
+"""Entry point of `kvsync` and `python -m kvsync`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error kvsync raises on purpose. The branch says what to do about it, the leaf what happened.
+"""Exception classes of kvsync. The base class says how to handle an error, the subclass what happened.
 
 KvsyncError
 ├── UsageError            the command line makes no sense                     (exit 64)
@@ -87,7 +87,9 @@ class LockHeld(KvsyncError):
     def __init__(self, state_dir: str, pid: int | None) -> None:
         self.state_dir, self.pid = state_dir, pid
         holder = f"process {pid}" if pid else "another process"
-        super().__init__(f"{state_dir}: {holder} is writing with this state directory; wait for it, or stop it")
+        super().__init__(
+            f"{state_dir}: {holder} holds the lock of this state directory; wait until it ends, or stop it"
+        )
 
 
 class LeaseHeld(KvsyncError):
@@ -96,7 +98,7 @@ class LeaseHeld(KvsyncError):
     def __init__(self, lease: str, leader: str | None) -> None:
         self.lease, self.leader = lease, leader
         holder = f"{leader} leads" if leader else "another replica leads"
-        super().__init__(f"lease {lease}: {holder}; nothing was done")
+        super().__init__(f"lease {lease}: {holder}; nothing was written")
 
 
 class NotApproved(KvsyncError):

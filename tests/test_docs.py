@@ -65,6 +65,13 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not heading or heading in headings(there), f"{path}#{heading}"
 
 
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document.name != "CHANGELOG.md"], ids=name)
+def test_paths_exist(document: Path) -> None:
+    """Every path of this repository that a page names in backquotes exists."""
+    paths = re.findall(r"`((?:kvsync|tests|scripts|docs)/[\w./-]+)`", document.read_text(encoding="utf-8"))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def headings(document: Path) -> set[str]:
     """The anchors that a page of Markdown has."""
     titles = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)

@@ -258,7 +258,7 @@ class TestStateDirectory:
         repository.want("  a: 1\n")
         with daemon(repository):
             for command in (("run",), ("run", "--once"), ("apply", "--yes")):
-                assert "with this state directory" in repository.run(*command, code=5).stderr
+                assert "lock of this state directory" in repository.run(*command, code=5).stderr
             repository.run("plan", code=0)
         repository.run("apply", "--yes", code=0)
 

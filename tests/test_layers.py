@@ -37,7 +37,18 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
 
 ROOT_MODULES = frozenset({"__init__", "__main__", "errors"})
 
-HEAVY = ("aiohttp", "apscheduler", "hypothesis", "httpx", "opentelemetry", "pytest", "rich", "watchfiles")
+HEAVY = (
+    "aiohttp",
+    "apscheduler",
+    "cronsim",
+    "hypothesis",
+    "httpx",
+    "httpx_aiohttp",
+    "opentelemetry",
+    "pytest",
+    "rich",
+    "watchfiles",
+)
 """What takes long to import and is of use to few commands only."""
 
 
@@ -123,8 +134,8 @@ PURE = ("model", "planning", "rendering")
 
 
 def test_the_middle_is_pure() -> None:
-    """Values, planning and rendering import themselves, the errors, the escaping and the standard library, and of that nothing
-    that does I/O or tells the time."""
+    """Values, planning and rendering import themselves, the errors, the escaping, cronsim and the standard library, and of
+    that nothing that does I/O or tells the time."""
     impure = {
         "asyncio",
         "logging",
@@ -138,7 +149,7 @@ def test_the_middle_is_pure() -> None:
         "threading",
         "time",
     }
-    packages = sys.stdlib_module_names | {"kvsync"}
+    packages = sys.stdlib_module_names | {"kvsync", "cronsim"}
     wrong = {
         f"{file.relative_to(ROOT)} imports {name}"
         for part, file in parts()
@@ -153,7 +164,8 @@ def test_the_middle_is_pure() -> None:
 
 def test_httpx_has_one_home() -> None:
     """At most one module imports the HTTP client, so that another one can take its place."""
-    users = [file.name for _, file in parts() if any(name.partition(".")[0] == "httpx" for name in imports_of(file))]
+    clients = {"httpx", "httpx_aiohttp"}
+    users = [file.name for _, file in parts() if clients & {name.partition(".")[0] for name in imports_of(file)}]
     assert len(users) <= 1
 
 
@@ -164,6 +176,7 @@ def test_no_module_imports_what_is_heavy_when_it_is_imported() -> None:
         "kvsync.daemon",
         "kvsync.emulators",
         "kvsync.http",
+        "kvsync.planning.cron",
         "kvsync.status",
         "kvsync.testing",
     }

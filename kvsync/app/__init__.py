@@ -1,5 +1,5 @@
-"""Everything one process works with: configuration, state directory, stores, files. Commands and the daemon both start here,
-and neither knows how the parts fit together.
+"""Application layer shared by the commands and the daemon: it wires configuration, state directory, stores and files
+together.
 """
 
 from kvsync.app.model import Report, TargetSelection, is_hash_of, resolve_targets

@@ -1,4 +1,4 @@
-"""The configuration, read with the store types that are installed."""
+"""Configuration loading with the installed store types."""
 
 from __future__ import annotations
 

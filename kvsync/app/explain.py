@@ -1,4 +1,4 @@
-"""Why an entry has the action it has: everything known of one key, from the files, the store, and what was last applied."""
+"""Explains why an entry has its action, from the files, the store, and what was last applied."""
 
 from __future__ import annotations
 
@@ -138,19 +138,19 @@ def _why(
         yield f"differs in: {', '.join(verdict.reasons)}"
     yield from _policy_line(verdict, policy)
     if reported:
-        yield "it is only reported, nothing will be written"
+        yield "it is reported only, not written"
 
 
 def _idle(entry: Entry | None, actual: Actual | None, policy: Policy, owner: str) -> str:
     if entry is None:
         if actual is None or actual.mark is None or actual.mark.owner != owner:
-            return "no file asks for it, and it is not ours: left alone"
+            return "it is not in the files, and kvsync does not own it: left unchanged"
         if policy.prune is Prune.OFF:
-            return "no file asks for it; policy.prune is off"
-        return "no file asks for it, and its mark was made for another place, key or label: a copy, left alone"
+            return "it is not in the files; policy.prune is off"
+        return "it is not in the files, and its mark was made for another place, key or label: a copy, left unchanged"
     if entry.mode is not Mode.ENFORCE:
-        return f"its mode is {entry.mode}: it is not kept equal"
-    return "it ended as declared" if actual is None else "it is as the files ask"
+        return f"its mode is {entry.mode}: it is not kept in sync"
+    return "it expired as declared" if actual is None else "it matches the files"
 
 
 def _policy_line(verdict: Change | Refusal, policy: Policy) -> Iterable[str]:
@@ -165,8 +165,8 @@ def _policy_line(verdict: Change | Refusal, policy: Policy) -> Iterable[str]:
 def _in_the_way(workspace: Workspace, plan: TargetPlan, desired: Desired, key: str) -> Iterable[str]:
     """What else keeps anything from being done."""
     if key_matcher(desired.policy.ignore)(key):
-        yield "policy.ignore names it: it is not looked at"
-    yield from (f"the target keeps its state: {problem}" for problem in plan.problems)
+        yield "it matches policy.ignore: kvsync ignores it"
+    yield from (f"the target is left unchanged: {problem}" for problem in plan.problems)
     pause: Pause | None = workspace.state.pauses.find(plan.target)
     if pause is not None:
         yield f"{pause} is paused" + (f" ({pause.reason})" if pause.reason else "")
@@ -176,17 +176,17 @@ def _in_the_way(workspace: Workspace, plan: TargetPlan, desired: Desired, key: s
 
 
 _CAUSES = {
-    Class.NEW: "the files ask for it, and the store does not have it",
+    Class.NEW: "it is in the files, but not in the store",
     Class.CHANGED: "the files changed since it was applied",
-    Class.REMOVED: "no file asks for it any more, and it is ours",
-    Class.DRIFTED: "somebody changed it in the store; the files did not change",
-    Class.MISSING: "somebody removed it from the store; the files still ask for it",
-    Class.CONFLICT: "somebody changed it in the store, and the files changed too",
-    Class.EXPIRING: "its lifetime is nearly over, or just ended",
-    Class.EXPIRED: "it ended as declared",
-    Class.FOREIGN: "it is not ours, and no file asks for it",
-    Class.UNOWNED: "it exists, and nobody owns it",
-    Class.TAKEN: "it exists, and another owner has it",
+    Class.REMOVED: "it is no longer in the files, and kvsync owns it",
+    Class.DRIFTED: "another writer changed it in the store; the files did not change",
+    Class.MISSING: "another writer deleted it from the store; it is still in the files",
+    Class.CONFLICT: "another writer changed it in the store, and the files changed too",
+    Class.EXPIRING: "it expires soon, or has just expired",
+    Class.EXPIRED: "it expired as declared",
+    Class.FOREIGN: "it is not in the files, and kvsync does not own it",
+    Class.UNOWNED: "it exists without an owner",
+    Class.TAKEN: "it exists, and belongs to another owner",
     Class.PROTECTED: "it is protected",
-    Class.LOCKED: "the store has it locked",
+    Class.LOCKED: "it is locked in the store",
 }

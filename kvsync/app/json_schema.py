@@ -1,5 +1,4 @@
-"""JSON Schema 2020-12 of what kvsync reads and writes: its configuration, state files, the plan document, and
-the messages of `run.notify`.
+"""JSON Schema 2020-12 of the configuration, state files, plan documents, and the messages of `run.notify`.
 
 The first two are made of the tables of fields that the reading itself goes by. They describe a file as an editor sees it, by
 the YAML 1.2 core schema; what depends on more than one file or on the store, `kvsync validate` tells.
@@ -55,12 +54,12 @@ def plan_schema() -> Schema:
         },
         {
             "environment": _TEXT_OR_NULL,
-            "seal": _described(_TEXT, "Names the key of the state directory that a saved plan was made with."),
-            "signature": _described(_TEXT, "Over the rest of a saved plan, with that key."),
-            "source": _described(_TEXT, "The commit that the files are of, when they are of one."),
+            "seal": _described(_TEXT, "Identifies the key of the state directory that the plan was saved with."),
+            "signature": _described(_TEXT, "Signature of the rest of a saved plan, made with that key."),
+            "source": _described(_TEXT, "Commit of the files, if they come from Git."),
         },
     )
-    return _titled("plan", "Plan of kvsync, with what became of it after an apply", document)
+    return _titled("plan", "Plan of kvsync, with the outcomes after an apply", document)
 
 
 def notice_schema() -> Schema:
@@ -68,7 +67,9 @@ def notice_schema() -> Schema:
     document = _object(
         {
             "schema": {"const": "kvsync.notice/1"},
-            "id": _described(_TEXT, "The same when the same message is sent again; also in the header webhook-id."),
+            "id": _described(
+                _TEXT, "Id of the message, unchanged when it is sent again; also in the header webhook-id."
+            ),
             "at": _described(_TEXT, "When it was written, RFC 3339 in UTC."),
             "owner": _TEXT,
             "environment": _TEXT_OR_NULL,
@@ -88,21 +89,21 @@ def _notices() -> dict[NoticeKind, dict[str, Schema]]:
         NoticeKind.DRIFT: {
             **since,
             "drift": _described(drift, "Entries by class: drifted, missing, conflict."),
-            "healed": _described(healed, "True when the pass that found it healed it; then its end is not told."),
+            "healed": _described(healed, "True when the pass that found it healed it; then no healed notice follows."),
         },
         NoticeKind.PARKED: {
             **since,
             "digest": _DIGEST,
             "reasons": _list(_TEXT),
-            "command": _described(_TEXT, "What releases the plan."),
+            "command": _described(_TEXT, "Command that approves the plan."),
         },
         NoticeKind.FAILED: {
             **since,
             "error": _TEXT,
             "attempts": _described(_COUNT, "Passes in a row that failed."),
-            "unavailable": _described({"type": "boolean"}, "True when the store is the reason."),
+            "unavailable": _described({"type": "boolean"}, "True when the store caused the failure."),
         },
-        NoticeKind.HEALED: {"ended": _described(_list({"enum": kinds}), "What was told, and is so no more.")},
+        NoticeKind.HEALED: {"ended": _described(_list({"enum": kinds}), "Notices that no longer apply.")},
     }
 
 
@@ -143,29 +144,29 @@ def _target() -> Schema:
         "store": _TEXT,
         "type": _TEXT,
         "namespace": _TEXT,
-        "complete": _described({"type": "boolean"}, "False when the listing had gaps; then nothing is deleted."),
-        "parked": _described(_list(_TEXT), "Why the target needs approval; empty when it does not."),
-        "approved": _described({"type": "boolean"}, "True when a person has approved what parked the target."),
+        "complete": _described({"type": "boolean"}, "False when the listing was incomplete; then nothing is deleted."),
+        "parked": _described(_list(_TEXT), "Reasons why the target needs approval; empty when it does not."),
+        "approved": _described({"type": "boolean"}, "True when the parked plan was approved."),
         "changes": _list(_change()),
         "refused": _list(_refusal()),
-        "foreign": _described(_COUNT, "Entries that are neither ours nor desired."),
+        "foreign": _described(_COUNT, "Number of entries that are neither desired nor owned by kvsync."),
         "unchanged": _COUNT,
         "cost": _object({"requests": _COUNT, "bytes": _COUNT, "seconds": _AMOUNT}),
         "digest": _DIGEST,
         "reported": _described(_list(_change()), "Drift that the policy only reports, and deletes that wait."),
         "ignored": _COUNT,
         "expired": _COUNT,
-        "problems": _described(_list(_TEXT), "What is wrong with the files of this target; it keeps its state."),
-        "error": _described(_TEXT_OR_NULL, "Why the store could not be observed or written."),
+        "problems": _described(_list(_TEXT), "Problems in the files of this target; the target is left unchanged."),
+        "error": _described(_TEXT_OR_NULL, "Error that prevented reading or writing the store."),
         "place": _described(
             _or_null(_object({"id": _TEXT_OR_NULL, "description": _TEXT})),
-            "Where the target leads; the id is null while that is not known, as before a namespace exists.",
+            "Place of the target; the id is null while it is unknown, for example before the namespace exists.",
         ),
-        "moved_from": _described(_TEXT_OR_NULL, "The place that the same names led to before, when that was another."),
+        "moved_from": _described(_TEXT_OR_NULL, "Previous place of the target, if it changed."),
     }
     optional = {
-        "outcomes": _described(_list(_outcome()), "After an apply: what became of each change."),
-        "waiting": _described(_list(_TEXT), "Which of the changes wait for a moment, and why."),
+        "outcomes": _described(_list(_outcome()), "After an apply: the outcome of each change."),
+        "waiting": _described(_list(_TEXT), "Changes that must wait, and why."),
     }
     return _object(required, optional)
 
@@ -187,7 +188,7 @@ def _change() -> Schema:
         "reasons": _described(
             _list(_TEXT), "What differs: value, content_type, tags, metadata, ttl, expires_at, mark."
         ),
-        "etag": _described(_TEXT_OR_NULL, "The version that was seen, and must still be there."),
+        "etag": _described(_TEXT_OR_NULL, "Version that the plan saw; the write requires it."),
         "before": _or_null(side),
         "after": _or_null(side),
         "origin": _described(_TEXT_OR_NULL, "file:line:column of the entry."),

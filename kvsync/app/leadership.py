@@ -1,4 +1,4 @@
-"""The lease of `run.lease`, wired to a workspace: who keeps it, under which name, and that nothing is written without it."""
+"""Leader election for a workspace: sets up the lease of `run.lease` and blocks writes without it."""
 
 from __future__ import annotations
 

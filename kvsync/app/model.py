@@ -1,4 +1,4 @@
-"""What a command looks at, and what became of it."""
+"""Requests and results of the application layer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def resolve_targets(loaded: DesiredState, names: Collection[str]) -> tuple[Targe
     for name in names:
         if name not in named:
             known = ", ".join(map(str, sorted(loaded.managed))) or "none"
-            raise UsageError(f"no target {name!r}; the files name: {known}")
+            raise UsageError(f"unknown target {name!r}; the files define {known}")
     return tuple(sorted({target for name in names for target in named[name]}))
 
 

@@ -1,5 +1,6 @@
-"""What a daemon shows over HTTP, and what it tells by itself, wired to its workspace. The libraries that this takes come in
-only when `run.listen` or `run.notify` asks for them."""
+"""Status server and notifier of the daemon, wired to its workspace. Their libraries are imported only if `run.listen` or
+`run.notify` is set.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the parts are put together, and released together."""
+"""Opens and closes a workspace: creates its parts and releases them together."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def open_workspace(
     revision: ConfigRevision | None = None,
 ) -> AsyncIterator[Workspace]:
     """Open a workspace. `writing` names the command that may write to stores, and takes the lock of the state directory;
-    without it the stores refuse writes, and a state directory that cannot be written is no error. `state_dir` stands in for
+    without it the stores refuse writes, and a state directory that cannot be written is not an error. `state_dir` stands in for
     the configured one, `shard` is the share of the targets that is looked at (None: all). With `revision`, the text of the
     configuration is the one of that revision.
 

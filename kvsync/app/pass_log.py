@@ -1,4 +1,4 @@
-"""Turning plans and reports into log events: one event a fact, fingerprints instead of values."""
+"""Log events of plans and reports: one event per fact, fingerprints instead of values."""
 
 from __future__ import annotations
 

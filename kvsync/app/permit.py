@@ -1,4 +1,4 @@
-"""What keeps a plan from being applied by hand: a window that denies it, a pause, a guard that nobody has released."""
+"""Reasons that block applying a plan from the command line: a maintenance window, a pause, or an unapproved guard."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _denied(workspace: Workspace) -> str | None:
     until = next_change(windows, now)
     end = f" until {moment(until)}" if until is not None else ""
     kind = "deny" if window.deny else "allow"
-    return f"nothing is applied now{end}: run.windows says so ({kind}: {window.cron!r}); plans are still made"
+    return f"nothing is applied now{end}, because of run.windows ({kind}: {window.cron!r}); plans are still made"
 
 
 def _paused(workspace: Workspace, target: Target) -> str | None:
@@ -77,4 +77,4 @@ def _paused(workspace: Workspace, target: Target) -> str | None:
     if pause is None:
         return None
     because = f" ({pause.reason})" if pause.reason else ""
-    return f"paused{because}; kvsync resume {pause} ends it"
+    return f"paused{because}; run kvsync resume {pause} to end the pause"

@@ -1,4 +1,4 @@
-"""What the daemon drives: a workspace that can be exchanged for one with a newer configuration while passes are under way."""
+"""Reconciler that the daemon drives: it can switch to a workspace with a newer configuration while passes are running."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kvsync.tracing import span
 from kvsync.util.background import in_background
 
 _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
-"""Outcomes after which the next pass looks at the entry anew; one that the store refuses for good waits in quarantine then."""
+"""Outcomes after which the next pass looks at the entry again; one that the store refuses for good waits in quarantine then."""
 
 
 class WorkspaceReconciler:
@@ -34,7 +34,7 @@ class WorkspaceReconciler:
 
     def __init__(self, workspace: Workspace, pass_context: PassContext, environ: Mapping[str, str]) -> None:
         self.on_pass: Callable[[TargetReport, str | None], None] = lambda _report, _run: None
-        """Told of every pass what it saw and did, and the journal's id of its run if there is one."""
+        """Receives what every pass saw and did, and the journal's id of its run if there is one."""
         self.commit: str | None = None
         """The commit that the files were at when they were last read."""
         self._workspace, self._around, self._environ = workspace, pass_context, environ

@@ -1,4 +1,4 @@
-"""Taking a run back: a plan to look at first, then the same again for real."""
+"""Undo of a run: first a plan to preview, then the same plan applied."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Undoing:
     async def _plan(self, target: Target, records: Sequence[ChangeRecord]) -> TargetPlan:
         store = self._workspace.stores.get(target.store)
         if store is None:
-            error = f"the configuration has no store {target.store!r} any more"
+            error = f"the configuration no longer has a store {target.store!r}"
             return TargetPlan(target, "", target_digest(target, None, ()), error=error)
         offline = LocatedTarget(target, store.place(target.namespace))
         try:

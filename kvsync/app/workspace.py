@@ -1,4 +1,4 @@
-"""The parts at work: load, plan, apply."""
+"""Workspace: loads the files, plans, and applies."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ class Workspace:
             folder = self.config.root / split(self.config.state[0])[0]
             return replace(self._source.load(environment), source=revision(folder))
         if self.checkout.root is None:
-            return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} could be fetched yet"))
+            return self._source.without_files(Problem(f"no commit of {self.checkout.source.url} has been fetched yet"))
         loaded = self._source.load(environment, self.checkout.root)
         return replace(loaded, source=self.checkout.commit, watch=WatchSet())
 
@@ -302,5 +302,5 @@ def _selected(loaded: DesiredState, targets: Collection[Target] | None) -> Seque
         return sorted(loaded.managed)
     for target in targets:
         if target not in loaded.managed:
-            raise UsageError(f"{target}: no file names this target")
+            raise UsageError(f"{target}: this target is not in the files")
     return sorted(targets)

@@ -1,4 +1,4 @@
-"""Applying: from the changes of one target to one outcome each, safely.
+"""Applies the changes of one target and returns one outcome per change.
 
     changes ──> calls of a size the store takes ──> deliveries (several at once, as fast as the store bears) ──> outcomes
                                                      read again, record the intent, send, look into what is unclear

@@ -1,4 +1,4 @@
-"""One call on its way to outcomes, whatever the store makes of it.
+"""Sends one write call to the store and turns its result into outcomes.
 
 prepare    read again what must be known before writing; what moved since the plan is planned again, alone
 intend     commit the intent to the journal
@@ -32,10 +32,10 @@ from kvsync.stores.pacing import Stopped
 MOST_TRIES = 5
 """How often one entry is written against a version that has just moved, before it is left to the other writer."""
 
-_MOVED = "changed by another writer since the plan: {what}; the next plan shows it"
-_OVERTAKEN = "another writer changed it right after kvsync wrote it: {what}; the next plan shows it"
+_MOVED = "another writer changed it after the plan was made ({what}); run plan again"
+_OVERTAKEN = "another writer changed it right after kvsync wrote it ({what}); run plan again"
 _RESTLESS = f"another writer changed it {MOST_TRIES + 1} times while it was being applied"
-_LOST = "the store's answer was lost, so it may be written or not; the next run looks"
+_LOST = "the response of the store was lost, so the entry may or may not have been written; the next run checks it"
 
 Parts = list[list[PendingStep]]
 """Calls that are still to be sent."""
@@ -49,7 +49,7 @@ class BatchSender:
         self._capabilities = link.capabilities
 
     async def run(self, works: list[PendingStep]) -> None:
-        """Send until every work has its outcome or somebody asks to stop. Raises StateDirError."""
+        """Send until every work has its outcome or someone asks to stop. Raises StateDirError."""
         parts = [works]
         while parts:
             part = parts.pop()
@@ -153,9 +153,11 @@ class BatchSender:
             case WriteStatus.DONE if not self._reads_back:
                 return StepResult(work, OutcomeKind.APPLIED, etag=result.etag)
             case WriteStatus.REJECTED:
-                return StepResult(work, OutcomeKind.FAILED, result.error or "the store rejects it", quarantine=True)
+                return StepResult(work, OutcomeKind.FAILED, result.error or "the store rejected it", quarantine=True)
             case WriteStatus.LOCKED:
-                return StepResult(work, OutcomeKind.REFUSED, result.error or "the store has it locked; unlock it there")
+                return StepResult(
+                    work, OutcomeKind.REFUSED, result.error or "it is locked in the store; unlock it there"
+                )
             case _:
                 return None
 
@@ -175,7 +177,7 @@ class BatchSender:
         moved = [work for work, result in unread if _is_conflict(result) and not work.lost]
         again = await self._replan_each(moved, {})
         if unknown:
-            again += await self._recover(unknown, TransientError("the store could not say what became of it"))
+            again += await self._recover(unknown, TransientError("the store did not report the result"))
         return again
 
     async def _read_back(self, done: list[tuple[PendingStep, WriteResult]]) -> None:
@@ -246,7 +248,9 @@ class BatchSender:
             self._book.close([StepResult(work, OutcomeKind.CONFLICT, _RESTLESS)])
             return False
         if work.fixed is not None:
-            self._book.close([StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what="it is not as it was read"))])
+            self._book.close(
+                [StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what="it differs from what was read"))]
+            )
             return False
         try:
             verdict = await self._link.replan(work.identity, work.approved)

@@ -1,4 +1,4 @@
-"""Applying the changes of one target: what puts entries in place first, then what takes them away."""
+"""Apply engine for one target: creates and updates first, then deletes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kvsync.util.clock import Clock
 class Applier:
     """Applies to one target of one store, and writes the journal of one run.
 
-    `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` is told how many more changes
+    `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` gets how many more changes
     have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
     and what was learnt of the store, with other appliers of the same store. `deletions` grants deletes (None: all of them).
     """
@@ -103,7 +103,7 @@ class Applier:
         try:
             return await self._link(self._halt()).read(identities)
         except Stopped:
-            raise TransientError("kvsync was stopped while it waited for the store") from None
+            raise TransientError("kvsync was stopped while waiting for the store") from None
 
     async def _send(self, works: Sequence[PendingStep], book: OutcomeRecorder, halt: StopCondition) -> None:
         calls = calls_of(works, self._store.capabilities)

@@ -1,4 +1,4 @@
-"""Taking a run back: every entry that still is as kvsync left it gets back what it was before.
+"""Computes the writes that undo a run, for every entry that is unchanged since the run.
 
     the run did     the entry now           undo
     ─────────────   ─────────────────────   ──────────────────────────────────────────────────
@@ -7,7 +7,7 @@
     renew, adopt    as kvsync wrote it      write the previous lifetime and mark
     delete          absent                  write it again
     anything        as it was before        unchanged: nothing to take back
-    anything        anything else           stale: somebody changed it since, and keeps it
+    anything        anything else           stale: someone changed it since, and keeps it
 
 A sensitive value is not in the journal, so it cannot be brought back; where no value is needed, undo works all the same.
 """
@@ -103,7 +103,7 @@ def _restore(record: ChangeRecord, before: Actual, found: Actual | None, now: fl
     if content is None:
         return _outcome(record, OutcomeKind.REFUSED, _unknown_value(record))
     if before.expires_at is not None and before.expires_at <= now:
-        return _outcome(record, OutcomeKind.SKIPPED, "what was there before has expired since")
+        return _outcome(record, OutcomeKind.SKIPPED, "the previous entry has expired since")
     digest = fingerprint(content)
     mark = _restored_mark(before.mark, digest)
     precondition = Precondition.ABSENT if found is None else Precondition.UNCHANGED
@@ -126,7 +126,7 @@ def _previous_content(record: ChangeRecord, before: Actual, found: Actual | None
 
 
 def _restored_mark(mark: Mark | None, digest: bytes) -> Mark | None:
-    """The previous mark; one that the journal holds sealed is opened by the content it stands for."""
+    """The previous mark; one that the journal holds sealed is opened by the content it represents."""
     if mark is None or mark.key is None:
         return mark
     return replace(mark, fingerprint=digest if mark.matches(digest) else mark.fingerprint, key=None)

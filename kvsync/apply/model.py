@@ -1,4 +1,4 @@
-"""The values that go into applying and come out of it."""
+"""Inputs and results of applying."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PendingStep:
 
     `approved` is the change a person or a policy let pass, `change` the same one against the version seen last, `previous`
     what is there before, with its content once it was read. `fixed` is the write when it is not built from the change, `sent`
-    the write as it went out. `lost` says that an answer was lost, so that finding our own write in the store is no surprise,
+    the write as it went out. `lost` says that an answer was lost, so that finding our own write in the store is not a surprise,
     `recorded` that the journal holds the intent, `tries` how often the entry moved.
     """
 
@@ -75,5 +75,5 @@ class PendingStep:
 
     @property
     def is_delete(self) -> bool:
-        """True when nothing shall be left."""
+        """True when nothing may be left."""
         return self.change.action is Action.DELETE

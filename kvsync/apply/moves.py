@@ -1,4 +1,4 @@
-"""Moves: the old name goes once the new one was read back from the store, so that readers never see a gap."""
+"""Moves: the old key is deleted only after the new key was read back, so readers never see a gap."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Moves:
         self._written = {work.identity: work for work in written}
 
     async def ready(self, deletes: Sequence[PendingStep]) -> list[PendingStep]:
-        """Those that are no half of a move, or whose other half is there; the others end as `skipped`."""
+        """Those that are not half of a move, or whose other half is there; the others end as `skipped`."""
         halves = [work for work in deletes if work.change.moved_to is not None]
         if not halves:
             return list(deletes)
@@ -41,7 +41,9 @@ class Moves:
         self._book.close(
             [
                 StepResult(
-                    work, OutcomeKind.SKIPPED, f"kept: its new name {work.change.moved_to} {reasons[work.index]}"
+                    work,
+                    OutcomeKind.SKIPPED,
+                    f"kept, because its new name {work.change.moved_to} {reasons[work.index]}",
                 )
                 for work in halves
                 if work.index in reasons
@@ -71,7 +73,7 @@ class Moves:
             return "could not be written"
         after = written.approved.after
         if found is None or after is None or fingerprint_of(found) != after.fingerprint:
-            return "was not there when it was read back"
+            return "was missing when it was read back"
         return self._owned_by_others(found)
 
     def _owned_by_others(self, found: Actual | None) -> str | None:
@@ -83,4 +85,4 @@ class Moves:
         if self._signer.claims(found):
             return None
         is_copy = found.mark.owner == self._signer.owner
-        return "is a copy from elsewhere" if is_copy else f"belongs to owner {found.mark.owner!r}"
+        return "is a copy from another place" if is_copy else f"belongs to owner {found.mark.owner!r}"

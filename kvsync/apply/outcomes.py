@@ -1,4 +1,4 @@
-"""What became of every step, in the journal and in the report. Nothing is sent before its intent is in here."""
+"""Records the outcome of every change, in the journal and in the report. Nothing is sent before its intent is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What applying needs of others: a journal to write to, and a way to plan one entry again."""
+"""Interfaces that the apply engine needs: a journal, and a way to re-plan one entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fresh read says: is the entry still as planned against, did our write land, what is there instead."""
+"""Verification of a write by reading the entry again: unchanged, written by us, or changed by another writer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_untouched(before: Actual | None, fresh: Actual | None, capabilities: Capa
 
 
 def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities) -> str | None:
-    """The etag of an entry as it may be shown. Where a store has no versions it is made of the content, and would tell somebody
+    """The etag of an entry as it may be shown. Where a store has no versions it is made of the content, and would tell someone
     who guesses at a sensitive value that the guess is right."""
     return None if sensitive and not capabilities.compare_and_set else etag
 
@@ -76,9 +76,9 @@ def is_same_change(approved: Change, again: Change) -> bool:
 def describe(actual: Actual | None) -> str:
     """What is there now, for people; never a value, nor its size, which may be a secret's."""
     if actual is None:
-        return "it is gone now"
+        return "it no longer exists"
     whose = f"with the mark of owner {actual.mark.owner!r}" if actual.mark is not None else "without a mark"
-    return f"it is there, {whose}, and not as it was"
+    return f"it exists {whose}, with other content"
 
 
 def fingerprint_of(actual: Actual) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The way to one store while it is applied to: reads and plans again with patience, writes once, and knows when to leave."""
+"""Store access while applying: reads and plans with retries, writes once, stops when asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kvsync.util.write_fence import Fence
 
 
 class StopCondition:
-    """Why nothing more is sent: somebody asked to stop, another replica leads, the store is given up, or the journal failed."""
+    """Why nothing more is sent: someone asked to stop, another replica leads, the store is given up, or the journal failed."""
 
     def __init__(self, stop: Callable[[], bool], fence: Fence) -> None:
         self._stop, self._fence = stop, fence
@@ -28,11 +28,11 @@ class StopCondition:
         if self.store_error is not None:
             return str(self.store_error)
         if not self._fence.is_open:
-            return "this replica leads no more; the one that leads goes on with it"
-        return "kvsync was stopped before its turn came"
+            return "this replica is no longer the leader; the new leader continues"
+        return "kvsync was stopped before it was written"
 
     def __call__(self) -> bool:
-        """True when nothing more shall be sent."""
+        """True when nothing more may be sent."""
         return self.is_broken or self.store_error is not None or not self._fence.is_open or self._stop()
 
 
@@ -57,20 +57,20 @@ class StoreAccess:
         self.patience = RetryState(retry, pace, clock, rng, halt)
 
     async def ready(self) -> None:
-        """Wait while the store has told another call to. Raises Stopped when nothing more shall be sent."""
+        """Wait while the store has told another call to. Raises Stopped when nothing more may be sent."""
         if self.halt():
             raise Stopped
         await self.patience.hold()
 
     async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """Send once. Raises StoreError, and Stopped when nothing was sent because nothing more shall be."""
+        """Send once. Raises StoreError, and Stopped when nothing was sent because nothing more may be."""
         if self.halt():
             raise Stopped
         try:
             results = await self._store.write(self._target.namespace, writes)
         except NotLeader:
             raise Stopped from None
-        # Answers that say nothing are no success, or a store that never knows would be asked for ever.
+        # Answers that say nothing are not a success, or a store that never knows would be asked forever.
         if any(result.status is not WriteStatus.UNKNOWN for result in results):
             self.patience.succeeded()
         return results

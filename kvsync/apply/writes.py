@@ -1,4 +1,4 @@
-"""From a change to the write that carries it, and to calls of a size the store takes."""
+"""Converts changes to writes, and groups them into calls that the store accepts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _keeps_all_but_lifetime(before: Actual, mark: Mark) -> bool:
 
 
 def expiry_of(entry: Entry, now: float, capabilities: Capabilities) -> float | None:
-    """The moment an entry written at `now` shall end, as far as the store can hold it; None when it shall stay."""
+    """The moment an entry written at `now` must end, as far as the store can hold it; None when it must stay."""
     latest = None if capabilities.longest is None else now + capabilities.longest
     if entry.expires_at is not None:
         return entry.expires_at if latest is None else min(entry.expires_at, latest)

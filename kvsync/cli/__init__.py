@@ -1,4 +1,4 @@
-"""The command line: it parses, calls, prints, and alone sets exit codes."""
+"""Command line interface: parses arguments, calls the application layer, prints, and sets the exit code."""
 
 from kvsync.cli.main import cli, run
 

@@ -1,4 +1,4 @@
-"""Carrying out a plan: show it, ask, apply, show what became of it."""
+"""Apply flow of the commands: show the plan, ask, apply, show the outcomes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class ApplyRequest:
     """How to carry out a plan: for which command, how to answer, what is approved, whether to ask first, and whether the log
-    is told of every change."""
+    gets every change."""
 
     command: str
     forms: shown.Forms

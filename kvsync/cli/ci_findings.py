@@ -1,4 +1,4 @@
-"""Problems as findings: with paths from the root of the repository, as the programs want them that show them there."""
+"""Converts problems to CI findings, with paths relative to the root of the Git checkout."""
 
 from __future__ import annotations
 

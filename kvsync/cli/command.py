@@ -1,4 +1,4 @@
-"""What all commands have in common: global options, environment variables, help, and how they end."""
+"""Base class of all commands: global options, environment variables, help, and error handling."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class GlobalOptions:
 def global_options() -> list[click.Option]:
     """The options that are accepted before and after every command."""
     return [
-        click.Option(["-c", "--config"], metavar="FILE", default="kvsync.yaml", help="The configuration (kvsync.yaml)."),
-        click.Option(["--env"], metavar="NAME", help="The environment in force, instead of the configured one."),
-        click.Option(["--offline"], is_flag=True, help="With a Git source: fetch nothing, use the last good commit."),
-        click.Option(["--log-format"], type=click.Choice(["console", "json"]), help="How the log on stderr looks."),
-        click.Option(["--log-level"], type=click.Choice(list(logs.LEVELS)), help="The least level that is logged."),
+        click.Option(["-c", "--config"], metavar="FILE", default="kvsync.yaml", help="The configuration file (kvsync.yaml)."),
+        click.Option(["--env"], metavar="NAME", help="Environment to use, instead of the configured one."),
+        click.Option(["--offline"], is_flag=True, help="With a Git source: use the last good commit, without fetching."),
+        click.Option(["--log-format"], type=click.Choice(["console", "json"]), help="Format of the log on stderr."),
+        click.Option(["--log-level"], type=click.Choice(list(logs.LEVELS)), help="Lowest level to log."),
         click.Option(
-            ["--color"], type=click.Choice(["auto", "always", "never"]), help="Use colours; auto asks the terminal."
+            ["--color"], type=click.Choice(["auto", "always", "never"]), help="Use colours; auto means only on a terminal."
         ),
     ]  # fmt: skip
 
@@ -105,7 +105,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # how click ends a command
-        except Exception as error:  # noqa: BLE001 - nobody shall see a traceback
+        except Exception as error:  # noqa: BLE001 - nobody may see a traceback
             return failure.report(error, as_json=settings.output == "json", debug=settings.debug)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -116,8 +116,8 @@ class Command(click.Command):
         name = f"{VARIABLES}_{(self.name or '').upper()}"
         formatter.write_paragraph()
         formatter.write_text(
-            f"Every option is also an environment variable: {name}_… for this command, {VARIABLES}_… for all of them, the "
-            "former winning. The options before the command (kvsync --help) may stand here too."
+            f"Every option can be set by an environment variable: {name}_… for this command, or {VARIABLES}_… for all "
+            "commands; the variable of the command wins. The global options (kvsync --help) are accepted here too."
         )
 
     @staticmethod

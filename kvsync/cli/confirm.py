@@ -1,4 +1,4 @@
-"""Asking a person before something is written."""
+"""Confirmation prompt before writing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from kvsync.util.escaping import escape_text
 def insist_on_terminal(command: str, *, yes: bool) -> None:
     """Raise NotApproved when nobody can be asked and `--yes` is not given."""
     if not yes and not sys.stdin.isatty():
-        raise NotApproved(f"{command} asks before it writes, and there is no terminal to ask at; add --yes")
+        raise NotApproved(
+            f"{command} needs confirmation, and there is no terminal to ask on; use --yes to skip the question"
+        )
 
 
 def confirm(question: str) -> None:
@@ -21,11 +23,11 @@ def confirm(question: str) -> None:
     # asyncio takes the first Ctrl-C for itself, and would leave the question standing.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        say_block(f"{escape_text(question)} Type yes to go on: ")
+        say_block(f"{escape_text(question)} Type yes to continue: ")
         given = sys.stdin.readline()
     finally:
         signal.signal(signal.SIGINT, before)
     if given.strip().lower() != "yes":
         if not given:
             say("")
-        raise NotApproved("nothing was done: the answer was not yes")
+        raise NotApproved("aborted: not confirmed")

@@ -1,4 +1,4 @@
-"""Exit codes: what an error, a plan or a report means to the shell. The one place that says so.
+"""Exit codes: maps errors, plans and reports to the code for the shell.
 
 When several hold, the first of this order is the one: 78, 1, 4, 3, 2, 0.
 """
@@ -33,14 +33,14 @@ class Exit(IntEnum):
 
 
 _MEANINGS: Final = {
-    Exit.DONE: "done",
+    Exit.DONE: "success, nothing pending",
     Exit.ERROR: "error",
     Exit.PENDING: "changes or drift pending",
-    Exit.PARTIAL: "some entries failed, conflicted or were refused",
-    Exit.REFUSED: "refused: guard, window, pause, limit on deletes, missing approval",
-    Exit.LOCKED: "another process holds the lock, or the lease",
-    Exit.USAGE: "usage",
-    Exit.INVALID: "configuration or desired state invalid, or state directory not to be trusted",
+    Exit.PARTIAL: "partial: some entries failed, conflicted or were refused",
+    Exit.REFUSED: "refused: guard, maintenance window, pause, limit on deletes, or missing approval",
+    Exit.LOCKED: "another process holds the lock or the lease",
+    Exit.USAGE: "invalid command line",
+    Exit.INVALID: "invalid configuration or state files, or untrusted state directory",
 }
 _WORST_FIRST: Final = (Exit.INVALID, Exit.ERROR, Exit.REFUSED, Exit.PARTIAL, Exit.PENDING)
 _UNDONE: Final = frozenset({"failed", "conflict", "stale", "refused", "not-attempted"})
@@ -52,7 +52,7 @@ def meaning(code: Exit) -> str:
 
 
 def worst(codes: Collection[Exit]) -> Exit:
-    """The one code that stands for several."""
+    """The one code that represents several."""
     return next((code for code in _WORST_FIRST if code in codes), Exit.DONE)
 
 

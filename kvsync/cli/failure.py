@@ -1,4 +1,4 @@
-"""An error that ended a command, for people and for programs."""
+"""Output of the error that ended a command, as text or JSON."""
 
 from __future__ import annotations
 

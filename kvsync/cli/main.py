@@ -1,4 +1,4 @@
-"""`kvsync`: the commands by purpose, and how the process ends."""
+"""The `kvsync` command group, and the entry point that runs it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kvsync.cli.output import prepare, say, say_block
 from kvsync.errors import UsageError
 
 PURPOSES = {
-    "Begin": ("init", "validate", "doctor", "schema", "completion"),
-    "Change stores": ("plan", "apply", "drift", "run"),
-    "Take over what is there": ("dump", "adopt"),
-    "The daemon": ("status", "approve", "pause", "resume"),
-    "Look back": ("history", "undo", "explain", "stores"),
-    "Try things out": ("emulate",),
+    "Get started": ("init", "validate", "doctor", "schema", "completion"),
+    "Plan and apply": ("plan", "apply", "drift", "run"),
+    "Import existing entries": ("dump", "adopt"),
+    "Control the daemon": ("status", "approve", "pause", "resume"),
+    "Inspect and undo": ("history", "undo", "explain", "stores"),
+    "Test locally": ("emulate",),
 }
 """The commands by what they are for, as `kvsync --help` shows them. Each is a module of `kvsync.cli.commands`."""
 
@@ -51,8 +51,8 @@ class Commands(click.Group):
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = get_close_matches(name, _COMMANDS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "kvsync --help lists them"
-            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+            hint = f"did you mean {near[0]!r}?" if near else "run kvsync --help for the list"
+            raise click.UsageError(f"unknown command {name!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -70,19 +70,24 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
 
 
 _VERSION = click.Option(
-    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+    ["--version"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
 )
 
 cli = Commands(
     "kvsync",
     params=[*global_options(), _VERSION],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="""Keeps key-value stores equal to a Git repository: reads YAML files, plans what differs, applies it safely.
+    help="""Keep key-value stores in sync with YAML files in a Git repository.
 
-    A new repository: kvsync init shop && cd shop && kvsync plan && kvsync apply. To keep it so: kvsync run.""",
-    epilog="""Every option is also an environment variable: KVSYNC_ENV, KVSYNC_LOG_FORMAT, …; those of a command also with its
-    name between (KVSYNC_PLAN_OUTPUT). Exit codes: 0 done, 1 error, 2 changes or drift pending, 3 partial, 4 refused, 5 lock
-    held, 64 usage, 78 configuration or desired state invalid.""",
+    To get started: kvsync init shop && cd shop && kvsync plan && kvsync apply. To keep stores in sync: kvsync run.""",
+    epilog="""Every option can be set by an environment variable: KVSYNC_ENV, KVSYNC_LOG_FORMAT, …; for one command only, add
+    its name (KVSYNC_PLAN_OUTPUT). Exit codes: 0 success, 1 error, 2 changes or drift pending, 3 partial, 4 refused, 5 lock
+    held, 64 invalid command line, 78 invalid configuration or state files.""",
 )
 bind_variables(cli.params)
 

@@ -1,4 +1,4 @@
-"""What commands open before they do anything: the workspace, or the state directory alone."""
+"""Opens the workspace or the state directory for a command."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def config_revision(settings: GlobalOptions, as_author: str | None) -> Con
 
     wanted = as_author or target_branch(os.environ)
     revision = await read_config_revision(settings.config, wanted, os.environ, REDACTOR.redact)
-    say(f"the configuration is that of {revision.name} (commit {revision.commit[:12]})")
+    say(f"using the configuration of {revision.name} (commit {revision.commit[:12]})")
     return revision
 
 
@@ -96,7 +96,11 @@ async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> Non
         with progress("fetching"):
             fetched = await checkout.fetch()
         if fetched.refused is not None:
-            kept = "--offline goes on with the last good one" if fetched.commit else "there is none before it"
+            kept = (
+                "use --offline to continue with the last good one"
+                if fetched.commit
+                else "there is no earlier good commit"
+            )
             raise SourceError(f"{checkout.source.url}: {fetched.refused}", kept)
     say(f"commit {(checkout.commit or '')[:12]} of {checkout.source.url} ({checkout.source.ref})")
 

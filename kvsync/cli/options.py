@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def output(*forms: str) -> Callable[[_Function], _Function]:
     """`-o`: the form of the answer, text unless asked otherwise."""
     what = {
-        "text": "text for people",
-        "json": "one JSON document",
-        "markdown": "Markdown for a pull request",
+        "text": "text",
+        "json": "a JSON document",
+        "markdown": "Markdown for a pull request comment",
         "sarif": "SARIF for code scanning",
         "github": "annotations for GitHub Actions",
         "gitlab": "a GitLab Code Quality report",
     }
     described = ", ".join(what[form] for form in forms)
-    return click.option("-o", "--output", type=click.Choice(forms), default="text", help=f"The answer as {described}.")
+    return click.option("-o", "--output", type=click.Choice(forms), default="text", help=f"Output format: {described}.")
 
 
 def targets(function: _Function) -> _Function:
     """`--target`: which targets."""
-    text = "Only this target, or all of a store; repeatable."
+    text = "Limit to this target, or to all targets of a store; repeatable."
     return click.option("--target", "targets", metavar="STORE[/NS]", multiple=True, help=text)(function)
 
 
 def keys(function: _Function) -> _Function:
     """`--key`: which keys."""
-    text = "Only keys that match this glob; repeatable."
+    text = "Limit to keys that match this glob; repeatable."
     return click.option("--key", "keys", metavar="GLOB", multiple=True, help=text)(function)
 
 
 def deep(function: _Function) -> _Function:
     """`--deep`: read values."""
-    text = "Read every value, also where a listing carries fingerprints."
+    text = "Read every value, even where the listing has fingerprints."
     return click.option("--deep", is_flag=True, help=text)(function)
 
 
 def allow_protected(function: _Function) -> _Function:
     """`--allow-protected`."""
-    text = "Let protected entries be overwritten and deleted."
+    text = "Allow protected entries to be overwritten and deleted."
     return click.option("--allow-protected", is_flag=True, help=text)(function)
 
 
 def shard(function: _Function) -> _Function:
     """`--shard`: a share of the targets."""
-    text = "Only this share of the targets, such as 1/3: the first of three."
+    text = "Limit to one share of the targets; 1/3 is the first of three."
     return click.option("--shard", metavar="I/N", callback=_shard, help=text)(function)
 
 
@@ -68,26 +68,26 @@ def _shard(_context: click.Context, _parameter: click.Parameter, written: str | 
 
 def full(function: _Function) -> _Function:
     """`--full`: no limits on what is shown."""
-    return click.option("--full", is_flag=True, help="Show every change and every line, however many.")(function)
+    return click.option("--full", is_flag=True, help="Show all changes and all lines, without limits.")(function)
 
 
 def as_author(function: _Function) -> _Function:
     """`--as-author`: the configuration of another revision."""
     text = (
-        "Take the configuration from this Git revision, not from the files: a change cannot widen its own rights. Without"
-        " REV: the target branch that GitHub or GitLab names, else origin's default branch."
+        "Use the configuration of this Git revision, so that a change cannot grant itself more rights. Without REV: the"
+        " target branch in GitHub or GitLab CI, otherwise the default branch of origin."
     )
     return click.option("--as-author", metavar="[REV]", is_flag=False, flag_value="", help=text)(function)
 
 
 def yes(function: _Function) -> _Function:
     """`--yes`: do not ask."""
-    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
+    return click.option("-y", "--yes", is_flag=True, help="Skip the confirmation prompt.")(function)
 
 
 def copies(function: _Function) -> _Function:
     """`--json-into` and `--markdown-into`: the answer in other forms, in the same run."""
     for form, name in (("markdown", "Markdown"), ("json", "JSON")):
-        text = f"Write the answer to this file too, as {name}."
+        text = f"Also write the output to this file, as {name}."
         function = click.option(f"--{form}-into", metavar="FILE", help=text)(function)
     return function

@@ -1,4 +1,4 @@
-"""What leaves the process: answers to stdout, everything else to stderr, nothing past the redactor."""
+"""Output to stdout and stderr, always redacted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def prepare() -> None:
 
 
 def answer(text: str) -> None:
-    """Print an answer that is rendered, and so escaped, already. A reader that has gone away is no error; a full disk is:
+    """Print an answer that is rendered, and so escaped, already. A reader that has gone away is not an error; a full disk is:
     raises KvsyncError."""
     _write(sys.stdout, REDACTOR.redact(text))
 
@@ -84,7 +84,7 @@ def _write(stream: TextIO, text: str) -> None:
     except OSError as error:
         _silence(stream)
         if error.errno != errno.EPIPE:
-            raise KvsyncError(f"the answer cannot be written: {error.strerror}") from None
+            raise KvsyncError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def _silence(stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""Progress for a person who waits: a bar on stderr, on a terminal, and only when the work turns out to be long."""
+"""Progress bar on stderr, shown on a terminal if the work takes long."""
 
 from __future__ import annotations
 

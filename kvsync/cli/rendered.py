@@ -1,4 +1,4 @@
-"""Plans and reports in the form that was asked for, into files first and then on stdout."""
+"""Writes plans and reports in the requested format, to files first and then to stdout."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def show_report(
 
 
 def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
-    """Show a plan to a person: as the answer, or beside another one."""
+    """Show a plan to a person: as the answer, or next to another one."""
     from kvsync.rendering.text import render_plan
 
     (say_block if beside else answer)(render_plan(plan, style))
@@ -78,7 +78,7 @@ def write_file(path: str, text: str) -> None:
         else:
             write_private(file, text.encode())
     except OSError as error:
-        raise KvsyncError(f"{path} cannot be written: {error.strerror}") from None
+        raise KvsyncError(f"{path}: cannot write the file: {error.strerror}") from None
 
 
 def _show(

@@ -1,4 +1,4 @@
-"""Applying a plan that was saved: what of it is still the same."""
+"""Applies a saved plan: selects the changes that are still the same."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from kvsync.rendering.saved_plan import SavedPlan
 
 _MOST_SHOWN = 20
-_CURE = "make a new plan with kvsync plan --out FILE, and have it reviewed"
+_MOST_BYTES = 512 * 2**20  # a million changes; a plan file may come from where others write
+_CURE = "create a new plan with kvsync plan --out FILE and have it reviewed"
 _ALTERED = "the file was changed after kvsync saved it"
-_UNKNOWN = (
-    "whether the file was changed cannot be checked, because it was saved with another state directory (another key). "
-    "Everything is read again, and only changes that result now as well are applied; sensitive values cannot be compared"
+_UNKNOWN = "cannot verify that the file is unchanged, because it was saved with another state directory (another key)"
+_UNKNOWN_EXACT = "nothing was applied; give both state directories the same file `key`, and create a new plan"
+_UNKNOWN_SAID = (
+    "kvsync plans again and applies only the changes that both plans contain; it cannot compare sensitive values"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The part of a plan that shall be applied, and outcomes of what went stale since it was saved, by target."""
+    """The part of a plan that must be applied, and outcomes of what went stale since it was saved, by target."""
 
     plan: Plan
     stale: Mapping[Target, tuple[Outcome, ...]] = field(default_factory=dict)
@@ -43,28 +45,38 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
     from kvsync.rendering import saved_plan as saved
 
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        with Path(file).open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise InvalidInput([Problem(f"{file}: not a plan file: it has more than {_MOST_BYTES // 2**20} MiB")])
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidInput([Problem(f"{file}: is not a plan: it is not UTF-8 text")]) from None
+        raise InvalidInput(
+            [Problem(f"{file}: not a plan file: it is not UTF-8 text; create one with kvsync plan --out FILE")]
+        ) from None
     except OSError as error:
-        raise InvalidInput([Problem(f"{file}: the plan cannot be read: {error.strerror}")]) from None
+        raise InvalidInput([Problem(f"{file}: cannot read the plan file: {error.strerror}")]) from None
     plan = saved.load(text, file)
     why = saved.mismatch(plan, workspace.config.owner, workspace.config.environment)
     if why is not None:
-        raise NotApproved(f"{file}: {why}; make a new one with kvsync plan --out FILE")
+        raise NotApproved(f"{file}: {why}; create a new one with kvsync plan --out FILE")
     return plan
 
 
 def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> None:
-    """See whether the file is as it was saved, and say what cannot be told. Raises NotApproved for an altered one where
-    `exact` is asked for."""
+    """Check whether the file is as it was saved, and report what cannot be checked.
+
+    With `exact`, raises NotApproved for an altered file, and for one that was saved with another key: the file itself names its
+    key, so whoever alters it can name any."""
     seal = workspace.state.seal
     if not plan.is_comparable(seal):
-        say(f"kvsync: {file}: {_UNKNOWN}")
+        if exact:
+            raise NotApproved(f"{file}: {_UNKNOWN}, {_UNKNOWN_EXACT}")
+        say(f"kvsync: {file}: {_UNKNOWN}. {_UNKNOWN_SAID}")
     elif plan.is_altered(seal):
         if exact:
             raise NotApproved(f"{file}: {_ALTERED}, so nothing was applied; {_CURE}")
-        say(f"kvsync: {file}: {_ALTERED}; only changes of it that result now as well are applied")
+        say(f"kvsync: {file}: {_ALTERED}; only the changes that a new plan also contains are applied")
 
 
 def targets_of(plan: SavedPlan, loaded: DesiredState) -> tuple[str, ...]:
@@ -97,7 +109,7 @@ def exactly(chosen: Chosen, fresh: Plan, file: str) -> Chosen:
     if not others:
         return replace(chosen, stale={})
     more = [f"and {len(others) - _MOST_SHOWN:,} more"] if len(others) > _MOST_SHOWN else []
-    raise NotApproved(f"{file}: is stale, so nothing was applied; {_CURE}", [*others[:_MOST_SHOWN], *more])
+    raise NotApproved(f"{file}: the plan is stale, so nothing was applied; {_CURE}", [*others[:_MOST_SHOWN], *more])
 
 
 def _stale(chosen: Chosen, fresh: Plan) -> Iterator[str]:
@@ -121,7 +133,7 @@ def _unseen(chosen: Chosen, fresh: Plan) -> Iterator[str]:
     for plan in fresh.targets:
         for change in plan.changes:
             if change.action is not Action.RENEW and (plan.target, change.identity) not in told:
-                yield f"{plan.target}: {change.identity}: the plan is now to {change.action} it, which was not planned before"
+                yield f"{plan.target}: {change.identity}: the new plan would {change.action} it, the saved plan would not"
 
 
 def _settled(plan: TargetPlan) -> Callable[[Identity], bool]:

@@ -1,4 +1,4 @@
-"""Columns for people."""
+"""Text and Markdown tables."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Configuration: `kvsync.yaml`, its overlays, and the rights of state files."""

@@ -1,4 +1,4 @@
-"""What a state file may do: the one place that decides it.
+"""Authorization of state files: decides what a state file may read, manage and override.
 
 `kvsync.yaml` belongs to the operator, state files belong to authors. A state file may tighten the policy of its stores, and
 may name the variables, files and targets that `authors:` grants. Everything else is denied, with the line of `kvsync.yaml`
@@ -106,8 +106,8 @@ class Authority:
             return
         for one in loosened(ceiling, lines):
             yield Denial(
-                f"would {one.effect}; the policy of the store {quoted(store)} says {one.ceiling}, and a state file may only"
-                " tighten it",
+                f"would {one.effect}; the policy of the store {quoted(store)} says {one.ceiling}, and a state file can only"
+                " make it stricter",
                 f"an operator can allow it in kvsync.yaml: stores.{store}.policy.{one.field}: {one.wanted}, or"
                 " authors: {policy: any}",
                 one.field,
@@ -118,7 +118,7 @@ class Authority:
         if name in self.reserved:
             return Denial(
                 f"would write the variable {name} to a store, and kvsync itself uses it as a credential",
-                "no line of kvsync.yaml allows that; put the value for the store in a variable of its own",
+                "kvsync.yaml cannot allow this; put the value for the store in another variable",
             )
         if any(fnmatchcase(name, glob) for glob in self.authors.env):
             return None
@@ -137,13 +137,20 @@ class Authority:
             return None
         allowed = ", ".join(quoted(one) for one in (*self.authors.files, posixpath.dirname(place) or "."))
         return Denial(
-            f"would read {quoted(place)}, outside of the folders that authors.files lists",
+            f"would read {quoted(place)}, which is outside the folders in authors.files",
             f"an operator can allow it in kvsync.yaml: authors: {{files: [{allowed}]}}",
         )
 
     def grants_of(self, files: Iterable[str]) -> FileGrants:
         """The grants of each of these state files (a file, and its overlay), None when state files may name every target."""
         return None if self.authors.targets is None else tuple(self._grants(path) for path in files)
+
+    def grants_at(self, path: str) -> tuple[TargetGrant, ...]:
+        """The grants of a state file, or for a folder (`path` ends with a slash) those that files in it may have: two places
+        with the same grants give a state file the same rights."""
+        if not path.endswith("/"):
+            return self._grants(path)
+        return tuple(grant for grant in self.authors.targets or () if may_match_in(path.strip("/"), grant.path))
 
     def deny_target(self, path: str, target: Target) -> Denial | None:
         """Why the state file at `path` may not name `target`; None when it may."""
@@ -152,10 +159,10 @@ class Authority:
         grants = self._grants(path)
         if any(grant.covers(target) for grant in grants):
             return None
-        allowed = f"may name only {', '.join(map(str, grants))}" if grants else "may name no target"
+        allowed = f"may name only {', '.join(map(str, grants))}" if grants else "may not name any target"
         line = f"{{path: {quoted(path)}, stores: [{quoted(target.store)}], namespaces: [{quoted(target.namespace)}]}}"
         return Denial(
-            f"would manage {quoted(str(target))}; by authors.targets, {quoted(path)} {allowed}",
+            f"would manage {quoted(str(target))}; according to authors.targets, {quoted(path)} {allowed}",
             f"an operator can allow it in kvsync.yaml: authors: {{targets: [{line}, …]}}",
             "namespace" if any(_any_match(target.store, grant.stores) for grant in grants) else "store",
         )
@@ -202,16 +209,31 @@ def _lies_in(place: str, folder: str) -> bool:
 def path_matches(path: str, pattern: str) -> bool:
     """True when a glob names the path: `**` matches any number of folders, `*` ends at a slash, and a name that begins with
     a dot is matched only by a part that begins with one."""
-    names, parts = path.split("/"), [part for part in pattern.split("/") if part not in ("", ".")]
+    names = path.split("/")
+    *_, reached = _reached(names, pattern)
+    return len(names) in reached
+
+
+def may_match_in(folder: str, pattern: str) -> bool:
+    """True when a glob may name a path in `folder` ("": the root), or in a folder below."""
+    names = folder.split("/") if folder else []
+    *partly, _ = _reached(names, pattern)
+    return any(len(names) in reached for reached in partly)
+
+
+def _reached(names: Sequence[str], pattern: str) -> Iterator[set[int]]:
+    """How many of the names the first parts of a glob may cover: for none of its parts, for the first, for the first two..."""
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
     if parts and parts[-1] == "**":
         parts.append("*")
-    reached = {0}  # how many of the names the parts so far may cover
+    reached = {0}
+    yield reached
     for part in parts:
         if part == "**":
             reached = {there for here in reached for there in _folders_from(here, names)}
         else:
             reached = {here + 1 for here in reached if here < len(names) and _name_matches(names[here], part)}
-    return len(names) in reached
+        yield reached
 
 
 def _folders_from(here: int, names: Sequence[str]) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""The `authors:` of the configuration as people write it: what state files may do."""
+"""Decoder of the `authors:` section: what state files may do."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def _folder() -> Decoder:
 
 
 GRANT_FIELDS: Final = (
-    Field("path", glob(), required=True, help="Which state files, as a glob of paths such as state/web/**."),
-    Field("stores", list_of(glob()), help="The stores that they may name, as globs (all)."),
-    Field("namespaces", list_of(glob()), help="The namespaces that they may name, as globs (all)."),
+    Field("path", glob(), required=True, help="State files that the rule applies to, as a glob such as state/web/**."),
+    Field("stores", list_of(glob()), help="Stores that these files may name, as globs (all)."),
+    Field("namespaces", list_of(glob()), help="Namespaces that these files may name, as globs (all)."),
 )
 
 AUTHORS_FIELDS: Final = (
@@ -36,9 +36,9 @@ AUTHORS_FIELDS: Final = (
         "policy",
         choice(PolicyRight),
         default=PolicyRight.TIGHTEN,
-        help="tighten: policy in a state file may only tighten that of its store; any: it may replace every line (tighten).",
+        help="tighten: state files can only make the policy of their store stricter; any: they can override it (tighten).",
     ),
-    Field("env", list_of(glob()), default=(), help="Variables that {env: NAME} may name, as globs (none)."),
+    Field("env", list_of(glob()), default=(), help="Environment variables that {env: NAME} may read, as globs (none)."),
     Field(
         "files",
         list_of(_folder()),
@@ -46,7 +46,9 @@ AUTHORS_FIELDS: Final = (
         help="Folders that file and files may read, relative to the root of the state files (that root).",
     ),
     Field(
-        "targets", list_of(record(GRANT_FIELDS)), help="Which state files may name which stores and namespaces (all)."
+        "targets",
+        list_of(record(GRANT_FIELDS)),
+        help="Rules for which state files may name which stores and namespaces (all).",
     ),
 )
 """Everything that `authors:` may hold."""

@@ -1,4 +1,4 @@
-"""What a changed configuration changes, and which of it gives state files or kvsync more rights than before. Pure."""
+"""Compares two configurations, and reports which changes grant more rights. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEADING = ("type", "options", "endpoint", "key_format", "allow_insecure")
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
     """One difference between two configurations: the path of the `field`, and what it does. `widens` says that something is
-    allowed now, or reached, that was not before; where that cannot be told it is true."""
+    allowed now, or reached, that was not before; if that is unknown, it is true."""
 
     field: str
     message: str
@@ -43,18 +43,18 @@ def changes(old: Config, new: Config) -> tuple[ConfigChange, ...]:
 def _authors(old: Authors, new: Authors) -> Iterator[ConfigChange]:
     if old.policy is not new.policy:
         widens = new.policy is PolicyRight.ANY
-        yield ConfigChange("authors.policy", f"is {new.policy} now, where it was {old.policy}", widens)
+        yield ConfigChange("authors.policy", f"is now {new.policy}; it was {old.policy}", widens)
     yield from _lists("authors.env", old.env, new.env, "lets state files read the variables")
     yield from _lists("authors.files", old.files, new.files, "lets state files read below the folders")
     if old.targets is not None and new.targets is None:
-        yield ConfigChange("authors.targets", "is gone: every state file may name every target", widens=True)
+        yield ConfigChange("authors.targets", "was removed: every state file may name every target", widens=True)
     elif new.targets is not None:
         before = () if old.targets is None else old.targets
         shown = [f"{grant.path}: {grant}" for grant in new.targets if grant not in before]
         if shown:
             yield ConfigChange("authors.targets", f"grants {'; '.join(shown)}", widens=old.targets is not None)
         if set(before) - set(new.targets):
-            yield ConfigChange("authors.targets", "takes targets away from state files", widens=False)
+            yield ConfigChange("authors.targets", "no longer grants some targets to state files", widens=False)
 
 
 def _lists(field: str, old: Iterable[str], new: Iterable[str], effect: str) -> Iterator[ConfigChange]:
@@ -71,22 +71,22 @@ def _stores(old: Config, new: Config) -> Iterator[ConfigChange]:
         before = old.stores.get(name)
         if before is None:
             yield ConfigChange(
-                f"stores.{name}", f"is new, a store of the type {store.type}", widens=True, origin=store.origin
+                f"stores.{name}", f"is a new store of type {store.type}", widens=True, origin=store.origin
             )
         else:
             yield from _store(before, store)
     for name in sorted(old.stores.keys() - new.stores.keys()):
-        yield ConfigChange(f"stores.{name}", "is gone", widens=False)
+        yield ConfigChange(f"stores.{name}", "was removed", widens=False)
 
 
 def _store(old: StoreConfig, new: StoreConfig) -> Iterator[ConfigChange]:
     field = f"stores.{new.name}"
     moved = [name for name in _LEADING if _plain(getattr(old, name)) != _plain(getattr(new, name))]
     if moved:
-        message = f"leads elsewhere, or with another credential ({', '.join(moved)})"
+        message = f"points to another place or uses another credential ({', '.join(moved)})"
         yield ConfigChange(field, message, widens=True, origin=new.origin)
     if (old.timeout, old.concurrency) != (new.timeout, new.concurrency):
-        yield ConfigChange(field, "has another timeout or concurrency", widens=False, origin=new.origin)
+        yield ConfigChange(field, "has a different timeout or concurrency", widens=False, origin=new.origin)
     for one in _policy(f"{field}.policy", old.policy, new.policy):
         yield ConfigChange(one.field, one.message, one.widens, new.origin)
 
@@ -101,7 +101,7 @@ def _policy(field: str, old: Policy, new: Policy) -> Iterator[ConfigChange]:
     if lost and not any(one.field == "ignore" for one in looser):
         yield ConfigChange(f"{field}.ignore", f"no longer ignores {', '.join(map(quoted, lost))}", widens=True)
     if old != new and not looser and not lost:
-        yield ConfigChange(field, "is tighter", widens=False)
+        yield ConfigChange(field, "is stricter", widens=False)
 
 
 def _whose(old: Config, new: Config) -> Iterator[ConfigChange]:
@@ -112,11 +112,11 @@ def _whose(old: Config, new: Config) -> Iterator[ConfigChange]:
             continue
         if _plain(getattr(old, one.name)) != _plain(getattr(new, one.name)):
             field = "owner_key" if one.name == "owner_keys" else one.name
-            yield ConfigChange(field, "is another one", widens=one.name not in _HARMLESS)
+            yield ConfigChange(field, "changed", widens=one.name not in _HARMLESS)
 
 
 _JUDGED_ELSEWHERE = frozenset({"file", "root", "stores", "policy", "run", "authority"})
-"""The path of the file is no part of what it says, and the policy is judged in each store."""
+"""The path of the file is not part of what it says, and the policy is judged in each store."""
 
 _HARMLESS = frozenset({"environments", "environment"})
 
@@ -127,26 +127,24 @@ def _run(old: RunConfig, new: RunConfig) -> Iterator[ConfigChange]:
         if before == after:
             continue
         if one.name == "max_deletes_per_hour":
-            yield ConfigChange(
-                "run.max_deletes_per_hour", f"is {after} now, where it was {before}", widens=after > before
-            )
+            yield ConfigChange("run.max_deletes_per_hour", f"is now {after}; it was {before}", widens=after > before)
         else:
-            yield ConfigChange(f"run.{one.name}", "is another one", widens=one.name in _REACHING)
+            yield ConfigChange(f"run.{one.name}", "changed", widens=one.name in _REACHING)
 
 
 _REACHING = frozenset({"windows", "listen", "token", "hook", "notify", "tracing"})
-"""Fields of `run` that say when kvsync may apply, who may ask it to, and who is told."""
+"""Fields of `run` that say when kvsync may apply, who may ask it to, and who is notified."""
 
 
 def _credentials(old: Config, new: Config) -> Iterator[ConfigChange]:
     gone = sorted(old.authority.credentials - new.authority.credentials)
     if gone:
-        message = f"are no credentials any more, so that authors.env may grant them: {', '.join(gone)}"
+        message = f"are no longer credentials, so authors.env can grant them: {', '.join(gone)}"
         yield ConfigChange("credentials", message, widens=True)
 
 
 def _plain(value: Any) -> Any:
-    """A value without the places in files: the same words on another line are no change."""
+    """A value without the places in files: the same words on another line are not a change."""
     if is_dataclass(value):
         return tuple(_plain(getattr(value, one.name)) for one in fields(value) if one.name != "origin")
     if isinstance(value, dict):

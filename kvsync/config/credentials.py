@@ -1,4 +1,4 @@
-"""Turning references to secrets into secrets, at the edge: just before they are used, and registered for redaction at once."""
+"""Resolves credential references to secrets, just before use, and registers them for redaction."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _file_of(credential: Credential, config_root: Path, environ: Mapping[str, st
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise _unusable(
-            credential, "is not there: $CREDENTIALS_DIRECTORY is not set (LoadCredential= in the unit sets it)"
+            credential, "is missing: $CREDENTIALS_DIRECTORY is not set; add LoadCredential= to the systemd unit"
         )
     return Path(folder) / credential.name
 
@@ -69,7 +69,7 @@ def _from_file(credential: Credential, file: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else "its name is not valid"
         raise _unusable(credential, f"cannot be read: {reason}") from None
     if len(data) > _LARGEST:
-        raise _unusable(credential, "is larger than 1 MiB, which no credential is")
+        raise _unusable(credential, "is larger than 1 MiB; credentials must be smaller")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

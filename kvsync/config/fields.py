@@ -1,4 +1,4 @@
-"""The tables of fields of `kvsync.yaml`: what may be written, what it means, what holds when it is not."""
+"""Field tables of `kvsync.yaml`: names, types, help texts and defaults."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _OFTEN: Final = 0.01
 def _version() -> Decoder:
     def read(written: str, plain: bool) -> int:
         if written != "1" or not plain:
-            raise ValueError("this kvsync reads version 1")
+            raise ValueError("this release of kvsync supports version 1")
         return 1
 
     return ScalarDecoder("version 1", read, {"const": 1})
@@ -55,20 +55,20 @@ def _state_glob() -> Decoder:
     def check(written: str, node: nodes.Node, problems: Problems, what: str) -> None:
         pure = PurePosixPath(written)
         if pure.is_absolute() or ".." in pure.parts:
-            message = "state files lie in the folder of the configuration, or below it"
-            problems.add(at(what, message), node, "write a relative pattern without ..")
+            message = "state files must be in the folder of the configuration or below it"
+            problems.add(at(what, message), node, "use a relative pattern without ..")
 
     return checked(glob(), check)
 
 
 def _one_trigger(_values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if isinstance(node, nodes.Mapping) and {"every", "cron"} <= set(node.items):
-        problems.add(at(what, "give every or cron, not both"), node.items["cron"][0])
+        problems.add(at(what, "set every or cron, not both"), node.items["cron"][0])
 
 
 def _one_effect(_values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if isinstance(node, nodes.Mapping) and len({"deny", "allow"} & set(node.items)) != 1:
-        problems.add(at(what, "give deny or allow: the cron expression that opens the window"), node)
+        problems.add(at(what, "set deny or allow to the cron expression that opens the window"), node)
 
 
 def _safe_to_listen(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
@@ -77,7 +77,7 @@ def _safe_to_listen(values: Mapping[str, Any], node: nodes.Node, problems: Probl
     if address is None or values["token"] is not None or not isinstance(node, nodes.Mapping):
         return
     if not is_loopback(host_and_port(address)[0]):
-        message = f"listen: {quoted(address)} can be reached from other machines, so a token is required"
+        message = f"listen: {quoted(address)} accepts requests from other machines, so a token is required"
         hint = "add token: {file: PATH}, or listen on 127.0.0.1"
         problems.add(at(what, message), node.items["listen"][1], hint)
 
@@ -87,41 +87,46 @@ HOOK_FIELDS: Final = (
         "secret",
         credential(),
         required=True,
-        help="What the sender shows or signs with (GitHub, GitLab, or a plain token).",
+        help="Secret that the sender sends or signs with (GitHub, GitLab, or a plain token).",
     ),
     Field(
         "branches",
         list_of(glob()),
         default=(),
-        help="Branches to which a push counts, as globs; all when absent.",
+        help="Branches whose pushes start a pass, as globs (all).",
     ),
 )
 
 TRACING_FIELDS: Final = (
     Field(
-        "endpoint", url(), required=True, help="Base URL of a collector that takes OTLP over HTTP, without /v1/traces."
+        "endpoint",
+        url(),
+        required=True,
+        help="Base URL of a collector that accepts OTLP over HTTP, without /v1/traces.",
     ),
 )
 
 WINDOW_FIELDS: Final = (
-    Field("deny", cron(), help="When the window opens in which nothing is applied; deny wins over allow."),
-    Field("allow", cron(), help="When the window opens in which alone something is applied."),
+    Field(
+        "deny", cron(), help="Cron expression that opens a window in which nothing is applied; deny wins over allow."
+    ),
+    Field("allow", cron(), help="Cron expression that opens a window outside of which nothing is applied."),
     Field("for", duration(minimum=1), required=True, help="How long the window stays open."),
     Field("timezone", timezone(), default="UTC", help="The time zone of the cron expression (UTC)."),
 )
 
 RUN_FIELDS: Final = (
     Field("every", duration(minimum=_OFTEN), default=OMITTED, help="Time between passes (5m, unless cron is given)."),
-    Field("cron", cron(), default=OMITTED, help="When passes start, as a cron expression, instead of every."),
+    Field("cron", cron(), default=OMITTED, help="Start of passes as a cron expression, instead of every."),
     Field(
         "jitter",
         duration(),
-        help="Most that a pass starts late, so that not all daemons start at once (a tenth of every, 0s with cron).",
+        help="Maximum random delay of a pass, so that daemons do not all start at once (a tenth of every, 0s with cron).",
     ),
     Field(
         "deep_every",
         duration(minimum=_OFTEN),
-        help="How often values are read where a listing has fingerprints only (never).",
+        help="How often values are read if the listing has only fingerprints (never).",
     ),
     Field("watch", boolean(), default=True, help="Start a pass when a file changes (true)."),
     Field("debounce", duration(maximum=60), default=0.3, help="Longest that a busy stream of changes is held (300ms)."),
@@ -131,24 +136,28 @@ RUN_FIELDS: Final = (
             checked(record(WINDOW_FIELDS), _one_effect, {"oneOf": [{"required": ["deny"]}, {"required": ["allow"]}]})
         ),
         default=(),
-        help="Times in which plans are made and not applied.",
+        help="Maintenance windows: times in which plans are made but not applied.",
     ),
-    Field("listen", listen(), help="Address of the status page, health and metrics; off when absent."),
+    Field("listen", listen(), help="Address of the status page, health checks and metrics (off)."),
     Field(
         "token",
         credential(),
-        help="What requests must show: those that change something always, all others where other machines reach listen.",
+        help="Token for requests that change something, and for all requests if listen is not a loopback address.",
     ),
-    Field("hook", record(HOOK_FIELDS), help="Lets a Git server, or whoever knows the secret, ask for a pass."),
+    Field(
+        "hook", record(HOOK_FIELDS), help="Webhook that starts a pass, for Git servers and others that know the secret."
+    ),
     Field("tracing", record(TRACING_FIELDS), help="Sends a trace of each pass to a collector (OpenTelemetry)."),
-    Field("notify", channels(), default=(), help="Who is told of drift, parked plans, failures, and their end."),
+    Field(
+        "notify", channels(), default=(), help="Notification channels for drift, parked plans, failures, and recovery."
+    ),
     Field(
         "max_deletes_per_hour",
         integer(0),
         default=5000,
-        help="Most entries that are deleted in an hour, in all targets together; the rest waits (5000).",
+        help="Maximum number of deletes per hour over all targets; the rest waits (5000).",
     ),
-    Field("lease", lease(), help="Lets several replicas run, of which the one that holds the lease writes."),
+    Field("lease", lease(), help="Lets you run several replicas; only the replica that holds the lease writes."),
 )
 
 
@@ -160,12 +169,12 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
             "owner",
             text("[A-Za-z0-9._-]{1,64}", "1 to 64 of A-Z a-z 0-9 . _ -"),
             required=True,
-            help="The id that marks every entry kvsync writes; only entries with it are ever deleted.",
+            help="Id that marks every entry kvsync writes; kvsync deletes only entries with this mark.",
         ),
         Field(
             "owner_key",
             one_of(list_of(credential(), least=1), credential()),
-            help="Secret that signs marks and ledgers, the same on all machines of the owner; of a list, the first signs.",
+            help="Secret that signs marks and ledgers, the same on all machines of the owner; in a list, the first signs.",
         ),
         Field(
             "state",
@@ -176,32 +185,30 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
         Field(
             "source",
             record(SOURCE_FIELDS),
-            help="Where the state files come from, when it is not the folder of this file; state is relative to it then.",
+            help="Source of the state files, if it is not the folder of this file; state is then relative to it.",
         ),
         Field("state_dir", path(), default=".kvsync", help="Folder of journal, ledger, cache and lock (.kvsync)."),
         Field(
             "environments",
             list_of(text(ENVIRONMENT_NAME, "the name of an environment: A-Z a-z 0-9 _ -")),
             default=(),
-            help="Names that overlay files may carry: state/web.prod.yaml belongs to prod.",
+            help="Environments that overlay files can name: state/web.prod.yaml belongs to prod.",
         ),
-        Field("environment", text(), help="The environment in force; --env overrides it."),
-        Field("stores", stores(store_types), required=True, help="The connections, by name."),
-        Field(
-            "policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; write at least prune: owned."
-        ),
-        Field("limits", record(LIMIT_FIELDS), help="What reading the state files may cost."),
+        Field("environment", text(), help="The current environment; --env overrides it."),
+        Field("stores", stores(store_types), required=True, help="The stores, by name."),
+        Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; prune is required."),
+        Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files."),
         Field(
             "run",
             checked(
                 checked(record(RUN_FIELDS), _one_trigger, {"not": {"required": ["every", "cron"]}}), _safe_to_listen
             ),
             default=OMITTED,
-            help="The daemon: when it looks, and when it may apply.",
+            help="The daemon: when it makes passes, and when it may apply.",
         ),
         Field(
             "authors",
             record(AUTHORS_FIELDS),
-            help="What state files may do; by default they may only tighten the policy.",
+            help="What state files may do; by default, they can only make the policy stricter.",
         ),
     )

@@ -1,4 +1,4 @@
-"""The `source:` of the configuration: a Git repository that the state files come from."""
+"""Decoder of the `source:` section: a Git repository as the source of the state files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _address() -> Decoder:
 
     def read(written: str, _plain: bool) -> str:
         if _USER_FIRST.match(written):
-            raise ValueError("user and password must not stand in it; write credentials:")
+            raise ValueError("must not contain a user or password; use credentials:")
         if not any(re.fullmatch(pattern, written) for pattern in (_HTTP, _SSH, _SCP, _FILE)):
             raise ValueError("https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH or file:///PATH")
         return written
@@ -74,7 +74,7 @@ def _ref() -> Decoder:
 
     def read(written: str, _plain: bool) -> str:
         if not written or _BAD_IN_REF.search(written):
-            raise ValueError("it is not a name that Git allows")
+            raise ValueError("not a valid Git name")
         return written
 
     return ScalarDecoder("a branch, a tag, or the id of a commit", read, {"type": "string", "minLength": 1})
@@ -106,7 +106,7 @@ def _folder() -> Decoder:
 
 def _one_way_in(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if values["token"] and values["password"]:
-        problems.add(at(what, "give token or password, not both"), node)
+        problems.add(at(what, "set token or password, not both"), node)
     if values["password"] and not values["username"]:
         problems.add(at(what, 'a password needs a "username"'), node)
 
@@ -114,7 +114,9 @@ def _one_way_in(values: Mapping[str, Any], node: nodes.Node, problems: Problems,
 def _some_signers(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if not any(values.values()):
         problems.add(
-            at(what, "expected allowed_signers, keyring, or both"), node, "without them nothing can be verified"
+            at(what, "expected allowed_signers, keyring, or both"),
+            node,
+            "set at least one of them, so that signatures can be verified",
         )
 
 
@@ -124,13 +126,13 @@ def _fitting(values: Mapping[str, Any], node: nodes.Node, problems: Problems, wh
     if not isinstance(address, str) or not isinstance(node, nodes.Mapping) or "url" not in node.items:
         return
     if is_plain_http(address) and not values["allow_insecure"]:
-        message = "plain http:// sends secrets unencrypted beyond this machine, and anybody may change what it brings"
+        message = "plain http:// sends secrets unencrypted over the network, and anyone on the way can change the files"
         problems.add(at(f"{what}.url", message), node.items["url"][1], "write https://, or set allow_insecure: true")
     used = {"ssh_key", "known_hosts"} if is_ssh(address) else {"username", "token", "password"}
     for name in sorted(name for name, value in shown.items() if value and name not in used):
         kind = "ssh" if name in ("ssh_key", "known_hosts") else "https"
         place = node.items["credentials"][1]
-        problems.add(at(f"{what}.credentials", f'"{name}" goes with an address of {kind}, which this is not'), place)
+        problems.add(at(f"{what}.credentials", f'"{name}" is only valid for an address of {kind}'), place)
 
 
 CREDENTIAL_FIELDS: Final = (
@@ -140,13 +142,23 @@ CREDENTIAL_FIELDS: Final = (
     Field("token", credential(), help="An access token, by reference, for https."),
     Field("password", credential(), help="A password, by reference, for https."),
     Field("ssh_key", credential(), help="A private key without a passphrase, by reference, for ssh."),
-    Field("known_hosts", path(), help="File with the keys of the SSH servers (that of the user who runs kvsync)."),
+    Field(
+        "known_hosts",
+        path(),
+        help="File with the keys of the SSH servers (the known_hosts of the user that runs kvsync).",
+    ),
 )
 
 VERIFY_FIELDS: Final = (
-    Field("allowed_signers", path(), help="File with the SSH keys whose signatures count, as ssh-keygen reads it."),
     Field(
-        "keyring", path(), help="File with the OpenPGP public keys whose signatures count, as gpg --export writes it."
+        "allowed_signers",
+        path(),
+        help="File with the SSH keys whose signatures are trusted, in the format of ssh-keygen.",
+    ),
+    Field(
+        "keyring",
+        path(),
+        help="File with the OpenPGP public keys whose signatures are trusted, in the format of gpg --export.",
     ),
 )
 
@@ -158,26 +170,30 @@ GIT_FIELDS: Final = (
         default="HEAD",
         help="Branch, tag or full id of a commit (HEAD: the repository's default branch).",
     ),
-    Field("path", _folder(), default="", help="The folder in the repository that state is relative to (all of it)."),
-    Field("every", duration(minimum=_OFTEN), default=60.0, help="Time between two looks at the repository (1m)."),
-    Field("timeout", duration(minimum=1), default=120.0, help="Longest time that one fetch may take (2m)."),
-    Field("credentials", checked(record(CREDENTIAL_FIELDS), _one_way_in), help="What the server is shown."),
-    Field("verify", checked(record(VERIFY_FIELDS), _some_signers), help="Use only commits that are signed by these."),
+    Field("path", _folder(), default="", help="Folder in the repository that state is relative to (the root)."),
+    Field("every", duration(minimum=_OFTEN), default=60.0, help="Time between two fetches (1m)."),
+    Field("timeout", duration(minimum=1), default=120.0, help="Timeout of one fetch (2m)."),
+    Field("credentials", checked(record(CREDENTIAL_FIELDS), _one_way_in), help="Credentials for the Git server."),
+    Field(
+        "verify",
+        checked(record(VERIFY_FIELDS), _some_signers),
+        help="Use only commits that are signed with these keys.",
+    ),
     Field(
         "min_commit",
         _commit(),
-        help="Full id of the oldest acceptable commit: only commits with it in their history are used.",
+        help="Full id of the oldest acceptable commit: only its descendants are used.",
     ),
-    Field("depth", integer(1), help="Commits of history that the first fetch brings (all)."),
-    Field("max_size", size(), default=2**30, help="Most that a fetch may bring, and that a commit may hold (1GiB)."),
-    Field("allow_rewrites", boolean(), default=False, help="Follow a history that was rewritten, too (false)."),
+    Field("depth", integer(1), help="Number of commits of history to fetch (all)."),
+    Field("max_size", size(), default=2**30, help="Maximum size of a fetch, and of the files in a commit (1GiB)."),
+    Field("allow_rewrites", boolean(), default=False, help="Also follow a rewritten history (false)."),
     Field(
         "symlinks",
         boolean(),
         default=False,
-        help="Follow symbolic links in the repository, as far as they stay in it (false).",
+        help="Follow symbolic links that stay within the repository (false).",
     ),
-    Field("allow_insecure", boolean(), default=False, help="Accept plain http:// beyond this machine (false)."),
+    Field("allow_insecure", boolean(), default=False, help="Allow plain http:// to other machines (false)."),
 )
 
 SOURCE_FIELDS: Final = (

@@ -1,4 +1,4 @@
-"""`run.lease` as people write it."""
+"""Decoder of the `run.lease` section."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ ETCD_LEASE_FIELDS: Final = (
         "endpoint",
         one_of(list_of(url(), least=1), url()),
         required=True,
-        help="Base URL of etcd, or several that are tried in turn.",
+        help="Base URL of etcd, or several that are tried in order.",
     ),
     Field("key", text(), required=True, help="The key that names the leader, such as kvsync/leader."),
-    Field("username", text(), help="The user, where etcd asks for one."),
+    Field("username", text(), help="The user, if etcd requires authentication."),
     Field("password", credential(), help="The user's password."),
-    Field("allow_insecure", boolean(), default=False, help="Accept plain http:// beyond this machine."),
+    Field("allow_insecure", boolean(), default=False, help="Allow plain http:// to other machines."),
 )
 
 KUBERNETES_LEASE_FIELDS: Final = (
@@ -49,26 +49,28 @@ KUBERNETES_LEASE_FIELDS: Final = (
         "name",
         text(rf"(?=.{{1,200}}$){_LABEL}(\.{_LABEL})*", "the name of an object: a-z 0-9 - ."),
         required=True,
-        help="Name of the Lease object; kvsync makes it.",
+        help="Name of the Lease object; kvsync creates it.",
     ),
     Field(
         "namespace",
         text(rf"(?=.{{1,63}}$){_LABEL}", "the name of a namespace: a-z 0-9 -"),
-        help="Its namespace; the pod's own when absent.",
+        help="Namespace of the Lease object (the namespace of the pod).",
     ),
 )
 
 LEASE_FIELDS: Final = (
-    Field("kubernetes", record(KUBERNETES_LEASE_FIELDS), help="Kept by the cluster that kvsync runs in."),
-    Field("etcd", record(ETCD_LEASE_FIELDS), help="Kept by etcd."),
+    Field("kubernetes", record(KUBERNETES_LEASE_FIELDS), help="Lease in the Kubernetes cluster that kvsync runs in."),
+    Field("etcd", record(ETCD_LEASE_FIELDS), help="Lease in etcd."),
     Field(
         "duration",
         duration(minimum=_LEAST),
         default=_DURATION,
-        help="How long after the last word of a leader another replica takes over, in whole seconds (10s).",
+        help="Time after the last renewal until another replica takes over, in whole seconds (10s).",
     ),
     Field(
-        "renew_within", duration(), help="A leader that could not renew for so long stops writing (0.7 of duration)."
+        "renew_within",
+        duration(),
+        help="A leader that could not renew the lease for this long stops writing (0.7 of duration).",
     ),
     Field("retry", duration(minimum=0.05), default=2.0, help="How often the lease is claimed or renewed (2s)."),
 )
@@ -105,8 +107,8 @@ def _check(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what
         return
     given = set(_KEEPERS) & set(node.items)
     if len(given) != 1:
-        found = "both are here, and one lease is kept in one place" if given else "neither is here"
-        problems.add(at(what, "give kubernetes or etcd: what keeps the lease"), node, found)
+        found = "kubernetes and etcd cannot be combined" if given else "kubernetes or etcd is missing"
+        problems.add(at(what, "set kubernetes or etcd"), node, found)
     _check_times(values, node, problems, what)
     etcd = values["etcd"]
     if etcd is not None and etcd["endpoint"] is not None:
@@ -117,7 +119,7 @@ def _check_times(values: Mapping[str, Any], node: nodes.Mapping, problems: Probl
     whole, within, retry = values["duration"], _renew_within(values), values["retry"]
     place = next((node.items[name][1] for name in ("renew_within", "retry", "duration") if name in node.items), node)
     if whole != int(whole):
-        problems.add(at(f"{what}.duration", "whole seconds are what a lease is counted in"), place)
+        problems.add(at(f"{what}.duration", "leases use whole seconds"), place)
     if not retry < within <= 0.8 * whole:
         message = "retry must be shorter than renew_within, and renew_within at most 0.8 of duration"
         problems.add(at(what, message), place, "such as duration: 10s, renew_within: 7s, retry: 2s")
@@ -125,7 +127,7 @@ def _check_times(values: Mapping[str, Any], node: nodes.Mapping, problems: Probl
 
 def _check_etcd(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if (values["username"] is None) != (values["password"] is None):
-        problems.add(at(what, "username and password go together"), node)
+        problems.add(at(what, "username and password must be set together"), node)
     if not values["allow_insecure"] and any(map(is_plain_http, _endpoints(values["endpoint"]))):
-        message = "plain http:// lets others on the network lead in kvsync's name"
+        message = "plain http:// lets others on the network take the lease"
         problems.add(at(f"{what}.endpoint", message), node, "write https://, or set allow_insecure: true")

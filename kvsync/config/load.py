@@ -1,4 +1,4 @@
-"""Read `kvsync.yaml` into a `Config`: strictly, and with everything that is wrong said at once."""
+"""Loads `kvsync.yaml` into a `Config`, strictly, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -75,14 +75,12 @@ def _read(file: Path, shown: Path) -> bytes:
     try:
         return (file.parent.resolve() / file.name).read_bytes()
     except FileNotFoundError:
-        hint = 'let "kvsync init" write one, or name yours with -c'
-        raise InvalidInput(
-            [Problem(f"{shown}: there is no configuration file", hint=hint, kind=Kind.UNREADABLE)]
-        ) from None
+        hint = "create one with kvsync init, or pass its path with -c"
+        raise InvalidInput([Problem(f"{shown}: no such configuration file", hint=hint, kind=Kind.UNREADABLE)]) from None
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
+        reason = error.strerror if isinstance(error, OSError) else "its symbolic links form a loop"
         raise InvalidInput(
-            [Problem(f"{shown}: the configuration cannot be read: {reason}", kind=Kind.UNREADABLE)]
+            [Problem(f"{shown}: cannot read the configuration: {reason}", kind=Kind.UNREADABLE)]
         ) from None
 
 
@@ -90,8 +88,10 @@ def _read_at(revision: ConfigRevision, name: str) -> bytes:
     try:
         return revision.files[name]
     except KeyError:
-        hint = "the configuration must be merged before state files can be checked against it"
-        raise InvalidInput([Problem(f"{revision.name} has no file {name}", hint=hint, kind=Kind.UNREADABLE)]) from None
+        hint = "merge the configuration first, so that state files can be checked against it"
+        raise InvalidInput(
+            [Problem(f"{revision.name} does not contain {name}", hint=hint, kind=Kind.UNREADABLE)]
+        ) from None
 
 
 def _document(data: bytes, problems: Problems) -> nodes.Node:
@@ -101,23 +101,23 @@ def _document(data: bytes, problems: Problems) -> nodes.Node:
         problems.raise_if_any()  # what the rest of the file would say is not known
     documents = parsed.documents
     if not documents or (isinstance(documents[0], nodes.Scalar) and documents[0].is_null):
-        problems.add("the file is empty", None, 'let "kvsync init" write one')
+        problems.add("the file is empty", None, "create one with kvsync init")
         raise InvalidInput(problems.all())
     for extra in documents[1:]:
-        problems.add("a second document: the configuration is one", extra)
+        problems.add("the configuration must be a single YAML document", extra)
     return documents[0]
 
 
 def _check_environments(values: Mapping[str, Any], chosen: str | None, root: nodes.Node, problems: Problems) -> None:
     declared = values["environments"]
     for name in sorted({name for name in declared if declared.count(name) > 1}):
-        problems.add(f"environments: {quoted(name)} is written twice", _field_node(root, "environments"))
+        problems.add(f"environments: {quoted(name)} is listed twice", _field_node(root, "environments"))
     written = values["environment"]
     if written is not None and written not in declared:
-        message = f"environment: {quoted(written)} is not among the environments"
+        message = f"environment: {quoted(written)} is not in environments"
         problems.add(message, _field_node(root, "environment"), name_hint(written, declared))
     if chosen is not None and chosen not in declared:
-        message = f"the environment {quoted(chosen)} that was asked for is not among the environments"
+        message = f"the environment {quoted(chosen)} is not in environments"
         problems.add(message, _field_node(root, "environments"), name_hint(chosen, declared))
 
 

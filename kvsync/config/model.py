@@ -1,4 +1,4 @@
-"""The configuration as frozen values. Plain data: nothing here opens, reads or resolves anything."""
+"""Configuration as frozen dataclasses. Nothing here opens, reads or resolves anything."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class HookConfig:
 
 
 class NoticeKind(StrEnum):
-    """What somebody may want to be told of a target."""
+    """Kinds of notifications about a target."""
 
     DRIFT = "drift"
     PARKED = "parked"
@@ -111,7 +111,7 @@ class NoticeFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChannelConfig:
-    """Who is told what of the targets. `url` refers to the address, which is a secret itself, `secret` to what messages are
+    """Notification channel. `url` refers to the address, which is a secret itself, `secret` to what messages are
     signed with. `on` holds the kinds that are wanted; a failure that a retry may end counts after `attempts` in a row.
     `min_interval` and `timeout` are in seconds."""
 
@@ -178,7 +178,7 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """What reading the state files may cost. Sizes in bytes; see `kvsync.config.limits` for what each bounds."""
+    """Limits for reading the state files. Sizes in bytes; see `kvsync.config.limits` for what each bounds."""
 
     state_file: int = 10 * 2**20
     value_file: int = 64 * 2**20

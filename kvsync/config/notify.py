@@ -1,4 +1,4 @@
-"""The `notify:` of `run`: who is told what of the targets."""
+"""Decoder of the `run.notify` section: notification channels."""
 
 from __future__ import annotations
 
@@ -37,45 +37,45 @@ def _none_twice(values: Any, node: nodes.Node, problems: Problems, what: str) ->
             continue
         known = (url.kind, url.name, one["format"], frozenset(one["on"]))
         if known in seen:
-            problems.add(at(what, f"{url.kind}: {quoted(url.name)} is told the same twice"), node)
+            problems.add(at(what, f"{url.kind}: {quoted(url.name)} is used by two channels for the same events"), node)
         seen.add(known)
 
 
 def _only_what_fits(values: Mapping[str, Any], node: nodes.Node, problems: Problems, what: str) -> None:
     if values["secret"] and values["format"] is NoticeFormat.SLACK and isinstance(node, nodes.Mapping):
-        message = "secret: only messages of format webhook are signed; what Slack wants to be shown is in the url"
+        message = "secret: only the webhook format signs messages; for Slack, the secret is part of the url"
         problems.add(at(what, message), node.items["secret"][0])
 
 
 CHANNEL_FIELDS: Final = (
-    Field("url", credential(), required=True, help="Where messages are posted, by reference: it is a secret itself."),
+    Field(
+        "url", credential(), required=True, help="URL to post messages to, by reference, because the URL is a secret."
+    ),
     Field(
         "format",
         choice(NoticeFormat),
         default=NoticeFormat.WEBHOOK,
-        help="webhook: kvsync's own JSON; slack: a text, as Slack, Mattermost and others take it (webhook).",
+        help="webhook: JSON in kvsync's format; slack: text for Slack, Mattermost and compatible services (webhook).",
     ),
     Field(
         "on",
         list_of(choice(NoticeKind), least=1),
         default=tuple(NoticeKind),
-        help="What to tell: drift, parked, failed, and healed: the end of each (all).",
+        help="Events to notify about: drift, parked, failed, and healed, the end of each (all).",
     ),
     Field(
         "attempts",
         integer(1),
         default=3,
-        help="How many passes in a row must fail before that is told, where trying again may help (3).",
+        help="Number of failed passes in a row before a notification about a transient error (3).",
     ),
     Field(
         "min_interval",
         duration(minimum=1),
         default=30.0,
-        help="Shortest time between two messages; what happens in between is one message (30s).",
+        help="Minimum time between two messages; events in between are combined (30s).",
     ),
-    Field("timeout", duration(minimum=1, maximum=60), default=10.0, help="Longest wait for the receiver (10s)."),
-    Field(
-        "secret", credential(), help="What messages of format webhook are signed with, as Standard Webhooks have it."
-    ),
-    Field("allow_insecure", boolean(), default=False, help="Accept plain http:// beyond this machine (false)."),
+    Field("timeout", duration(minimum=1, maximum=60), default=10.0, help="Timeout of one request (10s)."),
+    Field("secret", credential(), help="Secret that signs messages of format webhook, according to Standard Webhooks."),
+    Field("allow_insecure", boolean(), default=False, help="Allow plain http:// to other machines (false)."),
 )

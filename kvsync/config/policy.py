@@ -1,4 +1,4 @@
-"""Policy as people write it: at the top, in a store, in a state file, each level overriding the one before line by line."""
+"""Decoder of the policy, whose settings the configuration, a store and a state file override in this order."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from kvsync.yaml.fields import (
 _ACTION: Final = choice(DriftAction)
 
 DRIFT_FIELDS: Final = (
-    Field("drifted", _ACTION, default=OMITTED, help="What to do when the store changed an entry that is ours."),
-    Field("missing", _ACTION, default=OMITTED, help="What to do when the store lost an entry that is ours."),
-    Field("conflict", _ACTION, default=OMITTED, help="What to do when store and files both changed, differently."),
+    Field("drifted", _ACTION, default=OMITTED, help="What to do if an owned entry changed in the store."),
+    Field("missing", _ACTION, default=OMITTED, help="What to do if an owned entry is missing in the store."),
+    Field(
+        "conflict", _ACTION, default=OMITTED, help="What to do if the store and the files both changed, differently."
+    ),
 )
 
 GUARD_FIELDS: Final = (
@@ -33,21 +35,28 @@ GUARD_FIELDS: Final = (
         "max_delete_pct",
         percentage(),
         default=OMITTED,
-        help="Park when a larger share of our entries would be deleted (30).",
+        help="Park the plan if it deletes more than this percentage of the owned entries (30).",
     ),
     Field(
         "max_update_pct",
         percentage(),
         default=OMITTED,
-        help="Park when a larger share of our entries would be updated (50).",
+        help="Park the plan if it updates more than this percentage of the owned entries (50).",
     ),
-    Field("min_existing", integer(0), default=OMITTED, help="The percentages hold from this many entries on (10)."),
-    Field("max_deletes", integer(0), default=OMITTED, help="Park when more entries than this would be deleted (1000)."),
+    Field(
+        "min_existing",
+        integer(0),
+        default=OMITTED,
+        help="The percentages apply to targets with at least this many entries (10).",
+    ),
+    Field(
+        "max_deletes", integer(0), default=OMITTED, help="Park the plan if it deletes more entries than this (1000)."
+    ),
     Field(
         "grace",
         duration(),
         default=OMITTED,
-        help="How long an entry must be gone from the files before it is deleted (0s).",
+        help="How long an entry must be absent from the files before it is deleted (0s).",
     ),
 )
 
@@ -56,18 +65,18 @@ POLICY_FIELDS: Final = (
         "prune",
         choice(Prune),
         default=OMITTED,
-        help="What may be deleted: owned (ours, no longer in the files), off (nothing), scope (all that is in the target).",
+        help="Entries to delete when they are not in the files: owned (written by kvsync), off (none), scope (all).",
     ),
     Field(
-        "adopt", choice(Adopt), default=OMITTED, help="What to do with a desired entry that exists without an owner."
+        "adopt", choice(Adopt), default=OMITTED, help="What to do if a desired entry already exists without an owner."
     ),
     Field(
         "drift",
         one_of(_ACTION, record(DRIFT_FIELDS)),
         default=OMITTED,
-        help="What to do when the store changed and the files did not: heal, report or gate; one word, or one per class.",
+        help="What to do with drift: heal, report or gate; one word, or one per class.",
     ),
-    Field("guard", record(GUARD_FIELDS), default=OMITTED, help="Limits beyond which a target waits for approval."),
+    Field("guard", record(GUARD_FIELDS), default=OMITTED, help="Limits; a plan that exceeds one waits for approval."),
     Field("ignore", list_of(glob()), default=OMITTED, help="Keys that are never read, written or deleted."),
 )
 """The lines of a policy; `decode` gives only those that are written."""

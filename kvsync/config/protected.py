@@ -1,4 +1,4 @@
-"""What no state file may read, whatever is configured: paths that hold secrets, or that decide what kvsync does."""
+"""Paths that no state file may read, whatever the configuration allows: secrets, and files that control kvsync."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def protected_paths(config: Config, environ: Mapping[str, str]) -> tuple[Protect
         ProtectedPath(config.state_dir, "it belongs to the state directory", _identity(config.state_dir)),
         *(ProtectedPath(path, "it is the configuration") for path in _configuration(config)),
         *(ProtectedPath(path, "it holds a credential") for path in _credentials(config, environ)),
-        *(ProtectedPath(path, "a store keeps its entries in it") for path in _store_files(config)),
+        *(ProtectedPath(path, "it is the database of a store") for path in _store_files(config)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The configuration as another revision of the repository has it, so that a change is not judged by itself."""
+"""Configuration of another Git revision, so that a change is not checked by its own configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `stores:` of the configuration: fields that every store has, and those that its type declares."""
+"""Decoder of the `stores:` section: common fields, and the fields of each store type."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from kvsync.yaml.fields import (
     text,
 )
 
-TYPE: Final = Field("type", text(), required=True, help='What kind of store it is; "kvsync stores" lists them.')
+TYPE: Final = Field("type", text(), required=True, help="Type of the store; kvsync stores lists the types.")
 
 COMMON_FIELDS: Final = (
     TYPE,
     Field("endpoint", url(), help="Base URL of the API, for emulators and private links."),
-    Field("timeout", duration(minimum=0.001), default=30.0, help="Longest time that one call may take (30s)."),
-    Field("concurrency", integer(1, 1024), help="Most calls in flight at once; the type's own limit when absent."),
-    Field("key_format", key_format(), help="How identities become remote keys; the type's own when absent."),
-    Field("policy", record(POLICY_FIELDS), help="Lines that override the policy of the configuration."),
-    Field("allow_insecure", boolean(), default=False, help="Accept plain http:// beyond this machine."),
+    Field("timeout", duration(minimum=0.001), default=30.0, help="Timeout of one request (30s)."),
+    Field("concurrency", integer(1, 1024), help="Maximum number of concurrent requests (depends on the type)."),
+    Field("key_format", key_format(), help="Format of remote keys (depends on the type)."),
+    Field("policy", record(POLICY_FIELDS), help="Settings that override the policy of the configuration."),
+    Field("allow_insecure", boolean(), default=False, help="Allow plain http:// to other machines."),
 )
 """What every store takes, whatever its type."""
 
@@ -126,7 +126,7 @@ class StoreDecoder(Decoder):
             return self.types.options(name)
         except LookupError:
             problems.add(
-                at(f"{what}.type", f"no store type {quoted(name)}"), written, name_hint(name, self.types.names())
+                at(f"{what}.type", f"unknown store type {quoted(name)}"), written, name_hint(name, self.types.names())
             )
             return None
         except KvsyncError as error:  # a third party's package that cannot be imported
@@ -139,7 +139,7 @@ def stores(types: StoreTypes) -> Decoder:
 
     def check(_written: Any, node: nodes.Node, problems: Problems, what: str) -> None:
         if isinstance(node, nodes.Mapping) and not node.items:
-            problems.add(at(what, "declare at least one store"), node)
+            problems.add(at(what, "define at least one store"), node)
 
     return checked(map_of(StoreDecoder(types), NAME), check, {"minProperties": 1})
 
@@ -156,7 +156,7 @@ def _check_encrypted(values: Mapping[str, Any], node: nodes.Mapping, problems: P
     for name, value in values.items():
         addresses = value if isinstance(value, tuple) else (value,)
         if any(is_plain_http(address) for address in addresses):
-            message = "plain http:// sends secrets unencrypted beyond this machine"
+            message = "plain http:// sends secrets unencrypted over the network"
             place = node.items[name][1] if name in node.items else node
             problems.add(at(f"{what}.{name}", message), place, "write https://, or set allow_insecure: true")
 

@@ -1,4 +1,4 @@
-"""Which lines of a policy loosen another policy: the order in which each line gets tighter, in one place.
+"""Ordering of policy settings from loose to strict, used to reject state files that loosen the policy.
 
 line                            tighter is
 prune                           scope -> owned -> off
@@ -21,7 +21,7 @@ from kvsync.model.policy import Adopt, DriftAction, DriftPolicy, Guard, Policy, 
 _PRUNE: Final = {
     Prune.OFF: "",
     Prune.OWNED: "delete entries that are no longer in the files",
-    Prune.SCOPE: "delete every entry of the target that is not in the files, also those that kvsync did not write",
+    Prune.SCOPE: "delete every entry of the target that is not in the files, including those that kvsync did not write",
 }
 _ADOPT: Final = {
     Adopt.NEVER: "",

@@ -1,4 +1,4 @@
-"""Texts with a meaning of their own in `kvsync.yaml`: addresses, cron expressions, time zones, key formats."""
+"""Decoders for URLs, addresses, cron expressions, time zones and key formats in `kvsync.yaml`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def url() -> Decoder:
         if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\0]", written):
             raise ValueError("such as https://api.example.com/v1")
         if "@" in parts.netloc:
-            raise ValueError("user and password must not stand in a URL")
+            raise ValueError("a URL must not contain a user or password")
         if parts.query or parts.fragment:
-            raise ValueError("nothing may follow the path: no ? and no #")
+            raise ValueError("? and # are not allowed after the path")
         _ = parts.port  # raises ValueError when it is not a port
         return written.rstrip("/")
 
@@ -76,7 +76,7 @@ def timezone() -> Decoder:
         try:
             return written if written == "UTC" else ZoneInfo(written).key
         except (OSError, ValueError, KeyError):
-            raise ValueError("this machine knows no such time zone") from None
+            raise ValueError("unknown time zone on this machine") from None
 
     return ScalarDecoder("a time zone such as Europe/Paris", read, _ANY_TEXT)
 
@@ -88,9 +88,9 @@ def listen() -> Decoder:
     def read(written: str, _plain: bool) -> str:
         match = re.fullmatch(pattern, written)
         if match is None:
-            raise ValueError("host and port; 0.0.0.0 is every interface")
+            raise ValueError("write host and port; 0.0.0.0 means all interfaces")
         if int(match[2]) > 65535:
-            raise ValueError("ports end at 65535")
+            raise ValueError("the highest port is 65535")
         return written
 
     return ScalarDecoder("an address such as 127.0.0.1:9464", read, {"type": "string", "pattern": f"^{pattern}$"})

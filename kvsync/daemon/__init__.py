@@ -1,0 +1,1 @@
+"""Daemon: decides when each target gets a pass."""

@@ -1,4 +1,4 @@
-"""When to fetch: at the start, now and then, and when somebody says that there is something new."""
+"""Schedule of Git fetches: at the start, at an interval, and on request."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from kvsync.daemon.backoff import Backoff
 from kvsync.daemon.ports import FetchedSource
 from kvsync.daemon.waiting import wait_until
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
+from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
 
 PATIENCE = 10.0

@@ -1,4 +1,4 @@
-"""What the files ask, as last read, and whether they are still moving."""
+"""The desired state as last loaded, and the check that the files have stopped changing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kvsync.model.entry import Target
 from kvsync.util.clock import Clock
 
 SETTLE = 1.0
-"""Seconds without a change after which the files count as at rest: an editor, or a checkout, may drop and bring back."""
+"""Seconds without a change after which the files count as stable: an editor, or a checkout, may drop and bring back."""
 
 TICK = 0.01
 """Seconds; less than anybody notices, more than what two clocks disagree about."""
@@ -55,7 +55,7 @@ class Files:
         return bool(self.loaded.hold_all) or target in self.loaded.held
 
     def grace(self) -> float:
-        """Seconds that an entry must have been undesired before it may be deleted; 0 once the files are at rest.
+        """Seconds that an entry must have been undesired before it may be deleted; 0 once the files are stable.
 
         While they move it is as long as they have been moving, and a bit: what was dropped at the very beginning waits too.
         """
@@ -64,7 +64,7 @@ class Files:
         return SETTLE + self._moved_at - self._moving_since
 
     def at_rest(self) -> float:
-        """The moment (epoch seconds) from which the files count as at rest, and a tick later, as clocks are not exact."""
+        """The moment (epoch seconds) from which the files count as stable, and a tick later, as clocks are not exact."""
         return self._clock.now() + self._moved_at + SETTLE - self._clock.monotonic() + TICK
 
     def _take(self, loaded: LoadedTargets) -> frozenset[Target]:

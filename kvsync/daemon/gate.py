@@ -1,4 +1,4 @@
-"""Whether a pass may apply now: not while observing, paused or in a window that denies it, nor while another replica leads."""
+"""Decides whether a pass may apply (observe mode, pauses, maintenance windows, leadership)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading the files again while everything else goes on."""
+"""Reloads the files in the background."""
 
 from __future__ import annotations
 

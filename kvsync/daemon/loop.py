@@ -1,13 +1,13 @@
-"""The daemon: it only decides when.
+"""Main loop of the daemon: decides when each target gets a pass.
 
     files ----.
     schedule -+                    .-> worker of target 1 -> one pass at a time --.
-    signals --+--> nudge --> heed -+-> worker of target 2 -> ...                  +--> reconciler
+    signals --+--> nudge -> handle +-> worker of target 2 -> ...                  +--> reconciler
     wake -----'   (folded)         '-> worker of target n <- timers and retries --'
 
-Whatever happens nudges the daemon; nudges that come together are heeded together. To heed them is to read again what may have
-changed (the configuration, the files) and to ask the workers concerned for a pass. Each worker folds what it is asked into one
-pass, and comes back by itself for renewals, expiries and retries.
+Every trigger nudges the daemon, and nudges that arrive together are handled together: the daemon reloads what may have changed
+(the configuration, the files), and requests a pass from the workers concerned. Each worker combines its requests into one pass,
+and schedules its own passes for renewals, expiries and retries.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Daemon:
         return DaemonResult(self._stop.reason or "", unfinished)
 
     def trigger(self, trigger: Trigger, *, deep: bool = False) -> None:
-        """Say that something happened. As often as you like: what comes together is heeded together."""
+        """Say that something happened. As often as you like: what comes together is handled together."""
         self._pending = self._pending.add(trigger, deep=deep)
         self._triggered.set()
         for observer in self._parts.reporter.observers:
@@ -169,7 +169,7 @@ class Daemon:
             await self._leadership.run(self._leader_changed)
 
     async def _resign(self, election: asyncio.Future[None], unfinished: int) -> None:
-        """Let another replica lead at once, unless something of ours may still be on its way: then the lease ends by itself."""
+        """Let another replica lead at once. If one of our writes may still be in flight, let the lease expire instead."""
         election.cancel()
         await asyncio.gather(election, return_exceptions=True)
         if self._leadership is not None and not unfinished:
@@ -236,7 +236,7 @@ class Daemon:
         except OSError:
             return 0
 
-    # -- heeding it ---------------------------------------------------------------------------------------------------
+    # -- handling it ---------------------------------------------------------------------------------------------------
 
     async def _process_triggers(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Who is told what the daemon does, beside the log, systemd and the state directory."""
+"""Observer interface for the events of the daemon."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kvsync.state.passes import DaemonRecord
 
 @dataclass(frozen=True, slots=True)
 class FinishedPass:
-    """One pass that ended `at` (epoch seconds) after `seconds`. `next_at` is when the target comes back by itself and
+    """One pass that ended `at` (epoch seconds) after `seconds`. `next_at` is when the target comes back automatically and
     `next_trigger` why; None when only a beat of the schedule or an event makes it."""
 
     result: PassResult

@@ -1,4 +1,4 @@
-"""One pass over all targets, and no more."""
+"""`kvsync run --once`: one pass over all targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a single pass over everything and the daemon have in common."""
+"""Steps shared by `run --once` and the daemon loop."""
 
 from __future__ import annotations
 

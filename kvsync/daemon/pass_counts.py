@@ -1,4 +1,4 @@
-"""How many targets fail, are parked or have changes pending, by the last pass of each."""
+"""Counts of failing, parked and pending targets, by the last pass of each."""
 
 from __future__ import annotations
 

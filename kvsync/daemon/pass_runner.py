@@ -1,4 +1,4 @@
-"""One pass as the daemon sees it: what to ask for, and that nothing in it can take the daemon down."""
+"""Runs one pass for the daemon, and turns every exception into a result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PassRunner:
             return self._no_longer_than_needed(request, result)
         except KvsyncError as error:
             return _failed(worker, error)
-        except Exception as error:  # noqa: BLE001 - one target's accident is no reason to leave the others alone
+        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
             self._reporter.pass_crashed(worker.target)
             text = f"unexpected {type(error).__name__}; the log has the details"
             return PassResult(worker.target, error=text, retryable=True)
@@ -52,7 +52,7 @@ class PassRunner:
         )
 
     def _no_longer_than_needed(self, request: PassRequest, result: PassResult) -> PassResult:
-        """Come back as soon as the files are at rest when something waits: the grace was as long as it might have to be."""
+        """Come back as soon as the files are stable when something waits: the grace was as long as it might have to be."""
         if not (request.grace and result.pending and result.next_moment):
             return result
         return replace(result, next_moment=min(result.next_moment, self._files.at_rest()))

@@ -1,4 +1,4 @@
-"""All workers: one for each target, so that no target waits for another."""
+"""Worker pool: one worker per target, so that no target waits for another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the daemon needs of the rest of kvsync, and the values that cross that line. It decides when; others do."""
+"""Interfaces that the daemon needs, and the values that it exchanges with them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Trigger(StrEnum):
 
 
 PATIENT = frozenset({Trigger.SCHEDULE, Trigger.TIMER, Trigger.RETRY, Trigger.WINDOW})
-"""Triggers that wait for the end of a back-off; all others mean that somebody did something, and end it."""
+"""Triggers that wait for the end of a back-off; all others mean that someone did something, and end it."""
 
 FAILURES = (OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE)
-"""Outcomes of changes that were tried in vain."""
+"""Outcomes of failed changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class LoadedTargets:
     those that keep their last good state because of problems in a file that names them, with these problems; `hold_all` is not
     empty when it cannot be known whom the problems concern: then every target known so far is held. `problems` are all
     problems of all files. `watch` are the absolute directories in which a change may mean something. `absent` says that there
-    are no files yet: the repository that they come from could not be fetched so far.
+    are not files yet: the repository that they come from could not be fetched so far.
     """
 
     targets: Mapping[Target, str]
@@ -62,7 +62,8 @@ class PassRequest:
 
     `apply` False: plan and report, write nothing (observing, paused, a window, another replica leads). `deep`: read values
     even where a listing carries fingerprints. `grace`: the least time, in seconds, that an entry must have been undesired
-    before it is deleted, beside what the policy says; it is not 0 while the files are still moving. `triggers` are why, sorted.
+    before it is deleted, in addition to the grace of the policy; it is not 0 while the files are still moving. `triggers` are
+    why, sorted.
     """
 
     target: Target
@@ -103,12 +104,12 @@ class PassResult:
 
     @property
     def failed(self) -> int:
-        """How many changes were tried in vain."""
+        """How many changes failed."""
         return sum(self.changes.get(kind, 0) for kind in FAILURES)
 
     @property
     def ok(self) -> bool:
-        """True when the pass happened and none of its changes was tried in vain."""
+        """True when the pass happened and none of its changes failed."""
         return self.error is None and not self.failed
 
 
@@ -143,8 +144,8 @@ class FetchedSource(Protocol):
         ...
 
     async def fetch(self) -> bool:
-        """Look for newer files. Returns whether there are; `load` gives them then. Raises KvsyncError when that cannot be
-        told: `load` goes on giving what was there before. Cancelled, it leaves nothing behind."""
+        """Look for newer files. Returns whether there are; `load` gives them then. Raises KvsyncError when that is
+        unknown: `load` goes on giving what was there before. Cancelled, it leaves nothing behind."""
         ...
 
 

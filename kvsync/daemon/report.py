@@ -1,4 +1,4 @@
-"""What the daemon says: to the log once for each fact, to the state directory and to systemd after each pass."""
+"""Reports of the daemon: log events, its row in the state directory, and systemd status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = get_logger()
 
 
 class Reporter:
-    """Remembers what was said, so that a state that lasts is said once. The onlookers are told everything."""
+    """Remembers what it reported, so that a lasting state is reported once. The onlookers get everything."""
 
     def __init__(
         self,
@@ -133,9 +133,9 @@ class Reporter:
         """One line for `systemctl status`."""
         parts = [str(self._counts)]
         if self._gate.denied_by is not None:
-            parts.append("applying is denied by a window")
+            parts.append("a maintenance window blocks applying")
         if not self._gate.leads():
-            parts.append("standing by, as this replica does not lead")
+            parts.append("standby: this replica is not the leader")
         return ", ".join(parts)
 
     def _log_finished(self, result: PassResult, next_pass: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The regular beats: an interval or a cron expression, with jitter, and the rarer deep pass.
+"""Regular passes: an interval or a cron expression, with jitter, and the less frequent deep pass.
 
 APScheduler keeps the time. `DebugExecutor` runs its jobs synchronously in the loop: the default executor starts a task for
 each job, and a shutdown cancels such a task and logs an error when a beat is due at that moment.
@@ -26,14 +26,15 @@ DEFAULT_JITTER = 0.1
 
 
 class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
-    """APScheduler's trigger over our own cron: APScheduler's counts weekdays from Monday, and wants both day fields to hold."""
+    """APScheduler trigger for a crontab(5) expression. APScheduler's own trigger counts weekdays from Monday, and wants both
+    day fields to match."""
 
     def __init__(self, text: str, jitter: float | None) -> None:
         self._cron, self._jitter = Cron.parse(text), jitter or 0
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         """Return the next time the expression fires in UTC, up to `jitter` seconds late."""
-        # A jittered fire time lies after the one it stands for, so going on from it repeats nothing.
+        # A jittered fire time lies after the one it represents, so going on from it repeats nothing.
         start = max(previous_fire_time, now) if previous_fire_time else now
         moment = self._cron.after(start.timestamp(), UTC)
         return None if moment is None else datetime.fromtimestamp(moment + uniform(0, self._jitter), UTC)  # noqa: S311

@@ -1,4 +1,4 @@
-"""Signals as callbacks in the loop, and what the wish to stop amounts to."""
+"""Signal handlers, and the shutdown request."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool
 
 
 class Stop:
-    """The wish to stop: the first SIGTERM or SIGINT asks, another one hurries."""
+    """The request to stop: the first SIGTERM or SIGINT asks, another one hurries."""
 
     def __init__(self) -> None:
         self.asked, self.hurry = asyncio.Event(), asyncio.Event()

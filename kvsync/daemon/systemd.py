@@ -1,4 +1,4 @@
-"""Telling systemd how the daemon is: sd_notify(3) in the standard library. Without systemd nothing happens."""
+"""sd_notify(3) client with the standard library. Does nothing without systemd."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kvsync.util.clock import Clock
 
 
 class SystemdNotifier:
-    """Sends datagrams to the socket that `$NOTIFY_SOCKET` names. Never raises: nobody listening is no reason to stop."""
+    """Sends datagrams to the socket that `$NOTIFY_SOCKET` names. Never raises: nobody listening is not a reason to stop."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")

@@ -1,4 +1,4 @@
-"""Waiting for whichever comes first: being woken, or a moment on the clock."""
+"""Waits for an event or a deadline, whichever comes first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeing that files changed, never what changed: any event means "look again".
+"""File watcher: reports that files changed, but not which.
 
 Built on watchfiles' notifier, directory by directory. What inotify cannot see is covered by looking at the directories'
 identities after every burst, and by a scan now and then; where inotify has no watches left, by looking every other second.

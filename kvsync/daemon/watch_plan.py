@@ -1,4 +1,4 @@
-"""Which directories to watch so that no change to what was asked for goes unseen.
+"""Computes the directories to watch so that no relevant change is missed.
 
 A watch sits on an inode, not on a path: it sees neither that a link on the way was pointed elsewhere nor that the directory was
 made again. So the directories that hold those links are watched too, and the nearest that exists for one that is missing.

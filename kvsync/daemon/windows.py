@@ -1,4 +1,4 @@
-"""Windows: stretches of time in which a plan is made but not applied. Pure: what they say depends on the moment alone.
+"""Maintenance windows, in which a plan is made but not applied. Pure.
 
 Deny wins. Where there are allow windows, applying is denied outside of them. A window lasts its duration in real seconds from
 the moment its cron expression fires in its time zone, whatever the clock does meanwhile; it covers its first moment and not

@@ -1,4 +1,4 @@
-"""One target's worker: one pass at a time however many triggers come, and the next one when it is due."""
+"""Worker of one target: runs one pass at a time, combines triggers, and schedules the next pass."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from kvsync.daemon.backoff import Backoff
 from kvsync.daemon.ports import PATIENT, PassResult, Trigger
 from kvsync.daemon.waiting import wait_until
 from kvsync.model.entry import Target
+from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
 
 MIN_GAP = 1.0
@@ -74,18 +74,18 @@ class Worker:
 
     @property
     def must_stop(self) -> bool:
-        """True when a pass in flight shall end after its batch, and none shall begin."""
+        """True when a pass in flight must end after its batch, and none must begin."""
         return self._retired or self._leaving
 
     @property
     def next_pass(self) -> float | None:
-        """When this worker comes back by itself (epoch seconds); None when only a trigger makes it."""
+        """When this worker comes back automatically (epoch seconds); None when only a trigger makes it."""
         left = self._timer_left()
         return None if left is None else self._clock.now() + max(left, 0)
 
     @property
     def next_trigger(self) -> Trigger | None:
-        """Why this worker comes back by itself; None when only a trigger makes it."""
+        """Why this worker comes back automatically; None when only a trigger makes it."""
         if self._retry_at is not None:
             return Trigger.RETRY
         return None if self._moment is None else Trigger.TIMER
@@ -171,7 +171,7 @@ class Worker:
             self._not_before = self._clock.monotonic() + self._overdue.fail(MIN_GAP)
 
     def _retry_later(self, result: PassResult) -> None:
-        if self._asked.triggers - PATIENT:  # somebody did something meanwhile: look again at once
+        if self._asked.triggers - PATIENT:  # someone did something meanwhile: look again at once
             return
         if result.retryable:
             delay = self._backoff.fail(result.retry_after)

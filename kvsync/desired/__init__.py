@@ -1,4 +1,4 @@
-"""From state files to what is desired of each target."""
+"""Loads the desired state of each target from the state files."""
 
 from kvsync.desired.cache import Cache
 from kvsync.desired.loader import Source

@@ -1,4 +1,4 @@
-"""From the chunks of all files to one `Desired` per target, and what is wrong between files."""
+"""Merges the chunks of all files to one `Desired` per target, and checks for conflicts between files."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _duplicates(rows: TargetRows) -> Iterator[Problem]:
     for row, identity in enumerate(rows.identities()):
         earlier = first.setdefault(identity, row)
         if earlier != row:
-            message = f"{identity} is written twice for {rows.chunks[0].target}, first at {rows.origin(earlier)}"
-            yield Problem(message, rows.origin(row), "keep one of the two", kind=Kind.CONTRADICTION)
+            message = f"{identity} is defined twice for {rows.chunks[0].target}, first at {rows.origin(earlier)}"
+            yield Problem(message, rows.origin(row), "remove one of them", kind=Kind.CONTRADICTION)
 
 
 def _meetings(rows: TargetRows) -> Iterator[Problem]:
@@ -64,7 +64,7 @@ def _meetings(rows: TargetRows) -> Iterator[Problem]:
         other, earlier = first.setdefault(names[row], (identity, row))
         if earlier != row:
             shown = names[row].partition("\0")[0]
-            message = f'{identity} and {other} ({rows.origin(earlier)}) meet in one remote key, "{shown}"'
+            message = f'{identity} and {other} ({rows.origin(earlier)}) have the same remote key, "{shown}"'
             yield Problem(message, rows.origin(row), "rename one, or change key_format", kind=Kind.CONTRADICTION)
 
 
@@ -78,7 +78,7 @@ def _policies(chunks: Sequence[Chunk]) -> Iterator[Problem]:
         elif chunk.policy != first.policy:
             message = f"the policy of {chunk.target} differs from the one at {first.policy_origin}"
             yield Problem(
-                message, chunk.policy_origin, "a target has one policy: write it once", kind=Kind.CONTRADICTION
+                message, chunk.policy_origin, "define the policy of a target only once", kind=Kind.CONTRADICTION
             )
 
 
@@ -91,15 +91,17 @@ def _leaving(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[Problem]:
         for key, origin in chunk.absent.items():
             if key in wanted:
                 yield Problem(
-                    f'"{key}" is absent here, and wanted at {rows.origin(wanted[key])}', origin, kind=Kind.CONTRADICTION
+                    f'"{key}" is listed as absent here, but defined at {rows.origin(wanted[key])}',
+                    origin,
+                    kind=Kind.CONTRADICTION,
                 )
         for move in chunk.moved:
             if move.source in wanted:
-                message = f'"{move.source}" is moved away here, and wanted at {rows.origin(wanted[move.source])}'
-                yield Problem(message, move.origin, "take it out of keys", kind=Kind.CONTRADICTION)
+                message = f'"{move.source}" is moved away here, but defined at {rows.origin(wanted[move.source])}'
+                yield Problem(message, move.origin, "remove it from keys", kind=Kind.CONTRADICTION)
             if move.destination not in wanted:
                 message = f'"{move.source}" is moved to "{move.destination}", which is not among the keys'
-                yield Problem(message, move.origin, "write the entry under its new key", kind=Kind.CONTRADICTION)
+                yield Problem(message, move.origin, "add the entry under its new key", kind=Kind.CONTRADICTION)
             if move.source in sources:
                 yield Problem(
                     f'"{move.source}" is moved twice, first at {sources[move.source]}',

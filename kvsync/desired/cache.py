@@ -1,4 +1,4 @@
-"""Compiled state files, kept between runs: what has not changed is not parsed again.
+"""Cache of compiled state files between runs, so that unchanged files are not parsed again.
 
 What a record says is what a state file means, so each is sealed with the secret key of the state directory: a record that
 anybody else wrote, or copied from another file, counts as none. Records are MessagePack, decoded into the types below. Only a
@@ -23,7 +23,7 @@ from kvsync.desired.rows import Rows
 from kvsync.errors import Origin
 from kvsync.model.entry import Move, Target
 from kvsync.model.policy import Policy
-from kvsync.util.private_files import make_private
+from kvsync.util.sqlite import closed_on_error, connect, transaction
 
 _TABLES: Final = (
     "CREATE TABLE checked (target TEXT PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID",
@@ -44,7 +44,7 @@ class Cache:
         self._database = self._connect(path) if path is not None and secret is not None else None
 
     def unit(self, slot: str, key: bytes) -> CompiledFile | None:
-        """The unit that was kept for `slot`, None unless it was compiled from just what `key` stands for."""
+        """The unit that was kept for `slot`, None unless it was compiled from just what `key` represents."""
         row = self._ask("SELECT key, head, body, seal FROM units WHERE slot = ?", slot)
         if row is None or row[0] != key:
             return None
@@ -86,7 +86,7 @@ class Cache:
         rows = [(slot, *record, self._seal("unit", slot, *record)) for slot, record in kept.items()]
         marks = [(str(one), digest, self._seal("checked", str(one), digest)) for one, digest in checked.items()]
         try:
-            with self._database:
+            with transaction(self._database):
                 self._database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?)", rows)
                 self._database.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?)", marks)
                 slots = [slot for (slot,) in self._database.execute("SELECT slot FROM units")]
@@ -143,18 +143,14 @@ class Cache:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    make_private(path)  # SQLite would leave the mode to the umask
-    database = sqlite3.connect(path, timeout=0.2, check_same_thread=False)
-    try:
-        database.execute("PRAGMA synchronous = OFF")  # a damaged cache costs one slow run
+    # Not waiting for the disk: a damaged cache costs one slow run.
+    database = connect(path, timeout=0.2, create=True, pragmas={"synchronous": "OFF"})
+    with closed_on_error(database):
         found = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master ORDER BY name")]
         if not found:
             database.executescript(f"BEGIN IMMEDIATE; {'; '.join(_TABLES)}; COMMIT")
         elif found != list(_TABLES):
             raise sqlite3.DatabaseError("tables, views or triggers that are not ours")
-    except sqlite3.Error:
-        database.close()
-        raise
     return database
 
 

@@ -1,4 +1,4 @@
-"""A document made ready for each of its stores: normalised, fingerprinted, and checked against what the store can hold."""
+"""Compiles a document for each of its stores: normalizes, fingerprints, and checks that the store can hold the entries."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class _Compiler:
 
     def _for_store(self, shape: RowTemplate) -> RowTemplate:
         if self._limits.always_expires and shape.ttl is None and shape.expires_at is None:
-            shape = shape._replace(ttl=self._limits.max_ttl)  # where everything ends, no TTL means: renewed for ever
+            shape = shape._replace(ttl=self._limits.max_ttl)  # where everything ends, no TTL means: renewed forever
         is_dropped = shape.implied_type and not (self._limits.content_type and self._limits.implied_types)
         return shape._replace(content_type=None if is_dropped else shape.content_type, implied_type=False)
 

@@ -1,4 +1,4 @@
-"""From a state file, with its overlay, to a unit: parsed, put together, made ready for its stores."""
+"""Compiles a state file and its overlay to a unit for its stores."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class _SourceFile:
 
     def _take_documents(self) -> None:
         if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
-            self.problems.add("the file is empty", None, "write store, namespace and keys: {} when nothing is wanted")
+            self.problems.add(
+                "the file is empty", None, "write store, namespace and keys; use keys: {} for an empty target"
+            )
         else:
             self.documents = documents_of(self.parsed.documents, self.problems)
 
@@ -86,7 +88,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
     chunks: list[Chunk] = []
     for document in documents:
         if document.namespace is not None:
-            # Also beside other problems: what a store cannot hold is said at once, not in the next round.
+            # Also alongside other problems: what a store cannot hold is said at once, not in the next round.
             chunks += compile_document(document, stores, problems, given.limits.problems)
     if problems:
         chunks = []
@@ -119,7 +121,7 @@ def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> Compi
 
 
 def _pair(sources: Several[_SourceFile]) -> list[list[Layer]]:
-    """Put each document of the overlay over the one it belongs to; without a counterpart it stands for itself."""
+    """Put each document of the overlay over the one it belongs to; without a counterpart it stands alone."""
     base, *overlays = sources
     layered = [[base.layer(node)] for node in base.documents]
     if not overlays:
@@ -134,9 +136,9 @@ def _pair(sources: Several[_SourceFile]) -> list[list[Layer]]:
             elif _is_named(node):
                 layered.append([overlay.layer(node)])
             else:
-                hint = "name its store and namespace"
+                hint = "add its store and namespace"
                 with suppress(TooManyProblemsError):
-                    overlay.problems.add("it cannot be told which document this overlay lies over", node, hint)
+                    overlay.problems.add("the overlay does not say which document it belongs to", node, hint)
     return layered
 
 
@@ -145,7 +147,7 @@ def _too_many_patterns(documents: Several[Document], most: int) -> Iterator[Prob
     for document in documents:
         if max((len(lines.get("ignore", ())) for lines in document.policies), default=0) > most:
             message = f"policy.ignore: more than {most:,} patterns"
-            yield Problem(message, document.policy_origin, "write fewer, or raise limits.patterns")
+            yield Problem(message, document.policy_origin, "remove patterns, or raise limits.patterns")
 
 
 def _is_named(node: Mapping) -> bool:

@@ -1,9 +1,9 @@
-"""Which state files there are, and which overlay belongs to which."""
+"""Finds the state files, and the overlay that belongs to each."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -20,34 +20,46 @@ _MOST_NAME: Final = 255  # bytes that the name of a file may have
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """A state file, and the overlay beside it that is in force."""
+    """A state file, and the overlay next to it that is in force."""
 
     path: str
     overlay: str | None = None
 
 
-def matches(tree: Tree, folder: str, pattern: str, take_steps: Callable[[int], None]) -> list[str]:
-    """The files under `folder` that `pattern` names, sorted, each once: one that several links lead to under the first of its
-    names. `**` stands for any number of folders. A name that begins with a dot is matched only where its part of the pattern
-    begins with one, too.
+def matches(
+    tree: Tree,
+    folder: str,
+    pattern: str,
+    take_steps: Callable[[int], None],
+    group_of: Callable[[str], Hashable] = lambda _path: None,
+) -> list[str]:
+    """The files under `folder` that `pattern` names, sorted. `**` matches any number of folders. A name that begins with a dot
+    is matched only where its part of the pattern begins with one, too.
 
-    Wildcards pass over folders that are never read. Each name is compared with each part of the pattern once at most;
-    `take_steps` is told how many comparisons come next, and may raise. Raises UnreadableError, also when the part before the
-    first wildcard is missing.
+    A file that several names lead to is found once in each group that `group_of` puts the names (and the folders on the way)
+    into: under the name with the fewest links, then the first. So no link takes a file away from its own name, or from a
+    group that has other rights.
+
+    Wildcards pass over folders that are never read. Each name is compared with each part of the pattern once at most for each
+    group; `take_steps` gets the number of the next comparisons, and may raise. Raises UnreadableError, also when the part
+    before the first wildcard is missing.
     """
     literal, parts = split(pattern)
-    walk = _Walk(tree, parts, take_steps)
+    walk = _Walk(tree, parts, take_steps, group_of)
     paths = list(walk.files(_join(folder, literal) if literal else folder))
     if not tree.has_links:
         return paths
-    return list({_physical(tree, path): path for path in reversed(paths)}.values())[::-1]
+    found: dict[Hashable, str] = {}
+    for path in paths:
+        found.setdefault((_physical(tree, path), group_of(path)), path)
+    return sorted(found.values())
 
 
 def _physical(tree: Tree, path: str) -> str:
     try:
         return tree.physical(path)
     except UnreadableError:
-        return path  # whoever reads it is told what is wrong
+        return path  # the reader reports what is wrong
 
 
 def split(pattern: str) -> tuple[str, list[str]]:
@@ -64,31 +76,43 @@ def split(pattern: str) -> tuple[str, list[str]]:
 
 class _Walk:
     """Goes through folders with all parts of a pattern that may come next at once. No folder is gone through twice for the same
-    part, however many links lead to it, and the files come sorted by path."""
+    part and group, however many links lead to it. The files come sorted by path, and those behind links after all others."""
 
-    def __init__(self, tree: Tree, parts: Sequence[str], take_steps: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        parts: Sequence[str],
+        take_steps: Callable[[int], None],
+        group_of: Callable[[str], Hashable],
+    ) -> None:
         if len(parts) > _MOST_PARTS:
-            raise TooMuchError(f"the pattern has {len(parts):,} parts, at most {_MOST_PARTS} are allowed")
-        self._tree, self._parts, self._take_steps = tree, parts, take_steps
+            raise TooMuchError(f"the pattern has {len(parts):,} parts; at most {_MOST_PARTS} are allowed")
+        self._tree, self._parts, self._take_steps, self._group_of = tree, parts, take_steps, group_of
         self._tests = [_name_test(part) for part in parts]
-        self._done: set[tuple[str, int]] = set()
+        self._done: set[tuple[str, int, Hashable]] = set()
 
     def files(self, start: str) -> Iterator[str]:
         """The files under a folder that match."""
         self._tree.items(start)  # raises where the folder itself cannot be read
         pending: list[tuple[str, frozenset[int] | None]] = [(start, self._opened({0}))]
+        linked: list[tuple[str, frozenset[int] | None]] = []
         while pending:
             path, places = pending.pop()
             if places is None:
                 yield path
             else:
-                pending += reversed(list(self._inside(path, places)))
+                inside = list(self._inside(path, places))
+                pending += [item for item in reversed(inside) if not self._tree.is_link(item[0])]
+                linked += [item for item in inside if self._tree.is_link(item[0])]
+            if not pending:
+                pending, linked = linked[::-1], []
 
     def _inside(self, folder: str, places: frozenset[int]) -> Iterator[tuple[str, frozenset[int] | None]]:
         """What matches in a folder: files, and folders with the parts that come next, in the order of their paths."""
         physical, items = self._items(folder, places)
-        places = frozenset(place for place in places if (physical, place) not in self._done)
-        self._done |= {(physical, place) for place in places}
+        group = self._group_of(f"{folder}/")
+        places = frozenset(place for place in places if (physical, place, group) not in self._done)
+        self._done |= {(physical, place, group) for place in places}
         self._take_steps(len(items) * len(places))
         for name, is_folder in items.items() if places else ():
             following = self._following(name, places, is_folder=is_folder)
@@ -116,7 +140,7 @@ class _Walk:
         return self._opened(found)
 
     def _opened(self, places: set[int]) -> frozenset[int]:
-        """The parts that may come next, where `**` may stand for no folder at all."""
+        """The parts that may come next, where `**` may match no folder at all."""
         parts = self._parts
         return frozenset(places | {place + 1 for place in places if place < len(parts) and parts[place] == _ANY_DEPTH})
 
@@ -132,8 +156,8 @@ def _name_test(pattern: str) -> Callable[[str], object]:
 def pair_overlays(
     tree: Tree, paths: Iterable[str], environments: Sequence[str], environment: str | None
 ) -> Iterator[StateFile]:
-    """Put each overlay to its file: `web.prod.yaml` to the `web.yaml` beside it, when `prod` is in force. One without a file to
-    lie over stands for itself; those of other environments are left out."""
+    """Pair each overlay of the current environment with its file: `web.prod.yaml` with `web.yaml` in the same folder. An
+    overlay without a file stands alone; overlays of other environments are left out."""
     for path in paths:
         base, of = _overlay_of(path, environments)
         if of is None or base is None:
@@ -143,7 +167,7 @@ def pair_overlays(
 
 
 def _overlay_of(path: str, environments: Sequence[str]) -> tuple[str | None, str | None]:
-    """The file that an overlay would lie over, and its environment; (None, None) for what is no overlay."""
+    """The file that an overlay would lie over, and its environment; (None, None) for what is not an overlay."""
     folder, slash, name = path.rpartition("/")
     pieces = name.split(".")
     if len(pieces) < 3 or pieces[-2] not in environments:

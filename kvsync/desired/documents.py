@@ -1,4 +1,4 @@
-"""One document of a state file, with the overlay's lines laid over: what it asks, of which targets."""
+"""Decoder of one document of a state file, merged with its overlay."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Document:
 
 
 def named(layers: Several[Mapping], known: Container[str] | None = None) -> tuple[tuple[str, ...], str | None]:
-    """The stores and the namespace that a document names, as far as that can be told of a broken one. With `known`, a store
+    """The stores and the namespace that a document names, as far as a broken one contains them. With `known`, a store
     that is not among them counts as none named."""
     stores: tuple[str, ...] = ()
     namespace = None
@@ -96,16 +96,16 @@ def read_document(layers: Several[Layer], stores: Stores) -> Document:
 
 def _read_names(document: Document, layer: Layer, lines: dict[str, Any], known: Lookup[str, Any]) -> None:
     if "store" in lines and "stores" in lines:
-        layer.problems.add("store and stores cannot stand together", layer.node.items["stores"][0])
+        layer.problems.add("store and stores cannot be combined", layer.node.items["stores"][0])
     stores = (lines["store"],) if "store" in lines else lines.get("stores", ())
     written = dict.fromkeys(stores)
     repeated = Counter(stores) if len(written) < len(stores) else {}
     for name in written:
         if name not in known:
             place = layer.node.items["store" if "store" in lines else "stores"][1]
-            layer.problems.add(f"there is no store {quoted(name)} in the configuration", place, name_hint(name, known))
+            layer.problems.add(f"unknown store {quoted(name)}", place, name_hint(name, known))
         if repeated.get(name, 0) > 1:
-            layer.problems.add(f"stores: {quoted(name)} is written twice", layer.node.items["stores"][1])
+            layer.problems.add(f"stores: {quoted(name)} is listed twice", layer.node.items["stores"][1])
     if stores:
         document.stores = tuple(name for name in written if name in known)
     document.namespace = lines.get("namespace", document.namespace)
@@ -147,11 +147,15 @@ def _require(layers: Several[Layer]) -> None:
     base = layers[0]
     given = {name for layer in layers for name in layer.node.items}
     if not given & {"store", "stores"}:
-        base.problems.add('missing field "store"', base.node, "name a store of kvsync.yaml, or several with stores")
+        base.problems.add(
+            'missing field "store"',
+            base.node,
+            "add store with the name of a store in kvsync.yaml, or stores for several",
+        )
     if "namespace" not in given:
-        base.problems.add('missing field "namespace"', base.node, "name the namespace in the store")
+        base.problems.add('missing field "namespace"', base.node, "add the namespace in the store")
     if not given & {"keys", "files", "absent", "moved"}:
-        base.problems.add('missing field "keys"', base.node, "write keys: {} when none are wanted")
+        base.problems.add('missing field "keys"', base.node, "to delete all entries, write keys: {}")
 
 
 def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above: Layer | None) -> None:
@@ -181,7 +185,7 @@ def _check_removal(key: Scalar, node: Mapping, keys: Mapping, problems: Problems
     what = f"keys.{key.text}"
     wanted = node.items["remove"][1]
     if len(node.items) > 1:
-        problems.add(at(what, "remove stands alone"), node)
+        problems.add(at(what, "remove cannot be combined with other fields"), node)
     elif not (isinstance(wanted, Scalar) and wanted.plain and wanted.text == "true"):
         problems.add(at(what, f"remove: expected true, found {found(wanted)}"), wanted)
     elif key.text not in keys.items:
@@ -199,7 +203,7 @@ def _read_leaving(document: Document, layer: Layer, lines: dict[str, Any]) -> No
 def _read_move(document: Document, layer: Layer, placed: Placed, what: str) -> None:
     source, destination = placed.value["from"], placed.value["to"]
     if source == destination:
-        layer.problems.add(at(what, f"{quoted(source)} is moved onto itself"), placed.node)
+        layer.problems.add(at(what, f"{quoted(source)} is moved to itself"), placed.node)
     elif source in document.moved:
         layer.problems.add(at(what, f"{quoted(source)} is moved twice"), placed.node)
     else:

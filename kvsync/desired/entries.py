@@ -1,4 +1,4 @@
-"""From the nodes under `keys:` and `files:` to rows."""
+"""Decoder of the entries under `keys:` and `files:`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SILENT: Final = _FORMS | {"labels"}
 _LABEL_NAMES: Final = (*VALUE_FORMS, *_OPTIONS)
 _ENTRY_NAMES: Final = (*_LABEL_NAMES, "labels", "remove")
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
-_NULL_HINT: Final = 'write "" for the empty text'
+_NULL_HINT: Final = 'for an empty value, write ""'
 _FORMS_HINT: Final = f"write one of {', '.join(VALUE_FORMS)}"
-_LIST_HINT: Final = "write {json: […]} to store a list"
+_LIST_HINT: Final = "to store a list, write {json: […]}"
 
 
 class _EntryOptions:
-    """What is said of an entry beside its value, what it inherits included, and the shapes that this comes to."""
+    """What is said of an entry besides its value, what it inherits included, and the shapes that this comes to."""
 
     __slots__ = ("numbers", "options", "own")
 
@@ -80,7 +80,7 @@ class EntryReader:
             if is_text(name):
                 self._add(written["prefix"] + name, None, Value(data), said, node)
             else:
-                self._problems.add(at(what, f"the name of the file {quoted(name)} is not UTF-8"), node)
+                self._problems.add(at(what, f"the file name {quoted(name)} is not UTF-8"), node)
 
     def _read_entry(self, key: Scalar, node: Node, what: str) -> None:
         if isinstance(node, Mapping):
@@ -112,14 +112,14 @@ class EntryReader:
             self._problems.add(at(what, "the entry has no value"), node, _FORMS_HINT)
 
     def _is_misplaced(self, node: Mapping, what: str) -> bool:
-        """True, with a problem noted, for a mapping that is no entry at all."""
+        """True, with a problem noted, for a mapping that is not an entry at all."""
         if "remove" in node.items:
-            hint = "an overlay such as web.prod.yaml can remove; here, leave the entry out"
-            self._problems.add(at(what, "remove belongs into overlays"), node.items["remove"][0], hint)
+            hint = "delete the entry here; remove is for overlays such as web.prod.yaml"
+            self._problems.add(at(what, "remove is only allowed in overlays"), node.items["remove"][0], hint)
             return True
         if node.items and node.items.keys().isdisjoint(_ENTRY_NAMES):
             first = next(iter(node.items))
-            hint = f"write {{json: …}} to store data; {name_hint(first, _ENTRY_NAMES)}"
+            hint = f"to store data, write {{json: …}}; {name_hint(first, _ENTRY_NAMES)}"
             self._problems.add(at(what, f"unknown field {quoted(first)}"), node, hint)
             return True
         return False
@@ -136,27 +136,27 @@ class EntryReader:
                 if self._is_label(label, what):
                     self._read_label(key.text, label, member, value, said, f"{what}.{label.text}")
         else:
-            hint = "write {label: value, …}, or [label, …] for one value under several labels"
+            hint = "write {label: value, …}, or [label, …] for the same value under several labels"
             self._problems.add(at(what, "expected labels"), node, hint)
 
     def _read_label_list(
         self, key: str, node: Sequence, value: Value | None, is_wrong: bool, said: _EntryOptions, what: str
     ) -> None:
         if value is None and not is_wrong:
-            self._problems.add(at(what, "a list of labels needs a value beside it"), node)
+            self._problems.add(at(what, "a list of labels needs a value"), node)
         seen: set[str] = set()
         for item in node.items:
             if not isinstance(item, Scalar) or item.is_null:
                 self._problems.add(at(what, "expected the name of a label"), item)
             elif item.text in seen:
-                self._problems.add(at(what, f"the label {quoted(item.text)} is written twice"), item)
+                self._problems.add(at(what, f"the label {quoted(item.text)} is listed twice"), item)
             elif self._is_label(item, what) and value is not None:
                 seen.add(item.text)
                 self._add(key, item.text, value, said, item)
 
     def _is_label(self, label: Scalar, what: str) -> bool:
         if not label.text:
-            hint = "the value beside labels is the entry without one"
+            hint = "for the entry without a label, set value next to labels"
             self._problems.add(at(what, "a label must not be empty"), label, hint)
         return bool(label.text)
 
@@ -177,7 +177,7 @@ class EntryReader:
             self._problems.add(at(what, "expected a value, found a list"), node, _LIST_HINT)
 
     def _said(self, node: Mapping, under: _EntryOptions, what: str, names: tuple[str, ...]) -> _EntryOptions:
-        """What a mapping says beside its value. What many entries say in the same words is read once."""
+        """What a mapping says besides its value. What many entries say in the same words is read once."""
         silent = _SILENT if names is _ENTRY_NAMES else _FORMS
         words = tuple([(name, _words(item[1])) for name, item in node.items.items() if name not in silent])
         if not words:
@@ -211,19 +211,19 @@ class EntryReader:
         if not forms:
             return None, False
         if len(forms) > 1:
-            self._problems.add(at(what, f"{' and '.join(forms)} cannot stand together"), node.items[forms[1]][0])
+            self._problems.add(at(what, f"{' and '.join(forms)} cannot be combined"), node.items[forms[1]][0])
             return None, True
         value = read_value(forms[0], node.items[forms[0]][1], self._around, self._problems, what)
         if value is not None and value.secret and own.get("sensitive") is False:
             message = at(what, "a value from the environment is always sensitive")
-            self._problems.add(message, node.items["sensitive"][0], "leave sensitive out")
+            self._problems.add(message, node.items["sensitive"][0], "remove sensitive")
         return value, value is None
 
     def _check_lifetime(self, said: _EntryOptions, node: Node, what: str) -> None:
         own, ttl = said.own, said.options.get("ttl")
         if own.get("ttl") is not None and "expires_at" in own:
-            hint = "a ttl is renewed, an end is not"
-            self._problems.add(at(what, "ttl and expires_at cannot stand together"), node, hint)
+            hint = "a ttl is renewed, expires_at is not; remove one of them"
+            self._problems.add(at(what, "ttl and expires_at cannot be combined"), node, hint)
         elif own.get("renew_before") is not None and ttl is None:
             self._problems.add(at(what, "renew_before needs a ttl"), node)
         elif ttl is not None and said.options.get("renew_before", 0) >= ttl:

@@ -1,4 +1,4 @@
-"""The fields of desired-state files: what `decode` reads, and what the JSON Schema of `kvsync schema state` says."""
+"""Field tables of state files, used by the decoder and by `kvsync schema state`."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class KeysDecoder(Decoder):
         """The node, or INVALID with a problem noted."""
         if isinstance(node, Mapping):
             return node
-        problems.add(at(what, f"expected {self.expected}, found {found(node)}"), node, "write {} when none is wanted")
+        problems.add(at(what, f"expected {self.expected}, found {found(node)}"), node, "for an empty mapping, write {}")
         return INVALID
 
     def schema(self) -> Schema:
@@ -107,54 +107,54 @@ def _field(name: str, decoder: Decoder, help: str, *, required: bool = False) ->
 
 
 OPTION_FIELDS: Final = (
-    _field("ttl", _ttl(), "How long the entry lives; kvsync renews it. `none` takes a default away."),
-    _field("renew_before", duration(whole=True), "Renew once less life than this is left; 0s means never."),
-    _field("mode", choice(Mode), "enforce (keep it equal), create-only (write it once), observe (only look)."),
-    _field("protected", boolean(), "Never deleted, never overwritten without --allow-protected."),
-    _field("sensitive", boolean(), "The value is never shown, logged or kept in the journal."),
+    _field("ttl", _ttl(), "Lifetime of the entry; kvsync renews it. `none` removes a default."),
+    _field("renew_before", duration(whole=True), "Renew the entry when less than this time is left; 0s means never."),
+    _field("mode", choice(Mode), "enforce (keep it in sync), create-only (write it once), observe (report only)."),
+    _field("protected", boolean(), "Never delete or overwrite the entry without --allow-protected."),
+    _field("sensitive", boolean(), "Never show or log the value, or keep it in the journal."),
     _field("content_type", text(), "The media type of the value, such as text/html."),
-    _field("tags", map_of(text(empty=True)), "Pairs of text beside the value; added to those of the defaults."),
-    _field("metadata", free_json(), "Free JSON beside the value, where the store keeps it."),
+    _field("tags", map_of(text(empty=True)), "Tags as pairs of text; added to the tags in defaults."),
+    _field("metadata", free_json(), "Metadata as free JSON, if the store supports it."),
 )
-"""What may be said of an entry beside its value; `defaults` says it for all entries of a document."""
+"""What may be said of an entry besides its value; `defaults` says it for all entries of a document."""
 
 FORM_FIELDS: Final = (
-    _field("value", text(empty=True), "The value: the text as it is written."),
-    _field("json", free_json(), "The value as data; stored as canonical JSON, compared as JSON."),
-    _field("file", path(), "The value is the content of this file, relative to this one."),
+    _field("value", text(empty=True), "The value as text, exactly as written."),
+    _field("json", free_json(), "The value as JSON; stored in canonical form, compared by value."),
+    _field("file", path(), "File with the value; the path is relative to this file."),
     _field("base64", text(empty=True, private=True), "The value as Base64."),
     _field(
-        "env", text(_VARIABLE, "the name of an environment variable", private=True), "The value is in this variable."
+        "env",
+        text(_VARIABLE, "the name of an environment variable", private=True),
+        "Environment variable with the value.",
     ),
 )
 
-LABELLED_FIELDS: Final = (*FORM_FIELDS, *OPTION_FIELDS, _field("expires_at", moment(), "When the entry shall be gone."))
+LABELLED_FIELDS: Final = (*FORM_FIELDS, *OPTION_FIELDS, _field("expires_at", moment(), "Time when the entry expires."))
 """An entry under a label."""
 
 FILES_FIELDS: Final = (
-    _field("path", path(), "The folder, relative to this file.", required=True),
-    Field("glob", glob(), default="**/*", help="Which files under it."),
-    Field("prefix", text(empty=True), default="", help="What the keys begin with."),
+    _field("path", path(), "Folder, relative to this file.", required=True),
+    Field("glob", glob(), default="**/*", help="Glob of the files in the folder."),
+    Field("prefix", text(empty=True), default="", help="Prefix of the keys."),
     *OPTION_FIELDS,
 )
 
 MOVED_FIELDS: Final = (
-    _field("from", text(), "The key that is to go.", required=True),
-    _field("to", text(), "The key that takes its place; it stands under keys.", required=True),
+    _field("from", text(), "The old key.", required=True),
+    _field("to", text(), "The new key; it must be in keys.", required=True),
 )
 
 DOCUMENT_FIELDS: Final = (
     _field("store", text(), "The store, by its name in kvsync.yaml."),
-    _field("stores", list_of(text(), least=1), "Several stores that hold the same."),
+    _field("stores", list_of(text(), least=1), "Several stores with the same entries."),
     _field("namespace", text(), "The namespace in the store."),
-    _field("defaults", record(OPTION_FIELDS), "What holds for every entry that does not say otherwise."),
-    _field("policy", record(POLICY_FIELDS), "Lines of the policy that differ for this target."),
-    _field("keys", KeysDecoder(), "The entries. {} means that none are wanted."),
+    _field("defaults", record(OPTION_FIELDS), "Defaults for all entries of the document."),
+    _field("policy", record(POLICY_FIELDS), "Settings that make the policy stricter for this target."),
+    _field("keys", KeysDecoder(), "The entries. {} deletes all entries that kvsync owns."),
     _field("files", list_of(PlacedDecoder(record(FILES_FIELDS))), "One key for each file."),
-    _field("absent", list_of(PlacedDecoder(text())), "Keys to delete even when nothing is pruned."),
-    _field(
-        "moved", list_of(PlacedDecoder(record(MOVED_FIELDS))), "Keys that were renamed: copied, checked, then deleted."
-    ),
+    _field("absent", list_of(PlacedDecoder(text())), "Keys to delete even with prune: off."),
+    _field("moved", list_of(PlacedDecoder(record(MOVED_FIELDS))), "Renamed keys: copied, verified, then deleted."),
 )
 
 Options = dict[str, Any]
@@ -192,13 +192,13 @@ def entry_schema() -> Schema:
     labelled = {"anyOf": [scalar, fields_schema(LABELLED_FIELDS) | one_form]}
     labels: Schema = {
         "anyOf": [{"type": "object", "additionalProperties": labelled}, list_of(text(), least=1).schema()],
-        "description": "One more entry for each label; a list gives each label the same value.",
+        "description": "One entry per label; with a list, all labels get the same value.",
     }
     full = fields_schema(LABELLED_FIELDS) | one_form
     full["properties"] = {**full["properties"], "labels": labels}
     remove: Schema = {
         "type": "object",
-        "properties": {"remove": {"const": True, "description": "In overlays: drop this entry."}},
+        "properties": {"remove": {"const": True, "description": "In overlays: remove this entry."}},
         "required": ["remove"],
         "additionalProperties": False,
     }

@@ -1,4 +1,4 @@
-"""Open, list and look up what lies beneath one folder, by physical paths: relative to it, with no symbolic link in them.
+"""File access below one folder by physical paths, without following symbolic links.
 
 Each folder is opened beneath the root (`beneath`), checked against what is never read, and remembered by device and inode.
 A file is opened by its name in such a folder, so that nothing which is moved meanwhile can lead elsewhere.
@@ -134,7 +134,7 @@ class Jail:
                 for number, entry in enumerate(entries, 1):
                     if number > self._rules.folder_names:
                         raise TooMuchError(
-                            f"a folder holds more than {self._rules.folder_names:,} names; limits.folder_names sets it"
+                            f"a folder contains more than {self._rules.folder_names:,} names; raise limits.folder_names"
                         )
                     yield entry
         except OSError as error:
@@ -214,9 +214,9 @@ class Jail:
     def _check(self, physical: str, status: os.stat_result) -> None:
         reason = self._protection.reason(physical, status)
         if reason is not None:
-            raise ProtectedError(f"it is never read: {reason}")
+            raise ProtectedError(f"kvsync never reads it: {reason}")
         if not self._rules.mounts and status.st_dev != self._seen[""][0]:
-            raise OutsideError("it lies on another file system")
+            raise OutsideError("it is on another file system")
 
     def _reason(self, error: Exception) -> UnreadableError:
         if isinstance(error, OSError) and error.errno == errno.ELOOP:
@@ -225,17 +225,17 @@ class Jail:
 
     def _replaced(self) -> UnreadableError:
         self._was_replaced = True
-        return UnreadableError("it was replaced while it was read")
+        return UnreadableError("it was replaced while kvsync read it")
 
 
 def reason_of(error: Exception) -> UnreadableError:
     """Why something cannot be read, in words."""
     if not isinstance(error, OSError):
-        return UnreadableError("its name holds a NUL character")
+        return UnreadableError("its name contains a NUL character")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return MissingError("it does not exist")
     if error.errno == errno.EXDEV:
-        return OutsideError("it lies on another file system")
+        return OutsideError("it is on another file system")
     return UnreadableError(error.strerror or "it cannot be read")
 
 
@@ -246,7 +246,7 @@ def _identity(status: os.stat_result) -> Identity:
 def _read(handle: int, limit: int) -> bytes:
     before = os.fstat(handle)
     if before.st_size > limit:
-        raise TooMuchError(f"it has {shown_size(before.st_size)}, at most {shown_size(limit)} are read")
+        raise TooMuchError(f"it is too large: {shown_size(before.st_size)}; the limit is {shown_size(limit)}")
     parts: list[bytes] = []
     left = before.st_size + 1
     while (left > 1 or not parts) and (part := os.read(handle, left)):
@@ -255,7 +255,7 @@ def _read(handle: int, limit: int) -> bytes:
     after = os.fstat(handle)
     # The size of a file that the kernel makes up, as in /proc, is not that of its content.
     if left != 1 or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise UnreadableError("it changed while it was read")
+        raise UnreadableError("it changed while kvsync read it")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

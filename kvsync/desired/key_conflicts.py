@@ -1,4 +1,4 @@
-"""What is wrong between targets whose keys could be the same remote keys.
+"""Detects targets whose keys can have the same remote keys.
 
 namespace app:      sub:y  ──┐
                              ├── app:sub:y        both would write it, and each undo the other
@@ -59,12 +59,12 @@ def _inner_first(target: Target) -> tuple[int, Target]:
 def _one_key(row: _Row, other: _Row, name: str) -> KeyConflict:
     where = other.rows.origin(other.number)
     shown = name.partition("\0")[0]
-    message = f'{row} and {other} ({where}) meet in one remote key, "{shown}"'
-    problem = Problem(message, row.rows.origin(row.number), "write it in one of the two", kind=Kind.CONTRADICTION)
+    message = f'{row} and {other} ({where}) have the same remote key, "{shown}"'
+    problem = Problem(message, row.rows.origin(row.number), "remove one of them", kind=Kind.CONTRADICTION)
     return KeyConflict(problem, (row.target, other.target))
 
 
 def _within(row: _Row, inner: str) -> KeyConflict:
-    message = f'{row} lies in the namespace "{inner}", which is managed too'
-    problem = Problem(message, row.rows.origin(row.number), "write it there", kind=Kind.CONTRADICTION)
+    message = f'{row} belongs to the namespace "{inner}", which kvsync also manages'
+    problem = Problem(message, row.rows.origin(row.number), "define it there", kind=Kind.CONTRADICTION)
     return KeyConflict(problem, (row.target,))

@@ -1,4 +1,4 @@
-"""Load everything: read what the files hold, and put the targets together.
+"""Loader of the desired state: reads the files and assembles the targets.
 
 Source.load ──► Reader (one version of all files) ──► units (cached) ──► chunks by target ──► Loaded
 """
@@ -80,7 +80,7 @@ class Source:
             with Tree(root, self._reader.rules()) as tree:
                 found = any(self._has_match(tree, pattern) for pattern in self._config.state)
         except UnreadableError as error:
-            return f"its folders cannot be read: {error}"
+            return f"cannot read its folders: {error}"
         return None if found else f"no file in it matches {', '.join(self._config.state)}"
 
     def take_over(self, other: Source) -> None:
@@ -107,7 +107,9 @@ class Source:
                 return reading
             time.sleep(0.002 * 2**attempt)  # whoever replaces the files gets a moment to finish
         problem = Problem(
-            "the state files kept changing while they were read", None, "they are read again when they rest"
+            "the state files kept changing while they were read",
+            None,
+            "kvsync reads them again when they stop changing",
         )
         return Reading(problems=[problem], files=reading.files, watch=reading.watch)
 
@@ -158,7 +160,7 @@ class Source:
         self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problems]]
     ) -> Iterator[Problem]:
         """Hold what the files may name of which it cannot be known what they name: with `authors.targets` those targets, all
-        without. Yields the problems of the former."""
+        without. Yields the problems of the first."""
         unknown: defaultdict[FileGrants, list[Problem]] = defaultdict(list)
         for slot, (_, unit) in reading.units.items():
             if not unit.names_known:

@@ -1,4 +1,4 @@
-"""What loading gives, and what it is told of stores."""
+"""Inputs and results of loading the desired state."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Something beside the state file that it depends on: the content of a file, or the names in a folder, by digest."""
+    """Something besides the state file that it depends on: the content of a file, or the names in a folder, by digest."""
 
     kind: str
     path: str

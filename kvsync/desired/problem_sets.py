@@ -1,5 +1,4 @@
-"""The problems of each target. Thousands of targets of one file share all of its problems, so that what is to be done to a set
-of problems is done once for all of them."""
+"""Shared problem sets: targets of one file share its problems, so that each set is processed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognise what is never read, under whatever name a path shows it: by device and inode, and by name.
+"""Recognizes protected files by device, inode and name, whatever path leads to them.
 
 By identity, a hard link, a bind mount or a link that is moved while files are read leads nowhere. By name, so does a file that
 does not exist yet, or a name that a file system takes for another (upper case, decomposed letters, invisible characters).

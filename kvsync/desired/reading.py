@@ -1,4 +1,4 @@
-"""Find the state files, read them in one version, and compile those that are not known yet."""
+"""Reads the state files as one consistent version, and compiles those that changed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Reader:
                 reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, tree.watched())
         except UnreadableError as error:
-            reading.problems.append(Problem(f"the folder {root} cannot be read: {error}", kind=Kind.UNREADABLE))
+            reading.problems.append(Problem(f"cannot read the folder {root}: {error}", kind=Kind.UNREADABLE))
             reading.watch = _watch(root, iter(()))
         return reading
 
@@ -98,7 +98,8 @@ class Reader:
     def matches(self, tree: Tree, pattern: str) -> list[str]:
         """The files that a pattern of `state:` names, without the configuration and what else is never read. Raises
         UnreadableError."""
-        found = matches(tree, "", pattern, ReadingBudget(self._config.limits).take_steps)
+        steps = ReadingBudget(self._config.limits).take_steps
+        found = matches(tree, "", pattern, steps, self._config.authority.grants_at)
         return [path for path in found if not tree.is_protected(path) and not is_configuration(self._config, path)]
 
     def _state_files(self, tree: Tree, environment: str | None, reading: Reading) -> Iterator[StateFile]:
@@ -109,16 +110,14 @@ class Reader:
             except UnreadableError as error:
                 folder = quoted(split(pattern)[0] or ".")
                 reading.problems.append(
-                    Problem(f"state: the folder {folder} cannot be read: {error}", kind=Kind.UNREADABLE)
+                    Problem(f"state: cannot read the folder {folder}: {error}", kind=Kind.UNREADABLE)
                 )
         if not paths and not reading.problems:
-            hint = "an empty folder is taken for an accident, not for a wish"
+            hint = "kvsync never treats an empty folder as a request to delete everything"
             reading.problems.append(Problem(f"no state file matches {', '.join(self._config.state)}", None, hint))
         for path in [path for path in paths if not is_text(path)]:
             del paths[path]
-            reading.problems.append(
-                Problem(f"state: the name of the file {quoted(path)} is not UTF-8", None, "rename it")
-            )
+            reading.problems.append(Problem(f"state: the file name {quoted(path)} is not UTF-8", None, "rename it"))
         yield from pair_overlays(tree, sorted(paths), self._config.environments, environment)
 
     def _take(self, tree: Tree, file: StateFile, reading: Reading, total: TotalBudget) -> None:
@@ -169,7 +168,7 @@ class Reader:
         return unit if all(self._environ.get(name) == value for name, value in unit.variables.items()) else None
 
     def _unread(self, tree: Tree, names: list[str], problem: Problem, reading: Reading) -> CompiledFile:
-        """The unit of a file that is too large; where it cannot be told which targets it names, it holds every one."""
+        """The unit of a file that is too large; if its targets are unknown, it holds every target."""
         try:
             heads = [_head(tree, name, self._config.limits) for name in names]
         except UnreadableError as error:
@@ -184,14 +183,14 @@ class Reader:
             f"the state files and what they take values from have more than {shown_size(self._config.limits.total)}, "
             f"and this one is the largest with {shown_size(size)}"
         )
-        problem = Problem(message, Origin(path, 1, 1), "divide it, or raise limits.total", Kind.UNREADABLE)
+        problem = Problem(message, Origin(path, 1, 1), "split it, or raise limits.total", Kind.UNREADABLE)
         reading.units[slot] = _UNKEPT, replace(unit, chunks=(), problems=(*unit.problems, problem))
         reading.fresh.pop(slot, None)
 
 
 def _unreadable(name: str, error: UnreadableError) -> Problem:
-    hint = "divide it into several files, or raise limits.state_file" if isinstance(error, TooMuchError) else None
-    return Problem(f"the file cannot be read: {error}", Origin(name, 1, 1), hint, Kind.UNREADABLE)
+    hint = "split it into several files, or raise limits.state_file" if isinstance(error, TooMuchError) else None
+    return Problem(f"cannot read the file: {error}", Origin(name, 1, 1), hint, Kind.UNREADABLE)
 
 
 def _head(tree: Tree, path: str, limits: ReadLimits) -> Head:
@@ -230,7 +229,7 @@ def _unit_key(facts: bytes, slot: str, contents: list[tuple[str, bytes]]) -> byt
 
 
 def _facts_digest(config: Config, stores: Stores) -> bytes:
-    """Stands for everything, besides the files, that compiled files depend on."""
+    """Represents everything, besides the files, that compiled files depend on."""
     configs = [
         (name, one.type, one.options, one.key_format, one.policy) for name, one in sorted(stores.configs.items())
     ]

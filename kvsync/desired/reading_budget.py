@@ -1,4 +1,4 @@
-"""What the limits of the configuration leave to one state file: counted before anything is read, and never by the clock."""
+"""Limits of one state file, counted before anything is read."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class ReadingBudget:
         self._steps += steps
         if self._steps > self._limits.pattern_steps:
             raise TooMuchError(
-                f"the patterns take more than {self._limits.pattern_steps:,} comparisons; "
-                "narrow them, or raise limits.pattern_steps"
+                f"the patterns need more than {self._limits.pattern_steps:,} comparisons; "
+                "use narrower patterns, or raise limits.pattern_steps"
             )
 
     def take_text(self, size: int) -> None:
@@ -38,7 +38,7 @@ class ReadingBudget:
         self.size += size
 
     def forget_values(self) -> None:
-        """Count the files that values are taken from anew."""
+        """Count the files that values are taken from again."""
         self.size -= self._values
         self._files = self._values = self._steps = 0
 
@@ -49,12 +49,12 @@ class ReadingBudget:
             self._check_value(size)
         if self._files + len(sizes) > limits.value_files:
             raise TooMuchError(
-                f"the state file takes values from more than {limits.value_files:,} files; limits.value_files sets it"
+                f"the state file reads values from more than {limits.value_files:,} files; raise limits.value_files"
             )
         if self._values + sum(sizes) > limits.value_bytes:
             raise TooMuchError(
-                f"the state file takes values of more than {shown_size(limits.value_bytes)} from files; "
-                "divide it, or raise limits.value_bytes"
+                f"the state file reads values of more than {shown_size(limits.value_bytes)} from files; "
+                "split it, or raise limits.value_bytes"
             )
         self._files += len(sizes)
         self._values += sum(sizes)
@@ -63,12 +63,12 @@ class ReadingBudget:
     def _check_value(self, size: int) -> None:
         if self._largest is not None and size > self._largest:
             raise TooMuchError(
-                f"it has {shown_size(size)}, and no configured store takes a value of more than {shown_size(self._largest)}"
+                f"it is too large: {shown_size(size)}; the configured stores allow at most {shown_size(self._largest)}"
             )
         if size > self._limits.value_file:
             raise TooMuchError(
-                f"it has {shown_size(size)}, at most {shown_size(self._limits.value_file)} are read; "
-                "limits.value_file sets it"
+                f"it is too large: {shown_size(size)}; the limit is {shown_size(self._limits.value_file)}; "
+                "raise limits.value_file"
             )
 
 

@@ -1,6 +1,6 @@
-"""Entries in columns: what a hundred thousand of them cost little in, and what a cache can keep as it is.
+"""Columnar storage of entries: cheap for a hundred thousand of them, and cacheable as it is.
 
-Entries that say the same beside their value share one `RowTemplate`; a row points at it by number.
+Entries that say the same besides their value share one `RowTemplate`; a row points at it by number.
 """
 
 from __future__ import annotations
@@ -115,5 +115,5 @@ class Rows:
 
 
 def with_labels(names: Sequence[str], labels: Sequence[str | None]) -> list[str]:
-    """What must differ from entry to entry where a store keeps labels beside its keys."""
+    """What must differ from entry to entry where a store keeps labels next to its keys."""
     return [name if label is None else f"{name}\0{label}" for name, label in zip(names, labels, strict=True)]

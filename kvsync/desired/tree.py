@@ -1,4 +1,4 @@
-"""One version of a folder, read beneath its root only, however links flip meanwhile.
+"""Consistent view of a folder, read only below its root, even if links change in the meantime.
 
 git-sync and Kubernetes replace a whole folder by moving one symbolic link. Reading by path while that happens mixes two
 versions. So each link is looked up once and followed here, by hand, and what a path comes to is opened through no link at all
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from kvsync.desired.jail import Jail, LinkError, OutsideError, ReadRules, TooMuchError, UnreadableError, reason_of
@@ -34,6 +34,7 @@ class Tree:
         self._links: dict[str, str | None] = {}
         self._stacks: dict[str, tuple[str, ...]] = {}
         self._listings: dict[str, dict[str, bool]] = {}
+        self._listed_links: set[str] = set()
 
     def __enter__(self) -> Self:
         try:
@@ -64,19 +65,25 @@ class Tree:
         return self._jail.pieces(self._use(path, found), size)
 
     def check_allowed(self, path: str) -> None:
-        """Raise OutsideError for what lies in none of the folders that values may be taken from, UnreadableError."""
+        """Raise OutsideError for what lies in none of the folders that values may be taken from, UnreadableError.
+
+        Links on the way to such a folder are followed, as git-sync makes them. One in its own place is not: whoever can replace
+        the folder by a link would choose what may be read."""
         if not self._rules.folders:
             return
         physical = self.physical(path)
-        allowed = [folder for folder in map(self._there, self._rules.folders) if folder is not None]
-        if not any(not folder or f"{physical}/".startswith(f"{folder}/") for folder in allowed):
-            names = ", ".join(map(str, self._rules.folders))
-            raise OutsideError(f"it lies outside of the folders that values may be taken from ({names})")
+        places = {str(folder): self._there(str(folder)) for folder in self._rules.folders}
+        allowed = [place for place in places.values() if place is not None]
+        if not any(not place or f"{physical}/".startswith(f"{place}/") for place in allowed):
+            links = [folder for folder, place in places.items() if place and self._link(place) is not None]
+            more = f"; {', '.join(links)} is a symbolic link: name the folder it leads to" if links else ""
+            raise OutsideError(f"it is outside the folders that state files may read ({', '.join(places)}){more}")
 
-    def _there(self, folder: PurePosixPath) -> str | None:
-        """The place of a folder that values may be taken from, None while there is none."""
+    def _there(self, folder: str) -> str | None:
+        """The place of a folder that values may be taken from, None while what it lies in is not there."""
+        above, _, name = folder.rpartition("/")
         try:
-            return self.physical(str(folder))
+            return _join(self._folder(above)[-1], name)
         except UnreadableError:
             return None
 
@@ -89,6 +96,10 @@ class Tree:
             found = [(entry.name, self._is_folder(folder, entry)) for entry in entries]
             known = self._listings[folder] = dict(sorted(found, key=_path_order))
         return known
+
+    def is_link(self, path: str) -> bool:
+        """True when `path`, which `items` of its folder gave, is a symbolic link."""
+        return path in self._listed_links
 
     def physical(self, path: str) -> str:
         """The path with all links followed. Raises UnreadableError."""
@@ -132,7 +143,7 @@ class Tree:
             yield from (os.path.join(self.real, path) for path in stack)  # noqa: PTH118
 
     def _use(self, path: str, use: Callable[[str], _Result]) -> _Result:
-        """Do something with the physical path of a file: most are no links, which costs one look less."""
+        """Do something with the physical path of a file: most are not links, which costs one look less."""
         folder, _, name = path.rpartition("/")
         if name in ("", ".", ".."):
             raise UnreadableError("it is not a file")
@@ -144,13 +155,15 @@ class Tree:
     def _is_folder(self, folder: str, entry: os.DirEntry[str]) -> bool:
         if not entry.is_symlink():
             return entry.is_dir(follow_symlinks=False)
-        return self._leads_to_folder(_join(folder, entry.name))
+        path = _join(folder, entry.name)
+        self._listed_links.add(path)
+        return self._leads_to_folder(path)
 
     def _leads_to_folder(self, path: str) -> bool:
         try:
             return stat.S_ISDIR(self._jail.status(self._resolve(path, follow=True)[-1]).st_mode)
         except UnreadableError:
-            return False  # whoever reads it as a file is told what is wrong
+            return False  # the reader reports what is wrong
 
     def _folder(self, folder: str) -> tuple[str, ...]:
         known = self._stacks.get(folder)
@@ -159,7 +172,7 @@ class Tree:
         return known
 
     def _entered(self, folder: str) -> tuple[str, ...] | None:
-        """The stack of a folder that lies in a known one and is no link, as nearly all are; None for others."""
+        """The stack of a folder that lies in a known one and is not a link, as nearly all are; None for others."""
         parent, _, name = folder.rpartition("/")
         above = self._stacks.get(parent)
         if above is None or name in ("", ".", ".."):
@@ -179,7 +192,7 @@ class Tree:
             if part == "..":
                 stack.pop()
                 if not stack:
-                    raise OutsideError("it lies outside of the folder of the configuration")
+                    raise OutsideError("it is outside the folder of the configuration")
                 continue
             self._check_depth(stack)
             physical = _join(stack[-1], part)
@@ -197,21 +210,21 @@ class Tree:
     def _check_depth(self, stack: Sequence[str]) -> None:
         if len(stack) > self._rules.folder_depth:
             most = self._rules.folder_depth
-            raise TooMuchError(f"more than {most} folders lie in one another; limits.folder_depth sets it")
+            raise TooMuchError(f"the folders are nested deeper than {most} levels; raise limits.folder_depth")
 
     def _check_link(self, physical: str, hops: int, *, follow: bool) -> None:
         if not self._rules.links and not follow:
             raise UnreadableError(
-                f"{quoted(physical)} is a symbolic link, and links in a repository that kvsync fetches are not followed; "
-                "write the path it leads to, or set source.git.symlinks: true"
+                f"{quoted(physical)} is a symbolic link, and kvsync does not follow links in a fetched repository; "
+                "use the path it points to, or set source.git.symlinks: true"
             )
         if hops > _MOST_LINKS:
-            raise UnreadableError("its links lead in a circle")
+            raise UnreadableError("its symbolic links form a loop")
 
     def _inside(self, target: str) -> str:
         root = self.real.rstrip("/")
         if target != root and not target.startswith(f"{root}/"):
-            raise OutsideError("a link leads outside of the folder of the configuration")
+            raise OutsideError("a link points outside the folder of the configuration")
         return target[len(root) :]
 
     def _mount(self, physical: str) -> str:

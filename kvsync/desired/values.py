@@ -1,4 +1,4 @@
-"""The forms of a value: text, data, a file, Base64, an environment variable."""
+"""Decoders for the forms of a value: text, JSON, a file, Base64, an environment variable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kvsync.yaml.nodes import Node, Scalar
 from kvsync.yaml.problems import at, quoted
 
 _FORMS: Final[dict[str, Decoder]] = {field.name: field.decoder for field in FORM_FIELDS if isinstance(field, Field)}
-_EMPTY_HINT: Final = 'write "" for the empty text'
+_EMPTY_HINT: Final = 'for an empty value, write ""'
 
 
 class Value(NamedTuple):
@@ -112,7 +112,7 @@ class ValueContext:
 
 
 def names_digest(names: list[str]) -> bytes:
-    """Stands for the names of files."""
+    """Represents the names of files."""
     return blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=16).digest()
 
 
@@ -127,7 +127,7 @@ def note_unreadable(error: UnreadableError, path: str, node: Node, problems: Pro
 def is_absolute(path: str, node: Node, problems: Problems, what: str) -> bool:
     """True, with a problem noted, when a path does not start from the state file."""
     if path.startswith("/"):
-        problems.add(at(what, f"{quoted(path)} is absolute"), node, "write it relative to this file")
+        problems.add(at(what, f"{quoted(path)} is absolute"), node, "use a path relative to this file")
         return True
     return False
 
@@ -141,7 +141,7 @@ def read_value(form: str, node: Node, around: ValueContext, problems: Problems, 
         problems.add(at(what, "a value must not be null"), node, _EMPTY_HINT if form in ("value", "json") else None)
         return None
     if form == "value":
-        problems.add(at(what, "expected text, found data"), node, "write json: instead of value: for data")
+        problems.add(at(what, "expected text, found data"), node, "for data, use json: instead of value:")
         return None
     written = _FORMS[form].decode(node, problems, what)
     if written is INVALID:
@@ -167,7 +167,7 @@ def _base64(written: str, node: Node, _around: ValueContext, problems: Problems,
     try:
         return Value(b64decode("".join(written.split()), validate=True))
     except (binascii.Error, ValueError):
-        problems.add(at(what, "this is not Base64"), node, "the alphabet is A-Z a-z 0-9 + /, and = at the end")
+        problems.add(at(what, "invalid Base64"), node, "allowed are A-Z a-z 0-9 + /, and = at the end")
         return None
 
 
@@ -178,7 +178,9 @@ def _env(name: str, node: Node, around: ValueContext, problems: Problems, what: 
         note_unreadable(error, name, node, problems, what)
         return None
     if value is None:
-        problems.add(at(what, f"the environment variable {name} is not set"), node, "set it where kvsync runs")
+        problems.add(
+            at(what, f"the environment variable {name} is not set"), node, "set it in the environment of kvsync"
+        )
         return None
     return Value(value.encode(errors="surrogateescape"), secret=True)
 

@@ -1,4 +1,4 @@
-"""The rows of a target as the mappings that `Desired` holds, built when they are first looked at."""
+"""Lazy mappings over the rows of a target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local stand-ins of remote stores: the store's real HTTP API on loopback, faithful enough for the vendor's own SDK.
+"""Local emulators of remote stores: the real HTTP API on loopback, faithful enough for the vendor's own SDK.
 
     async with running(Options(type="azure-appconfig")) as server:
         server.url, server.env

@@ -1,4 +1,4 @@
-"""Time that tests can move: what an emulator stores, expires and forgets goes by it."""
+"""Virtual clock of the emulators, which tests can move."""
 
 from __future__ import annotations
 

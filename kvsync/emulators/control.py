@@ -1,4 +1,4 @@
-"""`/_emulator/`, below the origin and below `url`: how tests look at an emulator and change its circumstances.
+"""Control API under `/_emulator/`, below the origin and below `url`: statistics, clock and faults for tests.
 
 It needs no credential, and no fault hits it.
 

@@ -1,4 +1,4 @@
-"""Faults on command: `429:0.2,500:0.05,latency:50ms,drop-after-write:0.1,truncate:0.05`.
+"""Fault injection: `429:0.2,500:0.05,latency:50ms,drop-after-write:0.1,truncate:0.05`.
 
 | fault | does |
 |---|---|
@@ -108,7 +108,7 @@ class Faults:
         times: int | None = None,
         methods: Collection[str] = (),
     ) -> None:
-        """Put these in force: for requests of these methods (none: all), until so many were hit (None: for ever)."""
+        """Put these in force: for requests of these methods (none: all), until so many were hit (None: forever)."""
         self.in_force = dict(faults)
         self.times = times
         self.methods = frozenset(method.upper() for method in methods)

@@ -1,4 +1,4 @@
-"""What an emulator is: something that answers requests, one after another, as one store would.
+"""Emulator interface: answers requests one after another, as the service would.
 
 An emulator never waits and never sees a socket: the server reads a request whole, asks for the answer, and sends it. So
 every answer is given atomically, and comparing and writing cannot be torn apart.
@@ -62,7 +62,7 @@ class Request:
     """One request, read whole. `target` is the text on the request line, still encoded; header names have no case.
 
     `stale` (seconds) asks for an answer from an older state where the store may give one, and `partial` is the share of the
-    entries of a bulk call that shall fail.
+    entries of a bulk call that must fail.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""`multipart/form-data`, bytes kept as they are."""
+"""`multipart/form-data` parser that keeps bytes unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests an emulator answers: those that name this machine, or a name that was allowed.
+"""Host check of requests: this machine, or an allowed name.
 
 A page in a browser can have its own name lead to this machine (DNS rebinding), or simply send requests here. Both show: the
 `Host` of a request is the name that the browser was asked for, the `Origin` that of the page.

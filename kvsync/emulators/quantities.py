@@ -1,4 +1,4 @@
-"""Durations and moments as people and programs hand them to an emulator."""
+"""Parsers for durations and moments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP for every emulator: reads a request whole, lets faults have their way, and sends the answer in one piece."""
+"""HTTP server of every emulator: reads requests, injects faults, and sends responses."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def serve(options: Options) -> None:
 
 def _check(options: Options) -> None:
     if not is_loopback(options.host):
-        raise UsageError(f"an emulator listens on loopback only, not on {options.host}: its credentials are no secret")
+        raise UsageError(f"an emulator listens on loopback only, not on {options.host}: its credentials are not secret")
 
 
 def _faults(options: Options) -> Faults:
@@ -177,7 +177,7 @@ class _Handler:
         return self._response(answer)
 
     def _decide(self, request: Request, fate: Fate) -> Answer | None:
-        """The answer; None when there shall be none."""
+        """The answer; None when there must be none."""
         if status := self._injected(fate):
             return self._emulator.failure(request, status)
         if "drop" in fate.names:

@@ -1,4 +1,4 @@
-"""What was asked of an emulator: counters, and the last requests one by one."""
+"""Request statistics: counters, and the last requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What outlives an emulator: documents in one SQLite file, or nothing at all when no folder is given.
+"""Persistent storage: documents in one SQLite file, or in memory without a folder.
 
 Emulators hold their state in memory and write every document through. Nothing is synced to the disk: a killed process
 loses nothing that it answered, a crashed machine may.

@@ -1,4 +1,4 @@
-"""Values of switches that are numbers and times, read the same way for every type of emulator."""
+"""Parsers for numeric and time switches, shared by all emulators."""
 
 from __future__ import annotations
 

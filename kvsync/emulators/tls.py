@@ -1,4 +1,4 @@
-"""A certificate authority and a certificate for loopback, made anew for every run."""
+"""Certificate authority and loopback certificate, created for each run."""
 
 from __future__ import annotations
 

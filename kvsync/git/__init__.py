@@ -1,4 +1,4 @@
-"""State files that come from a Git repository: fetched, judged, and laid out as a folder that is exchanged whole."""
+"""Git source: fetches a repository, verifies its newest commit, and checks it out atomically."""
 
 from kvsync.git.clone_directory import ClonePaths
 from kvsync.git.model import CommitRefused, Fetched, Status

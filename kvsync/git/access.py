@@ -1,4 +1,4 @@
-"""What a server is shown of the credentials: handed to one command in its environment, never in its arguments or on disk."""
+"""Credentials for the Git server, passed to one command by its environment, never by arguments or files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The bare clone: what of a repository was fetched, and which commit was last found good.
+"""Bare clone of the repository, with the last good commit.
 
 Everything is kept under refs of our own, so that nothing that is in use is ever collected. The name of the good commit holds
-what it was good for (ref, and whether signatures were asked for): other settings begin anew.
+what it was good for (ref, and whether signatures were asked for): other settings begin again.
 """
 
 from __future__ import annotations
@@ -133,17 +133,35 @@ class Clone:
         return list(_members(listing.output))
 
     async def check_out(self, commit: str, tree: Worktree) -> None:
-        """Write the files under the path of the source into an empty tree. Nothing of them is run. Raises GitFailed."""
+        """Write the files under the path of the source into an empty tree. Nothing of them is run. Raises GitFailed.
+
+        Outside of the path, whose size is unknown, only attributes are read."""
         env = {"GIT_INDEX_FILE": str(tree.index), "GIT_WORK_TREE": str(tree.files)}
-        await self._run("read-tree", commit, env=env)
-        await self._run("checkout", "--quiet", "--force", "--", self._source.path or ".", env=env, folder=tree.files)
+        path = self._source.path
+        await self._run("read-tree", *([f"--prefix={path}/", f"{commit}:{path}"] if path else [commit]), env=env)
+        for blob, name in await self._attributes_above(commit, path):
+            await self._run("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", env=env)
+        await self._run("checkout", "--quiet", "--force", "--", path or ".", env=env, folder=tree.files)
+
+    async def _attributes_above(self, commit: str, path: str) -> list[tuple[str, str]]:
+        """The blobs and names of the files with attributes in the folders that `path` lies in."""
+        folders = path.split("/")[:-1] if path else []
+        names = [".gitattributes"] if path else []
+        names += ["/".join([*folders[: depth + 1], ".gitattributes"]) for depth in range(len(folders))]
+        if not names:
+            return []
+        listing = await self._run("ls-tree", "-z", "--full-tree", commit, "--", *names)
+        found = (line.partition("\t") for line in listing.output.decode("utf-8", "surrogateescape").split("\0"))
+        return [(head.split()[2], name) for head, _, name in found if head.startswith("100")]
 
     async def flaw(self) -> str | None:
         """What is wrong with the clone as a whole; None when nothing is."""
         if not (self.path / "HEAD").exists():
-            return "it is not there"
+            return "it does not exist"
         done = await self._run("fsck", "--connectivity-only", "--no-dangling", "--no-progress", codes=range(256))
-        return None if done.code == 0 else (done.text.strip().splitlines() or ["git fsck finds it damaged"])[0]
+        return (
+            None if done.code == 0 else (done.text.strip().splitlines() or ["git fsck reports that it is damaged"])[0]
+        )
 
     async def _advertised(self, access: Mapping[str, str]) -> tuple[str, str]:
         """The full name of the ref, and what it points to now, as the server says."""
@@ -154,13 +172,13 @@ class Clone:
         found = {name: object_id for object_id, _, name in lines if name in names}
         if len(found) > 1:
             raise SourceError(
-                f"{self._source.url}: {ref!r} is a branch and a tag", f"write {' or '.join(names)} in source.git.ref"
+                f"{self._source.url}: {ref!r} is both a branch and a tag", f"set source.git.ref to {' or '.join(names)}"
             )
         for name, object_id in found.items():
             return name, object_id
         raise SourceError(
-            f"{self._source.url}: there is no {ref!r} in it",
-            "check source.git.ref; an empty repository has none at all",
+            f"{self._source.url}: no branch, tag or commit {ref!r}",
+            "check source.git.ref, and that the repository is not empty",
         )
 
     async def _bring(self, name: str, access: Mapping[str, str]) -> None:

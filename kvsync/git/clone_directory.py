@@ -1,5 +1,4 @@
-"""Where a checkout lives on this machine: the clone, shared by all processes and one's own at a time; the folders with files,
-each of one process; and the note about what is in force.
+"""Directory layout of a Git source: the shared clone, the worktrees of each process, and the status file.
 
 state_dir/source/
     <address>.git      the clone, under `lock`
@@ -117,6 +116,6 @@ class CloneDirectory:
             yield
         except OSError as error:
             folder = self._own or self.place.state_dir / FOLDER
-            raise SourceError(f"{error.filename or folder}: {error.strerror or error}", "see state_dir") from None
+            raise SourceError(f"{error.filename or folder}: {error.strerror or error}", "check state_dir") from None
         except GitFailed as failure:
             raise explained(self._source.url, failure) from None

@@ -1,4 +1,4 @@
-"""The `git` program: run without a shell, without anybody's settings, for a limited time, and never left behind.
+"""Runner for the `git` program: no shell, no user settings, a timeout, and no orphaned processes.
 
 Nothing of the user, the system or the repository decides what runs: system and user configuration are replaced by our own file,
 hooks, filters, submodules and helpers are off, only the protocol of the address is allowed, and nobody is asked for anything.
@@ -73,7 +73,7 @@ class GitFailed(Exception):
 
     def __init__(self, verb: str, code: int, text: str) -> None:
         self.verb, self.code, self.text = verb, code, text.strip()
-        super().__init__(f"git {verb} ended with {code}: {self.text}")
+        super().__init__(f"git {verb} exited with {code}: {self.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Git:
         folder: Path | None = None,
         codes: Container[int] = (0,),
     ) -> Done:
-        """Run one command in `folder`, with `env` beside the usual variables. Raises GitFailed for a code that is not among
+        """Run one command in `folder`, with `env` besides the usual variables. Raises GitFailed for a code that is not among
         `codes`, SourceError when it takes too long or says too much."""
         verb = next((word for word in arguments if not word.startswith("-")), "")
         process = await asyncio.create_subprocess_exec(
@@ -133,15 +133,19 @@ class Git:
         assert process.stderr is not None
         try:
             async with asyncio.timeout(self.timeout):
-                output, errors = await asyncio.gather(
-                    _read(process.stdout, _MOST_OUTPUT), _read(process.stderr, _MOST_ERRORS)
-                )
+                errors = asyncio.ensure_future(_beginning(process.stderr, _MOST_ERRORS))
+                try:
+                    output = await _read(process.stdout, _MOST_OUTPUT)
+                    if output is None:
+                        printed = f"git {verb} printed more than {_MOST_OUTPUT // 2**20} MiB"
+                        raise SourceError(printed, "set source.git.path to a smaller folder")
+                    text = await errors
+                finally:
+                    errors.cancel()
                 code = await process.wait()
         except TimeoutError:
-            raise SourceError(f"git {verb} took longer than {self.timeout:g} s", "source.git.timeout sets it") from None
-        if output is None:
-            raise SourceError(f"git {verb} said more than {_MOST_OUTPUT // 2**20} MiB", "narrow source.git.path")
-        return Done(code, output, self.redact((errors or b"").decode("utf-8", "replace")))
+            raise SourceError(f"git {verb} took longer than {self.timeout:g} s", "raise source.git.timeout") from None
+        return Done(code, output, self.redact(text.decode("utf-8", "replace")))
 
     def _environment(self) -> dict[str, str]:
         known = {name: self.environ[name] for name in _PASSED_ON if name in self.environ}
@@ -179,7 +183,7 @@ async def find_git(environ: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
     """The path of the git program, and its version. Raises SourceError when there is none that serves."""
     program = shutil.which("git", path=environ.get("PATH", os.defpath))
     if program is None:
-        raise SourceError("git is not installed", "install it: source.git works through the git command")
+        raise SourceError("git is not installed", "install git; source.git needs the git command")
     process = await asyncio.create_subprocess_exec(
         program, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
@@ -188,20 +192,29 @@ async def find_git(environ: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
     version = tuple(int(part) for part in numbers[0].split(".") if part.isdigit()) if numbers else ()
     if version < OLDEST:
         raise SourceError(
-            f"git {numbers[0] if numbers else '?'} is too old", f"{OLDEST[0]}.{OLDEST[1]} or later is needed"
+            f"git {numbers[0] if numbers else '?'} is too old", f"install git {OLDEST[0]}.{OLDEST[1]} or later"
         )
     return program, version
 
 
 async def _read(stream: asyncio.StreamReader, limit: int) -> bytes | None:
-    """Everything that the stream gives, read to its end; None when that is more than `limit` bytes."""
+    """Everything that the stream gives; None as soon as that is more than `limit` bytes."""
     parts: list[bytes] = []
     size = 0
     while part := await stream.read(2**16):
         size += len(part)
-        if size <= limit:
-            parts.append(part)
-    return b"".join(parts) if size <= limit else None
+        if size > limit:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _beginning(stream: asyncio.StreamReader, limit: int) -> bytes:
+    """The first `limit` bytes that the stream gives. It is read to its end, so that nobody waits to write more."""
+    start = b""
+    while part := await stream.read(2**16):
+        start += part[: limit - len(start)]
+    return start
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

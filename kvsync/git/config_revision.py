@@ -1,4 +1,4 @@
-"""Read the configuration of another revision with the `git` program, from the repository around it."""
+"""Reads the configuration of another revision from the surrounding Git repository."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ class _Repository:
     async def commit(self, revision: str) -> str:
         """The full id of the commit that `revision` names. Raises UsageError."""
         if not _REF.fullmatch(revision):
-            raise UsageError(f"{revision!r} is not the name of a revision")
+            raise UsageError(f"{revision!r} is not a valid revision name")
         await self._insist_on_one_meaning(revision)
         found = await self._output("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if not found:
-            raise UsageError(f"there is no revision {revision!r} in this clone; fetch it, or name another one")
+            raise UsageError(f"there is no revision {revision!r} in this clone; fetch it, or use another revision")
         return found.decode().strip()
 
     async def _insist_on_one_meaning(self, revision: str) -> None:
@@ -86,9 +86,9 @@ class _Repository:
         listed = await self._output("for-each-ref", "--format=%(refname)", *names)
         found = sorted(set(names).intersection(listed.decode(errors="replace").splitlines()))
         if name.startswith("refs/") and name not in found:
-            raise UsageError(f"there is no {name} in this clone; fetch it, or name another revision")
+            raise UsageError(f"there is no {name} in this clone; fetch it, or use another revision")
         if not name.startswith("refs/") and len(found) + bool(_SHORT_OBJECT.fullmatch(name)) > 1:
-            raise UsageError(f"{name!r} is ambiguous: {' and '.join(found)}; write the full name or the whole hash")
+            raise UsageError(f"{name!r} is ambiguous: {' and '.join(found)}; use the full name or the full hash")
 
     async def files(self, commit: str, config: str) -> dict[str, bytes]:
         """The content of the configuration, and of the files called after it, in the folder as of a commit."""

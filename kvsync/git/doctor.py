@@ -1,4 +1,4 @@
-"""What stands between us and the newest commit, step by step: what `kvsync doctor` shows."""
+"""Checks of the Git source for `kvsync doctor`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def _fetch(checkout: Checkout) -> list[SourceCheck]:
     try:
         fetched = await checkout.fetch()
     except SourceError as error:
-        kept = f"; commit {checkout.commit[:12]} is in force" if checkout.commit else ""
+        kept = f"; commit {checkout.commit[:12]} is in use" if checkout.commit else ""
         return [SourceCheck("reached", False, error.message + kept, error.hint)]
     return [
         SourceCheck("reached", True, f"{checkout.source.url}, {checkout.source.ref} found"),
@@ -45,11 +45,11 @@ async def _fetch(checkout: Checkout) -> list[SourceCheck]:
 def _newest(checkout: Checkout, fetched: Fetched) -> SourceCheck:
     refused = fetched.refused
     if refused is None:
-        signed = ", its signature counts" if checkout.source.verify else ""
+        signed = ", with a trusted signature" if checkout.source.verify else ""
         return SourceCheck("newest commit", True, f"{(fetched.commit or '')[:12]}{signed}")
-    kept = f"commit {fetched.commit[:12]} is in force" if fetched.commit else "no commit is in force"
+    kept = f"commit {fetched.commit[:12]} is in use" if fetched.commit else "no commit is in use"
     return SourceCheck(
-        "newest commit", False, f"{refused.commit[:12]} is not used: {refused.reason}; {kept}", refused.hint
+        "newest commit", False, f"{refused.commit[:12]} was rejected: {refused.reason}; {kept}", refused.hint
     )
 
 
@@ -58,5 +58,5 @@ async def _clone(checkout: Checkout) -> SourceCheck:
         flaw = await checkout.flaw()
     except SourceError as error:
         return SourceCheck("clone", False, error.message, error.hint)
-    hint = "the next fetch makes it anew" if flaw else None
+    hint = "the next fetch creates it again" if flaw else None
     return SourceCheck("clone", flaw is None, flaw or "whole", hint)

@@ -1,4 +1,4 @@
-"""What git says when a server cannot be had, in words that say what to do."""
+"""Translates error output of git to messages with a hint."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from kvsync.git.command import GitFailed
 _MEANINGS: Final = (
     (
         r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "the key of the SSH server is not known",
-        "put it, once checked, into the file that source.git.credentials.known_hosts names",
+        "unknown host key of the SSH server",
+        "verify the key, and add it to the file in source.git.credentials.known_hosts",
     ),
     (
         r"Authentication failed|could not read (Username|Password)|returned error: 40[13]|Permission denied|access denied",
         "the credential was refused",
-        "see source.git.credentials: is it right, still valid, and allowed to read this repository?",
+        "check that source.git.credentials is correct, valid, and may read this repository",
     ),
-    (r"returned error: 30\d", "the server sends us to another address", "write that address into source.git.url"),
+    (r"returned error: 30\d", "the server redirects to another address", "set source.git.url to that address"),
     (
         r"returned error: 404|[Rr]epository .*not found|does not appear to be a git repository|not a git repository",
-        "there is no such repository, or the credential may not see it",
+        "no such repository, or the credential has no access to it",
         "check source.git.url",
     ),
     (
         r"SSL certificate|certificate verif",
         "the certificate of the server is not trusted",
-        "GIT_SSL_CAINFO names a CA file",
+        "to trust another CA, set GIT_SSL_CAINFO to its file",
     ),
     (
         r"Could not resolve host|Could not resolve hostname|Name or service not known",
-        "its host name is not known",
+        "unknown host name",
         None,
     ),
     (
         r"Connection refused|Failed to connect|Connection timed out|Operation too slow|Couldn't connect|No route|unreachable"
         r"|Connection reset|Connection closed|early EOF|remote end hung up",
-        "it cannot be reached",
+        "the server cannot be reached",
         None,
     ),
     (
         r"File size limit exceeded|signal 25|File too large",
-        "it brings more than is allowed",
-        "source.git.max_size sets it; source.git.depth brings less history",
+        "the fetch exceeds the size limit",
+        "raise source.git.max_size, or set source.git.depth to fetch less history",
     ),
-    (r"No space left on device", "the disk is full", "make room where state_dir is"),
+    (r"No space left on device", "the disk is full", "free some space on the disk of state_dir"),
 )
 
 
@@ -68,5 +68,5 @@ def _last_word(text: str) -> str:
     """The line that says why, without the words that git puts before it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:"))]
-    chosen = (fatal or lines or ["it said nothing"])[0]
+    chosen = (fatal or lines or ["no output"])[0]
     return chosen.removeprefix("fatal: ").removeprefix("error: ")

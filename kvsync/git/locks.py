@@ -1,4 +1,4 @@
-"""One process at a time, by a lock that the kernel frees however a process ends."""
+"""File lock that one process holds at a time, released by the kernel when the process ends."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ async def held(file: Path, patience: float) -> AsyncIterator[int]:
         ends = time.monotonic() + patience
         while not take(descriptor):
             if time.monotonic() >= ends:
-                raise SourceError(
-                    "another process is busy with the clone of the repository", "try again, or use --offline"
-                )
+                raise SourceError("another process is using the clone of the repository", "try again, or use --offline")
             await asyncio.sleep(_STEP)
         yield descriptor
     finally:

@@ -1,4 +1,4 @@
-"""What travels out of a fetch."""
+"""Result of a fetch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CommitRefused:
     hint: str | None = None
 
     def __str__(self) -> str:
-        return f"commit {self.commit[:12]} is not used: {self.reason}" + (f" ({self.hint})" if self.hint else "")
+        return f"commit {self.commit[:12]} was rejected: {self.reason}" + (f" ({self.hint})" if self.hint else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which commit a folder is at, read from Git's own files: no command is run, and a folder without Git is fine."""
+"""Reads the current commit of a folder from Git's files, without running a command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def revision(folder: Path) -> str | None:
-    """The commit checked out in the repository around `folder`, None when there is none or it cannot be told."""
+    """The commit checked out in the repository around `folder`, None if there is none or it is unknown."""
     try:
         git = next((parent / ".git" for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)
         return _head(_git_dir(git)) if git is not None else None

@@ -1,4 +1,4 @@
-"""Whether a commit is signed by somebody whose signature counts."""
+"""Verifies that a trusted key signed a commit."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _readable(root: Path, name: str, what: str) -> Path:
     try:
         file.open("rb").close()
     except OSError as error:
-        raise SourceError(f"source.git.verify.{what}: {file} cannot be read: {error.strerror}") from None
+        raise SourceError(f"source.git.verify.{what}: cannot read {file}: {error.strerror}") from None
     return file
 
 
@@ -56,20 +56,18 @@ async def _import(keyring: Path, home: Path) -> None:
     (home / "gpg.conf").write_text(_GPG_SETTINGS)
     program = shutil.which("gpg")
     if program is None:
-        raise SourceError(
-            "gpg is not installed", "source.git.verify.keyring needs it; allowed_signers needs ssh-keygen"
-        )
+        raise SourceError("gpg is not installed", "install gpg, or use source.git.verify.allowed_signers")
     process = await asyncio.create_subprocess_exec(
         program, "--homedir", str(home), "--batch", "--quiet", "--import", str(keyring),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     if await process.wait() != 0:
-        raise SourceError(f"source.git.verify.keyring: {keyring} holds no OpenPGP public keys")
+        raise SourceError(f"source.git.verify.keyring: {keyring} contains no OpenPGP public keys")
 
 
 def _why(said: str) -> str:
     if not said.strip():
         return "it is not signed"
     if "No principal matched" in said or "No public key" in said:
-        return "its signature is by a key that is not among those that count"
-    return "its signature is not good"
+        return "it is signed with a key that is not trusted"
+    return "its signature is invalid"

@@ -1,4 +1,4 @@
-"""A repository as a folder: fetched now and then, and exchanged whole once its newest commit is found good.
+"""Git source as a folder that is replaced atomically when a new commit was verified.
 
     fetch ──► what was last good is laid out ──► newest commit ──► judged ──► laid out ──► put in force, remembered as good
                         (and stays, whatever goes wrong from here on)
@@ -77,9 +77,7 @@ class Checkout:
             if clone is not None:
                 await self._use_good(clone)
         if self._tree is None:
-            raise SourceError(
-                f"no commit of {self.source.url} was fetched before", "fetch it once: leave out --offline"
-            )
+            raise SourceError(f"no commit of {self.source.url} has been fetched yet", "run once without --offline")
 
     def take_over(self, other: Checkout) -> None:
         """Go on with the commit that an older configuration has in force, where the source is the same. The other has none
@@ -102,7 +100,7 @@ class Checkout:
     # -- from the newest commit to the one in force -------------------------------------------------------------------
 
     async def _renewed(self, clone: Clone) -> CommitRefused | None:
-        """Why the newest commit is not used; None when it is in force now. A damaged clone is made anew, beside the old one
+        """Why the newest commit is not used; None when it is in force now. A damaged clone is made again, next to the old one
         until that has worked out."""
         try:
             return await self._renew(clone)
@@ -151,7 +149,7 @@ class Checkout:
         good = await clone.good() or (known.commit if known else None)
         if good is None or (await clone.commit_of(good) is not None and await clone.holds(commit, good)):
             return None
-        said = f"the history was rewritten: commit {good[:12]}, which was in force, is not in it"
+        said = f"the history was rewritten: it no longer contains commit {good[:12]}, which is in use"
         return CommitRefused(commit, said, "restore the history, or set source.git.allow_rewrites: true to follow it")
 
     async def _use(self, clone: Clone, commit: str, tag: str | None = None) -> CommitRefused | None:
@@ -161,7 +159,7 @@ class Checkout:
         if self.source.verify is not None:
             why = await unsigned(clone, tag, commit, self.source.verify, self._home.place.root)
             if why is not None:
-                return CommitRefused(commit, why, "source.git.verify says whose signature counts")
+                return CommitRefused(commit, why, "check source.git.verify for the trusted keys")
         laid_out = await self._lay_out(clone, commit)
         if isinstance(laid_out, CommitRefused):
             return laid_out
@@ -185,7 +183,7 @@ class Checkout:
         members = await clone.members(commit)
         refused = refuse_members(commit, members, self.source)
         if refused is not None or members is None:
-            return refused or CommitRefused(commit, "it holds nothing")
+            return refused or CommitRefused(commit, "it is empty")
         tree = await self._home.new_tree(commit)
         try:
             await clone.check_out(commit, tree)
@@ -197,7 +195,7 @@ class Checkout:
             raise
         if lacking is not None:
             refused = refused or CommitRefused(
-                commit, lacking, "an empty folder is taken for an accident, not for a wish"
+                commit, lacking, "kvsync never treats an empty folder as a request to delete everything"
             )
         if refused is None:
             return tree

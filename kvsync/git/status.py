@@ -1,4 +1,4 @@
-"""What other processes may know of a source: a small file in the state directory, replaced whole."""
+"""Status file of a Git source in the state directory, for other processes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def read_status(state_dir: Path, url: str, ref: str) -> Status | None:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Leave it for others. A disk that is full is no reason to stop."""
+    """Leave it for others. A disk that is full is not a reason to stop."""
     with suppress(OSError):
         write_private(folder / _FILE, json.dumps(asdict(status)).encode())

@@ -1,4 +1,4 @@
-"""Whether a commit may be used: what is found before, and after, its files are written."""
+"""Checks that a commit may be used, before and after its files are written."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def substituted(tip: Tip, tag: str, source: GitSource) -> CommitRefused | None:
     kept = tip.name.removeprefix(_TAGS)
     if kept == tip.name:
         return CommitRefused(
-            tip.id, f"{tip.name} points to a tag, which only a tag may do", "see who changed the repository"
+            tip.id, f"{tip.name} points to a tag, which only a tag may do", "check who changed the repository"
         )
     if source.verify is not None and tag != kept:
         what = f"{tip.name} points to a tag that is called {clip(escape_name(tag), 100)}"
-        return CommitRefused(tip.id, what, "sign a tag of the same name, or see who changed the repository")
+        return CommitRefused(tip.id, what, "sign a tag of the same name, or check who changed the repository")
     return None
 
 
@@ -52,37 +52,41 @@ def too_old(commit: str, source: GitSource) -> CommitRefused:
 
 
 def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSource) -> CommitRefused | None:
-    """Why a commit that holds this is not used; None when it may be. An emptied repository is an accident, not a wish."""
+    """Why a commit that holds this is not used; None when it may be. An emptied repository is an accident, not a request."""
     where = f"the folder {source.path!r}" if source.path else "the repository"
     if members is None:
-        return CommitRefused(commit, f"it has no folder {source.path!r}", "check source.git.path")
+        return CommitRefused(commit, f"it does not contain the folder {source.path!r}", "check source.git.path")
     if not any(member.is_file for member in members):
         return CommitRefused(
-            commit, f"{where} is empty in it", "an empty folder is taken for an accident, not for a wish"
+            commit, f"{where} is empty", "kvsync never treats an empty folder as a request to delete everything"
         )
     size = sum(member.size for member in members)
     if size > source.max_size:
-        said = f"{where} has {size / 2**20:,.1f} MiB in it, at most {source.max_size / 2**20:,g} MiB are taken"
-        return CommitRefused(commit, said, "source.git.max_size sets it; source.git.path narrows it")
+        said = f"{where} is too large: {size / 2**20:,.1f} MiB; the limit is {source.max_size / 2**20:,g} MiB"
+        return CommitRefused(commit, said, "raise source.git.max_size, or set source.git.path to a smaller folder")
     if len(members) > MOST_MEMBERS:
-        return CommitRefused(commit, f"{where} has more than {MOST_MEMBERS:,} files in it", "narrow source.git.path")
+        return CommitRefused(
+            commit, f"{where} contains more than {MOST_MEMBERS:,} files", "set source.git.path to a smaller folder"
+        )
     return None
 
 
 def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> CommitRefused | None:
-    """Why a commit is not used some of whose files stand for others that are not in Git: their text is nobody's value."""
+    """Why a commit is not used some of whose files represent others that are not in Git: their text is nobody's value."""
     with _opened(root) as handle:
         found = [member.path for member in members if _is_pointer(handle, member)]
     if not found:
         return None
     some = ", ".join(found[:3]) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
     return CommitRefused(
-        commit, f"{some}: kept in Git LFS, which kvsync does not fetch", "narrow source.git.path, or keep them in Git"
+        commit,
+        f"{some}: stored in Git LFS, which kvsync does not support",
+        "set source.git.path to a folder without them, or store them in Git",
     )
 
 
 def drop_submodules(members: Sequence[Member], root: Path) -> None:
-    """Remove the empty folders that stand for submodules: a reference to one is an error then, not a folder without files."""
+    """Remove the empty folders that represent submodules: a reference to one is an error then, not a folder without files."""
     with _opened(root) as handle:
         for member in members:
             if member.is_submodule:

@@ -1,4 +1,4 @@
-"""Folders with the files of one commit. Each belongs to the process that made it, and goes with it.
+"""Worktrees with the files of one commit, owned by one process and deleted with it.
 
 A folder is never used by a process that did not fill it: after a crash nobody knows whether its files reached the disk. The
 owner keeps a lock on it; what nobody locks is left over, and removed.

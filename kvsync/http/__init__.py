@@ -1,8 +1,8 @@
-"""HTTP, as all stores with a web API speak it.
+"""HTTP client shared by all stores with a web API.
 
     store ──Call──> Client ──> read-only? ──> rate ──> in flight ──> credential ──> Wire ──> Answer, or one of our errors
 
 `client` sends calls and knows when to repeat them: reads, within a budget; writes never, for that is the Applier's to decide.
-`wire` is the one module that imports an HTTP library. `failures` turns what goes wrong into our errors, in one table.
+`transport` is the one module that imports an HTTP library. `failures` turns what goes wrong into our errors, in one table.
 Nothing here knows a store, and no message holds a query, a header or a body.
 """

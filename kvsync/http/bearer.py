@@ -1,4 +1,4 @@
-"""A token that is borne on every request, read anew each time, so that a rotated one is used at once."""
+"""Bearer token authentication. The token is read again for each request, so a rotated token is used immediately."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class BearerToken(ABC):
         """The token. Raises AuthError."""
         text = self._resolve().strip()
         if not text.isascii() or not text.isprintable() or " " in text:
-            raise AuthError(f"{self._where}: the token holds characters that no API token has; copy it again")
+            raise AuthError(
+                f"{self._where}: the token contains characters that are not valid in a token; copy it again"
+            )
         return text
 
     async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:

@@ -1,13 +1,13 @@
-"""Sending calls to one API: who may, how fast, how often, and what to make of what comes back."""
+"""API client: authentication, rate limits, retries, and error handling."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.model.health import Traffic
+from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
 from kvsync.util.gc_pause import gc_paused
 from kvsync.util.write_fence import Fence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from kvsync.http.transport import Wire
 
 _ATTEMPTS: Final = 8
-_BASE, _CAP = 0.1, 5.0
-"""Seconds of the first, and the longest, pause before a read is repeated, unless the server names one."""
+_PAUSES: Final = BackoffPolicy(base=0.1, cap=5.0)
+"""Before a read is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Client:
             True: turns or _bucket(self._limits.writes_per_second, clock),
             False: turns or _bucket(self._limits.reads_per_second, clock),
         }
-        self._budget = RetryBudget()
+        self._budget, self._rng = RetryBudget(), Random()  # noqa: S311 - spreads load
         self._flights = asyncio.Semaphore(self._limits.concurrency)
         self._wire: Wire | None = None
         self._host = ""
@@ -97,7 +98,7 @@ class Client:
             try:
                 answer = await self._attempt(call)
             except TransientError as error:
-                pause = (error.retry_after or 0) + random.uniform(0, min(_CAP, _BASE * 2**attempt))  # noqa: S311 - spreads load
+                pause = _PAUSES.delay(attempt + 1, self._rng, error.retry_after)
                 is_late = self._clock.monotonic() + pause > ends
                 if attempt + 1 == _ATTEMPTS or is_late or not self._budget.spend():
                     raise
@@ -174,7 +175,7 @@ class Client:
                 return replace(answer, data=json.loads(answer.body))
         except (ValueError, RecursionError):
             broken = NotAnsweredError(
-                f"status {answer.status} with a body that is no JSON; it was cut off, or is not from this API"
+                f"status {answer.status} with a body that is not JSON; it may be truncated, or not from this API"
             )
             raise unanswered(self.where, call, broken) from None
 

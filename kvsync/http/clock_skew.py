@@ -1,4 +1,4 @@
-"""How far this machine's clock is from a server's."""
+"""Measures the difference between this machine's clock and a server's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from kvsync.http.model import Answer
 from kvsync.model.health import DoctorCheck
 
-_SET_CLOCK: Final = "set this machine's clock by NTP"
+_SET_CLOCK: Final = "synchronize this machine's clock with NTP"
 
 
 def ahead_of_server(answer: Answer, now: float) -> float | None:
@@ -22,7 +22,7 @@ def ahead_of_server(answer: Answer, now: float) -> float | None:
 def skew_in_words(seconds: float | None) -> str:
     """For people: `this machine's clock is 20 minutes ahead of the server's`."""
     if seconds is None:
-        return "the server does not tell its time"
+        return "the server does not report its time"
     size = abs(seconds)
     if size < 5:
         return "this machine's clock agrees with the server's"
@@ -31,7 +31,7 @@ def skew_in_words(seconds: float | None) -> str:
 
 
 def clock_findings(answer: Answer, now: float, most: float, hint: str = _SET_CLOCK) -> list[DoctorCheck]:
-    """What `doctor` says of this machine's clock: nothing where the server does not tell its time. More than `most` seconds off
+    """What `doctor` says of this machine's clock: nothing if the server does not report its time. More than `most` seconds off
     is wrong, and `hint` what to do then."""
     ahead = ahead_of_server(answer, now)
     if ahead is None:

@@ -1,4 +1,4 @@
-"""From a status to our errors: one table for all stores.
+"""Maps HTTP statuses to errors, for all stores.
 
     status               reading             writing
     ──────────────────   ─────────────────   ─────────────────────────────────────────────
@@ -29,10 +29,10 @@ _UNDECIDED: Final = frozenset({408, 425})
 _LONGEST: Final = 300
 """Characters of a server's own words that a message repeats."""
 
-_NOT_SHOWN: Final = "the server's own words are not shown, because a sensitive value was sent"
+_NOT_SHOWN: Final = "the response is not shown, because a sensitive value was sent"
 
 _CODES: Final = 100_000
-"""Numbers from here on are no codes of an API, and may be a value."""
+"""Numbers from here on are not codes of an API, and may be a value."""
 
 _LONGEST_READ: Final = 4000
 """Characters of a server's own words that are looked at."""
@@ -45,9 +45,9 @@ def failure(where: str, call: Call, answer: Answer, credentials: Credentials | N
     status = answer.status
     if status in (401, 403):
         if credentials is None:
-            return AuthError(f"{where}: {call.what} is refused ({status}); a credential is needed")
+            return AuthError(f"{where}: {call.what} was refused ({status}); the server requires a credential")
         why = credentials.explain(call, answer)
-        return AuthError(f"{where}: {call.what} is refused: {why.detail}; {why.hint}")
+        return AuthError(f"{where}: {call.what} was refused: {why.detail}; {why.hint}")
     message = f"{where}: {call.what} failed: {_described(call, answer)}"
     if status in _TURNED_AWAY:
         return TransientError(message, retry_after(answer.headers, now))
@@ -55,7 +55,7 @@ def failure(where: str, call: Call, answer: Answer, credentials: Credentials | N
         wait = retry_after(answer.headers, now)
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
     if 300 <= status < 400:
-        return PermanentError(f"{message}; the endpoint sends elsewhere, correct it")
+        return PermanentError(f"{message}; the endpoint redirects; correct the endpoint")
     return PermanentError(message)
 
 
@@ -63,7 +63,7 @@ def unanswered(where: str, call: Call, error: TransientError) -> TransientError:
     """The error that a call is which brought no answer."""
     message = f"{where}: {call.what} failed: {cleaned(str(error))}"
     if call.writes and isinstance(error, NotAnsweredError):
-        return LostAnswer(f"{message}; it may have been done or not")
+        return LostAnswer(f"{message}; the request may or may not have been carried out")
     return TransientError(message)
 
 
@@ -74,7 +74,7 @@ def understood(where: str, what: str) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        message = f"{where}: {what} failed: the answer is not in the form of this API; check the endpoint"
+        message = f"{where}: {what} failed: the response does not have the format of this API; check the endpoint"
         raise TransientError(message) from error
 
 

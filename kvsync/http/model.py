@@ -1,4 +1,4 @@
-"""What goes out and what comes back."""
+"""HTTP requests and responses."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class NotAnsweredError(TransientError):
 
 
 class StaleCredentialError(AuthError):
-    """The credential was refused, and one made anew may be taken: what a 401 says elsewhere. Nothing was done."""
+    """The credential was refused, and one made again may be taken: what a 401 says elsewhere. Nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Credentials(Protocol):
         """The headers that this very call needs, made at the moment it is sent. Raises StoreError."""
 
     async def renew(self) -> bool:
-        """Fetch the credential anew after it was refused; False when it is the same as before. Raises StoreError."""
+        """Fetch the credential again after it was refused; False when it is the same as before. Raises StoreError."""
 
     def explain(self, call: Call, answer: Answer) -> ErrorText:
         """Why a 401 or 403 came back."""

@@ -1,4 +1,4 @@
-"""A quota of calls: so many in so long a time, and slower still when the server says that little of it is left."""
+"""Request quota over a time window, which slows down when the server reports that little is left."""
 
 from __future__ import annotations
 

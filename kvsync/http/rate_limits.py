@@ -1,4 +1,4 @@
-"""How much may be sent: so many calls a second, and so many repetitions."""
+"""Rate limit and retry limit of a client."""
 
 from __future__ import annotations
 

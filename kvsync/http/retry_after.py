@@ -1,4 +1,4 @@
-"""How long a server asks us to wait."""
+"""Parser of the `Retry-After` headers."""
 
 from __future__ import annotations
 

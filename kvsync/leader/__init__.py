@@ -1,4 +1,4 @@
-"""Which of several replicas may write: the one that holds the lease.
+"""Leader election: only the replica that holds the lease may write.
 
     Elector ──claim──> Keeper (etcd, or the API of Kubernetes)
        │                  └─ ours, or who leads

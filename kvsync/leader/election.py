@@ -1,4 +1,4 @@
-"""Who leads, as one replica sees it. Pure: no clock and no network, all moments are those of its own steady clock, in seconds.
+"""State machine of leader election for one replica. Pure: all moments are seconds of the replica's monotonic clock.
 
 asked           begins nothing more      nothing is in flight      the lease ends
   │ ─── renew_within ───▶ │ ───────────────────▶ │ ──── MARGIN ───▶ │
@@ -56,7 +56,7 @@ class Election:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A sign of life of a leader as somebody sees it who cannot know its clock: what its record says, without regard to what
+    """A sign of life of a leader as someone sees it who cannot know its clock: what its record says, without regard to what
     the moments in it mean."""
 
     record: object
@@ -64,7 +64,7 @@ class Sign:
 
 
 class Watch:
-    """Tells when the lease of somebody else has ended: when its record was seen to stay the same for the whole of its duration.
+    """Tells when the lease of someone else has ended: when its record was seen to stay the same for the whole of its duration.
     The moments that stand in the record are never compared with a clock of this machine."""
 
     def __init__(self, least: float) -> None:

@@ -1,4 +1,4 @@
-"""Claims the lease again and again, for as long as the replica runs."""
+"""Claims and renews the lease while the replica runs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Elector:
                 await self.turn(on_change)
             except KvsyncError as error:
                 self._failed(str(error))
-            except Exception:  # noqa: BLE001 - whatever it is, the lease ends by itself, and then nothing is written
+            except Exception:  # noqa: BLE001 - whatever it is, the lease ends automatically, and then nothing is written
                 self._failed("unexpected", exc_info=True)
             self._expire(on_change)
             await self._clock.sleep(self._pause())
@@ -72,17 +72,17 @@ class Elector:
             async with asyncio.timeout(patience):
                 claim = await self._keeper.claim()
         except TimeoutError:
-            raise TransientError(f"lease {self._keeper.name}: no answer within {patience:.2g} s") from None
+            raise TransientError(f"lease {self._keeper.name}: no response within {patience:.2g} s") from None
         led = self._election.leads
         self._election.heard(claim, asked_at, self._clock.monotonic())
         self._again_in, self._is_failing = claim.again_in, False
         if led and not self._election.leads:
-            late = "the answer came too late" if claim.is_ours else "another replica took it over"
+            late = "the response came too late" if claim.is_ours else "another replica took it over"
             self._lost(late if claim.is_ours or claim.leader else "it is gone", on_change)
         self._tell(on_change)
 
     async def release(self) -> None:
-        """Lead no more, and let others lead at once. Never raises: a lease that cannot be released ends by itself."""
+        """Lead no more, and let others lead at once. Never raises: a lease that cannot be released ends automatically."""
         led = self.may_write()
         self._election.step_down()
         try:
@@ -90,7 +90,7 @@ class Elector:
                 await self._keeper.release()
         except (KvsyncError, TimeoutError) as error:
             if led:
-                self._failed(f"it could not be released, and ends by itself: {error or 'no answer'}")
+                self._failed(f"it could not be released, and expires automatically: {error or 'no response'}")
         else:
             if led:
                 _log.info("lease.released", lease=self._keeper.name, identity=self.identity)

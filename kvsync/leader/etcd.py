@@ -1,4 +1,4 @@
-"""The lease in etcd: one key, tied to a lease of etcd's own, which removes it when its time is over.
+"""Lease in etcd: one key, bound to an etcd lease that deletes it on expiry.
 
 claim     our lease is kept alive and the key is tied to it    -> ours
           the key is there, tied to another lease              -> its value leads
@@ -46,13 +46,13 @@ class EtcdKeeper:
     async def check(self) -> Sequence[DoctorCheck]:
         """Reached, and who leads."""
         try:
-            with understood(f"lease {self.name}", "looking who leads"):
+            with understood(f"lease {self.name}", "reading the leader"):
                 leader = await self._leader()
         except AuthError as error:
             return [DoctorCheck("credential", False, str(error))]
         except StoreError as error:
             return [DoctorCheck("reached", False, str(error), "check run.lease.etcd.endpoint")]
-        return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica leads now")]
+        return [DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader")]
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -76,7 +76,7 @@ class EtcdKeeper:
         return seconds if held is not None and held.get("lease") == lease else 0
 
     async def _take(self) -> LeaseClaim:
-        granted = await self._ask("lease/grant", "asking for a lease", {"TTL": str(self._ttl)})
+        granted = await self._ask("lease/grant", "requesting a lease", {"TTL": str(self._ttl)})
         self._lease, seconds = str(granted["ID"]), int(granted["TTL"])
         missing = {"key": _b64(self._key), "target": "CREATE", "create_revision": "0", "result": "EQUAL"}
         put = {"request_put": {"key": _b64(self._key), "value": _b64(self._identity), "lease": self._lease}}
@@ -87,7 +87,7 @@ class EtcdKeeper:
         return LeaseClaim(await self._leader())
 
     async def _forget(self) -> None:
-        """Give up a lease that is of no use; it ends by itself where it cannot be revoked."""
+        """Give up a lease that is of no use; it ends automatically where it cannot be revoked."""
         with suppress(StoreError):
             await self.release()
 
@@ -97,7 +97,7 @@ class EtcdKeeper:
 
     async def _held(self) -> Mapping[str, Any] | None:
         """The key as it is now."""
-        found = await self._ask("kv/range", "looking who leads", {"key": _b64(self._key)})
+        found = await self._ask("kv/range", "reading the leader", {"key": _b64(self._key)})
         entries: list[Mapping[str, Any]] = found.get("kvs", [])
         return entries[0] if entries else None
 

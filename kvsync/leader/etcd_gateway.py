@@ -1,4 +1,4 @@
-"""etcd's JSON gateway, as of etcd 3.4: every call is a POST with a JSON body, also those that only read."""
+"""Client of etcd's JSON gateway (etcd 3.4 and later): every call is a POST with a JSON body."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Password:
         return {"Authorization": self._token}
 
     async def renew(self) -> bool:
-        """Tokens end after some minutes, and when etcd starts anew; another one is fetched."""
+        """Tokens end after some minutes, and when etcd starts again; another one is fetched."""
         self._token = None
         return True
 
@@ -80,7 +80,7 @@ class Password:
         body = {"name": self._name, "password": self._password()}
         token = decoded(self._where, what, await self._login.send(call("auth/authenticate", what, body))).get("token")
         if not isinstance(token, str):
-            raise PermanentError(f"{self._where}: {what} failed: the answer holds no token; check the endpoint")
+            raise PermanentError(f"{self._where}: {what} failed: the response contains no token; check the endpoint")
         self._register(token)
         return token
 
@@ -91,7 +91,7 @@ def call(path: str, what: str, body: Mapping[str, Any]) -> Call:
 
 
 def decoded(where: str, what: str, answer: Answer) -> Mapping[str, Any]:
-    """The first message of an answer: calls that could go on for ever answer in lines. Raises TransientError when it is
+    """The first message of an answer: calls that could go on forever answer in lines. Raises TransientError when it is
     none, or says that it failed."""
     line = answer.body.partition(b"\n")[0]
     try:
@@ -99,7 +99,7 @@ def decoded(where: str, what: str, answer: Answer) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise TransientError(f"{where}: {what} failed: the answer is no JSON object; check the endpoint")
+        raise TransientError(f"{where}: {what} failed: the response is not a JSON object; check the endpoint")
     error = data.get("error")
     if error is not None:
         said = str(error.get("message", "") if isinstance(error, dict) else error)

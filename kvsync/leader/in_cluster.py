@@ -1,4 +1,4 @@
-"""The API of Kubernetes as a pod finds it: its address in the environment, its service account in three files."""
+"""In-cluster access to the Kubernetes API: the address from the environment, the service account from three files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ReadToken = Callable[[Path], str]
 
 
 class ServiceAccount:
-    """Bears the token, read anew for each request: it is replaced every hour or so."""
+    """Bears the token, read again for each request: it is replaced every hour or so."""
 
     def __init__(self, file: Path, read: ReadToken) -> None:
         self._file, self._read = file, read
@@ -63,7 +63,7 @@ def in_cluster(
     if not host:
         raise PermanentError(f"{where}: {_NOT_INSIDE}; KUBERNETES_SERVICE_HOST is not set")
     if not (folder / "ca.crt").is_file():
-        raise PermanentError(f"{where}: {_NOT_INSIDE}; there is no {folder / 'ca.crt'}")
+        raise PermanentError(f"{where}: {_NOT_INSIDE}; missing {folder / 'ca.crt'}")
     origin = f"https://{f'[{host}]' if ':' in host else host}:{port}"
     account = ServiceAccount(folder / "token", read)
     limits = ClientLimits(timeout, _CONCURRENCY)
@@ -75,7 +75,7 @@ def own_namespace(where: str, folder: Path = SERVICE_ACCOUNT) -> str:
     try:
         return (folder / "namespace").read_text(encoding="utf-8").strip()
     except OSError as error:
-        hint = "name one in run.lease.kubernetes.namespace"
+        hint = "set run.lease.kubernetes.namespace"
         raise PermanentError(
             f"{where}: {_NOT_INSIDE}; its namespace cannot be read: {error.strerror}; {hint}"
         ) from None

@@ -1,4 +1,4 @@
-"""The lease in Kubernetes: one object of the kind Lease (`coordination.k8s.io/v1`), as its own components use it.
+"""Lease in Kubernetes: a Lease object (`coordination.k8s.io/v1`), used as by the Kubernetes components.
 
 claim     there is none             -> it is made; whoever comes second hears 409
           it names us, or nobody    -> it is renewed, or taken
@@ -31,7 +31,7 @@ _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _VERBS: Final = ("get", "update")
 _TRIES: Final = 2
-"""How often one claim looks again after somebody changed the object meanwhile."""
+"""How often one claim looks again after someone changed the object meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class KubernetesKeeper:
                 claim = await (self._make() if found is None else self._take(found))
             if claim is not None:
                 return claim
-        raise TransientError(f"lease {self.name}: it kept changing while it was claimed")
+        raise TransientError(f"lease {self.name}: it kept changing while kvsync tried to take it")
 
     async def release(self) -> None:
         """Take our name out of it. Raises StoreError."""
@@ -83,7 +83,7 @@ class KubernetesKeeper:
     async def check(self) -> Sequence[DoctorCheck]:
         """Reached, who leads, and what the service account may do."""
         try:
-            with self._understood("looking who leads"):
+            with self._understood("reading the leader"):
                 found = await self._read()
                 leader = _leader(found) if found is not None else None
                 wanted = _VERBS if found is not None else (*_VERBS, "create")
@@ -93,7 +93,7 @@ class KubernetesKeeper:
         except StoreError as error:
             return [DoctorCheck("reached", False, str(error))]
         return [
-            DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica leads now"),
+            DoctorCheck("reached", True, f"{leader} leads" if leader else "no replica is the leader"),
             DoctorCheck(
                 "permission",
                 not denied,
@@ -109,7 +109,7 @@ class KubernetesKeeper:
         await self._client.aclose()
 
     async def _take(self, found: Mapping[str, Any]) -> LeaseClaim | None:
-        """Renew or take over what is there, unless somebody has it; None when it changed meanwhile."""
+        """Renew or take over what is there, unless someone has it; None when it changed meanwhile."""
         leader, spec = _leader(found), found.get("spec") or {}
         if leader and leader != self._identity:
             left = self._watch.left(_sign(spec), self._clock.monotonic())
@@ -123,7 +123,7 @@ class KubernetesKeeper:
         return self._ours() if await self._put(found, fields) else None
 
     async def _make(self) -> LeaseClaim | None:
-        """Make the object; None when somebody else was faster."""
+        """Make the object; None when someone else was faster."""
         moment = self._moment()
         spec = {
             "holderIdentity": self._identity,
@@ -159,7 +159,7 @@ class KubernetesKeeper:
         }
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         body = {**review, "spec": {"resourceAttributes": attributes}}
-        answer = await self._send("POST", _REVIEWS, "asking what the service account may do", body, (200, 201))
+        answer = await self._send("POST", _REVIEWS, "checking the permissions of the service account", body, (200, 201))
         return bool((self._object(answer).get("status") or {}).get("allowed"))
 
     async def _send(self, method: str, path: str, what: str, body: Mapping[str, Any], expects: Sequence[int]) -> Answer:
@@ -169,7 +169,7 @@ class KubernetesKeeper:
         found = answer.problem()
         if found.get("kind") not in ("Lease", "SelfSubjectAccessReview"):
             raise PermanentError(
-                f"lease {self.name}: what answers is not the API of Kubernetes; check KUBERNETES_SERVICE_HOST"
+                f"lease {self.name}: the response is not from the Kubernetes API; check KUBERNETES_SERVICE_HOST"
             )
         return found
 

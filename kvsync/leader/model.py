@@ -1,4 +1,4 @@
-"""What a lease is, and what keeps it."""
+"""Lease record and the interface of its backends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Timing:
 @dataclass(frozen=True, slots=True)
 class LeaseClaim:
     """What a keeper says. `leader` is who leads, None when that is not known; `is_ours` says that it is this replica, for
-    `duration` seconds from the moment when it asked. `again_in` is when the lease of somebody else may end, if that is
+    `duration` seconds from the moment when it asked. `again_in` is when the lease of someone else may end, if that is
     known."""
 
     leader: str | None

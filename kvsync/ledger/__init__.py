@@ -1,1 +1,1 @@
-"""The ledger: what kvsync applied last at a place, in the state directory and, where a store keeps one, in the store."""
+"""Ledger: the record of what kvsync last applied at a place, in the state directory and optionally in the store."""

@@ -1,4 +1,4 @@
-"""The ledger as a document, for stores that keep it next to the entries: what was applied, for the next machine to find.
+"""Ledger as a document, for stores that keep it next to the entries.
 
     {"digest": "…", "entries": [[key, label, fingerprint, ttl, flags, etag, expires_at, seal, unseen_since], …], "owner": "…",
      "place": "…", "revision": 7, "schema": "kvsync.ledger/2", "seals": ["…"]}
@@ -91,7 +91,7 @@ class LedgerRow(NamedTuple):
         return Applied(mark, self.etag, self.expires_at, self.unseen_since)
 
     def is_same(self, other: LedgerRow | None) -> bool:
-        """True when both say the same, as far as that can be told: fingerprints under different seals cannot be compared."""
+        """True when both say the same, as far as they are comparable: fingerprints under different seals cannot be compared."""
         if other is None or self == other:
             return other is not None
         is_blind = self.seal is not None and other.seal is not None and self.seal != other.seal
@@ -132,21 +132,23 @@ def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
     except LedgerRefused:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise LedgerDamaged("it is cut short, or is no ledger") from None
+        raise LedgerDamaged("it is truncated, or not a ledger") from None
     if owner != signer.owner:
-        reason = f"it belongs to owner {owner!r}, and a namespace that keeps its ledger has one owner"
+        reason = f"it belongs to owner {owner!r}; a namespace with a ledger can have only one owner"
         raise LedgerRefused(f"{reason}; use another namespace, or remove that ledger if its owner is gone")
     is_current = _check_origin(body, digest, signer)
     try:
         rows = dict(_row(data, body["seals"]) for data in body["entries"])
         return LedgerDocument(str(owner), rows, _count(body.get("revision", 0)), is_current)
     except (ValueError, TypeError, KeyError, IndexError):
-        raise LedgerDamaged("it is not in the form that kvsync writes") from None
+        raise LedgerDamaged("it is not in the format that kvsync writes") from None
 
 
 def _check_schema(schema: object) -> None:
     if schema not in (SCHEMA, _WITHOUT_PLACE) and str(schema).startswith("kvsync.ledger/"):
-        raise LedgerRefused(f"it was left by a newer kvsync ({schema}; this one reads {SCHEMA}); upgrade kvsync")
+        raise LedgerRefused(
+            f"it was written by a newer release of kvsync ({schema}; this release supports {SCHEMA}); upgrade kvsync"
+        )
 
 
 def _count(revision: object) -> int:
@@ -164,11 +166,11 @@ def _check_origin(body: Mapping[str, Any], digest: object, signer: MarkSigner) -
         ValueError,
         RecursionError,
     ):  # infinite numbers, halves of characters, endless nesting: not written by kvsync
-        raise LedgerDamaged("it was changed by something else than kvsync") from None
+        raise LedgerDamaged("another program changed it") from None
     given = digest.encode("utf-8", "replace") if isinstance(digest, str) else b""
     matches = [hmac.compare_digest(given, one.encode()) for one in digests]
     if not any(matches):
-        why = "it is not signed with the owner key" if signer.keys else "it was changed by something else than kvsync"
+        why = "it is not signed with the owner key" if signer.keys else "another program changed it"
         raise LedgerDamaged(why)
     if body["schema"] == SCHEMA and body.get("place") != signer.place.key:
         raise LedgerDamaged("it was written for another place and copied here")

@@ -1,4 +1,4 @@
-"""The ledger that a store keeps, as it was found there at one moment, and whether it can be relied on."""
+"""Ledger as read from a store, and whether it can be trusted."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class FoundLedger:
         newest = max((one.revision for one in known), default=0)
         if not self.is_whole or self.revision >= newest:
             return self
-        return replace(self, lost=f"it is an older one (revision {self.revision}, this machine knows {newest})")
+        return replace(self, lost=f"it is an older one (revision {self.revision}; this machine has seen {newest})")
 
     def why_lost(self, known: Iterable[FoundLedger]) -> str | None:
         """Why it counts as lost, None when it does not, or there never was one."""
         is_gone = self.text is None and any(one.rows for one in known)
-        return "it is not there any more" if is_gone else self.lost
+        return "it no longer exists" if is_gone else self.lost
 
 
 def read_ledger(text: bytes | None, subject: PassTarget) -> FoundLedger:

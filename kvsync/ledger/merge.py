@@ -1,11 +1,11 @@
-"""Two machines, one ledger: what counts when the store's ledger and our own say different things of an entry.
+"""Merge rules for the local and the remote ledger when they disagree about an entry.
 
     ours                  the store's              what counts
     ───────────────────   ──────────────────────   ──────────────────────────────────────────────────────────────────
     same as the store's   -                        the one that is sealed with the better key, else ours
     as known of there     anything                 the store's: another machine was here
     gone, known of there  as known                 gone: we deleted it, and could not say so yet
-    gone, known of there  anything else            the store's: it was made anew
+    gone, known of there  anything else            the store's: it was made again
     changed since         only one of the two      that one
                           describes what is there
     changed since         as known                 ours: we could not say so yet, or an older ledger was written over it
@@ -65,7 +65,7 @@ def _row(
 
 
 def left_as_is(rows: Rows, document: Rows, keys: SealingKeys) -> dict[Identity, LedgerRow]:
-    """The rows as they are to be written: as they are in the document where that says the same under a seal that is no
+    """The rows as they are to be written: as they are in the document where that says the same under a seal that is not a
     worse, so that two machines whose keys differ do not overwrite it by turns."""
     return {identity: _kept(row, document.get(identity), keys) for identity, row in rows.items()}
 

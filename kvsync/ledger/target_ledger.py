@@ -1,5 +1,4 @@
-"""What was applied to one target, as far as it is known: by the ledger of the state directory and, where the store keeps
-one too, by that.
+"""Ledger of one target, combined from the state directory and, where supported, the store.
 
     observe ──> take_in: the store's ledger and ours become one ──> (the pass) ──> leave: read it again, merge, write it
                                                           announce: which entries the pass is about to make
@@ -148,7 +147,7 @@ class TargetLedger:
         try:
             await self._leave(clock.now(), _patience(pace, clock, stop), {})
         except StoreError as error:
-            return f"the ledger could not be left in the store: {error}; the next pass does so"
+            return f"the ledger could not be written to the store: {error}; the next pass tries again"
         return None
 
     async def _leave(self, now: float, patience: RetryState, announced: Rows) -> None:
@@ -232,7 +231,9 @@ async def examine(store: Store, targets: Iterable[PassTarget]) -> DoctorCheck:
             wrong.append(f"{subject.target}: {error}")
     if not wrong:
         return DoctorCheck("ledger", True, f"{entries:,} entries in the ledgers that the store keeps")
-    hint = "kvsync apply writes a damaged one again from its state directory; a fresh checkout adopts what is equal"
+    hint = (
+        "run kvsync apply to restore a damaged ledger from the state directory; a new checkout adopts matching entries"
+    )
     return DoctorCheck("ledger", False, "; ".join(wrong), hint)
 
 

@@ -1,4 +1,4 @@
-"""The log: one event a line, on standard error, without secrets.
+"""Logging: one event per line on stderr, without secrets.
 
     log = get_logger()
     log.info("drift.detected", store="edge", namespace="web", key="greeting")

@@ -1,4 +1,4 @@
-"""Every event kvsync logs: its name, its level, its fields, what it says. Names are stable: people's alerts hang on them."""
+"""Registry of log events: name, level, fields and meaning. Names are stable, because alerts depend on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One kind of event. `fields` are those it may carry, beside timestamp, level and event."""
+    """One kind of event. `fields` are those it may carry, besides timestamp, level and event."""
 
     name: str
     level: str
@@ -20,40 +20,40 @@ _TARGET: Final = ("store", "namespace")
 _ENTRY: Final = (*_TARGET, "key", "label")
 
 _ALL: Final = (
-    Event("daemon.started", "info", ("pid", "version", "observe"), "The daemon runs."),
-    Event("daemon.ready", "info", ("targets", "seconds"), "The first pass of every target is done."),
-    Event("daemon.stopping", "info", ("reason", "running"), "Asked to stop; what is in flight is being finished."),
-    Event("daemon.stopped", "info", ("seconds", "unfinished"), "The daemon has left."),
-    Event("config.reloaded", "info", (), "A changed configuration is in force."),
-    Event("config.invalid", "error", ("problems", "error", "exception"), "A changed configuration is wrong; the old stays."),
+    Event("daemon.started", "info", ("pid", "version", "observe"), "The daemon started."),
+    Event("daemon.ready", "info", ("targets", "seconds"), "The first pass of every target has finished."),
+    Event("daemon.stopping", "info", ("reason", "running"), "The daemon is stopping, and finishes what is in flight."),
+    Event("daemon.stopped", "info", ("seconds", "unfinished"), "The daemon stopped."),
+    Event("config.reloaded", "info", (), "A changed configuration was loaded."),
+    Event("config.invalid", "error", ("problems", "error", "exception"), "A changed configuration is invalid; not loaded."),
     Event("source.loaded", "info", ("targets", "changed", "seconds"), "The state files were read."),
     Event(
         "source.invalid",
         "error",
         ("file", "line", "column", "error", "hint", "exception"),
-        "Something in the state files is wrong; the targets it concerns keep their last good state.",
+        "The state files have a problem; the targets they name keep their last good state.",
     ),
-    Event("source.recovered", "info", ("problems",), "The state files are right again."),
+    Event("source.recovered", "info", ("problems",), "The problems in the state files are fixed."),
     Event(
-        "source.fetched", "info", ("url", "ref", "commit", "before", "seconds"), "Another commit of the repository is in force."
+        "source.fetched", "info", ("url", "ref", "commit", "before", "seconds"), "Another commit of the repository is in use."
     ),
     Event(
         "source.refused",
         "error",
         ("url", "ref", "commit", "kept", "error", "hint"),
-        "The newest commit is not used; the last good one stays in force.",
+        "The newest commit was rejected; the last good one stays in use.",
     ),
-    Event("source.unavailable", "error", ("error", "retry_in"), "The repository cannot be fetched; trying again."),
+    Event("source.unavailable", "error", ("error", "retry_in"), "The repository cannot be fetched; kvsync retries."),
     Event("source.available", "info", ("seconds",), "The repository can be fetched again."),
-    Event("watch.armed", "info", ("directories",), "File changes are noticed in these directories."),
-    Event("watch.polling", "warning", ("error", "directories", "seconds"), "The system's watches ran out; polling instead."),
+    Event("watch.armed", "info", ("directories",), "kvsync watches these directories for changes."),
+    Event("watch.polling", "warning", ("error", "directories", "seconds"), "No more file watches are available; kvsync polls."),
     Event(
         "place.changed",
         "warning",
         (*_TARGET, "was", "now"),
-        "The names of a target lead to another place than before; everything there is judged as new.",
+        "A target resolves to another place than before; every entry there is treated as new.",
     ),
-    Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target begins."),
+    Event("pass.started", "debug", (*_TARGET, "trigger", "deep"), "A pass over one target started."),
     Event(
         "pass.finished",
         "info",
@@ -61,20 +61,20 @@ _ALL: Final = (
             *_TARGET, "trigger", "ok", "applied", "failed", "conflict", "stale", "refused", "drifted", "pending", "parked",
             "seconds", "next",
         ),
-        "A pass over one target is done.",
+        "A pass over one target finished.",
     ),
     Event("pass.unchanged", "debug", (*_TARGET, "seconds"), "A scheduled pass over one target found nothing to do."),
     Event(
         "pass.failed",
         "error",
         (*_TARGET, "trigger", "error", "retryable", "retry_in", "exception"),
-        "A pass over one target ended early; it is tried again.",
+        "A pass over one target failed; kvsync retries it.",
     ),
     Event(
         "drift.detected",
         "warning",
         (*_ENTRY, "class", "action", "before", "after", "origin"),
-        "The store differs from what was applied, and kvsync did not do it; before and after are fingerprints.",
+        "The store differs from what kvsync last applied, because of another writer; before and after are fingerprints.",
     ),
     Event(
         "change.applied",
@@ -87,61 +87,61 @@ _ALL: Final = (
         "change.refused",
         "warning",
         (*_ENTRY, "action", "class", "run", "outcome", "reason"),
-        "A difference that kvsync does not act on.",
+        "A difference that kvsync only reports.",
     ),
     Event("entry.contended", "warning", (*_ENTRY, "times", "retry_in"), "Another writer keeps changing an entry back."),
-    Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in"), "The store refuses an entry; it waits."),
-    Event("entry.released", "info", (*_ENTRY, "by"), "An operator let a deferred entry be tried again at once."),
+    Event("entry.quarantined", "warning", (*_ENTRY, "error", "retry_in"), "The store refused an entry; kvsync retries later."),
+    Event("entry.released", "info", (*_ENTRY, "by"), "An operator requested a retry of a deferred entry."),
     Event(
         "ledger.lost",
         "warning",
         (*_TARGET, "reason"),
-        "The ledger that the store keeps is gone, damaged, older, copied or not signed; this machine's own is used, and written"
+        "The ledger in the store is missing, damaged, older, copied or not signed; the local ledger is used, and written"
         " there by the next apply.",
     ),
-    Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "The ledger that the store keeps says what is so."),
+    Event("ledger.written", "debug", (*_TARGET, "entries", "bytes"), "The ledger in the store is used."),
     Event("target.parked", "warning", (*_TARGET, "digest", "reasons"), "A plan waits for approval: kvsync approve DIGEST."),
-    Event("target.released", "info", (*_TARGET, "digest"), "A parked plan was approved, or is no longer wanted."),
+    Event("target.released", "info", (*_TARGET, "digest"), "A parked plan was approved, or no longer applies."),
     Event(
         "deletes.waiting",
         "warning",
         (*_TARGET, "count", "until"),
-        "Deletes wait for run.max_deletes_per_hour. Said once until none of the target waits any more.",
+        "Deletes wait for run.max_deletes_per_hour. Logged once until no delete of the target waits.",
     ),
-    Event("target.paused", "warning", _TARGET, "A person paused a target: it is planned and not applied."),
-    Event("target.resumed", "info", _TARGET, "A paused target is applied again."),
-    Event("target.approved", "info", (*_TARGET, "digest", "by"), "A person released a parked plan: by command, or over HTTP."),
-    Event("pause.begun", "info", (*_TARGET, "reason", "by"), "A person asked to apply nothing to a target, or to a store."),
-    Event("pause.ended", "info", (*_TARGET, "by"), "A person ended a pause."),
-    Event("target.added", "info", _TARGET, "The files name a target that they did not name before."),
-    Event("target.removed", "info", _TARGET, "No file names the target any more; what it holds is left alone."),
-    Event("window.closed", "info", ("window", "until"), "Applying is denied from now on; plans are still made."),
-    Event("window.opened", "info", ("until",), "Applying is allowed again."),
+    Event("target.paused", "warning", _TARGET, "A target is paused: it is planned, but not applied."),
+    Event("target.resumed", "info", _TARGET, "The pause of a target ended."),
+    Event("target.approved", "info", (*_TARGET, "digest", "by"), "An operator approved a parked plan."),
+    Event("pause.begun", "info", (*_TARGET, "reason", "by"), "An operator paused a target or a store."),
+    Event("pause.ended", "info", (*_TARGET, "by"), "An operator ended a pause."),
+    Event("target.added", "info", _TARGET, "A target was added to the files."),
+    Event("target.removed", "info", _TARGET, "A target was removed from the files; its entries are left unchanged."),
+    Event("window.closed", "info", ("window", "until"), "A maintenance window blocks applying; plans are still made."),
+    Event("window.opened", "info", ("until",), "The maintenance window ended; applying is allowed again."),
     Event(
         "lease.acquired",
         "info",
         ("lease", "identity", "previous"),
-        "This replica leads from now on, and makes a pass over everything.",
+        "This replica became the leader, and makes a pass over all targets.",
     ),
-    Event("lease.standby", "info", ("lease", "identity", "leader"), "Another replica leads; this one only plans."),
-    Event("lease.lost", "warning", ("lease", "identity", "reason", "seconds"), "This replica leads no more: it only plans."),
-    Event("lease.released", "info", ("lease", "identity"), "This replica leaves, and another one may lead at once."),
-    Event("lease.error", "error", ("lease", "error", "leads", "exception"), "The lease could not be asked for; trying again."),
-    Event("store.unavailable", "error", ("store", "error", "retry_in"), "A store cannot be reached or refuses the credential."),
-    Event("store.recovered", "info", ("store", "seconds"), "A store answers again."),
-    Event("http.listening", "info", ("url", "loopback", "token"), "Status, metrics and hooks are served at this address."),
-    Event("http.unavailable", "error", ("listen", "error"), "A changed address cannot be used; the old one is kept."),
+    Event("lease.standby", "info", ("lease", "identity", "leader"), "Another replica is the leader; this one only plans."),
+    Event("lease.lost", "warning", ("lease", "identity", "reason", "seconds"), "This replica lost the lease; it only plans."),
+    Event("lease.released", "info", ("lease", "identity"), "This replica released the lease on shutdown."),
+    Event("lease.error", "error", ("lease", "error", "leads", "exception"), "The lease could not be read; kvsync retries."),
+    Event("store.unavailable", "error", ("store", "error", "retry_in"), "A store is unreachable, or refuses the credential."),
+    Event("store.recovered", "info", ("store", "seconds"), "A store responds again."),
+    Event("http.listening", "info", ("url", "loopback", "token"), "Status page, metrics and webhooks are served here."),
+    Event("http.unavailable", "error", ("listen", "error"), "A changed address cannot be used; the old one stays in use."),
     Event("http.denied", "warning", ("remote", "method", "path", "reason"), "A request was refused: host, token or signature."),
-    Event("http.failed", "error", ("method", "path", "exception"), "A request met a mistake in kvsync."),
-    Event("hook.received", "debug", ("sender", "delivery", "result"), "A request to the hook, and what came of it."),
-    Event("notice.sent", "info", ("channel", "notices", "attempts"), "A message about targets was taken by its receiver."),
+    Event("http.failed", "error", ("method", "path", "exception"), "A request failed because of an error in kvsync."),
+    Event("hook.received", "debug", ("sender", "delivery", "result"), "A webhook request, and its result."),
+    Event("notice.sent", "info", ("channel", "notices", "attempts"), "A notification was delivered."),
     Event(
         "notice.failed",
         "warning",
         ("channel", "notices", "error", "retry_in", "exception"),
-        "A message could not be sent; it is tried again, with what is so by then. Said once until one is taken again.",
+        "A notification could not be sent; kvsync retries with the then current facts. Logged once until one is delivered.",
     ),
-    Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was killed; what it left is looked at again."),
+    Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was interrupted; kvsync checks its changes."),
 )  # fmt: skip
 
 EVENTS: Final = {event.name: event for event in _ALL}

@@ -1,4 +1,4 @@
-"""The one handler behind the log: lines to a stream, with priorities where systemd's journal reads it."""
+"""Log handler that writes lines to a stream, with priorities for the systemd journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event as people read it on a terminal: what and where first, in one word each, and nothing that only machines need."""
+"""Console format of log events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an event to a line, by structlog: ours and other libraries' alike, redacted last before they are rendered."""
+"""structlog pipeline that turns events of kvsync and other libraries into redacted lines."""
 
 from __future__ import annotations
 

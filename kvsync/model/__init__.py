@@ -1,1 +1,1 @@
-"""Frozen values that travel between the parts: entries, places, policies, plans. No I/O, no clock, no logging."""
+"""Domain model: entries, places, policies and plans as frozen values. No I/O, no clock, no logging."""

@@ -1,4 +1,4 @@
-"""One spelling for one meaning, so that two spellings of a value are never taken for drift."""
+"""Canonical form of values, so that different spellings of the same value are not reported as drift."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_json_type(content_type: str | None) -> bool:
 
 
 def fingerprint(content: Content) -> bytes:
-    """16 bytes that stand for the content: value (JSON by meaning), content type, tags, metadata."""
+    """16 bytes that represent the content: value (JSON by meaning), content type, tags, metadata."""
     return fingerprinter(content.content_type, content.tags, content.metadata)(content.value)
 
 

@@ -1,4 +1,4 @@
-"""What a store can do, as one value that the planner, `validate`, the docs and the conformance suite all read."""
+"""Capabilities of a store type, read by the planner, `validate`, the docs and the conformance suite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Lifetimes(StrEnum):
 
 
 class Marks(StrEnum):
-    """Where kvsync's own marks live: beside the entry, or in the ledger of the state directory."""
+    """Where kvsync's own marks live: next to the entry, or in the ledger of the state directory."""
 
     STORE = "store"
     LEDGER = "ledger"
@@ -37,7 +37,7 @@ class Capabilities:
     written (`json:`). `batch` is how many writes one call of `Store.write` may carry, `page` how many entries one
     listing request brings, `read_batch` how many one read brings, and `read_page` how many of these one request brings where
     that is fewer. `settle` is how long a listing may show the past after a write. `max_ttl` with `always_expires` means that an
-    entry without a TTL is renewed for ever.
+    entry without a TTL is renewed forever.
     """
 
     type: str

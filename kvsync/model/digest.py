@@ -1,8 +1,8 @@
-"""The digest of a plan: what a person approves is exactly what will run.
+"""Digest of a plan, so that approval releases exactly the plan that was reviewed.
 
-It covers what would be done and to which version, and nothing that moves by itself: no stats, no cost, no moment at which the
-store says that an entry ends, and no renewal, which changes no content and comes and goes with time. Whether the target
-is parked is no part of it either: approving must not change what is approved. Of a sensitive value it holds nothing.
+It covers the changes and the versions they expect, and nothing that changes over time: no stats, no cost, no expiry that the
+store reports, and no renewals, which change no content. Whether the target is parked is not part of it, because approving must
+not change what is approved. It contains nothing of a sensitive value.
 """
 
 from __future__ import annotations

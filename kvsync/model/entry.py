@@ -1,4 +1,4 @@
-"""The values that travel: what is desired, what is actual, what was applied, what shall change.
+"""Entries, identities, changes and outcomes.
 
 All frozen. Times are seconds since the Unix epoch, lifetimes are seconds. A `repr` never shows a value.
 """
@@ -70,7 +70,7 @@ class Entry:
     """One desired entry, already normalised for its store.
 
     `fingerprint` is `canonical.fingerprint(content)`. At most one of `ttl` (a lifetime that kvsync renews once less than
-    `renew_before` is left; 0 means never) and `expires_at` (a moment after which it shall be gone) is set.
+    `renew_before` is left; 0 means never) and `expires_at` (a moment after which it must be gone) is set.
     """
 
     identity: Identity
@@ -169,7 +169,7 @@ class Applied:
 
     @property
     def has_ended(self) -> bool:
-        """True when kvsync itself ended the life of the entry: what is there now is somebody else's."""
+        """True when kvsync itself ended the life of the entry: what is there now is someone else's."""
         return self.etag == ENDED
 
     def matches(self, fingerprint: bytes) -> bool:
@@ -183,7 +183,7 @@ class Snapshot:
 
     `entries` has every identity; the mapping may decode lazily. `settled` is the cheap view for comparing: the fingerprints
     of those entries of which there is nothing else to know: they bear a valid mark of our owner, do not expire, are neither
-    locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store offers it, stands for
+    locked, sensitive nor protected, and are as the mark says we left them. `token`, where a store offers it, represents
     this exact state: equal tokens mean nothing changed. A snapshot with `complete=False` never causes a delete. `ledger` is
     what a store that keeps its own ledger holds of it, in the bytes it was left in, or as much of them as there is;
     `ledger_expires_at` is when the store will end that too, if it does.

@@ -1,4 +1,4 @@
-"""What a store has cost so far, and what a check of its connection found."""
+"""Usage counters of a store, and the findings of its health check."""
 
 from __future__ import annotations
 

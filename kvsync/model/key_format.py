@@ -1,4 +1,4 @@
-"""Names of entries on the remote side: namespace, label and key in one text, and back again.
+"""Key formats: convert namespace, label and key to a remote key and back.
 
     KeyFormat("{label}/{key}").encode("web", Identity("limits", "prod"))   "prod/limits"
     KeyFormat("{label}/{key}").decode("web", "prod/limits")                Identity("limits", "prod")
@@ -25,7 +25,7 @@ _UNUSABLE = frozenset({"", ".", ".."})
 class KeyFormat:
     """A reversible pattern of remote keys. Raises ValueError for a template that cannot be reversed.
 
-    `native_labels` says that the store keeps labels beside the key, so that the format need not hold them; `divider` is
+    `native_labels` says that the store keeps labels next to the key, so that the format need not hold them; `divider` is
     what usually stands between label and key, of characters that the store takes.
     """
 
@@ -65,13 +65,13 @@ class KeyFormat:
             return identity.key  # nothing to take apart; a large target asks for very many
         if identity.label is not None and not self.holds_label and not self.native_labels:
             example = self.template.replace("{key}", f"{{label}}{self.divider}{{key}}")
-            raise ValueError(f'this store has no labels of its own; set key_format, for example "{example}"')
+            raise ValueError(f'this store has no labels; set key_format, for example "{example}"')
         values = {"namespace": namespace, "label": identity.label or "", "key": identity.key}
         remote_key = "".join(
             literal + values.get(name, "") for literal, name in zip(self._literals, (*self._fields, ""), strict=True)
         )
         if remote_key in _UNUSABLE:
-            raise ValueError(f'the remote key would be "{remote_key}", which no store can address')
+            raise ValueError(f'the remote key would be "{remote_key}", which stores cannot address')
         kept_label = None if self.holds_label else identity.label
         if self.decode(namespace, remote_key, kept_label) != identity:
             raise ValueError(self._why_irreversible(namespace, identity))
@@ -80,7 +80,7 @@ class KeyFormat:
     def decode(self, namespace: str, remote_key: str, label: str | None = None) -> Identity | None:
         """The identity behind a remote key; None when the key is not of this format and namespace.
 
-        `label` is what the store keeps beside the key; it counts when the format does not hold labels.
+        `label` is what the store keeps next to the key; it counts when the format does not hold labels.
         """
         start, divider, end = self._frame(namespace)
         if len(remote_key) < len(start) + len(end) or not (remote_key.startswith(start) and remote_key.endswith(end)):
@@ -166,9 +166,9 @@ class KeyFormat:
 
     def _why_irreversible(self, namespace: str, identity: Identity) -> str:
         if identity.label == "":
-            return f'an empty label cannot be told from no label in key_format "{self.template}"'
+            return f'an empty label looks the same as no label in key_format "{self.template}"'
         divider = self._frame(namespace)[1]
-        return f'key and label cannot be told apart again in key_format "{self.template}": "{divider}" divides them'
+        return f'key and label are ambiguous in key_format "{self.template}": one of them contains the separator "{divider}"'
 
 
 def _shape(literals: tuple[str, ...], fields: tuple[str, ...]) -> re.Pattern[str]:
@@ -183,13 +183,13 @@ def _check_template(template: str, literals: tuple[str, ...], fields: tuple[str,
     for name in fields:
         if name not in _NAMES:
             raise ValueError(
-                f'key_format "{template}": unknown field {{{name}}}; there are {{namespace}}, {{label}} and {{key}}'
+                f'key_format "{template}": unknown field {{{name}}}; valid fields are {{namespace}}, {{label}} and {{key}}'
             )
         if fields.count(name) > 1:
-            raise ValueError(f'key_format "{template}": {{{name}}} is there twice')
+            raise ValueError(f'key_format "{template}": {{{name}}} occurs twice')
     if "key" not in fields:
         raise ValueError(f'key_format "{template}": {{key}} is missing')
     if any("{" in literal or "}" in literal for literal in literals):
-        raise ValueError(f'key_format "{template}": a brace stands alone')
+        raise ValueError(f'key_format "{template}": unmatched brace')
     if not all(literals[1:-1]):
-        raise ValueError(f'key_format "{template}": two fields touch; put a separator such as / between them')
+        raise ValueError(f'key_format "{template}": two fields are adjacent; put a separator such as / between them')

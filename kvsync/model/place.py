@@ -1,4 +1,4 @@
-"""Place: what a target is at the far end, independent of the names that the configuration gives it.
+"""Place: the resolved identity of a target, independent of the names in the configuration.
 
     store edge, namespace web  ──▶  Place("cloudflare-kv", (("account", "0f2a…"), ("namespace", "9c1b…")), KeyScope("{key}"))
 
@@ -63,7 +63,7 @@ class Place:
 
     @cached_property
     def key(self) -> str:
-        """32 hexadecimal digits that stand for this place."""
+        """32 hexadecimal digits that represent this place."""
         data = [self.type, [list(part) for part in self.parts], list(self.scope)]
         return blake2b(canonical_json(data).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -135,9 +135,9 @@ def groups_of(places: Mapping[Target, Place]) -> list[list[Target]]:
 def overlap_text(overlap: Overlap, origins: Mapping[Target, Origin | None]) -> str:
     """What is wrong with two targets that meet, with the lines that configure their stores."""
     names = [f"{target}{f' ({origins[target]})' if origins.get(target) else ''}" for target in overlap[:2]]
-    what = "lead to the same place" if overlap.is_equal else "lie in one another at the same place"
+    what = "resolve to the same place" if overlap.is_equal else "overlap at the same place"
     way = "set ledger: local and" if overlap.place.takes_all else "give them"
-    return f"{names[0]} and {names[1]} {what}: {overlap.place}; keep one of them, or {way} different key prefixes"
+    return f"{names[0]} and {names[1]} {what}: {overlap.place}; remove one of them, or {way} different key prefixes"
 
 
 def _overlaps(members: list[tuple[Target, Place]]) -> Iterable[Overlap]:

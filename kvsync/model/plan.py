@@ -1,4 +1,4 @@
-"""The plan as data: what would be done to each target, why, and what it costs."""
+"""Plan: the changes of each target with their reasons and cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kvsync.model.entry import Action, Change, Outcome, OutcomeKind, Refusal, Ta
 from kvsync.model.place import Place
 
 MOST_PROBLEMS: Final = 10
-"""How many problems are told of one target: thousands of targets of one file share all of its problems."""
+"""Maximum number of problems shown for one target: thousands of targets of one file share all of its problems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +155,14 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
     yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
     yield from (("waiting", sentence) for sentence in plan.waiting)
     if not plan.complete and not plan.parked:
-        yield "incomplete", "the store could not be listed whole"
+        yield "incomplete", "the listing of the store is incomplete"
 
 
 def problem_texts(plan: TargetPlan) -> Iterator[str]:
     """The first problems of a target as text, and how many more there are."""
     yield from map(str, plan.problems[:MOST_PROBLEMS])
     if (more := len(plan.problems) - MOST_PROBLEMS) > 0:
-        yield f"{more:,} more; kvsync validate lists all"
+        yield f"{more:,} more; run kvsync validate to list all"
 
 
 def outcome_counts(reports: Iterable[TargetReport]) -> dict[OutcomeKind, int]:

@@ -1,4 +1,4 @@
-"""What kvsync may do in a target, as the files and the configuration say it.
+"""Policy: what kvsync may do in a target.
 
 All frozen. Times are seconds.
 """
@@ -18,7 +18,7 @@ class Prune(StrEnum):
 
 
 class Adopt(StrEnum):
-    """What to do with a desired entry that exists without an owner."""
+    """What to do if a desired entry already exists without an owner."""
 
     NEVER = "never"
     IF_EQUAL = "if-equal"

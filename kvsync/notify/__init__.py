@@ -1,11 +1,11 @@
-"""Telling people: drift, parked plans, failures, and their end, to whoever the configuration names.
+"""Notifications about drift, parked plans, failures and recovery, sent to the configured channels.
 
-    pass ──> facts of a target ──> book of a channel: what is so against what was told ──> due ──> letter ──> post ──> receiver
-                                                          ^                                                      |
-                                                          '------------------- told, kept in the state directory '
+    pass ──> facts of a target ──> state of a channel: facts against what was sent ──> due ──> message ──> receiver
+                                                       ^                                           |
+                                                       '----------- sent, kept in the state directory'
 
-There is no queue. A channel compares, whenever something changed, what is so with what its receiver was told last, and tells
-the difference in one message; what could not be told stays different. So a state that lasts is told once, across restarts
-too, a receiver that is away for a day hears how things stand and not what happened a day long, and what is kept is bounded by
-the targets. No pass waits for any of it, and nothing here makes one fail. Values and keys are never told.
+There is no queue. After every change, a channel compares the current facts with what it last sent to its receiver, and sends
+the difference in one message; what could not be sent stays different. So a lasting state is sent once, even across restarts,
+a receiver that was away for a day gets the current state instead of the history, and memory is bounded by the targets. No
+pass waits for a notification or fails because of one. Values and keys are never sent.
 """

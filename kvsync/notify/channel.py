@@ -1,4 +1,4 @@
-"""One receiver, and the task that keeps it told."""
+"""Notification channel: one receiver, and the task that sends to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import suppress
 from random import Random
 
 from kvsync.config.model import ChannelConfig
-from kvsync.daemon.backoff import Backoff
 from kvsync.errors import KvsyncError, StateDirError, TransientError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
@@ -17,6 +16,7 @@ from kvsync.notify.message import MessageFormatter
 from kvsync.notify.model import Facts
 from kvsync.notify.webhook import WebhookSender
 from kvsync.state.notices import Notices
+from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
 
 GATHER = 2.0
@@ -44,7 +44,7 @@ class Channel:
         self.where, self.id_ = where, id_
         self._config, self._letters, self._post, self._kept, self._clock = config, letters, post, kept, clock
         told: dict[Target, dict[str, str]] = {}
-        with suppress(StateDirError):  # then what lasts is told again
+        with suppress(StateDirError):  # then lasting states are sent again
             told = kept.told(id_)
         self._book = DeliveryState(config, told)
         self._news = asyncio.Event()
@@ -57,7 +57,7 @@ class Channel:
             self._news.set()
 
     def speak(self, wanted: bool) -> None:
-        """Tell nothing while it is not wanted; what is so is noted all the same, and told once it is."""
+        """Send nothing while notifications are off; the facts are recorded and sent later."""
         self._speaks = wanted
         self._news.set()
 
@@ -113,5 +113,5 @@ class Channel:
 
     def _remember(self, told: Collection[Told]) -> None:
         if told:
-            with suppress(StateDirError):  # then it may be told again after a restart
+            with suppress(StateDirError):  # then it may be sent again after a restart
                 self._kept.tell(self.id_, ((target, str(kind), which) for target, kind, which in told))

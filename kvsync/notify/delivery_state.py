@@ -1,4 +1,4 @@
-"""What is so, and what one receiver was told: the difference is due."""
+"""Delivery state of one receiver: the notices that differ from what was last sent."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from kvsync.model.entry import Target
 from kvsync.notify.model import MENDED, Fact, Facts, Notice
 
 Told = tuple[Target, NoticeKind, str | None]
-"""Of a target, of a kind: which one was told; None when that one is over."""
+"""Of a target, of a kind: which notice was sent; None if it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class DueNotice:
-    """What is to be told, and what will be told then; there may be nothing to say about the latter."""
+    """Notices to send, and what counts as sent afterwards; it can change even if there is nothing to send."""
 
     notices: tuple[Notice, ...]
     told: tuple[Told, ...]
 
 
 class DeliveryState:
-    """Of one channel. `told` is what its receiver was told before, by target and kind."""
+    """Delivery state of one channel. `told` is what was sent to its receiver before, by target and kind."""
 
     def __init__(self, config: ChannelConfig, told: Mapping[Target, Mapping[str, str]]) -> None:
         self._config = config
@@ -44,7 +44,7 @@ class DeliveryState:
         return bool(self._changes(target))
 
     def keep(self, targets: Collection[Target]) -> tuple[Told, ...]:
-        """Forget all targets but these. Returns what is told no more."""
+        """Forget all targets but these. Returns what no longer counts as sent."""
         gone = (self._told.keys() | self._facts.keys()) - set(targets)
         over = tuple((target, kind, None) for target in gone for kind in self._told.get(target, {}))
         for target in gone:
@@ -60,7 +60,7 @@ class DeliveryState:
         return DueNotice(tuple(notices), tuple(told))
 
     def settle(self, told: Collection[Told]) -> None:
-        """Take it that all this was told."""
+        """Record that all this was sent."""
         for target, kind, which in told:
             kinds = self._told.setdefault(target, {})
             if which is None:
@@ -78,7 +78,7 @@ class DeliveryState:
         self._ended.get(target, set()).discard(fact.kind)
 
     def _end(self, target: Target, kind: NoticeKind) -> None:
-        """What is over is worth no word, unless it was told; but drift that was healed at once is, once."""
+        """An ended notice is dropped if it was never sent, except drift that was healed at once, which is sent once."""
         fact = self._facts.get(target, {}).get(kind)
         told = self._told.get(target, {}).get(kind)
         if fact is not None and fact.which == MENDED and told is None:

@@ -1,4 +1,4 @@
-"""From how a pass ended to what is so of its target."""
+"""Derives notices from the result of a pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FactExtractor:
         self._failures: dict[Target, int] = {}
 
     def facts(self, passed: FinishedPass) -> Facts:
-        """What is so after a pass. One that ended in an error has not seen whether the target drifted or is parked."""
+        """The current facts after a pass. One that ended in an error has not seen whether the target drifted or is parked."""
         result = passed.result
         failed = {NoticeKind.FAILED: self._failed(result, passed.at)}
         if result.error is not None:
@@ -39,7 +39,7 @@ class FactExtractor:
             self._failures.pop(result.target, None)
             return None
         count = self._failures[result.target] = self._failures.get(result.target, 0) + 1
-        error = result.error or f"{result.failed:,} changes failed; the log and kvsync history say which"
+        error = result.error or f"{result.failed:,} changes failed; see the log or kvsync history"
         return Fact(
             NoticeKind.FAILED,
             at,

@@ -1,5 +1,6 @@
-"""A message: as JSON for programs, as a text for people. Names of targets, counts and reasons; keys only where an
-error names one, sensitive values nowhere."""
+"""Notification message as JSON or text. Contains names of targets, counts and reasons; keys only in errors, never sensitive
+values.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ class MessageFormatter:
     redact: Callable[[str], str]
 
     def write(self, notices: Sequence[Notice], now: float) -> tuple[str, bytes]:
-        """The id of a message, the same when the same is told again, and its body."""
+        """The id of a message, unchanged when it is sent again, and its body."""
         notices = [self._redacted(notice) for notice in notices]
         sender, said = self.sender, [_document(notice) for notice in notices]
         content = encode_json([sender.owner, sender.environment, said]).encode()
@@ -99,7 +100,7 @@ def _text(sender: Sender, summary: dict[str, int], notices: Sequence[Notice]) ->
     counts = ", ".join(f"{count:,} {kind}" for kind, count in summary.items() if count)
     place = f"{_shown(sender.owner)} ({_shown(sender.environment)})" if sender.environment else _shown(sender.owner)
     lines = list(_lines(notices))
-    more = [f"… and {len(lines) - _LINES:,} more; `kvsync status` has all"] if len(lines) > _LINES else []
+    more = [f"… and {len(lines) - _LINES:,} more; run `kvsync status` to see all"] if len(lines) > _LINES else []
     return "\n".join((f"*kvsync* {place}: {counts}", *(f"• {line}" for line in lines[:_LINES]), *more))
 
 
@@ -128,12 +129,14 @@ def _likeness(notice: Notice) -> object:
 def _words(notice: Notice) -> str:
     fact = notice.fact
     if fact is None:
-        return f"is well again; it was: {', '.join(_WAS[kind] for kind in notice.ended)}"
+        return f"has recovered; it was: {', '.join(_WAS[kind] for kind in notice.ended)}"
     if fact.kind is NoticeKind.DRIFT:
         counts = ", ".join(f"{count:,} {cause}" for cause, count in sorted(fact.drift.items()))
-        return f"was changed by others: {counts}" + ("; healed" if fact.which == MENDED else "; not healed")
+        return f"has drifted: {counts}" + ("; healed" if fact.which == MENDED else "; not healed")
     if fact.kind is NoticeKind.PARKED:
-        return f"is parked: {_shown('; '.join(fact.reasons))}. After a look at the plan: `{_command(fact)}`"
+        return (
+            f"is parked: {_shown('; '.join(fact.reasons))}. To approve, after you reviewed the plan: `{_command(fact)}`"
+        )
     tries = f" ({fact.attempts:,} times)" if fact.attempts > 1 else ""
     return f"fails{tries}: {_shown(fact.error or '')}"
 

@@ -1,4 +1,4 @@
-"""What can be told of a target."""
+"""Notices about a target."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fact:
     `which` tells two facts of one kind apart, so that the second is news: the digest of a parked plan, or whether drift is
     still there. `drift` counts entries by class, `reasons` are why it is parked; `error` says what fails, for the last
     `attempts` passes, `unavailable` that the store is the reason and `hopeful` that trying again may help. `is_over` says that
-    it ended before it was told.
+    it ended before it was sent.
     """
 
     kind: NoticeKind
@@ -39,12 +39,12 @@ class Fact:
 
 
 Facts = Mapping[NoticeKind, Fact | None]
-"""What a pass found out of its target: what is so, None for what is known not to be so; the rest is not known."""
+"""What a pass found out of its target: the facts that hold, None for those that do not; the others are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell of a target. `fact` says what is so; where it is None, `ended` are the kinds of what is so no more."""
+    """One thing to tell of a target. `fact` is what holds now; if it is None, `ended` are the kinds that ended."""
 
     target: Target
     fact: Fact | None = None

@@ -1,4 +1,4 @@
-"""Looks on while the daemon works, and has those told who want to know."""
+"""Daemon observer that sends notifications."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Notifier(DaemonObserver):
             await self._part(list(self._channels))
 
     async def reload(self, run: RunConfig) -> None:
-        """Tell those whom changed settings name from now on; who is told as before has not lost anything."""
+        """Switch to the channels of the new settings; unchanged channels lose nothing."""
         await self._part([config for config in self._channels if config not in run.notify])
         for index, config in enumerate(run.notify):
             if config not in self._channels:

@@ -1,4 +1,4 @@
-"""Posting a message to an address that is a secret itself."""
+"""Sends a message to a webhook whose URL is a secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECRET_FROM: Final = 12
 
 
 class WebhookSender:
-    """Posts to one receiver. `where` names it in messages; `resolve` reads a reference anew at each message."""
+    """Posts to one receiver. `where` names it in messages; `resolve` reads a reference again at each message."""
 
     def __init__(
         self, where: str, config: ChannelConfig, resolve: Callable[[Credential], str], redactor: Redactor, clock: Clock
@@ -33,7 +33,7 @@ class WebhookSender:
 
     def address(self) -> tuple[str, str]:
         """Scheme and host, and the rest, of where messages go. Raises AuthError when the reference cannot be read,
-        PermanentError when what it gives is no address to post to; neither repeats it."""
+        PermanentError when what it gives is not an address to post to; neither repeats it."""
         url = self._resolve(self._config.url)
         wrong = _wrong_with(url, allow_insecure=self._config.allow_insecure)
         if wrong is not None:
@@ -48,7 +48,7 @@ class WebhookSender:
         """Post one message. Raises StoreError when it was not, or perhaps not, taken."""
         origin, target = self.address()
         headers = {"Content-Type": "application/json", **self._signed(id_, body)}
-        call = Call("POST", target, "the notice", headers, body, expects=range(200, 300))
+        call = Call("POST", target, "the notification", headers, body, expects=range(200, 300))
         await (await self._to(origin)).send(call)
 
     def check(self) -> None:
@@ -68,7 +68,7 @@ class WebhookSender:
         what, moment = f"{self._where}.secret", str(int(self._clock.now()))
         signature = standard_signature(Secret(self._config.secret, self._resolve, what).text(), id_, moment, body)
         if signature is None:
-            raise PermanentError(f"{what}: it begins with whsec_, and what follows is not base64")
+            raise PermanentError(f"{what}: it starts with whsec_, but the rest is not base64")
         return {"webhook-id": id_, "webhook-timestamp": moment, "webhook-signature": signature}
 
     async def _to(self, origin: str) -> Client:
@@ -80,8 +80,8 @@ class WebhookSender:
 
     def _judge(self, _call: Call, answer: Answer) -> StoreError | None:
         if answer.status in (401, 403, 404, 410):
-            message = f"status {answer.status}; the address is not, or no longer, one that takes messages"
-            return PermanentError(f"{self._where}: the notice was refused: {message}")
+            message = f"status {answer.status}; the address does not accept messages, or no longer does"
+            return PermanentError(f"{self._where}: the notification was refused: {message}")
         return None
 
 
@@ -93,9 +93,9 @@ def _wrong_with(url: str, *, allow_insecure: bool) -> str | None:
     except ValueError:
         named = False
     if not named or not url.isascii() or not url.isprintable() or " " in url:
-        return "what it refers to is not an address such as https://HOST/PATH"
+        return "it does not contain a URL such as https://HOST/PATH"
     if "@" in parts.netloc:
-        return "the address it refers to holds a user or a password; use one without"
+        return "the URL contains a user or password; use one without"
     if is_plain_http(url) and not allow_insecure:
-        return "plain http:// can be read by others beyond this machine; use https://, or set allow_insecure: true"
+        return "plain http:// can be read by others on the network; use https://, or set allow_insecure: true"
     return None

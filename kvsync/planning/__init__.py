@@ -1,1 +1,3 @@
-"""Pure planning: compare both sides of a target, classify what differs, guard the plan. No I/O, no clock, no logging."""
+"""Planning: compares both sides of a target, classifies the differences, and guards the plan. Pure: no I/O, no clock, no
+logging.
+"""

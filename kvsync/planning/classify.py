@@ -1,4 +1,4 @@
-"""Why an entry differs, seen three ways, and what to do about it.
+"""Three-way classification of a differing entry, and the action that the policy chooses for it.
 
     desired   actual            last applied        class                     what
     ───────   ───────────────   ─────────────────   ───────────────────────   ─────────────────────────────
@@ -37,7 +37,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.planning.ownership import Claim, claim_of, must_be_renewed
 
 CLOCK_SLACK = 60
-"""Seconds by which a lifetime may be longer than declared before it counts as somebody's change."""
+"""Seconds by which a lifetime may be longer than declared before it counts as someone's change."""
 
 
 class Idle(StrEnum):
@@ -72,7 +72,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Why an undesired key shall go even with `prune: off`, or where it went."""
+    """Why an undesired key must go even with `prune: off`, or where it went."""
 
     origin: Origin | None = None
     moved_to: Identity | None = None
@@ -113,18 +113,18 @@ def classify_undesired(actual: Actual, last: Applied | None, removal: Removal | 
 _IN_SCOPE = frozenset({Claim.NOBODY, Claim.COPIED, Claim.LOST})
 """What `prune: scope` deletes although it is not proven to be ours."""
 
-_HOW_TO_GO_ON = "delete it in the store, or list its key under policy.ignore"
+_HOW_TO_GO_ON = "delete it in the store, or add its key to policy.ignore"
 
 _UNPROVEN = {
-    Claim.LOST: "its mark is gone since kvsync wrote it, so nothing proves that it is ours",
-    Claim.RECORDED: "its content is not what kvsync wrote, so it may be another writer's",
-    Claim.WEAK: "an earlier version of kvsync marked it, and the ledger does not know it",
+    Claim.LOST: "its ownership mark was removed, so kvsync cannot prove that it wrote it",
+    Claim.RECORDED: "its content is not what kvsync wrote, so it may belong to another writer",
+    Claim.WEAK: "its mark was made by an earlier version of kvsync, and it is not in the ledger",
 }
-_OTHER_CONTENT = "an earlier version of kvsync marked it, and its content is not what kvsync wrote"
-_NOT_VERIFIED = "its mark does not verify: it was made for another place or key, or with another owner key"
+_OTHER_CONTENT = "its mark was made by an earlier version of kvsync, and its content is not what kvsync wrote"
+_NOT_VERIFIED = "its mark is not valid: it was made for another place or key, or with another owner key"
 _NOT_COMPARABLE = (
-    "it is sensitive and another machine wrote it, so this one cannot tell whether it is still what kvsync wrote; set owner_key"
-    " on all machines, or"
+    "another machine wrote its sensitive value, so this machine cannot verify that it is unchanged; set owner_key on all"
+    " machines, or"
 )
 
 
@@ -235,10 +235,10 @@ def _unowned(entry: Entry, actual: Actual, claim: Claim, last: Applied | None, r
 
 def _origin_of(claim: Claim) -> str:
     if claim is Claim.COPIED:
-        return "it exists with a mark of ours that was made for another place or key (a copy)"
+        return "it exists with an ownership mark that was made for another place or key (a copy)"
     if claim is Claim.WEAK:
-        return "it exists with a mark of an earlier version of kvsync, and the ledger does not know it"
-    return "it exists and kvsync did not write it"
+        return "it exists with a mark of an earlier version of kvsync, and it is not in the ledger"
+    return "it exists, and kvsync did not write it"
 
 
 def _taken(entry: Entry, actual: Actual, owner: str) -> Verdict:
@@ -282,9 +282,9 @@ def _not_ours(actual: Actual, removal: Removal | None, rules: Rules) -> Verdict:
     if removal is None:
         return Idle.FOREIGN
     if actual.mark is None or actual.mark.owner == rules.owner:
-        reason, cause = "the files want it absent, but kvsync did not write it", Class.UNOWNED
+        reason, cause = "the files list it under absent, but kvsync did not write it", Class.UNOWNED
     else:
-        reason, cause = f"the files want it absent, but it belongs to owner {actual.mark.owner!r}", Class.TAKEN
+        reason, cause = f"the files list it under absent, but it belongs to owner {actual.mark.owner!r}", Class.TAKEN
     return Refusal(actual.identity, cause, Action.DELETE, reason, removal.origin)
 
 
@@ -292,12 +292,12 @@ def _permitted(change: Change, rules: Rules) -> Verdict:
     """The change itself, or the refusal when the entry is locked or protected."""
     before = change.before
     if before is not None and before.locked:
-        reason = "the store has it locked; unlock it there"
+        reason = "it is locked in the store; unlock it there"
         return Refusal(change.identity, Class.LOCKED, change.action, reason, change.origin)
     harmless = change.action in (Action.RENEW, Action.ADOPT) or change.cause is Class.EXPIRED
     if harmless or rules.allow_protected or not _is_protected(change):
         return change
-    reason = "it is protected; --allow-protected lets it be overwritten or deleted"
+    reason = "it is protected; use --allow-protected to overwrite or delete it"
     return Refusal(change.identity, Class.PROTECTED, change.action, reason, change.origin)
 
 

@@ -1,4 +1,4 @@
-"""Find what differs, fast: nearly every entry is equal, and those cost one dictionary look-up each."""
+"""Fast comparison of desired and actual entries: an unchanged entry costs one dictionary lookup."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def compare(
     snapshot: Snapshot,
     signer: MarkSigner,
     recorded: Callable[[], Collection[Identity]] = frozenset,
+    ignored: Callable[[str], bool] | None = None,
 ) -> Comparison:
     """Compare the cheap views of both sides; see `kvsync.planning.classify` for what comes next.
 
     `recorded` gives the identities that the ledger knows; it is asked only where the store has entries that are neither
-    desired nor marked.
+    desired nor marked. `ignored` tells the keys that the policy ignores, where that was found out before.
     """
-    ignored = key_matcher(desired.policy.ignore)
+    ignored = ignored or key_matcher(desired.policy.ignore)
     settled = snapshot.settled
     differing = [identity for identity, digest in desired.settled.items() if settled.get(identity) != digest]
     unchanged = len(desired.settled) - len(differing)
@@ -57,6 +58,15 @@ def compare(
         extra.ignored + len(differing) - len(wanted),
         owned,
     )
+
+
+def judged_keys(desired: Desired, snapshot: Snapshot) -> Iterator[str]:
+    """The keys that `compare` looks up among those that the policy ignores."""
+    settled = snapshot.settled
+    yield from (
+        identity.key for identity in desired.entries if settled.get(identity) != desired.settled.get(identity, b"")
+    )
+    yield from (identity[0] for identity in snapshot.entries.keys() - desired.entries.keys())
 
 
 class _Extra:

@@ -1,4 +1,4 @@
-"""What it takes to apply a plan, told before anything is sent: an estimate from what the store declares."""
+"""Estimates the cost of applying a plan from the capabilities of the store."""
 
 from __future__ import annotations
 

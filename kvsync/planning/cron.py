@@ -1,21 +1,28 @@
-"""Cron expressions as crontab(5) means them: when they fire next, in any time zone, across clock changes.
+"""Cron expressions as Debian's crontab(5) defines them: the next time they fire, in any time zone.
 
-Five fields: minute, hour, day of the month, month, day of the week. Sunday is 0 and 7; months and weekdays may be named; when
-both day fields are restricted, either is enough. Around a clock change: a time that does not exist that day fires as much
-later as the clock jumped, and a time that exists twice fires once, or both times when the hour begins with `*`.
+Five fields: minute, hour, day of the month, month, day of the week. Sunday is 0 and 7. Months and weekdays may be named.
+When both day fields are restricted, either is enough.
+
+Clock changes, as in Debian's cron: a time that the clock skips fires right after the skip. A time that the clock shows twice
+fires once. An expression whose minute or hour begins with `*` follows the clock: its skipped times do not fire, and its
+repeated times fire twice.
+
+The library `cronsim` computes the times. This module checks the text first, to name the field that is wrong, and to refuse
+what `cronsim` adds to crontab(5): seconds, `L` and `#`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
-from functools import lru_cache
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from cronsim import CronSim, CronSimError
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_HORIZON_DAYS = 366 * 9
-"""A 29 February may be eight years away (around 2100)."""
+_ANY_MOMENT = datetime(2000, 1, 1)  # noqa: DTZ001 - the syntax does not depend on the time
+_LARGEST_CHANGE = 7200.0
+"""Seconds by which a clock goes back at most: at Troll, in Antarctica. Everywhere else it is an hour or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +32,25 @@ class _Field:
     last: int
     names: tuple[str, ...] = ()
 
-    def parse(self, text: str) -> frozenset[int]:
-        """Return the numbers the field's text stands for. Raises ValueError."""
-        return frozenset(number for part in text.split(",") for number in self._range(part))
+    def parse(self, text: str) -> str:
+        """Return the field in numbers, each range in ascending order. Raises ValueError."""
+        return ",".join(self._range(part) for part in text.split(","))
 
-    def _range(self, part: str) -> range:
-        span, slash, step_text = part.partition("/")
-        step = int(step_text) if step_text.isdecimal() else 0
+    def _range(self, part: str) -> str:
+        span, slash, step = part.partition("/")
         low, dash, high = span.partition("-")
-        if (slash and step < 1) or (slash and not dash and span != "*"):
+        if slash and not (step.isascii() and step.isdecimal() and int(step) and (dash or span == "*")):
             raise ValueError(f"{self.name}: '{part}' is not a step; write '*/N' or 'A-B/N'")
         if span == "*":
-            return range(self.first, self.last + 1, step or 1)
+            return part
         start = self._number(low)
         stop = self._number(high) if dash else start
         if self.last == 7 and stop == 0 and start:
             stop = 7  # sat-sun
         if stop < start:
             raise ValueError(f"{self.name}: the range '{span}' ends before it begins")
-        return range(start, stop + 1, step or 1)
+        # cronsim reads `5-5/2` as `5-59/2`, so a range of one number is written as that number.
+        return str(start) if start == stop else f"{start}-{stop}{slash}{step}"
 
     def _number(self, text: str) -> int:
         if text.lower() in self.names:
@@ -65,16 +72,10 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A parsed expression; `text` is as it was written."""
+    """A parsed expression. `text` is as it was written, `numbers` the same without names."""
 
     text: str
-    minutes: tuple[int, ...]
-    hours: tuple[int, ...]
-    days: frozenset[int]
-    months: frozenset[int]
-    weekdays: frozenset[int]
-    either_day: bool
-    every_hour: bool
+    numbers: str
 
     @staticmethod
     def parse(text: str) -> Cron:
@@ -82,70 +83,42 @@ class Cron:
         parts = text.split()
         if len(parts) != len(_FIELDS):
             raise ValueError(
-                f"'{text}' has {len(parts)} fields, a cron expression has 5: minute hour day month weekday"
+                f"'{text}' has {len(parts)} fields; a cron expression has 5: minute hour day month weekday"
             )
-        minutes, hours, days, months, weekdays = (field.parse(part) for field, part in zip(_FIELDS, parts, strict=True))
-        either_day = not parts[2].startswith("*") and not parts[4].startswith("*")
-        if not either_day and not any(_exists(month, day) for month in months for day in days):
-            raise ValueError(f"'{text}' never fires: no such day in that month")
-        return Cron(
-            text,
-            tuple(sorted(minutes)),
-            tuple(sorted(hours)),
-            days,
-            months,
-            frozenset(number % 7 for number in weekdays),
-            either_day=either_day,
-            every_hour=parts[1].startswith("*"),
-        )
+        numbers = " ".join(field.parse(part) for field, part in zip(_FIELDS, parts, strict=True))
+        try:
+            CronSim(numbers, _ANY_MOMENT)
+        except CronSimError:
+            raise ValueError(f"'{text}' never fires: no such day in that month") from None
+        return Cron(text, numbers)
 
     def after(self, moment: float, zone: tzinfo) -> float | None:
-        """Return the first moment (epoch seconds) after `moment` at which it fires; None when there is none for years."""
-        day = datetime.fromtimestamp(moment, zone).date() - timedelta(days=1)
-        for _ in range(_HORIZON_DAYS):
-            found = _first_after(self, day, zone, moment)
-            day += timedelta(days=1)
-            if found is not None:
-                # A jump over midnight may push a time of one day beyond the first time of the next.
-                other = _first_after(self, day, zone, moment)
-                return found if other is None else min(found, other)
-        return None
+        """Return the first moment (epoch seconds) after `moment` at which it fires; None when there is none in 50 years."""
+        if zone is UTC or not self._follows_the_clock:
+            # While the clock shows an hour again, cronsim begins with times of the first pass.
+            times = CronSim(self.numbers, datetime.fromtimestamp(moment, zone))
+            return next((time.timestamp() for time in times if time.timestamp() > moment), None)
+        shown = (self._shown_after(moment, zone, fold) for fold in (0, 1))
+        return min((fires for fires in shown if fires is not None), default=None)
 
-    def fires_on(self, day: date) -> bool:
-        """Say whether the three day fields hold for this day."""
-        if day.month not in self.months:
-            return False
-        in_month, in_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
-        return (in_month or in_week) if self.either_day else (in_month and in_week)
+    @property
+    def _follows_the_clock(self) -> bool:
+        minute, hour, *_ = self.numbers.split()
+        return minute.startswith("*") or hour.startswith("*")
 
+    def _shown_after(self, moment: float, zone: tzinfo, fold: int) -> float | None:
+        """Return the first moment after `moment` at which the clock shows a time that matches, for the `fold`-th time.
 
-def _exists(month: int, day: int) -> bool:
-    return day <= (29 if month == 2 else 30 if month in {4, 6, 9, 11} else 31)
-
-
-def _first_after(cron: Cron, day: date, zone: tzinfo, moment: float) -> float | None:
-    instants = _instants(cron, day, zone) if cron.fires_on(day) else ()
-    index = bisect_right(instants, moment)
-    return instants[index] if index < len(instants) else None
-
-
-@lru_cache(maxsize=64)
-def _instants(cron: Cron, day: date, zone: tzinfo) -> tuple[float, ...]:
-    folds = (0, 1) if cron.every_hour else (0,)
-    return tuple(
-        sorted(
-            {
-                datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold).timestamp()
-                for hour in cron.hours
-                for minute in cron.minutes
-                for fold in folds
-                if not fold or _is_twice(day, hour, minute, zone)
-            }
+        cronsim walks over times without a zone. In a zone whose clock changes at midnight or by half an hour (Havana, Lord
+        Howe), it misses times on the day of a change.
+        """
+        soon = datetime.fromtimestamp(moment + _LARGEST_CHANGE, zone).replace(tzinfo=None)
+        # When the clock is about to go back, it will show earlier times than now.
+        start = min(
+            datetime.fromtimestamp(moment, zone).replace(tzinfo=None), soon - timedelta(seconds=_LARGEST_CHANGE)
         )
-    )
-
-
-def _is_twice(day: date, hour: int, minute: int, zone: tzinfo) -> bool:
-    """Say whether the clock shows this time twice that day (for a time that does not exist, fold 1 is the earlier one)."""
-    time = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
-    return time.replace(fold=1).timestamp() > time.timestamp()
+        for shown in CronSim(self.numbers, start):
+            fires = shown.replace(tzinfo=zone, fold=fold).timestamp()
+            if fires > moment and datetime.fromtimestamp(fires, zone).replace(tzinfo=None) == shown:
+                return fires
+        return None

@@ -1,4 +1,4 @@
-"""The limit on deletes of all targets together: how many may go now, and what is said of those that wait. Pure.
+"""Limit on deletes over all targets: how many are allowed now, and the message for those that wait. Pure.
 
 Every delete that kvsync sends counts, whatever asks for it: a key that left the files, `absent`, the old name of a move, the
 end of a lifetime that the store does not keep itself, and `undo`. Otherwise a state file could choose one that does not count.
@@ -33,7 +33,7 @@ class DeletionBudget:
 
     def why(self) -> str:
         """Why a delete waits, for people."""
-        until = "" if self.free_at is None else f"; more from {moment(self.free_at)} on"
+        until = "" if self.free_at is None else f"; the next one is allowed at {moment(self.free_at)}"
         return f"run.max_deletes_per_hour is {self.limit:,}{until}"
 
 

@@ -1,6 +1,6 @@
-"""The guard on a plan: reasons why a target must not be applied before a person has looked.
+"""Guard: reasons why a plan must be approved before it is applied.
 
-A plan that is too big is far more often a mistake (an empty checkout, a wrong folder, a broken listing) than a wish.
+A plan that is too big is far more often a mistake (an empty checkout, a wrong folder, a broken listing) than intended.
 """
 
 from __future__ import annotations

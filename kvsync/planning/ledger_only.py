@@ -1,4 +1,4 @@
-"""Changes that need no write: where the store has no room for our marks, what only they say is kept in the ledger alone."""
+"""Changes that need no write, because the store has no marks and only the ledger changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from kvsync.model.entry import Change
 
 
 def is_ledger_only(change: Change, capabilities: Capabilities) -> bool:
-    """True when the entry is as it shall be, and only the ledger has to say so: an equal one is adopted, or given another
+    """True when the entry is as it must be, and only the ledger has to say so: an equal one is adopted, or given another
     lifetime that nobody but kvsync knows of."""
     before, after = change.before, change.after
     if capabilities.marks is not Marks.LEDGER or before is None or after is None:

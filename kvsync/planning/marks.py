@@ -1,4 +1,4 @@
-"""Marks: how kvsync signs what it leaves next to an entry, and what a mark that is found there proves.
+"""Ownership marks: how kvsync signs an entry, and what a mark proves.
 
 A seal binds a mark to the place, key and label it was written for. With owner keys it is an HMAC-SHA256 that only holders of
 a key can make. Without, it is a plain SHA-256: a copy does not verify, but anyone could compute one.
@@ -26,7 +26,7 @@ SEAL_CHARACTERS: Final = 22
 """Characters of a seal as text."""
 
 _FILLED, _FILLED_CHARACTERS = b"\0\0", 24
-"""What makes a seal so long that the text of many together is that of each, without padding; characters of each then."""
+"""What makes a seal long enough that the text of many together is that of each, without padding; characters of each then."""
 
 _TTL_DIGITS: Final = 12
 """More than any store allows, and within what a state directory can keep."""
@@ -122,7 +122,7 @@ class MarkSigner:
         return [text[start : start + SEAL_CHARACTERS] for start in range(0, len(text), _FILLED_CHARACTERS)]
 
     def claims(self, entry: Actual) -> bool:
-        """True when the entry bears a mark of ours that was made for it, as far as that can be told."""
+        """True when the entry bears a mark of ours that was made for it, as far as kvsync can verify it."""
         mark = entry.mark
         if mark is None or mark.owner != self.owner:
             return False

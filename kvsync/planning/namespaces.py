@@ -1,4 +1,4 @@
-"""The namespaces of a store, as one of its targets sees them."""
+"""Namespaces of a store from the point of view of one of its targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is this entry ours? The one place that answers it, from the mark that is found, the ledger, and the place.
+"""Decides whether kvsync owns an entry, from its mark, the ledger, and the place.
 
 mark found                          ledger, at this place   claim      may be overwritten     may be deleted
 ─────────────────────────────────   ─────────────────────   ────────   ────────────────────   ──────────────

@@ -1,4 +1,4 @@
-"""The target of a pass with its place, and what proves there that an entry is ours."""
+"""Target of a pass with its place and its ownership keys."""
 
 from __future__ import annotations
 

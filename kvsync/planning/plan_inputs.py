@@ -1,4 +1,4 @@
-"""What a plan depends on beside the two sides: what was applied before, what must wait, what was asked for."""
+"""Inputs of a plan besides the two sides: what was applied, what must wait, and what was requested."""
 
 from __future__ import annotations
 

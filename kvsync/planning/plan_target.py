@@ -1,4 +1,4 @@
-"""From the two sides of a target to its plan: judge what differs, sort it by policy, count the rest."""
+"""Plans one target: classifies the differences, applies the policy, and counts the rest."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def _move_checked(verdict: Verdict, desired: Desired, facts: PlanInputs, rules: 
         return verdict
     owner = found.mark.owner if found.mark is not None else None
     whose = "has no owner" if owner in (None, rules.owner) else f"belongs to owner {owner!r}"
-    reason = f"it is kept: its new name {new_name} {whose}"
+    reason = f"it is kept, because its new name {new_name} {whose}"
     return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin)
 
 
 def is_as_written(entry: Entry | None, last: Applied | None) -> bool:
-    """True when what we wrote last is what the files still ask, so that a late listing is no reason to write it again."""
+    """True when what we wrote last is what the files still ask, so that a late listing is not a reason to write it again."""
     if entry is None or last is None:
         return entry is None and last is None
     mark = last.mark

@@ -1,4 +1,4 @@
-"""Seals: the keys that fingerprints of sensitive entries are sealed with wherever they are kept, so that nobody can try values.
+"""Sealing of sensitive fingerprints with a key, so that nobody can guess the values.
 
 Every state directory has a key of its own. Where there are owner keys, all machines of the owner derive the same key from
 them for each place, and seal the ledger with that: each can compare what another one wrote.

@@ -1,4 +1,4 @@
-"""Dividing the targets among processes, where one is not enough. Pure.
+"""Sharding of targets over several processes. Pure.
 
 Every target belongs to exactly one shard, the one that gives it the highest score (rendezvous hashing): when a shard is added,
 only the targets that go to it move.

@@ -1,5 +1,4 @@
-"""When a target needs a pass although nothing changes: a renewal, an expiry to enforce, the end of a grace, or of
-the time in which a listing may be late."""
+"""Time of the next pass of an unchanged target: a renewal, an expiry, the end of a grace period or of a settle window."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ def next_moment(
 
 def grace_end(change: Change, policy: Policy, facts: PlanInputs) -> float | None:
     """The moment before which a removal waits, infinite while nobody has noted since when it is undesired; None when the
-    change is no removal or there is no grace."""
+    change is not a removal or there is no grace."""
     grace = max(policy.guard.grace, facts.grace)
     if grace <= 0 or change.action is not Action.DELETE or change.cause is Class.EXPIRED:
         return None
@@ -49,7 +48,7 @@ def _moments(
             yield min(end, now + max(desired.policy.guard.grace, facts.grace))
     entry = verdict.after if isinstance(verdict, Change) else desired.entries.get(identity)
     if verdict is Idle.EXPIRED:
-        return  # it ended as declared, and no other life is due
+        return  # it expired as declared, and no other life is due
     if entry is not None and (entry.ttl is not None or entry.expires_at is not None):
         yield from _end_of_life(entry, verdict, facts, now, capabilities)
 
@@ -79,6 +78,6 @@ def _end(entry: Entry, verdict: Verdict, facts: PlanInputs, latest: float) -> fl
 
 
 def _on_the_way(declared: float, end: float, longest: float) -> Iterator[float]:
-    """Yield when an entry that ends before it shall is renewed: before it does, and once what it shall is within reach."""
+    """Yield the renewal times of an entry that expires before its declared end."""
     if end < declared - 1:
         yield min(declared - longest, end - longest / 3)

@@ -1,4 +1,4 @@
-"""One pass over one target.
+"""Reconciles one target in one pass.
 
     files --load--> desired ------------------------.
                                                      compare --> look closer --> judge --> plan --> guard --> apply --> record

@@ -1,4 +1,4 @@
-"""What a pass is given."""
+"""Inputs of a pass."""
 
 from __future__ import annotations
 

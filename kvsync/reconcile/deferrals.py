@@ -1,5 +1,6 @@
-"""Deferred entries of one target, which wait before they are tried again: the store refused the write (quarantined), or another
-writer keeps changing them back (contended). Any change of the entry in the files ends both, and so does an operator."""
+"""Deferred entries of a target: quarantined ones, which the store refused, and contended ones, which another writer keeps
+changing back. A change of the entry in the files or an operator ends the deferral.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +37,10 @@ class Deferrals:
             self._planned.add(change.identity)
             if refused.until > self._now and not self._retry:
                 how = self._how_to_retry(change.identity)
-                return f"the store refused it; kvsync waits before it tries again{how}; the store said: {refused.error}"
+                return f"the store refused it; kvsync waits before it retries{how}; the error was: {refused.error}"
         if change.cause in DRIFT_CLASSES and self._is_contended(change) and not self._retry:
             how = self._how_to_retry(change.identity)
-            return f"contended: another writer keeps changing it back; kvsync waits before it heals it again{how}"
+            return f"contended: another writer keeps changing it back; kvsync waits before it retries{how}"
         return None
 
     def next_moment(self) -> float | None:
@@ -80,7 +81,7 @@ class Deferrals:
 
     def _how_to_retry(self, identity: Identity) -> str:
         pattern = shlex.quote(glob.escape(identity.key))
-        return f" (to try now: kvsync resume {shlex.quote(str(self._target))} --key {pattern})"
+        return f" (to retry now: kvsync resume {shlex.quote(str(self._target))} --key {pattern})"
 
     def _report(self, event: str, identity: Identity, **fields: object) -> None:
         entry = {"key": identity.key, "label": identity.label}

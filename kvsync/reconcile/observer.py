@@ -1,4 +1,4 @@
-"""What the store holds of one target, as much of it as a pass needs to know."""
+"""Observes a target: reads as much of the store as the pass needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Observer:
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
 
     async def observe(self, token: str | None, *, deep: bool) -> Snapshot | None:
-        """The target's snapshot, None when `token` still stands for its state. Raises StoreError."""
+        """The target's snapshot, None when `token` still represents its state. Raises StoreError."""
         reads = deep and not self._store.capabilities.values_in_listing
         known = await self._observe_deep() if reads else None
         snapshot = known or await self._store.observe(self.target.namespace, self._signer, token)
@@ -158,7 +158,7 @@ class Observer:
         if known is None or marked.mark is None or actual.fingerprint is not None:
             return marked
         if known.unseen_since is not None:
-            return marked  # somebody may have made it since; only its content tells
+            return marked  # someone may have made it since; only its content tells
         if actual.etag is None or known.etag is None or not self._store.may_be_version(actual.etag, known.etag):
             return marked
         return replace(marked, etag=known.etag, fingerprint=known.mark.fingerprint if known.mark.key is None else None)
@@ -175,7 +175,7 @@ class Observer:
         return replace(actual, mark=known.mark, expires_at=expires_at)
 
     def _is_over(self, known: Applied) -> bool:
-        """True when what we wrote here has ended: whatever is there now, somebody else has made."""
+        """True when what we wrote here has ended: whatever is there now, someone else has made."""
         if known.has_ended or known.expires_at is None or self._keeps_lifetimes:
             return known.has_ended
         return known.expires_at + CLOCK_SLACK < self._store.context.clock.now()

@@ -1,4 +1,4 @@
-"""What one target's passes remember for the next: in the state directory, read before planning and written after."""
+"""State of a target between passes, read before planning and written afterwards."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class PassState:
         return last.has_ended or (last.unseen_since is not None and last.unseen_since < now - UNSEEN_SECONDS)
 
     def _marked(self, snapshot: Snapshot, known: Mapping[Identity, Applied]) -> Iterable[tuple[Identity, Applied]]:
-        """What the marks beside the entries say that the ledger does not."""
+        """What the marks next to the entries say that the ledger does not."""
         for identity in self._desired.entries:
             actual = snapshot.entries.get(identity)
             if (
@@ -195,7 +195,7 @@ class PassState:
 
 
 def _digest(signer: MarkSigner, store: StoreConfig) -> str:
-    """Stands for what makes the same files and the same token mean something else: another owner, key, place or form of
+    """Represents what makes the same files and the same token mean something else: another owner, key, place or form of
     keys."""
     keys = [blake2b(key, digest_size=16, person=b"kvsync.memo").hexdigest() for key in signer.keys]
     what = (signer.owner, keys, store.type, store.endpoint, store.key_format, sorted(store.options.items()))

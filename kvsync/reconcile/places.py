@@ -1,4 +1,4 @@
-"""Which place each target leads to, and which targets meet in one place."""
+"""Resolves targets to places, and detects targets that share a place."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PlaceResolver:
         self._keep(target, place)
         if planned.is_resolved and place.key != planned.key:
             raise PlaceChanged(
-                f"{target} is another place since the plan: was {planned}, is {place}; nothing was written there"
+                f"{target} changed its place after the plan was made: it was {planned}, it is {place}; nothing was written"
             )
         overlap = self._overlap(target)
         if overlap is not None:

@@ -1,6 +1,6 @@
-"""What became of the changes that a killed run sent and could not record any more, or whose answer was lost for good.
+"""Recovery of changes whose outcome is unknown because the run was killed or the response was lost.
 
-Where marks live beside the entries the store itself says what is ours. Where only the ledger knows, an entry that was written
+Where marks live next to the entries the store itself says what is ours. Where only the ledger knows, an entry that was written
 just before the end would be nobody's; so the journal's open intents are held against the store before anything is planned.
 
     intent    the store shows           the ledger says from now on

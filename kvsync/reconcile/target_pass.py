@@ -1,10 +1,11 @@
-"""The pass itself: each step of the package's summary is a line of `plan` or `apply`."""
+"""One pass over one target: each step is a line of `plan` or `apply`."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import Final
 
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport
@@ -28,7 +29,7 @@ from kvsync.model.entry import (
 from kvsync.model.place import LocatedTarget, Place
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.planning.classify import Rules
-from kvsync.planning.compare import Comparison, compare
+from kvsync.planning.compare import Comparison, compare, judged_keys, key_matcher
 from kvsync.planning.cost import cost_of
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.pass_target import PassTarget
@@ -41,8 +42,12 @@ from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
 from kvsync.stores.pacing import Pace
+from kvsync.util.background import in_background
 
 _log = get_logger()
+
+_FEW_COMPARISONS: Final = 1_000_000
+"""Characters of patterns, times keys, that are matched in the event loop: some milliseconds. Beyond, a thread costs less."""
 
 
 class TargetPass:
@@ -140,7 +145,8 @@ class TargetPass:
             self._remember(plan, None)
             return plan
         snapshot = self._snapshot = self._own_part(snapshot)
-        comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys)
+        ignored = await self._ignored(snapshot)
+        comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys, ignored)
         self._facts = await self._gather(snapshot, comparison)
         plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
         moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
@@ -148,6 +154,20 @@ class TargetPass:
             plan = replace(plan, next_moment=moment, moved_from=moved_from)
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
+
+    async def _ignored(self, snapshot: Snapshot) -> Callable[[str], bool]:
+        """The test for keys that the policy ignores. State files add patterns to it, so that many of them are matched in a
+        thread: they may cost their own target time, but not the event loop."""
+        globs = self._desired.policy.ignore
+        keys = list(judged_keys(self._desired, snapshot)) if globs else []
+        if sum(map(len, globs)) * (len(keys) + 1) < _FEW_COMPARISONS:
+            return key_matcher(globs)
+
+        def found() -> frozenset[str]:
+            is_ignored = key_matcher(globs)
+            return frozenset(key for key in keys if is_ignored(key))
+
+        return (await in_background(found)).__contains__
 
     def _own_part(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot without what lies in other targets: they alone judge it, whatever this one may prune."""
@@ -255,7 +275,7 @@ class TargetPass:
         return target_report(plan, report, report.outcomes + _unapplied(plan), error)
 
     async def _announce(self, plan: TargetPlan, applying: ApplyOptions) -> None:
-        """Let the store's ledger say what is about to be made. One that cannot be written now is no reason to write
+        """Let the store's ledger say what is about to be made. One that cannot be written now is not a reason to write
         nothing: the state directory knows. Raises LedgerNotOurs, StateDirError."""
         new = [change.after for change in plan.changes if change.after is not None and self._is_new(change)]
         try:
@@ -329,9 +349,9 @@ def withheld(plan: TargetPlan, reason: str, *, error: str | None = None) -> Targ
 
 
 def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
-    """Outcomes of what a plan holds beside its changes: refused, or only reported."""
+    """Outcomes of what a plan holds besides its changes: refused, or only reported."""
     refused = [Outcome(one.identity, one.action, OutcomeKind.REFUSED, one.reason) for one in plan.refused]
-    reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "only reported") for one in plan.reported]
+    reported = [Outcome(one.identity, one.action, OutcomeKind.SKIPPED, "reported only") for one in plan.reported]
     return (*refused, *reported)
 
 

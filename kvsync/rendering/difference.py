@@ -1,4 +1,4 @@
-"""Differences between two texts and between two JSON values, as lines with a sign."""
+"""Line diffs of two texts, and structural diffs of two JSON values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def text_difference(old: str, new: str) -> Iterator[Line]:
     before, after = _lines(old, same_end), _lines(new, same_end)
     if max(len(before), len(after)) > MAX_LINES:
         yield Line(
-            "~", f"{len(before):,} lines -> {len(after):,} lines, different from line {_first(before, after)} on"
+            "~", f"{len(before):,} lines -> {len(after):,} lines, first difference in line {_first(before, after)}"
         )
         return
     for line in islice(unified_diff(before, after, n=2, lineterm=""), 2, None):

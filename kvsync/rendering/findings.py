@@ -1,4 +1,4 @@
-"""What is wrong with the files, for the programs that show it beside the lines of a change: SARIF, GitHub, GitLab. Pure.
+"""Problems in the files as SARIF, GitHub annotations and GitLab Code Quality reports. Pure.
 
 A finding keeps its fingerprint while lines move above it, so that those programs know it again.
 """
@@ -21,12 +21,12 @@ Document = dict[str, Any]
 SARIF_SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 _MEANINGS: Final = {
-    Kind.INVALID: "A file does not say something that kvsync understands.",
+    Kind.INVALID: "A file is not valid for kvsync.",
     Kind.UNREADABLE: "A file or a folder cannot be read.",
     Kind.CONTRADICTION: "Two places in the files contradict each other.",
-    Kind.STORE_LIMIT: "An entry cannot be held by its store.",
-    Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow it.",
-    Kind.CONFIGURATION_CHANGE: "The change also changes kvsync.yaml, which an operator has to review.",
+    Kind.STORE_LIMIT: "A store cannot hold an entry.",
+    Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow.",
+    Kind.CONFIGURATION_CHANGE: "The change also edits kvsync.yaml, which an operator must review.",
 }
 _PLACE: Final = re.compile(r":\d+:\d+")
 

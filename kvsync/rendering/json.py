@@ -1,8 +1,8 @@
-"""A plan, and what became of it, as the JSON document `kvsync.plan/1`. It never holds a value.
+"""Plans and outcomes as the JSON document `kvsync.plan/1`, which never contains values.
 
-`summary` counts the changes by action, and what is left alone. After an apply it also counts every kind of outcome: exactly,
-under `outcomes`, and beside the others by its own name. Two names are words of both plan and outcome, and there the numbers are
-added: `unchanged` is what was equal when planned or found equal when applied, `refused` what kvsync or the store refused.
+`summary` counts the changes by action, and the unchanged and foreign entries. After an apply it also counts every kind of
+outcome: under `outcomes`, and by its own name next to the actions. Two names occur in plans and outcomes, and their numbers
+are added: `unchanged` counts entries equal when planned or when applied, `refused` those that kvsync or the store refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plan as a comment on a pull request: a summary, a table for each target, longer differences folded away below.
+"""Plan as a pull request comment: a summary, a table per target, and longer differences in collapsed sections.
 
 GitHub takes 65,536 characters, so what does not fit into `MAX_LENGTH` is left out, and counted. What files and stores hold is
 escaped such that it can make no markup, mention nobody and link nowhere.
@@ -140,7 +140,7 @@ def _table(plan: TargetPlan, owner: str, page: _Page, waiting: int) -> int:
 
 def _rows(plan: TargetPlan, owner: str) -> Iterator[str]:
     yield from (_change_row(change, owner) for change in plan.changes)
-    yield from (_change_row(change, owner, ", only reported") for change in plan.reported)
+    yield from (_change_row(change, owner, ", reported only") for change in plan.reported)
     yield from map(_refusal_row, plan.refused)
 
 
@@ -150,7 +150,7 @@ def _warnings(plan: TargetPlan) -> Iterator[str]:
     if len(lines) > _MAX_WARNINGS:
         shown.append(f"**{len(lines) - _MAX_WARNINGS:,} more**")
     if plan.parked and not plan.approved and plan.changes:
-        shown.append(f"release with: <code>kvsync approve {short_hash(plan.digest)}</code>")
+        shown.append(f"approve with: <code>kvsync approve {short_hash(plan.digest)}</code>")
     return (f"> {line}  \n" for line in shown)
 
 

@@ -1,4 +1,4 @@
-"""A problem as every JSON document shows it. Pure."""
+"""JSON form of a problem. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan that was saved to a file and comes back: only what results again, entry by entry, is applied.
+"""Saved plans: writes and reads plan files, and selects the changes that are still the same.
 
 The file is the plan's JSON document with the environment it was made for: fingerprints and etags, never a value. Nothing is
 applied *from* it; it can only leave out changes of a fresh plan, so an edited file cannot add anything. A signature over the
@@ -23,7 +23,7 @@ from kvsync.util.escaping import to_bytes
 
 _PROBE = b"kvsync saved plan"
 _SIGNED = b"kvsync signature of a saved plan\0"
-_AGAIN = "make a new one with kvsync plan --out FILE"
+_AGAIN = "create a new one with kvsync plan --out FILE"
 _T = TypeVar("_T")
 
 
@@ -62,7 +62,7 @@ class _RepeatedError(ValueError):
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
     """A plan read back from a file. `seal` names the key that it was signed with. `places` says where each target led (None:
-    the file does not say). `content` stands for everything in the file but the signature."""
+    the file does not say). `content` represents everything in the file but the signature."""
 
     owner: str
     digest: str
@@ -99,24 +99,24 @@ def save(plan: Plan, seal: Seal, environment: str | None) -> str:
 
 
 def load(text: str, file: str = "plan file") -> SavedPlan:
-    """Read a plan file back. Raises InvalidInput when it is no plan that this version of kvsync saved."""
+    """Read a plan file back. Raises InvalidInput when it is not a plan that this version of kvsync saved."""
     try:
         document = json.loads(text, object_pairs_hook=_members)
     except _RepeatedError:
-        raise _invalid("is damaged: an object has a member twice", file) from None
+        raise _invalid("is damaged: an object contains the same member twice", file) from None
     except (ValueError, RecursionError) as error:
         line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
-        raise _invalid("is not JSON; it may be cut short", file, line, column) from None
+        raise _invalid("is not valid JSON; the file may be truncated", file, line, column) from None
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
-        found = f"its schema is {schema!r}" if isinstance(schema, str) else "it names no schema"
-        raise _invalid(f"is not a plan that this version of kvsync reads: {found}, not {SCHEMA!r}", file)
+        found = f"its schema is {schema!r}" if isinstance(schema, str) else "it has no schema"
+        raise _invalid(f"is not a plan that this version of kvsync can read: {found}, expected {SCHEMA!r}", file)
     if "seal" not in document:
         raise _invalid("is the output of plan -o json, which cannot be applied", file)
     try:
         return _saved(document)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise _invalid("is damaged: a part of the plan is missing or of the wrong type", file) from None
+        raise _invalid("is damaged: a part of the plan is missing or has the wrong type", file) from None
 
 
 def select(
@@ -143,10 +143,10 @@ def select(
 def mismatch(saved: SavedPlan, owner: str, environment: str | None) -> str | None:
     """Why a saved plan does not belong to this configuration at all, None when it does."""
     if saved.owner != owner:
-        return f"the plan was saved for owner {saved.owner!r}, the configuration says {owner!r}"
+        return f"the plan was saved for owner {saved.owner!r}, but the configuration has owner {owner!r}"
     if saved.environment != environment:
         names = [f"environment {name!r}" if name else "no environment" for name in (saved.environment, environment)]
-        return f"the plan was saved for {names[0]}, in force is {names[1]}"
+        return f"the plan was saved for {names[0]}, but kvsync is running with {names[1]}"
     return None
 
 
@@ -156,7 +156,7 @@ def _elsewhere(old: _SavedPlace | None, plan: TargetPlan | None, configured: Cal
     if plan is None or plan.error or plan.place is None:
         return None
     if old is None:
-        return "the plan does not say which place it was saved for"
+        return "the plan does not contain the place it was saved for"
     if old.id is None:
         is_same = old.description == str(configured(plan.target))
     else:
@@ -191,25 +191,25 @@ def _gone(identity: Identity, plan: TargetPlan | None) -> str:
     refused = next((refusal.reason for refusal in plan.refused if refusal.identity == identity), None)
     if refused is not None:
         return f"it would be refused now: {refused}"
-    return "nothing is to be done to it any more"
+    return "it no longer needs a change"
 
 
 def _moved(old: SavedChange, change: Change, seal: Seal, comparable: bool) -> str | None:
     """Why a fresh change is not the one that was saved, None when it is."""
     new = _change(change_document(change, seal))
     if new.action is not old.action:
-        return f"the plan is now to {new.action} it, not to {old.action} it"
+        return f"the new plan would {new.action} it, the saved plan would {old.action} it"
     if (old.sensitive or new.sensitive) and not comparable:
-        return "it is sensitive, and the plan was saved with another state directory: its value cannot be compared"
+        return "its sensitive value cannot be compared, because the plan was saved with another state directory"
     if _version(old) != _version(new):
         return "it changed in the store after the plan was saved"
     if (old.after, old.moved_to) != (new.after, new.moved_to):
-        return "the files ask for something else than when the plan was saved"
+        return "the files changed after the plan was saved"
     return None
 
 
 def _version(change: SavedChange) -> tuple[str | None, str | None]:
-    """What stands for the version seen: the etag, or the content where a store has no versions."""
+    """What represents the version seen: the etag, or the content where a store has no versions."""
     return change.etag, change.before.fingerprint if change.before and change.etag is None else None
 
 
@@ -235,7 +235,7 @@ def _place(document: Document | None) -> _SavedPlace | None:
 
 
 def _content(document: Document) -> bytes:
-    """32 bytes that stand for everything in a document but its signature."""
+    """32 bytes that represent everything in a document but its signature."""
     signed = {name: value for name, value in document.items() if name != "signature"}
     return sha256(json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()).digest()
 

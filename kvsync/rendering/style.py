@@ -1,4 +1,4 @@
-"""How text is to look. The command line decides; nothing here asks the terminal."""
+"""Style of text output. The command line sets it; nothing here reads the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan, and what became of it, for people at a terminal of 80 to 200 columns."""
+"""Plans and outcomes as text for terminals of 80 to 200 columns."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ def _last_line(plan: Plan) -> str:
     held = sum(1 for target in plan.targets if _is_kept(target))
     parked = [target.approved for target in plan.targets if target.parked]
     reported = sum(len(target.reported) for target in plan.targets)
-    extra = [f"{reported:,} only reported"] if reported else []
+    extra = [f"{reported:,} reported only"] if reported else []
     extra += [
         f"{count(parked.count(is_approved), 'target')} {word}"
         for is_approved, word in ((False, "parked"), (True, "approved"))
         if is_approved in parked
     ]
-    extra += [f"{count(held, 'target')} kept as it is because of problems"] if held else []
+    extra += [f"{count(held, 'target')} left unchanged because of problems"] if held else []
     return "; ".join([f"Plan: {summed_up(summary(plan.targets))}", *extra])
 
 
@@ -119,7 +119,7 @@ def _target(plan: TargetPlan, owner: str, style: Style, room: _Room) -> Iterator
     yield from _shown(plan.changes, room, lambda change: _change(change, owner, style), style)
     yield from _shown(plan.refused, room, lambda refusal: _refusal(refusal, style), style)
     if plan.reported:
-        yield "  only reported, nothing will be written:"
+        yield "  reported only, not written:"
         yield from _shown(plan.reported, room, lambda change: _change(change, owner, style), style)
     yield from _notices(plan, style)
     if plan.changes:
@@ -138,7 +138,7 @@ def _head(plan: TargetPlan, style: Style) -> str:
     actions = ((getattr(todo, action.value), f"to {action.value}") for action in Action)
     parts = counts((*actions, (todo.refused, "refused"), (len(plan.reported), "reported")))
     title = style.paint(escape_name(str(plan.target)), Paint.HEAD)
-    idle = "kept as it is" if _is_kept(plan) else "nothing to do"
+    idle = "left unchanged" if _is_kept(plan) else "nothing to do"
     return f"{title} ({escape_cell(plan.type)}): {parts or idle}"
 
 
@@ -146,7 +146,7 @@ def _notices(plan: TargetPlan, style: Style) -> Iterator[str]:
     for kind, sentence in notices(plan):
         yield "  " + style.paint(f"{kind}: {escape_cell(sentence)}", Paint.ALARM)
     if plan.parked and not plan.approved and plan.changes:
-        yield f"  release with: kvsync approve {short_hash(plan.digest)}"
+        yield f"  approve with: kvsync approve {short_hash(plan.digest)}"
 
 
 def _shown(items: Sequence[_T], room: _Room, render: Callable[[_T], Iterable[str]], style: Style) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What a change does to the content of an entry, as far as it may be shown.
+"""Value differences of a change, as far as they may be shown.
 
 Never shown: the content of a change that is sensitive on either side, and what the store holds of an entry that is not ours (no
-mark, or another owner's). Then a size and the start of a fingerprint stand for it, and for a sensitive value not even those.
+mark, or another owner's). Then a size and the start of a fingerprint represent it, and for a sensitive value not even those.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DisplayLimits:
 
 
 class Detail(NamedTuple):
-    """What is seen of a change: short escaped texts that fit beside its key, and lines that go below."""
+    """What is seen of a change: short escaped texts that fit next to its key, and lines that go below."""
 
     beside: tuple[str, ...] = ()
     below: tuple[Line, ...] = ()
@@ -118,7 +118,7 @@ def _both(old: Content, new: Content, is_json: bool, limits: DisplayLimits) -> D
 
 
 def _placed(lines: Iterable[Line], limits: DisplayLimits) -> Detail:
-    """A single short line goes beside the key, more go below."""
+    """A single short line goes next to the key, more go below."""
     shown = bounded(lines, limits.lines, limits.columns)
     if len(shown) == 1 and len(shown[0].text) <= 2 * _SHORT:
         sign = "" if shown[0].sign == "~" else f"{shown[0].sign} "
@@ -201,7 +201,7 @@ def _is_json(change: Change, old: Content, new: Content) -> bool:
 
 
 def _json_lines(old: str, new: str) -> list[Line] | None:
-    """The difference of two JSON texts, None when one is no JSON, or the two mean the same."""
+    """The difference of two JSON texts, None when one is not JSON, or the two mean the same."""
     try:
         return list(json_difference(json.loads(old), json.loads(new))) or None
     except (ValueError, RecursionError):

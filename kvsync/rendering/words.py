@@ -1,4 +1,4 @@
-"""Small pieces of output: names, durations, moments, sizes, counts."""
+"""Formatting of names, durations, times, sizes and counts."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def cost_line(cost: Cost) -> str:
 def promise_line(type_: str) -> str:
     """What is not promised of a store without compare-and-set."""
     return (
-        f"{escape_text(type_)} has no compare-and-set: each entry is read right before it is written, but what another"
-        " program writes in that moment may be overwritten"
+        f"{escape_text(type_)} has no compare-and-set: kvsync reads each entry right before it writes it, but can overwrite"
+        " a change that another program makes in that moment"
     )
 
 

@@ -1,4 +1,4 @@
-"""What kvsync remembers between runs, in one directory. `StateDir` is the way in."""
+"""State directory: what kvsync keeps between runs. `StateDir` is the entry point."""
 
 from kvsync.state.contended import Contention
 from kvsync.state.directory import StateDir

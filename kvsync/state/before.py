@@ -1,4 +1,4 @@
-"""An entry as it was before a change, into the journal and back; of a sensitive one, only what gives nothing away."""
+"""Previous version of an entry in the journal; sensitive entries are stored without their value."""
 
 from __future__ import annotations
 

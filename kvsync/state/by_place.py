@@ -1,4 +1,4 @@
-"""Rows of a table by place: looked up one place at a time, or read for all places at once."""
+"""Table rows by place: read for one place, or for all places at once."""
 
 from __future__ import annotations
 

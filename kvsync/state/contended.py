@@ -1,4 +1,4 @@
-"""Entries that another writer keeps changing back: healed ever more slowly, so that two programs do not fight all day."""
+"""Contended entries, which another writer keeps changing back; kvsync heals them at increasing intervals."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from kvsync.model.entry import Identity, Target, sealed
 from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
+from kvsync.util.backoff import BackoffPolicy
 
 PATIENCE = 3
 """From this many heals of one entry on, each soon after the other, it counts as contended."""
 
-FIRST_SECONDS = 60.0
-LONGEST_SECONDS = 6 * 3600.0
-"""The wait after the first heal of a contended entry, and the longest; it doubles in between."""
+WAITS = BackoffPolicy(base=60.0, cap=6 * 3600.0)
+"""After each heal of a contended entry, without jitter."""
 
 CALM_SECONDS = 3600.0
 """An entry that stayed as it was healed for this long beyond its wait is no longer contended."""
@@ -50,7 +50,7 @@ class Contention:
         """What is known after one more heal, to the desired entry with this sealed digest."""
         starts_anew = now > self.until + CALM_SECONDS or digest != self.digest
         count = 1 if starts_anew else self.count + 1
-        wait = min(FIRST_SECONDS * 2 ** min(count - PATIENCE, 20), LONGEST_SECONDS) if count >= PATIENCE else 0.0
+        wait = WAITS.longest(count - PATIENCE + 1) if count >= PATIENCE else 0.0
         return Contention(count, now, now + wait, digest)
 
 

@@ -1,4 +1,4 @@
-"""What every part of the state directory works with."""
+"""Context shared by the parts of the state directory."""
 
 from __future__ import annotations
 

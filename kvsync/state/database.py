@@ -1,6 +1,6 @@
-"""The one SQLite file of the state directory: opening it, transactions, and its errors as words for people.
+"""SQLite database of the state directory: opening, transactions, and error messages.
 
-Write-ahead logging lets reading commands work beside a writer. Commits are handed to the kernel at once, which is all
+Write-ahead logging lets reading commands work alongside a writer. Commits are handed to the kernel at once, which is all
 that surviving `kill -9` takes; a loss of power may take back the last ones, never tear one. A commit that asks to be
 `durable` waits for the disk and, as the log is written in order, keeps everything before it too: a run's end does so, a
 batch does not, because its intent is worth less than the wait of each of ten thousand single writes.
@@ -11,15 +11,14 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from kvsync.errors import StateDirError
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
-from kvsync.util.private_files import make_private
+from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction, use_write_ahead_log
 
 FILE_NAME = "state.db"
 BUSY_SECONDS = 5.0
@@ -31,27 +30,25 @@ FROM sqlite_master
 """
 """Read at one moment: another process may be making the tables just now."""
 
-_TURN = 0.01
-"""Seconds between two tries where SQLite does not wait by itself."""
-
 _LOG_BYTES = 16 * 1024 * 1024
 """What the write-ahead log is cut back to once a large run is in the database."""
 
-_LOST = "move it away and run again (history, pauses, approvals and ledger: local are lost, the stores are not)"
+_LOST = (
+    "move it away and run again (this loses history, pauses, approvals and local ledgers; the stores are not affected)"
+)
 
 _REASONS = {
-    sqlite3.SQLITE_FULL: "the disk is full; free some space and run again",
-    sqlite3.SQLITE_READONLY: "it is read-only here; this command has to write to it, so check its owner and mode",
-    sqlite3.SQLITE_PERM: "access is denied; check its owner and mode",
-    sqlite3.SQLITE_CANTOPEN: "state.db cannot be opened; check that the directory exists, and its owner and mode",
-    sqlite3.SQLITE_BUSY: "state.db is locked by another process; run again once that is done",
-    sqlite3.SQLITE_LOCKED: "state.db is locked by another process; run again once that is done",
-    sqlite3.SQLITE_IOERR: "the disk refuses to read or write it; check the disk, its quota and its free space",
-    sqlite3.SQLITE_CORRUPT: f"state.db is damaged; {_LOST}",
-    sqlite3.SQLITE_NOTADB: f"state.db is not a database; {_LOST}",
+    Fault.FULL: "the disk is full; free some space and run again",
+    Fault.READ_ONLY: "it is read-only; check its owner and mode",
+    Fault.DENIED: "access is denied; check its owner and mode",
+    Fault.CANNOT_OPEN: "cannot open state.db; check that the directory exists, and its owner and mode",
+    Fault.LOCKED: "state.db is locked by another process; try again when that process has ended",
+    Fault.DISK: "disk error; check the disk, its quota and its free space",
+    Fault.DAMAGED: f"state.db is damaged; {_LOST}",
+    Fault.NOT_A_DATABASE: f"state.db is not a database; {_LOST}",
 }
 
-_ACCESS = "check its owner and mode, or choose another state_dir"
+_ACCESS = "check its owner and mode, or set another state_dir"
 _SPACE = "free some space and run again"
 _CURES = {
     errno.EACCES: _ACCESS,
@@ -70,8 +67,7 @@ def speaking_of(state_dir: Path) -> Iterator[None]:
     except sqlite3.ProgrammingError:
         raise  # a mistake in kvsync, not in the directory
     except sqlite3.Error as error:
-        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        raise StateDirError(str(state_dir), _REASONS.get(primary, f"state.db: {error}")) from error
+        raise StateDirError(str(state_dir), _REASONS.get(fault_of(error), f"state.db: {error}")) from error
     except OSError as error:
         place = f"{Path(error.filename).name}: " if isinstance(error.filename, str) else ""
         cure = _CURES.get(error.errno or 0, "check it, and run again")
@@ -108,14 +104,8 @@ class Database:
         with self._lock, speaking_of(self._state_dir):
             self._insist_on_same_file()
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._connection):
                 yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # a full disk has rolled back already
-                    self._connection.execute("ROLLBACK")
-                raise
 
     def close(self) -> None:
         """Release the file. Idempotent."""
@@ -129,15 +119,20 @@ class Database:
         with suppress(FileNotFoundError):
             if self._file.stat().st_ino == self._inode:
                 return
-        raise StateDirError(str(self._state_dir), "state.db was removed or replaced while in use; start kvsync again")
+        raise StateDirError(str(self._state_dir), "state.db was removed or replaced while in use; restart kvsync")
 
 
 def open_for_writing(state_dir: Path) -> Database:
     """Open `state.db`, made first where it does not exist. Raises StateDirError."""
     file = state_dir / FILE_NAME
     with speaking_of(state_dir):
-        make_private(file)  # SQLite would leave the mode to the umask
-        connection = _connect(f"{file.as_uri()}?mode=rw", _set_up(state_dir))
+        connection = connect(file, timeout=BUSY_SECONDS, create=True)
+        with closed_on_error(connection):
+            if _version(connection, state_dir) < SCHEMA_VERSION:
+                with transaction(connection):
+                    _upgrade(connection)
+            use_write_ahead_log(connection, BUSY_SECONDS)
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         return Database(connection, state_dir, file)
 
 
@@ -148,69 +143,37 @@ def open_for_reading(state_dir: Path) -> Database:
     with speaking_of(state_dir):
         connection = _connect_read_only(file, state_dir) if file.exists() else None
         if connection is None or _version(connection, state_dir) < SCHEMA_VERSION:
-            connection = _connect(":memory:", _upgraded_copy(connection))
+            connection = _upgraded_copy(connection)
         connection.execute("PRAGMA query_only = ON")
         return Database(connection, state_dir)
 
 
-def _connect(uri: str, prepare: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _connect_read_only(file: Path, state_dir: Path) -> sqlite3.Connection:
     try:
-        prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
+        return _connect_checked(file, state_dir, immutable=False)
+    except sqlite3.OperationalError as error:
+        has_no_index = fault_of(error) in (Fault.CANNOT_OPEN, Fault.READ_ONLY)
+        if not has_no_index and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
+            raise
+        # The log's index is missing and cannot be made here: nobody has the file open, and SQLite wants to be told so.
+        return _connect_checked(file, state_dir, immutable=True)
+
+
+def _connect_checked(file: Path, state_dir: Path, *, immutable: bool) -> sqlite3.Connection:
+    connection = connect(file, timeout=BUSY_SECONDS, read_only=True, immutable=immutable)
+    with closed_on_error(connection):
+        _version(connection, state_dir)
     return connection
 
 
-def _connect_read_only(file: Path, state_dir: Path) -> sqlite3.Connection:
-    try:
-        return _connect(f"{file.as_uri()}?mode=ro", lambda connection: _version(connection, state_dir))
-    except sqlite3.OperationalError as error:
-        code = error.sqlite_errorcode
-        no_index = (
-            code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or code == sqlite3.SQLITE_IOERR_SHMSIZE
-        )
-        if not no_index:
-            raise
-        # The log's index is missing and cannot be made here: nobody has the file open, and SQLite wants to be told so.
-        return _connect(f"{file.as_uri()}?mode=ro&immutable=1", lambda connection: _version(connection, state_dir))
-
-
-def _set_up(state_dir: Path) -> Callable[[sqlite3.Connection], None]:
-    def prepare(connection: sqlite3.Connection) -> None:
-        if _version(connection, state_dir) < SCHEMA_VERSION:
-            connection.execute("BEGIN IMMEDIATE")
-            _upgrade(connection)
-            connection.execute("COMMIT")
-        _use_log(connection)
-        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-
-    return prepare
-
-
-def _use_log(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. SQLite does not wait by itself for others who are just doing the same."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(_TURN)
-        else:
-            return
-
-
-def _upgraded_copy(old: sqlite3.Connection | None) -> Callable[[sqlite3.Connection], None]:
-    def prepare(copy: sqlite3.Connection) -> None:
+def _upgraded_copy(old: sqlite3.Connection | None) -> sqlite3.Connection:
+    copy = connect(None, timeout=BUSY_SECONDS)
+    with closed_on_error(copy):
         if old is not None:
             with closing(old):
                 old.backup(copy)
         _upgrade(copy)
-
-    return prepare
+    return copy
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
@@ -229,6 +192,6 @@ def _version(connection: sqlite3.Connection, state_dir: Path) -> int:
     if tables and application != APPLICATION_ID:
         raise StateDirError(str(state_dir), "state.db belongs to another program; choose another state_dir")
     if version > SCHEMA_VERSION:
-        reason = f"state.db was written by a newer kvsync (schema {version}, this one knows {SCHEMA_VERSION}); upgrade kvsync"
+        reason = f"a newer kvsync wrote state.db (schema {version}, this one supports {SCHEMA_VERSION}); upgrade kvsync"
         raise StateDirError(str(state_dir), reason)
     return int(version)

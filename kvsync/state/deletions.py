@@ -1,4 +1,4 @@
-"""How many entries were deleted in the last hour, in all targets and by all runs: what `run.max_deletes_per_hour` bounds.
+"""Count of deletes in the last hour over all targets and runs, for `run.max_deletes_per_hour`.
 
 A grant is taken before the first delete is sent and committed to disk, so that a killed run has used all of its grant. Once the
 deletes are done it is corrected to what they were, and counts from then on.

@@ -1,4 +1,4 @@
-"""The state directory: everything kvsync keeps between two runs, behind one door.
+"""State directory of kvsync, the facade over its tables, lock and key.
 
 state.db      journal, ledger, what is parked, paused, quarantined, …   (see `schema`)
 lock          held by the one process that writes to stores
@@ -111,7 +111,7 @@ class StateDir:
         return lock.hold(self.path, command)
 
     def writer(self) -> int | None:
-        """The id of the process that holds the lock now, 0 when it cannot be told; None when none does. Raises
+        """The id of the process that holds the lock now, 0 if it is unknown; None when none does. Raises
         StateDirError."""
         return lock.writer_of(self.path)
 

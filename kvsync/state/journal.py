@@ -1,4 +1,4 @@
-"""Intent before, outcome after: what every run did, so that a killed one is understood and any one can be taken back.
+"""Journal of runs: intent before each change and outcome after it, for recovery and undo.
 
     begin ──> intend ──> (the store is written) ──> settle ──> … ──> finish
                 │                                     │
@@ -24,7 +24,7 @@ from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_
 from kvsync.state.run import Run
 
 KEEP_RUNS = 500
-"""How many runs `prune` keeps unless told otherwise."""
+"""How many runs `prune` keeps by default."""
 
 _RUNS = f"""
 SELECT id, command, source, started_at, finished_at, status, summary, (
@@ -98,11 +98,11 @@ class Journal:
         rows = self._database.query(_RUNS + where, (run_id, run_id))
         rows = [row for row in rows if row[0] == run_id] or rows
         if not rows or not run_id:
-            raise UsageError(f"there is no run {run_id!r}; `kvsync history` lists those that are kept")
+            raise UsageError(f"unknown run {run_id!r}; run `kvsync history` to list the runs")
         if len(rows) == 1:
             return _run(rows[0])
         found = ", ".join(row[0] for row in rows[:5])
-        raise UsageError(f"{run_id!r} is the start of several runs: {found}{', …' if len(rows) > 5 else ''}")
+        raise UsageError(f"{run_id!r} is ambiguous; it matches the runs {found}{', …' if len(rows) > 5 else ''}")
 
     def unfinished(self) -> list[RunRecord]:
         """Runs that have not ended: the one under way, and those that were killed, newest first. Raises StateDirError."""

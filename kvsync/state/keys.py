@@ -1,4 +1,4 @@
-"""The secret key of a state directory: what it seals cannot be guessed back by someone who only has the database."""
+"""Secret key of a state directory, which seals sensitive fingerprints."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_key(state_dir: Path) -> bytes:
 def _checked(key: bytes, state_dir: Path) -> bytes:
     if len(key) != KEY_BYTES:
         wrong = f"key is damaged ({len(key)} bytes, {KEY_BYTES} expected)"
-        cure = "restore it, or delete it: sensitive entries then look changed once"
+        cure = "restore it, or delete it; after that, sensitive entries show as changed once"
         raise StateDirError(str(state_dir), f"{wrong}; {cure}")
     return key
 

@@ -1,4 +1,4 @@
-"""What kvsync last applied, entry by entry: the third side of the diff, and the proof that an entry is ours to delete."""
+"""Local ledger: what kvsync last applied, per entry."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Ledger:
     def get(self, place: str, identities: Iterable[Identity]) -> dict[Identity, Applied]:
         """Those of the identities that the ledger knows. Raises StateDirError."""
         if self._database.one(_ANY, (place,)) is None:
-            return {}  # a first apply asks for very many in vain
+            return {}  # a first apply asks for very many that do not exist
         wanted = list(identities)
         rows = self._database.each(_ONE, [entry_row(place, identity) for identity in wanted])
         found, keys = zip(wanted, rows, strict=True), self._sealing_keys(place)

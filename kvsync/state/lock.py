@@ -1,4 +1,4 @@
-"""One writing process per state directory. The kernel keeps the lock, and frees it however the process ends."""
+"""Write lock of the state directory, held by the kernel and released when the process ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def hold(state_dir: Path, command: str) -> Iterator[None]:
 
 
 def writer_of(state_dir: Path) -> int | None:
-    """The id of the process that holds the lock now, 0 when it cannot be told; None when none does. Raises StateDirError."""
+    """The id of the process that holds the lock now, 0 if it is unknown; None when none does. Raises StateDirError."""
     with speaking_of(state_dir):
         try:
             descriptor = os.open(state_dir / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)

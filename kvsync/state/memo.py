@@ -1,4 +1,4 @@
-"""What the last clean pass of a place saw, so that the next one can tell at once that nothing has changed."""
+"""Memo of the last clean pass of a place, so that the next pass can skip unchanged work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the receivers of notices were told last of each target, so that a state that lasts is told once, across restarts too."""
+"""Notices last sent to each receiver, so that a lasting state is sent once, even across restarts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from kvsync.state.context import Context
 from kvsync.state.rows import target_row
 
 Told = Mapping[Target, Mapping[str, str]]
-"""By target and kind of notice: which of that kind was told."""
+"""Notice that was sent, by target and kind."""
 
 _PUT = "INSERT OR REPLACE INTO notices VALUES (?, ?, ?, ?, ?)"
 _DROP = "DELETE FROM notices WHERE channel = ? AND store = ? AND namespace = ? AND kind = ?"
 
 
 class Notices:
-    """What was told, by channel: one configured receiver."""
+    """Notices that were sent, by channel."""
 
     def __init__(self, context: Context) -> None:
         self._database = context.database
 
     def told(self, channel: str) -> dict[Target, dict[str, str]]:
-        """What a channel was told. Raises StateDirError."""
+        """Notices sent to a channel. Raises StateDirError."""
         found: dict[Target, dict[str, str]] = {}
         sql = "SELECT store, namespace, kind, which FROM notices WHERE channel = ?"
         for store, namespace, kind, which in self._database.query(sql, (channel,)):
@@ -30,7 +30,7 @@ class Notices:
         return found
 
     def tell(self, channel: str, news: Iterable[tuple[Target, str, str | None]]) -> None:
-        """Note that a channel was told: of a target, of a kind, which; None ends it. Raises StateDirError."""
+        """Record the notice sent to a channel for a target and kind; None ends it. Raises StateDirError."""
         with self._database.transaction() as connection:
             for target, kind, which in news:
                 if which is None:

@@ -1,5 +1,5 @@
-"""Operator actions, shared by the command line and the HTTP API: approve a plan, pause and resume a target, retry entries. `by`
-says in the log which of the two it was.
+"""Operator actions (approve, pause, resume, retry), shared by the CLI and the HTTP API. `by` records which of the two was
+used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What became of a wish to end a pause: whether there was one, and the store's pause that still holds the target."""
+    """What became of a request to end a pause: whether there was one, and the store's pause that still holds the target."""
 
     ended: bool
     still: Pause | None = None
@@ -82,7 +82,7 @@ def place(target: str, stores: Collection[str]) -> tuple[str, str | None]:
     store, slash, namespace = target.partition("/")
     if store not in stores or (slash and not namespace):
         names = ", ".join(sorted(stores))
-        raise UsageError(f"no target {target!r}; it is STORE or STORE/NS, with one of the stores {names}")
+        raise UsageError(f"unknown target {target!r}; expected STORE or STORE/NS, with one of the stores {names}")
     return store, namespace if slash else None
 
 

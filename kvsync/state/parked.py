@@ -1,4 +1,4 @@
-"""Targets that wait for a person: whose plan a guard or a gate holds back, until that very plan is approved."""
+"""Parked plans that wait for approval."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ class Parked:
     def approve(self, hash_prefix: str, now: float) -> list[ParkedRecord]:
         """Release what is parked under a hash: one target by its digest, or all targets of a plan by the plan's.
 
-        The hash may carry `sha256:` and be cut to twelve digits. Raises UsageError when it is no hash, or stands for several
+        The hash may carry `sha256:` and be cut to twelve digits. Raises UsageError when it is not a hash, or represents several
         plans; NotApproved when nothing is parked under it, both naming what is; StateDirError.
         """
         match = _HASH.fullmatch(hash_prefix.strip().lower())
         parked = self.all()
         if match is None:
-            wanted = f"{hash_prefix!r} is no hash of a plan: at least {SHORTEST_PREFIX} hex digits are needed"
+            wanted = f"{hash_prefix!r} is not the hash of a plan; give at least {SHORTEST_PREFIX} hex digits"
             raise UsageError(f"{wanted}; {_listing(parked)}")
         chosen = _choose(f"sha256:{match[1]}", parked)
         with self._database.transaction() as connection:
@@ -110,7 +110,7 @@ def _choose(prefix: str, parked: Sequence[ParkedRecord]) -> list[ParkedRecord]:
     if not digests:
         raise NotApproved(f"no plan {prefix} is parked; {_listing(parked)}")
     if len(digests) > 1:
-        raise UsageError(f"{prefix} is the start of several hashes; {_listing(parked)}")
+        raise UsageError(f"{prefix} is ambiguous; {_listing(parked)}")
     return [record for record in parked if digests & {record.digest, record.plan_digest}]
 
 

@@ -1,4 +1,4 @@
-"""How the last pass of each target went, drift over time, and the daemon's own row: what `kvsync status` shows."""
+"""Results of the last pass of each target, drift history, and the daemon's own record, as `kvsync status` shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets and whole stores that a person told kvsync to leave alone for now."""
+"""Paused targets and stores."""
 
 from __future__ import annotations
 

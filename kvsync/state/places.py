@@ -1,4 +1,4 @@
-"""Where each target led last, so that another place behind the same name is noticed, and knowledge stays with the place."""
+"""Last known place of each target, to detect when the place behind a name changes."""
 
 from __future__ import annotations
 

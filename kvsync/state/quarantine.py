@@ -1,4 +1,4 @@
-"""Entries whose write a store refused: not tried again for a while, unless the write becomes another one."""
+"""Quarantined entries, whose write a store refused; kvsync retries them later, or when the write changes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from kvsync.model.entry import Identity, Target, sealed
 from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
+from kvsync.util.backoff import BackoffPolicy
 
-FIRST_SECONDS = 60.0
-LONGEST_SECONDS = 6 * 3600.0
-"""The first and the longest wait before a refused write is tried again; it doubles in between."""
+WAITS = BackoffPolicy(base=60.0, cap=6 * 3600.0)
+"""Before a refused write is tried again, without jitter."""
 
 _PUT = """
 INSERT OR REPLACE INTO quarantine (place, key, label, digest, attempts, until, error)
@@ -67,7 +67,7 @@ class Quarantine:
             sql = f"SELECT attempts FROM quarantine WHERE {_OF_ENTRY} AND digest = ?"  # noqa: S608 - constants
             before = connection.execute(sql, (*entry, kept)).fetchone()
             attempts = (before[0] if before else 0) + 1
-            wait = min(FIRST_SECONDS * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)
+            wait = WAITS.longest(attempts)
             held = Quarantined(kept, self._context.key(), attempts, now + wait, self._context.redact(error))
             connection.execute(_PUT, (*entry, kept, held.attempts, held.until, held.error))
         self.rows.changed(place)

@@ -1,4 +1,4 @@
-"""What the journal is given before and after a batch, and what it gives back to those who read it."""
+"""Journal records, as written before and after a batch and as read back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kvsync.model.entry import Action, Actual, Applied, Class, Identity, Outcome
 @dataclass(frozen=True, slots=True)
 class Intent:
     """One change about to be sent. `before` is the entry as it was seen, with its content wherever that may be kept; `after` is
-    the fingerprint of what shall be written, None for a delete. Of a sensitive change no value is kept."""
+    the fingerprint of what must be written, None for a delete. Of a sensitive change no value is kept."""
 
     identity: Identity
     action: Action
@@ -61,7 +61,7 @@ class ChangeRecord:
 
     `before` has no content when it is `withheld`, and none when there was nothing to keep. `after` is the fingerprint of
     what was to be written, sealed when the change is sensitive: ask `matches`. `place` is the key of the place that was
-    written to, or stands for the target's name where an earlier version recorded it.
+    written to, or represents the target's name where an earlier version recorded it.
     """
 
     run: str

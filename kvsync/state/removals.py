@@ -1,4 +1,4 @@
-"""Since when an entry of ours is no longer desired, so that a delete can wait out the guard's grace."""
+"""Time since when an owned entry has not been desired, for the guard's grace period."""
 
 from __future__ import annotations
 

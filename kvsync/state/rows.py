@@ -1,4 +1,4 @@
-"""How the values that travel are written into rows, and read back.
+"""Conversion of model values to and from table rows.
 
 Enum members and booleans are written as plain text and numbers: SQLite's driver takes a slow path for anything else.
 """
@@ -38,7 +38,7 @@ def entry_row(place: str, identity: Identity) -> tuple[str, str, str]:
 
 
 def name_key(target: Target) -> str:
-    """What stands for the place of a target while only its name is known: never a key of a resolved place, which is
+    """What represents the place of a target while only its name is known: never a key of a resolved place, which is
     hexadecimal."""
     return f"name:{target.store}/{target.namespace}"
 

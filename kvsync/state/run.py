@@ -1,4 +1,4 @@
-"""One run under way: the writing half of the journal."""
+"""Writing side of the journal for one run in progress."""
 
 from __future__ import annotations
 

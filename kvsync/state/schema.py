@@ -1,4 +1,4 @@
-"""The tables of `state.db`, as steps from one schema version to the next. A step, once released, never changes.
+"""Schema migrations of `state.db`. A released migration never changes.
 
 A label is kept as `''` for "no label" and `'=…'` for the label itself, so that it can be part of a primary key.
 Times are seconds since the epoch. `changes.seq` is `runs.seq * 2**32` plus a number within the run: the changes of a run lie

@@ -1,4 +1,4 @@
-"""What Git tracks in a folder, by the index of the repository that encloses it."""
+"""Detects files that Git tracks in a folder, from the index of the surrounding repository."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tracked_files(folder: Path) -> list[str]:
 
 
 def _listed(repository: Path, folder: Path) -> list[str]:
-    import subprocess  # most state directories lie in no repository
+    import subprocess  # most state directories lie in no repository  # nosec B404
 
     program = shutil.which("git")
     if program is None:
@@ -30,7 +30,7 @@ def _listed(repository: Path, folder: Path) -> list[str]:
     inside = f":(top,literal,icase){folder.relative_to(repository)}"
     command = [program, *_SETTINGS, "ls-files", "-z", "--", inside]
     with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(  # noqa: S603  # git, by its full path
+        done = subprocess.run(  # noqa: S603  # git, by its full path  # nosec B603
             command, cwd=repository, env=_environment(repository), capture_output=True, timeout=_SECONDS, check=True
         )
         names = done.stdout.decode("utf-8", "replace").split("\0")

@@ -1,4 +1,4 @@
-"""Whether a state directory may be trusted. What lies in it releases plans, says what is ours, and what YAML means.
+"""Checks that a state directory can be trusted, because it controls approvals, ownership, and cached parsing.
 
 It must be a real directory, belong to the user kvsync runs as, be closed to others, and hold nothing that Git tracks. Where
 nothing is lost by it, kvsync helps: it closes a directory of ours, and in a volume of root's that others may write to, as
@@ -35,7 +35,7 @@ def find(path: Path, config_root: Path | None, make: Callable[[Path], None] | No
         return place
     status = place.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        raise StateDirUntrusted(str(path), "it is a file, not a directory; choose another state_dir")
+        raise StateDirUntrusted(str(path), "it is a file, not a directory; set another state_dir")
     if _is_open_volume(status):
         if make is not None:
             move_into(place)
@@ -53,7 +53,8 @@ def _real_path(path: Path, config_root: Path | None) -> Path:
     for here in (*reversed(path.parents), path):
         if here.is_symlink() and not _may_be_followed(here, path, config_root):
             raise StateDirUntrusted(
-                str(path), f"{here} is a symbolic link; replace it by a directory, or name where it leads as state_dir"
+                str(path),
+                f"{here} is a symbolic link; replace it with a directory, or set state_dir to the path it points to",
             )
     return Path(os.path.realpath(path))
 
@@ -82,8 +83,8 @@ def _check_owner(path: Path, status: os.stat_result, config_root: Path | None) -
         and _is_closed_by_root(path.parent)
     ):
         return  # the directory of a service, on which root runs a command
-    reason = f"its owner is the user id {status.st_uid}, and kvsync runs as {ours}"
-    raise StateDirUntrusted(str(path), f"{reason}; run kvsync as that user, or choose another state_dir")
+    reason = f"it belongs to user id {status.st_uid}, but kvsync runs as {ours}"
+    raise StateDirUntrusted(str(path), f"{reason}; run kvsync as that user, or set another state_dir")
 
 
 def _is_closed_by_root(folder: Path) -> bool:
@@ -97,10 +98,14 @@ def _check_entries(path: Path, status: os.stat_result) -> None:
     was_open = bool(status.st_mode & _OTHERS_WRITE)
     for name, entry in _entries(path):
         if stat.S_ISLNK(entry.st_mode) and name in OWN_NAMES:
-            raise StateDirUntrusted(str(path), f"{name} in it is a symbolic link; replace it by what it leads to")
+            raise StateDirUntrusted(
+                str(path), f"{name} in it is a symbolic link; replace it with the file it points to"
+            )
         if was_open and entry.st_uid not in owners:
-            reason = f"others may write to it, and {name!r} in it has the owner {entry.st_uid}"
-            raise StateDirUntrusted(str(path), f"{reason}; delete what is not kvsync's, or choose another state_dir")
+            reason = f"other users can write to it, and {name!r} in it belongs to user id {entry.st_uid}"
+            raise StateDirUntrusted(
+                str(path), f"{reason}; delete files that do not belong to kvsync, or set another state_dir"
+            )
 
 
 def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -119,14 +124,14 @@ def _close_to_others(path: Path, status: os.stat_result) -> None:
         if error.errno == errno.EROFS:
             return  # then nobody can write
     if path.lstat().st_mode & _OTHERS_WRITE:
-        reason = "others may write to it, and it cannot be closed"
+        reason = "other users can write to it, and its mode cannot be changed"
         raise StateDirUntrusted(
-            str(path), f"{reason}; run chmod 700, or choose a state_dir on a file system with modes"
+            str(path), f"{reason}; run chmod 700, or set state_dir to a file system that supports modes"
         )
 
 
 def _check_untracked(path: Path) -> None:
     found = tracked_files(path)
     if found:
-        reason = f"Git tracks {found[0]!r} in it, so whoever commits decides what kvsync believes"
-        raise StateDirUntrusted(str(path), f"{reason}; run git rm -r --cached on it, and list it in .gitignore")
+        reason = f"Git tracks {found[0]!r} in it, so anyone who can commit can change the state of kvsync"
+        raise StateDirUntrusted(str(path), f"{reason}; run git rm -r --cached on it, and add it to .gitignore")

@@ -1,5 +1,4 @@
-"""A state directory in a volume that others may write to, as Kubernetes mounts one: kvsync uses a directory of its own there,
-which is closed to them."""
+"""Private state directory inside a shared volume, as Kubernetes mounts one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be seen of a running daemon, and how: its HTTP.
+"""Status of a running daemon over HTTP.
 
 model      the frozen view of everything: a `Board`
 collector  fills it, from what the daemon tells and the passes leave

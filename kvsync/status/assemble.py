@@ -1,4 +1,4 @@
-"""From what was collected to the board: pure, but for three small queries of the state directory."""
+"""Builds the board from collected facts. Pure, except for three small queries of the state directory."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def assemble(material: SnapshotInput) -> StatusSnapshot:
 
 
 def state_of(view: TargetView, *, denied: bool) -> State:
-    """The one state that stands for a target; `denied` says whether a window denies applying now."""
+    """The one state that represents a target; `denied` says whether a window denies applying now."""
     in_vain = any(view.changes.get(kind) for kind in FAILURES)
     holds = {
         State.FAILING: view.unavailable or in_vain or (view.error is not None and not view.problems),
@@ -135,7 +135,7 @@ def state_of(view: TargetView, *, denied: bool) -> State:
 
 
 def _held(material: SnapshotInput) -> _Held:
-    """A state directory that cannot be read is told of by every pass; the board goes without it."""
+    """Every pass reports a state directory that cannot be read; the board goes without it."""
     state, now = material.state, material.at
     with suppress(StateDirError):
         return _Held(

@@ -1,4 +1,4 @@
-"""Fills the board: from what the daemon tells, from what each pass leaves, and from the state directory.
+"""Collects the board from daemon events, pass results, and the state directory.
 
 What is kept grows with the targets and not with time. Only the daemon's loop writes here; a board is put together in a thread
 of its own, from values that do not change, so that ten thousand targets keep no pass and no watchdog waiting.
@@ -102,7 +102,7 @@ class Collector(DaemonObserver):
         self.changed()
 
     def changed(self) -> None:
-        """Say that something changed which is not told in another way."""
+        """Report a change that is not reported in another way."""
         self.version += 1
         news, self._news = self._news, asyncio.Event()
         news.set()

@@ -1,4 +1,4 @@
-"""The JSON of `kvsync status` and of `/status`: `kvsync.status/1`.
+"""JSON document of `kvsync status` and `/status`: `kvsync.status/1`.
 
 The command reads the state directory and knows nothing of the running process. Over HTTP the same document has more: what each
 target's passes saw, the stores, the past, the process itself.

@@ -1,4 +1,4 @@
-"""How long passes took, in buckets."""
+"""Histogram of pass durations."""
 
 from __future__ import annotations
 

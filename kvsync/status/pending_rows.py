@@ -1,4 +1,4 @@
-"""What a pass left undone, as rows that may be shown: rendered as `kvsync plan` renders it, and cut to what a page can hold."""
+"""Pending changes of a pass as display rows, in the format of `kvsync plan` and limited to the size of a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status of a daemon as frozen values. Page, metrics and `/status` are three forms of one `StatusSnapshot`.
+"""Status of a daemon as frozen values. Page, metrics and `/status` are three forms of one `StatusSnapshot`.
 
 Moments are seconds since the epoch, durations are seconds. Nothing here holds the value of a sensitive entry, and every text
 that a store, a file or a person worded has been through the redactor. Texts of plans are escaped as `kvsync plan` shows them;
@@ -22,7 +22,7 @@ class State(StrEnum):
     """How a target stands. In the order in which they need a person: when several hold, the first is the one."""
 
     FAILING = "failing"
-    """The last pass did not happen, or some of its changes were tried in vain."""
+    """The last pass did not happen, or some of its changes failed."""
     HELD = "held"
     """Problems in the files: the target keeps its last good state."""
     PARKED = "parked"
@@ -54,7 +54,7 @@ class PendingRow:
     """One entry of a pending plan, as far as it may be shown.
 
     `sign` is the one of `kvsync plan` (`+ ~ ^ = - !`), `name` the key with the label in brackets. `beside` are short texts that
-    fit beside the name (of a refusal: the reason), `below` the lines of a difference. All texts are escaped for one line.
+    fit next to the name (of a refusal: the reason), `below` the lines of a difference. All texts are escaped for one line.
     """
 
     kind: PendingRowKind
@@ -70,7 +70,7 @@ class PendingRow:
 
 @dataclass(frozen=True, slots=True)
 class PendingPlan:
-    """What the last pass planned and did not apply. `counts` counts by action, and `refused` and `reported`; `hidden` is how
+    """Changes that the last pass planned, not applied. `counts` counts by action, and `refused` and `reported`; `hidden` is how
     many entries have no row. `cost` says in words what applying takes."""
 
     digest: str
@@ -113,11 +113,11 @@ class EndView:
 class TargetView:
     """One target.
 
-    `attempted_at` is the end of the last pass, `succeeded_at` that of the last one without an error (they may be from before
-    the daemon started); `triggers` are why the last pass began and `seconds` how long it took. `next_at` is when the target
-    comes back by itself and `next_trigger` why; None: at the daemon's next beat, or when something happens. `changes` counts
-    the last pass's outcomes, `drift` the drifted entries it found by class and `unhealed` those of them it left so, `pending`
-    what the plan held and was not applied. `unavailable` says that the store is the reason for `error`.
+    `attempted_at` is the end of the last pass, `succeeded_at` that of the last one without an error (they may be from
+    before the daemon started); `triggers` are why the last pass began and `seconds` how long it took. `next_at` is when the
+    target gets its next pass and `next_trigger` why; None: at the daemon's next beat, or when something happens. `changes`
+    counts the last pass's outcomes, `drift` the drifted entries it found by class and `unhealed` those of them it left so,
+    `pending` what the plan held and was not applied. `unavailable` says that the store is the reason for `error`.
     """
 
     target: Target
@@ -214,7 +214,7 @@ class ProcessView:
     window_changes_at: float | None = None
     next_beat: float | None = None
     files_at: float | None = None
-    """When the files were last read."""
+    """Time when the files were last read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Stores: the interface (`base`), the built-in types, and the registry of all installed ones (`registry`)."""
+"""Stores: the interface (`base`), the built-in types, and the registry of all installed types (`registry`)."""

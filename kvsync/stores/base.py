@@ -1,4 +1,4 @@
-"""The seam: what kvsync needs of a store, and what a store may rely on.
+"""Store interface: what a store implements, and what it can rely on.
 
 A store only translates. It decides nothing: no diff, no policy, no retry of writes, no ownership rule. To add one, write a
 subclass, give it a line in `kvsync.stores.BUILTIN` or an entry point in the group `kvsync.stores`, and pass
@@ -97,8 +97,8 @@ class StoreContext:
     """What a store is given of its surroundings.
 
     `root` is the configuration's folder, which relative paths start from. `cache_dir` is a folder of the store's own inside
-    the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, anew at each call. `fence`
-    is asked right before each call that writes; a `kvsync.http` client does that when it is given it.
+    the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, read again at each call.
+    `fence` is asked right before each call that writes; a `kvsync.http` client does that when it is given it.
     """
 
     root: Path
@@ -113,7 +113,7 @@ class StoreContext:
 class Store(ABC):
     """One configured connection to a store. See the module's text for the contract.
 
-    `options` are the fields that this type has in the configuration beside the common ones. `capabilities` is a class
+    `options` are the fields that this type has in the configuration besides the common ones. `capabilities` is a class
     attribute; an instance may narrow it by what is configured.
     """
 
@@ -122,7 +122,7 @@ class Store(ABC):
     traffic: Traffic
     keeps_ledger: bool = False
     """Whether the ledger of a namespace lives in the store too (`ledger: store`), so that another machine finds it. A
-    `Snapshot` then brings it as `ledger`, and a token stands for it too."""
+    `Snapshot` then brings it as `ledger`, and a token represents it too."""
     ledger_chunk_bytes: int | None = None
     """Bytes of a ledger that one request carries, None for any number of them. Only for the estimate of what a plan costs."""
     overridden: frozenset[str] = frozenset()
@@ -176,11 +176,11 @@ class Store(ABC):
     @abstractmethod
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`; `signer` tells which entries are settled. Returns None when `token`, taken from an
-        earlier snapshot of the same namespace and owner, still stands for the present state; stores without tokens ignore
+        earlier snapshot of the same namespace and owner, still represents the present state; stores without tokens ignore
         it. Raises StoreError."""
 
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
-        """The same as `observe`, with an `etag` or `fingerprint` of each entry that stands for every byte of its value. None,
+        """The same as `observe`, with an `etag` or `fingerprint` of each entry that represents every byte of its value. None,
         the default, where only reading the entries one by one can tell that. Raises StoreError."""
         return None
 
@@ -191,7 +191,7 @@ class Store(ABC):
 
     def redacted_etag(self, etag: str) -> str:
         """As much of the etag of a version as a listing shows. Pure. Where there are no versions and etags are made of the
-        content, the rest would tell somebody who guesses at a sensitive value that the guess is right: of a sensitive entry
+        content, the rest would tell someone who guesses at a sensitive value that the guess is right: of a sensitive entry
         no more than this is kept, and nothing of it is shown."""
         return etag
 

@@ -1,4 +1,4 @@
-"""Where the ledger of a store without room for marks is kept: what the option `ledger` may be."""
+"""The option `ledger`: where the ledger of a store without marks is kept."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ LEDGER: Final = Field(
     "ledger",
     choice(LedgerPlace),
     default=LedgerPlace.LOCAL,
-    help="Where kvsync remembers what is its own: `local`, in the state directory, or `store`, for several machines.",
+    help="Where kvsync records the entries it owns: `local`, in the state directory, or `store`, for several machines.",
 )

@@ -1,4 +1,4 @@
-"""What a store refuses before anything is sent, as its capabilities say."""
+"""Checks writes against the capabilities of a store before they are sent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kvsync.stores.base import Write
 def check_batch(where: str, writes: Sequence[Write], has: Capabilities) -> None:
     """Raise BatchRefused for a call that is too long or too large, or names an entry twice. `where` is store/namespace."""
     if len(writes) > has.batch:
-        raise BatchRefused(f"{where}: {len(writes)} writes in one call; {has.batch} are the most")
+        raise BatchRefused(f"{where}: {len(writes)} writes in one call; the limit is {has.batch}")
     if len({write.identity for write in writes}) < len(writes):
         raise BatchRefused(f"{where}: one call names the same entry twice")
     size = sum(len(write.content.value) for write in writes if write.content is not None)
     if has.max_batch_bytes is not None and size > has.max_batch_bytes and len(writes) > 1:
-        raise BatchRefused(f"{where}: {size} bytes in one call; {has.max_batch_bytes} are the most")
+        raise BatchRefused(f"{where}: {size} bytes in one call; the limit is {has.max_batch_bytes}")
 
 
 def check_entry(remote_key: str, content: Content | None, has: Capabilities) -> None:
@@ -29,19 +29,21 @@ def check_entry(remote_key: str, content: Content | None, has: Capabilities) -> 
     if content is None:
         return
     if has.max_value is not None and (length := length_of(content.value, has.value_unit)) > has.max_value:
-        raise ValueError(f"the value has {length} {has.value_unit}; {has.max_value} are the most")
+        raise ValueError(f"the value has {length} {has.value_unit}; the limit is {has.max_value}")
     if has.max_metadata is not None and len((content.metadata or "").encode()) > has.max_metadata:
-        raise ValueError(f"the metadata takes more than {has.max_metadata} bytes")
+        raise ValueError(f"the metadata has more than {has.max_metadata} bytes")
     if not has.binary and not is_text(content.value):
-        raise ValueError("the value is no UTF-8 text")
+        raise ValueError("the value is not UTF-8 text")
 
 
 def _check_key(remote_key: str, has: Capabilities) -> None:
     try:
         size = len(remote_key.encode()) if has.key_unit is SizeUnit.BYTES else len(remote_key)
     except UnicodeEncodeError:
-        raise ValueError("the key is no Unicode text") from None
+        raise ValueError("the key is not Unicode text") from None
     if has.max_key is not None and size > has.max_key:
-        raise ValueError(f"the key has {size} {has.key_unit}; {has.max_key} are the most")
+        raise ValueError(f"the key has {size} {has.key_unit}; the limit is {has.max_key}")
     if has.key_pattern is not None and not re.fullmatch(has.key_pattern, remote_key):
-        raise ValueError(f"the key holds a character that the store does not take (it must match {has.key_pattern})")
+        raise ValueError(
+            f"the key contains a character that the store does not allow (it must match {has.key_pattern})"
+        )

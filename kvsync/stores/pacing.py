@@ -1,4 +1,4 @@
-"""How fast to send, how long to wait, and when to give up: back-off with full jitter, and a limit that learns."""
+"""Backoff with full jitter, retries, and an adaptive concurrency limit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from random import Random
 
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
+from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
 
 SLICE = 0.25
 """Seconds between two looks at `stop` while waiting, so that leaving never waits for a store's long Retry-After."""
 
 TICK = 0.001
-"""The shortest wait in seconds: less may not move a clock at all, and would be waited for ever."""
+"""The shortest wait in seconds: less may not move a clock at all, and would be waited forever."""
 
 DOWN_AFTER = 8
 """Calls given up in a row, with no success between them, after which the store as a whole counts as down."""
@@ -38,7 +39,7 @@ class RetryPolicy:
 
 
 class Stopped(Exception):
-    """Somebody asked to stop while a call waited for its next attempt."""
+    """Someone asked to stop while a call waited for its next attempt."""
 
 
 class Pace:
@@ -128,6 +129,7 @@ class RetryState:
 
     def __init__(self, retry: RetryPolicy, pace: Pace, clock: Clock, rng: Random, stop: Callable[[], bool]) -> None:
         self._retry, self._pace, self._clock, self._rng, self._stop = retry, pace, clock, rng, stop
+        self._policy = BackoffPolicy(retry.base, retry.cap)
         self._failures = 0
         self._began = 0.0
 
@@ -142,7 +144,7 @@ class RetryState:
         if self._failures == 0:
             self._began = now
         self._failures += 1
-        delay = self._delay(error.retry_after)
+        delay = self._policy.delay(self._failures, self._rng, error.retry_after)
         self._pace.throttled(now + (error.retry_after or 0))
         attempts = 1 if self._pace.is_spent else self._retry.attempts
         if self._failures >= attempts or now + delay > self._began + self._retry.deadline:
@@ -153,10 +155,6 @@ class RetryState:
     async def hold(self) -> None:
         """Wait while the store has told another call to. Raises Stopped."""
         await self._sleep(self._pace.resume_at)
-
-    def _delay(self, retry_after: float | None) -> float:
-        ceiling = min(self._retry.cap, self._retry.base * 2.0 ** (self._failures - 1))
-        return (retry_after or 0) + self._rng.uniform(0, ceiling)
 
     async def _sleep(self, until: float) -> None:
         while (left := until - self._clock.monotonic()) > 0:

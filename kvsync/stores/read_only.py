@@ -1,4 +1,4 @@
-"""A store that cannot be written to: what `plan` and `drift` are given, so that they are read-only by construction."""
+"""Read-only wrapper of a store, used by `plan` and `drift`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ReadOnlyStore(Store):
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """Refuse. Raises PermanentError always."""
-        raise PermanentError(f"{namespace}: this command only reads; nothing was written")
+        raise PermanentError(f"{namespace}: this command is read-only; nothing was written")
 
     async def read_ledger(self, namespace: str) -> bytes | None:
         """As the wrapped store does."""
@@ -76,7 +76,7 @@ class ReadOnlyStore(Store):
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         """Refuse. Raises PermanentError always."""
-        raise PermanentError(f"{namespace}: this command only reads; the ledger was left as it is")
+        raise PermanentError(f"{namespace}: this command is read-only; the ledger was not changed")
 
     async def namespaces(self) -> Sequence[str]:
         """As the wrapped store does."""

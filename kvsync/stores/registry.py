@@ -1,4 +1,4 @@
-"""The store types there are, by name, and how a configured one is opened.
+"""Registry of store types, and how a configured store is opened.
 
 A type joins with one line here, or, from another package, with an entry point in the group `kvsync.stores`. Nothing is
 imported before it is asked for.
@@ -49,11 +49,11 @@ def store_class(type_name: str) -> type[Store]:
         return found
     points = [point for point in _installed() if point.name == type_name]
     if not points:
-        raise UnknownStoreType(f'unknown store type "{type_name}"; there are {", ".join(store_types())}')
+        raise UnknownStoreType(f'unknown store type "{type_name}"; known types are {", ".join(store_types())}')
     if len(points) > 1:
         packages = ", ".join(sorted(_package(point) for point in points))
         raise PermanentError(
-            f'store type "{type_name}" is offered by several packages ({packages}); uninstall all but one'
+            f'store type "{type_name}" is provided by several packages ({packages}); uninstall all but one'
         )
     return _load(points[0])
 
@@ -97,14 +97,16 @@ def _load(point: EntryPoint) -> type[Store]:
         found = point.load()
     except Exception as error:  # importing a foreign package can raise anything
         raise PermanentError(
-            f"{origin} cannot be loaded: {type(error).__name__}: {error}; repair or uninstall the package"
+            f"{origin} cannot be loaded: {type(error).__name__}: {error}; update or uninstall the package"
         ) from error
     if not (isinstance(found, type) and issubclass(found, Store)):
-        raise PermanentError(f"{origin}: {point.value} is no subclass of kvsync.stores.base.Store")
+        raise PermanentError(f"{origin}: {point.value} is not a subclass of kvsync.stores.base.Store")
     if found.__abstractmethods__:
-        raise PermanentError(f"{origin}: {point.value} lacks {', '.join(sorted(found.__abstractmethods__))}")
+        raise PermanentError(
+            f"{origin}: {point.value} does not implement {', '.join(sorted(found.__abstractmethods__))}"
+        )
     if not isinstance(getattr(found, "capabilities", None), Capabilities):
-        raise PermanentError(f"{origin}: {point.value} declares no capabilities")
+        raise PermanentError(f"{origin}: {point.value} has no capabilities")
     return found
 
 

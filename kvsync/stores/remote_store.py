@@ -1,5 +1,4 @@
-"""What stores behind a network have in common: they connect when they are first asked, and know by themselves what can have no
-key there."""
+"""Base class of stores with a remote API: they connect on first use."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ _Remote = TypeVar("_Remote", bound=ApiClient)
 
 
 class RemoteStore(Store, Generic[_Remote]):
-    """A store whose far side is a `_Remote`, which lives from the first call until `aclose`."""
+    """A store whose remote side is a `_Remote`, which lives from the first call until `aclose`."""
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
@@ -34,7 +33,7 @@ class RemoteStore(Store, Generic[_Remote]):
 
     @abstractmethod
     def _connect(self, most: int) -> _Remote:
-        """The far side, which takes `most` calls at a time. What it needs is imported here: working offline need not pay for
+        """The remote side, which takes `most` calls at a time. What it needs is imported here: working offline need not pay for
         it. Raises StoreError for a credential that cannot be read."""
 
     @abstractmethod
@@ -42,7 +41,7 @@ class RemoteStore(Store, Generic[_Remote]):
         """What `check` finds. Raises StoreError for a credential that cannot be used."""
 
     async def check(self) -> Sequence[DoctorCheck]:
-        """What the store's own doctor finds, told apart."""
+        """What the store's own doctor finds, distinguished."""
         try:
             return await self._examine(self._connected())
         except StoreError as error:

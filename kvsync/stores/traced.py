@@ -1,4 +1,4 @@
-"""A store whose calls are spans."""
+"""Store wrapper that records a span per call."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""One thread for blocking calls. The calls of one turn of the event loop go to the thread together and come back together: a
-hand-over between two threads costs more than a small query."""
+"""Worker thread for blocking calls. Calls of one turn of the event loop are sent to the thread together, because a switch
+between threads costs more than a small query.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of kvsync and of stores of your own are made with. Ships with kvsync; nothing of kvsync needs it to run.
+"""Test tools for kvsync and for third-party stores. Shipped with kvsync, but not needed at run time.
 
 - `StoreConformance`: the tests that every store passes; subclass it (`kvsync.testing.conformance` says how).
 - `MemoryServer`, `memory_store`: a remote in this process that fails on command, and a connection to it.

@@ -1,4 +1,4 @@
-"""A clock that moves only when it is told to."""
+"""Clock for tests, which moves only when told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A remote for tests, held in this process, that fails on command in the ways that remotes fail.
+"""In-process HTTP server for tests, with fault injection.
 
     server = MemoryServer()
     store = memory_store(server, clock=FakeClock(), batch=10)

@@ -1,4 +1,5 @@
-"""Spans: one a pass, one a store call below it. Off, and OpenTelemetry not imported, until `kvsync.tracing.export` starts it.
+"""OpenTelemetry spans: one per pass, with a child span per store call. OpenTelemetry is imported only after
+`kvsync.tracing.export` starts it.
 
     with span("pass", store="edge", namespace="web") as note:
         note(pending=3)

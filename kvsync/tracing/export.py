@@ -1,4 +1,4 @@
-"""Sending spans to a collector, as OTLP over HTTP. The one module that imports OpenTelemetry's SDK."""
+"""Exports spans to a collector, as OTLP over HTTP. The only module that imports the OpenTelemetry SDK."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of kvsync: files, threads."""
+"""Helpers that are independent of kvsync: files, threads, text."""

@@ -1,4 +1,4 @@
-"""Work that would hold up the event loop, in a thread that nobody has to wait for when the process ends."""
+"""Background thread for blocking work, which does not delay the exit of the process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Open files and folders beneath a folder, through no symbolic link.
+"""Opens files and folders below a folder without following symbolic links.
 
 Two implementations of one rule. `open_by_kernel` hands the whole path to Linux (`openat2` with RESOLVE_BENEATH, since 5.6);
-`open_by_walking` opens each folder on the way by itself. `open_beneath` takes the first that works here: a seccomp filter of a
+`open_by_walking` opens each folder on the way on its own. `open_beneath` takes the first that works here: a seccomp filter of a
 container may not know the system call.
 """
 

@@ -1,4 +1,4 @@
-"""Time as something that can be handed in, so that tests never wait."""
+"""Clock interface, replaceable in tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several things at once, with nothing left running behind when one of them fails."""
+"""Structured concurrency: runs several tasks, and cancels the rest when one fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Escaping for every medium that kvsync writes to: one function a medium, and no other place escapes.
+"""Escaping for every output format: one function per format.
 
 Keys, values, labels, file names, commits and what servers answer may hold anything. None of it may end a line, steer a
 terminal, hide or reorder what is shown, or be taken for markup or for a command of a CI system.
@@ -136,7 +136,7 @@ def clip(text: str, length: int) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The text in UTF-8; lone surrogates become the bytes they stand for in file names, or their own."""
+    """The text in UTF-8; lone surrogates become the bytes they represent in file names, or their own."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""How memory is looked after where very many objects come into being at once."""
+"""Pauses the garbage collector while creating many objects."""
 
 from __future__ import annotations
 

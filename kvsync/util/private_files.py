@@ -1,4 +1,4 @@
-"""Files that may hold values, and are for their owner alone, whatever the umask says."""
+"""Files readable only by their owner, whatever the umask is."""
 
 from __future__ import annotations
 

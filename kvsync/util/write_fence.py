@@ -1,4 +1,4 @@
-"""The last look before something is written: may it still go out?
+"""Final check before a write is sent: is this replica still the leader?
 
 Where replicas share a lease, the leader stops writing before its lease ends, and whoever was paused meanwhile must find out
 before it sends anything. So the question is asked where it matters: right before each call that writes.
@@ -13,7 +13,7 @@ from kvsync.errors import NotLeader
 
 
 class Fence:
-    """Open for ever, until it follows a lease."""
+    """Open forever, until it follows a lease."""
 
     def __init__(self) -> None:
         self._seconds_left: Callable[[], float] = lambda: inf
@@ -32,5 +32,5 @@ class Fence:
         not go out at all."""
         left = self._seconds_left()
         if left <= 0:
-            raise NotLeader("this replica does not lead, so it writes nothing")
+            raise NotLeader("this replica is not the leader, so it writes nothing")
         return min(most, left)

@@ -1,1 +1,1 @@
-"""YAML as people write it: nodes with positions, and strict decoding that reports every problem at once."""
+"""YAML parser that keeps source positions, and a strict decoder that reports all problems at once."""

@@ -1,4 +1,4 @@
-"""References to secrets: where one is to be found, written in place of the secret itself."""
+"""Decoder of credential references."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CredentialDecoder(Decoder):
     def decode(self, node: Node, problems: Problems, what: str) -> Any:
         """A `Credential`, or INVALID with a problem noted."""
         if isinstance(node, Scalar) and not node.is_null:
-            problems.add(at(what, "a secret must not stand in the file"), node, _HOW)
+            problems.add(at(what, "secrets are not allowed in this file"), node, _HOW)
             return INVALID
         if not isinstance(node, Mapping):
             return self.refuse(node, problems, what, _HOW)

@@ -1,4 +1,4 @@
-"""What may stand in a file: the shapes, and the plain texts. Numbers and times are in `kvsync.yaml.quantities`.
+"""Decoders for mappings, lists and text. See `kvsync.yaml.quantities` for numbers and times.
 
 A decoder turns a node into a value, and notes a problem when it cannot. It also describes itself as JSON Schema, so that
 what is decoded and what an editor checks come from one place.
@@ -198,7 +198,7 @@ def text(pattern: str | None = None, meaning: str = "text", *, empty: bool = Fal
 
     def read(written: str, _plain: bool) -> str:
         if not written and not empty:
-            raise ValueError("it must not be empty")
+            raise ValueError("must not be empty")
         if pattern and not re.fullmatch(pattern, written):
             raise ValueError
         return written
@@ -246,11 +246,11 @@ def glob() -> Decoder:
 
     def read(written: str, _plain: bool) -> str:
         if not written:
-            raise ValueError("it must not be empty")
+            raise ValueError("must not be empty")
         if len(written) > _LONGEST_PATTERN:
-            raise ValueError(f"it may have at most {_LONGEST_PATTERN:,} characters")
+            raise ValueError(f"at most {_LONGEST_PATTERN:,} characters are allowed")
         if _UNCLOSED.search(written):
-            raise ValueError("a [ is never closed; write [[] for the character itself")
+            raise ValueError("unclosed [; to match the character [ itself, write [[]")
         return written
 
     return ScalarDecoder("a pattern such as web/*", read, {"type": _AS_WRITTEN, "minLength": 1})

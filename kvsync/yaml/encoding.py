@@ -1,4 +1,4 @@
-"""What is wrong with a file before it is YAML at all: its size, its encoding, bytes that no text has."""
+"""Checks of a file before parsing: size, encoding, and invalid bytes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def check_encoding(data: bytes, problems: Problems, limit: int) -> bool:
     if len(data) > limit:
         size, most = len(data) / 2**20, limit / 2**20
         problems.add(
-            f"the file has {size:.1f} MiB, at most {most:g} MiB are read", None, "divide it into several files"
+            f"the file is too large: {size:.1f} MiB; the limit is {most:g} MiB", None, "split it into several files"
         )
     elif data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
-        problems.add("the file is not UTF-8, it looks like UTF-16", None, "save it as UTF-8")
+        problems.add("the file is not UTF-8; it looks like UTF-16", None, "save it as UTF-8")
     elif b"\0" in data:
         refuse_after(data[: data.index(b"\0")], "a NUL byte", "this is not a text file", problems)
     else:
@@ -39,14 +39,14 @@ def _check_text(data: bytes, problems: Problems) -> bool:
         # libyaml takes these for line breaks and would fold them: the value would not be the text as written
         code = ord(unseen[0])
         escape = {0x85: "\\N", 0x2028: "\\L", 0x2029: "\\P"}[code]
-        hint = f"write {escape} between double quotes"
+        hint = f"write {escape} in double quotes"
         refuse_after(text[: unseen.start()].encode(), f"an invisible line break, U+{code:04X}", hint, problems)
         return False
     return True
 
 
 def refuse_after(before: bytes, message: str, hint: str, problems: Problems) -> None:
-    """Note a problem right after the bytes `before`; a byte in them that is no text counts as one character."""
+    """Note a problem right after the bytes `before`; a byte in them that is not text counts as one character."""
     last = before.removeprefix(UTF8_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     line = last.count(b"\n")
     problems.add(message, place(line, len(last[last.rfind(b"\n") + 1 :].decode("utf-8", "replace"))), hint)

@@ -1,4 +1,4 @@
-"""Tables of fields: what a mapping in a file may hold, decoded strictly, with every problem noted.
+"""Field tables: strict decoding of a mapping by its allowed fields.
 
     FIELDS = (
         Field("path", path(), required=True, help="The database file, relative to the configuration."),
@@ -8,7 +8,7 @@
     values = decode(node, FIELDS, problems, "stores.local")
     problems.raise_if_any()
 
-This module is the one to import from; the decoders themselves live beside it.
+This module is the one to import from; the decoders themselves live next to it.
 """
 
 from __future__ import annotations

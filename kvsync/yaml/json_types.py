@@ -1,4 +1,4 @@
-"""Free JSON written in YAML: the one place where the types of YAML 1.2's core schema hold."""
+"""JSON values in YAML, with the types of the YAML 1.2 core schema."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_DIGITS: Final = 4000  # Python refuses to read longer ones
 
 @dataclass(frozen=True, slots=True)
 class JsonDecoder(Decoder):
-    """Reads any node as JSON. Messages never repeat what is written: it may be a value that nobody shall see."""
+    """Reads any node as JSON. Messages never repeat what is written: it may be a value that nobody may see."""
 
     expected: str = "JSON"
 
@@ -36,7 +36,9 @@ class JsonDecoder(Decoder):
     def decode(self, node: Node, problems: Problems, what: str) -> Any:
         """dict, list, str, int, float, bool or None; INVALID with problems noted. Nulls are allowed inside, not alone."""
         if isinstance(node, Scalar) and node.is_null:
-            return self.refuse(node, problems, what, "write the JSON here; null is allowed inside it, not alone")
+            return self.refuse(
+                node, problems, what, "write the JSON value here; null is allowed inside it, but not as the whole value"
+            )
         try:
             return _quick(node)
         except ValueError:
@@ -74,7 +76,7 @@ def _value(node: Node, problems: Problems, what: str) -> Any:
     try:
         return node.text if not node.plain else _plain(node.text)
     except ValueError as error:
-        problems.add(at(what, str(error)), node, "quote it, if text is meant")
+        problems.add(at(what, str(error)), node, "to store it as text, quote it")
         return None
 
 
@@ -88,7 +90,7 @@ def _plain(text: str) -> Any:
     if _BASED.fullmatch(text):
         return _integer(text, _BASES[text[:2]])
     if _NO_NUMBER.fullmatch(text):
-        raise ValueError("JSON has no infinity and no NaN")
+        raise ValueError("JSON does not support infinity and NaN")
     return _float(text) if _FLOAT.fullmatch(text) else text
 
 

@@ -1,4 +1,4 @@
-"""Nodes of a YAML document, built over libyaml's events: source text of scalars, and where everything stands.
+"""Node tree of a YAML document, with the source text and position of every scalar.
 
 No tags are resolved: a scalar is its text. Anchors, aliases and merge keys are expanded, within a budget.
 Lines and columns count from 1.
@@ -40,7 +40,7 @@ class Sequence(Node):
 
 
 class Mapping(Node):
-    """A mapping; `items` keeps the order of the file, keyed by the key's text, with the key's own node beside the value."""
+    """A mapping; `items` keeps the order of the file, keyed by the key's text, with the key's own node next to the value."""
 
     __slots__ = ("items",)
 

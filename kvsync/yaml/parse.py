@@ -1,4 +1,4 @@
-"""From bytes to nodes, over libyaml's events: nothing is resolved, everything has a place, and bombs are refused.
+"""YAML parser over libyaml events: keeps positions, resolves nothing, and rejects alias bombs.
 
     bytes ──► encoding ──► simple? ──► Node
                               └──► libyaml events ──► _Builder ──► [Node, ...] one per document
@@ -178,7 +178,7 @@ class _Builder:
 
     def _special(self, key: Scalar, value: Node, merged: tuple[Scalar, Node] | None) -> tuple[Scalar, Node] | None:
         if key.text != "<<":
-            self._problems.add("a key must not be null", key, 'quote it, if the text is meant: "null"')
+            self._problems.add("a key must not be null", key, 'to use it as text, quote it: "null"')
         elif merged is not None:
             self._duplicate(key, merged[0])
         else:
@@ -192,7 +192,7 @@ class _Builder:
         key, value = merge
         for source in value.items if isinstance(value, Sequence) else [value]:
             if not isinstance(source, Mapping):
-                self._problems.add("a merge key takes a mapping, or a list of mappings", key, "such as <<: *defaults")
+                self._problems.add("a merge key needs a mapping or a list of mappings", key, "such as <<: *defaults")
                 continue
             self._replay(len(source.items), key)
             for name, item in source.items.items():
@@ -201,20 +201,22 @@ class _Builder:
     def _alias(self, event: Any, depth: int) -> Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            self._stop(f"the alias *{event.anchor} stands before its anchor, inside it, or has none", event)
+            self._stop(f"the alias *{event.anchor} has no anchor before it", event)
         size, height = self._weights[id(node)]
         self._replay(size, event)
         if depth + height > self._limits.depth:
-            self._stop(f"nested deeper than {self._limits.depth} levels, by way of an alias", event)
+            self._stop(f"nested deeper than {self._limits.depth} levels, because of an alias", event)
         return node
 
     def _replay(self, size: int, at: Any) -> None:
         self._replayed += size
         if self._replayed > self._limits.replay:
-            self._stop(f"aliases bring in more than {self._limits.replay:,} values", at, "write them out")
+            self._stop(
+                f"aliases expand to more than {self._limits.replay:,} values", at, "write the values without aliases"
+            )
 
     def _weigh(self, node: Node) -> tuple[int, int]:
-        """How many nodes an anchored one stands for, and how deep it is, aliases in it expanded."""
+        """How many nodes an anchored one represents, and how deep it is, aliases in it expanded."""
         known = self._weights.get(id(node))
         if known is not None:
             return known
@@ -231,7 +233,7 @@ class _Builder:
             self._problems.add(
                 f"explicit tag {quoted(event.tag)}",
                 _place(event),
-                "tags are not used here: quote text, json: takes types",
+                "YAML tags are not supported; quote text, use json: for other types",
             )
 
     def _stop(self, message: str, at: Any, hint: str | None = None) -> NoReturn:

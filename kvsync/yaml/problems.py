@@ -1,4 +1,4 @@
-"""Collecting everything that is wrong with a file, so that people hear it all at once."""
+"""Collects all problems of a file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Problems:
         """Note a problem at the place of `node` (None: of the whole file). Raises TooManyProblemsError."""
         if len(self._found) == self._most:
             self._found.append(
-                Problem("the rest of the file is not read; correct these problems first", self.origin(node))
+                Problem("the rest of the file was not checked; fix these problems first", self.origin(node))
             )
         if len(self._found) > self._most:
             raise TooManyProblemsError
@@ -86,7 +86,7 @@ def name_hint(name: str, names: Iterable[str]) -> str:
     if close is not None:
         return f'did you mean "{close}"?'
     more = ", …" if len(known) > _SHOWN else ""
-    return f"valid here: {', '.join(known[:_SHOWN])}{more}" if known else "none is declared"
+    return f"valid names: {', '.join(known[:_SHOWN])}{more}" if known else "none are defined"
 
 
 def found(node: Node) -> str:

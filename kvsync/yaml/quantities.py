@@ -1,4 +1,4 @@
-"""Numbers, percentages, durations, sizes and moments, as people write them."""
+"""Decoders for numbers, percentages, durations, sizes and timestamps."""
 
 from __future__ import annotations
 
@@ -90,11 +90,11 @@ def moment() -> Decoder:
         match = re.fullmatch(_MOMENT, text)
         if match is None:
             zoneless = re.fullmatch(_MOMENT, f"{text}Z") is not None
-            raise ValueError("say the offset: end it with Z, or with +01:00" if zoneless else "")
+            raise ValueError("add the offset from UTC: end it with Z, or with +01:00" if zoneless else "")
         try:
             return math.ceil(datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3].upper()}").timestamp())
         except (ValueError, OverflowError):
-            raise ValueError("there is no such day or time") from None
+            raise ValueError("no such date or time") from None
 
     return ScalarDecoder("a moment such as 2026-12-24T00:00:00Z", read, {"type": "string", "pattern": f"^{_MOMENT}$"})
 

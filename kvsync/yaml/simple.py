@@ -1,4 +1,4 @@
-"""The simple files, read by one regular expression: a fifth of what libyaml's events cost, and the same nodes.
+"""Fast parser for simple files with one regular expression, which produces the same nodes as the full parser.
 
 Simple are block mappings of one-line entries: plain texts, quotes without escapes, `{…}` and `[…]` that end on their line.
 Whatever else a file holds (lists in block style, `|`, anchors, tags, several documents, tabs, CRLF, any error) makes `read`

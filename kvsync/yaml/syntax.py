@@ -1,4 +1,4 @@
-"""libyaml's errors in words for people: where, what, and what to do about it."""
+"""Translates libyaml's errors to messages with a hint."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kvsync.yaml.problems import Problems
 
 _CONTROL: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HINTS: Final = {
-    "mapping values are not allowed": "quote a text that holds ': ', and check the indentation of this line",
+    "mapping values are not allowed": "quote text that contains ': ', and check the indentation of this line",
     "could not find expected ':'": "each key needs a colon and a space after it",
-    "did not find expected key": "check the indentation, and close what was opened above",
-    "did not find expected ',' or ']'": "a list in [ ] is not closed",
-    "did not find expected ',' or '}'": "a mapping in { } is not closed",
-    "unexpected end of stream": "a quote is not closed",
+    "did not find expected key": "check the indentation, and close the brackets and quotes above",
+    "did not find expected ',' or ']'": "unclosed [ ] list",
+    "did not find expected ',' or '}'": "unclosed { } mapping",
+    "unexpected end of stream": "unclosed quote",
     "block sequence entries are not allowed": "check the indentation of this list",
-    "cannot start any token": "quote a text that begins with this character",
+    "cannot start any token": "quote text that starts with this character",
     "did not find expected <document start>": "check the indentation; a new document starts with ---",
     "unknown escape character": "write \\\\ for a backslash, or use single quotes",
 }
@@ -32,12 +32,14 @@ def explain(error: YAMLError, data: bytes, problems: Problems) -> None:
         return
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    message, opened = error.problem or "this is not YAML", error.context_mark
+    message, opened = error.problem or "invalid YAML", error.context_mark
     if error.context:
         message += f", {error.context}"
         message += f" that began at line {opened.line + 1}" if opened and opened.line != line else ""
     if _tab_indents(data, line):
-        problems.add("a tab indents this line", place(line, 0), "YAML indents with spaces")
+        problems.add(
+            "this line is indented with a tab", place(line, 0), "use spaces; YAML does not allow tabs for indentation"
+        )
         return
     hint = next((hint for phrase, hint in _HINTS.items() if phrase in message), None)
     problems.add(message, place(line, column), hint)
@@ -53,7 +55,7 @@ def _explain_character(data: bytes, problems: Problems) -> None:
     text = data.removeprefix(UTF8_BOM).decode()
     bad = _CONTROL.search(text)
     if bad is None:
-        problems.add("this is not YAML", None)
+        problems.add("invalid YAML", None)
         return
     refuse_after(
         text[: bad.start()].encode(), f"the control character U+{ord(bad[0]):04X}", "write it as an escape", problems

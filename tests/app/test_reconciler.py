@@ -154,7 +154,7 @@ async def test_a_place_that_changes_during_a_pass_is_not_an_outage(
     monkeypatch.setattr(MemoryStore, "locate", locate)
     async with reconciling(world) as reconciler:
         result = await reconcile(reconciler)
-    assert "is another place since the plan" in (result.error or "")
+    assert "changed its place after the plan was made" in (result.error or "")
     assert (result.unavailable, result.retryable) == (False, True)
     assert world.values() == {}
 

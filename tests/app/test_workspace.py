@@ -40,7 +40,7 @@ async def test_an_unknown_target_is_a_usage_error_that_names_the_known(world: Wo
     async with world.open(writing=None) as workspace:
         with pytest.raises(UsageError, match="main/api, main/web"):
             resolve_targets(workspace.load(), ["main/wbe"])
-        with pytest.raises(UsageError, match="main/wbe: no file names this target"):
+        with pytest.raises(UsageError, match="main/wbe: this target is not in the files"):
             await workspace.plan(TargetSelection([Target("main", "wbe")]))
 
 

@@ -30,7 +30,7 @@ async def test_a_value_that_another_writer_changed_is_not_overwritten(bench: Ben
     report = await bench.apply(changes)
     assert bench.held("k") == b"theirs"
     assert only(report).kind is OutcomeKind.CONFLICT
-    assert "changed by another writer since the plan" in (only(report).error or "")
+    assert "another writer changed it after the plan was made" in (only(report).error or "")
     assert "theirs" not in str(report.outcomes)
 
 

@@ -203,4 +203,4 @@ async def test_stopping_while_an_answer_is_missing_is_no_not_attempted(bench: Be
     bench.server.before_change(stop)
     report = await bench.apply(changes, stop=lambda: stopped)
     assert kinds(report) == {"k": "failed"}
-    assert "may be written or not" in (only(report).error or "")
+    assert "may or may not have been written" in (only(report).error or "")

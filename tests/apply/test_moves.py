@@ -113,7 +113,7 @@ async def test_the_old_name_stays_when_the_new_one_changed_hands(bench: Bench, o
     bench.store.write = overtaken  # type: ignore[method-assign, assignment]
     report = await bench.apply(changes)
     assert kinds(report) == {"new": "applied", "old": "skipped"}
-    assert report.outcomes[1].error == f"kept: its new name new {OWNERS[owner]}"
+    assert report.outcomes[1].error == f"kept, because its new name new {OWNERS[owner]}"
     assert bench.held("old") == b"v"
 
 
@@ -128,7 +128,7 @@ async def test_the_old_name_stays_when_the_new_one_in_place_is_not_ours(bench: B
     retag(bench, "new", owner)
     report = await bench.apply(changes)
     assert kinds(report) == {"old": "skipped"}
-    assert report.outcomes[0].error == f"kept: its new name new {OWNERS[owner]}"
+    assert report.outcomes[0].error == f"kept, because its new name new {OWNERS[owner]}"
     assert bench.held("old") == b"v"
 
 

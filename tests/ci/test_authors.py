@@ -61,7 +61,9 @@ def test_a_change_cannot_send_the_credential_elsewhere(machines: Machines, chang
     assert done.code == 0, done.text
     told = job(machines, forge, "validate", machines.checkout(change.root, commit), base)
     assert told.code == 0, told.text
-    assert forge == "gitlab" or "widens stores.settings: leads elsewhere, or with another credential" in told.text
+    assert (
+        forge == "gitlab" or "widens stores.settings: points to another place or uses another credential" in told.text
+    )
 
 
 @pytest.mark.parametrize("forge", FORGES)

@@ -52,14 +52,14 @@ def test_it_says_what_a_change_widens(change: Repo) -> None:
     """A changed configuration is reported, what widens something first; state files that need nothing of it are fine."""
     change.write("kvsync.yaml", WIDER + "run: {every: 1m, max_deletes_per_hour: 6000}\n")
     told = change.run("validate", "--as-author").stdout.splitlines()
-    head = "the configuration differs from that of refs/remotes/origin/HEAD, by which the state files were checked:"
+    head = "the configuration differs from that of refs/remotes/origin/HEAD, which was used to check the state files:"
     assert told[1:] == [
         head,
         '  widens   authors.env: lets state files read the variables "*"',
         "  widens   stores.local.policy.prune: lets kvsync delete every entry of the target that is not in the files, "
-        "also those that kvsync did not write: scope, was owned",
-        "  widens   run.max_deletes_per_hour: is 6000 now, where it was 5000",
-        "  changes  run.every: is another one",
+        "including those that kvsync did not write: scope, was owned",
+        "  widens   run.max_deletes_per_hour: is now 6000; it was 5000",
+        "  changes  run.every: changed",
     ]
     document = change.json("validate", "--as-author")["configuration"]
     assert document["commit"] == git(change.root, "rev-parse", "origin/main")
@@ -75,7 +75,7 @@ def test_a_change_that_breaks_the_configuration_is_an_error(change: Repo) -> Non
     assert 'kvsync.yaml:2:1: unknown field "ownr"' in change.run("validate", "--as-author", code=78).stderr
     change.write("kvsync.yaml", CONFIGURATION.replace("local:", "other:"))
     done = change.run("validate", "--as-author", code=78)
-    assert 'state/web.yaml:1:8: there is no store "local" in the configuration' in done.stderr
+    assert 'state/web.yaml:1:8: unknown store "local"' in done.stderr
 
 
 def test_an_unchanged_configuration_says_nothing(change: Repo) -> None:
@@ -101,7 +101,7 @@ def test_the_target_branch_is_the_one_that_ci_names(change: Repo, variables: dic
         assert f"there is no refs/remotes/origin/{branch} in this clone; fetch it" in done.stderr
         git(change.root, "update-ref", f"refs/remotes/origin/{branch}", "HEAD")
     done = change.run("validate", "--as-author", env=unset | variables)
-    assert f"the configuration is that of refs/remotes/origin/{branch} (commit " in done.stderr
+    assert f"using the configuration of refs/remotes/origin/{branch} (commit " in done.stderr
 
 
 def test_a_tag_cannot_stand_in_for_the_branch(change: Repo) -> None:
@@ -144,7 +144,7 @@ def test_a_folder_in_the_repository(change: Repo, tmp_path: Path) -> None:
     (folder / "kvsync.yaml").write_text(CONFIGURATION)
     (folder / "state/web.yaml").write_text(LOOSE)
     done = change.run("-c", "config/kvsync.yaml", "validate", "--as-author", code=78)
-    assert "refs/remotes/origin/HEAD has no file kvsync.yaml" in done.stderr
+    assert "refs/remotes/origin/HEAD does not contain kvsync.yaml" in done.stderr
     commit(change)
     git(change.root, "update-ref", "refs/remotes/origin/main", "HEAD")
     (folder / "kvsync.yaml").write_text(WIDER)
@@ -169,5 +169,31 @@ def test_a_change_does_not_choose_where_state_is_kept(change: Repo) -> None:
     """The state directory that a changed configuration names is not made when the change is only checked."""
     change.write("kvsync.yaml", f"{CONFIGURATION}state_dir: elsewhere\n")
     told = change.run("validate", "--as-author").stdout
-    assert "widens   state_dir: is another one" in told
+    assert "widens   state_dir: changed" in told
     assert not (change.root / "elsewhere").exists()
+
+
+def test_a_change_does_not_choose_what_is_fetched(change: Repo, tmp_path: Path) -> None:
+    """A changed `source` is reported and not used: it would show a credential of this machine to a server of its choice."""
+    there = tmp_path / "there"
+    there.mkdir()
+    git(there, "init", "--quiet", "--initial-branch", "main")
+    (there / "state").mkdir()
+    (there / "state" / "web.yaml").write_text(LOOSE)
+    git(there, "add", "--all")
+    git(there, "commit", "--quiet", "-m", "x")
+    change.write("kvsync.yaml", f"{CONFIGURATION}source: {{git: {{url: 'file://{there}', ref: main}}}}\n")
+    done = change.run("validate", "--as-author")
+    assert "widens   source: is another one" in done.stdout
+    assert "commit" not in done.stderr.replace("(commit", "")
+
+
+@pytest.mark.parametrize("name", ["kvsync.yaml", "kvsync.more.yaml"])
+def test_a_change_does_not_choose_which_file_is_the_configuration(change: Repo, tmp_path: Path, name: str) -> None:
+    """A link in place of the configuration is not followed: an error would show what is in the file that it leads to."""
+    (tmp_path / "password").write_text("hunter2")
+    (change.root / name).unlink(missing_ok=True)
+    (change.root / name).symlink_to(tmp_path / "password")
+    done = change.run("validate", "--as-author", code=78 if name == "kvsync.yaml" else 0)
+    assert "hunter2" not in done.stdout + done.stderr
+    assert ("kvsync.yaml: is a symbolic link" in done.stderr) is (name == "kvsync.yaml")

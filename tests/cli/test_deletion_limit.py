@@ -21,14 +21,17 @@ def waiting(repo: Repo) -> Repo:
     plan = repo.run("plan").stdout
     assert "waiting: 1 of 3 deletes waits: run.max_deletes_per_hour is 2" in plan
     done = repo.run("apply", "--yes", code=4)
-    assert "not-attempted  waits: run.max_deletes_per_hour is 2; more from 20" in done.stdout
+    assert "not-attempted  waits: run.max_deletes_per_hour is 2; the next one is allowed at 20" in done.stdout
     assert repo.held() == {"c": "1", "d": "2"}
     return repo
 
 
 def test_one_shot_commands_share_the_hour(waiting: Repo) -> None:
     """Another run deletes no more: the plan says until when, apply and `run --once` end with 4, and the log says so."""
-    assert "waiting: 1 delete waits: run.max_deletes_per_hour is 2; more from 20" in waiting.run("plan").stdout
+    assert (
+        "waiting: 1 delete waits: run.max_deletes_per_hour is 2; the next one is allowed at 20"
+        in waiting.run("plan").stdout
+    )
     (target,) = waiting.json("plan")["targets"]
     assert len(target["waiting"]) == 1
     assert "**waiting:**" in waiting.run("plan", "-o", "markdown").stdout
@@ -47,7 +50,7 @@ def test_the_status_says_how_many_were_deleted(waiting: Repo) -> None:
     assert (deletes["last_hour"], deletes["limit"]) == (2, 2)
     text = waiting.run("status").stdout
     assert (
-        f"deletes: 2 in the last hour, as many as run.max_deletes_per_hour allows; more from {deletes['free_at']} on"
+        f"deletes: 2 in the last hour, the limit of run.max_deletes_per_hour; the next one is allowed at {deletes['free_at']}"
         in text
     )
     waiting.write("kvsync.yaml", CONFIGURATION)

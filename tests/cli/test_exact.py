@@ -6,12 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+from kvsync.cli import saved_plan
+from kvsync.errors import InvalidInput
 from tests.cli.conftest import WEB, Repo
 
 
 def test_it_wants_a_plan_file(repo: Repo) -> None:
     """Without a file there is nothing to compare with."""
-    assert "--exact compares with a plan file" in repo.run("apply", "--exact", "--yes", code=64).stderr
+    assert "--exact needs a plan file" in repo.run("apply", "--exact", "--yes", code=64).stderr
 
 
 def test_another_target_counts(repo: Repo) -> None:
@@ -19,7 +23,7 @@ def test_another_target_counts(repo: Repo) -> None:
     repo.run("plan", "--out", "plan.json")
     repo.write("state/new.yaml", "store: local\nnamespace: new\nkeys: {k: v}\n")
     done = repo.run("apply", "plan.json", "--exact", code=4)
-    assert "local/new: k: the plan is now to create it, which was not planned before" in done.stderr
+    assert "local/new: k: the new plan would create it, the saved plan would not" in done.stderr
     assert repo.held() == {}
     repo.run("apply", "plan.json")
     assert len(repo.held()) == 3  # what the file says is applied without --exact
@@ -31,7 +35,7 @@ def test_drift_since_counts(applied: Repo) -> None:
     applied.run("plan", "--out", "plan.json")
     applied.drift()
     done = applied.run("apply", "plan.json", "--exact", code=4)
-    assert "greeting: the plan is now to update it" in done.stderr
+    assert "greeting: the new plan would update it" in done.stderr
     assert applied.held()["timeout"] == "30"
 
 
@@ -61,7 +65,7 @@ def test_many_differences_are_counted(repo: Repo) -> None:
         "state/new.yaml", f"store: local\nnamespace: new\nkeys: {{{', '.join(f'k{n}: v' for n in range(30))}}}\n"
     )
     done = repo.run("apply", "plan.json", "--exact", code=4)
-    assert done.stderr.count("which was not planned before") == 20
+    assert done.stderr.count("the saved plan would not") == 20
     assert "and 10 more" in done.stderr
 
 
@@ -87,18 +91,41 @@ def test_an_altered_file_is_told_of(repo: Repo) -> None:
     repo.run("plan", "--out", "plan.json")
     altered(repo)
     done = repo.run("apply", "plan.json")
-    assert "the file was changed after kvsync saved it; only changes of it that result now as well" in done.stderr
+    assert "the file was changed after kvsync saved it; only the changes that a new plan also contains" in done.stderr
     assert len(repo.held()) == 3
 
 
+@pytest.mark.parametrize("part", ["seal", "summary"])
+def test_a_file_of_another_key_is_refused(repo: Repo, part: str) -> None:
+    """The file names the key that signed it: naming another one is no way around the signature."""
+    repo.run("plan", "--out", "plan.json")
+    file = repo.root / "plan.json"
+    document = json.loads(file.read_text())
+    document["seal"] = "0" * len(document["seal"])
+    if part == "summary":
+        document["summary"]["create"] = 0
+    file.write_text(json.dumps(document))
+    done = repo.run("apply", "plan.json", "--exact", code=4)
+    assert "saved with another state directory (another key), so nobody can check" in done.stderr
+    assert repo.held() == {}
+
+
 def test_another_key_says_what_it_cannot_check(repo: Repo, tmp_path: Path) -> None:
-    """Planned on one machine and applied on another without a key in common: what cannot be checked is said, and what protects
-    instead. With the same key nothing needs to be said."""
+    """Planned on one machine and applied on another without a key in common: without --exact, what cannot be checked is said,
+    and what protects instead. With the same key nothing needs to be said."""
     repo.run("plan", "--out", "plan.json")
     key = (repo.root / ".kvsync/key").read_bytes()
     shutil.rmtree(repo.root / ".kvsync")
-    done = repo.run("apply", "plan.json", "--exact")
-    assert "whether the file was changed cannot be checked" in done.stderr
-    assert "only changes that result now as well are applied" in done.stderr
+    assert "give both state directories the same file" in repo.run("apply", "plan.json", "--exact", code=4).stderr
+    done = repo.run("apply", "plan.json")
+    assert "cannot verify that the file is unchanged" in done.stderr
+    assert "applies only the changes that both plans contain" in done.stderr
     (repo.root / ".kvsync/key").write_bytes(key)
-    assert "cannot be checked" not in repo.run("apply", "plan.json", "--exact").stderr
+    assert "cannot verify" not in repo.run("apply", "plan.json", "--exact").stderr
+
+
+def test_an_endless_file_is_refused(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan file is read as far as one may reach, and no further."""
+    monkeypatch.setattr(saved_plan, "_MOST_BYTES", 2**20)
+    with pytest.raises(InvalidInput, match="/dev/zero: not a plan file: it has more than 1 MiB"):
+        saved_plan.read("/dev/zero", None)  # type: ignore[arg-type]

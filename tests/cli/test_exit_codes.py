@@ -136,12 +136,12 @@ def test_a_held_lock_is_5(repo: Repo) -> None:
         daemon.send_signal(signal.SIGTERM)
         daemon.communicate(timeout=30)
     assert daemon.returncode == 0
-    assert "no daemon runs" in repo.run("status").stdout
+    assert "no daemon is running" in repo.run("status").stdout
 
 
 def test_without_a_daemon_the_check_of_status_is_1(repo: Repo) -> None:
     """`status --check` fails before a daemon was ever there and after a single pass, and answers all the same."""
-    assert "no daemon runs" in repo.run("status", "--check", code=1).stdout
+    assert "no daemon is running" in repo.run("status", "--check", code=1).stdout
     repo.run("run", "--once")
     assert repo.json("status", "--check", code=1)["targets"]
 

@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_written_hides_nothing(broken: Repo) -> None:
     """The findings are on stdout and stderr all the same, and the exit code is theirs; with none it says that it failed."""
     done = broken.run("validate", "-o", "sarif", "--sarif-into", "nowhere/k.sarif", code=78)
     assert places(json.loads(done.stdout)) == PLACES
-    assert "nowhere/k.sarif cannot be written" in done.stderr
+    assert "nowhere/k.sarif: cannot write the file" in done.stderr
     assert "state/a b.yaml:4:6: keys.a: " in done.stderr
     (broken.root / "state/a b.yaml").unlink()
     broken.run("validate", "--sarif-into", "nowhere/k.sarif", code=1)

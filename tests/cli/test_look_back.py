@@ -80,13 +80,13 @@ def test_explain_says_why(applied: Repo) -> None:
     applied.drift()
     text = applied.run("explain", "greeting").stdout
     for words in (
-        '"Hello"', '"Hacked"', "state/web.yaml:4:3", "update (drifted)", "somebody changed it in the store",
+        '"Hello"', '"Hacked"', "state/web.yaml:4:3", "update (drifted)", "another writer changed it in the store",
         "policy.drift.drifted is heal", "create (new): applied",
     ):  # fmt: skip
         assert words in text
     (entry,) = applied.json("explain", "greeting")["entries"]
     assert (entry["action"], entry["class"], entry["status"]) == ("update", "drifted", "pending")
-    assert "it is as the files ask" in applied.run("explain", "timeout").stdout
+    assert "it matches the files" in applied.run("explain", "timeout").stdout
 
 
 def test_explain_knows_entries_by_label_and_those_no_file_asks_for(applied: Repo) -> None:
@@ -225,10 +225,10 @@ def test_resume_with_a_key_retries_an_entry(applied: Repo) -> None:
         in applied.run("status").stdout
     )
     (refused,) = applied.json("plan")["targets"][0]["refused"]
-    assert "to try now: kvsync resume local/web --key greeting)" in refused["reason"]
-    assert "no deferred entry has such a key" in applied.run("resume", "local/web", "--key", "time*").stdout
+    assert "to retry now: kvsync resume local/web --key greeting)" in refused["reason"]
+    assert "no deferred entry matches" in applied.run("resume", "local/web", "--key", "time*").stdout
     done = applied.run("resume", "local/web", "--key", "greeting")
-    assert done.stdout == "local/web: 1 entry to be tried again: greeting\n"
+    assert done.stdout == "local/web: 1 entry to retry: greeting\n"
     assert done.stderr == ""
     assert applied.json("status")["deferred"] == []
     assert "deferred" not in applied.run("status").stdout
@@ -249,8 +249,8 @@ def test_resume_with_a_key_leaves_pauses_as_they_are(applied: Repo) -> None:
     contend(applied)
     applied.run("pause", "local")
     done = applied.run("resume", "local", "--key", "*")
-    assert "1 entry to be tried again: greeting" in done.stdout
-    assert done.stderr == "kvsync: local is paused, nothing is tried before kvsync resume local\n"
+    assert "1 entry to retry: greeting" in done.stdout
+    assert done.stderr == "kvsync: local is paused, so nothing is retried; run kvsync resume local\n"
     assert [pause["target"] for pause in applied.json("status")["paused"]] == ["local"]
     applied.run("resume", "other", "--key", "*", code=64)
 
@@ -263,7 +263,7 @@ def test_resume_names_few_of_many(applied: Repo) -> None:
             place = state.places.enter(located(Target("local", f"n{number // 6}")), time.time())
             state.quarantine.put(place, Identity(f"k{number:02}"), b"", "413", time.time())
     done = applied.run("resume", "local", "--key", "k*")
-    assert "12 entries to be tried again: k00, k01, " in done.stdout
+    assert "12 entries to retry: k00, k01, " in done.stdout
     assert done.stdout.endswith("k09, 2 more\n")
     assert done.stderr.count("is paused") == 1
 
@@ -274,7 +274,7 @@ def test_apply_retry_writes_deferred_entries(applied: Repo) -> None:
     applied.run("apply", "--yes", "--retry")
     assert applied.held()["greeting"] == "Hello"
     applied.run("plan", "--out", "plan.json")
-    assert "--retry goes without one" in applied.run("apply", "plan.json", "--retry", code=64).stderr
+    assert "--retry cannot be combined with a plan file" in applied.run("apply", "plan.json", "--retry", code=64).stderr
 
 
 def test_a_running_daemon_retries_at_once(applied: Repo) -> None:
@@ -306,7 +306,7 @@ def test_a_pause_of_a_target_that_nobody_saw(applied: Repo) -> None:
 
 def test_status_tells_the_last_passes(applied: Repo) -> None:
     """After a pass of the daemon `status` shows when it was and what it did, though no daemon runs."""
-    assert "no target has had a pass" in applied.run("status").stdout
+    assert "the daemon has not made a pass yet" in applied.run("status").stdout
     applied.drift()
     applied.run("run", "--once")
     (target,) = applied.json("status")["targets"]

@@ -14,8 +14,8 @@ def test_every_problem_has_its_line(repo: Repo) -> None:
     repo.write("state/web.yaml", WEB + "  limits: 2\n  nothing:\n  theme: {valeu: light}\n")
     assert repo.run("plan", code=78).stderr == (
         'state/web.yaml:7:3: duplicate key "limits", first written at 6:3\n'
-        'state/web.yaml:8:11: keys.nothing: a value must not be null (write "" for the empty text)\n'
-        'state/web.yaml:9:10: keys.theme: unknown field "valeu" (write {json: …} to store data; did you mean "value"?)\n'
+        'state/web.yaml:8:11: keys.nothing: a value must not be null (for an empty value, write "")\n'
+        'state/web.yaml:9:10: keys.theme: unknown field "valeu" (to store data, write {json: …}; did you mean "value"?)\n'
         "3 problems\n"
     )
 
@@ -32,20 +32,20 @@ def test_a_wrong_configuration_says_where(repo: Repo) -> None:
 def test_short_errors_are_one_line(repo: Repo) -> None:
     """What is wrong, and what to do, without a traceback."""
     assert repo.run("plan", "--target", "lokal", code=64).stderr == (
-        "kvsync: no target 'lokal'; the files name: local/web\n"
+        "kvsync: unknown target 'lokal'; the files define local/web\n"
     )
     assert repo.run("apply", code=4).stderr == (
-        "kvsync: apply asks before it writes, and there is no terminal to ask at; add --yes\n"
+        "kvsync: apply needs confirmation, and there is no terminal to ask on; use --yes to skip the question\n"
     )
     assert repo.run("plann", code=64).stderr == (
         "kvsync: no command 'plann'; did you mean 'plan'?\nTry 'kvsync --help'.\n"
     )
     assert repo.run("undo", "x", "--yes", code=64).stderr == (
-        "kvsync: there is no run 'x'; `kvsync history` lists those that are kept\n"
+        "kvsync: unknown run 'x'; run `kvsync history` to list the runs\n"
     )
     (repo.root / "kvsync.yaml").unlink()
     assert repo.run("plan", code=78).stderr == (
-        'kvsync.yaml: there is no configuration file (let "kvsync init" write one, or name yours with -c)\n1 problem\n'
+        "kvsync.yaml: no such configuration file (create one with kvsync init, or pass its path with -c)\n1 problem\n"
     )
 
 
@@ -69,7 +69,7 @@ def test_a_guard_says_what_to_do(applied: Repo) -> None:
     applied.write("state/web.yaml", "store: local\nnamespace: web\nkeys: {}\n")
     text = applied.run("apply", "--yes", code=4).stdout
     assert "parked: would delete 3 entries because the files ask for none (an empty target)" in text
-    assert "release with: kvsync approve " in text
+    assert "approve with: kvsync approve " in text
 
 
 def test_an_approved_plan_says_that_it_is(applied: Repo) -> None:
@@ -82,7 +82,7 @@ def test_an_approved_plan_says_that_it_is(applied: Repo) -> None:
         shown = applied.run("plan", "-o", form).stdout
         assert "approved:" in shown
         assert "parked" not in shown
-        assert "release with" not in shown
+        assert "approve with" not in shown
     (target,) = applied.json("plan")["targets"]
     assert target["approved"] is True
     assert target["parked"]

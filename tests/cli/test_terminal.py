@@ -74,7 +74,7 @@ def opened(terminals: list[Terminal], repo: Repo, *arguments: str) -> Terminal:
 def test_apply_asks_and_does_it_on_yes(repo: Repo, terminals: list[Terminal]) -> None:
     """On a terminal apply shows the plan, asks with its summary on stderr, and applies on `yes`."""
     terminal = opened(terminals, repo, "apply")
-    terminal.until("Type yes to go on: ")
+    terminal.until("Type yes to continue: ")
     assert "3 to create" in terminal.screen
     assert repo.held() == {}
     terminal.type("yes\n")
@@ -88,17 +88,17 @@ def test_apply_asks_and_does_it_on_yes(repo: Repo, terminals: list[Terminal]) ->
 def test_anything_but_yes_does_nothing(repo: Repo, terminals: list[Terminal], answer: str) -> None:
     """Any other answer, and the end of input, exits with 4 and writes nothing."""
     terminal = opened(terminals, repo, "apply")
-    terminal.until("Type yes to go on: ")
+    terminal.until("Type yes to continue: ")
     terminal.type(answer)
     assert terminal.end()[0] == 4
-    assert "nothing was done" in terminal.screen
+    assert "aborted: not confirmed" in terminal.screen
     assert repo.held() == {}
 
 
 def test_the_question_leaves_stdout_to_the_answer(repo: Repo, terminals: list[Terminal]) -> None:
     """With -o json the plan and the question are on stderr, and stdout has one document."""
     terminal = opened(terminals, repo, "apply", "-o", "json")
-    terminal.until("Type yes to go on: ")
+    terminal.until("Type yes to continue: ")
     assert "greeting" in terminal.screen
     terminal.type("yes\n")
     code, answer = terminal.end()
@@ -117,7 +117,7 @@ def test_nothing_is_asked_when_there_is_nothing_to_do(applied: Repo, terminals: 
 def test_ctrl_c_at_the_question_is_130(repo: Repo, terminals: list[Terminal]) -> None:
     """A single Ctrl-C ends the question, quietly, with 130, and nothing is written."""
     terminal = opened(terminals, repo, "apply")
-    terminal.until("Type yes to go on: ")
+    terminal.until("Type yes to continue: ")
     os.killpg(terminal.process.pid, signal.SIGINT)
     assert terminal.end()[0] == 130
     assert "Traceback" not in terminal.screen

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.app.configuration import read_config
-from kvsync.config.authority import AMBIENT_CREDENTIALS, Authority, Authors, PolicyRight, TargetGrant, path_matches
+from kvsync.config.authority import (
+    AMBIENT_CREDENTIALS,
+    Authority,
+    Authors,
+    PolicyRight,
+    TargetGrant,
+    may_match_in,
+    path_matches,
+)
 from kvsync.config.tightening import lines_of, loosened
 from kvsync.errors import InvalidInput
 from kvsync.model.entry import Target
@@ -153,7 +161,7 @@ def test_a_credential_is_never_given(tmp_path: Path) -> None:
     for name in authority.credentials | AMBIENT_CREDENTIALS:
         denial = authority.deny_variable(name)
         assert denial is not None
-        assert "no line of kvsync.yaml allows that" in denial.hint
+        assert "kvsync.yaml cannot allow this" in denial.hint
     assert authority.deny_variable("OTHER") is None
 
 
@@ -234,3 +242,21 @@ def test_an_empty_list_grants_nothing() -> None:
 def test_globs_of_paths(path: str, pattern: str, expected: bool) -> None:
     """`**` is any number of folders, `*` ends at a slash, and neither matches a name that begins with a dot."""
     assert path_matches(path, pattern) is expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "pattern", "expected"),
+    [
+        ("", "a.yaml", True),
+        ("a", "a/*.yaml", True),
+        ("a/b", "a/*.yaml", False),
+        ("a", "a", False),
+        ("b", "a/**", False),
+        ("a/b/c", "a/**", True),
+        ("a/.b", "a/**", False),
+        ("a/b", "**/x/c.yaml", True),
+    ],
+)
+def test_globs_in_folders(folder: str, pattern: str, expected: bool) -> None:
+    """True where a pattern may name a file in the folder, or deeper."""
+    assert may_match_in(folder, pattern) is expected

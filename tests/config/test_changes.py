@@ -74,4 +74,4 @@ def test_no_secret_is_told(tmp_path: Path) -> None:
     """A store that leads elsewhere is told by the names of its fields, never by their values."""
     after = config(tmp_path, BASE.replace("token: {env: EDGE}", "token: {env: EDGE}, endpoint: 'https://h/s3cret'"))
     (one,) = changes(config(tmp_path, BASE), after)
-    assert one.message == "leads elsewhere, or with another credential (endpoint)"
+    assert one.message == "points to another place or uses another credential (endpoint)"

@@ -69,7 +69,7 @@ def test_spaces_are_kept(root: Path) -> None:
         (Credential(CredentialKind.FILE, "none"), {}, "the credential file none cannot be read: No such file or directory"),
         (Credential(CredentialKind.FILE, "secrets"), {}, "the credential file secrets cannot be read: Is a directory"),
         (Credential(CredentialKind.FILE, "a\0b"), {}, "cannot be read: its name is not valid"),
-        (SYSTEMD, {}, "the systemd credential cf-token is not there: $CREDENTIALS_DIRECTORY is not set"),
+        (SYSTEMD, {}, "the systemd credential cf-token is missing: $CREDENTIALS_DIRECTORY is not set"),
         (SYSTEMD, {"CREDENTIALS_DIRECTORY": "/nowhere"}, "the systemd credential cf-token cannot be read: No such file"),
     ],
 )  # fmt: skip

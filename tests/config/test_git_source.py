@@ -153,11 +153,11 @@ def test_credentials(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("git", "said"),
     [
-        ("url: https://h/a, credentials: {token: t0ps3cret}", "a secret must not stand in the file"),
+        ("url: https://h/a, credentials: {token: t0ps3cret}", "secrets are not allowed in this file"),
         ("url: https://h/a, credentials: {password: {env: P}}", 'a password needs a "username"'),
-        ("url: https://h/a, credentials: {token: {env: T}, password: {env: P}}", "give token or password, not both"),
-        ("url: https://h/a, credentials: {ssh_key: {env: K}}", '"ssh_key" goes with an address of ssh'),
-        ("url: git@h:a, credentials: {token: {env: T}}", '"token" goes with an address of https'),
+        ("url: https://h/a, credentials: {token: {env: T}, password: {env: P}}", "set token or password, not both"),
+        ("url: https://h/a, credentials: {ssh_key: {env: K}}", '"ssh_key" is only valid for an address of ssh'),
+        ("url: git@h:a, credentials: {token: {env: T}}", '"token" is only valid for an address of https'),
         ("url: https://h/a, verify: {}", "expected allowed_signers, keyring, or both"),
         ("url: https://h/a, every: 10ms", "source.git.every"),
         ("url: https://h/a, branch: main", 'unknown field "branch"'),

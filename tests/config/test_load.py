@@ -126,15 +126,15 @@ run: {every: 5m, cron: "61 * * * *", windows: [{for: 1h, timezone: Europe/Pris}]
 environment: prod
 """
     assert problems_of(tmp_path, text) == [
-        'kvsync.yaml:1:1: missing field "owner" (The id that marks every entry kvsync writes; only entries with it are '
-        "ever deleted.)",
-        'kvsync.yaml:1:10: version: expected version 1, found "2" (this kvsync reads version 1)',
+        'kvsync.yaml:1:1: missing field "owner" (Id that marks every entry kvsync writes; kvsync deletes only '
+        "entries with this mark.)",
+        'kvsync.yaml:1:10: version: expected version 1, found "2" (this release of kvsync supports version 1)',
         'kvsync.yaml:2:1: unknown field "ownr" (did you mean "owner"?)',
-        'kvsync.yaml:4:16: stores.edge.type: no store type "sqlit" (did you mean "sqlite"?)',
+        'kvsync.yaml:4:16: stores.edge.type: unknown store type "sqlit" (did you mean "sqlite"?)',
         'kvsync.yaml:5:3: stores: the name "my store" does not match [A-Za-z0-9._-]+',
         'kvsync.yaml:5:13: stores.my store: missing field "path" (The database file, relative to the configuration\'s '
         "folder.)",
-        "kvsync.yaml:6:33: stores.far.endpoint: plain http:// sends secrets unencrypted beyond this machine "
+        "kvsync.yaml:6:33: stores.far.endpoint: plain http:// sends secrets unencrypted over the network "
         "(write https://, or set allow_insecure: true)",
         "kvsync.yaml:6:63: stores.far.timeout: expected a duration such as 30s, 5m or 1h30m, at least 0.001s, "
         'found "30" (add the unit: 30s)',
@@ -143,15 +143,15 @@ environment: prod
         'kvsync.yaml:7:17: policy.prune: expected one of owned, off, scope, found "owed" (did you mean "owned"?)',
         'kvsync.yaml:7:40: policy.drift.drifted: expected one of heal, report, gate, found "heel" (did you mean "heal"?)',
         'kvsync.yaml:7:68: policy.guard.max_deletes: expected a whole number of at least 0, found "many"',
-        "kvsync.yaml:8:18: run: give every or cron, not both",
+        "kvsync.yaml:8:18: run: set every or cron, not both",
         'kvsync.yaml:8:24: run.cron: expected a cron expression such as "*/15 * * * *", found the text "61 * * * *" '
         "(minute: '61' is not a number from 0 to 59)",
-        "kvsync.yaml:8:48: run.windows[0]: give deny or allow: the cron expression that opens the window",
+        "kvsync.yaml:8:48: run.windows[0]: set deny or allow to the cron expression that opens the window",
         'kvsync.yaml:8:68: run.windows[0].timezone: expected a time zone such as Europe/Paris, found "Europe/Pris" '
-        "(this machine knows no such time zone)",
+        "(unknown time zone on this machine)",
         'kvsync.yaml:8:91: run.listen: expected an address such as 127.0.0.1:9464, found "9464" '
-        "(host and port; 0.0.0.0 is every interface)",
-        'kvsync.yaml:9:14: environment: "prod" is not among the environments (none is declared)',
+        "(write host and port; 0.0.0.0 means all interfaces)",
+        'kvsync.yaml:9:14: environment: "prod" is not in environments (none are defined)',
     ]
 
 
@@ -165,18 +165,18 @@ environment: prod
         (("version: 1", "version: '1'"), "kvsync.yaml:1:10: version: expected version 1"),
         (("policy: {prune: owned}\n", ""), 'kvsync.yaml:1:1: missing field "policy"'),
         (("{prune: owned}", "{adopt: never}"), 'kvsync.yaml:5:9: policy: missing field "prune"'),
-        (("  local: {type: sqlite, path: kv.db}", "  {}"), "kvsync.yaml:4:3: stores: declare at least one store"),
+        (("  local: {type: sqlite, path: kv.db}", "  {}"), "kvsync.yaml:4:3: stores: define at least one store"),
         (("{type: sqlite, path: kv.db}", "{path: kv.db}"), 'kvsync.yaml:4:10: stores.local: missing field "type"'),
         (("path: kv.db", "path: [a]"), "kvsync.yaml:4:31: stores.local.path: expected a path, found a list"),
-        (("owner: shop", "owner: shop\nstate: ../x.yaml"), "kvsync.yaml:3:8: state: state files lie in the folder"),
-        (("owner: shop", "owner: shop\nstate: [/etc/*]"), "kvsync.yaml:3:9: state[0]: state files lie in the folder"),
+        (("owner: shop", "owner: shop\nstate: ../x.yaml"), "kvsync.yaml:3:8: state: state files must be in the folder"),
+        (("owner: shop", "owner: shop\nstate: [/etc/*]"), "kvsync.yaml:3:9: state[0]: state files must be in the folder"),
         (("owner: shop", "owner: shop\nstate: []"), "kvsync.yaml:3:8: state: expected at least 1 of: a pattern"),
-        (("owner: shop", "owner: shop\nenvironments: [a, b, a]"), 'kvsync.yaml:3:15: environments: "a" is written twice'),
+        (("owner: shop", "owner: shop\nenvironments: [a, b, a]"), 'kvsync.yaml:3:15: environments: "a" is listed twice'),
         (("owner: shop", "owner: shop\nenvironments: [a.b]"), "kvsync.yaml:3:16: environments[0]: expected the name of an"),
-        (("owner: shop", "owner: shop\nrun: {every: 5m, cron: 0 0 * * *}"), "kvsync.yaml:3:18: run: give every or cron, not"),
-        (("owner: shop", "owner: shop\nrun: {listen: 'h:70000'}"), "ports end at 65535"),
+        (("owner: shop", "owner: shop\nrun: {every: 5m, cron: 0 0 * * *}"), "kvsync.yaml:3:18: run: set every or cron, not"),
+        (("owner: shop", "owner: shop\nrun: {listen: 'h:70000'}"), "the highest port is 65535"),
         (("owner: shop", "owner: shop\nowner: shop"), "kvsync.yaml:3:1: "),
-        (("owner: shop", "owner: shop\n---\nversion: 1"), "a second document: the configuration is one"),
+        (("owner: shop", "owner: shop\n---\nversion: 1"), "the configuration must be a single YAML document"),
     ],
 )  # fmt: skip
 def test_one_mistake(tmp_path: Path, change: tuple[str, str], problem: str) -> None:
@@ -219,7 +219,7 @@ def test_environment_asked_for(tmp_path: Path) -> None:
     """The environment asked for wins over the one in the file, and must be declared."""
     assert load(tmp_path, FULL, environment="dev").environment == "dev"
     assert problems_of(tmp_path, FULL, environment="prd") == [
-        'kvsync.yaml:5:15: the environment "prd" that was asked for is not among the environments (did you mean "prod"?)'
+        'kvsync.yaml:5:15: the environment "prd" is not in environments (did you mean "prod"?)'
     ]
 
 
@@ -232,20 +232,20 @@ def test_state_directory_of_systemd(tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     """A missing configuration says what to do."""
-    with pytest.raises(InvalidInput, match=r'there is no configuration file \(let "kvsync init" write one'):
+    with pytest.raises(InvalidInput, match=r"no such configuration file \(create one with kvsync init"):
         read_config(tmp_path / "kvsync.yaml", environ={})
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """A folder in place of the file is an error for people."""
-    with pytest.raises(InvalidInput, match="cannot be read: Is a directory"):
+    with pytest.raises(InvalidInput, match="cannot read the configuration: Is a directory"):
         read_config(tmp_path, environ={})
 
 
 @pytest.mark.parametrize("text", ["", "\n# nothing\n", "---\n", "null\n"])
 def test_empty_file(tmp_path: Path, text: str) -> None:
     """A file with nothing in it says so, once."""
-    assert problems_of(tmp_path, text) == ['kvsync.yaml:1:1: the file is empty (let "kvsync init" write one)']
+    assert problems_of(tmp_path, text) == ["kvsync.yaml:1:1: the file is empty (create one with kvsync init)"]
 
 
 def test_broken_yaml(tmp_path: Path) -> None:

@@ -41,13 +41,19 @@ def test_without_any(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{url: https://hooks.example.com/T0/secret-part}", "run.notify[0].url: a secret must not stand in the file"),
+        ("{url: https://hooks.example.com/T0/secret-part}", "run.notify[0].url: secrets are not allowed in this file"),
         ("{format: slack}", 'run.notify[0]: missing field "url"'),
         ("{url: {env: A}, on: [drifted]}", 'did you mean "drift"?'),
         ("{url: {env: A}, on: []}", "run.notify[0].on: expected at least 1"),
         ("{url: {env: A}, format: slak}", 'did you mean "slack"?'),
-        ("{url: {env: A}, format: slack, secret: {env: B}}", "run.notify[0]: secret: only messages of format webhook"),
-        ("{url: {env: A}}\n    - {url: {env: A}, attempts: 9}", 'run.notify: env: "A" is told the same twice'),
+        (
+            "{url: {env: A}, format: slack, secret: {env: B}}",
+            "run.notify[0]: secret: only the webhook format signs messages",
+        ),
+        (
+            "{url: {env: A}}\n    - {url: {env: A}, attempts: 9}",
+            'run.notify: env: "A" is used by two channels for the same events',
+        ),
     ],
 )
 def test_mistakes(tmp_path: Path, line: str, said: str) -> None:
@@ -67,5 +73,5 @@ def test_doctor_looks_at_the_form_of_addresses_and_tells_nobody(tmp_path: Path) 
     repository.want("  a: 1\n")
     said = repository.run("doctor", env={"A": "http://example.com/secret-part", "B": "https://127.0.0.1:1/x"}, code=1)
     assert "FAIL  notify: run.notify[0]: url: plain http://" in said.stdout
-    assert "ok    notify: run.notify[1]: slack at the environment variable B, told of drift, parked" in said.stdout
+    assert "ok    notify: run.notify[1]: slack at the environment variable B, for drift, parked" in said.stdout
     assert "secret-part" not in said.stdout + said.stderr

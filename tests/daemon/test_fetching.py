@@ -109,7 +109,7 @@ async def test_failures_wait_longer_and_longer(log: Log) -> None:
     task = await bench.start()
 
     def fail() -> bool:
-        raise SourceError("it cannot be reached")
+        raise SourceError("the server cannot be reached")
 
     bench.remote.answer = fail
     await bench.clock.advance(3600)

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from random import Random
 
-from kvsync.daemon.backoff import CAP
 from kvsync.daemon.ports import PassResult, Trigger
 from kvsync.daemon.worker import MIN_GAP, PendingTriggers, Worker
+from kvsync.util.backoff import LONG_RUNNING
 from tests.daemon.support import A, ManualClock, turns
 
 
@@ -99,11 +99,11 @@ async def test_back_off_grows_up_to_its_cap() -> None:
     passes.default = down()
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
-        await clock.advance(100 * CAP)
+        await clock.advance(100 * LONG_RUNNING.cap)
     waits = [later - sooner for sooner, later in pairwise(passes.times)]
     assert max(waits[:4]) <= 8
-    assert CAP / 2 < max(waits) <= CAP + 1
-    assert sum(waits[20:]) / len(waits[20:]) > CAP / 4
+    assert LONG_RUNNING.cap / 2 < max(waits) <= LONG_RUNNING.cap + 1
+    assert sum(waits[20:]) / len(waits[20:]) > LONG_RUNNING.cap / 4
 
 
 async def test_retry_after_is_waited_for() -> None:
@@ -157,9 +157,9 @@ async def test_an_error_that_time_does_not_heal_is_tried_rarely() -> None:
     passes.results = [PassResult(A, error="401", unavailable=True)]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
-        await clock.advance(CAP / 2 - 1)
+        await clock.advance(LONG_RUNNING.cap / 2 - 1)
         assert len(passes.asks) == 1
-        await clock.advance(CAP)
+        await clock.advance(LONG_RUNNING.cap)
     assert len(passes.asks) == 2
 
 
@@ -174,7 +174,7 @@ async def test_a_held_target_does_its_renewals_in_time() -> None:
         assert len(passes.asks) == 1
         await clock.advance(1)
         assert passes.asks[1:] == [PendingTriggers(frozenset({Trigger.TIMER}))]
-        await clock.advance(10 * CAP)
+        await clock.advance(10 * LONG_RUNNING.cap)
     assert len(passes.asks) == 2
 
 

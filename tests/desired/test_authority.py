@@ -129,7 +129,7 @@ def test_files_need_the_operator(repo: Repo) -> None:
     )
     texts = repo.problems()
     assert len(texts) == 6
-    assert all("outside of the folders that authors.files lists" in text for text in texts)
+    assert all("which is outside the folders in authors.files" in text for text in texts)
     assert 'would read "state/other/b.txt"' in texts[0]
     assert 'authors: {files: ["state/assets", "state/other"]}' in texts[0]
 
@@ -184,6 +184,32 @@ def test_a_broken_file_holds_only_what_it_may_name(repo: Repo, broken: str | Non
     assert len(loaded.problems) >= 1
     assert (loaded.hold_all, set(loaded.held), set(loaded.kept)) == ((), {WEB}, {WEB})
     assert API in loaded.targets
+
+
+@pytest.mark.parametrize(
+    ("link", "leads_to"),
+    [
+        ("state/api/a.yaml", "../web/p.yaml"),
+        ("state/api/a", "../web"),
+        ("state/api/a.yaml", "../../shared/q.yaml"),
+        ("state/api/a", "../../shared"),
+    ],
+)
+def test_a_link_takes_no_file_from_those_who_may_name_its_target(repo: Repo, link: str, leads_to: str) -> None:
+    """A link to a file of others, whose name comes before theirs, is refused for itself: their entries are still wanted."""
+    repo.write("kvsync.yaml", granted("targets: [{path: 'state/api/**', namespaces: [api]}, {path: 'state/web/**'}]"))
+    repo.web("keys: {a: 1}\n", "state/web/p.yaml")
+    repo.web("keys: {b: 1}\n", "shared/q.yaml")
+    (repo.root / "state/web/shared").symlink_to("../../shared")
+    (repo.root / "state/web/z.yaml").symlink_to("../../shared/q.yaml")
+    assert len(repo.entries()) == 2
+    (repo.root / "state/api").mkdir()
+    (repo.root / link).symlink_to(leads_to)
+    loaded = repo.load()
+    assert {one.kind for one in loaded.problems} == {Kind.NOT_ALLOWED}
+    assert all(str(one).startswith(link) for one in loaded.problems)
+    assert (loaded.held, loaded.hold_all) == ({}, ())
+    assert len(loaded.targets[WEB].entries) == 2
 
 
 def test_without_grants_a_broken_file_holds_all(repo: Repo) -> None:

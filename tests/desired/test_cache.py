@@ -349,7 +349,7 @@ def test_clashes_are_told_by_every_run(full: Repo) -> None:
     """A duplicate between two files is not forgotten because both are cached."""
     full.web("keys: {greeting: again}\n", "state/again.yaml")
     first = full.problems()
-    assert "greeting is written twice" in "".join(first)
+    assert "greeting is defined twice" in "".join(first)
     assert full.problems() == first
     source = full.source()
     assert source.load().problems == source.load().problems

@@ -18,14 +18,14 @@ API = Target("edge", "api")
     [
         ("namespace: web\nkeys: {}\n", '1:1: missing field "store"'),
         ("store: edge\nkeys: {}\n", '1:1: missing field "namespace"'),
-        ("store: edge\nnamespace: web\n", '1:1: missing field "keys" (write keys: {} when none are wanted)'),
+        ("store: edge\nnamespace: web\n", '1:1: missing field "keys" (to delete all entries, write keys: {})'),
         ("store: edge\nnamespace: web\nkeys:\n", "3:6: keys: expected a mapping of keys to values, found nothing"),
         (
             "store: edeg\nnamespace: web\nkeys: {}\n",
-            '1:8: there is no store "edeg" in the configuration (did you mean "edge"?)',
+            '1:8: unknown store "edeg" (did you mean "edge"?)',
         ),
-        ("store: edge\nstores: [core]\nnamespace: web\nkeys: {}\n", "2:1: store and stores cannot stand together"),
-        ("stores: [edge, edge]\nnamespace: web\nkeys: {}\n", '1:9: stores: "edge" is written twice'),
+        ("store: edge\nstores: [core]\nnamespace: web\nkeys: {}\n", "2:1: store and stores cannot be combined"),
+        ("stores: [edge, edge]\nnamespace: web\nkeys: {}\n", '1:9: stores: "edge" is listed twice'),
         ("stores: []\nnamespace: web\nkeys: {}\n", "1:9: stores: expected at least 1"),
         ("store: edge\nnamespace: ''\nkeys: {}\n", "2:12: namespace: expected text"),
         ("store: edge\nnamespace: web\nkeyz: {}\nkeys: {}\n", '3:1: unknown field "keyz" (did you mean "keys"?)'),
@@ -58,15 +58,15 @@ def test_absent_and_moved(repo: Repo) -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ("absent: [a]", '4:10: "a" is absent here, and wanted at state/web.yaml:3:8'),
+        ("absent: [a]", '4:10: "a" is listed as absent here, but defined at state/web.yaml:3:8'),
         ("moved: [{from: x, to: y}]", '4:9: "x" is moved to "y", which is not among the keys'),
-        ("moved: [{from: a, to: b}]", '4:9: "a" is moved away here, and wanted at state/web.yaml:3:8'),
-        ("moved: [{from: b, to: b}]", '4:9: moved[0]: "b" is moved onto itself'),
+        ("moved: [{from: a, to: b}]", '4:9: "a" is moved away here, but defined at state/web.yaml:3:8'),
+        ("moved: [{from: b, to: b}]", '4:9: moved[0]: "b" is moved to itself'),
         ("moved: [{from: x, to: b}, {from: x, to: a}]", '4:27: moved[1]: "x" is moved twice'),
         ("moved: [{from: x}]", '4:9: moved[0]: missing field "to"'),
         ("files: [{path: none}]", '4:9: files[0]: "none": it does not exist'),
         ("files: [{path: ., glob: '*.png'}]", '4:9: files[0]: no file under "." matches "*.png"'),
-        ("files: [{path: ../..}]", '4:9: files[0]: "../..": it lies outside'),
+        ("files: [{path: ../..}]", '4:9: files[0]: "../..": it is outside'),
         ("files: [{path: /etc}]", '4:9: files[0]: "/etc" is absolute'),
         ("files: [{glob: x}]", '4:9: files[0]: missing field "path"'),
     ],
@@ -92,7 +92,7 @@ def test_one_identity_in_two_files(repo: Repo) -> None:
     repo.write("state/d.yaml", "store: edge\nnamespace: api\nkeys: {a: 1}\n")
     loaded = repo.load()
     assert [str(problem) for problem in loaded.problems] == [
-        "state/c.yaml:4:3: a is written twice for edge/web, first at state/a.yaml:3:8 (keep one of the two)"
+        "state/c.yaml:4:3: a is defined twice for edge/web, first at state/a.yaml:3:8 (remove one of them)"
     ]
     assert list(loaded.held) == [WEB]
     assert loaded.targets[WEB].problems == loaded.held[WEB]
@@ -103,7 +103,7 @@ def test_one_identity_twice_in_one_file(repo: Repo) -> None:
     """An entry and a file of the same name are a duplicate as well."""
     repo.write("state/x/a", "1")
     repo.web("keys: {p/a: 1}\nfiles: [{path: x, prefix: p/}]\n")
-    assert "p/a is written twice for edge/web" in repo.problems()[0]
+    assert "p/a is defined twice for edge/web" in repo.problems()[0]
 
 
 class Folding(MemoryStore):
@@ -120,7 +120,8 @@ def test_two_identities_in_one_remote_key(repo: Repo) -> None:
     repo.web("keys:\n  a: {labels: {x: 1}}\n", "state/a.yaml")
     repo.web("keys:\n  A: {labels: {y: 1, x: 2}}\n", "state/b.yaml")
     assert repo.problems() == [
-        'state/b.yaml:4:22: A [x] and a [x] (state/a.yaml:4:16) meet in one remote key, "a" (rename one, or change key_format)'
+        'state/b.yaml:4:22: A [x] and a [x] (state/a.yaml:4:16) have the same remote key, "a"'
+        " (rename one, or change key_format)"
     ]
 
 
@@ -147,5 +148,5 @@ def test_two_policies_for_one_target(repo: Repo) -> None:
     repo.web("policy: {adopt: never}\nkeys: {b: 1}\n", "state/b.yaml")
     assert repo.problems() == [
         "state/b.yaml:3:1: the policy of edge/web differs from the one at state/a.yaml:3:1 "
-        "(a target has one policy: write it once)"
+        "(define the policy of a target only once)"
     ]

@@ -105,9 +105,7 @@ def test_every_prefix_of_a_file_is_an_error_or_asks_for_less(repo: Repo) -> None
 def test_a_missing_folder_holds_all(repo: Repo) -> None:
     """No folder is not a folder without files."""
     loaded = repo.load()
-    assert [str(problem) for problem in loaded.hold_all] == [
-        'state: the folder "state" cannot be read: it does not exist'
-    ]
+    assert [str(problem) for problem in loaded.hold_all] == ['state: cannot read the folder "state": it does not exist']
     assert str(repo.root) in loaded.watch.directories
 
 
@@ -131,12 +129,12 @@ def test_a_file_that_cannot_be_read_holds_all(two: Repo) -> None:
     """Neither a link to nowhere nor a pipe is a file, and what it would say is not known."""
     (two.root / "state" / "gone.yaml").symlink_to("nowhere.yaml")
     assert [str(problem) for problem in two.load().hold_all] == [
-        "state/gone.yaml:1:1: the file cannot be read: it does not exist"
+        "state/gone.yaml:1:1: cannot read the file: it does not exist"
     ]
     (two.root / "state" / "gone.yaml").unlink()
     os.mkfifo(two.root / "state" / "pipe.yaml")
     assert [str(problem) for problem in two.load().hold_all] == [
-        "state/pipe.yaml:1:1: the file cannot be read: it is not a file"
+        "state/pipe.yaml:1:1: cannot read the file: it is not a file"
     ]
 
 
@@ -166,6 +164,6 @@ def test_a_name_that_is_no_text_is_told(two: Repo) -> None:
     (two.root / os.fsdecode(b"state/b\xff.yaml")).write_text("store: edge\nnamespace: b\nkeys: {}\n")
     loaded = two.load()
     assert [problem.message for problem in loaded.hold_all] == [
-        r'state: the name of the file "state/b\udcff.yaml" is not UTF-8'
+        r'state: the file name "state/b\udcff.yaml" is not UTF-8'
     ]
     assert set(loaded.targets) == {WEB, API}

@@ -179,7 +179,7 @@ def test_a_file_that_is_not_what_its_size_says(opener: Opener) -> None:
     for path in ("self/environ", "self/status", "sys/kernel/hostname"):
         folder, _, name = path.partition("/")
         tree = Tree(Path("/proc", folder).resolve(), opener=opener)
-        with tree, pytest.raises(UnreadableError, match="changed while it was read"):
+        with tree, pytest.raises(UnreadableError, match="changed while kvsync read it"):
             tree.read(name, LIMIT * 100)
 
 
@@ -195,7 +195,7 @@ def test_a_file_that_grows_while_it_is_read(root: Path, opener: Opener, monkeypa
         return data
 
     monkeypatch.setattr(os, "read", reading)
-    with Tree(root, opener=opener) as tree, pytest.raises(UnreadableError, match="changed while it was read"):
+    with Tree(root, opener=opener) as tree, pytest.raises(UnreadableError, match="changed while kvsync read it"):
         tree.read("a/b/x", LIMIT)
 
 
@@ -234,7 +234,7 @@ def test_what_is_never_read(root: Path, rules: ReadRules, opener: Opener, path: 
         os.link(root / path, root / "b" / "hard")
     with Tree(root, rules, opener=opener) as tree:
         for written in (path, "link", f"a/up/{path}"):
-            with pytest.raises(ProtectedError, match="it is never read: "):
+            with pytest.raises(ProtectedError, match="kvsync never reads it: "):
                 tree.read(written, LIMIT)
             with pytest.raises(ProtectedError):
                 tree.size(written)
@@ -312,6 +312,22 @@ def test_values_come_from_the_folders_that_are_allowed(root: Path, opener: Opene
         assert tree.read("a/b/x", LIMIT) == b"inside"
 
 
+def test_an_allowed_folder_is_not_replaced_by_a_link(root: Path, opener: Opener) -> None:
+    """A link in place of the folder would let its author choose what is read; links on the way to it are followed."""
+    (root / "private").mkdir()
+    (root / "private" / "x").write_text("secret")
+    (root / "assets").symlink_to("private")
+    (root / "current").symlink_to("a")
+    rules = ReadRules(folders=(PurePosixPath("assets"), PurePosixPath("current/b")))
+    with Tree(root, rules, opener=opener) as tree:
+        for path in ("assets/x", "private/x"):
+            with pytest.raises(
+                OutsideError, match=r"\(assets, current/b\), and assets is a symbolic link; name the folder"
+            ):
+                tree.check_allowed(path)
+        tree.check_allowed("current/b/x")
+
+
 def test_references_keep_to_the_folders_that_are_allowed(root: Path, opener: Opener) -> None:
     """Both `file:` and each file of `files:`, before anything is read."""
     (root / "assets").mkdir()
@@ -325,9 +341,7 @@ def test_references_keep_to_the_folders_that_are_allowed(root: Path, opener: Ope
             lambda: pass_context.files("../a", "**/*"),
             lambda: pass_context.files("../assets", "*"),
         ):
-            with pytest.raises(
-                UnreadableError, match=r"outside of the folders that values may be taken from \(assets\)"
-            ):
+            with pytest.raises(UnreadableError, match=r"outside the folders that state files may read \(assets\)"):
                 read()
         assert all(kind == "glob" for kind, _, _ in pass_context.references)
 
@@ -392,7 +406,7 @@ def test_folders_that_lie_in_one_another_have_a_limit(root: Path) -> None:
     here.mkdir(parents=True)
     for pattern in ("**/f", f"c/{'d/' * 150}f"):
         with pytest.raises(
-            TooMuchError, match=r"more than 100 folders lie in one another; limits\.folder_depth sets it"
+            TooMuchError, match=r"the folders are nested deeper than 100 levels; raise limits\.folder_depth"
         ):
             steps_of(root, pattern)
     with Tree(root) as tree, pytest.raises(TooMuchError):
@@ -576,4 +590,4 @@ def test_a_mount_is_followed_but_never_into_what_is_protected(root: Path, tmp_pa
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
         pytest.skip("mounting needs root and mount namespaces")
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["b'mounted'", "it is never read: state"]
+    assert done.stdout.splitlines() == ["b'mounted'", "kvsync never reads it: state"]

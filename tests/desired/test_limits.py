@@ -69,7 +69,7 @@ def test_a_file_that_no_store_could_hold_is_not_read(two: Repo, reads: list[str]
     refer = "keys: {a: {file: ../assets/0.bin}}\n" if kind == "file" else "keys: {}\nfiles: [{path: ../assets}]\n"
     two.web(refer)
     said = held(two.load())
-    assert "it has 64 MiB, and no configured store takes a value of more than 10,240 bytes" in said
+    assert "it is too large: 64 MiB; the configured stores allow at most 10,240 bytes" in said
     assert not any("assets" in path for path in reads)
 
 
@@ -78,15 +78,15 @@ def test_the_largest_file_and_the_stores(two: Repo, reads: list[str]) -> None:
     two.capabilities = replace(MemoryStore.capabilities, max_value=None)
     sparse(two, "big.bin", 65 * 2**20)
     two.web("keys: {a: {file: ../big.bin}}\n")
-    assert "it has 65 MiB, at most 64 MiB are read; limits.value_file sets it" in held(two.load())
+    assert "it is too large: 65 MiB; the limit is 64 MiB; raise limits.value_file" in held(two.load())
     limit(two, value_file="1kB")
     two.write("big.bin", b"x" * 1001)
-    assert "it has 1,001 bytes, at most 1,000 bytes are read" in held(two.load())
+    assert "it is too large: 1,001 bytes; the limit is 1,000 bytes" in held(two.load())
     assert "big.bin" not in reads
     two.write("big.bin", b"x" * 1000)
     assert two.load().problems == ()
     two.capabilities = replace(MemoryStore.capabilities, max_value=None, max_entry=999)
-    assert "no configured store takes a value of more than 999 bytes" in held(two.load())
+    assert "the configured stores allow at most 999 bytes" in held(two.load())
 
 
 def test_how_many_files_and_how_large_together(two: Repo, reads: list[str]) -> None:
@@ -96,10 +96,10 @@ def test_how_many_files_and_how_large_together(two: Repo, reads: list[str]) -> N
     two.web("keys: {a: {file: ../assets/0}}\nfiles: [{path: ../assets, prefix: x/}]\n")
     assert two.load().problems == ()
     for limits, said in (
-        ({"value_files": 4}, "takes values from more than 4 files; limits.value_files sets it"),
+        ({"value_files": 4}, "reads values from more than 4 files; raise limits.value_files"),
         (
             {"value_bytes": 499},
-            "takes values of more than 499 bytes from files; divide it, or raise limits.value_bytes",
+            "reads values of more than 499 bytes from files; split it, or raise limits.value_bytes",
         ),
     ):
         limit(two, **limits)
@@ -127,10 +127,8 @@ def test_a_state_file_that_is_too_large_holds_its_own_targets(two: Repo) -> None
     two.write("state/web.yaml", HEAD + LONG)
     two.write("state/other.yaml", "store: core\nnamespace: other\nkeys: {a: 2}\n")
     loaded = source.load()
-    assert "the file cannot be read: it has 0." in held(loaded)
-    assert "MiB, at most 100,000 bytes are read (divide it into several files, or raise limits.state_file)" in held(
-        loaded
-    )
+    assert "cannot read the file: it is too large: 0." in held(loaded)
+    assert "MiB; the limit is 100,000 bytes (split it into several files, or raise limits.state_file)" in held(loaded)
     assert {str(one) for one in loaded.kept} == {"edge/web"}
     assert [entry.content.value for entry in loaded.targets[OTHER].entries.values()] == [b"2"]
 
@@ -198,7 +196,7 @@ def test_what_all_together_take_is_taken_from_the_largest(two: Repo) -> None:
         assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
         said = (
             "the state files and what they take values from have more than 10,000 bytes, and this one is the largest with "
-            "9,062 bytes (divide it, or raise limits.total)"
+            "9,062 bytes (split it, or raise limits.total)"
         )
         assert said in str(problem)
     two.write("assets/large", b"x" * 8_000)
@@ -212,7 +210,7 @@ def test_patterns_that_take_long_are_an_error_of_their_file(two: Repo) -> None:
     two.web("keys: {}\nfiles: [{path: ../assets, glob: '*/x'}, {path: ../assets, glob: '*/[x]', prefix: y/}]\n")
     assert two.load().problems == ()
     limit(two, pattern_steps=79)
-    assert "take more than 79 comparisons; narrow them, or raise limits.pattern_steps" in held(two.load())
+    assert "need more than 79 comparisons; use narrower patterns, or raise limits.pattern_steps" in held(two.load())
     limit(two, pattern_steps=80)
     source = two.source()
     for _ in range(3):
@@ -224,9 +222,9 @@ def test_depth_and_names_of_folders(two: Repo) -> None:
     two.write("assets/a/b/c/x", b"x")
     two.web("keys: {}\nfiles: [{path: ../assets}]\n")
     limit(two, folder_depth=3)
-    assert "more than 3 folders lie in one another; limits.folder_depth sets it" in held(two.load())
+    assert "the folders are nested deeper than 3 levels; raise limits.folder_depth" in held(two.load())
     limit(two, folder_names=1)
-    assert any("a folder holds more than 1 names; limits.folder_names sets it" in one for one in two.problems())
+    assert any("a folder contains more than 1 names; raise limits.folder_names" in one for one in two.problems())
 
 
 def test_nesting_and_aliases(two: Repo) -> None:
@@ -236,19 +234,19 @@ def test_nesting_and_aliases(two: Repo) -> None:
     assert "nested deeper than 5 levels" in held(two.load())
     two.web("x-a: &a {b: [1, 2, 3]}\nkeys: {a: {json: *a}}\n")
     limit(two, aliases=3)
-    assert any("aliases bring in more than 3 values" in one for one in two.problems())
+    assert any("aliases expand to more than 3 values" in one for one in two.problems())
 
 
 def test_patterns_of_keys(two: Repo) -> None:
     """Every key is compared with each of them in every pass, so there are not too many, nor too long ones."""
     two.web("policy: {ignore: [a, b, c]}\nkeys: {}\n")
     limit(two, patterns=2)
-    said = "state/web.yaml:3:1: policy.ignore: more than 2 patterns (write fewer, or raise limits.patterns)"
+    said = "state/web.yaml:3:1: policy.ignore: more than 2 patterns (remove patterns, or raise limits.patterns)"
     assert said in held(two.load())
     limit(two, patterns=3)
     assert two.load().problems == ()
     two.web(f"policy: {{ignore: ['{'*a' * 501}']}}\nkeys: {{}}\n")
-    assert "it may have at most 1,000 characters" in held(two.load())
+    assert "at most 1,000 characters are allowed" in held(two.load())
 
 
 def test_problems_end_the_reading_of_a_file(two: Repo) -> None:
@@ -258,7 +256,7 @@ def test_problems_end_the_reading_of_a_file(two: Repo) -> None:
     loaded = two.load()
     assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
     assert len(loaded.held[WEB]) == 11
-    assert "the rest of the file is not read; correct these problems first" in str(loaded.held[WEB][-1])
+    assert "the rest of the file was not checked; fix these problems first" in str(loaded.held[WEB][-1])
     two.web("keys:\n" + "".join(f"  k{number}: null\n  k{number}: 1\n" for number in range(1_000)))
     assert len(two.load().held[WEB]) <= 22
     two.capabilities = replace(MemoryStore.capabilities, max_value=1)

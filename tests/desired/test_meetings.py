@@ -47,8 +47,8 @@ def test_twins_of_one_store(shared: Repo) -> None:
     want(shared, SUB, "  x: 1\n  y: 2\n")
     loaded = shared.load()
     assert [str(problem) for problem in loaded.problems] == [
-        "state/edge-app.yaml:5:3: edge/app: sub:y and edge/app:sub: y (state/edge-app-sub.yaml:5:3) meet in one remote key,"
-        ' "app:sub:y" (write it in one of the two)'
+        "state/edge-app.yaml:5:3: edge/app: sub:y and edge/app:sub: y (state/edge-app-sub.yaml:5:3) have the same remote key,"
+        ' "app:sub:y" (remove one of them)'
     ]
     assert set(loaded.held) == {APP, SUB}
 
@@ -60,10 +60,10 @@ def test_twins_of_two_stores(shared: Repo) -> None:
     want(shared, TWO, "  sub:y: 1\n  sub:z: {labels: {dev: 1}}\n")
     loaded = shared.load()
     overlap, *twins = (str(problem) for problem in loaded.problems)
-    assert "core/app (kvsync.yaml:7:9) and edge/app:sub (kvsync.yaml:6:9) lie in one another" in overlap
+    assert "core/app (kvsync.yaml:7:9) and edge/app:sub (kvsync.yaml:6:9) overlap" in overlap
     assert twins == [
-        "state/core-app.yaml:4:3: core/app: sub:y and edge/app:sub: y (state/edge-app-sub.yaml:4:3) meet in one remote key,"
-        ' "app:sub:y" (write it in one of the two)'
+        "state/core-app.yaml:4:3: core/app: sub:y and edge/app:sub: y (state/edge-app-sub.yaml:4:3) have the same remote key,"
+        ' "app:sub:y" (remove one of them)'
     ]
     assert set(loaded.held) == {TWO, SUB}
 
@@ -74,7 +74,8 @@ def test_an_entry_in_another_namespace_of_the_store(shared: Repo) -> None:
     want(shared, SUB, "  {}\n")
     loaded = shared.load()
     assert [str(problem) for problem in loaded.problems] == [
-        'state/edge-app.yaml:5:3: edge/app: sub:y lies in the namespace "app:sub", which is managed too (write it there)'
+        'state/edge-app.yaml:5:3: edge/app: sub:y belongs to the namespace "app:sub", which kvsync also manages'
+        " (define it there)"
     ]
     assert set(loaded.held) == {APP}
 

@@ -71,7 +71,7 @@ def test_documents_find_their_counterpart(repo: Repo) -> None:
     assert values == {"a": {"k": "1"}, "b": {"k": "3"}, "c": {"k": "4"}}
     repo.write("state/x.prod.yaml", "keys: {k: 3}\n")
     assert repo.problems("prod") == [
-        "state/x.prod.yaml:1:1: it cannot be told which document this overlay lies over (name its store and namespace)"
+        "state/x.prod.yaml:1:1: the overlay does not say which document it belongs to (add its store and namespace)"
     ]
 
 

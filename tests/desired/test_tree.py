@@ -71,16 +71,18 @@ def test_globs(tmp_path: Path, pattern: str, found: list[str]) -> None:
 
 
 def test_links_inside_are_followed_once(tmp_path: Path) -> None:
-    """A file that two ways lead to is one file, and a link in a circle ends."""
+    """A file that several ways lead to is one file, under its own name, and a link in a circle ends."""
     make(tmp_path, "a/x.yaml", "b/y.yaml")
     (tmp_path / "a" / "again").symlink_to("../a")
     (tmp_path / "a" / "b").symlink_to("../b")
     (tmp_path / "a" / "z.yaml").symlink_to("x.yaml")
     (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a" / "a.yaml").symlink_to("x.yaml")
+    (tmp_path / "a" / "aa").symlink_to("../a")
     with Tree(tmp_path) as tree:
         assert matches(tree, "", "a/**/*.yaml", NO_LIMIT) == ["a/b/y.yaml", "a/x.yaml"]
         assert tree.read("a/z.yaml", 99) == b"a/x.yaml"
-        with pytest.raises(UnreadableError, match="circle"):
+        with pytest.raises(UnreadableError, match="form a loop"):
             tree.read("loop/x", 99)
 
 
@@ -112,7 +114,7 @@ def test_size_limit_and_kinds(tmp_path: Path) -> None:
         for path, said in (("a", "not a file"), ("none", "does not exist"), ("a/x/y", "does not exist")):
             with pytest.raises(UnreadableError, match=said):
                 tree.read(path, 99)
-        with pytest.raises(UnreadableError, match="at most"):
+        with pytest.raises(UnreadableError, match="the limit is"):
             tree.read("a/x", 2)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,10 @@ async def test_a_branch_and_a_tag_of_one_name_are_refused(home: Path, origin: Or
     full name says which of the two is meant."""
     origin.git("tag", "main")
     newer = origin.commit({"a": "b"})
-    with pytest.raises(SourceError, match=r"'main' is a branch and a tag \(write refs/heads/main or refs/tags/main"):
+    with pytest.raises(
+        SourceError,
+        match=r"'main' is both a branch and a tag \(set source.git.ref to refs/heads/main or refs/tags/main",
+    ):
         await checkout(home, origin.url, ref="main").fetch()
     one = checkout(home, origin.url, ref="refs/heads/main")
     assert (await one.fetch()).commit == newer
@@ -251,12 +255,12 @@ async def test_a_rewrite_is_refused_after_a_restart(opened: Checkout, origin: Or
 @pytest.mark.parametrize(
     ("change", "pattern"),
     [
-        ({"state/web.yaml": None, "README.md": None}, "is empty in it"),
+        ({"state/web.yaml": None, "README.md": None}, "is empty"),
         (
             {"state/logo.png": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"},
-            r"state/logo\.png: kept in Git LFS",
+            r"state/logo\.png: stored in Git LFS",
         ),
-        ({"big": b"x" * 3_000_000}, "MiB in it, at most 2 MiB"),
+        ({"big": b"x" * 3_000_000}, "MiB; the limit is 2 MiB"),
     ],
     ids=["emptied", "lfs", "large"],
 )
@@ -278,11 +282,11 @@ async def test_a_path_that_vanished_is_refused(home: Path, origin: Origin) -> No
     one = checkout(home, origin.url, ref="main", path="config")
     await one.fetch()
     origin.commit({"config/web.yaml": None})
-    await refused(one, "no folder 'config'")
+    await refused(one, "contain the folder 'config'")
     (origin.path / "config").rmdir() if (origin.path / "config").exists() else None
     (origin.path / "config").symlink_to("state")
     origin.commit()
-    await refused(one, "no folder 'config'")
+    await refused(one, "contain the folder 'config'")
     one.close()
 
 
@@ -309,7 +313,7 @@ async def test_what_cannot_be_fetched_leaves_the_last_good_commit(
         origin.git("branch", "--move", "other")
     for one in (opened, checkout(home, origin.url, ref="main")):
         with pytest.raises(
-            SourceError, match="no such repository" if gone == "repository" else "there is no 'main' in it"
+            SourceError, match="no such repository" if gone == "repository" else "no branch, tag or commit 'main'"
         ):
             await one.fetch()
         assert (one.commit, files(one)) == (kept, shown)
@@ -320,9 +324,9 @@ async def test_what_cannot_be_fetched_leaves_the_last_good_commit(
 
 
 async def test_an_empty_repository(tmp_path: Path, home: Path) -> None:
-    """A repository without any commit is an error that says so; nothing is in force."""
+    """A repository without any commit is an error that says so; nothing is in use."""
     one = checkout(home, Origin(tmp_path / "empty").url)
-    with pytest.raises(SourceError, match="an empty repository has none"):
+    with pytest.raises(SourceError, match="that the repository is not empty"):
         await one.fetch()
     assert one.root is None
     one.close()
@@ -340,7 +344,7 @@ async def test_the_clone_is_the_memory(opened: Checkout, origin: Origin, home: P
     assert (later.commit, files(later)) == (opened.commit, files(opened))
     later.close()
     other = checkout(home, origin.url, ref="other")
-    with pytest.raises(SourceError, match=r"no commit of .* was fetched before"):
+    with pytest.raises(SourceError, match=r"no commit of .* has been fetched yet"):
         await other.reopen()
 
 
@@ -478,7 +482,7 @@ async def test_links_are_kept_in_the_tree(opened: Checkout, origin: Origin) -> N
     with Tree(opened.root) as tree:
         assert tree.read("inside", 1000).decode() == WEB
         for name in ("outside", "up/passwd"):
-            with pytest.raises(UnreadableError, match="outside of the folder"):
+            with pytest.raises(UnreadableError, match="outside the folder"):
                 tree.read(name, 1000)
 
 
@@ -544,9 +548,45 @@ async def test_the_disk_is_not_filled(home: Path, origin: Origin) -> None:
     """A fetch that brings more than is allowed ends, says so, and leaves nothing behind."""
     origin.commit({"noise": os.urandom(4_000_000)})
     one = checkout(home, origin.url, ref="main", max_size=2**20)
-    with pytest.raises(SourceError, match=r"more than is allowed.*max_size"):
+    with pytest.raises(SourceError, match=r"exceeds the size limit.*max_size"):
         await one.fetch()
     with pytest.raises(SourceError):
         await one.fetch()  # which also removes what the first one left
     size = sum(path.stat().st_size for path in (home / "state").rglob("*") if path.is_file())
     assert size < 2 * 2**20
+
+
+def bomb(origin: Origin, folder: str, levels: int) -> None:
+    """Commit a folder with ten times as many files for each level, all of them the same few objects."""
+    mode, inner = b"100644", blob(origin, b"")
+    for _ in range(levels):
+        inner = tree_object(origin, [(mode, b"%d" % number, inner) for number in range(10)])
+        mode = b"40000"
+    rest = [line.replace("\t", " ").split(" ") for line in origin.git("ls-tree", "HEAD").splitlines()]
+    entries = [(mode.encode().lstrip(b"0"), name.encode(), oid) for mode, _, oid, name in rest]
+    root = tree_object(origin, sorted([*entries, (b"40000", folder.encode(), inner)], key=lambda entry: entry[1]))
+    origin.git("update-ref", "refs/heads/main", origin.git("commit-tree", "-p", "HEAD", "-m", "x", root))
+
+
+async def test_a_commit_of_a_billion_files_is_refused_at_once(home: Path, origin: Origin) -> None:
+    """Git keeps a tree that is used many times once, so that a small fetch may hold any number of files."""
+    bomb(origin, "bomb", 9)
+    one = checkout(home, origin.url, ref="main", timeout=60)
+    began = time.monotonic()
+    with pytest.raises(SourceError, match="git ls-tree said more than 64 MiB"):
+        await one.fetch()
+    assert time.monotonic() - began < 50  # it was stopped, and not waited for
+    one.close()
+
+
+async def test_what_lies_outside_of_the_path_costs_nothing(home: Path, origin: Origin) -> None:
+    """However many files there are: of folders above the path, only their attributes are read."""
+    attributes = {".gitattributes": "*.yaml text eol=crlf\n", "a/.gitattributes": "b.txt text eol=crlf\n"}
+    origin.commit({"a/b/web.yaml": WEB, "a/b/b.txt": "x\n", "a/b/c.txt": "x\n", **attributes})
+    bomb(origin, "bomb", 9)
+    one = checkout(home, origin.url, ref="main", path="a/b", timeout=10)
+    await one.fetch()
+    assert one.root is not None
+    found = {file.name: file.read_bytes() for file in one.root.iterdir()}
+    assert found == {"web.yaml": WEB.replace("\n", "\r\n").encode(), "b.txt": b"x\r\n", "c.txt": b"x\n"}
+    one.close()

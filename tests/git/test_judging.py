@@ -28,4 +28,4 @@ def test_nothing_is_removed_or_read_through_a_link(tmp_path: Path) -> None:
     assert refuse_pointers("c" * 40, members, root) is None
     refused = refuse_pointers("c" * 40, [*members, Member("100644", "pointer", len(POINTER))], root)
     assert refused is not None
-    assert refused.reason.startswith("pointer: kept in Git LFS")
+    assert refused.reason.startswith("pointer: stored in Git LFS")

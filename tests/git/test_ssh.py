@@ -94,7 +94,7 @@ async def test_a_server_with_another_key(home: Path, url: str, tmp_path: Path) -
     """A server whose key is not in the file is not believed."""
     (home / "known_hosts").write_text(f"127.0.0.1 {key(tmp_path / 'other')}")
     one = checkout(home, url, ref="main", credentials=SHOWN)
-    with pytest.raises(SourceError, match="the key of the SSH server is not known"):
+    with pytest.raises(SourceError, match="unknown host key of the SSH server"):
         await one.fetch()
 
 

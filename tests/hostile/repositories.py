@@ -186,7 +186,7 @@ def nested(root: Path) -> None:
 
 def hostile() -> dict[str, Hostile]:
     """All of them, by name."""
-    never, outside, no_file = "it is never read: ", "outside of the folder", "it is not a file"
+    never, outside, no_file = "kvsync never reads it: ", "outside the folder", "it is not a file"
     return {
         # out of the repository
         "link to a file": Hostile(linked("{outside}/secret"), outside),
@@ -229,10 +229,10 @@ def hostile() -> dict[str, Hostile]:
         "pattern with many depths": Hostile(deep_pattern, "no file under"),
         "fan of links": Hostile(fan_of_links, "it does not exist"),
         "chain of folders": Hostile(chain_of_folders, "limits.folder_depth"),
-        "large values": Hostile(large_values, "no configured store takes a value of more than"),
+        "large values": Hostile(large_values, "the configured stores allow at most"),
         "large state file": Hostile(large_state_file, "limits.state_file"),
-        "many mistakes": Hostile(many_mistakes, "the rest of the file is not read"),
-        "aliases": Hostile(bomb, "aliases bring in more than"),
+        "many mistakes": Hostile(many_mistakes, "the rest of the file was not checked"),
+        "aliases": Hostile(bomb, "aliases expand to more than"),
         "nesting": Hostile(nested, "nested deeper than 64 levels"),
     }
 

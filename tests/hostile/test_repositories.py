@@ -124,7 +124,7 @@ def test_links_in_a_repository_that_is_fetched(place: Place, origin: Path, targe
     works = symlinks and target == "x"
     for command in COMMANDS:
         place.run(command, CANARY_IN_ENVIRONMENT=CANARY)
-    said = "outside of the folder" if symlinks else "set source.git.symlinks: true"
+    said = "outside the folder" if symlinks else "set source.git.symlinks: true"
     assert (said in place.said) is not works
     assert place.held() == {"good/ok": b"fine"} | ({"bad/a": b"inside"} if works else {})
     assert place.leaks() == []

@@ -172,7 +172,7 @@ async def test_a_refused_credential_is_renewed_once(stack: AsyncExitStack) -> No
 
 
 async def test_a_credential_may_be_refused_by_other_answers(stack: AsyncExitStack) -> None:
-    """Where an API says in a 200 that it does not take the credential, that counts as a 401: renewed once, sent once more."""
+    """Where an API says in a 200 that it does not allow the credential, that counts as a 401: renewed once, sent once more."""
 
     def judge(_call: Call, answer: Answer) -> StoreError | None:
         return StaleCredentialError("store web: the token has expired") if b"expired" in answer.body else None
@@ -202,7 +202,7 @@ async def test_a_refusal_is_explained(stack: AsyncExitStack, status: int) -> Non
     web = await start(stack, says(status), credentials=Key("k"))
     error = await web.error(READ)
     assert isinstance(error, AuthError)
-    assert str(error) == "store web: listing things is refused: the key is wrong; make a new one"
+    assert str(error) == "store web: listing things was refused: the key is wrong; make a new one"
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 405, 410])

@@ -52,16 +52,16 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "run.lease: give kubernetes or etcd: what keeps the lease"),
-        ("{kubernetes: {name: a}, etcd: {endpoint: 'https://a', key: a}}", "both are here"),
+        ("{}", "run.lease: set kubernetes or etcd"),
+        ("{kubernetes: {name: a}, etcd: {endpoint: 'https://a', key: a}}", "kubernetes and etcd cannot be combined"),
         ("{kubernetes: {}}", 'run.lease.kubernetes: missing field "name"'),
         ("{kubernetes: {name: A_b}}", "run.lease.kubernetes.name: expected the name of an object"),
         ("{etcd: {key: a}}", 'run.lease.etcd: missing field "endpoint"'),
-        ("{etcd: {endpoint: 'http://etcd:2379', key: a}}", "plain http:// lets others on the network lead"),
-        ("{etcd: {endpoint: 'https://a', key: a, username: u}}", "username and password go together"),
+        ("{etcd: {endpoint: 'http://etcd:2379', key: a}}", "plain http:// lets others on the network take the lease"),
+        ("{etcd: {endpoint: 'https://a', key: a, username: u}}", "username and password must be set together"),
         (
             "{etcd: {endpoint: 'https://a', key: a, password: hunter2, username: u}}",
-            "a secret must not stand in the file",
+            "secrets are not allowed in this file",
         ),
         ("{kubernetes: {name: a}, duration: 2500ms}", "run.lease.duration: whole seconds"),
         ("{kubernetes: {name: a}, duration: 1s}", "run.lease.duration: "),
@@ -126,7 +126,7 @@ async def test_a_single_pass_behind_another_leader_does_nothing(repo: Repo, etcd
     try:
         await other.claim()
         refused = repo.run("run", "--once", code=5)
-        assert f"lease {key} in etcd: another replica leads; nothing was done" in refused.stderr
+        assert f"lease {key} in etcd: another replica leads; nothing was written" in refused.stderr
         assert repo.held() == {}
         repo.run("run", "--once", "--shard", "1/1")
         assert repo.held()

@@ -170,7 +170,7 @@ async def test_a_keeper_that_does_not_answer_is_asked_again(log: Log) -> None:
             while one.keeper.claims < 4:
                 await one.clock.advance(0.02)
                 await asyncio.sleep(0.01)
-    assert "lease test: no answer within 0.05 s" in log.events("lease.error")[0]["error"]
+    assert "lease test: no response within 0.05 s" in log.events("lease.error")[0]["error"]
 
 
 async def test_releasing_closes_the_fence_first(log: Log) -> None:
@@ -188,7 +188,7 @@ async def test_releasing_closes_the_fence_first(log: Log) -> None:
 async def test_a_single_pass_leads_or_does_nothing(log: Log) -> None:
     """Behind another leader it ends at once and names it; else it leads until the end, and releases the lease."""
     one = Running(THEIRS, Timing(10, 7, 2))
-    with pytest.raises(LeaseHeld, match="lease test: them leads; nothing was done"):
+    with pytest.raises(LeaseHeld, match="lease test: them leads; nothing was written"):
         async with leading_now(one.elector):
             raise AssertionError("another one leads")
     one.keeper.answer = OURS

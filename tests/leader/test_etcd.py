@@ -127,7 +127,7 @@ async def test_an_answer_that_was_lost_is_looked_for(etcd: str, key: str) -> Non
     async with wire_to(etcd) as wire, keepers(key, wire.url, "a") as (a,):
         await a.claim()
         wire.cut()
-        with pytest.raises(TransientError, match=r"lease test: renewing it failed: no answer within 2 s"):
+        with pytest.raises(TransientError, match=r"lease test: renewing it failed: no response within 2 s"):
             await a.claim()
         wire.mend()
         assert (await a.claim()).is_ours
@@ -149,7 +149,7 @@ async def test_what_is_no_answer_of_etcd_is_an_error_to_try_again(key: str, body
     """A proxy's page, a body that was cut off, or an error in place of the first message never make a leader."""
     async with serving(says(200, body)) as server:
         one = keeper(key, "a", server.origin)
-        with pytest.raises(TransientError, match="lease test: looking who leads failed: "):
+        with pytest.raises(TransientError, match="lease test: reading the leader failed: "):
             await one.claim()
         await one.aclose()
 
@@ -158,7 +158,7 @@ async def test_an_etcd_that_is_silent_is_given_up_in_time(key: str) -> None:
     """No claim takes longer than its timeout, and releasing what was never had asks nobody."""
     async with serving(is_silent) as server:
         one = EtcdKeeper(key, "a", 2, [Gateway("lease test", server.origin, Clock(), 0.1)])
-        with pytest.raises(TransientError, match=r"no answer within 0.1 s"):
+        with pytest.raises(TransientError, match=r"no response within 0.1 s"):
             await one.claim()
         await one.release()
         await one.aclose()
@@ -170,7 +170,7 @@ async def test_doctor_hears_whether_it_is_reached_and_who_leads(etcd: str, key: 
         (free,) = await b.check()
         await a.claim()
         (taken,) = await b.check()
-    assert [(one.ok, one.detail) for one in (free, taken)] == [(True, "no replica leads now"), (True, "a leads")]
+    assert [(one.ok, one.detail) for one in (free, taken)] == [(True, "no replica is the leader"), (True, "a leads")]
     gone = keeper(key, "a", f"http://127.0.0.1:{free_port()}")
     (found,) = await gone.check()
     assert not found.ok

@@ -43,7 +43,7 @@ def test_it_gives_no_more_time_than_there_is() -> None:
     assert (fence.allowance(30), fence.allowance(5)) == (9, 5)
     left[0] = 0
     assert not fence.is_open
-    with pytest.raises(NotLeader, match="this replica does not lead"):
+    with pytest.raises(NotLeader, match="this replica is not the leader"):
         fence.allowance(30)
 
 
@@ -57,7 +57,7 @@ async def test_a_client_asks_after_it_has_waited() -> None:
         client = Client("store x", server.origin, clock, Traffic(), limits=limits, fence=fence)
         await client.send(PUT)
         await client.send(PUT)  # two seconds later
-        with pytest.raises(NotLeader, match="store x: writing a was not sent: this replica does not lead"):
+        with pytest.raises(NotLeader, match="store x: writing a was not sent: this replica is not the leader"):
             await client.send(PUT)
         assert [one.line.split()[0] for one in server.seen] == ["PUT", "PUT"]
         await client.send(Call("GET", "/a", "reading a"))
@@ -70,7 +70,9 @@ async def test_a_write_in_flight_ends_before_the_lease() -> None:
     fence.follow(lambda: 0.1)
     async with serving(is_silent) as server:
         client = Client("store x", server.origin, Clock(), Traffic(), limits=ClientLimits(timeout=60), fence=fence)
-        with pytest.raises(LostAnswer, match=r"no answer within 0.1 s; it may have been done or not"):
+        with pytest.raises(
+            LostAnswer, match=r"no response within 0.1 s; the request may or may not have been carried out"
+        ):
             await client.send(PUT)
         await client.aclose()
 
@@ -125,7 +127,7 @@ async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> N
     (outcome,) = report.targets[0].outcomes
     assert (outcome.kind, outcome.error) == (
         "not-attempted",
-        "this replica leads no more; the one that leads goes on with it",
+        "this replica is no longer the leader; the new leader continues",
     )
     assert world.writes() == 0
 

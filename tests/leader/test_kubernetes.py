@@ -122,7 +122,9 @@ async def test_a_lease_that_keeps_changing_is_tried_again_later(api: Cluster) ->
             return await send(*rest)
 
         a._send = edited
-        with pytest.raises(TransientError, match="kvsync/kvsync in Kubernetes: it kept changing while it was claimed"):
+        with pytest.raises(
+            TransientError, match="kvsync/kvsync in Kubernetes: it kept changing while kvsync tried to take it"
+        ):
             await a.claim()
 
 
@@ -164,7 +166,7 @@ async def test_doctor_hears_who_leads_and_what_is_permitted(api: Cluster) -> Non
     """Checking changes nothing."""
     async with keepers(api, "a", "b") as (a, b, _):
         assert [(one.check, one.ok, one.detail) for one in await b.check()] == [
-            ("reached", True, "no replica leads now"),
+            ("reached", True, "no replica is the leader"),
             ("permission", True, "leases: get, update, create"),
         ]
         assert not api.objects
@@ -194,9 +196,9 @@ def test_outside_of_a_cluster_it_says_so(tmp_path: Path) -> None:
     """Whoever starts it elsewhere is told what it is made for."""
     with pytest.raises(PermanentError, match=r"works inside a pod .*; KUBERNETES_SERVICE_HOST is not set"):
         in_cluster("lease x", Clock(), 5, {}, Path.read_text, tmp_path)
-    with pytest.raises(PermanentError, match=r"there is no .*ca\.crt"):
+    with pytest.raises(PermanentError, match=r"missing .*ca\.crt"):
         in_cluster("lease x", Clock(), 5, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, Path.read_text, tmp_path)
-    with pytest.raises(PermanentError, match=r"name one in run\.lease\.kubernetes\.namespace"):
+    with pytest.raises(PermanentError, match=r"set run\.lease\.kubernetes\.namespace"):
         own_namespace("lease x", tmp_path)
     (tmp_path / "namespace").write_text("team\n")
     assert own_namespace("lease x", tmp_path) == "team"

@@ -159,11 +159,11 @@ def test_a_leader_that_leaves_is_followed_at_once(pair: Pair) -> None:
     pair.begin()
     leader = pair.b.heard("lease.standby")["leader"]
     assert leader == pair.a.events("lease.acquired")[0]["identity"]
-    assert f"stands by: {leader} leads" in pair.b.command("status").stdout
+    assert f"leader: {leader}" in pair.b.command("status").stdout
     assert pair.a.end(signal.SIGTERM) == 0
     assert [one["leader"] for one in pair.b.events("lease.standby")] == [leader]
     began = time.monotonic()
     pair.b.heard("lease.acquired")
     assert pair.a.events("lease.released")
     assert time.monotonic() - began < 30, "not even slowly"
-    wait_until(lambda: "leads by the lease" in pair.b.command("status").stdout)
+    wait_until(lambda: "leader (lease " in pair.b.command("status").stdout)

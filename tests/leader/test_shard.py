@@ -77,7 +77,7 @@ def test_commands_take_a_share(repo: Repo) -> None:
     refused = repo.run("plan", "--shard", "3/2", code=64)
     assert "'3/2': expected I/N with N from 1 to 1000 and I from 1 to N" in refused.stderr
     other = repo.run("plan", "--shard", "1/2", "--target", f"local/{min(seen[0])}", code=64)
-    assert "no target" in other.stderr
+    assert "unknown target" in other.stderr
 
 
 def test_what_belongs_to_another_share_is_left_alone(repo: Repo) -> None:

@@ -99,7 +99,7 @@ def test_a_ledger_of_another_form_is_damaged(entries: object) -> None:
 
 def test_a_ledger_of_a_newer_kvsync_is_not_for_us() -> None:
     """What a later version has left is neither read nor taken for damaged."""
-    with pytest.raises(LedgerRefused, match="newer kvsync"):
+    with pytest.raises(LedgerRefused, match="newer release of kvsync"):
         decode(json.dumps({"schema": "kvsync.ledger/3", "digest": "?", "more": 1}).encode(), SIGNER)
 
 

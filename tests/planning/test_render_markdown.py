@@ -31,7 +31,7 @@ def test_whole_comment() -> None:
         "#### <code>edge/web</code> (sqlite)\n"
         "\n"
         "> **parked:** too many  \n"
-        f"> release with: <code>kvsync approve {target.digest[7:19]}</code>  \n"
+        f"> approve with: <code>kvsync approve {target.digest[7:19]}</code>  \n"
         "\n"
         "| | key | class | what | where |\n"
         "|-|-----|-------|------|-------|\n"

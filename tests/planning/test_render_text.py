@@ -48,11 +48,11 @@ def test_whole_plan() -> None:
         "  ! vip  protected, not deleted: it is protected  state/web.yaml:9:3\n"
         "  cost: 2 requests, 812 bytes, about 8 s at the store's rate\n"
         "\n"
-        "local/mail (sqlite): kept as it is\n"
+        "local/mail (sqlite): left unchanged\n"
         "  problem: state/mail.yaml:3:1: bad\n"
         "\n"
         "Plan: 1 to create, 1 to update, 1 to delete, 1 refused, 124 unchanged, 3 foreign; "
-        "1 target kept as it is because of problems\n"
+        "1 target left unchanged because of problems\n"
     )
 
 
@@ -66,7 +66,7 @@ def test_parked() -> None:
     target = target_plan(change(stored("a", "v"), None), parked=("too many",))
     text = render_plan(plan(target))
     assert "  parked: too many\n" in text
-    assert f"  release with: kvsync approve {target.digest[7:19]}\n" in text
+    assert f"  approve with: kvsync approve {target.digest[7:19]}\n" in text
     assert "; 1 target parked\n" in text
 
 
@@ -74,8 +74,8 @@ def test_reported() -> None:
     """Drift that is only reported is told apart from what will be written."""
     drift = change(stored("a", "1"), wanted("a", "2"), cause=Class.DRIFTED)
     text = render_plan(plan_of(reported=(drift,)))
-    assert '  only reported, nothing will be written:\n  ~ a  drifted  "1" -> "2"  state/web.yaml:1:3\n' in text
-    assert text.endswith("Plan: 0 to create, 0 to update, 0 to delete, 0 unchanged, 0 foreign; 1 only reported\n")
+    assert '  reported only, not written:\n  ~ a  drifted  "1" -> "2"  state/web.yaml:1:3\n' in text
+    assert text.endswith("Plan: 0 to create, 0 to update, 0 to delete, 0 unchanged, 0 foreign; 1 reported only\n")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_huge_texts() -> None:
     """Two texts of very many lines are told apart without being compared line by line."""
     old, new = "a\n" * 5000, "a\n" * 4000 + "b\n"
     (line,) = lines_of(change(stored("k", old), wanted("k", new)))[1:]
-    assert line == "      ~ 5,000 lines -> 4,001 lines, different from line 4001 on"
+    assert line == "      ~ 5,000 lines -> 4,001 lines, first difference in line 4001"
 
 
 def test_many_changes_are_bounded() -> None:
@@ -244,7 +244,7 @@ def test_report_of_nothing() -> None:
     """When nothing was applied the report says so, and how a parked target is released."""
     assert render_report([report(target_plan())]) == "Done: nothing was applied.\n"
     text = render_report([report(target_plan(MANY[0], parked=("too many",)))])
-    assert "  parked: too many\n  release with: kvsync approve " in text
+    assert "  parked: too many\n  approve with: kvsync approve " in text
 
 
 def test_report_of_a_parked_target() -> None:
@@ -252,6 +252,6 @@ def test_report_of_a_parked_target() -> None:
     parked = target_plan(*MANY, parked=("too many",))
     untried = [outcome(one, OutcomeKind.NOT_ATTEMPTED, "the target is parked") for one in MANY]
     text = render_report([report(parked, *untried)])
-    assert "  parked: too many\n  release with: kvsync approve " in text
+    assert "  parked: too many\n  approve with: kvsync approve " in text
     assert text.count("\n") < 8
     assert MANY[0].identity.key not in text

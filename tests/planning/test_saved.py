@@ -103,24 +103,24 @@ def test_split(changes: list[Change], kept: int) -> None:
 @pytest.mark.parametrize(
     ("fresh", "reason"),
     [
-        (replace(UPDATE, action=Action.ADOPT), "the plan is now to adopt it, not to update it"),
+        (replace(UPDATE, action=Action.ADOPT), "the new plan would adopt it, the saved plan would update it"),
         (replace(UPDATE, before=stored("b", "x", etag="etag-2")), "it changed in the store after the plan was saved"),
         (
             change(stored("b", "old"), wanted("b", "newer")),
-            "the files ask for something else than when the plan was saved",
+            "the files changed after the plan was saved",
         ),
         (
             change(stored("b", "old"), wanted("b", "new", ttl=9)),
-            "the files ask for something else than when the plan was saved",
+            "the files changed after the plan was saved",
         ),
-        (replace(DELETE, moved_to=None), "the files ask for something else than when the plan was saved"),
+        (replace(DELETE, moved_to=None), "the files changed after the plan was saved"),
         (
             change(stored("e", "moved", etag=None), wanted("e", "new")),
             "it changed in the store after the plan was saved",
         ),
         (
             change(stored("d", "old"), wanted("d", "other", sensitive=True)),
-            "the files ask for something else than when the plan was saved",
+            "the files changed after the plan was saved",
         ),
     ],
 )
@@ -150,7 +150,7 @@ def test_still_the_same(fresh: Change) -> None:
 def test_gone() -> None:
     """A change that no longer results says why: nothing to do, refused, target broken, or target gone."""
     reasons = {one.error for one in selection(plan_of()).stale}
-    assert reasons == {"nothing is to be done to it any more"}
+    assert reasons == {"it no longer needs a change"}
     refused = target_plan(refused=[Refusal(Identity("b"), Class.LOCKED, Action.UPDATE, "locked")])
     assert "it would be refused now: locked" in {one.error for one in selection(plan(refused)).stale}
     for broken in (target_plan(error="down"), target_plan(problems=(Problem("down"),))):
@@ -174,18 +174,23 @@ def test_facts() -> None:
     saved = load(SAVED)
     assert (saved.owner, saved.environment, saved.digest) == (OWNER, "prod", plan_of(*ALL).digest)
     assert mismatch(saved, OWNER, "prod") is None
-    assert mismatch(saved, "them", "prod") == "the plan was saved for owner 'shop', the configuration says 'them'"
-    assert mismatch(saved, OWNER, None) == "the plan was saved for environment 'prod', in force is no environment"
+    assert (
+        mismatch(saved, "them", "prod") == "the plan was saved for owner 'shop', but the configuration has owner 'them'"
+    )
+    assert (
+        mismatch(saved, OWNER, None)
+        == "the plan was saved for environment 'prod', but kvsync is running with no environment"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "f.json:1:1: is not JSON; it may be cut short"),
-        ("[" * 100_000, "f.json:1:1: is not JSON"),
-        ("[]", "it names no schema"),
-        ("{}", "it names no schema"),
-        (damaged(schema="kvsync.plan/2"), "its schema is 'kvsync.plan/2', not 'kvsync.plan/1'"),
+        ("", "f.json:1:1: is not valid JSON; the file may be truncated"),
+        ("[" * 100_000, "f.json:1:1: is not valid JSON"),
+        ("[]", "it has no schema"),
+        ("{}", "it has no schema"),
+        (damaged(schema="kvsync.plan/2"), "its schema is 'kvsync.plan/2', expected 'kvsync.plan/1'"),
         (render_plan(plan_of(*ALL), seal), "is the output of plan -o json"),
         (damaged(targets=None), "is damaged"),
         (damaged(targets=[{}]), "is damaged"),
@@ -198,7 +203,7 @@ def test_refused_files(text: str, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         load(text, "f.json")
     assert message in str(refused.value)
-    assert "(make a new one with kvsync plan --out FILE)" in str(refused.value)
+    assert "(create a new one with kvsync plan --out FILE)" in str(refused.value)
 
 
 def test_every_prefix() -> None:
@@ -276,7 +281,7 @@ def test_additions_and_lost_signatures_are_seen(added: dict[str, Any]) -> None:
 
 def test_a_member_twice() -> None:
     """Of a member that is there twice, one reader takes the first and another the last: the file is refused."""
-    with pytest.raises(InvalidInput, match="an object has a member twice"):
+    with pytest.raises(InvalidInput, match="an object contains the same member twice"):
         load(SAVED.replace('"owner": ', '"owner": "mine", "owner": ', 1))
 
 

@@ -270,7 +270,7 @@ async def test_the_plan_says_how_to_retry(world: World, hold: object) -> None:
     """The command in the reason, given as it is, makes the next pass try."""
     await hold(world)  # type: ignore[operator]
     (refusal,) = (await world.plan()).refused
-    assert "to try now: kvsync resume main/web --key a)" in refusal.reason
+    assert "to retry now: kvsync resume main/web --key a)" in refusal.reason
     assert refusal.deferred is not None
     assert retry(world, "a") == [(WEB, Identity("a"))]
     assert deferred(world) == 0

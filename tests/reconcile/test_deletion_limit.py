@@ -48,7 +48,7 @@ async def test_what_is_above_the_limit_waits_for_the_hour(each: World) -> None:
     assert (target.deletes_waiting, target.waits_until) == (2, each.clock.now() + HOUR)
     until = moment(each.clock.now() + HOUR)
     waiting = [one.error for one in target.outcomes if one.kind == "not-attempted"]
-    assert waiting == [f"waits: run.max_deletes_per_hour is 5; more from {until} on"] * 2
+    assert waiting == [f"waits: run.max_deletes_per_hour is 5; the next one is allowed at {until}"] * 2
     each.clock.advance(HOUR - 1)
     assert set(outcomes(await each.apply()).values()) == {"not-attempted"}
     each.clock.advance(1)
@@ -76,7 +76,7 @@ async def test_the_plan_says_what_waits(world: World) -> None:
     ]
     await world.apply()
     first, second = await waiting()
-    assert "more from " in first[0]
+    assert "the next one is allowed at " in first[0]
     assert second[0].startswith("7 deletes wait: ")
 
 

@@ -85,7 +85,7 @@ async def test_a_lost_ledger_in_the_store_is_written_again(world: World, here: M
     world.server.ledgers.clear()
     world.server.calls.clear()
     assert rows(await here.plan()) == []
-    assert told.reasons() == ["it is not there any more"]
+    assert told.reasons() == ["it no longer exists"]
     assert outcomes(await here.apply()) == {}
     assert calls(world)["leave"] == 1
     assert "change" not in calls(world)
@@ -224,7 +224,7 @@ async def test_a_ledger_that_cannot_be_left_is_left_by_the_next_pass(
     world.server.fail(PermanentError("no room"), times=2, on=["leave"])
     report = await here.apply()
     assert outcomes(report) == {"a": "applied", "b": "applied"}
-    assert "the ledger could not be left in the store: no room" in (report.targets[0].error or "")
+    assert "the ledger could not be written to the store: no room" in (report.targets[0].error or "")
     assert keys_there(world) == {"a"}
     assert rows(await there.plan()) == [("adopt", "unowned", "b")]
     world.server.calls.clear()
@@ -347,7 +347,7 @@ async def test_the_doctor_looks_at_ledgers(world: World, here: Machine) -> None:
         leave(world, b"{")
         found = await examine(store, [ours])
         assert not found.ok
-        assert "main/web: it is cut short" in found.detail
+        assert "main/web: it is truncated" in found.detail
 
 
 async def test_nothing_sensitive_is_in_the_ledger(world: World, here: Machine) -> None:

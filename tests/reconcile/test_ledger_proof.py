@@ -168,7 +168,7 @@ async def test_an_older_ledger_takes_nothing_away_and_brings_nothing_back(
     world.want({"b": 1})
     plan = await here.plan()
     assert sorted(rows(plan)) == [("create", "new", "b"), ("delete", "removed", "a"), ("delete", "removed", "new")]
-    assert told.reasons() == ["it is an older one (revision 2, this machine knows 4)"]
+    assert told.reasons() == ["it is an older one (revision 2; this machine has seen 4)"]
     assert is_clean(await here.apply())
     assert world.values() == {"b": "1", "gone": "1"}
     found = document(world)

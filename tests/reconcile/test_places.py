@@ -140,7 +140,7 @@ class TestOneManagerPerPlace:
         repository.want("  a: one\n")
         (repository.root / "state/twin.yaml").write_text("store: twin\nnamespace: web\nkeys: {b: two}\n")
         done = repository.run("validate", code=78)
-        assert "main/web (kvsync.yaml:6:9) and twin/web (kvsync.yaml:7:9) lead to the same place" in done.stderr
+        assert "main/web (kvsync.yaml:6:9) and twin/web (kvsync.yaml:7:9) resolve to the same place" in done.stderr
         repository.run("apply", "--yes", code=78)
         assert not (repository.root / "store.db").exists()
 
@@ -154,7 +154,7 @@ class TestOneManagerPerPlace:
         (repository.root / "state/twin.yaml").write_text("store: twin\nnamespace: web\nkeys: {b: two}\n")
         repository.run("validate", code=0)
         done = repository.run("apply", "--yes", code=4)
-        assert done.stdout.count("lead to the same place") >= 2
+        assert done.stdout.count("resolve to the same place") >= 2
         assert "kvsync approve" not in done.stdout
         assert repository.values() == {"a": "one"}
 
@@ -213,7 +213,7 @@ class TestMarks:
         repository.by_hand("UPDATE entries SET owner = NULL, mark_fingerprint = NULL WHERE key = 'b'")
         repository.want("  a: one\n")
         done = repository.run("apply", "--yes", code=3)
-        assert "its mark is gone since kvsync wrote it" in done.stdout
+        assert "its ownership mark was removed" in done.stdout
         assert "policy.ignore" in done.stdout
         assert repository.values() == {"a": "one", "b": "two"}
 
@@ -342,7 +342,7 @@ class TestRecordedRepositories:
         state = recorded.root / "state/web.yaml"
         state.write_text("\n".join(line for line in state.read_text().splitlines() if "old:" not in line) + "\n")
         done = recorded.run("apply", "--yes", code=3)
-        assert "an earlier version of kvsync marked it" in done.stdout
+        assert "its mark was made by an earlier version of kvsync" in done.stdout
         assert "old" in recorded.values()
 
     def test_an_unsealed_mark_is_no_proof_for_an_overwrite(self, recorded: Repository) -> None:
@@ -351,7 +351,7 @@ class TestRecordedRepositories:
         with (recorded.root / "state/web.yaml").open("a") as state:
             state.write("  copied: ours\n")
         done = recorded.run("apply", "--yes", code=3)
-        assert "a mark of an earlier version of kvsync, and the ledger does not know it" in done.stdout
+        assert "a mark of an earlier version of kvsync, and it is not in the ledger" in done.stdout
         assert recorded.values()["copied"] == recorded.values()["greeting"]
 
     def test_the_journal_can_still_be_taken_back(self, recorded: Repository) -> None:

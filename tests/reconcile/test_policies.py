@@ -310,7 +310,7 @@ async def test_a_plan_says_why_a_move_keeps_the_old_key(world: World, mode: str,
     plan = await world.plan()
     assert refused(plan) == [("delete", "removed", "greet")]
     owner = "has no owner" if mark is None else "belongs to owner 'team-b'"
-    assert plan.refused[0].reason == f"it is kept: its new name greeting {owner}"
+    assert plan.refused[0].reason == f"it is kept, because its new name greeting {owner}"
 
 
 async def test_a_moved_foreign_key_stays(world: World) -> None:

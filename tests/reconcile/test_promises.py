@@ -343,9 +343,7 @@ class TestNoRequestTooMany:
         calls = -(-2500 // limits.batch)
         looks = 0 if limits.compare_and_set else calls * (1 if limits.settle else 2)
         assert world.writes() == calls
-        ledger = (
-            4 if KINDS[world.kind].keeps_ledger else 0
-        )  # read and written, before the first entry and after the last
+        ledger = 4 if KINDS[world.kind].keeps_ledger else 0  # read and written, before the first entry and after all
         assert spent.requests <= 1 + calls + looks + ledger
 
     async def test_to_change_one_entry(self, world: World) -> None:

@@ -75,7 +75,7 @@ def test_reading_where_nothing_exists_finds_nothing_and_makes_nothing(path: Path
 def test_writing_through_a_reading_door_is_refused(path: Path) -> None:
     """What is opened for reading cannot be written, be there something or not."""
     for _ in range(2):
-        with StateDir.open(path, writable=False) as state, pytest.raises(StateDirError, match="it is read-only here"):
+        with StateDir.open(path, writable=False) as state, pytest.raises(StateDirError, match="it is read-only"):
             state.pauses.pause("edge", None, None, 0)
         StateDir.open(path, writable=True).close()
 
@@ -188,9 +188,7 @@ def test_a_quota_stops_the_intent_and_loses_nothing(path: Path) -> None:
     limit = "_, hard = resource.getrlimit(resource.RLIMIT_FSIZE); resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))"
     relief = "resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))"
     error, outcome = run(FILL.format(limit=limit, relief=relief), path).splitlines()
-    assert error == (
-        f"state directory {path}: the disk refuses to read or write it; check the disk, its quota and its free space"
-    )
+    assert error == (f"state directory {path}: disk error; check the disk, its quota and its free space")
     assert outcome == "['applied']"
 
 
@@ -225,7 +223,7 @@ def test_a_file_that_is_no_database(path: Path, writable: bool) -> None:
     path.mkdir()
     (path / "state.db").write_bytes(b"not a database, but long enough for a header" * 40)
     with pytest.raises(
-        StateDirError, match=r"state\.db is not a database; move it away and run again \(history, pauses, "
+        StateDirError, match=r"state\.db is not a database; move it away and run again \(this loses history, pauses, "
     ):
         StateDir.open(path, writable=writable)
     assert (path / "state.db").read_bytes().startswith(b"not a database")
@@ -252,9 +250,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
     for writable in (True, False):
-        said = (
-            f"written by a newer kvsync (schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}); upgrade kvsync"
-        )
+        said = f"wrote state.db (schema {SCHEMA_VERSION + 1}, this one supports {SCHEMA_VERSION}); upgrade kvsync"
         with pytest.raises(StateDirError, match=re.escape(said)):
             StateDir.open(path, writable=writable)
 
@@ -310,7 +306,7 @@ def test_a_database_that_was_never_set_up_reads_as_empty(path: Path) -> None:
 def test_a_file_in_the_place_of_the_directory(path: Path) -> None:
     """A file named like the state directory is named as the trouble."""
     path.write_text("")
-    with pytest.raises(StateDirError, match="it is a file, not a directory; choose another state_dir"):
+    with pytest.raises(StateDirError, match="it is a file, not a directory; set another state_dir"):
         StateDir.open(path, writable=True)
 
 

@@ -113,12 +113,12 @@ def test_ids_of_runs_are_short_sorted_and_never_twice(path: Path) -> None:
 def test_a_run_is_found_by_the_start_of_its_id(path: Path) -> None:
     """A unique start of an id is enough; one that is not unique, or of no run, is an error that helps on."""
     with StateDir.open(path, writable=True, clock=Moment()) as state:
-        with pytest.raises(UsageError, match="there is no run 'x'; `kvsync history`"):
+        with pytest.raises(UsageError, match="unknown run 'x'; run `kvsync history`"):
             state.journal.run("x")
         first = state.journal.begin("run").id
         assert state.journal.run("20270115").id == first
         second = state.journal.begin("run").id
-        with pytest.raises(UsageError, match=f"several runs: {second}, {first}"):
+        with pytest.raises(UsageError, match=f"matches the runs {second}, {first}"):
             state.journal.run("20270115")
         assert state.journal.run(first).id == first
 
@@ -127,7 +127,7 @@ def test_a_run_is_found_by_the_start_of_its_id(path: Path) -> None:
 def test_an_unknown_run_is_a_mistake_of_usage(state: StateDir, unknown: str) -> None:
     """Nothing but the start of an id finds a run."""
     apply_one(state, KEY, "a", "b")
-    with pytest.raises(UsageError, match=re.escape(f"there is no run {unknown!r}")):
+    with pytest.raises(UsageError, match=re.escape(f"unknown run {unknown!r}")):
         state.journal.run(unknown)
 
 
@@ -217,7 +217,7 @@ def test_a_refused_settle_changes_neither_outcome_nor_ledger(path: Path, state: 
     begun = state.journal.begin("apply")
     begun.intend(WEB_AT, [update(KEY, "Hello", "Hi")])
     (path / "state.db").rename(path / "moved.db")
-    with pytest.raises(StateDirError, match=r"state\.db was removed or replaced while in use; start kvsync again"):
+    with pytest.raises(StateDirError, match=r"state\.db was removed or replaced while in use; restart kvsync"):
         begun.settle(WEB_AT, [done(KEY, "Hi")])
     (path / "moved.db").rename(path / "state.db")
     assert [change.outcome for change in state.journal.changes(begun.id)] == [None]

@@ -25,7 +25,10 @@ def test_a_second_process_is_refused_and_told_who_holds_the_lock(path: Path) -> 
         assert other.stdout.readline() == "held\n"
         with StateDir.open(path, writable=True) as state:
             assert state.writer() == other.pid
-            with pytest.raises(LockHeld, match=f"process {other.pid} is writing") as caught, state.lock("kvsync apply"):
+            with (
+                pytest.raises(LockHeld, match=f"process {other.pid} holds the lock") as caught,
+                state.lock("kvsync apply"),
+            ):
                 pass
             assert caught.value.pid == other.pid
         other.communicate("\n")

@@ -71,7 +71,7 @@ def test_a_link_below_the_configuration_is_refused(tmp_path: Path, link: str, wr
     root = tmp_path / "repo"
     (root / link).parent.mkdir(parents=True)
     (root / link).symlink_to(elsewhere / "kvsync" if "/" in link else elsewhere)
-    with pytest.raises(StateDirUntrusted, match=f"{root / link} is a symbolic link; replace it by a directory"):
+    with pytest.raises(StateDirUntrusted, match=f"{root / link} is a symbolic link; replace it with a directory"):
         opened(root / "var" / "kvsync", writable=writable, config_root=root)
     assert not (elsewhere / "kvsync" / "state.db").exists()
 
@@ -142,7 +142,9 @@ def test_a_file_system_without_modes_is_refused(tmp_path: Path, monkeypatch: pyt
     path = opened(tmp_path / "state")
     path.chmod(0o777)
     monkeypatch.setattr(Path, "chmod", lambda *_: None)
-    with pytest.raises(StateDirUntrusted, match="others may write to it, and it cannot be closed; run chmod 700"):
+    with pytest.raises(
+        StateDirUntrusted, match="other users can write to it, and its mode cannot be changed; run chmod 700"
+    ):
         opened(path)
 
 
@@ -164,7 +166,9 @@ def test_what_others_put_into_an_open_directory_is_not_believed(tmp_path: Path) 
     path.chmod(0o777)
     os.chown(path / "state.db", OTHER, OTHER)
     for _ in range(2):
-        with pytest.raises(StateDirUntrusted, match=f"'state.db' in it has the owner {OTHER}; delete what is not"):
+        with pytest.raises(
+            StateDirUntrusted, match=f"'state.db' in it belongs to user id {OTHER}; delete files that do not"
+        ):
             opened(path)
     assert mode(path) == 0o777
 
@@ -176,7 +180,7 @@ def test_the_directory_of_another_user_is_refused(place: Path) -> None:
     path = root / ".kvsync"
     path.mkdir(parents=True, mode=0o700)
     os.chown(path, OTHER, OTHER)
-    said = f"its owner is the user id {OTHER}, and kvsync runs as 0; run kvsync as that user"
+    said = f"it belongs to user id {OTHER}, but kvsync runs as 0; run kvsync as that user"
     with pytest.raises(StateDirUntrusted, match=said):
         opened(path, config_root=root)
     os.chown(root, OTHER, OTHER)
@@ -184,7 +188,7 @@ def test_the_directory_of_another_user_is_refused(place: Path) -> None:
         opened(path, config_root=place / "etc")
     os.chown(path, 12345, 12345)
     assert "StateDirUntrusted" in as_other(path)
-    assert f"its owner is the user id 12345, and kvsync runs as {OTHER}" in as_other(path)
+    assert f"it belongs to user id 12345, but kvsync runs as {OTHER}" in as_other(path)
 
 
 def test_root_may_look_into_the_directory_of_a_service(place: Path) -> None:
@@ -224,7 +228,7 @@ def test_a_directory_that_another_made_in_a_volume_is_refused(place: Path) -> No
     (volume / "kvsync").mkdir(parents=True)
     volume.chmod(0o777)
     os.chown(volume / "kvsync", 12345, 12345)
-    assert "its owner is the user id 12345" in as_other(volume)
+    assert "it belongs to user id 12345" in as_other(volume)
     (volume / "kvsync").rmdir()
     (volume / "kvsync").symlink_to(place)
     os.chown(volume / "kvsync", 12345, 12345, follow_symlinks=False)

@@ -100,7 +100,7 @@ class Shape(HTMLParser):
         ((), Urgency.IDLE, "No targets"),
         ((State.IN_SYNC,), Urgency.GOOD, "The one target is in sync"),
         ((State.IN_SYNC, State.IN_SYNC), Urgency.GOOD, "All 2 targets are in sync"),
-        ((State.WAITING, State.IN_SYNC), Urgency.IDLE, "Starting: 1 target of 2 not looked at yet"),
+        ((State.WAITING, State.IN_SYNC), Urgency.IDLE, "Starting: 1 target of 2 not checked yet"),
         ((State.PAUSED, State.IN_SYNC), Urgency.NOTE, "1 of 2 targets in sync"),
         ((State.DENIED, State.PENDING), Urgency.NOTE, "0 of 2 targets in sync"),
         ((State.DRIFTED, State.WAITING), Urgency.LOOK, "1 of 2 targets needs a person"),

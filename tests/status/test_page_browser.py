@@ -84,7 +84,7 @@ async def test_everything_is_shown_and_nothing_comes_from_elsewhere(browser: Bro
         await seen.look("openAll")
         text = await seen.page.locator("main").inner_text()
         for part in (
-            "name a file in it",  # the error of a store
+            "set path to a file",  # the error of a store
             "state/held.yaml:6:",  # the place of a problem
             "would delete 6 of 12 entries (50 %)",
             "kvsync approve ",
@@ -96,7 +96,7 @@ async def test_everything_is_shown_and_nothing_comes_from_elsewhere(browser: Bro
             "policy.adopt is never",
             "promo",  # ends next
             "49 applied",  # the last run
-            "only reported",
+            "reported only",
         ):
             assert part in text, part
         assert seen.wrong == []

@@ -111,7 +111,7 @@ async def test_a_port_in_use_is_said_in_words(tmp_path: Path) -> None:
         repository(tmp_path, f"run: {{listen: '127.0.0.1:{port}'}}\n")
         async with process(tmp_path) as daemon:
             assert await daemon.over() == 1
-    assert f"cannot listen on 127.0.0.1:{port}: another program listens there" in daemon.raw
+    assert f"cannot listen on 127.0.0.1:{port}: another program is using that port" in daemon.raw
     assert "Traceback" not in daemon.raw
 
 
@@ -135,7 +135,7 @@ async def test_sighup_moves_the_server(tmp_path: Path) -> None:
             repository(tmp_path, RUN.replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
             daemon.process.send_signal(signal.SIGHUP)
             failed = await daemon.logged("http.unavailable")
-            assert "another program listens there" in failed["error"]
+            assert "another program is using that port" in failed["error"]
             assert (await daemon.get("/healthz")).status == 200
         repository(tmp_path, RUN.replace("127.0.0.1:0", "0.0.0.0:0").replace("token: {env: TOKEN},", ""))
         daemon.process.send_signal(signal.SIGHUP)

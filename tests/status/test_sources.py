@@ -126,7 +126,7 @@ def test_doctor_says_who_can_reach_it(tmp_path: Path) -> None:
     repository(tmp_path, RUN.replace("127.0.0.1:0", "0.0.0.0:9464"))
     command = Repository(tmp_path, (tmp_path / "kvsync.yaml").read_text())
     sound = command.run("doctor", env=ENVIRON, code=0).stdout
-    assert "http: listen: 0.0.0.0:9464 can be reached by other machines too" in sound
+    assert "http: listen: 0.0.0.0:9464 accepts requests from other machines" in sound
     broken = json.loads(command.run("doctor", "-o", "json", env={"TOKEN": "short"}, code=1).stdout)
     wrong = {one["check"]: one["detail"] for one in broken["findings"] if one["subject"] == "http" and not one["ok"]}
     assert "fewer than 8 characters" in wrong["run.token"]
@@ -139,7 +139,10 @@ def test_doctor_finds_a_hook_without_a_door(tmp_path: Path) -> None:
     repository(tmp_path, "run: {hook: {secret: {env: HOOK}}}\n")
     command = Repository(tmp_path, (tmp_path / "kvsync.yaml").read_text())
     said = command.run("doctor", env=ENVIRON, code=1).stdout
-    assert "FAIL  http: run.hook: nothing listens, so no hook can come in (set run.listen: 127.0.0.1:9464)" in said
+    assert (
+        "FAIL  http: run.hook: run.listen is not set, so the daemon cannot receive webhooks (set run.listen: 127.0.0.1:9464)"
+        in said
+    )
 
 
 def test_the_log_says_that_it_was_a_command(tmp_path: Path) -> None:

@@ -257,10 +257,10 @@ async def test_what_the_store_cannot_hold_is_told_offline(repo: Repo, kv: Servic
     for words in (
         "key_format",
         "a/b",
-        "keeps no tags",
-        "keeps no metadata",
+        "does not support tags",
+        "does not support metadata",
         "its ledger",
-        "no store can",
+        "stores cannot",
         "at most 256",
     ):
         assert words in result.stderr
@@ -399,7 +399,7 @@ async def break_off(repo: Repo, kv: Service, fault: str) -> None:
                 break
         kv.faults("")
         (reason,) = plan.targets[0].parked
-        assert "it broke off after" in reason
+        assert "it ended early, after" in reason
         report = await workspace.apply(plan, command="test", approvals=[plan.digest])
         assert "applied" not in outcomes(report).values()
 
@@ -444,7 +444,7 @@ async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path,
     report = await repo.apply()
     assert sorted(outcomes(report).values()) == ["applied", "not-attempted"]
     (error,) = (target.error for target in report.targets if target.error)
-    assert "lead to the same place" in error
+    assert "resolve to the same place" in error
     assert "scraper/web (kvsync.yaml:6:5) and twin/web (kvsync.yaml:12:5)" in error
     plan = await repo.plan()
     assert plan.parked != ()

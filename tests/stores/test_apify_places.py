@@ -127,7 +127,7 @@ def test_two_targets_on_one_store_are_found_offline(repo: Repo, kv: Service) -> 
 
 
 async def test_all_ways_to_a_store_are_one_place(kv: Service, connect: Open) -> None:
-    """Name, id, name with the user, and another spelling of the endpoint lead to the same place, which says whose it is."""
+    """Name, id, name with the user, and another spelling of the endpoint resolve to the same place, which says whose it is."""
     store = kv.api("GET", f"/{kv.ids['web']}")["data"]
     found = await connect().locate("web")
     assert found.parts == (("user", store["userId"]), ("store", store["id"]))
@@ -311,7 +311,7 @@ async def test_nothing_is_written_by_the_old_id(repo: Repo, kv: Service, swap: s
         assert not {PUT, DELETE} & set(kv.requests())
         if swap == "gone":
             return
-        assert "is another place since the plan" in report.targets[0].error
+        assert "changed its place after the plan was made" in report.targets[0].error
         plan = await workspace.plan(TargetSelection())
         assert changes(plan.targets[0]) == [("create", "new", "a")]
         await workspace.apply(plan, command="test")
@@ -375,7 +375,7 @@ async def test_a_ledger_that_is_due_is_not_left_in_another_store(tmp_path: Path,
         rename(kv, "web", "old")
         kv.ids["web"] = kv.make("web")
         report = await workspace.apply(plan, command="test")
-    assert "is another place since the plan" in (report.targets[0].error or "")
+    assert "changed its place after the plan was made" in (report.targets[0].error or "")
     assert kv.keys("web") == {}
     assert "kvsync.ledger.json" not in kv.keys("old")
 

@@ -96,8 +96,8 @@ async def test_signatures(method: str, target: str, body: bytes, signature: str)
     [
         ("", "no Endpoint and no Id and no Secret"),
         ("Endpoint=https://x.azconfig.io;Id=a", "no Secret"),
-        ("Endpoint=x.azconfig.io;Id=a;Secret=c2VjcmV0", "no URL"),
-        ("Endpoint=https://x.azconfig.io/?a=b;Id=a;Secret=c2VjcmV0", "no URL"),
+        ("Endpoint=x.azconfig.io;Id=a;Secret=c2VjcmV0", "not a URL"),
+        ("Endpoint=https://x.azconfig.io/?a=b;Id=a;Secret=c2VjcmV0", "not a URL"),
         ("Endpoint=https://x.azconfig.io;Id=a;Secret=hidden!", "not base64"),
         ("Endpoint=https://x.azconfig.io;Id=a;Secret=hidde", "not base64"),
     ],
@@ -147,8 +147,8 @@ async def test_the_endpoint_can_be_given_apart(azure: Service) -> None:
 @pytest.mark.parametrize(
     ("options", "fields", "complaint"),
     [
-        ({}, {}, "write connection_string, or endpoint"),
-        ({"connection_string": SECRET, "client_id": "x"}, {}, "exclude each other"),
+        ({}, {}, "set connection_string, or endpoint"),
+        ({"connection_string": SECRET, "client_id": "x"}, {}, "cannot be combined"),
         ({"client_secret": SECRET}, {"endpoint": "https://x.azconfig.io"}, "needs client_id and tenant_id"),
     ],
 )
@@ -278,7 +278,7 @@ async def test_a_refused_token_is_replaced_once(
     assert (await store.write("web", [write]))[0].status is WriteStatus.DONE
     await store.aclose()
     store = entra_store(azure, APPLICATION)
-    with pytest.raises(AuthError, match="does not take the token"):
+    with pytest.raises(AuthError, match="does not accept the token"):
         await store.observe("web", signer(store))
     await store.aclose()
 
@@ -305,7 +305,7 @@ async def test_many_calls_share_one_token(
             "AADSTS7000215: Invalid client secret",
         ),
         (says(400, b'{"error": "invalid_request"}'), "invalid_request"),
-        (says(200, b'{"token": "of another kind"}'), "holds no token"),
+        (says(200, b'{"token": "of another kind"}'), "contains no token"),
     ],
 )
 async def test_a_refused_application(

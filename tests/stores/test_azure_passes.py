@@ -394,5 +394,5 @@ def test_options_that_cannot_work_are_told_with_their_place(repo: Repo) -> None:
         file.write(more)
     done = repo.command("plan")
     assert done.returncode == 78
-    assert "kvsync.yaml:9:8: stores.one: write connection_string, or endpoint" in done.stderr
-    assert "kvsync.yaml:10:8: stores.two: connection_string and client_id exclude each other" in done.stderr
+    assert "kvsync.yaml:9:8: stores.one: set connection_string, or endpoint" in done.stderr
+    assert "kvsync.yaml:10:8: stores.two: connection_string and client_id cannot be combined" in done.stderr

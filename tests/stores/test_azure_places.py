@@ -218,7 +218,7 @@ async def test_a_connection_string_that_changes_between_plan_and_apply(
         file.write_text(other.env[SECRET.name])
         report = await workspace.apply(plan, command="test")
         assert set(outcomes(report).values()) == {"not-attempted"}
-        assert "is another place since the plan" in (report.targets[0].error or "")
+        assert "changed its place after the plan was made" in (report.targets[0].error or "")
         assert azure.values() == {("web:a", None): "1"}
         assert other.values() == {}
         report = await workspace.apply(await workspace.plan(TargetSelection()), command="test")
@@ -391,7 +391,7 @@ async def test_without_a_ledger_marks_of_earlier_versions_delete_nothing(
     assert changes(plan) == [("adopt", "unowned", "kept")]
     (refused,) = plan.targets[0].refused
     assert refused.identity == Identity("gone")
-    assert "an earlier version of kvsync marked it" in refused.reason
+    assert "its mark was made by an earlier version of kvsync" in refused.reason
     await fresh.converge()
     assert azure.values() == {("web:kept", None): "1", ("web:gone", None): "1"}
 
@@ -409,7 +409,7 @@ async def test_two_entries_that_are_one_remote_key(repo: Repo, azure: Service) -
     found = repo.command("validate")
     assert found.returncode == 78
     twins = "settings/app: sub:y and settings/app:sub: y (state/app.yaml:9:3)"
-    assert f'state/app.yaml:4:3: {twins} meet in one remote key, "app:sub:y"' in found.stderr
+    assert f'state/app.yaml:4:3: {twins} have the same remote key, "app:sub:y"' in found.stderr
     assert azure.requests() == []
     await repo.apply()
     assert azure.values() == {}
@@ -421,7 +421,8 @@ async def test_an_entry_within_another_namespace_is_an_error(repo: Repo) -> None
     found = repo.command("validate")
     assert found.returncode == 78
     assert (
-        'state/app.yaml:4:3: settings/app: sub:y lies in the namespace "app:sub", which is managed too' in found.stderr
+        'state/app.yaml:4:3: settings/app: sub:y belongs to the namespace "app:sub", which kvsync also manages'
+        in found.stderr
     )
 
 
@@ -456,7 +457,7 @@ async def test_two_stores_that_are_one_are_parked(tmp_path: Path, azure: Service
     for target in plan.targets:
         (reason,) = target.parked
         assert reason.startswith(
-            "again/web (kvsync.yaml:9:10) and settings/web (kvsync.yaml:7:5) lead to the same place"
+            "again/web (kvsync.yaml:9:10) and settings/web (kvsync.yaml:7:5) resolve to the same place"
         )
     await repo.apply()
     assert azure.values() == {}

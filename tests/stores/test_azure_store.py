@@ -411,13 +411,13 @@ LONG = "x" * 257
         (("k", "", Content(b"v")), "the label is empty"),
         (("k", LONG, Content(b"v")), "the label has 257 characters"),
         (("k", "a\nb", Content(b"v")), "control character"),
-        (("k", None, Content(b"v", "text/\x07plain")), "content_type holds a control character"),
+        (("k", None, Content(b"v", "text/\x07plain")), "content_type contains a control character"),
         (("k", None, Content(b"v", None, ((LONG, "v"),))), "has 257 characters"),
         (("k", None, Content(b"v", None, (("t", LONG),))), "has 257 characters"),
         (("k", None, Content(b"v", None, (("t", "a\x00b"),))), "control character"),
-        (("k", None, Content(b"v", None, (("kvsync", "me"),))), "kvsync's own"),
-        (("k", None, Content(b"v", None, (("kvsync.fp", "x"),))), "kvsync's own"),
-        (("k", None, Content(b"x" * 10_200)), "with kvsync's mark the whole entry has"),
+        (("k", None, Content(b"v", None, (("kvsync", "me"),))), "reserved for kvsync"),
+        (("k", None, Content(b"v", None, (("kvsync.fp", "x"),))), "reserved for kvsync"),
+        (("k", None, Content(b"x" * 10_200)), "with kvsync's mark, the whole entry has"),
     ],
 )
 async def test_what_the_service_refuses_is_known_offline(
@@ -462,7 +462,7 @@ async def test_keys_that_the_service_refuses(connect: Open, key: str) -> None:
 @pytest.mark.parametrize("key", ["", ".", ".."])
 def test_dot_segments_never_become_a_path(key: str, azure: Service) -> None:
     """Where the key alone is the remote key, nothing that a path could swallow is addressed."""
-    with pytest.raises(ValueError, match="no store can address"):
+    with pytest.raises(ValueError, match="stores cannot address"):
         azure_store(azure.env, key_format="{key}").remote_key("web", Identity(key))
 
 

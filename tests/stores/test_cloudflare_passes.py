@@ -230,7 +230,7 @@ async def break_off(repo: Repo, kv: Service, fault: str) -> None:
                 break
         kv.faults("")
         (reason,) = plan.targets[0].parked
-        assert "it broke off after" in reason
+        assert "it ended early, after" in reason
         report = await workspace.apply(plan, command="test", approvals=[plan.digest])
         assert "applied" not in outcomes(report).values()
 

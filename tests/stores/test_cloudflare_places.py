@@ -167,7 +167,7 @@ async def test_pages_of_namespaces_that_repeat_end() -> None:
     page = {"success": True, "errors": [], "result": [{"id": "1", "title": "a"}], "result_info": {"total_count": 9}}
     async with serving(*[says(200, json.dumps(page).encode())] * 3) as server:
         store = cloudflare_store(_Bare(server.origin), FakeClock(), timeout=5)  # type: ignore[arg-type]
-        with pytest.raises(TransientError, match="the pages repeat themselves"):
+        with pytest.raises(TransientError, match="the pages repeat"):
             await store.locate("web")
         await store.aclose()
 
@@ -205,7 +205,7 @@ async def test_a_namespace_that_changes_under_a_running_daemon(repo: Repo, kv: S
             rename(kv, "between", "other")
         report = await workspace.apply(plan, command="test")
         assert set(outcomes(report).values()) == {"not-attempted"}
-        assert "is another place since the plan" in (report.targets[0].error or "")
+        assert "changed its place after the plan was made" in (report.targets[0].error or "")
         assert kv.values("web") == {}
         again = await workspace.plan(TargetSelection())
         assert changes(again.targets[0]) == [("create", "new", "a"), ("create", "new", "b")]
@@ -250,7 +250,7 @@ async def test_a_namespace_that_is_lost_in_the_middle_is_not_followed(kv: Servic
     kv.remove("web")
     kv.ids["web"] = kv.make("web")
     for _ in range(2):
-        with pytest.raises(PermanentError, match="deleted meanwhile"):
+        with pytest.raises(PermanentError, match="deleted in the meantime"):
             await store.write("web", [creation("a")])
     assert kv.values("web") == {}
     await store.locate("web")
@@ -296,7 +296,7 @@ async def test_two_names_of_one_namespace_are_parked(tmp_path: Path, kv: Service
             (reason,) = target.parked
             assert names in reason
             assert "edge/web" in reason
-            assert "lead to the same place" in reason
+            assert "resolve to the same place" in reason
             assert "kvsync.yaml:" in reason
         await workspace.apply(plan, command="test", approvals=[plan.digest])
     assert kv.values("web") == {}
@@ -466,7 +466,7 @@ async def test_without_a_ledger_marks_of_earlier_versions_delete_nothing(
     plan = await fresh.plan()
     assert changes(plan) == [("adopt", "unowned", "kept")]
     (refused,) = plan.refused
-    assert "an earlier version of kvsync marked it" in refused.reason
+    assert "its mark was made by an earlier version of kvsync" in refused.reason
     await fresh.apply()
     assert kv.values("web") == {"kept": b"1", "gone": b"1"}
 

@@ -73,8 +73,8 @@ def test_remote_keys(template: str, namespace: str, identity: Identity, remote_k
         ("{key}", Identity(".."), r'would be "\.\."'),
         ("{key}", Identity("a", "prod"), "set key_format"),
         ("{label}/{key}", Identity("a", ""), "empty label"),
-        ("{label}/{key}", Identity("a", "x/y"), '"/" divides them'),
-        ("{key}@{label}", Identity("a", "x@y"), '"@" divides them'),
+        ("{label}/{key}", Identity("a", "x/y"), 'the separator "/"'),
+        ("{key}@{label}", Identity("a", "x@y"), 'the separator "@"'),
     ],
 )
 def test_identities_without_a_remote_key(template: str, identity: Identity, reason: str) -> None:
@@ -100,8 +100,8 @@ def test_the_format_that_is_suggested_can_be_used(template: str, divider: str, e
 
 @pytest.mark.parametrize("key", ["", ".", ".."])
 def test_native_labels_do_not_save_an_unusable_key(key: str) -> None:
-    """A key that no store can address is refused also where labels stand beside it."""
-    with pytest.raises(ValueError, match="no store can address"):
+    """A key that stores cannot address is refused also where labels stand beside it."""
+    with pytest.raises(ValueError, match="stores cannot address"):
         KeyFormat("{key}", native_labels=True).encode("web", Identity(key, "prod"))
 
 
@@ -124,10 +124,10 @@ def test_remote_keys_of_others_are_nobodys() -> None:
     [
         ("{namespace}", "{key} is missing"),
         ("{key}{key}", "twice"),
-        ("{label}{key}", "two fields touch"),
-        ("{namespace}{key}", "two fields touch"),
+        ("{label}{key}", "two fields are adjacent"),
+        ("{namespace}{key}", "two fields are adjacent"),
         ("{name}/{key}", "unknown field {name}"),
-        ("{key}/{", "a brace stands alone"),
+        ("{key}/{", "unmatched brace"),
     ],
 )
 def test_formats_that_cannot_be_reversed(template: str, reason: str) -> None:

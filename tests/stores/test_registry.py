@@ -97,14 +97,14 @@ def test_a_built_in_type_cannot_be_replaced(site: Path) -> None:
         ("raise RuntimeError('out of grain')", "Pigeon", "RuntimeError: out of grain"),
         ("def broken(:", "Pigeon", "SyntaxError"),
         (GOOD, "NoSuchPigeon", "AttributeError"),
-        ("class Pigeon: pass", "Pigeon", "is no subclass of kvsync.stores.base.Store"),
-        ("Pigeon = 5", "Pigeon", "is no subclass of kvsync.stores.base.Store"),
+        ("class Pigeon: pass", "Pigeon", "is not a subclass of kvsync.stores.base.Store"),
+        ("Pigeon = 5", "Pigeon", "is not a subclass of kvsync.stores.base.Store"),
         (
             "from kvsync.stores.base import Store\nclass Pigeon(Store): pass",
             "Pigeon",
             "lacks namespaces, observe, read, write",
         ),
-        (GOOD + "class Pigeon(CarrierPigeon):\n    capabilities = None", "Pigeon", "declares no capabilities"),
+        (GOOD + "class Pigeon(CarrierPigeon):\n    capabilities = None", "Pigeon", "has no capabilities"),
     ],
 )
 def test_a_broken_package_is_told(site: Path, source: str, place: str, reason: str) -> None:

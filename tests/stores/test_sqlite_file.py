@@ -148,7 +148,7 @@ async def test_a_read_only_connection_cannot_write(opened: Open, shell: Shell) -
     store = opened(read_only=True)
     await keys(store)
     inner = store._inner  # type: ignore[attr-defined]
-    with pytest.raises(PermanentError, match="may not be written"):
+    with pytest.raises(PermanentError, match="is not writable"):
         await inner.write("web", [creation("second")])
 
 
@@ -176,7 +176,7 @@ async def test_folders_are_made_inside_the_configuration_only(opened: Open, tmp_
     await opened(".kvsync/deep/store.db").write("web", [creation("first")])
     assert (tmp_path / ".kvsync/deep/store.db").exists()
     for read_only in (True, False):
-        with pytest.raises(PermanentError, match=r"the folder .* does not exist; make it, or correct the path"):
+        with pytest.raises(PermanentError, match=r"the folder .* does not exist; create it, or correct path"):
             await keys(opened("../missing/store.db", read_only=read_only))
     assert not (tmp_path.parent / "missing").exists()
 
@@ -206,11 +206,11 @@ def of_the_future(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (not_a_database, "is damaged or no SQLite database"),
-        (damaged, "is damaged or no SQLite database"),
-        (of_another_program, "a table named entries that kvsync did not make"),
-        (of_the_future, "written by a newer kvsync"),
-        (Path.mkdir, "is a folder; name a file in it"),
+        (not_a_database, "is damaged or not a SQLite database"),
+        (damaged, "is damaged or not a SQLite database"),
+        (of_another_program, "a table named entries that kvsync did not create"),
+        (of_the_future, "written by a newer release of kvsync"),
+        (Path.mkdir, "is a folder; set path to a file"),
     ],
 )
 async def test_a_file_that_is_no_store_is_told(

@@ -67,7 +67,7 @@ async def test_an_application_swapped_between_plan_and_apply(repo: Repo, vox: Se
 
     report = await repo.apply(swap)
     assert set(outcomes(report).values()) == {"not-attempted"}
-    assert "another place since the plan" in (report.targets[0].error or "")
+    assert "changed its place after the plan was made" in (report.targets[0].error or "")
     assert (vox.values(), vox.values(application=new)) == ({"web:a": "1", "web:b": "1"}, {})
     plan = await repo.plan()
     assert changes(plan) == [("create", "new", "a")]
@@ -159,7 +159,7 @@ async def test_two_stores_that_lead_to_one_place(repo: Repo, vox: Service, names
     assert SET not in vox.requests()
 
 
-@pytest.mark.parametrize(("namespace", "said"), [("web", "lead to the same place"), ("web:de", "lie in one another")])
+@pytest.mark.parametrize(("namespace", "said"), [("web", "resolve to the same place"), ("web:de", "overlap")])
 async def test_two_stores_that_meet_are_found_offline(repo: Repo, vox: Service, namespace: str, said: str) -> None:
     """With the same endpoint, credentials and id, `validate` finds that two stores meet, and sends nothing."""
     repo.configure("application_id: 1", second_store(vox, "application_id: 1"))

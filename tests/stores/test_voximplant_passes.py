@@ -108,8 +108,16 @@ async def test_what_the_store_cannot_hold_is_told_offline(tmp_path: Path, vox: S
     repo.want(wrong)
     result = repo.command("validate")
     assert result.returncode == 78
-    said = ("does not match", "2,001 characters", "201 characters", "7,862,400s", "key_format", "no metadata", "UTF-8")
-    for words in (*said, "own ledger", "state/web.yaml:5:3"):
+    said = (
+        "does not match",
+        "2,001 characters",
+        "201 characters",
+        "7,862,400s",
+        "key_format",
+        "does not support metadata",
+        "UTF-8",
+    )
+    for words in (*said, "the ledger of kvsync", "state/web.yaml:5:3"):
         assert words in result.stderr, words
     assert vox.requests() == {}
 
@@ -243,7 +251,7 @@ async def break_off(repo: Repo, vox: Service, fault: str) -> None:
                 break
         vox.faults("")
         (reason,) = plan.targets[0].parked
-        assert "it broke off after" in reason
+        assert "it ended early, after" in reason
         report = await workspace.apply(plan, command="test", approvals=[plan.digest])
         assert "applied" not in outcomes(report).values()
 
@@ -316,7 +324,7 @@ async def test_an_entry_within_another_target_is_told_offline(repo: Repo, vox: S
     result = repo.command("validate")
     assert result.returncode == 78
     assert "state/web.yaml:5:3" in result.stderr
-    assert 'lies in the namespace "web:de"' in result.stderr
+    assert 'belongs to the namespace "web:de"' in result.stderr
     assert vox.requests() == {}
 
 

@@ -370,7 +370,7 @@ async def test_an_application_on_a_later_page(vox: Service) -> None:
         (listing("first-1.x", total_count=10**9), PermanentError, "too many applications"),
         (b'{"result": [{"application_name": "first.x"}, 7]}', PermanentError, "no application"),
         (b'{"result": 7}', TransientError, "not a list of applications"),
-        (b'{"error": {"code": 104, "msg": "Forbidden command"}}', AuthError, "write application_id"),
+        (b'{"error": {"code": 104, "msg": "Forbidden command"}}', AuthError, "use application_id"),
         (b'{"error": {"code": 103, "msg": "Unknown command"}}', PermanentError, "Unknown command"),
     ],
 )

@@ -136,12 +136,12 @@ def _elliptic() -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{nonsense", "no JSON"),
+        ("{nonsense", "not JSON"),
         ("{}", "account_id, key_id and private_key"),
         ('{"account_id": 1, "key_id": "k", "private_key": 5}', "account_id, key_id and private_key"),
-        ('{"account_id": "x", "key_id": "k", "private_key": "hidden"}', "no JSON"),
-        ('{"account_id": 1, "key_id": "k", "private_key": "hidden"}', "no RSA key"),
-        (json.dumps({"account_id": 1, "key_id": "k", "private_key": _elliptic()}), "no RSA key"),
+        ('{"account_id": "x", "key_id": "k", "private_key": "hidden"}', "not JSON"),
+        ('{"account_id": 1, "key_id": "k", "private_key": "hidden"}', "not an RSA key"),
+        (json.dumps({"account_id": 1, "key_id": "k", "private_key": _elliptic()}), "not an RSA key"),
     ],
 )
 async def test_a_key_file_that_is_none(opened: Open, vox: Service, text: str, said: str) -> None:

@@ -7,6 +7,7 @@ import contextvars
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from kvsync.app import Workspace
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.desired import DesiredState
+from kvsync.planning.compare import key_matcher
+from kvsync.reconcile import target_pass
 from kvsync.util.background import in_background
 from tests.support.world import World
 
@@ -99,3 +102,22 @@ async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkey
         assert reloaded.is_set()
         assert (len(readers), readers[0] is not readers[1]) == (2, True)
         await reconciler.aclose()
+
+
+async def test_patterns_of_authors_are_matched_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The patterns of `policy.ignore` that a state file adds cost its own target, never the loop; the plan is the same."""
+    world = World(tmp_path, monkeypatch)
+    many = ", ".join(f"'{'*a' * 400}{number}'" for number in range(200))
+    world.want({f"key{number}": 1 for number in range(50)}, f"policy: {{ignore: [{many}, key1*]}}\n")
+    used: list[bool] = []
+
+    def matcher(globs: tuple[str, ...]) -> Callable[[str], bool]:
+        used.append(threading.current_thread() is threading.main_thread())
+        return key_matcher(globs)
+
+    monkeypatch.setattr(target_pass, "key_matcher", matcher)
+    plan = await world.plan()
+    assert used == [False]
+    assert (len(plan.changes), plan.ignored) == (39, 11)
+    world.want({f"key{number}": 1 for number in range(50)}, "policy: {ignore: [key1*]}\n")
+    assert (len((await world.plan()).changes), used) == (39, [False, True])

@@ -124,7 +124,7 @@ VALID: list[tuple[Decoder, str, Any]] = [
 INVALID_TEXTS: list[tuple[Decoder, str, str]] = [
     (text(), "null", "f.yaml:1:1: it: expected text, found null"),
     (text(), "[a]", "f.yaml:1:1: it: expected text, found a list"),
-    (text(), '""', 'f.yaml:1:1: it: expected text, found the text "" (it must not be empty)'),
+    (text(), '""', 'f.yaml:1:1: it: expected text, found the text "" (must not be empty)'),
     (text("[a-z]+", "lower-case letters"), "ABC", 'f.yaml:1:1: it: expected lower-case letters, found "ABC"'),
     (boolean(), "yes", 'f.yaml:1:1: it: expected true or false, found "yes" (write true)'),
     (boolean(), "Off", 'f.yaml:1:1: it: expected true or false, found "Off" (write false)'),
@@ -161,7 +161,7 @@ INVALID_TEXTS: list[tuple[Decoder, str, str]] = [
         moment(),
         "2026-12-24T00:00:00",
         'f.yaml:1:1: it: expected a moment such as 2026-12-24T00:00:00Z, found "2026-12-24T00:00:00" '
-        "(say the offset: end it with Z, or with +01:00)",
+        "(add the offset from UTC: end it with Z, or with +01:00)",
     ),
     (path(), "{a: b}", "f.yaml:1:1: it: expected a path, found a mapping"),
     (list_of(integer()), "[1, x]", 'f.yaml:1:5: it[1]: expected a whole number, found "x"'),
@@ -169,8 +169,8 @@ INVALID_TEXTS: list[tuple[Decoder, str, str]] = [
     (map_of(text(), "[a-z]+"), "{A: x}", 'f.yaml:1:2: it: the name "A" does not match [a-z]+'),
     (one_of(integer(), list_of(integer())), "{}", "f.yaml:1:1: it: expected a whole number, or a list, each item a "
      "whole number, found a mapping"),
-    (free_json(), "null", "f.yaml:1:1: it: expected JSON, found null (write the JSON here; null is allowed inside it, "
-     "not alone)"),
+    (free_json(), "null", "f.yaml:1:1: it: expected JSON, found null (write the JSON value here; null is allowed inside "
+     "it, but not as the whole value)"),
 ]  # fmt: skip
 
 
@@ -191,13 +191,13 @@ def test_invalid(decoder: Decoder, source: str, message: str) -> None:
 
 def test_no_such_moment() -> None:
     """A day that the calendar does not have is refused."""
-    assert "there is no such day or time" in read(moment(), "2026-02-30T00:00:00Z")[1][0]
+    assert "no such date or time" in read(moment(), "2026-02-30T00:00:00Z")[1][0]
 
 
 @pytest.mark.parametrize("source", ["[a", "a[]", "x[!]"])
 def test_glob_that_is_not_closed(source: str) -> None:
     """A bracket that is never closed matches nothing a person meant."""
-    assert "never closed" in read(glob(), f"'{source}'")[1][0]
+    assert "unclosed [" in read(glob(), f"'{source}'")[1][0]
 
 
 @pytest.mark.parametrize("source", [".inf", "-.INF", ".nan", "1e999", "9" * 5000])
@@ -285,7 +285,7 @@ def test_credential_never_repeats(source: str) -> None:
 def test_literal_secret_says_how() -> None:
     """A literal secret is an error that says how to write a reference."""
     assert read(credential(), "hunter2")[1] == [
-        "f.yaml:1:1: it: a secret must not stand in the file (write {env: NAME}, {file: PATH} or {credential: NAME})"
+        "f.yaml:1:1: it: secrets are not allowed in this file (write {env: NAME}, {file: PATH} or {credential: NAME})"
     ]
 
 
@@ -326,7 +326,7 @@ def test_a_name_far_from_all_lists_them() -> None:
     """When nothing is near to an unknown name, the valid ones are listed."""
     problems = Problems("f.yaml")
     decode(node_of("{path: x, zzz: 1}"), FIELDS, problems)
-    assert problems.all()[0].hint == "valid here: create, inner, path, timeout"
+    assert problems.all()[0].hint == "valid names: create, inner, path, timeout"
 
 
 def test_decode_needs_a_mapping() -> None:

@@ -1,4 +1,4 @@
-"""What a store holds, as desired-state files that ask for exactly that."""
+"""Export of a store's entries as state files that describe exactly what the store holds."""
 
 from kvsync.app.dump.collect import Dumped, convert, dump
 

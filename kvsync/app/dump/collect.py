@@ -1,4 +1,4 @@
-"""Reading what is to be dumped, and putting it into files."""
+"""Reads the entries to dump and distributes them to files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _LARGE: Final = 64 * 1024
 _MOST_IN_A_FILE: Final = 4 * 1024 * 1024
 """Bytes of values after which another state file is begun: they are refused from 10 MiB on."""
 
-_HEAD: Final = "# What {target} holds, written by kvsync dump.\n"
+_HEAD: Final = "# Entries of {target}, exported by kvsync dump.\n"
 _SECRETS: Final = (
-    "# Sensitive values are not in this file; set these variables where kvsync runs, and list them in authors.env of\n"
+    "# Sensitive values are not in this file; set these variables for kvsync, and add them to authors.env in\n"
     "# kvsync.yaml: {names}\n"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Dumped:
-    """What a namespace comes to: files by relative path, how many entries are in them, the variables that stand for sensitive
+    """What a namespace comes to: files by relative path, how many entries are in them, the variables that represent sensitive
     values, and how many entries were left out: another owner's, and those that the policy ignores."""
 
     target: Target
@@ -107,7 +107,7 @@ async def _read(workspace: Workspace, target: Target) -> list[Actual]:
 
 
 def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:
-    """An entry as files would ask for it. Of ours, the longest life there is means that it shall stay."""
+    """An entry as files would ask for it. Of ours, the longest life there is means that it must stay."""
     assert actual.content is not None
     entry = DumpEntry(actual.identity, actual.content, expires_at=actual.expires_at)
     if actual.mark is None or actual.mark.owner != owner:

@@ -1,4 +1,4 @@
-"""Entries from an export of the az CLI: `az appconfig kv export -d file --format json --profile appconfig/kvset`."""
+"""Import of an az CLI export: `az appconfig kv export -d file --format json --profile appconfig/kvset`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Kvset:
 def read_kvset(file: Path, store: StoreConfig, namespace: str | None, owner: str) -> Kvset:
     """Read an export as if `owner` had written it; `namespace` None takes all of it. Raises UsageError and InvalidInput."""
     if store.type != _TYPE:
-        raise UsageError(f"--kvset is for stores of the type {_TYPE}; {store.name} is one of {store.type}")
+        raise UsageError(f"--kvset needs a store of type {_TYPE}; {store.name} has type {store.type}")
     keys = KeyFormat(store.key_format or KEY_FORMAT, native_labels=True)
     entries: dict[Target, list[Actual]] = {}
     homeless: list[str] = []
@@ -48,15 +48,15 @@ def _items(file: Path) -> list[dict[str, Any]]:
     try:
         items = json.loads(file.read_bytes())["items"]
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{file}: cannot read the file: {error.strerror}") from None
     except json.JSONDecodeError as error:
-        raise _invalid(file, f"no JSON: {error.msg}", error.lineno, error.colno) from None
+        raise _invalid(file, f"not valid JSON: {error.msg}", error.lineno, error.colno) from None
     except (ValueError, RecursionError, KeyError, TypeError):
-        raise _invalid(file, "no list of key-values") from None
+        raise _invalid(file, "not a list of key-values") from None
     if not isinstance(items, list) or not all(
         isinstance(one, dict) and isinstance(one.get("key"), str) for one in items
     ):
-        raise _invalid(file, "its items are no key-values")
+        raise _invalid(file, "its items are not key-values")
     return items
 
 
@@ -64,7 +64,7 @@ def _entry(item: dict[str, Any], namespace: str, keys: KeyFormat, file: Path) ->
     try:
         row = row_of({"etag": "", **item})
     except (KeyError, TypeError, AttributeError):
-        raise _invalid(file, f"the key-value {item['key']!r} is not of this profile") from None
+        raise _invalid(file, f"the key-value {item['key']!r} is not in this profile") from None
     identity = keys.decode(namespace, row.key, row.label)
     home = None if keys.namespace_of(row.key) == namespace else namespace
     return None if identity is None else to_actual(identity, row, home)

@@ -1,4 +1,4 @@
-"""Entries from a file for `wrangler kv bulk put`: `[{"key": …, "value": …, "metadata": …}, …]`."""
+"""Import of a file for `wrangler kv bulk put`: `[{"key": …, "value": …, "metadata": …}, …]`."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Bulk:
 def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str) -> Bulk:
     """Read a file as if `owner` had written it to a namespace. Raises UsageError and InvalidInput, with all that is wrong."""
     if store.type != _TYPE:
-        raise UsageError(f"--wrangler is for stores of the type {_TYPE}; {store.name} is one of {store.type}")
+        raise UsageError(f"--wrangler needs a store of type {_TYPE}; {store.name} has type {store.type}")
     if namespace is None:
-        raise UsageError(f"the file does not say which namespace it is for; write {store.name}/NAMESPACE")
+        raise UsageError(f"the file does not name its namespace; use {store.name}/NAMESPACE")
     keys = KeyFormat(store.key_format or "{key}")
     entries: dict[str, Actual] = {}
     homeless: list[str] = []
@@ -58,21 +58,21 @@ def _pairs(file: Path) -> list[Any]:
     try:
         pairs = json.loads(file.read_bytes())
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{file}: cannot read the file: {error.strerror}") from None
     except json.JSONDecodeError as error:
         place = Origin(str(file), error.lineno, error.colno)
-        raise InvalidInput([Problem(f"no JSON: {error.msg}", place, _HOW)]) from None
+        raise InvalidInput([Problem(f"not valid JSON: {error.msg}", place, _HOW)]) from None
     except (ValueError, RecursionError):
         pairs = None
     if not isinstance(pairs, list):
-        raise InvalidInput([Problem("no list of entries", Origin(str(file), 1, 1), _HOW)])
+        raise InvalidInput([Problem("not a list of entries", Origin(str(file), 1, 1), _HOW)])
     return pairs
 
 
 def _read(pair: Any, owner: str) -> tuple[str, Content, Mark | None, float | None]:
     """Name, content, mark (for a TTL) and end of one entry. Raises ValueError with the reason, which repeats no value."""
     if not isinstance(pair, dict) or not isinstance(pair.get("key"), str):
-        raise ValueError("no mapping with a key")
+        raise ValueError("not a mapping with a key")
     parts = parts_of(pair.get("metadata"))
     content = Content(_value(pair), parts.content_type, parts.tags, parts.metadata)
     ttl, expiration = (_number(pair, name) for name in ("expiration_ttl", "expiration"))
@@ -84,15 +84,15 @@ def _read(pair: Any, owner: str) -> tuple[str, Content, Mark | None, float | Non
 def _value(pair: dict[str, Any]) -> bytes:
     value = pair.get("value")
     if not isinstance(value, str):
-        raise ValueError("its value is no text")
+        raise ValueError("its value is not text")
     try:
         return b64decode(value, validate=True) if pair.get("base64") else value.encode()
     except (binascii.Error, UnicodeEncodeError):
-        raise ValueError("its value is not base64, or no Unicode text") from None
+        raise ValueError("its value is not base64, or not Unicode text") from None
 
 
 def _number(pair: dict[str, Any], name: str) -> int | None:
     number = pair.get(name)
     if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number <= 0):
-        raise ValueError(f"{name} is no positive number of seconds")
+        raise ValueError(f"{name} is not a positive number of seconds")
     return number

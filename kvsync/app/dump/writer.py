@@ -1,4 +1,4 @@
-"""From entries to the text of a state file that asks for exactly them. Pure."""
+"""Serializes entries as the text of a state file. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENORMOUS_NUMBER: Final = re.compile(rb"[0-9]{1000}")
 
 @dataclass(frozen=True, slots=True)
 class DumpEntry:
-    """One entry to be written down. `reference` stands for a value that must not be, or does not fit, in the file: the form
+    """One entry to be written down. `reference` represents a value that must not be, or does not fit, in the file: the form
     (`env` or `file`) and what it names."""
 
     identity: Identity
@@ -87,7 +87,7 @@ def _value(entry: DumpEntry) -> dict[str, Node]:
 
 
 def _options(entry: DumpEntry) -> dict[str, Node]:
-    """What is said of an entry beside its value."""
+    """What is said of an entry besides its value."""
     _, content_type, tags, metadata = entry.content
     options: dict[str, Node] = {}
     if content_type is not None and not (content_type == _JSON and "json" in _value(entry)):

@@ -1,4 +1,4 @@
-"""Texts and data as YAML that reads back as exactly the same. Pure.
+"""YAML output that reads back as exactly the same text and data. Pure.
 
 Plain scalars where nothing can be mistaken, block literals where lines are lines, double quotes with escapes for the rest.
 What is not printable is escaped: libyaml reads by YAML 1.1, takes U+0085, U+2028 and U+2029 for line ends and refuses other

@@ -1,1 +1,1 @@
-"""One module a command: it parses, calls, prints, and returns the exit code."""
+"""One module per command: it parses, calls, prints, and returns the exit code."""

@@ -1,4 +1,4 @@
-"""`kvsync adopt`."""
+"""The command `kvsync adopt`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @command(
     "adopt",
-    short_help="Take ownership of entries that equal what the files ask.",
+    short_help="Take ownership of existing entries that match the files.",
     examples=("adopt", "adopt --yes --target local/web"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def adopt(
     settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], yes: bool, output: str, full: bool
 ) -> Exit:
-    """Mark entries as ours that exist without an owner and equal what the files ask, whatever policy.adopt says. Entries
-    whose mark is lost, or of an earlier version or owner key, are marked again. No value is changed, and entries that
-    differ are left alone.
+    """Mark entries as owned by kvsync if they have no owner and match the files, regardless of policy.adopt. Entries whose
+    mark is lost, or was made by an earlier version or with an earlier owner key, are marked again. No value changes, and
+    entries that differ from the files are left unchanged.
     """
     return opening.run(_adopt(settings, targets, keys, yes=yes, output=output, full=full))
 
@@ -77,4 +77,4 @@ def _tell_of_others(plan: Plan) -> None:
     differ = sum(refusal.cause is Class.UNOWNED for target in plan.targets for refusal in target.refused)
     if differ:
         entries = "1 entry" if differ == 1 else f"{differ:,} entries"
-        say(f"{entries} without an owner differ from the files, left alone; kvsync plan shows which")
+        say(f"{entries} without an owner differ from the files and were left unchanged; run kvsync plan to see them")

@@ -1,4 +1,4 @@
-"""`kvsync apply`."""
+"""The command `kvsync apply`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @command(
     "apply",
-    short_help="Make the stores as the files ask.",
+    short_help="Apply the plan: make the stores match the files.",
     examples=(
         "apply",
         "apply --yes --target local/web",
@@ -39,24 +39,24 @@ if TYPE_CHECKING:
 @options.shard
 @options.keys
 @options.deep
+@click.option("--retry", is_flag=True, help="Also retry deferred entries: quarantined and contended ones.")
+@click.option("--exact", is_flag=True, help="With a PLANFILE: apply nothing if a new plan differs from it.")
 @click.option(
-    "--retry", is_flag=True, help="Also try deferred entries: those that the store refused, and contended ones."
+    "--approve", "approvals", metavar="HASH", multiple=True, help="Approve the parked plan with this hash; repeatable."
 )
-@click.option("--exact", is_flag=True, help="With a PLANFILE: apply nothing when anything else would result by now.")
-@click.option("--approve", "approvals", metavar="HASH", multiple=True, help="Release this parked plan; repeatable.")
 @options.output("text", "json", "markdown")
 @options.copies
 @options.allow_protected
 @options.full
 def apply(settings: GlobalOptions, **chosen: Any) -> Exit:
-    """Plan, show the plan, ask, and apply it. Where nobody can be asked it wants --yes.
+    """Plan, show the plan, ask for confirmation, and apply it. Without a terminal, --yes is required.
 
-    With a PLANFILE that kvsync plan --out wrote, everything is read again, and those of its entries are applied for which the
-    same change still results; nothing is asked. With --exact it is all or nothing: where other changes result by now, for
-    whatever target, it refuses; changes that have been made since, and renewals, do not count. A file that was changed after it
-    was saved is refused too, where the state directory has the key that it was saved with.
+    With a PLANFILE from kvsync plan --out, kvsync plans again and applies only the changes that both plans contain, without
+    asking. With --exact it applies nothing if a new plan contains other changes, in any target; changes that have been made in
+    the meantime and renewals do not count. --exact also refuses a file that was changed after it was saved, if the state
+    directory has the key it was saved with.
 
-    Every write carries the version that the plan saw. One bad entry never stops the others.
+    Every write carries the version that the plan saw. An entry that fails does not stop the others.
     """
     return opening.run(_apply(settings, _ApplyOptions(**chosen)))
 
@@ -85,13 +85,13 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
     from kvsync.cli.rendered import Forms
 
     if chosen.planfile and (chosen.targets or chosen.keys):
-        raise UsageError("a plan file says what to apply; --target and --key go with kvsync plan --out")
+        raise UsageError("--target and --key cannot be combined with a plan file; use them with kvsync plan --out")
     if chosen.planfile and chosen.retry:
         raise UsageError(
-            "a plan file says what to apply; --retry goes without one, or use kvsync resume TARGET --key GLOB"
+            "--retry cannot be combined with a plan file; leave the file out, or use kvsync resume TARGET --key GLOB"
         )
     if chosen.exact and not chosen.planfile:
-        raise UsageError("--exact compares with a plan file: kvsync apply FILE --exact")
+        raise UsageError("--exact needs a plan file: kvsync apply FILE --exact")
     asks = not chosen.yes and chosen.planfile is None
     insist_on_terminal("apply", yes=not asks)
     forms = Forms(chosen.output, chosen.json_into, chosen.markdown_into)

@@ -1,4 +1,4 @@
-"""`kvsync approve`."""
+"""The command `kvsync approve`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kvsync.state import operator as control
 
 @command(
     "approve",
-    short_help="Release the parked plan with this hash.",
+    short_help="Approve the parked plan with this hash.",
     examples=("approve 3f9ad1c2b7e0",),
     exits=(Exit.DONE, Exit.ERROR, Exit.REFUSED),
 )
 @click.argument("hash_", metavar="HASH")
 def approve(settings: GlobalOptions, hash_: str) -> Exit:
-    """Release a plan that a guard or a gate holds back: exactly the one with this hash, which the plan and kvsync status show.
-    The hash of one target's plan releases that target, the hash of a whole plan all of its targets; twelve characters
-    are enough. A running daemon applies it at once; otherwise the next kvsync apply does.
+    """Approve a plan that a guard or a gate has parked: exactly the plan with this hash, as shown by kvsync plan and kvsync
+    status. The hash of a target approves that target, the hash of a whole plan approves all its targets; twelve characters
+    are enough. A running daemon applies the plan immediately; otherwise the next kvsync apply does.
     """
     with opening.state(settings, writable=True) as (_, state):
         released = control.approve(state, hash_, time.time(), "command")
         state.wake()
-    answer_lines(*(f"released {record.target} ({record.digest})" for record in released))
+    answer_lines(*(f"approved {record.target} ({record.digest})" for record in released))
     return Exit.DONE

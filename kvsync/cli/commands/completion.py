@@ -1,4 +1,4 @@
-"""`kvsync completion`."""
+"""The command `kvsync completion`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kvsync.cli.output import answer
 
 @command(
     "completion",
-    short_help="Print the script that completes kvsync in a shell.",
+    short_help="Print a shell completion script.",
     examples=(
         "completion bash > ~/.local/share/bash-completion/completions/kvsync",
         'completion zsh > "${fpath[1]}/_kvsync"',
@@ -21,7 +21,7 @@ from kvsync.cli.output import answer
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(_settings: GlobalOptions, shell: str) -> Exit:
-    """Print the script that lets a shell complete the commands and options of kvsync."""
+    """Print a script that completes kvsync commands and options in a shell."""
     from click.shell_completion import get_completion_class
 
     from kvsync.cli.main import cli

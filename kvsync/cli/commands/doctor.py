@@ -1,4 +1,4 @@
-"""`kvsync doctor`."""
+"""The command `kvsync doctor`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "kvsync.doctor/1"
 
-_UNSHARED: Final = "its ledger lies in the state directory of one replica; the others would not know what is ours"
+_UNSHARED: Final = (
+    "its ledger is in the state directory of one replica; the other replicas cannot see which entries kvsync owns"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +48,28 @@ class _CheckedStore:
 
 @command(
     "doctor",
-    short_help="Try everything a pass needs: files, state directory, stores.",
+    short_help="Check files, state directory, stores and credentials.",
     examples=("doctor", "doctor -o json"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @options.output("text", "json")
 def doctor(settings: GlobalOptions, output: str) -> Exit:
-    """Try everything that a pass needs and say what is wrong and what to do: the configuration, the state files, the state
-    directory and its lock, the repository that the files come from, the lease, the addresses that notices go to, and each store
-    with its credential, permissions, quota and clock. Writes to no store and tells nobody.
+    """Check everything that a pass needs, and report what is wrong and how to fix it: the configuration, the state files, the
+    state directory and its lock, the Git source, the lease, the notification channels, and each store with its credential,
+    permissions, quota and clock. Writes to no store and sends no notification.
     """
     return opening.run(_doctor(settings, output))
 
 
 async def _doctor(settings: GlobalOptions, output: str) -> Exit:
     broken = _broken_state_dir(settings)
-    # The rest can be told without it: in a state directory that nothing is kept in.
+    # The rest can be checked without it: in a state directory that nothing is kept in.
     with TemporaryDirectory(prefix="kvsync-") if broken else nullcontext() as empty:
         state_dir = Path(empty) if empty else None
         async with opening.workspace(settings, state_dir=state_dir, fetches=False) as workspace:
             source = await _source(workspace, offline=settings.offline)
             loaded = workspace.load()
-            with progress("asking the stores"):
+            with progress("checking the stores"):
                 stores = (_store(workspace, name, loaded) for name in workspace.stores)
                 asked = await asyncio.gather(*stores, _lease(workspace))
             found = [
@@ -87,12 +89,12 @@ def _answer(found: list[_CheckedStore], loaded: DesiredState, output: str, *, ab
     from kvsync.rendering.words import count
 
     if absent:
-        found.insert(1, _CheckedStore("state files", "loaded", False, "no commit could be fetched yet"))
+        found.insert(1, _CheckedStore("state files", "loaded", False, "no commit has been fetched yet"))
         return _say(found, output, Exit.ERROR)
     if loaded.problems:
         say_problems(loaded.problems)
     files = f"{count(loaded.entries, 'entry', 'entries')} in {count(loaded.files, 'file')}"
-    wrong = f"{count(len(loaded.problems), 'problem')}; kvsync validate lists them" if loaded.problems else files
+    wrong = f"{count(len(loaded.problems), 'problem')}; run kvsync validate to list them" if loaded.problems else files
     found.insert(1, _CheckedStore("state files", "loaded", not loaded.problems, wrong))
     return _say(found, output, Exit.INVALID if loaded.problems else Exit.DONE)
 
@@ -124,13 +126,13 @@ def _owner_key(workspace: Workspace) -> _CheckedStore:
     from kvsync.rendering.words import count
 
     if not workspace.config.owner_keys:
-        detail = "none: whoever can write to a store could forge the marks in it; docs/safety.md says what that means"
+        detail = "none: anyone who can write to a store can forge ownership marks in it; see docs/safety.md"
         return _CheckedStore("configuration", "owner_key", True, detail)
     try:
         keys = workspace.pass_context.owner_keys()
     except AuthError as error:
         return _CheckedStore("configuration", "owner_key", False, str(error))
-    older = f", {count(len(keys) - 1, 'older one')} still counts" if len(keys) > 1 else ""
+    older = f", {count(len(keys) - 1, 'older key')} still accepted" if len(keys) > 1 else ""
     return _CheckedStore("configuration", "owner_key", True, f"marks and ledgers are signed{older}")
 
 
@@ -151,9 +153,9 @@ def _state_dir(workspace: Workspace) -> _CheckedStore:
     except StateDirError as error:
         return _CheckedStore("state directory", "lock", False, str(error))
     if not workspace.pass_context.writable:
-        hint = "check its owner and mode, or choose another state_dir"
-        return _CheckedStore("state directory", "writable", False, f"{path} cannot be written", hint)
-    busy = "" if writer is None else f"; process {writer or '?'} is writing with it now"
+        hint = "check its owner and mode, or set another state_dir"
+        return _CheckedStore("state directory", "writable", False, f"{path} is not writable", hint)
+    busy = "" if writer is None else f"; process {writer or '?'} holds the lock"
     return _CheckedStore("state directory", "writable", True, f"{path}{busy}")
 
 
@@ -194,17 +196,17 @@ def _server(workspace: Workspace) -> list[_CheckedStore]:
 
     run = workspace.config.run
     if run.listen is None:
-        silent = "nothing listens, so no hook can come in"
+        silent = "run.listen is not set, so the daemon cannot receive webhooks"
         return [_CheckedStore("http", "run.hook", False, silent, "set run.listen: 127.0.0.1:9464")] if run.hook else []
     is_here = is_loopback(host_and_port(run.listen)[0])
-    who = "this machine alone" if is_here else "other machines too, with the token of run.token"
+    who = "this machine only" if is_here else "other machines, with the token of run.token"
     secrets = {"run.token": run.token, "run.hook.secret": run.hook.secret if run.hook is not None else None}
     wanted = [_secret(workspace, name, credential) for name, credential in secrets.items() if credential is not None]
-    return [_CheckedStore("http", "listen", True, f"{run.listen} can be reached by {who}"), *wanted]
+    return [_CheckedStore("http", "listen", True, f"{run.listen} accepts requests from {who}"), *wanted]
 
 
 def _channels(workspace: Workspace) -> list[_CheckedStore]:
-    """Whether who is to be told can be reached as far as that is known without a message."""
+    """Checks the notification channels as far as possible without sending a message."""
     channels = workspace.config.run.notify
     return [_channel(workspace, f"run.notify[{index}]", channel) for index, channel in enumerate(channels)]
 
@@ -222,7 +224,7 @@ def _channel(workspace: Workspace, where: str, channel: ChannelConfig) -> _Check
         return _CheckedStore("notify", where, False, str(error))
     kinds = ", ".join(channel.on)
     return _CheckedStore(
-        "notify", where, True, f"{channel.format} at {describe(channel.url)}, told of {kinds}; nothing was sent"
+        "notify", where, True, f"{channel.format} at {describe(channel.url)} for {kinds}; no test message was sent"
     )
 
 
@@ -265,9 +267,11 @@ def _moved(subjects: Sequence[PassTarget]) -> list[DoctorCheck]:
     """The targets whose names lead to another place than in the last pass."""
     from kvsync.model.health import DoctorCheck
 
-    hint = "apply when that is meant, for everything there is judged as new; otherwise correct the configuration"
+    hint = (
+        "if this is intended, run kvsync apply (every entry there is treated as new); otherwise fix the configuration"
+    )
     return [
-        DoctorCheck("place", False, f"{one.target} is now {one.located.place}, it was {one.moved_from}", hint)
+        DoctorCheck("place", False, f"{one.target} is now {one.located.place}; it was {one.moved_from}", hint)
         for one in subjects
         if one.moved_from is not None
     ]

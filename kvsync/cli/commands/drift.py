@@ -1,4 +1,4 @@
-"""`kvsync drift`."""
+"""The command `kvsync drift`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @command(
     "drift",
-    short_help="Show what others changed in the stores. Writes nothing.",
+    short_help="Show changes in the stores that kvsync did not make. Read-only.",
     examples=("drift", "drift --deep -o json", "drift --target local/web"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PENDING),
 )
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def drift(
     settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], deep: bool, output: str, full: bool
 ) -> Exit:
-    """Show the differences that neither the files nor kvsync made: entries of ours that somebody changed (drifted), removed
-    (missing), or changed while the files changed too (conflict). Exits with 2 when there is any.
+    """Show drift: entries owned by kvsync that another writer changed (drifted), deleted (missing), or changed while the files
+    changed too (conflict). Exits with 2 if there is any.
     """
     return opening.run(_drift(settings, targets, keys, deep=deep, output=output, full=full))
 

@@ -1,4 +1,4 @@
-"""`kvsync dump`."""
+"""The command `kvsync dump`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @command(
     "dump",
-    short_help="Write what a store holds as state files.",
+    short_help="Export the entries of a store as state files.",
     examples=(
         "dump local/web --to state",
         "dump local --to state --force",
@@ -35,14 +35,12 @@ if TYPE_CHECKING:
 )
 @click.argument("target", metavar="STORE[/NS]")
 @click.option(
-    "--to", "folder", metavar="DIR", required=True, help="The folder for the state files; made when it is not there."
+    "--to", "folder", metavar="DIR", required=True, help="Folder for the state files; created if it does not exist."
 )
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
-@click.option("--include-sensitive", is_flag=True, help="Write sensitive values too, openly.")
-@click.option(
-    "--kvset", metavar="FILE", help="Take the entries from an export of the az CLI (profile appconfig/kvset) instead."
-)
-@click.option("--wrangler", metavar="FILE", help="Take the entries from a file for wrangler kv bulk put instead.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("--include-sensitive", is_flag=True, help="Also write sensitive values, in plain text.")
+@click.option("--kvset", metavar="FILE", help="Convert an export of the az CLI (profile appconfig/kvset) instead.")
+@click.option("--wrangler", metavar="FILE", help="Convert a file for wrangler kv bulk put instead.")
 def dump(
     settings: GlobalOptions,
     target: str,
@@ -52,14 +50,14 @@ def dump(
     kvset: str | None,
     wrangler: str | None,
 ) -> Exit:
-    """Write what a namespace, or every namespace of a store, holds as state files that ask for exactly that: planned right
-    after, they change nothing. Entries without an owner are then to be adopted (kvsync adopt); those of another owner are left
-    out.
+    """Export one namespace, or every namespace of a store, as state files that describe exactly what the store holds: a plan
+    made right afterwards is empty. Run kvsync adopt to take ownership of entries without an owner. Entries of another owner
+    are left out.
 
-    A sensitive value is not written: its entry refers to an environment variable, which is named.
+    Sensitive values are not written. Their entries refer to environment variables, which the output lists.
     """
     if kvset is not None and wrangler is not None:
-        raise UsageError("--kvset and --wrangler exclude each other")
+        raise UsageError("--kvset and --wrangler cannot be combined; use one of them")
     source = _DumpSource(kvset, wrangler)
     return opening.run(_dump(settings, target, Path(folder), source, force=force, include_sensitive=include_sensitive))
 
@@ -86,7 +84,7 @@ async def _dump(
         _write(folder, one)
         _tell(folder, one)
     if not any(one.files for one in dumped):
-        answer_lines(f"{target} holds nothing to dump")
+        answer_lines(f"{target}: nothing to dump")
     return Exit.DONE
 
 
@@ -110,14 +108,14 @@ def _convert(
     found: Kvset | Bulk = (read_kvset if source.kvset else read_bulk)(file, config, namespace, owner)
     if found.homeless:
         some = ", ".join(repr(key) for key in found.homeless[:3])
-        say(f"{len(found.homeless):,} keys of {file} are of no such namespace and left out, such as {some}")
+        say(f"{len(found.homeless):,} keys of {file} do not belong to the namespace and were left out, such as {some}")
     return convert(workspace, found.entries, include_sensitive=include_sensitive)
 
 
 def _insist_on_room(folder: Path, dumped: list[Dumped], *, force: bool) -> None:
     there = [str(folder / name) for one in dumped for name in one.files if (folder / name).exists()]
     if there and not force:
-        raise KvsyncError(f"{', '.join(there)}: already there; --force overwrites, or choose another folder")
+        raise KvsyncError(f"{', '.join(there)}: already exists; use --force to overwrite, or choose another folder")
 
 
 def _write(folder: Path, dumped: Dumped) -> None:
@@ -127,7 +125,7 @@ def _write(folder: Path, dumped: Dumped) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_private(file, data)
         except OSError as error:
-            raise KvsyncError(f"{file} cannot be written: {error.strerror}") from None
+            raise KvsyncError(f"{file}: cannot write the file: {error.strerror}") from None
 
 
 def _tell(folder: Path, dumped: Dumped) -> None:
@@ -135,9 +133,9 @@ def _tell(folder: Path, dumped: Dumped) -> None:
         if name.endswith(".yaml"):
             answer_lines(f"wrote {folder / name}")
     say_if = (
-        (dumped.variables, f"sensitive values are not written; {_how_to_give(dumped.variables)}"),
-        (dumped.others, f"{dumped.others:,} entries of another owner are left out"),
-        (dumped.ignored, f"{dumped.ignored:,} entries that policy.ignore names are left out"),
+        (dumped.variables, f"sensitive values were not written; {_how_to_give(dumped.variables)}"),
+        (dumped.others, f"{dumped.others:,} entries of another owner were left out"),
+        (dumped.ignored, f"{dumped.ignored:,} entries that match policy.ignore were left out"),
     )
     for is_so, text in say_if:
         if is_so:
@@ -146,4 +144,4 @@ def _tell(folder: Path, dumped: Dumped) -> None:
 
 def _how_to_give(variables: Sequence[str]) -> str:
     names = ", ".join(variables)
-    return f"set {names} where kvsync runs, and list them in kvsync.yaml: authors: {{env: [{names}]}}"
+    return f"set {names} in the environment of kvsync, and allow them in kvsync.yaml: authors: {{env: [{names}]}}"

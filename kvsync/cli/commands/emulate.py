@@ -1,4 +1,4 @@
-"""`kvsync emulate`."""
+"""The command `kvsync emulate`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kvsync.errors import UsageError
 
 @command(
     "emulate",
-    short_help="Serve a local stand-in of a remote store, over HTTP.",
+    short_help="Run a local emulator of a remote store.",
     examples=(
         "emulate azure-appconfig",
         "emulate azure-appconfig --port 8080 --data .emulator",
@@ -26,26 +26,32 @@ from kvsync.errors import UsageError
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("type_", type=click.Choice(sorted(TYPES)), metavar=f"{{{','.join(sorted(TYPES))}}}")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; loopback only.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; 0 is any free one.")
-@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Keep everything there, across restarts.")
-@click.option("--fault", metavar="SPEC", default="", help="Faults to inject, such as 429:0.2,latency:50ms.")
-@click.option("--seed", type=int, default=0, help="Makes the faults repeatable.")
-@click.option("--tls", is_flag=True, help="Serve HTTPS, with a certificate made for this run.")
-@click.option("--anonymous", is_flag=True, help="Also answer requests that bring no credential.")
-@click.option("--token", metavar="TEXT", help="The bearer token to accept, instead of a well-known one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; 0 picks a free one.")
 @click.option(
-    "--allow-host", "allowed", metavar="NAME", multiple=True, help="Answer requests for this host name too; repeatable."
+    "--data", metavar="DIR", type=click.Path(path_type=Path), help="Keep data in this folder across restarts."
+)
+@click.option("--fault", metavar="SPEC", default="", help="Faults to inject, such as 429:0.2,latency:50ms.")
+@click.option("--seed", type=int, default=0, help="Seed that makes the faults repeatable.")
+@click.option("--tls", is_flag=True, help="Serve HTTPS with a self-signed certificate.")
+@click.option("--anonymous", is_flag=True, help="Also accept requests without a credential.")
+@click.option("--token", metavar="TEXT", help="Bearer token to accept, instead of the default one.")
+@click.option(
+    "--allow-host",
+    "allowed",
+    metavar="NAME",
+    multiple=True,
+    help="Also accept requests for this host name; repeatable.",
 )
 @click.option(
-    "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="What one type alone knows; repeatable."
+    "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="Setting of one emulator type; repeatable."
 )
 def emulate(
     _settings: GlobalOptions, type_: str, switches: tuple[str, ...], allowed: tuple[str, ...], **options: Any
 ) -> Exit:
-    """Serve the HTTP API of a store on loopback, faithfully enough for the vendor's own SDK, until SIGTERM or Ctrl-C.
+    """Serve the HTTP API of a store on loopback until SIGTERM or Ctrl-C. The vendor's own SDK works with it.
 
-    Prints one line of JSON when it is ready: its address, and the environment variables that clients read. Needs no
+    When ready, it prints one line of JSON: its URL, and the environment variables that clients read. It needs no
     configuration.
     """
     try:
@@ -55,7 +61,7 @@ def emulate(
         if options["tls"]:
             import_module("kvsync.emulators.tls")
     except ImportError as error:
-        raise UsageError(f"emulators need more than is installed ({error}): pip install 'kvsync[emulate]'") from None
+        raise UsageError(f"the emulators need more packages ({error}); run pip install 'kvsync[emulate]'") from None
     from kvsync.emulators.model import Options
 
     hosts = tuple(name.lower() for name in allowed)
@@ -66,5 +72,5 @@ def emulate(
 def _switch(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(f"--switch takes NAME=VALUE, not {text!r}")
+        raise UsageError(f"--switch {text!r}: expected NAME=VALUE")
     return name, value

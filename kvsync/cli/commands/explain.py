@@ -1,4 +1,4 @@
-"""`kvsync explain`."""
+"""The command `kvsync explain`."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _LONGEST: Final = 60
 
 @command(
     "explain",
-    short_help="Say why an entry has the action it has.",
+    short_help="Show why an entry has its planned action.",
     examples=("explain greeting", "explain theme --label prod --target local/web", "explain greeting -o json"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("key")
-@click.option("--label", metavar="LABEL", help="Only the entry with this label.")
+@click.option("--label", metavar="LABEL", help="Limit to the entry with this label.")
 @options.targets
 @options.output("text", "json")
 def explain(settings: GlobalOptions, key: str, label: str | None, targets: tuple[str, ...], output: str) -> Exit:
-    """Show everything that is known of KEY: where the files ask for it and how, what the store holds, what was last applied,
-    what is to be done about it and why, which line of the policy decides, and the last runs that touched it.
+    """Show everything kvsync knows about KEY: where the files define it, what the store holds, what was last applied, the
+    planned action and its reason, which policy setting decides, and the last runs that changed it.
     """
     return opening.run(_explain(settings, key, label, targets, output))
 
@@ -64,7 +64,7 @@ def _unknown(key: str, label: str | None, loaded: DesiredState) -> str:
     near = get_close_matches(key, keys, 1)
     hint = f"; did you mean {near[0]!r}?" if near and near[0] != key else ""
     with_label = f" with label {label!r}" if label is not None else ""
-    return f"neither the files nor the stores know {key!r}{with_label}{hint}"
+    return f"no such key in the files or the stores: {key!r}{with_label}{hint}"
 
 
 def _blocks(found: Sequence[EntryExplanation], owner: str) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _action(one: EntryExplanation) -> str:
 
     if one.verdict is None:
         return "none"
-    how = "refused" if isinstance(one.verdict, Refusal) else "only reported" if one.reported else ""
+    how = "refused" if isinstance(one.verdict, Refusal) else "reported only" if one.reported else ""
     return f"{one.verdict.action} ({one.verdict.cause})" + (f", {how}" if how else "")
 
 
@@ -101,7 +101,7 @@ def _desired_text(entry: Entry | None) -> str:
     from kvsync.rendering.words import duration, moment
 
     if entry is None:
-        return "do not ask for it"
+        return "not defined"
     said = [_value_text(entry.content.value, entry.fingerprint, hidden=entry.sensitive)]
     said += [f"content_type: {escape_cell(entry.content.content_type)}"] if entry.content.content_type else []
     said += [f"tag {escape_name(name)}: {escape_cell(value)}" for name, value in entry.content.tags]
@@ -117,9 +117,9 @@ def _actual_text(one: EntryExplanation, owner: str) -> str:
 
     actual = one.actual
     if one.error:
-        return f"could not be asked: {one.error}"
+        return f"could not be read: {one.error}"
     if actual is None:
-        return "does not have it"
+        return "not found"
     mark = actual.mark
     value = actual.content.value if actual.content else None
     said = [_value_text(value, actual.fingerprint, hidden=_is_hidden(one, owner))]
@@ -138,7 +138,7 @@ def _is_hidden(one: EntryExplanation, owner: str) -> bool:
 
 def _applied_text(applied: Applied | None) -> str:
     if applied is None:
-        return "never at this place, as far as this state directory knows"
+        return "never at this place, according to this state directory"
     if applied.mark.sensitive or applied.mark.key is not None:
         return "(sensitive)"
     return f"fingerprint {applied.mark.fingerprint.hex()[:8]}" + (

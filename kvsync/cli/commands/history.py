@@ -1,4 +1,4 @@
-"""`kvsync history`."""
+"""The command `kvsync history`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ SCHEMA: Final = "kvsync.history/1"
 
 @command(
     "history",
-    short_help="Show the runs that changed something, or what one run did.",
+    short_help="List past runs, or show the changes of one run.",
     examples=("history", "history --limit 5 -o json", "history 20260131-120000-123"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("run", required=False)
-@click.option("--limit", type=click.IntRange(1), default=20, help="How many runs, the newest first (20).")
+@click.option("--limit", type=click.IntRange(1), default=20, help="Number of runs to show, newest first (default: 20).")
 @options.output("text", "json")
 def history(settings: GlobalOptions, run: str | None, limit: int, output: str) -> Exit:
-    """Show the runs that wrote to a store, the newest first; with a RUN (the start of its id is enough), every entry it
-    touched, by which line of which file, and what became of it. kvsync undo takes a run back.
+    """List the runs that wrote to a store, newest first. With a RUN (the start of its id is enough), show every entry it
+    changed, the file and line that caused the change, and the outcome. Use kvsync undo to revert a run.
     """
     with opening.state(settings, writable=False) as (_, state):
         runs = [state.journal.run(run)] if run else state.journal.runs(limit)
@@ -84,7 +84,7 @@ def change_document(change: ChangeRecord) -> dict[str, Any]:
 def _runs_table(runs: list[RunRecord]) -> str:
     from kvsync.rendering.words import counts, moment
 
-    head = ("run", "started", "command", "status", "what became of it", "source")
+    head = ("run", "started", "command", "status", "outcomes", "source")
     rows = (
         (
             run.id,
@@ -107,7 +107,7 @@ def _changes_table(changes: list[ChangeRecord]) -> str:
             str(change.identity),
             change.action.value,
             change.cause.value,
-            change.outcome.value if change.outcome else "unknown: the run was killed",
+            change.outcome.value if change.outcome else "unknown: the run was interrupted",
             change.origin or "",
             change.error or "",
         )

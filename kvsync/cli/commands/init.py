@@ -1,4 +1,4 @@
-"""`kvsync init`."""
+"""The command `kvsync init`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from kvsync.errors import KvsyncError, UsageError
 
 _CONFIGURATION: Final = """\
 version: 1
-owner: {owner}    # every entry kvsync writes is marked with this, and only those are ever deleted
+owner: {owner}    # kvsync marks every entry it writes with this id, and deletes only marked entries
 
-state: ["state/**/*.yaml"]    # which files say what the stores shall hold
+state: ["state/**/*.yaml"]    # the files that describe the entries
 
 stores:
-  local: {{type: sqlite, path: .kvsync/store.db}}    # "kvsync stores" lists the types there are
+  local: {{type: sqlite, path: .kvsync/store.db}}    # "kvsync stores" lists all types
 
 policy:
-  prune: owned        # what leaves the files leaves the store, if kvsync put it there
-  adopt: if-equal     # an equal entry that somebody else made becomes ours; a different one is left alone
-  drift: heal         # what somebody changed by hand is written back
+  prune: owned        # delete entries that are no longer in the files, if kvsync wrote them
+  adopt: if-equal     # take ownership of existing entries that match the files; leave others unchanged
+  drift: heal         # restore entries that were changed by hand
 
-authors:              # what state files may do; this file is yours, those may be changed by others
-  policy: tighten     # they may tighten the policy above, and never loosen it
-  env: []             # variables that {{env: NAME}} in them may name, such as [APP_*]
+authors:              # limits for the authors of state files
+  policy: tighten     # state files may make the policy stricter, never looser
+  env: []             # environment variables that {{env: NAME}} may read, such as [APP_*]
 
 run:
-  every: 5m           # how often "kvsync run" looks for drift; a changed file is seen at once
+  every: 5m           # how often "kvsync run" checks for drift; file changes are applied immediately
 """
 
 _STATE: Final = """\
-# What the namespace "web" of the store "local" shall hold.
+# Entries of the namespace "web" in the store "local".
 store: local
 namespace: web
 keys:
@@ -51,27 +51,28 @@ _IGNORED: Final = ".kvsync/\n"
 _README: Final = """\
 # {owner}
 
-What the key-value stores shall hold, kept so by kvsync.
+Key-value configuration, kept in sync by kvsync.
 
-    kvsync validate     # is everything right?
-    kvsync plan         # what would be done?
-    kvsync apply        # do it
-    kvsync run          # keep it so
+    kvsync validate     # check the files
+    kvsync plan         # show the changes
+    kvsync apply        # apply them
+    kvsync run          # start the daemon, which keeps the stores in sync
 
-State files are in `state/`, the stores in `kvsync.yaml`. `.kvsync/` is kvsync's own and stays out of Git.
+The state files are in `state/`, the stores are configured in `kvsync.yaml`. kvsync keeps its own data in `.kvsync/`, which Git
+ignores.
 """
 
 
 @command(
     "init",
-    short_help="Write a small working repository to begin with.",
+    short_help="Create a small working repository.",
     examples=("init", "init shop"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("directory", default=".", metavar="[DIR]")
 def init(_settings: GlobalOptions, directory: str) -> Exit:
-    """Write a small working repository into DIR (here, unless it is given): kvsync.yaml with an SQLite store, a state file, a
-    README, and a .gitignore. Nothing that exists is overwritten.
+    """Create a small working repository in DIR (default: the current folder): kvsync.yaml with a SQLite store, a state file, a
+    README, and a .gitignore. Existing files are never overwritten.
     """
     folder = Path(directory)
     files = _files(folder)
@@ -99,7 +100,7 @@ def _files(folder: Path) -> dict[Path, str]:
 def _insist_on_room(files: dict[Path, str]) -> None:
     there = [str(file) for file in files if file.exists() and file.name != "README.md"]
     if there:
-        raise UsageError(f"{', '.join(there)}: already there, and init overwrites nothing; choose another folder")
+        raise UsageError(f"{', '.join(there)}: already exists, and init never overwrites files; choose another folder")
 
 
 def _write(file: Path, text: str) -> None:
@@ -108,18 +109,20 @@ def _write(file: Path, text: str) -> None:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
-        if file.name != "README.md":  # somebody's own words; the rest was checked
-            raise KvsyncError(f"{file} is in the way, and init overwrites nothing") from None
+        if file.name != "README.md":  # someone's own words; the rest was checked
+            raise KvsyncError(
+                f"{file}: already exists, and init never overwrites files; choose another folder"
+            ) from None
     except OSError as error:
-        raise KvsyncError(f"{file} cannot be written: {error.strerror}") from None
+        raise KvsyncError(f"{file}: cannot write the file: {error.strerror}") from None
 
 
 def _ignore(file: Path) -> None:
-    """Keep kvsync's own folder out of Git, beside whatever is ignored already."""
+    """Keep kvsync's own folder out of Git, next to whatever is ignored already."""
     try:
         ignored = file.read_text(encoding="utf-8") if file.exists() else ""
         if _IGNORED.strip() not in ignored.split():
             gap = "\n" if ignored and not ignored.endswith("\n") else ""
             file.write_text(f"{ignored}{gap}{_IGNORED}", encoding="utf-8")
     except OSError as error:
-        raise KvsyncError(f"{file} cannot be written: {error.strerror}") from None
+        raise KvsyncError(f"{file}: cannot write the file: {error.strerror}") from None

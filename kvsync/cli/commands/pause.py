@@ -1,4 +1,4 @@
-"""`kvsync pause`."""
+"""The command `kvsync pause`."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from kvsync.yaml.problems import nearest
 
 @command(
     "pause",
-    short_help="Apply nothing to a target, or to all of a store, for now.",
+    short_help="Stop applying changes to a target or a store.",
     examples=("pause local/web --reason 'migration until noon'", "pause local"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @click.argument("target", metavar="TARGET")
-@click.option("--reason", metavar="TEXT", help="Why, for those who meet the pause.")
+@click.option("--reason", metavar="TEXT", help="Reason, shown wherever the pause is shown.")
 def pause(settings: GlobalOptions, target: str, reason: str | None) -> Exit:
-    """Leave TARGET (STORE/NS, or STORE for all of it) alone: plans go on, nothing is applied, neither by the daemon nor by
-    kvsync apply. kvsync resume ends it.
+    """Pause TARGET (STORE/NS, or STORE for all its namespaces): kvsync still plans it, but neither the daemon nor kvsync apply
+    changes it. Use kvsync resume to end the pause.
     """
     with opening.state(settings, writable=True) as (config, state):
         news = control.pause(state, config.stores, target, reason, time.time(), "command")
         state.wake()
         known = [record.target for record in state.passes.all()]
-    answer_lines(f"{target} {'is paused' if news else 'was paused already; the reason is noted'}")
+    answer_lines(f"{target} {'is paused' if news else 'was already paused; the reason was updated'}")
     _warn_of_strangers(target, known)
     return Exit.DONE
 
@@ -42,4 +42,4 @@ def _warn_of_strangers(target: str, known: Sequence[Target]) -> None:
     names = [str(one) for one in known]
     if "/" in target and names and target not in names:
         near = nearest(target, names)
-        say(f"kvsync: the daemon has seen no target {target}{f' (did you mean {near}?)' if near else ''}")
+        say(f"kvsync: the daemon does not know a target {target}{f' (did you mean {near}?)' if near else ''}")

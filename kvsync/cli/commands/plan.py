@@ -1,4 +1,4 @@
-"""`kvsync plan`."""
+"""The command `kvsync plan`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @command(
     "plan",
-    short_help="Show what would be done. Writes nothing.",
+    short_help="Show the changes that apply would make. Read-only.",
     examples=(
         "plan",
         "plan --target local/web --key 'banner/*'",
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 @options.shard
 @options.keys
 @options.output("text", "json", "markdown")
-@click.option("--out", metavar="FILE", help="Save the plan, without values, for kvsync apply FILE.")
+@click.option("--out", metavar="FILE", help="Save the plan for kvsync apply FILE, without values.")
 @options.deep
-@click.option("--exit-code", is_flag=True, help="Exit with 2 when anything is pending.")
+@click.option("--exit-code", is_flag=True, help="Exit with 2 if changes are pending.")
 @options.copies
 @options.allow_protected
 @options.full
 def plan(settings: GlobalOptions, **chosen: Any) -> Exit:
-    """Compare what the files ask with what the stores hold, and show what would be done about it, and why.
+    """Compare the files with the stores, and show the changes that apply would make and the reason for each.
 
-    Nothing can be written: the stores are opened in a way that refuses it. A plan that is too large is parked; kvsync approve
-    with the hash that it shows releases exactly that one.
+    The stores are opened read-only. A plan that exceeds a guard is parked until you run kvsync approve with the hash it
+    shows.
     """
     return opening.run(_plan(settings, **chosen))
 

@@ -1,4 +1,4 @@
-"""`kvsync resume`."""
+"""The command `kvsync resume`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _MOST_NAMES = 10
     "keys",
     metavar="GLOB",
     multiple=True,
-    help="Retry the deferred entries whose keys match this glob, and leave pauses as they are; repeatable.",
+    help="Retry the deferred entries whose keys match this glob, without ending any pause; repeatable.",
 )
 def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
-    """End the pause of TARGET (STORE/NS, or STORE for all of it). What is pending is applied by a running daemon at once,
-    otherwise by the next kvsync apply.
+    """End the pause of TARGET (STORE/NS, or STORE for all its namespaces). A running daemon applies pending changes
+    immediately; otherwise the next kvsync apply does.
 
-    With --key, deferred entries of TARGET are tried again in the same way: those that the store refused (quarantined), and
-    those that another writer keeps changing back (contended).
+    With --key, retry deferred entries of TARGET instead: entries that the store refused (quarantined), and entries that
+    another writer keeps changing back (contended).
     """
     if keys:
         return _retry(settings, target, keys)
@@ -47,7 +47,7 @@ def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
         resumed = control.resume(state, config.stores, target, "command")
         state.wake()
     if (still := resumed.still) is not None:
-        raise KvsyncError(f"{target} stays paused, because all of {still} is: kvsync resume {still} ends that")
+        raise KvsyncError(f"{target} is still paused, because all of {still} is paused; run kvsync resume {still}")
     answer_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
     return Exit.DONE
 
@@ -57,9 +57,9 @@ def _retry(settings: GlobalOptions, target: str, keys: Sequence[str]) -> Exit:
         released = control.retry(state, config.stores, target, keys, time.time(), "command")
         state.wake()
         pauses = _pauses(state, [one for one, _ in released])
-    answer_lines(f"{target}: {_named(released) or 'no deferred entry has such a key'}")
+    answer_lines(f"{target}: {_named(released) or 'no deferred entry matches'}")
     for pause in pauses:
-        say(f"kvsync: {pause} is paused, nothing is tried before kvsync resume {pause}")
+        say(f"kvsync: {pause} is paused, so nothing is retried; run kvsync resume {pause}")
     return Exit.DONE
 
 
@@ -70,7 +70,7 @@ def _named(released: Sequence[tuple[Target, Identity]]) -> str:
         return ""
     names = [name(identity) for _, identity in released[:_MOST_NAMES]]
     more = [f"{len(released) - len(names):,} more"] if len(released) > len(names) else []
-    return f"{count(len(released), 'entry', 'entries')} to be tried again: {', '.join(names + more)}"
+    return f"{count(len(released), 'entry', 'entries')} to retry: {', '.join(names + more)}"
 
 
 def _pauses(state: StateDir, targets: Sequence[Target]) -> list[Pause]:

@@ -1,4 +1,4 @@
-"""`kvsync run`."""
+"""The command `kvsync run`."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 @command(
     "run",
-    short_help="Keep the stores as the files ask, until told to stop.",
+    short_help="Run the daemon: keep the stores in sync with the files.",
     examples=("run", "run --once", "run --observe", "--log-format json run"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
     level="info",
 )
-@click.option("--once", is_flag=True, help="Make one pass over everything and exit.")
-@click.option("--observe", is_flag=True, help="Never write; report what would be done and what has drifted.")
-@click.option("--deep", is_flag=True, help="With --once: read every value, also where a listing carries fingerprints.")
+@click.option("--once", is_flag=True, help="Make one pass over all targets and exit.")
+@click.option("--observe", is_flag=True, help="Never write; only report pending changes and drift.")
+@click.option("--deep", is_flag=True, help="With --once: read every value, even where the listing has fingerprints.")
 @options.shard
 def run(settings: GlobalOptions, once: bool, observe: bool, deep: bool, shard: Shard | None) -> Exit:
-    """The daemon: reconciles when a file changes, on a schedule, when an entry must be renewed, and when it is told to. What it
-    does goes to the log on stderr, one event for each fact.
+    """Run the daemon. It reconciles when a file changes, on a schedule, when an entry must be renewed, and on request. It
+    logs one event per fact to stderr.
 
-    SIGHUP reads the configuration again, SIGUSR1 asks for a pass over everything, SIGTERM and Ctrl-C end it once the batch in
-    flight is done. kvsync status, approve, pause and resume talk to it.
+    SIGHUP reloads the configuration, SIGUSR1 starts a pass over all targets, SIGTERM and Ctrl-C stop the daemon after the batch
+    in flight. Use kvsync status, approve, pause and resume to control it.
 
-    With run.lease in the configuration several replicas may run: the one that holds the lease applies, the others plan.
+    With run.lease you can run several replicas: the replica that holds the lease applies changes, the others only plan.
     """
     if deep and not once:
-        raise UsageError("--deep goes with --once; run.deep_every says how often the daemon reads every value")
+        raise UsageError("--deep needs --once; to make the daemon read every value, set run.deep_every")
     return opening.run(_run(settings, shard, once=once, observe=observe, deep=deep))
 
 
@@ -57,7 +57,7 @@ async def _run(settings: GlobalOptions, shard: Shard | None, *, once: bool, obse
     async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, os.environ)
         traces = exporting(workspace.config.run.tracing, os.environ)
-        # Who only observes stands for no election: it could not lead.
+        # An observer takes no part in the election, because it could not lead.
         async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
             if once:
                 missed = not settings.offline and await _fetch(reconciler, workspace)
@@ -88,7 +88,7 @@ async def _fetch(reconciler: WorkspaceReconciler, workspace: Workspace) -> bool:
     except SourceError as error:
         if checkout is None or checkout.commit is None:
             raise
-        say(f"kvsync: {error}; going on with commit {checkout.commit[:12]}")
+        say(f"kvsync: {error}; continuing with commit {checkout.commit[:12]}")
         return True
     return checkout is not None and checkout.refused is not None
 

@@ -1,4 +1,4 @@
-"""`kvsync schema`."""
+"""The command `kvsync schema`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kvsync.util.escaping import encode_json
 
 @command(
     "schema",
-    short_help="Print a JSON Schema, for editors and programs.",
+    short_help="Print a JSON Schema.",
     examples=("schema state > .vscode/kvsync-state.json", "schema config", "schema plan"),
     exits=(Exit.DONE,),
 )
 @click.argument("which", type=click.Choice(["config", "state", "plan", "notice"]), metavar="{config,state,plan,notice}")
 def schema(_settings: GlobalOptions, which: str) -> Exit:
-    """Print the JSON Schema of the configuration, of state files, of the plan document, or of the messages of run.notify.
+    """Print the JSON Schema of the configuration, state files, plan documents, or the messages of run.notify.
 
-    An editor with a YAML language server uses it when the file begins with: # yaml-language-server: $schema=FILE
+    To use it in an editor with a YAML language server, start the file with: # yaml-language-server: $schema=FILE
     """
     from kvsync.app.json_schema import SCHEMAS
 

@@ -1,4 +1,4 @@
-"""`kvsync status`."""
+"""The command `kvsync status`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @command(
     "status",
-    short_help="Show what the daemon is doing, and how each target stands.",
+    short_help="Show the state of the daemon and of each target.",
     examples=("status", "status -o json", "status --check"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @options.output("text", "json")
 @click.option(
-    "--check", is_flag=True, help="Exit with 1 unless a daemon runs and is ready: the health check of a container."
+    "--check", is_flag=True, help="Exit with 1 unless a daemon is running and ready (for container health checks)."
 )
 def status(settings: GlobalOptions, output: str, check: bool) -> Exit:
-    """Show whether a daemon runs on this state directory, the last pass of each target, what is parked (with the hash to
-    approve), what is paused, and how many entries are deferred. Without a daemon it says what was last known.
+    """Show whether a daemon is running on this state directory, the last pass of each target, parked plans (with the hash to
+    approve), pauses, and deferred entries. Without a daemon, it shows the last known state.
     """
     from kvsync.status.document import deletes_document, status_document
 
@@ -82,9 +82,13 @@ def _daemon_line(document: dict[str, Any]) -> str:
     daemon = document["daemon"]
     if daemon is None or not daemon["running"]:
         writer = document["writer"]
-        return "no daemon runs" if writer is None else f"no daemon runs; process {writer or '?'} is writing"
+        return (
+            "no daemon is running"
+            if writer is None
+            else f"no daemon is running; process {writer or '?'} holds the lock"
+        )
     ready = "" if daemon["ready"] else ", not ready yet"
-    window = f"; a window denies applying: {daemon['window']}" if daemon["window"] else ""
+    window = f"; a maintenance window blocks applying: {daemon['window']}" if daemon["window"] else ""
     return f"daemon: process {daemon['pid']} since {daemon['started_at']}, {_does(daemon)}{ready}{window}"
 
 
@@ -92,14 +96,14 @@ def _does(daemon: dict[str, Any]) -> str:
     """What the daemon is there for, and who leads where there are replicas."""
     lease = daemon["lease"]
     if daemon["mode"] == "observe":
-        return "observes only"
+        return "observing only"
     if lease is None:
         return "applies"
     name = escape_name(lease["name"])
     if lease["leads"]:
-        return f"leads by the lease {name}, and applies"
-    leader = escape_name(lease["leader"]) if lease["leader"] else "nobody it knows of"
-    return f"stands by: {leader} leads by the lease {name}"
+        return f"leader (lease {name}), applying changes"
+    leader = escape_name(lease["leader"]) if lease["leader"] else "no known leader"
+    return f"standby (lease {name}); leader: {leader}"
 
 
 def _source_lines(source: dict[str, Any] | None) -> list[str]:
@@ -109,13 +113,13 @@ def _source_lines(source: dict[str, Any] | None) -> list[str]:
     lines = [
         f"source: commit {(source['commit'] or 'none')[:12]} of {place}, fetched {source['fetched_at'] or 'never'}"
     ]
-    lines += [f"  not fetched at {source['attempted_at']}: {source['error']}"] if source["error"] else []
+    lines += [f"  fetch failed at {source['attempted_at']}: {source['error']}"] if source["error"] else []
     return lines + ([f"  {source['refused']}"] if source["refused"] else [])
 
 
 def _target_lines(targets: list[dict[str, Any]]) -> list[str]:
     head = ("target", "last pass", "last success", "drift", "changes", "next pass", "error")
-    shown = table(head, map(_target_row, targets)) or "no target has had a pass of the daemon yet\n"
+    shown = table(head, map(_target_row, targets)) or "the daemon has not made a pass yet\n"
     return shown.splitlines()
 
 
@@ -131,7 +135,7 @@ def _target_row(one: dict[str, Any]) -> tuple[str, ...]:
 def _moved_line(one: dict[str, Any]) -> str:
     place = one["place"]
     name = escape_name(f"{one['store']}/{one['namespace']}")
-    return f"moved: {name} leads to {place['description']} since {place['since']}, before that to {place['previous']}"
+    return f"moved: {name} has been {place['description']} since {place['since']}; before, it was {place['previous']}"
 
 
 def _parked_lines(one: dict[str, Any]) -> list[str]:
@@ -140,7 +144,7 @@ def _parked_lines(one: dict[str, Any]) -> list[str]:
     name = escape_name(f"{one['store']}/{one['namespace']}")
     reasons = [f"  {reason}" for reason in one["reasons"]]
     digest = short_hash(one["digest"])
-    how = f"approved at {one['approved_at']}" if one["approved_at"] else f"release with: kvsync approve {digest}"
+    how = f"approved at {one['approved_at']}" if one["approved_at"] else f"approve with: kvsync approve {digest}"
     return [f"parked: {name} since {one['since']}", *reasons, f"  {how}"]
 
 
@@ -148,8 +152,8 @@ def _deletes_lines(deletes: dict[str, Any]) -> list[str]:
     """How many entries were deleted in the last hour, once no more may be."""
     if deletes["last_hour"] < deletes["limit"]:
         return []
-    until = f"; more from {deletes['free_at']} on" if deletes["free_at"] else ""
-    said = f"{deletes['last_hour']:,} in the last hour, as many as run.max_deletes_per_hour allows"
+    until = f"; the next one is allowed at {deletes['free_at']}" if deletes["free_at"] else ""
+    said = f"{deletes['last_hour']:,} in the last hour, the limit of run.max_deletes_per_hour"
     return [f"deletes: {said}{until}"]
 
 

@@ -1,4 +1,4 @@
-"""`kvsync stores`."""
+"""The command `kvsync stores`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _HEAD: Final = (
 
 @command(
     "stores",
-    short_help="Show the store types there are, and what each can do.",
+    short_help="List the store types and their capabilities.",
     examples=("stores", "stores -o json"),
     exits=(Exit.DONE, Exit.ERROR),
 )
 @options.output("text", "json", "markdown")
 def stores(_settings: GlobalOptions, output: str) -> Exit:
-    """Show the store types, those of installed packages too, and what each can do: planning, validation and the promises that
-    kvsync can keep go by it. Needs no configuration.
+    """List the store types, including those of installed packages, and their capabilities. Planning, validation and the
+    guarantees that kvsync can give depend on them. Needs no configuration.
     """
     found, broken = _types()
     if output == "json":

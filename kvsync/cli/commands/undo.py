@@ -1,4 +1,4 @@
-"""`kvsync undo`."""
+"""The command `kvsync undo`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 
 @command(
     "undo",
-    short_help="Restore what a run changed.",
+    short_help="Revert the changes of a run.",
     examples=("undo 20260131-120000-123", "undo 20260131-120000-123 --yes -o json"),
     exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL, Exit.REFUSED, Exit.LOCKED),
 )
@@ -21,11 +21,10 @@ from kvsync.cli.exit_codes import Exit, of_reports, of_signal
 @options.output("text", "json", "markdown")
 @options.full
 def undo(settings: GlobalOptions, run: str, yes: bool, output: str, full: bool) -> Exit:
-    """Restore the entries that a RUN (kvsync history lists them; the start of an id is enough) wrote or deleted, as far as
-    they are still as it left them. Others are stale and keep what they have. Sensitive values are not kept, so they cannot be
-    restored.
+    """Restore the entries that RUN wrote or deleted (kvsync history lists the runs; the start of an id is enough). Entries that
+    changed since are reported as stale and left unchanged. Sensitive values are not kept, so they cannot be restored.
 
-    The next apply does it all over again, until the files say the same: mend them next, or pause the target.
+    The next apply makes the same changes again, so revert the files too, or pause the target.
     """
     return opening.run(_undo(settings, run, yes=yes, output=output, full=full))
 

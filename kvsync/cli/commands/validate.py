@@ -1,4 +1,4 @@
-"""`kvsync validate`."""
+"""The command `kvsync validate`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document, answer_lines, say
-from kvsync.errors import InvalidInput, KvsyncError, Origin, Problem
+from kvsync.errors import InvalidInput, Kind, KvsyncError, Origin, Problem
 from kvsync.util.redaction import REDACTOR
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SCHEMA = "kvsync.validation/1"
 
 @command(
     "validate",
-    short_help="Check configuration and state files, without asking a store.",
+    short_help="Check the configuration and the state files offline.",
     examples=(
         "validate",
         "validate --env prod",
@@ -40,19 +40,20 @@ SCHEMA = "kvsync.validation/1"
     ),
     exits=(Exit.DONE, Exit.ERROR),
 )
-@click.option("--all-environments", is_flag=True, help="Check every environment, also when --env names one.")
+@click.option("--all-environments", is_flag=True, help="Check every environment, even if --env is set.")
 @options.as_author
 @options.output("text", "json", "sarif", "github", "gitlab")
-@click.option("--sarif-into", metavar="FILE", help="Write what is wrong to this file too, as SARIF.")
-@click.option("--gitlab-into", metavar="FILE", help="Write what is wrong to this file too, as a Code Quality report.")
+@click.option("--sarif-into", metavar="FILE", help="Also write the problems to this file, as SARIF.")
+@click.option("--gitlab-into", metavar="FILE", help="Also write the problems to this file, as a Code Quality report.")
 def validate(settings: GlobalOptions, **chosen: Any) -> Exit:
-    """Find everything that can be known to be wrong without asking a store: in the configuration, in the state files of every
-    environment (or of the one that --env names), and in what the stores could not hold. All of it at once, each with its place.
+    """Check everything that can be checked without contacting a store: the configuration, the state files of every environment
+    (or of the one in --env), and whether the stores can hold the entries. All problems are reported at once, each with its
+    place.
 
-    As SARIF, annotations or a Code Quality report, the files are named from the root of the Git checkout.
+    In SARIF, annotations and Code Quality reports, paths are relative to the root of the Git checkout.
 
-    With --as-author the state files are checked against the configuration of the target branch, so that a change cannot widen
-    its own rights. Where the change also touches the configuration, it says what that widens.
+    With --as-author, the state files are checked against the configuration of the target branch, so that a change cannot grant
+    itself more rights. If the change also edits the configuration, the output lists what it widens.
     """
     return opening.run(_validate(settings, _ValidateOptions(**chosen)))
 
@@ -97,9 +98,7 @@ async def _validate(settings: GlobalOptions, chosen: _ValidateOptions) -> Exit:
             say(*_changes_lines(revision, changed))
         raise InvalidInput(listed)
     for name in checked.unshared:
-        say(
-            f"kvsync: stores.{name}: with run.lease, set ledger: store; a ledger of its own is of no use to another replica"
-        )
+        say(f"kvsync: stores.{name}: with run.lease, set ledger: store; other replicas cannot read a local ledger")
     _answer(checked, revision, changed, chosen.output)
     return Exit.DONE
 
@@ -125,27 +124,34 @@ def _differs(revision: ConfigRevision, config: Path) -> bool:
     from kvsync.git.config_revision import is_named_after
 
     try:
-        files = {
-            file.name: file.read_bytes() for file in config.absolute().parent.iterdir() if is_named_after(file, config)
-        }
+        files = [file for file in config.absolute().parent.iterdir() if is_named_after(file, config)]
+        if any(file.is_symlink() or not file.is_file() for file in files):
+            return True  # a change may have brought it: it could lead to any file of the machine
+        return {file.name: file.read_bytes() for file in files} != revision.files
     except OSError:
         return True
-    return files != revision.files
 
 
 async def _check_change(
     settings: GlobalOptions, chosen: _ValidateOptions, checked: _ValidationResult
 ) -> tuple[frozenset[Problem], tuple[ConfigChange, ...]]:
-    """What is wrong with a changed configuration, and with the state files under it; and what it changes."""
+    """What is wrong with a changed configuration, and with the state files under it; and what it changes.
+
+    The changed configuration is input that nobody has reviewed: kvsync fetches nothing and follows no file because of it."""
     from kvsync.app.configuration import read_config
     from kvsync.config.changes import changes
 
+    if settings.config.is_symlink():
+        what = f"{settings.config}: is a symbolic link, which is not followed with --as-author"
+        return frozenset({Problem(what, hint="make it a file", kind=Kind.UNREADABLE)}), ()
     try:
         proposed = read_config(settings.config, environment=settings.environment, environ=os.environ)
     except InvalidInput as error:
         return frozenset(error.problems), ()
     if checked.config is None:
         return frozenset(), ()
+    if proposed.source is not None and proposed.source != checked.config.source:
+        return frozenset(), changes(checked.config, proposed)  # it would show credentials to a server of its choice
     # Not with the state directory that the change names: it is only judged, and makes nothing where it likes.
     under_it = await _check(settings, chosen, None, checked.config.state_dir)
     return under_it.problems, changes(checked.config, proposed)
@@ -203,7 +209,7 @@ def _configuration(revision: ConfigRevision, changed: Sequence[ConfigChange]) ->
 
 
 def _changes_lines(revision: ConfigRevision, changed: Sequence[ConfigChange]) -> list[str]:
-    head = f"the configuration differs from that of {revision.name}, by which the state files were checked:"
+    head = f"the configuration differs from that of {revision.name}, which was used to check the state files:"
     return [head, *map(_change_line, changed)]
 
 

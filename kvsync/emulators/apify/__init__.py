@@ -1,1 +1,1 @@
-"""Apify key-value stores (API v2): the part of the Apify API that is about records."""
+"""Emulator of Apify key-value stores (API v2)."""

@@ -1,4 +1,4 @@
-"""Who asks, and what that opens: tokens, the access rules of stores, and signatures."""
+"""Authentication and authorization: tokens, access rules of stores, and signatures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API as a whole: who may ask, how often, and who answers which route."""
+"""The emulated API: authentication, rate limits, and routing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from kvsync.emulators.apify.settings import SWITCHES, Settings
 from kvsync.emulators.apify.stores import Stores
 from kvsync.emulators.model import Address, Answer, Emulator, Parts, Request
 
-_TOKEN: Final = "apify_api_kvsyncEmulatorToken"  # noqa: S105  (well known on purpose: what listens on loopback is no secret)
+_TOKEN: Final = "apify_api_kvsyncEmulatorToken"  # noqa: S105  (well known on purpose: what listens on loopback is not a secret)
 _FOREIGN: Final = "written by another program"
 _NEED_CREDIT: Final = (routes.STORE, routes.KEYS, routes.RECORD)
 
@@ -239,7 +239,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _me(user: User) -> dict[str, Any]:
     """The account as its owner sees it."""
-    proxy = {"password": "kvsync-emulator", "groups": []}  # nosec B105 - nothing listens there
+    proxy = {"password": "kvsync-emulator", "groups": []}  # nothing listens there  # nosec B105
     return {
         "id": user.id,
         "username": user.username,

@@ -1,4 +1,4 @@
-"""All records as one ZIP, written the way that streams are: sizes stand behind the members, and the table at the end."""
+"""ZIP of all records in streaming format: sizes follow the members, and the directory is at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of one store, and the order of their keys."""
+"""Records of one store, in key order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often one may ask: each store for itself, records apart from everything else, and each user in all. In virtual time."""
+"""Rate limits per store and per user, in virtual time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Window:
 
 
 class Rates:
-    """Limits by resource; None is no limit."""
+    """Limits by resource; None means no limit."""
 
     def __init__(self, records: int | None, others: int | None) -> None:
         self._records, self._others = records, others

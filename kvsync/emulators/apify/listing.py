@@ -1,4 +1,4 @@
-"""Stores and keys, page by page, and what their parameters may be."""
+"""Paged listings of stores and keys, and their parameters."""
 
 from __future__ import annotations
 

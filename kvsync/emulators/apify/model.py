@@ -1,4 +1,4 @@
-"""What is stored."""
+"""Stored data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WITH_ID, WITH_NAME, RESTRICTED = "ANYONE_WITH_ID_CAN_READ", "ANYONE_WITH_NAME_CA
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who owns stores."""
+    """Someone who owns stores."""
 
     id: str
     username: str

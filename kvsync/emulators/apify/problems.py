@@ -1,4 +1,4 @@
-"""Refusals, each with the two names that the API's documentation gave it over time, and how answers look in JSON."""
+"""Error responses, with both names from the API's documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One record: read, written, removed."""
+"""Reads, writes and deletes one record."""
 
 from __future__ import annotations
 

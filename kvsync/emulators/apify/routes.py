@@ -1,4 +1,4 @@
-"""Where a raw path leads. Names in it are decoded exactly once, after it was taken apart.
+"""Routing of raw paths. Names are decoded exactly once, after the path was split.
 
 Dot segments that arrive as they are written are resolved, as what stands in front of a service does: `…/S/records/..` is
 `…/S`. Most HTTP clients do so before they send, and either way `DELETE` removes a whole store. `%2E%2E` stays a name.

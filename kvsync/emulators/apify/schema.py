@@ -1,4 +1,4 @@
-"""The schema of a store: collections of keys, and what their records may be."""
+"""Schemas of a store: collections of keys, and the allowed records."""
 
 from __future__ import annotations
 

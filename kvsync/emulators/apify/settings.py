@@ -1,4 +1,4 @@
-"""The switches of the emulator, read."""
+"""Switches of the emulator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GENEROUS: Final = "20000/6000"  # requests a second; the service itself gives 2
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What docs/emulators.md says of each switch. Rates are in requests a second, sizes in bytes; None is no limit."""
+    """What docs/emulators.md says of each switch. Rates are in requests a second, sizes in bytes; None means no limit."""
 
     newer_names: bool
     record_rate: int | None

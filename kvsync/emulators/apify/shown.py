@@ -1,4 +1,4 @@
-"""Stores and keys as the API shows them, with the URLs that open them, signed for who may write."""
+"""JSON form of stores and keys, with signed URLs for writers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signed URLs: whoever holds one may read what it names, without a token."""
+"""Signed URLs, which grant read access without a token."""
 
 from __future__ import annotations
 

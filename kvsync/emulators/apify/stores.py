@@ -1,4 +1,4 @@
-"""The stores: found, listed, made, changed, removed; those without a name end after a while."""
+"""Store operations: get, list, create, update, delete; unnamed stores expire."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Azure App Configuration: the data plane of one configuration store."""
+"""Emulator of Azure App Configuration: the data plane of one store."""

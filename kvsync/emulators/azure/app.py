@@ -1,4 +1,4 @@
-"""The store as a whole: who may ask, in which version, for which resource, in which state of the past."""
+"""The emulated store: authentication, API versions, routing, and requests for past states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: access keys (HMAC-SHA256 over the raw request), bearer tokens, or nobody."""
+"""Authentication: access keys (HMAC-SHA256 over the raw request), bearer tokens, or anonymous."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON that comes in and goes out."""
+"""JSON request and response bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All revisions of all key-values: what is, what was, and what is gone until retention ends."""
+"""Revisions of all key-values until their retention ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One key-value: read, set, deleted, locked; every write on its conditions."""
+"""Key-value operations: get, set, delete, lock, each with its conditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists: key-values, keys, labels and revisions, filtered, in order, page by page, as of now or of an earlier moment."""
+"""Lists of key-values, keys, labels and revisions: filtered, ordered, paged, now or at a past moment."""
 
 from __future__ import annotations
 

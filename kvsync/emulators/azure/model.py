@@ -1,4 +1,4 @@
-"""Key-values and what became of them."""
+"""Key-values and their revisions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 Slot = tuple[str, str]
-"""Key and label; the empty text stands for the null label, so slots sort as the service lists: null label first."""
+"""Key and label; the empty text represents the null label, so slots sort as the service lists: null label first."""
 
 FIELDS: Final = ("etag", "key", "label", "content_type", "value", "tags", "locked", "last_modified")
 

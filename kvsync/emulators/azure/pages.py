@@ -1,4 +1,4 @@
-"""Pages of at most 100 items: where the next one starts, and the etag that tells whether this one has changed."""
+"""Pages of at most 100 items, with continuation and page etag."""
 
 from __future__ import annotations
 

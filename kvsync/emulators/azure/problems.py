@@ -1,4 +1,4 @@
-"""Refusals: with the body that the service sends, or with the empty one that it sends instead."""
+"""Error responses, with the body (or the empty body) that the service sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request says beside its method and body: version, names in the path, selected fields, moments, conditions."""
+"""Request parameters: version, names in the path, selected fields, moments, conditions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Arguments:
         return None if label == "\0" else label and literal(label, "label")
 
     def selected(self, fields: Sequence[str]) -> Sequence[str]:
-        """The fields that shall be sent, of those there are."""
+        """The fields that must be sent, of those there are."""
         wanted = {field.strip().lower() for text in self.all("$select") for field in text.split(",")} - {""}
         return fields if not wanted or "*" in wanted else [field for field in fields if field in wanted]
 

@@ -1,4 +1,4 @@
-"""What a pricing tier allows: requests a period, requests a second, bytes stored."""
+"""Limits of a pricing tier: requests per period and per second, and stored bytes."""
 
 from __future__ import annotations
 

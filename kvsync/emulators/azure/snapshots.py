@@ -1,4 +1,4 @@
-"""Snapshots: what filters chose at one moment, kept unchanged until archived and expired."""
+"""Snapshots: the key-values that filters selected at one moment, kept until archived and expired."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Cloudflare Workers KV: the REST API of one account."""
+"""Emulator of Cloudflare Workers KV: the REST API of one account."""

@@ -1,4 +1,4 @@
-"""The account as a whole: who may ask, how often, and who answers which route."""
+"""The emulated account: authentication, rate limits, and routing."""
 
 from __future__ import annotations
 

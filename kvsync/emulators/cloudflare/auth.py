@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: API tokens, and the older pair of mail address and global key."""
+"""Authentication: API tokens, and the older email address with global key."""
 
 from __future__ import annotations
 

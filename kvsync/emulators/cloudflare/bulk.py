@@ -1,4 +1,4 @@
-"""Many keys in one call. Everything is checked before anything is written."""
+"""Bulk operations, which validate everything before they write."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def read_wish(body: bytes) -> dict[str, Any]:
 
 
 def get(contents: Contents, wish: Mapping[str, Any], view: View) -> Answer:
-    """Values by key, null for keys that are not there. One value that is no text spoils them all."""
+    """Values by key, null for keys that are not there. One value that is not text spoils them all."""
     found = {name: contents.get(name, view) for name in wish["keys"]}
     if sum(len(pair.value) for pair in found.values() if pair) > LARGEST_VALUE:
         text = f"Total size of request exceeds the limit of {LARGEST_VALUE // 1024**2}MB"

@@ -1,4 +1,4 @@
-"""What may be written. Every check names the operation as the service does: `put: 'Invalid expiration of 5. …'`."""
+"""Validation of writes. Error messages name the operation as the service does: `put: 'Invalid expiration of 5. …'`."""
 
 from __future__ import annotations
 

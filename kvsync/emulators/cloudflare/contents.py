@@ -1,4 +1,4 @@
-"""What one namespace holds, what it held a short while ago, and the order of its keys."""
+"""Keys of one namespace in order, including recent versions for stale reads."""
 
 from __future__ import annotations
 

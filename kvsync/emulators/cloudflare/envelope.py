@@ -1,4 +1,4 @@
-"""Answers: the envelope around results and refusals, and the pages that the edge shows instead of either."""
+"""Responses: the envelope around results and errors, and the HTML pages of the edge."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def dump(document: Any) -> bytes:
 
 
 def done(result: Any, info: Mapping[str, Any] | None = None, messages: tuple[Mapping[str, Any], ...] = ()) -> Answer:
-    """A success; lists have `info` beside them."""
+    """A success; lists have `info` next to them."""
     document = {"success": True, "errors": [], "messages": messages, "result": result}
     return _json(200, document | ({"result_info": info} if info is not None else {}))
 
 
 def failed(status: int, *errors: tuple[int, str] | Mapping[str, Any], **headers: str) -> Answer:
-    """A failure with its errors, each a code and a message; in names of headers `_` stands for `-`."""
+    """A failure with its errors, each a code and a message; in names of headers `_` represents `-`."""
     items = [{"code": error[0], "message": error[1]} if isinstance(error, tuple) else error for error in errors]
     document = {"success": False, "errors": items, "messages": [], "result": None}
     return _json(status, document, {name.replace("_", "-"): value for name, value in headers.items()})

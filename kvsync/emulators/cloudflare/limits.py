@@ -1,4 +1,4 @@
-"""How often one may ask: requests in all, writes of one key, and operations a day on the free plan. In virtual time."""
+"""Rate limits: requests in total, writes per key, and daily operations of the free plan. In virtual time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PACE: Final = 1.0  # seconds between two writes of one key
 
 
 class Budget:
-    """So many requests in a period; who exceeds it is refused everything for a period. None is no limit."""
+    """So many requests in a period; who exceeds it is refused everything for a period. None means no limit."""
 
     def __init__(self, requests: int | None, period: float) -> None:
         self._requests, self._period = requests, period

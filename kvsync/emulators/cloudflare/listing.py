@@ -1,4 +1,4 @@
-"""The keys of a namespace, page by page."""
+"""Paged listing of the keys of a namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stored, and how much of it the service takes."""
+"""Stored data, and its size limits."""
 
 from __future__ import annotations
 

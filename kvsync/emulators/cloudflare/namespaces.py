@@ -1,4 +1,4 @@
-"""The namespaces of the account: listed, made, renamed, removed."""
+"""Namespace operations: list, create, rename, delete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a raw path leads. Names in it are decoded exactly once, after it was taken apart."""
+"""Routing of raw paths. Names are decoded exactly once, after the path was split."""
 
 from __future__ import annotations
 

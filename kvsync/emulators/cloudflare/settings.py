@@ -1,4 +1,4 @@
-"""The switches of the emulator, read."""
+"""Switches of the emulator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GENEROUS: Final = 1_200_000  # requests a period; the service itself gives 1,20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What docs/emulators.md says of each switch. Periods are in seconds, sizes in bytes; None is no limit."""
+    """What docs/emulators.md says of each switch. Periods are in seconds, sizes in bytes; None means no limit."""
 
     requests: int | None = _GENEROUS
     period: float = _PERIOD

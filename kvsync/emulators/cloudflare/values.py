@@ -1,4 +1,4 @@
-"""One key: its value, its metadata."""
+"""Value and metadata of one key."""
 
 from __future__ import annotations
 

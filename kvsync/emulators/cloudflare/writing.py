@@ -1,4 +1,4 @@
-"""Everything that changes keys, and what may go wrong with it."""
+"""Key changes, and their failures."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Writer:
         contents.put(name, next(pair for pair in others if found is None or pair.value != found.value), now)
 
     def _wanted(self, operation: str, place: Place, request: Request) -> Mapping[str, Pair | None]:
-        """What keys shall hold; None is nothing. Raises Refused when anything is wrong with any of it."""
+        """What keys must hold; None is nothing. Raises Refused when anything is wrong with any of it."""
         now = self.clock.now()
         if operation == values.PUT:
             return {place.key: values.read_pair(place.key, request, now)}

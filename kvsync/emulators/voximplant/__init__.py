@@ -1,1 +1,1 @@
-"""Voximplant's key-value storage, as its Management API shows it."""
+"""Emulator of Voximplant's key-value storage in the Management API."""

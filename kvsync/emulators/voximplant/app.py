@@ -1,4 +1,4 @@
-"""The account as a whole: who may ask, how often, and of which application."""
+"""The emulated account: authentication, rate limits, and applications."""
 
 from __future__ import annotations
 

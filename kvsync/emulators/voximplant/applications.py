@@ -1,4 +1,4 @@
-"""The applications of the account: two to begin with; calls list, add, rename and delete them."""
+"""Application operations: list, add, rename, delete. Two applications exist at the start."""
 
 from __future__ import annotations
 

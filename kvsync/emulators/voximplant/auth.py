@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: tokens signed by the service account, and the older pair of account and API key."""
+"""Authentication: tokens signed by the service account, and the older account with API key."""
 
 from __future__ import annotations
 

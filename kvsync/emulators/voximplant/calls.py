@@ -1,4 +1,4 @@
-"""What a request asks for, whichever of the API's shapes it has.
+"""Request parameters in all forms that the API accepts.
 
 The method is in the path (`/platform_api/GetKeyValueItem`) or in the parameter `cmd` of `/platform_api`; parameters are in the
 query, in an urlencoded body or in a multipart form, or in several of them.

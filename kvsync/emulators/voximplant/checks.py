@@ -1,4 +1,4 @@
-"""What may be asked and written."""
+"""Validation of parameters and values."""
 
 from __future__ import annotations
 

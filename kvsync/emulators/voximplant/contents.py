@@ -1,4 +1,4 @@
-"""The items of one application, and the order in which listings give them."""
+"""Items of one application, in listing order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service account, and the file with its private key that clients are given."""
+"""Service account, and its key file for clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: results, refusals with a code of the API, and what the gateway in front of it says."""
+"""Responses: results, API errors with codes, and the pages of the gateway."""
 
 from __future__ import annotations
 

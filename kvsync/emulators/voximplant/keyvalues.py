@@ -1,4 +1,4 @@
-"""The five methods on keys and values of one application."""
+"""The five key-value methods of one application."""
 
 from __future__ import annotations
 

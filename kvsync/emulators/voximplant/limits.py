@@ -1,4 +1,4 @@
-"""How often one may ask, and how soon again for the same. In virtual time."""
+"""Rate limits, and the minimum time between repeated calls. In virtual time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kvsync.emulators.voximplant.errors import Refused
 
 
 class Rate:
-    """So many requests in any period; None is no limit. What is refused does not count."""
+    """So many requests in any period; None means no limit. What is refused does not count."""
 
     def __init__(self, requests: int | None, period: float) -> None:
         self._requests, self._period = requests, period

@@ -1,4 +1,4 @@
-"""The switches of the emulator, read. Most stand for a question that the API's reference leaves open."""
+"""Switches of the emulator. Most of them answer a question that the API reference leaves open."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PERIOD: Final = 1.0  # seconds that `rate` is about when it names none
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What docs/emulators.md says of each switch. Times are in seconds; a rate of None is no limit."""
+    """What docs/emulators.md says of each switch. Times are in seconds; a rate of None means no limit."""
 
     requests: int | None
     period: float

@@ -1,1 +1,1 @@
-"""HTTP server of the daemon: paths, access, connections, hooks."""
+"""HTTP server of the daemon: routes, authorization, connections, webhooks."""

@@ -1,4 +1,4 @@
-"""Who may ask for what.
+"""Authorization of HTTP requests.
 
     path                      on loopback       where others can reach it
     ───────────────────────   ───────────────   ─────────────────────────────
@@ -72,16 +72,16 @@ class Access:
         if request.method in READING and self.loopback:
             return None
         if self.token is None:
-            message = "set run.token in kvsync.yaml to allow this over HTTP; the command line does it without"
+            message = "set run.token in kvsync.yaml to allow this over HTTP, or use the command line"
             return self.denied(request, failure(403, message), "no token is configured")
         return None if self._is_shown(request, self.token) else self._unauthorized(request)
 
     def misdirected(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a request that names another host, None to one that does not. Who names none is no browser."""
+        """The answer to a request that names another host, None to one that does not. Who names none is not a browser."""
         host = request.headers.get("Host")  # `request.host` would ask the resolver where there is none, and wait
         if not self.loopback or host is None or _is_here(host):
             return None
-        message = f"this is not {host[:100]!r}: on loopback, ask for localhost or 127.0.0.1"
+        message = f"unknown host {host[:100]!r}; on loopback, use localhost or 127.0.0.1"
         return self.denied(request, failure(421, message), "host")
 
     def denied(self, request: web.BaseRequest, response: web.Response, reason: str) -> web.Response:
@@ -95,7 +95,7 @@ class Access:
     def _unauthorized(self, request: web.BaseRequest) -> web.Response:
         basic = ', Basic realm="kvsync", charset="UTF-8"' if request.method in READING else ""
         headers = {"WWW-Authenticate": f'Bearer realm="kvsync"{basic}'}
-        message = "show the token of run.token: Authorization: Bearer TOKEN"
+        message = "send the token of run.token: Authorization: Bearer TOKEN"
         reason = "token is wrong" if "Authorization" in request.headers else "token is missing"
         return self.denied(request, failure(401, message, headers), reason)
 

@@ -1,4 +1,4 @@
-"""Answers as the server sends them: JSON, errors as the document that commands give with `-o json`, headers for safety."""
+"""HTTP responses: JSON, errors in the format of `-o json`, and security headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server answers, path by path."""
+"""Routes of the HTTP server."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ class _Seen:
 
     def __init__(self, parts: AppParts) -> None:
         self._parts, self._collector = parts, parts.collector
-        self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on beside it
+        self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on alongside it
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """The process lives, and its loop turns."""
         return answer({"ok": True})
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        """The first pass of every target is done."""
+        """The first pass of every target has finished."""
         leaving = self._collector.leaving.is_set()
         ready = self._collector.ready and not leaving
         waiting = 0 if ready else self._collector.waiting
@@ -111,12 +111,12 @@ class _Acts:
         self._parts, self._state = parts, parts.state
 
     async def approve(self, request: web.Request) -> web.Response:
-        """Release the parked plan with this hash."""
+        """Approve the parked plan with this hash."""
         released = control.approve(self._state, request.match_info["digest"], self._parts.clock.now(), "http")
         return self._done({"released": [{"target": str(one.target), "digest": one.digest} for one in released]})
 
     async def pause(self, request: web.Request) -> web.Response:
-        """Apply nothing to a target, or to all of a store, for now."""
+        """Stop applying changes to a target or a store."""
         target, reason = request.match_info["target"], await _reason(request)
         is_new = control.pause(self._state, self._parts.stores(), target, reason, self._parts.clock.now(), "http")
         return self._done({"target": target, "new": is_new})

@@ -1,4 +1,4 @@
-"""Bodies of requests: not too large, and not too slow."""
+"""Reads request bodies with limits on size and time."""
 
 from __future__ import annotations
 

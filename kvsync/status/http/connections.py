@@ -1,4 +1,4 @@
-"""Connections to the daemon's HTTP: so many at once, and none that keeps the others out.
+"""Connection limits of the HTTP server.
 
 At the limit nothing more is accepted: further clients wait in the system's queue and cost no descriptor, which the passes need.
 While one waits there, room is made. Connections that have not sent a whole request within a short time are ended first, then

@@ -1,4 +1,4 @@
-"""What holds for every path: who may ask, how much and how slowly, and that whatever goes wrong is an answer in JSON."""
+"""Middleware for every route: authorization, body limits, and errors as JSON."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def guarded(access: Access) -> Middleware:
             return failure(error.status, _words(request, error), headers)
         except KvsyncError as error:
             return failure_of(error)
-        except Exception:  # noqa: BLE001 - one accident is no reason to show a traceback, or to end the others
+        except Exception:  # noqa: BLE001 - one accident is not a reason to show a traceback, or to end the others
             _log.error("http.failed", method=request.method[:20], path=request.path[:200], exc_info=True)
-            return failure(500, "a mistake in kvsync; the log has the details")
+            return failure(500, "internal error in kvsync; see the log for details")
 
     return guard
 
@@ -50,9 +50,9 @@ async def with_headers(_request: web.Request, response: web.StreamResponse) -> N
 
 def _words(request: web.Request, error: web.HTTPException) -> str:
     words = {
-        404: f"there is no {request.path[:200]}",
-        405: f"{request.path[:200]} does not take {request.method[:20]}",
-        408: f"the body did not come within {BODY_WITHIN:g} s",
+        404: f"not found: {request.path[:200]}",
+        405: f"{request.path[:200]} does not allow {request.method[:20]}",
+        408: f"the body did not arrive within {BODY_WITHIN:g} s",
         413: f"the body is larger than {LARGEST_BODY:,} bytes",
     }
     return words.get(error.status, error.reason)

@@ -1,4 +1,4 @@
-"""The hook's door: from a request to the wish for a pass."""
+"""HTTP handler for the reconcile webhook."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class HookHandler:
         """Answer a request to the hook: 202 to everybody who knows the secret, with what came of it."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         if self.secret is None:
-            return self._refused(request, 403, "set run.hook in kvsync.yaml to ask for passes over HTTP", "no hook")
+            return self._refused(request, 403, "set run.hook in kvsync.yaml to start passes over HTTP", "no webhook")
         if not is_signed_at_all(headers):
             return self._refused(request, 401, "a secret or a signature is required", "signature is missing")
         hook = Hook(headers, await body_of(request))

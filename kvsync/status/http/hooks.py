@@ -1,4 +1,4 @@
-"""`POST /hooks/reconcile`: a Git server, or whoever knows the secret, asks for a pass of everything.
+"""Webhook `POST /hooks/reconcile`: authentication and parsing of push events.
 
 What proves that a request comes from one who knows the secret, each compared in constant time:
 
@@ -77,7 +77,7 @@ class Hook:
         return next((self.headers[name] for name in names if name in self.headers), "").lower()
 
     def ref(self) -> str | None:
-        """What was pushed, such as `refs/heads/main`; None when it was no push. Raises ValueError for what is no JSON."""
+        """What was pushed, such as `refs/heads/main`; None when it was no push. Raises ValueError for what is not JSON."""
         if "push" not in self.event:
             return None
         text = self.body.decode()
@@ -137,7 +137,7 @@ class Deliveries:
 
 
 class Debouncer:
-    """Lets a wish through at once, and then one every `GAP` at most: those that come in between are one, and never lost."""
+    """Rate-limits a callback: the first call runs at once, later calls are coalesced to at most one per `GAP` seconds."""
 
     def __init__(self, let_through: Callable[[], None], clock: Clock) -> None:
         self._let_through, self._clock = let_through, clock
@@ -145,7 +145,7 @@ class Debouncer:
         self._later: asyncio.Task[None] | None = None
 
     def request(self) -> None:
-        """Wish once more."""
+        """Request one more call."""
         if self._later is not None:
             return
         left = self._closed_until - self._clock.monotonic()
@@ -191,7 +191,7 @@ def _is_standard(hook: Hook, signatures: str, secret: str, now: float) -> bool:
 
 
 def _key(secret: str) -> bytes | None:
-    """The key that a signing token stands for: what is in base64 after `whsec_`, else the text itself."""
+    """The key that a signing token represents: what is in base64 after `whsec_`, else the text itself."""
     if not secret.startswith("whsec_"):
         return secret.encode()
     try:

@@ -1,4 +1,4 @@
-"""Listening: in the daemon's own loop, at an address that may change while it runs."""
+"""Listener of the HTTP server, in the daemon's event loop, at an address that can change on reload."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LEAVE_WITHIN: Final = 0.5
 """Seconds that requests have to end when the daemon leaves."""
 
 _CURES: Final = {
-    errno.EADDRINUSE: "another program listens there; stop it, or choose another port",
+    errno.EADDRINUSE: "another program is using that port; stop it, or set another port",
     errno.EADDRNOTAVAIL: "this machine does not have that address",
-    errno.EACCES: "ports below 1024 need a privilege; choose another",
+    errno.EACCES: "ports below 1024 need privileges; set another port",
 }
 
 _log = get_logger()
@@ -104,7 +104,7 @@ class Server:
         if credential is None:
             return None
         secret = Secret(credential, self._resolve, what)
-        secret.text()  # what cannot be read shall be known now, and not at the first request
+        secret.text()  # what cannot be read must be known now, and not at the first request
         return secret
 
     async def _move(self, listen: str | None) -> None:
@@ -135,7 +135,7 @@ class Server:
 
 
 def _library_log() -> logging.Logger:
-    """The library's log, without what is no HTTP: whoever sends that shall not fill ours with it, and it may hold a token."""
+    """The library's log, without what is not HTTP: whoever sends that must not fill ours with it, and it may hold a token."""
     log = logging.getLogger("aiohttp.server.kvsync")
     log.addFilter(_is_ours)
     return log

@@ -1,4 +1,4 @@
-"""What those show who may ask: read anew whenever it is needed, compared in constant time."""
+"""Shared secret of HTTP clients, read again for each check and compared in constant time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Secret:
             raise AuthError(f"{self._what}: {error}") from None
         if len(secret) < SHORTEST:
             place = f"{self._credential.origin}: " if self._credential.origin else ""
-            short = f"{place}{describe(self._credential)} has fewer than {SHORTEST} characters; take 32 random ones"
+            short = f"{place}{describe(self._credential)} has fewer than {SHORTEST} characters; use 32 random ones"
             raise AuthError(f"{self._what}: {short}")
         return secret
 

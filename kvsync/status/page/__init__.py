@@ -1,4 +1,4 @@
-"""The status page: the board for people, rendered here, without a build step and without anything from elsewhere.
+"""Status page: the board as HTML, rendered on the server without a build step or external resources.
 
 query     what a request asks to see
 standing  what a state means to a person: how urgent it is, and the headline

@@ -1,4 +1,4 @@
-"""What the page is made of beside its text. An address holds a fingerprint of the content, so that browsers may keep it."""
+"""Static files of the page, with a content fingerprint in the URL so that browsers can cache them."""
 
 from __future__ import annotations
 

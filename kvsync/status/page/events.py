@@ -1,4 +1,4 @@
-"""News for pages that are open, as server-sent events: only that there is news, and the page then asks for what it shows.
+"""Server-sent events that tell open pages to reload their content.
 
     version   the stamp of the newest board; a page that shows an older one asks again
     beat      nothing is new, and the connection lives
@@ -20,7 +20,7 @@ from aiohttp import web
 from kvsync.status.collector import Collector
 from kvsync.status.http.answers import failure
 
-_FULL: Final = "too many pages are open; this one still works when it is loaded again"
+_FULL: Final = "too many pages are open; reload the page to update it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class EventTiming:
     """How many may listen at once, how many bytes one may leave unread, and when they hear of something (in seconds).
 
     `gap` is the least time between two versions, `beat` the most without a word. After `life` a page has to ask again, so that
-    one whose token was withdrawn does not listen for ever.
+    one whose token was withdrawn does not listen forever.
     """
 
     most: int = 32
@@ -94,7 +94,7 @@ async def _at_most(seconds: float, event: Awaitable[object]) -> None:
 
 
 def _keep_small(transport: asyncio.Transport, size: int) -> None:
-    """Let the system hold back no more than about that for somebody who does not read: it shall be seen here."""
+    """Let the system hold back no more than about that for someone who does not read: it must be seen here."""
     channel = transport.get_extra_info("socket")
     if channel is not None:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)

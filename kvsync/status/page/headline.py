@@ -1,4 +1,4 @@
-"""What a state means to a person: how urgent it is, in which words, and what is said of all targets in one sentence."""
+"""Urgency, label and explanation of each target state, and the summary sentence for all targets."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ ORDER: Final = tuple(sorted(State, key=lambda state: _RANKS[_LEVELS[state]]))
 _PLACES: Final = {state: place for place, state in enumerate(ORDER)}
 
 MEANINGS: Final = {
-    State.FAILING: "the last pass did not happen, or some of its changes were tried in vain; it is tried again",
-    State.HELD: "a file that names it has problems: it keeps its last good state until the file is mended",
-    State.PARKED: "the plan is too large, or a policy asks for a person: nothing is applied before it is approved",
-    State.DRIFTED: "the store differs from what was applied, and the policy is not to heal that",
-    State.PAUSED: "a person told kvsync to leave it alone for now",
-    State.DENIED: "something is pending, and a window denies applying it now",
-    State.PENDING: "something is pending: it was refused, waits out a delay, or kvsync only observes",
-    State.WAITING: "its first pass since the start is not done",
-    State.IN_SYNC: "the store holds what the files ask",
+    State.FAILING: "the last pass failed, or some of its changes could not be applied; kvsync keeps retrying",
+    State.HELD: "a file that names it has problems: it keeps its last good state until the file is fixed",
+    State.PARKED: "the plan exceeds a guard, or the policy requires approval: nothing is applied until you approve it",
+    State.DRIFTED: "the store differs from what was applied, and the policy only reports it",
+    State.PAUSED: "an operator paused it",
+    State.DENIED: "changes are pending, and a maintenance window blocks applying them",
+    State.PENDING: "changes are pending: they were refused, are delayed, or kvsync only observes",
+    State.WAITING: "its first pass since the start has not finished",
+    State.IN_SYNC: "the store matches the files",
 }
 """What each state means, for the key below the list."""
 
@@ -104,7 +104,7 @@ def headline(board: StatusSnapshot) -> Headline:
     if urgent:
         needs = "needs" if urgent == 1 else "need"
         worst = min(levels, key=_RANKS.__getitem__)
-        return Headline(worst, f"{urgent:,} of {plural(len(levels), 'target')} {needs} a person", _others(board))
+        return Headline(worst, f"{urgent:,} of {plural(len(levels), 'target')} {needs} attention", _others(board))
     if board.problems:
         return Headline(Urgency.BAD, f"{plural(len(board.problems), 'problem')} in the files", _others(board))
     return _calm(board) if levels else _empty(board)
@@ -116,18 +116,18 @@ def _calm(board: StatusSnapshot) -> Headline:
     waiting, in_sync = states[State.WAITING], states[State.IN_SYNC]
     if waiting:
         return Headline(
-            Urgency.IDLE, f"Starting: {plural(waiting, 'target')} of {total:,} not looked at yet", _others(board)
+            Urgency.IDLE, f"Starting: {plural(waiting, 'target')} of {total:,} not checked yet", _others(board)
         )
     if in_sync == total:
         text = "The one target is in sync" if total == 1 else f"All {total:,} targets are in sync"
-        return Headline(Urgency.GOOD, text, "The stores hold what the files ask.")
+        return Headline(Urgency.GOOD, text, "The stores match the files.")
     return Headline(Urgency.NOTE, f"{in_sync:,} of {plural(total, 'target')} in sync", _others(board))
 
 
 def _empty(board: StatusSnapshot) -> Headline:
     if board.process.files_at is None:
-        return Headline(Urgency.IDLE, "Starting: the files are being read")
-    return Headline(Urgency.IDLE, "No targets", "No file names one. Add a file that does, and it appears here.")
+        return Headline(Urgency.IDLE, "Starting: reading the files")
+    return Headline(Urgency.IDLE, "No targets", "Add a state file to see its target here.")
 
 
 def _others(board: StatusSnapshot) -> str:

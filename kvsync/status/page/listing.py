@@ -1,4 +1,4 @@
-"""The targets that a request asks for, those that need a person first."""
+"""Targets that match a request, most urgent first."""
 
 from __future__ import annotations
 

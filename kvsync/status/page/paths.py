@@ -1,4 +1,4 @@
-"""The page's paths: `/`, `/targets/STORE/NAMESPACE`, `/events`, `/assets/…`."""
+"""Routes of the page: `/`, `/targets/STORE/NAMESPACE`, `/events`, `/assets/…`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pages:
         self._renderer = Renderer(self._assets, self._stamp, redact)
         self._events = Events(collector, self._stamp)
         self._life = token_hex(4)
-        self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on beside it
+        self._turn = asyncio.Semaphore(1)  # whoever asks how often: one at a time, and passes go on alongside it
         self._last: tuple[StatusSnapshot, float] | None = None
 
     def routes(self) -> list[web.RouteDef]:

@@ -1,4 +1,4 @@
-"""What a request asks to see, and the address that asks for it."""
+"""Parser of page queries, and the URLs for them."""
 
 from __future__ import annotations
 

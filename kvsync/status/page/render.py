@@ -1,4 +1,4 @@
-"""From the board to HTML. Pure, but for reading the templates.
+"""Renders the board as HTML. Pure, except for reading the templates.
 
 Everything is escaped where it is put in. Texts that people, files and stores worded go through `said`, and through `titled`
 where they stand in an attribute or a title: secrets are taken out, what is not visible is spelled out, and what is written from
@@ -106,11 +106,11 @@ class Renderer:
 
 
 def _shown(text: str) -> Markup:
-    return Markup(escape_html(text))  # noqa: S704 - escaped by the one function for HTML
+    return Markup(escape_html(text))  # noqa: S704  # escaped by the one function for HTML  # nosec B704
 
 
 def _build(assets: Mapping[str, Asset]) -> str:
-    """What differs between two programs that make pages: one that is open then loads itself anew."""
+    """What differs between two programs that make pages: one that is open then loads itself again."""
     names = "".join(asset.fingerprint for _, asset in sorted(assets.items()))
     return hashlib.sha256(names.encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""Drift over time: as the shape of a drawing, and as rows of a table.
+"""Drift over time, as a chart and as table rows.
 
 The drawing has columns of equal time. Each shows the most that was drifted at once within it, so that what was healed soon is
 seen too.
@@ -31,7 +31,7 @@ Counts = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """What stands for one class: an SVG path."""
+    """What represents one class: an SVG path."""
 
     cause: str
     path: str

@@ -1,4 +1,4 @@
-"""Numbers and moments for people. Moments are epoch seconds, in UTC where they are written out."""
+"""Formatting of numbers and times for the page. Times are epoch seconds, shown in UTC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kvsync.status.snapshot import PendingPlan, PendingRowKind
 
 _STEPS: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
 _UNITS: Final = ("bytes", "KB", "MB", "GB", "TB")
-_KEPT_BACK: Final = {PendingRowKind.REFUSED.value: "refused", PendingRowKind.REPORTED.value: "only reported"}
+_KEPT_BACK: Final = {PendingRowKind.REFUSED.value: "refused", PendingRowKind.REPORTED.value: "reported only"}
 
 
 def span(seconds: float) -> str:

@@ -1,9 +1,9 @@
-"""What the API means by its answers, where it is not what everybody means by them.
+"""Interprets API responses where Apify deviates from common HTTP semantics.
 
 answer                                    error
 ───────────────────────────────────────   ──────────────────────────────────────────────────────────
 4xx that names the token                  AuthError
-402                                       PermanentError: nothing is answered until somebody pays
+402                                       PermanentError: nothing is answered until someone pays
 404 that names the store                  StoreGoneError, wherever a record that is not there would be an answer
 404 where no record is asked for          StoreGoneError
 429                                       TransientError, without a word on how long to wait
@@ -39,7 +39,7 @@ class Judge:
             return None
         if error_type(answer) in NOT_VALID:
             why = self._token.explain(call, answer)
-            return AuthError(f"{self._where}: {call.what} is refused: {why.detail}; {why.hint}")
+            return AuthError(f"{self._where}: {call.what} was refused: {why.detail}; {why.hint}")
         if status == 402:
             hint = "raise the usage limit or add credit in the Console, under Billing"
             return PermanentError(f"{self._said(call, answer)}; {hint}")

@@ -1,4 +1,4 @@
-"""All records of a store as one ZIP: taken in piece by piece, and read member by member without ever being extracted.
+"""ZIP of all records of a store, received in chunks and read member by member, never extracted to disk.
 
 It counts only when nothing about it is in doubt: what is there twice, damaged, encrypted, cut off, under a name that no record
 has, or grows beyond belief makes all of it worthless, and the records are then read one by one.
@@ -71,7 +71,7 @@ class Archive(NamedTuple):
 
 
 class UnreliableArchiveError(Exception):
-    """The archive is no faithful picture of the store."""
+    """The archive is not a faithful picture of the store."""
 
 
 def open_archive(
@@ -93,13 +93,13 @@ def open_archive(
 def _check(members: list[zipfile.ZipInfo], size: int, key: re.Pattern[str]) -> None:
     names = {member.filename for member in members}
     if len(names) < len(members):
-        raise UnreliableArchiveError("a name is there twice")
+        raise UnreliableArchiveError("it contains a name twice")
     if not all(map(key.fullmatch, names)):
-        raise UnreliableArchiveError("a name is no key")
+        raise UnreliableArchiveError("a name is not a valid key")
     if any(member.flag_bits & _ENCRYPTED for member in members):
         raise UnreliableArchiveError("a member is encrypted")
     if sum(member.file_size for member in members) > max(_USUAL, _MOST_GROWTH * size):
-        raise UnreliableArchiveError("it would come to too much")
+        raise UnreliableArchiveError("it is too large when unpacked")
 
 
 def _digest(archive: zipfile.ZipFile, member: zipfile.ZipInfo, hasher: blake2b) -> tuple[int, bytes]:
@@ -109,7 +109,7 @@ def _digest(archive: zipfile.ZipFile, member: zipfile.ZipInfo, hasher: blake2b) 
             size += len(piece)
             hasher.update(piece)
     if size != member.file_size:
-        raise UnreliableArchiveError("a member is not as long as it says")
+        raise UnreliableArchiveError("the size of a member is wrong")
     return size, hasher.digest()
 
 

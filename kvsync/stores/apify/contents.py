@@ -1,4 +1,4 @@
-"""Content types, as the API has them and as kvsync has them.
+"""Conversion of content types between the API and kvsync.
 
     kvsync              the API, as its own clients write it
     ─────────────────   ────────────────────────────────────────────────────────────────
@@ -7,7 +7,7 @@
     application/json    application/json; charset=utf-8
     any other           the same, in one spelling
 
-So what one of those clients wrote again, with the same value, is no drift.
+So what one of those clients wrote again, with the same value, is not drift.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong with a connection, told apart: the endpoint, the token, the permission, the clock."""
+"""Health checks of a connection: endpoint, token, permission, clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Doctor:
 
     async def examine(self) -> list[DoctorCheck]:
         """Ask whose the token is, which stores there are, and what is shown of one of them: nothing is written."""
-        call = Call("GET", self._remote.targets.me, "asking whose the token is", is_json=True)
+        call = Call("GET", self._remote.targets.me, "looking up the user of the token", is_json=True)
         try:
             answer = await self._remote.send(call)
         except AuthError as error:
@@ -44,9 +44,9 @@ class Doctor:
         if names:
             return [reading, await self._writing(names[0])]
         if self._username is None:
-            return [reading, DoctorCheck("writing", True, "not known before there is a key-value store")]
-        detail = f"{self._username} has no named key-value store that the token may see"
-        return [reading, DoctorCheck("username", False, detail, "correct username, or leave it out")]
+            return [reading, DoctorCheck("writing", True, "unknown until there is a key-value store")]
+        detail = f"the token has access to no named key-value store of {self._username}"
+        return [reading, DoctorCheck("username", False, detail, "correct username, or remove it")]
 
     async def _writing(self, name: str) -> DoctorCheck:
         """The API shows a store's secret to those who may write to it."""

@@ -1,7 +1,7 @@
-"""Listing: keys and sizes, a thousand a page, from a start key on.
+"""Lists keys and sizes, a thousand per page, from a start key.
 
 A listing is whole when its last page says that nothing follows, in both ways in which the API says it. Pages that repeat, that
-lead back, or that say nothing of what follows may have left something out, and must never go on for ever.
+lead back, or that say nothing of what follows may have left something out, and must never go on forever.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def listing(ask: Ask) -> Listing:
         except TransientError as error:
             if start is None:
                 raise
-            return Listing(sizes, f"it broke off after {len(sizes):,} keys ({error})")
+            return Listing(sizes, f"it ended early, after {len(sizes):,} keys ({error})")
         known = len(sizes)
         sizes |= page.sizes
         problem = page.problem or _out_of_order(page, len(sizes) - known, start)
@@ -58,11 +58,11 @@ def page_of(document: Any) -> Page:
     data = document.get("data") if isinstance(document, dict) else None
     items = data.get("items") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(items, list):
-        raise ValueError("no list of keys")
+        raise ValueError("not a list of keys")
     try:
         sizes = {str(item["key"]): int(item["size"]) for item in items}
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise ValueError("no list of keys and sizes") from None
+        raise ValueError("not a list of keys and sizes") from None
     following, is_truncated = data.get("nextExclusiveStartKey", _ABSENT), data.get("isTruncated")
     if isinstance(following, str) and is_truncated is not False:
         return Page(sizes, len(items), following)
@@ -74,7 +74,7 @@ def page_of(document: Any) -> Page:
 def _out_of_order(page: Page, fresh: int, start: str | None) -> str | None:
     """Why what this page brought, `fresh` of it new, makes the whole doubtful; None when it does not."""
     if fresh < page.brought:
-        return "keys came twice"
+        return "it contains a key twice"
     if page.next is not None and start is not None and page.next.encode() <= start.encode():
-        return "a page leads back to where the listing has been"
+        return "a page points back to an earlier page"
     return None

@@ -1,4 +1,4 @@
-"""From the names of key-value stores to the stores themselves.
+"""Resolves names of key-value stores to their ids, and creates missing ones.
 
 A name is looked up again after a minute, and right before a pass writes: a store may be renamed, deleted or replaced by
 another one of its name. In between it is known by its id.
@@ -127,14 +127,14 @@ class Namespaces:
 
     def gone(self, name: str, error: StoreGoneError) -> PermanentError:
         """The error for a store that was located and does not exist any more."""
-        gone = f'{error}; the key-value store "{name}" was deleted meanwhile'
+        gone = f'{error}; the key-value store "{name}" was deleted in the meantime'
         self._known[name] = _Known(None, self._clock.monotonic(), gone=gone)
         return PermanentError(gone)
 
     async def _look_up(self, name: str, known: _Known | None) -> KeyValueStore | None:
         if not _NAME.fullmatch(name):
             raise PermanentError(
-                f'{self._where}: "{name}" cannot be the name of a key-value store (letters, digits, -)'
+                f'{self._where}: "{name}" is not a valid name of a key-value store (use letters, digits and -)'
             )
         for address in self._addresses(name, known):
             data = await self._get(address, name)
@@ -168,7 +168,7 @@ class Namespaces:
     async def _make(self, name: str) -> KeyValueStore:
         if self._username is not None:
             await self._must_be_own(name)
-        what = f"making the key-value store {name}"
+        what = f"creating the key-value store {name}"
         call = Call("POST", self._targets.make(name), what, expects=(200, 201))
         made = self._data(await self._send(call), what)
         address = self._address(name)
@@ -177,12 +177,12 @@ class Namespaces:
         return self._keep(name, made, address)
 
     async def _must_be_own(self, name: str) -> None:
-        what = "asking whose the token is"
+        what = "looking up the user of the token"
         data = self._data(await self._send(Call("GET", self._targets.me, what, is_json=True)), what)
         if self._username not in (data.get("username"), data.get("id")):
             raise PermanentError(
-                f'{self._where}: there is no key-value store "{name}" of user {self._username}, and the token cannot make one'
-                f" there, for it belongs to {data.get('username')}"
+                f'{self._where}: there is no key-value store "{name}" of user {self._username}, and the token cannot create one'
+                f" there, because it belongs to {data.get('username')}"
             )
 
     def _keep(self, name: str, data: Mapping[str, Any], address: str) -> KeyValueStore:
@@ -190,7 +190,7 @@ class Namespaces:
         if not data.get("name"):
             self._known.pop(name, None)
             raise PermanentError(
-                f"{self._where}: the key-value store {name} has no name, and Apify deletes such stores after a while; give it a"
+                f"{self._where}: the key-value store {name} has no name, and Apify deletes unnamed stores; give it a"
                 " name in the Console, or create one with a name"
             )
         known = self._stores.get(id_) or KeyValueStore(id_, Rate(RECORDS, self._clock), Rate(OTHERS, self._clock))
@@ -203,7 +203,7 @@ class Namespaces:
         data = answer.problem().get("data")
         if isinstance(data, dict) and isinstance(data.get("id"), str) and data["id"]:
             return data
-        raise TransientError(f"{self._where}: {what} failed: the answer is none of this API; check the endpoint")
+        raise TransientError(f"{self._where}: {what} failed: the response is not from this API; check the endpoint")
 
     async def _missing(self, name: str) -> str:
         try:
@@ -211,7 +211,7 @@ class Namespaces:
         except StoreError:
             near = []
         meant = f' (did you mean "{near[0]}"?)' if near else ""
-        way = "check whose it is" if "~" in name else "make it, or set create_namespaces: true"
+        way = "check its owner" if "~" in name else "create it, or set create_namespaces: true"
         return f'{self._where}: there is no key-value store "{name}"{meant}; {way}'
 
     def _page(self, answer: Answer) -> tuple[list[Mapping[str, Any]], int]:
@@ -219,7 +219,9 @@ class Namespaces:
         data = answer.data.get("data") if isinstance(answer.data, dict) else None
         items, total = (data.get("items"), data.get("total")) if isinstance(data, dict) else (None, None)
         if not isinstance(items, list) or not isinstance(total, int) or not all(isinstance(one, dict) for one in items):
-            raise TransientError(f"{self._where}: listing the key-value stores failed: the answer is no such list")
+            raise TransientError(
+                f"{self._where}: listing the key-value stores failed: the response is not a list of them; check the endpoint"
+            )
         return items, total
 
     def _is_ours(self, item: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The place of a namespace: the user and the key-value store by the ids that the API gives them.
+"""Place of a namespace: user id and key-value store id.
 
 Ids of key-value stores are long and random, so one is the same store whatever the endpoint is called. Where a look-alike
 gives short ids, which another server may give too, the endpoint is a part of the place.

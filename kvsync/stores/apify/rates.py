@@ -1,4 +1,4 @@
-"""How often one store may be asked: so many calls about records a second, and so many others, as the API says itself."""
+"""Documented rate limits of the API per store."""
 
 from __future__ import annotations
 

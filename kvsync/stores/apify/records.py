@@ -1,4 +1,4 @@
-"""One record: read, written, deleted."""
+"""Reads, writes and deletes one record."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Ca
 def _refused(call: Call, answer: Answer) -> WriteResult:
     """The API does not take this record: its size, its content type, or what a schema of the store asks of it."""
     return WriteResult(
-        WriteStatus.REJECTED, error=f"the API refuses it: {words(call, answer) or f'status {answer.status}'}"
+        WriteStatus.REJECTED, error=f"the API rejected it: {words(call, answer) or f'status {answer.status}'}"
     )
 
 
@@ -92,13 +92,13 @@ def _decoded(where: str, what: str, answer: Answer) -> bytes:
     if encoding in ("", "identity"):
         return answer.body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise PermanentError(
-            f"{where}: {what} failed: it is compressed with {cleaned(encoding)}, which was not asked for"
-        )
+        raise PermanentError(f"{where}: {what} failed: the response has the unexpected encoding {cleaned(encoding)}")
     try:
         return _inflated(answer.body)
     except (zlib.error, EOFError):
-        raise PermanentError(f"{where}: {what} failed: it is not what its Content-Encoding {encoding} says") from None
+        raise PermanentError(
+            f"{where}: {what} failed: the response does not match its Content-Encoding {encoding}"
+        ) from None
 
 
 def _inflated(body: bytes) -> bytes:

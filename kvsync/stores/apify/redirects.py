@@ -1,4 +1,4 @@
-"""Records that the API has another host give out: it is asked without the token, which is none of its business."""
+"""Follows redirects to the host that serves a record, without sending it the token."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RedirectFollower:
             answer = await self._client(base).send(call)
             if answer.status not in MOVED:
                 return answer
-        raise PermanentError(f"{self._where}: {call.what} failed: the API sends from one place to the next")
+        raise PermanentError(f"{self._where}: {call.what} failed: too many redirects")
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
@@ -53,7 +53,7 @@ class RedirectFollower:
         except ValueError:
             is_url = is_safe = False
         if not (is_url and is_safe):
-            raise PermanentError(f"{self._where}: {call.what} failed: the API sends to an address that is not safe")
+            raise PermanentError(f"{self._where}: {call.what} failed: the API redirects to an unsafe address")
         return f"{parts.scheme}://{parts.netloc}", (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def _client(self, origin: str) -> Client:
@@ -73,6 +73,6 @@ class RedirectFollower:
         """A host that refuses to give out a record says that its link is too old: the API makes a new one."""
         if answer.status in (400, 401, 403):
             return TransientError(
-                f"{self._where}: {call.what} failed: the link to the record is refused ({answer.status})"
+                f"{self._where}: {call.what} failed: the link to the record was refused ({answer.status})"
             )
         return None

@@ -1,4 +1,4 @@
-"""The far side of one store: one client, one way to other hosts, one store of the API for each name."""
+"""Connection to the API: one client, one redirect follower, and the resolved namespaces."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Remote:
                 return page_of(answer.data)
             except ValueError as problem:
                 raise PermanentError(
-                    f"{self.where}: {what} failed: the answer is {problem}; check the endpoint"
+                    f"{self.where}: {what} failed: the response is {problem}; check the endpoint"
                 ) from None
 
         return await listing(ask)

@@ -1,4 +1,4 @@
-"""Paths, queries and keys of the API, under `/v2/key-value-stores`."""
+"""URLs and queries of the API, under `/v2/key-value-stores`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Targets:
     def store(self, id_: str) -> str:
         """One store, by id, `~name` or `username~name`. Raises ValueError for what would make it another path."""
         if id_ in UNUSABLE_KEYS:
-            raise ValueError(f'no path can hold the store "{id_}"')
+            raise ValueError(f'the store "{id_}" cannot be part of a URL')
         return f"{self._stores}/{quote(id_, safe='~')}"
 
     def keys(self, id_: str, prefix: str = "", start: str | None = None) -> str:
@@ -59,7 +59,7 @@ class Targets:
         """One record; `raw` asks for its bytes as they are, which HTML does not come in otherwise. Raises ValueError for a key
         that would make it another path: one that is `..` would name the store as a whole."""
         if key in UNUSABLE_KEYS:
-            raise ValueError(f'no path can hold the key "{key}"')
+            raise ValueError(f'the key "{key}" cannot be part of a URL')
         return f"{self.store(id_)}/records/{quote(key, safe='')}" + ("?attachment=1" if raw else "")
 
 

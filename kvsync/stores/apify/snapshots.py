@@ -1,4 +1,4 @@
-"""The two ways to see a store as a whole: its listing, and a ZIP of all its records. The ledger is in neither."""
+"""The two ways to read a whole store: its listing, and a ZIP of all records. Both leave out the ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class View(NamedTuple):
     problem: str | None = None
 
     def token(self) -> str | None:
-        """What stands for all that a listing tells, and for the ledger beside it; None where something may be missing."""
+        """What represents all that a listing tells, and for the ledger next to it; None where something may be missing."""
         if self.problem is not None:
             return None
         digest = blake2b(self.ledger or b"", digest_size=16)

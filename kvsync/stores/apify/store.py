@@ -1,5 +1,6 @@
-"""The store `apify`: a named key-value store for each namespace. It has no versions, no marks and no lifetimes: what is written
-is compared by kvsync just before and just after, and what is ours, and until when, is in the ledger."""
+"""The store type `apify`: one named key-value store per namespace. The API has no versions, marks or lifetimes: kvsync
+compares before and after each write, and keeps ownership and lifetimes in the ledger.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +41,11 @@ class ApifyStore(RemoteStore["Remote"]):
     """Entries in the named key-value stores of one account."""
 
     options = (
-        Field("token", credential(), required=True, help="API token that may read and write the key-value stores."),
-        Field("create_namespaces", boolean(), default=False, help="Make a key-value store that does not exist."),
         Field(
-            "username", _USERNAME, help="Whose key-value stores they are; those of the token's own user when absent."
+            "token", credential(), required=True, help="API token with read and write access to the key-value stores."
         ),
+        Field("create_namespaces", boolean(), default=False, help="Create key-value stores that do not exist."),
+        Field("username", _USERNAME, help="Owner of the key-value stores (the user of the token)."),
         LEDGER,
     )
     capabilities = Capabilities(
@@ -86,10 +87,10 @@ class ApifyStore(RemoteStore["Remote"]):
         """A key that kvsync needs itself, and a content type that no header can hold."""
         problems = []
         if self._is_reserved(namespace, entry.identity):
-            problems.append(f'"{LEDGER_KEY}" is where kvsync keeps its ledger; use another key')
+            problems.append(f'"{LEDGER_KEY}" is reserved for the ledger of kvsync; use another key')
         kind = sent_type(entry.content)
         if not (kind.isascii() and kind.isprintable()):
-            problems.append("the content_type holds characters that no HTTP header takes")
+            problems.append("the content_type contains characters that are not allowed in an HTTP header")
         return problems
 
     def may_be_version(self, seen: str, known: str) -> bool:
@@ -97,7 +98,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return may_be(seen, known)
 
     def redacted_etag(self, etag: str) -> str:
-        """The part of an etag that stands for the size."""
+        """The part of an etag that represents the size."""
         return as_listed(etag)
 
     def place(self, namespace: str) -> Place:
@@ -112,7 +113,7 @@ class ApifyStore(RemoteStore["Remote"]):
         return place_of(self.config, found, self._keys.scope(namespace))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is told to be incomplete."""
+        """Everything in `namespace`, without values. A listing that breaks off, or leads astray, is reported as incomplete."""
         viewer = await self._viewer(namespace)
         if viewer is None:
             return Snapshot(Target(self.config.name, namespace), {}, {})
@@ -171,11 +172,11 @@ class ApifyStore(RemoteStore["Remote"]):
         result = await put(remote, namespace, store, LEDGER_KEY, Content(ledger, JSON))
         if result.status is not WriteStatus.DONE:
             raise PermanentError(
-                f"{remote.where}: leaving the ledger in {namespace} failed: {result.error}; set ledger: local"
+                f"{remote.where}: writing the ledger to {namespace} failed: {result.error}; set ledger: local"
             )
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
-        """Token, permissions and clock, told apart."""
+        """Token, permissions and clock, distinguished."""
         from kvsync.stores.apify.doctor import Doctor
 
         return await Doctor(remote, self.config.options.get("username")).examine()
@@ -217,7 +218,7 @@ class ApifyStore(RemoteStore["Remote"]):
         """The same, without the key that kvsync needs itself."""
         name = super()._checked(namespace, identity, content)
         if name == LEDGER_KEY:
-            raise ValueError(f'"{LEDGER_KEY}" is where kvsync keeps its ledger')
+            raise ValueError(f'"{LEDGER_KEY}" is reserved for the ledger of kvsync')
         return name
 
     def _is_reserved(self, namespace: str, identity: Identity) -> bool:

@@ -1,4 +1,4 @@
-"""The API token, and what the API says when it refuses it."""
+"""API token, and the messages for its rejection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ApiToken(BearerToken):
         """Tell a token that is not valid from one that may not do this."""
         said = words(call, answer) or f"status {answer.status}"
         if answer.status == 401 or error_type(answer) in NOT_VALID:
-            return ErrorText("credential", f"the API token is not valid ({said})", f"copy it anew ({_PAGE})")
+            return ErrorText("credential", f"the API token is not valid ({said})", f"copy it again ({_PAGE})")
         verb = "write" if call.writes else "do this"
         hint = f"give the token read and write permission for this key-value store ({_PAGE})"
         return ErrorText("permission", f"the API token may not {verb} here ({said})", hint)

@@ -1,4 +1,4 @@
-"""What stands for what was seen of a record, though the API has no versions.
+"""Substitute etags for records, because the API has no versions.
 
     listed          size
     in a ZIP               -  value

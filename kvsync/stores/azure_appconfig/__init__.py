@@ -8,7 +8,7 @@ items       an entry as the API has it, and kvsync's mark in its tags
 entries     the entries of a listing, made when they are asked for, and which of them are settled
 writes      one write as a conditional request, one answer as a result
 holds       what the service cannot hold, known offline
-doctor      wrong secret, clock, role and endpoint told apart
+doctor      wrong secret, clock, role and endpoint distinguished
 """
 
 from kvsync.stores.azure_appconfig.store import KEY_FORMAT, AzureAppConfigStore

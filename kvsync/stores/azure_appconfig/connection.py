@@ -1,4 +1,4 @@
-"""Where the store is, and how to prove who we are: what the configuration says, and nothing guessed."""
+"""Endpoint and authentication of a store, as configured."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _connection_string(config: StoreConfig, context: StoreContext) -> Connection
 def _endpoint(config: StoreConfig, connection: ConnectionString) -> str:
     if is_plain_http(connection.endpoint) and not config.allow_insecure:
         raise PermanentError(
-            f"store {config.name}: the connection string says plain http://, which sends everything unencrypted beyond this"
+            f"store {config.name}: the connection string has plain http://, which sends everything unencrypted to other"
             " machine; write https://, or set allow_insecure: true"
         )
     return connection.endpoint

@@ -1,4 +1,4 @@
-"""What is wrong with a connection, told apart: the endpoint, the credential, the clock, the permission."""
+"""Health checks of a connection: endpoint, credential, clock, permission."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EVERYTHING: Final = range(100, 600)
 _MOST_SKEW: Final = 300.0
 """Seconds; the service refuses beyond 900."""
 
-_CHECK_ENDPOINT: Final = "correct the endpoint; it is shown as Endpoint in the store's overview"
+_CHECK_ENDPOINT: Final = "correct the endpoint; the overview page of the store shows it as Endpoint"
 
 
 class Doctor:
@@ -39,7 +39,7 @@ class Doctor:
         except StoreError as error:
             return [DoctorCheck("endpoint", False, str(error), _CHECK_ENDPOINT)]
         if not _is_from_app_configuration(answer):
-            detail = f"something answers, with status {answer.status}, but it is not App Configuration"
+            detail = f"the server responded with status {answer.status}, but it is not App Configuration"
             return [DoctorCheck("endpoint", False, detail, _CHECK_ENDPOINT)]
         findings = [DoctorCheck("endpoint", True, "reached"), *self._clock_findings(answer)]
         if answer.status in (401, 403):
@@ -52,7 +52,9 @@ class Doctor:
     async def _writing(self, name: str) -> DoctorCheck:
         """Nothing is written: the key does not exist, and the condition asks for a version of it."""
         headers = {"If-Match": quoted(None)}
-        call = Call("DELETE", entry_target(name, None), "asking to write", headers, expects=_EVERYTHING, reads=True)
+        call = Call(
+            "DELETE", entry_target(name, None), "checking write permission", headers, expects=_EVERYTHING, reads=True
+        )
         try:
             answer = await self._send(call)
         except StoreError as error:
@@ -69,7 +71,7 @@ class Doctor:
         return DoctorCheck(why.cause, False, why.detail, why.hint)
 
     def _clock_findings(self, answer: Answer) -> list[DoctorCheck]:
-        if answer.status == 401:  # a refused clock is told by the refusal itself
+        if answer.status == 401:  # the refusal itself reports a wrong clock
             return []
         return clock_findings(answer, self._clock.now(), _MOST_SKEW, SET_CLOCK)
 
@@ -85,8 +87,8 @@ def _is_from_app_configuration(answer: Answer) -> bool:
 def _trouble(answer: Answer) -> DoctorCheck:
     if answer.status == 429:
         return DoctorCheck(
-            "quota", False, cleaned(said(answer)) or "the store throttles", "wait, or choose a larger tier"
+            "quota", False, cleaned(said(answer)) or "the store is throttling requests", "wait, or upgrade the tier"
         )
     return DoctorCheck(
-        "service", False, f"status {answer.status} {cleaned(said(answer))}".strip(), "look at the service's health"
+        "service", False, f"status {answer.status} {cleaned(said(answer))}".strip(), "check the health of the service"
     )

@@ -1,4 +1,4 @@
-"""Microsoft Entra ID: a token for an application, a federated workload or a managed identity, renewed before it ends."""
+"""Microsoft Entra ID tokens for an application, a federated workload or a managed identity, renewed before they expire."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """How a token is asked for: `base` is where, `build` makes the call anew each time, for what it holds may be rotated."""
+    """How a token is asked for: `base` is where, `build` makes the call again each time, for what it holds may be rotated."""
 
     base: str
     who: str
@@ -71,10 +71,10 @@ class EntraToken:
         """Tell a refused token from a missing role."""
         if answer.status == 403:
             role = "App Configuration Data Owner" if call.writes else "App Configuration Data Reader"
-            hint = "assign it on the store; it takes up to 15 minutes to hold"
+            hint = "assign it on the store; this can take up to 15 minutes"
             return ErrorText("permission", f"{self._request.who} lacks the role {role}", hint)
         hint = "check that tenant and endpoint belong together"
-        return ErrorText("credential", f"the store does not take the token of {self._request.who}", hint)
+        return ErrorText("credential", f"the store does not accept the token of {self._request.who}", hint)
 
     async def aclose(self) -> None:
         """Close the connection to the identity service. Idempotent."""
@@ -109,9 +109,7 @@ def federated(tenant: str, client: str, file: Path, authority: str | None, audie
         try:
             assertion = file.read_text("ascii").strip()
         except (OSError, ValueError):
-            raise AuthError(
-                f"the federated token file {file} cannot be read; check AZURE_FEDERATED_TOKEN_FILE"
-            ) from None
+            raise AuthError(f"cannot read the federated token file {file}; check AZURE_FEDERATED_TOKEN_FILE") from None
         return {"client_assertion_type": _ASSERTION, "client_assertion": assertion}
 
     return _application(tenant, client, proof, authority, audience)
@@ -128,7 +126,7 @@ def managed_identity(client: str | None, environ: Mapping[str, str], audience: s
         base = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or _IMDS
         target, headers = "/metadata/identity/oauth2/token", {"Metadata": "true"}
         query["api-version"] = "2018-02-01"
-    call = Call("GET", f"{target}?{urlencode(query)}", "asking for a token", headers, is_json=True)
+    call = Call("GET", f"{target}?{urlencode(query)}", "requesting a token", headers, is_json=True)
     return TokenRequest(base, "the managed identity", lambda: call)
 
 
@@ -151,7 +149,7 @@ def _application(
         return Call(
             "POST",
             f"/{quote(tenant, safe='')}/oauth2/v2.0/token",
-            "asking for a token",
+            "requesting a token",
             {"Content-Type": "application/x-www-form-urlencoded"},
             urlencode(form).encode(),
             reads=True,
@@ -172,7 +170,7 @@ def _judge(call: Call, answer: Answer) -> StoreError | None:
         return None
     problem = answer.problem()
     said = str(problem.get("error_description") or problem.get("error") or f"status {answer.status}")
-    return AuthError(f"{call.what} is refused: {cleaned(said.splitlines()[0])}")
+    return AuthError(f"{call.what} was refused: {cleaned(said.splitlines()[0])}")
 
 
 def _token_of(data: Any, now: float, where: str) -> Token:
@@ -180,5 +178,5 @@ def _token_of(data: Any, now: float, where: str) -> Token:
         text = str(data["access_token"])
         ends = now + float(data["expires_in"]) if "expires_in" in data else float(data["expires_on"])
     except (KeyError, TypeError, ValueError):
-        raise AuthError(f"{where}: the answer holds no token; check the address of the identity service") from None
+        raise AuthError(f"{where}: the response contains no token; check the address of the identity service") from None
     return Token(text, ends - min(_MARGIN, (ends - now) / 2))

@@ -1,4 +1,4 @@
-"""The entries of a listing, and which of them are settled."""
+"""Entries of a listing, and which of them are settled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Entries(Mapping[Identity, Actual]):
-    """Rows of one namespace, which become entries when somebody looks at one."""
+    """Rows of one namespace, which become entries when someone looks at one."""
 
     def __init__(self, store: AzureAppConfigStore, namespace: str, rows: Sequence[Row]) -> None:
         self._store, self._namespace = store, namespace

@@ -1,4 +1,4 @@
-"""Access keys: every request signed with the secret of a connection string, over exactly what goes on the wire."""
+"""Access key authentication: signs every request with the secret of a connection string."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ _SIGNED: Final = "x-ms-date;host;x-ms-content-sha256"
 _DESCRIPTION: Final = re.compile(r'error_description="([^"]*)"')
 _EMPTY: Final = b64encode(sha256().digest()).decode()
 
-_NEW_ONE: Final = "take the connection string anew from the store's access settings"
+_NEW_ONE: Final = "copy the connection string again from the access settings of the store"
 _USE_WRITER: Final = "use a read-write key, or Entra ID with the role App Configuration Data Owner"
 _ENABLE: Final = "enable them in the store's access settings, or use Entra ID: endpoint instead of connection_string"
-SET_CLOCK: Final = "set this machine's clock by NTP; more than 15 minutes off is refused"
+SET_CLOCK: Final = (
+    "synchronize this machine's clock with NTP; Azure refuses clocks that are off by more than 15 minutes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,15 @@ class ConnectionString:
             raise ValueError(f"no {' and no '.join(missing)} in the connection string")
         endpoint = parts["endpoint"].strip().rstrip("/")
         if not re.fullmatch(r"https?://[^\s/?#@]+", endpoint):
-            raise ValueError("the Endpoint in the connection string is no URL such as https://name.azconfig.io")
+            raise ValueError("the Endpoint in the connection string is not a URL such as https://name.azconfig.io")
         try:
             return cls(endpoint, parts["id"].strip(), b64decode(parts["secret"].strip(), validate=True))
         except binascii.Error:
-            raise ValueError("the Secret in the connection string is not base64; it may have been cut off") from None
+            raise ValueError("the Secret in the connection string is not base64; it may be truncated") from None
 
 
 class HmacKey:
-    """Signs requests. `resolve` reads the connection string anew."""
+    """Signs requests. `resolve` reads the connection string again."""
 
     def __init__(self, resolve: Callable[[], ConnectionString], clock: Clock) -> None:
         self._resolve, self._clock = resolve, clock
@@ -85,11 +87,11 @@ class HmacKey:
             return ErrorText("permission", "access keys are disabled for this store", _ENABLE)
         if "expired" in said or "date" in said:
             ahead = skew_in_words(ahead_of_server(answer, self._clock.now()))
-            return ErrorText("clock", f"the signature's date is refused ({ahead})", SET_CLOCK)
-        wrong = "the connection string is refused"
+            return ErrorText("clock", f"the date of the signature was refused ({ahead})", SET_CLOCK)
+        wrong = "the connection string was refused"
         if "Signature" in said:
             wrong = "the Secret of the connection string is wrong"
         elif "Credential" in said:
             wrong = "the store does not know the Id of the connection string"
-        shown = "its reason is not shown, because a sensitive value was sent" if call.is_secret else cleaned(said)
+        shown = "the response is not shown, because a sensitive value was sent" if call.is_secret else cleaned(said)
         return ErrorText("credential", f"{wrong} ({shown})", _NEW_ONE)

@@ -1,4 +1,4 @@
-"""An entry as the API has it: what of it is content, and what is kvsync's mark.
+"""Conversion of key-values of the API to entries: content, and kvsync's mark.
 
 The mark lives in tags, which nobody but kvsync uses and which are never shown as tags of the entry:
 
@@ -63,7 +63,7 @@ def row_of(item: Mapping[str, Any]) -> Row:
     value, content_type = item.get("value") or "", item.get("content_type") or None
     tags = {name: text or "" for name, text in (item.get("tags") or {}).items()}
     if not all(isinstance(text, str) for text in (item["key"], item["etag"], content_type or "", *tags.values())):
-        raise TypeError("what must be text is not")
+        raise TypeError("a field that must be text is not")
     content = Content(_encoded(value), content_type, user_tags(tags))
     label = item.get("label") or None
     locked = bool(item.get("locked"))
@@ -166,7 +166,7 @@ def _decoded(text: str | None) -> bytes:
 
 
 def _moment(text: str | None) -> float | None:
-    """A moment that somebody may have edited by hand; None when it is none."""
+    """A moment that someone may have edited by hand; None when it is none."""
     if text is None:
         return None
     try:

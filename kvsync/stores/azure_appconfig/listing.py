@@ -1,4 +1,4 @@
-"""Listing: every page asked for on the condition that it changed.
+"""Lists key-values with a conditional request per page.
 
     first page ── 304 ──> next ── 304 ──> next ── 200 ──> next …        as the links go, from the server or from the cache
                      \\______ asked for ahead, ever more at once while nothing changed ______/
@@ -45,7 +45,7 @@ class Listing:
             seen: set[str] = set()
             while target is not None:
                 if target in seen:
-                    raise TransientError(f"{what} failed: the pages go in circles")
+                    raise TransientError(f"{what} failed: the pages form a loop")
                 seen.add(target)
                 page = await ahead.get(target)
                 pages.append(page)
@@ -76,7 +76,7 @@ class Listing:
             etag = etag_of(answer) or answer.data["etag"]
         except (KeyError, TypeError, AttributeError):
             raise TransientError(
-                f"{what} failed: the answer is not a list of App Configuration; check the endpoint"
+                f"{what} failed: the response is not a list of key-values; check the endpoint"
             ) from None
         return Page(target, etag, next_target(answer, answer.data), rows)
 
@@ -127,6 +127,6 @@ class _Prefetcher:
 
 
 def token_of(endpoint: str, first: str, pages: Iterable[Page]) -> str:
-    """What stands for the state that these pages show."""
+    """What represents the state that these pages show."""
     lines = [endpoint, first, *(page.etag for page in pages)]
     return sha256("\n".join(lines).encode()).hexdigest()[:32]

@@ -1,7 +1,7 @@
-"""What the pages of earlier listings held, in a file, so that a page which did not change need not be sent again.
+"""Cache file of listing pages, so that unchanged pages are not transferred again.
 
 Values are kept only where they are ours and not sensitive. It is a cache: where it cannot be used it is done without, and a
-damaged one is made anew.
+damaged one is made again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from kvsync.stores.azure_appconfig.items import Row, may_be_kept
+from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction
 
 _FORMAT: Final = 1
 _FILE: Final = "pages.db"
@@ -27,7 +28,7 @@ CREATE TABLE page (scope TEXT, target TEXT, etag TEXT, next TEXT, rows TEXT, PRI
 CREATE TABLE token (endpoint TEXT, id TEXT, value TEXT, number INTEGER, PRIMARY KEY (endpoint, id)) WITHOUT ROWID;
 PRAGMA user_version = {_FORMAT};
 """
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGED: Final = frozenset({Fault.DAMAGED, Fault.NOT_A_DATABASE})
 
 _Result = TypeVar("_Result")
 Token = tuple[str, str, int]
@@ -58,7 +59,7 @@ class PageCache:
             found = connection.execute("SELECT target, etag, next FROM page WHERE scope = ?", (scope,))
             return {target: Page(target, etag, link) for target, etag, link in found}
 
-        return self._use(work, {})
+        return self._use(work, {}, "BEGIN")
 
     def rows(self, scope: str) -> dict[str, tuple[Row, ...]]:
         """The rows of all pages known of a listing, by target."""
@@ -67,10 +68,10 @@ class PageCache:
             found = connection.execute("SELECT target, rows FROM page WHERE scope = ?", (scope,))
             return {target: _loaded(text) for target, text in found}
 
-        return self._use(work, {})
+        return self._use(work, {}, "BEGIN")
 
     def keep(self, scope: str, pages: Iterable[Page]) -> None:
-        """Remember what a listing brought, and forget the pages that are no part of it."""
+        """Remember what a listing brought, and forget the pages that are not part of it."""
         walked = list(pages)
         fresh = [
             (scope, page.target, page.etag, page.next, _dumped(page.rows, self._owner))
@@ -93,7 +94,7 @@ class PageCache:
     def tokens(self, endpoint: str) -> list[Token]:
         """The Sync-Tokens that an earlier process was given."""
         query = "SELECT id, value, number FROM token WHERE endpoint = ?"
-        return self._use(lambda connection: connection.execute(query, (endpoint,)).fetchall(), [])
+        return self._use(lambda connection: connection.execute(query, (endpoint,)).fetchall(), [], "BEGIN")
 
     def keep_tokens(self, endpoint: str, tokens: Iterable[Token]) -> None:
         """Remember Sync-Tokens for the next process."""
@@ -107,37 +108,31 @@ class PageCache:
         if connection is not None:
             connection.close()
 
-    def _use(self, work: Callable[[sqlite3.Connection], _Result], otherwise: _Result) -> _Result:
+    def _use(
+        self, work: Callable[[sqlite3.Connection], _Result], otherwise: _Result, begin: str = "BEGIN IMMEDIATE"
+    ) -> _Result:
         """Do `work` in one transaction; what cannot be done is left, and a damaged file thrown away."""
         try:
             if self._connection is None:
                 self._connection = self._connected()
-            with self._connection:
-                return work(self._connection)
+            with transaction(self._connection, begin) as connection:
+                return work(connection)
         except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             self.close()
-            is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED or isinstance(
-                error, ValueError | TypeError
-            )
+            is_damaged = fault_of(error) in _DAMAGED or isinstance(error, ValueError | TypeError)
             if is_damaged and self._folder is not None:
                 (self._folder / _FILE).unlink(missing_ok=True)
             return otherwise
 
     def _connected(self) -> sqlite3.Connection:
-        place = ":memory:"
+        file = None
         if self._folder is not None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = self._folder / _FILE
-            file.touch(mode=0o600)
-            place = str(file)
-        connection = sqlite3.connect(place, timeout=_WAIT, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA synchronous = OFF")
+        connection = connect(file, timeout=_WAIT, create=True, pragmas={"synchronous": "OFF"})
+        with closed_on_error(connection):
             if connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
                 connection.executescript(_TABLES)
-        except BaseException:
-            connection.close()
-            raise
         return connection
 
 

@@ -1,4 +1,4 @@
-"""The far side of one store: sends calls with the newest Sync-Token, lists, and reads."""
+"""Connection to the API: sends calls with the newest Sync-Token, lists, and reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kvsync.stores.base import StoreContext
 from kvsync.util.concurrency import gather_or_cancel
 
 Slot = tuple[str, str | None]
-"""A remote key and the label beside it."""
+"""A remote key and the label next to it."""
 
 
 class Remote:
@@ -61,7 +61,7 @@ class Remote:
         return answer
 
     async def pages(self, prefix: str, *, fresh: bool = False) -> tuple[list[Page], str]:
-        """The pages of all entries whose key begins with `prefix`, and what stands for their state. Raises StoreError."""
+        """The pages of all entries whose key begins with `prefix`, and what represents their state. Raises StoreError."""
         first = listing_target(prefix)
         what = f"listing {prefix}*"
         pages = await self._listing.walk(self._scope(first), first, what, fresh=fresh)
@@ -94,7 +94,9 @@ class Remote:
             try:
                 names += [item["name"] for item in answer.data["items"]]
             except (KeyError, TypeError):
-                raise TransientError(f"{self._where}: listing keys failed: the answer is no list of keys") from None
+                raise TransientError(
+                    f"{self._where}: listing keys failed: the response is not a list of keys; check the endpoint"
+                ) from None
             target = next_target(answer, answer.data)
         return names
 
@@ -119,7 +121,9 @@ class Remote:
         try:
             return row_of(answer.data)
         except (KeyError, TypeError, AttributeError):
-            raise TransientError(f"{self._where}: reading {key} failed: the answer is no entry") from None
+            raise TransientError(
+                f"{self._where}: reading {key} failed: the response is not a key-value; check the endpoint"
+            ) from None
 
     def _scope(self, first: str) -> str:
         return f"{self._client.origin}{first}"
@@ -128,7 +132,5 @@ class Remote:
 def _judge(call: Call, answer: Answer) -> StoreError | None:
     """A full store throttles as well, but waiting does not help it."""
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
-        return BatchRefused(
-            f"the store is full ({words(call, answer)}); delete what is not needed, or choose a larger tier"
-        )
+        return BatchRefused(f"the store is full ({words(call, answer)}); delete entries, or upgrade the tier")
     return None

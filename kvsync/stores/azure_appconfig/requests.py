@@ -1,4 +1,4 @@
-"""Paths and queries of the API, escaped the way it wants them."""
+"""Paths and queries of the API, with its escaping rules."""
 
 from __future__ import annotations
 

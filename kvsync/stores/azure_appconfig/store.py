@@ -1,4 +1,4 @@
-"""The store `azure-appconfig`: what kvsync asks of it, translated."""
+"""The store type `azure-appconfig`."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
     options = (
         Field("connection_string", credential(), help="Endpoint, id and secret of an access key."),
-        Field("client_id", text(), help="Application, or managed identity, that signs in with Entra ID."),
-        Field("tenant_id", text(), help="Directory that the application belongs to."),
+        Field("client_id", text(), help="Id of the application or managed identity that signs in with Entra ID."),
+        Field("tenant_id", text(), help="Id of the directory (tenant) of the application."),
         Field(
             "client_secret", credential(), help="Secret of the application; without one, the ambient identity signs in."
         ),
-        Field("tier", choice(Tier), help="Tier of the store, which sets how fast kvsync writes at most."),
+        Field("tier", choice(Tier), help="Tier of the store, which determines the write rate limit."),
     )
     capabilities = Capabilities(
         type="azure-appconfig",
@@ -137,7 +137,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
             await remote.aclose()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
-        """Endpoint, credential, clock and permissions, told apart."""
+        """Endpoint, credential, clock and permissions, distinguished."""
         return await remote.examine()
 
     def identity_of(self, namespace: str, row: Row) -> Identity | None:
@@ -214,7 +214,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
 
 def _too_large(size: int) -> str:
-    return f"with kvsync's mark the whole entry has {size:,} bytes, azure-appconfig takes at most {MOST_BYTES:,}"
+    return f"with kvsync's mark, the whole entry has {size:,} bytes; azure-appconfig allows at most {MOST_BYTES:,}"
 
 
 def check_options(config: StoreConfig) -> None:
@@ -223,8 +223,8 @@ def check_options(config: StoreConfig) -> None:
     named = [name for name in ("client_id", "tenant_id", "client_secret") if options.get(name)]
     if options.get("connection_string"):
         if named:
-            raise ValueError(f"connection_string and {named[0]} exclude each other; write one of the two")
+            raise ValueError(f"connection_string and {named[0]} cannot be combined; remove one of them")
     elif not config.endpoint:
-        raise ValueError("write connection_string, or endpoint (https://name.azconfig.io) to sign in with Entra ID")
+        raise ValueError("set connection_string, or endpoint (https://name.azconfig.io) to sign in with Entra ID")
     elif options.get("client_secret") and len(named) < 3:
         raise ValueError("client_secret needs client_id and tenant_id")

@@ -1,4 +1,4 @@
-"""Sync-Token: what makes a read show our own writes, whichever replica answers it."""
+"""Sync-Token headers, which let reads see our own writes on any replica."""
 
 from __future__ import annotations
 

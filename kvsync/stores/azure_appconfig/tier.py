@@ -1,4 +1,4 @@
-"""Tiers of the service, and the rates that it promises for them."""
+"""Service tiers and their rate limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service cannot hold, known before anything is sent."""
+"""Offline validation of entries against the limits of the service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def text_problems(label: str | None, content: Content) -> Iterator[str]:
     if label is not None:
         yield from _text_problems("the label", label)
         if not label:
-            yield "the label is empty; leave it out for the entry without a label"
+            yield "the label is empty; remove it for the entry without a label"
     if content.content_type is not None:
         yield from _text_problems("content_type", content.content_type, limit=None)
     for name, text in content.tags:
@@ -40,7 +40,7 @@ def size_of(key: str, label: str | None, content: Content, tags: Iterable[tuple[
 
 def _tag_problems(name: str, text: str) -> Iterator[str]:
     if is_reserved(name):
-        yield f'the tag "{name}" is kvsync\'s own; choose another name'
+        yield f'the tag "{name}" is reserved for kvsync; use another name'
     if not name:
         yield "the name of a tag is empty"
     yield from _text_problems(f'the tag "{name[:40]}"', name)
@@ -49,6 +49,6 @@ def _tag_problems(name: str, text: str) -> Iterator[str]:
 
 def _text_problems(what: str, text: str, limit: int | None = MOST_CHARACTERS) -> Iterator[str]:
     if limit is not None and len(text) > limit:
-        yield f"{what} has {len(text):,} characters, azure-appconfig takes at most {limit:,}"
+        yield f"{what} has {len(text):,} characters; azure-appconfig allows at most {limit:,}"
     if _CONTROL.search(text):
-        yield f"{what} holds a control character, which azure-appconfig refuses"
+        yield f"{what} contains a control character, which azure-appconfig does not allow"

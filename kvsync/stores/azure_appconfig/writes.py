@@ -1,4 +1,4 @@
-"""One write as a request on the condition of the version that was seen, and what the answer makes of it."""
+"""Conditional write requests, and the outcomes of their responses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
 _ANSWERS: Final = frozenset({200, 204, 400, 409, 412, 413, 414, 422, 431})
 """Statuses that speak of the one entry."""
 
-_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry exists by now")
+_EXISTS: Final = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
 _MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
-_LOCKED: Final = WriteResult(WriteStatus.LOCKED, error="the store has it locked (read-only); unlock it there")
+_LOCKED: Final = WriteResult(WriteStatus.LOCKED, error="it is locked (read-only) in the store; unlock it there")
 
 
 def call_for(write: Write, key: str, label: str | None, home: str | None) -> Call:
@@ -47,7 +47,7 @@ def result_of(write: Write, call: Call, answer: Answer) -> WriteResult:
         return _LOCKED
     problem = answer.problem()
     if problem.get("name") == "api-version":
-        raise PermanentError(f"the endpoint does not speak this version of the API: {words(call, answer)}")
+        raise PermanentError(f"the endpoint does not support this version of the API: {words(call, answer)}")
     return WriteResult(
-        WriteStatus.REJECTED, error=words(call, answer) or f"the store rejects it (status {answer.status})"
+        WriteStatus.REJECTED, error=words(call, answer) or f"the store rejected it (status {answer.status})"
     )

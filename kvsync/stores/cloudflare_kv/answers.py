@@ -1,4 +1,4 @@
-"""What the API means by its answers, where it is not what everybody means by them.
+"""Interprets API responses where Cloudflare deviates from common HTTP semantics.
 
 answer                                    reading            writing
 ───────────────────────────────────────   ────────────────   ────────────────
@@ -63,7 +63,7 @@ class Judge:
     def _page(self, call: Call, answer: Answer) -> StoreError | None:
         """An answer that is not from the API: the edge before it answers in HTML."""
         if answer.status == 403:
-            what = "something before the API refuses it, with a page instead of an answer"
+            what = "a proxy in front of the API refused it and sent an HTML page"
             return TransientError(f"{self._where}: {call.what} failed: {what}", self._wait(answer))
         if answer.status in _REFUSALS and answer.status != 400 and call.writes:
             return BatchRefused(f"{self._where}: {call.what} failed: status {answer.status}, too large")
@@ -84,7 +84,7 @@ class Judge:
 
     def _auth(self, call: Call, answer: Answer) -> AuthError:
         why = self._token.explain(call, answer)
-        return AuthError(f"{self._where}: {call.what} is refused: {why.detail}; {why.hint}")
+        return AuthError(f"{self._where}: {call.what} was refused: {why.detail}; {why.hint}")
 
     def _said(self, call: Call, answer: Answer) -> str:
         return f"{self._where}: {call.what} failed: {words(call, answer, error_codes(answer)) or f'status {answer.status}'}"

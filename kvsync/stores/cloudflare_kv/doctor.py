@@ -1,4 +1,4 @@
-"""What is wrong with a connection, told apart: the endpoint, the token, the account, the permission, the clock, the quota."""
+"""Health checks of a connection: endpoint, token, account, permission, clock, quota."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class Doctor:
         target = self._remote.targets.bulk(_NOBODYS, "delete")
         body = json.dumps([f"kvsync-doctor-{secrets.token_hex(8)}"]).encode()
         headers = {"Content-Type": "application/json"}
-        call = Call("POST", target, "asking to write", headers, body, expects=(200, 400, 404), reads=True)
+        call = Call("POST", target, "checking write permission", headers, body, expects=(200, 400, 404), reads=True)
         try:
             await self._remote.send(call)
         except AuthError as error:
             return DoctorCheck("writing", False, str(error), 'give the token "Workers KV Storage: Edit"')
-        except PermanentError:  # there is no such namespace, which only those are told who may write
+        except PermanentError:  # there is no such namespace, which the API reports only to those who may write
             return DoctorCheck("writing", True, "permitted")
         except StoreError as error:
             return DoctorCheck("writing", False, str(error))
@@ -83,8 +83,8 @@ class Doctor:
         told = self._remote.quota.told
         if told is None:
             return DoctorCheck(
-                "quota", True, f"{MOST_CALLS:,} calls in {WINDOW // 60} minutes; the API does not tell what is left"
+                "quota", True, f"{MOST_CALLS:,} calls in {WINDOW // 60} minutes; the API does not report what is left"
             )
         is_left = told.calls > 0
-        hint = None if is_left else "another program uses it up; wait, or give kvsync a user of its own"
+        hint = None if is_left else "another program is using the quota; wait, or use a separate user for kvsync"
         return DoctorCheck("quota", is_left, f"{told.calls:,} calls left for {told.seconds:,} s", hint)

@@ -1,4 +1,4 @@
-"""Listing: names, ends and metadata, a thousand a call, and no value.
+"""Lists names, expirations and metadata, a thousand per call, without values.
 
     page ──> Listing: names, fingerprints and seals alone where a page holds nothing but plain marks ──> token
                 └── when something changed ──> Entries, their seals verified a page at a time
@@ -109,8 +109,8 @@ class Listing:
 
 
 class Entries(Mapping[Identity, Actual]):
-    """The entries of one namespace. `binary` are the names of values that are no text; `is_told` says that the listing tells of
-    all that is there."""
+    """The entries of one namespace. `binary` are the names of values that are not text; `is_told` says that the listing
+    contains all of them."""
 
     def __init__(self, signer: MarkSigner) -> None:
         self._signer = signer

@@ -1,4 +1,4 @@
-"""The metadata of an entry: what the user asked for, and kvsync's own member beside it.
+"""Metadata of an entry: the user's metadata, and the member reserved for kvsync.
 
 {"region": "eu", "kvsync": {"o": "payments-gitops", "h": "9f86d081884c7d659a2feaa0c55ad015", "s": "A0Vhb5mK…", "t": 3600, …}}
 
@@ -6,7 +6,7 @@ o     owner
 h     fingerprint of what was applied, in hexadecimal
 s     seal that binds the mark to account, namespace, key and label, in URL-safe base64
 t     lifetime in seconds, where there is one
-f     "s" sensitive, "p" protected, "b" a value that is no text
+f     "s" sensitive, "p" protected, "b" a value that is not text
 c     content type, where there is one
 tags  tags, where there are any
 r     check of all that a listing shows of the content (content type, tags, the user's metadata), where there is any: who
@@ -33,7 +33,7 @@ MOST_BYTES: Final = 1024
 
 
 _NOTHING: Final = (None, (), None)
-_TOO_DEEP: Final = canonical_json("nested too deep to be read")
+_TOO_DEEP: Final = canonical_json("nested too deeply")
 _SHORT: Final = 64
 """Characters of an owner with which a mark alone is never too long."""
 
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(data: Any) -> Parts:
-    """Metadata as the API gives it, taken apart. Never raises: what somebody else made of our member is theirs."""
+    """Metadata as the API gives it, taken apart. Never raises: what someone else made of our member is theirs."""
     ours = data.get(RESERVED) if isinstance(data, dict) else None
     if not isinstance(ours, dict):
         return Parts(None, None, (), normal(data), None)
@@ -65,15 +65,15 @@ def parts_of(data: Any) -> Parts:
 
 
 def metadata_for(content: Content, mark: Mark | None) -> Any:
-    """All metadata of an entry, None for none. Raises ValueError for what cannot stand beside our member."""
+    """All metadata of an entry, None for none. Raises ValueError for what cannot stand next to our member."""
     data = json.loads(content.metadata) if content.metadata is not None else {}
     ours = _ours(content, mark)
     if not ours:
         return data or None
     if not isinstance(data, dict):
-        raise ValueError("the metadata is no mapping, beside which kvsync's mark could stand")
+        raise ValueError("metadata must be a JSON object, because kvsync keeps its mark in it")
     if RESERVED in data:
-        raise ValueError(f'the member "{RESERVED}" of the metadata is kvsync\'s own; choose another name')
+        raise ValueError(f'the member "{RESERVED}" of the metadata is reserved for kvsync; use another name')
     return {**data, RESERVED: ours}
 
 
@@ -85,9 +85,9 @@ def check_size(content: Content, mark: Mark | None, data: Any) -> None:
     try:
         size = len(_compact(data).encode())
     except UnicodeEncodeError:
-        raise ValueError("the metadata is no Unicode text") from None
+        raise ValueError("the metadata is not Unicode text") from None
     if size > MOST_BYTES:
-        with_ours = "with tags and kvsync's mark, cloudflare-kv takes at most"
+        with_ours = "including tags and kvsync's mark; cloudflare-kv allows at most"
         raise ValueError(f"the metadata has {size:,} bytes {with_ours} {MOST_BYTES:,}")
 
 

@@ -1,4 +1,4 @@
-"""From the names of namespaces to their ids.
+"""Resolves names of namespaces to ids, and creates missing ones.
 
     name ──> id of namespace_ids, else the title that the account lists, else the id itself ──> Namespace
 
@@ -104,7 +104,7 @@ class Namespaces:
             call = Call("GET", self._targets.namespaces(page), "listing the namespaces", is_json=True)
             items, total = self._page(await self._send(call))
             if items and items.keys() <= found.keys():
-                raise TransientError(f"{self._where}: listing the namespaces failed: the pages repeat themselves")
+                raise TransientError(f"{self._where}: listing the namespaces failed: the pages repeat")
             found |= items
             is_last = not items or len(found) >= total or (total < 0 and len(items) < NAMESPACES_A_PAGE)
         self._titles, self._by_id = found, {id_: title for title, id_ in found.items()}
@@ -116,7 +116,7 @@ class Namespaces:
         call goes to another namespace that has the name by now: the calls were planned for the one that is gone."""
         self._forget(name)
         self._listed_at = None
-        why = f'the namespace "{name}" was deleted meanwhile'
+        why = f'the namespace "{name}" was deleted in the meantime'
         self._lost[name] = lost = PermanentError(f"{error}; {self._correction(name) or why}")
         return lost
 
@@ -145,14 +145,14 @@ class Namespaces:
 
     async def _get(self, name: str, id_: str) -> Namespace | None:
         """The namespace with this id, None when it does not exist or is not the one that is meant by `name` any more."""
-        what = f"looking at the namespace {name}"
+        what = f"looking up the namespace {name}"
         try:
             answer = await self._send(Call("GET", self._targets.namespace(id_), what, is_json=True))
         except NamespaceGoneError:
             return None
         found = _namespace(answer.problem().get("result"))
         if found is None:
-            raise TransientError(f"{self._where}: {what} failed: the answer is not a namespace")
+            raise TransientError(f"{self._where}: {what} failed: the response is not a namespace")
         return found if name in self._configured or name in found else None
 
     def _listed(self, name: str) -> Namespace | None:
@@ -172,7 +172,7 @@ class Namespaces:
     async def _make(self, name: str) -> Namespace:
         body = json.dumps({"title": name}).encode()
         headers = {"Content-Type": "application/json"}
-        target, what = self._targets.namespaces(), f"making the namespace {name}"
+        target, what = self._targets.namespaces(), f"creating the namespace {name}"
         call = Call("POST", target, what, headers, body, expects=(200, 400))
         answer = await self._send(call)
         if answer.status == 200:
@@ -184,7 +184,7 @@ class Namespaces:
             raise PermanentError(f"{self._where}: {what} failed: {words(call, answer) or answer.status}")
         found = (await self.titles()).get(name)  # another process was faster, or the answer holds no id
         if found is None:
-            raise TransientError(f"{self._where}: {what}: it exists by now, but is not listed yet")
+            raise TransientError(f"{self._where}: {what}: it exists already, but is not listed yet")
         return Namespace(found, name)
 
     def _forget(self, name: str) -> None:
@@ -201,7 +201,7 @@ class Namespaces:
         near = get_close_matches(name, self._titles, 1)
         meant = f' (did you mean "{near[0]}"?)' if near else ""
         return (
-            f'{self._where}: there is no namespace "{name}" in this account{meant}; make it, set create_namespaces: true, or'
+            f'{self._where}: there is no namespace "{name}" in this account{meant}; create it, set create_namespaces: true, or'
             " name its id in namespace_ids"
         )
 
@@ -211,7 +211,9 @@ class Namespaces:
             items = {item["title"]: item["id"] for item in answer.data["result"] or ()}
             total = (answer.data.get("result_info") or {}).get("total_count")
         except (KeyError, TypeError, AttributeError):
-            raise TransientError(f"{self._where}: listing the namespaces failed: the answer is no such list") from None
+            raise TransientError(
+                f"{self._where}: listing the namespaces failed: the response is not a list of namespaces; check the endpoint"
+            ) from None
         return items, total if isinstance(total, int) else -1
 
 

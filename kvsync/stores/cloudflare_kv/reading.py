@@ -1,7 +1,7 @@
-"""Reading values: by the hundred, and one by one where they are no text.
+"""Reads values, a hundred per call, or one by one if they are not text.
 
     100 names ── bulk get ──> values, metadata, ends
-        └─ refused, since one of them is no text (or all are too long together) ──> two halves, until it is alone
+        └─ refused, since one of them is not text (or all are too long together) ──> two halves, until it is alone
                                                                           └──> its own value and metadata, two calls
 
 Where a whole hundred is absent the others most likely are as well, as before many entries are made: a listing tells that of a
@@ -118,5 +118,5 @@ def _common_start(names: Sequence[str]) -> str:
 def _held(data: Mapping[str, Any]) -> Held:
     expiration = data.get("expiration")
     if not isinstance(expiration, int | float | None):
-        raise TypeError("the moment when an entry ends must be a number")
+        raise TypeError("the expiration of an entry must be a number")
     return Held(data["value"].encode(), data.get("metadata"), expiration)

@@ -1,4 +1,4 @@
-"""The far side of one store: one client, one quota for all who share a token, one id for each name."""
+"""Connection to the API: one client, one quota per token, and the resolved namespaces."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Remote:
             yield items
             if not cursor:
                 return
-        raise TransientError(f"{self.where}: {what} failed: the pages go in circles")
+        raise TransientError(f"{self.where}: {what} failed: the pages form a loop")
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
@@ -111,7 +111,7 @@ class Remote:
             items = []
         cursor = info.get("cursor") or ""
         if not isinstance(cursor, str) or not _are_keys(items):
-            raise TransientError(f"{self.where}: {what} failed: the answer is no list of keys; check the endpoint")
+            raise TransientError(f"{self.where}: {what} failed: the response is not a list of keys; check the endpoint")
         return items, cursor
 
 

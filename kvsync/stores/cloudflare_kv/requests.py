@@ -43,7 +43,7 @@ class Targets:
     def one(self, namespace: str, part: str, name: str) -> str:
         """`values` or `metadata` of one entry. Raises ValueError for a name that would make it another path."""
         if name in UNUSABLE_KEYS:
-            raise ValueError(f'no path can hold the key "{name}"')
+            raise ValueError(f'the key "{name}" cannot be part of a URL')
         return f"{self._of(namespace)}/{part}/{quote(name, safe='')}"
 
     def _of(self, namespace: str) -> str:

@@ -1,5 +1,6 @@
-"""The store `cloudflare-kv`: a namespace of Workers KV for each namespace. It has no versions: what is written is compared by
-kvsync just before, and seen again by the next pass."""
+"""The store type `cloudflare-kv`: one Workers KV namespace per namespace. It has no versions: kvsync compares right before
+each write, and the next pass verifies it.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +41,13 @@ class CloudflareKvStore(RemoteStore["Remote"]):
     """Entries in the KV namespaces of one account."""
 
     options = (
-        Field("account_id", _ID, required=True, help="Id of the account that the namespaces belong to."),
+        Field("account_id", _ID, required=True, help="Id of the account with the namespaces."),
         Field("token", credential(), required=True, help='API token with "Workers KV Storage: Edit".'),
-        Field("create_namespaces", boolean(), default=False, help="Make a namespace that does not exist."),
+        Field("create_namespaces", boolean(), default=False, help="Create namespaces that do not exist."),
+        Field("namespace_ids", map_of(_ID), default={}, help="Ids of namespaces, by their names in the state files."),
         Field(
-            "namespace_ids", map_of(_ID), default={}, help="Ids of namespaces, by the name they have in state files."
+            "batch_size", integer(1, _MOST_A_CALL), default=1000, help="Maximum number of entries per write request."
         ),
-        Field("batch_size", integer(1, _MOST_A_CALL), default=1000, help="Most entries that one call writes."),
     )
     capabilities = Capabilities(
         type="cloudflare-kv",
@@ -115,7 +116,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return self._place(namespace, ("namespace", found.id), found.title)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, without values. A listing that breaks off after its beginning is told to be incomplete."""
+        """Everything in `namespace`, without values. A listing that ends early is reported as incomplete."""
         remote, target = self._connected(), Target(self.config.name, namespace)
         listing, has_begun = Listing(signer), False
         id_ = await remote.namespaces.find(namespace)
@@ -170,7 +171,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return await self._connected().namespaces.names()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
-        """Token, account, permissions, namespaces, clock and quota, told apart."""
+        """Token, account, permissions, namespaces, clock and quota, distinguished."""
         from kvsync.stores.cloudflare_kv.doctor import Doctor
 
         return await Doctor(remote, self._namespace_ids).examine()
@@ -190,13 +191,13 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     def _snapshot(self, target: Target, listing: Listing, error: TransientError | None) -> Snapshot:
         """What was listed, up to the error that ended it. Where others have entries, whose values a listing does not vouch for,
-        nothing stands for the whole."""
+        nothing represents the whole."""
         namespace = target.namespace
         entries = listing.entries(None if self._keys.is_plain else lambda name: self._keys.decode(namespace, name))
         self._binary.setdefault(namespace, set()).update(entries.binary)
         if error is None:
             return Snapshot(target, entries, entries.settled, token=listing.token() if entries.is_told else None)
-        problem = f"it broke off after {len(listing):,} entries ({error})"
+        problem = f"it ended early, after {len(listing):,} entries ({error})"
         return Snapshot(target, entries, entries.settled, complete=False, problems=(problem,))
 
     async def _send(

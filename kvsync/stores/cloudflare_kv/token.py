@@ -1,4 +1,4 @@
-"""The API token, and what the API says when it refuses it."""
+"""API token, and the messages for its rejection."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class ApiToken(BearerToken):
         codes = error_codes(answer)
         said = words(call, answer) or f"status {answer.status}"
         if answer.status == 401 or codes & {1000, 6003, 6111, 9103, 9106, 9107}:
-            return ErrorText("credential", f"the API token is not valid ({said})", f"make a new one ({_PAGE})")
+            return ErrorText("credential", f"the API token is not valid ({said})", f"create a new one ({_PAGE})")
         if answer.status == 405 or call.writes:
             return ErrorText("permission", f"the API token may not write here ({said})", _PERMISSION)
         return ErrorText("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)
 
 
 def error_codes(answer: Answer) -> set[int]:
-    """The codes in the envelope of a failure; none where the body is no envelope."""
+    """The codes in the envelope of a failure; none where the body is not an envelope."""
     errors = answer.problem().get("errors")
     found = [error.get("code") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     return {code for code in found if isinstance(code, int)}

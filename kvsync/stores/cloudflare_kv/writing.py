@@ -1,4 +1,4 @@
-"""Writing: pairs as the API takes them, and what its answer says of each."""
+"""Bulk writes, and the outcomes of their responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CLOSE: Final = 2 * LEAST_LIFE
 """Seconds of life below which it is the server's clock that must count them."""
 
 _DONE: Final = WriteResult(WriteStatus.DONE)
-_UNKNOWN: Final = WriteResult(WriteStatus.UNKNOWN, error="the store says that it may not be fully written")
+_UNKNOWN: Final = WriteResult(WriteStatus.UNKNOWN, error="the store reported that the write may be incomplete")
 
 Named = tuple[str, Write]
 """A write and its remote key."""
@@ -50,7 +50,7 @@ async def put(
     """Write pairs, in one call. Raises StoreError; BatchRefused, with nothing sent, for what is too long for one."""
     body = b"[" + b",".join(pairs) + b"]"
     if len(body) > MOST_BODY and len(pairs) > 1:
-        raise BatchRefused(f"{remote.where}: {len(body)} bytes in one call; {MOST_BODY} are the most")
+        raise BatchRefused(f"{remote.where}: {len(body)} bytes in one call; the limit is {MOST_BODY}")
     what = f"writing {len(pairs):,} entries of {namespace}"
     is_secret = any(write.is_sensitive for _, write in writes)
     answer = await remote.change(namespace, "PUT", remote.targets.bulk(id_), what, body, is_secret=is_secret)
@@ -85,7 +85,7 @@ def _lifetime(write: Write, now: float) -> dict[str, int]:
     if write.mark is not None and write.mark.ttl is not None and left < _CLOSE:
         return {"expiration_ttl": max(LEAST_LIFE, math.ceil(left))}
     if left < LEAST_LIFE:
-        raise ValueError(f"it ends in less than {LEAST_LIFE} s, and the store ends nothing so soon")
+        raise ValueError(f"it expires in less than {LEAST_LIFE} s; Cloudflare KV accepts no shorter lifetime")
     return {"expiration": math.ceil(write.expires_at)}
 
 

@@ -1,4 +1,4 @@
-"""The remote side of the memory store: what is held, and how a write changes it."""
+"""Data of the memory store, and how a write changes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from kvsync.model.entry import Content, Mark
 from kvsync.stores.base import Precondition, WriteResult, WriteStatus
 
-_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists by now")
+_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
 _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 _LOCKED = WriteResult(WriteStatus.LOCKED, error="the entry is locked in the store")
 
@@ -91,7 +91,7 @@ class MemoryBackend:
         self.ledgers[namespace] = ledger
 
     def change(self, namespace: str, puts: Sequence[ConditionalPut], now: float) -> list[WriteResult]:
-        """Do writes, each by itself."""
+        """Do writes, each on its own."""
         return [self._change(self.held.setdefault(namespace, {}), put, now) for put in puts]
 
     def _change(self, entries: dict[RemoteKey, StoredEntry], put: ConditionalPut, now: float) -> WriteResult:

@@ -1,4 +1,4 @@
-"""The reference store: entries in a dictionary of this process. What it does is what the contract in `base` means.
+"""Reference implementation of a store: entries in a dictionary of this process.
 
 `kvsync.stores.memory.backend.MemoryBackend` is the remote side, `MemoryStore` the connection to it. Several connections may
 share one backend, as several hosts share a remote. The capabilities of a connection can be narrowed to those of any store,
@@ -33,7 +33,7 @@ class MemoryStore(Store):
     """A connection to a `MemoryBackend`: its own, the one it is given, or the one that the option `shared` names."""
 
     options = (
-        Field("shared", text(), help="Stores of one process that give the same name here hold the same entries."),
+        Field("shared", text(), help="Name of the data; stores with the same name in one process share their entries."),
     )
     capabilities = Capabilities(
         type="memory",
@@ -162,7 +162,7 @@ class MemoryStore(Store):
         return None if ledger is None else ledger.text
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        """Leave it beside the entries, for as long as the capabilities allow."""
+        """Leave it next to the entries, for as long as the capabilities allow."""
         self._count(1, 1)
         has = self.capabilities
         ends = has.always_expires and has.max_ttl is not None
@@ -175,10 +175,10 @@ class MemoryStore(Store):
 
     async def check(self) -> Sequence[DoctorCheck]:
         """Always reached."""
-        return (DoctorCheck("memory", True, "held in this process"),)
+        return (DoctorCheck("memory", True, "kept in this process"),)
 
     def _now(self) -> float:
-        """The present, as far as the memory ends entries by itself."""
+        """The present, as far as the memory ends entries automatically."""
         native = self.capabilities.lifetimes is Lifetimes.NATIVE
         return self.context.clock.now() if native else 0.0
 

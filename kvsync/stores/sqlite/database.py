@@ -1,4 +1,4 @@
-"""One SQLite file, opened when first needed, worked on in a thread of its own, its errors told apart.
+"""SQLite file of a store, opened on first use in a thread, with clear error messages.
 
 The thread keeps a long wait for another process's lock away from the event loop, and serialises this process's calls.
 """
@@ -14,12 +14,12 @@ from typing import TypeVar
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.stores.sqlite.schema import BEGIN_WRITING, END_WRITING, FILE_ID, FORMAT, SCHEMA, TABLES
 from kvsync.stores.worker_thread import WorkerThread
-from kvsync.util.private_files import make_private
+from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction, use_write_ahead_log
 
 LONGEST_WAIT = 5.0
 """Seconds to wait for another process at most, so that a daemon that is told to stop can."""
 
-_RIGHTS = "check the owner and mode of the file and of its folder, which SQLite writes to even for reading"
+_RIGHTS = "check the owner and mode of the file and its folder; SQLite writes to the folder even when it only reads"
 
 _Result = TypeVar("_Result")
 
@@ -66,7 +66,7 @@ class Database:
         if connection is None:
             yield None
             return
-        with _transaction(connection, "BEGIN"):
+        with transaction(connection, "BEGIN"):
             yield connection
 
     @contextmanager
@@ -75,7 +75,7 @@ class Database:
         connection = self._connect()
         if connection is None:
             raise PermanentError(f"store {self.name}: opened for reading only; nothing was written")
-        with _transaction(connection, "BEGIN IMMEDIATE"):
+        with transaction(connection):
             last: int = connection.execute(BEGIN_WRITING, (count,)).fetchone()[0]
             yield connection, range(last - count, last + 1)
             connection.execute(END_WRITING)
@@ -98,13 +98,11 @@ class Database:
         if inode is None and self._read_only:
             return None
         connection = self._open()
-        try:
-            if not self._prepare(connection):
-                connection.close()
-                return None
-        except BaseException:
+        with closed_on_error(connection):
+            has_tables = self._prepare(connection)
+        if not has_tables:
             connection.close()
-            raise
+            return None
         self._connection, self._inode = connection, _inode(self.path)
         self._file_id = _file_id(connection)
         return connection
@@ -113,53 +111,53 @@ class Database:
         """Find what is wrong with the path before SQLite does, which tells less. A folder inside the root may be made."""
         folder = self.path.parent
         if self.path.is_dir():
-            raise PermanentError(f"store {self.name}: {self.path} is a folder; name a file in it")
+            raise PermanentError(f"store {self.name}: {self.path} is a folder; set path to a file")
         if folder.is_dir():
             return
         if not folder.is_relative_to(self._root):
-            raise PermanentError(f"store {self.name}: the folder {folder} does not exist; make it, or correct the path")
+            raise PermanentError(f"store {self.name}: the folder {folder} does not exist; create it, or correct path")
         if self._read_only:
             return
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise PermanentError(f"store {self.name}: the folder {folder} cannot be made: {error.strerror}") from error
+            raise PermanentError(f"store {self.name}: cannot create the folder {folder}: {error.strerror}") from error
 
     def _open(self) -> sqlite3.Connection:
-        mode = "ro" if self._read_only else "rwc"
         if not self._read_only:
-            with suppress(OSError):  # SQLite says what is wrong; left alone, it would leave the mode to the umask
-                make_private(self.path)
-        connection = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={mode}",
-            uri=True,
+            with suppress(OSError):  # SQLite says what is wrong
+                return self._connected(create=True)
+        return self._connected(create=False)
+
+    def _connected(self, *, create: bool) -> sqlite3.Connection:
+        return connect(
+            self.path,
             timeout=self._timeout,
-            isolation_level=None,
-            check_same_thread=False,  # used by our one thread, which may be a new one after aclose
-            cached_statements=64,
+            create=create,
+            read_only=self._read_only,
+            pragmas={"synchronous": "NORMAL"},
         )
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> bool:
         """Make the tables where they are missing; False when there are none and none may be made."""
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > FORMAT:
-            raise PermanentError(f"store {self.name}: {self.path} was written by a newer kvsync; use that one")
+            raise PermanentError(
+                f"store {self.name}: {self.path} was written by a newer release of kvsync; upgrade kvsync"
+            )
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "entries" in tables and not tables >= TABLES:
             raise PermanentError(
-                f"store {self.name}: {self.path} has a table named entries that kvsync did not make; choose another path"
+                f"store {self.name}: {self.path} has a table named entries that kvsync did not create; set another path"
             )
         if not tables >= TABLES and self._read_only:
             return False
         if version < FORMAT and not self._read_only:
             _make_tables(connection)
         if not self._read_only:
-            with suppress(
-                sqlite3.OperationalError
-            ):  # busy just now: any mode is correct, and the next opener tries again
-                connection.execute("PRAGMA journal_mode = WAL")
+            # Busy just now: any mode is correct, and the next opener tries again.
+            with suppress(sqlite3.OperationalError):
+                use_write_ahead_log(connection)
         return True
 
     def _disconnect(self) -> None:
@@ -169,38 +167,26 @@ class Database:
 
     def _explained(self, error: sqlite3.Error) -> StoreError:
         where = f"store {self.name}: {self.path}"
-        match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+        match fault_of(error):
+            case Fault.LOCKED:
                 return TransientError(f"{where} is locked by another process, for {self._timeout:g} s now")
-            case sqlite3.SQLITE_FULL:
+            case Fault.FULL:
                 return TransientError(f"{where}: the disk is full; free some space")
-            case sqlite3.SQLITE_IOERR:
-                return TransientError(f"{where}: the disk cannot be read or written; check its space, quota and health")
-            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return PermanentError(f"{where} is damaged or no SQLite database; restore a copy, or move it away")
-            case sqlite3.SQLITE_CANTOPEN:
+            case Fault.DISK:
+                return TransientError(f"{where}: disk error; check its space, quota and health")
+            case Fault.DAMAGED | Fault.NOT_A_DATABASE:
+                return PermanentError(f"{where} is damaged or not a SQLite database; restore a copy, or move it away")
+            case Fault.CANNOT_OPEN:
                 return PermanentError(f"{where} cannot be opened; {_RIGHTS}")
-            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-                return PermanentError(f"{where} may not be written; {_RIGHTS}")
+            case Fault.READ_ONLY | Fault.DENIED:
+                return PermanentError(f"{where} is not writable; {_RIGHTS}")
         if str(error).startswith("Could not decode"):  # the rest of the message would show what is stored
-            return PermanentError(f"{where}: an entry holds text that is not UTF-8; correct or delete it")
+            return PermanentError(f"{where}: an entry contains text that is not UTF-8; correct or delete it")
         return PermanentError(f"{where}: {error}")
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
 def _make_tables(connection: sqlite3.Connection) -> None:
-    with _transaction(connection, "BEGIN IMMEDIATE"):
+    with transaction(connection):
         for statement in _statements(SCHEMA):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {FORMAT}")

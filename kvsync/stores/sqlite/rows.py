@@ -1,4 +1,4 @@
-"""Rows of the SQLite store: how entries become columns, and columns become entries."""
+"""Conversion of entries to and from columns of the SQLite store."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def from_mark(mark: Mark | None) -> Row:
 
 
 class Listing(Mapping[Identity, Actual]):
-    """The entries of a namespace. Those that are settled stay rows until somebody looks at one."""
+    """The entries of a namespace. Those that are settled stay rows until someone looks at one."""
 
     def __init__(self, rows: Iterable[Row], others: Iterable[Actual], signer: MarkSigner) -> None:
         self._owner = signer.owner

@@ -1,4 +1,4 @@
-"""The tables of the SQLite store, made so that people may edit `entries` with any program at any time.
+"""Tables of the SQLite store, with triggers that let any program edit `entries`.
 
     INSERT INTO entries(namespace, key, value) VALUES ('web', 'greeting', 'Hello');
     UPDATE entries SET value = 'Hi' WHERE namespace = 'web' AND key = 'greeting';

@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, with all that a store can have. `kvsync.stores.sqlite.schema` shows the tables."""
+"""The store type `sqlite`: one SQLite file with every capability. See `kvsync.stores.sqlite.schema` for the tables."""
 
 from __future__ import annotations
 
@@ -109,11 +109,11 @@ class SqliteStore(Store):
             answer = await self._call(self._examine)
         except StoreError as error:
             return (DoctorCheck("database", False, str(error)),)
-        if answer in ("ok", "not there yet"):
+        if answer in ("ok", "does not exist yet"):
             return (DoctorCheck("database", True, f"{path}: {answer}"),)
         problem = answer.splitlines()[-1]
         hint = "restore a copy, or move it away and apply again"
-        return (DoctorCheck("database", False, f"{path} is damaged or no SQLite database: {problem}", hint),)
+        return (DoctorCheck("database", False, f"{path} is damaged or not a SQLite database: {problem}", hint),)
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -194,7 +194,7 @@ class SqliteStore(Store):
     def _examine(self) -> str:
         with self._database.reading() as connection:
             if connection is None:
-                return "not there yet"
+                return "does not exist yet"
             return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
 
 

@@ -1,4 +1,4 @@
-"""Writes of the SQLite store: all of a call in one transaction, in bulk, and one by one only where a precondition failed."""
+"""Writes of the SQLite store: one transaction per call, in bulk, and entry by entry where a precondition failed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SWEEP = "DELETE FROM entries WHERE expires_at <= ?"
 _DIGITS = 19
 """So many digits have the first integers that SQLite has no room for."""
 
-_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists by now")
+_EXISTS = WriteResult(WriteStatus.CONFLICT, error="the entry exists already")
 _MOVED = WriteResult(WriteStatus.CONFLICT, error="the entry was changed or deleted since it was read")
 _GONE = WriteResult(WriteStatus.DONE)
 
@@ -46,7 +46,7 @@ class Cell(NamedTuple):
     label: str | None
 
     def sought(self) -> Row:
-        """The parameters of BY_CELL; an empty blob, which no label is, stands for none."""
+        """The parameters of BY_CELL; an empty blob, which no label is, represents none."""
         return self.namespace, self.key, b"" if self.label is None else self.label
 
 

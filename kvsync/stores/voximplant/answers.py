@@ -1,8 +1,8 @@
-"""What the API means by its answers: `error` counts, whatever the status and whatever stands beside it.
+"""Interprets API responses: an `error` member is an error, whatever the status is.
 
 code                                         reading             writing
 ──────────────────────────────────────────   ─────────────────   ──────────────────────────────────────────
-100, 135, 161, 454, 455, 456                 signed anew once, then AuthError
+100, 135, 161, 454, 455, 456                 signed again once, then AuthError
 104, 131, 137, 281, 282                      AuthError
 162, 314, 340, 416                           TransientError      TransientError (turned away, nothing done)
 484, 515 taken for a repetition              TransientError      LostAnswer (look, before it is sent again)
@@ -34,22 +34,22 @@ _UNDECIDED: Final = frozenset({1, 2, 4})
 _THIS_ENTRY: Final = frozenset({101, 134, 458, 477, 485, 492, 496, 497, 499})
 
 _HINTS: Final = {
-    5: "settle the bill of the account",
+    5: "pay the outstanding bill of the account",
     127: "top up the balance of the account",
     131: "activate the account",
     281: "verify the account",
     282: "verify the account",
     104: "give the service account the role Owner, Admin or Developer",
     100: "check that the key is not revoked, and its role (Owner, Admin or Developer)",
-    455: "set this machine's clock by NTP",
-    456: "set this machine's clock by NTP",
+    455: "synchronize this machine's clock with NTP",
+    456: "synchronize this machine's clock with NTP",
 } | dict.fromkeys((107, 116, 546, 558), "correct application_id, or application")
 
 _PAUSE: Final = {"turned away": 1.0, "repeated": 10.0}
 """Seconds to wait where the service does not say."""
 
 _SECONDS: Final = re.compile(r"(\d{1,4})\s*s(?:ec|$|\b)", re.IGNORECASE)
-_NOT_JSON: Final = "a body that is no JSON; it was cut off, or is not from this API"
+_NOT_JSON: Final = "a body that is not JSON; it may be truncated, or not from this API"
 _WRONG_PLACE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
 
 
@@ -73,7 +73,7 @@ class Judge:
         """Something before the API answers in its place."""
         what = f"{self._where}: {call.what} failed: status {answer.status}"
         if answer.status in _WRONG_PLACE:
-            return PermanentError(f"{what}; the API is not there, correct the endpoint")
+            return PermanentError(f"{what}; the API was not found there; correct the endpoint")
         wait = retry_after(answer.headers, self._clock.now())
         if answer.status in (429, 503):
             return TransientError(what, wait)
@@ -82,7 +82,9 @@ class Judge:
 
     def _refusal(self, call: Call, answer: Answer, code: int) -> StoreError:
         hint = f"; {_HINTS[code]}" if code in _HINTS else ""
-        message = f"{self._where}: {call.what} failed: {words(call, answer, (code,)) or 'the service refuses it'}{hint}"
+        message = (
+            f"{self._where}: {call.what} failed: {words(call, answer, (code,)) or 'the service rejected it'}{hint}"
+        )
         if code in _STALE:
             self._account.learn(answer)
             return StaleCredentialError(message)

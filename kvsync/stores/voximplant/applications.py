@@ -1,4 +1,4 @@
-"""Finds the application that a store is configured for.
+"""Resolves the configured application to its id.
 
 An application that is configured by its name is looked up again and again: it can be renamed, deleted, or replaced by another
 one of the same name while kvsync runs.
@@ -20,7 +20,7 @@ LOOKUP_SECONDS: Final = 60.0
 
 _MOST_PAGES: Final = 50
 
-_BY_ID: Final = "write application_id, its number, in place of application"
+_BY_ID: Final = "use application_id with its number instead of application"
 
 ListPage = Callable[[str, str, Mapping[str, str | int]], Awaitable[Answer]]
 """Sends `GetApplications`: (account, what it is for, parameters)."""
@@ -87,10 +87,12 @@ class ApplicationFinder:
             except StaleCredentialError:
                 raise
             except AuthError as error:
-                raise AuthError(f"{error}; where the service account may not list applications, {_BY_ID}") from None
+                raise AuthError(f"{error}; if the service account may not list applications, {_BY_ID}") from None
             page, total = _page(answer)
             if page is None:
-                message = f"{self._where}: {what} failed: the answer is not a list of applications; check the endpoint"
+                message = (
+                    f"{self._where}: {what} failed: the response is not a list of applications; check the endpoint"
+                )
                 raise TransientError(message)
             listed += page
             if not page or total is None or len(listed) >= total:

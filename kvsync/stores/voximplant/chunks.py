@@ -1,4 +1,4 @@
-"""From a document to pieces that fit into values, and back.
+"""Splits a document into pieces that fit into values, and joins them again.
 
     document ──cut where its content says──> pieces, each named by its content ──> root: the names in their order, and a digest
 
@@ -36,7 +36,7 @@ LONGEST_KEY: Final = len(ROOT_KEY) + 1 + _NAME
 """Characters of the key of a piece."""
 
 _IN_ROOT: Final = 1900
-"""Characters of names that stand beside what else a root holds."""
+"""Characters of names that stand next to what else a root holds."""
 
 _PLACES: Final = re.compile(r"[\]}\n]")
 """Where a document may be cut: at the ends of what it consists of, whatever its format is."""
@@ -82,10 +82,10 @@ class Joined:
 
 
 def join(root: str, pieces: Mapping[str, str]) -> Joined:
-    """Put a document together. Raises MissingPieces, and ValueError for a root, or pieces, that somebody else has made."""
+    """Put a document together. Raises MissingPieces, and ValueError for a root, or pieces, that someone else has made."""
     found = _ROOT.fullmatch(root)
     if found is None:
-        raise ValueError("it is no list of pieces")
+        raise ValueError("it is not a list of pieces")
     form, depth, digest, text = found.groups()
     used: set[str] = set()
     for _ in range(int(depth) + 1):
@@ -96,7 +96,7 @@ def join(root: str, pieces: Mapping[str, str]) -> Joined:
         text = "".join(pieces[name] for name in names)
     document = _document_of(form, text)
     if _digest(document, 16) != digest:
-        raise ValueError("the pieces do not make what they are said to make")
+        raise ValueError("the checksum of the pieces is wrong")
     return Joined(document, frozenset(used))
 
 

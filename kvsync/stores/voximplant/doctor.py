@@ -1,4 +1,4 @@
-"""What is wrong with a connection, told apart: the key file, the token, the clock, the application, the permission."""
+"""Health checks of a connection: key file, token, clock, application, permission."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def examine(remote: Remote) -> list[DoctorCheck]:
         return [*found, DoctorCheck("application", False, str(error), "correct application_id, or application")]
     except StoreError as error:
         return [*found, DoctorCheck("endpoint", False, str(error))]
-    reading = DoctorCheck("reading", True, "the token is accepted, and the application may be read")
+    reading = DoctorCheck("reading", True, "the token was accepted, and the application is readable")
     clock = clock_findings(answer, remote.clock.now(), _MOST_SKEW)
     return [*found, reading, await _writing(storage), *clock]
 
@@ -36,7 +36,7 @@ async def _writing(storage: Storage) -> DoctorCheck:
     """Deleting what is not there changes nothing, and only who may write is let so far."""
     key = f"kvsync-doctor-{secrets.token_hex(8)}"
     try:
-        await storage.ask("DelKeyValueItem", "asking to write", {"key": key})
+        await storage.ask("DelKeyValueItem", "checking write permission", {"key": key})
     except AuthError as error:
         return DoctorCheck("writing", False, str(error), "give the service account the role Owner, Admin or Developer")
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""What the service takes and gives."""
+"""Limits of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listing entries by offsets, although entries come and go meanwhile.
+"""Lists entries by offset, while entries are added and removed.
 
     1st page   a b c d e
     2nd page           e f g h i      begins with the entry that the page before ended with
@@ -45,11 +45,11 @@ async def everything(ask: Ask, size: int) -> Listed:
             items |= walk.items
             if not items:
                 raise
-            return Listed(items, f"it broke off after {len(items):,} entries ({error})")
+            return Listed(items, f"it ended early, after {len(items):,} entries ({error})")
         if is_whole:
             return Listed(walk.items)
         items |= walk.items
-    return Listed(items, f"entries kept coming and going while {len(items):,} of them were listed")
+    return Listed(items, f"entries kept changing while {len(items):,} of them were listed")
 
 
 class ListingWalk:

@@ -1,4 +1,4 @@
-"""What a namespace is at the far end: the endpoint, the account, the application, and what its keys begin with.
+"""Place of a namespace: endpoint, account, application, and key prefix.
 
 Accounts and applications are numbered from one on each service, so the endpoint is a part of the place.
 """

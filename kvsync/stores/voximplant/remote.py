@@ -1,4 +1,4 @@
-"""The connection to the service, with one turn after the other for all who share an account, and the storages behind it."""
+"""Connection to the API, with calls serialized per account, and the storages of its applications."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ class Storage:
         application by now, as of at most a minute ago."""
         now = await self._remote.applications.find()
         if now != self.application:
-            moved = f"the configuration leads to {now} now, not to {self.application}"
-            raise PermanentError(f"{self.where}: {what} was not sent: {moved}; the next pass plans for that one")
+            moved = f"the configuration now points to {now}, not to {self.application}"
+            raise PermanentError(f"{self.where}: {what} was not sent: {moved}; the next pass uses the new one")
         return await self._send(method, what, parameters, reads=False, is_secret=is_secret)
 
     async def page(self, method: str, pattern: str, offset: int) -> list[dict[str, Any]]:
@@ -120,7 +120,9 @@ class Storage:
         data = (await self.ask(method, what, parameters)).problem()
         items = data.get("result") if data.get("error") is None else []
         if not isinstance(items, list) or not all(map(_is_item, items)):
-            raise TransientError(f"{self.where}: {what} failed: the answer is no list of items; check the endpoint")
+            raise TransientError(
+                f"{self.where}: {what} failed: the response is not a list of items; check the endpoint"
+            )
         return items
 
     async def item(self, key: str) -> dict[str, Any] | None:
@@ -130,7 +132,7 @@ class Storage:
         item = data.get("result") if data.get("error") is None else None
         if item is None or (_is_item(item) and item["key"] == key):
             return item
-        raise TransientError(f"{self.where}: {what} failed: the answer is not that item")
+        raise TransientError(f"{self.where}: {what} failed: the response is not that item")
 
     async def _send(
         self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool, is_secret: bool = False

@@ -1,4 +1,4 @@
-"""The ledger in the store: a root and pieces, beside the entries of the namespace that they speak of.
+"""Ledger in the store: a root and pieces next to the entries of the namespace.
 
     web:greeting                  an entry
     web:#kvsync.ledger            the root
@@ -96,10 +96,10 @@ class RemoteLedger:
             try:
                 return await self._completed()
             except MissingPieces:
-                continue  # somebody wrote another ledger since
+                continue  # someone wrote another ledger since
             except ValueError as reason:
                 raise PermanentError(f"{self._storage.where}: {self._root_key}: {reason}") from None
-        raise PermanentError(f"{self._storage.where}: {self._root_key}: pieces of it are not there")
+        raise PermanentError(f"{self._storage.where}: {self._root_key}: pieces of it are missing")
 
     async def write(self, document: bytes) -> None:
         """Leave a ledger in place of the one before. May be repeated after an error: what is done need not be done again.

@@ -1,6 +1,6 @@
-"""The service account: its key file, read anew for every call, and the short-lived tokens that are signed with it.
+"""Service account authentication: the key file, read again for each call, and the short-lived tokens signed with it.
 
-A token serves for some minutes. It is signed anew before it ends, when the file has changed, when this machine's clock was set
+A token serves for some minutes. It is signed again before it ends, when the file has changed, when this machine's clock was set
 back, and once more when the service does not take it: then by the server's clock, since a wrong one of ours is the usual
 reason.
 """
@@ -32,7 +32,7 @@ _LIFE: Final = 600
 _SPARE: Final = 60
 """Seconds before its end from which a token is not used any more."""
 
-_HOW: Final = "download the key of a service account anew (Settings > Service accounts)"
+_HOW: Final = "download the key of a service account again (Settings > Service accounts)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ class ServiceAccount:
         try:
             return _key_file(json.loads(text))
         except (ValueError, RecursionError):
-            raise AuthError(f"{self._where}: the credentials are no JSON; {_HOW}") from None
+            raise AuthError(f"{self._where}: the credentials are not JSON; {_HOW}") from None
         except (KeyError, TypeError):
-            what = "the credentials are no object with account_id, key_id and private_key"
+            what = "the credentials are not an object with account_id, key_id and private_key"
             raise AuthError(f"{self._where}: {what}; {_HOW}") from None
 
     def _named(self, path: str) -> str:
@@ -89,7 +89,7 @@ class ServiceAccount:
         try:
             return self._resolve(Credential(CredentialKind.FILE, path, self._reference.origin))
         except AuthError as error:
-            raise AuthError(f"{error} (its path is what {describe(self._reference)} holds)") from None
+            raise AuthError(f"{error} (the path comes from {describe(self._reference)})") from None
 
     async def sign(self, call: Call, _host: str) -> Mapping[str, str]:
         """The header that every request needs. Raises AuthError, and PermanentError when the key file is of another account by
@@ -97,9 +97,9 @@ class ServiceAccount:
         async with self._signing:
             file, now = self.file(), self._clock.now() - self._ahead
             if isinstance(call, AccountCall) and call.account != file.account:
-                what = f"the credentials are of account {file.account} now, not of {call.account}"
+                what = f"the credentials now belong to account {file.account}, not to {call.account}"
                 raise PermanentError(
-                    f"{self._where}: {call.what} was not sent: {what}; the next pass plans for that account"
+                    f"{self._where}: {call.what} was not sent: {what}; the next pass uses the new account"
                 )
             token = self._token
             if token is None or token.file != file or not token.since <= now < token.until:
@@ -111,7 +111,7 @@ class ServiceAccount:
         self._ahead = ahead_of_server(refusal, self._clock.now()) or 0.0
 
     async def renew(self) -> bool:
-        """Let the next call be signed anew."""
+        """Let the next call be signed again."""
         self._token = None
         return True
 
@@ -152,5 +152,5 @@ def _parsed(pem: str, where: str) -> RSAPrivateKey:
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, RSAPrivateKey):
-        raise AuthError(f"{where}: private_key of the credentials is no RSA key in PEM; {_HOW}")
+        raise AuthError(f"{where}: private_key in the credentials is not an RSA key in PEM format; {_HOW}")
     return key

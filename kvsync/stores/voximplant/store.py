@@ -1,5 +1,6 @@
-"""The store `voximplant`: a namespace is what the keys in one application begin with. It has no versions and no room for marks,
-and everything in it ends within 90 days."""
+"""The store type `voximplant`: a namespace is a key prefix in one application. It has no versions and no marks, and every
+entry expires within 90 days.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +45,19 @@ class VoximplantStore(RemoteStore["Remote"]):
     """Entries in the key-value storage of one application."""
 
     options = (
-        Field("credentials", credential(), required=True, help="Key file of a service account, or the path of one."),
-        Field("application_id", integer(1), help="Id of the application whose storage it is."),
-        Field("application", text(), help="Its name, in place of the id."),
+        Field(
+            "credentials",
+            credential(),
+            required=True,
+            help="Key of a service account: the JSON, or the path of the file.",
+        ),
+        Field("application_id", integer(1), help="Id of the application."),
+        Field("application", text(), help="Name of the application, instead of its id."),
         Field(
             "requests_per_second",
             number(0.01, 100_000),
             default=_RATE,
-            help="Most calls a second, of all stores with this account together.",
+            help="Maximum number of requests per second, over all stores with this account.",
         ),
         LEDGER,
     )
@@ -84,7 +90,7 @@ class VoximplantStore(RemoteStore["Remote"]):
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         if (config.options.get("application_id") is None) is (config.options.get("application") is None):
-            raise ValueError("write either application_id or application")
+            raise ValueError("set either application_id or application")
         self._keys = KeyFormat(config.key_format or KEY_FORMAT, divider=":")
         if self._first_level("n") is None:
             raise ValueError(
@@ -107,7 +113,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         """The key by the configured format; by default the namespace, a colon, and the key."""
         name = self._keys.encode(namespace, identity)
         if RESERVED in name:
-            raise ValueError(f'"{RESERVED}" stands in the keys of kvsync\'s own ledger; choose another name')
+            raise ValueError(f'"{RESERVED}" is reserved for the ledger of kvsync; use another name')
         if self._first_level(namespace) is None:
             raise ValueError("the namespace must not begin with a colon")
         if self.keeps_ledger and (size := len(self._keys.prefix(namespace)) + LONGEST_KEY) > MOST_KEY:
@@ -133,7 +139,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         return place_of(self.config, application, self._keys.scope(namespace))
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
-        """Everything in `namespace`, with values. A listing that cannot be had whole is told to be incomplete."""
+        """Everything in `namespace`, with values. A listing that cannot be had whole is reported as incomplete."""
         storage = await self._storage(namespace)
         listed = await self._list(namespace, storage)
         has_ledger = self.keeps_ledger and listed.problem is None
@@ -183,7 +189,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         await self._shelf(namespace, await self._storage(namespace)).write(ledger)
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
-        """Key file, token, clock, application and permissions, told apart."""
+        """Key file, token, clock, application and permissions, distinguished."""
         from kvsync.stores.voximplant.doctor import examine
 
         return await examine(remote)

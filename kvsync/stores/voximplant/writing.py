@@ -1,4 +1,4 @@
-"""Writing: one entry at a time, with a lifetime that is sure to be the one that was asked for."""
+"""Writes one entry at a time, with an exact lifetime."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lifetime_of(write: Write, now: float) -> Lifetime:
         return {"ttl": LONGEST}
     left = math.ceil(write.expires_at - now)
     if left < 1:
-        raise ValueError("it ends before it can be written")
+        raise ValueError("it expires before it can be written")
     is_counted = write.mark is not None and write.mark.ttl is not None
     return (
         {"ttl": min(left, LONGEST)}
@@ -49,7 +49,7 @@ class Writer:
                 return
             found = await storage.item(key) or {}
             if found.get("value") != value:
-                return  # somebody else's by now, which whoever reads it again finds out
+                return  # someone else's by now, which whoever reads it again finds out
             if _lives(storage, found, lifetime):
                 self._renews = True
                 return

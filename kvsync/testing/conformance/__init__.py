@@ -1,4 +1,4 @@
-"""The conformance suite: what kvsync relies on in a store, as tests that any store can be held to.
+"""Conformance suite: tests of everything that kvsync relies on in a store.
 
     from kvsync import Store, StoreContext
     from kvsync.testing import FakeClock, StoreConformance

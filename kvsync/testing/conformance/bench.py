@@ -1,4 +1,4 @@
-"""The workbench of one conformance test: a store, its clock, and short ways to write and look."""
+"""Fixture of a conformance test: a store, its clock, and shortcuts to write and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: with compare-and-set, no write undoes what somebody else wrote."""
+"""Conformance: with compare-and-set, a write never overwrites a concurrent change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: when the remote fails, the store says what it knows, and no more."""
+"""Conformance: errors of the remote are reported correctly."""
 
 from __future__ import annotations
 

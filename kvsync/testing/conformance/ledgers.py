@@ -1,4 +1,4 @@
-"""Conformance: a store that keeps the ledger gives it back whole, and shows it nowhere else."""
+"""Conformance: a store that keeps the ledger returns it unchanged, and hides it elsewhere."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class LedgersInStores(Suite):
 
     @promise(keeping)
     async def test_a_ledger_is_no_entry(self, bench: Bench) -> None:
-        """It is not listed among the entries, is no namespace, and leaves entries as they are."""
+        """It is not listed among the entries, is not a namespace, and leaves entries as they are."""
         before = await bench.create("greeting", Content(b"Hello"))
         names = await bench.store.namespaces()
         await bench.store.write_ledger(bench.namespace, _ledger(300))

@@ -1,4 +1,4 @@
-"""Conformance: entries end when they shall, and are renewed without being touched otherwise."""
+"""Conformance: entries expire on time, and renewals change nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LifetimesOfEntries(Suite):
 
     @promise(native)
     async def test_an_entry_that_ended_is_no_obstacle(self, bench: Bench) -> None:
-        """After its end, the key can be created anew."""
+        """After its end, the key can be created again."""
         await bench.create("promo", Content(b"old"), expires_at=_moment(bench, 1))
         await bench.pass_time(_ttl(bench) + 1)
         await bench.create("promo", Content(b"new"))
@@ -70,7 +70,7 @@ class LifetimesOfEntries(Suite):
 
     @promise(having("lifetimes", Lifetimes.EMULATED), having("marks", Marks.STORE))
     async def test_the_moment_is_remembered(self, bench: Bench) -> None:
-        """A store that cannot end entries keeps the moment beside the entry, for the daemon, and the entry past it."""
+        """A store that cannot end entries keeps the moment next to the entry, for the daemon, and the entry past it."""
         moment = _moment(bench, 1)
         read = await bench.create("promo", expires_at=moment)
         assert read.expires_at == moment
@@ -79,7 +79,7 @@ class LifetimesOfEntries(Suite):
 
 
 def _ttl(bench: Bench) -> int:
-    """A lifetime in seconds that the store takes, and that is long beside the time it takes to settle."""
+    """A lifetime in seconds that the store takes, and that is long compared with the time it takes to settle."""
     return max(bench.capabilities.min_ttl, 60, int(10 * bench.capabilities.settle))
 
 

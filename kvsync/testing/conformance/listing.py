@@ -1,4 +1,4 @@
-"""Conformance: a listing shows all there is, ours and foreign, and says cheaply when nothing changed."""
+"""Conformance: a listing is complete, and reports cheaply that nothing changed."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Listings(Suite):
 
     @promise(method("foreign_write"))
     async def test_foreign_entries_are_left_alone(self, bench: Bench) -> None:
-        """Whatever we do beside it, a foreign entry stays as it is, byte for byte and version for version."""
+        """Whatever we do next to it, a foreign entry stays as it is, byte for byte and version for version."""
         await self.foreign_write(bench.namespace, Identity("foreign"), Content("été\n".encode()))
         await bench.settle()
         before = await bench.get("foreign")

@@ -1,4 +1,4 @@
-"""Conformance: kvsync's mark is where the capabilities say, and survives what it must."""
+"""Conformance: marks are kept where the capabilities say, and survive other changes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MarksOfOwners(Suite):
 
     @promise(in_store, method("foreign_delete"), method("foreign_write"))
     async def test_a_mark_goes_with_its_entry(self, bench: Bench) -> None:
-        """An entry that another program deleted and made anew is not ours."""
+        """An entry that another program deleted and made again is not ours."""
         await bench.create("greeting")
         await self.foreign_delete(bench.namespace, Identity("greeting"))
         await self.foreign_write(bench.namespace, Identity("greeting"), Content(b"theirs"))

@@ -1,4 +1,4 @@
-"""Conformance: a place is what the remote is, not what it is called, and marks are proof at their place and key alone."""
+"""Conformance: a place identifies the remote itself, and marks are valid only at their place and key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: what etags are worth where a listing knows less than a read, or the store has no versions."""
+"""Conformance: etags of stores without versions, or whose listings contain less than a read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: what is written is what is read."""
+"""Conformance: reads return exactly what was written."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Writing(Suite):
 
     @promise()
     async def test_a_key_can_be_used_again(self, bench: Bench) -> None:
-        """After a delete the same key can be created anew, and has the new content."""
+        """After a delete the same key can be created again, and has the new content."""
         await bench.must(bench.deletion(await bench.create("greeting", Content(b"old"))))
         await bench.create("greeting", Content(b"new"))
         assert await bench.value("greeting") == b"new"
@@ -88,7 +88,7 @@ class Writing(Suite):
 
     @promise(having("binary"))
     async def test_bytes_come_back_as_they_are(self, bench: Bench) -> None:
-        """Values that are no text come back byte for byte."""
+        """Values that are not text come back byte for byte."""
         await self._come_back(bench, list(BYTES))
 
     async def _come_back(self, bench: Bench, values: list[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""The one place where secrets are taken out of what leaves the process.
+"""Redaction of secrets in everything that leaves the process.
 
 Two ways, both needed:
 

@@ -1,9 +1,9 @@
-"""A text as those who decode it read it, so that a secret is found whatever it is written in, also twice over.
+"""Decoded forms of a text, so that secrets are found in any encoding, including nested ones.
 
     written in                                       how it is read
     ──────────────────────────────────────────────   ─────────────────────────────────────────────────────────────
-    URLs (`%41`), JSON, repr and C (`\\u0041`,        what stands for a character is replaced by it, and so is what
-    `\\x41`, `\\"`), HTML (`&#65;`)                     then stands for one
+    URLs (`%41`), JSON, repr and C (`\\u0041`,        what represents a character is replaced by it, and so is what
+    `\\x41`, `\\"`), HTML (`&#65;`)                     then represents one
     UTF-16                                           without zero bytes
     base64, also URL-safe and within longer base64   as a whole, begun at each of four places
     hexadecimal                                      as a whole, begun at each of two places
@@ -141,7 +141,7 @@ def _without_zeros(view: View) -> View:
 
 
 def _without_escapes(view: View, read: _Reader) -> View:
-    """The view with every escape replaced by what it stands for."""
+    """The view with every escape replaced by what it represents."""
     source = view.data
 
     @cache
@@ -172,7 +172,7 @@ def _pieces(source: bytes, read: _Reader) -> Iterator[tuple[int, Span, bool]]:
 
 
 def _character(match: re.Match[bytes]) -> bytes:
-    """What an escape stands for."""
+    """What an escape represents."""
     kind = match.lastgroup
     assert kind is not None
     written = match[kind]

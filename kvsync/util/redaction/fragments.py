@@ -1,4 +1,4 @@
-"""An index of every 8 bytes of all secrets, and what of a text is in it.
+"""Index of all 8-byte fragments of the secrets, and the search of a text for them.
 
 A text is looked at in steps of 4 bytes: 8 bytes of a secret, wherever they begin, hold 4 that the text has at such a step. Sets
 of integers answer for all secrets at once, so that a text without any costs some nanoseconds a byte, however many there are.

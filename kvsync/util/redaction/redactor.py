@@ -1,4 +1,4 @@
-"""The redactor: it knows the secrets of this process, and takes them out of text and data."""
+"""Redactor: knows the secrets of this process, and removes them from text and data."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Redactor:
         return encode_json(self.clean(document)) + "\n"
 
     def _is_clean(self, texts: Collection[str]) -> bool:
-        """A look at all texts at once: to look at each by itself costs more, and most of them are clean."""
+        """A look at all texts at once: to look at each on its own costs more, and most of them are clean."""
         gather_or_cancel = "\n".join(texts)
         return self.redact(gather_or_cancel) == gather_or_cancel
 

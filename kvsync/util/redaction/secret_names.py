@@ -1,4 +1,4 @@
-"""What is secret by its place: names of fields, bearer tokens, passwords in URLs, tokens in queries."""
+"""Recognizes secrets by context: field names, bearer tokens, passwords in URLs, tokens in queries."""
 
 from __future__ import annotations
 

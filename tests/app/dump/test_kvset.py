@@ -45,7 +45,7 @@ def test_an_export_becomes_state_files(folder: Path) -> None:
     """Every entry with a namespace is in the file of that namespace, as it was; the store itself is not asked."""
     done = dump(folder, "settings", "--kvset", "export.json")
     assert done.returncode == 0, done.stderr
-    assert "1 keys of export.json are of no such namespace and left out, such as 'bare'" in done.stderr
+    assert "1 keys of export.json do not belong to the namespace and were left out, such as 'bare'" in done.stderr
     assert sorted(file.name for file in (folder / "state").iterdir()) == ["mail.yaml", "web.yaml"]
     text = (folder / "state" / "web.yaml").read_text()
     assert "greeting: {value: Hello, labels: {de: {value: Hallo, tags: {team: web}}}}" in text
@@ -69,9 +69,9 @@ def test_one_namespace_of_an_export(folder: Path) -> None:
     ("text", "complaint"),
     [
         ('{"items": [', "export.json:1:12: no JSON"),
-        ('{"web:greeting": "Hello"}', "no list of key-values"),
-        ('{"items": [{"value": "x"}]}', "no key-values"),
-        ('{"items": [{"key": "web:a", "value": 1}]}', "'web:a' is not of this profile"),
+        ('{"web:greeting": "Hello"}', "not a list of key-values"),
+        ('{"items": [{"value": "x"}]}', "not key-values"),
+        ('{"items": [{"key": "web:a", "value": 1}]}', "'web:a' is not in this profile"),
     ],
 )
 def test_what_is_no_export(folder: Path, text: str, complaint: str) -> None:

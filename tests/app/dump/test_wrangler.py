@@ -64,11 +64,11 @@ def test_keys_of_another_format_are_left_out(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "no JSON"),
-        ('{"key": "a"}', "no list"),
-        ('[{"value": "x"}, {"key": "a", "value": 1}]', "entry 1: its value is no text"),
+        ("{", "not valid JSON"),
+        ('{"key": "a"}', "not a list"),
+        ('[{"value": "x"}, {"key": "a", "value": 1}]', "entry 1: its value is not text"),
         ('[{"key": "a", "value": "secret!", "base64": true}]', "entry 0: its value is not base64"),
-        ('[{"key": "a", "value": "x", "expiration_ttl": 0}]', "expiration_ttl is no positive number"),
+        ('[{"key": "a", "value": "x", "expiration_ttl": 0}]', "expiration_ttl is not a positive number"),
     ],
 )
 def test_what_is_wrong_with_the_file_is_told(folder: Path, content: str, words: str) -> None:
