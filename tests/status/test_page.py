@@ -109,7 +109,7 @@ class Shape(HTMLParser):
     ],
 )
 def test_the_headline_says_whether_all_is_well(states: tuple[State, ...], level: Urgency, text: str) -> None:
-    """One sentence and one level stand for all targets, those that need a person before everything else."""
+    """One sentence and one level stand for all targets, those that need attention before everything else."""
     full = target("main", "web")
     shown = with_targets(*(replace(IN_SYNC, state=state, parked=full.parked, pause=full.pause) for state in states))
     said = headline(shown)
