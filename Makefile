@@ -21,7 +21,7 @@ install: $(VENV)/.compiled  ## set up .venv with kvsync in it (.venv/bin/kvsync)
 demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=once: one pass, then exit)
 	@$(BIN)/python scripts/demo.py $(DEMO)
 
-test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, tests
+test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, bandit, tests
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## installs kvsync anew, boots it under systemd, builds its image (all of it: as root, on Debian)
@@ -30,10 +30,11 @@ test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## installs kvsync anew, boot
 tools:  ## install what some tests use beside Python packages: a browser, promtool, what boots systems (as root, on Debian)
 	@scripts/system_tools.sh
 
-lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff and mypy --strict
+lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff, mypy --strict and bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet -c pyproject.toml -r kvsync
 
 format: $(VENV)/.dev  ## let ruff lay out the code
 	$(BIN)/ruff check --fix .
