@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-system tools lint format bench docs lock clean
+.PHONY: help install demo test test-system tools lint format coverage bench docs lock clean
 
 help:  ## what you can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ install: $(VENV)/.compiled  ## set up .venv with kvsync in it (.venv/bin/kvsync)
 demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=once: one pass, then exit)
 	@$(BIN)/python scripts/demo.py $(DEMO)
 
-test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, tests
+test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, bandit, tests
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## installs kvsync anew, boots it under systemd, builds its image (all of it: as root, on Debian)
@@ -30,14 +30,20 @@ test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## installs kvsync anew, boot
 tools:  ## install what some tests use beside Python packages: a browser, promtool, what boots systems (as root, on Debian)
 	@scripts/system_tools.sh
 
-lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff and mypy --strict
+lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff, mypy --strict and bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet -c pyproject.toml -r kvsync
 
 format: $(VENV)/.dev  ## let ruff lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+coverage: $(VENV)/.dev $(VENV)/.compiled  ## line and branch coverage of the core by its own tests (fails below the gate in pyproject.toml)
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(CORE_TESTS) $(PYTEST_ARGS)
+
+CORE_TESTS := $(addprefix tests/,apply config desired planning reconcile state yaml)
 
 bench: $(VENV)/.dev $(VENV)/.compiled  ## print the measured costs, as ratios
 	$(BIN)/python -m tests.benchmarks $(BENCH)
@@ -55,7 +61,7 @@ lock:  ## choose the newest allowed dependencies and pin them again (needs uv)
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove everything made here, also what the demo left behind
-	rm -rf $(VENV) examples/*/.kvsync dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) examples/*/.kvsync dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find kvsync tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so a step that failed is done again.

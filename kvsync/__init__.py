@@ -1,3 +1,186 @@
-"""kvsync keeps key-value stores in sync with YAML files in a Git repository."""
+"""kvsync keeps key-value stores in sync with YAML files in a Git repository.
+
+The names in `__all__` are the public API, kept by semantic versioning: what authors of stores need, and what programs need that
+plan and apply without the command line. Everything else may change in any release. `docs/api.md` is the reference.
+
+Each name is imported when it is first used, so that `kvsync --version` does not pay for the rest.
+"""
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False  # type checkers take it for True; importing it from `typing` would cost time at every start
+
+if TYPE_CHECKING:
+    from kvsync.app.model import Report, TargetSelection, resolve_targets
+    from kvsync.app.open import open_workspace
+    from kvsync.app.workspace import Workspace
+    from kvsync.config.model import Credential, StoreConfig
+    from kvsync.errors import (
+        AuthError,
+        BatchRefused,
+        InvalidInput,
+        KvsyncError,
+        LockHeld,
+        LostAnswer,
+        NotLeader,
+        Origin,
+        PermanentError,
+        Problem,
+        SourceError,
+        StateDirError,
+        StoreError,
+        TransientError,
+        UsageError,
+    )
+    from kvsync.model.canonical import fingerprint
+    from kvsync.model.capabilities import Capabilities, Lifetimes, Marks, SizeUnit
+    from kvsync.model.entry import (
+        Action,
+        Actual,
+        Change,
+        Class,
+        Content,
+        Entry,
+        Identity,
+        Mark,
+        Mode,
+        Outcome,
+        OutcomeKind,
+        Refusal,
+        Snapshot,
+        Target,
+        snapshot_of,
+    )
+    from kvsync.model.health import DoctorCheck, Traffic
+    from kvsync.model.key_format import KeyFormat
+    from kvsync.model.place import KeyScope, Place, origin_of
+    from kvsync.model.plan import Cost, Plan, Stats, TargetPlan, TargetReport
+    from kvsync.planning.marks import MarkSigner, seal_from_text, seal_to_text
+    from kvsync.reconcile.context import PassOptions
+    from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
+    from kvsync.stores.limits import check_batch, check_entry
+    from kvsync.util.clock import Clock
+    from kvsync.util.write_fence import Fence
+    from kvsync.yaml import fields
+    from kvsync.yaml.fields import Field
+
+__all__ = [
+    "Action",
+    "Actual",
+    "AuthError",
+    "BatchRefused",
+    "Capabilities",
+    "Change",
+    "Class",
+    "Clock",
+    "Content",
+    "Cost",
+    "Credential",
+    "DoctorCheck",
+    "Entry",
+    "Fence",
+    "Field",
+    "Identity",
+    "InvalidInput",
+    "KeyFormat",
+    "KeyScope",
+    "KvsyncError",
+    "Lifetimes",
+    "LockHeld",
+    "LostAnswer",
+    "Mark",
+    "MarkSigner",
+    "Marks",
+    "Mode",
+    "NotLeader",
+    "Origin",
+    "Outcome",
+    "OutcomeKind",
+    "PassOptions",
+    "PermanentError",
+    "Place",
+    "Plan",
+    "Precondition",
+    "Problem",
+    "Refusal",
+    "Report",
+    "SizeUnit",
+    "Snapshot",
+    "SourceError",
+    "StateDirError",
+    "Stats",
+    "Store",
+    "StoreConfig",
+    "StoreContext",
+    "StoreError",
+    "Target",
+    "TargetPlan",
+    "TargetReport",
+    "TargetSelection",
+    "Traffic",
+    "TransientError",
+    "UsageError",
+    "Workspace",
+    "Write",
+    "WriteResult",
+    "WriteStatus",
+    "__version__",
+    "check_batch",
+    "check_entry",
+    "fields",
+    "fingerprint",
+    "open_workspace",
+    "origin_of",
+    "resolve_targets",
+    "seal_from_text",
+    "seal_to_text",
+    "snapshot_of",
+]
+
+_NAMES = {
+    "kvsync.app.model": "Report TargetSelection resolve_targets",
+    "kvsync.app.open": "open_workspace",
+    "kvsync.app.workspace": "Workspace",
+    "kvsync.config.model": "Credential StoreConfig",
+    "kvsync.errors": (
+        "AuthError BatchRefused InvalidInput KvsyncError LockHeld LostAnswer NotLeader Origin PermanentError Problem"
+        " SourceError StateDirError StoreError TransientError UsageError"
+    ),
+    "kvsync.model.canonical": "fingerprint",
+    "kvsync.model.capabilities": "Capabilities Lifetimes Marks SizeUnit",
+    "kvsync.model.entry": (
+        "Action Actual Change Class Content Entry Identity Mark Mode Outcome OutcomeKind Refusal Snapshot Target snapshot_of"
+    ),
+    "kvsync.model.health": "DoctorCheck Traffic",
+    "kvsync.model.key_format": "KeyFormat",
+    "kvsync.model.place": "KeyScope Place origin_of",
+    "kvsync.model.plan": "Cost Plan Stats TargetPlan TargetReport",
+    "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
+    "kvsync.reconcile.context": "PassOptions",
+    "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
+    "kvsync.stores.limits": "check_batch check_entry",
+    "kvsync.util.clock": "Clock",
+    "kvsync.util.write_fence": "Fence",
+    "kvsync.yaml": "fields",
+    "kvsync.yaml.fields": "Field",
+}
+"""Module -> the public names in it."""
+
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # else type checkers would accept every name
+
+    def __getattr__(name: str) -> object:
+        """Import a public name on first use."""
+        if (module := _MODULE_OF.get(name)) is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        home = import_module(module)
+        found = import_module(f"{module}.{name}") if module == "kvsync.yaml" else getattr(home, name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        """List the public names too, for completion in a shell."""
+        return sorted({*globals(), *__all__})

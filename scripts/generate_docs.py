@@ -5,6 +5,7 @@ A generated part stands between two comments: `<!-- generated: NAME [ARGUMENT] -
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import public_api
 
 from kvsync.config import authors, fields, git, lease, limits, notify, policy, stores
 from kvsync.desired import fields as tables
@@ -19,6 +21,7 @@ from kvsync.logs import events_table
 from kvsync.model.capabilities import Capabilities
 from kvsync.status.metrics import metrics_table
 from kvsync.stores.registry import BUILTIN, InstalledStoreTypes, store_class
+from kvsync.testing.conformance import StoreConformance, Suite, SuiteStep
 from kvsync.yaml.fields import Field
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +55,7 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
 
 def documents() -> list[Path]:
     """The files that may hold generated parts."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", ROOT / "tests/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def render(text: str) -> str:
@@ -62,12 +65,15 @@ def render(text: str) -> str:
 
 def _part(name: str, argument: str) -> str:
     makers: dict[str, Callable[[str], str]] = {
+        "api": public_api.part,
+        "conformance": lambda _: _conformance_table(),
         "fields": lambda which: _fields_table(FIELD_TABLES[which]),
         "options": lambda which: _fields_table(store_class(which).options),
         "command": _command,
         "commands": lambda _: _commands_table(),
         "events": lambda _: events_table().strip(),
         "stores": lambda _: _stores_table(),
+        "support": lambda _: _support_table(),
         "metrics": lambda _: metrics_table(),
         "table": _emulators_table,
     }
@@ -92,6 +98,20 @@ def _fields_table(table: Iterable[Field]) -> str:
     return _table(("field", "meaning"), rows)
 
 
+def _support_table() -> str:
+    """The modules in tests/ that are no tests: the first sentence of each, and its public classes."""
+    return _table(("module", "what it is for", "classes"), _support_modules())
+
+
+def _support_modules() -> Iterator[tuple[str, str, str]]:
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        module, tree = file.relative_to(ROOT / "tests").with_suffix("").as_posix(), ast.parse(file.read_text("utf-8"))
+        text = " ".join((ast.get_docstring(tree) or "").partition("\n\n")[0].split())
+        classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+        if classes and text and not file.name.startswith("test_") and not module.startswith("benchmarks/"):
+            yield f"`{module}`", re.split(r"(?<=\.) ", text)[0], ", ".join(f"`{name}`" for name in classes)
+
+
 # -- stores -----------------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +130,13 @@ def _store_row(can: Capabilities) -> tuple[str, ...]:
         f"the {can.marks}",
         f"{can.batch:,}",
     )
+
+
+def _conformance_table() -> str:
+    """The steps of the conformance suite, and how many tests each has."""
+    bases = [base for base in StoreConformance.__mro__ if issubclass(base, Suite)]
+    steps = [test.step or base.step for base in bases for test in vars(base).values() if hasattr(test, "needs")]
+    return _table(("step", "tests"), ((step, str(steps.count(step))) for step in SuiteStep))
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    ROOT / "tests/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / ".github").rglob("*.md")),
     *ROOT.glob("examples/*/*.md"),
 ]
 
@@ -59,6 +63,13 @@ def test_links_lead_somewhere(document: Path) -> None:
         there = document.parent / path if path else document
         assert there.exists(), path
         assert not heading or heading in headings(there), f"{path}#{heading}"
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document.name != "CHANGELOG.md"], ids=name)
+def test_paths_exist(document: Path) -> None:
+    """Every path of this repository that a page names in backquotes exists."""
+    paths = re.findall(r"`((?:kvsync|tests|scripts|docs)/[\w./-]+)`", document.read_text(encoding="utf-8"))
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def headings(document: Path) -> set[str]:

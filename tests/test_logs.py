@@ -314,3 +314,12 @@ def test_nothing_hostile_gets_out_of_a_line(form: Any, evil: str) -> None:
     assert not [line for line in events if line.lstrip().startswith(MARK)]
     if form == "json":
         assert [json.loads(line)["level"] for line in lines if line] == ["warning", "warning", "error"]
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_stream_that_is_gone_before_the_first_event_ends_nothing(form: Any) -> None:
+    """Whoever closes standard error loses the log, and nothing else."""
+    stream = io.StringIO()
+    configure(form, "info", Redactor(), stream)
+    stream.close()
+    get_logger().warning("daemon.stopped", reason="SIGTERM")

@@ -71,7 +71,7 @@ def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> N
     seal = workspace.state.seal
     if not plan.is_comparable(seal):
         if exact:
-            raise NotApproved(f"{file}: {_UNKNOWN}, {_UNKNOWN_EXACT}")
+            raise NotApproved(f"{file}: {_UNKNOWN}; {_UNKNOWN_EXACT}")
         say(f"kvsync: {file}: {_UNKNOWN}. {_UNKNOWN_SAID}")
     elif plan.is_altered(seal):
         if exact:

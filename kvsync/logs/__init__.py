@@ -35,14 +35,15 @@ class Log:
 
     def __init__(self) -> None:
         self._pipeline: Pipeline | None = None
-        self._settings: tuple[Format, Redactor, TextIO] | None = None
+        self._settings: tuple[Format, Redactor, bool] | None = None
         self._threshold = 0
 
     def configure(self, log_format: Format, level: str, redactor: Redactor, stream: TextIO) -> None:
         """See `kvsync.logs.configure`."""
         from kvsync.logs.handler import install
 
-        self._settings = (log_format, redactor, stream)
+        # Asked now: by the first event, the stream may be gone.
+        self._settings = (log_format, redactor, stream.isatty() and not os.environ.get("NO_COLOR"))
         self._threshold = LEVELS[level]
         self._pipeline = None
         install(self._rendered, stream, os.environ)
@@ -77,8 +78,8 @@ class Log:
             from kvsync.logs.pipeline import Pipeline
 
             assert self._settings is not None
-            log_format, redactor, stream = self._settings
-            self._pipeline = Pipeline(log_format, redactor, stream)
+            log_format, redactor, colors = self._settings
+            self._pipeline = Pipeline(log_format, redactor, colors=colors)
         return self._pipeline
 
     def _rendered(self, record: Any) -> str:

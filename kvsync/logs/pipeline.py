@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -20,7 +19,7 @@ _FIRST: Final = ("timestamp", "level", "event")
 class Pipeline:
     """Turns events into records of the standard library's logging, and records into lines."""
 
-    def __init__(self, log_format: str, redactor: Redactor, stream: TextIO) -> None:
+    def __init__(self, log_format: str, redactor: Redactor, *, colors: bool) -> None:
         stamp: Sequence[Processor] = (structlog.stdlib.add_log_level, _timestamp(log_format))
         self._logger = structlog.wrap_logger(
             logging.getLogger("kvsync"),
@@ -34,7 +33,7 @@ class Pipeline:
                 _exceptions(log_format),
                 _order,
                 _redaction(redactor),
-                *_rendering(log_format, stream),
+                *_rendering(log_format, colors=colors),
             ],
         )
 
@@ -73,10 +72,9 @@ def _redaction(redactor: Redactor) -> Processor:
     return redact
 
 
-def _rendering(log_format: str, stream: TextIO) -> Sequence[Processor]:
+def _rendering(log_format: str, *, colors: bool) -> Sequence[Processor]:
     if log_format == "json":
         return [structlog.processors.JSONRenderer(encode_json, default=str)]
-    colors = stream.isatty() and not os.environ.get("NO_COLOR")
     renderer = structlog.dev.ConsoleRenderer(
         colors=colors, sort_keys=False, pad_event_to=18, exception_formatter=structlog.dev.plain_traceback
     )

@@ -155,7 +155,7 @@ def _connect_read_only(file: Path, state_dir: Path) -> sqlite3.Connection:
         has_no_index = fault_of(error) in (Fault.CANNOT_OPEN, Fault.READ_ONLY)
         if not has_no_index and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
             raise
-        # The log's index is missing and cannot be made here: nobody has the file open, and SQLite wants to be told so.
+        # The log's index is missing and cannot be made here: no process has the file open, which SQLite cannot see.
         return _connect_checked(file, state_dir, immutable=True)
 
 

@@ -30,6 +30,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(name)
-    if (pytest := sys.modules.get("pytest")) is not None:  # so that failed assertions of the suite show both sides
-        pytest.register_assert_rewrite("kvsync.testing.conformance")
+    suite = "kvsync.testing.conformance"
+    if (pytest := sys.modules.get("pytest")) is not None and suite not in sys.modules:
+        pytest.register_assert_rewrite(suite)  # so that failed assertions of the suite show both sides
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

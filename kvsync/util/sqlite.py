@@ -17,7 +17,7 @@ from typing import Final
 from kvsync.util.private_files import make_private
 
 _TURN: Final = 0.01
-"""Seconds between two tries where SQLite does not wait by itself."""
+"""Seconds between two tries where SQLite does not wait automatically."""
 
 
 class Fault(Enum):
@@ -106,7 +106,7 @@ def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") 
 
 
 def use_write_ahead_log(connection: sqlite3.Connection, seconds: float = 0.0) -> None:
-    """Switch to the write-ahead log. SQLite does not wait by itself for others who are just doing the same: keep trying for
+    """Switch to the write-ahead log. SQLite does not wait automatically for others who are just doing the same: keep trying for
     so many seconds. Raises sqlite3.Error."""
     deadline = time.monotonic() + seconds
     while True:

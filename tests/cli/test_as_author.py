@@ -184,7 +184,7 @@ def test_a_change_does_not_choose_what_is_fetched(change: Repo, tmp_path: Path) 
     git(there, "commit", "--quiet", "-m", "x")
     change.write("kvsync.yaml", f"{CONFIGURATION}source: {{git: {{url: 'file://{there}', ref: main}}}}\n")
     done = change.run("validate", "--as-author")
-    assert "widens   source: is another one" in done.stdout
+    assert "widens   source: changed" in done.stdout
     assert "commit" not in done.stderr.replace("(commit", "")
 
 

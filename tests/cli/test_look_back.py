@@ -96,7 +96,7 @@ def test_explain_knows_entries_by_label_and_those_no_file_asks_for(applied: Repo
     assert [one["label"] for one in applied.json("explain", "theme")["entries"]] == [None, "prod"]
     assert [one["label"] for one in applied.json("explain", "theme", "--label", "prod")["entries"]] == ["prod"]
     text = applied.run("explain", "stray").stdout
-    assert "not ours" in text
+    assert "kvsync does not own it" in text
     assert '"x"' not in text
     assert "'greeting'" in applied.run("explain", "greting", code=1).stderr
     applied.run("explain", "greeting", "--target", "nowhere", code=64)

@@ -38,7 +38,7 @@ def test_short_errors_are_one_line(repo: Repo) -> None:
         "kvsync: apply needs confirmation, and there is no terminal to ask on; use --yes to skip the question\n"
     )
     assert repo.run("plann", code=64).stderr == (
-        "kvsync: no command 'plann'; did you mean 'plan'?\nTry 'kvsync --help'.\n"
+        "kvsync: unknown command 'plann'; did you mean 'plan'?\nTry 'kvsync --help'.\n"
     )
     assert repo.run("undo", "x", "--yes", code=64).stderr == (
         "kvsync: unknown run 'x'; run `kvsync history` to list the runs\n"

@@ -73,5 +73,5 @@ def test_doctor_looks_at_the_form_of_addresses_and_tells_nobody(tmp_path: Path) 
     repository.want("  a: 1\n")
     said = repository.run("doctor", env={"A": "http://example.com/secret-part", "B": "https://127.0.0.1:1/x"}, code=1)
     assert "FAIL  notify: run.notify[0]: url: plain http://" in said.stdout
-    assert "ok    notify: run.notify[1]: slack at the environment variable B, for drift, parked" in said.stdout
+    assert "ok    notify: run.notify[1]: slack at the environment variable B for drift, parked" in said.stdout
     assert "secret-part" not in said.stdout + said.stderr

@@ -573,7 +573,7 @@ async def test_a_commit_of_a_billion_files_is_refused_at_once(home: Path, origin
     bomb(origin, "bomb", 9)
     one = checkout(home, origin.url, ref="main", timeout=60)
     began = time.monotonic()
-    with pytest.raises(SourceError, match="git ls-tree said more than 64 MiB"):
+    with pytest.raises(SourceError, match="git ls-tree printed more than 64 MiB"):
         await one.fetch()
     assert time.monotonic() - began < 50  # it was stopped, and not waited for
     one.close()

@@ -78,7 +78,7 @@ async def test_a_connection_that_breaks_is_never_called_unsent(act: Act, is_kept
         wire, call = Wire(server.origin, 1), Call("PUT", "/a", "writing", body=b"{}")
         if is_kept:
             await wire.exchange(call, {}, 5)
-        with pytest.raises(NotAnsweredError, match=r"the connection broke before the answer was there \(\w+Error\)"):
+        with pytest.raises(NotAnsweredError, match=r"the connection was lost before the response arrived \(\w+Error\)"):
             await wire.exchange(call, {}, 5)
         await wire.aclose()
     assert len(server.seen) == 1 + is_kept

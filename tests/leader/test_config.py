@@ -63,7 +63,7 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
             "{etcd: {endpoint: 'https://a', key: a, password: hunter2, username: u}}",
             "secrets are not allowed in this file",
         ),
-        ("{kubernetes: {name: a}, duration: 2500ms}", "run.lease.duration: whole seconds"),
+        ("{kubernetes: {name: a}, duration: 2500ms}", "run.lease.duration: leases use whole seconds"),
         ("{kubernetes: {name: a}, duration: 1s}", "run.lease.duration: "),
         ("{kubernetes: {name: a}, renew_within: 9s}", "run.lease: retry must be shorter than renew_within"),
         ("{kubernetes: {name: a}, retry: 7s}", "run.lease: retry must be shorter than renew_within"),

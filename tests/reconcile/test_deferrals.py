@@ -324,5 +324,5 @@ async def test_only_what_is_named_is_retried(world: World) -> None:
         state.quarantine.put(gone, Identity("b"), b"", "413", world.clock.now())
     assert retry(world, "b", target="main") == [(WEB, Identity("b"))]
     assert deferred(world) == 1
-    with pytest.raises(UsageError, match="no target 'other'"):
+    with pytest.raises(UsageError, match="unknown target 'other'"):
         retry(world, "*", target="other")

@@ -161,7 +161,7 @@ def document_text(world: World) -> bytes:
     ("text", "why"),
     [
         (ledger_of("team-b", z=LedgerRow(b"f" * 16)), "belongs to owner 'team-b'"),
-        (b'{"digest": "?", "schema": "kvsync.ledger/3"}', "newer kvsync"),
+        (b'{"digest": "?", "schema": "kvsync.ledger/3"}', "newer release of kvsync"),
     ],
 )
 async def test_a_ledger_that_is_not_ours_refuses_the_target(world: World, here: Machine, text: bytes, why: str) -> None:

@@ -71,7 +71,7 @@ class TestAnotherPlaceBehindTheName:
         assert "other.db" in plan
         done = repository.run("--log-format", "json", "run", "--once")
         assert '"place.changed"' in done.stderr
-        assert "moved: main/web leads to sqlite file" in repository.run("status").stdout
+        assert "moved: main/web has been sqlite file" in repository.run("status").stdout
 
     def test_knowledge_is_kept_for_when_the_name_points_back(self, repository: Repository) -> None:
         """Back at the first place, what is missing there is missing, and what is ours is ours."""

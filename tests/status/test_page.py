@@ -103,13 +103,13 @@ class Shape(HTMLParser):
         ((State.WAITING, State.IN_SYNC), Urgency.IDLE, "Starting: 1 target of 2 not checked yet"),
         ((State.PAUSED, State.IN_SYNC), Urgency.NOTE, "1 of 2 targets in sync"),
         ((State.DENIED, State.PENDING), Urgency.NOTE, "0 of 2 targets in sync"),
-        ((State.DRIFTED, State.WAITING), Urgency.LOOK, "1 of 2 targets needs a person"),
-        ((State.PARKED, State.FAILING, State.IN_SYNC), Urgency.BAD, "2 of 3 targets need a person"),
-        ((State.HELD, State.PARKED), Urgency.BAD, "2 of 2 targets need a person"),
+        ((State.DRIFTED, State.WAITING), Urgency.LOOK, "1 of 2 targets needs attention"),
+        ((State.PARKED, State.FAILING, State.IN_SYNC), Urgency.BAD, "2 of 3 targets need attention"),
+        ((State.HELD, State.PARKED), Urgency.BAD, "2 of 2 targets need attention"),
     ],
 )
 def test_the_headline_says_whether_all_is_well(states: tuple[State, ...], level: Urgency, text: str) -> None:
-    """One sentence and one level stand for all targets, those that need a person before everything else."""
+    """One sentence and one level stand for all targets, those that need attention before everything else."""
     full = target("main", "web")
     shown = with_targets(*(replace(IN_SYNC, state=state, parked=full.parked, pause=full.pause) for state in states))
     said = headline(shown)

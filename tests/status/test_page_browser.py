@@ -80,7 +80,7 @@ async def test_everything_is_shown_and_nothing_comes_from_elsewhere(browser: Bro
         await seen.go()
         await expect(seen.page.locator("#live")).to_have_text("Live")
         assert await states(seen) == STATES
-        await expect(seen.page.get_by_role("heading", level=1)).to_have_text("7 of 11 targets need a person")
+        await expect(seen.page.get_by_role("heading", level=1)).to_have_text("7 of 11 targets need attention")
         await seen.look("openAll")
         text = await seen.page.locator("main").inner_text()
         for part in (
@@ -144,8 +144,8 @@ async def test_news_appear_without_loading_the_page_again(
             await expect(page.locator("#runs")).to_contain_text("2 applied")
             everything.files(web=state("web", "  greeting: [1\n"))
             await expect(row).to_contain_text("keeps its last good state")
-            await expect(page.get_by_role("status")).to_have_text("8 of 11 targets need a person")
-            await expect(page).to_have_title("8 of 11 targets need a person · kvsync payments-gitops")
+            await expect(page.get_by_role("status")).to_have_text("8 of 11 targets need attention")
+            await expect(page).to_have_title("8 of 11 targets need attention · kvsync payments-gitops")
         finally:
             everything.files(web=state("web", "  greeting: Hello\n  logo: plain\n"))
             await expect(row).to_contain_text("2 entries")

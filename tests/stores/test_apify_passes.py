@@ -259,7 +259,7 @@ async def test_what_the_store_cannot_hold_is_told_offline(repo: Repo, kv: Servic
         "a/b",
         "does not support tags",
         "does not support metadata",
-        "its ledger",
+        "the ledger of kvsync",
         "stores cannot",
         "at most 256",
     ):
@@ -445,7 +445,7 @@ async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path,
     assert sorted(outcomes(report).values()) == ["applied", "not-attempted"]
     (error,) = (target.error for target in report.targets if target.error)
     assert "resolve to the same place" in error
-    assert "scraper/web (kvsync.yaml:6:5) and twin/web (kvsync.yaml:12:5)" in error
+    assert "scraper/web (kvsync.yaml:7:5) and twin/web (kvsync.yaml:13:5)" in error
     plan = await repo.plan()
     assert plan.parked != ()
 

@@ -386,7 +386,7 @@ async def test_a_namespace_is_found_by_name_by_id_and_by_owner(kv: Service, conn
 
 async def test_an_unnamed_store_is_refused(kv: Service, connect: Open) -> None:
     """A store without a name is not managed, for it would be deleted by Apify after a while; the reason is told."""
-    with pytest.raises(PermanentError, match=r"has no name.*deletes such stores"):
+    with pytest.raises(PermanentError, match=r"has no name.*deletes unnamed stores"):
         await connect().observe(kv.make(None), SIGNER)
 
 

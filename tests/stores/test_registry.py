@@ -63,7 +63,7 @@ def test_types_are_told_in_order() -> None:
 
 def test_an_unknown_type_is_told() -> None:
     """An unknown type is named, together with the types that there are."""
-    with pytest.raises(UnknownStoreType, match=r'"sqlight"; there are .*\bmemory, .*sqlite'):
+    with pytest.raises(UnknownStoreType, match=r'"sqlight"; known types are .*\bmemory, .*sqlite'):
         store_class("sqlight")
 
 
@@ -102,7 +102,7 @@ def test_a_built_in_type_cannot_be_replaced(site: Path) -> None:
         (
             "from kvsync.stores.base import Store\nclass Pigeon(Store): pass",
             "Pigeon",
-            "lacks namespaces, observe, read, write",
+            "does not implement namespaces, observe, read, write",
         ),
         (GOOD + "class Pigeon(CarrierPigeon):\n    capabilities = None", "Pigeon", "has no capabilities"),
     ],
@@ -128,7 +128,7 @@ async def test_a_read_only_context_gives_a_store_that_cannot_write(tmp_path: Pat
     """Whatever its type, a store that is opened read-only refuses to write, and passes on everything else."""
     context = StoreContext(tmp_path, None, str, Clock(), read_only=True)
     store = open_store(StoreConfig("local", "memory", {}), context)
-    with pytest.raises(PermanentError, match="only reads"):
+    with pytest.raises(PermanentError, match="read-only"):
         await store.write("web", [])
     snapshot = await store.observe("web", SIGNER)
     assert snapshot is not None

@@ -259,7 +259,7 @@ async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[
     except StoreError as error:
         return [_CheckedStore(subject, "reached", False, str(error))]
     except TimeoutError:
-        return [_CheckedStore(subject, "reached", False, f"no answer within {patience:g} s")]
+        return [_CheckedStore(subject, "reached", False, f"no response within {patience:g} s")]
     return [_CheckedStore(subject, one.check, one.ok, one.detail, one.hint) for one in findings]
 
 

@@ -1,5 +1,6 @@
 """Conformance suite: tests of everything that kvsync relies on in a store.
 
+    from kvsync import Store, StoreContext
     from kvsync.testing import FakeClock, StoreConformance
 
     class TestMyStore(StoreConformance):
@@ -12,6 +13,9 @@ pytest runs it as it is; no plugin is needed. Each test has a remote of its own,
 that do not apply to a store with these capabilities are not there; `TestMyStore.left_out` says which, and why. Further methods
 of `Suite` may be overridden to let the suite write as another program would, or make the remote fail: more tests
 apply then.
+
+The tests run in the order in which a store is written (`SuiteStep`). Once a test fails, the tests of later steps are skipped:
+the first failure says what to implement next.
 """
 
 from __future__ import annotations
@@ -24,11 +28,11 @@ from kvsync.testing.conformance.lifetimes import LifetimesOfEntries
 from kvsync.testing.conformance.listing import Listings
 from kvsync.testing.conformance.marks import MarksOfOwners
 from kvsync.testing.conformance.places import PlacesOfTargets, Seals
-from kvsync.testing.conformance.suite import Suite
+from kvsync.testing.conformance.suite import Suite, SuiteStep
 from kvsync.testing.conformance.versions import Versions
 from kvsync.testing.conformance.writing import Writing
 
-__all__ = ["Bench", "StoreConformance", "Suite"]
+__all__ = ["Bench", "StoreConformance", "Suite", "SuiteStep"]
 
 
 class StoreConformance(

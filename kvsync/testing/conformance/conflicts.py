@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import WriteStatus
 from kvsync.testing.conformance.bench import TEXT, Bench
-from kvsync.testing.conformance.suite import Suite, bulk, having, method, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, bulk, having, method, promise
 
 versions = having("compare_and_set")
 MINE, THEIRS = Content(b"mine"), Content(b"theirs")
@@ -13,6 +13,8 @@ MINE, THEIRS = Content(b"mine"), Content(b"theirs")
 
 class Conflicts(Suite):
     """Preconditions, kept by the store itself."""
+
+    step = SuiteStep.PRECONDITIONS
 
     @promise(versions)
     async def test_create_does_not_overwrite(self, bench: Bench) -> None:

@@ -6,11 +6,13 @@ from kvsync.errors import BatchRefused, LostAnswer
 from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.testing.conformance.bench import Bench
-from kvsync.testing.conformance.suite import Suite, bulk, method, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, bulk, method, promise
 
 
 class Faults(Suite):
     """Lost answers, refused entries, listings that break off. These need the optional methods of the suite."""
+
+    step = SuiteStep.FAULTS
 
     @promise(method("lose_next_answer"))
     async def test_a_lost_answer_is_told(self, bench: Bench) -> None:

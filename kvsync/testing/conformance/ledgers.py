@@ -7,7 +7,7 @@ from kvsync.model.entry import Content, Identity
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.testing.conformance.bench import OWNER, Bench
-from kvsync.testing.conformance.suite import Suite, having, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, having, promise
 
 _MANY = 5000
 
@@ -21,6 +21,8 @@ def keeping(suite: type[Suite]) -> str | None:
 
 class LedgersInStores(Suite):
     """`read_ledger`, `write_ledger`, and the ledger of a snapshot."""
+
+    step = SuiteStep.LEDGER
 
     @promise(keeping)
     async def test_there_is_no_ledger_at_first(self, bench: Bench) -> None:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.entry import Content, Identity
 from kvsync.testing.conformance.bench import Bench
-from kvsync.testing.conformance.suite import Suite, having, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, having, promise
 
 native = having("lifetimes", Lifetimes.NATIVE)
 
 
 class LifetimesOfEntries(Suite):
     """Moments at which entries end: kept by the store itself, or only remembered for the daemon."""
+
+    step = SuiteStep.LIFETIMES
 
     @promise(native)
     async def test_an_entry_ends_when_it_shall(self, bench: Bench) -> None:

@@ -6,7 +6,7 @@ from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.model.entry import Content, Identity
 from kvsync.testing.conformance.bench import TEXT, Bench
-from kvsync.testing.conformance.suite import Suite, at_most, having, method, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, at_most, having, method, promise
 
 CHANGED = Content(b"changed by hand")
 
@@ -14,7 +14,9 @@ CHANGED = Content(b"changed by hand")
 class Listings(Suite):
     """`observe`: complete, paged, settled, foreign, and its token."""
 
-    @promise()
+    step = SuiteStep.LIST
+
+    @promise(step=SuiteStep.OBSERVE)
     async def test_nothing_is_there_at_first(self, bench: Bench) -> None:
         """A namespace that nothing was written to is empty, and its listing complete."""
         snapshot = await bench.see()
@@ -22,7 +24,7 @@ class Listings(Suite):
         assert snapshot.complete
         assert snapshot.target.namespace == bench.namespace
 
-    @promise()
+    @promise(step=SuiteStep.WRITE)
     async def test_a_listing_agrees_with_a_reading(self, bench: Bench) -> None:
         """An entry is listed with the mark and the size with which it is read, and with as much of the etag as `redacted_etag`
         makes of it."""
@@ -44,7 +46,7 @@ class Listings(Suite):
         assert listed.content == Content(b"Hello")
         assert listed.fingerprint == fingerprint(Content(b"Hello"))
 
-    @promise()
+    @promise(step=SuiteStep.WRITE)
     async def test_reading_knows_the_fingerprint(self, bench: Bench) -> None:
         """What is read bears the fingerprint of what is read."""
         read = await bench.create("greeting", Content(b"Hello"))
@@ -60,7 +62,7 @@ class Listings(Suite):
         await bench.must(*(bench.creation(f"key-{number:05}") for number in range(page, page + 3)))
         assert set((await bench.see()).entries) == {Identity(f"key-{number:05}") for number in range(page + 3)}
 
-    @promise(having("marks", Marks.STORE), having("always_expires", False))
+    @promise(having("marks", Marks.STORE), having("always_expires", False), step=SuiteStep.MARKS)
     async def test_what_we_wrote_is_settled(self, bench: Bench) -> None:
         """Right after a write the cheap view knows it by its fingerprint: a second pass has nothing to do."""
         wanted = {Identity(f"key-{number}"): Content(b"%d" % number) for number in range(5)}
@@ -68,7 +70,7 @@ class Listings(Suite):
         settled = (await bench.see()).settled
         assert settled == {identity: fingerprint(content) for identity, content in wanted.items()}
 
-    @promise()
+    @promise(step=SuiteStep.MARKS)
     async def test_what_another_owner_wrote_is_not_settled(self, bench: Bench) -> None:
         """Entries of another owner are listed, but never taken for settled ones of ours."""
         await bench.create("theirs", owner="somebody-else")
@@ -76,7 +78,7 @@ class Listings(Suite):
         assert set(snapshot.entries) == {Identity("theirs")}
         assert not snapshot.settled
 
-    @promise()
+    @promise(step=SuiteStep.WRITE)
     async def test_reading_leaves_out_what_is_not_there(self, bench: Bench) -> None:
         """Of the entries asked for, those that are there are read, and the others left out without an error."""
         await bench.create("here")
@@ -123,7 +125,7 @@ class Listings(Suite):
         assert after.content == bench.store.normalise(CHANGED)
         assert after.etag != before.etag or not bench.capabilities.compare_and_set
 
-    @promise()
+    @promise(step=SuiteStep.TOKENS)
     async def test_a_token_stands_while_nothing_changes(self, bench: Bench) -> None:
         """With the token of a snapshot, an unchanged namespace answers that nothing changed; where there are tokens."""
         await bench.create("greeting")
@@ -134,7 +136,7 @@ class Listings(Suite):
         assert await bench.store.observe(bench.namespace, bench.signer(), token) is None
         assert await bench.connect().observe(bench.namespace, bench.signer(), token) is None
 
-    @promise()
+    @promise(step=SuiteStep.TOKENS)
     async def test_a_token_falls_with_every_change(self, bench: Bench) -> None:
         """A create, a change and a delete each make the earlier token void, for all connections."""
         other, token = bench.connect(), (await bench.see()).token
@@ -147,7 +149,7 @@ class Listings(Suite):
         await bench.must(bench.deletion(present))
         assert await other.observe(bench.namespace, bench.signer(), token) is not None
 
-    @promise(method("foreign_write"), method("foreign_delete"))
+    @promise(method("foreign_write"), method("foreign_delete"), step=SuiteStep.TOKENS)
     async def test_a_token_falls_with_a_foreign_change(self, bench: Bench) -> None:
         """What another program creates, changes or deletes makes the earlier token void."""
         greeting = Identity("greeting")
@@ -162,7 +164,7 @@ class Listings(Suite):
         await bench.settle()
         assert await bench.store.observe(bench.namespace, bench.signer(), token) is not None
 
-    @promise(having("lifetimes", Lifetimes.NATIVE))
+    @promise(having("lifetimes", Lifetimes.NATIVE), step=SuiteStep.TOKENS)
     async def test_a_token_falls_when_an_entry_ends(self, bench: Bench) -> None:
         """A token does not outlive the first entry that ends."""
         seconds = max(bench.capabilities.min_ttl, 60, int(10 * bench.capabilities.settle))

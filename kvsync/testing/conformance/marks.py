@@ -5,13 +5,15 @@ from __future__ import annotations
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Content, Identity, Mark
 from kvsync.testing.conformance.bench import OWNER, Bench
-from kvsync.testing.conformance.suite import Suite, having, method, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, having, method, promise
 
 in_store = having("marks", Marks.STORE)
 
 
 class MarksOfOwners(Suite):
     """Whose an entry is, and what was applied."""
+
+    step = SuiteStep.MARKS
 
     @promise(in_store)
     async def test_marks_come_back_as_they_are(self, bench: Bench) -> None:

@@ -13,7 +13,7 @@ from kvsync.model.place import Place, conflicts
 from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Store, Write
 from kvsync.testing.conformance.bench import OWNER, TEXT, Bench
-from kvsync.testing.conformance.suite import Suite, having, method, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, having, method, promise
 
 in_store = having("marks", Marks.STORE)
 
@@ -25,6 +25,8 @@ _LOOKUP_SECONDS = 61
 
 class PlacesOfTargets(Suite):
     """`place` and `locate`."""
+
+    step = SuiteStep.PLACES
 
     @promise()
     async def test_a_place_needs_no_request(self, bench: Bench) -> None:
@@ -117,6 +119,8 @@ class PlacesOfTargets(Suite):
 class Seals(Suite):
     """The seal of a mark, which says for which place, key and label it was made."""
 
+    step = SuiteStep.MARKS
+
     @promise(in_store)
     async def test_seals_come_back_as_they_are(self, bench: Bench) -> None:
         """A mark is read and listed with the seal that it was written with, and with none where it was written without."""
@@ -165,7 +169,7 @@ class Seals(Suite):
             assert snapshot is not None
             assert write.identity not in snapshot.settled, number
 
-    @promise(in_store)
+    @promise(in_store, step=SuiteStep.TOKENS)
     async def test_a_token_falls_with_another_seal(self, bench: Bench) -> None:
         """An entry that is written again with nothing but another seal makes the earlier token void."""
         before = await bench.create(GREETING)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
+from unittest import SkipTest
 
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Content, Identity
@@ -16,6 +18,22 @@ Need = Callable[[type["Suite"]], str | None]
 """Says why a test does not apply to a suite; None when it does."""
 
 _Self = TypeVar("_Self", bound="Suite")
+
+
+class SuiteStep(StrEnum):
+    """What to implement in a store, in order. The tests run in this order; once one fails, those of later steps are skipped,
+    so that the first failure names what is missing."""
+
+    OBSERVE = "observe an empty namespace"
+    WRITE = "write, read and list entries"
+    LIST = "list what other programs wrote"
+    PRECONDITIONS = "honour preconditions"
+    MARKS = "keep marks"
+    LIFETIMES = "keep lifetimes"
+    TOKENS = "tokens and versions"
+    PLACES = "say where a namespace leads"
+    LEDGER = "keep the ledger"
+    FAULTS = "report failures of the remote"
 
 
 class Suite:
@@ -30,13 +48,17 @@ class Suite:
     """Whether the stores that `open_store` gives keep the ledger of a namespace."""
     left_out: ClassVar[dict[str, str]] = {}
     """Tests that do not apply, and why."""
+    step: ClassVar[SuiteStep]
+    """The step of the tests in this class that name no other."""
+    failed: ClassVar[dict[SuiteStep, str]] = {}
+    """The first test that failed in each step of this run."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if not hasattr(cls, "capabilities"):
             return
-        cls.left_out = {}
-        for name, test in _tests(cls).items():
+        cls.left_out, cls.failed = {}, {}
+        for name, test in _tests(cls).items():  # pytest runs them in the order in which they are set
             reasons = [reason for need in test.needs if (reason := need(cls)) is not None]  # type: ignore[attr-defined]
             setattr(cls, name, None if reasons else test)  # pytest passes over what cannot be called
             if reasons:
@@ -85,15 +107,23 @@ class Suite:
         raise NotImplementedError
 
 
-def promise(*needs: Need) -> Callable[[Callable[[_Self, Bench], Awaitable[None]]], Callable[[_Self], None]]:
-    """Make a test of a coroutine that is given a bench. It applies where all `needs` are met."""
+def promise(
+    *needs: Need, step: SuiteStep | None = None
+) -> Callable[[Callable[[_Self, Bench], Awaitable[None]]], Callable[[_Self], None]]:
+    """Make a test of a coroutine that is given a bench. It applies where all `needs` are met, and belongs to `step`, by default
+    the one of its class."""
 
     def decorate(body: Callable[[_Self, Bench], Awaitable[None]]) -> Callable[[_Self], None]:
         def test(self: _Self) -> None:
-            asyncio.run(_conduct(self, body))
+            _skip_after_failure(type(self), test.step)  # type: ignore[attr-defined]
+            try:
+                asyncio.run(_conduct(self, body))
+            except Exception:
+                type(self).failed.setdefault(test.step, body.__name__)  # type: ignore[attr-defined]
+                raise
 
         test.__name__, test.__qualname__, test.__doc__ = body.__name__, body.__qualname__, body.__doc__
-        test.needs = needs  # type: ignore[attr-defined]
+        test.needs, test.step = needs, step  # type: ignore[attr-defined]
         return test
 
     return decorate
@@ -145,11 +175,24 @@ def labelled(suite: type[Suite]) -> str | None:
 
 
 def _tests(cls: type[Suite]) -> dict[str, Callable[[Suite], None]]:
-    """All promises, of this class and its bases, also those that a base had no use for."""
-    found: dict[str, Callable[[Suite], None]] = {}
-    for base in reversed(cls.__mro__):
-        found |= {name: value for name, value in vars(base).items() if hasattr(value, "needs")}
-    return found
+    """All promises of this class and its bases by step, also those that a base had no use for."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        for name, value in vars(base).items():
+            if hasattr(value, "needs"):
+                value.step = value.step or base.step  # type: ignore[attr-defined]
+                found.setdefault(name, value)
+    order = list(SuiteStep)
+    return dict(sorted(found.items(), key=lambda test: order.index(test[1].step)))
+
+
+def _skip_after_failure(cls: type[Suite], step: SuiteStep) -> None:
+    """Skip a test when one of an earlier step failed in this run."""
+    for earlier in SuiteStep:
+        if earlier is step:
+            return
+        if earlier in cls.failed:
+            raise SkipTest(f'first make {cls.failed[earlier]} pass (step "{earlier}")')
 
 
 async def _conduct(suite: _Self, body: Callable[[_Self, Bench], Awaitable[None]]) -> None:

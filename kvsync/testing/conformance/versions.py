@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from kvsync.model.entry import Actual, Content, Identity
 from kvsync.testing.conformance.bench import Bench
-from kvsync.testing.conformance.suite import Suite, having, method, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, having, method, promise
 
 _SAME_SIZE = (Content(b"Hello"), Content(b"HELLO"))
 
 
 class Versions(Suite):
     """`may_be_version`, `redacted_etag` and `observe_deep`."""
+
+    step = SuiteStep.TOKENS
 
     @promise()
     async def test_another_size_is_another_version(self, bench: Bench) -> None:

@@ -10,7 +10,7 @@ from kvsync.model.capabilities import SizeUnit
 from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Write, WriteStatus
 from kvsync.testing.conformance.bench import Bench
-from kvsync.testing.conformance.suite import Suite, at_most, bulk, having, labelled, promise
+from kvsync.testing.conformance.suite import Suite, SuiteStep, at_most, bulk, having, labelled, promise
 
 FULL = Content(b'{"rps":10}', "application/json", (("stage", "beta"), ("team", "web")), '{"region":"eu"}')
 
@@ -47,6 +47,8 @@ KEYS = (
 
 class Writing(Suite):
     """Create, change and delete; values, keys and labels; calls of many writes."""
+
+    step = SuiteStep.WRITE
 
     @promise()
     async def test_what_is_created_is_read(self, bench: Bench) -> None:

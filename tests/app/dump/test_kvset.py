@@ -68,7 +68,7 @@ def test_one_namespace_of_an_export(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('{"items": [', "export.json:1:12: no JSON"),
+        ('{"items": [', "export.json:1:12: not valid JSON"),
         ('{"web:greeting": "Hello"}', "not a list of key-values"),
         ('{"items": [{"value": "x"}]}', "not key-values"),
         ('{"items": [{"key": "web:a", "value": 1}]}', "'web:a' is not in this profile"),
