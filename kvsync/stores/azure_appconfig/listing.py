@@ -22,7 +22,7 @@ from kvsync.http.model import Answer, Call
 from kvsync.http.paging import EmptyPageLimit
 from kvsync.stores.azure_appconfig.items import Row, row_of
 from kvsync.stores.azure_appconfig.pages import Page, PageCache
-from kvsync.stores.azure_appconfig.requests import etag_of, next_target, quoted
+from kvsync.stores.azure_appconfig.requests import etag_of, items_of, next_target, quoted
 
 Send = Callable[[Call], Awaitable[Answer]]
 
@@ -75,7 +75,7 @@ class Listing:
         if answer.status == 304 and known is not None:
             return known
         try:
-            rows = tuple(row_of(item) for item in answer.data["items"])
+            rows = tuple(row_of(item) for item in items_of(answer.data))
             etag = etag_of(answer) or answer.data["etag"]
             following = next_target(answer, answer.data)
         except (KeyError, TypeError, AttributeError, ValueError):

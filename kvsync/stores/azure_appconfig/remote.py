@@ -18,7 +18,7 @@ from kvsync.stores.azure_appconfig.entra import EntraToken
 from kvsync.stores.azure_appconfig.items import Row, row_of
 from kvsync.stores.azure_appconfig.listing import Listing, token_of
 from kvsync.stores.azure_appconfig.pages import Page, PageCache
-from kvsync.stores.azure_appconfig.requests import entry_target, keys_target, listing_target, next_target
+from kvsync.stores.azure_appconfig.requests import entry_target, items_of, keys_target, listing_target, next_target
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.azure_appconfig.tier import Rates
 from kvsync.stores.base import StoreContext
@@ -98,7 +98,7 @@ class Remote:
             seen.add(target)
             answer = await self.send(Call("GET", target, "listing keys", is_json=True))
             try:
-                found = [item["name"] for item in answer.data["items"]]
+                found = [item["name"] for item in items_of(answer.data)]
                 target = next_target(answer, answer.data)
             except (KeyError, TypeError, ValueError):
                 raise TransientError(

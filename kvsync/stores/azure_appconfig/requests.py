@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from kvsync.http.model import Answer
@@ -45,6 +45,14 @@ def next_target(answer: Answer, data: object) -> str | None:
     if not _TARGET.fullmatch(target):
         raise ValueError("the link to the next page is not a path")
     return target
+
+
+def items_of(data: Any) -> list[Any]:
+    """The items of a page. Raises KeyError or TypeError for what is not one: an object in their place would look empty."""
+    items = data["items"]
+    if not isinstance(items, list):
+        raise TypeError("the items of a page must be a list")
+    return items
 
 
 def etag_of(answer: Answer) -> str | None:
