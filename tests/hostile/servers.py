@@ -62,6 +62,8 @@ class Hostile:
 
     answer: Answering
     is_plausible: bool = False
+    finds_namespace: bool = False
+    """True when the lookup of the namespace is answered well, which is all that `doctor` may ask for."""
 
 
 class Server:
@@ -376,7 +378,7 @@ def hostile() -> dict[str, Hostile]:
         "pages that lead to no path": Hostile(lambda request: iter([page(request, 1, "javascript:x y\x7f")])),
     }
     found |= {
-        f"{name}, in a namespace": Hostile(in_namespace(body), is_plausible=name in believed)
+        f"{name}, in a namespace": Hostile(in_namespace(body), is_plausible=name in believed, finds_namespace=True)
         for name, body in json_bodies.items()
     }
     moments = {"moment far away": 10**18, "moment long ago": -(10**18), "moment that is no number": float("nan")}

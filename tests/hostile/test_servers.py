@@ -54,7 +54,7 @@ ENDLESS = pytest.mark.xfail(
 
 def case(name: str, store: str, *more: str) -> Any:
     """A server, a store and perhaps a command."""
-    is_endless = name == "pages without end" and store != "voximplant"
+    is_endless = name == "pages without end" and store in ("azure-appconfig", "apify")
     return pytest.param(name, store, *more, marks=[ENDLESS] if is_endless else [])
 
 
@@ -103,7 +103,7 @@ class Place:
         code, out, err = self._runner.run(arguments, self.root, environment(self._env), SECONDS)
         said = out + err
         assert code in CODES, (code, said[-3000:])
-        assert code != 0 or one.is_plausible, said[-3000:]
+        assert code != 0 or one.is_plausible or (command == "doctor" and one.finds_namespace), said[-3000:]
         assert "Traceback" not in said
         assert "bug in kvsync" not in said, said[-3000:]
         assert "mistake in kvsync" not in said, said[-3000:]
