@@ -302,7 +302,7 @@ async def test_metadata_is_measured_offline(kv: Service, connect: Open) -> None:
     fits = next(size for size in range(1000, 800, -1) if not audit(store, _with_metadata(size)))
     assert "1,024" in audit(store, _with_metadata(fits + 1))
     assert "kvsync" in audit(store, Content(b"", metadata='{"kvsync":{}}'))
-    assert "mapping" in audit(store, Content(b"", metadata='["a"]'))
+    assert "must be a JSON object" in audit(store, Content(b"", metadata='["a"]'))
     assert kv.total() == 0
     write = signed(store, creation("a", _with_metadata(fits)))
     assert (await store.write("web", [write]))[0].status is WriteStatus.DONE

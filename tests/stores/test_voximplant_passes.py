@@ -109,7 +109,7 @@ async def test_what_the_store_cannot_hold_is_told_offline(tmp_path: Path, vox: S
     result = repo.command("validate")
     assert result.returncode == 78
     said = (
-        "does not match",
+        "contains characters that voximplant does not allow",
         "2,001 characters",
         "201 characters",
         "7,862,400s",

@@ -361,7 +361,7 @@ async def test_exactly_one_end_is_sent(opened: Open) -> None:
         ends = {key.removeprefix("web:"): item["expires_at"] - now for key, item in vox.items().items()}
         assert ends == {"ttl": 60, "moment": 5000, "always": 90 * DAY, "far": 90 * DAY}
         (result,) = await store.write("web", [creation("late", expires_at=now - 1)])
-        assert "ends before" in (result.error or "")
+        assert "expires before" in (result.error or "")
 
 
 @pytest.mark.parametrize("answer", ["old", "new"])
