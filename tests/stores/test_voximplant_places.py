@@ -239,7 +239,7 @@ async def test_a_swap_ends_writes_that_are_under_way(by_name: Store, vox: Servic
     for write in (creation("b"), deletion):
         error = await error_of(by_name.write("web", [write]))
         assert isinstance(error, PermanentError)
-        assert f"leads to application {new}" in str(error)
+        assert f"now points to application {new}" in str(error)
     assert (vox.values(), vox.values(application=new)) == ({"web:a": "v"}, {})
     await by_name.locate("web")
     await by_name.write("web", [creation("b")])
