@@ -6,7 +6,8 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def layer_of(part: str) -> int:
     return next(number for number, layer in enumerate(LAYERS) if part in layer)
 
 
-def room_imports() -> dict[str, dict[str, str]]:
+@cache
+def room_imports() -> Mapping[str, Mapping[str, str]]:
     """What each part imports of the others, with one line that shows it."""
     found: dict[str, dict[str, str]] = {}
     for part, file in parts():
