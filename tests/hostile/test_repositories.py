@@ -56,7 +56,11 @@ def place(tmp_path: Path, runner: Runner) -> Place:
     return place
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+# A third of them wherever tests run.
+SOME = [pytest.param(name, marks=[pytest.mark.system] if number % 3 else []) for number, name in enumerate(HOSTILE)]
+
+
+@pytest.mark.parametrize("name", SOME)
 def test_a_hostile_repository(place: Place, name: str) -> None:
     """Whatever is tried, by every command: the reason is told, nothing of the host is read or shown, and the other target
     goes on, except where nobody can know which targets are meant."""

@@ -15,6 +15,8 @@ import pytest
 from tests.leader.support import Replica, wait_until, wire_to
 from tests.stores.azure_service import SECRET, Service, service
 
+pytestmark = pytest.mark.system  # waits for leases of a real etcd to end
+
 CONFIG = """\
 version: 1
 owner: team-a

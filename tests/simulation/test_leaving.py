@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
 from tests.status.support import Process, process, repository, want
 from tests.support.command import Repository
+
+pytestmark = pytest.mark.system  # waits for the end of long calls
 
 ENTRIES, BATCH = 400, 100
 RUN = "run: {every: 1h, watch: false}\n"

@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kvsync.state.journal import KEEP_RUNS
 from tests.support.command import ROOT
+
+pytestmark = pytest.mark.system  # months of passes
 
 BEATS = 1000
 

@@ -34,6 +34,8 @@ from tests.daemon.support import Log
 from tests.simulation.town import DEAD, EDGE, FLAPPING, HEALTHY, HOUR, LOCAL, MINUTE, RUN, SETTINGS, Town
 from tests.simulation.virtual import BEGIN, LoopClock, simulate
 
+pytestmark = pytest.mark.system  # a week of a team in a minute
+
 DAYS = range(7)
 WINDOWS = """windows: [
   {deny: "0 22 * * *", for: 2h, timezone: Europe/Paris},

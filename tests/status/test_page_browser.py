@@ -19,7 +19,7 @@ from tests.status.browsing import Visit, chromium, visit
 from tests.status.page_world import CANARY, ENV, HOSTILE, IMAGE, Everything, state
 from tests.status.support import Process, process
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.system]  # drives Chromium
 
 STATES = {
     "broken/edge": "failing",
