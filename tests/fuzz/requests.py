@@ -100,7 +100,8 @@ def answer(data: bytes) -> None:
         str(failure("store", Call("PUT", "/", "writing", is_secret=is_secret), got, None, now)).encode()
     retry_after(got.headers, now)
     ahead_of_server(got, now)
-    next_target(got, parsed(got.body, object))
+    with suppress(ValueError):
+        next_target(got, parsed(got.body, object))
     etag_of(got)
     Rate(60, clock).observe_rate(got.headers)
     Quota(60, 1.0, clock).observe_rate(got.headers)
