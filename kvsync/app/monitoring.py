@@ -24,7 +24,7 @@ from kvsync.status.snapshot import ProcessView
 if TYPE_CHECKING:
     from kvsync.status.http.server import Server
 
-Nudge = Callable[[Trigger], None]
+TriggerCallback = Callable[[Trigger], None]
 
 
 class Serving:
@@ -40,15 +40,15 @@ class Serving:
         settings = CollectorSettings(process, workspace.state, clock, workspace.redactor.redact)
         self.collector = Collector(settings, reconciler)
         reconciler.on_pass = self.collector.saw
-        self._nudge: Nudge = lambda _trigger: None
+        self._trigger: TriggerCallback = lambda _trigger: None
         self._server: Server | None = None
         self._open = AsyncExitStack()
 
     @asynccontextmanager
-    async def serving(self, trigger: Nudge, run: RunConfig) -> AsyncIterator[None]:
+    async def serving(self, trigger: TriggerCallback, run: RunConfig) -> AsyncIterator[None]:
         """Serve as the settings say until the end of the block, or until the daemon begins to leave. Raises KvsyncError when
         it cannot listen, or cannot read the token."""
-        self._nudge = trigger
+        self._trigger = trigger
         async with self._open:
             if run.listen is not None:
                 await (await self._serve()).use(run)
@@ -67,8 +67,8 @@ class Serving:
 
         if self._server is None:
             workspace, access = self._workspace, Access(self._workspace.clock)
-            hook = HookHandler(access, workspace.clock, partial(self._nudge, Trigger.HOOK), self.collector.hooked)
-            wake = partial(self._nudge, Trigger.WAKE)
+            hook = HookHandler(access, workspace.clock, partial(self._trigger, Trigger.HOOK), self.collector.hooked)
+            wake = partial(self._trigger, Trigger.WAKE)
             redactor = workspace.redactor
             stores = self._reconciler.store_names
             budget = self._reconciler.deletion_budget

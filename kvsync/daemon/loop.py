@@ -2,10 +2,10 @@
 
     files ----.
     schedule -+                    .-> worker of target 1 -> one pass at a time --.
-    signals --+--> nudge -> handle +-> worker of target 2 -> ...                  +--> reconciler
+    signals --+--> trigger -> handle +-> worker of target 2 -> ...                +--> reconciler
     wake -----'   (folded)         '-> worker of target n <- timers and retries --'
 
-Every trigger nudges the daemon, and nudges that arrive together are handled together: the daemon reloads what may have changed
+Triggers that arrive together are handled together: the daemon reloads what may have changed
 (the configuration, the files), and requests a pass from the workers concerned. Each worker combines its requests into one pass,
 and schedules its own passes for renewals, expiries and retries.
 """

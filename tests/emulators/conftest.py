@@ -1,4 +1,4 @@
-"""An emulator that runs beside the test, in this process or in one of its own, and raw HTTP to it."""
+"""An emulator that runs next to the test, in this process or in a separate one, and raw HTTP to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody who is told: a real server that keeps what it gets, and answers as it is told to."""
+"""Receiver of notifications: a real server that records requests and sends the responses it is given."""
 
 from __future__ import annotations
 

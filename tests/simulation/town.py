@@ -1,4 +1,4 @@
-"""A daemon at its real work in virtual time: its repository, five stores, and somebody who watches everything it does."""
+"""A real daemon in virtual time: its repository, five stores, and an observer of every write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the daemon's HTTP share: a daemon in this process, one in a process of its own, and somebody who asks."""
+"""Shared by the tests of the daemon's HTTP: a daemon in this process, a daemon in a separate one, and a client."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_the_format_that_is_suggested_can_be_used(template: str, divider: str, e
 
 @pytest.mark.parametrize("key", ["", ".", ".."])
 def test_native_labels_do_not_save_an_unusable_key(key: str) -> None:
-    """A key that stores cannot address is refused also where labels stand beside it."""
+    """A key that stores cannot address is refused also where the entry has labels."""
     with pytest.raises(ValueError, match="stores cannot address"):
         KeyFormat("{key}", native_labels=True).encode("web", Identity(key, "prod"))
 
