@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from signal import Signals
 from typing import Any
 
 from kvsync import __version__
@@ -31,7 +30,7 @@ from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
 from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore, Trigger
 from kvsync.daemon.schedule import Schedule
-from kvsync.daemon.signals import Stop, handling, unless
+from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, SignalInbox, Stop, unless
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.daemon.watch import Watcher, WatchTiming
 from kvsync.daemon.worker import NOTHING
@@ -86,7 +85,9 @@ class Daemon:
         observers: Sequence[DaemonObserver] = (),
         on_reload: Callable[[RunConfig], Awaitable[None]] | None = None,
         leadership: Leadership | None = None,
+        inbox: SignalInbox | None = None,
     ) -> None:
+        self._inbox = inbox or SignalInbox()
         self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or SystemdNotifier(os.environ)
         self._clock, self._leave_within = clock or Clock(), leave_within
         self._parts = assemble(
@@ -115,11 +116,10 @@ class Daemon:
 
     async def run(self) -> DaemonResult:
         """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises."""
-        signal_triggers = {Signals.SIGHUP: Trigger.CONFIG, Signals.SIGUSR1: Trigger.SIGNAL}
-        callbacks = {number: partial(self.trigger, why) for number, why in signal_triggers.items()}
+        callbacks = {number: partial(self.trigger, why) for number, why in TRIGGER_OF_SIGNAL.items()}
         heartbeat = asyncio.ensure_future(self._notifier.heartbeat(self._clock))
         election = asyncio.ensure_future(self._elect())
-        with handling(callbacks | self._stop.callbacks):
+        with self._inbox.receiving(callbacks | self._stop.callbacks):
             _log.info("daemon.started", pid=os.getpid(), version=__version__, observe=self._parts.gate.observe)
             try:
                 if self._fetcher is not None:

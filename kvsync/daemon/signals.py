@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from signal import Signals
-from typing import Any
+from typing import Any, Final
 
-from kvsync.logs import get_logger
+from kvsync.daemon.ports import Trigger
 
-_log = get_logger()
+TRIGGER_OF_SIGNAL: Final = {Signals.SIGHUP: Trigger.CONFIG, Signals.SIGUSR1: Trigger.SIGNAL}
 
 
 @contextmanager
@@ -25,6 +25,41 @@ def handling(callbacks: Mapping[Signals, Callable[[], None]]) -> Iterator[None]:
     finally:
         for number in callbacks:
             loop.remove_signal_handler(number)
+
+
+class SignalInbox:
+    """Keeps the signals that arrive while the daemon starts, so that they are acted on and do not kill the process."""
+
+    def __init__(self, numbers: Iterable[Signals] = ()) -> None:
+        self._early: set[Signals] = set()
+        self._callbacks: Mapping[Signals, Callable[[], None]] = {}
+        self._numbers = frozenset(numbers)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Keep the signals of this inbox until the end of the block, or hand them to who receives them."""
+        with handling({number: partial(self._arrived, number) for number in self._numbers}):
+            yield
+
+    @contextmanager
+    def receiving(self, callbacks: Mapping[Signals, Callable[[], None]]) -> Iterator[None]:
+        """Call these when their signals come, and at once for those that came before."""
+        others = {number: callback for number, callback in callbacks.items() if number not in self._numbers}
+        with handling(others):
+            self._callbacks = callbacks
+            for number in sorted(self._early):
+                callbacks[number]()
+            try:
+                yield
+            finally:
+                self._callbacks = {}
+
+    def _arrived(self, number: Signals) -> None:
+        callback = self._callbacks.get(number)
+        if callback is None:
+            self._early.add(number)
+        else:
+            callback()
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:

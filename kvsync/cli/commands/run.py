@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kvsync.app import Workspace
     from kvsync.app.reconciler import WorkspaceReconciler
     from kvsync.config.model import RunConfig
+    from kvsync.daemon.signals import SignalInbox
     from kvsync.leader.elector import Elector
     from kvsync.planning.shard import Shard
 
@@ -51,19 +52,22 @@ def run(settings: GlobalOptions, once: bool, observe: bool, deep: bool, shard: S
 async def _run(settings: GlobalOptions, shard: Shard | None, *, once: bool, observe: bool, deep: bool) -> Exit:
     from kvsync.app.leadership import leading
     from kvsync.app.reconciler import WorkspaceReconciler
+    from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, SignalInbox
     from kvsync.tracing.export import exporting
 
+    inbox = SignalInbox(() if once else TRIGGER_OF_SIGNAL)
     write_as = None if observe else "run"
-    async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
-        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, os.environ)
-        traces = exporting(workspace.config.run.tracing, os.environ)
-        # An observer takes no part in the election, because it could not lead.
-        async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
-            if once:
-                missed = not settings.offline and await _fetch(reconciler, workspace)
-                done = await _once(workspace, reconciler, elector, observe=observe, deep=deep)
-                return worst((done, Exit.ERROR)) if missed else done
-            return await _for_ever(workspace, reconciler, elector, observe=observe)
+    with inbox.open():
+        async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
+            reconciler = WorkspaceReconciler(workspace, workspace.pass_context, os.environ)
+            traces = exporting(workspace.config.run.tracing, os.environ)
+            # An observer takes no part in the election, because it could not lead.
+            async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
+                if once:
+                    missed = not settings.offline and await _fetch(reconciler, workspace)
+                    done = await _once(workspace, reconciler, elector, observe=observe, deep=deep)
+                    return worst((done, Exit.ERROR)) if missed else done
+                return await _for_ever(workspace, reconciler, elector, inbox, observe=observe)
 
 
 async def _once(
@@ -94,7 +98,12 @@ async def _fetch(reconciler: WorkspaceReconciler, workspace: Workspace) -> bool:
 
 
 async def _for_ever(
-    workspace: Workspace, reconciler: WorkspaceReconciler, elector: Elector | None, *, observe: bool
+    workspace: Workspace,
+    reconciler: WorkspaceReconciler,
+    elector: Elector | None,
+    inbox: SignalInbox,
+    *,
+    observe: bool,
 ) -> Exit:
     from kvsync.app.monitoring import Serving, herald_of
     from kvsync.daemon.loop import Daemon
@@ -117,6 +126,7 @@ async def _for_ever(
         observers=[serving.collector, herald],
         on_reload=reload,
         leadership=elector,
+        inbox=inbox,
     )
     told = herald.telling(workspace.config.run)
     async with aclosing(reconciler), serving.serving(daemon.trigger, workspace.config.run), told:
