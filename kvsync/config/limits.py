@@ -39,7 +39,20 @@ LIMIT_FIELDS: Final = (
         "total",
         size(),
         default=_DEFAULTS.total,
-        help="Maximum total size of state files and the files they read (1GiB). Beyond it, the largest state file is refused.",
+        help="Maximum total size of state files and the files they read (1GiB). Beyond it, the "
+        "group of files with the same rights (`authors.targets`) that takes the most is refused its largest file.",
+    ),
+    Field(
+        "targets",
+        integer(1),
+        default=_DEFAULTS.targets,
+        help="Maximum number of targets that one state file names (10000).",
+    ),
+    Field(
+        "total_targets",
+        integer(1),
+        default=_DEFAULTS.total_targets,
+        help="Maximum number of targets that all state files name (100000). Beyond it, files are refused as for `total`.",
     ),
     Field(
         "folder_names",
@@ -57,7 +70,8 @@ LIMIT_FIELDS: Final = (
         "pattern_steps",
         integer(1),
         default=_DEFAULTS.pattern_steps,
-        help="Maximum number of comparisons of a name with a part of a pattern, over all patterns of one state file (2000000).",
+        help="Maximum number of comparisons of a name with a part of a pattern, over all patterns of one state file, and over "
+        "those of `state` for the folders with the same rights (2000000).",
     ),
     Field(
         "patterns",

@@ -185,6 +185,8 @@ class ReadLimits:
     value_files: int = 100_000
     value_bytes: int = 256 * 2**20
     total: int = 2**30
+    targets: int = 10_000
+    total_targets: int = 100_000
     folder_names: int = 1_000_000
     folder_depth: int = 100
     pattern_steps: int = 2_000_000

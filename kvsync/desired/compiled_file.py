@@ -18,7 +18,7 @@ from kvsync.desired.model import Chunk, CompiledFile, Stores
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.desired.values import ValueContext
-from kvsync.errors import Problem
+from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Target
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping, Node, Scalar
@@ -79,6 +79,12 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
     """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
     sources = [_SourceFile(path, data, given, stores.authority) for path, data in files]
     layered = _pair(sources)
+    written = [([layer.node for layer in layers], [layer.problems.file for layer in layers]) for layers in layered]
+    targets, known = _targets(written, stores)
+    if len(targets) > given.limits.targets:
+        return CompiledFile(
+            (), targets, known, (_too_many_targets(files[0][0], len(targets), given.limits),), (), is_crowded=True
+        )
     documents: list[Document] = []
     if all(source.parsed.complete for source in sources):
         with suppress(TooManyProblemsError):  # the documents before that count all the same
@@ -92,8 +98,6 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
             chunks += compile_document(document, stores, problems, given.limits.problems)
     if problems:
         chunks = []
-    written = [([layer.node for layer in layers], [layer.problems.file for layer in layers]) for layers in layered]
-    targets, known = _targets(written, stores)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
@@ -148,6 +152,11 @@ def _too_many_patterns(documents: Several[Document], most: int) -> Iterator[Prob
         if max((len(lines.get("ignore", ())) for lines in document.policies), default=0) > most:
             message = f"policy.ignore: more than {most:,} patterns"
             yield Problem(message, document.policy_origin, "remove patterns, or raise limits.patterns")
+
+
+def _too_many_targets(path: str, targets: int, limits: ReadLimits) -> Problem:
+    message = f"the state file names {targets:,} targets; at most {limits.targets:,} are allowed"
+    return Problem(message, Origin(path, 1, 1), "split it into several files, or raise limits.targets")
 
 
 def _is_named(node: Mapping) -> bool:

@@ -30,8 +30,9 @@ def matches(
     tree: Tree,
     folder: str,
     pattern: str,
-    take_steps: Callable[[int], None],
+    take_steps: Callable[[Hashable, int], None],
     group_of: Callable[[str], Hashable] = lambda _path: None,
+    skip: Callable[[str, UnreadableError], None] | None = None,
 ) -> list[str]:
     """The files under `folder` that `pattern` names, sorted. `**` matches any number of folders. A name that begins with a dot
     is matched only where its part of the pattern begins with one, too.
@@ -41,11 +42,12 @@ def matches(
     group that has other rights.
 
     Wildcards pass over folders that are never read. Each name is compared with each part of the pattern once at most for each
-    group; `take_steps` gets the number of the next comparisons, and may raise. Raises UnreadableError, also when the part
-    before the first wildcard is missing.
+    group; `take_steps` gets the group and the number of the next comparisons, and may raise. A folder that cannot be searched
+    is given to `skip` and left out; without `skip` it ends the search. Raises UnreadableError, also when the part before the
+    first wildcard is missing.
     """
     literal, parts = split(pattern)
-    walk = _Walk(tree, parts, take_steps, group_of)
+    walk = _Walk(tree, parts, take_steps, group_of, skip)
     paths = list(walk.files(_join(folder, literal) if literal else folder))
     if not tree.has_links:
         return paths
@@ -82,12 +84,14 @@ class _Walk:
         self,
         tree: Tree,
         parts: Sequence[str],
-        take_steps: Callable[[int], None],
+        take_steps: Callable[[Hashable, int], None],
         group_of: Callable[[str], Hashable],
+        skip: Callable[[str, UnreadableError], None] | None,
     ) -> None:
         if len(parts) > _MOST_PARTS:
             raise TooMuchError(f"the pattern has {len(parts):,} parts; at most {_MOST_PARTS} are allowed")
         self._tree, self._parts, self._take_steps, self._group_of = tree, parts, take_steps, group_of
+        self._skip = skip
         self._tests = [_name_test(part) for part in parts]
         self._done: set[tuple[str, int, Hashable]] = set()
 
@@ -101,11 +105,20 @@ class _Walk:
             if places is None:
                 yield path
             else:
-                inside = list(self._inside(path, places))
+                inside = self._found_in(path, places)
                 pending += [item for item in reversed(inside) if not self._tree.is_link(item[0])]
                 linked += [item for item in inside if self._tree.is_link(item[0])]
             if not pending:
                 pending, linked = linked[::-1], []
+
+    def _found_in(self, folder: str, places: frozenset[int]) -> list[tuple[str, frozenset[int] | None]]:
+        try:
+            return list(self._inside(folder, places))
+        except UnreadableError as error:
+            if self._skip is None:
+                raise
+            self._skip(folder, error)
+            return []
 
     def _inside(self, folder: str, places: frozenset[int]) -> Iterator[tuple[str, frozenset[int] | None]]:
         """What matches in a folder: files, and folders with the parts that come next, in the order of their paths."""
@@ -113,7 +126,7 @@ class _Walk:
         group = self._group_of(f"{folder}/")
         places = frozenset(place for place in places if (physical, place, group) not in self._done)
         self._done |= {(physical, place, group) for place in places}
-        self._take_steps(len(items) * len(places))
+        self._take_steps(group, len(items) * len(places))
         for name, is_folder in items.items() if places else ():
             following = self._following(name, places, is_folder=is_folder)
             if following:

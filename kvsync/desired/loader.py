@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,10 @@ from kvsync.desired.assemble import assemble, conflicting_entries, target_digest
 from kvsync.desired.cache import Cache
 from kvsync.desired.jail import MissingError, UnreadableError
 from kvsync.desired.key_conflicts import KeyConflict, meetings
-from kvsync.desired.model import Chunk, DesiredState, StoreFacts, Stores, WatchSet
+from kvsync.desired.model import Chunk, CompiledFile, DesiredState, StoreFacts, Stores, WatchSet
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.reading import Reader, Reading
+from kvsync.desired.reading_budget import StepBudgets
 from kvsync.desired.tree import Tree
 from kvsync.errors import Problem
 from kvsync.model.entry import Desired, Identity, Target
@@ -96,7 +98,7 @@ class Source:
 
     def _has_match(self, tree: Tree, pattern: str) -> bool:
         try:
-            return bool(self._reader.matches(tree, pattern))
+            return bool(self._reader.matches(tree, pattern, StepBudgets(self._config.limits)))
         except MissingError:
             return False
 
@@ -117,10 +119,11 @@ class Source:
         chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
         found: defaultdict[Target, list[Problems]] = defaultdict(list)
         unheld: list[Problem] = []
-        for _, unit in reading.units.values():
-            if unit.names_known and not unit.targets:
+        for unit in sorted((unit for _, unit in reading.units.values()), key=attrgetter("is_crowded")):
+            managed = self._managed_by(unit, chunks)
+            if unit.names_known and not managed:
                 unheld += unit.problems  # it names only targets that it may not name: those are not held for it
-            for target in unit.targets:
+            for target in managed:
                 chunks[target] += ()
                 found[target].append(unit.problems)
             for chunk in unit.chunks:
@@ -156,6 +159,12 @@ class Source:
             nested=self._nested(chunks),
         )
 
+    def _managed_by(self, unit: CompiledFile, others: Container[Target]) -> Sequence[Target]:
+        """The targets that a unit makes managed: all it names, or those known without it where it names too many."""
+        if not unit.is_crowded:
+            return unit.targets
+        return [target for target in unit.targets if target in others or target in self._good]
+
     def _hold_unknown(
         self, reading: Reading, known: Iterable[Target], found: defaultdict[Target, list[Problems]]
     ) -> Iterator[Problem]:
@@ -165,6 +174,8 @@ class Source:
         for slot, (_, unit) in reading.units.items():
             if not unit.names_known:
                 unknown[self._config.authority.grants_of(slot.split("\0"))] += unit.problems
+        for allowed, problem in reading.unsearched:
+            unknown[allowed].append(problem)
         reading.problems += unknown.pop(None, ())
         for grants, problems in unknown.items():
             group = tuple(problems)  # one object for all targets, however many files are broken

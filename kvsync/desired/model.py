@@ -141,8 +141,9 @@ class Reference:
 class CompiledFile:
     """What one state file, with the overlay that is in force, comes to.
 
-    `targets` are those it names; `names_known` is false when there may be more. A `private` unit holds a secret and is kept in
-    memory only; `secrets` are the values themselves.
+    `targets` are those it names; `names_known` is false when there may be more. A unit that `is_crowded` names too many: it
+    holds those of them that are known without it, and the others are not managed. A `private` unit holds a secret and is kept
+    in memory only; `secrets` are the values themselves.
     """
 
     chunks: tuple[Chunk, ...]
@@ -153,3 +154,4 @@ class CompiledFile:
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     private: bool = False
+    is_crowded: bool = False

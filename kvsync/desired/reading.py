@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from kvsync import __version__
-from kvsync.config.authority import Authority, Authors
+from kvsync.config.authority import Authority, Authors, FileGrants, path_matches
 from kvsync.config.model import Config, ReadLimits
 from kvsync.config.protected import is_configuration, protected_paths
 from kvsync.desired.cache import Cache
@@ -20,7 +21,7 @@ from kvsync.desired.compiled_file import Given, Head, build_unit, unread_unit
 from kvsync.desired.discovery import StateFile, matches, pair_overlays, split
 from kvsync.desired.jail import ReadRules, TooMuchError, UnreadableError, shown_size
 from kvsync.desired.model import CompiledFile, Reference, Stores, WatchSet
-from kvsync.desired.reading_budget import ReadingBudget, TotalBudget
+from kvsync.desired.reading_budget import ReadingBudget, StepBudgets, TotalBudget
 from kvsync.desired.tree import Tree, is_text, link_parents
 from kvsync.desired.values import names_digest
 from kvsync.errors import Kind, Origin, Problem
@@ -41,11 +42,13 @@ _MARK: Final = 4  # bytes of it that may end a piece
 @dataclass(slots=True)
 class Reading:
     """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
-    under; `fresh` are those that were not known before. `problems` are those that hold every target."""
+    under; `fresh` are those that were not known before. `problems` are those that hold every target, `unsearched` those that
+    hold the targets which files with certain grants may name, because nobody knows what the files in a folder say."""
 
     units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    unsearched: list[tuple[FileGrants, Problem]] = field(default_factory=list)
     files: int = 0
     watch: WatchSet = field(default_factory=WatchSet)
     changed_during_read: bool = False
@@ -54,6 +57,13 @@ class Reading:
     def paths(self) -> set[str]:
         """The state files that there are, without overlays."""
         return {slot.partition("\0")[0] for slot in self.units}
+
+
+class _Totals:
+    """What the state files read so far amount to."""
+
+    def __init__(self, limits: ReadLimits) -> None:
+        self.size, self.targets = TotalBudget(limits.total), TotalBudget(limits.total_targets)
 
 
 class Reader:
@@ -72,9 +82,9 @@ class Reader:
         reading, root = Reading(), root or self._config.root
         try:
             with Tree(root, self.rules()) as tree:
-                total = TotalBudget(self._config.limits.total)
+                totals = _Totals(self._config.limits)
                 for file in self._state_files(tree, environment, reading):
-                    self._take(tree, file, reading, total)
+                    self._take(tree, file, reading, totals)
                 reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, tree.watched())
         except UnreadableError as error:
@@ -95,24 +105,26 @@ class Reader:
             folder_depth=self._config.limits.folder_depth,
         )
 
-    def matches(self, tree: Tree, pattern: str) -> list[str]:
-        """The files that a pattern of `state:` names, without the configuration and what else is never read. Raises
-        UnreadableError."""
-        steps = ReadingBudget(self._config.limits).take_steps
-        found = matches(tree, "", pattern, steps, self._config.authority.grants_at)
+    def matches(
+        self, tree: Tree, pattern: str, steps: StepBudgets, skip: Callable[[str, UnreadableError], None] | None = None
+    ) -> list[str]:
+        """The files that a pattern of `state:` names, without the configuration and what else is never read. Folders below the
+        first that cannot be searched are given to `skip`. Raises UnreadableError."""
+        found = matches(tree, "", pattern, steps.take, self._config.authority.grants_at, skip)
         return [path for path in found if not tree.is_protected(path) and not is_configuration(self._config, path)]
 
     def _state_files(self, tree: Tree, environment: str | None, reading: Reading) -> Iterator[StateFile]:
         paths: dict[str, None] = {}
+        steps, skip = StepBudgets(self._config.limits), partial(self._skip, reading)
         for pattern in self._config.state:
             try:
-                paths.update(dict.fromkeys(self.matches(tree, pattern)))
+                paths.update(dict.fromkeys(self.matches(tree, pattern, steps, skip)))
             except UnreadableError as error:
                 folder = quoted(split(pattern)[0] or ".")
                 reading.problems.append(
                     Problem(f"state: cannot read the folder {folder}: {error}", kind=Kind.UNREADABLE)
                 )
-        if not paths and not reading.problems:
+        if not paths and not reading.problems and not reading.unsearched:
             hint = "kvsync never treats an empty folder as a request to delete everything"
             reading.problems.append(Problem(f"no state file matches {', '.join(self._config.state)}", None, hint))
         for path in [path for path in paths if not is_text(path)]:
@@ -120,7 +132,14 @@ class Reader:
             reading.problems.append(Problem(f"state: the file name {quoted(path)} is not UTF-8", None, "rename it"))
         yield from pair_overlays(tree, sorted(paths), self._config.environments, environment)
 
-    def _take(self, tree: Tree, file: StateFile, reading: Reading, total: TotalBudget) -> None:
+    def _skip(self, reading: Reading, folder: str, error: UnreadableError) -> None:
+        """Hold what the files in a folder may name, since nobody can tell what they say."""
+        problem = Problem(f"state: cannot read the folder {quoted(folder or '.')}: {error}", kind=Kind.UNREADABLE)
+        authority = self._config.authority
+        grants = None if authority.authors.targets is None else (authority.grants_at(f"{folder}/"),)
+        reading.unsearched.append((grants, problem))
+
+    def _take(self, tree: Tree, file: StateFile, reading: Reading, totals: _Totals) -> None:
         names = [file.path] if file.overlay is None else [file.path, file.overlay]
         reading.files += len(names)
         slot, allowance = "\0".join(names), ReadingBudget(self._config.limits, self._largest)
@@ -128,6 +147,7 @@ class Reader:
         unreadable: list[Problem] = []
         for name in names:
             try:
+                self._check_link(tree, name)
                 contents.append((name, tree.read(name, self._config.limits.state_file)))
             except TooMuchError as error:
                 reading.units[slot] = _UNKEPT, self._unread(tree, names, _unreadable(name, error), reading)
@@ -142,8 +162,32 @@ class Reader:
         else:
             allowance.take_text(sum(len(data) for _, data in contents))
             self._compile(tree, slot, contents, allowance, reading)
-            for largest, size in total.add(slot, allowance.size):
-                self._give_up(largest, size, reading)
+            self._charge(slot, allowance.size, reading, totals)
+
+    def _charge(self, slot: str, size: int, reading: Reading, totals: _Totals) -> None:
+        """Count a file in the totals, and hold back the files that are too much."""
+        group, limits = self._config.authority.grants_of(slot.split("\0")), self._config.limits
+        for given_up, bytes_of_it in totals.size.add(slot, size, group):
+            message = (
+                f"the state files and what they take values from have more than {shown_size(limits.total)}, and this one is "
+                f"the largest with {shown_size(bytes_of_it)}"
+            )
+            self._hold_back(given_up, message, "split it, or raise limits.total", reading)
+        for given_up, targets in totals.targets.add(slot, len(reading.units[slot][1].targets), group):
+            message = (
+                f"the state files name more than {limits.total_targets:,} targets, and this one names the most with "
+                f"{targets:,}"
+            )
+            self._hold_back(given_up, message, "raise limits.total_targets", reading, is_crowded=True)
+
+    def _check_link(self, tree: Tree, name: str) -> None:
+        """Raise OutsideError when a link leads from the name of a state file to what is neither a state file itself nor in the
+        folders that values may be taken from: a message about its content would show what authors may not read."""
+        physical = tree.physical(name) if tree.has_links else name
+        if physical != name:
+            written = "/".join(part for part in physical.split("/") if not part.startswith(".."))  # without mounts
+            if not any(path_matches(written, pattern) for pattern in self._config.state):
+                tree.check_allowed(name)
 
     def _compile(
         self, tree: Tree, slot: str, contents: list[tuple[str, bytes]], allowance: ReadingBudget, reading: Reading
@@ -176,15 +220,11 @@ class Reader:
             heads = []
         return unread_unit(heads, problem, self._stores) if heads else CompiledFile((), (), True, (problem,), ())
 
-    def _give_up(self, slot: str, size: int, reading: Reading) -> None:
-        """Hold a state file back, since all together are too large and it is the largest."""
+    def _hold_back(self, slot: str, message: str, hint: str, reading: Reading, *, is_crowded: bool = False) -> None:
         path, unit = slot.partition("\0")[0], reading.units[slot][1]
-        message = (
-            f"the state files and what they take values from have more than {shown_size(self._config.limits.total)}, "
-            f"and this one is the largest with {shown_size(size)}"
-        )
-        problem = Problem(message, Origin(path, 1, 1), "split it, or raise limits.total", Kind.UNREADABLE)
-        reading.units[slot] = _UNKEPT, replace(unit, chunks=(), problems=(*unit.problems, problem))
+        problem = Problem(message, Origin(path, 1, 1), hint, Kind.UNREADABLE)
+        problems, crowded = (*unit.problems, problem), is_crowded or unit.is_crowded
+        reading.units[slot] = _UNKEPT, replace(unit, chunks=(), problems=problems, is_crowded=crowded)
         reading.fresh.pop(slot, None)
 
 
@@ -246,7 +286,7 @@ def _is_same(reference: Reference, tree: Tree, allowance: ReadingBudget) -> bool
     try:
         tree.check_allowed(reference.path)
         if reference.kind == "glob":
-            names = matches(tree, reference.path, reference.pattern, allowance.take_steps)
+            names = matches(tree, reference.path, reference.pattern, allowance.take_steps_for)
             return names_digest(names) == reference.digest
         data = tree.read(reference.path, allowance.most_value)
         allowance.take_values(len(data))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator
+from functools import partial
 from heapq import heappop, heappush
 
 from kvsync.config.model import ReadLimits
@@ -32,6 +34,10 @@ class ReadingBudget:
                 f"the patterns need more than {self._limits.pattern_steps:,} comparisons; "
                 "use narrower patterns, or raise limits.pattern_steps"
             )
+
+    def take_steps_for(self, _group: Hashable, steps: int) -> None:
+        """Count comparisons, whatever rights the names have. Raises TooMuchError."""
+        self.take_steps(steps)
 
     def take_text(self, size: int) -> None:
         """Count the bytes of the state file, or of its overlay."""
@@ -72,19 +78,35 @@ class ReadingBudget:
             )
 
 
+class StepBudgets:
+    """Comparisons of names with the patterns of `state:`, counted for each group of files with the same rights, so that the
+    names of one group never stop another."""
+
+    def __init__(self, limits: ReadLimits) -> None:
+        self._of_group: defaultdict[Hashable, ReadingBudget] = defaultdict(partial(ReadingBudget, limits))
+
+    def take(self, group: Hashable, steps: int) -> None:
+        """Count comparisons of names in a folder of a group, before they are made. Raises TooMuchError."""
+        self._of_group[group].take_steps(steps)
+
+
 class TotalBudget:
-    """The sizes in bytes of all state files of a reading, with what they take values from: at most `limit` together."""
+    """What all state files of a reading amount to: bytes, or targets. At most `limit` together.
+
+    Files are counted by groups with the same rights. Beyond the limit the largest group gives up its largest files, so that
+    no author who may write to some targets pays for one who may write to others."""
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._sum = limit, 0
-        self._largest: list[tuple[int, str]] = []
+        self._limit = limit
+        self._sums: Counter[Hashable] = Counter()
+        self._largest: defaultdict[Hashable, list[tuple[int, str]]] = defaultdict(list)
 
-    def add(self, name: str, size: int) -> Iterator[tuple[str, int]]:
-        """Count one more. Gives the names and sizes of the largest ones that are to be given up, so that no small file pays for
-        a large one."""
-        heappush(self._largest, (-size, name))
-        self._sum += size
-        while self._sum > self._limit:
-            negative, largest = heappop(self._largest)
-            self._sum += negative
+    def add(self, name: str, size: int, group: Hashable) -> Iterator[tuple[str, int]]:
+        """Count one more file. Gives the names and sizes of the files to be given up."""
+        heappush(self._largest[group], (-size, name))
+        self._sums[group] += size
+        while self._sums.total() > self._limit:
+            fattest, _ = self._sums.most_common(1)[0]
+            negative, largest = heappop(self._largest[fattest])
+            self._sums[fattest] += negative
             yield largest, -negative

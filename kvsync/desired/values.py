@@ -71,7 +71,7 @@ class ValueContext:
         place = self._place(path)
         self._insist_on_right("/".join(part for part in (place, split(pattern)[0]) if part))
         self._tree.check_allowed(place)
-        names = matches(self._tree, place, pattern, self._allowance.take_steps)
+        names = matches(self._tree, place, pattern, self._allowance.take_steps_for)
         self._note(Reference("glob", place, names_digest(names), pattern))
         self._allowance.take_values(*(self._size(name) for name in names))
         skip = len(place) + 1 if place else 0

@@ -238,3 +238,25 @@ def test_last_good_state_is_kept(repo: Repo) -> None:
     loaded = source.load()
     assert loaded.kept[WEB].entries == before.entries
     assert set(loaded.held) == {WEB}
+
+
+def test_no_message_quotes_a_file_that_authors_may_not_read(repo: Repo) -> None:
+    """A link in place of a state file is followed to state files and to granted folders only."""
+    repo.write("kvsync.yaml", granted("files: [assets]"))
+    for path in ("ops/notes.txt", "assets/notes.txt"):
+        repo.write(path, "canary: [of the operator\n")
+    (repo.root / "state").mkdir()
+    (repo.root / "state/web.yaml").symlink_to("../ops/notes.txt")
+    (problem,) = repo.problems()
+    assert (
+        "state/web.yaml:1:1: cannot read the file: it is outside the folders that state files may read (assets)"
+        in problem
+    )
+    assert "canary" not in problem
+    (repo.root / "state/web.yaml").unlink()
+    (repo.root / "state/web.yaml").symlink_to("../assets/notes.txt")
+    assert "outside the folders" not in "".join(repo.problems())
+    (repo.root / "state/web.yaml").unlink()
+    repo.web("keys: {a: 1}\n", "state/a.yaml")
+    (repo.root / "state/b").symlink_to(".")
+    assert repo.problems() == []

@@ -278,7 +278,7 @@ def test_composed_and_decomposed_letters_are_one_name(root: Path, opener: Opener
 
 def test_wildcards_pass_over_what_is_never_read(root: Path, rules: ReadRules, opener: Opener) -> None:
     """A pattern over everything finds nothing in it, and one that names it is refused."""
-    steps = ReadingBudget(ReadLimits()).take_steps
+    steps = ReadingBudget(ReadLimits()).take_steps_for
     with Tree(root, rules, opener=opener) as tree:
         assert matches(tree, "", "**/*", steps) == ["a/b/x", "kvsync.yaml", "vox.json"]
         assert matches(tree, "", "**/k*", steps) == ["kvsync.yaml"]
@@ -357,7 +357,7 @@ def test_links_are_off_where_the_rules_say_so(root: Path, opener: Opener) -> Non
         for path in ("a/link/x", "a/unused.txt"):
             with pytest.raises(UnreadableError, match=r"is a symbolic link, .* set source\.git\.symlinks: true"):
                 tree.read(path, LIMIT)
-        steps = ReadingBudget(ReadLimits()).take_steps
+        steps = ReadingBudget(ReadLimits()).take_steps_for
         with pytest.raises(UnreadableError, match='"a/link" is a symbolic link'):
             matches(tree, "", "a/**/x", steps)
         assert matches(tree, "", "a/b/*", steps) == ["a/b/x"]
@@ -370,7 +370,7 @@ def steps_of(root: Path, pattern: str) -> tuple[list[str], int]:
     """What a pattern finds, and the comparisons that it takes."""
     taken: list[int] = []
     with Tree(root) as tree:
-        return matches(tree, "", pattern, taken.append), sum(taken)
+        return matches(tree, "", pattern, lambda _group, steps: taken.append(steps)), sum(taken)
 
 
 def test_any_number_of_depths_costs_the_same(root: Path) -> None:
@@ -450,7 +450,7 @@ def test_limits_of_folders_and_patterns(root: Path) -> None:
     with Tree(root, ReadRules(folder_names=50)) as tree, pytest.raises(TooMuchError, match=r"limits\.folder_names"):
         tree.items("a")
     with Tree(root) as tree, pytest.raises(TooMuchError, match=r"limits\.pattern_steps"):
-        matches(tree, "", "a/*", ReadingBudget(ReadLimits(pattern_steps=50)).take_steps)
+        matches(tree, "", "a/*", ReadingBudget(ReadLimits(pattern_steps=50)).take_steps_for)
 
 
 # -- while the tree changes -------------------------------------------------------------------------------------------
@@ -545,7 +545,7 @@ def test_nothing_outside_is_read_while_the_tree_changes(
                     with suppress(UnreadableError):
                         read.add(tree.read(path, LIMIT))
                 with suppress(UnreadableError):
-                    for path in matches(tree, "", "**/*", lambda _: None):
+                    for path in matches(tree, "", "**/*", lambda _group, _steps: None):
                         with suppress(UnreadableError):
                             read.add(tree.read(path, LIMIT))
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from kvsync.desired import DesiredState
 from kvsync.desired.jail import Jail
-from kvsync.model.entry import Target
+from kvsync.model.entry import Identity, Target
 from kvsync.stores.memory.store import MemoryStore
 from tests.desired.conftest import CONFIG, WEB, Repo
 
@@ -201,6 +202,98 @@ def test_what_all_together_take_is_taken_from_the_largest(two: Repo) -> None:
         assert said in str(problem)
     two.write("assets/large", b"x" * 8_000)
     assert source.load().problems == ()
+
+
+TEAMS = """\
+authors:
+  targets: [{path: "state/web/**", stores: [edge]}, {path: "state/core/**", stores: [core]}]
+limits: {%s}
+"""
+
+
+@pytest.fixture
+def teams(repo: Repo) -> Repo:
+    """A repository of two teams; each has a folder of its own, and a store of its own."""
+    repo.write("state/core/other.yaml", "store: core\nnamespace: other\nkeys: {a: 1}\n")
+    repo.web("keys: {a: 1}\n", "state/web/web.yaml")
+    return repo
+
+
+def of_teams(repo: Repo, limits: str) -> None:
+    """Configure limits for the teams."""
+    repo.write("kvsync.yaml", CONFIG.replace('authors: {env: ["*"]}\n', TEAMS % limits))
+
+
+def test_middling_files_of_one_team_are_not_paid_for_by_another(teams: Repo) -> None:
+    """Beyond the total, the team that takes the most gives up its files, though the other's file is the largest of all."""
+    of_teams(teams, "total: 10kB")
+    filler = "x" * 3_900
+    teams.write("state/core/other.yaml", f"store: core\nnamespace: other\nkeys: {{a: {filler}}}\n")
+    for number in range(20):
+        text = f"store: edge\nnamespace: w{number:02}\nkeys: {{a: {filler[:1900]}}}\n"
+        teams.write(f"state/web/{number:02}.yaml", text)
+    loaded = teams.load()
+    assert loaded.hold_all == ()
+    assert loaded.held
+    assert {target.store for target in loaded.held} == {"edge"}
+    assert len(loaded.targets[OTHER].entries) == 1
+
+
+def test_a_file_that_names_too_many_targets(two: Repo) -> None:
+    """It is refused whole: targets known without it are held, those that only it names are not managed at all."""
+    limit(two, targets=2)
+    source = two.source()
+    assert source.load().problems == ()
+    crowd = "".join(f"---\nstore: core\nnamespace: n{number}\nkeys: {{}}\n" for number in range(3))
+    two.web(f"keys: {{b: 1}}\n{crowd}")
+    loaded = source.load()
+    assert "state/web.yaml:1:1: the state file names 4 targets; at most 2 are allowed" in held(loaded)
+    assert loaded.managed == {WEB, OTHER}
+    assert dict(loaded.kept[WEB].entries).keys() == {Identity("a")}  # the last good state
+    fresh = two.load()  # another process does not know that the target was good once
+    assert fresh.managed == {OTHER}
+    assert not fresh.held
+    assert "state/web.yaml:1:1: the state file names 4 targets" in str(fresh.problems[0])
+
+
+def test_all_files_together_name_too_many_targets(teams: Repo) -> None:
+    """The team that names the most gives up files, and their targets are not managed; the other's go on."""
+    of_teams(teams, "total_targets: 4")
+    for number in range(6):
+        teams.write(f"state/web/{number}.yaml", f"store: edge\nnamespace: w{number}\nkeys: {{}}\n")
+    loaded = teams.load()
+    assert loaded.hold_all == ()
+    assert [str(target) for target in loaded.managed if target.store == "core"] == ["core/other"]
+    assert OTHER not in loaded.held
+    assert len(loaded.managed) == 4
+    assert all("more than 4 targets" in str(problem) for problem in loaded.problems)
+
+
+def test_a_folder_that_cannot_be_searched_holds_its_team(teams: Repo) -> None:
+    """A flood of names, or of folders in folders, holds the targets that files there may name, and no others."""
+    of_teams(teams, "folder_names: 10, folder_depth: 6")
+    source = teams.source()
+    assert source.load().problems == ()
+    for flood in ([f"state/web/flood/{number}" for number in range(20)], ["state/web/a/b/c/d/e/f"]):
+        for path in flood:
+            teams.write(path, "")
+        loaded = source.load()
+        assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
+        assert "state: cannot read the folder" in str(loaded.problems[0])
+        for path in flood:
+            (teams.root / path).unlink()
+        shutil.rmtree(teams.root / "state/web/a", ignore_errors=True)
+
+
+def test_comparisons_are_counted_for_each_team(teams: Repo) -> None:
+    """Names in the folder of one team do not use up what another may take."""
+    of_teams(teams, "pattern_steps: 50")
+    assert teams.problems() == []
+    for number in range(60):
+        teams.write(f"state/web/{number}.txt", "")
+    loaded = teams.load()
+    assert (loaded.hold_all, OTHER in loaded.held) == ((), False)
+    assert "the patterns need more than 50 comparisons" in str(loaded.problems[0])
 
 
 def test_patterns_that_take_long_are_an_error_of_their_file(two: Repo) -> None:

@@ -19,7 +19,7 @@ from kvsync.model.entry import Target
 from kvsync.stores.memory.store import MemoryStore
 from tests.desired.conftest import CONFIG, WEB, Repo
 
-NO_LIMIT = ReadingBudget(ReadLimits()).take_steps
+NO_LIMIT = ReadingBudget(ReadLimits()).take_steps_for
 
 
 def flip(link: Path, target: str) -> None:
