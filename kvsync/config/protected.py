@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,10 +37,20 @@ def protected_paths(config: Config, environ: Mapping[str, str]) -> tuple[Protect
 
 
 def is_configuration(config: Config, name: str) -> bool:
-    """True for the name of the configuration file, and of any overlay that it has or could have."""
-    stem, dot, suffix = config.file.name.casefold().rpartition(".")
-    shown = name.casefold()
-    return shown == config.file.name.casefold() or (shown.startswith(f"{stem}.") and shown.endswith(f"{dot}{suffix}"))
+    """True for the name of the configuration file, of any overlay that it has or could have, and of a copy of one as editors
+    and people make them: kvsync.prod.yml, kvsync.yaml.bak, .kvsync.yaml.swp."""
+    shown, stem = name.casefold().lstrip(".#~"), config.file.stem.casefold()
+    return shown == config.file.name.casefold() or (
+        shown.startswith(f"{stem}.") and any(one in shown for one in (config.file.suffix.casefold(), ".yaml", ".yml"))
+    )
+
+
+def copies_of_configuration(config: Config, root: Path) -> Iterator[ProtectedPath]:
+    """What lies in `root` now under a name that `is_configuration`."""
+    with suppress(OSError), os.scandir(root) as entries:
+        for entry in entries:
+            if is_configuration(config, entry.name):
+                yield ProtectedPath(root / entry.name, "it is the configuration, or a copy of it")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -79,7 +79,7 @@ class Source:
     def lacks(self, root: Path) -> str | None:
         """Why `root` cannot be the folder with the state files; None when it can. Reads no file."""
         try:
-            with Tree(root, self._reader.rules()) as tree:
+            with Tree(root, self._reader.rules(root)) as tree:
                 found = any(self._has_match(tree, pattern) for pattern in self._config.state)
         except UnreadableError as error:
             return f"cannot read its folders: {error}"

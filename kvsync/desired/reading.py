@@ -15,7 +15,7 @@ from typing import Final
 from kvsync import __version__
 from kvsync.config.authority import Authority, Authors, FileGrants, path_matches
 from kvsync.config.model import Config, ReadLimits
-from kvsync.config.protected import is_configuration, protected_paths
+from kvsync.config.protected import copies_of_configuration, is_configuration, protected_paths
 from kvsync.desired.cache import Cache
 from kvsync.desired.compiled_file import Given, Head, build_unit, unread_unit
 from kvsync.desired.discovery import StateFile, matches, pair_overlays, split
@@ -81,7 +81,7 @@ class Reader:
         something was replaced meanwhile, so that it has to be read again."""
         reading, root = Reading(), root or self._config.root
         try:
-            with Tree(root, self.rules()) as tree:
+            with Tree(root, self.rules(root)) as tree:
                 totals = _Totals(self._config.limits)
                 for file in self._state_files(tree, environment, reading):
                     self._take(tree, file, reading, totals)
@@ -92,12 +92,12 @@ class Reader:
             reading.watch = _watch(root, iter(()))
         return reading
 
-    def rules(self) -> ReadRules:
-        """What of the files may be read. In a repository that kvsync fetched no mount is followed, and a link only where the
-        configuration says so."""
+    def rules(self, root: Path) -> ReadRules:
+        """What of the files under `root` may be read. In a repository that kvsync fetched no mount is followed, and a link only
+        where the configuration says so."""
         source, folders = self._config.source, self._config.authority.authors.files
         return ReadRules(
-            protected=self._protected,
+            protected=(*self._protected, *copies_of_configuration(self._config, root)),
             folders=() if "" in folders else tuple(map(PurePosixPath, folders)),
             links=source is None or source.symlinks,
             mounts=source is None,

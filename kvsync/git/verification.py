@@ -25,8 +25,8 @@ _LARGEST_POINTER: Final = 1024  # bytes
 def substituted(tip: Tip, tag: str, source: GitSource) -> CommitRefused | None:
     """Why a tag object, whose own name is `tag`, is not what the ref may point to; None when it is.
 
-    A server may answer a branch with a signed tag of a commit that nobody reviewed, or a tag with an older one. The signature
-    covers the tag's own name, so that name must be the ref's.
+    A server may answer a branch with a tag of a commit that nobody reviewed, or a tag with an older one. The tag's own name,
+    which its signature covers, must be the ref's.
     """
     if source.ref == tip.id:  # by its id, which covers everything
         return None
@@ -35,9 +35,10 @@ def substituted(tip: Tip, tag: str, source: GitSource) -> CommitRefused | None:
         return CommitRefused(
             tip.id, f"{tip.name} points to a tag, which only a tag may do", "check who changed the repository"
         )
-    if source.verify is not None and tag != kept:
+    if tag != kept:
         what = f"{tip.name} points to a tag that is called {clip(escape_name(tag), 100)}"
-        return CommitRefused(tip.id, what, "sign a tag of the same name, or check who changed the repository")
+        hint = "create an annotated tag with the name of the ref, or check who changed the repository"
+        return CommitRefused(tip.id, what, hint)
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ _SECONDS: Final = 10
 
 def tracked_files(folder: Path) -> list[str]:
     """The files in `folder`, or the folder itself, that the index of an enclosing repository holds. None when there is no
-    repository, no `git` program, or git cannot read the repository."""
+    repository, no `git` program, or git cannot read the repository. Raises TimeoutError when git does not answer."""
     repositories = [parent for parent in folder.parents if (parent / ".git").exists()]
     return [name for repository in repositories for name in _listed(repository, folder)]
 
@@ -29,13 +28,16 @@ def _listed(repository: Path, folder: Path) -> list[str]:
         return []
     inside = f":(top,literal,icase){folder.relative_to(repository)}"
     command = [program, *_SETTINGS, "ls-files", "-z", "--", inside]
-    with suppress(OSError, subprocess.SubprocessError):
+    try:
         done = subprocess.run(  # noqa: S603  # git, by its full path  # nosec B603
             command, cwd=repository, env=_environment(repository), capture_output=True, timeout=_SECONDS, check=True
         )
-        names = done.stdout.decode("utf-8", "replace").split("\0")
-        return [name for name in names if name and Path(name).name not in _HARMLESS]
-    return []
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"git did not list the files of {repository} within {_SECONDS} seconds") from None
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    names = done.stdout.decode("utf-8", "replace").split("\0")
+    return [name for name in names if name and Path(name).name not in _HARMLESS]
 
 
 _SETTINGS: Final = ("-c", "core.fsmonitor=false")

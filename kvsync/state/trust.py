@@ -131,7 +131,12 @@ def _close_to_others(path: Path, status: os.stat_result) -> None:
 
 
 def _check_untracked(path: Path) -> None:
-    found = tracked_files(path)
+    try:
+        found = tracked_files(path)
+    except TimeoutError as error:
+        reason = f"{error}, so nobody knows whether Git tracks any in it"
+        hint = "try again, or set state_dir to a folder outside the repository"
+        raise StateDirUntrusted(str(path), f"{reason}; {hint}") from None
     if found:
         reason = f"Git tracks {found[0]!r} in it, so anyone who can commit can change the state of kvsync"
         raise StateDirUntrusted(str(path), f"{reason}; run git rm -r --cached on it, and add it to .gitignore")

@@ -94,6 +94,22 @@ async def test_a_branch_and_a_tag_of_one_name_are_refused(home: Path, origin: Or
     one.close()
 
 
+async def test_a_tag_object_under_another_name_is_refused(home: Path, origin: Origin) -> None:
+    """Without signatures too: a tag that was moved to the object of another one is not followed."""
+    first = origin.git("rev-parse", "HEAD")
+    origin.git("tag", "--annotate", "--message=v1", "v1")
+    one = checkout(home, origin.url, ref="v1")
+    assert (await one.fetch()).commit == first
+    origin.commit({"a": "two"})
+    origin.git("tag", "--annotate", "--message=v2", "v2")
+    origin.git("update-ref", "refs/tags/v1", origin.git("rev-parse", "refs/tags/v2"))
+    fetched = await one.fetch()
+    assert fetched.commit == first
+    assert fetched.refused is not None
+    assert fetched.refused.reason == "refs/tags/v1 points to a tag that is called v2"
+    one.close()
+
+
 async def test_a_tag_object_in_the_place_of_a_branch_is_refused(home: Path, origin: Origin) -> None:
     """Git never lets a branch point to a tag object; a server that does is not followed, signatures or not."""
     good = origin.git("rev-parse", "HEAD")

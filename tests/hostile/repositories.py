@@ -213,6 +213,9 @@ def hostile() -> dict[str, Hostile]:
         "git by a pattern": Hostile(lambda root: files(root, "{path: .., glob: '.git/*'}"), never),
         "configuration": Hostile(value("../kvsync.yaml"), never),
         "overlay": Hostile(linked("../kvsync.prod.yaml"), never),
+        "backup of the configuration": Hostile(value("../kvsync.yaml.bak"), never),
+        "overlay with another suffix": Hostile(linked("../kvsync.prod.yml"), never),
+        "swap file of an editor": Hostile(value("../.kvsync.yaml.swp"), never),
         "overlay as a state file": Hostile(
             state_file(lambda path: path.symlink_to("../kvsync.prod.yaml")), never, holds_all=True
         ),
@@ -241,7 +244,8 @@ def lay_out(root: Path) -> None:
     """The folder with the good target, and what must not be read around and in it."""
     (root / "state").mkdir(parents=True)
     (root / "kvsync.yaml").write_text(f"# {CANARY}\n{CONFIG}")
-    (root / "kvsync.prod.yaml").write_text(f"# {CANARY}\n")
+    for name in ("kvsync.prod.yaml", "kvsync.prod.yml", "kvsync.yaml.bak", ".kvsync.yaml.swp"):
+        (root / name).write_text(f"# {CANARY}\n")
     (root / "state" / "good.yaml").write_text(GOOD)
     (root / "vox.json").write_text(f'{{"private_key": "{CANARY}"}}')
     outside = root.parent / "outside"

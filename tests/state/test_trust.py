@@ -319,6 +319,20 @@ def test_files_that_kvsync_does_not_believe_may_be_tracked(repository: Path, nam
     assert opened(path) == path
 
 
+def test_a_git_that_does_not_answer_is_no_proof(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While git cannot tell what it tracks, the state directory is not believed."""
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("kvsync.state.tracked._SECONDS", 0.2)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(StateDirUntrusted, match=r"git did not list the files of .* so nobody knows"):
+        opened(repository / "sub" / ".kvsync")
+
+
 def test_the_settings_of_a_repository_run_nothing(repository: Path) -> None:
     """Looking into the index starts no program that its configuration names."""
     program = repository / "program"
