@@ -184,7 +184,8 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
     failure = workspace.failure(plan.target)
     outcome = report.targets[0] if report else TargetReport(plan)
     held = bool(plan.parked) and not any(one.etag or one.kind == "applied" for one in outcome.outcomes)
-    errors = [error for error in (plan.error or outcome.error, *problem_texts(plan)) if error]
+    overlaps = plan.parked if held and not plan.changes else ()  # no approval helps
+    errors = [error for error in (plan.error or outcome.error, *overlaps, *problem_texts(plan)) if error]
     return PassResult(
         plan.target,
         digest=plan.digest,
@@ -192,7 +193,7 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         pending=_pending(plan, outcome),
         deferred=sum(refusal.deferred is not None for refusal in plan.refused),
         drift=Counter(change.cause.value for change in drifted(plan)),
-        parked=plan.parked if held else (),
+        parked=plan.parked if held and not overlaps else (),
         error="; ".join(errors) or None,
         unavailable=failure is not None and not isinstance(failure, PlaceChanged),
         retryable=isinstance(failure, TransientError)

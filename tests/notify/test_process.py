@@ -42,3 +42,25 @@ async def test_from_drift_to_its_end(tmp_path: Path) -> None:
     assert "secret" not in first + daemon.raw
     assert b"a-value" not in receiver.got[0].body + receiver.got[1].body
     assert b'"a"' not in receiver.got[0].body
+
+
+async def test_an_overlap_of_places_asks_for_no_approval(tmp_path: Path) -> None:
+    """Two targets in one place fail until one of them goes: the notice, the page and the status say why, and show no command
+    that would release them."""
+    settings = 'run: {every: 1h, listen: "127.0.0.1:0", notify: [{url: {env: HOOK_URL}, min_interval: 1s}]}\n'
+    two = "main: {type: sqlite, path: store.db}, twin: {type: sqlite, path: hard.db}"
+    repository(tmp_path, settings, two)
+    want(tmp_path, "twin", b="2")
+    sqlite3.connect(tmp_path / "store.db").close()
+    with closing(sqlite3.connect(tmp_path / "store.db")) as database, database:
+        database.execute("PRAGMA user_version = 0")
+    (tmp_path / "hard.db").hardlink_to(tmp_path / "store.db")
+    async with receiving() as receiver, process(tmp_path, HOOK_URL=receiver.url) as daemon:
+        await daemon.listens()
+        await daemon.logged("notice.sent")
+        shown = [(await daemon.get(path)).text for path in ("/", "/targets/main/web", "/status")]
+    told = receiver.got[0].body.decode()
+    assert "resolve to the same place" in told
+    for text in (told, *shown):
+        assert "same place" in text
+        assert "kvsync approve" not in text
