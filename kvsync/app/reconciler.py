@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from kvsync.app import Report, TargetSelection, Workspace, assemble
@@ -27,6 +28,10 @@ from kvsync.util.background import in_background
 
 _WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
 """Outcomes after which the next pass looks at the entry again; one that the store refuses for good waits in quarantine then."""
+
+
+_MANY_EVENTS = 256
+"""Events of a pass that are logged at once; more would stop the event loop for longer than a health check waits."""
 
 
 class WorkspaceReconciler:
@@ -162,12 +167,13 @@ class WorkspaceReconciler:
         plan = await workspace.plan(TargetSelection((request.target,), ask), self._files)
         (target_plan,) = plan.targets
         seal = workspace.state.seal
-        log_drift(target_plan, seal)
+        await _off_loop(partial(log_drift, target_plan, seal), len(target_plan.changes) + len(target_plan.reported))
         if not request.apply or target_plan.error:
             self.on_pass(TargetReport(target_plan), None)
             return _result(workspace, target_plan, None)
         report = await workspace.apply(plan, command="run", stop=stop)
-        log_report(report.targets[0], report.run, seal)
+        outcomes = len(report.targets[0].outcomes) + len(target_plan.refused)
+        await _off_loop(partial(log_report, report.targets[0], report.run, seal), outcomes)
         self.on_pass(report.targets[0], report.run)
         return _result(workspace, target_plan, report)
 
@@ -178,6 +184,14 @@ class WorkspaceReconciler:
             for name, store in workspace.stores.items():
                 self._closed[name] = total((self._closed.get(name), store.traffic))
             await workspace.aclose()
+
+
+async def _off_loop(log: Callable[[], None], events: int) -> None:
+    """Log in a thread where it is much, so that health checks and other targets do not wait for it."""
+    if events > _MANY_EVENTS:
+        await in_background(log)
+    else:
+        log()
 
 
 def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> PassResult:

@@ -217,3 +217,17 @@ async def test_the_log_holds_no_token(tmp_path: Path) -> None:
     assert (denied["reason"], denied["remote"]) == ("signature is wrong", "127.0.0.1")
     assert (begun["store"], begun["by"]) == ("main", "http")
     assert not [secret for secret in (TOKEN, SECRET, "wrong-token-1234") if secret in daemon.raw]
+
+
+async def test_health_is_answered_while_much_is_logged(tmp_path: Path) -> None:
+    """Between the first event of a large pass and its last, other requests get their answers."""
+    repository(tmp_path)
+    want(tmp_path, **{f"key{number}": "x" for number in range(5_000)})
+    async with process(tmp_path) as daemon:
+        await daemon.listens()
+        await daemon.logged("change.applied")
+        answers = 0
+        while not daemon.events("pass.finished"):
+            assert (await daemon.get("/healthz")).status == 200
+            answers += 1
+    assert answers >= 5
