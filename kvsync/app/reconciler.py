@@ -199,7 +199,8 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
     outcome = report.targets[0] if report else TargetReport(plan)
     held = bool(plan.parked) and not any(one.etag or one.kind == "applied" for one in outcome.outcomes)
     overlaps = plan.parked if held and not plan.changes else ()  # no approval helps
-    errors = [error for error in (plan.error or outcome.error, *overlaps, *problem_texts(plan)) if error]
+    unknown = "" if plan.complete or plan.parked else "the listing of the store is incomplete"
+    errors = [error for error in (plan.error or outcome.error or unknown, *overlaps, *problem_texts(plan)) if error]
     return PassResult(
         plan.target,
         digest=plan.digest,
@@ -210,7 +211,8 @@ def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> Pa
         parked=plan.parked if held and not overlaps else (),
         error="; ".join(errors) or None,
         unavailable=failure is not None and not isinstance(failure, PlaceChanged),
-        retryable=isinstance(failure, TransientError)
+        retryable=bool(unknown and failure is None)
+        or isinstance(failure, TransientError)
         or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
         next_moment=_next_moment(workspace, plan, outcome),

@@ -14,7 +14,7 @@ from kvsync.errors import InvalidInput, LeaseHeld, LockHeld, NotApproved, StateD
 if TYPE_CHECKING:
     from kvsync.daemon.once import OnceResult
     from kvsync.model.entry import Target
-    from kvsync.model.plan import Plan, TargetReport
+    from kvsync.model.plan import Plan, TargetPlan, TargetReport
 
 
 class Exit(IntEnum):
@@ -77,7 +77,7 @@ def of_plan(plan: Plan, *, problems: bool, pending: bool = False) -> Exit:
     held = any(target.parked and not target.approved for target in plan.targets)
     codes = {
         Exit.INVALID if problems else Exit.DONE,
-        Exit.ERROR if any(target.error for target in plan.targets) else Exit.DONE,
+        Exit.ERROR if any(_is_unknown(target) for target in plan.targets) else Exit.DONE,
         Exit.REFUSED if held else Exit.DONE,
         Exit.PENDING if pending and is_pending(plan) else Exit.DONE,
     }
@@ -90,9 +90,15 @@ def of_reports(reports: Collection[TargetReport], *, problems: bool, held: Colle
     return worst({*codes, Exit.INVALID if problems else Exit.DONE})
 
 
+def _is_unknown(plan: TargetPlan) -> bool:
+    """True when nobody knows whether more is pending: the store was not listed, or not to its end. What an incomplete listing
+    shows is parked."""
+    return plan.error is not None or not (plan.complete or plan.parked)
+
+
 def _of_report(report: TargetReport, *, held: bool) -> Exit:
     kinds = {outcome.kind.value for outcome in report.outcomes}
-    if report.plan.error or (report.error and "applied" not in kinds):
+    if _is_unknown(report.plan) or (report.error and "applied" not in kinds):
         return Exit.ERROR
     if held or report.deletes_waiting:
         return Exit.REFUSED

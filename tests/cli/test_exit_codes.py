@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.cli.exit_codes import Exit, worst
+from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.cli.exit_codes import Exit, of_plan, of_reports, worst
+from kvsync.daemon.ports import PassRequest
+from kvsync.model.entry import Target
 from tests.cli.conftest import WEB, Repo
+from tests.support.world import World
 
 MODES = pytest.mark.parametrize("mode", ["text", "json", "markdown"])
 
@@ -299,3 +303,25 @@ def test_errors_are_one_json_document_too(repo: Repo) -> None:
     assert [(each["file"], each["line"]) for each in document["error"]["problems"]] == [("state/web.yaml", 3)] * 2
     assert json.loads(repo.run("plan", "--nonsense", "-o", "json", code=64).stdout)["error"]["kind"] == "usage-error"
     assert repo.json("apply", code=4)["error"]["kind"] == "not-approved"
+
+
+async def test_an_incomplete_listing_is_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing that breaks off and shows nothing to do is no proof that nothing is pending: 1 for `plan` and `apply`, and an
+    error of the daemon's pass."""
+    world = World(tmp_path, monkeypatch)
+    await world.settle({"a": 1})
+    world.server.write("web", "foreign", b"x")
+    world.server.list_incompletely(1)
+    plan = await world.plan_all()
+    assert not plan.targets[0].complete
+    assert of_plan(plan, problems=False) is Exit.ERROR
+    world.server.list_incompletely(1)
+    report = await world.apply()
+    assert of_reports(report.targets, problems=False, held=()) is Exit.ERROR
+    async with world.open() as workspace:
+        reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
+        await reconciler.load()
+        world.server.list_incompletely(1)
+        result = await reconciler.reconcile(PassRequest(Target("main", "web")), lambda: False)
+    assert result.error == "the listing of the store is incomplete"
+    assert result.retryable
