@@ -13,10 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
+
+import kvsync
 
 ROOT = Path(__file__).resolve().parents[2]
 _MOST = 1 << 20
+_NOT_FOR_COMMANDS = ("kvsync.__main__", "kvsync.testing", "kvsync.emulators")
 
 
 class Runner:
@@ -84,10 +89,10 @@ def _become(descriptors: Sequence[int], arguments: list[str], folder: str, env: 
 
 
 def _import_everything() -> None:
-    from kvsync.cli import cli
-
-    for name in cli.list_commands(None):  # type: ignore[arg-type]  # it asks nothing of the context
-        cli.get_command(None, name)  # type: ignore[arg-type]
+    """Import what commands import where they use it, once for all of them."""
+    packages = walk_packages(kvsync.__path__, "kvsync.")
+    for name in (package.name for package in packages if not package.name.startswith(_NOT_FOR_COMMANDS)):
+        import_module(name)
 
 
 if __name__ == "__main__":
