@@ -58,6 +58,14 @@ if TYPE_CHECKING:
     from kvsync.planning.marks import MarkSigner, seal_from_text, seal_to_text
     from kvsync.reconcile.context import PassOptions
     from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
+    from kvsync.stores.extensions import (
+        DeepObservable,
+        LedgerKeeping,
+        NestedNamespaces,
+        PlaceResolving,
+        QuotaReporting,
+        VersionHints,
+    )
     from kvsync.stores.limits import check_batch, check_entry
     from kvsync.util.clock import Clock
     from kvsync.util.write_fence import Fence
@@ -76,6 +84,7 @@ __all__ = [
     "Content",
     "Cost",
     "Credential",
+    "DeepObservable",
     "DoctorCheck",
     "Entry",
     "Fence",
@@ -85,6 +94,7 @@ __all__ = [
     "KeyFormat",
     "KeyScope",
     "KvsyncError",
+    "LedgerKeeping",
     "Lifetimes",
     "LockHeld",
     "LostAnswer",
@@ -92,6 +102,7 @@ __all__ = [
     "MarkSigner",
     "Marks",
     "Mode",
+    "NestedNamespaces",
     "NotLeader",
     "Origin",
     "Outcome",
@@ -99,9 +110,11 @@ __all__ = [
     "PassOptions",
     "PermanentError",
     "Place",
+    "PlaceResolving",
     "Plan",
     "Precondition",
     "Problem",
+    "QuotaReporting",
     "Refusal",
     "Report",
     "SizeUnit",
@@ -120,6 +133,7 @@ __all__ = [
     "Traffic",
     "TransientError",
     "UsageError",
+    "VersionHints",
     "Workspace",
     "Write",
     "WriteResult",
@@ -158,6 +172,9 @@ _NAMES = {
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.reconcile.context": "PassOptions",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
+    "kvsync.stores.extensions": (
+        "DeepObservable LedgerKeeping NestedNamespaces PlaceResolving QuotaReporting VersionHints"
+    ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",
     "kvsync.util.write_fence": "Fence",

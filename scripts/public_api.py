@@ -26,6 +26,7 @@ RECORDED: Final = Path(__file__).resolve().parent.parent / "tests/recorded/api.t
 
 GROUPS: Final = {
     "store": "Store StoreContext StoreConfig Credential Capabilities Lifetimes Marks SizeUnit Traffic DoctorCheck",
+    "extensions": "PlaceResolving DeepObservable LedgerKeeping VersionHints NestedNamespaces QuotaReporting",
     "values": "Target Identity Content Entry Mode Mark Actual Snapshot snapshot_of fingerprint",
     "writes": "Write Precondition WriteResult WriteStatus check_batch check_entry",
     "places": "Place KeyScope KeyFormat origin_of MarkSigner seal_to_text seal_from_text Clock Fence",
@@ -180,11 +181,16 @@ def _wrapped(head: str, width: int = 110) -> str:
 
 
 def _constructor(cls: type) -> str:
-    if cls.__name__ == "Workspace":
+    if cls.__name__ == "Workspace" or _is_protocol(cls):
         return ""
     if "__new__" not in vars(cls) and not _own_init(cls):
         return ""
     return _signature(cls, drop_result=True)
+
+
+def _is_protocol(cls: type) -> bool:
+    """True for an interface, which nobody constructs."""
+    return bool(getattr(cls, "_is_protocol", False))
 
 
 def _own_init(cls: type) -> bool:

@@ -12,6 +12,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import kvsync
+from kvsync.stores.base import Store
+from kvsync.stores.extensions import EXTENSIONS
 
 ROOT = Path(kvsync.__file__).parent
 
@@ -239,3 +241,16 @@ def test_a_class_name_has_one_meaning() -> None:
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
+MOST_METHODS = 10
+
+
+def test_the_interface_of_a_store_is_small() -> None:
+    """A store has at most ten public methods, none of them a stub; what only some stores can do is an extension."""
+    names = {name for name, value in vars(Store).items() if callable(value) and not name.startswith("_")}
+    assert len(names) <= MOST_METHODS, sorted(names)
+    assert Store.__abstractmethods__ == {"observe", "read", "write", "namespaces"}
+    extras = {name for extension in EXTENSIONS for name in {*vars(extension), *extension.__annotations__}}
+    assert not {name for name in extras if not name.startswith("_")} & set(dir(Store))
+    assert "NotImplementedError" not in (ROOT / "stores/base.py").read_text()

@@ -19,6 +19,7 @@ from kvsync.leader.elector import Elector
 from kvsync.leader.model import Keeper, Timing
 from kvsync.model.capabilities import Marks
 from kvsync.planning.shard import Shard
+from kvsync.stores.extensions import ledger_keeper
 
 _LONGEST_CALL: Final = 5.0
 """Seconds for one request to what keeps the lease."""
@@ -83,7 +84,7 @@ def unshared_ledgers(workspace: Workspace) -> list[str]:
     if workspace.config.run.lease is None:
         return []
     stores = sorted(workspace.stores.items())
-    return [name for name, one in stores if one.capabilities.marks is Marks.LEDGER and not one.keeps_ledger]
+    return [name for name, one in stores if one.capabilities.marks is Marks.LEDGER and ledger_keeper(one) is None]
 
 
 def _etcd(

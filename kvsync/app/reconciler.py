@@ -23,6 +23,7 @@ from kvsync.reconcile import PassContext, PassOptions
 from kvsync.reconcile.places import PlaceChanged
 from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
+from kvsync.stores.extensions import quota_left
 from kvsync.tracing import span
 from kvsync.util.background import in_background
 
@@ -119,7 +120,7 @@ class WorkspaceReconciler:
         unnamed = traffic.requests - sum(traffic.by_status.values())
         requests = traffic.by_status | ({"none": unnamed} if unnamed > 0 else {})
         sizes = (traffic.bytes_sent, traffic.bytes_received)
-        return StoreView(name, self._workspace.config.stores[name].type, requests, *sizes, store.quota_left())
+        return StoreView(name, self._workspace.config.stores[name].type, requests, *sizes, quota_left(store))
 
     def is_paused(self, target: Target) -> bool:
         """True when a person paused this target or its store."""

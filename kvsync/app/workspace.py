@@ -26,6 +26,7 @@ from kvsync.reconcile import ApplyOptions, PassContext, PassOptions, TargetPass,
 from kvsync.state import ParkedRecord, Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
+from kvsync.stores.extensions import ledger_keeper
 from kvsync.stores.pacing import Pace
 from kvsync.util.concurrency import gather_by_group
 from kvsync.util.redaction import Redactor
@@ -205,7 +206,7 @@ class Workspace:
             plan = empty_plan(located, self.stores[target.store].capabilities.type)
             return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
         plan = await last.plan()
-        if plan.changes or last.failure is not None or self.stores[target.store].keeps_ledger:
+        if plan.changes or last.failure is not None or ledger_keeper(self.stores[target.store]):
             self._passes[target] = last
         else:  # nothing needs it any more, and thousands of passes take much memory
             self._passes.pop(target, None)

@@ -7,6 +7,7 @@ from kvsync.model.canonical import fingerprint
 from kvsync.model.capabilities import Capabilities, Lifetimes, Marks
 from kvsync.model.entry import Actual, Change
 from kvsync.stores.base import Store, Write
+from kvsync.stores.extensions import version_hints
 
 _SLACK = 10
 """Seconds by which a store may round, or report late, the end of a lifetime."""
@@ -34,7 +35,7 @@ def shown_etag(etag: str | None, *, sensitive: bool, capabilities: Capabilities)
 def kept_etag(etag: str | None, *, sensitive: bool, store: Store) -> str | None:
     """The etag of an entry as the ledger may keep it: of a sensitive one, what a listing shows of it."""
     is_told = etag is None or not sensitive or store.capabilities.compare_and_set
-    return etag if is_told or etag is None else store.redacted_etag(etag)
+    return etag if is_told or etag is None else version_hints(store).redacted_etag(etag)
 
 
 def is_held(write: Write, fresh: Actual | None, capabilities: Capabilities) -> bool:

@@ -29,6 +29,7 @@ from kvsync.errors import Problem
 from kvsync.model.entry import Desired, Identity, Target
 from kvsync.model.place import Overlap, conflicts, groups_of, overlap_text
 from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
+from kvsync.stores.extensions import NestedNamespaces
 from kvsync.util.gc_pause import gc_paused
 
 _TRIES: Final = 6
@@ -209,10 +210,15 @@ class Source:
         if self._apart.get(first) == state.digest():
             return ()
         names = namespaces_by_store(group)
+        stores = ((name, self._stores[name]) for name in names)
+        nesting = {name: store for name, store in stores if isinstance(store, NestedNamespaces)}
 
         def nested_namespace(target: Target, identity: Identity) -> str | None:
-            others = OtherNamespaces(names[target.store], target.namespace)
-            return self._stores[target.store].nested_namespace(target.namespace, identity, others)
+            if (store := nesting.get(target.store)) is None:
+                return None
+            return store.nested_namespace(
+                target.namespace, identity, OtherNamespaces(names[target.store], target.namespace)
+            )
 
         found = tuple(meetings({target: chunks for target, (chunks, _) in group.items()}, nested_namespace))
         if not found:
@@ -235,7 +241,7 @@ class Source:
             return
         places = {target: self._stores[target.store].place(target.namespace) for target in asked}
         self._groups = groups_of(places)
-        self._overlaps = conflicts(places, lambda name: "nested_namespace" in self._stores[name].overridden)
+        self._overlaps = conflicts(places, lambda name: isinstance(self._stores[name], NestedNamespaces))
         self._placed = asked
 
     def _problem_of(self, overlap: Overlap) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
@@ -37,9 +37,6 @@ class StoreFacts(Protocol):
 
     def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
         """What the store cannot hold of an entry, beyond its capabilities."""
-
-    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Which of the other namespaces an entry belongs to, because that one is a part of `namespace`."""
 
     def place(self, namespace: str) -> Place:
         """What a namespace is, as far as the configuration tells."""

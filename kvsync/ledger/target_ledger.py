@@ -28,6 +28,7 @@ from kvsync.model.plan import Cost
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
+from kvsync.stores.extensions import LedgerKeeping, ledger_keeper, version_hints
 from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
 from kvsync.util.clock import Clock
 
@@ -44,6 +45,7 @@ class TargetLedger:
 
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool) -> None:
         self._store, self._target, self._state = store, subject.target, state
+        self._keeper = ledger_keeper(store)
         self._subject, self._key, self._signer = subject, subject.key, subject.signer
         self._keys = state.sealing_keys(subject.signer.place.key)
         self._writing = writing
@@ -63,7 +65,7 @@ class TargetLedger:
 
     def take_in(self, snapshot: Snapshot) -> None:
         """Let the store's ledger, where it keeps one, say what was applied. Raises LedgerNotOurs, StateDirError."""
-        if not self._store.keeps_ledger or (snapshot.ledger is None and not snapshot.complete):
+        if self._keeper is None or (snapshot.ledger is None and not snapshot.complete):
             return
         self._expires_at = snapshot.ledger_expires_at
         known = self._known()
@@ -95,7 +97,7 @@ class TargetLedger:
 
     def is_due(self, now: float) -> bool:
         """True when the store's ledger does not say what ours does, or ends before long."""
-        if not self._store.keeps_ledger:
+        if self._keeper is None:
             return False
         ours, found = self._rows(), self._last()
         if not found.is_whole:
@@ -106,7 +108,7 @@ class TargetLedger:
         """When the store's ledger must be written again although nothing changes (epoch seconds); None for never. `is_due`
         says that it is about to be written."""
         can = self._store.capabilities
-        if not self._store.keeps_ledger or not can.always_expires or can.max_ttl is None:
+        if self._keeper is None or not can.always_expires or can.max_ttl is None:
             return None
         if is_due:
             return now + can.max_ttl - can.max_ttl / 3
@@ -114,14 +116,14 @@ class TargetLedger:
 
     def cost(self, new: Iterable[Identity]) -> Cost:
         """What it costs to leave the ledger in the store once the entries `new` are in it too."""
-        if not self._store.keeps_ledger:
+        if self._keeper is None:
             return Cost()
         names = list(new)
         size = len(self._last().text or b"") + sum(
             len(identity.key.encode(errors="replace")) + _ROW_BYTES for identity in names
         )
         times = 2 if names else 1
-        writes = -(-size // self._store.ledger_chunk_bytes) if self._store.ledger_chunk_bytes else 1
+        writes = -(-size // self._keeper.ledger_chunk_bytes) if self._keeper.ledger_chunk_bytes else 1
         rate = self._store.capabilities.writes_per_second
         seconds = round(times * writes / rate, 3) if rate else 0.0
         return Cost(times * (1 + writes), times * size, seconds)
@@ -130,10 +132,12 @@ class TargetLedger:
         """Say in the store's ledger which entries are about to be made: if this machine is killed before it can say that
         they are, the next one knows them as ours by their content. Raises LedgerNotOurs, StateDirError, and StoreError
         where it cannot be said."""
+        if self._keeper is None:
+            return
         now = clock.now()
-        rows = {entry.identity: self._announced(entry, now) for entry in entries} if self._store.keeps_ledger else {}
+        rows = {entry.identity: self._announced(entry, now) for entry in entries}
         if rows:
-            await self._leave(now, _patience(pace, clock, stop), rows)
+            await self._leave(self._keeper, now, _patience(pace, clock, stop), rows)
 
     def _announced(self, entry: Entry, now: float) -> LedgerRow:
         mark = Mark(self._signer.owner, entry.fingerprint, entry.ttl, entry.sensitive, entry.protected)
@@ -142,19 +146,19 @@ class TargetLedger:
     async def leave(self, pace: Pace, clock: Clock, stop: Callable[[], bool]) -> str | None:
         """Write the store's ledger, when it is due; returns why that could not be done. What could not be left is known to the
         state directory, and left by the next pass. Raises StateDirError."""
-        if not self.is_due(clock.now()):
+        if self._keeper is None or not self.is_due(clock.now()):
             return None
         try:
-            await self._leave(clock.now(), _patience(pace, clock, stop), {})
+            await self._leave(self._keeper, clock.now(), _patience(pace, clock, stop), {})
         except StoreError as error:
             return f"the ledger could not be written to the store: {error}; the next pass tries again"
         return None
 
-    async def _leave(self, now: float, patience: RetryState, announced: Rows) -> None:
+    async def _leave(self, keeper: LedgerKeeping, now: float, patience: RetryState, announced: Rows) -> None:
         """Write what counts here, merged with what other machines have left there meanwhile, and the rows that are
         `announced`."""
         known = [self._last(), *self._known()]
-        text = await _patiently(self._read_again, patience)
+        text = await _patiently(lambda: self._read_again(keeper), patience)
         found = read_ledger(text, self._subject).unless_older(known)
         ours = self._rows()
         merged: Rows = ours
@@ -167,7 +171,7 @@ class TargetLedger:
             return
         document = replace(document, revision=1 + max(found.revision, *(one.revision for one in known)))
         text = encode(document, self._signer)
-        await _patiently(lambda: self._store.write_ledger(self._target.namespace, text), patience)
+        await _patiently(lambda: keeper.write_ledger(self._target.namespace, text), patience)
         self._take_in(text, ours, merged, left=True)
         self._found = FoundLedger(text, document.rows, document.revision)
         self._expires_at = None if self._renew_at is None else now + (self._store.capabilities.max_ttl or 0)
@@ -191,19 +195,21 @@ class TargetLedger:
             return [read_ledger(text, self._subject) for text in self._state.ledger.seen(self._key)]
         return []
 
-    async def _read_again(self) -> bytes | None:
+    async def _read_again(self, keeper: LedgerKeeping) -> bytes | None:
         try:
-            return await self._store.read_ledger(self._target.namespace)
+            return await keeper.read_ledger(self._target.namespace)
         except PermanentError:
             return b""  # what is there cannot be read whole: it is lost, and replaced
 
     def _describes(self, entries: Mapping[Identity, Actual]) -> Describes:
+        hints = version_hints(self._store)
+
         def describes(identity: Identity, row: LedgerRow) -> bool:
             actual = entries.get(identity)
             if actual is None:
                 return False
             if actual.etag is not None and row.etag is not None:
-                return self._store.may_be_version(actual.etag, row.etag)
+                return hints.may_be_version(actual.etag, row.etag)
             return actual.fingerprint is not None and self._applied(row).matches(actual.fingerprint)
 
         return describes
@@ -219,7 +225,7 @@ class TargetLedger:
         return None if self._expires_at is None or longest is None else self._expires_at - longest / 3
 
 
-async def examine(store: Store, targets: Iterable[PassTarget]) -> DoctorCheck:
+async def examine(store: LedgerKeeping, targets: Iterable[PassTarget]) -> DoctorCheck:
     """What `doctor` says of the ledgers that a store keeps: whether each is whole, and ours. Raises StoreError."""
     wrong: list[str] = []
     entries = 0

@@ -17,6 +17,7 @@ from kvsync.planning.compare import Comparison
 from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
+from kvsync.stores.extensions import observe_deep, version_hints
 from kvsync.util.concurrency import gather_or_cancel
 
 
@@ -26,7 +27,7 @@ class Observer:
     def __init__(self, store: Store, subject: PassTarget, state: StateDir, *, writing: bool = False) -> None:
         self.subject, self.target = subject, subject.target
         self.ledger = TargetLedger(store, subject, state, writing=writing)
-        self._store, self._signer = store, subject.signer
+        self._store, self._signer, self._hints = store, subject.signer, version_hints(store)
         self.read_entries: Mapping[Identity, Actual] = {}
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
@@ -49,7 +50,7 @@ class Observer:
     async def _observe_deep(self) -> Snapshot | None:
         """The store's own view of every byte. None where it has none, or where that lacks an entry of ours which a listing
         shows: then neither is to be taken for the whole."""
-        deep = await self._store.observe_deep(self.target.namespace, self._signer)
+        deep = await observe_deep(self._store, self.target.namespace, self._signer)
         if deep is None:
             return None
         self.ledger.take_in(deep)
@@ -159,7 +160,7 @@ class Observer:
             return marked
         if known.unseen_since is not None:
             return marked  # someone may have made it since; only its content tells
-        if actual.etag is None or known.etag is None or not self._store.may_be_version(actual.etag, known.etag):
+        if actual.etag is None or known.etag is None or not self._hints.may_be_version(actual.etag, known.etag):
             return marked
         return replace(marked, etag=known.etag, fingerprint=known.mark.fingerprint if known.mark.key is None else None)
 

@@ -12,6 +12,7 @@ from kvsync.errors import StoreError, TransientError
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget, Overlap, Place, conflicts, overlap_text
 from kvsync.stores.base import Store
+from kvsync.stores.extensions import NestedNamespaces, locate
 from kvsync.util.concurrency import gather_by_group
 
 PATIENCE: Final = 10.0
@@ -55,14 +56,14 @@ class PlaceResolver:
 
     async def locate(self, target: Target) -> Place:
         """Where a target leads, as of at most a minute ago. Raises StoreError."""
-        return self._keep(target, await self._stores[target.store].locate(target.namespace))
+        return self._keep(target, await locate(self._stores[target.store], target.namespace))
 
     async def confirm(self, located: LocatedTarget) -> Place:
         """Where a target leads right before it is written to, made first where it may be. Raises PlaceChanged when that is
         another place than was planned, or one that another target has as well: two names of a namespace that was not there
         yet are one place as soon as it is made. Raises StoreError."""
         target, planned = located
-        place = await self._stores[target.store].locate(target.namespace, writing=True)
+        place = await locate(self._stores[target.store], target.namespace, writing=True)
         self._keep(target, place)
         if planned.is_resolved and place.key != planned.key:
             raise PlaceChanged(
@@ -117,7 +118,7 @@ class PlaceResolver:
     def _find(self) -> dict[Target, Overlap]:
         places = {target: place for target, place in self._places.items() if target in self._managed}
         found: dict[Target, Overlap] = {}
-        for overlap in conflicts(places, lambda name: "nested_namespace" in self._stores[name].overridden):
+        for overlap in conflicts(places, lambda name: isinstance(self._stores[name], NestedNamespaces)):
             found.setdefault(overlap.first, overlap)
             found.setdefault(overlap.second, overlap)
         return found

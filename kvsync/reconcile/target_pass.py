@@ -41,6 +41,7 @@ from kvsync.reconcile.pass_state import PassState
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
+from kvsync.stores.extensions import NestedNamespaces, ledger_keeper
 from kvsync.stores.pacing import Pace
 from kvsync.util.background import in_background
 
@@ -171,7 +172,7 @@ class TargetPass:
 
     def _own_part(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot without what lies in other targets: they alone judge it, whatever this one may prune."""
-        if not self._beside or "nested_namespace" not in self._store.overridden:
+        if not self._beside or not isinstance(self._store, NestedNamespaces):
             return snapshot
         nested_namespace, namespace = self._store.nested_namespace, self.target.namespace
         others = {key for key in snapshot.entries if nested_namespace(namespace, key, self._beside) is not None}
@@ -184,7 +185,7 @@ class TargetPass:
 
     def _with_ledger(self, plan: TargetPlan) -> TargetPlan:
         """The plan, with what it takes to leave the ledger in the store, where it is kept there too."""
-        if not self._store.keeps_ledger:
+        if ledger_keeper(self._store) is None:
             return plan
         ledger, now = self._observer.ledger, self._rules.now
         is_due = bool(plan.changes) or ledger.is_due(now)

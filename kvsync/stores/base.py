@@ -1,14 +1,13 @@
 """Store interface: what a store implements, and what it can rely on.
 
 A store only translates. It decides nothing: no diff, no policy, no retry of writes, no ownership rule. To add one, write a
-subclass, give it a line in `kvsync.stores.BUILTIN` or an entry point in the group `kvsync.stores`, and pass
+subclass of `Store`, give it a line in `kvsync.stores.BUILTIN` or an entry point in the group `kvsync.stores`, and pass
 `kvsync.testing`.
 
 Must:
 - build without I/O (`validate` works offline); connect on first use; release everything in `aclose`;
-- say in `place` what a namespace is by the configuration, and in `locate` what it is by the server, so that two names of one
-  place, and another account behind the same name, are noticed: everything kvsync knows, and its right to delete, is kept by
-  place;
+- say in `place` what a namespace is by the configuration, so that two names of one place are noticed: everything kvsync knows,
+  and its right to delete, is kept by place;
 - list *all* entries of a namespace in `observe`, ours and foreign, or say `complete=False` with a problem;
 - honour the precondition of every `Write` when `capabilities.compare_and_set` is true, atomically with the write;
 - write value, metadata, lifetime and mark together, the mark's seal included: an entry is never visible without its mark;
@@ -19,6 +18,8 @@ Must:
 May:
 - raise `TransientError` (nothing is known to be written, try later), `LostAnswer` (unknown what was written),
   `BatchRefused` (the call was refused as a whole, nothing was written), `AuthError`, `PermanentError`;
+- offer the extensions in `kvsync.stores.extensions`, by defining their methods: the server's own ids of a namespace, deep
+  listings, the ledger in the store, version hints, nested namespaces, and its quota;
 - return lazily decoded mappings in a `Snapshot`, and leave values out when `values_in_listing` is false.
 
 Must not:
@@ -28,7 +29,7 @@ Must not:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -120,18 +121,13 @@ class Store(ABC):
     options: ClassVar[tuple[Field, ...]] = ()
     capabilities: Capabilities
     traffic: Traffic
-    keeps_ledger: bool = False
-    """Whether the ledger of a namespace lives in the store too (`ledger: store`), so that another machine finds it. A
-    `Snapshot` then brings it as `ledger`, and a token represents it too."""
-    ledger_chunk_bytes: int | None = None
-    """Bytes of a ledger that one request carries, None for any number of them. Only for the estimate of what a plan costs."""
     overridden: frozenset[str] = frozenset()
-    """Which of `normalise`, `remote_key`, `audit` and `nested_namespace` the class overrides; the others need not be called a
-    hundred thousand times. Set automatically."""
+    """Which of `normalise`, `remote_key` and `audit` the class overrides; the others need not be called a hundred thousand
+    times. Set automatically."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        ways = ("normalise", "remote_key", "audit", "nested_namespace")
+        ways = ("normalise", "remote_key", "audit")
         cls.overridden = frozenset(way for way in ways if getattr(cls, way) is not getattr(Store, way))
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
@@ -149,12 +145,6 @@ class Store(ABC):
         """What this store cannot hold of `entry`, beyond what `capabilities` already says. Pure, offline."""
         return ()
 
-    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
-        """Which of the `others`, namespaces of this store too, the entry belongs to, because that one is a part of `namespace`;
-        None, the default, where no namespace is a part of another. Pure. Called for each entry, so look names up in `others`
-        instead of looping over them: there can be thousands."""
-        return None
-
     def place(self, namespace: str) -> Place:
         """What `namespace` is, as far as the configuration tells. Pure, offline. Two namespaces with equal containers and
         scopes that meet are one place for certain. The default takes the type, the endpoint and all options but
@@ -165,35 +155,11 @@ class Store(ABC):
         scope = KeyScope(self.config.key_format or "{key}")
         return Place(self.config.type, (*parts, ("namespace", namespace)), scope)
 
-    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        """What `namespace` is by the server's own ids, as of at most a minute ago. The default is the offline `place`.
-
-        With `writing`, right before writes: as of now, and made first where it is missing and may be made. A place that is not
-        there yet is not `is_resolved`. Raises StoreError.
-        """
-        return self.place(namespace)
-
     @abstractmethod
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`; `signer` tells which entries are settled. Returns None when `token`, taken from an
         earlier snapshot of the same namespace and owner, still represents the present state; stores without tokens ignore
         it. Raises StoreError."""
-
-    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
-        """The same as `observe`, with an `etag` or `fingerprint` of each entry that represents every byte of its value. None,
-        the default, where only reading the entries one by one can tell that. Raises StoreError."""
-        return None
-
-    def may_be_version(self, seen: str, known: str) -> bool:
-        """Say whether the etag `seen` in a listing may belong to the version `known`. Pure. A store without versions makes its
-        etags of what it sees, and a listing shows less than a read: a size, say, where the version is size and digest."""
-        return seen == known
-
-    def redacted_etag(self, etag: str) -> str:
-        """As much of the etag of a version as a listing shows. Pure. Where there are no versions and etags are made of the
-        content, the rest would tell someone who guesses at a sensitive value that the guess is right: of a sensitive entry
-        no more than this is kept, and nothing of it is shown."""
-        return etag
 
     @abstractmethod
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
@@ -207,24 +173,9 @@ class Store(ABC):
     async def namespaces(self) -> Sequence[str]:
         """The namespaces that exist, sorted, as far as the store can tell. Raises StoreError."""
 
-    async def read_ledger(self, namespace: str) -> bytes | None:
-        """The ledger that was last left in this namespace, None when there is none. Only where `keeps_ledger`. Raises
-        StoreError; what is there but cannot be read whole is a PermanentError."""
-        raise NotImplementedError(f"{type(self).__name__} keeps no ledger")
-
-    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        """Leave the ledger in this namespace, in place of an older one, where `observe` shows it only as `Snapshot.ledger`.
-        In a store in which everything ends it is given the longest life there is. Only where `keeps_ledger`. Raises
-        StoreError."""
-        raise NotImplementedError(f"{type(self).__name__} keeps no ledger")
-
     async def check(self) -> Sequence[DoctorCheck]:
         """What `doctor` says of this store: reached, credential, permission, quota, clock. Never raises StoreError."""
         return ()
-
-    def quota_left(self) -> int | None:
-        """How many requests may still be made now, as far as it is known without asking; None where there is no quota."""
-        return None
 
     async def aclose(self) -> None:
         """Release connections. Idempotent."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from kvsync.model.entry import Actual, Identity, Snapshot
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
+from kvsync.stores import extensions
 from kvsync.stores.base import Store, Write, WriteResult
-from kvsync.stores.read_only import ReadOnlyStore
+from kvsync.stores.extensions import LedgerKeeping
+from kvsync.stores.wrapper import StoreWrapper
 from kvsync.tracing import span
 
 
-class TracedStore(ReadOnlyStore):
-    """Passes everything on to the store it wraps, writes too, with a span around each call."""
+class TracedStore(StoreWrapper):
+    """Passes everything on to the store it wraps, with a span around each call."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
@@ -22,7 +25,7 @@ class TracedStore(ReadOnlyStore):
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """As the wrapped store does."""
         with span("store.locate", **self._names, namespace=namespace):
-            return await self._inner.locate(namespace, writing=writing)
+            return await extensions.locate(self._inner, namespace, writing=writing)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """As the wrapped store does."""
@@ -32,7 +35,7 @@ class TracedStore(ReadOnlyStore):
     async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
         """As the wrapped store does."""
         with span("store.observe_deep", **self._names, namespace=namespace):
-            return await self._inner.observe_deep(namespace, signer)
+            return await extensions.observe_deep(self._inner, namespace, signer)
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """As the wrapped store does."""
@@ -49,9 +52,14 @@ class TracedStore(ReadOnlyStore):
     async def read_ledger(self, namespace: str) -> bytes | None:
         """As the wrapped store does."""
         with span("store.read_ledger", **self._names, namespace=namespace):
-            return await self._inner.read_ledger(namespace)
+            return await self._keeper.read_ledger(namespace)
 
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
         """As the wrapped store does."""
         with span("store.write_ledger", **self._names, namespace=namespace):
-            await self._inner.write_ledger(namespace, ledger)
+            await self._keeper.write_ledger(namespace, ledger)
+
+    @property
+    def _keeper(self) -> LedgerKeeping:
+        """The wrapped store, which is asked for its ledger only if it keeps one."""
+        return cast("LedgerKeeping", self._inner)

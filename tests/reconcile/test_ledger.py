@@ -12,6 +12,7 @@ from kvsync.ledger.target_ledger import examine
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.reconcile import PassOptions
+from kvsync.testing.conformance.ledgers import keeper_of
 from tests.support.machines import SHARED_KINDS, WEB, Machine, Told, calls, document, keys_there, leave, ledger_of
 from tests.support.places import subject_of
 from tests.support.stores import KINDS
@@ -339,13 +340,13 @@ async def test_the_doctor_looks_at_ledgers(world: World, here: Machine) -> None:
     async with world.open(writing=None, state_dir=here.path) as workspace:
         store = workspace.stores["main"]
         ours, theirs = subject_of(store, WEB, "team-a"), subject_of(store, WEB, "team-b")
-        found = await examine(store, [ours])
+        found = await examine(keeper_of(store), [ours])
         assert (found.ok, found.detail) == (True, "2 entries in the ledgers that the store keeps")
-        found = await examine(store, [theirs])
+        found = await examine(keeper_of(store), [theirs])
         assert not found.ok
         assert "main/web: it belongs to owner 'team-a'" in found.detail
         leave(world, b"{")
-        found = await examine(store, [ours])
+        found = await examine(keeper_of(store), [ours])
         assert not found.ok
         assert "main/web: it is truncated" in found.detail
 

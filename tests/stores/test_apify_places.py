@@ -18,6 +18,7 @@ from kvsync.model.key_format import KeyFormat
 from kvsync.model.place import Place, overlaps
 from kvsync.stores.apify.place import offline_place
 from kvsync.stores.base import Precondition, Store, Write
+from kvsync.stores.extensions import locate
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
@@ -129,25 +130,25 @@ def test_two_targets_on_one_store_are_found_offline(repo: Repo, kv: Service) -> 
 async def test_all_ways_to_a_store_are_one_place(kv: Service, connect: Open) -> None:
     """Name, id, name with the user, and another spelling of the endpoint resolve to the same place, which says whose it is."""
     store = kv.api("GET", f"/{kv.ids['web']}")["data"]
-    found = await connect().locate("web")
+    found = await locate(connect(), "web")
     assert found.parts == (("user", store["userId"]), ("store", store["id"]))
     assert found.is_resolved
     assert found.detail == f"{store['username']}/web"
     port = kv.url.rpartition(":")[2]
     for name in ("WEB", store["id"], f"{store['username']}~web"):
-        assert await connect().locate(name) == found
-    assert await connect(endpoint=f"http://LOCALHOST:{port}/v2/").locate("web") == found
-    assert (await connect(ledger="store").locate("web")).key == found.key
+        assert await locate(connect(), name) == found
+    assert await locate(connect(endpoint=f"http://LOCALHOST:{port}/v2/"), "web") == found
+    assert (await locate(connect(ledger="store"), "web")).key == found.key
 
 
 async def test_another_account_is_another_place(kv: Service, connect: Open) -> None:
     """The same name under the token of another user, or on another server, is another place."""
     guest = connect(token=f"{kv.token}-guest", options={"create_namespaces": True})
-    places = [await connect().locate("web"), await guest.locate("web", writing=True)]
+    places = [await locate(connect(), "web"), await locate(guest, "web", writing=True)]
     with service() as other:
         other.reset("web")
         store = apify_store(other, FakeClock())
-        places.append(await store.locate("web"))
+        places.append(await locate(store, "web"))
         await store.aclose()
     assert len({place.key for place in places}) == 3
 
@@ -161,11 +162,11 @@ async def test_a_name_is_looked_up_once_a_minute(kv: Service, connect: Open, nam
     for seconds, count in ((0, first), (0, 0), (59, 0), (2, 1), (30, 0)):
         clock.advance(seconds)
         kv.forget_requests()
-        await store.locate(name)
+        await locate(store, name)
         await store.observe(name, None)  # type: ignore[arg-type]  # nothing is signed in listings
         assert kv.requests().get(FIND, 0) == count
     kv.forget_requests()
-    await store.locate(name, writing=True)
+    await locate(store, name, writing=True)
     await store.write(name, [creation("a")])
     assert kv.requests() == {FIND: 1, PUT: 1}
 
@@ -177,15 +178,15 @@ async def test_a_name_that_leads_elsewhere_is_noticed(kv: Service, connect: Open
     for writing in (False, True):
         clock = FakeClock()
         store = connect(clock=clock)
-        before = await store.locate("web")
+        before = await locate(store, "web")
         if swap == "renamed":
             rename(kv, "web", f"old-{'writing' if writing else 'reading'}")
         else:
             kv.remove("web")
         kv.ids["web"] = kv.make("web")
-        assert await store.locate("web") == before
+        assert await locate(store, "web") == before
         clock.advance(0 if writing else 61)
-        after = await store.locate("web", writing=writing)
+        after = await locate(store, "web", writing=writing)
         assert after.parts[-1] == ("store", kv.ids["web"])
         assert after.key != before.key
         await store.write("web", [creation("a")])
@@ -197,24 +198,24 @@ async def test_a_missing_store_is_made_right_before_it_is_written_to(kv: Service
     """Until then its place is not resolved; made, it is the place that everybody finds; and a second look for it costs
     nothing."""
     store = connect(options={"create_namespaces": True})
-    before = await store.locate("mail")
+    before = await locate(store, "mail")
     assert not before.is_resolved
     assert before == store.place("mail")
     kv.forget_requests()
-    await store.locate("mail")
+    await locate(store, "mail")
     assert kv.total() == 0
-    made = await store.locate("mail", writing=True)
+    made = await locate(store, "mail", writing=True)
     assert made.is_resolved
-    assert made == await connect().locate("mail")
+    assert made == await locate(connect(), "mail")
     with pytest.raises(PermanentError, match="there is no key-value store"):
-        await connect().locate("post")
+        await locate(connect(), "post")
     assert kv.names() == ["web", "mail"]
 
 
 async def test_a_reader_makes_nothing(kv: Service, connect: Open) -> None:
     """A connection that was opened for reading finds a missing store missing."""
     store = connect(options={"create_namespaces": True}, read_only=True)
-    assert not (await store.locate("mail", writing=True)).is_resolved
+    assert not (await locate(store, "mail", writing=True)).is_resolved
     assert kv.names() == ["web"]
 
 
@@ -242,7 +243,7 @@ async def test_a_look_alike_is_told_from_others(connect: Open, id_: str, user: s
     """A server that gives no user is located by what it gives; one that gives short ids, which another may give too, by its
     endpoint as well. No other call than that for the store is needed."""
     async with serving(says(200, _store(id=id_, **({"userId": user} if user else {})))) as server:
-        place = await connect(_Bare(server.origin)).locate("web")
+        place = await locate(connect(_Bare(server.origin)), "web")
     assert [name for name, _ in place.parts] == names
     assert dict(place.parts)["store"] == id_
     assert dict(place.parts).get("endpoint", server.origin) == server.origin
@@ -255,8 +256,8 @@ async def test_a_store_that_is_made_is_the_one_that_is_found(connect: Open) -> N
     answers = (missing, says(201, _store()), says(200, _store(userId="u1")), says(200, _store(userId="u1")))
     async with serving(*answers) as server:
         store = connect(_Bare(server.origin), options={"create_namespaces": True})
-        made = await store.locate("web", writing=True)
-        assert await store.locate("web", writing=True) == made
+        made = await locate(store, "web", writing=True)
+        assert await locate(store, "web", writing=True) == made
 
 
 # -- whole passes -----------------------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from kvsync.model.entry import Content, Entry, Identity, Mark, Snapshot, Target
 from kvsync.stores.apify.contents import kept_type, sent_type
 from kvsync.stores.apify.requests import LEDGER_KEY, Targets
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
+from kvsync.stores.extensions import locate, observe_deep, version_hints
 from kvsync.testing import FakeClock
+from kvsync.testing.conformance.ledgers import keeper_of
 from tests.http.script_server import Act, says, serving
 from tests.stores.apify_service import Service, apify_store, service
 from tests.support.places import signer_of
@@ -77,7 +79,7 @@ async def put_many(store: Store, count: int) -> None:
 
 
 async def see(store: Store, *, deep: bool = False) -> Snapshot:
-    snapshot = await (store.observe_deep("web", SIGNER) if deep else store.observe("web", SIGNER))
+    snapshot = await (observe_deep(store, "web", SIGNER) if deep else store.observe("web", SIGNER))
     assert snapshot is not None
     return snapshot
 
@@ -100,13 +102,17 @@ async def test_five_thousand_records(kv: Service, connect: Open) -> None:
     assert listed.token == deep.token
     identity, etag = known.popitem()
     assert etag is not None
+    hints = version_hints(store)
     for snapshot in (listed, deep):
-        assert [
-            one.identity for one in snapshot.entries.values() if one.etag and store.may_be_version(one.etag, etag)
-        ].count(identity) == 1
+        listed_at = [
+            one.identity for one in snapshot.entries.values() if one.etag and hints.may_be_version(one.etag, etag)
+        ]
+        assert listed_at.count(identity) == 1
     kv.put("web", "filled-00007", b"eulav 7")
-    assert store.may_be_version((await see(store)).entries[identity].etag or "", etag)  # its size is the same
-    assert not store.may_be_version((await see(store, deep=True)).entries[identity].etag or "", etag)
+    assert version_hints(store).may_be_version(
+        (await see(store)).entries[identity].etag or "", etag
+    )  # its size is the same
+    assert not version_hints(store).may_be_version((await see(store, deep=True)).entries[identity].etag or "", etag)
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1000, 1), (1001, 2)])
@@ -216,10 +222,10 @@ async def test_the_ledgers_key_is_nobodys(kv: Service, connect: Open, ledger: st
 async def test_the_ledger_comes_back_and_is_seen(kv: Service, connect: Open) -> None:
     """What is left as the ledger is read again by another connection, and makes an earlier token void."""
     store, other = connect(ledger="store"), connect(ledger="store")
-    assert await store.read_ledger("web") is None
+    assert await keeper_of(store).read_ledger("web") is None
     token = (await see(store)).token
-    await store.write_ledger("web", b'{"a": 1}')
-    assert await other.read_ledger("web") == b'{"a": 1}'
+    await keeper_of(store).write_ledger("web", b'{"a": 1}')
+    assert await keeper_of(other).read_ledger("web") == b'{"a": 1}'
     assert kv.record("web", LEDGER_KEY) == (b'{"a": 1}', "application/json; charset=utf-8")
     assert (await see(other)).token != token
     again = (await see(store)).token
@@ -231,7 +237,7 @@ async def test_the_ledger_comes_back_and_is_seen(kv: Service, connect: Open) -> 
 async def test_labels_and_prefixes_by_format(kv: Service, connect: Open) -> None:
     """With a key format only keys of that format are seen, in listings and archives, and the ledger beside them."""
     store = connect(key_format="conf-{label}.{key}", ledger="store")
-    await store.write_ledger("web", b"{}")
+    await keeper_of(store).write_ledger("web", b"{}")
     kv.put("web", "other", b"1")
     kv.put("web", "conf-odd", b"1")
     write = creation("a")
@@ -304,7 +310,7 @@ async def test_compressed_records_of_others_are_read(kv: Service, connect: Open)
         assert found.content == Content(text)
         assert found.size == len(text)
         assert found.etag is not None
-        assert store.may_be_version(listed[Identity(key)].etag or "", found.etag)
+        assert version_hints(store).may_be_version(listed[Identity(key)].etag or "", found.etag)
 
 
 async def test_html_is_read_as_it_is() -> None:
@@ -396,7 +402,7 @@ async def test_a_missing_namespace_is_made_when_it_is_written_to(kv: Service, co
     snapshot = await store.observe("mail", SIGNER)
     assert snapshot is not None
     assert not snapshot.entries
-    assert await store.observe_deep("mail", SIGNER) is None
+    assert await observe_deep(store, "mail", SIGNER) is None
     assert await store.read("mail", [Identity("a")]) == {}
     await store.write("mail", [Write(Identity("a"), Precondition.UNCHANGED)])
     assert kv.names() == ["web"]
@@ -423,7 +429,7 @@ async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Servic
         "read": lambda store: store.read("web", [Identity("a")]),
         "write": lambda store: store.write("web", [creation("a")]),
         "delete": lambda store: store.write("web", [Write(Identity("a"), Precondition.UNCHANGED)]),
-        "ledger": lambda store: store.read_ledger("web"),
+        "ledger": lambda store: keeper_of(store).read_ledger("web"),
     }
     stores = {name: connect(ledger="store") for name in reading}
     for store in stores.values():
@@ -435,7 +441,7 @@ async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Servic
     kv.ids["web"] = kv.make("web")
     with pytest.raises(PermanentError, match="deleted in the meantime"):
         await see(stores["observe"])
-    await stores["observe"].locate("web")
+    await locate(stores["observe"], "web")
     assert not (await see(stores["observe"])).entries
 
 
@@ -513,13 +519,13 @@ async def test_what_the_api_does_not_take_is_refused_for_good() -> None:
     with service(switches={"largest-record": "100"}) as kv:
         kv.reset()
         kv.ids["web"] = kv.make("web", schema)
-        store = apify_store(kv)
+        store = apify_store(kv, ledger="store")
         for write in (creation("a", b"x" * 101), creation("page-1", b"text")):
             (result,) = await store.write("web", [write])
             assert result.status is WriteStatus.REJECTED
             assert "the API rejected it" in (result.error or "")
         with pytest.raises(PermanentError, match="set ledger: local"):
-            await store.write_ledger("web", b"x" * 101)
+            await keeper_of(store).write_ledger("web", b"x" * 101)
         await store.aclose()
         assert kv.keys("web") == {}
 
@@ -611,7 +617,7 @@ async def test_without_an_archive_there_is_no_deep_view(kv: Service, connect: Op
     await put_many(store, 50)
     await see(store)
     kv.faults(spec)
-    assert await store.observe_deep("web", SIGNER) is None
+    assert await observe_deep(store, "web", SIGNER) is None
     kv.faults("")
     assert len((await see(store, deep=True)).entries) == 50
 
@@ -623,12 +629,12 @@ async def test_archives_of_any_kind(switch: dict[str, str]) -> None:
         kv.reset("web")
         store = apify_store(kv, FakeClock())
         (result,) = await store.write("web", [creation("a", b"x" * 1000)])
-        snapshot = await store.observe_deep("web", SIGNER)
+        snapshot = await observe_deep(store, "web", SIGNER)
         await store.aclose()
         assert (snapshot is None) is (switch == {"zip": "off"})
         if snapshot is not None:
             assert result.etag is not None
-            assert store.may_be_version(snapshot.entries[Identity("a")].etag or "", result.etag)
+            assert version_hints(store).may_be_version(snapshot.entries[Identity("a")].etag or "", result.etag)
 
 
 # -- versions ---------------------------------------------------------------------------------------------------------
@@ -643,7 +649,7 @@ async def test_all_connections_come_to_the_same_version(kv: Service, connect: Op
         assert found.etag == result.etag
         for deep in (False, True):
             listed = (await see(store, deep=deep)).entries[Identity("pin")].etag
-            assert store.may_be_version(listed or "", result.etag or "")
+            assert version_hints(store).may_be_version(listed or "", result.etag or "")
 
 
 @pytest.mark.parametrize(
@@ -661,7 +667,7 @@ async def test_all_connections_come_to_the_same_version(kv: Service, connect: Op
 )
 def test_versions_agree_in_what_both_tell(connect: Open, seen: str, known: str, answer: bool) -> None:
     """A view that tells less than a read may be of a version when all that both tell is the same."""
-    assert apify_store(_Bare("http://127.0.0.1:9")).may_be_version(seen, known) is answer  # type: ignore[arg-type]
+    assert version_hints(apify_store(_Bare("http://127.0.0.1:9"))).may_be_version(seen, known) is answer  # type: ignore[arg-type]
 
 
 # -- doctor -----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from kvsync.model.entry import Content, Identity, Mark
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
+from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import ScriptServer, is_silent, resets, says, serving
 from tests.stores.azure_service import SECRET, Service, azure_store, service
@@ -133,7 +134,7 @@ async def test_plain_http_is_refused_beyond_this_machine() -> None:
     """A connection string that would send everything unencrypted over a network is refused, unless that is asked for."""
     env = {SECRET.name: "Endpoint=http://config.example.com;Id=a;Secret=c2VjcmV0"}
     with pytest.raises(PermanentError, match="allow_insecure"):
-        await azure_store(env).locate("web")
+        await locate(azure_store(env), "web")
 
 
 async def test_the_endpoint_can_be_given_apart(azure: Service) -> None:
@@ -326,7 +327,7 @@ async def test_no_secret_goes_out_unencrypted(azure: Service, monkeypatch: pytes
     """An identity service that is named with plain http beyond this machine is not asked."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", "http://login.example.com")
     with pytest.raises(PermanentError, match="unencrypted"):
-        await entra_store(azure, APPLICATION).locate("web")
+        await locate(entra_store(azure, APPLICATION), "web")
 
 
 # Doctor

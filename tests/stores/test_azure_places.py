@@ -17,6 +17,7 @@ from kvsync.model.entry import Actual, Content, Identity, Mark, Target
 from kvsync.model.place import Place, overlaps
 from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
+from kvsync.stores.extensions import locate
 from tests.stores.azure_repo import Repo, changes, outcomes
 from tests.stores.azure_service import SECRET, Service, azure_store, service
 from tests.stores.signing import OWNER, signed, signer
@@ -114,7 +115,7 @@ async def test_a_place_is_the_host_of_the_endpoint(connect: Open, endpoint: str,
     place = store.place("web")
     assert place.parts == (("host", host),)
     assert (place.scope.prefix, place.is_resolved) == ("web:", True)
-    assert await store.locate("web") == place
+    assert await locate(store, "web") == place
 
 
 async def test_the_host_in_a_connection_string_is_found_by_locating(azure: Service, connect: Open) -> None:
@@ -130,12 +131,12 @@ async def test_the_host_in_a_connection_string_is_found_by_locating(azure: Servi
         (("connection string", "the environment variable AZURE_APPCONFIG_CONNECTION_STRING"),),
     )
     assert offline == connect(env=_Refusing()).place("web")
-    found = await store.locate("web")
+    found = await locate(store, "web")
     assert found.is_resolved
     assert found.parts == (("host", azure.url.removeprefix("http://")),)
-    assert found == await connect(endpoint=azure.url).locate("web", writing=True)
+    assert found == await locate(connect(endpoint=azure.url), "web", writing=True)
     with pytest.raises(AuthError):
-        await connect(env=_Refusing()).locate("web")
+        await locate(connect(env=_Refusing()), "web")
 
 
 class _Refusing(dict[str, str]):
@@ -238,14 +239,14 @@ async def test_a_pass_stays_with_the_host_it_began_with(azure: Service, other: S
     """While one namespace is already located at another host, calls for one that is not go on to the host it was located at."""
     env = dict(azure.env)
     store = connect(env=env)
-    await store.locate("web")
+    await locate(store, "web")
     env |= other.env
-    await store.locate("mail")
+    await locate(store, "mail")
     await store.write("web", [creation("a")])
     await store.write("mail", [creation("b")])
     assert set(azure.values()) == {("web:a", None)}
     assert set(other.values()) == {("mail:b", None)}
-    assert (await store.locate("web")).parts == (("host", other.url.removeprefix("http://")),)
+    assert (await locate(store, "web")).parts == (("host", other.url.removeprefix("http://")),)
     assert await store.read("web", [Identity("a")]) == {}
 
 
@@ -330,7 +331,7 @@ async def test_a_forged_mark_deletes_nothing(tmp_path: Path, azure: Service, con
     repo = Repo(tmp_path, azure, FREELY, "owner_key: {env: API_TOKEN}\n")
     await repo.settle({"a": "1", "gone": "1"})
     store = connect()
-    forged = MarkSigner("team-a", await store.locate("web"))
+    forged = MarkSigner("team-a", await locate(store, "web"))
     for key in ("b", "extra"):
         write = creation(key, "theirs")
         mark = forged.signed(write.identity, Mark("team-a", fingerprint(Content(b"theirs"))))

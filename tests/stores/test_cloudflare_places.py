@@ -18,6 +18,7 @@ from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Entries, Listing
+from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
 from tests.stores.cloudflare_repo import LaterClock, Repo, changes, outcomes
@@ -89,7 +90,7 @@ async def test_title_id_and_alias_are_one_place(kv: Service, connect: Open) -> N
     """A namespace is the place, whatever it is called: by its title, by its id, or by a name in namespace_ids."""
     store = connect(options={"namespace_ids": {"alias": kv.ids["web"].upper()}})
     assert not store.place("web").is_resolved
-    found = [await store.locate(name) for name in ("web", kv.ids["web"], "alias")]
+    found = [await locate(store, name) for name in ("web", kv.ids["web"], "alias")]
     assert found[0].parts == (("account", kv.account), ("namespace", kv.ids["web"]))
     assert [(place.key, place.is_resolved, place.detail) for place in found] == [(found[0].key, True, "web")] * 3
     assert store.place("alias").key == found[0].key
@@ -100,13 +101,13 @@ async def test_title_id_and_alias_are_one_place(kv: Service, connect: Open) -> N
 async def test_a_namespace_that_is_to_be_made_has_no_place_yet(kv: Service, connect: Open) -> None:
     """Looking makes nothing; right before writing the namespace is made, and the place is resolved."""
     store = connect(options={"create_namespaces": True})
-    before = await store.locate("new")
+    before = await locate(store, "new")
     assert not before.is_resolved
     assert kv.titles() == ["web"]
-    made = await store.locate("new", writing=True)
+    made = await locate(store, "new", writing=True)
     assert sorted(kv.titles()) == ["new", "web"]
     assert made.is_resolved
-    assert made == await store.locate("new") == await connect().locate("new")
+    assert made == await locate(store, "new") == await locate(connect(), "new")
 
 
 async def test_a_name_that_leads_nowhere_is_an_error(kv: Service, connect: Open) -> None:
@@ -114,9 +115,9 @@ async def test_a_name_that_leads_nowhere_is_an_error(kv: Service, connect: Open)
     store = connect(options={"namespace_ids": {"prod": "f" * 32}})
     for writing in (False, True):
         with pytest.raises(PermanentError, match=r"no namespace f{32} in this account; correct namespace_ids\.prod"):
-            await store.locate("prod", writing=writing)
+            await locate(store, "prod", writing=writing)
         with pytest.raises(PermanentError, match=r'no namespace "wep" in this account \(did you mean "web"'):
-            await store.locate("wep", writing=writing)
+            await locate(store, "wep", writing=writing)
 
 
 # What locating costs
@@ -130,7 +131,7 @@ async def test_locating_costs_a_call_a_minute(kv: Service, connect: Open) -> Non
     for expected in ({LIST: 1}, {}, {}):
         kv.forget_requests()
         for name in ("web", "mail"):
-            await store.locate(name)
+            await locate(store, name)
             await store.observe(name, signer(store, name))
         counts = kv.requests()
         assert counts.pop(KEYS) == 2
@@ -138,9 +139,9 @@ async def test_locating_costs_a_call_a_minute(kv: Service, connect: Open) -> Non
         clock.advance(25)
     clock.advance(10)
     kv.forget_requests()
-    await store.locate("web")
-    await store.locate("mail")
-    await store.locate("web", writing=True)
+    await locate(store, "web")
+    await locate(store, "mail")
+    await locate(store, "web", writing=True)
     assert kv.requests() == {LIST: 1, LOOK: 1}
 
 
@@ -151,14 +152,14 @@ async def test_one_name_among_many_costs_one_call(kv: Service, connect: Open) ->
         kv.make(f"ns-{number:03}")
     store = connect(clock=clock)
     kv.forget_requests()
-    await store.locate("web")
+    await locate(store, "web")
     clock.advance(61)
-    await store.locate("web")
+    await locate(store, "web")
     assert kv.requests() == {LIST: 2, LOOK: 1}
     alias = connect(clock=clock, options={"namespace_ids": {"alias": kv.ids["web"]}})
     kv.forget_requests()
-    await alias.locate("alias")
-    await alias.locate("alias")
+    await locate(alias, "alias")
+    await locate(alias, "alias")
     assert kv.requests() == {LOOK: 1}
 
 
@@ -168,7 +169,7 @@ async def test_pages_of_namespaces_that_repeat_end() -> None:
     async with serving(*[says(200, json.dumps(page).encode())] * 3) as server:
         store = cloudflare_store(_Bare(server.origin), FakeClock(), timeout=5)  # type: ignore[arg-type]
         with pytest.raises(TransientError, match="the pages repeat"):
-            await store.locate("web")
+            await locate(store, "web")
         await store.aclose()
 
 
@@ -246,14 +247,14 @@ async def test_a_namespace_that_comes_back_is_known(repo: Repo, kv: Service) -> 
 async def test_a_namespace_that_is_lost_in_the_middle_is_not_followed(kv: Service, connect: Open) -> None:
     """Once a call found the namespace gone, no call goes to a new one of the same title until the name is located again."""
     store = connect(options={"create_namespaces": True})
-    await store.locate("web", writing=True)
+    await locate(store, "web", writing=True)
     kv.remove("web")
     kv.ids["web"] = kv.make("web")
     for _ in range(2):
         with pytest.raises(PermanentError, match="deleted in the meantime"):
             await store.write("web", [creation("a")])
     assert kv.values("web") == {}
-    await store.locate("web")
+    await locate(store, "web")
     await store.write("web", [creation("a")])
     assert kv.values("web") == {"a": b"v"}
 
@@ -416,7 +417,7 @@ async def test_a_forged_mark_deletes_nothing(tmp_path: Path, kv: Service, connec
     repo = Repo(tmp_path, kv, "owner_key: {env: API_TOKEN}\n", FREELY)
     await repo.settle({"a": "1", "gone": "1"})
     store = connect()
-    forged = MarkSigner("team-a", await store.locate("web"))
+    forged = MarkSigner("team-a", await locate(store, "web"))
     for key in ("b", "extra"):
         write = creation(key, "theirs")
         mark = forged.signed(write.identity, Mark("team-a", fingerprint(Content(b"1"))))

@@ -21,6 +21,7 @@ from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import metadata_for, parts_of
 from kvsync.stores.cloudflare_kv.requests import Targets
+from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
 from tests.stores.cloudflare_service import Service, cloudflare_store, service
@@ -402,7 +403,7 @@ async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Servic
     with pytest.raises(PermanentError, match="deleted in the meantime"):
         await store.write("web", [creation("a")])
     assert kv.values("web") == {}
-    await store.locate("web")
+    await locate(store, "web")
     snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
     assert not snapshot.entries

@@ -16,9 +16,12 @@ from kvsync.model.entry import Content, Identity
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, StoreContext, Write
+from kvsync.stores.extensions import locate
+from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.registry import open_store
 from kvsync.stores.voximplant.place import ENDPOINT, Application
 from kvsync.testing import FakeClock
+from kvsync.testing.conformance.ledgers import keeper_of
 from kvsync.util.clock import Clock
 from tests.http.script_server import says, serving
 from tests.stores.voximplant_repo import SharedClock
@@ -133,8 +136,8 @@ def test_another_place(other: Mapping[str, Any]) -> None:
 async def test_an_id_costs_nothing(opened: Open, vox: Service) -> None:
     """Locating an application that is configured by its id takes no call, whether to read or to write."""
     store = opened()
-    place = await store.locate("web")
-    assert place == await store.locate("web", writing=True)
+    place = await locate(store, "web")
+    assert place == await locate(store, "web", writing=True)
     assert place.is_resolved
     assert dict(place.parts) == {"endpoint": vox.url.removesuffix("/"), "account": "1234567", "application": "1"}
     await store.observe("web", SIGNER)
@@ -145,12 +148,12 @@ async def test_an_id_costs_nothing(opened: Open, vox: Service) -> None:
 async def test_a_name_and_an_id_are_one_place(opened: Open, vox: Service) -> None:
     """An application is the same place by its id, its short name and its full name; another one is not."""
     full = vox.api(APPLICATIONS)[0]["application_name"]
-    by_id = await opened(options={"application_id": 1}).locate("web")
+    by_id = await locate(opened(options={"application_id": 1}), "web")
     for name in ("first", full):
-        place = await opened(options={"application": name}).locate("web")
+        place = await locate(opened(options={"application": name}), "web")
         assert place.key == by_id.key
         assert full in str(place)
-    assert (await opened(options={"application": "second"}).locate("web")).key != by_id.key
+    assert (await locate(opened(options={"application": "second"}), "web")).key != by_id.key
 
 
 async def test_a_name_costs_a_call_a_minute(opened: Open, vox: Service) -> None:
@@ -159,15 +162,15 @@ async def test_a_name_costs_a_call_a_minute(opened: Open, vox: Service) -> None:
     store = opened(vox, clock, options={"application": "first"})
     for _ in range(3):
         for namespace in ("web", "mail"):
-            await store.locate(namespace)
+            await locate(store, namespace)
             await store.observe(namespace, SIGNER)
     assert vox.requests() == {APPLICATIONS: 1, ITEMS: 6}
     clock.advance(59)
-    await store.locate("web")
+    await locate(store, "web")
     clock.advance(2)
-    await asyncio.gather(*(store.locate(namespace) for namespace in ("web", "mail", "shop")))
+    await asyncio.gather(*(locate(store, namespace) for namespace in ("web", "mail", "shop")))
     assert vox.requests()[APPLICATIONS] == 2
-    await store.locate("web", writing=True)
+    await locate(store, "web", writing=True)
     for number in range(3):
         await store.write("web", [creation(f"key-{number}")])
     assert vox.requests()[APPLICATIONS] == 3
@@ -176,7 +179,7 @@ async def test_a_name_costs_a_call_a_minute(opened: Open, vox: Service) -> None:
 async def test_passes_that_write_at_once_share_a_look_up(opened: Open, vox: Service) -> None:
     """A look-up serves all passes that asked for one before it began: those that wait for the first one share the second."""
     store = opened(vox, Clock(), options={"application": "first"})
-    await asyncio.gather(*(store.locate(f"web-{number}", writing=True) for number in range(6)))
+    await asyncio.gather(*(locate(store, f"web-{number}", writing=True) for number in range(6)))
     assert vox.requests() == {APPLICATIONS: 2}
 
 
@@ -187,11 +190,11 @@ def test_what_an_application_is_called_does_not_matter() -> None:
 
 async def test_other_accounts_and_endpoints_are_other_places(opened: Open, vox: Service) -> None:
     """Application 1 of another account, or of another service, is not application 1."""
-    here = await opened().locate("web")
+    here = await locate(opened(), "web")
     other = json.dumps(vox.key_file() | {"account_id": 7})
-    assert (await opened(credentials=other).locate("web")).key != here.key
+    assert (await locate(opened(credentials=other), "web")).key != here.key
     with service() as elsewhere:
-        assert (await opened(elsewhere).locate("web")).key != here.key
+        assert (await locate(opened(elsewhere), "web")).key != here.key
 
 
 # -- applications that move -------------------------------------------------------------------------------------------
@@ -216,10 +219,10 @@ async def error_of(call: Any) -> StoreError:
 
 async def test_a_swapped_application_is_noticed_before_the_first_write(by_name: Store, vox: Service) -> None:
     """However fresh the look-up, the place to write to is as of now, and then written to and read from."""
-    before = await by_name.locate("web")
+    before = await locate(by_name, "web")
     new = vox.replace_application(1, "first")
-    assert (await by_name.locate("web")).key == before.key
-    there = await by_name.locate("web", writing=True)
+    assert (await locate(by_name, "web")).key == before.key
+    there = await locate(by_name, "web", writing=True)
     assert dict(there.parts)["application"] == str(new)
     await by_name.write("web", [creation("a")])
     assert (vox.values(), vox.values(application=new)) == ({}, {"web:a": "v"})
@@ -231,7 +234,7 @@ async def test_a_swapped_application_is_noticed_before_the_first_write(by_name: 
 
 async def test_a_swap_ends_writes_that_are_under_way(by_name: Store, vox: Service, clock: SharedClock) -> None:
     """In a pass that takes longer than a minute nothing is written or deleted by the old id any more."""
-    await by_name.locate("web", writing=True)
+    await locate(by_name, "web", writing=True)
     await by_name.write("web", [creation("a")])
     new = vox.replace_application(1, "first")
     clock.advance(61)
@@ -241,18 +244,18 @@ async def test_a_swap_ends_writes_that_are_under_way(by_name: Store, vox: Servic
         assert isinstance(error, PermanentError)
         assert f"now points to application {new}" in str(error)
     assert (vox.values(), vox.values(application=new)) == ({"web:a": "v"}, {})
-    await by_name.locate("web")
+    await locate(by_name, "web")
     await by_name.write("web", [creation("b")])
     assert vox.values(application=new) == {"web:b": "v"}
 
 
 async def test_one_namespace_does_not_move_another(by_name: Store, vox: Service, clock: SharedClock) -> None:
     """What locating one namespace finds does not lead the pass over another one, which was planned before, elsewhere."""
-    await by_name.locate("web")
-    await by_name.locate("mail")
+    await locate(by_name, "web")
+    await locate(by_name, "mail")
     vox.put("web:a", "old")
     new = vox.replace_application(1, "first")
-    await by_name.locate("mail", writing=True)
+    await locate(by_name, "mail", writing=True)
     assert set(await by_name.read("web", [Identity("a")])) == {Identity("a")}
     assert isinstance(await error_of(by_name.write("web", [creation("b")])), PermanentError)
     assert vox.values(application=new) == {}
@@ -260,34 +263,37 @@ async def test_one_namespace_does_not_move_another(by_name: Store, vox: Service,
 
 async def test_a_ledger_does_not_move_with_the_name(opened: Open, vox: Service, clock: SharedClock) -> None:
     """What is known of the ledger in one application is not taken for what another one holds."""
-    store = opened(vox, clock, options={"application": "first", "ledger": "store"})
+    store = opened(vox, clock, options={"application": "first", "ledger": LedgerPlace.STORE})
     ledger = b'["row"]\n' * 1000
-    await store.locate("web")
-    await store.write_ledger("web", ledger)
+    await locate(store, "web")
+    await keeper_of(store).write_ledger("web", ledger)
     new = vox.replace_application(1, "first")
-    await store.locate("web", writing=True)
-    assert await store.read_ledger("web") is None
-    await store.write_ledger("web", ledger)
+    await locate(store, "web", writing=True)
+    assert await keeper_of(store).read_ledger("web") is None
+    await keeper_of(store).write_ledger("web", ledger)
     assert set(vox.everything(application=new)) == set(vox.everything())
-    assert await opened(options={"application_id": new, "ledger": "store"}).read_ledger("web") == ledger
+    assert (
+        await keeper_of(opened(options={"application_id": new, "ledger": LedgerPlace.STORE})).read_ledger("web")
+        == ledger
+    )
 
 
 @pytest.mark.parametrize("change", ["deleted", "renamed"])
 async def test_an_application_that_is_gone(by_name: Store, vox: Service, change: str) -> None:
     """A name that leads nowhere is an error, and nothing is written to where it led before."""
-    await by_name.locate("web")
+    await locate(by_name, "web")
     if change == "deleted":
         vox.delete_application(1)
     else:
         vox.rename(1, "other")
-    error = await error_of(by_name.locate("web", writing=True))
+    error = await error_of(locate(by_name, "web", writing=True))
     assert isinstance(error, PermanentError)
     assert 'no application "first"' in str(error)
     await error_of(by_name.write("web", [creation("a")]))
     assert SET not in vox.requests()
     vox.add_application("back") if change == "deleted" else vox.rename(1, "back")
     vox.rename(max(one["application_id"] for one in vox.api(APPLICATIONS, application_id="")), "first")
-    assert (await by_name.locate("web")).is_resolved
+    assert (await locate(by_name, "web")).is_resolved
 
 
 async def test_a_key_file_of_another_account(vox: Service) -> None:
@@ -298,7 +304,7 @@ async def test_a_key_file_of_another_account(vox: Service) -> None:
     options = {"credentials": CREDENTIALS, "application_id": 1}
     store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
     try:
-        before = await store.locate("web")
+        before = await locate(store, "web")
         given["text"] = json.dumps(vox.key_file() | {"account_id": 7})
         for call in (
             store.observe("web", SIGNER),
@@ -309,9 +315,9 @@ async def test_a_key_file_of_another_account(vox: Service) -> None:
             assert isinstance(error, PermanentError)
             assert "account 7" in str(error)
         assert vox.requests() == {}
-        assert (await store.locate("web")).key != before.key
+        assert (await locate(store, "web")).key != before.key
         given["text"] = mine
-        assert (await store.locate("web")).key == before.key
+        assert (await locate(store, "web")).key == before.key
     finally:
         await store.aclose()
 
@@ -323,9 +329,9 @@ async def test_a_name_is_looked_up_again_for_another_account(vox: Service, clock
     options = {"credentials": CREDENTIALS, "application": "first"}
     store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
     try:
-        await store.locate("web")
+        await locate(store, "web")
         given["text"] = json.dumps(vox.key_file() | {"account_id": 7})
-        assert isinstance(await error_of(store.locate("web")), AuthError)  # which the service says of account 7
+        assert isinstance(await error_of(locate(store, "web")), AuthError)  # which the service says of account 7
     finally:
         await store.aclose()
 
@@ -347,7 +353,7 @@ async def looked_up(vox: Service, *answers: bytes) -> Place | StoreError:
         config = StoreConfig("telephony", "voximplant", options, endpoint=server.origin, timeout=2)
         store = open_store(config, context)
         try:
-            return await store.locate("web")
+            return await locate(store, "web")
         except StoreError as error:
             return error
         finally:
@@ -384,7 +390,7 @@ async def test_a_name_that_cannot_be_resolved(vox: Service, answer: bytes, kind:
 async def test_an_id_needs_no_other_methods(vox: Service, opened: Open) -> None:
     """With an id, a service need know no method but those that list, read, write and delete keys."""
     store = opened()
-    await store.locate("web", writing=True)
+    await locate(store, "web", writing=True)
     await store.write("web", [creation("a")])
     await store.read("web", [Identity("a")])
     await store.write("web", [Write(Identity("a"), Precondition.UNCHANGED)])

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Content, Identity
-from kvsync.stores.base import Store, Write, WriteResult
+from kvsync.stores.base import Store
 from kvsync.stores.memory.store import MemoryStore
-from kvsync.stores.read_only import ReadOnlyStore
+from kvsync.stores.wrapper import StoreWrapper
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
 
 
-class Faulty(ReadOnlyStore):
+class Faulty(StoreWrapper):
     """Passes everything on; its subclasses each break one promise."""
-
-    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        return await self._inner.write(namespace, writes)
 
 
 def suite_over(wrap: type[Faulty]) -> type[StoreConformance]:

@@ -13,6 +13,7 @@ from kvsync.model.entry import Actual, Identity, Mark, Snapshot, Target, snapsho
 from kvsync.model.place import KeyScope, Place
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Store, Write, WriteResult
+from kvsync.stores.extensions import locate
 from kvsync.stores.memory.store import MemoryStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
 from tests.testing.faulty import Faulty, failures, suite_over
@@ -37,7 +38,7 @@ class PlacesByName(Faulty):
 
 class LocatesByName(Faulty):
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        return _with_part(await self._inner.locate(namespace), "name", self.config.name)
+        return _with_part(await locate(self._inner, namespace), "name", self.config.name)
 
 
 class OnePlace(Faulty):
@@ -47,7 +48,7 @@ class OnePlace(Faulty):
 
 class LocatesOnePlace(Faulty):
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        return await self._inner.locate("one")
+        return await locate(self._inner, "one")
 
 
 class OverlappingPlaces(Faulty):
@@ -59,12 +60,12 @@ class OverlappingPlaces(Faulty):
 
 class NeverThere(Faulty):
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        return replace(await self._inner.locate(namespace), is_resolved=False)
+        return replace(await locate(self._inner, namespace), is_resolved=False)
 
 
 class MovesWhenWritten(Faulty):
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        return _with_part(await self._inner.locate(namespace), "writing", writing)
+        return _with_part(await locate(self._inner, namespace), "writing", writing)
 
 
 class SamePlaceEverywhere(Faulty):
@@ -245,7 +246,7 @@ def mixed_suite() -> type[StoreConformance]:
 
 class PlacesByAccount(Faulty):
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
-        return _with_part(await self._inner.locate(namespace), "account", "other")
+        return _with_part(await locate(self._inner, namespace), "account", "other")
 
 
 @pytest.mark.parametrize(

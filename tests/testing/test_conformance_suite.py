@@ -17,6 +17,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import Precondition, Store, Write, WriteResult
 from kvsync.stores.memory.store import MemoryStore
 from kvsync.testing import FakeClock, MemoryServer, StoreConformance, memory_store
+from kvsync.testing.conformance.ledgers import keeper_of
 from tests.testing.faulty import Faulty, failures, suite_over
 
 
@@ -104,20 +105,20 @@ class StaleToken(Faulty):
 
 class CutsLedgers(Faulty):
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        await self._inner.write_ledger(namespace, ledger[:20_000])
+        await keeper_of(self._inner).write_ledger(namespace, ledger[:20_000])
 
 
 class MixesLedgers(Faulty):
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        await self._inner.write_ledger("one", ledger)
+        await keeper_of(self._inner).write_ledger("one", ledger)
 
     async def read_ledger(self, namespace: str) -> bytes | None:
-        return await self._inner.read_ledger("one")
+        return await keeper_of(self._inner).read_ledger("one")
 
 
 class ListsLedgers(Faulty):
     async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        await self._inner.write_ledger(namespace, ledger)
+        await keeper_of(self._inner).write_ledger(namespace, ledger)
         await self._inner.write(namespace, [Write(Identity("ledger"), Precondition.ABSENT, Content(ledger))])
 
 
@@ -136,13 +137,6 @@ class TakesSizesForDigests(Faulty):
 class BelievesAnything(Faulty):
     def may_be_version(self, seen: str, known: str) -> bool:
         return True
-
-
-class LedgerKeeping(Faulty):
-    """Keeps the ledger, and leaves it as it is."""
-
-    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
-        await self._inner.write_ledger(namespace, ledger)
 
 
 def bucket_suite_over(wrap: type[Faulty]) -> type[StoreConformance]:
@@ -197,7 +191,7 @@ def test_a_broken_store_fails(wrap: type[Faulty], caught_by: str) -> None:
 
 def test_a_good_store_that_keeps_ledgers_passes() -> None:
     """A store that lists sizes and keeps ledgers as the contract says fails nothing."""
-    assert failures(bucket_suite_over(LedgerKeeping)) == set()
+    assert failures(bucket_suite_over(Faulty)) == set()
 
 
 @pytest.mark.parametrize(
@@ -214,7 +208,7 @@ def test_a_good_store_that_keeps_ledgers_passes() -> None:
 def test_a_broken_keeper_of_ledgers_fails(wrap: type[Faulty], caught_by: str) -> None:
     """A store that breaks a promise about ledgers or versions fails the test of that promise."""
 
-    class Wrapped(wrap, LedgerKeeping):  # type: ignore[valid-type,misc]
+    class Wrapped(wrap, Faulty):  # type: ignore[valid-type,misc]
         pass
 
     assert failures(bucket_suite_over(Wrapped), caught_by) == {caught_by}

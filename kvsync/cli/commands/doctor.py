@@ -245,6 +245,7 @@ def _secret(workspace: Workspace, name: str, credential: Credential) -> _Checked
 async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[_CheckedStore]:
     """What a store says of itself; at least whether it can be reached."""
     from kvsync.ledger.target_ledger import examine
+    from kvsync.stores.extensions import ledger_keeper
 
     store, subject = workspace.stores[name], f"store {name}"
     targets = [target for target in loaded.targets if target.store == name]
@@ -255,7 +256,8 @@ async def _store(workspace: Workspace, name: str, loaded: DesiredState) -> list[
             if targets and all(one.ok for one in findings):
                 subjects = [await workspace.locate(target) for target in targets]
                 findings = [*findings, *_moved(subjects)]
-                findings += [await examine(store, subjects)] if store.keeps_ledger else []
+                keeper = ledger_keeper(store)
+                findings += [await examine(keeper, subjects)] if keeper is not None else []
     except StoreError as error:
         return [_CheckedStore(subject, "reached", False, str(error))]
     except TimeoutError:

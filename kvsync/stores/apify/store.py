@@ -65,6 +65,8 @@ class ApifyStore(RemoteStore["Remote"]):
         writes_per_second=66,  # of 200 calls a second: each write takes one, and two that look
     )
 
+    ledger_chunk_bytes: int | None = None
+
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)
         self._keys = KeyFormat(config.key_format or "{key}", divider=".")

@@ -45,6 +45,8 @@ class MemoryStore(Store):
         page=1000,
     )
 
+    keeps_ledger: bool = False
+    ledger_chunk_bytes: int | None = None
     lists_sizes: bool = False
     """Whether a listing tells the size of an entry and nothing else, a deep one its digest too, as where there are no
     versions."""

@@ -86,7 +86,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         concurrency=2,
         writes_per_second=_RATE / _CALLS_A_CHANGE,
     )
-    ledger_chunk_bytes = USUAL
+    ledger_chunk_bytes: int | None = USUAL
 
     def __init__(self, config: StoreConfig, context: StoreContext) -> None:
         super().__init__(config, context)

@@ -6,6 +6,8 @@ from kvsync.ledger.document import LedgerDocument, LedgerRow, decode, encode
 from kvsync.model.entry import Content, Identity
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
+from kvsync.stores.base import Store
+from kvsync.stores.extensions import LedgerKeeping, ledger_keeper, observe_deep
 from kvsync.testing.conformance.bench import OWNER, Bench
 from kvsync.testing.conformance.suite import Suite, SuiteStep, having, promise
 
@@ -19,28 +21,34 @@ def keeping(suite: type[Suite]) -> str | None:
     return None if suite.keeps_ledger else "needs a store that keeps the ledger, which this suite does not open"
 
 
+def keeper_of(store: Store) -> LedgerKeeping:
+    """The store, which must keep the ledgers of its namespaces."""
+    keeper = ledger_keeper(store)
+    assert keeper is not None, "the store needs all members of kvsync.LedgerKeeping, and keeps_ledger = True"
+    return keeper
+
+
 class LedgersInStores(Suite):
-    """`read_ledger`, `write_ledger`, and the ledger of a snapshot."""
+    """The extension `LedgerKeeping`, and the ledger of a snapshot."""
 
     step = SuiteStep.LEDGER
 
     @promise(keeping)
     async def test_there_is_no_ledger_at_first(self, bench: Bench) -> None:
         """A namespace in which nothing was left has no ledger, whatever entries it holds."""
-        assert bench.store.keeps_ledger
-        assert await bench.store.read_ledger(bench.namespace) is None
+        assert await keeper_of(bench.store).read_ledger(bench.namespace) is None
         await bench.create("greeting")
-        assert await bench.store.read_ledger(bench.namespace) is None
+        assert await keeper_of(bench.store).read_ledger(bench.namespace) is None
         assert (await bench.see()).ledger is None
 
     @promise(keeping)
     async def test_a_ledger_comes_back_as_it_was_left(self, bench: Bench) -> None:
         """Read alone or with a listing, by this connection or another, it is what was left, byte for byte."""
         ledger = _ledger(3)
-        await bench.store.write_ledger(bench.namespace, ledger)
+        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
         for store in (bench.store, bench.connect()):
-            assert await store.read_ledger(bench.namespace) == ledger
+            assert await keeper_of(store).read_ledger(bench.namespace) == ledger
             snapshot = await store.observe(bench.namespace, bench.signer())
             assert snapshot is not None
             assert snapshot.ledger == ledger
@@ -50,9 +58,9 @@ class LedgersInStores(Suite):
         """Where a store can list deep, the ledger comes with it."""
         await bench.create("greeting")
         ledger = _ledger(3)
-        await bench.store.write_ledger(bench.namespace, ledger)
+        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
-        snapshot = await bench.store.observe_deep(bench.namespace, bench.signer())
+        snapshot = await observe_deep(bench.store, bench.namespace, bench.signer())
         if snapshot is not None:
             assert snapshot.ledger == ledger
             assert set(snapshot.entries) == {Identity("greeting")}
@@ -62,15 +70,15 @@ class LedgersInStores(Suite):
         """A shorter ledger after a longer one is as whole as the other way round."""
         for entries in (2, 200, 3, 0):
             ledger = _ledger(entries)
-            await bench.store.write_ledger(bench.namespace, ledger)
-            assert await bench.connect().read_ledger(bench.namespace) == ledger
+            await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
+            assert await keeper_of(bench.connect()).read_ledger(bench.namespace) == ledger
 
     @promise(keeping)
     async def test_a_ledger_is_no_entry(self, bench: Bench) -> None:
         """It is not listed among the entries, is not a namespace, and leaves entries as they are."""
         before = await bench.create("greeting", Content(b"Hello"))
         names = await bench.store.namespaces()
-        await bench.store.write_ledger(bench.namespace, _ledger(300))
+        await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(300))
         await bench.settle()
         assert set((await bench.see()).entries) == {Identity("greeting")}
         assert await bench.get("greeting") == before
@@ -81,20 +89,20 @@ class LedgersInStores(Suite):
         """The ledger of one namespace is not that of another, nor among its entries."""
         await bench.create("greeting", namespace=bench.elsewhere)
         ledger = _ledger(3)
-        await bench.store.write_ledger(bench.namespace, ledger)
+        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
-        assert await bench.store.read_ledger(bench.elsewhere) is None
+        assert await keeper_of(bench.store).read_ledger(bench.elsewhere) is None
         assert set((await bench.see(bench.elsewhere)).entries) == {Identity("greeting")}
-        await bench.store.write_ledger(bench.elsewhere, _ledger(1))
-        assert await bench.store.read_ledger(bench.namespace) == ledger
+        await keeper_of(bench.store).write_ledger(bench.elsewhere, _ledger(1))
+        assert await keeper_of(bench.store).read_ledger(bench.namespace) == ledger
 
     @promise(keeping)
     async def test_a_large_ledger_is_whole(self, bench: Bench) -> None:
         """The ledger of 5,000 entries comes back whole."""
         ledger = _ledger(_MANY)
-        await bench.store.write_ledger(bench.namespace, ledger)
+        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
         await bench.settle()
-        found = await bench.connect().read_ledger(bench.namespace)
+        found = await keeper_of(bench.connect()).read_ledger(bench.namespace)
         assert found == ledger
         assert len(decode(found, _SIGNER).rows) == _MANY
         assert (await bench.see()).ledger == ledger
@@ -104,22 +112,22 @@ class LedgersInStores(Suite):
         """Keys and owners of any script are in a ledger as they are."""
         row = LedgerRow(b"0123456789abcdef", etag='"ü"\\')
         ledger = encode(LedgerDocument("équipe", {Identity("ключ", "テーマ"): row, Identity("🗝️"): row}), _SIGNER)
-        await bench.store.write_ledger(bench.namespace, ledger)
-        assert await bench.store.read_ledger(bench.namespace) == ledger
+        await keeper_of(bench.store).write_ledger(bench.namespace, ledger)
+        assert await keeper_of(bench.store).read_ledger(bench.namespace) == ledger
 
     @promise(keeping, having("always_expires"))
     async def test_a_ledger_that_ends_says_when(self, bench: Bench) -> None:
         """Where everything ends, a snapshot tells when the ledger does; leaving it again gives it another life."""
         longest = bench.capabilities.max_ttl or 0
-        await bench.store.write_ledger(bench.namespace, _ledger(30))
+        await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(30))
         assert abs((await _end(bench)) - bench.clock.now() - longest) <= 10
         await bench.pass_time(longest * 2 / 3)
-        await bench.store.write_ledger(bench.namespace, _ledger(30))
+        await keeper_of(bench.store).write_ledger(bench.namespace, _ledger(30))
         assert abs((await _end(bench)) - bench.clock.now() - longest) <= 10
         await bench.pass_time(longest * 2 / 3)
-        assert await bench.store.read_ledger(bench.namespace) == _ledger(30)
+        assert await keeper_of(bench.store).read_ledger(bench.namespace) == _ledger(30)
         await bench.pass_time(longest / 3 + 60)
-        assert await bench.store.read_ledger(bench.namespace) is None
+        assert await keeper_of(bench.store).read_ledger(bench.namespace) is None
         assert (await bench.see()).ledger is None
 
 

@@ -12,6 +12,7 @@ from kvsync.model.entry import Content, Identity, Target
 from kvsync.model.place import Place, conflicts
 from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Store, Write
+from kvsync.stores.extensions import NestedNamespaces, locate
 from kvsync.testing.conformance.bench import OWNER, TEXT, Bench
 from kvsync.testing.conformance.suite import Suite, SuiteStep, having, method, promise
 
@@ -41,7 +42,7 @@ class PlacesOfTargets(Suite):
     @promise()
     async def test_one_configuration_is_one_place(self, bench: Bench) -> None:
         """Two connections with the same configuration have the same places, whatever the store is called in it."""
-        await bench.store.locate(bench.namespace, writing=True)
+        await locate(bench.store, bench.namespace, writing=True)
         found = await _places(bench.store, bench.namespace)
         other = bench.connect()
         assert await _places(other, bench.namespace) == found
@@ -54,31 +55,31 @@ class PlacesOfTargets(Suite):
         """Two namespaces have different places, and no key can belong to both unless `nested_namespace` tells them apart."""
         names = (bench.namespace, bench.elsewhere)
         offline = [bench.store.place(name) for name in names]
-        located = [await bench.store.locate(name, writing=True) for name in names]
+        located = [await locate(bench.store, name, writing=True) for name in names]
         for places in (offline, located):
             assert places[0].key != places[1].key
             targets = {Target("store", name): place for name, place in zip(names, places, strict=True)}
-            assert not conflicts(targets, lambda _: "nested_namespace" in bench.store.overridden)
+            assert not conflicts(targets, lambda _: isinstance(bench.store, NestedNamespaces))
 
     @promise()
     async def test_a_place_to_write_to_is_there(self, bench: Bench) -> None:
         """Located to be written to, a namespace is made where that may be, and has the place that is located from then on."""
-        before = await bench.store.locate(bench.namespace)
-        made = await bench.store.locate(bench.namespace, writing=True)
+        before = await locate(bench.store, bench.namespace)
+        made = await locate(bench.store, bench.namespace, writing=True)
         assert made.is_resolved, "a place that is written to must be resolved"
         assert made.key == before.key or not before.is_resolved
         assert not (await bench.see()).entries
         await bench.create(GREETING)
         for store in (bench.store, bench.connect()):
-            after = await store.locate(bench.namespace)
+            after = await locate(store, bench.namespace)
             assert (after.key, after.is_resolved) == (made.key, True)
 
     @promise(method("other_place"))
     async def test_another_remote_is_another_place(self, bench: Bench) -> None:
         """The same configuration at another account, file or server is another place, and shows nothing of the first."""
         other = bench.keep(self.other_place(bench.clock))
-        here = await bench.store.locate(bench.namespace, writing=True)
-        there = await other.locate(bench.namespace, writing=True)
+        here = await locate(bench.store, bench.namespace, writing=True)
+        there = await locate(other, bench.namespace, writing=True)
         assert there.is_resolved
         assert there.key != here.key
         await bench.create(GREETING, Content(b"here"))
@@ -96,13 +97,13 @@ class PlacesOfTargets(Suite):
         """Right after a namespace was renamed, its old name is located at another place, or nowhere; what is then written by it
         does not arrive in the renamed one."""
         new = f"{bench.namespace}-renamed"
-        before = await bench.store.locate(bench.namespace, writing=True)
+        before = await locate(bench.store, bench.namespace, writing=True)
         await bench.create(GREETING, Content(b"old"))
         await self.rename_namespace(bench.namespace, new)
         await _write_by_name(bench, before)
         await bench.settle()
         other = bench.connect()
-        assert (await other.locate(new)).key == before.key
+        assert (await locate(other, new)).key == before.key
         found = await other.read(new, [GREETING])
         assert found[GREETING].content == Content(b"old")
         assert await other.read(new, [COPY]) == {}
@@ -110,7 +111,7 @@ class PlacesOfTargets(Suite):
     @promise(method("rename_namespace"))
     async def test_a_renamed_namespace_is_noticed_in_a_minute(self, bench: Bench) -> None:
         """Also where nothing is written, a name is looked up again: the renamed namespace is not located by it any more."""
-        before = await bench.store.locate(bench.namespace, writing=True)
+        before = await locate(bench.store, bench.namespace, writing=True)
         await self.rename_namespace(bench.namespace, f"{bench.namespace}-renamed")
         await bench.pass_time(_LOOKUP_SECONDS)
         assert _is_elsewhere(await _located(bench.store, bench.namespace, writing=False), before)
@@ -180,13 +181,13 @@ class Seals(Suite):
 
 async def _places(store: Store, namespace: str) -> tuple[str, str]:
     """The keys of a place by the configuration, and by the remote."""
-    return store.place(namespace).key, (await store.locate(namespace)).key
+    return store.place(namespace).key, (await locate(store, namespace)).key
 
 
 async def _located(store: Store, namespace: str, *, writing: bool) -> Place | None:
     """Where a namespace is, None where that is an error."""
     try:
-        return await store.locate(namespace, writing=writing)
+        return await locate(store, namespace, writing=writing)
     except StoreError:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kvsync.model.entry import Actual, Content, Identity
+from kvsync.stores.extensions import observe_deep, version_hints
 from kvsync.testing.conformance.bench import Bench
 from kvsync.testing.conformance.suite import Suite, SuiteStep, having, method, promise
 
@@ -10,7 +11,7 @@ _SAME_SIZE = (Content(b"Hello"), Content(b"HELLO"))
 
 
 class Versions(Suite):
-    """`may_be_version`, `redacted_etag` and `observe_deep`."""
+    """The extensions `VersionHints` and `DeepObservable`."""
 
     step = SuiteStep.TOKENS
 
@@ -21,7 +22,7 @@ class Versions(Suite):
         await bench.must(bench.change(before, Content(b"Hello, world")))
         listed = await bench.listed(Identity("greeting"))
         if before.etag is not None and listed.etag is not None:
-            assert not bench.store.may_be_version(listed.etag, before.etag)
+            assert not version_hints(bench.store).may_be_version(listed.etag, before.etag)
 
     @promise(having("compare_and_set", value=False))
     async def test_etags_without_versions_follow_the_content(self, bench: Bench) -> None:
@@ -42,7 +43,7 @@ class Versions(Suite):
         await self.foreign_write(bench.namespace, Identity("edited"), _SAME_SIZE[1])
         await self.foreign_write(bench.namespace, Identity("foreign"), _SAME_SIZE[0])
         await bench.settle()
-        snapshot = await bench.store.observe_deep(bench.namespace, bench.signer())
+        snapshot = await observe_deep(bench.store, bench.namespace, bench.signer())
         if snapshot is None:
             return
         assert snapshot.complete
@@ -56,4 +57,4 @@ def _agrees(bench: Bench, seen: Actual, read: Actual) -> bool:
         return seen.fingerprint == read.fingerprint
     assert seen.etag is not None, "a deep listing has an etag or a fingerprint for every entry"
     assert read.etag is not None
-    return bench.store.may_be_version(seen.etag, read.etag)
+    return version_hints(bench.store).may_be_version(seen.etag, read.etag)

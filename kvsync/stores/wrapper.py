@@ -1,0 +1,74 @@
+"""Base class of stores that wrap another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kvsync.model.entry import Actual, Content, Entry, Identity, Snapshot
+from kvsync.model.health import DoctorCheck
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores.base import Store, Write, WriteResult
+from kvsync.stores.extensions import EXTENSIONS
+
+
+class StoreWrapper(Store):
+    """Passes everything on to the store it wraps.
+
+    It has the extensions (`kvsync.stores.extensions`) of the wrapped store: their members become attributes of the wrapper,
+    except those that its class defines.
+    """
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+        self.config, self.context = inner.config, inner.context
+        self.capabilities, self.traffic = inner.capabilities, inner.traffic
+        self.overridden = inner.overridden
+        for extension in EXTENSIONS:
+            if isinstance(inner, extension):
+                self._take_over(extension)
+
+    def _take_over(self, extension: type) -> None:
+        for name in {*vars(extension), *extension.__annotations__}:
+            if not name.startswith("_") and not hasattr(type(self), name):
+                setattr(self, name, getattr(self._inner, name))
+
+    def normalise(self, content: Content) -> Content:
+        """As the wrapped store does."""
+        return self._inner.normalise(content)
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """As the wrapped store does."""
+        return self._inner.remote_key(namespace, identity)
+
+    def audit(self, namespace: str, entry: Entry) -> Sequence[str]:
+        """As the wrapped store does."""
+        return self._inner.audit(namespace, entry)
+
+    def place(self, namespace: str) -> Place:
+        """As the wrapped store does."""
+        return self._inner.place(namespace)
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        """As the wrapped store does."""
+        return await self._inner.observe(namespace, signer, token)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """As the wrapped store does."""
+        return await self._inner.read(namespace, identities)
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """As the wrapped store does."""
+        return await self._inner.write(namespace, writes)
+
+    async def namespaces(self) -> Sequence[str]:
+        """As the wrapped store does."""
+        return await self._inner.namespaces()
+
+    async def check(self) -> Sequence[DoctorCheck]:
+        """As the wrapped store does."""
+        return await self._inner.check()
+
+    async def aclose(self) -> None:
+        """Close the wrapped store."""
+        await self._inner.aclose()

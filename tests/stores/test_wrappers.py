@@ -1,0 +1,99 @@
+"""Wrappers of stores: they have the extensions of the store they wrap, and only those."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+
+from kvsync.errors import PermanentError
+from kvsync.model.entry import Identity, Target
+from kvsync.model.place import Place
+from kvsync.stores.base import Store
+from kvsync.stores.extensions import (
+    EXTENSIONS,
+    NestedNamespaces,
+    ledger_keeper,
+    locate,
+    observe_deep,
+    quota_left,
+    version_hints,
+)
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.stores.read_only import ReadOnlyStore
+from kvsync.stores.traced import TracedStore
+from kvsync.stores.wrapper import StoreWrapper
+from kvsync.testing import memory_store
+from tests.support.places import subject_of
+
+ELSEWHERE = Place("test", (("server", "by its id"),))
+SIGNER = subject_of(memory_store(), Target("main", "web"), "team-a").signer
+
+
+class ExtendedStore(MemoryStore):
+    """A store with all extensions."""
+
+    keeps_ledger = lists_sizes = True
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """Another place than that of the configuration."""
+        return ELSEWHERE
+
+    def nested_namespace(self, namespace: str, identity: Identity, others: Collection[str]) -> str | None:
+        """Every entry is in the same other namespace."""
+        return "inner"
+
+    def quota_left(self) -> int | None:
+        """Always the same."""
+        return 5
+
+
+class BareStore(StoreWrapper):
+    """A store without extensions."""
+
+    def _take_over(self, extension: type) -> None:
+        return
+
+
+def extended() -> ExtendedStore:
+    plain = memory_store()
+    return ExtendedStore(plain.config, plain.context)
+
+
+@pytest.mark.parametrize("wrapper", [StoreWrapper, ReadOnlyStore, TracedStore])
+async def test_wrapper_has_the_extensions_of_its_store(wrapper: type[StoreWrapper]) -> None:
+    """What the store offers is found on its wrapper too, also on a wrapper of a wrapper, and leads to the store."""
+    inner = extended()
+    await inner.write_ledger("web", b"{}")
+    store = TracedStore(wrapper(inner))
+    assert [extension.__name__ for extension in EXTENSIONS if not isinstance(store, extension)] == []
+    assert await locate(store, "web") == ELSEWHERE
+    assert await observe_deep(store, "web", SIGNER) is not None
+    assert quota_left(store) == 5
+    assert version_hints(store).may_be_version("5", "5:ab")
+    assert isinstance(store, NestedNamespaces)
+    assert store.nested_namespace("web", Identity("a"), ()) == "inner"
+    keeper = ledger_keeper(store)
+    assert keeper is not None
+    assert await keeper.read_ledger("web") == b"{}"
+
+
+async def test_read_only_store_refuses_to_write_a_ledger() -> None:
+    """A read-only store refuses to change the ledger, as it refuses other writes."""
+    keeper = ledger_keeper(TracedStore(ReadOnlyStore(extended())))
+    assert keeper is not None
+    with pytest.raises(PermanentError, match="the ledger was not changed"):
+        await keeper.write_ledger("web", b"{}")
+    assert await keeper.read_ledger("web") is None
+
+
+async def test_store_without_extensions_gets_the_defaults() -> None:
+    """Without extensions the place is that of the configuration, there is no deep listing, no ledger and no quota, and etags
+    are compared as they are; wrappers do not add any."""
+    bare: Store = BareStore(extended())
+    for store in (bare, ReadOnlyStore(bare), TracedStore(bare)):
+        assert await locate(store, "web", writing=True) == store.place("web")
+        assert await observe_deep(store, "web", SIGNER) is None
+        assert (ledger_keeper(store), quota_left(store)) == (None, None)
+        hints = version_hints(store)
+        assert (hints.may_be_version("5", "5:ab"), hints.redacted_etag("5:ab")) == (False, "5:ab")
