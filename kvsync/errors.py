@@ -150,6 +150,10 @@ class NotLeader(TransientError):
     """Replicas share a lease, and this one does not hold it, or not for long enough: nothing was sent."""
 
 
+class PlaceChanged(TransientError):
+    """A target cannot be written to at the place that was planned; says nothing of the store as a whole."""
+
+
 class BatchRefused(StoreError):
     """The store refused a call as a whole and wrote nothing of it."""
 

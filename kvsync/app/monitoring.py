@@ -15,7 +15,7 @@ from kvsync.app import Workspace
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.config.credentials import resolve
 from kvsync.config.model import RunConfig
-from kvsync.daemon.ports import Trigger
+from kvsync.model.result import Trigger
 from kvsync.notify.message import Sender
 from kvsync.notify.notifier import Notifier, NotifierContext
 from kvsync.status.collector import Collector, CollectorSettings
@@ -39,7 +39,6 @@ class Serving:
         process = ProcessView(os.getpid(), __version__, mode, clock.now(), config.owner, config.environment)
         settings = CollectorSettings(process, workspace.state, clock, workspace.redactor.redact)
         self.collector = Collector(settings, reconciler)
-        reconciler.on_pass = self.collector.saw
         self._trigger: TriggerCallback = lambda _trigger: None
         self._server: Server | None = None
         self._open = AsyncExitStack()

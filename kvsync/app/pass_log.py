@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kvsync.logs import get_logger
-from kvsync.model.entry import DRIFT_CLASSES, Change, Identity, Outcome, OutcomeKind, Target
-from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.model.entry import Change, Identity, Outcome, OutcomeKind, Target
+from kvsync.model.plan import TargetPlan, TargetReport, drifted
 
 if TYPE_CHECKING:
     from kvsync.config.model import GitSource
@@ -51,12 +51,6 @@ def log_drift(plan: TargetPlan, seal: Seal) -> None:
             **_fingerprints(change, seal),
             origin=_text(change.origin),
         )
-
-
-def drifted(plan: TargetPlan) -> list[Change]:
-    """The drift in a plan: healed, only reported, or deferred."""
-    deferred = (refusal.deferred for refusal in plan.refused if refusal.deferred is not None)
-    return [change for change in (*plan.changes, *plan.reported, *deferred) if change.cause in DRIFT_CLASSES]
 
 
 def log_report(report: TargetReport, run: str | None, seal: Seal) -> None:

@@ -8,28 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from kvsync.app import Report, TargetSelection, Workspace, assemble
+from kvsync.app import TargetSelection, Workspace, assemble
 from kvsync.app.configuration import read_config
-from kvsync.app.pass_log import SourceLog, drifted, log_drift, log_report
+from kvsync.app.pass_log import SourceLog, log_drift, log_report
 from kvsync.config.model import RunConfig
-from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult
+from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.desired import DesiredState
-from kvsync.errors import InvalidInput, Problem, TransientError
-from kvsync.model.entry import OutcomeKind, Target
+from kvsync.errors import InvalidInput, Problem
+from kvsync.model.entry import Target
 from kvsync.model.health import Traffic, total
-from kvsync.model.plan import TargetPlan, TargetReport, problem_texts
+from kvsync.model.plan import TargetReport
+from kvsync.model.result import PassResult, pass_result
 from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.reconcile import PassContext, PassOptions
-from kvsync.reconcile.places import PlaceChanged
 from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import quota_left
 from kvsync.tracing import span
 from kvsync.util.background import in_background
-
-_WORTH_ANOTHER_TRY = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE})
-"""Outcomes after which the next pass looks at the entry again; one that the store refuses for good waits in quarantine then."""
-
 
 _MANY_EVENTS = 256
 """Events of a pass that are logged at once; more would stop the event loop for longer than a health check waits."""
@@ -39,8 +35,6 @@ class WorkspaceReconciler:
     """Implements `kvsync.daemon.ports.Reconciler` on a writing (or, to observe, a reading) workspace."""
 
     def __init__(self, workspace: Workspace, pass_context: PassContext, environ: Mapping[str, str]) -> None:
-        self.on_pass: Callable[[TargetReport, str | None], None] = lambda _report, _run: None
-        """Receives what every pass saw and did, and the journal's id of its run if there is one."""
         self.commit: str | None = None
         """The commit that the files were at when they were last read."""
         self._workspace, self._around, self._environ = workspace, pass_context, environ
@@ -170,13 +164,18 @@ class WorkspaceReconciler:
         seal = workspace.state.seal
         await _off_loop(partial(log_drift, target_plan, seal), len(target_plan.changes) + len(target_plan.reported))
         if not request.apply or target_plan.error:
-            self.on_pass(TargetReport(target_plan), None)
-            return _result(workspace, target_plan, None)
+            return pass_result(TargetReport(target_plan), is_applied=False, failure=workspace.failure(request.target))
         report = await workspace.apply(plan, command="run", stop=stop)
         outcomes = len(report.targets[0].outcomes) + len(target_plan.refused)
         await _off_loop(partial(log_report, report.targets[0], report.run, seal), outcomes)
-        self.on_pass(report.targets[0], report.run)
-        return _result(workspace, target_plan, report)
+        settle = workspace.stores[request.target.store].capabilities.settle
+        return pass_result(
+            report.targets[0],
+            report.run,
+            is_applied=True,
+            failure=workspace.failure(request.target),
+            settled_at=workspace.clock.now() + settle if settle else None,
+        )
 
     async def _release(self, workspace: Workspace) -> None:
         """Close a workspace that was replaced, once its last pass is over."""
@@ -193,45 +192,3 @@ async def _off_loop(log: Callable[[], None], events: int) -> None:
         await in_background(log)
     else:
         log()
-
-
-def _result(workspace: Workspace, plan: TargetPlan, report: Report | None) -> PassResult:
-    failure = workspace.failure(plan.target)
-    outcome = report.targets[0] if report else TargetReport(plan)
-    held = bool(plan.parked) and not any(one.etag or one.kind == "applied" for one in outcome.outcomes)
-    overlaps = plan.parked if held and not plan.changes else ()  # no approval helps
-    unknown = "" if plan.complete or plan.parked else "the listing of the store is incomplete"
-    errors = [error for error in (plan.error or outcome.error or unknown, *overlaps, *problem_texts(plan)) if error]
-    return PassResult(
-        plan.target,
-        digest=plan.digest,
-        changes=report.counts() if report else {},
-        pending=_pending(plan, outcome),
-        deferred=sum(refusal.deferred is not None for refusal in plan.refused),
-        drift=Counter(change.cause.value for change in drifted(plan)),
-        parked=plan.parked if held and not overlaps else (),
-        error="; ".join(errors) or None,
-        unavailable=failure is not None and not isinstance(failure, PlaceChanged),
-        retryable=bool(unknown and failure is None)
-        or isinstance(failure, TransientError)
-        or any(one.kind in _WORTH_ANOTHER_TRY for one in outcome.outcomes),
-        retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
-        next_moment=_next_moment(workspace, plan, outcome),
-        deletes_waiting=outcome.deletes_waiting,
-        waits_until=outcome.waits_until,
-    )
-
-
-def _next_moment(workspace: Workspace, plan: TargetPlan, report: TargetReport) -> float | None:
-    """When to come back: as the plan says, once more may be deleted, or once the store can be believed about what was just
-    written."""
-    settle = workspace.stores[plan.target.store].capabilities.settle
-    has_written = any(one.kind is OutcomeKind.APPLIED for one in report.outcomes)
-    settled = workspace.clock.now() + settle if settle and has_written else None
-    moments = (plan.next_moment, report.waits_until, settled)
-    return min((one for one in moments if one is not None), default=None)
-
-
-def _pending(plan: TargetPlan, report: TargetReport) -> int:
-    done = sum(outcome.kind in ("applied", "unchanged") for outcome in report.outcomes)
-    return len(plan.changes) + len(plan.refused) + len(plan.reported) - done

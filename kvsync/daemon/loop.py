@@ -28,7 +28,7 @@ from kvsync.daemon.fetching import Fetcher
 from kvsync.daemon.loading import FileLoading
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
-from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore, Trigger
+from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, SignalInbox, Stop, unless
 from kvsync.daemon.systemd import SystemdNotifier
@@ -37,6 +37,7 @@ from kvsync.daemon.worker import NOTHING
 from kvsync.errors import InvalidInput, KvsyncError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
+from kvsync.model.result import Trigger
 from kvsync.util.clock import Clock
 
 READY_WITHIN = 60.0

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult, Trigger
+from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult, Trigger
 from kvsync.state.passes import DaemonRecord
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedPass:
-    """One pass that ended `at` (epoch seconds) after `seconds`. `next_at` is when the target comes back automatically and
-    `next_trigger` why; None when only a beat of the schedule or an event makes it."""
-
-    result: PassResult
-    triggers: tuple[Trigger, ...]
-    at: float
-    seconds: float
-    next_at: float | None = None
-    next_trigger: Trigger | None = None
 
 
 class DaemonObserver:
@@ -40,7 +26,7 @@ class DaemonObserver:
     def pass_started(self, request: PassRequest) -> None:
         """A pass begins."""
 
-    def pass_done(self, passed: FinishedPass) -> None:
+    def pass_done(self, result: PassResult) -> None:
         """A pass of a managed target is over, whatever became of it."""
 
     def daemon_changed(self, daemon: DaemonRecord, window_changes_at: float | None) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from kvsync.config.model import RunConfig, Window
 from kvsync.daemon.parts import LEAVE_WITHIN, DaemonParts, assemble
-from kvsync.daemon.ports import Leadership, LoadedTargets, PassResult, Reconciler, StatusStore
+from kvsync.daemon.ports import Leadership, LoadedTargets, Reconciler, StatusStore
 from kvsync.daemon.signals import Stop, handling, unless
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult
 from kvsync.util.clock import Clock
 
 

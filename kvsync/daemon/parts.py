@@ -12,10 +12,11 @@ from kvsync.daemon.gate import Gate
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_runner import PassRunner
 from kvsync.daemon.pool import WorkerPool
-from kvsync.daemon.ports import Leadership, Reconciler, StatusStore, Trigger
+from kvsync.daemon.ports import Leadership, Reconciler, StatusStore
 from kvsync.daemon.report import Reporter
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.model.entry import Target
+from kvsync.model.result import Trigger
 from kvsync.util.clock import Clock
 
 LEAVE_WITHIN = 8.0

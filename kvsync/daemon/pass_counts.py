@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from kvsync.daemon.ports import PassResult
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult
 
 _SHOWN: Final = ("failing", "parked", "with changes pending")
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from kvsync.daemon.files import Files
 from kvsync.daemon.gate import Gate
-from kvsync.daemon.ports import PassRequest, PassResult, Reconciler
+from kvsync.daemon.ports import PassRequest, Reconciler
 from kvsync.daemon.report import Reporter
 from kvsync.daemon.worker import PendingTriggers, Worker
-from kvsync.errors import KvsyncError, StoreError, TransientError
+from kvsync.errors import KvsyncError
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult, failed_pass
 
 
 class PassRunner:
@@ -31,17 +32,17 @@ class PassRunner:
             result = await self._reconciler.reconcile(request, lambda: self._must_stop(worker, request))
             return self._no_longer_than_needed(request, result)
         except KvsyncError as error:
-            return _failed(worker, error)
+            return failed_pass(worker.target, error)
         except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
             self._reporter.pass_crashed(worker.target)
-            text = f"unexpected {type(error).__name__}; the log has the details"
-            return PassResult(worker.target, error=text, retryable=True)
+            return failed_pass(worker.target, error, f"unexpected {type(error).__name__}; the log has the details")
 
     def pass_done(self, worker: Worker, result: PassResult) -> None:
         """Report a pass, unless its target is no longer managed."""
         if not worker.suspended:
             held = self._files.is_held(worker.target)
-            self._reporter.pass_done(result, worker.next_pass, held=held, next_trigger=worker.next_trigger)
+            planned = replace(result, next_at=worker.next_pass, next_trigger=worker.next_trigger)
+            self._reporter.pass_done(planned, held=held)
         self._on_done(worker.target)
 
     def _request(self, worker: Worker, ask: PendingTriggers) -> PassRequest:
@@ -59,15 +60,3 @@ class PassRunner:
 
     def _must_stop(self, worker: Worker, request: PassRequest) -> bool:
         return worker.must_stop or (request.apply and not self._gate.may_apply(request.target))
-
-
-def _failed(worker: Worker, error: KvsyncError) -> PassResult:
-    transient = isinstance(error, TransientError)
-    return PassResult(
-        worker.target,
-        error=str(error),
-        unavailable=isinstance(error, StoreError),
-        # What is wrong with the state directory or a file may be gone as soon; only a store says that it is for good.
-        retryable=transient or not isinstance(error, StoreError),
-        retry_after=error.retry_after if isinstance(error, TransientError) else None,
-    )

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from random import Random
 
-from kvsync.daemon.ports import Trigger
 from kvsync.daemon.worker import PassSource, Worker
 from kvsync.model.entry import Target
+from kvsync.model.result import Trigger
 from kvsync.util.clock import Clock
 
 PASSES_PER_STORE = 8

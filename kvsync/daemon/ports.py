@@ -4,37 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from kvsync.config.model import RunConfig
 from kvsync.errors import Problem
-from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.entry import Target
+from kvsync.model.result import PassResult, Trigger
 from kvsync.state.passes import DaemonRecord, LeaseRecord
-
-
-class Trigger(StrEnum):
-    """Why a target gets a pass."""
-
-    START = "start"
-    SCHEDULE = "schedule"
-    FILES = "files"
-    TIMER = "timer"
-    RETRY = "retry"
-    SIGNAL = "signal"
-    HOOK = "hook"
-    WAKE = "wake"
-    WINDOW = "window"
-    LEASE = "lease"
-    CONFIG = "config"
-
 
 PATIENT = frozenset({Trigger.SCHEDULE, Trigger.TIMER, Trigger.RETRY, Trigger.WINDOW})
 """Triggers that wait for the end of a back-off; all others mean that someone did something, and end it."""
-
-FAILURES = (OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKind.STALE)
-"""Outcomes of failed changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,46 +51,6 @@ class PassRequest:
     deep: bool = False
     grace: float = 0
     triggers: tuple[Trigger, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PassResult:
-    """What became of one pass.
-
-    `digest` is the plan's; `changes` counts outcomes by `OutcomeKind`; `pending` counts what the plan holds and was not
-    applied, for whatever reason (reported drift included), and `deferred` those of it that are quarantined or contended;
-    `drift` counts drifted entries by class. `parked` holds the reasons why a person must approve `digest` first. `error` means
-    that the pass as a whole did not happen, or nothing but renewals for problems in the files, `unavailable` that the store is
-    the reason; `retryable` that trying again soon, and not only at the next trigger, may help, be it with the error or with
-    failed entries, but not before `retry_after` seconds. `next_moment` (epoch seconds) is when the target needs a pass
-    although nothing changes. `deletes_waiting` counts deletes that wait for `run.max_deletes_per_hour`, until `waits_until`
-    (epoch seconds) where that is known.
-    """
-
-    target: Target
-    digest: str = ""
-    changes: Mapping[str, int] = field(default_factory=dict)
-    pending: int = 0
-    deferred: int = 0
-    drift: Mapping[str, int] = field(default_factory=dict)
-    parked: tuple[str, ...] = ()
-    error: str | None = None
-    unavailable: bool = False
-    retryable: bool = False
-    retry_after: float | None = None
-    next_moment: float | None = None
-    deletes_waiting: int = 0
-    waits_until: float | None = None
-
-    @property
-    def failed(self) -> int:
-        """How many changes failed."""
-        return sum(self.changes.get(kind, 0) for kind in FAILURES)
-
-    @property
-    def ok(self) -> bool:
-        """True when the pass happened and none of its changes failed."""
-        return self.error is None and not self.failed
 
 
 class Reconciler(Protocol):

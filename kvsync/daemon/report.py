@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from kvsync import __version__
 from kvsync.daemon.gate import Gate
-from kvsync.daemon.observer import DaemonObserver, FinishedPass
+from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_counts import PassCounts
-from kvsync.daemon.ports import Leadership, LoadedTargets, PassRequest, PassResult, StatusStore, Trigger
+from kvsync.daemon.ports import Leadership, LoadedTargets, PassRequest, StatusStore
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.errors import KvsyncError
 from kvsync.logs import get_logger
 from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.result import PassResult, Trigger
 from kvsync.state.passes import DaemonRecord
 from kvsync.util.clock import Clock
 
@@ -58,16 +60,16 @@ class Reporter:
         """Log the exception at hand: it is nobody's input, but a mistake in kvsync."""
         _log.error("pass.failed", **_names(target), error="unexpected", exc_info=True)
 
-    def pass_done(
-        self, result: PassResult, next_pass: float | None, *, held: bool, next_trigger: Trigger | None = None
-    ) -> None:
+    def pass_done(self, result: PassResult, *, held: bool) -> None:
         """Say what became of a pass. The problems of a held target were said when its files were read."""
-        self._counts.add(result)
+        triggers, began = self._begin_of(result.target)
         now = self._clock.now()
-        retry_in = None if next_pass is None else round(next_pass - now, 1)
+        result = replace(result, triggers=triggers, at=now, seconds=self._clock.monotonic() - began)
+        self._counts.add(result)
+        retry_in = None if result.next_at is None else round(result.next_at - now, 1)
         self._log_store(result, retry_in)
         if result.error is None:
-            self._log_finished(result, next_pass)
+            self._log_finished(result)
             self._log_parked(result)
             self._log_waiting(result)
         elif not held:
@@ -76,12 +78,15 @@ class Reporter:
         # Whatever is wrong with the state directory, the next pass fails with it, and says so.
         with suppress(KvsyncError):
             self._recorder.record(
-                result.target, now, error=result.error, drift=result.drift, changes=result.changes, next_at=next_pass
+                result.target,
+                now,
+                error=result.error,
+                drift=result.drift,
+                changes=result.changes,
+                next_at=result.next_at,
             )
-        triggers, began = self._begin_of(result.target)
-        passed = FinishedPass(result, triggers, now, self._clock.monotonic() - began, next_pass, next_trigger)
         for observer in self.observers:
-            observer.pass_done(passed)
+            observer.pass_done(result)
         self.notifier.status(self.summary())
 
     def keep(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
@@ -138,22 +143,21 @@ class Reporter:
             parts.append("standby: this replica is not the leader")
         return ", ".join(parts)
 
-    def _log_finished(self, result: PassResult, next_pass: float | None) -> None:
-        triggers, began = self._begin_of(result.target)
-        if triggers == (Trigger.SCHEDULE,) and not _is_news(result):
-            _log.debug("pass.unchanged", **_names(result.target), seconds=round(self._clock.monotonic() - began, 3))
+    def _log_finished(self, result: PassResult) -> None:
+        if result.triggers == (Trigger.SCHEDULE,) and not _is_news(result):
+            _log.debug("pass.unchanged", **_names(result.target), seconds=round(result.seconds, 3))
             return
         _log.info(
             "pass.finished",
             **_names(result.target),
-            trigger="+".join(triggers),
+            trigger="+".join(result.triggers),
             ok=result.ok,
             **{kind: result.changes[kind] for kind in _KINDS if result.changes.get(kind)},
             pending=result.pending,
             drifted=sum(result.drift.values()),
             parked=bool(result.parked),
-            seconds=round(self._clock.monotonic() - began, 3),
-            next=next_pass,
+            seconds=round(result.seconds, 3),
+            next=result.next_at,
         )
 
     def _begin_of(self, target: Target) -> tuple[tuple[Trigger, ...], float]:

@@ -9,7 +9,7 @@ from functools import partial
 from signal import Signals
 from typing import Any, Final
 
-from kvsync.daemon.ports import Trigger
+from kvsync.model.result import Trigger
 
 TRIGGER_OF_SIGNAL: Final = {Signals.SIGHUP: Trigger.CONFIG, Signals.SIGUSR1: Trigger.SIGNAL}
 

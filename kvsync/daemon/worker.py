@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from kvsync.daemon.ports import PATIENT, PassResult, Trigger
+from kvsync.daemon.ports import PATIENT
 from kvsync.daemon.waiting import wait_until
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult, Trigger
 from kvsync.util.backoff import Backoff
 from kvsync.util.clock import Clock
 
@@ -132,7 +133,8 @@ class Worker:
                 return
             self.running = True
             try:
-                self.last = result = await self._passes.run_pass(self, ask)
+                result = await self._passes.run_pass(self, ask)
+                self.last = result.brief()
             finally:
                 self.running = False
         self._plan_next(result)

@@ -9,7 +9,7 @@ from typing import Final
 
 from kvsync.errors import Problem
 from kvsync.model.digest import plan_digest
-from kvsync.model.entry import Action, Change, Outcome, OutcomeKind, Refusal, Target
+from kvsync.model.entry import DRIFT_CLASSES, Action, Change, Outcome, OutcomeKind, Refusal, Target
 from kvsync.model.place import Place
 
 MOST_PROBLEMS: Final = 10
@@ -137,6 +137,12 @@ def summary(targets: Iterable[TargetPlan]) -> Summary:
 def pending(plan: Plan) -> bool:
     """True when something differs: a change to apply, one that is refused, or drift that is only reported."""
     return any(target.changes or target.refused or target.reported for target in plan.targets)
+
+
+def drifted(plan: TargetPlan) -> list[Change]:
+    """The drift in a plan: healed, only reported, or deferred."""
+    deferred = (refusal.deferred for refusal in plan.refused if refusal.deferred is not None)
+    return [change for change in (*plan.changes, *plan.reported, *deferred) if change.cause in DRIFT_CLASSES]
 
 
 def is_quiet(plan: TargetPlan) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from kvsync.config.model import NoticeKind
-from kvsync.daemon.observer import FinishedPass
-from kvsync.daemon.ports import PassResult
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult
 from kvsync.notify.model import MENDED, STILL, Fact, Facts
 
 
@@ -17,15 +16,14 @@ class FactExtractor:
     def __init__(self) -> None:
         self._failures: dict[Target, int] = {}
 
-    def facts(self, passed: FinishedPass) -> Facts:
+    def facts(self, result: PassResult) -> Facts:
         """The current facts after a pass. One that ended in an error has not seen whether the target drifted or is parked."""
-        result = passed.result
-        failed = {NoticeKind.FAILED: self._failed(result, passed.at)}
+        failed = {NoticeKind.FAILED: self._failed(result)}
         if result.error is not None:
             return failed
         return {
-            NoticeKind.DRIFT: _drift(result, passed.at),
-            NoticeKind.PARKED: _parked(result, passed.at),
+            NoticeKind.DRIFT: _drift(result),
+            NoticeKind.PARKED: _parked(result),
             **failed,
         }
 
@@ -34,7 +32,7 @@ class FactExtractor:
         for target in self._failures.keys() - set(targets):
             del self._failures[target]
 
-    def _failed(self, result: PassResult, at: float) -> Fact | None:
+    def _failed(self, result: PassResult) -> Fact | None:
         if result.ok:
             self._failures.pop(result.target, None)
             return None
@@ -42,7 +40,7 @@ class FactExtractor:
         error = result.error or f"{result.failed:,} changes failed; see the log or kvsync history"
         return Fact(
             NoticeKind.FAILED,
-            at,
+            result.at,
             error=error,
             attempts=count,
             unavailable=result.unavailable,
@@ -50,15 +48,15 @@ class FactExtractor:
         )
 
 
-def _parked(result: PassResult, at: float) -> Fact | None:
+def _parked(result: PassResult) -> Fact | None:
     if not result.parked:
         return None
-    return Fact(NoticeKind.PARKED, at, result.digest, reasons=result.parked)
+    return Fact(NoticeKind.PARKED, result.at, result.digest, reasons=result.parked)
 
 
-def _drift(result: PassResult, at: float) -> Fact | None:
+def _drift(result: PassResult) -> Fact | None:
     counts = {cause: count for cause, count in result.drift.items() if count}
     if not counts:
         return None
     which = MENDED if result.ok and not result.pending else STILL
-    return Fact(NoticeKind.DRIFT, at, which, drift=counts)
+    return Fact(NoticeKind.DRIFT, result.at, which, drift=counts)

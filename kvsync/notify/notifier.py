@@ -10,10 +10,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from kvsync.config.model import ChannelConfig, Credential, RunConfig
-from kvsync.daemon.observer import DaemonObserver, FinishedPass
+from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import StateDirError
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult
 from kvsync.notify.facts import FactExtractor
 from kvsync.notify.message import MessageFormatter, Sender
 from kvsync.notify.model import Facts
@@ -81,9 +82,9 @@ class Notifier(DaemonObserver):
         for channel, _ in self._channels.values():
             channel.speak(self._leads)
 
-    def pass_done(self, passed: FinishedPass) -> None:
+    def pass_done(self, result: PassResult) -> None:
         """Take in what it found out."""
-        target, facts = passed.result.target, self._judge.facts(passed)
+        target, facts = result.target, self._judge.facts(result)
         self._known[target] = {**self._known.get(target, {}), **facts}
         for channel, _ in self._channels.values():
             channel.note(target, facts)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from kvsync.errors import StoreError, TransientError
+from kvsync.errors import PlaceChanged, StoreError
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget, Overlap, Place, conflicts, overlap_text
 from kvsync.stores.base import Store
@@ -20,10 +20,6 @@ PATIENCE: Final = 10.0
 
 TRIES_PER_STORE: Final = 8
 """Targets of one store that are located at the same time."""
-
-
-class PlaceChanged(TransientError):
-    """A target cannot be written to at the place that was planned; says nothing of the store as a whole."""
 
 
 class PlaceResolver:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from kvsync.daemon.observer import FinishedPass
-from kvsync.daemon.ports import FAILURES, LoadedTargets
+from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import StateDirError
 from kvsync.model.entry import Target
+from kvsync.model.result import FAILURES, PassResult
 from kvsync.rendering.words import short_hash
 from kvsync.state import DriftPoint, ParkedRecord, PassRecord, Pause, StateDir
 from kvsync.status.snapshot import (
@@ -42,12 +42,11 @@ class LastSeen:
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
     """What is known of one target. `before` is what the state directory knew when the daemon started, `drift` what the last
-    pass that saw the store found, `run` the run of a pass that is not over yet."""
+    pass that saw the store found."""
 
-    passed: FinishedPass | None = None
+    passed: PassResult | None = None
     seen: LastSeen | None = None
     plan: PendingPlan | None = None
-    run: RunView | None = None
     before: PassRecord | None = None
     succeeded_at: float | None = None
     running: bool = False
@@ -174,18 +173,17 @@ def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
 
 def _with_pass(view: TargetView, standing: TargetRecord, held: _Held) -> TargetView:
     """The view with what the last pass said: the one of this process, else the one that is remembered."""
-    passed, before = standing.passed, standing.before
-    if passed is None:
+    result, before = standing.passed, standing.before
+    if result is None:
         return view if before is None else replace(view, attempted_at=before.attempted_at)
-    result = passed.result
     parked = _parked(result.digest, result.parked, held.parked.get(view.target)) if result.parked else None
     return replace(
         view,
-        attempted_at=passed.at,
-        seconds=passed.seconds,
-        triggers=tuple(trigger.value for trigger in passed.triggers),
-        next_at=passed.next_at,
-        next_trigger=passed.next_trigger.value if passed.next_trigger else None,
+        attempted_at=result.at,
+        seconds=result.seconds,
+        triggers=tuple(trigger.value for trigger in result.triggers),
+        next_at=result.next_at,
+        next_trigger=result.next_trigger.value if result.next_trigger else None,
         changes=result.changes,
         pending=result.pending,
         error=result.error,
@@ -205,6 +203,6 @@ def _store_errors(material: SnapshotInput) -> Mapping[str, str | None]:
     """Why stores could not be reached, by name: the first target's error of each."""
     errors: dict[str, str | None] = {}
     for target, standing in material.standings.items():
-        if standing.passed is not None and standing.passed.result.unavailable:
-            errors.setdefault(target.store, standing.passed.result.error)
+        if standing.passed is not None and standing.passed.unavailable:
+            errors.setdefault(target.store, standing.passed.error)
     return errors

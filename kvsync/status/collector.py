@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from kvsync.daemon.observer import DaemonObserver, FinishedPass
-from kvsync.daemon.ports import LoadedTargets, PassRequest, Trigger
+from kvsync.daemon.observer import DaemonObserver
+from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.errors import StateDirError
 from kvsync.model.entry import OutcomeKind, Target
 from kvsync.model.plan import TargetReport
+from kvsync.model.result import PassResult, Trigger
 from kvsync.rendering.words import name
 from kvsync.state import DriftPoint, RunRecord, StateDir
 from kvsync.state.passes import DaemonRecord
@@ -140,40 +141,24 @@ class Collector(DaemonObserver):
             self._standings[request.target] = replace(standing, running=True)
             self.changed()
 
-    def saw(self, report: TargetReport, run: str | None) -> None:
-        """Note what a pass saw and did, before `pass_done` tells how it ended; `run` is the journal's id if there is one."""
-        target = report.plan.target
-        standing = self._standings.get(target)
+    def pass_done(self, result: PassResult) -> None:
+        """Note what a pass saw and did, and how it ended."""
+        standing = self._standings.get(result.target)
         if standing is None:  # no file names it any more
             return
-        room = min(MOST_ROWS, MOST_ROWS_IN_ALL - self._rows + standing.rows)
-        plan = pending_plan(report, self._settings.process.owner, self._settings.redact, room)
-        after = replace(standing, seen=self._seen(report, standing.seen, news=bool(plan or run)), plan=plan)
-        if report.outcomes:
-            fresh = Counter((one.action.value, one.kind.value) for one in report.outcomes)
-            after = replace(after, totals=Counter(standing.totals) + fresh)
-        if run is not None:
-            after = replace(after, run=_run(run, report, self._process.commit))
-        self._rows += after.rows - standing.rows
-        self._standings[target] = after
-
-    def pass_done(self, passed: FinishedPass) -> None:
-        """Note how a pass ended."""
-        result = passed.result
-        standing = self._standings.get(result.target, TargetRecord())
-        after = replace(standing, passed=passed, running=False, passes=standing.passes + 1)
+        after = replace(standing, passed=result.brief(), running=False, passes=standing.passes + 1)
+        if result.report is not None:
+            after = self._with_report(after, result.report, has_run=result.run is not None)
+            if result.run is not None:
+                self._runs.append(_run(result.run, result.report, result, self._process.commit))
         if result.error is None:
-            after = replace(after, succeeded_at=passed.at)
+            after = replace(after, succeeded_at=result.at)
             if dict(result.drift) != dict(standing.drift):
                 after = replace(after, drift=dict(result.drift))
-                self._drift.append(DriftPoint(passed.at, result.target, dict(result.drift)))
-        if standing.run is not None:
-            triggers = tuple(trigger.value for trigger in passed.triggers)
-            self._runs.append(replace(standing.run, at=passed.at, triggers=triggers, seconds=passed.seconds))
-            after = replace(after, run=None)
+                self._drift.append(DriftPoint(result.at, result.target, dict(result.drift)))
         self._standings[result.target] = after
         self._unseen.discard(result.target)
-        self._durations.setdefault(result.target.store, Durations()).add(passed.seconds)
+        self._durations.setdefault(result.target.store, Durations()).add(result.seconds)
         self._look_ready()
         self.changed()
 
@@ -199,6 +184,17 @@ class Collector(DaemonObserver):
     def _look_ready(self) -> None:
         """Ready once every target had its first pass; then for good, whatever targets come."""
         self.ready = self.ready or not self.waiting
+
+    def _with_report(self, standing: TargetRecord, report: TargetReport, *, has_run: bool) -> TargetRecord:
+        """What is known of a target, with what a pass saw of it and did."""
+        room = min(MOST_ROWS, MOST_ROWS_IN_ALL - self._rows + standing.rows)
+        plan = pending_plan(report, self._settings.process.owner, self._settings.redact, room)
+        after = replace(standing, seen=self._seen(report, standing.seen, news=bool(plan or has_run)), plan=plan)
+        if report.outcomes:
+            fresh = Counter((one.action.value, one.kind.value) for one in report.outcomes)
+            after = replace(after, totals=Counter(standing.totals) + fresh)
+        self._rows += after.rows - standing.rows
+        return after
 
     def _seen(self, report: TargetReport, before: LastSeen | None, *, news: bool) -> LastSeen:
         """What is known of a target after a pass. The ledger is asked only when there is news, or the end has come."""
@@ -247,11 +243,23 @@ class Collector(DaemonObserver):
             self._standings[record.target] = TargetRecord(before=record, succeeded_at=record.succeeded_at, drift=drift)
 
 
-def _run(run: str, report: TargetReport, commit: str | None) -> RunView:
-    """The run of a pass; when it ended, and why it began, is added then."""
+def _run(run: str, report: TargetReport, result: PassResult, commit: str | None) -> RunView:
+    """The run of a pass."""
     kinds = Counter(one.kind.value for one in report.outcomes)
     actions = Counter(one.action.value for one in report.outcomes if one.kind is OutcomeKind.APPLIED)
-    return RunView(run, "run", 0, "finished", report.plan.target, commit, counts=dict(kinds), actions=dict(actions))
+    triggers = tuple(trigger.value for trigger in result.triggers)
+    return RunView(
+        run,
+        "run",
+        result.at,
+        "finished",
+        result.target,
+        commit,
+        triggers,
+        result.seconds,
+        dict(kinds),
+        dict(actions),
+    )
 
 
 def _past(run: RunRecord) -> RunView:

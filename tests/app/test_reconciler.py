@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from kvsync.app.reconciler import WorkspaceReconciler
-from kvsync.daemon.ports import PassRequest, PassResult
+from kvsync.daemon.ports import PassRequest
 from kvsync.errors import InvalidInput, PermanentError, TransientError
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
+from kvsync.model.result import PassResult
 from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory.store import _SHARED, MemoryStore
 from kvsync.testing import MemoryServer

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from kvsync.daemon.loop import Daemon
-from kvsync.daemon.ports import PassRequest, PassResult
+from kvsync.daemon.ports import PassRequest
+from kvsync.model.result import PassResult
 from tests.daemon.support import QUIET, A, FakeReconciler, FakeRecorder
 
 

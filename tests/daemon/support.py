@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from kvsync.config.model import RunConfig
-from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult
+from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult
 from kvsync.state.passes import DaemonRecord
 from kvsync.util.clock import Clock
 

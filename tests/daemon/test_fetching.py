@@ -9,8 +9,9 @@ from signal import Signals
 
 from kvsync.daemon.fetching import PATIENCE, Fetcher
 from kvsync.daemon.loop import Daemon
-from kvsync.daemon.ports import LoadedTargets, Trigger
+from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import SourceError
+from kvsync.model.result import Trigger
 from tests.daemon.support import QUIET, A, FakeReconciler, FakeRecorder, Log, ManualClock, turns
 
 

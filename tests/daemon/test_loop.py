@@ -17,11 +17,12 @@ import pytest
 from kvsync.config.model import RunConfig, Window
 from kvsync.daemon.loop import Daemon, DaemonResult
 from kvsync.daemon.once import run_once
-from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult, StatusStore, Trigger
+from kvsync.daemon.ports import LoadedTargets, PassRequest, StatusStore
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.daemon.watch import WatchTiming
 from kvsync.errors import InvalidInput, Origin, PermanentError, Problem, StateDirError, TransientError
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
 from tests.daemon.support import QUIET, A, B, C, FakeReconciler, FakeRecorder, Log, ManualClock, succeed, turns, until
 

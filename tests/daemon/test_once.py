@@ -11,8 +11,9 @@ import pytest
 
 from kvsync.config.model import Window
 from kvsync.daemon.once import run_once
-from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult, Trigger
+from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.errors import PermanentError, Problem, StateDirError
+from kvsync.model.result import PassResult, Trigger
 from tests.daemon.support import QUIET, A, B, C, FakeReconciler, FakeRecorder, ManualClock, until
 
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kvsync.daemon.ports import PassRequest, PassResult, Trigger
+from kvsync.daemon.ports import PassRequest
+from kvsync.model.result import PassResult, Trigger
 from kvsync.state import LeaseRecord, StateDir
 from kvsync.status.collector import Collector, CollectorSettings
 from kvsync.status.document import status_document

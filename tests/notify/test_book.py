@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -10,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.config.model import ChannelConfig, Credential, CredentialKind, NoticeKind
-from kvsync.daemon.observer import FinishedPass
-from kvsync.daemon.ports import PassResult
+from kvsync.model.result import PassResult
 from kvsync.notify.delivery_state import DeliveryState
 from kvsync.notify.facts import FactExtractor
 from tests.daemon.support import A, B, C
@@ -52,8 +52,7 @@ class Told:
         self.judge = FactExtractor()
 
     def _note(self, result: PassResult) -> None:
-        passed = FinishedPass(result, (), next(self._moments), 0.1)
-        self.book.note(result.target, self.judge.facts(passed))
+        self.book.note(result.target, self.judge.facts(replace(result, at=next(self._moments))))
 
     def _after(self, result: PassResult) -> Sequence[str]:
         self._note(result)

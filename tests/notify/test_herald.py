@@ -18,11 +18,11 @@ import pytest
 
 from kvsync.app.json_schema import notice_schema
 from kvsync.config.model import ChannelConfig, Credential, CredentialKind, NoticeFormat, RunConfig
-from kvsync.daemon.observer import FinishedPass
-from kvsync.daemon.ports import LoadedTargets, PassResult
+from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import AuthError, StoreError
 from kvsync.logs import configure, get_logger
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult
 from kvsync.notify.channel import MOST
 from kvsync.notify.message import Sender
 from kvsync.notify.notifier import Notifier, NotifierContext
@@ -82,7 +82,7 @@ class Scene:
 
     def passes(self, *results: PassResult) -> None:
         for result in results:
-            self.herald.pass_done(FinishedPass(result, (), self.clock.now(), 0.1))
+            self.herald.pass_done(replace(result, at=self.clock.now()))
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ from kvsync.app import Workspace, open_workspace
 from kvsync.app.monitoring import Serving
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.loop import Daemon
-from kvsync.daemon.observer import DaemonObserver, FinishedPass
+from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.errors import PermanentError
 from kvsync.logs import configure
+from kvsync.model.result import PassResult
 from kvsync.stores.memory.store import _SHARED
 from kvsync.testing import MemoryServer
 from kvsync.util.redaction import Redactor
@@ -69,10 +70,10 @@ class Counting(DaemonObserver):
     def __init__(self) -> None:
         self.unchanged = self.changed = self.failed = 0
 
-    def pass_done(self, passed: FinishedPass) -> None:
-        if not passed.result.ok:
+    def pass_done(self, result: PassResult) -> None:
+        if not result.ok:
             self.failed += 1
-        elif passed.result.changes.get("applied"):
+        elif result.changes.get("applied"):
             self.changed += 1
         else:
             self.unchanged += 1

@@ -26,10 +26,9 @@ from itertools import pairwise
 
 import pytest
 
-from kvsync.daemon.observer import FinishedPass
-from kvsync.daemon.ports import Trigger
 from kvsync.logs import EVENTS, configure
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult, Trigger
 from tests.daemon.support import Log
 from tests.simulation.town import DEAD, EDGE, FLAPPING, HEALTHY, HOUR, LOCAL, MINUTE, RUN, SETTINGS, Town
 from tests.simulation.virtual import BEGIN, LoopClock, simulate
@@ -71,7 +70,7 @@ class Week:
             and (value is None or (write.content is not None and write.content.value == value.encode()))
         ]
 
-    def passes(self, target: Target, trigger: Trigger, begin: float = 0, end: float = 999) -> list[FinishedPass]:
+    def passes(self, target: Target, trigger: Trigger, begin: float = 0, end: float = 999) -> list[PassResult]:
         """Passes of a target with this trigger that ended between these hours."""
         passed = self.town.watch.of(target)
         return [one for one in passed if trigger in one.triggers and begin <= (one.at - BEGIN) / HOUR < end]
@@ -290,7 +289,7 @@ def test_every_beat_is_a_pass_of_every_target_that_can_have_one(week: Week) -> N
     assert 160 <= beats <= 220  # one an hour, a deep one every six, half an hour away
     for target in (LOCAL, SETTINGS):
         assert len(week.passes(target, Trigger.SCHEDULE)) >= 0.85 * beats
-        assert all(one.result.ok for one in week.town.watch.of(target))
+        assert all(one.ok for one in week.town.watch.of(target))
     assert len(week.passes(EDGE, Trigger.SCHEDULE)) >= 0.8 * beats
 
 
@@ -319,8 +318,8 @@ def test_a_token_is_exchanged_without_a_restart(week: Week) -> None:
     assert week.refused == [(401, 200)] * 7 or week.refused == [(403, 200)] * 7
     for day in DAYS:
         night = [one for one in week.town.watch.of(EDGE) if 3.05 <= (one.at - BEGIN) / HOUR - 24 * day < 4]
-        assert not night[0].result.ok
-        assert next((one.at - BEGIN) / HOUR - 24 * day for one in night if one.result.ok) <= 3 + 1 / 6 + 0.1
+        assert not night[0].ok
+        assert next((one.at - BEGIN) / HOUR - 24 * day for one in night if one.ok) <= 3 + 1 / 6 + 0.1
 
 
 def test_drift_is_healed_by_the_next_beat(week: Week) -> None:
@@ -346,7 +345,7 @@ def test_a_restart_is_no_event(week: Week) -> None:
     assert [event["unfinished"] for event in week.log.events("daemon.stopped")] == [0, 0]
     for target in HEALTHY:
         (first,) = week.passes(target, Trigger.START, COMES_BACK)
-        assert (first.result.ok, sum(first.result.changes.values()), first.result.pending) == (True, 0, 0)
+        assert (first.ok, sum(first.changes.values()), first.pending) == (True, 0, 0)
 
 
 def test_nothing_is_left_open(week: Week) -> None:

@@ -22,14 +22,15 @@ from kvsync.app import Workspace, open_workspace
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.config.model import RunConfig
 from kvsync.daemon.loop import Daemon, DaemonResult
-from kvsync.daemon.observer import DaemonObserver, FinishedPass
-from kvsync.daemon.ports import PassRequest, PassResult, Trigger
+from kvsync.daemon.observer import DaemonObserver
+from kvsync.daemon.ports import PassRequest
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.emulators.clock import VirtualClock
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
 from kvsync.errors import TransientError
 from kvsync.model.entry import Target
+from kvsync.model.result import PassResult, Trigger
 from kvsync.stores.base import Store, Write, WriteResult
 from kvsync.stores.memory.store import _SHARED
 from kvsync.testing import MemoryServer
@@ -92,7 +93,7 @@ class Watch(DaemonObserver):
     """What was seen of the daemon. `wrongs` are promises that it broke, in words."""
 
     clock: LoopClock
-    passes: list[FinishedPass] = field(default_factory=list)
+    passes: list[PassResult] = field(default_factory=list)
     nudges: Counter[Trigger] = field(default_factory=Counter)
     written: list[Written] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
@@ -100,12 +101,12 @@ class Watch(DaemonObserver):
     def triggered(self, trigger: Trigger) -> None:
         self.nudges[trigger] += 1
 
-    def pass_done(self, passed: FinishedPass) -> None:
-        self.passes.append(passed)
+    def pass_done(self, result: PassResult) -> None:
+        self.passes.append(result.brief())
 
-    def of(self, target: Target) -> list[FinishedPass]:
+    def of(self, target: Target) -> list[PassResult]:
         """The passes of one target, in order."""
-        return [one for one in self.passes if one.result.target == target]
+        return [one for one in self.passes if one.target == target]
 
     def wrong(self, text: str) -> None:
         """Note a broken promise."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from kvsync.daemon.observer import FinishedPass
-from kvsync.daemon.ports import LoadedTargets, PassRequest, PassResult, Trigger
+from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.errors import Problem
 from kvsync.model.entry import Action, Change, Class, Identity, Outcome, OutcomeKind, Refusal, Target
 from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
 from kvsync.status.assemble import state_of
 from kvsync.status.collector import DRIFT_POINTS, MOST_ROWS_IN_ALL, RUNS, Collector, CollectorSettings
@@ -40,8 +40,8 @@ def collector(state: StateDir) -> Collector:
     return Collector(CollectorSettings(process, state, Clock(), str), Around())
 
 
-def passed(target: Target, **fields: Any) -> FinishedPass:
-    return FinishedPass(PassResult(target, **fields), (Trigger.SCHEDULE,), 1.0, 0.1)
+def passed(target: Target, **fields: Any) -> PassResult:
+    return PassResult(target, triggers=(Trigger.SCHEDULE,), at=1.0, seconds=0.1, **fields)
 
 
 def report(target: Target, changes: int, kind: OutcomeKind = OutcomeKind.APPLIED) -> TargetReport:
@@ -101,8 +101,8 @@ async def test_everything_grows_with_the_targets_and_not_with_time(tmp_path: Pat
         def round_of_passes(number: int) -> None:
             for target in targets:
                 found.pass_started(PassRequest(target))
-                found.saw(report(target, 5, OutcomeKind.FAILED), f"run-{number}")
-                found.pass_done(passed(target, drift={"drifted": number % 3}, pending=5))
+                done = {"report": report(target, 5, OutcomeKind.FAILED), "run": f"run-{number}"}
+                found.pass_done(passed(target, drift={"drifted": number % 3}, pending=5, **done))
 
         for number in range(100):
             round_of_passes(number)
@@ -128,8 +128,7 @@ async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
         found.files_loaded(frozenset(targets), LoadedTargets(dict.fromkeys(targets, "")))
         for _ in range(2):
             for target in targets:
-                found.saw(report(target, 150, OutcomeKind.FAILED), None)
-                found.pass_done(passed(target, pending=150))
+                found.pass_done(passed(target, pending=150, report=report(target, 150, OutcomeKind.FAILED)))
         plans = [view.plan for view in (await found.board()).targets]
         assert sum(len(plan.rows) for plan in plans if plan) == MOST_ROWS_IN_ALL
         assert all(len(plan.rows) + plan.hidden == 150 for plan in plans if plan)
@@ -142,8 +141,9 @@ async def test_a_target_that_comes_late_is_forgotten(tmp_path: Path) -> None:
     with StateDir.open(tmp_path / "state", writable=True) as state:
         found = collector(state)
         found.files_loaded(frozenset({WEB}), LoadedTargets({WEB: ""}))
-        found.saw(report(Target("main", "gone"), 3), "run")
-        found.pass_started(PassRequest(Target("main", "gone")))
+        gone = Target("main", "gone")
+        found.pass_started(PassRequest(gone))
+        found.pass_done(passed(gone, report=report(gone, 3), run="run"))
         assert [view.target for view in (await found.board()).targets] == [WEB]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from kvsync.daemon.ports import Trigger
+from kvsync.model.result import Trigger
 from kvsync.status.http import connections, server
 from kvsync.status.http.access import RefusalLimiter, _is_here
 from kvsync.status.http.body import LARGEST_BODY

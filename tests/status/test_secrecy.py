@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from kvsync.daemon.observer import FinishedPass
-from kvsync.daemon.ports import LoadedTargets, PassResult, Trigger
+from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Action, Class, Identity, Refusal, Target
 from kvsync.model.plan import TargetPlan, TargetReport
+from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
 from kvsync.status.assemble import assemble
 from kvsync.status.collector import Collector, CollectorSettings
@@ -38,9 +38,8 @@ def shown(state: StateDir, secret: str, redactor: Redactor) -> str:
     collector.files_loaded(frozenset({WEB}), LoadedTargets({WEB: ""}, {WEB: (problem,)}, problems=(problem,)))
     refusal = Refusal(Identity("greeting"), Class.TAKEN, Action.UPDATE, f"the store said {secret}")
     plan = TargetPlan(WEB, "sqlite", "sha256:0", refused=(refusal,))
-    collector.saw(TargetReport(plan), None)
-    result = PassResult(WEB, error=f"failed with {secret}", parked=(f"too much {secret}",), pending=1)
-    collector.pass_done(FinishedPass(result, (Trigger.HOOK,), 1.0, 0.1))
+    told = {"error": f"failed with {secret}", "parked": (f"too much {secret}",), "report": TargetReport(plan)}
+    collector.pass_done(PassResult(WEB, **told, pending=1, triggers=(Trigger.HOOK,), at=1.0, seconds=0.1))  # type: ignore[arg-type]
     board = assemble(collector._material())
     rows = repr([view.plan for view in board.targets])
     return (

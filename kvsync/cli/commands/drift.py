@@ -61,10 +61,9 @@ def _only_drift(plan: Plan) -> Plan:
 
 def _drifted(plan: TargetPlan) -> TargetPlan:
     """A target's plan with its drift alone, whether it is healed, only reported, or deferred."""
-    from kvsync.app.pass_log import drifted
     from kvsync.model.digest import target_digest
     from kvsync.model.entry import identity_order
-    from kvsync.model.plan import Cost
+    from kvsync.model.plan import Cost, drifted
 
     changes = tuple(sorted(drifted(plan), key=lambda change: identity_order(change.identity)))
     digest = target_digest(plan.target, plan.place, changes)
