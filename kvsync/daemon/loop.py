@@ -109,7 +109,7 @@ class Daemon:
         self._watcher = Watcher(self._files_changed, pace or WatchTiming(longest=settings.debounce))
         fetches = partial(self.trigger, Trigger.FILES)
         self._fetcher = Fetcher(remote, self._clock, rng or Random(), fetches) if remote else None  # noqa: S311 - spreads
-        self._schedule = Schedule(self._tick)
+        self._schedule = Schedule(self._tick, self._clock)
         self._looking = FileLoading(self._look)
         self._pending, self._triggered = NOTHING, asyncio.Event()
         self._first_passes, self._stop = asyncio.Event(), Stop()

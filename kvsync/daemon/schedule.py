@@ -1,7 +1,9 @@
 """Regular passes: an interval or a cron expression, with jitter, and the less frequent deep pass.
 
-APScheduler keeps the time. `DebugExecutor` runs its jobs synchronously in the loop: the default executor starts a task for
-each job, and a shutdown cancels such a task and logs an error when a beat is due at that moment.
+Intervals follow the loop's monotonic clock: setting the wall clock neither stops nor repeats them. APScheduler keeps the time
+of cron expressions, which mean the wall clock; after that was set, its jobs are planned again. `DebugExecutor` runs them
+synchronously in the loop: the default executor starts a task for each job, and a shutdown cancels such a task and logs an
+error when a beat is due at that moment.
 """
 
 from __future__ import annotations
@@ -9,20 +11,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import uniform
-from typing import Any
+from typing import Any, Final
 
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from kvsync.config.model import RunConfig
 from kvsync.planning.cron import Cron
+from kvsync.util.clock import Clock
 
 DEFAULT_JITTER = 0.1
 """Share of the interval, when the configuration says nothing."""
+
+STEP_LOOKS: Final = 15.0
+"""Seconds between two looks whether the wall clock was set."""
+
+SMALLEST_STEP: Final = 1.0
+"""Seconds that the wall clock must move against the monotonic clock to count as set; NTP slews more slowly."""
 
 
 class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
@@ -40,31 +49,68 @@ class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no ty
         return None if moment is None else datetime.fromtimestamp(moment + uniform(0, self._jitter), UTC)  # noqa: S311
 
 
-class Schedule:
-    """Calls `on_beat(deep)` in the loop at every beat."""
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A beat every so many seconds, each up to `jitter` seconds late."""
 
-    def __init__(self, on_tick: Callable[[bool], None]) -> None:
-        self._on_beat = on_tick
+    seconds: float
+    jitter: float
+
+
+class IntervalTimer:
+    """Calls `on_beat` at every beat of an interval, in the running loop. Beats that a busy loop missed become one."""
+
+    def __init__(self, interval: Interval, on_beat: Callable[[], None]) -> None:
+        self._interval, self._on_beat = interval, on_beat
+        self._loop = asyncio.get_running_loop()
+        self._base = self._loop.time()
+        self._plan()
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the next beat."""
+        return max(self._timer.when() - self._loop.time(), 0)
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._timer.cancel()
+
+    def _plan(self) -> None:
+        missed = max(self._loop.time() - self._base, 0) // self._interval.seconds
+        self._base += (missed + 1) * self._interval.seconds
+        self._timer = self._loop.call_at(self._base + uniform(0, self._interval.jitter), self._beat)  # noqa: S311
+
+    def _beat(self) -> None:
+        self._plan()
+        self._on_beat()
+
+
+class Schedule:
+    """Calls `on_tick(deep)` in the loop at every beat."""
+
+    def __init__(self, on_tick: Callable[[bool], None], clock: Clock | None = None) -> None:
+        self._on_tick, self._clock = on_tick, clock or Clock()
+        self._timers: list[IntervalTimer] = []
         self._scheduler: Any = None
+        self._step_timer: asyncio.TimerHandle | None = None
+        self._offset = 0.0
 
     def start(self, settings: RunConfig) -> None:
         """Beat as these settings say, and no longer as earlier ones did."""
         self.stop()
-        beats = {deep: trigger for deep, trigger in ((False, regular(settings)), (True, deep_one(settings))) if trigger}
-        if not beats:
-            return
-        logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        self._scheduler = AsyncIOScheduler(
-            timezone=UTC,
-            executors={"default": DebugExecutor()},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        )
-        for deep, trigger in beats.items():
-            self._scheduler.add_job(self._due, trigger, args=(self._scheduler, deep))
-        self._scheduler.start()
+        for deep, beat in ((False, regular(settings)), (True, deep_one(settings))):
+            if isinstance(beat, Interval):
+                self._timers.append(IntervalTimer(beat, lambda deep=deep: self._on_tick(deep)))  # type: ignore[misc]
+            elif beat is not None:
+                self._start_cron(beat)
 
     def stop(self) -> None:
         """Beat no more."""
+        while self._timers:
+            self._timers.pop().stop()
+        if self._step_timer is not None:
+            self._step_timer.cancel()
+            self._step_timer = None
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
@@ -73,31 +119,57 @@ class Schedule:
     def next_beat(self) -> float | None:
         """When it beats next (epoch seconds), None when it does not."""
         jobs = self._scheduler.get_jobs() if self._scheduler is not None else ()
-        return min((job.next_run_time.timestamp() for job in jobs if job.next_run_time is not None), default=None)
+        moments = [job.next_run_time.timestamp() for job in jobs if job.next_run_time is not None]
+        moments += [self._clock.now() + timer.seconds_left for timer in self._timers]
+        return min(moments, default=None)
 
-    def _due(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
+    def _start_cron(self, trigger: CronTrigger) -> None:
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC,
+            executors={"default": DebugExecutor()},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        self._scheduler.add_job(self._due, trigger, args=(self._scheduler,))
+        self._scheduler.start()
+        self._offset = self._clock.now() - self._clock.monotonic()
+        self._look_for_step_later(trigger)
+
+    def _due(self, scheduler: AsyncIOScheduler) -> None:
         # APScheduler computes the next time only after the job returns, and `on_tick` reads `next_beat`.
-        asyncio.get_running_loop().call_soon(self._tick, scheduler, deep)
+        asyncio.get_running_loop().call_soon(self._tick, scheduler)
 
-    def _tick(self, scheduler: AsyncIOScheduler, deep: bool) -> None:
+    def _tick(self, scheduler: AsyncIOScheduler) -> None:
         if scheduler is self._scheduler:  # a scheduler that was stopped may have had a beat due
-            self._on_beat(deep)
+            self._on_tick(False)
+
+    def _look_for_step_later(self, trigger: CronTrigger) -> None:
+        self._step_timer = asyncio.get_running_loop().call_later(STEP_LOOKS, self._look_for_step, trigger)
+
+    def _look_for_step(self, trigger: CronTrigger) -> None:
+        """Plan the cron job again when the wall clock was set, and beat once: a beat may have been skipped."""
+        offset = self._clock.now() - self._clock.monotonic()
+        if abs(offset - self._offset) < SMALLEST_STEP:
+            self._look_for_step_later(trigger)
+            return
+        self._scheduler.shutdown(wait=False)
+        self._start_cron(trigger)
+        self._on_tick(False)
 
 
-def regular(settings: RunConfig) -> BaseTrigger | None:
+def regular(settings: RunConfig) -> CronTrigger | Interval | None:
     """Return when ordinary passes are due: by cron, else by interval, else never."""
     if settings.cron is not None:
         return CronTrigger(settings.cron, settings.jitter)
     return _interval(settings.every, settings.jitter)
 
 
-def deep_one(settings: RunConfig) -> BaseTrigger | None:
+def deep_one(settings: RunConfig) -> Interval | None:
     """Return when deep passes are due."""
     return _interval(settings.deep_every, settings.jitter)
 
 
-def _interval(seconds: float | None, jitter: float | None) -> BaseTrigger | None:
+def _interval(seconds: float | None, jitter: float | None) -> Interval | None:
     if seconds is None:
         return None
-    spread = seconds * DEFAULT_JITTER if jitter is None else jitter
-    return IntervalTrigger(seconds=seconds, jitter=spread or None, timezone=UTC)
+    return Interval(seconds, seconds * DEFAULT_JITTER if jitter is None else jitter)

@@ -66,6 +66,7 @@ class Worker:
         self._retired = self._leaving = False
         self._retry_at: float | None = None  # on the monotonic clock
         self._moment: float | None = None  # on the wall clock
+        self._moment_after = 0.0  # the same on the monotonic clock: the wall clock may be set back
         self._not_before = 0.0  # on the monotonic clock, for the moment
 
     @property
@@ -149,7 +150,9 @@ class Worker:
         if self._retry_at is not None:
             return self._retry_at - self._clock.monotonic()
         if self._moment is not None:
-            return max(self._moment - self._clock.now(), self._not_before - self._clock.monotonic())
+            now = self._clock.monotonic()
+            left = min(self._moment - self._clock.now(), self._moment_after - now)
+            return max(left, self._not_before - now)
         return None
 
     def _forget(self) -> None:
@@ -167,7 +170,9 @@ class Worker:
             return
         self._retry_later(result)
         self._moment, self._not_before = result.next_moment, 0.0
-        if self._moment is None or self._moment > self._clock.now():
+        left = 0.0 if self._moment is None else self._moment - self._clock.now()
+        self._moment_after = self._clock.monotonic() + left
+        if self._moment is None or left > 0:
             self._overdue.reset()
         else:
             self._not_before = self._clock.monotonic() + self._overdue.fail(MIN_GAP)

@@ -35,7 +35,7 @@ class Deferrals:
         refused = self._refused.get(change.identity)
         if refused is not None and refused.matches(write_digest(change)):
             self._planned.add(change.identity)
-            if refused.until > self._now and not self._retry:
+            if refused.waits(self._now) and not self._retry:
                 how = self._how_to_retry(change.identity)
                 return f"the store refused it; kvsync waits before it retries{how}; the error was: {refused.error}"
         if change.cause in DRIFT_CLASSES and self._is_contended(change) and not self._retry:
@@ -45,9 +45,10 @@ class Deferrals:
 
     def next_moment(self) -> float | None:
         """When the first wait ends, None when nothing waits."""
-        waits = [self._refused[identity].until for identity in self._planned]
-        waits += [known.until for identity, known in self._healed.items() if self._is_current(identity)]
-        return min((moment for moment in waits if moment > self._now), default=None)
+        refused = (self._refused[identity] for identity in self._planned)
+        healed = (known for identity, known in self._healed.items() if self._is_current(identity))
+        ends = [one.until for one in refused if one.waits(self._now)]
+        return min([*ends, *(one.until for one in healed if one.waits(self._now))], default=None)
 
     def drop_outdated(self) -> None:
         """Release what the plan of this pass no longer asks for. Raises StateDirError."""
@@ -72,7 +73,7 @@ class Deferrals:
 
     def _is_contended(self, change: Change) -> bool:
         known = self._healed.get(change.identity)
-        return known is not None and known.until > self._now and self._is_current(change.identity)
+        return known is not None and known.waits(self._now) and self._is_current(change.identity)
 
     def _is_current(self, identity: Identity) -> bool:
         """True when the heals of an entry were counted for what the files ask of it now."""

@@ -20,6 +20,9 @@ WAITS = BackoffPolicy(base=60.0, cap=6 * 3600.0)
 CALM_SECONDS = 3600.0
 """An entry that stayed as it was healed for this long beyond its wait is no longer contended."""
 
+SET_BACK = 60.0
+"""Seconds by which a noted moment must lie ahead for the clock to count as set back meanwhile."""
+
 _ENTRY = "SELECT count, last, until, digest FROM contended WHERE place = ? AND key = ? AND label = ?"
 _PUT = """
 INSERT OR REPLACE INTO contended (place, key, label, count, last, until, digest)
@@ -27,7 +30,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _FORGET = "DELETE FROM contended WHERE place = ? AND key = ? AND label = ?"
 _COUNTS = """
-SELECT store, namespace, count(*) FROM contended JOIN places USING (place) WHERE until > ? GROUP BY store, namespace
+SELECT store, namespace, count(*) FROM contended JOIN places USING (place) WHERE last <= ? AND until > ?
+GROUP BY store, namespace
 """
 
 
@@ -45,6 +49,11 @@ class Contention:
     def contended(self) -> bool:
         """True when another writer is evidently at work."""
         return self.count >= PATIENCE
+
+    def waits(self, now: float) -> bool:
+        """True when the entry must not be healed yet. A heal that lies ahead was noted before the clock was set back: whatever
+        it says of the future would hold the entry for as long as the clock was wrong."""
+        return self.last - SET_BACK <= now < self.until
 
     def healed_again(self, now: float, digest: bytes) -> Contention:
         """What is known after one more heal, to the desired entry with this sealed digest."""
@@ -81,7 +90,7 @@ class Contended:
 
     def held(self, place: str, now: float) -> dict[Identity, Contention]:
         """The entries of a place that must not be healed yet. Raises StateDirError."""
-        return {identity: known for identity, known in self.all(place).items() if known.until > now}
+        return {identity: known for identity, known in self.all(place).items() if known.waits(now)}
 
     def all(self, place: str) -> dict[Identity, Contention]:
         """All that is known of a place. Raises StateDirError."""
@@ -93,7 +102,7 @@ class Contended:
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target must not be healed yet. Raises StateDirError."""
-        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now,))}
+        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now + SET_BACK, now))}
 
     def forget(self, place: str, identities: Iterable[Identity]) -> None:
         """Forget the heals of entries. Raises StateDirError."""

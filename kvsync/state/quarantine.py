@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from kvsync.model.entry import Identity, Target, sealed
 from kvsync.state.by_place import RowsByPlace
+from kvsync.state.contended import SET_BACK
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
 from kvsync.util.backoff import BackoffPolicy
@@ -20,7 +21,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _OF_ENTRY = "place = ? AND key = ? AND label = ?"
 _COUNTS = """
-SELECT store, namespace, count(*) FROM quarantine JOIN places USING (place) WHERE until > ? GROUP BY store, namespace
+SELECT store, namespace, count(*) FROM quarantine JOIN places USING (place) WHERE until > ? AND until <= ?
+GROUP BY store, namespace
 """
 
 
@@ -33,6 +35,10 @@ class Quarantined:
     attempts: int
     until: float
     error: str
+
+    def waits(self, now: float) -> bool:
+        """True when the write must not be tried yet. A wait that is longer than any was noted before the clock was set back."""
+        return 0 < self.until - now <= WAITS.longest(self.attempts) + SET_BACK
 
     def matches(self, digest: bytes) -> bool:
         """True when the write with this digest (`write_digest`) is the one that was refused."""
@@ -54,11 +60,11 @@ class Quarantine:
 
     def held(self, place: str, now: float) -> dict[Identity, Quarantined]:
         """The refused writes of a place that must not be tried yet. Raises StateDirError."""
-        return {identity: held for identity, held in self.all(place).items() if held.until > now}
+        return {identity: held for identity, held in self.all(place).items() if held.waits(now)}
 
     def counts(self, now: float) -> dict[Target, int]:
         """How many entries of each target wait because the store refused them. Raises StateDirError."""
-        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now,))}
+        return {Target(*row[:2]): row[2] for row in self._database.query(_COUNTS, (now, now + WAITS.cap + SET_BACK))}
 
     def put(self, place: str, identity: Identity, digest: bytes, error: str, now: float) -> Quarantined:
         """Hold a write that was just refused, longer each time it is the same one. Raises StateDirError."""

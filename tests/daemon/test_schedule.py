@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kvsync.daemon import schedule as schedule_module
 from kvsync.daemon.schedule import CronTrigger, Schedule, deep_one, regular
+from kvsync.util.clock import Clock
 from tests.daemon.support import QUIET, turns, until
 
 
@@ -66,6 +68,15 @@ async def test_a_loop_that_was_busy_gets_one_beat() -> None:
     assert len(beats) < 5
 
 
+class SteppedClock(Clock):
+    """The system's clock, with the wall clock set by `stepped` seconds."""
+
+    stepped = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.stepped
+
+
 OFTEN = replace(QUIET, every=0.001, jitter=0)
 
 
@@ -116,3 +127,35 @@ async def test_next_beat_is_current_inside_the_callback() -> None:
     assert first is not None
     assert following[0] is not None
     assert following[0] > first
+
+
+@pytest.mark.parametrize("step", [-6 * 3600.0, 3 * 86400.0])
+async def test_a_clock_that_is_set_neither_stops_nor_repeats_an_interval(step: float) -> None:
+    """An interval follows the monotonic clock: after the wall clock was set, its beats come as before."""
+    beats, clock = list[bool](), SteppedClock()
+    schedule = Schedule(beats.append, clock)
+    schedule.start(replace(QUIET, every=0.02, jitter=0))
+    await until(lambda: beats)
+    before = schedule.next_beat
+    clock.stepped = step
+    beats.clear()
+    await until(lambda: len(beats) >= 2)
+    following = schedule.next_beat
+    schedule.stop()
+    assert before is not None
+    assert following is not None
+    assert step < following - before < step + 60
+
+
+@pytest.mark.parametrize("step", [-6 * 3600.0, 3 * 86400.0])
+async def test_a_clock_that_is_set_plans_cron_again(step: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the wall clock was set cron beats once, because a beat may have been skipped."""
+    monkeypatch.setattr(schedule_module, "STEP_LOOKS", 0.02)
+    beats, clock = list[bool](), SteppedClock()
+    schedule = Schedule(beats.append, clock)
+    schedule.start(replace(QUIET, cron="0 0 1 1 *"))
+    clock.stepped = step
+    await until(lambda: beats)
+    await asyncio.sleep(0.1)
+    schedule.stop()
+    assert beats == [False]

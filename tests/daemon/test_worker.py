@@ -214,6 +214,18 @@ async def test_a_step_of_the_wall_clock_is_noticed() -> None:
     assert len(passes.asks) == 2
 
 
+async def test_a_clock_that_is_set_back_delays_no_moment() -> None:
+    """When the wall clock is set back by hours, the pass comes when its time has passed."""
+    clock, passes = ManualClock(), Passes()
+    passes.results = [PassResult(A, next_moment=clock.now() + 7200)]
+    async with working(clock, passes) as worker:
+        worker.ask(Trigger.START)
+        await turns()
+        clock.step(-6 * 3600)
+        await clock.advance(7260)
+    assert len(passes.asks) == 2
+
+
 async def test_a_retired_worker_rests_until_it_is_employed_again() -> None:
     """A target that no file names gets no pass, neither asked nor timed, and a returning one does."""
     clock, passes = ManualClock(), Passes()

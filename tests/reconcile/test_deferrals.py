@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -326,3 +327,14 @@ async def test_only_what_is_named_is_retried(world: World) -> None:
     assert deferred(world) == 1
     with pytest.raises(UsageError, match="unknown target 'other'"):
         retry(world, "*", target="other")
+
+
+@pytest.mark.parametrize("begin", [quarantine, contend])
+async def test_a_clock_that_is_set_back_does_not_lengthen_a_wait(
+    world: World, begin: Callable[[World], Awaitable[None]]
+) -> None:
+    """A wait that was noted by a clock which is set back by hours meanwhile does not last for as many hours."""
+    await begin(world)
+    world.clock.advance(-7 * 3600)
+    assert refused(await world.plan()) == []
+    assert deferred(world) == 0

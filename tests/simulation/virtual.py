@@ -16,7 +16,6 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import apscheduler.executors.base
 import apscheduler.schedulers.base
-import apscheduler.triggers.interval
 import pytest
 
 from kvsync.daemon.watch import Watcher
@@ -28,7 +27,7 @@ _Given = TypeVarTuple("_Given")
 BEGIN = datetime(2026, 11, 16, tzinfo=UTC).timestamp()
 """A Monday."""
 
-_SCHEDULING = (apscheduler.executors.base, apscheduler.schedulers.base, apscheduler.triggers.interval)
+_SCHEDULING = (apscheduler.executors.base, apscheduler.schedulers.base)
 """Modules that ask the system for the time and cannot be given a clock."""
 
 
