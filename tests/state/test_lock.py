@@ -34,6 +34,19 @@ def test_a_second_process_is_refused_and_told_who_holds_the_lock(path: Path) -> 
         other.communicate("\n")
 
 
+def test_deleting_the_file_admits_nobody(path: Path) -> None:
+    """A second process is refused although the lock file is gone, and it is known that somebody writes."""
+    with start(HOLD, path) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        (path / "lock").unlink()
+        with StateDir.open(path, writable=True) as state:
+            assert state.writer() == 0
+            with pytest.raises(LockHeld), state.lock("kvsync apply"):
+                pass
+        other.communicate("\n")
+
+
 def test_a_killed_process_leaves_no_lock(path: Path) -> None:
     """SIGKILL frees the lock, so that a dead daemon never has to be cleaned up after."""
     with start(HOLD, path) as other:
