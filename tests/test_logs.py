@@ -10,8 +10,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kvsync
-from kvsync.logs import EVENTS, LEVELS, Log, configure, events_table, get_logger
+from kvsync.logs import EVENTS, LEVELS, Log, background, configure, events_table, get_logger
 from kvsync.logs.handler import LogHandler
 from kvsync.model.entry import OutcomeKind
 from kvsync.util.redaction import Redactor
@@ -323,3 +325,48 @@ def test_a_stream_that_is_gone_before_the_first_event_ends_nothing(form: Any) ->
     configure(form, "info", Redactor(), stream)
     stream.close()
     get_logger().warning("daemon.stopped", reason="SIGTERM")
+
+
+def test_a_log_that_nobody_reads_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging goes on while the pipe is full; what does not fit is dropped whole, counted, and reported once there is room."""
+    monkeypatch.setattr(background, "MOST_BYTES", 10_000)
+    reader, writer = os.pipe()
+    reported: list[int] = []
+    told = threading.Event()
+
+    def dropped(count: int) -> None:
+        reported.append(count)
+        told.set()
+
+    stream = background.BackgroundStream(writer, dropped)
+    line = "x" * 999 + "\n"
+    for _ in range(500):
+        stream.write(line)
+    received = b""
+    while not told.is_set():
+        received += os.read(reader, 65536)
+    os.set_blocking(reader, False)
+    stream.close()
+    with suppress(BlockingIOError):
+        received += os.read(reader, 2**20)
+    lines = received.decode().splitlines(keepends=True)
+    assert set(lines) == {line}
+    assert len(lines) + sum(reported) == 500
+
+
+def test_a_log_whose_reader_is_gone_holds_up_nothing() -> None:
+    """A broken pipe ends neither the process nor its log."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = background.BackgroundStream(writer, lambda _: None)
+    stream.write("lost\n")
+    stream.close()
+
+
+def test_the_end_waits_for_a_stuck_log_no_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process can leave while its log is stuck."""
+    monkeypatch.setattr(background, "LAST_WORDS", 0.05)
+    _, writer = os.pipe()
+    stream = background.BackgroundStream(writer, lambda _: None)
+    stream.write("x" * 2**20)
+    stream.close()

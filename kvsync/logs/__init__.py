@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
 
 from kvsync.logs.events import EVENTS, events_table
 from kvsync.util.redaction import REDACTOR, Redactor
@@ -20,7 +22,7 @@ from kvsync.util.redaction import REDACTOR, Redactor
 if TYPE_CHECKING:
     from kvsync.logs.pipeline import Pipeline
 
-__all__ = ["EVENTS", "LEVELS", "Format", "Log", "configure", "events_table", "get_logger"]
+__all__ = ["EVENTS", "LEVELS", "Format", "Log", "configure", "events_table", "get_logger", "in_background"]
 
 Format = Literal["console", "json"]
 
@@ -101,3 +103,24 @@ def configure(
     reads the stream, each line begins with its priority. May be called again.
     """
     get_logger().configure(log_format, level, redactor, stream or sys.stderr)
+
+
+@contextmanager
+def in_background() -> Iterator[None]:
+    """Inside, a thread writes the log, and logging never blocks: for a daemon. What is dropped is counted (`log.dropped`). A
+    stream without a descriptor is written to as before."""
+    from kvsync.logs.background import BackgroundStream
+    from kvsync.logs.handler import replace_stream, stream_descriptor
+
+    descriptor = stream_descriptor()
+    if descriptor is None:
+        yield
+        return
+    background = BackgroundStream(descriptor, lambda count: get_logger().warning("log.dropped", lines=count))
+    before = replace_stream(cast(TextIO, background))
+    try:
+        yield
+    finally:
+        background.close()
+        if before is not None:
+            replace_stream(before)

@@ -141,6 +141,12 @@ _ALL: Final = (
         ("channel", "notices", "error", "retry_in", "exception"),
         "A notification could not be sent; kvsync retries with the then current facts. Logged once until one is delivered.",
     ),
+    Event(
+        "log.dropped",
+        "warning",
+        ("lines",),
+        "Log events were dropped because nobody read the log, or too slowly. The daemon goes on.",
+    ),
     Event("run.unfinished", "warning", ("run", "intents"), "An earlier run was interrupted; kvsync checks its changes."),
 )  # fmt: skip
 

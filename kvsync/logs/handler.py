@@ -29,6 +29,27 @@ class LogHandler(logging.StreamHandler[TextIO]):
         """Say nothing: what logging would print here is neither redacted nor of use to people."""
 
 
+def stream_descriptor() -> int | None:
+    """The descriptor of the stream that our handler writes to; None without a handler, or for a stream that has none."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogHandler):
+            try:
+                handler.stream.flush()
+                return handler.stream.fileno()
+            except (OSError, ValueError, AttributeError):
+                return None
+    return None
+
+
+def replace_stream(stream: TextIO) -> TextIO | None:
+    """Have our handler write to this stream from now on. Returns the stream from before; None when we have no handler."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogHandler):
+            before, handler.stream = handler.stream, stream
+            return before
+    return None
+
+
 def install(render: Callable[[logging.LogRecord], str], stream: TextIO, environ: Mapping[str, str]) -> None:
     """Make this the only handler of ours: for our events of every level, for other libraries from WARNING on."""
     root = logging.getLogger()
