@@ -8,6 +8,7 @@ KvsyncError
 ├── LeaseHeld             another replica leads                               (exit 5)
 ├── NotApproved           a guard, a window or a missing approval refuses     (exit 4)
 ├── StateDirError         the state directory cannot be read or written       (exit 1)
+│   ├── StateDirLost      it was removed or replaced while it was in use      (exit 1)
 │   └── StateDirUntrusted it could decide what nobody approved                (exit 78)
 ├── SourceError           the repository cannot be fetched, or its newest     (exit 1)
 │                         commit may not be used: what was there before stays
@@ -116,6 +117,10 @@ class StateDirError(KvsyncError):
     def __init__(self, state_dir: str, reason: str) -> None:
         self.state_dir, self.reason = state_dir, reason
         super().__init__(f"state directory {state_dir}: {reason}")
+
+
+class StateDirLost(StateDirError):
+    """The state directory is not the one that was opened: what is written to it would be lost, and nothing keeps others out."""
 
 
 class StateDirUntrusted(StateDirError):

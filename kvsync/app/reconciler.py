@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from kvsync.app import TargetSelection, Workspace, assemble
+from kvsync.app.config_watch import ConfigNews, ConfigWatch
 from kvsync.app.configuration import read_config
 from kvsync.app.pass_log import SourceLog, log_drift, log_report
-from kvsync.config.model import RunConfig
+from kvsync.config.model import Config, ReloadMode, RunConfig
+from kvsync.config.protected import own_files
 from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.desired import DesiredState
-from kvsync.errors import InvalidInput, Problem
+from kvsync.errors import InvalidInput, Origin, Problem
 from kvsync.model.entry import Target
 from kvsync.model.health import Traffic, total
 from kvsync.model.plan import TargetReport
@@ -27,6 +31,8 @@ from kvsync.stores.extensions import quota_left
 from kvsync.tracing import span
 from kvsync.util.background import in_background
 
+_Result = TypeVar("_Result")
+
 _MANY_EVENTS = 256
 """Events of a pass that are logged at once; more would stop the event loop for longer than a health check waits."""
 
@@ -34,7 +40,15 @@ _MANY_EVENTS = 256
 class WorkspaceReconciler:
     """Implements `kvsync.daemon.ports.Reconciler` on a writing (or, to observe, a reading) workspace."""
 
-    def __init__(self, workspace: Workspace, pass_context: PassContext, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        pass_context: PassContext,
+        environ: Mapping[str, str],
+        *,
+        environment: str | None = None,
+    ) -> None:
+        """`environment` overrides the one that the configuration names, also after it was read again."""
         self.commit: str | None = None
         """The commit that the files were at when they were last read."""
         self._workspace, self._around, self._environ = workspace, pass_context, environ
@@ -43,18 +57,34 @@ class WorkspaceReconciler:
         self._news = SourceLog()
         self._closed: dict[str, Traffic] = {}
         self._reading = asyncio.Lock()
+        self._environment = environment
+        self._config_watch: ConfigWatch | None = None
+        self._config_news = ConfigNews()
+        self._broken: Problem | None = None
+
+    def follow_files(self) -> None:
+        """Use files only once they have rested, and notice another configuration, from now on: for a daemon, which may look
+        while they are being written."""
+        self._config_watch = ConfigWatch(self._workspace.config, self._workspace.clock)
+        self._workspace.let_rest()
 
     async def load(self) -> LoadedTargets:
         """Read the files again, in the background; what is wrong with them is in the answer."""
         async with self._reading:
-            files = await self._read()
+            files = await self._read_or_keep()
+        return self._loaded(files)
+
+    def _loaded(self, files: DesiredState) -> LoadedTargets:
+        config, waits = self._workspace.config, (files.rests_in, self._config_news.rests_in)
         return LoadedTargets(
             targets={target: desired.digest for target, desired in files.targets.items() if target not in files.held},
             held=files.held,
             hold_all=files.hold_all,
             problems=files.problems,
-            watch=tuple(map(Path, files.watch.directories)),
+            watch=tuple({config.root, *map(Path, files.watch.directories)}),
             absent=self._workspace.checkout is not None and self._workspace.checkout.root is None,
+            look_again=max((one for one in waits if one is not None), default=None),
+            own=own_files(config),
         )
 
     @property
@@ -75,19 +105,59 @@ class WorkspaceReconciler:
         source = workspace.config.source
         return fetched is not None and source is not None and self._news.log(source, fetched)
 
+    async def config_changed(self) -> bool:
+        """True when another configuration is on disk than the one in force, and it is not being written any more, nor are the
+        state files: what changed together is used together."""
+        if self._config_watch is None or self._workspace.config.run.reload is ReloadMode.MANUAL:
+            return False
+        news = self._config_watch.look()
+        if news.is_new and not self._config_watch.is_overdue:
+            async with self._reading:
+                moving = await self._used(Workspace.rests_in)
+            news = news if moving is None else ConfigNews(rests_in=moving)
+        self._config_news = news
+        if not news.is_broken:
+            self._broken = None
+        return news.is_new
+
     async def reload_config(self) -> RunConfig:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
-        old = self._workspace
-        config = read_config(old.config.file, environment=old.config.environment, environ=self._environ)
-        if (config.state_dir, config.owner) != (self._around.state.asked, old.config.owner):
-            raise InvalidInput([Problem("owner and state_dir cannot change while the daemon runs", None, "restart it")])
-        if config.run.lease != old.config.run.lease:
-            raise InvalidInput([Problem("run.lease cannot change while the daemon runs", None, "restart it")])
-        self._workspace = assemble(config, self._around, old.redactor, self._environ)
-        self._workspace.take_over(old)
-        self._files = None
+        try:
+            config = self._changed_config()
+            workspace = assemble(config, self._around, self._workspace.redactor, self._environ)
+        except InvalidInput as error:
+            self._refuse_config(error)
+            raise
+        old, self._workspace = self._workspace, workspace
+        workspace.take_over(old)
+        self._files = self._broken = None
+        self._config_news = ConfigNews()
+        if self._config_watch is not None:
+            self._config_watch.use(config)
         await self._release(old)
         return config.run
+
+    def _changed_config(self) -> Config:
+        old = self._workspace.config
+        config = read_config(old.file, environment=self._environment, environ=self._environ)
+        before = (self._around.state.asked, old.owner, old.environment)
+        if (config.state_dir, config.owner, config.environment) != before:
+            what = "owner, state_dir and environment cannot change while the daemon runs"
+            raise InvalidInput([Problem(what, Origin(old.file.name, 1, 1), "restart it")])
+        if config.run.lease != old.run.lease:
+            what = "run.lease cannot change while the daemon runs"
+            raise InvalidInput([Problem(what, Origin(old.file.name, 1, 1), "restart it")])
+        return config
+
+    def _refuse_config(self, error: InvalidInput) -> None:
+        """Hold every target until the configuration is fixed, unless it is loaded by hand alone."""
+        if self._config_watch is None or self._workspace.config.run.reload is ReloadMode.MANUAL:
+            return
+        self._config_watch.refuse()
+        first, more = error.problems[0], len(error.problems) - 1
+        also = f", and {more} more" if more else ""
+        text = f"the changed configuration is invalid ({first.message}{also}); every target keeps its last good state"
+        self._broken = Problem(text, first.origin, f"fix {self._workspace.config.file.name}, or take the change back")
 
     async def aclose(self) -> None:
         """Release the workspace in use, which is another one than at the start once the configuration was read again.
@@ -134,19 +204,36 @@ class WorkspaceReconciler:
             self._users[workspace] -= 1
             await self._release(workspace)
 
+    async def _read_or_keep(self) -> DesiredState:
+        """Read the files, unless the configuration that they were written for is not in force: then everything is held, or, as
+        long as it is still being written, as it was."""
+        before = self._files
+        if self._broken is not None and before is not None:
+            self._files = replace(self._workspace.held(self._broken), watch=before.watch)
+        elif self._config_news.rests_in is not None and before is not None:
+            await self._used(Workspace.rests_in)  # the files go on resting meanwhile
+        else:
+            return await self._read()
+        return self._files or before
+
     async def _read(self) -> DesiredState:
-        """Read the files by the configuration that is in force when that is done. One reading at a time."""
+        """Read the files and use them from now on."""
+        files = await self._used(Workspace.load)
+        self._files, self.commit = files, files.source
+        return files
+
+    async def _used(self, read: Callable[[Workspace], _Result]) -> _Result:
+        """Read the files, in the background, by the configuration that is in force when that is done. One reading at a time."""
         while True:
             workspace = self._workspace
             self._users[workspace] += 1
             try:
-                files = await in_background(workspace.load)
+                found = await in_background(partial(read, workspace))
             finally:
                 self._users[workspace] -= 1
                 await self._release(workspace)
             if workspace is self._workspace:
-                self._files, self.commit = files, files.source
-                return files
+                return found
 
     async def _traced(self, workspace: Workspace, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         names = {"store": request.target.store, "namespace": request.target.namespace}

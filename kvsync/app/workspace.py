@@ -13,6 +13,7 @@ from kvsync.app.model import Report, TargetSelection, is_hash_of
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
+from kvsync.desired.rest import FileRest
 from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.git.revision import revision
 from kvsync.model.digest import target_digest
@@ -69,6 +70,20 @@ class Workspace:
         self._places.manage(loaded.managed)
         self.redactor.register(*loaded.secrets)
         return loaded if self._around.shard is None else loaded.only(self._around.shard.owns)
+
+    def let_rest(self) -> None:
+        """Use state files of the folder of the configuration only once they have rested, from now on."""
+        if self.checkout is None:  # a commit does not change
+            self._source.let_rest(FileRest(self.config.run.debounce, self.clock))
+
+    def rests_in(self) -> float | None:
+        """Look whether the files have rested, and use nothing of them. Returns the seconds that they still need, or None."""
+        return self._source.rests_in()
+
+    def held(self, problem: Problem) -> DesiredState:
+        """The desired state with every target held for this problem."""
+        held = replace(self._source.without_files(problem), problems=())
+        return held if self._around.shard is None else held.only(self._around.shard.owns)
 
     async def fetch(self) -> Fetched | None:
         """Look for the newest commit of the repository that the files come from; None when they come from none. Raises

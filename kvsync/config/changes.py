@@ -115,7 +115,7 @@ def _whose(old: Config, new: Config) -> Iterator[ConfigChange]:
             yield ConfigChange(field, "changed", widens=one.name not in _HARMLESS)
 
 
-_JUDGED_ELSEWHERE = frozenset({"file", "root", "stores", "policy", "run", "authority"})
+_JUDGED_ELSEWHERE = frozenset({"file", "root", "digest", "stores", "policy", "run", "authority"})
 """The path of the file is not part of what it says, and the policy is judged in each store."""
 
 _HARMLESS = frozenset({"environments", "environment"})

@@ -10,6 +10,7 @@ from kvsync.config.authors import AUTHORS_FIELDS
 from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.lease import lease
 from kvsync.config.limits import LIMIT_FIELDS
+from kvsync.config.model import ReloadMode
 from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
 from kvsync.config.stores import StoreTypes, stores
@@ -25,6 +26,7 @@ from kvsync.yaml.fields import (
     at,
     boolean,
     checked,
+    choice,
     duration,
     glob,
     integer,
@@ -129,7 +131,18 @@ RUN_FIELDS: Final = (
         help="How often values are read if the listing has only fingerprints (never).",
     ),
     Field("watch", boolean(), default=True, help="Start a pass when a file changes (true)."),
-    Field("debounce", duration(maximum=60), default=0.3, help="Longest that a busy stream of changes is held (300ms)."),
+    Field(
+        "debounce",
+        duration(maximum=60),
+        default=0.3,
+        help="How long a file must stay unchanged before the daemon uses it (300ms).",
+    ),
+    Field(
+        "reload",
+        choice(ReloadMode),
+        default=ReloadMode.AUTO,
+        help="When a changed kvsync.yaml is loaded: auto (once it has not changed for debounce) or manual (on SIGHUP) (auto).",
+    ),
     Field(
         "windows",
         list_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def load_config(
     """
     file = Path(os.path.abspath(path))  # noqa: PTH100  # links stay: the loader looks for their flips
     problems = Problems(file.name if revision is None else f"{revision.name}:{file.name}")
-    root = _document(_read(file, shown=path) if revision is None else _read_at(revision, file.name), problems)
+    data = read_text(file, shown=path) if revision is None else _read_at(revision, file.name)
+    root = _document(data, problems)
     values = decode(root, config_fields(store_types), problems)
     _check_environments(values, environment, root, problems)
     _check_grants(values, root, problems)
@@ -61,7 +63,13 @@ def load_config(
         owner_keys=_owner_keys(values["owner_key"]),
         limits=read_limits(values["limits"]),
         authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
+        digest=text_digest(data),
     )
+
+
+def text_digest(data: bytes) -> bytes:
+    """What the text of a configuration is recognised by."""
+    return blake2b(data, digest_size=16).digest()
 
 
 def _owner_keys(written: Credential | tuple[Credential, ...] | None) -> tuple[Credential, ...]:
@@ -70,8 +78,9 @@ def _owner_keys(written: Credential | tuple[Credential, ...] | None) -> tuple[Cr
     return written if isinstance(written, tuple) else (written,)
 
 
-def _read(file: Path, shown: Path) -> bytes:
-    """The bytes of the file, through its folder with all links resolved, so that one version of the folder is read."""
+def read_text(file: Path, shown: Path) -> bytes:
+    """The bytes of the file, through its folder with all links resolved, so that one version of the folder is read. Raises
+    InvalidInput."""
     try:
         return (file.parent.resolve() / file.name).read_bytes()
     except FileNotFoundError:

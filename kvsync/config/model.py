@@ -154,6 +154,13 @@ class LeaseConfig:
     retry: float = 2
 
 
+class ReloadMode(StrEnum):
+    """When the daemon loads a changed `kvsync.yaml`."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """The daemon. Times in seconds; `every` None and `cron` None means that only changes and timers trigger a pass. `token`
@@ -166,6 +173,7 @@ class RunConfig:
     deep_every: float | None = None
     watch: bool = True
     debounce: float = 0.3
+    reload: ReloadMode = ReloadMode.AUTO
     windows: tuple[Window, ...] = ()
     listen: str | None = None
     token: Credential | None = None
@@ -200,7 +208,7 @@ class ReadLimits:
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
     in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
-    digests. `authority` decides what state files may do."""
+    digests. `authority` decides what state files may do. `digest` is of the text that it was read from."""
 
     file: Path
     root: Path
@@ -216,3 +224,4 @@ class Config:
     owner_keys: tuple[Credential, ...] = ()
     limits: ReadLimits = field(default_factory=ReadLimits)
     authority: Authority = field(default_factory=Authority)
+    digest: bytes = field(default=b"", compare=False)

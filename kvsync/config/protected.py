@@ -36,6 +36,12 @@ def protected_paths(config: Config, environ: Mapping[str, str]) -> tuple[Protect
     )
 
 
+def own_files(config: Config) -> tuple[Path, ...]:
+    """The absolute paths that kvsync itself writes to: its state directory, and the databases of stores. Links are not
+    resolved."""
+    return (config.state_dir, *_store_files(config))
+
+
 def is_configuration(config: Config, name: str) -> bool:
     """True for the name of the configuration file, of any overlay that it has or could have, and of a copy of one as editors
     and people make them: kvsync.prod.yml, kvsync.yaml.bak, .kvsync.yaml.swp."""

@@ -16,6 +16,9 @@ SETTLE = 1.0
 TICK = 0.01
 """Seconds; less than anybody notices, more than what two clocks disagree about."""
 
+FIRST_LOOKS = 10
+"""Looks at files that are being written when the daemon starts; then it starts without them."""
+
 _log = get_logger()
 
 
@@ -28,6 +31,15 @@ class Files:
         self._reconciler, self._clock = reconciler, clock
         self._moving_since = self._moved_at = float("-inf")  # monotonic
         self._first = True
+
+    async def first_look(self) -> None:
+        """Read for the first time, and again while files are still being written, a few times. Raises what reading raises."""
+        await self.look()
+        for _ in range(FIRST_LOOKS):
+            if self.loaded.look_again is None:
+                return
+            await self._clock.sleep(self.loaded.look_again)
+            await self.look()
 
     async def look(self) -> frozenset[Target]:
         """Read again. Returns the targets whose desired state, or whose problems, changed.

@@ -25,6 +25,7 @@ from typing import Any
 from kvsync import __version__
 from kvsync.config.model import RunConfig
 from kvsync.daemon.fetching import Fetcher
+from kvsync.daemon.files import TICK
 from kvsync.daemon.loading import FileLoading
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.parts import LEAVE_WITHIN, assemble
@@ -32,9 +33,9 @@ from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusSto
 from kvsync.daemon.schedule import Schedule
 from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, SignalInbox, Stop, unless
 from kvsync.daemon.systemd import SystemdNotifier
-from kvsync.daemon.watch import Watcher, WatchTiming
+from kvsync.daemon.watch import Watcher, WatchTiming, own_paths
 from kvsync.daemon.worker import NOTHING
-from kvsync.errors import InvalidInput, KvsyncError
+from kvsync.errors import InvalidInput, KvsyncError, StateDirLost
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
@@ -89,6 +90,7 @@ class Daemon:
         inbox: SignalInbox | None = None,
     ) -> None:
         self._inbox = inbox or SignalInbox()
+        self._recorder = recorder
         self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or SystemdNotifier(os.environ)
         self._clock, self._leave_within = clock or Clock(), leave_within
         self._parts = assemble(
@@ -112,11 +114,14 @@ class Daemon:
         self._schedule = Schedule(self._tick, self._clock)
         self._looking = FileLoading(self._look)
         self._pending, self._triggered = NOTHING, asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._next_look: asyncio.TimerHandle | None = None
         self._first_passes, self._stop = asyncio.Event(), Stop()
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unseen: set[Target] = set()
 
     async def run(self) -> DaemonResult:
-        """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises."""
+        """Work until SIGTERM or SIGINT. Raises what the first reading of the files raises, and StateDirLost."""
         callbacks = {number: partial(self.trigger, why) for number, why in TRIGGER_OF_SIGNAL.items()}
         heartbeat = asyncio.ensure_future(self._notifier.heartbeat(self._clock))
         election = asyncio.ensure_future(self._elect())
@@ -147,10 +152,12 @@ class Daemon:
         self._parts.reporter.daemon_changed()
         self._keep()
         self._use(self._settings)
+        self._look_again()
         self._await_first_passes()  # there may be no targets at all
         gate = self._parts.gate.watch(self._window_changed)
         fetching = () if self._fetcher is None else (self._fetcher.run(),)
-        jobs = (self._process_triggers(), self._looking.run(), self._watcher.run(), gate, self._announce(), *fetching)
+        looking = (self._process_triggers(), self._looking.run(), self._watcher.run())
+        jobs = (*looking, gate, self._announce(), _outcome(self._lost), *fetching)
         await _until(self._stop.asked, jobs)
 
     async def _announce(self) -> None:
@@ -182,6 +189,8 @@ class Daemon:
         for observer in self._parts.reporter.observers:
             observer.stopping()
         self._schedule.stop()
+        if self._next_look is not None:
+            self._next_look.cancel()
         if self._fetcher is not None:
             await self._fetcher.leave()
         began = self._clock.monotonic()
@@ -192,7 +201,17 @@ class Daemon:
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
+    def _check_state(self) -> None:
+        """End when the state directory is gone or another one: what a pass did would be recorded nowhere, and another daemon
+        could start. Everything else that may be wrong with it may end, and each pass fails until then."""
+        try:
+            self._recorder.check()
+        except StateDirLost as error:
+            if not self._lost.done():
+                self._lost.set_exception(error)
+
     def _pass_done(self, target: Target) -> None:
+        self._check_state()
         self._unseen.discard(target)
         if not self._unseen and not self._parts.files.loaded.absent:
             self._first_passes.set()
@@ -213,6 +232,7 @@ class Daemon:
             observer.tick_scheduled(next_beat)
 
     def _files_changed(self, directories: frozenset[Path]) -> None:
+        self._check_state()
         stamp = self._read_wake_stamp()
         if stamp != self._wake_stamp:
             self._wake_stamp = stamp
@@ -256,20 +276,47 @@ class Daemon:
                 self._wake()
 
     async def _look(self) -> None:
+        is_reloaded = await self._is_config_new() and await self._reload()
         changed = await self._parts.files.look()
         targets = self._parts.files.targets
         self._parts.pool.manage(targets)
         self._keep()
         self._parts.pool.ask(changed, Trigger.FILES)
+        if is_reloaded:
+            self._parts.pool.ask_all(Trigger.CONFIG)
+            if self._fetcher is not None:
+                self._fetcher.ask()
         self._arm()
+        self._look_again()
         self._await_first_passes()  # no target may be left, or the first files may name none
+
+    def _look_again(self) -> None:
+        """Look again once files that are still being written may have rested."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        left = self._parts.files.loaded.look_again
+        if left is not None:
+            self._next_look = asyncio.get_running_loop().call_later(left + TICK, self.trigger, Trigger.FILES)
+
+    async def _is_config_new(self) -> bool:
+        try:
+            return await self._reconciler.config_changed()
+        except Exception:  # noqa: BLE001 - no file may take the daemon down
+            _log.error("config.invalid", error="unexpected", exc_info=True)
+            return False
 
     def _keep(self) -> None:
         """Forget how targets stood that no file names any more; without files nobody can tell which these are."""
         if not self._parts.files.loaded.absent:
             self._parts.reporter.keep(self._parts.files.targets, self._parts.files.loaded)
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> bool:
+        """Load the configuration. Returns whether another one is in force."""
+        async with self._reloading:
+            return await self._load_config()
+
+    async def _load_config(self) -> bool:
         self._notifier.reloading()
         try:
             settings = await self._reconciler.reload_config()
@@ -278,12 +325,15 @@ class Daemon:
             _log.error(
                 "config.invalid", error=str(error), problems=problems, exc_info=not isinstance(error, KvsyncError)
             )
+            return False
         else:
             self._use(settings)
             if self._on_reload is not None:
                 await self._on_reload(settings)
             _log.info("config.reloaded")
-        self._notifier.ready()
+            return True
+        finally:
+            self._notifier.ready()
 
     def _wake(self) -> None:
         """Ask for a pass where an operator may have paused, resumed, approved or retried something. A pass in flight may have
@@ -309,8 +359,13 @@ class Daemon:
         self._arm()
 
     def _arm(self) -> None:
-        watched = set(self._parts.files.loaded.watch) if self._settings.watch else set()
-        self._watcher.arm(watched | ({self._control_dir} if self._control_dir else set()))
+        loaded = self._parts.files.loaded
+        watched = set(loaded.watch) if self._settings.watch else set()
+        self._watcher.arm(watched | ({self._control_dir} if self._control_dir else set()), own_paths(loaded.own))
+
+
+async def _outcome(future: asyncio.Future[None]) -> None:
+    await future
 
 
 async def _until(stop: asyncio.Event, jobs: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -34,7 +34,7 @@ class DaemonParts:
 
     async def begin(self, *, deep: bool = False) -> None:
         """Read the files, and ask for the first pass of every target. Raises what reading raises."""
-        await self.files.look()
+        await self.files.first_look()
         self.pool.manage(self.files.targets)
         self.pool.ask_all(Trigger.START, deep=deep)
 

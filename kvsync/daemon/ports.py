@@ -25,7 +25,8 @@ class LoadedTargets:
     those that keep their last good state because of problems in a file that names them, with these problems; `hold_all` is not
     empty when it cannot be known whom the problems concern: then every target known so far is held. `problems` are all
     problems of all files. `watch` are the absolute directories in which a change may mean something. `absent` says that there
-    are not files yet: the repository that they come from could not be fetched so far.
+    are not files yet: the repository that they come from could not be fetched so far. `look_again` is not None while a file may
+    still be being written: look again in so many seconds. Changes of the `own` paths, which kvsync itself makes, mean nothing.
     """
 
     targets: Mapping[Target, str]
@@ -34,6 +35,8 @@ class LoadedTargets:
     problems: tuple[Problem, ...] = ()
     watch: tuple[Path, ...] = ()
     absent: bool = False
+    look_again: float | None = None
+    own: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,11 @@ class Reconciler(Protocol):
 
     async def load(self) -> LoadedTargets:
         """Read the files again, cheaply where nothing changed. Problems that people made are in the answer, not raised."""
+        ...
+
+    async def config_changed(self) -> bool:
+        """Say whether another configuration than the one in force is to be loaded. While it cannot be used, `load` holds every
+        target."""
         ...
 
     async def reload_config(self) -> RunConfig:
@@ -136,4 +144,8 @@ class StatusStore(Protocol):
 
     def clear_daemon(self) -> None:
         """Note that the daemon has left."""
+        ...
+
+    def check(self) -> None:
+        """Raise StateDirLost when what is written is lost, so that the daemon must end."""
         ...

@@ -7,6 +7,7 @@ identities after every burst, and by a scan now and then; where inotify has no w
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,9 @@ from kvsync.logs import get_logger
 
 STEP_MS = 10
 """How often the notifier's queue is looked at. It sets the latency: 20 ms, for 0.5 % of one CPU."""
+
+_OUTPUTS = (1, 2)
+"""The descriptors that the log may be written to."""
 
 _log = get_logger()
 
@@ -42,12 +46,14 @@ class Watcher:
         self.pace = pace or WatchTiming()
         self._on_change = on_change
         self._directories: frozenset[Path] = frozenset()
+        self._own: frozenset[Path] = frozenset()
         self._interrupt = threading.Event()
         self._polling = False
 
-    def arm(self, directories: Iterable[Path]) -> None:
-        """Watch exactly these absolute directories, whether they exist yet or not, from now on."""
-        wanted = frozenset(directories)
+    def arm(self, directories: Iterable[Path], own: frozenset[Path] = frozenset()) -> None:
+        """Watch exactly these absolute directories, whether they exist yet or not, from now on. Events of the `own` paths,
+        which have no links in them, are ours and not reported."""
+        wanted, self._own = frozenset(directories), own
         if wanted != self._directories:
             self._directories = wanted
             self._interrupt.set()
@@ -91,18 +97,26 @@ class Watcher:
 
     async def _watch(self, notifier: RustNotify, watched: WatchPlan, directories: frozenset[Path]) -> None:
         """Report bursts until other directories are armed, or these are no longer what they were."""
+        scan_at = time.monotonic() + self.pace.scan
         with notifier:
             while True:
-                events = await asyncio.to_thread(self._collect, notifier)
-                if self._interrupt.is_set() or plan_watches(directories) != watched:
+                events = await asyncio.to_thread(self._collect, notifier, max(scan_at - time.monotonic(), 0))
+                if self._interrupt.is_set():
                     return
-                touched = watched.touched(events) if events else directories
+                news = {event for event in map(Path, events) if event not in self._own}
+                is_scan = time.monotonic() >= scan_at  # also where events never pause
+                if not news and not is_scan:
+                    continue
+                if plan_watches(directories) != watched:
+                    return
+                touched = directories if is_scan else watched.touched(news)
+                scan_at = time.monotonic() + self.pace.scan if is_scan else scan_at
                 if touched:
                     self._on_change(touched)
 
-    def _collect(self, notifier: RustNotify) -> set[str]:
-        """Return the paths of one burst of events; nothing when there was none for as long as `scan`."""
-        paths = self._events(notifier, self.pace.scan)
+    def _collect(self, notifier: RustNotify, seconds: float) -> set[str]:
+        """Return the paths of one burst of events; nothing when there was none for so many seconds."""
+        paths = self._events(notifier, seconds)
         ends = time.monotonic() + self.pace.longest
         more = paths
         while more and time.monotonic() < ends:
@@ -113,3 +127,10 @@ class Watcher:
     def _events(self, notifier: RustNotify, timeout: float) -> set[str]:
         found = notifier.watch(int(self.pace.longest * 1000), STEP_MS, max(1, int(timeout * 1000)), self._interrupt)
         return set() if isinstance(found, str) else {path for _, path in found}
+
+
+def own_paths(paths: Iterable[Path]) -> frozenset[Path]:
+    """These paths as events show them, with links in their folders resolved, and the files that this process logs to."""
+    outputs = (Path(f"/proc/self/fd/{number}") for number in _OUTPUTS)
+    found = {Path(os.path.realpath(path.parent)) / path.name for path in paths}
+    return frozenset(found | {Path(os.path.realpath(output)) for output in outputs if output.is_file()})

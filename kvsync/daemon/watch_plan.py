@@ -32,10 +32,10 @@ class WatchPlan:
         """All directories to watch, sorted."""
         return sorted(str(path) for path in self.contents.keys() | self.link_parents)
 
-    def touched(self, events: Iterable[str]) -> frozenset[Path]:
+    def touched(self, events: Iterable[Path]) -> frozenset[Path]:
         """Return the directories asked for in which, or to which, something happened."""
         found: set[Path] = set()
-        for event in map(Path, events):
+        for event in events:
             found |= self.contents.get(event, frozenset()) | self.contents.get(event.parent, frozenset())
         return frozenset(found)
 

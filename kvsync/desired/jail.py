@@ -81,6 +81,8 @@ class Jail:
         self._handles: OrderedDict[str, int] = OrderedDict()
         self._protection = Protection(rules.protected, root)
         self._was_replaced = False
+        self.stamps: dict[str, os.stat_result] = {}
+        """The files that were read, as they were then. Whoever reads may clear it."""
 
     def close(self) -> None:
         """Release the descriptors."""
@@ -107,7 +109,10 @@ class Jail:
     def read(self, physical: str, limit: int) -> bytes:
         """The content of a file of at most `limit` bytes. Raises LinkError for a link, UnreadableError."""
         with self._file(physical) as handle:
-            return _read(handle, limit)
+            try:
+                return _read(handle, limit)
+            finally:
+                self.stamps[physical] = os.fstat(handle)
 
     def pieces(self, physical: str, size: int) -> Iterator[bytes]:
         """The content of a file of any size, in pieces of `size` bytes. Raises LinkError for a link, UnreadableError."""

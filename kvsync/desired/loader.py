@@ -24,6 +24,8 @@ from kvsync.desired.model import Chunk, CompiledFile, DesiredState, StoreFacts, 
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.reading import Reader, Reading
 from kvsync.desired.reading_budget import StepBudgets
+from kvsync.desired.rest import FileRest
+from kvsync.desired.resting import RestingFiles
 from kvsync.desired.tree import Tree
 from kvsync.errors import Problem
 from kvsync.model.entry import Desired, Identity, Target
@@ -55,6 +57,7 @@ class Source:
         self._overlaps: list[Overlap] = []
         self._apart: dict[Target, bytes] = {}
         self._good: dict[Target, Desired] = {}
+        self._resting: RestingFiles | None = None
         self._problems: Mapping[Problems, Problems] = {}
         self._policies = {
             name: repr(store.policy).encode("utf-8", "surrogateescape") for name, store in config.stores.items()
@@ -70,7 +73,18 @@ class Source:
             self._reader.units, self._targets = reading.units, dict(loaded.targets)
             checked = {target: digest for target, digest in self._clean.items() if clean.get(target) != digest}
             self._cache.keep(reading.fresh, checked, reading.paths)
-        return self._with_kept(loaded) if environment in (None, self._config.environment) else loaded
+            if environment not in (None, self._config.environment):
+                return loaded
+            return self._with_kept(loaded if self._resting is None else self._resting.settled(loaded, reading))
+
+    def let_rest(self, rest: FileRest) -> None:
+        """Use files only once they have rested, from now on."""
+        self._resting = RestingFiles(rest)
+
+    def rests_in(self) -> float | None:
+        """Look whether the files have rested, and use nothing of them. Returns the seconds that they still need, None when they
+        have."""
+        return None if self._resting is None else self._resting.rests_in(self._read(self._config.environment, None))
 
     def without_files(self, problem: Problem) -> DesiredState:
         """What holds as long as there are no files to load, for this reason: every target keeps its last good state."""
@@ -92,6 +106,9 @@ class Source:
         before = {name: store.policy for name, store in other._config.stores.items()}
         same = {name for name, policy in policies.items() if before.get(name) == policy}
         self._good = {target: good for target, good in other._good.items() if target.store in same}
+        self._resting = other._resting
+        if self._resting is not None:
+            self._resting.go_on(self._config.run.debounce, lambda target: target.store not in same)
 
     def close(self) -> None:
         """Release the file of the cache. Idempotent."""

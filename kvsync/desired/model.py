@@ -67,7 +67,8 @@ class DesiredState:
     `kept` is what was asked of the targets that are held now when their files were last without problems, as far as this
     process knows: a target may be there that the files cannot even be seen to name. `source` is the commit that the files are
     of, None when they are of none. `nested` has, for each target whose keys could be keys of other targets as well, the
-    namespaces of its store for which that is so, its own among them.
+    namespaces of its store for which that is so, its own among them. `rests_in` is not None while some file may still be being
+    written: its targets are as they were before, and it can be used in so many seconds, if it stays as it is.
     """
 
     targets: Mapping[Target, Desired]
@@ -82,6 +83,7 @@ class DesiredState:
     kept: Mapping[Target, Desired] = field(default_factory=dict)
     source: str | None = None
     nested: Mapping[Target, frozenset[str]] = field(default_factory=dict)
+    rests_in: float | None = None
 
     @cached_property
     def managed(self) -> frozenset[Target]:

@@ -22,6 +22,7 @@ from kvsync.desired.discovery import StateFile, matches, pair_overlays, split
 from kvsync.desired.jail import ReadRules, TooMuchError, UnreadableError, shown_size
 from kvsync.desired.model import CompiledFile, Reference, Stores, WatchSet
 from kvsync.desired.reading_budget import ReadingBudget, StepBudgets, TotalBudget
+from kvsync.desired.rest import FileState
 from kvsync.desired.tree import Tree, is_text, link_parents
 from kvsync.desired.values import names_digest
 from kvsync.errors import Kind, Origin, Problem
@@ -35,6 +36,9 @@ _UNKEPT: Final = b""
 
 _HEAD: Final = 64 * 1024
 _PIECE: Final = 1024 * 1024
+Contents = list[tuple[str, bytes]]
+"""Files with what was read of them."""
+
 _NEXT_DOCUMENT: Final = re.compile(rb"[\n\r]---\s")
 _MARK: Final = 4  # bytes of it that may end a piece
 
@@ -42,11 +46,13 @@ _MARK: Final = 4  # bytes of it that may end a piece
 @dataclass(slots=True)
 class Reading:
     """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
-    under; `fresh` are those that were not known before. `problems` are those that hold every target, `unsearched` those that
-    hold the targets which files with certain grants may name, because nobody knows what the files in a folder say."""
+    under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems` are those that
+    hold every target, `unsearched` those that hold the targets which files with certain grants may name, because nobody knows
+    what the files in a folder say."""
 
     units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
+    states: dict[str, FileState] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unsearched: list[tuple[FileGrants, Problem]] = field(default_factory=list)
     files: int = 0
@@ -84,7 +90,9 @@ class Reader:
             with Tree(root, self.rules(root)) as tree:
                 totals = _Totals(self._config.limits)
                 for file in self._state_files(tree, environment, reading):
-                    self._take(tree, file, reading, totals)
+                    slot, contents = self._take(tree, file, reading, totals)
+                    references = reading.units[slot][1].references
+                    reading.states[slot] = _file_state(contents, references, tree.take_stamps())
                 reading.changed_during_read = tree.changed()
                 reading.watch = _watch(root, tree.watched())
         except UnreadableError as error:
@@ -139,11 +147,12 @@ class Reader:
         grants = None if authority.authors.targets is None else (authority.grants_at(f"{folder}/"),)
         reading.unsearched.append((grants, problem))
 
-    def _take(self, tree: Tree, file: StateFile, reading: Reading, totals: _Totals) -> None:
+    def _take(self, tree: Tree, file: StateFile, reading: Reading, totals: _Totals) -> tuple[str, Contents]:
+        """Compile a state file into the unit of its slot. Returns the slot, and what was read."""
         names = [file.path] if file.overlay is None else [file.path, file.overlay]
         reading.files += len(names)
         slot, allowance = "\0".join(names), ReadingBudget(self._config.limits, self._largest)
-        contents: list[tuple[str, bytes]] = []
+        contents: Contents = []
         unreadable: list[Problem] = []
         for name in names:
             try:
@@ -151,7 +160,7 @@ class Reader:
                 contents.append((name, tree.read(name, self._config.limits.state_file)))
             except TooMuchError as error:
                 reading.units[slot] = _UNKEPT, self._unread(tree, names, _unreadable(name, error), reading)
-                return
+                return slot, contents
             except UnreadableError as error:
                 unreadable.append(_unreadable(name, error))
         if unreadable:
@@ -163,6 +172,7 @@ class Reader:
             allowance.take_text(sum(len(data) for _, data in contents))
             self._compile(tree, slot, contents, allowance, reading)
             self._charge(slot, allowance.size, reading, totals)
+        return slot, contents
 
     def _charge(self, slot: str, size: int, reading: Reading, totals: _Totals) -> None:
         """Count a file in the totals, and hold back the files that are too much."""
@@ -189,9 +199,7 @@ class Reader:
             if not any(path_matches(written, pattern) for pattern in self._config.state):
                 tree.check_allowed(name)
 
-    def _compile(
-        self, tree: Tree, slot: str, contents: list[tuple[str, bytes]], allowance: ReadingBudget, reading: Reading
-    ) -> None:
+    def _compile(self, tree: Tree, slot: str, contents: Contents, allowance: ReadingBudget, reading: Reading) -> None:
         key = _unit_key(self._facts, slot, contents)
         unit = self._known(slot, key, tree, allowance)
         if unit is None:
@@ -256,16 +264,28 @@ def _largest_value(stores: Stores) -> int | None:
 
 
 def _watch(root: Path, found: Iterator[str]) -> WatchSet:
-    directories = {os.path.realpath(path) for path in (str(root), *link_parents(root), *found)}
-    return WatchSet(tuple(sorted(path for path in directories if os.path.isdir(path))))  # noqa: PTH112
+    """The folders to watch. The root is among them as it is written, whether it is there or not: it may come back, or be
+    another folder behind the same name."""
+    directories = {os.path.realpath(path) for path in (*link_parents(root), *found)}
+    there = {path for path in directories if os.path.isdir(path)}  # noqa: PTH112
+    return WatchSet(tuple(sorted({*there, os.path.abspath(root)})))  # noqa: PTH100  # links must stay
 
 
-def _unit_key(facts: bytes, slot: str, contents: list[tuple[str, bytes]]) -> bytes:
+def _unit_key(facts: bytes, slot: str, contents: Contents) -> bytes:
     state = blake2b(facts + slot.encode(errors="surrogateescape"), digest_size=16)
     for _, data in contents:
         state.update(b"%d:" % len(data))
         state.update(data)
     return state.digest()
+
+
+def _file_state(
+    contents: Contents, references: tuple[Reference, ...], stamps: Mapping[str, os.stat_result]
+) -> FileState:
+    digests = tuple(blake2b(data, digest_size=16).digest() for _, data in contents)
+    touched = max((max(one.st_mtime, one.st_ctime) for one in stamps.values()), default=0.0)
+    shown = sorted((path, (one.st_ino, one.st_size, one.st_mtime_ns)) for path, one in stamps.items())
+    return FileState((*digests, *(one.digest for one in references)), tuple(shown), touched)
 
 
 def _facts_digest(config: Config, stores: Stores) -> bytes:

@@ -51,6 +51,11 @@ class Tree:
         """The content of a file of at most `limit` bytes. Raises UnreadableError."""
         return self._use(path, lambda physical: self._jail.read(physical, limit))
 
+    def take_stamps(self) -> dict[str, os.stat_result]:
+        """The files that were read since the last call, by physical path, as they were then."""
+        stamps, self._jail.stamps = self._jail.stamps, {}
+        return stamps
+
     def size(self, path: str) -> int:
         """The size of a file in bytes; nothing of it is read. Raises UnreadableError."""
         return self._use(path, self._jail.size)

@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kvsync.errors import StateDirError
+from kvsync.errors import StateDirError, StateDirLost
 from kvsync.state.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from kvsync.util.sqlite import Fault, closed_on_error, connect, fault_of, transaction, use_write_ahead_log
 
@@ -102,7 +102,7 @@ class Database:
     def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """All or nothing of what is done inside. `durable` also waits for the disk. Raises StateDirError."""
         with self._lock, speaking_of(self._state_dir):
-            self._insist_on_same_file()
+            self.insist_on_same_file()
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with transaction(self._connection):
                 yield self._connection
@@ -112,14 +112,18 @@ class Database:
         with self._lock, suppress(sqlite3.Error):  # nothing is left to be written
             self._connection.close()
 
-    def _insist_on_same_file(self) -> None:
-        """Rows written to a file that was removed meanwhile would be lost without a sound."""
+    def insist_on_same_file(self) -> None:
+        """Raise StateDirLost when the file was removed or replaced: rows written to it would be lost without a sound."""
         if self._file is None:
             return
-        with suppress(FileNotFoundError):
+        try:
             if self._file.stat().st_ino == self._inode:
                 return
-        raise StateDirError(str(self._state_dir), "state.db was removed or replaced while in use; restart kvsync")
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:  # why it cannot be seen, the next statement says
+            return
+        raise StateDirLost(str(self._state_dir), "state.db was removed or replaced while in use; restart kvsync")
 
 
 def open_for_writing(state_dir: Path) -> Database:

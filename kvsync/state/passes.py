@@ -152,6 +152,10 @@ class PassHistory:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM daemon")
 
+    def check(self) -> None:
+        """Raise StateDirLost when the state directory was removed or replaced since it was opened."""
+        self._database.insist_on_same_file()
+
 
 def _pass(row: tuple[Any, ...]) -> PassRecord:
     store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at = row

@@ -97,13 +97,18 @@ class FakeReconciler:
         self.scripts: dict[Target, Script] = {}
         self.on_load: Callable[[], LoadedTargets] = lambda: self.loaded
         self.on_reload: Callable[[], RunConfig] = lambda: QUIET
+        self.has_new_config = False
 
     async def load(self) -> LoadedTargets:
         self.loads += 1
         return self.on_load()
 
+    async def config_changed(self) -> bool:
+        return self.has_new_config
+
     async def reload_config(self) -> RunConfig:
         self.reloads += 1
+        self.has_new_config = False
         return self.on_reload()
 
     def is_paused(self, target: Target) -> bool:
@@ -125,6 +130,7 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.rows: dict[Target, dict[str, Any]] = {}
         self.daemon: DaemonRecord | None = None
+        self.lost: Exception | None = None
         self.seen: list[DaemonRecord] = []
 
     def record(
@@ -148,6 +154,10 @@ class FakeRecorder:
 
     def clear_daemon(self) -> None:
         self.daemon = None
+
+    def check(self) -> None:
+        if self.lost is not None:
+            raise self.lost
 
 
 class Log:

@@ -20,7 +20,7 @@ from kvsync.daemon.once import run_once
 from kvsync.daemon.ports import LoadedTargets, PassRequest, StatusStore
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.daemon.watch import WatchTiming
-from kvsync.errors import InvalidInput, Origin, PermanentError, Problem, StateDirError, TransientError
+from kvsync.errors import InvalidInput, Origin, PermanentError, Problem, StateDirError, StateDirLost, TransientError
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
@@ -190,6 +190,17 @@ async def test_a_store_is_said_to_be_down_once_and_back_once(log: Log) -> None:
         await work.clock.advance(600)
     assert [event["store"] for event in log.events("store.unavailable")] == ["edge"]
     assert [event["store"] for event in log.events("store.recovered")] == ["edge"]
+
+
+async def test_a_state_directory_that_is_gone_ends_the_daemon() -> None:
+    """When what it records is lost, the daemon lets passes in flight end and raises the reason, so that it is started again."""
+    reconciler = FakeReconciler([A])
+    async with running(reconciler) as work:
+        await work.passes(1)
+        work.recorder.lost = StateDirLost("x", "gone")
+        work.daemon.trigger(Trigger.SIGNAL)
+        with pytest.raises(StateDirLost):
+            await work.task
 
 
 async def test_only_what_changed_gets_a_pass_when_files_change(log: Log) -> None:
@@ -475,6 +486,35 @@ async def test_sighup_takes_a_new_configuration_into_force(log: Log) -> None:
     assert [request.apply for request in reconciler.requests[:3]] == [True, False, False]
     assert Trigger.CONFIG in reconciler.requests[1].triggers
     assert len(log.events("config.reloaded")) == 1
+
+
+async def test_a_changed_configuration_comes_into_force_without_a_signal(log: Log) -> None:
+    """When the files are looked at and the configuration is another one, it is loaded before them, and every target gets a
+    pass."""
+    reconciler = FakeReconciler([A, B])
+    async with running(reconciler) as work:
+        await work.passes(2)
+        reconciler.has_new_config = True
+        reconciler.on_load = lambda: LoadedTargets({A: str(reconciler.reloads), B: "1"})
+        work.daemon.trigger(Trigger.FILES)
+        await work.passes(4)
+    assert reconciler.reloads == 1
+    assert Trigger.CONFIG in reconciler.asked(B)[1].triggers
+    assert len(log.events("config.reloaded")) == 1
+
+
+async def test_files_that_are_being_written_are_looked_at_again() -> None:
+    """While a file may still be being written the daemon looks again by itself, at its start and later."""
+    reconciler = FakeReconciler([])
+    moving = LoadedTargets({A: "1"}, look_again=0.01)
+    reconciler.on_load = lambda: moving if reconciler.loads in (1, 2, 5) else LoadedTargets({A: str(reconciler.loads)})
+    async with running(reconciler) as work:
+        await work.clock.advance(0.02)
+        assert reconciler.loads == 3
+        work.daemon.trigger(Trigger.FILES)
+        await until(lambda: reconciler.loads == 4)
+        work.daemon.trigger(Trigger.FILES)
+        await until(lambda: reconciler.loads == 6)
 
 
 @pytest.mark.parametrize("error", [InvalidInput([Problem("no", Origin("kvsync.yaml", 1, 1))]), RuntimeError("bug")])

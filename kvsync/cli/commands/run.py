@@ -59,7 +59,8 @@ async def _run(settings: GlobalOptions, shard: Shard | None, *, once: bool, obse
     write_as = None if observe else "run"
     with inbox.open():
         async with opening.workspace(settings, writing=write_as, shard=shard, fetches=False) as workspace:
-            reconciler = WorkspaceReconciler(workspace, workspace.pass_context, os.environ)
+            context = workspace.pass_context
+            reconciler = WorkspaceReconciler(workspace, context, os.environ, environment=settings.environment)
             traces = exporting(workspace.config.run.tracing, os.environ)
             # An observer takes no part in the election, because it could not lead.
             async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
@@ -107,7 +108,9 @@ async def _for_ever(
 ) -> Exit:
     from kvsync.app.monitoring import Serving, herald_of
     from kvsync.daemon.loop import Daemon
+    from kvsync.logs import in_background
 
+    reconciler.follow_files()
     herald = herald_of(workspace, os.environ)
     serving = Serving(workspace, reconciler, os.environ, observe=observe)
 
@@ -129,6 +132,7 @@ async def _for_ever(
         inbox=inbox,
     )
     told = herald.telling(workspace.config.run)
-    async with aclosing(reconciler), serving.serving(daemon.trigger, workspace.config.run), told:
-        result = await daemon.run()
+    with in_background():
+        async with aclosing(reconciler), serving.serving(daemon.trigger, workspace.config.run), told:
+            result = await daemon.run()
     return Exit.ERROR if result.unfinished else Exit.DONE

@@ -1,0 +1,81 @@
+"""Whether `kvsync.yaml` on disk is another one than the one in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvsync.config.load import read_text, text_digest
+from kvsync.config.model import Config
+from kvsync.desired.rest import FileRest, FileState
+from kvsync.errors import InvalidInput
+from kvsync.util.clock import Clock
+
+LONGEST_HOLD = 10.0
+"""Seconds that a changed configuration waits for state files that are still being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigNews:
+    """What a look found: `is_new` when another configuration is to be loaded, `is_broken` when it was tried already and cannot
+    be used. `rests_in` is not None while the file may still be being written: look again in so many seconds."""
+
+    is_new: bool = False
+    is_broken: bool = False
+    rests_in: float | None = None
+
+
+class ConfigWatch:
+    """Looks at the configuration on disk. A file that changes, or is gone, counts only once it has rested."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._clock = clock
+        self._rest = FileRest(config.run.debounce, clock)
+        self._new_since: float | None = None
+        self._refused: bytes | None = None
+        self.use(config)
+        self._look()
+
+    def use(self, config: Config) -> None:
+        """Compare with this configuration from now on: it is in force."""
+        self._file, self._in_force = config.file, config.digest
+        self._rest.seconds = config.run.debounce
+        self._refused = self._new_since = None
+
+    def refuse(self) -> None:
+        """Note that what is on disk cannot be used, so that it is not tried again."""
+        self._refused, self._new_since = self._look()[0], None
+
+    def look(self) -> ConfigNews:
+        """Look at the file."""
+        digest, left = self._look()
+        if digest == self._in_force:
+            self._refused = self._new_since = None
+            return ConfigNews()
+        if left is not None:
+            return ConfigNews(rests_in=left)
+        if digest == self._refused:
+            return ConfigNews(is_broken=True)
+        self._new_since = self._clock.monotonic() if self._new_since is None else self._new_since
+        return ConfigNews(is_new=True)
+
+    @property
+    def is_overdue(self) -> bool:
+        """True when a new configuration has waited long enough for the state files."""
+        return self._new_since is not None and self._clock.monotonic() - self._new_since >= LONGEST_HOLD
+
+    def _look(self) -> tuple[bytes, float | None]:
+        """The digest of the file, empty for one that cannot be read, and the seconds it still has to rest."""
+        state = _state_of(self._file)
+        left = self._rest.look({} if state is None else {self._file.name: state})
+        return b"" if state is None else state.contents[0], max(left.values(), default=None)
+
+
+def _state_of(file: Path) -> FileState | None:
+    """The file as it is; None when it cannot be read."""
+    try:
+        data, status = read_text(file, file), file.stat()
+    except (InvalidInput, OSError):
+        return None
+    stamp = status.st_ino, status.st_size, status.st_mtime_ns
+    return FileState((text_digest(data),), ((file.name, stamp),), max(status.st_mtime, status.st_ctime))

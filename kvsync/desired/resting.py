@@ -1,0 +1,78 @@
+"""The desired state without what is still being written: targets of such files stay as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from kvsync.desired.model import CompiledFile, DesiredState
+from kvsync.desired.problem_sets import Problems, in_order
+from kvsync.desired.reading import Reading
+from kvsync.desired.rest import FileRest
+from kvsync.errors import Problem
+from kvsync.model.entry import Target
+
+
+class RestingFiles:
+    """Lets files rest before they are used: a half-written file is neither values nor deletes."""
+
+    def __init__(self, rest: FileRest) -> None:
+        self._rest = rest
+        self._units: Mapping[str, CompiledFile] = {}
+        self._last: DesiredState | None = None
+
+    def rests_in(self, reading: Reading) -> float | None:
+        """Note how the files are now. Returns the seconds that those which still move need to rest, None when none moves."""
+        return max(self._rest.look(reading.states).values(), default=None)
+
+    def settled(self, loaded: DesiredState, reading: Reading) -> DesiredState:
+        """What may be used of what was just loaded. A target that a moving file names, or named before, is as it was; all are
+        where that cannot be known."""
+        moving = self._rest.look(reading.states)
+        units = {slot: unit for slot, (_, unit) in reading.units.items()}
+        concerned = [known[slot] for slot in moving for known in (units, self._units) if slot in known]
+        if all(unit.names_known for unit in concerned):
+            targets = {target for unit in concerned for target in unit.targets}
+            state = self._without(loaded, targets, concerned) if moving else loaded
+        else:
+            state = self._unchanged(loaded, min(moving))
+        state = replace(state, rests_in=max(moving.values(), default=None))
+        before = {slot: unit for slot, unit in self._units.items() if slot in moving}
+        self._units = {slot: unit for slot, unit in units.items() if slot not in moving} | before
+        self._last = state
+        return state
+
+    def go_on(self, seconds: float, is_outdated: Callable[[Target], bool]) -> None:
+        """Go on under another configuration: with another time to rest, and without how these targets were."""
+        self._rest.seconds = seconds
+        if self._last is not None:
+            self._last = self._last.only(lambda target: not is_outdated(target))
+
+    def _unchanged(self, loaded: DesiredState, slot: str) -> DesiredState:
+        if self._last is not None:
+            return replace(self._last, watch=loaded.watch)
+        name = slot.partition("\0")[0]
+        held = (Problem(f"{name} is still being written; kvsync reads it when it has not changed for run.debounce"),)
+        return replace(loaded.only(lambda _: False), hold_all=held, problems=held)
+
+    def _without(self, loaded: DesiredState, targets: set[Target], concerned: list[CompiledFile]) -> DesiredState:
+        """The loaded state, with these targets as they were before."""
+        others = loaded.only(lambda target: target not in targets)
+        last = None if self._last is None else self._last.only(lambda target: target in targets)
+        held = {} if last is None else dict(last.held)
+        unsaid = {problem for unit in concerned for problem in unit.problems}
+        new, old = (_problems(state, targets) | unsaid for state in (loaded, last))
+        problems = [problem for problem in loaded.problems if problem not in new]
+        problems += [] if self._last is None else [problem for problem in self._last.problems if problem in old]
+        return replace(
+            others,
+            targets=dict(others.targets) | ({} if last is None else dict(last.targets)),
+            held=dict(others.held) | held,
+            problems=in_order(problems),
+            entries=others.entries + (0 if last is None else last.entries),
+        )
+
+
+def _problems(state: DesiredState | None, targets: set[Target]) -> set[Problem]:
+    found: Mapping[Target, Problems] = {} if state is None else state.held
+    return {problem for target in targets for problem in found.get(target, ())}
