@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from kvsync import __version__
+from kvsync.daemon.failure_log import FailureLog
 from kvsync.daemon.gate import Gate
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_counts import PassCounts
@@ -47,7 +48,7 @@ class Reporter:
         self._parked: dict[Target, str] = {}
         self._waiting: set[Target] = set()
         self._began: dict[Target, tuple[tuple[Trigger, ...], float]] = {}
-        self._down: dict[str, tuple[set[Target], float]] = {}  # by store: whom it fails, since when (monotonic)
+        self._failures = FailureLog(clock)
 
     def pass_started(self, request: PassRequest) -> None:
         """Say that a pass begins."""
@@ -67,14 +68,13 @@ class Reporter:
         result = replace(result, triggers=triggers, at=now, seconds=self._clock.monotonic() - began)
         self._counts.add(result)
         retry_in = None if result.next_at is None else round(result.next_at - now, 1)
-        self._log_store(result, retry_in)
+        self._failures.store(result, retry_in)
         if result.error is None:
             self._log_finished(result)
             self._log_parked(result)
             self._log_waiting(result)
         elif not held:
-            fields = {"error": result.error, "retryable": result.retryable, "retry_in": retry_in}
-            _log.error("pass.failed", **_names(result.target), **fields)
+            self._failures.failed(result, retry_in)
         # Whatever is wrong with the state directory, the next pass fails with it, and says so.
         with suppress(KvsyncError):
             self._recorder.record(
@@ -97,7 +97,7 @@ class Reporter:
             self._parked.pop(target, None)
             self._waiting.discard(target)
             self._began.pop(target, None)
-            self._log_up(target)
+            self._failures.up(target)
         with suppress(KvsyncError):
             self._recorder.keep(targets)
         self.notifier.status(self.summary())
@@ -180,25 +180,6 @@ class Reporter:
             self._waiting.add(result.target)
             fields = {"count": result.deletes_waiting, "until": result.waits_until}
             _log.warning("deletes.waiting", **_names(result.target), **fields)
-
-    def _log_store(self, result: PassResult, retry_in: float | None) -> None:
-        """Say that a store is down when it fails its first target."""
-        if not result.unavailable:
-            self._log_up(result.target)
-            return
-        store = result.target.store
-        if store not in self._down:
-            _log.error("store.unavailable", store=store, error=result.error, retry_in=retry_in)
-        failing, _ = self._down.setdefault(store, (set(), self._clock.monotonic()))
-        failing.add(result.target)
-
-    def _log_up(self, target: Target) -> None:
-        """Say that a store is back when it fails its last target no more."""
-        failing, since = self._down.get(target.store, (set[Target](), 0.0))
-        if failing == {target}:
-            _log.info("store.recovered", store=target.store, seconds=round(self._clock.monotonic() - since, 1))
-            del self._down[target.store]
-        failing.discard(target)
 
 
 def _names(target: Target) -> dict[str, str]:

@@ -192,6 +192,34 @@ async def test_a_store_is_said_to_be_down_once_and_back_once(log: Log) -> None:
     assert [event["store"] for event in log.events("store.recovered")] == ["edge"]
 
 
+async def test_a_store_that_stays_down_is_reported_at_growing_intervals(log: Log) -> None:
+    """In a day that a store is down, the log has a handful of events of it, with counts, and none of each try."""
+    reconciler = FakeReconciler([A, B])
+    for target in (A, B):
+        reconciler.scripts[target] = raising(TransientError("503"))
+    async with running(reconciler) as work:
+        await work.clock.advance(86_400)
+    reports = log.events("store.unavailable")
+    assert 4 <= len(reports) <= 10
+    assert "failures" not in reports[0]
+    assert all(report["failures"] > 1 for report in reports[1:])
+    assert [report["seconds"] for report in reports[1:]] == sorted(report["seconds"] for report in reports[1:])
+    assert log.events("pass.failed") == []
+    assert len(reconciler.requests) > 100
+
+
+async def test_a_target_that_its_store_fails_in_its_own_way_is_reported_once(log: Log) -> None:
+    """What fails one target is logged when it is new, and not at each try."""
+    reconciler = FakeReconciler([A, B])
+    reconciler.scripts[A] = raising(TransientError("503"))
+    reconciler.scripts[B] = raising(PermanentError("no such namespace"))
+    async with running(reconciler) as work:
+        await work.clock.advance(800)
+    failed = log.events("pass.failed")
+    assert len(failed) == 1
+    assert len(reconciler.requests) > 6
+
+
 async def test_a_state_directory_that_is_gone_ends_the_daemon() -> None:
     """When what it records is lost, the daemon lets passes in flight end and raises the reason, so that it is started again."""
     reconciler = FakeReconciler([A])
