@@ -193,7 +193,13 @@ def _change() -> Schema:
         "after": _or_null(side),
         "origin": _described(_TEXT_OR_NULL, "file:line:column of the entry."),
     }
-    return _object(required, {"sensitive": {"const": True}, "moved_to": _object(_name())})
+    optional = {
+        "sensitive": {"const": True},
+        "moved_to": _object(_name()),
+        "written_after": _described(_list(_TEXT), "Keys that are written first; the entry waits until they are."),
+        "written_last": _described({"const": True}, "The entry is written after everything else of its target."),
+    }
+    return _object(required, optional)
 
 
 def _refusal() -> Schema:

@@ -1,4 +1,4 @@
-"""Apply engine for one target: creates and updates first, then deletes."""
+"""Apply engine for one target: creates and updates first, then deletes, then what is written after everything else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from random import Random
 from kvsync.apply.batch import BatchSender
 from kvsync.apply.model import ApplyReport, PendingStep, Step
 from kvsync.apply.moves import Moves
+from kvsync.apply.order import WriteOrder
 from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.ports import DeletionPort, Replan, RunPort
 from kvsync.apply.store_access import StopCondition, StoreAccess
@@ -67,13 +68,18 @@ class Applier:
         book = OutcomeRecorder(self._store, self._located, self._run, steps, self._progress, self._clock)
         halt = self._halt()
         works = [PendingStep(index, step) for index, step in enumerate(steps)]
-        written = [work for work in works if not work.is_delete]
-        await self._send(written, book, halt)
-        deletes = [work for work in works if work.is_delete]
-        grant = None
+        order = WriteOrder(works, book)
+        for stage in order.stages():
+            if halt():
+                break
+            await self._send(stage, book, halt)
+        deletes, grant = order.deletes, None
         if deletes and not halt():
+            written = [work for work in works if not work.is_delete]
             deletes = await Moves(self._link(halt), book, self.signer, written).ready(deletes)
             grant = await self._delete(deletes, book, halt)
+        if order.last and not halt():
+            await self._send(order.ready_last(), book, halt)
         waiting = 0 if grant is None else len(deletes) - grant.granted
         return replace(book.report(halt.store_error, halt.reason), deletes_waiting=waiting, grant=grant)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kvsync.desired import DesiredState
     from kvsync.model.entry import Identity, Outcome, Target
     from kvsync.model.plan import Plan, TargetPlan, TargetReport
-    from kvsync.rendering.saved_plan import SavedPlan
+    from kvsync.rendering.saved_plan import PlanSelection, SavedPlan
 
 _MOST_SHOWN = 20
 _MOST_BYTES = 512 * 2**20  # a million changes; a plan file may come from where others write
@@ -94,12 +94,30 @@ def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> Chosen:
         plan, fresh, workspace.state.seal, lambda target: stores[target.store].place(target.namespace)
     )
     known = {one.target: one for one in fresh.targets}
+    kept = {target: _without_waiting(one, known.get(target)) for target, one in sorted(selections.items())}
     targets = tuple(
         replace(known.get(target) or TargetPlan(target, "", ""), changes=one.changes, refused=(), reported=())
-        for target, one in sorted(selections.items())
+        for target, one in kept.items()
     )
-    stale = {target: one.stale for target, one in selections.items() if one.stale}
+    stale = {target: one.stale for target, one in kept.items() if one.stale}
     return Chosen(replace(fresh, targets=targets), stale)
+
+
+def _without_waiting(selection: PlanSelection, fresh: TargetPlan | None) -> PlanSelection:
+    """The selection without what is written after an entry that went stale and is not as desired: that is skipped."""
+    from kvsync.model.entry import Outcome, OutcomeKind
+    from kvsync.planning.order import waiting_changes, why_waiting
+    from kvsync.rendering.saved_plan import PlanSelection
+
+    is_done = _nothing if fresh is None else _settled(fresh)
+    waiting = waiting_changes(selection.changes, [one.identity for one in selection.stale if not is_done(one.identity)])
+    skipped = tuple(
+        Outcome(one.identity, one.action, OutcomeKind.SKIPPED, why_waiting(one, waiting[one.identity]))
+        for one in selection.changes
+        if one.identity in waiting
+    )
+    changes = tuple(one for one in selection.changes if one.identity not in waiting)
+    return PlanSelection(changes, selection.stale + skipped)
 
 
 def exactly(chosen: Chosen, fresh: Plan, file: str) -> Chosen:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 from kvsync.desired.model import Chunk
+from kvsync.desired.order import order_problems
 from kvsync.desired.views import EntriesView, SettledView, TargetRows
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.entry import Desired, Identity, Target
@@ -42,6 +43,7 @@ def conflicting_entries(chunks: Sequence[Chunk]) -> Iterator[Problem]:
         yield from _duplicates(rows)
     elif any(chunk.rows.remote is not None for chunk in chunks):
         yield from _meetings(rows)
+    yield from order_problems(chunks, rows)
     yield from _policies(chunks)
     yield from _leaving(chunks, rows)
 

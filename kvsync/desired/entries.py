@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kvsync.desired.fields import LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
+from kvsync.desired.fields import AFTER_ALL, LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
 from kvsync.desired.jail import UnreadableError
 from kvsync.desired.rows import RowBuilder, RowTemplate
 from kvsync.desired.tree import is_text
@@ -242,7 +242,7 @@ class EntryReader:
         return known
 
     def _shape(self, options: Options, *, json: bool, secret: bool) -> RowTemplate:
-        content_type, ttl = options.get("content_type"), options.get("ttl")
+        content_type, ttl, after = options.get("content_type"), options.get("ttl"), options.get("after", ())
         if json and content_type == self._defaults.options.get("content_type") and not is_json_type(content_type):
             content_type = None  # what json: implies is nearer than a default meant for texts
         return RowTemplate(
@@ -258,6 +258,8 @@ class EntryReader:
             mode=str(options.get("mode", Mode.ENFORCE)),
             protected=options.get("protected", False),
             sensitive=secret or options.get("sensitive", False),
+            after=() if after == AFTER_ALL else after,
+            after_all=after == AFTER_ALL,
         )
 
 

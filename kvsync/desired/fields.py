@@ -27,6 +27,7 @@ from kvsync.yaml.fields import (
     list_of,
     map_of,
     moment,
+    one_of,
     path,
     record,
     text,
@@ -34,6 +35,9 @@ from kvsync.yaml.fields import (
 from kvsync.yaml.nodes import Mapping, Node
 
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+AFTER_ALL: Final = "all"
+"""In place of a list of keys: everything else of the target."""
+
 VALUE_FORMS: Final = ("value", "json", "file", "base64", "env")
 
 
@@ -106,6 +110,15 @@ def _field(name: str, decoder: Decoder, help: str, *, required: bool = False) ->
     return Field(name, decoder, required=required, default=OMITTED, help=help)
 
 
+def _after() -> Decoder:
+    def read(written: str, _plain: bool) -> str:
+        if written != AFTER_ALL:
+            raise ValueError(f"for one key, write [{written}]")
+        return written
+
+    return one_of(ScalarDecoder("all, or a list of keys", read, {"const": AFTER_ALL}), list_of(text(), least=1))
+
+
 OPTION_FIELDS: Final = (
     _field("ttl", _ttl(), "Lifetime of the entry; kvsync renews it. `none` removes a default."),
     _field("renew_before", duration(whole=True), "Renew the entry when less than this time is left; 0s means never."),
@@ -130,7 +143,18 @@ FORM_FIELDS: Final = (
     ),
 )
 
-LABELLED_FIELDS: Final = (*FORM_FIELDS, *OPTION_FIELDS, _field("expires_at", moment(), "Time when the entry expires."))
+_AFTER_FIELD: Final = _field(
+    "after",
+    _after(),
+    "Keys that are written before this entry; `all` writes it last, if all else of the target succeeded.",
+)
+
+LABELLED_FIELDS: Final = (
+    *FORM_FIELDS,
+    *OPTION_FIELDS,
+    _field("expires_at", moment(), "Time when the entry expires."),
+    _AFTER_FIELD,
+)
 """An entry under a label."""
 
 FILES_FIELDS: Final = (
@@ -138,6 +162,7 @@ FILES_FIELDS: Final = (
     Field("glob", glob(), default="**/*", help="Glob of the files in the folder."),
     Field("prefix", text(empty=True), default="", help="Prefix of the keys."),
     *OPTION_FIELDS,
+    _AFTER_FIELD,
 )
 
 MOVED_FIELDS: Final = (

@@ -30,6 +30,8 @@ class RowTemplate(NamedTuple):
     mode: str = Mode.ENFORCE.value
     protected: bool = False
     sensitive: bool = False
+    after: tuple[str, ...] = ()
+    after_all: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -52,6 +54,8 @@ class RowTemplate(NamedTuple):
             self.protected,
             self.sensitive,
             origin,
+            self.after,
+            self.after_all,
         )
 
 

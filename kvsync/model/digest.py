@@ -79,6 +79,8 @@ def _change_row(change: Change) -> _Row:
         after.expires_at if after else None,
         *sorted(change.reasons),
         *(("moved to", *_name(change.moved_to)) if change.moved_to else ()),
+        *(("after", *change.written_after) if change.written_after else ()),
+        *(("after all",) if change.is_last else ()),
     )
 
 

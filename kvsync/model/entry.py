@@ -70,7 +70,8 @@ class Entry:
     """One desired entry, already normalised for its store.
 
     `fingerprint` is `canonical.fingerprint(content)`. At most one of `ttl` (a lifetime that kvsync renews once less than
-    `renew_before` is left; 0 means never) and `expires_at` (a moment after which it must be gone) is set.
+    `renew_before` is left; 0 means never) and `expires_at` (a moment after which it must be gone) is set. `after` are the keys
+    of the target that are written before this entry; with `after_all` everything else of the target is.
     """
 
     identity: Identity
@@ -84,6 +85,8 @@ class Entry:
     protected: bool = False
     sensitive: bool = False
     origin: Origin | None = None
+    after: tuple[str, ...] = ()
+    after_all: bool = False
 
     def renewal_margin(self) -> float:
         """Seconds of remaining life under which this entry is renewed: `renew_before`, by default a third of the TTL."""
@@ -308,11 +311,21 @@ class Change:
         marked = self.before is not None and self.before.mark is not None and self.before.mark.sensitive
         return marked or (self.after is not None and self.after.sensitive)
 
+    @property
+    def written_after(self) -> tuple[str, ...]:
+        """The keys that must be written before; a renewal, which changes nothing that is read, waits for none."""
+        return self.after.after if self.after is not None and self.action is not Action.RENEW else ()
+
+    @property
+    def is_last(self) -> bool:
+        """True when it is written after everything else of its target."""
+        return self.after is not None and self.after.after_all and self.action is not Action.RENEW
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A difference that kvsync will not act on, and why. `action` is what it would have done; `deferred` is
-    the change that kvsync tries later, because the entry is quarantined or contended."""
+    the change that kvsync tries later, because the entry is quarantined or contended, or waits for another entry."""
 
     identity: Identity
     cause: Class

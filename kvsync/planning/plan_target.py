@@ -26,6 +26,7 @@ from kvsync.planning import guard
 from kvsync.planning.classify import Idle, Removal, Rules, Verdict, classify, classify_undesired
 from kvsync.planning.compare import Comparison, key_matcher
 from kvsync.planning.cost import cost_of
+from kvsync.planning.order import split_waiting
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.timers import grace_end, next_moment
 
@@ -50,7 +51,7 @@ def plan_target(
     idle = [verdict for verdict in verdicts if isinstance(verdict, Idle)]
     sorter = _Sorter(desired.policy, facts, rules.now)
     changes, reported = sorter.split(verdict for verdict in verdicts if isinstance(verdict, Change))
-    refused = tuple(verdict for verdict in verdicts if isinstance(verdict, Refusal))
+    changes, refused = split_waiting(changes, tuple(verdict for verdict in verdicts if isinstance(verdict, Refusal)))
     plan = TargetPlan(
         desired.target,
         capabilities.type,

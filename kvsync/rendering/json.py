@@ -114,6 +114,8 @@ def change_document(change: Change, seal: Seal) -> Document:
         "origin": _origin(change.origin),
         **({"sensitive": True} if change.sensitive else {}),
         **({"moved_to": _name(change.moved_to)} if change.moved_to else {}),
+        **({"written_after": list(change.written_after)} if change.written_after else {}),
+        **({"written_last": True} if change.is_last else {}),
     }
 
 

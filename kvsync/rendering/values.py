@@ -49,6 +49,7 @@ def detail_of(change: Change, owner: str, limits: DisplayLimits) -> Detail:
     beside = list(_lifetime(change))
     if change.moved_to is not None:
         beside.append(f"moved to {name(change.moved_to)}")
+    beside += _order(change)
     if change.sensitive:
         differing = [reason for reason in change.reasons if reason not in ("ttl", "expires_at")]
         return Detail(("(sensitive)", *differing, *beside))
@@ -58,6 +59,14 @@ def detail_of(change: Change, owner: str, limits: DisplayLimits) -> Detail:
     value = _value(change, pair, limits)
     rest = [] if pair.hidden else [*_content_type(pair), *_tags(pair), *_metadata(pair)]
     return Detail((*value.beside, *rest, *beside) or (() if value.below else change.reasons), value.below)
+
+
+def _order(change: Change) -> Iterator[str]:
+    """What is written before this change."""
+    if change.is_last:
+        yield "written last"
+    elif change.written_after:
+        yield clip(f"after {', '.join(map(escape_name, change.written_after))}", _SHORT)
 
 
 def _pair(change: Change, owner: str) -> _Pair:

@@ -174,3 +174,50 @@ def test_init_writes_what_works(repo: Repo) -> None:
     repo.run("validate")
     repo.run("apply", "--yes")
     repo.run("plan", "--exit-code")
+
+
+ORDERED = """\
+store: local
+namespace: web
+keys:
+  alarm: {{value: v{0}, after: [zone]}}
+  sentinel: {{value: v{0}, after: all}}
+  vip: {{value: v{0}, protected: true}}
+  zone: v{0}
+"""
+
+
+def test_the_last_entry_waits_for_what_is_refused(repo: Repo) -> None:
+    """An entry with `after: all` is refused while another one of its target is, and plans say what is written before what."""
+    repo.write("state/web.yaml", ORDERED.format(1))
+    created = repo.json("plan")["targets"][0]["changes"]
+    orders = {one["key"]: (one.get("written_after"), one.get("written_last")) for one in created}
+    assert orders == {"alarm": (["zone"], None), "sentinel": (None, True), "vip": (None, None), "zone": (None, None)}
+    text = repo.run("plan").stdout
+    assert '+ sentinel  "v1"  written last' in text
+    assert '+ alarm  "v1"  after zone' in text
+    repo.run("apply", "--yes")
+    repo.write("state/web.yaml", ORDERED.format(2))
+    held = repo.json("apply", "--yes", code=3)["targets"][0]
+    assert {one["key"]: one["reason"] for one in held["refused"]} == {
+        "sentinel": "it is written after everything else of its target, and vip cannot be written yet",
+        "vip": "it is protected; use --allow-protected to overwrite or delete it",
+    }
+    assert repo.held() == {"alarm": "v2", "sentinel": "v1", "vip": "v1", "zone": "v2"}
+    repo.run("apply", "--yes", "--allow-protected")
+    assert repo.held() == dict.fromkeys(("alarm", "sentinel", "vip", "zone"), "v2")
+
+
+def test_the_last_entry_waits_for_what_went_stale(repo: Repo) -> None:
+    """Of a saved plan, the last entry is left out when another one changed since in the files, and not when it was applied."""
+    repo.write("state/web.yaml", ORDERED.format(1))
+    repo.run("plan", "--out", "plan.json")
+    repo.write("state/web.yaml", ORDERED.format(1).replace("zone: v1", "zone: v2"))
+    outcomes = repo.json("apply", "plan.json", "--yes", code=3)["targets"][0]["outcomes"]
+    assert {one["key"]: one["outcome"] for one in outcomes} == {
+        "alarm": "skipped", "sentinel": "skipped", "vip": "applied", "zone": "stale",
+    }  # fmt: skip
+    repo.run("plan", "--out", "plan.json")
+    repo.run("apply", "--yes", "--key", "zone")
+    repo.run("apply", "plan.json", "--yes", code=None)
+    assert repo.held() == {"alarm": "v1", "sentinel": "v1", "vip": "v1", "zone": "v2"}

@@ -276,3 +276,55 @@ def test_labels_by_key_format(repo: Repo) -> None:
         "kvsync.yaml", CONFIG.replace("edge: {type: memory}", 'edge: {type: memory, key_format: "{label}/{key}"}')
     )
     assert repo.values() == {"a [prod]": "x"}
+
+
+def test_the_order_of_entries(repo: Repo) -> None:
+    """`after` takes keys, or `all`; a label has the order of its entry, and so have files."""
+    repo.write("state/pages/x", b"x")
+    repo.web("""
+        keys:
+          a: {value: "1", after: [b, p/x]}
+          b: {value: "1", labels: {prod: "2"}}
+          sentinel: {value: "1", after: all, labels: [prod]}
+        files: [{path: pages, prefix: p/, after: [b]}]
+        """)
+    orders = {str(identity): (entry.after, entry.after_all) for identity, entry in repo.entries().items()}
+    assert orders == {
+        "a": (("b", "p/x"), False),
+        "b": ((), False),
+        "b [prod]": ((), False),
+        "sentinel [prod]": ((), True),
+        "p/x": (("b",), False),
+    }
+
+
+def test_orders_that_cannot_be_kept_are_errors(repo: Repo) -> None:
+    """An unknown key, a circle, an entry before what is last, and a move to it: each at its place, in all files together."""
+    repo.web("""\
+        keys:
+          a: {value: "1", after: [b, sentinal]}
+          b: {value: "1", after: [c]}
+          sentinel: {value: "1", after: all}
+          d: {value: "1", after: [sentinel]}
+          e: {value: "1", after: a}
+        """)
+    assert repo.problems() == [
+        'state/web.yaml:8:26: keys.e.after: expected all, or a list of keys, found "a" (for one key, write [a])'
+    ]
+    repo.web("""\
+        keys:
+          a: {value: "1", after: [b, sentinal]}
+          b: {value: "1", after: [c]}
+          sentinel: {value: "1", after: all}
+          d: {value: "1", after: [sentinel]}
+        moved: [{from: old, to: sentinel}]
+        """)
+    repo.web("keys: {c: {value: x, after: [a]}}\n", "state/more.yaml")
+    assert repo.problems() == [
+        'state/more.yaml:3:8: after: these entries wait for each other: "c" after "a" after "b" after "c" (remove one of them)',
+        'state/web.yaml:4:3: after: "sentinal" is not among the keys of edge/web (did you mean "sentinel"?)',
+        'state/web.yaml:7:3: after: "sentinel" is written after everything else, and so after this entry, too '
+        '(remove it from this list, or remove after: all from "sentinel")',
+        'state/web.yaml:8:9: "sentinel" is written after everything else, and so after "old" is gone '
+        "(remove this line, so that the old key is deleted first, or remove after: all)",
+    ]

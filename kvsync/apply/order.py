@@ -1,0 +1,73 @@
+"""Order of writes: `after: [keys]` in stages, `after: all` once everything else of the target succeeded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from graphlib import TopologicalSorter
+
+from kvsync.apply.model import PendingStep
+from kvsync.apply.outcomes import OutcomeRecorder, StepResult
+from kvsync.model.entry import Identity, OutcomeKind
+
+_DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
+
+
+class WriteOrder:
+    """The works of one run: `deletes`, the writes before them in `stages`, and those that come `last`."""
+
+    def __init__(self, works: Sequence[PendingStep], book: OutcomeRecorder) -> None:
+        self._book = book
+        self.deletes = [work for work in works if work.is_delete]
+        self.last = [work for work in works if not work.is_delete and work.approved.is_last]
+        self._written = [work for work in works if not work.is_delete and not work.approved.is_last]
+        self._by_key: defaultdict[str, list[PendingStep]] = defaultdict(list)
+
+    def stages(self) -> Iterator[list[PendingStep]]:
+        """The writes in stages: those of one may be sent once all before it have their outcome. What waits for a write that
+        failed ends as `skipped`."""
+        if not any(work.approved.written_after for work in self._written):
+            yield self._written
+            return
+        for work in self._written:
+            self._by_key[work.identity.key].append(work)
+        sorter: TopologicalSorter[str] = TopologicalSorter()
+        for work in self._written:
+            sorter.add(work.identity.key, *work.approved.written_after)
+        sorter.prepare()
+        while sorter.is_active():
+            keys = sorter.get_ready()
+            yield self._ready([work for key in keys for work in self._by_key.get(key, ())])
+            sorter.done(*keys)
+
+    def ready_last(self) -> list[PendingStep]:
+        """The last writes, unless something else of the run did not succeed: then they end as `skipped`."""
+        failed = self._unfinished((*self._written, *self.deletes))
+        return self._without(self.last, dict.fromkeys((work.index for work in self.last), failed) if failed else {})
+
+    def _ready(self, works: Sequence[PendingStep]) -> list[PendingStep]:
+        failed = {}
+        for work in works:
+            before = [one for key in work.approved.written_after for one in self._by_key.get(key, ())]
+            if (other := self._unfinished(before)) is not None:
+                failed[work.index] = other
+        return self._without(works, failed)
+
+    def _unfinished(self, works: Collection[PendingStep]) -> Identity | None:
+        for work in works:
+            outcome = self._book.outcome(work)
+            if outcome is None or outcome.kind not in _DONE:
+                return work.identity
+        return None
+
+    def _without(self, works: Sequence[PendingStep], failed: dict[int, Identity]) -> list[PendingStep]:
+        self._book.close(
+            [
+                StepResult(
+                    work, OutcomeKind.SKIPPED, f"not written, because {failed[work.index]} comes first and was not done"
+                )
+                for work in works
+                if work.index in failed
+            ]
+        )
+        return [work for work in works if work.index not in failed]

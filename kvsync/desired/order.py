@@ -1,0 +1,77 @@
+"""Checks of `after`: every key that an entry waits for exists, and no two entries wait for each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from kvsync.desired.model import Chunk
+from kvsync.desired.views import TargetRows
+from kvsync.errors import Kind, Problem
+from kvsync.yaml.problems import name_hint, quoted
+
+_Ordered = Mapping[int, tuple[tuple[str, ...], bool]]
+"""The keys that a row of the target is written after, and whether it is written last."""
+
+
+def order_problems(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[Problem]:
+    """What is wrong with the order that the files of one target ask for."""
+    ordered = dict(_ordered(chunks, rows))
+    if not ordered:
+        return
+    by_key: defaultdict[str, list[int]] = defaultdict(list)
+    for row, identity in enumerate(rows.identities()):
+        by_key[identity.key].append(row)
+    yield from _missing(ordered, by_key, rows)
+    yield from _cycle(ordered, by_key, rows)
+    yield from _moved(chunks, ordered, by_key)
+
+
+def _ordered(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[tuple[int, tuple[tuple[str, ...], bool]]]:
+    for start, chunk in zip(rows.starts, chunks, strict=False):
+        asks = [(shape.after, shape.after_all) for shape in chunk.rows.table]
+        if any(after or is_last for after, is_last in asks):
+            yield from (
+                (start + number, asks[place])
+                for number, place in enumerate(chunk.rows.shapes)
+                if asks[place] != ((), False)
+            )
+
+
+def _missing(ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows) -> Iterator[Problem]:
+    for row, (after, is_last) in ordered.items():
+        for key in after:
+            if key not in by_key:
+                message = f"after: {quoted(key)} is not among the keys of {rows.chunks[0].target}"
+                yield Problem(message, rows.origin(row), name_hint(key, by_key), Kind.CONTRADICTION)
+            elif not is_last and any(ordered.get(other, ((), False))[1] for other in by_key[key]):
+                message = f"after: {quoted(key)} is written after everything else, and so after this entry, too"
+                hint = f"remove it from this list, or remove after: all from {quoted(key)}"
+                yield Problem(message, rows.origin(row), hint, Kind.CONTRADICTION)
+
+
+def _cycle(ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows) -> Iterator[Problem]:
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    first: dict[str, int] = {}
+    for key, its_rows in by_key.items():
+        for row in its_rows:
+            after = ordered.get(row, ((), False))[0]
+            if after:
+                first.setdefault(key, row)
+                sorter.add(key, *after)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        keys = error.args[1][::-1]
+        shown = " after ".join(map(quoted, keys[:10])) + (" after …" if len(keys) > 10 else "")
+        message = f"after: these entries wait for each other: {shown}"
+        yield Problem(message, rows.origin(first[keys[0]]), "remove one of them", Kind.CONTRADICTION)
+
+
+def _moved(chunks: Sequence[Chunk], ordered: _Ordered, by_key: Mapping[str, list[int]]) -> Iterator[Problem]:
+    for move in (move for chunk in chunks for move in chunk.moved):
+        if any(ordered.get(row, ((), False))[1] for row in by_key.get(move.destination, ())):
+            message = f"{quoted(move.destination)} is written after everything else, and so after {quoted(move.source)} is gone"
+            hint = "remove this line, so that the old key is deleted first, or remove after: all"
+            yield Problem(message, move.origin, hint, Kind.CONTRADICTION)
