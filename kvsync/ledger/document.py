@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from kvsync.model.canonical import canonical_json
+from kvsync.model.canonical import sorted_json
 from kvsync.model.entry import ENDED, Applied, Identity, Mark, identity_order
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.sealing import SealingKeys, name_of
@@ -119,7 +119,7 @@ def encode(document: LedgerDocument, signer: MarkSigner) -> bytes:
     names = {"owner": document.owner, "place": signer.place.key, "schema": SCHEMA}
     body = {"entries": entries, **names, "revision": document.revision, "seals": seals}
     key = signer.keys[0] if signer.keys else None
-    return canonical_json({"digest": _digest(body, key), **body}).encode()
+    return sorted_json({"digest": _digest(body, key), **body}).encode()
 
 
 def decode(text: bytes, signer: MarkSigner) -> LedgerDocument:
@@ -211,5 +211,5 @@ def _bytes(text: str) -> bytes:
 
 
 def _digest(body: Mapping[str, Any], key: bytes | None) -> str:
-    text = canonical_json(body).encode()
+    text = sorted_json(body).encode()
     return sha256(text).hexdigest() if key is None else hmac.digest(key, text, "sha256").hex()

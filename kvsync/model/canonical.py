@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from kvsync.model.entry import Content
+from kvsync.model.exact_json import has_fractions, read_json, write_json
 
 FINGERPRINT_SIZE = 16
 """Bytes of a fingerprint."""
@@ -16,15 +17,21 @@ FINGERPRINT_SIZE = 16
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def canonical_json(data: Any) -> str:
-    """The one JSON text of `data`: sorted members, no spaces, non-ASCII characters as they are."""
+def sorted_json(data: Any) -> str:
+    """The JSON text of a document of kvsync's own: sorted members, no spaces. Its numbers are as Python writes them."""
     return _encode(data)
 
 
+def canonical_json(data: Any) -> str:
+    """The one JSON text of a value: sorted members, no spaces, numbers by value, non-ASCII characters as they are."""
+    text = write_json(data)
+    return write_json(read_json(text)) if has_fractions(text) else text
+
+
 def canonical_json_text(text: bytes) -> bytes | None:
-    """The canonical form of a JSON text, or None when it is not JSON."""
+    """The canonical form of a JSON text, or None when it is not JSON in UTF-8."""
     try:
-        return canonical_json(json.loads(text)).encode()
+        return write_json(read_json(text.decode())).encode()
     except (ValueError, RecursionError):
         return None
 

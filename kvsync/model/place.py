@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from kvsync.errors import Origin
-from kvsync.model.canonical import canonical_json
+from kvsync.model.canonical import sorted_json
 from kvsync.model.entry import Target
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -65,7 +65,7 @@ class Place:
     def key(self) -> str:
         """32 hexadecimal digits that represent this place."""
         data = [self.type, [list(part) for part in self.parts], list(self.scope)]
-        return blake2b(canonical_json(data).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return blake2b(sorted_json(data).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     @property
     def container(self) -> tuple[object, ...]:

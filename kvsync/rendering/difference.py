@@ -104,7 +104,11 @@ def _pointer(member: str) -> str:
 
 
 def _value(data: Any) -> str:
-    return clip(escape_text(json.dumps(data, ensure_ascii=False, sort_keys=True)), 200)
+    try:
+        shown = json.dumps(data, ensure_ascii=False, sort_keys=True)
+    except TypeError:  # numbers that are more exact than Python's
+        shown = canonical_json(data)
+    return clip(escape_text(shown), 200)
 
 
 def _lines(text: str, ends: bool) -> list[str]:

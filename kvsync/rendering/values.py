@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kvsync.model.canonical import canonical_json, fingerprint, is_json_type
+from kvsync.model.canonical import fingerprint, is_json_type
 from kvsync.model.entry import Action, Actual, Change, Content
+from kvsync.model.exact_json import read_json
 from kvsync.rendering.difference import Line, bounded, json_difference, one_sided, text_difference
 from kvsync.rendering.words import count, duration, moment, name
 from kvsync.util.escaping import clip, escape_cell, escape_name, quote_text
@@ -212,17 +213,15 @@ def _is_json(change: Change, old: Content, new: Content) -> bool:
 def _json_lines(old: str, new: str) -> list[Line] | None:
     """The difference of two JSON texts, None when one is not JSON, or the two mean the same."""
     try:
-        return list(json_difference(json.loads(old), json.loads(new))) or None
+        return list(json_difference(read_json(old), read_json(new))) or None
     except (ValueError, RecursionError):
         return None
 
 
 def _indented(text: str) -> str:
     try:
-        data: Any = json.loads(text)
-        canonical_json(data)  # refuses what is not JSON although Python reads it
-        return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
-    except (ValueError, RecursionError):
+        return json.dumps(read_json(text), indent=2, sort_keys=True, ensure_ascii=False)
+    except (ValueError, RecursionError, TypeError):  # TypeError: of numbers that are more exact than Python's
         return text
 
 

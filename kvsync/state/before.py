@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kvsync.model.canonical import canonical_json
+from kvsync.model.canonical import sorted_json
 from kvsync.model.entry import Actual, Content, Identity, Mark, sealed
 from kvsync.planning.sealing import SealingKeys, name_of
 
@@ -20,7 +20,7 @@ def before_text(before: Actual, withheld: bool, keys: SealingKeys) -> str:
         kept["size"] = before.size
         if before.content is not None:
             kept["content"] = before.content[1:]
-    return canonical_json({name: value for name, value in kept.items() if value is not None})
+    return sorted_json({name: value for name, value in kept.items() if value is not None})
 
 
 def before_of(identity: Identity, text: str, value: bytes | None, keys: SealingKeys) -> Actual:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kvsync.errors import NotApproved, UsageError
-from kvsync.model.canonical import canonical_json
+from kvsync.model.canonical import sorted_json
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
@@ -47,14 +47,14 @@ class Parked:
             sql = f"SELECT since, approved_at FROM parked WHERE {_OF_TARGET} AND digest = ?"  # noqa: S608 - constants
             known = connection.execute(sql, (*target_row(target), digest)).fetchone()
             since, approved_at = known or (now, None)
-            text = canonical_json(list(reasons))
+            text = sorted_json(list(reasons))
             connection.execute(_PARK, (*target_row(target), digest, plan_digest, text, since, approved_at))
         return known is None
 
     def park_approved(self, target: Target, digest: str, reasons: Sequence[str], now: float) -> None:
         """Park a target with a plan that is part of one that was approved, and so is approved itself. Raises StateDirError."""
         with self._database.transaction() as connection:
-            text = canonical_json(list(reasons))
+            text = sorted_json(list(reasons))
             connection.execute(_PARK, (*target_row(target), digest, digest, text, now, now))
 
     def unpark(self, target: Target) -> bool:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kvsync.model.canonical import canonical_json
+from kvsync.model.canonical import sorted_json
 from kvsync.model.entry import Identity, Target
 from kvsync.model.place import LocatedTarget
 
@@ -50,7 +50,7 @@ def state_key(located: LocatedTarget) -> str:
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """Counts by name, as text."""
-    return canonical_json(dict(counts))
+    return sorted_json(dict(counts))
 
 
 def counts_of(text: str) -> dict[str, int]:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kvsync.model.exact_json import ExactNumber, number
 from kvsync.yaml.decoders import INVALID, Decoder, Schema
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import Problems, at
@@ -34,7 +35,8 @@ class JsonDecoder(Decoder):
         return True
 
     def decode(self, node: Node, problems: Problems, what: str) -> Any:
-        """dict, list, str, int, float, bool or None; INVALID with problems noted. Nulls are allowed inside, not alone."""
+        """dict, list, str, int, float, ExactNumber, bool or None; INVALID with problems noted. Nulls are allowed inside,
+        not alone."""
         if isinstance(node, Scalar) and node.is_null:
             return self.refuse(
                 node, problems, what, "write the JSON value here; null is allowed inside it, but not as the whole value"
@@ -100,8 +102,9 @@ def _integer(text: str, base: int) -> int:
     return int(text, base)
 
 
-def _float(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
+def _float(text: str) -> int | float | ExactNumber:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of more than {_MOST_DIGITS} digits")
+    if math.isinf(float(text)):
         raise ValueError("a number too large for JSON")
-    return value
+    return number(re.sub(r"^([-+]?)(?=\.)", r"\g<1>0", text).removeprefix("+"))

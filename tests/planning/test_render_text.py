@@ -103,8 +103,8 @@ def test_reported() -> None:
             ["  ~ k  binary (2 bytes, 2e09f56e) -> binary (3 bytes, 9c6f5eb7)"],
         ),
         (
-            change(stored("k", json_content('{"rps":10}')), wanted("k", json_content('{"rps": 1e1}'), json=True)),
-            ["  ~ k  /rps: 10 -> 10.0"],
+            change(stored("k", json_content('{"rps":10}')), wanted("k", json_content('{"rps": 1.5e1}'), json=True)),
+            ["  ~ k  /rps: 10 -> 15"],
         ),
         (
             change(

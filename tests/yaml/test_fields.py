@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvsync.errors import InvalidInput, Origin
+from kvsync.model.exact_json import read_json
 from kvsync.yaml import nodes
 from kvsync.yaml.fields import (
     INVALID,
@@ -216,7 +218,7 @@ def test_json_has_no_such_number(source: str) -> None:
 ))  # fmt: skip
 def test_json_round_trip(data: Any) -> None:
     """JSON text is YAML: nodes of it decode to the same data."""
-    assert _through_nodes(data) == ([data], [])
+    assert _through_nodes(data) == ([read_json(json.dumps(data))], [])
 
 
 def _through_nodes(data: Any) -> tuple[Any, list[str]]:

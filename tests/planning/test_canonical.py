@@ -1,0 +1,66 @@
+"""JSON is compared by value: one text for each value, and no digit is lost."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvsync.model.canonical import canonical_json, canonical_json_text
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("1.0", "1"), ("1e0", "1"), ("-0.0", "0"), ("-0", "0"), ("1E3", "1000"), ("10e-1", "1"),
+        ("0.50", "0.5"), ("-12.50e1", "-125"),
+        ("1e-7", "1e-7"), ("0.00000010", "1e-7"), ("0.10000000000000000001", "0.10000000000000000001"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("12345678901234567890.50", "12345678901234567890.5"),
+        ("1" * 5000, "1" * 5000), ("[1e400, 1e500]", f"[1{'0' * 400},1e500]"), ('{"b": 1.0, "a": [2.0e0]}', '{"a":[2],"b":1}'),
+    ],
+)  # fmt: skip
+def test_numbers_have_one_text(written: str, canonical: str) -> None:
+    """Every spelling of a number comes to the same text, which is exact."""
+    assert canonical_json_text(written.encode()) == canonical.encode()
+    assert canonical_json_text(canonical.encode()) == canonical.encode()
+
+
+@pytest.mark.parametrize(
+    "text", [b"NaN", b"-Infinity", b"\xef\xbb\xbf1", '{"a":1}'.encode("utf-16"), b'"\\ud800"', b"[" * 10**6, b""]
+)
+def test_what_is_not_json_has_no_canonical_text(text: bytes) -> None:
+    """Constants that JSON lacks, other encodings than UTF-8, half characters, and what is nested without end."""
+    assert canonical_json_text(text) is None
+
+
+@settings(max_examples=60)
+@given(st.integers(-(10**40), 10**40), st.integers(-50, 50))
+def test_a_decimal_keeps_its_value(digits: int, power: int) -> None:
+    """The canonical text of any decimal, however it is written, is the same number and the same text."""
+    texts = {f"{digits}e{power}", f"{digits * 10}E{power - 1}", f"{digits}.00e{power:+d}"}
+    exact = {canonical_json_text(text.encode()) for text in texts}
+    assert len(exact) == 1
+    assert Fraction((exact.pop() or b"").decode()) == Fraction(f"{digits}e{power}")
+
+
+@settings(max_examples=60)
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text('ab.e1\\"é'),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text("ab.e1"), inner),
+    )
+)
+def test_data_and_its_text_come_to_the_same(data: Any) -> None:
+    """What a file says as data is equal to what a store says as text, whatever spaces and order that has."""
+    canonical = canonical_json(data)
+    assert canonical_json_text(json.dumps(data, indent=1).encode()) == canonical.encode()
+    assert canonical_json(json.loads(canonical)) == canonical
