@@ -29,6 +29,7 @@ from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import Problems, TooManyProblemsError, quoted
 from kvsync.yaml.simple import DEEPEST
 from kvsync.yaml.simple import read as read_simple
+from kvsync.yaml.substitution import substituted
 from kvsync.yaml.syntax import explain
 
 
@@ -88,6 +89,11 @@ def read_events(data: bytes, problems: Problems, limits: ParseLimits = DEFAULT_L
     return Parsed(tuple(builder.documents), problems.all(), complete)
 
 
+def _events(data: bytes) -> Callable[[], Any]:
+    following: Callable[[], Any] = CBaseLoader(data).get_event
+    return following
+
+
 class _StopError(Exception):
     """Reading on makes no sense; the problem is noted."""
 
@@ -97,7 +103,7 @@ class _Builder:
 
     def __init__(self, data: bytes, problems: Problems, limits: ParseLimits) -> None:
         self.documents: list[Node] = []
-        self._next: Callable[[], Any] = CBaseLoader(data).get_event
+        self._next = substituted(data, _events)
         self._problems, self._limits = problems, limits
         self._anchors: dict[str, Node] = {}
         self._weights: dict[int, tuple[int, int]] = {}

@@ -21,6 +21,8 @@ _HINTS: Final = {
     "block sequence entries are not allowed": "check the indentation of this list",
     "cannot start any token": "quote text that starts with this character",
     "did not find expected <document start>": "check the indentation; a new document starts with ---",
+    "did not find expected node content": "quote text that starts with ? or : here, and close the brackets above",
+    "found invalid Unicode character escape code": "write both halves of the character, such as \\ud83d\\ude00",
     "unknown escape character": "write \\\\ for a backslash, or use single quotes",
 }
 

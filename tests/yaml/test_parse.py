@@ -216,3 +216,55 @@ def test_limits_are_the_callers() -> None:
     """Size and depth can be set."""
     assert "the limit is" in problems("a: b\n", ParseLimits(size=3))[0]
     assert "nested deeper than 2 levels" in problems("a:\n - [[x]]\n", ParseLimits(depth=2))[0]
+
+
+@pytest.mark.parametrize("text", ["😀", "a😀b😀", "\\ud83d\\ude00 \\\\ 😀", "\U000f0041 😀", "?x 😀", "{?x: 😀}"])
+def test_what_json_writers_write_is_read(text: str) -> None:
+    """JSON that escapes every character beyond ASCII, as most programs write it, is YAML: a pair of halves is one character."""
+    data = {"smile": text, text: [{"?a": text}]}
+    assert read(json.dumps(data)) == data
+    assert read(json.dumps(data, indent=2)) == data
+
+
+def test_escapes_are_text_where_nothing_escapes() -> None:
+    """Outside double quotes a backslash is a backslash; places behind an escaped character are those of the file."""
+    [node] = parse(
+        b"a: \\ud83d\\ude00\nb: '\\ud83d\\ude00'\nc: |\n  \\ud83d\\ude00\nd: {\"\\ud83d\\ude00\": x, e: y}\n", "f.yaml"
+    )
+    literal = "\\ud83d\\ude00"
+    assert plain(node) == {"a": literal, "b": literal, "c": f"{literal}\n", "d": {"😀": "x", "e": "y"}}
+    assert isinstance(node, Mapping)
+    inner = node.items["d"][1]
+    assert isinstance(inner, Mapping)
+    assert [(key.line, key.column) for key, _ in inner.items.values()] == [(5, 5), (5, 24)]
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\ude00\\ud83d", "\\ud83dx"])
+def test_half_a_character_is_an_error(half: str) -> None:
+    """One half alone is not a character; the message says where, and what is missing."""
+    assert problems(f'a: "{half}"\n') == [
+        "f.yaml:1:7: found invalid Unicode character escape code, while parsing a quoted scalar "
+        "(write both halves of the character, such as \\ud83d\\ude00)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("{?utm: /x, ok: y}", {"?utm": "/x", "ok": "y"}),
+        ("keys: {\n  ?utm: /x}", {"keys": {"?utm": "/x"}}),
+        ("[?a, b?c, '?d', \"?e\"]", ["?a", "b?c", "?d", "?e"]),
+        ('[?"a"]', ['?"a"']),
+        ("{a: ?b, ? c : d, ? ?e : f}", {"a": "?b", "c": "d", "?e": "f"}),
+        ("?a: b ?c\n? d\n: ?e # ?f\n", {"?a": "b ?c", "d": "?e"}),
+    ],
+)
+def test_a_question_mark_begins_a_text(text: str, data: Any) -> None:
+    """YAML 1.2 takes a question mark for an indicator only before a blank, in braces as anywhere."""
+    assert read(text) == data
+
+
+def test_a_byte_order_mark_may_begin_a_document() -> None:
+    """Editors put one in front of a file, and joining files brings it in front of later documents."""
+    documents = parse(b"\xef\xbb\xbfa: b\n---\n\xef\xbb\xbfc: d\n", "f.yaml")
+    assert [plain(node) for node in documents] == [{"a": "b"}, {"c": "d"}]
