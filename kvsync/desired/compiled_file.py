@@ -20,6 +20,7 @@ from kvsync.desired.tree import Tree
 from kvsync.desired.values import ValueContext
 from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Target
+from kvsync.yaml.encoding import UTF8_BOM
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping, Node, Scalar
 from kvsync.yaml.parse import Parsed, ParseLimits, parse_all
@@ -58,17 +59,19 @@ class _SourceFile:
             data, path, ParseLimits(limits.state_file, limits.nesting, limits.aliases, limits.problems)
         )
         self.problems.extend(self.parsed.problems)
+        self.is_blank = not data.removeprefix(UTF8_BOM).strip()  # as a file that is about to be written
         self.documents: list[Mapping] = []
         with suppress(TooManyProblemsError):
             self._take_documents()
 
     def _take_documents(self) -> None:
-        if self.parsed.complete and all(_is_nothing(node) for node in self.parsed.documents):
+        if self.is_blank:
             self.problems.add(
                 "the file is empty", None, "write store, namespace and keys; use keys: {} for an empty target"
             )
         else:
-            self.documents = documents_of(self.parsed.documents, self.problems)
+            wanted = [node for node in self.parsed.documents if not _is_nothing(node)]
+            self.documents = documents_of(wanted, self.problems)
 
     def layer(self, node: Mapping) -> Layer:
         """One of the documents, with what belongs to the file."""
@@ -98,6 +101,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
             chunks += compile_document(document, stores, problems, given.limits.problems)
     if problems:
         chunks = []
+    known = known or not (written or problems)
     references = {key: value for source in sources for key, value in source.around.references.items()}
     variables = {name: value for source in sources for name, value in source.around.variables.items()}
     secrets = tuple(dict.fromkeys(secret for document in documents for secret in document.secrets))
@@ -187,11 +191,12 @@ def _targets(documents: Several[tuple[list[Mapping], list[str]]], stores: Stores
 def _shows_all(parsed: Parsed, data: bytes) -> bool:
     """False when a file could not be read to its end and may hold documents that nobody saw."""
     if parsed.complete:
-        return all(isinstance(node, Mapping) for node in parsed.documents)
+        return all(isinstance(node, Mapping) or _is_nothing(node) for node in parsed.documents)
     broken = max((problem.origin.line for problem in parsed.problems if problem.origin), default=1)
     rest = data.split(b"\n")[broken - 1 :]
     return len(parsed.documents) > 0 and not _NEXT_DOCUMENT.search(b"\n".join(rest))
 
 
 def _is_nothing(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.is_null
+    """True for a document without content: templates leave them, and so does a `---` at the end."""
+    return isinstance(node, Scalar) and node.plain and not node.text

@@ -11,7 +11,7 @@ from kvsync.desired.tree import is_text
 from kvsync.desired.values import Value, ValueContext, is_absolute, note_unreadable, read_value
 from kvsync.model.canonical import is_json_type
 from kvsync.model.entry import Mode
-from kvsync.yaml.fields import INVALID, Decoder, Problems
+from kvsync.yaml.fields import INVALID, Decoder, Problems, is_extension
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.problems import at, name_hint, quoted
 
@@ -117,8 +117,8 @@ class EntryReader:
             hint = "delete the entry here; remove is for overlays such as web.prod.yaml"
             self._problems.add(at(what, "remove is only allowed in overlays"), node.items["remove"][0], hint)
             return True
-        if node.items and node.items.keys().isdisjoint(_ENTRY_NAMES):
-            first = next(iter(node.items))
+        first = next((name for name in node.items if not is_extension(name)), None)
+        if first is not None and node.items.keys().isdisjoint(_ENTRY_NAMES):
             hint = f"to store data, write {{json: …}}; {name_hint(first, _ENTRY_NAMES)}"
             self._problems.add(at(what, f"unknown field {quoted(first)}"), node, hint)
             return True
@@ -201,7 +201,7 @@ class EntryReader:
                 value = decoder.decode(member, self._problems, f"{what}.{name}")
                 if value is not INVALID:
                     options[name] = value
-            elif name not in names:
+            elif name not in names and not is_extension(name):
                 self._problems.add(at(what, f"unknown field {quoted(name)}"), key, name_hint(name, names))
         return packed(options)
 

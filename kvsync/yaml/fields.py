@@ -59,6 +59,7 @@ __all__ = [
     "free_json",
     "glob",
     "integer",
+    "is_extension",
     "list_of",
     "map_of",
     "moment",
@@ -73,6 +74,9 @@ __all__ = [
     "size",
     "text",
 ]
+
+EXTENSION: Final = "x-"
+"""Begins the names of fields that kvsync ignores."""
 
 OMITTED: Final[Any] = type("_Omitted", (), {"__repr__": lambda _: "OMITTED"})()
 """As the default of a field: when the file does not give the field, it is missing from what `decode` returns."""
@@ -114,12 +118,17 @@ def decode(node: Node, fields: Sequence[Field], problems: Problems, what: str = 
         if name in known:
             value = known[name].decoder.decode(member, problems, f"{what}.{name}" if what else name)
             values |= {name: value} if value is not INVALID else {}
-        else:
+        elif not is_extension(name):
             problems.add(at(what, f"unknown field {quoted(name)}"), key, name_hint(name, known))
     for field in fields:
         if field.required and field.name not in node.items:
             problems.add(at(what, f'missing field "{field.name}"'), node, field.help or None)
     return values
+
+
+def is_extension(name: str) -> bool:
+    """True for a field that is ignored everywhere: a place for anchors that several fields share."""
+    return name.startswith(EXTENSION)
 
 
 def record(fields: Sequence[Field]) -> Decoder:
@@ -140,6 +149,7 @@ def fields_schema(fields: Sequence[Field]) -> Schema:
     schema: Schema = {
         "type": "object",
         "properties": {field.name: field.schema() for field in fields},
+        "patternProperties": {f"^{EXTENSION}": True},
         "additionalProperties": False,
     }
     required = [field.name for field in fields if field.required]

@@ -31,14 +31,49 @@ API = Target("edge", "api")
         ("store: edge\nnamespace: web\nkeyz: {}\nkeys: {}\n", '3:1: unknown field "keyz" (did you mean "keys"?)'),
         ("- a\n", "1:1: expected a document with store, namespace and keys, found a list"),
         ("", "1:1: the file is empty"),
-        ("# nothing\n", "1:1: the file is empty"),
-        ("---\n", "1:1: the file is empty"),
+        ("\ufeff \n\n", "1:1: the file is empty"),
+        ("---\nnull\n", "2:1: expected a document with store, namespace and keys, found null"),
     ],
 )
 def test_what_a_document_lacks_is_told(repo: Repo, text: str, said: str) -> None:
     """Names, shapes and unknown fields, each at its place."""
     repo.write("state/web.yaml", text)
     assert repo.problems()[0].startswith(f"state/web.yaml:{said}"), repo.problems()
+
+
+NOTHING = ("# Source: chart/templates/x.yaml\n", "---\n", "---\n---\n# a licence\n---\n")
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+def test_a_document_without_content_is_nothing(repo: Repo, nothing: str) -> None:
+    """What templates leave behind: before, between and after documents, in files of their own, and in overlays."""
+    repo.web(f"keys: {{a: b}}\n---\n{nothing}---\nstore: core\nnamespace: web\nkeys: {{c: d}}\n{nothing}")
+    repo.write("state/before.yaml", f"{nothing}---\nstore: edge\nnamespace: other\nkeys: {{e: f}}\n")
+    repo.write("state/nothing.yaml", nothing)
+    repo.write("state/web.prod.yaml", nothing)
+    for environment in (None, "prod"):
+        loaded = repo.load(environment)
+        assert (loaded.problems, loaded.held) == ((), {})
+        assert sorted(map(str, loaded.targets)) == ["core/web", "edge/other", "edge/web"]
+
+
+def test_fields_for_shared_anchors_are_ignored(repo: Repo) -> None:
+    """A field that begins with `x-` may stand wherever fields may, and hold anything."""
+    repo.web("""
+        x-common: &common {ttl: 1h, x-why: [1, 2]}
+        defaults: {x-note: null, tags: {x-team: web}}
+        policy: {x-note: tighter}
+        keys:
+          x-key: {<<: *common, value: "1"}
+          b: {x-note: 1, value: "2", labels: {x-label: {x-note: 2, value: "3"}}}
+        """)
+    assert repo.values() == {"x-key": "1", "b": "2", "b [x-label]": "3"}
+    assert (repo.entry("x-key").ttl, repo.content("b").tags) == (3600, (("x-team", "web"),))
+    repo.web("keys:\n  a: {x-note: 1}\n  b: {x: 1}\n")
+    assert [problem.partition(" (")[0] for problem in repo.problems()] == [
+        "state/web.yaml:4:6: keys.a: the entry has no value",
+        'state/web.yaml:5:6: keys.b: unknown field "x"',
+    ]
 
 
 def test_none_wanted_is_a_wish(repo: Repo) -> None:
