@@ -50,6 +50,7 @@ class Kind(StrEnum):
     STORE_LIMIT = "store-limit"
     NOT_ALLOWED = "not-allowed"
     CONFIGURATION_CHANGE = "configuration-change"
+    LEFT_OUT = "left-out"
 
 
 @dataclass(frozen=True, slots=True)

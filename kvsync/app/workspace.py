@@ -85,6 +85,10 @@ class Workspace:
         held = replace(self._source.without_files(problem), problems=())
         return held if self._around.shard is None else held.only(self._around.shard.owns)
 
+    def unmatched_files(self) -> tuple[Problem, ...]:
+        """A warning for each file that looks like a state file and that no pattern of `state` matches. Load before."""
+        return self._source.unmatched(self.checkout.root if self.checkout is not None else None)
+
     async def fetch(self) -> Fetched | None:
         """Look for the newest commit of the repository that the files come from; None when they come from none. Raises
         SourceError; the last good commit stays then, as for one that is refused."""

@@ -10,11 +10,13 @@ from kvsync.errors import Kind, Origin, Problem
 from kvsync.rendering.findings import CiFinding, Severity
 
 
-def findings(problems: Iterable[Problem], config: Path, *, fetched: bool = False) -> list[CiFinding]:
+def findings(
+    problems: Iterable[Problem], config: Path, level: Severity = Severity.ERROR, *, fetched: bool = False
+) -> list[CiFinding]:
     """Every problem with its place, sorted. One without a place is the configuration's. `fetched` says that the state files
     come from another repository, whose root is theirs."""
     folder = _from_root(config)
-    return sorted(_finding(problem, config.name, folder, fetched=fetched) for problem in problems)
+    return sorted(_finding(problem, config.name, folder, level, fetched=fetched) for problem in problems)
 
 
 def change_findings(changes: Iterable[ConfigChange], config: Path) -> list[CiFinding]:
@@ -30,11 +32,11 @@ def _change_finding(change: ConfigChange, path: str) -> CiFinding:
     return CiFinding(path, line, column, Kind.CONFIGURATION_CHANGE, message, level)
 
 
-def _finding(problem: Problem, config: str, folder: PurePosixPath, *, fetched: bool) -> CiFinding:
+def _finding(problem: Problem, config: str, folder: PurePosixPath, level: Severity, *, fetched: bool) -> CiFinding:
     origin = problem.origin or Origin(config, 1, 1)
     below = PurePosixPath() if fetched and origin.file != config else folder
     message = problem.message + (f" ({problem.hint})" if problem.hint else "")
-    return CiFinding((below / origin.file).as_posix(), origin.line, origin.column, problem.kind, message)
+    return CiFinding((below / origin.file).as_posix(), origin.line, origin.column, problem.kind, message, level)
 
 
 def _from_root(config: Path) -> PurePosixPath:

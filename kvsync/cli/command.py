@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import click
 from click.core import ParameterSource
@@ -22,6 +22,8 @@ VARIABLES = "KVSYNC"
 
 _UNSET = ParameterSource.DEFAULT
 _RANKS = {ParameterSource.COMMANDLINE: 2, ParameterSource.ENVIRONMENT: 1}
+
+_TWINS: Final = {".yaml": (".yml",), ".yml": (".yaml",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Command(click.Command):
         for name in self._common:
             del ctx.params[name]
         return GlobalOptions(
-            config=Path(chosen["config"] or "kvsync.yaml"),
+            config=_existing(chosen["config"] or "kvsync.yaml"),
             environment=chosen["env"],
             offline=bool(chosen["offline"]),
             log_format=chosen["log_format"] or "console",
@@ -141,6 +143,12 @@ class Command(click.Command):
             color=chosen["color"] or "auto",
             output=ctx.params.get("output") or "text",
         )
+
+
+def _existing(name: str) -> Path:
+    """The configuration file; under the other spelling of its suffix where there is only that one."""
+    spellings = [Path(name), *(Path(name).with_suffix(twin) for twin in _TWINS.get(Path(name).suffix, ()))]
+    return next((file for file in spellings if file.exists()), spellings[0])
 
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:

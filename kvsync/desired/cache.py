@@ -20,7 +20,7 @@ import msgspec
 
 from kvsync.desired.model import Chunk, CompiledFile, Reference
 from kvsync.desired.rows import Rows
-from kvsync.errors import Origin
+from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Move, Target
 from kvsync.model.policy import Policy
 from kvsync.util.sqlite import closed_on_error, connect, transaction
@@ -172,14 +172,14 @@ class _Head(NamedTuple):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_heads: Final = msgspec.msgpack.Decoder(tuple[list[_Head], tuple[Reference, ...]]).decode
+_decode_heads: Final = msgspec.msgpack.Decoder(tuple[list[_Head], tuple[Reference, ...], tuple[Problem, ...]]).decode
 _decode_rows: Final = msgspec.msgpack.Decoder(Rows).decode
 
 
 def _packed(unit: CompiledFile) -> tuple[bytes, bytes]:
     bodies = [_encode(chunk.rows) for chunk in unit.chunks]
     heads = [_head(chunk, len(body)) for chunk, body in zip(unit.chunks, bodies, strict=True)]
-    return _encode((heads, unit.references)), b"".join(bodies)
+    return _encode((heads, unit.references, unit.warnings)), b"".join(bodies)
 
 
 def _head(chunk: Chunk, size: int) -> _Head:
@@ -196,7 +196,7 @@ def _head(chunk: Chunk, size: int) -> _Head:
 
 
 def _unpacked(head: bytes, body: bytes) -> CompiledFile:
-    heads, references = _decode_heads(head)
+    heads, references, warnings = _decode_heads(head)
     chunks, start = [], 0
     for one in heads:
         load = partial(_decode_rows, body[start : start + one.size])
@@ -205,4 +205,4 @@ def _unpacked(head: bytes, body: bytes) -> CompiledFile:
         )
         start += one.size
     targets = tuple(dict.fromkeys(chunk.target for chunk in chunks))
-    return CompiledFile(tuple(chunks), targets, True, (), references)
+    return CompiledFile(tuple(chunks), targets, True, (), references, warnings=warnings)

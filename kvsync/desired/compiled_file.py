@@ -114,6 +114,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
         variables,
         secrets,
         bool(secrets or variables),
+        warnings=tuple(warning for document in documents for warning in document.warnings),
     )
 
 

@@ -1,14 +1,14 @@
-"""Finds the state files, and the overlay that belongs to each."""
+"""Finds the files that patterns name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
+from kvsync.desired.exclusion import exclusion
 from kvsync.desired.jail import ProtectedError, TooMuchError, UnreadableError
 from kvsync.desired.tree import Tree
 
@@ -18,12 +18,23 @@ _MOST_PARTS: Final = 100
 _MOST_NAME: Final = 255  # bytes that the name of a file may have
 
 
-@dataclass(frozen=True, slots=True)
-class StateFile:
-    """A state file, and the overlay next to it that is in force."""
+class Found(NamedTuple):
+    """The files that a pattern names, sorted, and the files and folders that it passes over for the dot in their name."""
 
-    path: str
-    overlay: str | None = None
+    names: list[str]
+    hidden: list[str]
+
+
+def find_files(
+    tree: Tree, folder: str, pattern: str, exclude: Sequence[str], take_steps: Callable[[int], None]
+) -> Found:
+    """The files under `folder` that `pattern` names and `exclude` does not, as `matches` finds them. Raises UnreadableError."""
+    literal, parts = split(pattern)
+    walk = _Walk(tree, parts, lambda _group, steps: take_steps(steps), lambda _path: None, None)
+    paths = _distinct(tree, list(walk.files(_join(folder, literal) if literal else folder)), lambda _path: None)
+    take_steps(len(exclude) * (len(paths) + len(walk.hidden)))
+    is_left_out, skip = exclusion(exclude, pattern), len(folder) + 1 if folder else 0
+    return Found(*([path for path in found if not is_left_out(path[skip:])] for found in (paths, sorted(walk.hidden))))
 
 
 def matches(
@@ -49,6 +60,10 @@ def matches(
     literal, parts = split(pattern)
     walk = _Walk(tree, parts, take_steps, group_of, skip)
     paths = list(walk.files(_join(folder, literal) if literal else folder))
+    return _distinct(tree, paths, group_of)
+
+
+def _distinct(tree: Tree, paths: list[str], group_of: Callable[[str], Hashable]) -> list[str]:
     if not tree.has_links:
         return paths
     found: dict[Hashable, str] = {}
@@ -94,6 +109,8 @@ class _Walk:
         self._skip = skip
         self._tests = [_name_test(part) for part in parts]
         self._done: set[tuple[str, int, Hashable]] = set()
+        self.hidden: list[str] = []
+        """What only the dot in its name keeps from matching; folders end in a slash."""
 
     def files(self, start: str) -> Iterator[str]:
         """The files under a folder that match."""
@@ -131,6 +148,8 @@ class _Walk:
             following = self._following(name, places, is_folder=is_folder)
             if following:
                 yield _join(folder, name), following if is_folder else None
+            elif name.startswith(".") and self._is_hidden(_join(physical, name), places, is_folder=is_folder):
+                self.hidden.append(f"{_join(folder, name)}/" if is_folder else _join(folder, name))
 
     def _items(self, folder: str, places: frozenset[int]) -> tuple[str, Mapping[str, bool]]:
         """The physical path of a folder, and what is in it; nothing, where it is never read and only a wildcard met it."""
@@ -152,6 +171,15 @@ class _Walk:
                 found.add(place + 1)
         return self._opened(found)
 
+    def _is_hidden(self, physical: str, places: frozenset[int], *, is_folder: bool) -> bool:
+        """True when the name at a path would match without its dot, and may be read."""
+        last, name = len(self._parts) - 1, physical.rpartition("/")[2].removeprefix(".")
+        would_match = any(
+            is_folder if self._parts[place] == _ANY_DEPTH else is_folder == (place < last) and self._tests[place](name)
+            for place in places
+        )
+        return would_match and not self._tree.is_protected(physical)
+
     def _opened(self, places: set[int]) -> frozenset[int]:
         """The parts that may come next, where `**` may match no folder at all."""
         parts = self._parts
@@ -164,39 +192,6 @@ def _name_test(pattern: str) -> Callable[[str], object]:
         raise TooMuchError(f"a part of the pattern has more than {_MOST_NAME} characters")
     dots = "" if pattern.startswith(".") else r"(?!\.)"
     return re.compile(dots + translate(pattern)).match
-
-
-def pair_overlays(
-    tree: Tree, paths: Iterable[str], environments: Sequence[str], environment: str | None
-) -> Iterator[StateFile]:
-    """Pair each overlay of the current environment with its file: `web.prod.yaml` with `web.yaml` in the same folder. An
-    overlay without a file stands alone; overlays of other environments are left out."""
-    for path in paths:
-        base, of = _overlay_of(path, environments)
-        if of is None or base is None:
-            yield StateFile(path, _overlay_beside(tree, path, environment))
-        elif of == environment and not _exists(tree, base):
-            yield StateFile(path)
-
-
-def _overlay_of(path: str, environments: Sequence[str]) -> tuple[str | None, str | None]:
-    """The file that an overlay would lie over, and its environment; (None, None) for what is not an overlay."""
-    folder, slash, name = path.rpartition("/")
-    pieces = name.split(".")
-    if len(pieces) < 3 or pieces[-2] not in environments:
-        return None, None
-    return f"{folder}{slash}{'.'.join(pieces[:-2])}.{pieces[-1]}", pieces[-2]
-
-
-def _overlay_beside(tree: Tree, path: str, environment: str | None) -> str | None:
-    stem, dot, suffix = path.rpartition(".")
-    overlay = f"{stem}.{environment}{dot}{suffix}"
-    return overlay if environment is not None and dot and _exists(tree, overlay) else None
-
-
-def _exists(tree: Tree, path: str) -> bool:
-    folder, _, name = path.rpartition("/")
-    return tree.items(folder).get(name) is False
 
 
 def _join(folder: str, name: str) -> str:

@@ -15,7 +15,7 @@ from kvsync.desired.fields import DOCUMENT_FIELDS, Options, Placed, merged, pack
 from kvsync.desired.model import Stores
 from kvsync.desired.rows import RowBuilder
 from kvsync.desired.values import ValueContext
-from kvsync.errors import Kind, Origin
+from kvsync.errors import Kind, Origin, Problem
 from kvsync.model.entry import Move, Target
 from kvsync.model.policy import Policy
 from kvsync.yaml.fields import Problems, decode
@@ -44,6 +44,7 @@ class Document:
     absent: dict[str, Origin] = field(default_factory=dict)
     moved: dict[str, Move] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     defaults: Options = field(default_factory=dict)
 
     def policy(self, under: Policy, authority: Authority) -> Policy | None:
@@ -166,6 +167,7 @@ def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above
     for index, item in enumerate(lines.get("files", ())):
         reader.read_files(item, f"files[{index}]")
     document.secrets += reader.secrets
+    document.warnings += reader.warnings
 
 
 def _replaced(above: Layer | None, keys: Mapping) -> frozenset[str]:

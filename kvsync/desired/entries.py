@@ -9,6 +9,7 @@ from kvsync.desired.jail import UnreadableError
 from kvsync.desired.rows import RowBuilder, RowTemplate
 from kvsync.desired.tree import is_text
 from kvsync.desired.values import Value, ValueContext, is_absolute, note_unreadable, read_value
+from kvsync.errors import Kind, Problem
 from kvsync.model.canonical import is_json_type
 from kvsync.model.entry import Mode
 from kvsync.yaml.fields import INVALID, Decoder, Problems, is_extension
@@ -22,6 +23,7 @@ _OPTIONS: Final[dict[str, Decoder]] = {
 _SILENT: Final = _FORMS | {"labels"}
 _LABEL_NAMES: Final = (*VALUE_FORMS, *_OPTIONS)
 _ENTRY_NAMES: Final = (*_LABEL_NAMES, "labels", "remove")
+_FEW: Final = 3
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _NULL_HINT: Final = 'for an empty value, write ""'
 _FORMS_HINT: Final = f"write one of {', '.join(VALUE_FORMS)}"
@@ -46,6 +48,7 @@ class EntryReader:
         self._defaults = _EntryOptions({}, defaults)
         self._known: dict[tuple[_EntryOptions, Any], _EntryOptions] = {}
         self.secrets: list[str] = []
+        self.warnings: list[Problem] = []
 
     def read(self, items: dict[str, tuple[Scalar, Node]], skip: frozenset[str] = frozenset()) -> None:
         """Read all entries but those in `skip`."""
@@ -67,12 +70,14 @@ class EntryReader:
         if path is None or is_absolute(path, node, self._problems, what):
             return
         try:
-            found = self._around.files(path, written["glob"])
+            found, hidden = self._around.files(path, written["glob"], written["exclude"])
         except UnreadableError as error:
             note_unreadable(error, path, node, self._problems, what)
             return
         if not found:
             self._problems.add(at(what, f"no file under {quoted(path)} matches {quoted(written['glob'])}"), node)
+        if hidden:
+            self.warnings.append(self._left_out(hidden, node, what))
         own = packed({name: value for name, value in written.items() if name in _OPTIONS})
         said = _EntryOptions(own, merged(self._defaults.options, own))
         self._check_lifetime(said, node, what)
@@ -81,6 +86,13 @@ class EntryReader:
                 self._add(written["prefix"] + name, None, Value(data), said, node)
             else:
                 self._problems.add(at(what, f"the file name {quoted(name)} is not UTF-8"), node)
+
+    def _left_out(self, hidden: list[str], node: Node, what: str) -> Problem:
+        """The warning of what a wildcard passes over."""
+        some = ", ".join(map(quoted, hidden[:_FEW])) + (", …" if len(hidden) > _FEW else "")
+        message = f"wildcards do not match a name that begins with a dot, so these are left out: {some}"
+        hint = "add an item whose glob has the dot, or list them under exclude"
+        return Problem(at(what, message), self._problems.origin(node), hint, Kind.LEFT_OUT)
 
     def _read_entry(self, key: Scalar, node: Node, what: str) -> None:
         if isinstance(node, Mapping):

@@ -100,6 +100,14 @@ class Source:
             return f"cannot read its folders: {error}"
         return None if found else f"no file in it matches {', '.join(self._config.state)}"
 
+    def unmatched(self, root: Path | None = None) -> tuple[Problem, ...]:
+        """A warning for each file that looks like a state file and was not used by `load`. Raises nothing."""
+        try:
+            with Tree(root or self._config.root, self._reader.rules(root or self._config.root)) as tree:
+                return tuple(self._reader.unmatched(tree))
+        except UnreadableError:
+            return ()
+
     def take_over(self, other: Source) -> None:
         """Know what the source of an older configuration last loaded without problems, where the policy is the same."""
         policies = {name: store.policy for name, store in self._config.stores.items()}
@@ -175,6 +183,7 @@ class Source:
             digest=_joined(desired.digest.encode() for desired in targets.values()).hex(),
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
             nested=self._nested(chunks),
+            warnings=tuple(warning for _, unit in reading.units.values() for warning in unit.warnings),
         )
 
     def _managed_by(self, unit: CompiledFile, others: Container[Target]) -> Sequence[Target]:

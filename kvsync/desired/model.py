@@ -68,7 +68,8 @@ class DesiredState:
     process knows: a target may be there that the files cannot even be seen to name. `source` is the commit that the files are
     of, None when they are of none. `nested` has, for each target whose keys could be keys of other targets as well, the
     namespaces of its store for which that is so, its own among them. `rests_in` is not None while some file may still be being
-    written: its targets are as they were before, and it can be used in so many seconds, if it stays as it is.
+    written: its targets are as they were before, and it can be used in so many seconds, if it stays as it is. `warnings` hold
+    nothing back.
     """
 
     targets: Mapping[Target, Desired]
@@ -84,6 +85,7 @@ class DesiredState:
     source: str | None = None
     nested: Mapping[Target, frozenset[str]] = field(default_factory=dict)
     rests_in: float | None = None
+    warnings: tuple[Problem, ...] = ()
 
     @cached_property
     def managed(self) -> frozenset[Target]:
@@ -134,6 +136,7 @@ class Reference:
     path: str
     digest: bytes
     pattern: str = ""
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +157,4 @@ class CompiledFile:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     private: bool = False
     is_crowded: bool = False
+    warnings: tuple[Problem, ...] = ()

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
@@ -18,12 +19,16 @@ from kvsync.config.model import Config, ReadLimits
 from kvsync.config.protected import copies_of_configuration, is_configuration, protected_paths
 from kvsync.desired.cache import Cache
 from kvsync.desired.compiled_file import Given, Head, build_unit, unread_unit
-from kvsync.desired.discovery import StateFile, matches, pair_overlays, split
+from kvsync.desired.discovery import find_files, matches, split
+from kvsync.desired.exclusion import exclusion
 from kvsync.desired.jail import ReadRules, TooMuchError, UnreadableError, shown_size
+from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.model import CompiledFile, Reference, Stores, WatchSet
+from kvsync.desired.overlays import StateFile, pair_overlays, spellings
 from kvsync.desired.reading_budget import ReadingBudget, StepBudgets, TotalBudget
 from kvsync.desired.rest import FileState
 from kvsync.desired.tree import Tree, is_text, link_parents
+from kvsync.desired.unmatched import unmatched_files
 from kvsync.desired.values import names_digest
 from kvsync.errors import Kind, Origin, Problem
 from kvsync.yaml.problems import quoted
@@ -118,8 +123,28 @@ class Reader:
     ) -> list[str]:
         """The files that a pattern of `state:` names, without the configuration and what else is never read. Folders below the
         first that cannot be searched are given to `skip`. Raises UnreadableError."""
-        found = matches(tree, "", pattern, steps.take, self._config.authority.grants_at, skip)
-        return [path for path in found if not tree.is_protected(path) and not is_configuration(self._config, path)]
+        found: dict[str, None] = {}
+        for spelling in spellings(pattern):
+            paths = matches(tree, "", spelling, steps.take, self._config.authority.grants_at, skip)
+            found.update(dict.fromkeys(paths))
+        is_left_out = exclusion((), pattern)
+        return [path for path in found if not (is_left_out(path) or self._is_never_read(tree, path))]
+
+    def unmatched(self, tree: Tree) -> Iterator[Problem]:
+        """Warnings of files that look like state files, but are neither one nor a value of one of `units`."""
+        used = {path for slot in self.units for path in slot.split("\0")}
+        used |= {reference.path for _, unit in self.units.values() for reference in unit.references}
+        steps = StepBudgets(self._config.limits)
+        for pattern in self._config.state:
+            with suppress(UnreadableError):
+                used.update(self.matches(tree, pattern, steps))
+        budget = ReadingBudget(self._config.limits)
+        for warning in unmatched_files(tree, self._config.state, self._config.environments, used, budget):
+            if warning.origin is not None and not self._is_never_read(tree, warning.origin.file):
+                yield warning
+
+    def _is_never_read(self, tree: Tree, path: str) -> bool:
+        return tree.is_protected(path) or is_configuration(self._config, path)
 
     def _state_files(self, tree: Tree, environment: str | None, reading: Reading) -> Iterator[StateFile]:
         paths: dict[str, None] = {}
@@ -138,7 +163,11 @@ class Reader:
         for path in [path for path in paths if not is_text(path)]:
             del paths[path]
             reading.problems.append(Problem(f"state: the file name {quoted(path)} is not UTF-8", None, "rename it"))
-        yield from pair_overlays(tree, sorted(paths), self._config.environments, environment)
+        for file in pair_overlays(tree, sorted(paths), self._config.environments, environment):
+            if file.rival is not None:
+                message = f"a second overlay of {file.path}, next to {file.overlay}"
+                reading.problems.append(Problem(message, Origin(file.rival, 1, 1), "remove one", Kind.CONTRADICTION))
+            yield file
 
     def _skip(self, reading: Reading, folder: str, error: UnreadableError) -> None:
         """Hold what the files in a folder may name, since nobody can tell what they say."""
@@ -157,7 +186,7 @@ class Reader:
         for name in names:
             try:
                 self._check_link(tree, name)
-                contents.append((name, tree.read(name, self._config.limits.state_file)))
+                contents.append((name, self._text(tree, name)))
             except TooMuchError as error:
                 reading.units[slot] = _UNKEPT, self._unread(tree, names, _unreadable(name, error), reading)
                 return slot, contents
@@ -173,6 +202,12 @@ class Reader:
             self._compile(tree, slot, contents, allowance, reading)
             self._charge(slot, allowance.size, reading, totals)
         return slot, contents
+
+    def _text(self, tree: Tree, name: str) -> bytes:
+        data = tree.read(name, self._config.limits.state_file)
+        if is_lfs_pointer(data):
+            raise UnreadableError(f"it {LFS_POINTER}")
+        return data
 
     def _charge(self, slot: str, size: int, reading: Reading, totals: _Totals) -> None:
         """Count a file in the totals, and hold back the files that are too much."""
@@ -196,7 +231,7 @@ class Reader:
         physical = tree.physical(name) if tree.has_links else name
         if physical != name:
             written = "/".join(part for part in physical.split("/") if not part.startswith(".."))  # without mounts
-            if not any(path_matches(written, pattern) for pattern in self._config.state):
+            if not any(path_matches(written, one) for pattern in self._config.state for one in spellings(pattern)):
                 tree.check_allowed(name)
 
     def _compile(self, tree: Tree, slot: str, contents: Contents, allowance: ReadingBudget, reading: Reading) -> None:
@@ -306,8 +341,8 @@ def _is_same(reference: Reference, tree: Tree, allowance: ReadingBudget) -> bool
     try:
         tree.check_allowed(reference.path)
         if reference.kind == "glob":
-            names = matches(tree, reference.path, reference.pattern, allowance.take_steps_for)
-            return names_digest(names) == reference.digest
+            found = find_files(tree, reference.path, reference.pattern, reference.exclude, allowance.take_steps)
+            return names_digest(found) == reference.digest
         data = tree.read(reference.path, allowance.most_value)
         allowance.take_values(len(data))
         return blake2b(data, digest_size=16).digest() == reference.digest

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from collections.abc import Mapping as Environ
 from hashlib import blake2b
 from posixpath import normpath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from kvsync.config.authority import Authority, Denial
-from kvsync.desired.discovery import matches, split
+from kvsync.desired.discovery import Found, find_files, split
 from kvsync.desired.fields import FORM_FIELDS
 from kvsync.desired.jail import UnreadableError
+from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.model import Reference
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
@@ -24,6 +25,7 @@ from kvsync.yaml.nodes import Node, Scalar
 from kvsync.yaml.problems import at, quoted
 
 _FORMS: Final[dict[str, Decoder]] = {field.name: field.decoder for field in FORM_FIELDS if isinstance(field, Field)}
+_Result = TypeVar("_Result")
 _EMPTY_HINT: Final = 'for an empty value, write ""'
 
 
@@ -54,7 +56,7 @@ class ValueContext:
     ) -> None:
         self._tree, self._environ, self._allowance, self._authority = tree, environ, allowance, authority
         self._folder = path.rpartition("/")[0]
-        self.references: dict[tuple[str, str, str], Reference] = {}
+        self.references: dict[tuple[str, str, str, tuple[str, ...]], Reference] = {}
         self.variables: dict[str, str | None] = {}
 
     def file(self, path: str) -> bytes:
@@ -65,17 +67,20 @@ class ValueContext:
         self._allowance.take_values(self._tree.size(place))
         return self._read(place)
 
-    def files(self, path: str, pattern: str) -> list[tuple[str, bytes]]:
-        """The files under a folder that match, by their path under it, with their content. Raises UnreadableError,
-        DeniedError."""
+    def files(
+        self, path: str, pattern: str, exclude: tuple[str, ...] = ()
+    ) -> tuple[list[tuple[str, bytes]], list[str]]:
+        """The files under a folder that match and are not excluded, by their path under it, with their content; and what is
+        passed over for the dot in its name. Raises UnreadableError, DeniedError."""
         place = self._place(path)
         self._insist_on_right("/".join(part for part in (place, split(pattern)[0]) if part))
         self._tree.check_allowed(place)
-        names = matches(self._tree, place, pattern, self._allowance.take_steps_for)
-        self._note(Reference("glob", place, names_digest(names), pattern))
-        self._allowance.take_values(*(self._size(name) for name in names))
+        found = find_files(self._tree, place, pattern, exclude, self._allowance.take_steps)
+        self._note(Reference("glob", place, names_digest(found), pattern, exclude))
+        self._allowance.take_values(*(_naming(name, self._size) for name in found.names))
         skip = len(place) + 1 if place else 0
-        return [(name[skip:], self._read(name)) for name in names]
+        values = [(name[skip:], _naming(name, self._read)) for name in found.names]
+        return values, [name[skip:] for name in found.hidden]
 
     def variable(self, name: str) -> str | None:
         """An environment variable, None when it is not set. Raises DeniedError before it looks."""
@@ -95,25 +100,34 @@ class ValueContext:
         return f"{self._folder}/{path}" if self._folder else path
 
     def _size(self, place: str) -> int:
-        """The size of a file that a pattern names. Raises UnreadableError, which names the file."""
-        try:
-            self._tree.check_allowed(place)
-            return self._tree.size(place)
-        except UnreadableError as error:
-            raise UnreadableError(f"{quoted(normpath(place))}: {error}") from None
+        self._tree.check_allowed(place)
+        return self._tree.size(place)
 
     def _read(self, place: str) -> bytes:
         data = self._tree.read(place, self._allowance.most_value)
+        if is_lfs_pointer(data):
+            raise UnreadableError(f"it {LFS_POINTER}")
         self._note(Reference("file", place, blake2b(data, digest_size=16).digest()))
         return data
 
     def _note(self, reference: Reference) -> None:
-        self.references[reference.kind, reference.path, reference.pattern] = reference
+        key = (reference.kind, reference.path, reference.pattern, reference.exclude)
+        self.references[key] = reference
 
 
-def names_digest(names: list[str]) -> bytes:
-    """Represents the names of files."""
-    return blake2b("\0".join(names).encode(errors="surrogateescape"), digest_size=16).digest()
+def _naming(place: str, use: Callable[[str], _Result]) -> _Result:
+    """Use a file that a pattern names. Raises UnreadableError, which names the file."""
+    try:
+        return use(place)
+    except UnreadableError as error:
+        raise UnreadableError(f"{quoted(normpath(place))}: {error}") from None
+
+
+def names_digest(found: Found) -> bytes:
+    """Represents the names of files, and of those that are passed over."""
+    return blake2b(
+        "\0".join((*found.names, "", *found.hidden)).encode(errors="surrogateescape"), digest_size=16
+    ).digest()
 
 
 def note_unreadable(error: UnreadableError, path: str, node: Node, problems: Problems, what: str) -> None:

@@ -37,6 +37,7 @@ STORES = Stores({"edge": MemoryStore(EDGE, StoreContext(Path(), None, lambda _: 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 CONFIG = """\
+x-anchors: {anything: [1, null]}
 version: 1
 owner: payments-gitops
 state: ["state/**/*.yaml"]
@@ -67,6 +68,7 @@ authors:
 """
 
 STATE = """\
+x-common: &common {anything: [1, null]}
 store: edge
 namespace: web
 defaults: {ttl: 7d, tags: {team: web}}
@@ -87,10 +89,11 @@ keys:
   edge: {value: z, metadata: {region: eu}}
   theme:
     value: light
-    labels: {prod: dark, dev: {value: neon, ttl: 1h}}
+    labels: {prod: dark, dev: {value: neon, ttl: 1h, after: [seed], x-why: dev}}
+  sentinel: {value: "42", after: all, x-note: [anything]}
   list: {value: same, labels: [a, b]}
 files:
-  - {path: banners, glob: "**/*.html", prefix: "banner/", content_type: text/html}
+  - {path: banners, glob: "**/*.html", exclude: ["*.bak"], prefix: "banner/", content_type: text/html, after: [seed]}
 absent: [old_key]
 moved: [{from: greet, to: greeting}]
 """
@@ -137,9 +140,12 @@ WRONG_STATE = [
     ("2026-12-24T00:00:00Z", "tomorrow"),
     ("create-only", "once"),
     ("protected: true", "protected: yes"),
-    ("ttl: 1h}", "tll: 1h}"),
+    ("ttl: 1h,", "tll: 1h,"),
     ("labels: [a, b]", "labels: a"),
     ("{path: banners, ", "{"),
+    ("after: all", "after: sentinel"),
+    ("after: [seed]", "after: {}"),
+    ("exclude: [", "exclude: [[], "),
     ("absent: [old_key]", "absent: old_key"),
     ("to: greeting", "into: greeting"),
 ]  # fmt: skip

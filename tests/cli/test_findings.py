@@ -166,3 +166,27 @@ def test_no_secret_in_any_form(repo: Repo) -> None:
     for form in ("sarif", "github", "gitlab"):
         done = repo.run("validate", "-o", form, env={"TOKEN": secret}, code=78)
         assert secret not in done.stdout + done.stderr
+
+
+def test_warnings_are_told_in_every_form_and_end_nothing(repo: Repo) -> None:
+    """A hidden file that a wildcard passes over, and a state file that no pattern matches: exit 0, each with its place."""
+    repo.write("state/pages/.well-known/security.txt", "x")
+    repo.write("state/pages/index.html", "x")
+    repo.write("state/pages.yaml", "store: local\nnamespace: pages\nfiles:\n  - {path: pages, glob: '**/*.*'}\n")
+    repo.write("state/.lost.yaml", "store: local\nnamespace: lost\nkeys: {a: b}\n")
+    found = [("state/.lost.yaml", 1, 1), ("state/pages.yaml", 4, 5)]
+    log = json.loads(repo.run("validate", "-o", "sarif").stdout)
+    assert places(log) == found
+    assert {one["level"] for one in log["runs"][0]["results"]} == {"warning"}
+    assert [(one["file"], one["line"], one["column"]) for one in repo.json("validate")["warnings"]] == found
+    said = repo.run("validate").stderr.splitlines()
+    assert [line.split(": ")[:2] for line in said] == [
+        ["warning", "state/.lost.yaml:1:1"], ["warning", "state/pages.yaml:4:5"],
+    ]  # fmt: skip
+
+
+def test_the_configuration_may_be_called_yml(repo: Repo) -> None:
+    """`.yml` and `.yaml` are the same thing for the configuration too."""
+    (repo.root / "kvsync.yaml").rename(repo.root / "kvsync.yml")
+    (repo.root / "state/web.yaml").rename(repo.root / "state/web.yml")
+    assert repo.run("validate").stdout == "valid: 3 entries, 1 target, 1 file\n"

@@ -343,7 +343,7 @@ def test_references_keep_to_the_folders_that_are_allowed(root: Path, opener: Ope
         ):
             with pytest.raises(UnreadableError, match=r"outside the folders that state files may read \(assets\)"):
                 read()
-        assert all(kind == "glob" for kind, _, _ in pass_context.references)
+        assert all(kind == "glob" for kind, *_ in pass_context.references)
 
 
 def test_links_are_off_where_the_rules_say_so(root: Path, opener: Opener) -> None:

@@ -74,6 +74,7 @@ class _ValidationResult:
     config: Config | None = None
     found: Mapping[str | None, DesiredState] = field(default_factory=dict)
     problems: frozenset[Problem] = frozenset()
+    warnings: tuple[Problem, ...] = ()
     unshared: tuple[str, ...] = ()
     fetched: bool = False
 
@@ -88,11 +89,13 @@ async def _validate(settings: GlobalOptions, chosen: _ValidateOptions) -> Exit:
         problems |= more
     listed = sorted(problems, key=_place)
     try:
-        _report(listed, changed, settings, chosen, fetched=checked.fetched)
+        _report(listed, changed, settings, chosen, checked)
     except KvsyncError as unwritten:  # what is wrong with the files must be seen all the same
         if not listed:
             raise
         say(f"kvsync: {unwritten}")
+    if chosen.output == "text":
+        say(*(f"warning: {warning}" for warning in checked.warnings))
     if listed:
         if changed and revision is not None:
             say(*_changes_lines(revision, changed))
@@ -113,8 +116,15 @@ async def _check(
         async with opening.workspace(settings, state_dir=state_dir, revision=revision) as workspace:
             found = _loaded(workspace, None if chosen.all_environments else settings.environment)
             problems = frozenset(problem for loaded in found.values() for problem in loaded.problems)
-            fetched = workspace.checkout is not None
-            return _ValidationResult(workspace.config, found, problems, tuple(unshared_ledgers(workspace)), fetched)
+            warnings = {*workspace.unmatched_files(), *(one for loaded in found.values() for one in loaded.warnings)}
+            return _ValidationResult(
+                workspace.config,
+                found,
+                problems,
+                tuple(sorted(warnings, key=_place)),
+                tuple(unshared_ledgers(workspace)),
+                fetched=workspace.checkout is not None,
+            )
     except InvalidInput as error:
         return _ValidationResult(problems=frozenset(error.problems))
 
@@ -168,16 +178,16 @@ def _report(
     changed: Sequence[ConfigChange],
     settings: GlobalOptions,
     chosen: _ValidateOptions,
-    *,
-    fetched: bool = False,
+    checked: _ValidationResult,
 ) -> None:
     """What was found, if anything, for other programs: on stdout first, then into files. Raises KvsyncError."""
     from kvsync import __version__
     from kvsync.cli.ci_findings import change_findings, findings
     from kvsync.cli.rendered import write_file
-    from kvsync.rendering.findings import github, gitlab, sarif
+    from kvsync.rendering.findings import Severity, github, gitlab, sarif
 
-    found = findings(problems, settings.config, fetched=fetched) + change_findings(changed, settings.config)
+    found = findings(problems, settings.config, fetched=checked.fetched) + change_findings(changed, settings.config)
+    found += findings(checked.warnings, settings.config, Severity.WARNING, fetched=checked.fetched)
     if chosen.output == "sarif":
         answer_document(sarif(found, __version__))
     elif chosen.output == "gitlab":
@@ -193,9 +203,12 @@ def _report(
 def _answer(
     checked: _ValidationResult, revision: ConfigRevision | None, changed: Sequence[ConfigChange], output: str
 ) -> None:
+    from kvsync.rendering.problems import problem_document
+
     counted = [_counted(name, loaded) for name, loaded in checked.found.items()]
     if output == "json":
-        document = {"schema": SCHEMA, "valid": True, "environments": counted, "problems": []}
+        warnings = [problem_document(warning) for warning in checked.warnings]
+        document = {"schema": SCHEMA, "valid": True, "environments": counted, "problems": [], "warnings": warnings}
         answer_document(document | ({} if revision is None else {"configuration": _configuration(revision, changed)}))
     elif output in ("text", "github"):
         answer_lines(*map(_line, counted))
