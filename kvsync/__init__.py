@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     )
     from kvsync.model.health import DoctorCheck, Traffic
     from kvsync.model.key_format import KeyFormat
+    from kvsync.model.pass_options import PassOptions
     from kvsync.model.place import KeyScope, Place, origin_of
     from kvsync.model.plan import Cost, Plan, Stats, TargetPlan, TargetReport
     from kvsync.planning.marks import MarkSigner, seal_from_text, seal_to_text
-    from kvsync.reconcile.context import PassOptions
     from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteResult, WriteStatus
     from kvsync.stores.extensions import (
         DeepObservable,
@@ -167,10 +167,10 @@ _NAMES = {
     ),
     "kvsync.model.health": "DoctorCheck Traffic",
     "kvsync.model.key_format": "KeyFormat",
+    "kvsync.model.pass_options": "PassOptions",
     "kvsync.model.place": "KeyScope Place origin_of",
     "kvsync.model.plan": "Cost Plan Stats TargetPlan TargetReport",
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
-    "kvsync.reconcile.context": "PassOptions",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
         "DeepObservable LedgerKeeping NestedNamespaces PlaceResolving QuotaReporting VersionHints"

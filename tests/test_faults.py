@@ -17,7 +17,7 @@ import pytest
 
 from kvsync.app import TargetSelection
 from kvsync.model.entry import Action
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from tests.support.command import Repository
 from tests.support.world import World, is_clean
 

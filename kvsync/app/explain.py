@@ -26,10 +26,11 @@ from kvsync.model.entry import (
     Target,
     identity_order,
 )
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
 from kvsync.model.policy import Policy, Prune
 from kvsync.planning.compare import key_matcher
-from kvsync.reconcile import PassOptions, TargetPass
+from kvsync.reconcile import TargetPass
 from kvsync.state import ChangeRecord, ParkedRecord, Pause
 from kvsync.util.concurrency import gather_or_cancel
 

@@ -18,7 +18,7 @@ from kvsync.errors import LeaseHeld
 from kvsync.leader.elector import Elector
 from kvsync.leader.model import Keeper, Timing
 from kvsync.model.capabilities import Marks
-from kvsync.planning.shard import Shard
+from kvsync.model.shard import Shard
 from kvsync.stores.extensions import ledger_keeper
 
 _LONGEST_CALL: Final = 5.0

@@ -10,8 +10,8 @@ from kvsync.desired import DesiredState
 from kvsync.errors import UsageError
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import OutcomeKind, Target
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetReport
-from kvsync.reconcile import PassOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from kvsync.config.revision import ConfigRevision
 from kvsync.desired import Cache, Source
 from kvsync.errors import InvalidInput, Problem, StateDirError
 from kvsync.logs import get_logger
-from kvsync.planning.shard import Shard
+from kvsync.model.shard import Shard
 from kvsync.reconcile import PassContext
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import StateDir
@@ -147,3 +147,12 @@ def _open_stores(
     if problems:
         raise InvalidInput(problems)
     return stores
+
+
+@contextmanager
+def open_state(file: Path, environment: str | None, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
+    """The configuration and its state directory, without stores and files. Raises InvalidInput, StateDirError."""
+    config = read_config(file, environment=environment, environ=os.environ)
+    opening = StateDir.open(config.state_dir, writable=writable, config_root=config.root, redact=REDACTOR.redact)
+    with opening as opened:
+        yield replace(config, state_dir=opened.path), opened

@@ -21,10 +21,11 @@ from kvsync.desired import DesiredState
 from kvsync.errors import InvalidInput, Origin, Problem
 from kvsync.model.entry import Target
 from kvsync.model.health import Traffic, total
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetReport
 from kvsync.model.result import PassResult, pass_result
 from kvsync.planning.deletion_limit import DeletionBudget
-from kvsync.reconcile import PassContext, PassOptions
+from kvsync.reconcile import PassContext
 from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import quota_left

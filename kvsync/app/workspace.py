@@ -18,12 +18,13 @@ from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.git.revision import revision
 from kvsync.model.digest import target_digest
 from kvsync.model.entry import Desired, OutcomeKind, Target
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.permit import Circumstances, hold_of
-from kvsync.reconcile import ApplyOptions, PassContext, PassOptions, TargetPass, empty_plan, withheld
+from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
 from kvsync.state import ParkedRecord, Run
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store

@@ -15,7 +15,7 @@ from kvsync.cli.progress import progress
 
 if TYPE_CHECKING:
     from kvsync.app import Report, Workspace
-    from kvsync.cli.saved_plan import Chosen
+    from kvsync.app.saved_plan import Chosen
     from kvsync.desired import DesiredState
     from kvsync.rendering.style import Style
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,14 +17,13 @@ from kvsync.errors import InvalidInput, SourceError, UsageError
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
-    from kvsync.config.model import Config
+    from kvsync.app.operator import Operator
     from kvsync.config.revision import ConfigRevision
     from kvsync.desired import DesiredState
     from kvsync.git import Checkout
+    from kvsync.model.pass_options import PassOptions
     from kvsync.model.plan import Plan
-    from kvsync.planning.shard import Shard
-    from kvsync.reconcile import PassOptions
-    from kvsync.state import StateDir
+    from kvsync.model.shard import Shard
 
 _Result = TypeVar("_Result")
 
@@ -105,17 +103,11 @@ async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> Non
     say(f"commit {(checkout.commit or '')[:12]} of {checkout.source.url} ({checkout.source.ref})")
 
 
-@contextmanager
-def state(settings: GlobalOptions, *, writable: bool) -> Iterator[tuple[Config, StateDir]]:
-    """The configuration and its state directory, without stores and files."""
-    from kvsync.app.configuration import read_config
-    from kvsync.state import StateDir
-    from kvsync.util.redaction import REDACTOR
+def operator(settings: GlobalOptions) -> Operator:
+    """What a person can do to the targets of the configuration."""
+    from kvsync.app.operator import Operator
 
-    config = read_config(settings.config, environment=settings.environment, environ=os.environ)
-    opening = StateDir.open(config.state_dir, writable=writable, config_root=config.root, redact=REDACTOR.redact)
-    with opening as opened:
-        yield replace(config, state_dir=opened.path), opened
+    return Operator(settings.config, settings.environment)
 
 
 def load(opened: Workspace) -> DesiredState:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from kvsync.planning.shard import Shard
+    from kvsync.model.shard import Shard
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -58,7 +58,7 @@ def shard(function: _Function) -> _Function:
 
 
 def _shard(_context: click.Context, _parameter: click.Parameter, written: str | None) -> Shard | None:
-    from kvsync.planning.shard import Shard
+    from kvsync.model.shard import Shard
 
     try:
         return None if written is None else Shard.parse(written)

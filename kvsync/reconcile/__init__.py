@@ -15,13 +15,12 @@
 """
 
 from kvsync.planning.pass_target import PassTarget
-from kvsync.reconcile.context import ApplyOptions, PassContext, PassOptions
+from kvsync.reconcile.context import ApplyOptions, PassContext
 from kvsync.reconcile.target_pass import TargetPass, empty_plan, target_report, withheld
 
 __all__ = [
     "ApplyOptions",
     "PassContext",
-    "PassOptions",
     "PassTarget",
     "TargetPass",
     "empty_plan",

@@ -9,32 +9,14 @@ from dataclasses import dataclass, field
 from kvsync.apply.ports import DeletionPort
 from kvsync.errors import StateDirError
 from kvsync.model.place import LocatedTarget
-from kvsync.model.policy import Adopt
+from kvsync.model.shard import Shard
 from kvsync.planning.marks import MarkSigner
 from kvsync.planning.pass_target import PassTarget
-from kvsync.planning.shard import Shard
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import Run, StateDir
 from kvsync.stores.pacing import Pace
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
-
-
-@dataclass(frozen=True, slots=True)
-class PassOptions:
-    """What a pass is asked for.
-
-    `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
-    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
-    deferred entries (quarantined or contended) are tried too.
-    """
-
-    deep: bool = False
-    allow_protected: bool = False
-    keys: tuple[str, ...] = ()
-    grace: float = 0
-    adopt: Adopt | None = None
-    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from kvsync.model.entry import (
     Snapshot,
     Target,
 )
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Place
 from kvsync.model.plan import TargetPlan, TargetReport
 from kvsync.planning.classify import Rules
@@ -35,7 +36,7 @@ from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.plan_inputs import PlanInputs
 from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows_the_past
-from kvsync.reconcile.context import ApplyOptions, PassContext, PassOptions
+from kvsync.reconcile.context import ApplyOptions, PassContext
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import PassState
 from kvsync.reconcile.recovery import recover

@@ -9,7 +9,7 @@ import pytest
 from kvsync.app import TargetSelection, is_hash_of, resolve_targets
 from kvsync.errors import InvalidInput, LockHeld, UsageError
 from kvsync.model.entry import Target
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from tests.support.world import World, is_clean, outcomes, rows
 
 

@@ -24,7 +24,7 @@ from apify_client import ApifyClient, ApifyClientAsync
 from apify_client.errors import ApifyApiError
 
 from kvsync.app import TargetSelection, Workspace, open_workspace
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from tests.benchmarks.measure import Figure
 
 RECORDS, CHANGES = 5000, 1000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.cli import saved_plan
+from kvsync.app import saved_plan
 from kvsync.errors import InvalidInput
 from tests.cli.conftest import WEB, Repo
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvsync.model.entry import Target
-from kvsync.planning.shard import Shard
+from kvsync.model.shard import Shard
 from tests.cli.conftest import Repo
 
 TARGETS = [Target("edge", f"namespace-{number}") for number in range(2000)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.entry import Mark
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.policy import Adopt
-from kvsync.reconcile import PassOptions
 from kvsync.stores.base import WriteStatus
 from tests.support.world import World, is_clean, outcomes, refused, reported, rows
 

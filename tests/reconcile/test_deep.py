@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.entry import Identity, Snapshot
+from kvsync.model.pass_options import PassOptions
 from kvsync.planning.marks import MarkSigner
-from kvsync.reconcile import PassOptions
 from tests.support.stores import BucketStore
 from tests.support.world import World, is_clean, rows
 

@@ -9,7 +9,7 @@ import pytest
 
 from kvsync.errors import UsageError
 from kvsync.model.entry import Identity, Target
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.state import StateDir
 from kvsync.state import operator as control
 from kvsync.stores.base import WriteStatus

@@ -8,7 +8,7 @@ import pytest
 
 from kvsync.errors import AuthError, PermanentError, TransientError
 from kvsync.model.entry import Target
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.store import _SHARED
 from kvsync.testing import MemoryServer
 from tests.support.stores import KINDS

@@ -9,9 +9,9 @@ import pytest
 from kvsync.errors import PermanentError, TransientError
 from kvsync.ledger.document import LedgerDamaged, LedgerRow, decode
 from kvsync.ledger.target_ledger import examine
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import Place
 from kvsync.planning.marks import MarkSigner
-from kvsync.reconcile import PassOptions
 from kvsync.testing.conformance.ledgers import keeper_of
 from tests.support.machines import SHARED_KINDS, WEB, Machine, Told, calls, document, keys_there, leave, ledger_of
 from tests.support.places import subject_of

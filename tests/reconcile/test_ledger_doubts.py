@@ -16,7 +16,7 @@ import pytest
 
 from kvsync.errors import AuthError, LostAnswer, TransientError
 from kvsync.model.capabilities import Marks
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.state import RunStatus
 from tests.support.stores import KINDS, BucketStore
 from tests.support.world import World, is_clean, outcomes, refused, rows

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kvsync.errors import TransientError
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.backend import RemoteKey
 from tests.support.machines import SHARED_KINDS, Machine, keys_there
 from tests.support.world import World, rows

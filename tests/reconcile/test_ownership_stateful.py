@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from kvsync.app import Report, TargetSelection
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Change, Refusal
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
-from kvsync.reconcile import PassOptions
 from kvsync.stores.memory.backend import RemoteKey, StoredEntry
 from kvsync.stores.memory.store import _SHARED
 from tests.support.accounts import NAMES, Account, Address, Strangers, locate_by_id

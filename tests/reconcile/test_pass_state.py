@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.entry import Target
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, reported, rows
 

@@ -9,7 +9,7 @@ import pytest
 from kvsync.app import TargetSelection
 from kvsync.errors import NotApproved
 from kvsync.model.entry import Identity, Mark, Target
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.stores.base import WriteStatus
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, only, outcomes, refused, reported, rows

@@ -16,7 +16,7 @@ from kvsync.cli.main import run
 from kvsync.errors import PermanentError
 from kvsync.model.entry import Mark
 from kvsync.model.health import Traffic
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.state import Run
 from tests.support.command import CONFIG, Repository
 from tests.support.stores import KINDS

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Marks
 from kvsync.model.entry import Content
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.backend import RemoteKey, StoredEntry
 from tests.support.stores import KINDS
 from tests.support.world import World, rows

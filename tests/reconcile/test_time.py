@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.capabilities import Lifetimes
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.backend import RemoteKey
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, refused, rows

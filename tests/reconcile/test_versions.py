@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.model.entry import Content
-from kvsync.reconcile import PassOptions
+from kvsync.model.pass_options import PassOptions
 from kvsync.rendering import saved_plan as saved
 from kvsync.stores.memory.backend import RemoteKey
 from tests.support.machines import WEB, calls

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from kvsync.app import Report, TargetSelection, Workspace, open_workspace
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetPlan
-from kvsync.reconcile import PassOptions
 from kvsync.rendering.text import render_plan
 from kvsync.stores.apify.versions import whole
 from kvsync.testing import FakeClock

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.app import Report, TargetSelection, Workspace, open_workspace
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
-from kvsync.reconcile import PassOptions
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor

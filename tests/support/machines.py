@@ -14,10 +14,10 @@ from kvsync.ledger import target_ledger as ledgers
 from kvsync.ledger.document import LedgerDocument, LedgerRow, decode, encode
 from kvsync.logs import EVENTS
 from kvsync.model.entry import Applied, Identity, Target
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import KeyScope, Place
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.marks import MarkSigner
-from kvsync.reconcile import PassOptions
 from kvsync.stores.memory.backend import StoredLedger
 from tests.support.world import OWNER, World
 

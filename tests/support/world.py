@@ -15,8 +15,8 @@ from kvsync.app import Report, TargetSelection, Workspace, open_workspace
 from kvsync.app.undo import Undoing
 from kvsync.model.capabilities import Lifetimes
 from kvsync.model.entry import Identity, OutcomeKind
+from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetPlan
-from kvsync.reconcile import PassOptions
 from kvsync.stores.memory.backend import RemoteKey
 from kvsync.stores.memory.store import _SHARED, MemoryStore
 from kvsync.stores.registry import BUILTIN

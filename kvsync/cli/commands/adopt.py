@@ -39,12 +39,12 @@ def adopt(
 async def _adopt(
     settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], *, yes: bool, output: str, full: bool
 ) -> Exit:
+    from kvsync.app.saved_plan import Chosen
     from kvsync.cli.apply_plan import ApplyRequest, carry_out
     from kvsync.cli.confirm import insist_on_terminal
     from kvsync.cli.rendered import Forms
-    from kvsync.cli.saved_plan import Chosen
+    from kvsync.model.pass_options import PassOptions
     from kvsync.model.policy import Adopt
-    from kvsync.reconcile import PassOptions
 
     insist_on_terminal("adopt", yes=yes)
     async with opening.workspace(settings, writing="adopt") as workspace:

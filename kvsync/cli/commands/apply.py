@@ -11,13 +11,14 @@ from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.output import say
 from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
-    from kvsync.cli.saved_plan import Chosen
+    from kvsync.app.saved_plan import Chosen
     from kvsync.desired import DesiredState
-    from kvsync.planning.shard import Shard
+    from kvsync.model.shard import Shard
 
 
 @command(
@@ -105,14 +106,15 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
 
 
 async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOptions) -> Chosen:
-    from kvsync.cli import saved_plan
-    from kvsync.reconcile import PassOptions
+    from kvsync.app import saved_plan
+    from kvsync.model.pass_options import PassOptions
 
     ask = PassOptions(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys, retry=chosen.retry)
     if chosen.planfile is None:
         return saved_plan.Chosen(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)
-    saved_plan.check(saved, workspace, chosen.planfile, exact=chosen.exact)
+    if (warning := saved_plan.check(saved, workspace, chosen.planfile, exact=chosen.exact)) is not None:
+        say(f"kvsync: {warning}")
     targets = () if chosen.exact else saved_plan.targets_of(saved, loaded)
     fresh = await opening.plan(workspace, loaded, targets, ask)
     picked = saved_plan.choose(saved, fresh, workspace)

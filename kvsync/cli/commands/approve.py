@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
-from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.open import operator
 from kvsync.cli.output import answer_lines
-from kvsync.state import operator as control
 
 
 @command(
@@ -25,8 +22,6 @@ def approve(settings: GlobalOptions, hash_: str) -> Exit:
     status. The hash of a target approves that target, the hash of a whole plan approves all its targets; twelve characters
     are enough. A running daemon applies the plan immediately; otherwise the next kvsync apply does.
     """
-    with opening.state(settings, writable=True) as (_, state):
-        released = control.approve(state, hash_, time.time(), "command")
-        state.wake()
+    released = operator(settings).approve(hash_)
     answer_lines(*(f"approved {record.target} ({record.digest})" for record in released))
     return Exit.DONE

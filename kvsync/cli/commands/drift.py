@@ -39,7 +39,7 @@ def drift(
 async def _drift(
     settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], *, deep: bool, output: str, full: bool
 ) -> Exit:
-    from kvsync.reconcile import PassOptions
+    from kvsync.model.pass_options import PassOptions
     from kvsync.rendering.text import render_drift
 
     async with opening.workspace(settings) as workspace:

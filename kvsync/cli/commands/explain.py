@@ -167,7 +167,7 @@ def _short(value: bytes) -> str | None:
 
 
 def _document(one: EntryExplanation, owner: str, seal: Callable[[bytes], str]) -> dict[str, Any]:
-    from kvsync.cli.commands.history import change_document
+    from kvsync.app.operator import change_document
     from kvsync.rendering.words import moment
 
     entry, actual, applied = one.entry, one.actual, one.applied

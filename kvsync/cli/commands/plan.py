@@ -12,7 +12,7 @@ from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_plan
 
 if TYPE_CHECKING:
-    from kvsync.planning.shard import Shard
+    from kvsync.model.shard import Shard
 
 
 @command(
@@ -64,7 +64,7 @@ async def _plan(
     full: bool,
 ) -> Exit:
     from kvsync.cli.rendered import Forms, show_plan, write_file
-    from kvsync.reconcile import PassOptions
+    from kvsync.model.pass_options import PassOptions
     from kvsync.rendering import saved_plan as saved
 
     revision = await opening.config_revision(settings, as_author)

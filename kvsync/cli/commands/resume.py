@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import click
 
-from kvsync.cli import open as opening
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
+from kvsync.cli.open import operator
 from kvsync.cli.output import answer_lines, say
 from kvsync.errors import KvsyncError
 from kvsync.model.entry import Identity, Target
-from kvsync.state import Pause, StateDir
-from kvsync.state import operator as control
 
 _MOST_NAMES = 10
 """Entries that the answer names; the others are counted."""
@@ -43,9 +40,7 @@ def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
     """
     if keys:
         return _retry(settings, target, keys)
-    with opening.state(settings, writable=True) as (config, state):
-        resumed = control.resume(state, config.stores, target, "command")
-        state.wake()
+    resumed = operator(settings).resume(target)
     if (still := resumed.still) is not None:
         raise KvsyncError(f"{target} is still paused, because all of {still} is paused; run kvsync resume {still}")
     answer_lines(f"{target} {'is resumed' if resumed.ended else 'was not paused'}")
@@ -53,12 +48,9 @@ def resume(settings: GlobalOptions, target: str, keys: tuple[str, ...]) -> Exit:
 
 
 def _retry(settings: GlobalOptions, target: str, keys: Sequence[str]) -> Exit:
-    with opening.state(settings, writable=True) as (config, state):
-        released = control.retry(state, config.stores, target, keys, time.time(), "command")
-        state.wake()
-        pauses = _pauses(state, [one for one, _ in released])
-    answer_lines(f"{target}: {_named(released) or 'no deferred entry matches'}")
-    for pause in pauses:
+    done = operator(settings).retry(target, keys)
+    answer_lines(f"{target}: {_named(done.released) or 'no deferred entry matches'}")
+    for pause in done.pauses:
         say(f"kvsync: {pause} is paused, so nothing is retried; run kvsync resume {pause}")
     return Exit.DONE
 
@@ -71,9 +63,3 @@ def _named(released: Sequence[tuple[Target, Identity]]) -> str:
     names = [name(identity) for _, identity in released[:_MOST_NAMES]]
     more = [f"{len(released) - len(names):,} more"] if len(released) > len(names) else []
     return f"{count(len(released), 'entry', 'entries')} to retry: {', '.join(names + more)}"
-
-
-def _pauses(state: StateDir, targets: Sequence[Target]) -> list[Pause]:
-    """The pauses in which these targets are, each once."""
-    found = [pause for target in dict.fromkeys(targets) if (pause := state.pauses.find(target)) is not None]
-    return list(dict.fromkeys(found))

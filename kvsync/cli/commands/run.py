@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvsync.config.model import RunConfig
     from kvsync.daemon.signals import SignalInbox
     from kvsync.leader.elector import Elector
-    from kvsync.planning.shard import Shard
+    from kvsync.model.shard import Shard
 
 
 @command(

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from kvsync.cli import open as opening
 from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_document, answer_lines
 from kvsync.cli.table import table
 from kvsync.util.escaping import escape_name
-
-if TYPE_CHECKING:
-    from kvsync.config.model import Config
 
 
 @command(
@@ -35,29 +29,14 @@ def status(settings: GlobalOptions, output: str, check: bool) -> Exit:
     """Show whether a daemon is running on this state directory, the last pass of each target, parked plans (with the hash to
     approve), pauses, and deferred entries. Without a daemon, it shows the last known state.
     """
-    from kvsync.status.document import deletes_document, status_document
+    from kvsync.app.status import current_status
 
-    with opening.state(settings, writable=False) as (config, state):
-        budget = state.deletions.budget(config.run.max_deletes_per_hour)
-        document = status_document(state, time.time()) | deletes_document(budget) | {"source": _source(config)}
+    document = current_status(settings.config, settings.environment)
     if output == "json":
         answer_document(document)
     else:
         answer_lines(*_lines(document))
     return Exit.ERROR if check and not _is_healthy(document["daemon"]) else Exit.DONE
-
-
-def _source(config: Config) -> dict[str, Any] | None:
-    """The commit in force, when the files come from a repository."""
-    if config.source is None:
-        return None
-    from kvsync.git import Status, read_status
-    from kvsync.rendering.words import moment
-
-    source = config.source
-    known = read_status(config.state_dir, source.url, source.ref) or Status(source.url, source.ref)
-    moments = {"fetched_at": known.fetched_at, "attempted_at": known.attempted_at}
-    return asdict(known) | {name: None if at is None else moment(at) for name, at in moments.items()}
 
 
 def _is_healthy(daemon: dict[str, Any] | None) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvsync.cli.output import say
 from kvsync.errors import InvalidInput, NotApproved, Problem
 
 if TYPE_CHECKING:
@@ -63,8 +62,8 @@ def read(file: str, workspace: Workspace) -> SavedPlan:
     return plan
 
 
-def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> None:
-    """Check whether the file is as it was saved, and report what cannot be checked.
+def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> str | None:
+    """Check whether the file is as it was saved. Returns what cannot be checked, or was changed, as a sentence.
 
     With `exact`, raises NotApproved for an altered file, and for one that was saved with another key: the file itself names its
     key, so whoever alters it can name any."""
@@ -72,11 +71,12 @@ def check(plan: SavedPlan, workspace: Workspace, file: str, *, exact: bool) -> N
     if not plan.is_comparable(seal):
         if exact:
             raise NotApproved(f"{file}: {_UNKNOWN}; {_UNKNOWN_EXACT}")
-        say(f"kvsync: {file}: {_UNKNOWN}. {_UNKNOWN_SAID}")
-    elif plan.is_altered(seal):
+        return f"{file}: {_UNKNOWN}. {_UNKNOWN_SAID}"
+    if plan.is_altered(seal):
         if exact:
             raise NotApproved(f"{file}: {_ALTERED}, so nothing was applied; {_CURE}")
-        say(f"kvsync: {file}: {_ALTERED}; only the changes that a new plan also contains are applied")
+        return f"{file}: {_ALTERED}; only the changes that a new plan also contains are applied"
+    return None
 
 
 def targets_of(plan: SavedPlan, loaded: DesiredState) -> tuple[str, ...]:

@@ -1,0 +1,24 @@
+"""Options of a pass, as a command or the daemon asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvsync.model.policy import Adopt
+
+
+@dataclass(frozen=True, slots=True)
+class PassOptions:
+    """What a pass is asked for.
+
+    `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
+    seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
+    deferred entries (quarantined or contended) are tried too.
+    """
+
+    deep: bool = False
+    allow_protected: bool = False
+    keys: tuple[str, ...] = ()
+    grace: float = 0
+    adopt: Adopt | None = None
+    retry: bool = False
