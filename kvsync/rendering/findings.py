@@ -70,7 +70,11 @@ def fingerprints(findings: Sequence[CiFinding]) -> list[str]:
 def sarif(findings: Sequence[CiFinding], version: str) -> Document:
     """A SARIF 2.1.0 log with one run of kvsync `version`."""
     rules = [
-        {"id": kind.value, "shortDescription": {"text": _MEANINGS[kind]}, "defaultConfiguration": {"level": "error"}}
+        {
+            "id": kind.value,
+            "shortDescription": {"text": _MEANINGS[kind]},
+            "defaultConfiguration": {"level": "warning" if kind is Kind.LEFT_OUT else "error"},
+        }
         for kind in Kind
     ]
     marks = fingerprints(findings)
