@@ -134,6 +134,15 @@ def test_emulators_stand_alone() -> None:
     assert users == {"cli/commands/emulate.py imports emulators"}
 
 
+COMMANDS_KNOW = {"app", "errors", "logs", "model", "rendering", "util"}
+
+
+def test_commands_know_the_application_alone() -> None:
+    """The command line imports the application layer, values, rendering and helpers; what a command does with stores, files,
+    Git or the state directory is an operation of the application. Only `emulate` starts emulators."""
+    assert set(room_imports()["cli"]) == COMMANDS_KNOW | {"emulators"}
+
+
 PURE = ("model", "planning", "rendering")
 
 

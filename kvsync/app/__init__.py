@@ -5,5 +5,15 @@ together.
 from kvsync.app.model import Report, TargetSelection, is_hash_of, resolve_targets
 from kvsync.app.open import assemble, open_workspace
 from kvsync.app.workspace import Workspace
+from kvsync.desired import DesiredState
 
-__all__ = ["Report", "TargetSelection", "Workspace", "assemble", "is_hash_of", "open_workspace", "resolve_targets"]
+__all__ = [
+    "DesiredState",
+    "Report",
+    "TargetSelection",
+    "Workspace",
+    "assemble",
+    "is_hash_of",
+    "open_workspace",
+    "resolve_targets",
+]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, aclosing, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import aclosing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from kvsync.app.leadership import keeper_of, unshared_ledgers
+from kvsync.app.model import Working
 from kvsync.app.open import open_state, open_workspace
 from kvsync.app.workspace import Workspace
 from kvsync.config.credentials import describe, resolve
@@ -25,9 +26,6 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.rendering.words import count
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
-
-Working = Callable[[str], AbstractContextManager[object]]
-"""Shows a person what is being waited for."""
 
 _UNSHARED: Final = (
     "its ledger is in the state directory of one replica; the other replicas cannot see which entries kvsync owns"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from kvsync.desired import DesiredState
@@ -12,6 +13,9 @@ from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import OutcomeKind, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import Plan, TargetReport
+
+Working = Callable[[str], AbstractContextManager[object]]
+"""Shows a person what is being waited for, until the end of the block."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from kvsync.cli.output import say
 from kvsync.cli.progress import progress
 
 if TYPE_CHECKING:
-    from kvsync.app import Report, Workspace
+    from kvsync.app import DesiredState, Report, Workspace
     from kvsync.app.saved_plan import Chosen
-    from kvsync.desired import DesiredState
     from kvsync.rendering.style import Style
 
 
@@ -69,11 +68,10 @@ async def _apply(
 ) -> tuple[Report, str | None]:
     """The report over all targets, and the name of the signal that ended it early."""
     from kvsync.app import Report
-    from kvsync.daemon.signals import Stop, handling
+    from kvsync.app.interruption import interruptible
 
-    stop = Stop()
     total = sum(len(one.changes) for one in split.plan.targets if one.target not in split.held)
-    with handling(stop.callbacks), progress("applying", total) as bar:
+    with interruptible() as stop, progress("applying", total) as bar:
         done = await workspace.apply(
             split.plan, command=order.command, approvals=order.approvals, stop=stop.asked.is_set, progress=bar.advance
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kvsync.errors import InvalidInput, LeaseHeld, LockHeld, NotApproved, StateDirUntrusted, UsageError
 
 if TYPE_CHECKING:
-    from kvsync.daemon.once import OnceResult
+    from kvsync.app.daemon import OnceResult
     from kvsync.model.entry import Target
     from kvsync.model.plan import Plan, TargetPlan, TargetReport
 

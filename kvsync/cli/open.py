@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kvsync.cli.command import GlobalOptions
 from kvsync.cli.failure import say_problems
 from kvsync.cli.output import say
-from kvsync.errors import InvalidInput, SourceError, UsageError
+from kvsync.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
-    from kvsync.app import Workspace
+    from kvsync.app import DesiredState, Workspace
     from kvsync.app.operator import Operator
-    from kvsync.config.revision import ConfigRevision
-    from kvsync.desired import DesiredState
-    from kvsync.git import Checkout
+    from kvsync.app.revision import ConfigRevision
     from kvsync.model.pass_options import PassOptions
     from kvsync.model.plan import Plan
     from kvsync.model.shard import Shard
@@ -51,6 +48,7 @@ async def workspace(
     repository, its newest commit is in force; a command that does not look at the files as they are now `fetches` nothing, and
     has the last good one, if any. With `revision` the configuration is the one of that revision."""
     from kvsync.app import open_workspace
+    from kvsync.cli.progress import progress
 
     opening = open_workspace(
         settings.config,
@@ -61,8 +59,11 @@ async def workspace(
         revision=revision,
     )
     async with opening as opened:
-        if opened.checkout is not None:
-            await _check_out(opened.checkout, offline=settings.offline, fetches=fetches)
+        from kvsync.app.revision import check_out
+
+        commit = await check_out(opened, offline=settings.offline, fetches=fetches, working=progress)
+        if commit is not None:
+            say(commit)
         yield opened
 
 
@@ -71,36 +72,11 @@ async def config_revision(settings: GlobalOptions, as_author: str | None) -> Con
     option. Raises UsageError, SourceError."""
     if as_author is None:
         return None
-    from kvsync.git.config_revision import read_config_revision, target_branch
-    from kvsync.util.redaction import REDACTOR
+    from kvsync.app.revision import read_revision
 
-    wanted = as_author or target_branch(os.environ)
-    revision = await read_config_revision(settings.config, wanted, os.environ, REDACTOR.redact)
+    revision = await read_revision(settings.config, as_author)
     say(f"using the configuration of {revision.name} (commit {revision.commit[:12]})")
     return revision
-
-
-async def _check_out(checkout: Checkout, *, offline: bool, fetches: bool) -> None:
-    """Put a commit in force. A person who asks for the newest one wants no other: raises SourceError when it cannot be had."""
-    from kvsync.cli.progress import progress
-
-    if not fetches:
-        with suppress(SourceError):
-            await checkout.reopen()
-        return
-    if offline:
-        await checkout.reopen()
-    else:
-        with progress("fetching"):
-            fetched = await checkout.fetch()
-        if fetched.refused is not None:
-            kept = (
-                "use --offline to continue with the last good one"
-                if fetched.commit
-                else "there is no earlier good commit"
-            )
-            raise SourceError(f"{checkout.source.url}: {fetched.refused}", kept)
-    say(f"commit {(checkout.commit or '')[:12]} of {checkout.source.url} ({checkout.source.ref})")
 
 
 def operator(settings: GlobalOptions) -> Operator:

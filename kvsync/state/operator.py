@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from kvsync.errors import UsageError
 from kvsync.logs import get_logger
 from kvsync.model.entry import Identity, Target, identity_order
+from kvsync.model.target_name import parse_target
 from kvsync.planning.compare import key_matcher
 from kvsync.state import ParkedRecord, Pause, StateDir
 
@@ -35,7 +35,7 @@ def approve(state: StateDir, digest: str, now: float, by: str) -> list[ParkedRec
 def pause(state: StateDir, stores: Collection[str], target: str, reason: str | None, now: float, by: str) -> bool:
     """Leave a target, or all of a store, alone; False when it was paused already, and only the reason is new. Raises
     UsageError, StateDirError."""
-    store, namespace = place(target, stores)
+    store, namespace = parse_target(target, stores)
     is_new = state.pauses.pause(store, namespace, reason, now)
     _log.info("pause.begun", store=store, namespace=namespace, reason=reason, by=by)
     return is_new
@@ -43,7 +43,7 @@ def pause(state: StateDir, stores: Collection[str], target: str, reason: str | N
 
 def resume(state: StateDir, stores: Collection[str], target: str, by: str) -> Resumed:
     """End the pause of a target, or of all of a store. Raises UsageError, StateDirError."""
-    store, namespace = place(target, stores)
+    store, namespace = parse_target(target, stores)
     ended = state.pauses.resume(store, namespace)
     if ended:
         _log.info("pause.ended", store=store, namespace=namespace, by=by)
@@ -55,7 +55,7 @@ def retry(
 ) -> list[tuple[Target, Identity]]:
     """Let deferred entries be tried again at once: those of a target, or of a whole store, whose keys match one of the globs.
     Returns them. Raises UsageError, StateDirError."""
-    store, namespace = place(target, stores)
+    store, namespace = parse_target(target, stores)
     is_meant = key_matcher(keys)
     released: list[tuple[Target, Identity]] = []
     for one in sorted({*state.quarantine.counts(now), *state.contended.counts(now)}):
@@ -75,15 +75,6 @@ def _released(state: StateDir, target: Target, is_meant: Callable[[str], bool], 
     state.quarantine.clear(known.place, released)
     state.contended.forget(known.place, released)
     return released
-
-
-def place(target: str, stores: Collection[str]) -> tuple[str, str | None]:
-    """The store, and the namespace unless all of the store is meant. Raises UsageError when no such store is configured."""
-    store, slash, namespace = target.partition("/")
-    if store not in stores or (slash and not namespace):
-        names = ", ".join(sorted(stores))
-        raise UsageError(f"unknown target {target!r}; expected STORE or STORE/NS, with one of the stores {names}")
-    return store, namespace if slash else None
 
 
 def _names(target: Target) -> dict[str, str]:

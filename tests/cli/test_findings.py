@@ -12,7 +12,7 @@ import pytest
 from sarif_pydantic import Sarif  # type: ignore[import-untyped]  # it ships no types
 
 from kvsync import __version__
-from kvsync.cli.ci_findings import findings
+from kvsync.app.ci_findings import findings
 from kvsync.errors import Kind, Problem
 from kvsync.rendering.findings import CiFinding, fingerprints, github, gitlab, sarif
 from tests.cli.conftest import Repo

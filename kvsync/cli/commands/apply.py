@@ -15,9 +15,8 @@ from kvsync.cli.output import say
 from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
-    from kvsync.app import Workspace
+    from kvsync.app import DesiredState, Workspace
     from kvsync.app.saved_plan import Chosen
-    from kvsync.desired import DesiredState
     from kvsync.model.shard import Shard
 
 

@@ -14,7 +14,7 @@ from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer_lines, say
 from kvsync.cli.progress import progress
 from kvsync.errors import KvsyncError, UsageError
-from kvsync.state.operator import place
+from kvsync.model.target_name import parse_target
 from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def _dump(
     settings: GlobalOptions, target: str, folder: Path, source: _DumpSource, *, force: bool, include_sensitive: bool
 ) -> Exit:
     async with opening.workspace(settings, fetches=False) as workspace:
-        store, namespace = place(target, workspace.config.stores)
+        store, namespace = parse_target(target, workspace.config.stores)
         workspace.load()  # so that sensitive values are known, and hidden
         if source == (None, None):
             dumped = await _read(workspace, store, namespace, include_sensitive)

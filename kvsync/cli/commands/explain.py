@@ -17,8 +17,8 @@ from kvsync.errors import KvsyncError
 from kvsync.util.escaping import escape_cell, escape_name, quote_text
 
 if TYPE_CHECKING:
+    from kvsync.app import DesiredState
     from kvsync.app.explain import EntryExplanation
-    from kvsync.desired import DesiredState
     from kvsync.model.entry import Applied, Entry
 
 SCHEMA: Final = "kvsync.explanation/1"

@@ -30,11 +30,11 @@ def undo(settings: GlobalOptions, run: str, yes: bool, output: str, full: bool) 
 
 
 async def _undo(settings: GlobalOptions, run: str, *, yes: bool, output: str, full: bool) -> Exit:
+    from kvsync.app.interruption import interruptible
     from kvsync.app.undo import Undoing
     from kvsync.cli import confirm
     from kvsync.cli import rendered as shown
     from kvsync.cli.progress import progress
-    from kvsync.daemon.signals import Stop, handling
     from kvsync.model.plan import summary
     from kvsync.rendering.words import summed_up
 
@@ -49,8 +49,7 @@ async def _undo(settings: GlobalOptions, run: str, *, yes: bool, output: str, fu
             shown.show_plan_text(plan, style, beside=not in_text)
         if has_work and not yes:
             confirm.confirm(f"Undo {undoing.run.id}: {summed_up(summary(plan.targets))}?")
-        stop = Stop()
-        with handling(stop.callbacks), progress("undoing", sum(len(one.changes) for one in plan.targets)) as bar:
+        with interruptible() as stop, progress("undoing", sum(len(one.changes) for one in plan.targets)) as bar:
             report = await undoing.apply(plan, stop.asked.is_set, bar.advance)
         shown.show_report(report, (), workspace.state.seal, shown.Forms(output), style)
     return of_signal(stop.reason) if stop.reason else of_reports(report.targets, problems=False, held=())

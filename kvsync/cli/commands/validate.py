@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,15 +13,12 @@ from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
 from kvsync.cli.output import answer, answer_document, answer_lines, say
-from kvsync.errors import InvalidInput, Kind, KvsyncError, Origin, Problem
+from kvsync.errors import InvalidInput, KvsyncError, Problem
 from kvsync.util.redaction import REDACTOR
 
 if TYPE_CHECKING:
-    from kvsync.app import Workspace
-    from kvsync.config.changes import ConfigChange
-    from kvsync.config.model import Config
-    from kvsync.config.revision import ConfigRevision
-    from kvsync.desired import DesiredState
+    from kvsync.app.revision import ConfigRevision
+    from kvsync.app.validation import ConfigChange, Validation
 
 SCHEMA = "kvsync.validation/1"
 
@@ -67,29 +62,21 @@ class _ValidateOptions:
     gitlab_into: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _ValidationResult:
-    """What the files come to under one configuration: `config` None is one that cannot be read."""
-
-    config: Config | None = None
-    found: Mapping[str | None, DesiredState] = field(default_factory=dict)
-    problems: frozenset[Problem] = frozenset()
-    warnings: tuple[Problem, ...] = ()
-    unshared: tuple[str, ...] = ()
-    fetched: bool = False
-
-
 async def _validate(settings: GlobalOptions, chosen: _ValidateOptions) -> Exit:
+    from kvsync.app.validation import place_of
+    from kvsync.app.validation import validate as check
+
     revision = await opening.config_revision(settings, chosen.as_author)
-    checked = await _check(settings, chosen, revision)
-    problems = checked.problems
-    changed: tuple[ConfigChange, ...] = ()
-    if revision is not None and _differs(revision, settings.config):
-        more, changed = await _check_change(settings, chosen, checked)
-        problems |= more
-    listed = sorted(problems, key=_place)
+    checked = await check(
+        settings.config,
+        settings.environment,
+        revision,
+        every_environment=chosen.all_environments,
+        opened=lambda state_dir, revision: opening.workspace(settings, state_dir=state_dir, revision=revision),
+    )
+    listed = sorted(checked.problems, key=place_of)
     try:
-        _report(listed, changed, settings, chosen, checked)
+        _report(listed, checked, settings, chosen)
     except KvsyncError as unwritten:  # what is wrong with the files must be seen all the same
         if not listed:
             raise
@@ -97,96 +84,26 @@ async def _validate(settings: GlobalOptions, chosen: _ValidateOptions) -> Exit:
     if chosen.output == "text":
         say(*(f"warning: {warning}" for warning in checked.warnings))
     if listed:
-        if changed and revision is not None:
-            say(*_changes_lines(revision, changed))
+        if checked.changes and revision is not None:
+            say(*_changes_lines(revision, checked.changes))
         raise InvalidInput(listed)
     for name in checked.unshared:
         say(f"kvsync: stores.{name}: with run.lease, set ledger: store; other replicas cannot read a local ledger")
-    _answer(checked, revision, changed, chosen.output)
+    _answer(checked, revision, chosen.output)
     return Exit.DONE
 
 
-async def _check(
-    settings: GlobalOptions, chosen: _ValidateOptions, revision: ConfigRevision | None, state_dir: Path | None = None
-) -> _ValidationResult:
-    """Load everything under the configuration of a revision, or under the one that is in the files."""
-    from kvsync.app.leadership import unshared_ledgers
-
-    try:
-        async with opening.workspace(settings, state_dir=state_dir, revision=revision) as workspace:
-            found = _loaded(workspace, None if chosen.all_environments else settings.environment)
-            problems = frozenset(problem for loaded in found.values() for problem in loaded.problems)
-            warnings = {*workspace.unmatched_files(), *(one for loaded in found.values() for one in loaded.warnings)}
-            return _ValidationResult(
-                workspace.config,
-                found,
-                problems,
-                tuple(sorted(warnings, key=_place)),
-                tuple(unshared_ledgers(workspace)),
-                fetched=workspace.checkout is not None,
-            )
-    except InvalidInput as error:
-        return _ValidationResult(problems=frozenset(error.problems))
-
-
-def _differs(revision: ConfigRevision, config: Path) -> bool:
-    """True when the configuration in the files, or a file called after it, is not as in the revision."""
-    from kvsync.git.config_revision import is_named_after
-
-    try:
-        files = [file for file in config.absolute().parent.iterdir() if is_named_after(file, config)]
-        if any(file.is_symlink() or not file.is_file() for file in files):
-            return True  # a change may have brought it: it could lead to any file of the machine
-        return {file.name: file.read_bytes() for file in files} != revision.files
-    except OSError:
-        return True
-
-
-async def _check_change(
-    settings: GlobalOptions, chosen: _ValidateOptions, checked: _ValidationResult
-) -> tuple[frozenset[Problem], tuple[ConfigChange, ...]]:
-    """What is wrong with a changed configuration, and with the state files under it; and what it changes.
-
-    The changed configuration is input that nobody has reviewed: kvsync fetches nothing and follows no file because of it."""
-    from kvsync.app.configuration import read_config
-    from kvsync.config.changes import changes
-
-    if settings.config.is_symlink():
-        what = f"{settings.config}: is a symbolic link, which is not followed with --as-author"
-        return frozenset({Problem(what, hint="make it a file", kind=Kind.UNREADABLE)}), ()
-    try:
-        proposed = read_config(settings.config, environment=settings.environment, environ=os.environ)
-    except InvalidInput as error:
-        return frozenset(error.problems), ()
-    if checked.config is None:
-        return frozenset(), ()
-    if proposed.source is not None and proposed.source != checked.config.source:
-        return frozenset(), changes(checked.config, proposed)  # it would show credentials to a server of its choice
-    # Not with the state directory that the change names: it is only judged, and makes nothing where it likes.
-    under_it = await _check(settings, chosen, None, checked.config.state_dir)
-    return under_it.problems, changes(checked.config, proposed)
-
-
-def _loaded(workspace: Workspace, asked: str | None) -> dict[str | None, DesiredState]:
-    """What the files ask, in one environment or in every one."""
-    every: list[str | None] = [*workspace.config.environments] or [None]
-    return {name: workspace.load(name) for name in ([asked] if asked else every)}
-
-
 def _report(
-    problems: Sequence[Problem],
-    changed: Sequence[ConfigChange],
-    settings: GlobalOptions,
-    chosen: _ValidateOptions,
-    checked: _ValidationResult,
+    problems: Sequence[Problem], checked: Validation, settings: GlobalOptions, chosen: _ValidateOptions
 ) -> None:
     """What was found, if anything, for other programs: on stdout first, then into files. Raises KvsyncError."""
     from kvsync import __version__
-    from kvsync.cli.ci_findings import change_findings, findings
+    from kvsync.app.ci_findings import change_findings, findings
     from kvsync.cli.rendered import write_file
     from kvsync.rendering.findings import Severity, github, gitlab, sarif
 
-    found = findings(problems, settings.config, fetched=checked.fetched) + change_findings(changed, settings.config)
+    found = findings(problems, settings.config, fetched=checked.fetched)
+    found += change_findings(checked.changes, settings.config)
     found += findings(checked.warnings, settings.config, Severity.WARNING, fetched=checked.fetched)
     if chosen.output == "sarif":
         answer_document(sarif(found, __version__))
@@ -200,15 +117,14 @@ def _report(
         write_file(chosen.gitlab_into, REDACTOR.clean_text(gitlab(found)))
 
 
-def _answer(
-    checked: _ValidationResult, revision: ConfigRevision | None, changed: Sequence[ConfigChange], output: str
-) -> None:
+def _answer(checked: Validation, revision: ConfigRevision | None, output: str) -> None:
     from kvsync.rendering.problems import problem_document
 
-    counted = [_counted(name, loaded) for name, loaded in checked.found.items()]
+    counted, changed = checked.environments, checked.changes
     if output == "json":
         warnings = [problem_document(warning) for warning in checked.warnings]
-        document = {"schema": SCHEMA, "valid": True, "environments": counted, "problems": [], "warnings": warnings}
+        document: dict[str, Any] = {"schema": SCHEMA, "valid": True, "environments": list(counted), "problems": []}
+        document |= {"warnings": warnings}
         answer_document(document | ({} if revision is None else {"configuration": _configuration(revision, changed)}))
     elif output in ("text", "github"):
         answer_lines(*map(_line, counted))
@@ -228,15 +144,6 @@ def _changes_lines(revision: ConfigRevision, changed: Sequence[ConfigChange]) ->
 
 def _change_line(change: ConfigChange) -> str:
     return f"  {'widens ' if change.widens else 'changes'}  {change.field}: {change.message}"
-
-
-def _place(problem: Problem) -> tuple[Origin, str]:
-    return problem.origin or Origin("", 0, 0), problem.message
-
-
-def _counted(environment: str | None, loaded: DesiredState) -> dict[str, Any]:
-    targets = [str(target) for target in loaded.targets]
-    return {"environment": environment, "files": loaded.files, "entries": loaded.entries, "targets": targets}
 
 
 def _line(counted: dict[str, Any]) -> str:

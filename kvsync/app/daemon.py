@@ -1,0 +1,119 @@
+"""The daemon wired to a workspace: election, tracing, status server and notifications around its loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from kvsync.app.leadership import leading, leading_now
+from kvsync.app.reconciler import WorkspaceReconciler
+from kvsync.app.workspace import Workspace
+from kvsync.daemon.once import OnceResult, run_once
+from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, SignalInbox
+from kvsync.errors import SourceError
+from kvsync.leader.elector import Elector
+from kvsync.tracing.export import exporting
+
+if TYPE_CHECKING:
+    from kvsync.config.model import RunConfig
+
+__all__ = ["OnceResult", "WiredDaemon", "opened_daemon", "signals_kept"]
+
+
+@contextmanager
+def signals_kept(*, once: bool) -> Iterator[SignalInbox]:
+    """Keep the signals for the daemon that arrive while it starts."""
+    inbox = SignalInbox(() if once else TRIGGER_OF_SIGNAL)
+    with inbox.open():
+        yield inbox
+
+
+@asynccontextmanager
+async def opened_daemon(
+    workspace: Workspace, inbox: SignalInbox, environment: str | None, *, observe: bool
+) -> AsyncIterator[WiredDaemon]:
+    """A daemon that takes part in the election, if there is one, until the end of the block. Raises KvsyncError."""
+    reconciler = WorkspaceReconciler(workspace, workspace.pass_context, os.environ, environment=environment)
+    traces = exporting(workspace.config.run.tracing, os.environ)
+    # An observer takes no part in the election, because it could not lead.
+    async with traces, nullcontext() if observe else leading(workspace, os.environ) as elector:
+        yield WiredDaemon(workspace, reconciler, elector, inbox, observe=observe)
+
+
+class WiredDaemon:
+    """Keeps the stores of a workspace in sync with its files; with `observe` it writes nothing."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        reconciler: WorkspaceReconciler,
+        elector: Elector | None,
+        inbox: SignalInbox,
+        *,
+        observe: bool,
+    ) -> None:
+        self._workspace, self._reconciler, self._elector = workspace, reconciler, elector
+        self._inbox, self._observe = inbox, observe
+
+    async def fetch(self, say: Callable[[str], None]) -> bool:
+        """Look for the newest commit. Returns whether the pass must do with an older one. Raises SourceError when there is
+        none."""
+        checkout = self._workspace.checkout
+        try:
+            await self._reconciler.fetch()
+        except SourceError as error:
+            if checkout is None or checkout.commit is None:
+                raise
+            say(f"kvsync: {error}; continuing with commit {checkout.commit[:12]}")
+            return True
+        return checkout is not None and checkout.refused is not None
+
+    async def run_once(self, *, deep: bool) -> OnceResult:
+        """Make one pass over all targets. Raises LeaseHeld, KvsyncError."""
+        workspace = self._workspace
+        async with leading_now(self._elector):
+            return await run_once(
+                self._reconciler,
+                workspace.state.passes,
+                workspace.config.run,
+                observe=self._observe,
+                deep=deep,
+                clock=workspace.clock,
+                leadership=self._elector,
+            )
+
+    async def run(self) -> bool:
+        """Run until a signal stops it. Returns whether every batch in flight was finished. Raises KvsyncError."""
+        from kvsync.app.monitoring import Serving, herald_of
+        from kvsync.daemon.loop import Daemon
+        from kvsync.logs import in_background
+
+        workspace, settings = self._workspace, self._workspace.config.run
+        self._reconciler.follow_files()
+        herald = herald_of(workspace, os.environ)
+        serving = Serving(workspace, self._reconciler, os.environ, observe=self._observe)
+
+        async def reload(run: RunConfig) -> None:
+            await serving.reload(run)
+            await herald.reload(run)
+
+        loop = Daemon(
+            self._reconciler,
+            workspace.state.passes,
+            settings,
+            remote=self._reconciler,
+            observe=self._observe,
+            control_dir=workspace.state.control_dir,
+            clock=workspace.clock,
+            observers=[serving.collector, herald],
+            on_reload=reload,
+            leadership=self._elector,
+            inbox=self._inbox,
+        )
+        told = herald.telling(settings)
+        with in_background():
+            async with aclosing(self._reconciler), serving.serving(loop.trigger, settings), told:
+                result = await loop.run()
+        return not result.unfinished
