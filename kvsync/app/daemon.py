@@ -86,13 +86,13 @@ class WiredDaemon:
 
     async def run(self) -> bool:
         """Run until a signal stops it. Returns whether every batch in flight was finished. Raises KvsyncError."""
-        from kvsync.app.monitoring import Serving, herald_of
+        from kvsync.app.monitoring import Serving, notifier_of
         from kvsync.daemon.loop import Daemon
         from kvsync.logs import in_background
 
         workspace, settings = self._workspace, self._workspace.config.run
         self._reconciler.follow_files()
-        herald = herald_of(workspace, os.environ)
+        herald = notifier_of(workspace, os.environ)
         serving = Serving(workspace, self._reconciler, os.environ, observe=self._observe)
 
         async def reload(run: RunConfig) -> None:

@@ -79,7 +79,7 @@ class Serving:
         return self._server
 
 
-def herald_of(workspace: Workspace, environ: Mapping[str, str]) -> Notifier:
+def notifier_of(workspace: Workspace, environ: Mapping[str, str]) -> Notifier:
     """Who tells people of what the daemon of a workspace meets."""
     config, redactor = workspace.config, workspace.redactor
     read = partial(resolve, config_root=config.root, environ=environ, redactor=redactor)

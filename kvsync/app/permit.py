@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class PermittedPlan:
     """A plan in two: what may be applied now, and the reports of the targets that wait, with all that wait for a person or a
     moment. `denied` says which window kept changes back, None when none did."""
 
@@ -29,7 +29,7 @@ class Split:
         return any(one.changes for one in self.plan.targets if one.target not in self.held)
 
 
-def split(workspace: Workspace, plan: Plan) -> Split:
+def split(workspace: Workspace, plan: Plan) -> PermittedPlan:
     """Set aside the targets that are paused, and all with changes while a window denies applying; those that are parked stay
     in the plan, where applying leaves them alone."""
     from kvsync.reconcile import withheld
@@ -41,7 +41,7 @@ def split(workspace: Workspace, plan: Plan) -> Split:
     going = tuple(one for one in plan.targets if one.target not in waiting)
     reports = tuple(withheld(one, waiting[one.target]) for one in plan.targets if one.target in waiting)
     denied = window if Hold.WINDOW in holds.values() else None
-    return Split(replace(plan, targets=going), reports, frozenset(holds), denied)
+    return PermittedPlan(replace(plan, targets=going), reports, frozenset(holds), denied)
 
 
 _WITHHELD = (Hold.PAUSED, Hold.WINDOW)

@@ -52,7 +52,7 @@ class WorkspaceReconciler:
         """`environment` overrides the one that the configuration names, also after it was read again."""
         self.commit: str | None = None
         """The commit that the files were at when they were last read."""
-        self._workspace, self._around, self._environ = workspace, pass_context, environ
+        self._workspace, self._context, self._environ = workspace, pass_context, environ
         self._files: DesiredState | None = None
         self._users: Counter[Workspace] = Counter()
         self._news = SourceLog()
@@ -125,7 +125,7 @@ class WorkspaceReconciler:
         """Use the configuration as it is on disk now. Raises InvalidInput, and keeps the old one, when it is broken."""
         try:
             config = self._changed_config()
-            workspace = assemble(config, self._around, self._workspace.redactor, self._environ)
+            workspace = assemble(config, self._context, self._workspace.redactor, self._environ)
         except InvalidInput as error:
             self._refuse_config(error)
             raise
@@ -141,7 +141,7 @@ class WorkspaceReconciler:
     def _changed_config(self) -> Config:
         old = self._workspace.config
         config = read_config(old.file, environment=self._environment, environ=self._environ)
-        before = (self._around.state.asked, old.owner, old.environment)
+        before = (self._context.state.asked, old.owner, old.environment)
         if (config.state_dir, config.owner, config.environment) != before:
             what = "owner, state_dir and environment cannot change while the daemon runs"
             raise InvalidInput([Problem(what, Origin(old.file.name, 1, 1), "restart it")])
@@ -189,7 +189,7 @@ class WorkspaceReconciler:
 
     def is_paused(self, target: Target) -> bool:
         """True when a person paused this target or its store."""
-        return self._around.state.pauses.is_paused(target)
+        return self._context.state.pauses.is_paused(target)
 
     async def reconcile(self, request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         """Do one pass with what was loaded last."""

@@ -28,7 +28,7 @@ _UNKNOWN_SAID = (
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedPlan:
     """The part of a plan that must be applied, and outcomes of what went stale since it was saved, by target."""
 
     plan: Plan
@@ -84,7 +84,7 @@ def targets_of(plan: SavedPlan, loaded: DesiredState) -> tuple[str, ...]:
     return tuple(str(target) for target in plan.targets if target in loaded.targets or target in loaded.held)
 
 
-def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> Chosen:
+def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> SelectedPlan:
     """Narrow a fresh plan to what was saved. What was saved for another place is stale."""
     from kvsync.model.plan import TargetPlan
     from kvsync.rendering import saved_plan as saved
@@ -100,7 +100,7 @@ def choose(plan: SavedPlan, fresh: Plan, workspace: Workspace) -> Chosen:
         for target, one in kept.items()
     )
     stale = {target: one.stale for target, one in kept.items() if one.stale}
-    return Chosen(replace(fresh, targets=targets), stale)
+    return SelectedPlan(replace(fresh, targets=targets), stale)
 
 
 def _without_waiting(selection: PlanSelection, fresh: TargetPlan | None) -> PlanSelection:
@@ -120,7 +120,7 @@ def _without_waiting(selection: PlanSelection, fresh: TargetPlan | None) -> Plan
     return PlanSelection(changes, selection.stale + skipped)
 
 
-def exactly(chosen: Chosen, fresh: Plan, file: str) -> Chosen:
+def exactly(chosen: SelectedPlan, fresh: Plan, file: str) -> SelectedPlan:
     """What was chosen of a fresh plan of everything, when no more and nothing else is to be done than was saved; what has been
     done since is left out. Raises NotApproved otherwise."""
     others = sorted({*_stale(chosen, fresh), *_unseen(chosen, fresh)})
@@ -130,7 +130,7 @@ def exactly(chosen: Chosen, fresh: Plan, file: str) -> Chosen:
     raise NotApproved(f"{file}: the plan is stale, so nothing was applied; {_CURE}", [*others[:_MOST_SHOWN], *more])
 
 
-def _stale(chosen: Chosen, fresh: Plan) -> Iterator[str]:
+def _stale(chosen: SelectedPlan, fresh: Plan) -> Iterator[str]:
     """What was saved, is still to be done, and would be done differently."""
     from kvsync.model.entry import Action
 
@@ -142,7 +142,7 @@ def _stale(chosen: Chosen, fresh: Plan) -> Iterator[str]:
                 yield f"{target}: {one.identity}: {one.error}"
 
 
-def _unseen(chosen: Chosen, fresh: Plan) -> Iterator[str]:
+def _unseen(chosen: SelectedPlan, fresh: Plan) -> Iterator[str]:
     """What is to be done, and was not saved; of what was saved and differs the other function tells."""
     from kvsync.model.entry import Action
 

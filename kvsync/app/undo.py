@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kvsync.app import Report, Workspace
 from kvsync.apply.engine import Applier
-from kvsync.apply.invert import Undo, undo, undo_changes
+from kvsync.apply.invert import InvertedRun, undo, undo_changes
 from kvsync.apply.model import ApplyReport
 from kvsync.errors import PermanentError, StoreError
 from kvsync.ledger.target_ledger import TargetLedger
@@ -28,7 +28,7 @@ from kvsync.stores.pacing import Pace
 _CANNOT = frozenset({OutcomeKind.STALE, OutcomeKind.REFUSED, OutcomeKind.SKIPPED})
 
 
-class Undoing:
+class UndoOperation:
     """Takes back one run of a workspace that may write. Raises UsageError when there is no such run."""
 
     def __init__(self, workspace: Workspace, run_id: str) -> None:
@@ -126,7 +126,9 @@ class Undoing:
         return await ledger.leave(Pace.of(store.capabilities), self._workspace.clock, stop)
 
 
-def _as_plan(located: LocatedTarget, can: Capabilities, undone: Undo, records: Sequence[ChangeRecord]) -> TargetPlan:
+def _as_plan(
+    located: LocatedTarget, can: Capabilities, undone: InvertedRun, records: Sequence[ChangeRecord]
+) -> TargetPlan:
     causes = {record.identity: record.cause for record in records}
     told = (replace(step.change, reasons=_reasons(step.change)) for step in undone.steps)
     changes = tuple(sorted(told, key=lambda one: identity_order(one.identity)))

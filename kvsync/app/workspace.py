@@ -55,7 +55,7 @@ class Workspace:
     ) -> None:
         self.config, self.stores, self.redactor = config, stores, redactor
         self.state, self.clock = pass_context.state, pass_context.clock
-        self._source, self._around, self.pass_context = source, pass_context, pass_context
+        self._source, self.pass_context = source, pass_context
         self.checkout = checkout
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
@@ -70,7 +70,7 @@ class Workspace:
         loaded = self._load(environment)
         self._places.manage(loaded.managed)
         self.redactor.register(*loaded.secrets)
-        return loaded if self._around.shard is None else loaded.only(self._around.shard.owns)
+        return loaded if self.pass_context.shard is None else loaded.only(self.pass_context.shard.owns)
 
     def let_rest(self) -> None:
         """Use state files of the folder of the configuration only once they have rested, from now on."""
@@ -84,7 +84,7 @@ class Workspace:
     def held(self, problem: Problem) -> DesiredState:
         """The desired state with every target held for this problem."""
         held = replace(self._source.without_files(problem), problems=())
-        return held if self._around.shard is None else held.only(self._around.shard.owns)
+        return held if self.pass_context.shard is None else held.only(self.pass_context.shard.owns)
 
     def unmatched_files(self) -> tuple[Problem, ...]:
         """A warning for each file that looks like a state file and that no pattern of `state` matches. Load before."""
@@ -112,8 +112,8 @@ class Workspace:
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         plan = make_plan(self.config.owner, plans, stats, files.source)
-        if self._around.writable and not ask.keys:
-            with self._around.remembering():
+        if self.pass_context.writable and not ask.keys:
+            with self.pass_context.remembering():
                 self._keep_parked(plan)
         return plan
 
@@ -168,7 +168,7 @@ class Workspace:
 
     async def locate(self, target: Target) -> PassTarget:
         """A target with the place that it leads to. Raises StoreError, StateDirError."""
-        return self._around.pass_target(LocatedTarget(target, await self.find_place(target)))
+        return self.pass_context.pass_target(LocatedTarget(target, await self.find_place(target)))
 
     def target_pass(self, target: Target, place: Place, loaded: DesiredState, ask: PassOptions) -> TargetPass:
         """A pass over one target with what was loaded; one whose files have problems keeps its last good state. Raises
@@ -178,7 +178,7 @@ class Workspace:
         desired = known.get(target) or Desired(target, {}, {}, digest="")
         if problems is not desired.problems:
             desired = replace(desired, problems=problems)
-        return TargetPass(desired, self.stores[target.store], place, self._around, ask, loaded.others(target))
+        return TargetPass(desired, self.stores[target.store], place, self.pass_context, ask, loaded.others(target))
 
     def failure(self, target: Target) -> StoreError | None:
         """Why the store was given up in the last pass over a target, None when it was not."""

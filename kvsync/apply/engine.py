@@ -10,7 +10,7 @@ from random import Random
 
 from kvsync.apply.batch import BatchSender
 from kvsync.apply.model import ApplyReport, PendingStep, Step
-from kvsync.apply.moves import Moves
+from kvsync.apply.moves import MoveGuard
 from kvsync.apply.order import WriteOrder
 from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.ports import DeletionPort, Replan, RunPort
@@ -76,7 +76,7 @@ class Applier:
         deletes, grant = order.deletes, None
         if deletes and not halt():
             written = [work for work in works if not work.is_delete]
-            deletes = await Moves(self._link(halt), book, self.signer, written).ready(deletes)
+            deletes = await MoveGuard(self._link(halt), book, self.signer, written).ready(deletes)
             grant = await self._delete(deletes, book, halt)
         if order.last and not halt():
             await self._send(order.ready_last(), book, halt)

@@ -33,7 +33,7 @@ _INVERSE = {Action.CREATE: Action.DELETE, Action.DELETE: Action.CREATE}
 
 
 @dataclass(frozen=True, slots=True)
-class Undo:
+class InvertedRun:
     """What taking a run back comes to: steps to apply, newest first, and the outcomes of what cannot or need not be."""
 
     steps: tuple[Step, ...]
@@ -56,7 +56,7 @@ def undo_changes(
     capabilities: Capabilities,
     owner: str,
     now: float,
-) -> Undo:
+) -> InvertedRun:
     """Build the inverse of one target's changes in one run from the journal and fresh reads, with content, of their entries.
     `now` is in seconds since the epoch. Changes that never reached the store are left out."""
     steps: list[Step] = []
@@ -72,7 +72,7 @@ def undo_changes(
             steps.append(result)
         else:
             outcomes.append(result)
-    return Undo(tuple(steps), tuple(outcomes))
+    return InvertedRun(tuple(steps), tuple(outcomes))
 
 
 def _reached(record: ChangeRecord, found: Actual | None, capabilities: Capabilities) -> bool:

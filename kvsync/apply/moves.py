@@ -17,7 +17,7 @@ from kvsync.stores.pacing import Stopped
 _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 
 
-class Moves:
+class MoveGuard:
     """Decides which deletes may go. `written` are the works of the same run that put entries in place."""
 
     def __init__(

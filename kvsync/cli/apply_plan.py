@@ -15,7 +15,7 @@ from kvsync.cli.progress import progress
 
 if TYPE_CHECKING:
     from kvsync.app import DesiredState, Report, Workspace
-    from kvsync.app.saved_plan import Chosen
+    from kvsync.app.saved_plan import SelectedPlan
     from kvsync.rendering.style import Style
 
 
@@ -25,14 +25,14 @@ class ApplyRequest:
     gets every change."""
 
     command: str
-    forms: shown.Forms
+    forms: shown.OutputOptions
     style: Style
     approvals: Collection[str] = ()
     asks: bool = False
     tells: bool = False
 
 
-async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Chosen, order: ApplyRequest) -> Exit:
+async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: SelectedPlan, order: ApplyRequest) -> Exit:
     """Do it. Raises NotApproved when a person says no, StateDirError."""
     from kvsync.model.plan import is_quiet
 
@@ -40,7 +40,7 @@ async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Chosen, 
     split = holding.split(workspace, chosen.plan)
     in_text = order.forms.output == "text"
     if in_text or (order.asks and split.has_work):
-        shown.show_plan_text(chosen.plan, order.style, beside=not in_text)
+        shown.show_plan_text(chosen.plan, order.style, to_stderr=not in_text)
     if split.denied:
         say(f"kvsync: {split.denied}")
     if order.asks and split.has_work:
@@ -55,7 +55,7 @@ async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Chosen, 
     return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)
 
 
-def _question(split: holding.Split) -> str:
+def _question(split: holding.PermittedPlan) -> str:
     from kvsync.model.plan import summary
     from kvsync.rendering.words import summed_up
 
@@ -64,7 +64,7 @@ def _question(split: holding.Split) -> str:
 
 
 async def _apply(
-    workspace: Workspace, chosen: Chosen, split: holding.Split, order: ApplyRequest
+    workspace: Workspace, chosen: SelectedPlan, split: holding.PermittedPlan, order: ApplyRequest
 ) -> tuple[Report, str | None]:
     """The report over all targets, and the name of the signal that ended it early."""
     from kvsync.app import Report

@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Forms:
+class OutputOptions:
     """The form of the answer, and the files that get it in other forms."""
 
     output: str = "text"
@@ -31,7 +31,7 @@ class Forms:
     markdown_into: str | None = None
 
 
-def show_plan(plan: Plan, problems: Collection[Problem], seal: Seal, forms: Forms, style: Style) -> None:
+def show_plan(plan: Plan, problems: Collection[Problem], seal: Seal, forms: OutputOptions, style: Style) -> None:
     """Answer with a plan, and what is wrong with the files. Raises KvsyncError when it cannot be written."""
     from kvsync.rendering import json, markdown, text
 
@@ -44,7 +44,13 @@ def show_plan(plan: Plan, problems: Collection[Problem], seal: Seal, forms: Form
 
 
 def show_report(
-    report: Report, problems: Collection[Problem], seal: Seal, forms: Forms, style: Style, *, quiet: bool = False
+    report: Report,
+    problems: Collection[Problem],
+    seal: Seal,
+    forms: OutputOptions,
+    style: Style,
+    *,
+    quiet: bool = False,
 ) -> None:
     """Answer with what became of a plan; `quiet` says that there is nothing to tell a person. Raises KvsyncError when it cannot
     be written."""
@@ -62,11 +68,11 @@ def show_report(
     )
 
 
-def show_plan_text(plan: Plan, style: Style, *, beside: bool = False) -> None:
+def show_plan_text(plan: Plan, style: Style, *, to_stderr: bool = False) -> None:
     """Show a plan to a person: as the answer, or next to another one."""
     from kvsync.rendering.text import render_plan
 
-    (say_block if beside else answer)(render_plan(plan, style))
+    (say_block if to_stderr else answer)(render_plan(plan, style))
 
 
 def write_file(path: str, text: str) -> None:
@@ -82,7 +88,7 @@ def write_file(path: str, text: str) -> None:
 
 
 def _show(
-    forms: Forms, *, text: Callable[[], str], document: Callable[[], Document], markdown: Callable[[], str]
+    forms: OutputOptions, *, text: Callable[[], str], document: Callable[[], Document], markdown: Callable[[], str]
 ) -> None:
     """Files before stdout: when one cannot be written, the error is the only answer."""
     from kvsync.rendering.json import to_text

@@ -52,7 +52,7 @@ async def run_once(
     denied_by = parts.gate.denied_by
     with handling(stop.callbacks):
         if denied_by is not None:
-            parts.reporter.tell_window()
+            parts.reporter.log_window()
         if not await unless(stop.asked, parts.begin(deep=deep)):
             return _what_became(parts, denied_by, stop.reason)
         passes, asked = asyncio.ensure_future(parts.pool.pass_once()), asyncio.ensure_future(stop.asked.wait())

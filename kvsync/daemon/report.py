@@ -118,10 +118,10 @@ class Reporter:
 
     def window_changed(self) -> None:
         """Say that the windows begin or end to deny, also in the daemon's own row."""
-        self.tell_window()
+        self.log_window()
         self.daemon_changed()
 
-    def tell_window(self) -> None:
+    def log_window(self) -> None:
         """Say whether a window denies."""
         window, until = self._gate.denied_by, self._gate.changes_at
         if window is None:

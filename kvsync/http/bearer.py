@@ -6,25 +6,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 from kvsync.errors import AuthError
-from kvsync.http.model import Answer, Call, ErrorText
+from kvsync.http.model import ErrorText, Request, Response
 
 
 class BearerToken(ABC):
     """Bears the token. `resolve` reads it, and raises AuthError where there is none."""
 
-    def __init__(self, where: str, resolve: Callable[[], str]) -> None:
-        self._where, self._resolve = where, resolve
+    def __init__(self, label: str, resolve: Callable[[], str]) -> None:
+        self._label, self._resolve = label, resolve
 
     def text(self) -> str:
         """The token. Raises AuthError."""
         text = self._resolve().strip()
         if not text.isascii() or not text.isprintable() or " " in text:
             raise AuthError(
-                f"{self._where}: the token contains characters that are not valid in a token; copy it again"
+                f"{self._label}: the token contains characters that are not valid in a token; copy it again"
             )
         return text
 
-    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+    async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The header that every request needs."""
         return {"Authorization": f"Bearer {self.text()}"}
 
@@ -33,5 +33,5 @@ class BearerToken(ABC):
         return False
 
     @abstractmethod
-    def explain(self, call: Call, answer: Answer) -> ErrorText:
+    def explain(self, call: Request, answer: Response) -> ErrorText:
         """Why a 401 or 403 came back."""

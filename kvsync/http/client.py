@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
 from kvsync.http.failures import cleaned, failure, unanswered
-from kvsync.http.model import Answer, Call, Credentials, Judge, NotAnsweredError, StaleCredentialError
+from kvsync.http.model import Credentials, ErrorMapper, NotAnsweredError, Request, Response, StaleCredentialError
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
 from kvsync.model.health import Traffic
@@ -23,7 +23,7 @@ from kvsync.util.gc_pause import gc_paused
 from kvsync.util.write_fence import Fence
 
 if TYPE_CHECKING:
-    from kvsync.http.transport import Wire
+    from kvsync.http.transport import Transport
 
 _ATTEMPTS: Final = 8
 _PAUSES: Final = BackoffPolicy(base=0.1, cap=5.0)
@@ -42,57 +42,57 @@ class ClientLimits:
 
 
 class Client:
-    """Sends calls to the API at `base` (scheme, host, port). `where` names the store in messages; `quota` is what all calls,
-    repeated ones too, are taken from; so is `turns`, where reads and writes wait for each other. No write goes out while the
-    `fence` is closed. `ca_file` names the authorities to trust in place of the system's. Connects on first use."""
+    """Sends calls to the API at `base` (scheme, host, port). `label` names the store in messages; `quota` is what all calls,
+    repeated ones too, are taken from; so is `shared_limiter`, where reads and writes wait for each other. No write goes out
+    while the `fence` is closed. `ca_file` names the authorities to trust in place of the system's. Connects on first use."""
 
     def __init__(
         self,
-        where: str,
+        label: str,
         base: str,
         clock: Clock,
         traffic: Traffic,
         *,
         limits: ClientLimits | None = None,
         credentials: Credentials | None = None,
-        judge: Judge | None = None,
+        error_mapper: ErrorMapper | None = None,
         quota: Quota | None = None,
-        turns: TokenBucket | None = None,
+        shared_limiter: TokenBucket | None = None,
         read_only: bool = False,
         fence: Fence | None = None,
         ca_file: Path | None = None,
     ) -> None:
         parts = urlsplit(base)
-        self.where, self.origin = where, f"{parts.scheme}://{parts.netloc}"
+        self.label, self.origin = label, f"{parts.scheme}://{parts.netloc}"
         self._clock, self._traffic, self._read_only = clock, traffic, read_only
         self._fence, self._ca_file = fence or Fence(), ca_file
-        self._credentials, self._judge, self._quota = credentials, judge, quota
+        self._credentials, self._error_mapper, self._quota = credentials, error_mapper, quota
         self._limits = limits or ClientLimits()
-        self._turns = {
-            True: turns or _bucket(self._limits.writes_per_second, clock),
-            False: turns or _bucket(self._limits.reads_per_second, clock),
+        self._limiters = {
+            True: shared_limiter or _bucket(self._limits.writes_per_second, clock),
+            False: shared_limiter or _bucket(self._limits.reads_per_second, clock),
         }
         self._budget, self._rng = RetryBudget(), Random()  # noqa: S311 - spreads load
         self._flights = asyncio.Semaphore(self._limits.concurrency)
-        self._wire: Wire | None = None
+        self._transport: Transport | None = None
         self._host = ""
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Request) -> Response:
         """Send a call: a read as often as it takes, within reason; a write once. Raises StoreError for every answer that the
         call does not expect."""
         if not call.writes:
             return await self._repeat(call)
         if self._read_only:
-            raise PermanentError(f"{self.where}: opened for reading only; {call.what} was not sent")
+            raise PermanentError(f"{self.label}: opened for reading only; {call.what} was not sent")
         return await self._attempt(call)
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
 
-    async def _repeat(self, call: Call) -> Answer:
+    async def _repeat(self, call: Request) -> Response:
         ends = self._clock.monotonic() + 2 * self._limits.timeout
         for attempt in range(_ATTEMPTS):
             try:
@@ -108,68 +108,74 @@ class Client:
                 return answer
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, call: Call) -> Answer:
+    async def _attempt(self, call: Request) -> Response:
         """Send once; once more when the credential was refused and there is a newer one: nothing was done in between."""
         answer = await self._exchange(call)
-        error = self._judged(call, answer)
+        error = self._mapped(call, answer)
         is_refused = answer.status == 401 or isinstance(error, StaleCredentialError)
         if is_refused and self._credentials is not None and await self._credentials.renew():
             answer = await self._exchange(call)
-            error = self._judged(call, answer)
+            error = self._mapped(call, answer)
         if error is None and answer.status not in call.expects:
-            error = failure(self.where, call, answer, self._credentials, self._clock.now())
+            error = failure(self.label, call, answer, self._credentials, self._clock.now())
         if error is not None:
             raise error
         return self._decoded(call, answer) if call.is_json and answer.status == 200 else answer
 
-    def _judged(self, call: Call, answer: Answer) -> StoreError | None:
-        return self._judge(call, answer) if self._judge is not None else None
+    def _mapped(self, call: Request, answer: Response) -> StoreError | None:
+        return self._error_mapper(call, answer) if self._error_mapper is not None else None
 
-    async def _exchange(self, call: Call) -> Answer:
-        turn = self._turns[call.writes]
-        if turn is not None:
-            await turn.take()
-        if call.turn is not None:
-            await call.turn.take()
+    async def _exchange(self, call: Request) -> Response:
+        limiter = self._limiters[call.writes]
+        if limiter is not None:
+            await limiter.take()
+        if call.limiter is not None:
+            await call.limiter.take()
         if self._quota is not None:
             await self._quota.take()
         async with self._flights:
-            wire = self._connected()
+            transport = self._connected()
             headers: Mapping[str, str] = call.headers
             if self._credentials is not None:
                 headers = {**call.headers, **await self._credentials.sign(call, self._host)}
             seconds = self._seconds_for(call)  # asked last: whatever was waited for, the leader may be another by now
             try:
-                answer = await wire.exchange(call, headers, seconds)
+                answer = await transport.exchange(call, headers, seconds)
             except TransientError as error:
                 self._count(call, type(error).__name__, 0)
-                raise unanswered(self.where, call, error) from error
+                raise unanswered(self.label, call, error) from error
             except PermanentError as error:
                 self._count(call, type(error).__name__, 0)
-                raise PermanentError(f"{self.where}: {call.what} failed: {cleaned(str(error))}") from error
+                raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
         self._count(call, str(answer.status), len(answer.body))
-        if call.turn is not None:
-            call.turn.observe_rate(answer.headers)
+        if call.limiter is not None:
+            call.limiter.observe(answer.headers)
         if self._quota is not None:
-            self._quota.observe_rate(answer.headers)
+            self._quota.observe(answer.headers)
         return answer
 
-    def _seconds_for(self, call: Call) -> float:
+    def _seconds_for(self, call: Request) -> float:
         if not call.writes:
             return self._limits.timeout
         try:
             return self._fence.allowance(self._limits.timeout)
         except NotLeader as error:
-            raise NotLeader(f"{self.where}: {call.what} was not sent: {error}") from None
+            raise NotLeader(f"{self.label}: {call.what} was not sent: {error}") from None
 
-    def _connected(self) -> Wire:
-        if self._wire is None:
-            from kvsync.http.transport import Wire, host_of  # a fifth of a second, which working offline need not pay
+    def _connected(self) -> Transport:
+        if self._transport is None:
+            from kvsync.http.transport import (  # a fifth of a second, which working offline need not pay
+                Transport,
+                host_of,
+            )
 
-            self._wire, self._host = Wire(self.origin, self._limits.concurrency, self._ca_file), host_of(self.origin)
-        return self._wire
+            self._transport, self._host = (
+                Transport(self.origin, self._limits.concurrency, self._ca_file),
+                host_of(self.origin),
+            )
+        return self._transport
 
-    def _decoded(self, call: Call, answer: Answer) -> Answer:
+    def _decoded(self, call: Request, answer: Response) -> Response:
         try:
             with gc_paused():
                 return replace(answer, data=json.loads(answer.body))
@@ -177,9 +183,9 @@ class Client:
             broken = NotAnsweredError(
                 f"status {answer.status} with a body that is not JSON; it may be truncated, or not from this API"
             )
-            raise unanswered(self.where, call, broken) from None
+            raise unanswered(self.label, call, broken) from None
 
-    def _count(self, call: Call, status: str, received: int) -> None:
+    def _count(self, call: Request, status: str, received: int) -> None:
         traffic = self._traffic
         traffic.requests += 1
         traffic.bytes_sent += len(call.target) + len(call.body)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from kvsync.http.model import Answer
+from kvsync.http.model import Response
 from kvsync.model.health import DoctorCheck
 
 _SET_CLOCK: Final = "synchronize this machine's clock with NTP"
 
 
-def ahead_of_server(answer: Answer, now: float) -> float | None:
+def ahead_of_server(answer: Response, now: float) -> float | None:
     """Seconds by which `now` is ahead of the header Date, to about a second; None without a usable one."""
     try:
         return now - parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
@@ -30,7 +30,7 @@ def skew_in_words(seconds: float | None) -> str:
     return f"this machine's clock is {amount} {'ahead of' if seconds > 0 else 'behind'} the server's"
 
 
-def clock_findings(answer: Answer, now: float, most: float, hint: str = _SET_CLOCK) -> list[DoctorCheck]:
+def clock_findings(answer: Response, now: float, most: float, hint: str = _SET_CLOCK) -> list[DoctorCheck]:
     """What `doctor` says of this machine's clock: nothing if the server does not report its time. More than `most` seconds off
     is wrong, and `hint` what to do then."""
     ahead = ahead_of_server(answer, now)

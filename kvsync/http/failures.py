@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.model import Answer, Call, Credentials, NotAnsweredError
+from kvsync.http.model import Credentials, NotAnsweredError, Request, Response
 from kvsync.http.retry_after import retry_after
 from kvsync.util.escaping import clip, escape_text
 from kvsync.util.redaction import REDACTOR
@@ -40,15 +40,15 @@ _LONGEST_READ: Final = 4000
 _REQUEST: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 
 
-def failure(where: str, call: Call, answer: Answer, credentials: Credentials | None, now: float) -> StoreError:
-    """The error that an answer is which the call does not expect. `where` is the store, `now` the present moment."""
+def failure(label: str, call: Request, answer: Response, credentials: Credentials | None, now: float) -> StoreError:
+    """The error that an answer is which the call does not expect. `label` is the store, `now` the present moment."""
     status = answer.status
     if status in (401, 403):
         if credentials is None:
-            return AuthError(f"{where}: {call.what} was refused ({status}); the server requires a credential")
+            return AuthError(f"{label}: {call.what} was refused ({status}); the server requires a credential")
         why = credentials.explain(call, answer)
-        return AuthError(f"{where}: {call.what} was refused: {why.detail}; {why.hint}")
-    message = f"{where}: {call.what} failed: {_described(call, answer)}"
+        return AuthError(f"{label}: {call.what} was refused: {why.detail}; {why.hint}")
+    message = f"{label}: {call.what} failed: {_described(call, answer)}"
     if status in _TURNED_AWAY:
         return TransientError(message, retry_after(answer.headers, now))
     if status in _UNDECIDED or status >= 500:
@@ -59,26 +59,26 @@ def failure(where: str, call: Call, answer: Answer, credentials: Credentials | N
     return PermanentError(message)
 
 
-def unanswered(where: str, call: Call, error: TransientError) -> TransientError:
+def unanswered(label: str, call: Request, error: TransientError) -> TransientError:
     """The error that a call is which brought no answer."""
-    message = f"{where}: {call.what} failed: {cleaned(str(error))}"
+    message = f"{label}: {call.what} failed: {cleaned(str(error))}"
     if call.writes and isinstance(error, NotAnsweredError):
         return LostAnswer(f"{message}; the request may or may not have been carried out")
     return TransientError(message)
 
 
 @contextmanager
-def understood(where: str, what: str) -> Iterator[None]:
+def understood(label: str, what: str) -> Iterator[None]:
     """Raise TransientError when an answer does not have the form that is read in the block: a proxy, or another service, may
     have sent it."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        message = f"{where}: {what} failed: the response does not have the format of this API; check the endpoint"
+        message = f"{label}: {what} failed: the response does not have the format of this API; check the endpoint"
         raise TransientError(message) from error
 
 
-def words(call: Call, answer: Answer, codes: Iterable[int] = ()) -> str:
+def server_message(call: Request, answer: Response, codes: Iterable[int] = ()) -> str:
     """What the server says of an error, for people, in one short line; may be empty. Where a sensitive value was sent: status,
     the API's `codes` and kvsync's own words instead, for the server may repeat the value in whatever form."""
     if not call.is_secret:
@@ -87,7 +87,7 @@ def words(call: Call, answer: Answer, codes: Iterable[int] = ()) -> str:
     return f"status {answer.status}{numbers}{_request(answer)}; {_NOT_SHOWN}"
 
 
-def said(answer: Answer) -> str:
+def said(answer: Response) -> str:
     """What the server says of an error, as it is: to look for something in it, never to be shown."""
     problem = answer.problem()
     text = ": ".join(str(problem[name]) for name in ("title", "detail") if problem.get(name)) or _listed(problem)
@@ -111,14 +111,14 @@ def _one(error: Mapping[str, Any]) -> str:
     return f"{error.get('message') or error.get('msg')} ({error.get('code', error.get('type'))})"
 
 
-def _described(call: Call, answer: Answer) -> str:
-    told = words(call, answer)
+def _described(call: Request, answer: Response) -> str:
+    told = server_message(call, answer)
     if call.is_secret:
         return told
     return f"status {answer.status}" + (f", {told}" if told else "") + _request(answer)
 
 
-def _request(answer: Answer) -> str:
+def _request(answer: Response) -> str:
     """The server's name for the request, which its operators can look up; nothing where it is no such name."""
     for header in ("x-ms-request-id", "x-request-id", "cf-ray"):
         name = answer.headers.get(header, "")

@@ -12,17 +12,17 @@ from kvsync.errors import AuthError, StoreError, TransientError
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Turn(Protocol):
+class RateLimiter(Protocol):
     """Who may send now."""
 
     async def take(self) -> None:
         """Wait for a turn."""
 
-    def observe_rate(self, headers: Mapping[str, str]) -> None:
+    def observe(self, headers: Mapping[str, str]) -> None:
         """Take in what an answer says of the pace (names of headers in lower case)."""
 
 
-class Sink(Protocol):
+class BodySink(Protocol):
     """Where a long body goes."""
 
     @property
@@ -37,13 +37,13 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """One request. `target` is path and query exactly as they go on the request line; `what` says in words what it is for, with
     neither values nor secrets in it.
 
     `expects` are the statuses that are answers and not failures. `reads` says that a method which usually writes does
     not here. `is_json` asks for a body that is JSON wherever the status is 200. `is_secret` says that it sends a sensitive
-    value: then the server's own words are not repeated. `turn` is waited for before each time it is
+    value: then the server's own words are not repeated. `limiter` is waited for before each time it is
     sent, where calls are counted by what they are about. `sink` takes the body of a 200 instead of the answer, piece by piece;
     then the time that a call may take counts from the last piece.
     """
@@ -57,8 +57,8 @@ class Call:
     reads: bool = False
     is_json: bool = False
     is_secret: bool = False
-    turn: Turn | None = field(default=None, repr=False, compare=False)
-    sink: Sink | None = field(default=None, repr=False, compare=False)
+    limiter: RateLimiter | None = field(default=None, repr=False, compare=False)
+    sink: BodySink | None = field(default=None, repr=False, compare=False)
 
     @property
     def writes(self) -> bool:
@@ -67,7 +67,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back. `headers` have names in lower case, several of one name joined by commas. `data` is the body of a call
     that asked for JSON."""
 
@@ -110,18 +110,18 @@ class ErrorText:
 class Credentials(Protocol):
     """Proves who we are, in the headers of a call."""
 
-    async def sign(self, call: Call, host: str) -> Mapping[str, str]:
+    async def sign(self, call: Request, host: str) -> Mapping[str, str]:
         """The headers that this very call needs, made at the moment it is sent. Raises StoreError."""
 
     async def renew(self) -> bool:
         """Fetch the credential again after it was refused; False when it is the same as before. Raises StoreError."""
 
-    def explain(self, call: Call, answer: Answer) -> ErrorText:
+    def explain(self, call: Request, answer: Response) -> ErrorText:
         """Why a 401 or 403 came back."""
 
 
-class Judge(Protocol):
+class ErrorMapper(Protocol):
     """What one API means by an answer where it is not what everybody means by it."""
 
-    def __call__(self, call: Call, answer: Answer, /) -> StoreError | None:
+    def __call__(self, call: Request, answer: Response, /) -> StoreError | None:
         """The error that this answer is, None to judge it as usual."""

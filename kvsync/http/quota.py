@@ -45,7 +45,7 @@ class Quota:
         if turn > now:
             await self._clock.sleep(turn - now)
 
-    def observe_rate(self, headers: Mapping[str, str]) -> None:
+    def observe(self, headers: Mapping[str, str]) -> None:
         """Take in what an answer says in `Ratelimit: "name";r=50;t=30` (names of headers in lower case)."""
         told = min(_told(headers.get("ratelimit", "")), default=None)
         if told is None:

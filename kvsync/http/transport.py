@@ -28,7 +28,7 @@ from yarl import URL
 
 from kvsync import __version__
 from kvsync.errors import PermanentError
-from kvsync.http.model import Answer, Call, NotAnsweredError, NotSentError, Sink
+from kvsync.http.model import BodySink, NotAnsweredError, NotSentError, Request, Response
 
 _CONNECT: Final = 10.0
 """Seconds in which a connection must be made."""
@@ -54,7 +54,7 @@ _TARGET: ContextVar[URL] = ContextVar("_TARGET")
 """The URL of the request that this task is sending, with path and query exactly as written."""
 
 
-class Wire:
+class Transport:
     """Connections to one origin (`https://host:port`), at most `connections` at once. `ca_file` names the authorities to
     trust in place of the system's. Made inside a running event loop."""
 
@@ -64,7 +64,7 @@ class Wire:
         context = _trusting(ca_file) if origin.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._transport = AiohttpTransport(verify=context, client=_session(connections, context, _proxy_for(origin)))
 
-    async def exchange(self, call: Call, headers: Mapping[str, str], seconds: float) -> Answer:
+    async def exchange(self, call: Request, headers: Mapping[str, str], seconds: float) -> Response:
         """Send once, and have all of the answer within so many seconds, however slowly it drips. Raises NotSentError,
         NotAnsweredError, and PermanentError when the server's certificate is not trusted."""
         request = httpx.Request(
@@ -94,7 +94,7 @@ class Wire:
             raise NotAnsweredError(f"no response within {seconds:g} s") from None
         except (httpx.TransportError, aiohttp.ClientError, OSError, EOFError) as error:
             raise _failed(error) from error
-        return Answer(response.status_code, _by_name(response.headers.raw), b"".join(body.pieces))
+        return Response(response.status_code, _by_name(response.headers.raw), b"".join(body.pieces))
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
@@ -153,7 +153,7 @@ async def _send_once_and_as_written(
         raise httpx.ReadError(type(error).__name__) from error
 
 
-def _keeper(sink: Sink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], bool]:
+def _keeper(sink: BodySink, limit: asyncio.Timeout, seconds: float) -> Callable[[bytes], bool]:
     """Fills a sink again. As long as something comes, time does not run out."""
     clock = asyncio.get_running_loop().time
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, ClientLimits
 from kvsync.http.failures import cleaned
-from kvsync.http.model import Answer, Call, ErrorText
+from kvsync.http.model import ErrorText, Request, Response
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -58,7 +58,7 @@ class Password:
         self._where, self._login, self._name, self._password, self._register = where, login, name, password, register
         self._token: str | None = None
 
-    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+    async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The token, without the name of a scheme before it. Raises StoreError."""
         if self._token is None:
             self._token = await self._fetch()
@@ -69,7 +69,7 @@ class Password:
         self._token = None
         return True
 
-    def explain(self, _call: Call, answer: Answer) -> ErrorText:
+    def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Tell a user who may not from one who is not known."""
         said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
         hint = f"grant {self._name} read and write on the key of the lease"
@@ -85,12 +85,12 @@ class Password:
         return token
 
 
-def call(path: str, what: str, body: Mapping[str, Any]) -> Call:
+def call(path: str, what: str, body: Mapping[str, Any]) -> Request:
     """A call of the gateway."""
-    return Call("POST", f"/v3/{path}", what, _JSON, json.dumps(body).encode())
+    return Request("POST", f"/v3/{path}", what, _JSON, json.dumps(body).encode())
 
 
-def decoded(where: str, what: str, answer: Answer) -> Mapping[str, Any]:
+def decoded(where: str, what: str, answer: Response) -> Mapping[str, Any]:
     """The first message of an answer: calls that could go on forever answer in lines. Raises TransientError when it is
     none, or says that it failed."""
     line = answer.body.partition(b"\n")[0]

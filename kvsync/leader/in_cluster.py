@@ -9,7 +9,7 @@ from typing import Final
 from kvsync.errors import PermanentError
 from kvsync.http.client import Client, ClientLimits
 from kvsync.http.failures import cleaned
-from kvsync.http.model import Answer, Call, ErrorText
+from kvsync.http.model import ErrorText, Request, Response
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -30,7 +30,7 @@ class ServiceAccount:
         self._file, self._read = file, read
         self._sent: str | None = None
 
-    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+    async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The header that every request needs. Raises AuthError."""
         self._sent = self._read(self._file)
         return {"Authorization": f"Bearer {self._sent}"}
@@ -39,7 +39,7 @@ class ServiceAccount:
         """True when the token was replaced since it was sent. Raises AuthError."""
         return self._read(self._file) != self._sent
 
-    def explain(self, _call: Call, answer: Answer) -> ErrorText:
+    def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Tell a token that is not valid from a service account that may not."""
         said = cleaned(str(answer.problem().get("message") or f"status {answer.status}"))
         if answer.status == 401:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client
 from kvsync.http.failures import understood
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Request, Response
 from kvsync.leader.election import Sign, Watch
 from kvsync.leader.model import LeaseClaim
 from kvsync.model.health import DoctorCheck
@@ -139,7 +139,7 @@ class KubernetesKeeper:
 
     async def _read(self) -> Mapping[str, Any] | None:
         """The object, None when there is none."""
-        call = Call("GET", self._lease.path, "reading it", _JSON, expects=(200, 404))
+        call = Request("GET", self._lease.path, "reading it", _JSON, expects=(200, 404))
         answer = await self._client.send(call)
         return None if answer.status == 404 else self._object(answer)
 
@@ -162,10 +162,12 @@ class KubernetesKeeper:
         answer = await self._send("POST", _REVIEWS, "checking the permissions of the service account", body, (200, 201))
         return bool((self._object(answer).get("status") or {}).get("allowed"))
 
-    async def _send(self, method: str, path: str, what: str, body: Mapping[str, Any], expects: Sequence[int]) -> Answer:
-        return await self._client.send(Call(method, path, what, _JSON, json.dumps(body).encode(), expects))
+    async def _send(
+        self, method: str, path: str, what: str, body: Mapping[str, Any], expects: Sequence[int]
+    ) -> Response:
+        return await self._client.send(Request(method, path, what, _JSON, json.dumps(body).encode(), expects))
 
-    def _object(self, answer: Answer) -> Mapping[str, Any]:
+    def _object(self, answer: Response) -> Mapping[str, Any]:
         found = answer.problem()
         if found.get("kind") not in ("Lease", "SelfSubjectAccessReview"):
             raise PermanentError(

@@ -10,7 +10,7 @@ from kvsync.config.model import ChannelConfig, Credential, NoticeFormat
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Request, Response
 from kvsync.model.health import Traffic
 from kvsync.status.http.hooks import standard_signature
 from kvsync.status.http.shared_secret import Secret
@@ -48,7 +48,7 @@ class WebhookSender:
         """Post one message. Raises StoreError when it was not, or perhaps not, taken."""
         origin, target = self.address()
         headers = {"Content-Type": "application/json", **self._signed(id_, body)}
-        call = Call("POST", target, "the notification", headers, body, expects=range(200, 300))
+        call = Request("POST", target, "the notification", headers, body, expects=range(200, 300))
         await (await self._to(origin)).send(call)
 
     def check(self) -> None:
@@ -75,10 +75,10 @@ class WebhookSender:
         if self._client is None or self._client.origin != origin:
             await self.aclose()
             limits = ClientLimits(timeout=self._config.timeout, concurrency=1)
-            self._client = Client(self._where, origin, self._clock, Traffic(), limits=limits, judge=self._judge)
+            self._client = Client(self._where, origin, self._clock, Traffic(), limits=limits, error_mapper=self._judge)
         return self._client
 
-    def _judge(self, _call: Call, answer: Answer) -> StoreError | None:
+    def _judge(self, _call: Request, answer: Response) -> StoreError | None:
         if answer.status in (401, 403, 404, 410):
             message = f"status {answer.status}; the address does not accept messages, or no longer does"
             return PermanentError(f"{self._where}: the notification was refused: {message}")

@@ -55,7 +55,7 @@ _FEW_COMPARISONS: Final = 1_000_000
 class TargetPass:
     """One pass over one target: `plan`, then perhaps `apply`. `failure` is why the store as a whole was given up, if it was.
 
-    `beside` are the other namespaces of the store that are managed: what lies in one of them is not this target's.
+    `siblings` are the other namespaces of the store that are managed: what lies in one of them is not this target's.
     """
 
     def __init__(
@@ -65,9 +65,15 @@ class TargetPass:
         place: Place,
         pass_context: PassContext,
         ask: PassOptions,
-        beside: Collection[str] = (),
+        siblings: Collection[str] = (),
     ) -> None:
-        self._desired, self._store, self._around, self._ask, self._beside = desired, store, pass_context, ask, beside
+        self._desired, self._store, self._context, self._ask, self._siblings = (
+            desired,
+            store,
+            pass_context,
+            ask,
+            siblings,
+        )
         self._facts = PlanInputs()
         self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None
@@ -75,11 +81,11 @@ class TargetPass:
 
     def _enter(self, place: Place) -> None:
         """Work at this place: what is known of it, and the marks that count there."""
-        self._subject = subject = self._around.pass_target(LocatedTarget(self._desired.target, place))
-        self._rules = _rules(self._desired, self._around, self._ask, self._store, subject)
-        self._observer = Observer(self._store, subject, self._around.state, writing=self._around.writing)
-        self._memory = PassState(self._desired, self._around, self._store, subject, retry=self._ask.retry)
-        if self._around.writing and subject.moved_from is not None:
+        self._subject = subject = self._context.pass_target(LocatedTarget(self._desired.target, place))
+        self._rules = _rules(self._desired, self._context, self._ask, self._store, subject)
+        self._observer = Observer(self._store, subject, self._context.state, writing=self._context.writing)
+        self._memory = PassState(self._desired, self._context, self._store, subject, retry=self._ask.retry)
+        if self._context.writing and subject.moved_from is not None:
             names = {"store": self.target.store, "namespace": self.target.namespace}
             _log.warning("place.changed", **names, was=subject.moved_from, now=str(place))
 
@@ -138,8 +144,8 @@ class TargetPass:
         return self._with_ledger(replace(kept, cost=cost_of(kept, self._store.capabilities)))
 
     async def _plan(self) -> TargetPlan:
-        if self._around.writing and self._store.capabilities.marks is Marks.LEDGER:
-            await recover(self._observer, self._around.state, self._rules.now)
+        if self._context.writing and self._store.capabilities.marks is Marks.LEDGER:
+            await recover(self._observer, self._context.state, self._rules.now)
         memo = None if self._ask.deep or self._ask.keys else self._memory.memo(self._rules.now)
         snapshot = await self._observer.observe(memo.token if memo else None, deep=self._ask.deep)
         if snapshot is None:
@@ -173,10 +179,10 @@ class TargetPass:
 
     def _own_part(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot without what lies in other targets: they alone judge it, whatever this one may prune."""
-        if not self._beside or not isinstance(self._store, NestedNamespaces):
+        if not self._siblings or not isinstance(self._store, NestedNamespaces):
             return snapshot
         nested_namespace, namespace = self._store.nested_namespace, self.target.namespace
-        others = {key for key in snapshot.entries if nested_namespace(namespace, key, self._beside) is not None}
+        others = {key for key in snapshot.entries if nested_namespace(namespace, key, self._siblings) is not None}
         if not others:
             return snapshot
         entries = {key: one for key, one in snapshot.entries.items() if key not in others}
@@ -235,12 +241,12 @@ class TargetPass:
         )
 
     def _remember(self, plan: TargetPlan, snapshot: Snapshot | None) -> None:
-        if not self._around.writable or self._ask.keys:
+        if not self._context.writable or self._ask.keys:
             return
         has_grace = self._ask.grace > 0 or self._desired.policy.guard.grace > 0
-        with self._around.remembering():
+        with self._context.remembering():
             self._memory.keep_removals(plan, self._rules.now, has_grace=has_grace)
-            if snapshot is not None and self._around.writing:
+            if snapshot is not None and self._context.writing:
                 self._memory.backfill_ledger(plan, snapshot, self._observer, self._facts.settling)
             if snapshot is not None:
                 is_due = snapshot.token is not None and self._observer.ledger.is_due(self._rules.now)
@@ -260,7 +266,7 @@ class TargetPass:
             self._subject.located,
             self._subject.signer,
             applying.run,
-            self._around.clock,
+            self._context.clock,
             rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
             replan=self._replan,
             stop=applying.stop,
@@ -269,7 +275,7 @@ class TargetPass:
             deletions=applying.deletions,
         )
         report = await applier.run(plan.changes)
-        self._memory.keep_report(plan, report, self._around.clock.now())
+        self._memory.keep_report(plan, report, self._context.clock.now())
         self.failure = report.store_error
         error = (
             str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
@@ -281,7 +287,7 @@ class TargetPass:
         nothing: the state directory knows. Raises LedgerNotOurs, StateDirError."""
         new = [change.after for change in plan.changes if change.after is not None and self._is_new(change)]
         try:
-            await self._observer.ledger.announce(new, applying.pace, self._around.clock, applying.stop)
+            await self._observer.ledger.announce(new, applying.pace, self._context.clock, applying.stop)
         except LedgerNotOurs:
             raise
         except StoreError:
@@ -295,14 +301,14 @@ class TargetPass:
     async def _locate_again(self) -> None:
         """See right before the first write that the names still lead to the place that was planned. Raises StoreError."""
         planned = self._subject.located.place
-        place = await self._around.places.confirm(self._subject.located)
+        place = await self._context.places.confirm(self._subject.located)
         if place.key != planned.key or place.is_resolved is not planned.is_resolved:
             self._enter(place)
 
     async def leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
         """Write the ledger that the store keeps if it is out of date, in a pass that writes nothing else; returns why that
         could not be done. Raises StateDirError."""
-        if not self._observer.ledger.is_due(self._around.clock.now()):
+        if not self._observer.ledger.is_due(self._context.clock.now()):
             return None
         try:
             await self._locate_again()
@@ -312,7 +318,7 @@ class TargetPass:
         return await self._leave_ledger(pace, stop)
 
     async def _leave_ledger(self, pace: Pace, stop: Callable[[], bool]) -> str | None:
-        error = await self._observer.ledger.leave(pace, self._around.clock, stop)
+        error = await self._observer.ledger.leave(pace, self._context.clock, stop)
         if error is not None:
             self._memory.drop_memo()
         return error
@@ -325,7 +331,7 @@ class TargetPass:
         applied = self._facts.applied
         if identity not in applied:  # an entry that the plan had nothing to say of, such as the new name of a move
             applied = self._observer.ledger.get([identity])
-        rules = replace(self._rules, now=self._around.clock.now())
+        rules = replace(self._rules, now=self._context.clock.now())
         facts = replace(self._facts, actual=actual, applied=applied, settling={})
         verdict = judge(identity, self._desired, facts, rules)
         return verdict if isinstance(verdict, Change | Refusal) else None

@@ -20,7 +20,7 @@ from typing import Any
 
 from kvsync.app import TargetSelection, open_workspace
 from kvsync.http.client import Client
-from kvsync.http.model import Call
+from kvsync.http.model import Request
 from kvsync.model.health import Traffic
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
 from kvsync.stores.azure_appconfig.requests import listing_target, next_target
@@ -173,7 +173,7 @@ async def _bodies() -> list[bytes]:
     bodies: list[bytes] = []
     target: str | None = listing_target("web:")
     while target:
-        answer = await client.send(Call("GET", target, "listing", is_json=True))
+        answer = await client.send(Request("GET", target, "listing", is_json=True))
         bodies.append(answer.body)
         target = next_target(answer, answer.data)
     await client.aclose()

@@ -13,7 +13,7 @@ from kvsync.git.failures import explained
 from kvsync.http.client import ClientLimits
 from kvsync.http.clock_skew import ahead_of_server
 from kvsync.http.failures import failure
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Request, Response
 from kvsync.http.quota import Quota
 from kvsync.http.retry_after import retry_after
 from kvsync.model.health import Traffic
@@ -94,21 +94,21 @@ def answer(data: bytes) -> None:
     headers, body = parsed(data, list, 2) or ({}, "")
     if not (isinstance(headers, dict) and isinstance(body, str)):
         return
-    got = Answer(400, {str(name).lower(): str(value) for name, value in headers.items()}, to_bytes(body))
+    got = Response(400, {str(name).lower(): str(value) for name, value in headers.items()}, to_bytes(body))
     now, clock = 1_800_000_000.0, Clock()
     for is_secret in (False, True):
-        str(failure("store", Call("PUT", "/", "writing", is_secret=is_secret), got, None, now)).encode()
+        str(failure("store", Request("PUT", "/", "writing", is_secret=is_secret), got, None, now)).encode()
     retry_after(got.headers, now)
     ahead_of_server(got, now)
     with suppress(ValueError):
         next_target(got, parsed(got.body, object))
     etag_of(got)
-    Rate(60, clock).observe_rate(got.headers)
-    Quota(60, 1.0, clock).observe_rate(got.headers)
+    Rate(60, clock).observe(got.headers)
+    Quota(60, 1.0, clock).observe(got.headers)
     SyncTokens().learn(got.headers.get("sync-token"))
     elsewhere = RedirectFollower("store", clock, Traffic(), ClientLimits(), allow_insecure=False)
     with suppress(StoreError):
-        elsewhere._checked("https://api/v2", got.headers.get("location", ""), Call("GET", "/", "reading"))
+        elsewhere._checked("https://api/v2", got.headers.get("location", ""), Request("GET", "/", "reading"))
 
 
 @target("Endpoint=https://a.azconfig.io;Id=x;Secret=AAAA", words="Endpoint= Id= Secret= https:// ;")

@@ -13,16 +13,16 @@ import trustme
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.model import Answer, Call, ErrorText, StaleCredentialError
+from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
 from tests.http.script_server import Act, ScriptServer, disconnects, drips, hangs_up, is_silent, resets, says, serving
 
-READ = Call("GET", "/things?filter=secret-looking", "listing things", is_json=True)
-WRITE = Call("PUT", "/things/a", "writing a", body=b'{"value": "hidden"}')
-LONG_WRITE = Call("PUT", "/things/a", "writing a", body=b"x" * 2**20)
-DELETE = Call("DELETE", "/things/a", "deleting a")
+READ = Request("GET", "/things?filter=secret-looking", "listing things", is_json=True)
+WRITE = Request("PUT", "/things/a", "writing a", body=b'{"value": "hidden"}')
+LONG_WRITE = Request("PUT", "/things/a", "writing a", body=b"x" * 2**20)
+DELETE = Request("DELETE", "/things/a", "deleting a")
 
 
 class Key:
@@ -32,7 +32,7 @@ class Key:
         self._keys = list(keys)
         self.signed = 0
 
-    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+    async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         self.signed += 1
         return {"Authorization": f"Key {self._keys[0]} {self.signed}"}
 
@@ -42,7 +42,7 @@ class Key:
             return True
         return False
 
-    def explain(self, _call: Call, _answer: Answer) -> ErrorText:
+    def explain(self, _call: Request, _answer: Response) -> ErrorText:
         return ErrorText("credential", "the key is wrong", "make a new one")
 
 
@@ -54,7 +54,7 @@ class Fixture:
         limits = options.pop("limits", ClientLimits(timeout=5))
         self.client = Client("store web", server.origin, self.clock, self.traffic, limits=limits, **options)
 
-    async def error(self, call: Call) -> StoreError:
+    async def error(self, call: Request) -> StoreError:
         with pytest.raises(StoreError) as caught:
             await self.client.send(call)
         return caught.value
@@ -90,7 +90,7 @@ async def test_a_read_is_repeated(stack: AsyncExitStack, failing: Act) -> None:
     ids=["500", "502", "408", "reset", "disconnected", "hung-up"],
 )
 @pytest.mark.parametrize("write", [WRITE, LONG_WRITE, DELETE], ids=["PUT", "long PUT", "DELETE"])
-async def test_a_write_is_sent_once(stack: AsyncExitStack, act: Act, write: Call) -> None:
+async def test_a_write_is_sent_once(stack: AsyncExitStack, act: Act, write: Request) -> None:
     """A write whose answer does not say what became of it is a lost answer, and is never sent a second time. aiohttp would
     repeat a PUT or DELETE on a connection that was kept."""
     web = await start(stack, says(200), act)
@@ -154,10 +154,10 @@ async def test_a_server_in_trouble_is_spared(stack: AsyncExitStack) -> None:
 async def test_read_only_refuses_to_write(stack: AsyncExitStack, method: str) -> None:
     """Opened for reading, a client sends nothing that writes; what is declared a read passes, whatever its method."""
     web = await start(stack, says(200), read_only=True)
-    error = await web.error(Call(method, "/things/a", "writing a"))
+    error = await web.error(Request(method, "/things/a", "writing a"))
     assert "reading only" in str(error)
     assert not web.server.seen
-    await web.client.send(Call("POST", "/search", "searching", reads=True))
+    await web.client.send(Request("POST", "/search", "searching", reads=True))
     assert len(web.server.seen) == 1
 
 
@@ -174,17 +174,17 @@ async def test_a_refused_credential_is_renewed_once(stack: AsyncExitStack) -> No
 async def test_a_credential_may_be_refused_by_other_answers(stack: AsyncExitStack) -> None:
     """Where an API says in a 200 that it does not allow the credential, that counts as a 401: renewed once, sent once more."""
 
-    def judge(_call: Call, answer: Answer) -> StoreError | None:
+    def error_mapper(_call: Request, answer: Response) -> StoreError | None:
         return StaleCredentialError("store web: the token has expired") if b"expired" in answer.body else None
 
     expired = says(200, b'{"error": "expired"}')
-    web = await start(stack, expired, says(200), credentials=Key("old", "new"), judge=judge)
+    web = await start(stack, expired, says(200), credentials=Key("old", "new"), error_mapper=error_mapper)
     await web.client.send(WRITE)
     assert len(web.server.seen) == 2
-    stale = await start(stack, expired, credentials=Key("old", "new", "newest"), judge=judge)
+    stale = await start(stack, expired, credentials=Key("old", "new", "newest"), error_mapper=error_mapper)
     assert isinstance(await stale.error(WRITE), AuthError)
     assert len(stale.server.seen) == 2
-    same = await start(stack, expired, credentials=Key("only"), judge=judge)
+    same = await start(stack, expired, credentials=Key("only"), error_mapper=error_mapper)
     assert isinstance(await same.error(WRITE), AuthError)
     assert len(same.server.seen) == 1
 
@@ -226,7 +226,7 @@ async def test_the_target_goes_out_as_it_is(stack: AsyncExitStack) -> None:
     """Nothing on the way decodes, encodes or collapses the path or the query: what is signed is what is sent."""
     web = await start(stack, says(200))
     for target in ("/kv/a%2Fb%25c/..%2F?x=%2a&y=%C3%A9&$z=,*", "/kv/a/../b?q=%00", "/kv/%2e%2E"):
-        await web.client.send(Call("GET", target, "reading"))
+        await web.client.send(Request("GET", target, "reading"))
         assert web.server.seen[-1].line == f"GET {target} HTTP/1.1"
 
 
@@ -274,7 +274,7 @@ async def test_reads_and_writes_may_share_their_turns(stack: AsyncExitStack) -> 
     """A bucket that is handed in holds for all calls together, and for all clients that share it."""
     clock = FakeClock()
     turns = TokenBucket(10, clock)
-    first, second = await start(stack, says(200), turns=turns), await start(stack, says(200), turns=turns)
+    first, second = await start(stack, says(200), shared_limiter=turns), await start(stack, says(200), turns=turns)
     before = clock.now()
     for _ in range(10):
         await first.client.send(READ)

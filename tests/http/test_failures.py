@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvsync.errors import StoreError
-from kvsync.http.failures import cleaned, failure, words
-from kvsync.http.model import Answer, Call, Credentials, ErrorText
+from kvsync.http.failures import cleaned, failure, server_message
+from kvsync.http.model import Credentials, ErrorText, Request, Response
 from kvsync.util.redaction import REDACTOR
 from tests.support.hostile_text import HOSTILE, is_harmless
 
@@ -26,28 +26,28 @@ hostile = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=400))
 class Asked:
     """Credentials that explain a refusal by what the server says."""
 
-    async def sign(self, call: Call, host: str) -> dict[str, str]:
+    async def sign(self, call: Request, host: str) -> dict[str, str]:
         return {}
 
     async def renew(self) -> bool:
         return False
 
-    def explain(self, call: Call, answer: Answer) -> ErrorText:
-        return ErrorText("credential", f"not valid ({words(call, answer)})", "make a new one")
+    def explain(self, call: Request, answer: Response) -> ErrorText:
+        return ErrorText("credential", f"not valid ({server_message(call, answer)})", "make a new one")
 
 
-def answer_of(status: int, said: str) -> Answer:
+def answer_of(status: int, said: str) -> Response:
     """An answer that says it in every place in which APIs say something."""
     error = {"type": said, "code": 7, "msg": said, "message": said}
     body = {"title": said, "detail": said, "errors": [error], "error": error, "message": said}
-    return Answer(
+    return Response(
         status,
         dict.fromkeys(("x-ms-request-id", "x-request-id", "cf-ray", "retry-after"), said),
         json.dumps(body).encode(),
     )
 
 
-def failed(call: Call, status: int, said: str) -> StoreError:
+def failed(call: Request, status: int, said: str) -> StoreError:
     asked: Credentials = Asked()
     return failure("store edge", call, answer_of(status, said), asked, 0)
 
@@ -57,7 +57,7 @@ def failed(call: Call, status: int, said: str) -> StoreError:
 @settings(max_examples=30)
 def test_nothing_a_server_says_breaks_out(status: int, said: str) -> None:
     """Whatever a server says, the error is one short line in which nothing is hidden, and no command."""
-    text = str(failed(Call("PUT", "/", "writing a"), status, said))
+    text = str(failed(Request("PUT", "/", "writing a"), status, said))
     assert is_harmless(text)
     assert len(text) < 1000
 
@@ -70,7 +70,7 @@ def test_nothing_a_server_says_breaks_out(status: int, said: str) -> None:
 def test_pieces_of_a_secret_are_hidden(status: int, start: int, size: int, form: Any) -> None:
     """A piece of any secret of 8 bytes or more is hidden in what a server says, and in its name for the request."""
     said = form(SECRET[start : start + size])
-    assert SECRET[start : start + 8].lower() not in str(failed(Call("GET", "/", "reading"), status, said)).lower()
+    assert SECRET[start : start + 8].lower() not in str(failed(Request("GET", "/", "reading"), status, said)).lower()
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -79,7 +79,7 @@ def test_pieces_of_a_secret_are_hidden(status: int, start: int, size: int, form:
 def test_a_sensitive_write_repeats_nothing(status: int, said: str) -> None:
     """Where a sensitive value was sent, the message does not depend on what the server says, whether it looks like a secret or
     not; only a name for the request is repeated, of the shape that such names have."""
-    call = Call("PUT", "/", "writing", is_secret=True)
+    call = Request("PUT", "/", "writing", is_secret=True)
     text = str(failed(call, status, f"\u00a7{said}"))  # no name for a request
     assert text == str(failed(call, status, "\u00a7other words"))
     assert "\u00a7" not in text
@@ -88,10 +88,10 @@ def test_a_sensitive_write_repeats_nothing(status: int, said: str) -> None:
 
 def test_what_is_told_of_a_sensitive_write() -> None:
     """Status, the API's codes and the request's id are told, so that an operator can look it up."""
-    answer = Answer(422, {"x-request-id": "4f1c-22"}, b'{"message": "no"}')
-    call = Call("PUT", "/", "writing", is_secret=True)
-    assert words(call, answer, (10012,)).startswith("status 422, code 10012 (request 4f1c-22); ")
-    assert "4711471147" not in words(call, answer, (4711471147,))
+    answer = Response(422, {"x-request-id": "4f1c-22"}, b'{"message": "no"}')
+    call = Request("PUT", "/", "writing", is_secret=True)
+    assert server_message(call, answer, (10012,)).startswith("status 422, code 10012 (request 4f1c-22); ")
+    assert "4711471147" not in server_message(call, answer, (4711471147,))
 
 
 def test_long_words_are_cut() -> None:

@@ -56,7 +56,7 @@ async def test_calls_that_come_together_go_in_turn() -> None:
 def test_what_the_server_says(text: str, told: RemainingQuota | None) -> None:
     """The tightest of the limits in the header counts, and what makes no sense is as if it were not there."""
     quota = Quota(1200, 300, FakeClock())
-    quota.observe_rate({"ratelimit": text})
+    quota.observe({"ratelimit": text})
     assert quota.told == told
 
 
@@ -65,7 +65,7 @@ async def test_what_is_left_is_spread() -> None:
     clock = FakeClock()
     quota = Quota(1200, 300, clock)
     await quota.take()
-    quota.observe_rate({"ratelimit": '"default";r=10;t=50'})
+    quota.observe({"ratelimit": '"default";r=10;t=50'})
     for _ in range(10):
         await quota.take()
     assert clock.monotonic() == pytest.approx(50)
@@ -79,7 +79,7 @@ async def test_nothing_goes_when_nothing_is_left() -> None:
     clock = FakeClock()
     quota = Quota(1200, 300, clock)
     await quota.take()
-    quota.observe_rate({"ratelimit": '"default";r=0;t=40'})
+    quota.observe({"ratelimit": '"default";r=0;t=40'})
     await quota.take()
     assert clock.monotonic() == pytest.approx(40)
 
@@ -90,5 +90,5 @@ async def test_plenty_slows_nothing() -> None:
     quota = Quota(1200, 300, clock)
     for left in range(1199, 1100, -1):
         await quota.take()
-        quota.observe_rate({"ratelimit": f'"default";r={left};t=290'})
+        quota.observe({"ratelimit": f'"default";r={left};t=290'})
     assert clock.monotonic() == 0

@@ -9,7 +9,7 @@ import pytest
 
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.model import Call
+from kvsync.http.model import Request
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
 from tests.http.script_server import Exchange, hangs_up, says, serving
@@ -46,7 +46,7 @@ class Turns:
     async def take(self) -> None:
         self.taken += 1
 
-    def observe_rate(self, headers: Mapping[str, str]) -> None:
+    def observe(self, headers: Mapping[str, str]) -> None:
         self.told.append(headers.get("x-ratelimit-limit"))
 
 
@@ -60,9 +60,9 @@ async def test_a_body_goes_to_its_sink() -> None:
     async with serving(says(200, body), says(404, b"none")) as server:
         kept, traffic = Kept(), Traffic()
         one = client(server.origin, traffic)
-        answer = await one.send(Call("GET", "/", "fetching", sink=kept))
+        answer = await one.send(Request("GET", "/", "fetching", sink=kept))
         assert (answer.body, kept.text, traffic.bytes_received) == (b"", body, len(body))
-        answer = await one.send(Call("GET", "/", "fetching", expects=(404,), sink=kept))
+        answer = await one.send(Request("GET", "/", "fetching", expects=(404,), sink=kept))
         assert (answer.body, kept.text) == (b"none", b"")
         await one.aclose()
 
@@ -71,7 +71,7 @@ async def test_a_body_that_breaks_off_is_begun_again() -> None:
     """What a broken answer brought is forgotten before the call is sent again."""
     async with serving(hangs_up, says(200, b"whole")) as server:
         kept, one = Kept(), client(server.origin)
-        await one.send(Call("GET", "/", "fetching", sink=kept))
+        await one.send(Request("GET", "/", "fetching", sink=kept))
         assert (kept.text, kept.began) == (b"whole", 2)
         await one.aclose()
 
@@ -81,7 +81,7 @@ async def test_a_body_that_is_too_much_is_final() -> None:
     async with serving(says(200, b"x" * 100)) as server:
         one = client(server.origin)
         with pytest.raises(PermanentError, match="too much"):
-            await one.send(Call("GET", "/", "fetching", sink=Kept(50)))
+            await one.send(Request("GET", "/", "fetching", sink=Kept(50)))
         assert len(server.seen) == 1
         await one.aclose()
 
@@ -106,13 +106,13 @@ async def test_a_long_body_may_take_long() -> None:
     """As long as something comes, a body with a sink is waited for beyond the time of a call; a pause as long ends it."""
     async with serving(_slowly) as server:
         kept, one = Kept(), client(server.origin, timeout=0.5)
-        await one.send(Call("GET", "/", "fetching", sink=kept))
+        await one.send(Request("GET", "/", "fetching", sink=kept))
         assert kept.size == 40
         await one.aclose()
     async with serving(_stops) as server:
         one = client(server.origin, timeout=0.1)
         with pytest.raises(TransientError, match="no response"):
-            await one.send(Call("GET", "/", "fetching", sink=Kept()))
+            await one.send(Request("GET", "/", "fetching", sink=Kept()))
         await one.aclose()
 
 
@@ -120,7 +120,7 @@ async def test_a_turn_is_taken_for_every_attempt() -> None:
     """A call with a turn of its own waits for it each time it is sent, and tells it what the answers say."""
     async with serving(says(503), says(200, X_RateLimit_Limit="50")) as server:
         turns, one = Turns(), client(server.origin)
-        await one.send(Call("GET", "/", "asking", turn=turns))
-        await one.send(Call("GET", "/", "asking"))
+        await one.send(Request("GET", "/", "asking", limiter=turns))
+        await one.send(Request("GET", "/", "asking"))
         assert (turns.taken, turns.told) == (2, [None, "50"])
         await one.aclose()

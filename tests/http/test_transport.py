@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kvsync.http.model import Call, NotAnsweredError, NotSentError
-from kvsync.http.transport import Wire, host_of
+from kvsync.http.model import NotAnsweredError, NotSentError, Request
+from kvsync.http.transport import Transport, host_of
 from tests.http.script_server import Act, disconnects, hangs_up, resets, says, serving
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
@@ -22,9 +22,9 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_request_has_the_headers_it_needs_and_no_others() -> None:
     """Host, length, the caller's headers and who we are; an answer is never compressed, nor are cookies sent back."""
     async with serving(says(200, Set_Cookie="a=1")) as server:
-        wire = Wire(server.origin, 1)
+        wire = Transport(server.origin, 1)
         for _ in range(2):
-            await wire.exchange(Call("PUT", TARGET, "writing", body=b"{}"), {"If-Match": '"e"'}, 5)
+            await wire.exchange(Request("PUT", TARGET, "writing", body=b"{}"), {"If-Match": '"e"'}, 5)
         await wire.aclose()
     seen = server.seen[-1]
     assert seen.line == f"PUT {TARGET} HTTP/1.1"
@@ -38,8 +38,8 @@ async def test_a_body_of_any_length_arrives_whole(size: int) -> None:
     """A long body goes out in pieces, and its length is announced all the same."""
     body = bytes(number % 251 for number in range(size))
     async with serving(says(200)) as server:
-        wire = Wire(server.origin, 1)
-        await wire.exchange(Call("PUT", "/a", "writing", body=body), {}, 5)
+        wire = Transport(server.origin, 1)
+        await wire.exchange(Request("PUT", "/a", "writing", body=body), {}, 5)
         await wire.aclose()
     assert server.seen[0].body == body
     assert server.seen[0].headers["content-length"] == str(size)
@@ -49,8 +49,8 @@ async def test_a_body_of_any_length_arrives_whole(size: int) -> None:
 async def test_a_compressed_answer_stays_compressed() -> None:
     """Nothing is decoded that was not asked for: what a body costs is what was sent."""
     async with serving(says(200, b"not gzip", Content_Encoding="gzip")) as server:
-        wire = Wire(server.origin, 1)
-        assert (await wire.exchange(Call("GET", "/a", "reading"), {}, 5)).body == b"not gzip"
+        wire = Transport(server.origin, 1)
+        assert (await wire.exchange(Request("GET", "/a", "reading"), {}, 5)).body == b"not gzip"
         await wire.aclose()
 
 
@@ -58,12 +58,12 @@ async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPa
     """HTTP_PROXY names the proxy, which gets the target as it was written; NO_PROXY makes an exception."""
     async with serving(says(200)) as proxy, serving(says(200)) as server:
         monkeypatch.setenv("http_proxy", proxy.origin)
-        wire = Wire("http://store.invalid:8080", 1)
-        await wire.exchange(Call("GET", TARGET, "reading"), {}, 5)
+        wire = Transport("http://store.invalid:8080", 1)
+        await wire.exchange(Request("GET", TARGET, "reading"), {}, 5)
         await wire.aclose()
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        direct = Wire(server.origin, 1)
-        await direct.exchange(Call("GET", "/a", "reading"), {}, 5)
+        direct = Transport(server.origin, 1)
+        await direct.exchange(Request("GET", "/a", "reading"), {}, 5)
         await direct.aclose()
     assert [one.line for one in proxy.seen] == [f"GET http://store.invalid:8080{TARGET} HTTP/1.1"]
     assert proxy.seen[0].headers["host"] == "store.invalid:8080"
@@ -75,7 +75,7 @@ async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPa
 async def test_a_connection_that_breaks_is_never_called_unsent(act: Act, is_kept: bool) -> None:
     """When the connection breaks after it was made, the request may have arrived: on a new connection as on a kept one."""
     async with serving(says(200), act) if is_kept else serving(act) as server:
-        wire, call = Wire(server.origin, 1), Call("PUT", "/a", "writing", body=b"{}")
+        wire, call = Transport(server.origin, 1), Request("PUT", "/a", "writing", body=b"{}")
         if is_kept:
             await wire.exchange(call, {}, 5)
         with pytest.raises(NotAnsweredError, match=r"the connection was lost before the response arrived \(\w+Error\)"):
@@ -86,7 +86,7 @@ async def test_a_connection_that_breaks_is_never_called_unsent(act: Act, is_kept
 
 async def test_a_name_that_is_not_known_is_unsent() -> None:
     """Where no connection came about, nothing was sent."""
-    wire = Wire("http://store.invalid", 1)
+    wire = Transport("http://store.invalid", 1)
     with pytest.raises(NotSentError, match="no connection: "):
-        await wire.exchange(Call("PUT", "/a", "writing"), {}, 5)
+        await wire.exchange(Request("PUT", "/a", "writing"), {}, 5)
     await wire.aclose()

@@ -15,7 +15,7 @@ from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.errors import LostAnswer, NotLeader
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.model import Call
+from kvsync.http.model import Request
 from kvsync.leader.elector import Elector
 from kvsync.leader.model import LeaseClaim, Timing
 from kvsync.model.entry import Target
@@ -28,7 +28,7 @@ from tests.leader.test_elector import ScriptedKeeper
 from tests.support.world import World
 
 STORES = Path(kvsync.__file__).parent / "stores"
-PUT = Call("PUT", "/a", "writing a", body=b"1")
+PUT = Request("PUT", "/a", "writing a", body=b"1")
 
 
 def test_without_a_lease_it_is_open() -> None:
@@ -60,7 +60,7 @@ async def test_a_client_asks_after_it_has_waited() -> None:
         with pytest.raises(NotLeader, match="store x: writing a was not sent: this replica is not the leader"):
             await client.send(PUT)
         assert [one.line.split()[0] for one in server.seen] == ["PUT", "PUT"]
-        await client.send(Call("GET", "/a", "reading a"))
+        await client.send(Request("GET", "/a", "reading a"))
         await client.aclose()
 
 

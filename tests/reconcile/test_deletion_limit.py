@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kvsync.app.reconciler import WorkspaceReconciler
-from kvsync.app.undo import Undoing
+from kvsync.app.undo import UndoOperation
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
 from kvsync.rendering.words import moment
@@ -167,7 +167,7 @@ async def test_undo_counts(world: World) -> None:
     run = (await world.apply()).run
     assert run is not None
     async with world.open("undo") as workspace:
-        undoing = Undoing(workspace, run)
+        undoing = UndoOperation(workspace, run)
         plan = await undoing.plan()
         assert plan.targets[0].waiting == ("5 of 8 deletes wait: run.max_deletes_per_hour is 3",)
         report = await undoing.apply(plan, lambda: False, lambda _count: None)

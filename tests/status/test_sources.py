@@ -55,7 +55,7 @@ async def test_what_is_left_of_a_quota() -> None:
     quota = Quota(1200, 300, clock)
     await quota.take()
     assert quota.known_left == 1199
-    quota.observe_rate({"ratelimit": '"default";r=500;t=50'})
+    quota.observe({"ratelimit": '"default";r=500;t=50'})
     assert quota.known_left == 500
     clock.advance(50)
     assert quota.known_left == 1199

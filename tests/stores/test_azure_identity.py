@@ -14,7 +14,7 @@ import pytest
 
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.model import Call
+from kvsync.http.model import Request
 from kvsync.model.entry import Content, Identity, Mark
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
@@ -85,7 +85,7 @@ PUT_BODY = '{"value": "héllo", "content_type": null, "tags": {"env": "prod"}}'.
 async def test_signatures(method: str, target: str, body: bytes, signature: str) -> None:
     """A request is signed as the vendor's own SDK signs it."""
     key = HmacKey(lambda: ConnectionString.parse(VECTORS), FakeClock(1526064516))
-    headers = await key.sign(Call(method, target, "signing", body=body), "kvsync-test.azconfig.io")
+    headers = await key.sign(Request(method, target, "signing", body=body), "kvsync-test.azconfig.io")
     assert headers["x-ms-date"] == "Fri, 11 May 2018 18:48:36 GMT"
     assert headers["Authorization"] == (
         f"HMAC-SHA256 Credential=kvsync-id-1&SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kvsync.app import Report, TargetSelection, Workspace, open_workspace
-from kvsync.app.undo import Undoing
+from kvsync.app.undo import UndoOperation
 from kvsync.model.capabilities import Lifetimes
 from kvsync.model.entry import Identity, OutcomeKind
 from kvsync.model.pass_options import PassOptions
@@ -75,9 +75,7 @@ class World:
         """Open it as a command would."""
         options: dict[str, Any] = {"environ": {}, "redactor": Redactor(), "clock": self.clock} | given
         async with open_workspace(self.root / "kvsync.yaml", writing=writing, **options) as workspace:
-            workspace.pass_context = workspace._around = replace(
-                workspace.pass_context, owner_keys=lambda: self.owner_keys
-            )
+            workspace.pass_context = replace(workspace.pass_context, owner_keys=lambda: self.owner_keys)
             yield workspace
 
     async def plan(self, ask: PassOptions | None = None, *, writing: str | None = None, **options: Any) -> TargetPlan:
@@ -99,7 +97,7 @@ class World:
     async def undo(self, run: str) -> Report:
         """Take a run back, as a command of its own."""
         async with self.open("undo") as workspace:
-            undoing = Undoing(workspace, run)
+            undoing = UndoOperation(workspace, run)
             return await undoing.apply(await undoing.plan(), lambda: False, lambda _count: None)
 
     async def settle(self, keys: Mapping[str, Any] | None = None) -> None:

@@ -39,10 +39,10 @@ def adopt(
 async def _adopt(
     settings: GlobalOptions, targets: tuple[str, ...], keys: tuple[str, ...], *, yes: bool, output: str, full: bool
 ) -> Exit:
-    from kvsync.app.saved_plan import Chosen
+    from kvsync.app.saved_plan import SelectedPlan
     from kvsync.cli.apply_plan import ApplyRequest, carry_out
     from kvsync.cli.confirm import insist_on_terminal
-    from kvsync.cli.rendered import Forms
+    from kvsync.cli.rendered import OutputOptions
     from kvsync.model.pass_options import PassOptions
     from kvsync.model.policy import Adopt
 
@@ -51,8 +51,10 @@ async def _adopt(
         loaded = opening.load(workspace)
         plan = await opening.plan(workspace, loaded, targets, PassOptions(deep=True, keys=keys, adopt=Adopt.IF_EQUAL))
         _tell_of_others(plan)
-        order = ApplyRequest("adopt", Forms(output), settings.style(full=full), asks=not yes, tells=settings.tells)
-        return await carry_out(workspace, loaded, Chosen(_only_adoptions(plan)), order)
+        order = ApplyRequest(
+            "adopt", OutputOptions(output), settings.style(full=full), asks=not yes, tells=settings.tells
+        )
+        return await carry_out(workspace, loaded, SelectedPlan(_only_adoptions(plan)), order)
 
 
 def _only_adoptions(plan: Plan) -> Plan:

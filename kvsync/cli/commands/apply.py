@@ -16,7 +16,7 @@ from kvsync.errors import UsageError
 
 if TYPE_CHECKING:
     from kvsync.app import DesiredState, Workspace
-    from kvsync.app.saved_plan import Chosen
+    from kvsync.app.saved_plan import SelectedPlan
     from kvsync.model.shard import Shard
 
 
@@ -82,7 +82,7 @@ class _ApplyOptions:
 async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
     from kvsync.cli.apply_plan import ApplyRequest, carry_out
     from kvsync.cli.confirm import insist_on_terminal
-    from kvsync.cli.rendered import Forms
+    from kvsync.cli.rendered import OutputOptions
 
     if chosen.planfile and (chosen.targets or chosen.keys):
         raise UsageError("--target and --key cannot be combined with a plan file; use them with kvsync plan --out")
@@ -94,7 +94,7 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
         raise UsageError("--exact needs a plan file: kvsync apply FILE --exact")
     asks = not chosen.yes and chosen.planfile is None
     insist_on_terminal("apply", yes=not asks)
-    forms = Forms(chosen.output, chosen.json_into, chosen.markdown_into)
+    forms = OutputOptions(chosen.output, chosen.json_into, chosen.markdown_into)
     async with opening.workspace(settings, writing="apply", shard=chosen.shard) as workspace:
         loaded = opening.load(workspace)
         plan = await _plan(workspace, loaded, chosen)
@@ -104,13 +104,13 @@ async def _apply(settings: GlobalOptions, chosen: _ApplyOptions) -> Exit:
         return await carry_out(workspace, loaded, plan, order)
 
 
-async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOptions) -> Chosen:
+async def _plan(workspace: Workspace, loaded: DesiredState, chosen: _ApplyOptions) -> SelectedPlan:
     from kvsync.app import saved_plan
     from kvsync.model.pass_options import PassOptions
 
     ask = PassOptions(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys, retry=chosen.retry)
     if chosen.planfile is None:
-        return saved_plan.Chosen(await opening.plan(workspace, loaded, chosen.targets, ask))
+        return saved_plan.SelectedPlan(await opening.plan(workspace, loaded, chosen.targets, ask))
     saved = saved_plan.read(chosen.planfile, workspace)
     if (warning := saved_plan.check(saved, workspace, chosen.planfile, exact=chosen.exact)) is not None:
         say(f"kvsync: {warning}")

@@ -10,7 +10,7 @@ from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit, of_plan
 from kvsync.cli.output import answer
-from kvsync.cli.rendered import Forms, show_plan
+from kvsync.cli.rendered import OutputOptions, show_plan
 
 if TYPE_CHECKING:
     from kvsync.model.plan import Plan, TargetPlan
@@ -49,7 +49,7 @@ async def _drift(
         if output == "text":
             answer(render_drift(plan, style))
         else:
-            show_plan(plan, loaded.problems, workspace.state.seal, Forms(output), style)
+            show_plan(plan, loaded.problems, workspace.state.seal, OutputOptions(output), style)
         return of_plan(plan, problems=bool(loaded.problems), pending=True)
 
 

@@ -63,7 +63,7 @@ async def _plan(
     allow_protected: bool,
     full: bool,
 ) -> Exit:
-    from kvsync.cli.rendered import Forms, show_plan, write_file
+    from kvsync.cli.rendered import OutputOptions, show_plan, write_file
     from kvsync.model.pass_options import PassOptions
     from kvsync.rendering import saved_plan as saved
 
@@ -76,5 +76,7 @@ async def _plan(
         if out:
             write_file(out, saved.save(plan, seal, workspace.config.environment))
         plan = workspace.with_approvals(plan)
-        show_plan(plan, loaded.problems, seal, Forms(output, json_into, markdown_into), settings.style(full=full))
+        show_plan(
+            plan, loaded.problems, seal, OutputOptions(output, json_into, markdown_into), settings.style(full=full)
+        )
         return of_plan(plan, problems=bool(loaded.problems), pending=exit_code)

@@ -31,7 +31,7 @@ def undo(settings: GlobalOptions, run: str, yes: bool, output: str, full: bool) 
 
 async def _undo(settings: GlobalOptions, run: str, *, yes: bool, output: str, full: bool) -> Exit:
     from kvsync.app.interruption import interruptible
-    from kvsync.app.undo import Undoing
+    from kvsync.app.undo import UndoOperation
     from kvsync.cli import confirm
     from kvsync.cli import rendered as shown
     from kvsync.cli.progress import progress
@@ -41,15 +41,15 @@ async def _undo(settings: GlobalOptions, run: str, *, yes: bool, output: str, fu
     style, in_text = settings.style(full=full), output == "text"
     async with opening.workspace(settings, writing="undo", fetches=False) as workspace:
         workspace.load()  # so that sensitive values are known, and hidden
-        undoing = Undoing(workspace, run)
+        undoing = UndoOperation(workspace, run)
         confirm.insist_on_terminal("undo", yes=yes)
         plan = await undoing.plan()
         has_work = any(target.changes for target in plan.targets)
         if in_text or (has_work and not yes):
-            shown.show_plan_text(plan, style, beside=not in_text)
+            shown.show_plan_text(plan, style, to_stderr=not in_text)
         if has_work and not yes:
             confirm.confirm(f"Undo {undoing.run.id}: {summed_up(summary(plan.targets))}?")
         with interruptible() as stop, progress("undoing", sum(len(one.changes) for one in plan.targets)) as bar:
             report = await undoing.apply(plan, stop.asked.is_set, bar.advance)
-        shown.show_report(report, (), workspace.state.seal, shown.Forms(output), style)
+        shown.show_report(report, (), workspace.state.seal, shown.OutputOptions(output), style)
     return of_signal(stop.reason) if stop.reason else of_reports(report.targets, problems=False, held=())

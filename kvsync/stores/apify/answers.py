@@ -15,8 +15,8 @@ import re
 from typing import Final
 
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.failures import said, words
-from kvsync.http.model import Answer, Call
+from kvsync.http.failures import said, server_message
+from kvsync.http.model import Request, Response
 from kvsync.stores.apify.token import NOT_VALID, ApiToken, error_type
 
 _NAMES_STORE: Final = re.compile(r"\bstore\b.*\bnot found\b", re.IGNORECASE)
@@ -26,13 +26,13 @@ class StoreGoneError(PermanentError):
     """The store that was asked for does not exist, or not any longer."""
 
 
-class Judge:
+class ErrorMapper:
     """Judges the answers to one connection's calls."""
 
     def __init__(self, where: str, token: ApiToken) -> None:
         self._where, self._token = where, token
 
-    def __call__(self, call: Call, answer: Answer) -> StoreError | None:
+    def __call__(self, call: Request, answer: Response) -> StoreError | None:
         """The error that this answer is, None to judge it as usual."""
         status = answer.status
         if not 400 <= status < 500:
@@ -47,5 +47,5 @@ class Judge:
             return StoreGoneError(self._said(call, answer))
         return None
 
-    def _said(self, call: Call, answer: Answer) -> str:
-        return f"{self._where}: {call.what} failed: {words(call, answer) or f'status {answer.status}'}"
+    def _said(self, call: Request, answer: Response) -> str:
+        return f"{self._where}: {call.what} failed: {server_message(call, answer) or f'status {answer.status}'}"

@@ -6,7 +6,7 @@ from typing import Final
 
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
-from kvsync.http.model import Call
+from kvsync.http.model import Request
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.apify.remote import Remote
 
@@ -22,7 +22,7 @@ class Doctor:
 
     async def examine(self) -> list[DoctorCheck]:
         """Ask whose the token is, which stores there are, and what is shown of one of them: nothing is written."""
-        call = Call("GET", self._remote.targets.me, "looking up the user of the token", is_json=True)
+        call = Request("GET", self._remote.targets.me, "looking up the user of the token", is_json=True)
         try:
             answer = await self._remote.send(call)
         except AuthError as error:

@@ -16,14 +16,14 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Request, Response
 from kvsync.http.paging import MOST_NAMESPACE_PAGES
 from kvsync.stores.apify.answers import StoreGoneError
 from kvsync.stores.apify.rates import OTHERS, RECORDS, Rate
 from kvsync.stores.apify.requests import Targets
 from kvsync.util.clock import Clock
 
-Send = Callable[[Call], Awaitable[Answer]]
+Send = Callable[[Request], Awaitable[Response]]
 
 _NAME: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}~)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _ID: Final = re.compile(r"[A-Za-z0-9]{17}")
@@ -114,7 +114,7 @@ class Namespaces:
         found: set[str] = set()
         offset = 0
         for _ in range(MOST_NAMESPACE_PAGES):
-            call = Call("GET", self._targets.stores(offset), "listing the key-value stores", is_json=True)
+            call = Request("GET", self._targets.stores(offset), "listing the key-value stores", is_json=True)
             items, total = self._page(await self._send(call))
             found |= {item["name"] for item in items if self._is_ours(item)}
             offset += len(items)
@@ -163,7 +163,7 @@ class Namespaces:
 
     async def _get(self, address: str, name: str) -> Mapping[str, Any] | None:
         what = f"looking for the key-value store {name}"
-        call = Call("GET", self._targets.store(address), what, is_json=True)
+        call = Request("GET", self._targets.store(address), what, is_json=True)
         try:
             return self._data(await self._send(call), what)
         except StoreGoneError:
@@ -173,7 +173,7 @@ class Namespaces:
         if self._username is not None:
             await self._must_be_own(name)
         what = f"creating the key-value store {name}"
-        call = Call("POST", self._targets.make(name), what, expects=(200, 201))
+        call = Request("POST", self._targets.make(name), what, expects=(200, 201))
         made = self._data(await self._send(call), what)
         address = self._address(name)
         if not made.get("userId"):  # as all others see it, so that its place is the same from the beginning
@@ -182,7 +182,7 @@ class Namespaces:
 
     async def _must_be_own(self, name: str) -> None:
         what = "looking up the user of the token"
-        data = self._data(await self._send(Call("GET", self._targets.me, what, is_json=True)), what)
+        data = self._data(await self._send(Request("GET", self._targets.me, what, is_json=True)), what)
         if self._username not in (data.get("username"), data.get("id")):
             raise PermanentError(
                 f'{self._where}: there is no key-value store "{name}" of user {self._username}, and the token cannot create one'
@@ -203,7 +203,7 @@ class Namespaces:
         self._known[name] = _Known(store, self._clock.monotonic(), address)
         return store
 
-    def _data(self, answer: Answer, what: str) -> Mapping[str, Any]:
+    def _data(self, answer: Response, what: str) -> Mapping[str, Any]:
         data = answer.problem().get("data")
         if isinstance(data, dict) and isinstance(data.get("id"), str) and data["id"]:
             return data
@@ -218,7 +218,7 @@ class Namespaces:
         way = "check its owner" if "~" in name else "create it, or set create_namespaces: true"
         return f'{self._where}: there is no key-value store "{name}"{meant}; {way}'
 
-    def _page(self, answer: Answer) -> tuple[list[Mapping[str, Any]], int]:
+    def _page(self, answer: Response) -> tuple[list[Mapping[str, Any]], int]:
         """Stores of a page, and how many there are in all."""
         data = answer.data.get("data") if isinstance(answer.data, dict) else None
         items, total = (data.get("items"), data.get("total")) if isinstance(data, dict) else (None, None)

@@ -32,7 +32,7 @@ class Rate:
         """Wait for a turn."""
         await self._bucket.take()
 
-    def observe_rate(self, headers: Mapping[str, str]) -> None:
+    def observe(self, headers: Mapping[str, str]) -> None:
         """Take in what an answer says in `X-RateLimit-Limit`."""
         told = headers.get("x-ratelimit-limit", "")
         is_number = told.isascii() and told.isdecimal() and len(told) <= _DIGITS

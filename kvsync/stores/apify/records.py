@@ -6,8 +6,8 @@ import zlib
 from typing import Final, NamedTuple
 
 from kvsync.errors import PermanentError
-from kvsync.http.failures import cleaned, words
-from kvsync.http.model import Answer, Call
+from kvsync.http.failures import cleaned, server_message
+from kvsync.http.model import Request, Response
 from kvsync.model.entry import Content
 from kvsync.stores.apify.contents import kept_type, sent_type
 from kvsync.stores.apify.namespaces import KeyValueStore
@@ -34,7 +34,7 @@ class Held(NamedTuple):
 async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> Held | None:
     """A record, None when there is none. Raises StoreError."""
     target, what = remote.targets.record(store.id, key, raw=True), f"reading {namespace}/{key}"
-    call = Call("GET", target, what, _HEADERS, expects=MOVED | {200, 404}, turn=store.records)
+    call = Request("GET", target, what, _HEADERS, expects=MOVED | {200, 404}, limiter=store.records)
     answer = await remote.ask(namespace, call)
     if answer.status in MOVED:
         answer = await remote.elsewhere.follow(remote.origin, call, answer)
@@ -49,7 +49,7 @@ async def put(
 ) -> WriteResult:
     """Write a record. Raises StoreError."""
     kind = sent_type(content)
-    call = Call("PUT", "", "writing", {"Content-Type": kind}, content.value, is_secret=is_secret)
+    call = Request("PUT", "", "writing", {"Content-Type": kind}, content.value, is_secret=is_secret)
     answer = await _change(remote, namespace, store, call, key)
     if answer.status in _REFUSALS:
         return _refused(call, answer)
@@ -59,15 +59,15 @@ async def put(
 
 async def delete(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> WriteResult:
     """Delete a record. Raises StoreError."""
-    call = Call("DELETE", "", "deleting")
+    call = Request("DELETE", "", "deleting")
     answer = await _change(remote, namespace, store, call, key)
     return _refused(call, answer) if answer.status in _REFUSALS else WriteResult(WriteStatus.DONE)
 
 
-async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Call, key: str) -> Answer:
+async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Request, key: str) -> Response:
     return await remote.ask(
         namespace,
-        Call(
+        Request(
             call.method,
             remote.targets.record(store.id, key),
             f"{call.what} {namespace}/{key}",
@@ -75,19 +75,19 @@ async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Ca
             call.body,
             expects=_REFUSALS | {200, 201, 204},
             is_secret=call.is_secret,
-            turn=store.records,
+            limiter=store.records,
         ),
     )
 
 
-def _refused(call: Call, answer: Answer) -> WriteResult:
+def _refused(call: Request, answer: Response) -> WriteResult:
     """The API does not take this record: its size, its content type, or what a schema of the store asks of it."""
     return WriteResult(
-        WriteStatus.REJECTED, error=f"the API rejected it: {words(call, answer) or f'status {answer.status}'}"
+        WriteStatus.REJECTED, error=f"the API rejected it: {server_message(call, answer) or f'status {answer.status}'}"
     )
 
 
-def _decoded(where: str, what: str, answer: Answer) -> bytes:
+def _decoded(where: str, what: str, answer: Response) -> bytes:
     encoding = answer.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return answer.body

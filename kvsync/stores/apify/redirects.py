@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Request, Response
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -27,11 +27,11 @@ class RedirectFollower:
         self._allow_insecure = allow_insecure
         self._clients: dict[str, Client] = {}
 
-    async def follow(self, base: str, call: Call, answer: Answer) -> Answer:
+    async def follow(self, base: str, call: Request, answer: Response) -> Response:
         """The answer to a reading call that `answer`, from the origin `base`, sends elsewhere. Raises StoreError."""
         for _ in range(_MOST_HOPS):
             base, target = self._checked(base + call.target, answer.headers.get("location", ""), call)
-            call = Call("GET", target, call.what, call.headers, expects=_KNOWN | MOVED)
+            call = Request("GET", target, call.what, call.headers, expects=_KNOWN | MOVED)
             answer = await self._client(base).send(call)
             if answer.status not in MOVED:
                 return answer
@@ -43,7 +43,7 @@ class RedirectFollower:
         for client in clients.values():
             await client.aclose()
 
-    def _checked(self, asked: str, location: str, call: Call) -> tuple[str, str]:
+    def _checked(self, asked: str, location: str, call: Request) -> tuple[str, str]:
         """Origin and target of where an answer sends. Raises PermanentError for what must not be asked; its message does not
         repeat the URL, which may hold a signature."""
         try:
@@ -64,12 +64,12 @@ class RedirectFollower:
                 self._clock,
                 self._traffic,
                 limits=self._limits,
-                judge=self._judge,
+                error_mapper=self._error_mapper,
                 read_only=True,  # nothing is ever written anywhere but to the API itself
             )
         return self._clients[origin]
 
-    def _judge(self, call: Call, answer: Answer) -> StoreError | None:
+    def _error_mapper(self, call: Request, answer: Response) -> StoreError | None:
         """A host that refuses to give out a record says that its link is too old: the API makes a new one."""
         if answer.status in (400, 401, 403):
             return TransientError(

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.model import Answer, Call, Sink
+from kvsync.http.model import BodySink, Request, Response
 from kvsync.model.health import Traffic
-from kvsync.stores.apify.answers import Judge, StoreGoneError
+from kvsync.stores.apify.answers import ErrorMapper, StoreGoneError
 from kvsync.stores.apify.listing import Listing, Page, listing, page_of
 from kvsync.stores.apify.namespaces import KeyValueStore, Namespaces
 from kvsync.stores.apify.redirects import RedirectFollower
@@ -38,7 +38,7 @@ class Remote:
             traffic,
             limits=limits,
             credentials=token,
-            judge=Judge(self.where, token),
+            error_mapper=ErrorMapper(self.where, token),
             read_only=context.read_only,
             fence=context.fence,
         )
@@ -58,11 +58,11 @@ class Remote:
             creates=bool(options.get("create_namespaces")),
         )
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Request) -> Response:
         """Send a call. Raises StoreError."""
         return await self._client.send(call)
 
-    async def ask(self, namespace: str, call: Call) -> Answer:
+    async def ask(self, namespace: str, call: Request) -> Response:
         """Send a call about a store that is known by this name. Raises StoreError."""
         try:
             return await self._client.send(call)
@@ -74,7 +74,7 @@ class Remote:
         what = f"listing {namespace}"
 
         async def ask(start: str | None) -> Page:
-            call = Call("GET", self.targets.keys(store.id, prefix, start), what, is_json=True, turn=store.others)
+            call = Request("GET", self.targets.keys(store.id, prefix, start), what, is_json=True, limiter=store.others)
             answer = await self.ask(namespace, call)
             try:
                 return page_of(answer.data)
@@ -85,11 +85,11 @@ class Remote:
 
         return await listing(ask)
 
-    async def download(self, namespace: str, store: KeyValueStore, prefix: str, into: Sink) -> None:
+    async def download(self, namespace: str, store: KeyValueStore, prefix: str, into: BodySink) -> None:
         """All records whose keys begin with `prefix`, as a ZIP. Raises StoreError, which says nothing of the store itself: a
         look-alike may not have this call."""
         target = self.targets.records(store.id, prefix)
-        await self.send(Call("GET", target, f"fetching all of {namespace}", turn=store.others, sink=into))
+        await self.send(Request("GET", target, f"fetching all of {namespace}", limiter=store.others, sink=into))
 
     async def aclose(self) -> None:
         """Close the connections. Idempotent."""

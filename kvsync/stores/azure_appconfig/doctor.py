@@ -9,7 +9,7 @@ from typing import Final
 from kvsync.errors import AuthError, StoreError
 from kvsync.http.clock_skew import clock_findings
 from kvsync.http.failures import cleaned, said
-from kvsync.http.model import Answer, Call, Credentials
+from kvsync.http.model import Credentials, Request, Response
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.azure_appconfig.hmac_key import SET_CLOCK
 from kvsync.stores.azure_appconfig.requests import API_VERSION, entry_target, quoted
@@ -25,13 +25,15 @@ _CHECK_ENDPOINT: Final = "correct the endpoint; the overview page of the store s
 class Doctor:
     """Examines one connection. `send` sends a read and gives back every answer there is."""
 
-    def __init__(self, send: Callable[[Call], Awaitable[Answer]], credentials: Credentials, clock: Clock) -> None:
+    def __init__(self, send: Callable[[Request], Awaitable[Response]], credentials: Credentials, clock: Clock) -> None:
         self._send, self._credentials, self._clock = send, credentials, clock
 
     async def examine(self) -> list[DoctorCheck]:
         """Read something that is not there, then delete something that is not there on a condition that never holds."""
         name = f"kvsync-doctor-{secrets.token_hex(8)}"
-        reading = Call("GET", f"/keys?api-version={API_VERSION}&name={name}", "looking for a key", expects=_EVERYTHING)
+        reading = Request(
+            "GET", f"/keys?api-version={API_VERSION}&name={name}", "looking for a key", expects=_EVERYTHING
+        )
         try:
             answer = await self._send(reading)
         except AuthError as error:
@@ -52,7 +54,7 @@ class Doctor:
     async def _writing(self, name: str) -> DoctorCheck:
         """Nothing is written: the key does not exist, and the condition asks for a version of it."""
         headers = {"If-Match": quoted(None)}
-        call = Call(
+        call = Request(
             "DELETE", entry_target(name, None), "checking write permission", headers, expects=_EVERYTHING, reads=True
         )
         try:
@@ -62,21 +64,21 @@ class Doctor:
         if answer.status == 412:
             return DoctorCheck("writing", True, "permitted")
         if answer.status in (401, 403):
-            why = self._credentials.explain(Call("DELETE", call.target, call.what), answer)
+            why = self._credentials.explain(Request("DELETE", call.target, call.what), answer)
             return DoctorCheck("writing", False, why.detail, why.hint)
         return _trouble(answer)
 
-    def _refusal(self, call: Call, answer: Answer) -> DoctorCheck:
+    def _refusal(self, call: Request, answer: Response) -> DoctorCheck:
         why = self._credentials.explain(call, answer)
         return DoctorCheck(why.cause, False, why.detail, why.hint)
 
-    def _clock_findings(self, answer: Answer) -> list[DoctorCheck]:
+    def _clock_findings(self, answer: Response) -> list[DoctorCheck]:
         if answer.status == 401:  # the refusal itself reports a wrong clock
             return []
         return clock_findings(answer, self._clock.now(), _MOST_SKEW, SET_CLOCK)
 
 
-def _is_from_app_configuration(answer: Answer) -> bool:
+def _is_from_app_configuration(answer: Response) -> bool:
     """True when only App Configuration answers like this."""
     if "sync-token" in answer.headers or "appconfig" in answer.headers.get("content-type", ""):
         return True
@@ -84,7 +86,7 @@ def _is_from_app_configuration(answer: Answer) -> bool:
     return answer.status in (429, 503) or "HMAC-SHA256" in challenge or (answer.status == 403 and not answer.body)
 
 
-def _trouble(answer: Answer) -> DoctorCheck:
+def _trouble(answer: Response) -> DoctorCheck:
     if answer.status == 429:
         return DoctorCheck(
             "quota", False, cleaned(said(answer)) or "the store is throttling requests", "wait, or upgrade the tier"

@@ -13,7 +13,7 @@ from kvsync.config.values import is_plain_http
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.client import Client, ClientLimits
 from kvsync.http.failures import cleaned
-from kvsync.http.model import Answer, Call, ErrorText
+from kvsync.http.model import ErrorText, Request, Response
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
@@ -41,7 +41,7 @@ class TokenRequest:
 
     base: str
     who: str
-    build: Callable[[], Call]
+    build: Callable[[], Request]
 
 
 class EntraToken:
@@ -50,12 +50,12 @@ class EntraToken:
     def __init__(self, request: TokenRequest, where: str, clock: Clock) -> None:
         self._request, self._clock = request, clock
         self._client = Client(
-            where, request.base, clock, Traffic(), limits=ClientLimits(timeout=_ATTEMPT), judge=_judge
+            where, request.base, clock, Traffic(), limits=ClientLimits(timeout=_ATTEMPT), error_mapper=_error_mapper
         )
         self._token: Token | None = None
         self._fetching = asyncio.Lock()
 
-    async def sign(self, _call: Call, _host: str) -> Mapping[str, str]:
+    async def sign(self, _call: Request, _host: str) -> Mapping[str, str]:
         """The token, a new one when the old one ends soon. Raises StoreError."""
         token = self._token
         if token is None or self._clock.now() >= token.renew_at:
@@ -67,7 +67,7 @@ class EntraToken:
         before = self._token
         return before is None or (await self._fetched(before)).text != before.text
 
-    def explain(self, call: Call, answer: Answer) -> ErrorText:
+    def explain(self, call: Request, answer: Response) -> ErrorText:
         """Tell a refused token from a missing role."""
         if answer.status == 403:
             role = "App Configuration Data Owner" if call.writes else "App Configuration Data Reader"
@@ -85,7 +85,7 @@ class EntraToken:
         async with self._fetching:
             if self._token is None or self._token is old:
                 answer = await self._client.send(self._request.build())
-                self._token = _token_of(answer.data, self._clock.now(), self._client.where)
+                self._token = _token_of(answer.data, self._clock.now(), self._client.label)
             return self._token
 
 
@@ -126,7 +126,7 @@ def managed_identity(client: str | None, environ: Mapping[str, str], audience: s
         base = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or _IMDS
         target, headers = "/metadata/identity/oauth2/token", {"Metadata": "true"}
         query["api-version"] = "2018-02-01"
-    call = Call("GET", f"{target}?{urlencode(query)}", "requesting a token", headers, is_json=True)
+    call = Request("GET", f"{target}?{urlencode(query)}", "requesting a token", headers, is_json=True)
     return TokenRequest(base, "the managed identity", lambda: call)
 
 
@@ -144,9 +144,9 @@ def ambient(client: str | None, tenant: str | None, environ: Mapping[str, str], 
 def _application(
     tenant: str, client: str, proof: Callable[[], Mapping[str, str]], authority: str | None, audience: str
 ) -> TokenRequest:
-    def build() -> Call:
+    def build() -> Request:
         form = {"grant_type": "client_credentials", "client_id": client, "scope": f"{audience}/.default", **proof()}
-        return Call(
+        return Request(
             "POST",
             f"/{quote(tenant, safe='')}/oauth2/v2.0/token",
             "requesting a token",
@@ -164,7 +164,7 @@ def _application(
     return TokenRequest(base, f"the application {client}", build)
 
 
-def _judge(call: Call, answer: Answer) -> StoreError | None:
+def _error_mapper(call: Request, answer: Response) -> StoreError | None:
     """What the identity service means by 400 and 401: the credential. By 400 on a machine: there is no such identity."""
     if answer.status not in (400, 401, 403, 404):
         return None

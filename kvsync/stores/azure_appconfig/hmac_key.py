@@ -14,7 +14,7 @@ from typing import Final
 
 from kvsync.http.clock_skew import ahead_of_server, skew_in_words
 from kvsync.http.failures import cleaned
-from kvsync.http.model import Answer, Call, ErrorText
+from kvsync.http.model import ErrorText, Request, Response
 from kvsync.util.clock import Clock
 
 _SIGNED: Final = "x-ms-date;host;x-ms-content-sha256"
@@ -60,7 +60,7 @@ class HmacKey:
         self._resolve, self._clock = resolve, clock
         self._key = resolve()
 
-    async def sign(self, call: Call, host: str) -> Mapping[str, str]:
+    async def sign(self, call: Request, host: str) -> Mapping[str, str]:
         """The headers of this very request, at this very moment."""
         date = formatdate(self._clock.now(), usegmt=True)
         digest = b64encode(sha256(call.body).digest()).decode() if call.body else _EMPTY
@@ -77,7 +77,7 @@ class HmacKey:
         before, self._key = self._key, self._resolve()
         return before != self._key
 
-    def explain(self, call: Call, answer: Answer) -> ErrorText:
+    def explain(self, call: Request, answer: Response) -> ErrorText:
         """Tell a wrong id, a wrong secret, a wrong clock and a lack of permission apart."""
         found = _DESCRIPTION.search(answer.headers.get("www-authenticate", ""))
         said = found.group(1) if found else "no reason given"

@@ -18,13 +18,13 @@ from hashlib import sha256
 from typing import Final
 
 from kvsync.errors import TransientError
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Request, Response
 from kvsync.http.paging import EmptyPageLimit
 from kvsync.stores.azure_appconfig.items import Row, row_of
 from kvsync.stores.azure_appconfig.pages import Page, PageCache
 from kvsync.stores.azure_appconfig.requests import etag_of, items_of, next_target, quoted
 
-Send = Callable[[Call], Awaitable[Answer]]
+Send = Callable[[Request], Awaitable[Response]]
 
 _MOST_AHEAD: Final = 16
 """Pages asked for before it is known whether they are still where they were."""
@@ -71,7 +71,7 @@ class Listing:
 
     async def _page(self, target: str, known: Page | None, what: str) -> Page:
         headers = {} if known is None else {"If-None-Match": quoted(known.etag)}
-        answer = await self._send(Call("GET", target, what, headers, expects=(200, 304), is_json=True))
+        answer = await self._send(Request("GET", target, what, headers, expects=(200, 304), is_json=True))
         if answer.status == 304 and known is not None:
             return known
         try:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from kvsync.config.model import StoreConfig
 from kvsync.errors import BatchRefused, StoreError, TransientError
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.failures import words
-from kvsync.http.model import Answer, Call
+from kvsync.http.failures import server_message
+from kvsync.http.model import Request, Response
 from kvsync.http.paging import EmptyPageLimit
 from kvsync.model.health import DoctorCheck, Traffic
 from kvsync.stores.azure_appconfig.connection import connect
@@ -42,7 +42,7 @@ class Remote:
             traffic,
             limits=ClientLimits(config.timeout, most, rates.reads, rates.writes),
             credentials=self._credentials,
-            judge=_judge,
+            error_mapper=_error_mapper,
             read_only=context.read_only,
             fence=context.fence,
         )
@@ -53,7 +53,7 @@ class Remote:
             self._tokens.put(*token)
         self._listing = Listing(self.send, self._cache)
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Request) -> Response:
         """Send a call; what was written before it is seen by it. Raises StoreError."""
         if header := self._tokens.header():
             call = replace(call, headers={**call.headers, "Sync-Token": header})
@@ -96,7 +96,7 @@ class Remote:
             if target in seen:
                 raise TransientError(f"{self._where}: listing keys failed: the pages form a loop")
             seen.add(target)
-            answer = await self.send(Call("GET", target, "listing keys", is_json=True))
+            answer = await self.send(Request("GET", target, "listing keys", is_json=True))
             try:
                 found = [item["name"] for item in items_of(answer.data)]
                 target = next_target(answer, answer.data)
@@ -122,7 +122,7 @@ class Remote:
 
     async def _look_up(self, key: str, label: str | None) -> Row | None:
         answer = await self.send(
-            Call("GET", entry_target(key, label), f"reading {key}", expects=(200, 404), is_json=True)
+            Request("GET", entry_target(key, label), f"reading {key}", expects=(200, 404), is_json=True)
         )
         if answer.status == 404:
             return None
@@ -137,8 +137,8 @@ class Remote:
         return f"{self._client.origin}{first}"
 
 
-def _judge(call: Call, answer: Answer) -> StoreError | None:
+def _error_mapper(call: Request, answer: Response) -> StoreError | None:
     """A full store throttles as well, but waiting does not help it."""
     if answer.status == 429 and answer.problem().get("policy") == "Storage":
-        return BatchRefused(f"the store is full ({words(call, answer)}); delete entries, or upgrade the tier")
+        return BatchRefused(f"the store is full ({server_message(call, answer)}); delete entries, or upgrade the tier")
     return None

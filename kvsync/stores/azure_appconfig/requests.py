@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 from urllib.parse import quote
 
-from kvsync.http.model import Answer
+from kvsync.http.model import Response
 
 API_VERSION: Final = "2024-09-01"
 
@@ -34,7 +34,7 @@ def keys_target() -> str:
     return f"/keys?{_VERSION}"
 
 
-def next_target(answer: Answer, data: object) -> str | None:
+def next_target(answer: Response, data: object) -> str | None:
     """Path and query of the page after this one, exactly as the server gives them; None after the last. Raises ValueError for a
     link that is not a path and query: appended to the endpoint, it could name another host or add lines to the request."""
     found = _NEXT.search(answer.headers.get("link", ""))
@@ -55,7 +55,7 @@ def items_of(data: Any) -> list[Any]:
     return items
 
 
-def etag_of(answer: Answer) -> str | None:
+def etag_of(answer: Response) -> str | None:
     """The bare version in the header ETag, weak or strong."""
     text = answer.headers.get("etag", "").removeprefix("W/").strip('"')
     return text or None

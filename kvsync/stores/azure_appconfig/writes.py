@@ -6,8 +6,8 @@ import json
 from typing import Final
 
 from kvsync.errors import PermanentError
-from kvsync.http.failures import words
-from kvsync.http.model import Answer, Call
+from kvsync.http.failures import server_message
+from kvsync.http.model import Request, Response
 from kvsync.stores.azure_appconfig.items import tags_for
 from kvsync.stores.azure_appconfig.requests import entry_target, etag_of, quoted
 from kvsync.stores.base import Precondition, Write, WriteResult, WriteStatus
@@ -20,13 +20,13 @@ _MOVED: Final = WriteResult(WriteStatus.CONFLICT, error="the entry was changed o
 _LOCKED: Final = WriteResult(WriteStatus.LOCKED, error="it is locked (read-only) in the store; unlock it there")
 
 
-def call_for(write: Write, key: str, label: str | None, home: str | None) -> Call:
+def call_for(write: Write, key: str, label: str | None, home: str | None) -> Request:
     """The request for one write. `home` is the namespace to be noted in the mark, None where the key tells it."""
     is_new = write.precondition is Precondition.ABSENT
     headers = {"If-None-Match": "*"} if is_new else {"If-Match": quoted(write.etag)}
     target = entry_target(key, label)
     if write.content is None:
-        return Call("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
+        return Request("DELETE", target, f"deleting {key}", headers, expects=_ANSWERS)
     body = {
         "value": write.content.value.decode(),
         "content_type": write.content.content_type,
@@ -34,10 +34,10 @@ def call_for(write: Write, key: str, label: str | None, home: str | None) -> Cal
     }
     headers["Content-Type"] = "application/vnd.microsoft.appconfig.kv+json"
     data = json.dumps(body, ensure_ascii=False).encode()
-    return Call("PUT", target, f"writing {key}", headers, data, _ANSWERS, is_secret=write.is_sensitive)
+    return Request("PUT", target, f"writing {key}", headers, data, _ANSWERS, is_secret=write.is_sensitive)
 
 
-def result_of(write: Write, call: Call, answer: Answer) -> WriteResult:
+def result_of(write: Write, call: Request, answer: Response) -> WriteResult:
     """What one answer says of the write. Raises PermanentError when it is about the endpoint instead."""
     if answer.status in (200, 204):
         return WriteResult(WriteStatus.DONE, etag=None if write.content is None else etag_of(answer))
@@ -47,7 +47,7 @@ def result_of(write: Write, call: Call, answer: Answer) -> WriteResult:
         return _LOCKED
     problem = answer.problem()
     if problem.get("name") == "api-version":
-        raise PermanentError(f"the endpoint does not support this version of the API: {words(call, answer)}")
+        raise PermanentError(f"the endpoint does not support this version of the API: {server_message(call, answer)}")
     return WriteResult(
-        WriteStatus.REJECTED, error=words(call, answer) or f"the store rejected it (status {answer.status})"
+        WriteStatus.REJECTED, error=server_message(call, answer) or f"the store rejected it (status {answer.status})"
     )

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import words
-from kvsync.http.model import Answer, Call
+from kvsync.http.failures import server_message
+from kvsync.http.model import Request, Response
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.cloudflare_kv.token import ApiToken, error_codes, is_envelope
 from kvsync.util.clock import Clock
@@ -36,13 +36,13 @@ class NamespaceGoneError(PermanentError):
     """The namespace that was asked for does not exist, or not any longer."""
 
 
-class Judge:
+class ErrorMapper:
     """Judges the answers to one store's calls."""
 
     def __init__(self, where: str, token: ApiToken, clock: Clock) -> None:
         self._where, self._token, self._clock = where, token, clock
 
-    def __call__(self, call: Call, answer: Answer) -> StoreError | None:
+    def __call__(self, call: Request, answer: Response) -> StoreError | None:
         """The error that this answer is, None to judge it as usual."""
         status = answer.status
         if status == 200:
@@ -60,7 +60,7 @@ class Judge:
             return None
         return BatchRefused(self._said(call, answer)) if call.writes and status in _REFUSALS else None
 
-    def _page(self, call: Call, answer: Answer) -> StoreError | None:
+    def _page(self, call: Request, answer: Response) -> StoreError | None:
         """An answer that is not from the API: the edge before it answers in HTML."""
         if answer.status == 403:
             what = "a proxy in front of the API refused it and sent an HTML page"
@@ -69,7 +69,7 @@ class Judge:
             return BatchRefused(f"{self._where}: {call.what} failed: status {answer.status}, too large")
         return None
 
-    def _beneath(self, call: Call, answer: Answer) -> StoreError | None:
+    def _beneath(self, call: Request, answer: Response) -> StoreError | None:
         """A failure that calls itself 200."""
         if answer.problem().get("success") is not False:
             return None
@@ -82,12 +82,13 @@ class Judge:
             return NamespaceGoneError(message)
         return LostAnswer(message) if call.writes else TransientError(message)
 
-    def _auth(self, call: Call, answer: Answer) -> AuthError:
+    def _auth(self, call: Request, answer: Response) -> AuthError:
         why = self._token.explain(call, answer)
         return AuthError(f"{self._where}: {call.what} was refused: {why.detail}; {why.hint}")
 
-    def _said(self, call: Call, answer: Answer) -> str:
-        return f"{self._where}: {call.what} failed: {words(call, answer, error_codes(answer)) or f'status {answer.status}'}"
+    def _said(self, call: Request, answer: Response) -> str:
+        said = server_message(call, answer, error_codes(answer)) or f"status {answer.status}"
+        return f"{self._where}: {call.what} failed: {said}"
 
-    def _wait(self, answer: Answer) -> float | None:
+    def _wait(self, answer: Response) -> float | None:
         return retry_after(answer.headers, self._clock.now())

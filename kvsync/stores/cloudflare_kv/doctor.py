@@ -9,7 +9,7 @@ from typing import Final
 
 from kvsync.errors import AuthError, PermanentError, StoreError
 from kvsync.http.clock_skew import clock_findings
-from kvsync.http.model import Call
+from kvsync.http.model import Request
 from kvsync.model.health import DoctorCheck
 from kvsync.stores.cloudflare_kv.remote import MOST_CALLS, WINDOW, Remote
 
@@ -30,7 +30,7 @@ class Doctor:
 
     async def examine(self) -> list[DoctorCheck]:
         """List the namespaces, then ask to delete something from a namespace that does not exist: nothing is written."""
-        call = Call("GET", self._remote.targets.namespaces(1), "listing the namespaces", is_json=True)
+        call = Request("GET", self._remote.targets.namespaces(1), "listing the namespaces", is_json=True)
         try:
             answer = await self._remote.send(call)
             listed = await self._remote.namespaces.titles()
@@ -47,7 +47,7 @@ class Doctor:
 
     async def _credential(self, refusal: AuthError) -> DoctorCheck:
         """Whose fault a refusal is: the token's own, or what it may do in this account."""
-        call = Call("GET", self._remote.targets.token, "verifying the token", expects=_VERIFIED, is_json=True)
+        call = Request("GET", self._remote.targets.token, "verifying the token", expects=_VERIFIED, is_json=True)
         try:
             answer = await self._remote.send(call)
         except StoreError:
@@ -60,7 +60,7 @@ class Doctor:
         target = self._remote.targets.bulk(_NOBODYS, "delete")
         body = json.dumps([f"kvsync-doctor-{secrets.token_hex(8)}"]).encode()
         headers = {"Content-Type": "application/json"}
-        call = Call("POST", target, "checking write permission", headers, body, expects=(200, 400, 404), reads=True)
+        call = Request("POST", target, "checking write permission", headers, body, expects=(200, 400, 404), reads=True)
         try:
             await self._remote.send(call)
         except AuthError as error:

@@ -15,15 +15,15 @@ from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.failures import words
-from kvsync.http.model import Answer, Call
+from kvsync.http.failures import server_message
+from kvsync.http.model import Request, Response
 from kvsync.http.paging import MOST_NAMESPACE_PAGES
 from kvsync.stores.cloudflare_kv.answers import TITLE_TAKEN, NamespaceGoneError
 from kvsync.stores.cloudflare_kv.requests import NAMESPACES_A_PAGE, Targets
 from kvsync.stores.cloudflare_kv.token import error_codes
 from kvsync.util.clock import Clock
 
-Send = Callable[[Call], Awaitable[Answer]]
+Send = Callable[[Request], Awaitable[Response]]
 
 FRESH: Final = 60.0
 """Seconds for which a namespace that was found under a name is not looked up again, except before writes."""
@@ -106,7 +106,7 @@ class Namespaces:
                 raise TransientError(
                     f"{self._where}: listing the namespaces failed: more than {MOST_NAMESPACE_PAGES} pages; check the endpoint"
                 )
-            call = Call("GET", self._targets.namespaces(page), "listing the namespaces", is_json=True)
+            call = Request("GET", self._targets.namespaces(page), "listing the namespaces", is_json=True)
             items, total = self._page(await self._send(call))
             if items and items.keys() <= found.keys():
                 raise TransientError(f"{self._where}: listing the namespaces failed: the pages repeat")
@@ -152,7 +152,7 @@ class Namespaces:
         """The namespace with this id, None when it does not exist or is not the one that is meant by `name` any more."""
         what = f"looking up the namespace {name}"
         try:
-            answer = await self._send(Call("GET", self._targets.namespace(id_), what, is_json=True))
+            answer = await self._send(Request("GET", self._targets.namespace(id_), what, is_json=True))
         except NamespaceGoneError:
             return None
         found = _namespace(answer.problem().get("result"))
@@ -178,7 +178,7 @@ class Namespaces:
         body = json.dumps({"title": name}).encode()
         headers = {"Content-Type": "application/json"}
         target, what = self._targets.namespaces(), f"creating the namespace {name}"
-        call = Call("POST", target, what, headers, body, expects=(200, 400))
+        call = Request("POST", target, what, headers, body, expects=(200, 400))
         answer = await self._send(call)
         if answer.status == 200:
             made = _namespace(answer.problem().get("result"))
@@ -186,7 +186,7 @@ class Namespaces:
                 self._titles[name], self._by_id[made.id] = made.id, name
                 return made
         elif TITLE_TAKEN not in error_codes(answer):
-            raise PermanentError(f"{self._where}: {what} failed: {words(call, answer) or answer.status}")
+            raise PermanentError(f"{self._where}: {what} failed: {server_message(call, answer) or answer.status}")
         found = (await self.titles()).get(name)  # another process was faster, or the answer holds no id
         if found is None:
             raise TransientError(f"{self._where}: {what}: it exists already, but is not listed yet")
@@ -210,7 +210,7 @@ class Namespaces:
             " name its id in namespace_ids"
         )
 
-    def _page(self, answer: Answer) -> tuple[dict[str, str], int]:
+    def _page(self, answer: Response) -> tuple[dict[str, str], int]:
         """Titles and ids of a page, and how many there are in all, -1 when that is not told."""
         try:
             items = {item["title"]: item["id"] for item in answer.data["result"] or ()}

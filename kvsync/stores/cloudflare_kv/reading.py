@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from kvsync.errors import PermanentError
 from kvsync.http.failures import cleaned, said, understood
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Request, Response
 from kvsync.http.moments import moment_from
 from kvsync.stores.cloudflare_kv.answers import NO_TEXT
 from kvsync.stores.cloudflare_kv.remote import Remote
@@ -86,12 +86,12 @@ class Reader:
         first, second = await gather_or_cancel(map(self._many, (names[:middle], names[middle:])))
         return first | second
 
-    async def _bulk_get(self, names: Sequence[str]) -> Answer:
+    async def _bulk_get(self, names: Sequence[str]) -> Response:
         target, what = self._remote.targets.bulk(self._id, "get"), f"reading {self._namespace}"
         wanted = {"keys": list(names), "type": "text", "withMetadata": True}
         return await self._remote.post(self._namespace, target, what, wanted, expects=(200, 400, 413))
 
-    def _values(self, answer: Answer, names: Sequence[str]) -> dict[str, Held]:
+    def _values(self, answer: Response, names: Sequence[str]) -> dict[str, Held]:
         with understood(self._remote.where, f"reading {self._namespace}"):
             values: Mapping[str, Any] = answer.data["result"]["values"]
             return {name: _held(values[name]) for name in names if values.get(name) is not None}
@@ -104,9 +104,9 @@ class Reader:
         data = metadata.data.get("result") if isinstance(metadata.data, dict) else None
         return {name: Held(value.body, data, moment_from(float(expiration)) if expiration.isdecimal() else None)}
 
-    async def _part(self, part: str, name: str) -> Answer:
+    async def _part(self, part: str, name: str) -> Response:
         target = self._remote.targets.one(self._id, part, name)
-        call = Call("GET", target, f"reading {name}", expects=(200, 404), is_json=part == "metadata")
+        call = Request("GET", target, f"reading {name}", expects=(200, 404), is_json=part == "metadata")
         return await self._remote.ask(self._namespace, call)
 
 

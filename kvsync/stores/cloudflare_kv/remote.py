@@ -13,12 +13,12 @@ from weakref import WeakValueDictionary
 from kvsync.config.model import StoreConfig
 from kvsync.errors import TransientError
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.model import Answer, Call
+from kvsync.http.model import Request, Response
 from kvsync.http.paging import EmptyPageLimit
 from kvsync.http.quota import Quota
 from kvsync.model.health import Traffic
 from kvsync.stores.base import StoreContext
-from kvsync.stores.cloudflare_kv.answers import Judge, NamespaceGoneError
+from kvsync.stores.cloudflare_kv.answers import ErrorMapper, NamespaceGoneError
 from kvsync.stores.cloudflare_kv.listing import Item
 from kvsync.stores.cloudflare_kv.namespaces import Namespaces
 from kvsync.stores.cloudflare_kv.requests import Targets
@@ -49,7 +49,7 @@ class Remote:
             traffic,
             limits=ClientLimits(config.timeout, most),
             credentials=self.token,
-            judge=Judge(self.where, self.token, context.clock),
+            error_mapper=ErrorMapper(self.where, self.token, context.clock),
             quota=self.quota,
             read_only=context.read_only,
             fence=context.fence,
@@ -63,28 +63,30 @@ class Remote:
             creates=bool(options.get("create_namespaces")),
         )
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: Request) -> Response:
         """Send a call. Raises StoreError."""
         return await self._client.send(call)
 
-    async def ask(self, namespace: str, call: Call) -> Answer:
+    async def ask(self, namespace: str, call: Request) -> Response:
         """Send a call about a namespace that is known by this name. Raises StoreError."""
         try:
             return await self._client.send(call)
         except NamespaceGoneError as error:
             raise self.namespaces.gone(namespace, error) from None
 
-    async def post(self, namespace: str, target: str, what: str, data: Any, expects: Sequence[int] = (200,)) -> Answer:
+    async def post(
+        self, namespace: str, target: str, what: str, data: Any, expects: Sequence[int] = (200,)
+    ) -> Response:
         """Ask with a body, without changing anything. Raises StoreError."""
         body = json.dumps(data, ensure_ascii=False).encode()
-        call = Call("POST", target, what, _JSON, body, expects, reads=True, is_json=True)
+        call = Request("POST", target, what, _JSON, body, expects, reads=True, is_json=True)
         return await self.ask(namespace, call)
 
     async def change(
         self, namespace: str, method: str, target: str, what: str, body: bytes, *, is_secret: bool = False
-    ) -> Answer:
+    ) -> Response:
         """Write, once. Raises StoreError."""
-        return await self.ask(namespace, Call(method, target, what, _JSON, body, is_json=True, is_secret=is_secret))
+        return await self.ask(namespace, Request(method, target, what, _JSON, body, is_json=True, is_secret=is_secret))
 
     async def pages(self, namespace: str, id_: str, prefix: str = "") -> AsyncGenerator[list[Item], None]:
         """The entries whose names begin with `prefix`, in pages, in the order of their bytes. A page may be empty and not the
@@ -93,7 +95,9 @@ class Remote:
         cursor, seen, limit = "", set[str](), EmptyPageLimit(f"{self.where}: {what}")
         while cursor not in seen:
             seen.add(cursor)
-            answer = await self.ask(namespace, Call("GET", self.targets.keys(id_, prefix, cursor), what, is_json=True))
+            answer = await self.ask(
+                namespace, Request("GET", self.targets.keys(id_, prefix, cursor), what, is_json=True)
+            )
             items, cursor = self._page(answer, what)
             limit.count(bool(items) or not cursor)
             yield items
@@ -105,7 +109,7 @@ class Remote:
         """Close the connections. Idempotent."""
         await self._client.aclose()
 
-    def _page(self, answer: Answer, what: str) -> tuple[list[Item], str]:
+    def _page(self, answer: Response, what: str) -> tuple[list[Item], str]:
         data = answer.data if isinstance(answer.data, dict) else {}
         items, info = data.get("result"), data.get("result_info")
         info = info if isinstance(info, dict) else {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kvsync.http.bearer import BearerToken
-from kvsync.http.failures import words
-from kvsync.http.model import Answer, Call, ErrorText
+from kvsync.http.failures import server_message
+from kvsync.http.model import ErrorText, Request, Response
 
 _PAGE = "My Profile > API Tokens"
 _PERMISSION = f'give the token the account permission "Workers KV Storage: Edit" ({_PAGE}), and this account'
@@ -13,10 +13,10 @@ _PERMISSION = f'give the token the account permission "Workers KV Storage: Edit"
 class ApiToken(BearerToken):
     """Bears the token, and tells why it is refused."""
 
-    def explain(self, call: Call, answer: Answer) -> ErrorText:
+    def explain(self, call: Request, answer: Response) -> ErrorText:
         """Tell a token that is not valid from one that may not do this."""
         codes = error_codes(answer)
-        said = words(call, answer) or f"status {answer.status}"
+        said = server_message(call, answer) or f"status {answer.status}"
         if answer.status == 401 or codes & {1000, 6003, 6111, 9103, 9106, 9107}:
             return ErrorText("credential", f"the API token is not valid ({said})", f"create a new one ({_PAGE})")
         if answer.status == 405 or call.writes:
@@ -24,13 +24,13 @@ class ApiToken(BearerToken):
         return ErrorText("permission", f"the API token is not valid, or may not do this here ({said})", _PERMISSION)
 
 
-def error_codes(answer: Answer) -> set[int]:
+def error_codes(answer: Response) -> set[int]:
     """The codes in the envelope of a failure; none where the body is not an envelope."""
     errors = answer.problem().get("errors")
     found = [error.get("code") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     return {code for code in found if isinstance(code, int)}
 
 
-def is_envelope(answer: Answer) -> bool:
+def is_envelope(answer: Response) -> bool:
     """True when the API itself answers, and not something before it."""
     return isinstance(answer.problem().get("errors"), list)

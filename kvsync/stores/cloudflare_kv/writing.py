@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from kvsync.errors import BatchRefused, StoreError
-from kvsync.http.model import Answer
+from kvsync.http.model import Response
 from kvsync.model.entry import Content
 from kvsync.planning.audit import is_text
 from kvsync.stores.base import Write, WriteResult, WriteStatus
@@ -70,7 +70,7 @@ def unknown(error: StoreError) -> WriteResult:
     return WriteResult(WriteStatus.UNKNOWN, error=str(error))
 
 
-def _results(answer: Answer, writes: Sequence[Named]) -> list[WriteResult]:
+def _results(answer: Response, writes: Sequence[Named]) -> list[WriteResult]:
     result = answer.data.get("result") if isinstance(answer.data, dict) else None
     told = result.get("unsuccessful_keys") if isinstance(result, dict) else None
     failed: Collection[Any] = set(told) if isinstance(told, list) else ()

@@ -19,8 +19,8 @@ import re
 from typing import Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import said, words
-from kvsync.http.model import Answer, Call, StaleCredentialError
+from kvsync.http.failures import said, server_message
+from kvsync.http.model import Request, Response, StaleCredentialError
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.voximplant.service_account import ServiceAccount
 from kvsync.util.clock import Clock
@@ -53,13 +53,13 @@ _NOT_JSON: Final = "a body that is not JSON; it may be truncated, or not from th
 _WRONG_PLACE: Final = frozenset({301, 302, 303, 307, 308, 404, 405})
 
 
-class Judge:
+class ErrorMapper:
     """Judges the answers to one store's calls, and tells the account what is learnt from a refusal."""
 
     def __init__(self, where: str, account: ServiceAccount, clock: Clock) -> None:
         self._where, self._account, self._clock = where, account, clock
 
-    def __call__(self, call: Call, answer: Answer) -> StoreError | None:
+    def __call__(self, call: Request, answer: Response) -> StoreError | None:
         """The error that this answer is; None for a result, and for the news that there is none."""
         if not _is_object(answer):
             return self._page(call, answer)
@@ -69,7 +69,7 @@ class Judge:
         code = error.get("code") if isinstance(error, dict) else None
         return None if code == _NOT_FOUND else self._refusal(call, answer, code if isinstance(code, int) else 0)
 
-    def _page(self, call: Call, answer: Answer) -> StoreError:
+    def _page(self, call: Request, answer: Response) -> StoreError:
         """Something before the API answers in its place."""
         what = f"{self._where}: {call.what} failed: status {answer.status}"
         if answer.status in _WRONG_PLACE:
@@ -80,11 +80,10 @@ class Judge:
         message = f"{what} with {_NOT_JSON}"
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
 
-    def _refusal(self, call: Call, answer: Answer, code: int) -> StoreError:
+    def _refusal(self, call: Request, answer: Response, code: int) -> StoreError:
         hint = f"; {_HINTS[code]}" if code in _HINTS else ""
-        message = (
-            f"{self._where}: {call.what} failed: {words(call, answer, (code,)) or 'the service rejected it'}{hint}"
-        )
+        said = server_message(call, answer, (code,)) or "the service rejected it"
+        message = f"{self._where}: {call.what} failed: {said}{hint}"
         if code in _STALE:
             self._account.learn(answer)
             return StaleCredentialError(message)
@@ -97,7 +96,7 @@ class Judge:
             return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
         return BatchRefused(message) if call.writes and code in _THIS_ENTRY else PermanentError(message)
 
-    def _wait(self, answer: Answer, why: str) -> float:
+    def _wait(self, answer: Response, why: str) -> float:
         wait = retry_after(answer.headers, self._clock.now())
         if wait is not None:
             return wait
@@ -105,5 +104,5 @@ class Judge:
         return float(found[1]) if found else _PAUSE[why]
 
 
-def _is_object(answer: Answer) -> bool:
+def _is_object(answer: Response) -> bool:
     return bool(answer.problem()) or answer.body.strip() == b"{}"

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import AuthError, PermanentError, TransientError
-from kvsync.http.model import Answer, StaleCredentialError
+from kvsync.http.model import Response, StaleCredentialError
 from kvsync.stores.voximplant.place import Application
 from kvsync.util.clock import Clock
 
@@ -22,7 +22,7 @@ _MOST_PAGES: Final = 50
 
 _BY_ID: Final = "use application_id with its number instead of application"
 
-ListPage = Callable[[str, str, Mapping[str, str | int]], Awaitable[Answer]]
+ListPage = Callable[[str, str, Mapping[str, str | int]], Awaitable[Response]]
 """Sends `GetApplications`: (account, what it is for, parameters)."""
 
 
@@ -100,7 +100,7 @@ class ApplicationFinder:
         raise PermanentError(f'{self._where}: too many applications have "{self._name}" in their names; {_BY_ID}')
 
 
-def _page(answer: Answer) -> tuple[list[Any] | None, int | None]:
+def _page(answer: Response) -> tuple[list[Any] | None, int | None]:
     """A page (None: the answer is none), and how many applications there are in all, where the answer says so."""
     data = answer.problem()
     found = data.get("result") if data.get("error") is None else []

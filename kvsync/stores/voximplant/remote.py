@@ -11,15 +11,15 @@ from weakref import WeakValueDictionary
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, ClientLimits
-from kvsync.http.model import Answer
+from kvsync.http.model import Response
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.model.health import Traffic
 from kvsync.stores.base import StoreContext
-from kvsync.stores.voximplant.answers import Judge
+from kvsync.stores.voximplant.answers import ErrorMapper
 from kvsync.stores.voximplant.applications import ApplicationFinder
 from kvsync.stores.voximplant.limits import PAGE
 from kvsync.stores.voximplant.place import ENDPOINT, Application
-from kvsync.stores.voximplant.service_account import AccountCall, ServiceAccount
+from kvsync.stores.voximplant.service_account import AccountRequest, ServiceAccount
 from kvsync.util.clock import Clock
 
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -53,8 +53,8 @@ class Remote:
             traffic,
             limits=ClientLimits(config.timeout, most),
             credentials=account,
-            judge=Judge(self.where, account, context.clock),
-            turns=_turns_of(endpoint, account.file().account, rate, context.clock),
+            error_mapper=ErrorMapper(self.where, account, context.clock),
+            shared_limiter=_turns_of(endpoint, account.file().account, rate, context.clock),
             read_only=context.read_only,
             fence=context.fence,
         )
@@ -73,11 +73,11 @@ class Remote:
         *,
         reads: bool,
         is_secret: bool = False,
-    ) -> Answer:
+    ) -> Response:
         """Send one call in the name of an account. The method goes into the body as well, as the service's own clients do it:
         nothing of a call is in its URL. Raises StoreError."""
         body = urlencode({"cmd": method, **parameters}).encode()
-        call = AccountCall(
+        call = AccountRequest(
             "POST", self._target, what, _FORM, body, _WHATEVER, reads=reads, is_secret=is_secret, account=account
         )
         return await self._client.send(call)
@@ -86,7 +86,7 @@ class Remote:
         """Close the connections. Idempotent."""
         await self._client.aclose()
 
-    async def _list_applications(self, account: str, what: str, parameters: Mapping[str, str | int]) -> Answer:
+    async def _list_applications(self, account: str, what: str, parameters: Mapping[str, str | int]) -> Response:
         return await self.send(account, "GetApplications", what, parameters, reads=True)
 
 
@@ -98,13 +98,13 @@ class Storage:
         self.where, self.clock, self.quiet = remote.where, remote.clock, remote.quiet
         self._remote = remote
 
-    async def ask(self, method: str, what: str, parameters: Mapping[str, str | int]) -> Answer:
+    async def ask(self, method: str, what: str, parameters: Mapping[str, str | int]) -> Response:
         """Ask without changing anything. Raises StoreError."""
         return await self._send(method, what, parameters, reads=True)
 
     async def change(
         self, method: str, what: str, parameters: Mapping[str, str | int], *, is_secret: bool = False
-    ) -> Answer:
+    ) -> Response:
         """Change something, once. Raises StoreError; PermanentError, with nothing sent, when the configuration leads to another
         application by now, as of at most a minute ago."""
         now = await self._remote.applications.find()
@@ -136,7 +136,7 @@ class Storage:
 
     async def _send(
         self, method: str, what: str, parameters: Mapping[str, str | int], *, reads: bool, is_secret: bool = False
-    ) -> Answer:
+    ) -> Response:
         named = {**parameters, "application_id": self.application.id}
         return await self._remote.send(self.application.account, method, what, named, reads=reads, is_secret=is_secret)
 
@@ -148,7 +148,7 @@ def _is_item(item: Any) -> bool:
 def _turns_of(endpoint: str, account: str, rate: float, clock: Clock) -> TokenBucket:
     """The turns that all stores of this process with the same account share."""
     key = endpoint, account, rate, id(clock)
-    turns = _turns.get(key)
-    if turns is None:
-        _turns[key] = turns = TokenBucket(rate, clock)
-    return turns
+    shared_limiter = _turns.get(key)
+    if shared_limiter is None:
+        _turns[key] = shared_limiter = TokenBucket(rate, clock)
+    return shared_limiter

@@ -17,7 +17,7 @@ from kvsync.config.credentials import describe
 from kvsync.config.model import Credential, CredentialKind
 from kvsync.errors import AuthError, PermanentError
 from kvsync.http.clock_skew import ahead_of_server
-from kvsync.http.model import Answer, Call, ErrorText
+from kvsync.http.model import ErrorText, Request, Response
 from kvsync.util.clock import Clock
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _HOW: Final = "download the key of a service account again (Settings > Service a
 
 
 @dataclass(frozen=True, slots=True)
-class AccountCall(Call):
+class AccountRequest(Request):
     """A call that must not be sent in the name of another account than `account`."""
 
     account: str = ""
@@ -91,12 +91,12 @@ class ServiceAccount:
         except AuthError as error:
             raise AuthError(f"{error} (the path comes from {describe(self._reference)})") from None
 
-    async def sign(self, call: Call, _host: str) -> Mapping[str, str]:
+    async def sign(self, call: Request, _host: str) -> Mapping[str, str]:
         """The header that every request needs. Raises AuthError, and PermanentError when the key file is of another account by
-        now than an `AccountCall` is for."""
+        now than an `AccountRequest` is for."""
         async with self._signing:
             file, now = self.file(), self._clock.now() - self._ahead
-            if isinstance(call, AccountCall) and call.account != file.account:
+            if isinstance(call, AccountRequest) and call.account != file.account:
                 what = f"the credentials now belong to account {file.account}, not to {call.account}"
                 raise PermanentError(
                     f"{self._where}: {call.what} was not sent: {what}; the next pass uses the new account"
@@ -106,7 +106,7 @@ class ServiceAccount:
                 self._token = token = await self._new(file, int(now))
         return {"Authorization": f"Bearer {token.text}"}
 
-    def learn(self, refusal: Answer) -> None:
+    def learn(self, refusal: Response) -> None:
         """Learn how far this machine's clock is from that of the server, which does not take a token."""
         self._ahead = ahead_of_server(refusal, self._clock.now()) or 0.0
 
@@ -115,7 +115,7 @@ class ServiceAccount:
         self._token = None
         return True
 
-    def explain(self, _call: Call, answer: Answer) -> ErrorText:
+    def explain(self, _call: Request, answer: Response) -> ErrorText:
         """Why the service does not take the token."""
         hint = f"check that the key is not revoked, and that this machine's clock is right, or {_HOW}"
         return ErrorText("credential", f"status {answer.status}", hint)
