@@ -274,7 +274,7 @@ async def test_reads_and_writes_may_share_their_turns(stack: AsyncExitStack) -> 
     """A bucket that is handed in holds for all calls together, and for all clients that share it."""
     clock = FakeClock()
     turns = TokenBucket(10, clock)
-    first, second = await start(stack, says(200), shared_limiter=turns), await start(stack, says(200), turns=turns)
+    first, second = await start(stack, says(200), shared_limiter=turns), await start(stack, says(200), shared_limiter=turns)
     before = clock.now()
     for _ in range(10):
         await first.client.send(READ)
