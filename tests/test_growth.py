@@ -22,6 +22,7 @@ import kvsync
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.loop import Daemon
 from kvsync.daemon.once import run_once
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.model.entry import Identity, Target
 from kvsync.model.key_format import KeyFormat
 from kvsync.stores.memory.store import MemoryStore
@@ -105,7 +106,9 @@ async def pass_over_targets(world: World, number: int) -> int:
     async with world.open("run", clock=Clock()) as workspace:  # runs are named by time, which must go on
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         with counting() as lines:
-            result = await run_once(reconciler, workspace.state.passes, workspace.config.run, clock=workspace.clock)
+            result = await run_once(
+                reconciler, workspace.state.passes, workspace.config.run, DaemonOptions(clock=workspace.clock)
+            )
     assert sum(one.changes["applied"] for one in result.results) == number
     return lines.count
 

@@ -263,3 +263,25 @@ def test_the_interface_of_a_store_is_small() -> None:
     extras = {name for extension in EXTENSIONS for name in {*vars(extension), *extension.__annotations__}}
     assert not {name for name in extras if not name.startswith("_")} & set(dir(Store))
     assert "NotImplementedError" not in (ROOT / "stores/base.py").read_text()
+
+
+MOST_PARAMETERS = 6
+
+NAMED_ONLY = {"open_workspace", "memory_store"}
+"""Public functions all of whose parameters but the first are given by name, so that their number confuses nobody."""
+
+
+def test_functions_take_few_parameters() -> None:
+    """A function has at most six parameters; what goes together is one frozen value."""
+    functions = [
+        (f"{file.relative_to(ROOT)}: {node.name}", node)
+        for _, file in parts()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in NAMED_ONLY
+    ]
+    assert [name for name, node in functions if len(_parameters(node.args)) > MOST_PARAMETERS] == []
+
+
+def _parameters(arguments: ast.arguments) -> list[str]:
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    return [one.arg for one in every if one.arg not in ("self", "cls")]

@@ -11,6 +11,7 @@ from kvsync.app.leadership import leading, leading_now
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.app.workspace import Workspace
 from kvsync.daemon.once import OnceResult, run_once
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, SignalInbox
 from kvsync.errors import SourceError
 from kvsync.leader.elector import Elector
@@ -78,10 +79,8 @@ class WiredDaemon:
                 self._reconciler,
                 workspace.state.passes,
                 workspace.config.run,
-                observe=self._observe,
+                DaemonOptions(observe=self._observe, clock=workspace.clock, leadership=self._elector),
                 deep=deep,
-                clock=workspace.clock,
-                leadership=self._elector,
             )
 
     async def run(self) -> bool:
@@ -103,14 +102,16 @@ class WiredDaemon:
             self._reconciler,
             workspace.state.passes,
             settings,
-            remote=self._reconciler,
-            observe=self._observe,
-            control_dir=workspace.state.control_dir,
-            clock=workspace.clock,
-            observers=[serving.collector, herald],
-            on_reload=reload,
-            leadership=self._elector,
-            inbox=self._inbox,
+            DaemonOptions(
+                remote=self._reconciler,
+                observe=self._observe,
+                control_dir=workspace.state.control_dir,
+                clock=workspace.clock,
+                observers=[serving.collector, herald],
+                on_reload=reload,
+                leadership=self._elector,
+                inbox=self._inbox,
+            ),
         )
         told = herald.telling(settings)
         with in_background():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from kvsync.app import Report, Workspace
 from kvsync.apply.engine import Applier
 from kvsync.apply.invert import InvertedRun, undo, undo_changes
 from kvsync.apply.model import ApplyReport
+from kvsync.apply.store_access import ApplierOptions
 from kvsync.errors import PermanentError, StoreError
 from kvsync.ledger.target_ledger import TargetLedger
 from kvsync.model.capabilities import Capabilities
@@ -105,11 +105,7 @@ class UndoOperation:
             subject.signer,
             run,
             self._workspace.clock,
-            rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
-            replan=_never,
-            stop=stop,
-            progress=progress,
-            deletions=self._workspace.deletions,
+            ApplierOptions(replan=_never, stop=stop, progress=progress, deletions=self._workspace.deletions),
         )
         try:
             await self._workspace.pass_context.places.confirm(subject.located)

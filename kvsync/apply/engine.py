@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from random import Random
 
 from kvsync.apply.batch import BatchSender
 from kvsync.apply.model import ApplyReport, PendingStep, Step
 from kvsync.apply.moves import MoveGuard
 from kvsync.apply.order import WriteOrder
 from kvsync.apply.outcomes import OutcomeRecorder, StepResult
-from kvsync.apply.ports import DeletionPort, Replan, RunPort
-from kvsync.apply.store_access import StopCondition, StoreAccess
+from kvsync.apply.ports import RunPort
+from kvsync.apply.store_access import ApplierOptions, StopCondition, StoreAccess
 from kvsync.apply.writes import calls_of
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Capabilities
@@ -23,17 +22,12 @@ from kvsync.model.place import LocatedTarget
 from kvsync.planning.marks import MarkSigner
 from kvsync.state.deletions import DeletionGrant
 from kvsync.stores.base import Store
-from kvsync.stores.pacing import Pace, RetryPolicy, Stopped
+from kvsync.stores.pacing import Pace, Stopped
 from kvsync.util.clock import Clock
 
 
 class Applier:
-    """Applies to one target of one store, and writes the journal of one run.
-
-    `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` gets how many more changes
-    have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
-    and what was learnt of the store, with other appliers of the same store. `deletions` grants deletes (None: all of them).
-    """
+    """Applies to one target of one store, and writes the journal of one run."""
 
     def __init__(
         self,
@@ -42,21 +36,11 @@ class Applier:
         signer: MarkSigner,
         run: RunPort,
         clock: Clock,
-        *,
-        rng: Random,
-        replan: Replan,
-        stop: Callable[[], bool] = lambda: False,
-        progress: Callable[[int], None] = lambda _count: None,
-        retry: RetryPolicy | None = None,
-        concurrency: int | None = None,
-        pace: Pace | None = None,
-        deletions: DeletionPort | None = None,
+        options: ApplierOptions,
     ) -> None:
         self.signer = signer
-        self._store, self._located, self._run, self._clock = store, located, run, clock
-        self._rng, self._replan, self._stop, self._progress = rng, replan, stop, progress
-        self._retry, self._deletions = retry or RetryPolicy(), deletions
-        self._pace = pace or Pace.of(store.capabilities, concurrency)
+        self._store, self._located, self._run, self._clock, self._options = store, located, run, clock, options
+        self._pace = options.pace or Pace.of(store.capabilities, options.concurrency)
 
     async def run(self, changes: Sequence[Change]) -> ApplyReport:
         """Apply changes of distinct entries; outcomes come in their order. Raises StateDirError when the journal fails:
@@ -65,7 +49,7 @@ class Applier:
 
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
         """As `run`, for steps that may carry a write of their own."""
-        book = OutcomeRecorder(self._store, self._located, self._run, steps, self._progress, self._clock)
+        book = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
         halt = self._halt()
         works = [PendingStep(index, step) for index, step in enumerate(steps)]
         order = WriteOrder(works, book)
@@ -87,15 +71,15 @@ class Applier:
         self, deletes: Sequence[PendingStep], book: OutcomeRecorder, halt: StopCondition
     ) -> DeletionGrant | None:
         """Send as many deletes as are granted; the others are left for later."""
-        if self._deletions is None or not deletes:
+        if self._options.deletions is None or not deletes:
             await self._send(deletes, book, halt)
             return None
-        grant = self._deletions.take(len(deletes))
+        grant = self._options.deletions.take(len(deletes))
         waits = f"waits: {grant.budget.why()}"
         book.close([StepResult(work, OutcomeKind.NOT_ATTEMPTED, waits) for work in deletes[grant.granted :]])
         await self._send(deletes[: grant.granted], book, halt)
         # Where this is not reached, the run was killed or its journal failed, and all of the grant counts as used.
-        self._deletions.settle(grant, sum(map(book.may_be_written, deletes[: grant.granted])))
+        self._options.deletions.settle(grant, sum(map(book.may_be_written, deletes[: grant.granted])))
         return grant
 
     @property
@@ -131,9 +115,7 @@ class Applier:
                     raise
 
     def _halt(self) -> StopCondition:
-        return StopCondition(self._stop, self._store.context.fence)
+        return StopCondition(self._options.stop, self._store.context.fence)
 
     def _link(self, halt: StopCondition) -> StoreAccess:
-        return StoreAccess(
-            self._store, self._located.target, self._replan, halt, self._pace, self._retry, self._clock, self._rng
-        )
+        return StoreAccess(self._store, self._located.target, halt, self._pace, self._clock, self._options)

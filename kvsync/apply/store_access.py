@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
 
-from kvsync.apply.ports import Replan
+from kvsync.apply.ports import DeletionPort, Replan
 from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
 from kvsync.model.entry import Actual, Change, Identity, Refusal, Target
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
 from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
+
+
+@dataclass(frozen=True, slots=True)
+class ApplierOptions:
+    """How to apply.
+
+    `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` gets how many more changes
+    have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
+    and what was learnt of the store, with other appliers of the same store. `deletions` grants deletes (None: all of them).
+    """
+
+    replan: Replan
+    rng: Random = field(default_factory=Random)
+    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[int], None] = lambda _count: None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    concurrency: int | None = None
+    pace: Pace | None = None
+    deletions: DeletionPort | None = None
 
 
 class StopCondition:
@@ -43,18 +63,16 @@ class StoreAccess:
         self,
         store: Store,
         target: Target,
-        replan: Replan,
         halt: StopCondition,
         pace: Pace,
-        retry: RetryPolicy,
         clock: Clock,
-        rng: Random,
+        options: ApplierOptions,
     ) -> None:
-        self._store, self._target, self._replan, self._pace = store, target, replan, pace
+        self._store, self._target, self._replan, self._pace = store, target, options.replan, pace
         self.halt = halt
         self.capabilities = store.capabilities
         self.clock = clock
-        self.patience = RetryState(retry, pace, clock, rng, halt)
+        self.patience = RetryState(options.retry, pace, clock, options.rng, halt)
 
     async def ready(self) -> None:
         """Wait while the store has told another call to. Raises Stopped when nothing more may be sent."""

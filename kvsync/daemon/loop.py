@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from kvsync import __version__
@@ -27,19 +26,16 @@ from kvsync.config.model import RunConfig
 from kvsync.daemon.fetching import Fetcher
 from kvsync.daemon.files import TICK
 from kvsync.daemon.loading import FileLoading
-from kvsync.daemon.observer import DaemonObserver
-from kvsync.daemon.parts import LEAVE_WITHIN, assemble
-from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore
+from kvsync.daemon.parts import DaemonOptions, assemble
+from kvsync.daemon.ports import Reconciler, StatusStore
 from kvsync.daemon.schedule import Schedule
-from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, SignalInbox, Stop, unless
-from kvsync.daemon.systemd import SystemdNotifier
+from kvsync.daemon.signals import TRIGGER_OF_SIGNAL, Stop, unless
 from kvsync.daemon.watch import Watcher, WatchTiming, own_paths
 from kvsync.daemon.worker import NOTHING
 from kvsync.errors import InvalidInput, KvsyncError, StateDirLost
 from kvsync.logs import get_logger
 from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
-from kvsync.util.clock import Clock
 
 READY_WITHIN = 60.0
 """Seconds after which the daemon counts as ready although some store has not answered yet: systemd waits for 90."""
@@ -71,46 +67,20 @@ class Daemon:
     """Drives a reconciler until it is told to stop. Good for one `run`."""
 
     def __init__(
-        self,
-        reconciler: Reconciler,
-        recorder: StatusStore,
-        settings: RunConfig,
-        *,
-        remote: FetchedSource | None = None,
-        notifier: SystemdNotifier | None = None,
-        observe: bool = False,
-        control_dir: Path | None = None,
-        clock: Clock | None = None,
-        rng: Random | None = None,
-        pace: WatchTiming | None = None,
-        leave_within: float = LEAVE_WITHIN,
-        observers: Sequence[DaemonObserver] = (),
-        on_reload: Callable[[RunConfig], Awaitable[None]] | None = None,
-        leadership: Leadership | None = None,
-        inbox: SignalInbox | None = None,
+        self, reconciler: Reconciler, recorder: StatusStore, settings: RunConfig, options: DaemonOptions | None = None
     ) -> None:
-        self._inbox = inbox or SignalInbox()
-        self._recorder = recorder
-        self._reconciler, self._settings, self._notifier = reconciler, settings, notifier or SystemdNotifier(os.environ)
-        self._clock, self._leave_within = clock or Clock(), leave_within
-        self._parts = assemble(
-            reconciler,
-            recorder,
-            settings,
-            self._notifier,
-            self._clock,
-            observe=observe,
-            rng=rng,
-            on_pass_done=self._pass_done,
-            observers=observers,
-            leadership=leadership,
-        )
-        self._on_reload, self._leadership = on_reload, leadership
-        self._control_dir = control_dir
+        options = options or DaemonOptions()
+        self._inbox, self._recorder = options.inbox, recorder
+        self._reconciler, self._settings, self._notifier = reconciler, settings, options.notifier
+        self._clock, self._leave_within = options.clock, options.leave_within
+        self._parts = assemble(reconciler, recorder, settings, options, self._pass_done)
+        self._on_reload, self._leadership = options.on_reload, options.leadership
+        self._control_dir = options.control_dir
         self._wake_stamp = self._read_wake_stamp()
-        self._watcher = Watcher(self._files_changed, pace or WatchTiming(longest=settings.debounce))
+        self._watcher = Watcher(self._files_changed, options.pace or WatchTiming(longest=settings.debounce))
         fetches = partial(self.trigger, Trigger.FILES)
-        self._fetcher = Fetcher(remote, self._clock, rng or Random(), fetches) if remote else None  # noqa: S311 - spreads
+        remote = options.remote
+        self._fetcher = Fetcher(remote, self._clock, options.rng, fetches) if remote is not None else None
         self._schedule = Schedule(self._tick, self._clock)
         self._looking = FileLoading(self._look)
         self._pending, self._triggered = NOTHING, asyncio.Event()

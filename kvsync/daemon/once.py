@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvsync.config.model import RunConfig, Window
-from kvsync.daemon.parts import LEAVE_WITHIN, DaemonParts, assemble
-from kvsync.daemon.ports import Leadership, LoadedTargets, Reconciler, StatusStore
+from kvsync.daemon.parts import DaemonOptions, DaemonParts, assemble
+from kvsync.daemon.ports import LoadedTargets, Reconciler, StatusStore
 from kvsync.daemon.signals import Stop, handling, unless
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult
-from kvsync.util.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +33,17 @@ async def run_once(
     reconciler: Reconciler,
     recorder: StatusStore,
     settings: RunConfig,
+    options: DaemonOptions | None = None,
     *,
-    observe: bool = False,
     deep: bool = False,
-    clock: Clock | None = None,
-    leave_within: float = LEAVE_WITHIN,
-    leadership: Leadership | None = None,
 ) -> OnceResult:
     """Do one pass over every target, all stores at the same time. Raises what reading the files raises.
 
-    SIGTERM and SIGINT let the batches in flight end, for up to `leave_within` seconds; a second one cancels them.
+    SIGTERM and SIGINT let the batches in flight end, for up to `options.leave_within` seconds; a second one cancels them.
     """
     stop = Stop()
-    parts = assemble(
-        reconciler, recorder, settings, SystemdNotifier({}), clock or Clock(), observe=observe, leadership=leadership
-    )
+    options = replace(options or DaemonOptions(), notifier=SystemdNotifier({}))
+    parts = assemble(reconciler, recorder, settings, options)
     denied_by = parts.gate.denied_by
     with handling(stop.callbacks):
         if denied_by is not None:
@@ -60,7 +55,7 @@ async def run_once(
             await asyncio.wait((passes, asked), return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
-            await parts.pool.shutdown(stop.hurry, leave_within)
+            await parts.pool.shutdown(stop.hurry, options.leave_within)
             await passes
     return _what_became(parts, denied_by or parts.gate.denied_by, stop.reason)
 

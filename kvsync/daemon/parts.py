@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from kvsync.config.model import RunConfig
@@ -12,9 +14,11 @@ from kvsync.daemon.gate import Gate
 from kvsync.daemon.observer import DaemonObserver
 from kvsync.daemon.pass_runner import PassRunner
 from kvsync.daemon.pool import WorkerPool
-from kvsync.daemon.ports import Leadership, Reconciler, StatusStore
+from kvsync.daemon.ports import FetchedSource, Leadership, Reconciler, StatusStore
 from kvsync.daemon.report import Reporter
+from kvsync.daemon.signals import SignalInbox
 from kvsync.daemon.systemd import SystemdNotifier
+from kvsync.daemon.watch import WatchTiming
 from kvsync.model.entry import Target
 from kvsync.model.result import Trigger
 from kvsync.util.clock import Clock
@@ -39,24 +43,41 @@ class DaemonParts:
         self.pool.ask_all(Trigger.START, deep=deep)
 
 
+@dataclass(frozen=True, slots=True)
+class DaemonOptions:
+    """How a daemon runs, besides its configuration.
+
+    `remote` is where the files are fetched from; `control_dir` the folder whose stamp wakes the daemon; `pace` how long file
+    changes are gathered; `leave_within` the seconds that passes in flight have to end; `on_reload` is told of a changed
+    configuration. `inbox` has the signals that arrived while the daemon started."""
+
+    remote: FetchedSource | None = None
+    notifier: SystemdNotifier = field(default_factory=lambda: SystemdNotifier(os.environ))
+    observe: bool = False
+    control_dir: Path | None = None
+    clock: Clock = field(default_factory=Clock)
+    rng: Random = field(default_factory=Random)
+    pace: WatchTiming | None = None
+    leave_within: float = LEAVE_WITHIN
+    observers: Sequence[DaemonObserver] = ()
+    on_reload: Callable[[RunConfig], Awaitable[None]] | None = None
+    leadership: Leadership | None = None
+    inbox: SignalInbox = field(default_factory=SignalInbox)
+
+
 def assemble(
     reconciler: Reconciler,
     recorder: StatusStore,
     settings: RunConfig,
-    notifier: SystemdNotifier,
-    clock: Clock,
-    *,
-    observe: bool,
-    rng: Random | None = None,
+    options: DaemonOptions,
     on_pass_done: Callable[[Target], None] = lambda _target: None,
-    observers: Sequence[DaemonObserver] = (),
-    leadership: Leadership | None = None,
 ) -> DaemonParts:
     """Build and wire the parts."""
+    clock, leadership = options.clock, options.leadership
     leads = leadership.may_write if leadership is not None else lambda: True
-    gate = Gate(settings.windows, observe=observe, clock=clock, leads=leads)
+    gate = Gate(settings.windows, observe=options.observe, clock=clock, leads=leads)
     files = Files(reconciler, clock)
-    reporter = Reporter(recorder, notifier, gate, clock, observers, leadership)
+    reporter = Reporter(recorder, options.notifier, gate, clock, options.observers, leadership)
     passes = PassRunner(reconciler, files, gate, reporter, on_pass_done)
-    pool = WorkerPool(passes, clock, rng or Random())  # noqa: S311 - spreads retries, guards nothing
+    pool = WorkerPool(passes, clock, options.rng)
     return DaemonParts(files, gate, reporter, pool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -41,10 +41,24 @@ class ClientLimits:
     writes_per_second: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How a client calls an API. `quota` is what all calls, repeated ones too, are taken from; so is `shared_limiter`, where
+    reads and writes wait for each other. No write goes out while the `fence` is closed. `ca_file` names the authorities to
+    trust in place of the system's."""
+
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    credentials: Credentials | None = None
+    error_mapper: ErrorMapper | None = None
+    quota: Quota | None = None
+    shared_limiter: TokenBucket | None = None
+    read_only: bool = False
+    fence: Fence = field(default_factory=Fence)
+    ca_file: Path | None = None
+
+
 class Client:
-    """Sends calls to the API at `base` (scheme, host, port). `label` names the store in messages; `quota` is what all calls,
-    repeated ones too, are taken from; so is `shared_limiter`, where reads and writes wait for each other. No write goes out
-    while the `fence` is closed. `ca_file` names the authorities to trust in place of the system's. Connects on first use."""
+    """Sends calls to the API at `base` (scheme, host, port). `label` names the store in messages. Connects on first use."""
 
     def __init__(
         self,
@@ -52,25 +66,18 @@ class Client:
         base: str,
         clock: Clock,
         traffic: Traffic,
-        *,
-        limits: ClientLimits | None = None,
-        credentials: Credentials | None = None,
-        error_mapper: ErrorMapper | None = None,
-        quota: Quota | None = None,
-        shared_limiter: TokenBucket | None = None,
-        read_only: bool = False,
-        fence: Fence | None = None,
-        ca_file: Path | None = None,
+        options: ClientOptions | None = None,
     ) -> None:
+        options = options or ClientOptions()
         parts = urlsplit(base)
         self.label, self.origin = label, f"{parts.scheme}://{parts.netloc}"
-        self._clock, self._traffic, self._read_only = clock, traffic, read_only
-        self._fence, self._ca_file = fence or Fence(), ca_file
-        self._credentials, self._error_mapper, self._quota = credentials, error_mapper, quota
-        self._limits = limits or ClientLimits()
+        self._clock, self._traffic, self._read_only = clock, traffic, options.read_only
+        self._fence, self._ca_file = options.fence, options.ca_file
+        self._credentials, self._error_mapper, self._quota = options.credentials, options.error_mapper, options.quota
+        self._limits = options.limits
         self._limiters = {
-            True: shared_limiter or _bucket(self._limits.writes_per_second, clock),
-            False: shared_limiter or _bucket(self._limits.reads_per_second, clock),
+            True: options.shared_limiter or _bucket(self._limits.writes_per_second, clock),
+            False: options.shared_limiter or _bucket(self._limits.reads_per_second, clock),
         }
         self._budget, self._rng = RetryBudget(), Random()  # noqa: S311 - spreads load
         self._flights = asyncio.Semaphore(self._limits.concurrency)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.model.health import Traffic
@@ -32,11 +32,11 @@ class Gateway:
     ) -> None:
         self._where = where
         limits = ClientLimits(timeout, _CONCURRENCY)
-        self._login = Client(where, url, clock, Traffic(), limits=limits) if user is not None else None
+        self._login = Client(where, url, clock, Traffic(), ClientOptions(limits=limits)) if user is not None else None
         credentials = None
         if user is not None and self._login is not None:
             credentials = Password(self._where, self._login, *user, register)
-        self._client = Client(where, url, clock, Traffic(), limits=limits, credentials=credentials)
+        self._client = Client(where, url, clock, Traffic(), ClientOptions(limits=limits, credentials=credentials))
 
     async def ask(self, path: str, what: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """One call, sent once. Raises StoreError."""

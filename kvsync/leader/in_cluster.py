@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from kvsync.errors import PermanentError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.model.health import Traffic
@@ -67,7 +67,9 @@ def in_cluster(
     origin = f"https://{f'[{host}]' if ':' in host else host}:{port}"
     account = ServiceAccount(folder / "token", read)
     limits = ClientLimits(timeout, _CONCURRENCY)
-    return Client(where, origin, clock, Traffic(), limits=limits, credentials=account, ca_file=folder / "ca.crt")
+    return Client(
+        where, origin, clock, Traffic(), ClientOptions(limits=limits, credentials=account, ca_file=folder / "ca.crt")
+    )
 
 
 def own_namespace(where: str, folder: Path = SERVICE_ACCOUNT) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
+from hashlib import blake2b
 from random import Random
 
 from kvsync.config.model import ChannelConfig
@@ -29,23 +30,22 @@ _log = get_logger()
 
 
 class Channel:
-    """Tells one receiver. `where` names it in messages and `id_` in the state directory."""
+    """Tells one receiver. `where` names it in messages, its `id_` in the state directory."""
 
     def __init__(
         self,
         where: str,
-        id_: str,
         config: ChannelConfig,
         letters: MessageFormatter,
         post: WebhookSender,
         kept: Notices,
         clock: Clock,
     ) -> None:
-        self.where, self.id_ = where, id_
+        self.where, self.id_ = where, channel_id(config)
         self._config, self._letters, self._post, self._kept, self._clock = config, letters, post, kept, clock
         told: dict[Target, dict[str, str]] = {}
         with suppress(StateDirError):  # then lasting states are sent again
-            told = kept.told(id_)
+            told = kept.told(self.id_)
         self._book = DeliveryState(config, told)
         self._news = asyncio.Event()
         self._backoff = Backoff(Random())  # noqa: S311 - spreads retries
@@ -115,3 +115,10 @@ class Channel:
         if told:
             with suppress(StateDirError):  # then it may be sent again after a restart
                 self._kept.tell(self.id_, ((target, str(kind), which) for target, kind, which in told))
+
+
+def channel_id(config: ChannelConfig) -> str:
+    """A name for a receiver that stays when other settings of it change. Where two share everything that tells receivers apart,
+    they are one."""
+    what = (str(config.format), str(config.url.kind), config.url.name, sorted(map(str, config.on)))
+    return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=12).hexdigest()

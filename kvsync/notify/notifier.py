@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from kvsync.config.model import ChannelConfig, Credential, RunConfig
@@ -96,7 +95,7 @@ class Notifier(DaemonObserver):
         means = self._means
         post = WebhookSender(where, config, means.resolve, means.redactor, means.clock)
         letters = MessageFormatter(config.format, means.sender, means.redactor.redact)
-        channel = Channel(where, channel_id(config), config, letters, post, means.state.notices, means.clock)
+        channel = Channel(where, config, letters, post, means.state.notices, means.clock)
         self._channels[config] = channel, asyncio.create_task(channel.run())
         channel.speak(self._leads)
         if self._targets is not None:
@@ -109,10 +108,3 @@ class Notifier(DaemonObserver):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def channel_id(config: ChannelConfig) -> str:
-    """A name for a receiver that stays when other settings of it change. Where two share everything that tells receivers apart,
-    they are one."""
-    what = (str(config.format), str(config.url.kind), config.url.name, sorted(map(str, config.on)))
-    return blake2b(repr(what).encode(errors="surrogateescape"), digest_size=12).hexdigest()

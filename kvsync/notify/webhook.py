@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from kvsync.config.model import ChannelConfig, Credential, NoticeFormat
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import Request, Response
 from kvsync.model.health import Traffic
 from kvsync.status.http.hooks import standard_signature
@@ -75,7 +75,9 @@ class WebhookSender:
         if self._client is None or self._client.origin != origin:
             await self.aclose()
             limits = ClientLimits(timeout=self._config.timeout, concurrency=1)
-            self._client = Client(self._where, origin, self._clock, Traffic(), limits=limits, error_mapper=self._judge)
+            self._client = Client(
+                self._where, origin, self._clock, Traffic(), ClientOptions(limits=limits, error_mapper=self._judge)
+            )
         return self._client
 
     def _judge(self, _call: Request, answer: Response) -> StoreError | None:

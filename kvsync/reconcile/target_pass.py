@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport
+from kvsync.apply.store_access import ApplierOptions
 from kvsync.errors import StoreError
 from kvsync.ledger.found import LedgerNotOurs
 from kvsync.logs import get_logger
@@ -267,12 +267,13 @@ class TargetPass:
             self._subject.signer,
             applying.run,
             self._context.clock,
-            rng=random.Random(),  # noqa: S311 - spreads retries, guards nothing
-            replan=self._replan,
-            stop=applying.stop,
-            progress=applying.progress,
-            pace=applying.pace,
-            deletions=applying.deletions,
+            ApplierOptions(
+                replan=self._replan,
+                stop=applying.stop,
+                progress=applying.progress,
+                pace=applying.pace,
+                deletions=applying.deletions,
+            ),
         )
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._context.clock.now())

@@ -200,29 +200,11 @@ class Journal:
             moment += 1
 
     def _changes(self, where: str, parameters: Sequence[object]) -> list[ChangeRecord]:
-        return [self._change(*row) for row in self._database.query(_CHANGES + where, parameters)]
+        return [self._change(row) for row in self._database.query(_CHANGES + where, parameters)]
 
-    def _change(
-        self,
-        run: str,
-        store: str,
-        namespace: str,
-        key: str,
-        label: str,
-        action: str,
-        cause: str,
-        before: str | None,
-        value: bytes | None,
-        after: bytes | None,
-        sensitive: int,
-        origin: str | None,
-        intended_at: float,
-        outcome: str | None,
-        error: str | None,
-        etag: str | None,
-        settled_at: float | None,
-        place: str,
-    ) -> ChangeRecord:
+    def _change(self, row: Sequence[Any]) -> ChangeRecord:
+        run, store, namespace, key, label, action, cause, before, value, after, *rest = row
+        sensitive, origin, intended_at, outcome, error, etag, settled_at, place = rest
         identity = identity_of(key, label)
         return ChangeRecord(
             run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kvsync.model.entry import Applied, Identity, Mark
@@ -42,12 +42,12 @@ class Ledger:
         wanted = list(identities)
         rows = self._database.each(_ONE, [entry_row(place, identity) for identity in wanted])
         found, keys = zip(wanted, rows, strict=True), self._sealing_keys(place)
-        return {identity: _applied(keys, *row) for identity, row in found if row is not None}
+        return {identity: _applied(keys, row) for identity, row in found if row is not None}
 
     def all(self, place: str) -> dict[Identity, Applied]:
         """All that was applied at a place. Raises StateDirError."""
         rows, keys = self._database.query(_ALL, (place,)), self._sealing_keys(place)
-        return {identity_of(key, label): _applied(keys, *rest) for key, label, *rest in rows}
+        return {identity_of(key, label): _applied(keys, rest) for key, label, *rest in rows}
 
     def nearest_end(self, place: str, now: float) -> tuple[Identity, float] | None:
         """The entry of a place whose lifetime ends first after `now`, and when (epoch seconds); None when none has an end.
@@ -102,18 +102,8 @@ def _row(keys: SealingKeys, entry: tuple[str, str, str], applied: Applied) -> tu
     return (*entry, mark.owner, mark.fingerprint, *flags, *moments, seal if seal and seal != keys.own_name else None)
 
 
-def _applied(
-    keys: SealingKeys,
-    owner: str,
-    fingerprint: bytes,
-    ttl: int | None,
-    sensitive: int,
-    protected: int,
-    etag: str | None,
-    expires_at: float | None,
-    unseen_since: float | None,
-    seal: str | None,
-) -> Applied:
+def _applied(keys: SealingKeys, row: Sequence[Any]) -> Applied:
+    owner, fingerprint, ttl, sensitive, protected, etag, expires_at, unseen_since, seal = row
     key = None
     if sensitive:
         key = keys.own() if seal is None else keys.key(seal)

@@ -11,6 +11,7 @@ from typing import Any
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport
 from kvsync.apply.ports import RunPort
+from kvsync.apply.store_access import ApplierOptions
 from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Action, Applied, Change, Content, Entry, Identity, Outcome, OutcomeKind, Refusal, Target
 from kvsync.model.policy import Adopt
@@ -98,7 +99,12 @@ class Bench:
         options.setdefault("retry", RetryPolicy(attempts=4, deadline=60, base=1, cap=8))
         options.setdefault("replan", self.replan)
         return Applier(
-            self.store, self._subject.located, self._subject.signer, run, self.clock, rng=random.Random(7), **options
+            self.store,
+            self._subject.located,
+            self._subject.signer,
+            run,
+            self.clock,
+            ApplierOptions(rng=random.Random(7), **options),
         )
 
     async def apply(self, changes: Iterable[Change] | None = None, **options: Any) -> ApplyReport:

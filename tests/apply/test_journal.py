@@ -39,6 +39,7 @@ KILLED = """
 import asyncio, os, random, signal, sys
 from pathlib import Path
 from kvsync.apply.engine import Applier
+from kvsync.apply.store_access import ApplierOptions
 from kvsync.model.canonical import fingerprint
 from kvsync.planning.marks import MarkSigner
 from kvsync.model.entry import Action, Change, Class, Content, Entry, Identity, Target
@@ -67,7 +68,7 @@ with StateDir.open(Path(sys.argv[1]), writable=True) as state:
     run = state.journal.begin("apply")
     there = located(Target("memory", "web"))
     applier = Applier(memory_store(Recorded(), batch=1, concurrency=1), there, MarkSigner("team-a", there.place), run,
-                      Clock(), rng=random.Random(1), replan=None)
+                      Clock(), ApplierOptions(replan=None, rng=random.Random(1)))
     asyncio.run(applier.run([change(str(n)) for n in range(5)]))
 """
 

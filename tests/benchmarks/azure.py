@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kvsync.app import TargetSelection, open_workspace
-from kvsync.http.client import Client
+from kvsync.http.client import Client, ClientOptions
 from kvsync.http.model import Request
 from kvsync.model.health import Traffic
 from kvsync.stores.azure_appconfig.hmac_key import ConnectionString, HmacKey
@@ -169,7 +169,7 @@ def _decoding(bodies: list[bytes]) -> float:
 async def _bodies() -> list[bytes]:
     connection = ConnectionString.parse(os.environ[CONNECTION])
     key = HmacKey(lambda: connection, Clock())
-    client = Client("bench", connection.endpoint, Clock(), Traffic(), credentials=key)
+    client = Client("bench", connection.endpoint, Clock(), Traffic(), ClientOptions(credentials=key))
     bodies: list[bytes] = []
     target: str | None = listing_target("web:")
     while target:

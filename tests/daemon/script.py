@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from kvsync.daemon.loop import Daemon
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.result import PassResult
 from tests.daemon.support import QUIET, A, FakeReconciler, FakeRecorder
@@ -49,7 +50,9 @@ async def quick(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
 async def main(mode: str) -> None:
     reconciler = FakeReconciler([A])
     reconciler.scripts[A] = {"batches": batches, "deaf": deaf, "stuck": stuck, "quick": quick}[mode]
-    result = await Daemon(reconciler, FakeRecorder(), QUIET, leave_within=0.3 if mode == "deaf" else 8).run()
+    result = await Daemon(
+        reconciler, FakeRecorder(), QUIET, DaemonOptions(leave_within=0.3 if mode == "deaf" else 8)
+    ).run()
     say(f"left {result.reason} {result.unfinished}")
 
 

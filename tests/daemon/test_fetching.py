@@ -9,6 +9,7 @@ from signal import Signals
 
 from kvsync.daemon.fetching import PATIENCE, Fetcher
 from kvsync.daemon.loop import Daemon
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.ports import LoadedTargets
 from kvsync.errors import SourceError
 from kvsync.model.result import Trigger
@@ -147,7 +148,7 @@ class Running:
         self.clock, self.reconciler = ManualClock(), FakeReconciler()
         self.remote = FakeRemote(self.clock)
         self.daemon = Daemon(
-            self.reconciler, FakeRecorder(), QUIET, remote=self.remote, clock=self.clock, rng=Random(1)
+            self.reconciler, FakeRecorder(), QUIET, DaemonOptions(remote=self.remote, clock=self.clock, rng=Random(1))
         )
 
     async def start(self) -> asyncio.Task[object]:

@@ -17,6 +17,7 @@ import pytest
 from kvsync.config.model import RunConfig, Window
 from kvsync.daemon.loop import Daemon, DaemonResult
 from kvsync.daemon.once import run_once
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.ports import LoadedTargets, PassRequest, StatusStore
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.daemon.watch import WatchTiming
@@ -38,11 +39,9 @@ class Running:
             reconciler,
             self.recorder,
             settings,
-            notifier=SystemdNotifier({}),
-            clock=clock,
-            rng=Random(1),
-            pace=WatchTiming(scan=3600),
-            **options,
+            DaemonOptions(
+                notifier=SystemdNotifier({}), clock=clock, rng=Random(1), pace=WatchTiming(scan=3600), **options
+            ),
         )
         self.task = asyncio.ensure_future(self.daemon.run())
 
@@ -299,7 +298,7 @@ async def test_what_the_first_reading_raises_ends_the_daemon() -> None:
 
     reconciler.on_load = fail
     with pytest.raises(StateDirError):
-        await Daemon(reconciler, FakeRecorder(), QUIET, notifier=SystemdNotifier({})).run()
+        await Daemon(reconciler, FakeRecorder(), QUIET, DaemonOptions(notifier=SystemdNotifier({}))).run()
 
 
 async def test_removals_wait_until_the_files_are_at_rest() -> None:
@@ -603,7 +602,9 @@ async def test_the_state_directory_takes_what_the_daemon_leaves(tmp_path: Path) 
     with StateDir.open(tmp_path / "state", writable=True) as state:
         recorder: StatusStore = state.passes
         reconciler.scripts[A] = answering(changes={"applied": 2}, drift={"drifted": 1}, parked=("too many",))
-        daemon = Daemon(reconciler, recorder, QUIET, notifier=SystemdNotifier({}), control_dir=state.control_dir)
+        daemon = Daemon(
+            reconciler, recorder, QUIET, DaemonOptions(notifier=SystemdNotifier({}), control_dir=state.control_dir)
+        )
         task = asyncio.ensure_future(daemon.run())
         await until(state.passes.all)
         (row,) = state.passes.all()

@@ -11,6 +11,7 @@ import pytest
 
 from kvsync.config.model import Window
 from kvsync.daemon.once import run_once
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.ports import LoadedTargets, PassRequest
 from kvsync.errors import PermanentError, Problem, StateDirError
 from kvsync.model.result import PassResult, Trigger
@@ -25,7 +26,7 @@ async def test_every_target_once() -> None:
         raise PermanentError("404")
 
     reconciler.scripts[A] = failing
-    result = await run_once(reconciler, recorder, QUIET, clock=ManualClock())
+    result = await run_once(reconciler, recorder, QUIET, DaemonOptions(clock=ManualClock()))
     assert [(one.target, one.error) for one in result.results] == [(C, None), (A, "404"), (B, None)]
     assert reconciler.asked(A) == [PassRequest(A, triggers=(Trigger.START,))]
     assert sorted(recorder.rows) == [C, A, B]
@@ -37,7 +38,7 @@ async def test_observing_or_in_a_window_it_does_not_apply(observe: bool, windows
     """With `observe`, or in a window that denies, no pass may apply; the window is in the answer."""
     reconciler = FakeReconciler([A])
     settings = replace(QUIET, windows=windows)
-    result = await run_once(reconciler, FakeRecorder(), settings, observe=observe, clock=ManualClock())
+    result = await run_once(reconciler, FakeRecorder(), settings, DaemonOptions(observe=observe, clock=ManualClock()))
     assert [request.apply for request in reconciler.requests] == [False]
     assert result.denied_by == (windows[0] if windows else None)
 
@@ -46,7 +47,7 @@ async def test_a_paused_target_is_in_the_answer() -> None:
     """A paused target is planned and not applied, and named."""
     reconciler = FakeReconciler([A, B])
     reconciler.paused = {A}
-    result = await run_once(reconciler, FakeRecorder(), QUIET, clock=ManualClock())
+    result = await run_once(reconciler, FakeRecorder(), QUIET, DaemonOptions(clock=ManualClock()))
     assert result.paused == (A,)
     assert [request.apply for request in reconciler.requests] == [False, True]
 

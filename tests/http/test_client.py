@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from kvsync.errors import AuthError, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.model.health import Traffic
@@ -52,7 +52,9 @@ class Fixture:
     def __init__(self, server: ScriptServer, **options: Any) -> None:
         self.server, self.clock, self.traffic = server, FakeClock(), Traffic()
         limits = options.pop("limits", ClientLimits(timeout=5))
-        self.client = Client("store web", server.origin, self.clock, self.traffic, limits=limits, **options)
+        self.client = Client(
+            "store web", server.origin, self.clock, self.traffic, ClientOptions(limits=limits, **options)
+        )
 
     async def error(self, call: Request) -> StoreError:
         with pytest.raises(StoreError) as caught:
@@ -274,7 +276,10 @@ async def test_reads_and_writes_may_share_their_turns(stack: AsyncExitStack) -> 
     """A bucket that is handed in holds for all calls together, and for all clients that share it."""
     clock = FakeClock()
     turns = TokenBucket(10, clock)
-    first, second = await start(stack, says(200), shared_limiter=turns), await start(stack, says(200), shared_limiter=turns)
+    first, second = (
+        await start(stack, says(200), shared_limiter=turns),
+        await start(stack, says(200), shared_limiter=turns),
+    )
     before = clock.now()
     for _ in range(10):
         await first.client.send(READ)

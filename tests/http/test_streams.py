@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import Request
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
@@ -51,7 +51,7 @@ class Turns:
 
 
 def client(origin: str, traffic: Traffic | None = None, timeout: float = 5) -> Client:
-    return Client("store web", origin, FakeClock(), traffic or Traffic(), limits=ClientLimits(timeout))
+    return Client("store web", origin, FakeClock(), traffic or Traffic(), ClientOptions(limits=ClientLimits(timeout)))
 
 
 async def test_a_body_goes_to_its_sink() -> None:

@@ -14,7 +14,7 @@ import kvsync
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.errors import LostAnswer, NotLeader
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import Request
 from kvsync.leader.elector import Elector
 from kvsync.leader.model import LeaseClaim, Timing
@@ -54,7 +54,7 @@ async def test_a_client_asks_after_it_has_waited() -> None:
     fence.follow(lambda: 3 - clock.monotonic())
     async with serving(says(200)) as server:
         limits = ClientLimits(writes_per_second=0.5)
-        client = Client("store x", server.origin, clock, Traffic(), limits=limits, fence=fence)
+        client = Client("store x", server.origin, clock, Traffic(), ClientOptions(limits=limits, fence=fence))
         await client.send(PUT)
         await client.send(PUT)  # two seconds later
         with pytest.raises(NotLeader, match="store x: writing a was not sent: this replica is not the leader"):
@@ -69,7 +69,9 @@ async def test_a_write_in_flight_ends_before_the_lease() -> None:
     fence = Fence()
     fence.follow(lambda: 0.1)
     async with serving(is_silent) as server:
-        client = Client("store x", server.origin, Clock(), Traffic(), limits=ClientLimits(timeout=60), fence=fence)
+        client = Client(
+            "store x", server.origin, Clock(), Traffic(), ClientOptions(limits=ClientLimits(timeout=60), fence=fence)
+        )
         with pytest.raises(
             LostAnswer, match=r"no response within 0.1 s; the request may or may not have been carried out"
         ):
@@ -83,7 +85,7 @@ def test_every_store_hands_the_fence_to_its_client() -> None:
         (file, call)
         for file in sorted(STORES.rglob("*.py"))
         for call in ast.walk(ast.parse(file.read_text()))
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Client"
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "ClientOptions"
     ]
     told = [(file, {one.arg: ast.unparse(one.value) for one in call.keywords}) for file, call in made]
     writing = [(file, names) for file, names in told if "read_only" in names and names["read_only"] != "True"]

@@ -150,7 +150,7 @@ async def test_a_restart_tells_nothing_again(scene: Scene, receiver: Receiver) -
 
 
 def _id(config: ChannelConfig) -> str:
-    from kvsync.notify.notifier import channel_id
+    from kvsync.notify.channel import channel_id
 
     return channel_id(config)
 

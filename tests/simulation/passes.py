@@ -25,6 +25,7 @@ from kvsync.app.monitoring import Serving
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.loop import Daemon
 from kvsync.daemon.observer import DaemonObserver
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.errors import PermanentError
 from kvsync.logs import configure
@@ -111,10 +112,9 @@ async def live(workspace: Workspace, clock: LoopClock, beats: int) -> dict[str, 
         reconciler,
         workspace.state.passes,
         workspace.config.run,
-        notifier=SystemdNotifier({}),
-        clock=clock,
-        observers=[serving.collector, counting],
-        on_reload=serving.reload,
+        DaemonOptions(
+            notifier=SystemdNotifier({}), clock=clock, observers=[serving.collector, counting], on_reload=serving.reload
+        ),
     )
     samples: list[dict[str, int]] = []
     async with aiohttp.ClientSession() as session, serving.serving(daemon.trigger, workspace.config.run):

@@ -23,6 +23,7 @@ from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.config.model import RunConfig
 from kvsync.daemon.loop import Daemon, DaemonResult
 from kvsync.daemon.observer import DaemonObserver
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.daemon.ports import PassRequest
 from kvsync.daemon.systemd import SystemdNotifier
 from kvsync.emulators.clock import VirtualClock
@@ -218,10 +219,7 @@ class Town:
                 reconciler,
                 workspace.state.passes,
                 workspace.config.run,
-                notifier=SystemdNotifier({}),
-                clock=self.clock,
-                rng=Random(1),
-                observers=[self.watch],
+                DaemonOptions(notifier=SystemdNotifier({}), clock=self.clock, rng=Random(1), observers=[self.watch]),
             )
             task = asyncio.create_task(self.daemon.run())
             async with aclosing(reconciler):

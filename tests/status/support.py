@@ -18,6 +18,7 @@ import aiohttp
 from kvsync.app.monitoring import Serving
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.loop import Daemon
+from kvsync.daemon.parts import DaemonOptions
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 from tests.daemon.support import BOUND, until
@@ -117,10 +118,12 @@ async def live(world: World, environ: Mapping[str, str] = ENVIRON, *, observe: b
                 reconciler,
                 workspace.state.passes,
                 workspace.config.run,
-                control_dir=workspace.state.control_dir,
-                observe=observe,
-                observers=[serving.collector],
-                on_reload=serving.reload,
+                DaemonOptions(
+                    control_dir=workspace.state.control_dir,
+                    observe=observe,
+                    observers=[serving.collector],
+                    on_reload=serving.reload,
+                ),
             )
             async with serving.serving(daemon.trigger, workspace.config.run):
                 running = asyncio.create_task(daemon.run())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -41,45 +42,38 @@ if TYPE_CHECKING:
 @click.option("--include-sensitive", is_flag=True, help="Also write sensitive values, in plain text.")
 @click.option("--kvset", metavar="FILE", help="Convert an export of the az CLI (profile appconfig/kvset) instead.")
 @click.option("--wrangler", metavar="FILE", help="Convert a file for wrangler kv bulk put instead.")
-def dump(
-    settings: GlobalOptions,
-    target: str,
-    folder: str,
-    force: bool,
-    include_sensitive: bool,
-    kvset: str | None,
-    wrangler: str | None,
-) -> Exit:
+def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any) -> Exit:
     """Export one namespace, or every namespace of a store, as state files that describe exactly what the store holds: a plan
     made right afterwards is empty. Run kvsync adopt to take ownership of entries without an owner. Entries of another owner
     are left out.
 
     Sensitive values are not written. Their entries refer to environment variables, which the output lists.
     """
-    if kvset is not None and wrangler is not None:
+    given = _DumpOptions(**chosen)
+    if given.kvset is not None and given.wrangler is not None:
         raise UsageError("--kvset and --wrangler cannot be combined; use one of them")
-    source = _DumpSource(kvset, wrangler)
-    return opening.run(_dump(settings, target, Path(folder), source, force=force, include_sensitive=include_sensitive))
+    return opening.run(_dump(settings, target, Path(folder), given))
 
 
-class _DumpSource(NamedTuple):
-    """The file that the entries come from instead of the store, if any."""
+@dataclass(frozen=True, slots=True)
+class _DumpOptions:
+    """How to export; `kvset` or `wrangler` is the file that the entries come from instead of the store, if any."""
 
+    force: bool
+    include_sensitive: bool
     kvset: str | None
     wrangler: str | None
 
 
-async def _dump(
-    settings: GlobalOptions, target: str, folder: Path, source: _DumpSource, *, force: bool, include_sensitive: bool
-) -> Exit:
+async def _dump(settings: GlobalOptions, target: str, folder: Path, given: _DumpOptions) -> Exit:
     async with opening.workspace(settings, fetches=False) as workspace:
         store, namespace = parse_target(target, workspace.config.stores)
         workspace.load()  # so that sensitive values are known, and hidden
-        if source == (None, None):
-            dumped = await _read(workspace, store, namespace, include_sensitive)
+        if given.kvset is None and given.wrangler is None:
+            dumped = await _read(workspace, store, namespace, given.include_sensitive)
         else:
-            dumped = _convert(workspace, source, store, namespace, include_sensitive)
-    _insist_on_room(folder, dumped, force=force)
+            dumped = _convert(workspace, given, store, namespace)
+    _insist_on_room(folder, dumped, force=given.force)
     for one in dumped:
         _write(folder, one)
         _tell(folder, one)
@@ -96,20 +90,18 @@ async def _read(workspace: Workspace, store: str, namespace: str | None, include
         return await read(workspace, store, names, include_sensitive=include_sensitive)
 
 
-def _convert(
-    workspace: Workspace, source: _DumpSource, store: str, namespace: str | None, include_sensitive: bool
-) -> list[Dumped]:
+def _convert(workspace: Workspace, given: _DumpOptions, store: str, namespace: str | None) -> list[Dumped]:
     from kvsync.app.dump import convert
     from kvsync.app.dump.kvset import Kvset, read_kvset
     from kvsync.app.dump.wrangler import Bulk, read_bulk
 
     config, owner = workspace.config.stores[store], workspace.config.owner
-    file = Path(source.kvset or source.wrangler or "")
-    found: Kvset | Bulk = (read_kvset if source.kvset else read_bulk)(file, config, namespace, owner)
+    file = Path(given.kvset or given.wrangler or "")
+    found: Kvset | Bulk = (read_kvset if given.kvset else read_bulk)(file, config, namespace, owner)
     if found.homeless:
         some = ", ".join(repr(key) for key in found.homeless[:3])
         say(f"{len(found.homeless):,} keys of {file} do not belong to the namespace and were left out, such as {some}")
-    return convert(workspace, found.entries, include_sensitive=include_sensitive)
+    return convert(workspace, found.entries, include_sensitive=given.include_sensitive)
 
 
 def _insist_on_room(folder: Path, dumped: list[Dumped], *, force: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,39 +45,44 @@ def plan(settings: GlobalOptions, **chosen: Any) -> Exit:
     The stores are opened read-only. A plan that exceeds a guard is parked until you run kvsync approve with the hash it
     shows.
     """
-    return opening.run(_plan(settings, **chosen))
+    return opening.run(_plan(settings, _PlanOptions(**chosen)))
 
 
-async def _plan(
-    settings: GlobalOptions,
-    *,
-    targets: tuple[str, ...],
-    as_author: str | None,
-    keys: tuple[str, ...],
-    shard: Shard | None,
-    output: str,
-    out: str | None,
-    deep: bool,
-    exit_code: bool,
-    json_into: str | None,
-    markdown_into: str | None,
-    allow_protected: bool,
-    full: bool,
-) -> Exit:
+@dataclass(frozen=True, slots=True)
+class _PlanOptions:
+    targets: tuple[str, ...]
+    as_author: str | None
+    keys: tuple[str, ...]
+    shard: Shard | None
+    output: str
+    out: str | None
+    deep: bool
+    exit_code: bool
+    json_into: str | None
+    markdown_into: str | None
+    allow_protected: bool
+    full: bool
+
+
+async def _plan(settings: GlobalOptions, chosen: _PlanOptions) -> Exit:
     from kvsync.cli.rendered import OutputOptions, show_plan, write_file
     from kvsync.model.pass_options import PassOptions
     from kvsync.rendering import saved_plan as saved
 
-    revision = await opening.config_revision(settings, as_author)
-    async with opening.workspace(settings, shard=shard, revision=revision) as workspace:
+    revision = await opening.config_revision(settings, chosen.as_author)
+    async with opening.workspace(settings, shard=chosen.shard, revision=revision) as workspace:
         loaded = opening.load(workspace)
-        ask = PassOptions(deep=deep, allow_protected=allow_protected, keys=keys)
-        plan = await opening.plan(workspace, loaded, targets, ask)
+        ask = PassOptions(deep=chosen.deep, allow_protected=chosen.allow_protected, keys=chosen.keys)
+        plan = await opening.plan(workspace, loaded, chosen.targets, ask)
         seal = workspace.state.seal
-        if out:
-            write_file(out, saved.save(plan, seal, workspace.config.environment))
+        if chosen.out:
+            write_file(chosen.out, saved.save(plan, seal, workspace.config.environment))
         plan = workspace.with_approvals(plan)
         show_plan(
-            plan, loaded.problems, seal, OutputOptions(output, json_into, markdown_into), settings.style(full=full)
+            plan,
+            loaded.problems,
+            seal,
+            OutputOptions(chosen.output, chosen.json_into, chosen.markdown_into),
+            settings.style(full=chosen.full),
         )
-        return of_plan(plan, problems=bool(loaded.problems), pending=exit_code)
+        return of_plan(plan, problems=bool(loaded.problems), pending=chosen.exit_code)

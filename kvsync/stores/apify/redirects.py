@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 
 from kvsync.config.values import is_plain_http
 from kvsync.errors import PermanentError, StoreError, TransientError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import Request, Response
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
@@ -63,9 +63,7 @@ class RedirectFollower:
                 origin,
                 self._clock,
                 self._traffic,
-                limits=self._limits,
-                error_mapper=self._error_mapper,
-                read_only=True,  # nothing is ever written anywhere but to the API itself
+                ClientOptions(limits=self._limits, error_mapper=self._error_mapper, read_only=True),
             )
         return self._clients[origin]
 

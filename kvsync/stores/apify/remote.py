@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import BodySink, Request, Response
 from kvsync.model.health import Traffic
 from kvsync.stores.apify.answers import ErrorMapper, StoreGoneError
@@ -36,11 +36,13 @@ class Remote:
             endpoint,
             context.clock,
             traffic,
-            limits=limits,
-            credentials=token,
-            error_mapper=ErrorMapper(self.where, token),
-            read_only=context.read_only,
-            fence=context.fence,
+            ClientOptions(
+                limits=limits,
+                credentials=token,
+                error_mapper=ErrorMapper(self.where, token),
+                read_only=context.read_only,
+                fence=context.fence,
+            ),
         )
         self.elsewhere = RedirectFollower(
             self.where,

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from kvsync.config.values import is_plain_http
 from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.model.health import Traffic
@@ -50,7 +50,11 @@ class EntraToken:
     def __init__(self, request: TokenRequest, where: str, clock: Clock) -> None:
         self._request, self._clock = request, clock
         self._client = Client(
-            where, request.base, clock, Traffic(), limits=ClientLimits(timeout=_ATTEMPT), error_mapper=_error_mapper
+            where,
+            request.base,
+            clock,
+            Traffic(),
+            ClientOptions(limits=ClientLimits(timeout=_ATTEMPT), error_mapper=_error_mapper),
         )
         self._token: Token | None = None
         self._fetching = asyncio.Lock()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import BatchRefused, StoreError, TransientError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import server_message
 from kvsync.http.model import Request, Response
 from kvsync.http.paging import EmptyPageLimit
@@ -40,11 +40,13 @@ class Remote:
             self.endpoint,
             context.clock,
             traffic,
-            limits=ClientLimits(config.timeout, most, rates.reads, rates.writes),
-            credentials=self._credentials,
-            error_mapper=_error_mapper,
-            read_only=context.read_only,
-            fence=context.fence,
+            ClientOptions(
+                limits=ClientLimits(config.timeout, most, rates.reads, rates.writes),
+                credentials=self._credentials,
+                error_mapper=_error_mapper,
+                read_only=context.read_only,
+                fence=context.fence,
+            ),
         )
         self._clock = context.clock
         self._cache = PageCache(context.cache_dir, context.owner)

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import TransientError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import Request, Response
 from kvsync.http.paging import EmptyPageLimit
 from kvsync.http.quota import Quota
@@ -47,12 +47,14 @@ class Remote:
             endpoint,
             context.clock,
             traffic,
-            limits=ClientLimits(config.timeout, most),
-            credentials=self.token,
-            error_mapper=ErrorMapper(self.where, self.token, context.clock),
-            quota=self.quota,
-            read_only=context.read_only,
-            fence=context.fence,
+            ClientOptions(
+                limits=ClientLimits(config.timeout, most),
+                credentials=self.token,
+                error_mapper=ErrorMapper(self.where, self.token, context.clock),
+                quota=self.quota,
+                read_only=context.read_only,
+                fence=context.fence,
+            ),
         )
         self.namespaces = Namespaces(
             self.where,

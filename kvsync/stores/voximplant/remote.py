@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError, TransientError
-from kvsync.http.client import Client, ClientLimits
+from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import Response
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.model.health import Traffic
@@ -51,12 +51,14 @@ class Remote:
             endpoint,
             context.clock,
             traffic,
-            limits=ClientLimits(config.timeout, most),
-            credentials=account,
-            error_mapper=ErrorMapper(self.where, account, context.clock),
-            shared_limiter=_turns_of(endpoint, account.file().account, rate, context.clock),
-            read_only=context.read_only,
-            fence=context.fence,
+            ClientOptions(
+                limits=ClientLimits(config.timeout, most),
+                credentials=account,
+                error_mapper=ErrorMapper(self.where, account, context.clock),
+                shared_limiter=_turns_of(endpoint, account.file().account, rate, context.clock),
+                read_only=context.read_only,
+                fence=context.fence,
+            ),
         )
         self.quiet = asyncio.Lock()
 
