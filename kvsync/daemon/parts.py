@@ -48,7 +48,7 @@ class DaemonOptions:
     """How a daemon runs, besides its configuration.
 
     `remote` is where the files are fetched from; `control_dir` the folder whose stamp wakes the daemon; `pace` how long file
-    changes are gathered; `leave_within` the seconds that passes in flight have to end; `on_reload` is told of a changed
+    changes are gathered; `leave_within` the seconds that passes in flight have to end; `on_reload` receives a changed
     configuration. `inbox` has the signals that arrived while the daemon started."""
 
     remote: FetchedSource | None = None

@@ -67,13 +67,8 @@ class TargetPass:
         ask: PassOptions,
         siblings: Collection[str] = (),
     ) -> None:
-        self._desired, self._store, self._context, self._ask, self._siblings = (
-            desired,
-            store,
-            pass_context,
-            ask,
-            siblings,
-        )
+        self._desired, self._store, self._context = desired, store, pass_context
+        self._ask, self._siblings = ask, siblings
         self._facts = PlanInputs()
         self._snapshot: Snapshot | None = None
         self.failure: StoreError | None = None
