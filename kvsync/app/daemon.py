@@ -91,12 +91,12 @@ class WiredDaemon:
 
         workspace, settings = self._workspace, self._workspace.config.run
         self._reconciler.follow_files()
-        herald = notifier_of(workspace, os.environ)
+        notifier = notifier_of(workspace, os.environ)
         serving = Serving(workspace, self._reconciler, os.environ, observe=self._observe)
 
         async def reload(run: RunConfig) -> None:
             await serving.reload(run)
-            await herald.reload(run)
+            await notifier.reload(run)
 
         loop = Daemon(
             self._reconciler,
@@ -107,13 +107,13 @@ class WiredDaemon:
                 observe=self._observe,
                 control_dir=workspace.state.control_dir,
                 clock=workspace.clock,
-                observers=[serving.collector, herald],
+                observers=[serving.collector, notifier],
                 on_reload=reload,
                 leadership=self._elector,
                 inbox=self._inbox,
             ),
         )
-        told = herald.telling(settings)
+        told = notifier.telling(settings)
         with in_background():
             async with aclosing(self._reconciler), serving.serving(loop.trigger, settings), told:
                 result = await loop.run()

@@ -37,16 +37,16 @@ _OVERTAKEN = "another writer changed it right after kvsync wrote it ({what}); ru
 _RESTLESS = f"another writer changed it {MOST_TRIES + 1} times while it was being applied"
 _LOST = "the response of the store was lost, so the entry may or may not have been written; the next run checks it"
 
-Parts = list[list[PendingStep]]
+SplitSteps = list[list[PendingStep]]
 """Calls that are still to be sent."""
 
 
 class BatchSender:
     """Takes the works of one call to their outcomes."""
 
-    def __init__(self, link: StoreAccess, book: OutcomeRecorder, signer: MarkSigner) -> None:
-        self._link, self._book, self._signer = link, book, signer
-        self._capabilities = link.capabilities
+    def __init__(self, access: StoreAccess, recorder: OutcomeRecorder, signer: MarkSigner) -> None:
+        self._access, self._recorder, self._signer = access, recorder, signer
+        self._capabilities = access.capabilities
 
     async def run(self, works: list[PendingStep]) -> None:
         """Send until every work has its outcome or someone asks to stop. Raises StateDirError."""
@@ -54,60 +54,60 @@ class BatchSender:
         while parts:
             part = parts.pop()
             try:
-                await self._link.ready()
+                await self._access.ready()
                 parts.extend(reversed(await self._attempt(part)))
             except Stopped:
                 self._abandon([part, *parts])
                 return
             except StoreError as error:
-                self._link.report(error)
+                self._access.report(error)
                 self._close_open(part, OutcomeKind.FAILED, str(error))
 
-    def _abandon(self, parts: Parts) -> None:
+    def _abandon(self, parts: SplitSteps) -> None:
         """Leave what has not been sent for the next run, and say so in the journal where it holds an intent."""
         works = [work for part in parts for work in part if work.recorded]
-        reason = self._link.halt.reason
+        reason = self._access.halt.reason
         self._close_open([work for work in works if work.lost], OutcomeKind.FAILED, f"{_LOST}; {reason}")
         self._close_open(works, OutcomeKind.NOT_ATTEMPTED, reason)
 
     def _close_open(self, works: Sequence[PendingStep], kind: OutcomeKind, error: str) -> None:
-        self._book.close(
+        self._recorder.close(
             [
                 StepResult(work, kind, error, is_unknown=work.lost and kind is OutcomeKind.FAILED)
                 for work in works
-                if self._book.is_open(work)
+                if self._recorder.is_open(work)
             ]
         )
 
-    async def _attempt(self, part: list[PendingStep]) -> Parts:
+    async def _attempt(self, part: list[PendingStep]) -> SplitSteps:
         """Send one part once; returns what is to be sent again."""
         ready, again = await self._prepare(part)
         if not ready:
             return again
-        self._book.intend(ready)
-        now = self._link.clock.now()
+        self._recorder.intend(ready)
+        now = self._access.clock.now()
         for work in ready:
             work.sent = work.fixed or write_for(work.change, self._signer, now, self._capabilities)
         ready = self._note(ready)
         if not ready:
             return again
         try:
-            results = await self._link.write([work.sent for work in ready if work.sent is not None])
+            results = await self._access.write([work.sent for work in ready if work.sent is not None])
         except BatchRefused as error:
             return again + self._split(ready, error)
         except LostAnswer as error:
             return again + await self._recover(ready, error)
         except TransientError as error:
-            await self._link.patience.wait(error)
+            await self._access.patience.wait(error)
             return [*again, ready]
         return again + await self._judge(ready, results)
 
-    async def _prepare(self, part: list[PendingStep]) -> tuple[list[PendingStep], Parts]:
+    async def _prepare(self, part: list[PendingStep]) -> tuple[list[PendingStep], SplitSteps]:
         """Read what must be known before writing: (what may be sent, what is to be sent again on its own)."""
         unread = [work for work in part if self._must_read(work)]
         if not unread:
             return part, []
-        fresh = await self._link.read([work.identity for work in unread])
+        fresh = await self._access.read([work.identity for work in unread])
         moved: list[PendingStep] = []
         for work in unread:
             found = fresh.get(work.identity)
@@ -122,8 +122,8 @@ class BatchSender:
     def _note(self, works: list[PendingStep]) -> list[PendingStep]:
         """Close what only the ledger has to know of; returns what must be sent."""
         noted = [work for work in works if work.fixed is None and is_ledger_only(work.change, self._capabilities)]
-        self._book.close([StepResult(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
-        return [work for work in works if self._book.is_open(work)]
+        self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=_etag_before(work)) for work in noted])
+        return [work for work in works if self._recorder.is_open(work)]
 
     def _must_read(self, work: PendingStep) -> bool:
         """A store that cannot compare is asked right before every write; any other only for a value that would be lost."""
@@ -132,7 +132,7 @@ class BatchSender:
         has_content = work.previous is None or work.previous.content is not None
         return not has_content and not work.change.sensitive and loses_content(work)
 
-    async def _judge(self, works: list[PendingStep], results: Sequence[WriteResult]) -> Parts:
+    async def _judge(self, works: list[PendingStep], results: Sequence[WriteResult]) -> SplitSteps:
         """Sort the answers of one call: what is known is committed first, before anything else is asked of the store."""
         known: list[StepResult] = []
         unread: list[tuple[PendingStep, WriteResult]] = []
@@ -142,7 +142,7 @@ class BatchSender:
                 known.append(ending)
             else:
                 unread.append((work, result))
-        self._book.close(known)
+        self._recorder.close(known)
         if not unread:
             return []
         return await self._look_into(unread)
@@ -165,7 +165,7 @@ class BatchSender:
     def _reads_back(self) -> bool:
         return not self._capabilities.compare_and_set and self._capabilities.settle == 0
 
-    async def _look_into(self, unread: list[tuple[PendingStep, WriteResult]]) -> Parts:
+    async def _look_into(self, unread: list[tuple[PendingStep, WriteResult]]) -> SplitSteps:
         done = [(work, result) for work, result in unread if result.status is WriteStatus.DONE]
         if done:
             await self._read_back(done)
@@ -183,13 +183,13 @@ class BatchSender:
     async def _read_back(self, done: list[tuple[PendingStep, WriteResult]]) -> None:
         """Make sure that what was written is what is there, where nothing else tells."""
         try:
-            fresh = await self._link.read([work.identity for work, _ in done])
+            fresh = await self._access.read([work.identity for work, _ in done])
         except (StoreError, Stopped) as error:  # The store said that it is written; the next pass looks again.
-            self._book.close([StepResult(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in done])
+            self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in done])
             if isinstance(error, TransientError | Stopped):
                 return
             raise
-        self._book.close([self._verified(work, result, fresh.get(work.identity)) for work, result in done])
+        self._recorder.close([self._verified(work, result, fresh.get(work.identity)) for work, result in done])
 
     def _verified(self, work: PendingStep, result: WriteResult, found: Actual | None) -> StepResult:
         if work.sent is not None and is_held(work.sent, found, self._capabilities):
@@ -197,12 +197,12 @@ class BatchSender:
         what = _OVERTAKEN.format(what=describe(found))
         return StepResult(work, OutcomeKind.CONFLICT, what, etag=result.etag, is_done=True)
 
-    async def _recover(self, works: list[PendingStep], error: TransientError) -> Parts:
+    async def _recover(self, works: list[PendingStep], error: TransientError) -> SplitSteps:
         """Find out what became of writes whose answer never came; returns those that did not happen, in smaller calls."""
         for work in works:
             work.lost = True
         try:
-            fresh = await self._link.read([work.identity for work in works])
+            fresh = await self._access.read([work.identity for work in works])
         except TransientError as blind:
             self._close_open(works, OutcomeKind.FAILED, f"{error}; reading it back failed too: {blind}")
             return []
@@ -217,24 +217,24 @@ class BatchSender:
             else:
                 what = _MOVED.format(what=describe(found))
                 endings.append(StepResult(work, OutcomeKind.CONFLICT, what, is_unknown=True))
-        self._book.close(endings)
+        self._recorder.close(endings)
         if not again:
             return []
-        await self._link.patience.wait(error)
+        await self._access.patience.wait(error)
         return halves(again)
 
-    def _split(self, works: list[PendingStep], error: BatchRefused) -> Parts:
+    def _split(self, works: list[PendingStep], error: BatchRefused) -> SplitSteps:
         if len(works) > 1:
             return halves(works)
-        self._book.close([StepResult(works[0], OutcomeKind.FAILED, str(error), quarantine=True)])
+        self._recorder.close([StepResult(works[0], OutcomeKind.FAILED, str(error), quarantine=True)])
         return []
 
-    async def _replan_each(self, works: list[PendingStep], fresh: Mapping[Identity, Actual]) -> Parts:
-        again: Parts = []
+    async def _replan_each(self, works: list[PendingStep], fresh: Mapping[Identity, Actual]) -> SplitSteps:
+        again: SplitSteps = []
         for work in works:
             found = fresh.get(work.identity)
             if work.lost and has_landed(work, found, self._capabilities):
-                self._book.close(
+                self._recorder.close(
                     [StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None)]
                 )
             elif await self._replan(work):
@@ -245,22 +245,22 @@ class BatchSender:
         """Judge one moved entry again; True when it comes to the same change, now against the version that is there."""
         work.tries += 1
         if work.tries > MOST_TRIES:
-            self._book.close([StepResult(work, OutcomeKind.CONFLICT, _RESTLESS)])
+            self._recorder.close([StepResult(work, OutcomeKind.CONFLICT, _RESTLESS)])
             return False
         if work.fixed is not None:
-            self._book.close(
+            self._recorder.close(
                 [StepResult(work, OutcomeKind.CONFLICT, _MOVED.format(what="it differs from what was read"))]
             )
             return False
         try:
-            verdict = await self._link.replan(work.identity, work.approved)
+            verdict = await self._access.replan(work.identity, work.approved)
         except TransientError as error:
-            self._book.close([StepResult(work, OutcomeKind.FAILED, str(error))])
+            self._recorder.close([StepResult(work, OutcomeKind.FAILED, str(error))])
             return False
         if isinstance(verdict, Change) and is_same_change(work.approved, verdict):
             work.renew(verdict)
             return True
-        self._book.close([_overtaken(work, verdict)])
+        self._recorder.close([_overtaken(work, verdict)])
         return False
 
 

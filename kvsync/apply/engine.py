@@ -49,37 +49,37 @@ class Applier:
 
     async def run_steps(self, steps: Sequence[Step]) -> ApplyReport:
         """As `run`, for steps that may carry a write of their own."""
-        book = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
+        recorder = OutcomeRecorder(self._store, self._located, self._run, steps, self._options.progress, self._clock)
         halt = self._halt()
         works = [PendingStep(index, step) for index, step in enumerate(steps)]
-        order = WriteOrder(works, book)
+        order = WriteOrder(works, recorder)
         for stage in order.stages():
             if halt():
                 break
-            await self._send(stage, book, halt)
+            await self._send(stage, recorder, halt)
         deletes, grant = order.deletes, None
         if deletes and not halt():
             written = [work for work in works if not work.is_delete]
-            deletes = await MoveGuard(self._link(halt), book, self.signer, written).ready(deletes)
-            grant = await self._delete(deletes, book, halt)
+            deletes = await MoveGuard(self._access(halt), recorder, self.signer, written).ready(deletes)
+            grant = await self._delete(deletes, recorder, halt)
         if order.last and not halt():
-            await self._send(order.ready_last(), book, halt)
+            await self._send(order.ready_last(), recorder, halt)
         waiting = 0 if grant is None else len(deletes) - grant.granted
-        return replace(book.report(halt.store_error, halt.reason), deletes_waiting=waiting, grant=grant)
+        return replace(recorder.report(halt.store_error, halt.reason), deletes_waiting=waiting, grant=grant)
 
     async def _delete(
-        self, deletes: Sequence[PendingStep], book: OutcomeRecorder, halt: StopCondition
+        self, deletes: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition
     ) -> DeletionGrant | None:
         """Send as many deletes as are granted; the others are left for later."""
         if self._options.deletions is None or not deletes:
-            await self._send(deletes, book, halt)
+            await self._send(deletes, recorder, halt)
             return None
         grant = self._options.deletions.take(len(deletes))
         waits = f"waits: {grant.budget.why()}"
-        book.close([StepResult(work, OutcomeKind.NOT_ATTEMPTED, waits) for work in deletes[grant.granted :]])
-        await self._send(deletes[: grant.granted], book, halt)
+        recorder.close([StepResult(work, OutcomeKind.NOT_ATTEMPTED, waits) for work in deletes[grant.granted :]])
+        await self._send(deletes[: grant.granted], recorder, halt)
         # Where this is not reached, the run was killed or its journal failed, and all of the grant counts as used.
-        self._options.deletions.settle(grant, sum(map(book.may_be_written, deletes[: grant.granted])))
+        self._options.deletions.settle(grant, sum(map(recorder.may_be_written, deletes[: grant.granted])))
         return grant
 
     @property
@@ -91,25 +91,25 @@ class Applier:
         """These entries as they are now, with the patience of a write. Raises StoreError; asked to stop while the store makes
         it wait, it gives up with TransientError."""
         try:
-            return await self._link(self._halt()).read(identities)
+            return await self._access(self._halt()).read(identities)
         except Stopped:
             raise TransientError("kvsync was stopped while waiting for the store") from None
 
-    async def _send(self, works: Sequence[PendingStep], book: OutcomeRecorder, halt: StopCondition) -> None:
+    async def _send(self, works: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition) -> None:
         calls = calls_of(works, self._store.capabilities)
-        workers = [self._work(calls, book, halt) for _ in range(min(len(calls), self._pace.most))]
+        workers = [self._work(calls, recorder, halt) for _ in range(min(len(calls), self._pace.most))]
         # All are waited for, so that a failing journal lets the calls in flight come back before the error is raised.
         for result in await asyncio.gather(*workers, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
 
-    async def _work(self, calls: deque[list[PendingStep]], book: OutcomeRecorder, halt: StopCondition) -> None:
+    async def _work(self, calls: deque[list[PendingStep]], recorder: OutcomeRecorder, halt: StopCondition) -> None:
         while calls and not halt():
             async with self._pace.slot():
                 if not calls or halt():
                     return
                 try:
-                    await BatchSender(self._link(halt), book, self.signer).run(calls.popleft())
+                    await BatchSender(self._access(halt), recorder, self.signer).run(calls.popleft())
                 except BaseException:
                     halt.is_broken = True
                     raise
@@ -117,5 +117,5 @@ class Applier:
     def _halt(self) -> StopCondition:
         return StopCondition(self._options.stop, self._store.context.fence)
 
-    def _link(self, halt: StopCondition) -> StoreAccess:
+    def _access(self, halt: StopCondition) -> StoreAccess:
         return StoreAccess(self._store, self._located.target, halt, self._pace, self._clock, self._options)

@@ -21,9 +21,9 @@ class MoveGuard:
     """Decides which deletes may go. `written` are the works of the same run that put entries in place."""
 
     def __init__(
-        self, link: StoreAccess, book: OutcomeRecorder, signer: MarkSigner, written: Sequence[PendingStep]
+        self, access: StoreAccess, recorder: OutcomeRecorder, signer: MarkSigner, written: Sequence[PendingStep]
     ) -> None:
-        self._link, self._book, self._signer = link, book, signer
+        self._access, self._recorder, self._signer = access, recorder, signer
         self._written = {work.identity: work for work in written}
 
     async def ready(self, deletes: Sequence[PendingStep]) -> list[PendingStep]:
@@ -36,9 +36,9 @@ class MoveGuard:
         except Stopped:
             return []
         except StoreError as error:
-            self._link.report(error)
+            self._access.report(error)
             reasons = {work.index: str(error) for work in halves}
-        self._book.close(
+        self._recorder.close(
             [
                 StepResult(
                     work,
@@ -54,7 +54,7 @@ class MoveGuard:
     async def _reasons(self, halves: Sequence[PendingStep]) -> dict[int, str]:
         """Why the new name cannot be relied on, by index of the work; those that are in place are left out."""
         new_names = {work.change.moved_to for work in halves}
-        fresh = await self._link.read([identity for identity in new_names if identity is not None])
+        fresh = await self._access.read([identity for identity in new_names if identity is not None])
         reasons = {}
         for work in halves:
             assert work.change.moved_to is not None
@@ -66,9 +66,9 @@ class MoveGuard:
     async def _reason(self, work: PendingStep, new_name: Identity, found: Actual | None) -> str | None:
         written = self._written.get(new_name)
         if written is None:
-            settled = await self._link.replan(new_name, work.approved) is None
+            settled = await self._access.replan(new_name, work.approved) is None
             return self._owned_by_others(found) if settled else "is not as desired"
-        outcome = self._book.outcome(written)
+        outcome = self._recorder.outcome(written)
         if outcome is None or outcome.kind not in _DONE:
             return "could not be written"
         after = written.approved.after
@@ -78,7 +78,7 @@ class MoveGuard:
 
     def _owned_by_others(self, found: Actual | None) -> str | None:
         """Why an entry under the new name does not count, None when it is ours, or when no mark can tell."""
-        if found is None or self._link.capabilities.marks is not Marks.STORE:
+        if found is None or self._access.capabilities.marks is not Marks.STORE:
             return None
         if found.mark is None:
             return "has no owner"

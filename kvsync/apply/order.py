@@ -16,8 +16,8 @@ _DONE = (OutcomeKind.APPLIED, OutcomeKind.UNCHANGED)
 class WriteOrder:
     """The works of one run: `deletes`, the writes before them in `stages`, and those that come `last`."""
 
-    def __init__(self, works: Sequence[PendingStep], book: OutcomeRecorder) -> None:
-        self._book = book
+    def __init__(self, works: Sequence[PendingStep], recorder: OutcomeRecorder) -> None:
+        self._recorder = recorder
         self.deletes = [work for work in works if work.is_delete]
         self.last = [work for work in works if not work.is_delete and work.approved.is_last]
         self._written = [work for work in works if not work.is_delete and not work.approved.is_last]
@@ -55,13 +55,13 @@ class WriteOrder:
 
     def _unfinished(self, works: Collection[PendingStep]) -> Identity | None:
         for work in works:
-            outcome = self._book.outcome(work)
+            outcome = self._recorder.outcome(work)
             if outcome is None or outcome.kind not in _DONE:
                 return work.identity
         return None
 
     def _without(self, works: Sequence[PendingStep], failed: dict[int, Identity]) -> list[PendingStep]:
-        self._book.close(
+        self._recorder.close(
             [
                 StepResult(
                     work, OutcomeKind.SKIPPED, f"not written, because {failed[work.index]} comes first and was not done"

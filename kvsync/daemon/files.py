@@ -75,7 +75,7 @@ class Files:
             return 0
         return SETTLE + self._moved_at - self._moving_since
 
-    def at_rest(self) -> float:
+    def stable_at(self) -> float:
         """The moment (epoch seconds) from which the files count as stable, and a tick later, as clocks are not exact."""
         return self._clock.now() + self._moved_at + SETTLE - self._clock.monotonic() + TICK
 

@@ -56,7 +56,7 @@ class PassRunner:
         """Come back as soon as the files are stable when something waits: the grace was as long as it might have to be."""
         if not (request.grace and result.pending and result.next_moment):
             return result
-        return replace(result, next_moment=min(result.next_moment, self._files.at_rest()))
+        return replace(result, next_moment=min(result.next_moment, self._files.stable_at()))
 
     def _must_stop(self, worker: Worker, request: PassRequest) -> bool:
         return worker.must_stop or (request.apply and not self._gate.may_apply(request.target))

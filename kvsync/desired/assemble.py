@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
-from kvsync.desired.model import Chunk
+from kvsync.desired.model import DocumentRows
 from kvsync.desired.order import order_problems
 from kvsync.desired.views import EntriesView, SettledView, TargetRows
 from kvsync.errors import Kind, Origin, Problem
@@ -13,13 +13,13 @@ from kvsync.model.entry import Desired, Identity, Target
 from kvsync.model.policy import Policy
 
 
-def target_digest(chunks: Sequence[Chunk], policy: bytes) -> bytes:
+def target_digest(chunks: Sequence[DocumentRows], policy: bytes) -> bytes:
     """Digest everything that the files ask of a target. `policy` is the text of the policy of its store."""
     return blake2b(b"".join((policy, *(chunk.digest for chunk in chunks))), digest_size=16).digest()
 
 
 def assemble(
-    target: Target, chunks: Sequence[Chunk], policy: Policy, digest: bytes, problems: tuple[Problem, ...]
+    target: Target, chunks: Sequence[DocumentRows], policy: Policy, digest: bytes, problems: tuple[Problem, ...]
 ) -> Desired:
     """What the files ask of a target. `policy` is that of its store; entries and fingerprints are built when looked at."""
     rows = TargetRows(chunks)
@@ -36,7 +36,7 @@ def assemble(
     )
 
 
-def conflicting_entries(chunks: Sequence[Chunk]) -> Iterator[Problem]:
+def conflicting_entries(chunks: Sequence[DocumentRows]) -> Iterator[Problem]:
     """What is wrong between the chunks of one target, or between the entries of one."""
     rows = TargetRows(chunks)
     if len(rows.index) < rows.starts[-1]:
@@ -70,8 +70,8 @@ def _meetings(rows: TargetRows) -> Iterator[Problem]:
             yield Problem(message, rows.origin(row), "rename one, or change key_format", kind=Kind.CONTRADICTION)
 
 
-def _policies(chunks: Sequence[Chunk]) -> Iterator[Problem]:
-    first: Chunk | None = None
+def _policies(chunks: Sequence[DocumentRows]) -> Iterator[Problem]:
+    first: DocumentRows | None = None
     for chunk in chunks:
         if chunk.policy is None:
             continue
@@ -84,7 +84,7 @@ def _policies(chunks: Sequence[Chunk]) -> Iterator[Problem]:
             )
 
 
-def _leaving(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[Problem]:
+def _leaving(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[Problem]:
     if not any(chunk.absent or chunk.moved for chunk in chunks):
         return
     wanted = {identity[0]: row for identity, row in reversed(rows.index.items())}

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from kvsync.desired.model import Chunk, CompiledFile, Reference
+from kvsync.desired.model import CompiledFile, DocumentRows, Reference
 from kvsync.desired.rows import Rows
 from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Move, Target
@@ -182,7 +182,7 @@ def _packed(unit: CompiledFile) -> tuple[bytes, bytes]:
     return _encode((heads, unit.references, unit.warnings)), b"".join(bodies)
 
 
-def _head(chunk: Chunk, size: int) -> _Head:
+def _head(chunk: DocumentRows, size: int) -> _Head:
     return _Head(
         chunk.target,
         chunk.count,
@@ -201,7 +201,7 @@ def _unpacked(head: bytes, body: bytes) -> CompiledFile:
     for one in heads:
         load = partial(_decode_rows, body[start : start + one.size])
         chunks.append(
-            Chunk(one.target, load, one.rows, one.digest, one.policy, one.policy_origin, one.absent, one.moved)
+            DocumentRows(one.target, load, one.rows, one.digest, one.policy, one.policy_origin, one.absent, one.moved)
         )
         start += one.size
     targets = tuple(dict.fromkeys(chunk.target for chunk in chunks))

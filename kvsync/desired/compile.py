@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from kvsync.desired.documents import Document
-from kvsync.desired.model import Chunk, StoreFacts, Stores
+from kvsync.desired.model import DocumentRows, StoreFacts, Stores
 from kvsync.desired.rows import RowBuilder, Rows, RowTemplate, with_labels
 from kvsync.errors import Kind, Problem
 from kvsync.model.canonical import fingerprint, fingerprinter
@@ -28,7 +28,7 @@ _PRIVATE_KEY: Final = urandom(32)
 """Keys the digests of secrets, so that a digest tells nothing about them; they hold for this process only."""
 
 
-def compile_document(document: Document, stores: Stores, problems: list[Problem], most: int) -> Iterator[Chunk]:
+def compile_document(document: Document, stores: Stores, problems: list[Problem], most: int) -> Iterator[DocumentRows]:
     """One chunk for each store that the document names; what a store cannot hold goes to `problems`, up to `most` of them."""
     source, moved = document.draft.columns(), tuple(document.moved.values())
     for name in document.stores:
@@ -38,7 +38,7 @@ def compile_document(document: Document, stores: Stores, problems: list[Problem]
         compiler = _Compiler(target, stores.facts[name], "{label}" in (config.key_format or ""), problems, most)
         rows = compiler.compile(source)
         policy = document.policy(config.policy, stores.authority)
-        yield Chunk(
+        yield DocumentRows(
             target,
             partial(_same, rows),
             len(rows),

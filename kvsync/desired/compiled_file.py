@@ -14,7 +14,7 @@ from kvsync.config.authority import Authority, may_name
 from kvsync.config.model import ReadLimits
 from kvsync.desired.compile import compile_document
 from kvsync.desired.documents import Document, Layer, documents_of, named, read_document
-from kvsync.desired.model import Chunk, CompiledFile, Stores
+from kvsync.desired.model import CompiledFile, DocumentRows, Stores
 from kvsync.desired.reading_budget import ReadingBudget
 from kvsync.desired.tree import Tree
 from kvsync.desired.values import ValueContext
@@ -94,7 +94,7 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
             documents.extend(read_document(layers, stores) for layers in layered)
     problems = [problem for source in sources for problem in source.problems.all()]
     problems += _too_many_patterns(documents, given.limits.patterns)
-    chunks: list[Chunk] = []
+    chunks: list[DocumentRows] = []
     for document in documents:
         if document.namespace is not None:
             # Also alongside other problems: what a store cannot hold is said at once, not in the next round.

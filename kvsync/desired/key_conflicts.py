@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from kvsync.desired.model import Chunk
+from kvsync.desired.model import DocumentRows
 from kvsync.desired.views import TargetRows
 from kvsync.errors import Kind, Problem
 from kvsync.model.entry import Identity, Target
@@ -36,7 +36,7 @@ class _Row(NamedTuple):
         return f"{self.target}: {self.identity}"
 
 
-def meetings(group: Mapping[Target, Sequence[Chunk]], nested_namespace: LiesIn) -> Iterator[KeyConflict]:
+def meetings(group: Mapping[Target, Sequence[DocumentRows]], nested_namespace: LiesIn) -> Iterator[KeyConflict]:
     """Entries of different targets that are one remote key, and entries that another target would take for its own. Takes time
     in proportion to the number of entries."""
     first: dict[str, _Row] = {}

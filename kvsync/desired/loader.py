@@ -20,7 +20,7 @@ from kvsync.desired.assemble import assemble, conflicting_entries, target_digest
 from kvsync.desired.cache import Cache
 from kvsync.desired.jail import MissingError, UnreadableError
 from kvsync.desired.key_conflicts import KeyConflict, meetings
-from kvsync.desired.model import Chunk, CompiledFile, DesiredState, StoreFacts, Stores, WatchSet
+from kvsync.desired.model import CompiledFile, DesiredState, DocumentRows, StoreFacts, Stores, WatchSet
 from kvsync.desired.problem_sets import Problems, ProblemSets
 from kvsync.desired.reading import Reader, Reading
 from kvsync.desired.reading_budget import StepBudgets
@@ -142,7 +142,7 @@ class Source:
         return Reading(problems=[problem], files=reading.files, watch=reading.watch)
 
     def _put_together(self, reading: Reading) -> DesiredState:
-        chunks: defaultdict[Target, list[Chunk]] = defaultdict(list)
+        chunks: defaultdict[Target, list[DocumentRows]] = defaultdict(list)
         found: defaultdict[Target, list[Problems]] = defaultdict(list)
         unheld: list[Problem] = []
         for unit in sorted((unit for _, unit in reading.units.values()), key=attrgetter("is_crowded")):
@@ -217,7 +217,7 @@ class Source:
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
         return replace(loaded, kept=kept, nested=self._nested({*loaded.targets, *kept}))
 
-    def _conflicts(self, target: Target, chunks: list[Chunk], digest: bytes) -> Iterable[Problem]:
+    def _conflicts(self, target: Target, chunks: list[DocumentRows], digest: bytes) -> Iterable[Problem]:
         """What is wrong between the chunks of a target; looked for once for each state of it."""
         if digest in (self._clean.get(target), self._cache.checked(target)):
             self._clean[target] = digest
@@ -227,7 +227,7 @@ class Source:
             self._clean[target] = digest
         return found
 
-    def _meetings(self, group: Mapping[Target, tuple[list[Chunk], bytes]]) -> Iterable[KeyConflict]:
+    def _meetings(self, group: Mapping[Target, tuple[list[DocumentRows], bytes]]) -> Iterable[KeyConflict]:
         """What is wrong between targets whose keys could meet; looked for once for each state of them."""
         first, state = min(group), blake2b(digest_size=16)
         for target, (_, digest) in group.items():
@@ -279,7 +279,7 @@ class Source:
         return {target: names[target.store] for group, names in groups for target in group}
 
     def _desired(
-        self, target: Target, chunks: list[Chunk], digest: bytes, problems: Problems, problems_digest: bytes
+        self, target: Target, chunks: list[DocumentRows], digest: bytes, problems: Problems, problems_digest: bytes
     ) -> Desired:
         digest = _joined((digest, problems_digest)) if problems else digest
         known = self._targets.get(target)

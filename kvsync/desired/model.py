@@ -109,7 +109,7 @@ class DesiredState:
 
 
 @dataclass(frozen=True)
-class Chunk:
+class DocumentRows:
     """What one document asks of one target. `digest` covers all of it; `load` gives the `count` rows when they are needed.
     `policy` is None when the document has none of its own."""
 
@@ -148,7 +148,7 @@ class CompiledFile:
     in memory only; `secrets` are the values themselves.
     """
 
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[DocumentRows, ...]
     targets: tuple[Target, ...]
     names_known: bool
     problems: tuple[Problem, ...]

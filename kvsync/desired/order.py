@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from kvsync.desired.model import Chunk
+from kvsync.desired.model import DocumentRows
 from kvsync.desired.views import TargetRows
 from kvsync.errors import Kind, Problem
 from kvsync.yaml.problems import name_hint, quoted
@@ -15,7 +15,7 @@ _Ordered = Mapping[int, tuple[tuple[str, ...], bool]]
 """The keys that a row of the target is written after, and whether it is written last."""
 
 
-def order_problems(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[Problem]:
+def order_problems(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[Problem]:
     """What is wrong with the order that the files of one target ask for."""
     ordered = dict(_ordered(chunks, rows))
     if not ordered:
@@ -28,7 +28,7 @@ def order_problems(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[Proble
     yield from _moved(chunks, ordered, by_key)
 
 
-def _ordered(chunks: Sequence[Chunk], rows: TargetRows) -> Iterator[tuple[int, tuple[tuple[str, ...], bool]]]:
+def _ordered(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[tuple[int, tuple[tuple[str, ...], bool]]]:
     for start, chunk in zip(rows.starts, chunks, strict=False):
         asks = [(shape.after, shape.after_all) for shape in chunk.rows.table]
         if any(after or is_last for after, is_last in asks):
@@ -69,7 +69,7 @@ def _cycle(ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows)
         yield Problem(message, rows.origin(first[keys[0]]), "remove one of them", Kind.CONTRADICTION)
 
 
-def _moved(chunks: Sequence[Chunk], ordered: _Ordered, by_key: Mapping[str, list[int]]) -> Iterator[Problem]:
+def _moved(chunks: Sequence[DocumentRows], ordered: _Ordered, by_key: Mapping[str, list[int]]) -> Iterator[Problem]:
     for move in (move for chunk in chunks for move in chunk.moved):
         if any(ordered.get(row, ((), False))[1] for row in by_key.get(move.destination, ())):
             message = f"{quoted(move.destination)} is written after everything else, and so after {quoted(move.source)} is gone"

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate, chain, compress
 from typing import Any
 
-from kvsync.desired.model import Chunk
+from kvsync.desired.model import DocumentRows
 from kvsync.desired.rows import Rows, with_labels
 from kvsync.errors import Origin
 from kvsync.model.entry import Entry, Identity
@@ -17,7 +17,7 @@ from kvsync.model.entry import Entry, Identity
 class TargetRows:
     """All rows of one target, across its chunks, in order."""
 
-    def __init__(self, chunks: Sequence[Chunk]) -> None:
+    def __init__(self, chunks: Sequence[DocumentRows]) -> None:
         self.chunks = chunks
 
     @cached_property

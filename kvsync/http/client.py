@@ -141,7 +141,7 @@ class Client:
         if self._quota is not None:
             await self._quota.take()
         async with self._flights:
-            transport = self._connected()
+            transport = self._open_transport()
             headers: Mapping[str, str] = call.headers
             if self._credentials is not None:
                 headers = {**call.headers, **await self._credentials.sign(call, self._host)}
@@ -169,7 +169,7 @@ class Client:
         except NotLeader as error:
             raise NotLeader(f"{self.label}: {call.what} was not sent: {error}") from None
 
-    def _connected(self) -> Transport:
+    def _open_transport(self) -> Transport:
         if self._transport is None:
             from kvsync.http.transport import (  # a fifth of a second, which working offline need not pay
                 Transport,

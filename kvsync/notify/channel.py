@@ -36,24 +36,24 @@ class Channel:
         self,
         where: str,
         config: ChannelConfig,
-        letters: MessageFormatter,
-        post: WebhookSender,
+        formatter: MessageFormatter,
+        webhook: WebhookSender,
         kept: Notices,
         clock: Clock,
     ) -> None:
         self.where, self.id_ = where, channel_id(config)
-        self._config, self._letters, self._post, self._kept, self._clock = config, letters, post, kept, clock
+        self._config, self._formatter, self._webhook, self._kept, self._clock = config, formatter, webhook, kept, clock
         told: dict[Target, dict[str, str]] = {}
         with suppress(StateDirError):  # then lasting states are sent again
             told = kept.told(self.id_)
-        self._book = DeliveryState(config, told)
+        self._delivery = DeliveryState(config, told)
         self._news = asyncio.Event()
         self._backoff = Backoff(Random())  # noqa: S311 - spreads retries
         self._failures, self._speaks = 0, True
 
     def note(self, target: Target, facts: Facts) -> None:
         """Take in what a pass found out, and tell it soon where it is news."""
-        if self._book.note(target, facts):
+        if self._delivery.note(target, facts):
             self._news.set()
 
     def speak(self, wanted: bool) -> None:
@@ -63,7 +63,7 @@ class Channel:
 
     def keep(self, targets: Collection[Target]) -> None:
         """Forget all targets but these."""
-        self._remember(self._book.keep(targets))
+        self._remember(self._delivery.keep(targets))
 
     async def run(self) -> None:
         """Tell what is due, until cancelled."""
@@ -74,10 +74,10 @@ class Channel:
                 await self._clock.sleep(GATHER)
                 await self._tell_all()
         finally:
-            await self._post.aclose()
+            await self._webhook.aclose()
 
     async def _tell_all(self) -> None:
-        while self._speaks and (due := self._book.due(MOST)).told:
+        while self._speaks and (due := self._delivery.due(MOST)).told:
             if due.notices:
                 await self._clock.sleep(await self._tell(due))
             else:
@@ -86,8 +86,8 @@ class Channel:
     async def _tell(self, due: DueNotice) -> float:
         """Send one message. Returns the seconds to wait before the next."""
         try:
-            self._post.check()  # from here on the address is known for a secret, and in no letter
-            await self._post.send(*self._letters.write(due.notices, self._clock.now()))
+            self._webhook.check()  # from here on the address is known for a secret, and in no letter
+            await self._webhook.send(*self._formatter.write(due.notices, self._clock.now()))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next message may get through
             return self._failed(due, error)
         self._settle(due)
@@ -108,7 +108,7 @@ class Channel:
         return pause
 
     def _settle(self, due: DueNotice) -> None:
-        self._book.settle(due.told)
+        self._delivery.settle(due.told)
         self._remember(due.told)
 
     def _remember(self, told: Collection[Told]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from kvsync.config.model import ChannelConfig, NoticeKind
 from kvsync.model.entry import Target
-from kvsync.notify.model import MENDED, Fact, Facts, Notice
+from kvsync.notify.model import HEALED, Fact, Facts, Notice
 
 Told = tuple[Target, NoticeKind, str | None]
 """Of a target, of a kind: which notice was sent; None if it has ended."""
@@ -39,7 +39,7 @@ class DeliveryState:
                 continue
             if fact is None:
                 self._end(target, kind)
-            elif not fact.hopeful or fact.attempts >= self._config.attempts:
+            elif not fact.retryable or fact.attempts >= self._config.attempts:
                 self._begin(target, fact)
         return bool(self._changes(target))
 
@@ -81,7 +81,7 @@ class DeliveryState:
         """An ended notice is dropped if it was never sent, except drift that was healed at once, which is sent once."""
         fact = self._facts.get(target, {}).get(kind)
         told = self._told.get(target, {}).get(kind)
-        if fact is not None and fact.which == MENDED and told is None:
+        if fact is not None and fact.which == HEALED and told is None:
             self._facts[target][kind] = replace(fact, is_over=True)
             return
         self._facts.get(target, {}).pop(kind, None)
@@ -98,7 +98,7 @@ class DeliveryState:
     def _notices(self, target: Target) -> Iterator[Notice]:
         told, changes = self._told.get(target, {}), self._changes(target)
         better = {
-            kind for kind, which in changes.items() if which in (None, MENDED) and told.get(kind, MENDED) != MENDED
+            kind for kind, which in changes.items() if which in (None, HEALED) and told.get(kind, HEALED) != HEALED
         }
         for kind, which in changes.items():
             if which is not None and kind not in better:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from kvsync.config.model import NoticeKind
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult
-from kvsync.notify.model import MENDED, STILL, Fact, Facts
+from kvsync.notify.model import HEALED, STILL, Fact, Facts
 
 
 class FactExtractor:
@@ -44,7 +44,7 @@ class FactExtractor:
             error=error,
             attempts=count,
             unavailable=result.unavailable,
-            hopeful=result.retryable and not result.unavailable,
+            retryable=result.retryable and not result.unavailable,
         )
 
 
@@ -58,5 +58,5 @@ def _drift(result: PassResult) -> Fact | None:
     counts = {cause: count for cause, count in result.drift.items() if count}
     if not counts:
         return None
-    which = MENDED if result.ok and not result.pending else STILL
+    which = HEALED if result.ok and not result.pending else STILL
     return Fact(NoticeKind.DRIFT, result.at, which, drift=counts)

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from kvsync.config.model import NoticeFormat, NoticeKind
-from kvsync.notify.model import MENDED, Fact, Notice
+from kvsync.notify.model import HEALED, Fact, Notice
 from kvsync.rendering.words import moment, short_hash
 from kvsync.util.escaping import clip, encode_json, escape_text, slack_code
 
@@ -81,7 +81,7 @@ def _document(notice: Notice) -> dict[str, Any]:
 
 def _details(fact: Fact) -> dict[str, Any]:
     if fact.kind is NoticeKind.DRIFT:
-        return {"drift": dict(sorted(fact.drift.items())), "healed": fact.which == MENDED}
+        return {"drift": dict(sorted(fact.drift.items())), "healed": fact.which == HEALED}
     if fact.kind is NoticeKind.PARKED:
         reasons = [clip(escape_text(reason), _LONGEST) for reason in fact.reasons]
         return {"digest": fact.which, "reasons": reasons, "command": _command(fact)}
@@ -132,7 +132,7 @@ def _words(notice: Notice) -> str:
         return f"has recovered; it was: {', '.join(_WAS[kind] for kind in notice.ended)}"
     if fact.kind is NoticeKind.DRIFT:
         counts = ", ".join(f"{count:,} {cause}" for cause, count in sorted(fact.drift.items()))
-        return f"has drifted: {counts}" + ("; healed" if fact.which == MENDED else "; not healed")
+        return f"has drifted: {counts}" + ("; healed" if fact.which == HEALED else "; not healed")
     if fact.kind is NoticeKind.PARKED:
         return (
             f"is parked: {_shown('; '.join(fact.reasons))}. To approve, after you reviewed the plan: `{_command(fact)}`"

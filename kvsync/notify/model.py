@@ -12,7 +12,7 @@ from kvsync.model.entry import Target
 STILL: Final = "found"
 """Which drift: that which is still there."""
 
-MENDED: Final = "healed"
+HEALED: Final = "healed"
 """Which drift: that which the pass that found it healed."""
 
 
@@ -22,8 +22,8 @@ class Fact:
 
     `which` tells two facts of one kind apart, so that the second is news: the digest of a parked plan, or whether drift is
     still there. `drift` counts entries by class, `reasons` are why it is parked; `error` says what fails, for the last
-    `attempts` passes, `unavailable` that the store is the reason and `hopeful` that trying again may help. `is_over` says that
-    it ended before it was sent.
+    `attempts` passes, `unavailable` that the store is the reason and `retryable` that trying again may help. `is_over` says
+    that it ended before it was sent.
     """
 
     kind: NoticeKind
@@ -34,7 +34,7 @@ class Fact:
     error: str | None = None
     attempts: int = 0
     unavailable: bool = False
-    hopeful: bool = False
+    retryable: bool = False
     is_over: bool = False
 
 

@@ -40,9 +40,9 @@ class NotifierContext:
 class Notifier(DaemonObserver):
     """Tells every channel. What is known of each target is kept for a channel that a changed configuration adds."""
 
-    def __init__(self, means: NotifierContext) -> None:
-        self._means = means
-        self._judge = FactExtractor()
+    def __init__(self, context: NotifierContext) -> None:
+        self._context = context
+        self._extractor = FactExtractor()
         self._known: dict[Target, Facts] = {}
         self._targets: frozenset[Target] | None = None
         self._leads = True
@@ -64,12 +64,12 @@ class Notifier(DaemonObserver):
             if config not in self._channels:
                 self._begin(f"run.notify[{index}]", config)
         with suppress(StateDirError):
-            self._means.state.notices.keep([channel.id_ for channel, _ in self._channels.values()])
+            self._context.state.notices.keep([channel.id_ for channel, _ in self._channels.values()])
 
     def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget all targets but these."""
         self._targets = targets
-        self._judge.keep(targets)
+        self._extractor.keep(targets)
         for target in self._known.keys() - targets:
             del self._known[target]
         for channel, _ in self._channels.values():
@@ -83,7 +83,7 @@ class Notifier(DaemonObserver):
 
     def pass_done(self, result: PassResult) -> None:
         """Take in what it found out."""
-        target, facts = result.target, self._judge.facts(result)
+        target, facts = result.target, self._extractor.facts(result)
         self._known[target] = {**self._known.get(target, {}), **facts}
         for channel, _ in self._channels.values():
             channel.note(target, facts)
@@ -92,10 +92,10 @@ class Notifier(DaemonObserver):
         from kvsync.notify.channel import Channel  # with it comes the HTTP client, which not everybody needs
         from kvsync.notify.webhook import WebhookSender
 
-        means = self._means
-        post = WebhookSender(where, config, means.resolve, means.redactor, means.clock)
-        letters = MessageFormatter(config.format, means.sender, means.redactor.redact)
-        channel = Channel(where, config, letters, post, means.state.notices, means.clock)
+        context = self._context
+        webhook = WebhookSender(where, config, context.resolve, context.redactor, context.clock)
+        formatter = MessageFormatter(config.format, context.sender, context.redactor.redact)
+        channel = Channel(where, config, formatter, webhook, context.state.notices, context.clock)
         self._channels[config] = channel, asyncio.create_task(channel.run())
         channel.speak(self._leads)
         if self._targets is not None:

@@ -76,11 +76,11 @@ class WebhookSender:
             await self.aclose()
             limits = ClientLimits(timeout=self._config.timeout, concurrency=1)
             self._client = Client(
-                self._where, origin, self._clock, Traffic(), ClientOptions(limits=limits, error_mapper=self._judge)
+                self._where, origin, self._clock, Traffic(), ClientOptions(limits=limits, error_mapper=self._map_error)
             )
         return self._client
 
-    def _judge(self, _call: Request, answer: Response) -> StoreError | None:
+    def _map_error(self, _call: Request, answer: Response) -> StoreError | None:
         if answer.status in (401, 403, 404, 410):
             message = f"status {answer.status}; the address does not accept messages, or no longer does"
             return PermanentError(f"{self._where}: the notification was refused: {message}")

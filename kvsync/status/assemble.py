@@ -68,7 +68,7 @@ class SnapshotInput:
     version: int
     process: ProcessView
     state: StateDir
-    standings: Mapping[Target, TargetRecord]
+    records: Mapping[Target, TargetRecord]
     loaded: LoadedTargets
     stores: tuple[StoreView, ...]
     durations: Mapping[str, Histogram]
@@ -98,7 +98,7 @@ class _Held:
 def assemble(material: SnapshotInput) -> StatusSnapshot:
     """Put the board together."""
     held, errors = _held(material), _store_errors(material)
-    targets = tuple(_target(target, material, held) for target in sorted(material.standings))
+    targets = tuple(_target(target, material, held) for target in sorted(material.records))
     return StatusSnapshot(
         at=material.at,
         version=material.version,
@@ -147,14 +147,14 @@ def _held(material: SnapshotInput) -> _Held:
 
 
 def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
-    standing = material.standings[target]
-    seen = standing.seen or LastSeen()
+    target_record = material.records[target]
+    seen = target_record.seen or LastSeen()
     view = TargetView(
         target,
         seen.type,
-        running=standing.running,
-        succeeded_at=standing.succeeded_at,
-        plan=standing.plan,
+        running=target_record.running,
+        succeeded_at=target_record.succeeded_at,
+        plan=target_record.plan,
         unchanged=seen.unchanged,
         foreign=seen.foreign,
         unhealed=seen.unhealed,
@@ -163,17 +163,17 @@ def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
         nearest_end=seen.end,
         quarantined=held.quarantined.get(target, 0),
         contended=held.contended.get(target, 0),
-        totals=standing.totals,
-        passes=standing.passes,
-        drift=standing.drift,
+        totals=target_record.totals,
+        passes=target_record.passes,
+        drift=target_record.drift,
     )
-    view = _with_pass(view, standing, held)
+    view = _with_pass(view, target_record, held)
     return replace(view, state=state_of(view, denied=material.process.window is not None))
 
 
-def _with_pass(view: TargetView, standing: TargetRecord, held: _Held) -> TargetView:
+def _with_pass(view: TargetView, target_record: TargetRecord, held: _Held) -> TargetView:
     """The view with what the last pass said: the one of this process, else the one that is remembered."""
-    result, before = standing.passed, standing.before
+    result, before = target_record.passed, target_record.before
     if result is None:
         return view if before is None else replace(view, attempted_at=before.attempted_at)
     parked = _parked(result.digest, result.parked, held.parked.get(view.target)) if result.parked else None
@@ -202,7 +202,7 @@ def _parked(digest: str, reasons: tuple[str, ...], record: ParkedRecord | None) 
 def _store_errors(material: SnapshotInput) -> Mapping[str, str | None]:
     """Why stores could not be reached, by name: the first target's error of each."""
     errors: dict[str, str | None] = {}
-    for target, standing in material.standings.items():
-        if standing.passed is not None and standing.passed.unavailable:
-            errors.setdefault(target.store, standing.passed.error)
+    for target, target_record in material.records.items():
+        if target_record.passed is not None and target_record.passed.unavailable:
+            errors.setdefault(target.store, target_record.passed.error)
     return errors

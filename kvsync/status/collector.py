@@ -63,15 +63,15 @@ class CollectorSettings:
 class Collector(DaemonObserver):
     """Collects what is seen. `news` is set, and replaced, at every event; `version` counts them."""
 
-    def __init__(self, settings: CollectorSettings, surroundings: CollectorContext) -> None:
+    def __init__(self, settings: CollectorSettings, context: CollectorContext) -> None:
         self.version = 0
         self.ready = False
         self.hooks: Counter[str] = Counter()
         self.leaving = asyncio.Event()
-        self._settings, self._surroundings = settings, surroundings
+        self._settings, self._context = settings, context
         self._news = asyncio.Event()
         self._process = settings.process
-        self._standings: dict[Target, TargetRecord] = {}
+        self._records: dict[Target, TargetRecord] = {}
         self._unseen: set[Target] = set()
         self._loaded = LoadedTargets({})
         self._durations: dict[str, Durations] = {}
@@ -86,7 +86,7 @@ class Collector(DaemonObserver):
 
     async def board(self) -> StatusSnapshot:
         """Everything that can be seen at this moment."""
-        return await asyncio.to_thread(assemble, self._material())
+        return await asyncio.to_thread(assemble, self._snapshot_input())
 
     async def news(self) -> None:
         """Return at the next event."""
@@ -116,16 +116,16 @@ class Collector(DaemonObserver):
 
     def files_loaded(self, targets: frozenset[Target], loaded: LoadedTargets) -> None:
         """Forget all targets but these."""
-        for target in self._standings.keys() - targets:
-            self._rows -= self._standings.pop(target).rows
-        for target in targets - self._standings.keys():
-            self._standings[target] = TargetRecord()
+        for target in self._records.keys() - targets:
+            self._rows -= self._records.pop(target).rows
+        for target in targets - self._records.keys():
+            self._records[target] = TargetRecord()
         stores = {target.store for target in targets}
         for store in self._durations.keys() - stores:
             del self._durations[store]
-        self._unseen = {target for target in targets if self._standings[target].passed is None}
+        self._unseen = {target for target in targets if self._records[target].passed is None}
         self._loaded = loaded
-        self._process = replace(self._process, files_at=self._settings.clock.now(), commit=self._surroundings.commit)
+        self._process = replace(self._process, files_at=self._settings.clock.now(), commit=self._context.commit)
         self._look_ready()
         self.changed()
 
@@ -136,27 +136,27 @@ class Collector(DaemonObserver):
 
     def pass_started(self, request: PassRequest) -> None:
         """Note that it runs."""
-        standing = self._standings.get(request.target)
-        if standing is not None:
-            self._standings[request.target] = replace(standing, running=True)
+        target_record = self._records.get(request.target)
+        if target_record is not None:
+            self._records[request.target] = replace(target_record, running=True)
             self.changed()
 
     def pass_done(self, result: PassResult) -> None:
         """Note what a pass saw and did, and how it ended."""
-        standing = self._standings.get(result.target)
-        if standing is None:  # no file names it any more
+        target_record = self._records.get(result.target)
+        if target_record is None:  # no file names it any more
             return
-        after = replace(standing, passed=result.brief(), running=False, passes=standing.passes + 1)
+        after = replace(target_record, passed=result.brief(), running=False, passes=target_record.passes + 1)
         if result.report is not None:
             after = self._with_report(after, result.report, has_run=result.run is not None)
             if result.run is not None:
                 self._runs.append(_run(result.run, result.report, result, self._process.commit))
         if result.error is None:
             after = replace(after, succeeded_at=result.at)
-            if dict(result.drift) != dict(standing.drift):
+            if dict(result.drift) != dict(target_record.drift):
                 after = replace(after, drift=dict(result.drift))
                 self._drift.append(DriftPoint(result.at, result.target, dict(result.drift)))
-        self._standings[result.target] = after
+        self._records[result.target] = after
         self._unseen.discard(result.target)
         self._durations.setdefault(result.target.store, Durations()).add(result.seconds)
         self._look_ready()
@@ -185,15 +185,17 @@ class Collector(DaemonObserver):
         """Ready once every target had its first pass; then for good, whatever targets come."""
         self.ready = self.ready or not self.waiting
 
-    def _with_report(self, standing: TargetRecord, report: TargetReport, *, has_run: bool) -> TargetRecord:
+    def _with_report(self, target_record: TargetRecord, report: TargetReport, *, has_run: bool) -> TargetRecord:
         """What is known of a target, with what a pass saw of it and did."""
-        room = min(MOST_ROWS, MOST_ROWS_IN_ALL - self._rows + standing.rows)
+        room = min(MOST_ROWS, MOST_ROWS_IN_ALL - self._rows + target_record.rows)
         plan = pending_plan(report, self._settings.process.owner, self._settings.redact, room)
-        after = replace(standing, seen=self._seen(report, standing.seen, news=bool(plan or has_run)), plan=plan)
+        after = replace(
+            target_record, seen=self._seen(report, target_record.seen, news=bool(plan or has_run)), plan=plan
+        )
         if report.outcomes:
             fresh = Counter((one.action.value, one.kind.value) for one in report.outcomes)
-            after = replace(after, totals=Counter(standing.totals) + fresh)
-        self._rows += after.rows - standing.rows
+            after = replace(after, totals=Counter(target_record.totals) + fresh)
+        self._rows += after.rows - target_record.rows
         return after
 
     def _seen(self, report: TargetReport, before: LastSeen | None, *, news: bool) -> LastSeen:
@@ -212,16 +214,16 @@ class Collector(DaemonObserver):
             return EndView(self._settings.redact(name(found[0])), found[1]) if found is not None else None
         return None
 
-    def _material(self) -> SnapshotInput:
+    def _snapshot_input(self) -> SnapshotInput:
         process = replace(self._process, ready=self.ready)
         return SnapshotInput(
             at=self._settings.clock.now(),
             version=self.version,
             process=process,
             state=self._settings.state,
-            standings=dict(self._standings),
+            records=dict(self._records),
             loaded=self._loaded,
-            stores=self._surroundings.stores,
+            stores=self._context.stores,
             durations={store: durations.histogram() for store, durations in self._durations.items()},
             drift=tuple(self._drift),
             runs=tuple(reversed(self._runs)),
@@ -240,7 +242,7 @@ class Collector(DaemonObserver):
                 self._drift.append(point)
         for record in state.passes.all():
             drift = last.get(record.target, {})
-            self._standings[record.target] = TargetRecord(before=record, succeeded_at=record.succeeded_at, drift=drift)
+            self._records[record.target] = TargetRecord(before=record, succeeded_at=record.succeeded_at, drift=drift)
 
 
 def _run(run: str, report: TargetReport, result: PassResult, commit: str | None) -> RunView:

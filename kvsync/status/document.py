@@ -61,7 +61,7 @@ def _deferred(state: StateDir, now: float) -> list[Document]:
     ]
 
 
-def board_document(document: Document, board: StatusSnapshot) -> Document:
+def snapshot_document(document: Document, board: StatusSnapshot) -> Document:
     """The status document with everything that is on the board. Targets of which the state directory knows no pass are in it
     as well, with the same fields."""
     known = {Target(one["store"], one["namespace"]): one for one in document["targets"]}

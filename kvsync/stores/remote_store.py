@@ -43,7 +43,7 @@ class RemoteStore(Store, Generic[_Remote]):
     async def check(self) -> Sequence[DoctorCheck]:
         """What the store's own doctor finds, distinguished."""
         try:
-            return await self._examine(self._connected())
+            return await self._examine(self._client())
         except StoreError as error:
             return [DoctorCheck("credential", False, str(error))]
 
@@ -53,7 +53,7 @@ class RemoteStore(Store, Generic[_Remote]):
         if remote is not None:
             await remote.aclose()
 
-    def _connected(self) -> _Remote:
+    def _client(self) -> _Remote:
         if self._remote is None:
             self._remote = self._connect(self.config.concurrency or self.capabilities.concurrency)
         return self._remote

@@ -21,7 +21,7 @@ EVERYTHING = ChannelConfig(URL)
 
 GOOD = PassResult(A, digest="sha256:0")
 STILL = PassResult(A, drift={"drifted": 2, "missing": 0}, pending=2)
-MENDED = PassResult(A, drift={"drifted": 2}, changes={"applied": 2})
+HEALED = PassResult(A, drift={"drifted": 2}, changes={"applied": 2})
 PARKED = PassResult(A, digest="sha256:1", parked=("40 of 50 entries would be deleted",), pending=40)
 OTHER = PassResult(A, digest="sha256:2", parked=("41 of 50 entries would be deleted",), pending=41)
 DOWN = PassResult(A, error="edge: no connection", unavailable=True, retryable=True)
@@ -74,9 +74,9 @@ class Told:
     [
         ([GOOD, GOOD], []),
         ([STILL, STILL, STILL, GOOD, GOOD], ["drift found", "healed drift"]),
-        ([STILL, MENDED, GOOD], ["drift found", "healed drift"]),
-        ([MENDED, MENDED, GOOD, GOOD, MENDED], ["drift healed", "drift healed"]),
-        ([MENDED, STILL, GOOD], ["drift healed", "drift found", "healed drift"]),
+        ([STILL, HEALED, GOOD], ["drift found", "healed drift"]),
+        ([HEALED, HEALED, GOOD, GOOD, HEALED], ["drift healed", "drift healed"]),
+        ([HEALED, STILL, GOOD], ["drift healed", "drift found", "healed drift"]),
         ([PARKED, PARKED, GOOD], ["parked sha256:1", "healed parked"]),
         ([PARKED, OTHER, OTHER], ["parked sha256:1", "parked sha256:2"]),
         ([DOWN, DOWN, DOWN, GOOD], ["failed", "healed failed"]),
@@ -94,7 +94,7 @@ def test_a_state_is_told_once(results: list[PassResult], told: list[str]) -> Non
     assert Told().passes(*results) == told
 
 
-@pytest.mark.parametrize("before", [STILL, MENDED, PARKED, DOWN, WRONG])
+@pytest.mark.parametrize("before", [STILL, HEALED, PARKED, DOWN, WRONG])
 def test_a_restart_tells_nothing_again(before: PassResult) -> None:
     """What was told before a restart is not told after it; its end is, and a first failure that may pass ends nothing."""
     told = Told()
@@ -103,7 +103,7 @@ def test_a_restart_tells_nothing_again(before: PassResult) -> None:
     assert told.passes(before) == []
     told.restarts()
     assert told.passes(HICCUP) == []
-    assert told.passes(GOOD) == ([] if before is MENDED else [f"healed {'failed' if before.error else _kind(before)}"])
+    assert told.passes(GOOD) == ([] if before is HEALED else [f"healed {'failed' if before.error else _kind(before)}"])
     told.restarts()
     assert told.passes(GOOD) == []
 
@@ -117,7 +117,7 @@ def test_who_was_away_hears_how_things_stand() -> None:
     told = Told()
     told.misses(PARKED, GOOD, DOWN, GOOD)
     assert told.passes(GOOD) == []
-    told.misses(MENDED, GOOD, GOOD)
+    told.misses(HEALED, GOOD, GOOD)
     assert told.passes(GOOD) == ["drift healed"]
     told.misses(PARKED, OTHER)
     assert told.passes(OTHER) == ["parked sha256:2"]
@@ -138,7 +138,7 @@ def test_a_target_that_is_gone_is_not_mentioned() -> None:
     assert told.passes(PARKED) == ["parked sha256:1"]
 
 
-RESULTS = (GOOD, STILL, MENDED, PARKED, OTHER, DOWN, HICCUP, WRONG, REFUSED)
+RESULTS = (GOOD, STILL, HEALED, PARKED, OTHER, DOWN, HICCUP, WRONG, REFUSED)
 
 
 @given(st.lists(st.tuples(st.sampled_from(RESULTS), st.booleans())))

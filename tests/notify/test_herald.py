@@ -35,7 +35,7 @@ from kvsync.testing import FakeClock
 from kvsync.util.redaction import Redactor
 from tests.daemon.support import A, B, turns, until
 from tests.notify.receiver import Receiver, receiving
-from tests.notify.test_book import DOWN, GOOD, MENDED, PARKED, STILL, URL, WRONG
+from tests.notify.test_book import DOWN, GOOD, HEALED, PARKED, STILL, URL, WRONG
 
 SIGNING = Credential(CredentialKind.ENV, "SIGNING")
 KEY = "whsec_" + b64encode(b"0123456789abcdef").decode()
@@ -98,7 +98,7 @@ async def test_a_message_is_as_its_schema_says(scene: Scene, receiver: Receiver)
     """What is posted is JSON that the published schema describes, whole: kinds, targets, reasons, and what to do."""
     async with scene.telling(ChannelConfig(URL)):
         digest = "sha256:" + "0123456789abcdef" * 4
-        scene.passes(replace(PARKED, digest=digest), of(DOWN, B), of(MENDED, Target("core", "c")))
+        scene.passes(replace(PARKED, digest=digest), of(DOWN, B), of(HEALED, Target("core", "c")))
         first = (await receiver.has(1)).json
         scene.passes(GOOD)
         second = (await receiver.has(2)).json
@@ -142,7 +142,7 @@ async def test_a_restart_tells_nothing_again(scene: Scene, receiver: Receiver) -
     async with scene.telling(ChannelConfig(URL)):
         scene.passes(PARKED, of(DOWN, B))
         await receiver.has(1)
-        await until(lambda: scene.herald._means.state.notices.told(_id(ChannelConfig(URL))))
+        await until(lambda: scene.herald._context.state.notices.told(_id(ChannelConfig(URL))))
     async with scene.telling(ChannelConfig(URL)):
         scene.passes(PARKED, of(GOOD, B), of(WRONG, A))
         await receiver.has(2)

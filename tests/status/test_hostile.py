@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kvsync.model.entry import Target
 from kvsync.rendering.difference import Line
-from kvsync.status.document import board_document
+from kvsync.status.document import snapshot_document
 from kvsync.status.http.answers import failure
 from kvsync.status.metrics import exposition
 from kvsync.status.page.query import Query
@@ -137,7 +137,7 @@ def test_metrics_and_status_are_documents(evil: str) -> None:
     assert all(map(is_harmless, text.split("\n")))
     assert len(samples_of(text)) == len(samples_of(exposition(poisoned(board(2), "x")).body.decode()))
     empty: dict[str, list[Any]] = {"targets": [], "parked": [], "paused": []}
-    (line,) = Redactor().clean_text(board_document(empty, shown)).splitlines()
+    (line,) = Redactor().clean_text(snapshot_document(empty, shown)).splitlines()
     assert is_harmless(line)
     assert json.loads(line)
     assert is_harmless((failure(404, evil).text or "").removesuffix("\n"))

@@ -494,7 +494,7 @@ async def test_a_removed_target_leaves_the_board(daemon: Live, world: World) -> 
     assert any('namespace="other"' in name for name in await daemon.metrics())
     (world.root / "state/other.yaml").unlink()
     daemon.daemon.trigger(Trigger.SIGNAL)
-    await until(lambda: len(daemon.collector._standings) == 1)
+    await until(lambda: len(daemon.collector._records) == 1)
     assert not any('namespace="other"' in name for name in await daemon.metrics())
     assert [one["namespace"] for one in (await daemon.status())["targets"]] == ["web"]
     assert any('namespace="web"' in name for name in await daemon.metrics())

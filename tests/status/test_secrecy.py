@@ -17,7 +17,7 @@ from kvsync.model.result import PassResult, Trigger
 from kvsync.state import StateDir
 from kvsync.status.assemble import assemble
 from kvsync.status.collector import Collector, CollectorSettings
-from kvsync.status.document import board_document, status_document
+from kvsync.status.document import snapshot_document, status_document
 from kvsync.status.metrics import exposition
 from kvsync.status.snapshot import ProcessView
 from kvsync.util.clock import Clock
@@ -40,10 +40,12 @@ def shown(state: StateDir, secret: str, redactor: Redactor) -> str:
     plan = TargetPlan(WEB, "sqlite", "sha256:0", refused=(refusal,))
     told = {"error": f"failed with {secret}", "parked": (f"too much {secret}",), "report": TargetReport(plan)}
     collector.pass_done(PassResult(WEB, **told, pending=1, triggers=(Trigger.HOOK,), at=1.0, seconds=0.1))  # type: ignore[arg-type]
-    board = assemble(collector._material())
+    board = assemble(collector._snapshot_input())
     rows = repr([view.plan for view in board.targets])
     return (
-        redactor.clean_text(board_document(status_document(state, 0), board)) + rows + exposition(board).body.decode()
+        redactor.clean_text(snapshot_document(status_document(state, 0), board))
+        + rows
+        + exposition(board).body.decode()
     )
 
 

@@ -137,7 +137,7 @@ async def test_stores_with_one_token_share_its_quota(kv: Service, connect: Open)
     other = connect(clock=clock, token=kv.env["CLOUDFLARE_READER_API_TOKEN"])
     for store in (one, two, other):
         await store.namespaces()
-    quotas = [store._connected().quota for store in (one, two, other)]  # type: ignore[attr-defined]
+    quotas = [store._client().quota for store in (one, two, other)]  # type: ignore[attr-defined]
     assert quotas[0] is quotas[1]
     assert quotas[0].left == 1198
     assert quotas[2].left == 1199

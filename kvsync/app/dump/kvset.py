@@ -23,7 +23,7 @@ class Kvset:
     """The entries by target, and the keys that belong to no namespace, or not to the one that was asked for."""
 
     entries: dict[Target, list[Actual]]
-    homeless: tuple[str, ...]
+    outside_namespace: tuple[str, ...]
 
 
 def read_kvset(file: Path, store: StoreConfig, namespace: str | None, owner: str) -> Kvset:
@@ -32,16 +32,16 @@ def read_kvset(file: Path, store: StoreConfig, namespace: str | None, owner: str
         raise UsageError(f"--kvset needs a store of type {_TYPE}; {store.name} has type {store.type}")
     keys = KeyFormat(store.key_format or KEY_FORMAT, native_labels=True)
     entries: dict[Target, list[Actual]] = {}
-    homeless: list[str] = []
+    outside_namespace: list[str] = []
     for item in _items(file):
         home = namespace or keys.namespace_of(item["key"])
         actual = None if home is None else _entry(item, home, keys, file)
         if home is None or actual is None:
-            homeless.append(item["key"])
+            outside_namespace.append(item["key"])
         else:
             mark = actual.mark and replace(actual.mark, owner=owner)
             entries.setdefault(Target(store.name, home), []).append(replace(actual, mark=mark))
-    return Kvset(dict(sorted(entries.items())), tuple(homeless))
+    return Kvset(dict(sorted(entries.items())), tuple(outside_namespace))
 
 
 def _items(file: Path) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ class Bulk:
     """The entries of the one target, and the keys that are none of its key format."""
 
     entries: dict[Target, list[Actual]]
-    homeless: tuple[str, ...]
+    outside_namespace: tuple[str, ...]
 
 
 def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str) -> Bulk:
@@ -36,7 +36,7 @@ def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str)
         raise UsageError(f"the file does not name its namespace; use {store.name}/NAMESPACE")
     keys = KeyFormat(store.key_format or "{key}")
     entries: dict[str, Actual] = {}
-    homeless: list[str] = []
+    outside_namespace: list[str] = []
     problems: list[Problem] = []
     for number, pair in enumerate(_pairs(file)):
         try:
@@ -46,12 +46,12 @@ def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str)
             continue
         identity = keys.decode(namespace, name)
         if identity is None:
-            homeless.append(name)
+            outside_namespace.append(name)
         else:
             entries[name] = Actual(identity, None, fingerprint(content), content, expires_at=expires_at, mark=mark)
     if problems:
         raise InvalidInput(problems)
-    return Bulk({Target(store.name, namespace): list(entries.values())}, tuple(homeless))
+    return Bulk({Target(store.name, namespace): list(entries.values())}, tuple(outside_namespace))
 
 
 def _pairs(file: Path) -> list[Any]:

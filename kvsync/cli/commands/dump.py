@@ -98,9 +98,11 @@ def _convert(workspace: Workspace, given: _DumpOptions, store: str, namespace: s
     config, owner = workspace.config.stores[store], workspace.config.owner
     file = Path(given.kvset or given.wrangler or "")
     found: Kvset | Bulk = (read_kvset if given.kvset else read_bulk)(file, config, namespace, owner)
-    if found.homeless:
-        some = ", ".join(repr(key) for key in found.homeless[:3])
-        say(f"{len(found.homeless):,} keys of {file} do not belong to the namespace and were left out, such as {some}")
+    if found.outside_namespace:
+        some = ", ".join(repr(key) for key in found.outside_namespace[:3])
+        say(
+            f"{len(found.outside_namespace):,} keys of {file} do not belong to the namespace and were left out, such as {some}"
+        )
     return convert(workspace, found.entries, include_sensitive=given.include_sensitive)
 
 

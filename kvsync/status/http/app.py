@@ -16,7 +16,7 @@ from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.state import StateDir
 from kvsync.state import operator as control
 from kvsync.status.collector import Collector
-from kvsync.status.document import board_document, deletes_document, status_document
+from kvsync.status.document import deletes_document, snapshot_document, status_document
 from kvsync.status.http.access import Access
 from kvsync.status.http.answers import answer, text
 from kvsync.status.http.body import LARGEST_BODY, body_of
@@ -101,7 +101,7 @@ class _Seen:
     def _status(self, board: StatusSnapshot) -> str:
         now = self._parts.clock.now()
         known = status_document(self._parts.state, now) | deletes_document(self._parts.budget())
-        return self._parts.redactor.clean_text(board_document(known, board))
+        return self._parts.redactor.clean_text(snapshot_document(known, board))
 
 
 class _Acts:

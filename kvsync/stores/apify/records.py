@@ -24,14 +24,14 @@ _HEADERS: Final = {"Accept-Encoding": "gzip, deflate"}
 """A record that another program sent compressed comes as it is stored: then its listed size is known too."""
 
 
-class Held(NamedTuple):
+class StoredRecord(NamedTuple):
     """A record as it was read: `size` is what it takes in the store, in bytes."""
 
     content: Content
     size: int
 
 
-async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> Held | None:
+async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -> StoredRecord | None:
     """A record, None when there is none. Raises StoreError."""
     target, what = remote.targets.record(store.id, key, raw=True), f"reading {namespace}/{key}"
     call = Request("GET", target, what, _HEADERS, expects=MOVED | {200, 404}, limiter=store.records)
@@ -41,7 +41,7 @@ async def read(remote: Remote, namespace: str, store: KeyValueStore, key: str) -
     if answer.status == 404:
         return None
     value = _decoded(remote.where, what, answer)
-    return Held(Content(value, kept_type(value, answer.headers.get("content-type"))), len(answer.body))
+    return StoredRecord(Content(value, kept_type(value, answer.headers.get("content-type"))), len(answer.body))
 
 
 async def put(

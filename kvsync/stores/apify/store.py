@@ -109,7 +109,7 @@ class ApifyStore(RemoteStore["Remote"]):
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """The key-value store by its id: two names of it are one place, and another store of the same name is another place."""
-        found = await self._connected().namespaces.locate(namespace, writing=writing)
+        found = await self._client().namespaces.locate(namespace, writing=writing)
         if found is None:
             return self.place(namespace)
         return place_of(self.config, found, self._keys.scope(namespace))
@@ -131,7 +131,7 @@ class ApifyStore(RemoteStore["Remote"]):
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values, a call each. What no key can be is not there."""
-        remote = self._connected()
+        remote = self._client()
         named = {identity: name for identity in identities if (name := self._name(namespace, identity)) is not None}
         store = await remote.namespaces.find(namespace) if named else None
         if store is None:
@@ -149,7 +149,7 @@ class ApifyStore(RemoteStore["Remote"]):
             name = self._checked(namespace, write.identity, write.content)
         except ValueError as problem:
             return [WriteResult(WriteStatus.REJECTED, error=str(problem))]
-        remote = self._connected()
+        remote = self._client()
         if write.content is not None:
             store = await remote.namespaces.find_or_make(namespace)
             return [await put(remote, namespace, store, name, write.content, is_secret=write.is_sensitive)]
@@ -158,7 +158,7 @@ class ApifyStore(RemoteStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """The names of the account's named stores."""
-        return await self._connected().namespaces.names()
+        return await self._client().namespaces.names()
 
     async def read_ledger(self, namespace: str) -> bytes | None:
         """The record that holds the ledger."""
@@ -169,7 +169,7 @@ class ApifyStore(RemoteStore["Remote"]):
         """Write the record that holds the ledger."""
         from kvsync.stores.apify.records import put
 
-        remote = self._connected()
+        remote = self._client()
         store = await remote.namespaces.find_or_make(namespace)
         result = await put(remote, namespace, store, LEDGER_KEY, Content(ledger, JSON))
         if result.status is not WriteStatus.DONE:
@@ -187,7 +187,7 @@ class ApifyStore(RemoteStore["Remote"]):
         """Looks at a namespace as a whole; None for one that is still to be made."""
         from kvsync.stores.apify.snapshots import SnapshotReader
 
-        remote = self._connected()
+        remote = self._client()
         store = await remote.namespaces.find(namespace)
         if store is None:
             return None

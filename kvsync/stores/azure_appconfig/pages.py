@@ -114,7 +114,7 @@ class PageCache:
         """Do `work` in one transaction; what cannot be done is left, and a damaged file thrown away."""
         try:
             if self._connection is None:
-                self._connection = self._connected()
+                self._connection = self._client()
             with transaction(self._connection, begin) as connection:
                 return work(connection)
         except (sqlite3.Error, OSError, ValueError, TypeError) as error:
@@ -124,7 +124,7 @@ class PageCache:
                 (self._folder / _FILE).unlink(missing_ok=True)
             return otherwise
 
-    def _connected(self) -> sqlite3.Connection:
+    def _client(self) -> sqlite3.Connection:
         file = None
         if self._folder is not None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

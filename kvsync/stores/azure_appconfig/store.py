@@ -125,7 +125,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """What the keys begin with, as far as the key format tells."""
-        names = {self._keys.namespace_of(key) for key in await self._connected().keys()}
+        names = {self._keys.namespace_of(key) for key in await self._client().keys()}
         return sorted(name for name in names if name is not None)
 
     async def aclose(self) -> None:
@@ -199,13 +199,13 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         endpoint = endpoint_of(self.config, self.context)
         if self._remote is None or self._remote.endpoint != endpoint:
             self._remote = self._remotes.get(endpoint)
-        remote = self._connected()
+        remote = self._client()
         self._remotes[remote.endpoint] = remote
         return remote
 
     def _remote_of(self, namespace: str) -> Remote:
         """The connection to where `namespace` was located last."""
-        return self._located.get(namespace) or self._connected()
+        return self._located.get(namespace) or self._client()
 
     def _connect(self, most: int) -> Remote:
         from kvsync.stores.azure_appconfig.remote import Remote

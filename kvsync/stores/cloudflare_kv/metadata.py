@@ -38,7 +38,7 @@ _SHORT: Final = 64
 """Characters of an owner with which a mark alone is never too long."""
 
 
-class Parts(NamedTuple):
+class MetadataParts(NamedTuple):
     """Metadata taken apart: our mark, and what is content. `listed` is the fingerprint that a listing may trust, None where
     only the value can tell."""
 
@@ -50,18 +50,18 @@ class Parts(NamedTuple):
     is_binary: bool = False
 
 
-def parts_of(data: Any) -> Parts:
+def parts_of(data: Any) -> MetadataParts:
     """Metadata as the API gives it, taken apart. Never raises: what someone else made of our member is theirs."""
     ours = data.get(RESERVED) if isinstance(data, dict) else None
     if not isinstance(ours, dict):
-        return Parts(None, None, (), normal(data), None)
+        return MetadataParts(None, None, (), normal(data), None)
     metadata = normal({name: value for name, value in data.items() if name != RESERVED})
     content_type = ours.get("c") if isinstance(ours.get("c"), str) else None
     tags = _tags(ours.get("tags"))
     mark, flags = _mark(ours), ours.get("f")
     is_as_listed = ours.get("r") == _check(content_type, tags, metadata)
     listed = mark.fingerprint if mark is not None and is_as_listed else None
-    return Parts(mark, content_type, tags, metadata, listed, isinstance(flags, str) and "b" in flags)
+    return MetadataParts(mark, content_type, tags, metadata, listed, isinstance(flags, str) and "b" in flags)
 
 
 def metadata_for(content: Content, mark: Mark | None) -> Any:

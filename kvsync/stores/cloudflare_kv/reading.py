@@ -27,7 +27,7 @@ MOST: Final = 100
 """Names in one bulk get."""
 
 
-class Held(NamedTuple):
+class StoredValue(NamedTuple):
     """One entry as it was read."""
 
     value: bytes
@@ -42,7 +42,7 @@ class Reader:
     def __init__(self, remote: Remote, namespace: str, id_: str, binary: set[str]) -> None:
         self._remote, self._namespace, self._id, self._binary = remote, namespace, id_, binary
 
-    async def read(self, names: Sequence[str]) -> dict[str, Held]:
+    async def read(self, names: Sequence[str]) -> dict[str, StoredValue]:
         """Those of the entries that are there. Raises StoreError."""
         texts = [name for name in names if name not in self._binary]
         single = [name for name in names if name in self._binary]
@@ -71,7 +71,7 @@ class Reader:
                 return [name for name in names if name in listed]
         return [name for name in names if name in listed or name.encode() > last]
 
-    async def _many(self, names: Sequence[str]) -> dict[str, Held]:
+    async def _many(self, names: Sequence[str]) -> dict[str, StoredValue]:
         if not names:
             return {}
         answer = await self._bulk_get(names)
@@ -91,18 +91,18 @@ class Reader:
         wanted = {"keys": list(names), "type": "text", "withMetadata": True}
         return await self._remote.post(self._namespace, target, what, wanted, expects=(200, 400, 413))
 
-    def _values(self, answer: Response, names: Sequence[str]) -> dict[str, Held]:
+    def _values(self, answer: Response, names: Sequence[str]) -> dict[str, StoredValue]:
         with understood(self._remote.where, f"reading {self._namespace}"):
             values: Mapping[str, Any] = answer.data["result"]["values"]
             return {name: _held(values[name]) for name in names if values.get(name) is not None}
 
-    async def _one(self, name: str) -> dict[str, Held]:
+    async def _one(self, name: str) -> dict[str, StoredValue]:
         value, metadata = await gather_or_cancel(self._part(part, name) for part in ("values", "metadata"))
         if value.status == 404 or metadata.status == 404:
             return {}
         expiration = value.headers.get("expiration", "")
         data = metadata.data.get("result") if isinstance(metadata.data, dict) else None
-        return {name: Held(value.body, data, moment_from(float(expiration)) if expiration.isdecimal() else None)}
+        return {name: StoredValue(value.body, data, moment_from(float(expiration)) if expiration.isdecimal() else None)}
 
     async def _part(self, part: str, name: str) -> Response:
         target = self._remote.targets.one(self._id, part, name)
@@ -116,8 +116,8 @@ def _common_start(names: Sequence[str]) -> str:
     return first[: next(same, len(first))]
 
 
-def _held(data: Mapping[str, Any]) -> Held:
+def _held(data: Mapping[str, Any]) -> StoredValue:
     expiration = data.get("expiration")
     if not isinstance(expiration, int | float | None):
         raise TypeError("the expiration of an entry must be a number")
-    return Held(data["value"].encode(), data.get("metadata"), moment_from(expiration))
+    return StoredValue(data["value"].encode(), data.get("metadata"), moment_from(expiration))

@@ -28,7 +28,7 @@ from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, integer, map_of, text
 
 if TYPE_CHECKING:
-    from kvsync.stores.cloudflare_kv.reading import Held
+    from kvsync.stores.cloudflare_kv.reading import StoredValue
     from kvsync.stores.cloudflare_kv.remote import Remote
     from kvsync.stores.cloudflare_kv.writing import Named
 
@@ -110,14 +110,14 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """Account and id of the namespace that has the name now: a title may be given to another one."""
-        found = await self._connected().namespaces.locate(namespace, writing=writing)
+        found = await self._client().namespaces.locate(namespace, writing=writing)
         if found is None:
             return self.place(namespace)
         return self._place(namespace, ("namespace", found.id), found.title)
 
     async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
         """Everything in `namespace`, without values. A listing that ends early is reported as incomplete."""
-        remote, target = self._connected(), Target(self.config.name, namespace)
+        remote, target = self._client(), Target(self.config.name, namespace)
         listing, has_begun = Listing(signer), False
         id_ = await remote.namespaces.find(namespace)
         if id_ is None:
@@ -136,7 +136,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         """These entries with their values. What no key can be is not there."""
         from kvsync.stores.cloudflare_kv.reading import Reader
 
-        remote = self._connected()
+        remote = self._client()
         named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
         id_ = await remote.namespaces.find(namespace) if named else None
         if id_ is None:
@@ -168,7 +168,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """The titles of the account's namespaces, and for those that are configured by id, their names."""
-        return await self._connected().namespaces.names()
+        return await self._client().namespaces.names()
 
     async def _examine(self, remote: Remote) -> Sequence[DoctorCheck]:
         """Token, account, permissions, namespaces, clock and quota, distinguished."""
@@ -207,7 +207,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
 
         if not puts and not deletes:
             return []
-        remote = self._connected()
+        remote = self._client()
         id_ = await remote.namespaces.find_or_make(namespace)
         done = await put(remote, namespace, id_, pairs, puts) if puts else []
         if not deletes:
@@ -225,7 +225,7 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         return Remote(self.config, self.context, self.traffic, most)
 
 
-def _actual(identity: Identity, held: Held) -> Actual:
+def _actual(identity: Identity, held: StoredValue) -> Actual:
     parts = parts_of(held.metadata)
     content = Content(held.value, parts.content_type, parts.tags, parts.metadata)
     expires_at = held.expiration

@@ -126,10 +126,10 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if not self._read_only:
             with suppress(OSError):  # SQLite says what is wrong
-                return self._connected(create=True)
-        return self._connected(create=False)
+                return self._client(create=True)
+        return self._client(create=False)
 
-    def _connected(self, *, create: bool) -> sqlite3.Connection:
+    def _client(self, *, create: bool) -> sqlite3.Connection:
         return connect(
             self.path,
             timeout=self._timeout,

@@ -134,7 +134,7 @@ class VoximplantStore(RemoteStore["Remote"]):
     async def locate(self, namespace: str, *, writing: bool = False) -> Place:
         """The application by its id. A configured name is looked up at most once a minute, and for each pass that writes; a
         configured id costs no call. All calls about the namespace go there from then on."""
-        finder = self._connected().applications
+        finder = self._client().applications
         application = await (finder.find(0) if writing else finder.find())
         self._lead(namespace, application)
         return place_of(self.config, application, self._keys.scope(namespace))
@@ -173,7 +173,7 @@ class VoximplantStore(RemoteStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """What the keys begin with, as far as the key format tells."""
-        storage = await self._connected().storage()
+        storage = await self._client().storage()
         async with storage.quiet:
             listed = await everything(lambda offset: storage.page("GetKeyValueKeys", "", offset), PAGE)
         if listed.problem is not None:
@@ -213,7 +213,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         """Where `locate` said last that the namespace is. Raises StoreError."""
         from kvsync.stores.voximplant.remote import Storage
 
-        remote = self._connected()
+        remote = self._client()
         if namespace not in self._located:
             self._lead(namespace, await remote.applications.find())
         return Storage(remote, self._located[namespace])
