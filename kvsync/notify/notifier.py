@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NotifierContext:
-    """What a herald works with."""
+    """What a notifier works with."""
 
     sender: Sender
     state: StateDir

@@ -30,12 +30,12 @@ WRONG = PassResult(A, error="state/web.yaml:3:1: no such store")
 REFUSED = PassResult(A, changes={"failed": 1}, retryable=True)
 
 
-class Told:
+class ToldReceiver:
     """A channel whose receiver is told at once, and restarted when asked."""
 
     def __init__(self, config: ChannelConfig = EVERYTHING) -> None:
-        self.config, self.judge, self._moments = config, FactExtractor(), count(1.0)
-        self.book = DeliveryState(config, {})
+        self.config, self.extractor, self._moments = config, FactExtractor(), count(1.0)
+        self.delivery = DeliveryState(config, {})
         self.kept: dict[object, dict[str, str]] = {}
 
     def passes(self, *results: PassResult) -> list[str]:
@@ -48,20 +48,20 @@ class Told:
             self._note(result)
 
     def restarts(self) -> None:
-        self.book = DeliveryState(self.config, self.kept)  # type: ignore[arg-type]  # by target
-        self.judge = FactExtractor()
+        self.delivery = DeliveryState(self.config, self.kept)  # type: ignore[arg-type]  # by target
+        self.extractor = FactExtractor()
 
     def _note(self, result: PassResult) -> None:
-        self.book.note(result.target, self.judge.facts(replace(result, at=next(self._moments))))
+        self.delivery.note(result.target, self.extractor.facts(replace(result, at=next(self._moments))))
 
     def _after(self, result: PassResult) -> Sequence[str]:
         self._note(result)
         words: list[str] = []
-        while (due := self.book.due(1)).told:
+        while (due := self.delivery.due(1)).told:
             for notice in due.notices:
                 ended = f" {'+'.join(notice.ended)}" if notice.ended else ""
                 words.append(f"{notice.kind}{ended}" + (f" {notice.fact.which}" if notice.fact else ""))
-            self.book.settle(due.told)
+            self.delivery.settle(due.told)
             for target, kind, which in due.told:
                 self.kept.setdefault(target, {}).pop(str(kind), None)
                 if which is not None:
@@ -91,13 +91,13 @@ class Told:
 def test_a_state_is_told_once(results: list[PassResult], told: list[str]) -> None:
     """A state that lasts is told once, its end too; a failure that passes by itself is not told; an error says nothing
     about drift or what is parked."""
-    assert Told().passes(*results) == told
+    assert ToldReceiver().passes(*results) == told
 
 
 @pytest.mark.parametrize("before", [STILL, HEALED, PARKED, DOWN, WRONG])
 def test_a_restart_tells_nothing_again(before: PassResult) -> None:
     """What was told before a restart is not told after it; its end is, and a first failure that may pass ends nothing."""
-    told = Told()
+    told = ToldReceiver()
     told.passes(before)
     told.restarts()
     assert told.passes(before) == []
@@ -114,7 +114,7 @@ def _kind(result: PassResult) -> str:
 
 def test_who_was_away_hears_how_things_stand() -> None:
     """What came and went while the receiver was away is not told, but drift that was healed is, once."""
-    told = Told()
+    told = ToldReceiver()
     told.misses(PARKED, GOOD, DOWN, GOOD)
     assert told.passes(GOOD) == []
     told.misses(HEALED, GOOD, GOOD)
@@ -125,16 +125,16 @@ def test_who_was_away_hears_how_things_stand() -> None:
 
 def test_only_what_is_wanted_is_told() -> None:
     """`on` chooses; without healed nobody hears of an end, and the next beginning is told all the same."""
-    parked_only = Told(ChannelConfig(URL, on=(NoticeKind.PARKED,)))
+    parked_only = ToldReceiver(ChannelConfig(URL, on=(NoticeKind.PARKED,)))
     assert parked_only.passes(STILL, DOWN, PARKED, GOOD, PARKED) == ["parked sha256:1", "parked sha256:1"]
 
 
 def test_a_target_that_is_gone_is_not_mentioned() -> None:
     """Nothing is told of a target that no file names any more, and what was told of it is forgotten."""
-    told = Told()
+    told = ToldReceiver()
     told.passes(PARKED)
-    assert told.book.keep({B, C}) == ((A, NoticeKind.PARKED, None),)
-    assert told.book.due(10).told == ()
+    assert told.delivery.keep({B, C}) == ((A, NoticeKind.PARKED, None),)
+    assert told.delivery.due(10).told == ()
     assert told.passes(PARKED) == ["parked sha256:1"]
 
 
@@ -145,7 +145,7 @@ RESULTS = (GOOD, STILL, HEALED, PARKED, OTHER, DOWN, HICCUP, WRONG, REFUSED)
 def test_in_the_end_the_receiver_knows(passes: list[tuple[PassResult, bool]]) -> None:
     """Whatever happens, and whenever the receiver is away: after a good pass that reaches it nothing is held to be wrong, and
     another one tells nothing."""
-    told = Told()
+    told = ToldReceiver()
     for result, reached in passes:
         if reached:
             told.passes(result)

@@ -35,7 +35,7 @@ from kvsync.testing import FakeClock
 from kvsync.util.redaction import Redactor
 from tests.daemon.support import A, B, turns, until
 from tests.notify.receiver import Receiver, receiving
-from tests.notify.test_book import DOWN, GOOD, HEALED, PARKED, STILL, URL, WRONG
+from tests.notify.test_delivery_state import DOWN, GOOD, HEALED, PARKED, STILL, URL, WRONG
 
 SIGNING = Credential(CredentialKind.ENV, "SIGNING")
 KEY = "whsec_" + b64encode(b"0123456789abcdef").decode()
@@ -57,13 +57,13 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 class Scene:
-    """A herald in a state directory. `secrets` are what references give."""
+    """A notifier in a state directory. `secrets` are what references give."""
 
     def __init__(self, folder: Path, receiver: Receiver) -> None:
         self.clock, self.redactor = FakeClock(), Redactor()
         self.secrets = {"HOOK_URL": receiver.url, "SIGNING": KEY}
         self.folder = folder
-        self.herald: Notifier
+        self.notifier: Notifier
 
     def resolve(self, credential: Credential) -> str:
         if credential.name not in self.secrets:
@@ -76,13 +76,13 @@ class Scene:
         """One life of a daemon."""
         with StateDir.open(self.folder, writable=True, clock=self.clock) as state:
             means = NotifierContext(Sender("team-a", "prod"), state, self.resolve, self.redactor, self.clock)
-            self.herald = Notifier(means)
-            async with self.herald.telling(RunConfig(notify=channels)):
+            self.notifier = Notifier(means)
+            async with self.notifier.telling(RunConfig(notify=channels)):
                 yield
 
     def passes(self, *results: PassResult) -> None:
         for result in results:
-            self.herald.pass_done(replace(result, at=self.clock.now()))
+            self.notifier.pass_done(replace(result, at=self.clock.now()))
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ async def test_a_restart_tells_nothing_again(scene: Scene, receiver: Receiver) -
     async with scene.telling(ChannelConfig(URL)):
         scene.passes(PARKED, of(DOWN, B))
         await receiver.has(1)
-        await until(lambda: scene.herald._context.state.notices.told(_id(ChannelConfig(URL))))
+        await until(lambda: scene.notifier._context.state.notices.told(_id(ChannelConfig(URL))))
     async with scene.telling(ChannelConfig(URL)):
         scene.passes(PARKED, of(GOOD, B), of(WRONG, A))
         await receiver.has(2)
@@ -228,12 +228,12 @@ async def test_changed_settings(scene: Scene, receiver: Receiver) -> None:
     """A reload keeps what a channel was told, tells a new one how things stand, and ends one that is gone."""
     one, other = ChannelConfig(URL), ChannelConfig(URL, NoticeFormat.SLACK)
     async with scene.telling(one):
-        scene.herald.files_loaded(frozenset({A, B}), LoadedTargets({}))
+        scene.notifier.files_loaded(frozenset({A, B}), LoadedTargets({}))
         scene.passes(PARKED)
         await receiver.has(1)
-        await scene.herald.reload(RunConfig(notify=(replace(one, min_interval=60), other)))
+        await scene.notifier.reload(RunConfig(notify=(replace(one, min_interval=60), other)))
         assert "text" in (await receiver.has(2)).json
-        await scene.herald.reload(RunConfig())
+        await scene.notifier.reload(RunConfig())
         scene.passes(GOOD)
         await turns()
     assert len(receiver.got) == 2
@@ -243,11 +243,11 @@ async def test_only_the_leader_tells(scene: Scene, receiver: Receiver) -> None:
     """Of several replicas one tells: the others are silent, and tell what lasts when they take over."""
     standby = DaemonRecord(1, 0, 0, "apply", "1", lease=LeaseRecord("kvsync", "b", "a", leads=False))
     async with scene.telling(ChannelConfig(URL)):
-        scene.herald.daemon_changed(standby, None)
+        scene.notifier.daemon_changed(standby, None)
         scene.passes(PARKED)
         await turns(500)
         assert not receiver.got
-        scene.herald.daemon_changed(replace(standby, lease=None), None)
+        scene.notifier.daemon_changed(replace(standby, lease=None), None)
         await receiver.has(1)
 
 
