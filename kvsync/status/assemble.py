@@ -42,13 +42,15 @@ class LastSeen:
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
     """What is known of one target. `before` is what the state directory knew when the daemon started, `drift` what the last
-    pass that saw the store found."""
+    pass that saw the store found. `heard` is when a pass last had answers from the store, or the target became known
+    (monotonic)."""
 
     passed: PassResult | None = None
     seen: LastSeen | None = None
     plan: PendingPlan | None = None
     before: PassRecord | None = None
     succeeded_at: float | None = None
+    heard: float | None = None
     running: bool = False
     passes: int = 0
     drift: Mapping[str, int] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class SnapshotInput:
     """What a board is made of, copied so that nothing in it changes any more."""
 
     at: float
+    monotonic: float
     version: int
     process: ProcessView
     state: StateDir
@@ -154,6 +157,7 @@ def _target(target: Target, material: SnapshotInput, held: _Held) -> TargetView:
         seen.type,
         running=target_record.running,
         succeeded_at=target_record.succeeded_at,
+        unheard=None if target_record.heard is None else max(material.monotonic - target_record.heard, 0),
         plan=target_record.plan,
         unchanged=seen.unchanged,
         foreign=seen.foreign,

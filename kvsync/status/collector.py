@@ -25,6 +25,7 @@ from kvsync.state.passes import DaemonRecord
 from kvsync.status.assemble import LastSeen, SnapshotInput, TargetRecord, assemble
 from kvsync.status.durations import Durations
 from kvsync.status.pending_rows import MOST_ROWS, in_sync_now, pending_plan, unhealed
+from kvsync.status.readiness import PassWatch
 from kvsync.status.snapshot import EndView, ProcessView, RunView, StatusSnapshot, StoreView
 from kvsync.util.clock import Clock
 
@@ -65,10 +66,11 @@ class Collector(DaemonObserver):
 
     def __init__(self, settings: CollectorSettings, context: CollectorContext) -> None:
         self.version = 0
-        self.ready = False
         self.hooks: Counter[str] = Counter()
         self.leaving = asyncio.Event()
         self._settings, self._context = settings, context
+        self._had_first_passes = False
+        self._passes = PassWatch(settings.clock)
         self._news = asyncio.Event()
         self._process = settings.process
         self._records: dict[Target, TargetRecord] = {}
@@ -91,6 +93,16 @@ class Collector(DaemonObserver):
     async def news(self) -> None:
         """Return at the next event."""
         await self._news.wait()
+
+    @property
+    def ready(self) -> bool:
+        """True when every target had its first pass, and passes come and end as they should."""
+        return self._had_first_passes and not self.stuck
+
+    @property
+    def stuck(self) -> bool:
+        """True when passes are due, and none has ended for `readiness.PATIENCE`."""
+        return self._passes.is_stuck(has_targets=bool(self._records))
 
     @property
     def waiting(self) -> int:
@@ -119,7 +131,8 @@ class Collector(DaemonObserver):
         for target in self._records.keys() - targets:
             self._rows -= self._records.pop(target).rows
         for target in targets - self._records.keys():
-            self._records[target] = TargetRecord()
+            self._records[target] = TargetRecord(heard=self._settings.clock.monotonic())
+        self._passes.keep(targets)
         stores = {target.store for target in targets}
         for store in self._durations.keys() - stores:
             del self._durations[store]
@@ -131,6 +144,7 @@ class Collector(DaemonObserver):
 
     def tick_scheduled(self, next_beat: float | None) -> None:
         """Note the next scheduled pass."""
+        self._passes.scheduled(next_beat)
         self._process = replace(self._process, next_beat=next_beat)
         self.changed()
 
@@ -138,11 +152,13 @@ class Collector(DaemonObserver):
         """Note that it runs."""
         target_record = self._records.get(request.target)
         if target_record is not None:
+            self._passes.started(request.target)
             self._records[request.target] = replace(target_record, running=True)
             self.changed()
 
     def pass_done(self, result: PassResult) -> None:
         """Note what a pass saw and did, and how it ended."""
+        self._passes.ended(result.target)
         target_record = self._records.get(result.target)
         if target_record is None:  # no file names it any more
             return
@@ -151,6 +167,8 @@ class Collector(DaemonObserver):
             after = self._with_report(after, result.report, has_run=result.run is not None)
             if result.run is not None:
                 self._runs.append(_run(result.run, result.report, result, self._process.commit))
+        if result.report is not None and result.report.plan.error is None and not result.unavailable:
+            after = replace(after, heard=self._settings.clock.monotonic())
         if result.error is None:
             after = replace(after, succeeded_at=result.at)
             if dict(result.drift) != dict(target_record.drift):
@@ -183,7 +201,7 @@ class Collector(DaemonObserver):
 
     def _look_ready(self) -> None:
         """Ready once every target had its first pass; then for good, whatever targets come."""
-        self.ready = self.ready or not self.waiting
+        self._had_first_passes = self._had_first_passes or not self.waiting
 
     def _with_report(self, target_record: TargetRecord, report: TargetReport, *, has_run: bool) -> TargetRecord:
         """What is known of a target, with what a pass saw of it and did."""
@@ -218,6 +236,7 @@ class Collector(DaemonObserver):
         process = replace(self._process, ready=self.ready)
         return SnapshotInput(
             at=self._settings.clock.now(),
+            monotonic=self._settings.clock.monotonic(),
             version=self.version,
             process=process,
             state=self._settings.state,
@@ -240,9 +259,11 @@ class Collector(DaemonObserver):
             if dict(point.counts) != last.get(point.target, {}):
                 last[point.target] = dict(point.counts)
                 self._drift.append(point)
+        now = self._settings.clock.monotonic()
         for record in state.passes.all():
             drift = last.get(record.target, {})
-            self._records[record.target] = TargetRecord(before=record, succeeded_at=record.succeeded_at, drift=drift)
+            known = TargetRecord(before=record, succeeded_at=record.succeeded_at, drift=drift, heard=now)
+            self._records[record.target] = known
 
 
 def _run(run: str, report: TargetReport, result: PassResult, commit: str | None) -> RunView:

@@ -117,7 +117,8 @@ class TargetView:
     before the daemon started); `triggers` are why the last pass began and `seconds` how long it took. `next_at` is when the
     target gets its next pass and `next_trigger` why; None: at the daemon's next beat, or when something happens. `changes`
     counts the last pass's outcomes, `drift` the drifted entries it found by class and `unhealed` those of them it left so,
-    `pending` what the plan held and was not applied. `unavailable` says that the store is the reason for `error`.
+    `pending` what the plan held and was not applied. `unavailable` says that the store is the reason for `error`, and `unheard`
+    how many seconds ago it last answered a pass (or the target became known), whatever the wall clock did meanwhile.
     """
 
     target: Target
@@ -126,6 +127,7 @@ class TargetView:
     running: bool = False
     attempted_at: float | None = None
     succeeded_at: float | None = None
+    unheard: float | None = None
     seconds: float | None = None
     triggers: tuple[str, ...] = ()
     next_at: float | None = None

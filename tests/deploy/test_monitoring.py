@@ -154,6 +154,23 @@ CASES: dict[str, list[tuple[int, int, dict[str, str]]]] = {
             },
         ),
     ],
+    "KvsyncTargetUnheard": [
+        (70, 1, {f"kvsync_target_last_heard_seconds{{{WEB}}}": "0+60x200"}),
+        (70, 0, {f"kvsync_target_last_heard_seconds{{{WEB}}}": "30x200"}),
+        (
+            70,
+            0,
+            {
+                f"kvsync_target_last_heard_seconds{{{WEB}}}": "0+60x200",
+                f"kvsync_target_last_heard_seconds{{{OTHER}}}": "30x200",
+            },
+        ),
+    ],
+    "KvsyncNotReady": [
+        (40, 1, {'kvsync_ready{job="kvsync", instance="a"}': "0x200"}),
+        (20, 0, {'kvsync_ready{job="kvsync", instance="a"}': "0x200"}),
+        (40, 0, {'kvsync_ready{job="kvsync", instance="a"}': "1x200"}),
+    ],
     "KvsyncLifetimeAboutToLapse": [
         (10, 1, {LATE: "3000x90", f'kvsync_target_state{{{WEB}, state="paused"}}': "1x90", **LEADS}),
         (10, 0, {LATE: "3000x90", f'kvsync_target_state{{{WEB}, state="in-sync"}}': "1x90", **LEADS}),

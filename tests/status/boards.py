@@ -54,6 +54,7 @@ def target(store: str, namespace: str, number: int = 0) -> TargetView:
         list(State)[number % len(State)],
         attempted_at=NOW,
         succeeded_at=NOW - 60,
+        unheard=60,
         seconds=0.25,
         triggers=("schedule",),
         next_at=NOW + 60,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from kvsync.state import StateDir
 from kvsync.status.assemble import state_of
 from kvsync.status.collector import DRIFT_POINTS, MOST_ROWS_IN_ALL, RUNS, Collector, CollectorSettings
 from kvsync.status.pending_rows import unhealed
+from kvsync.status.readiness import PATIENCE
 from kvsync.status.snapshot import ParkedView, PauseView, ProcessView, State, StoreView, TargetView
+from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from tests.status.support import live
 from tests.support.world import World
@@ -191,3 +194,59 @@ async def test_an_observing_daemon_shows_what_it_would_do(tmp_path: Path, monkey
     assert metrics['kvsync_target_unhealed_entries{namespace="web",store="main"}'] == 1
     assert metrics["kvsync_observing"] == 1
     assert world.held("a") == "theirs"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[StateDir]:
+    with StateDir.open(tmp_path / "state", writable=True) as opened:
+        yield opened
+
+
+def looking(state: StateDir) -> tuple[Collector, FakeClock]:
+    """A collector of one target that had its first pass."""
+    clock = FakeClock()
+    found = Collector(CollectorSettings(ProcessView(1, "0", "apply", 0.0, "team-a"), state, clock, str), Around())
+    found.files_loaded(frozenset({WEB}), LoadedTargets({WEB: "1"}))
+    found.pass_done(passed(WEB, report=report(WEB, 0)))
+    return found, clock
+
+
+def test_readiness_ends_when_no_pass_ends_any_more(state: StateDir) -> None:
+    """A pass that hangs, and a schedule that stopped, end readiness; the next pass that ends brings it back."""
+    for is_scheduled in (False, True):
+        found, clock = looking(state)
+        if is_scheduled:
+            found.tick_scheduled(clock.now() + 60)
+        else:
+            found.pass_started(PassRequest(WEB))
+        clock.advance(PATIENCE - 1)
+        assert (found.ready, found.stuck) == (True, False)
+        clock.advance(100)
+        assert (found.ready, found.stuck) == (False, True)
+        found.pass_done(passed(WEB))
+        found.tick_scheduled(None)
+        assert found.ready
+
+
+def test_one_pass_that_hangs_is_no_reason_while_others_end(state: StateDir) -> None:
+    """Readiness is about the daemon: one target that hangs is seen in its own metric."""
+    found, clock = looking(state)
+    other = Target("main", "other")
+    found.files_loaded(frozenset({WEB, other}), LoadedTargets({WEB: "1", other: "1"}))
+    found.pass_started(PassRequest(WEB))
+    for _ in range(10):
+        clock.advance(PATIENCE / 2)
+        found.pass_done(passed(other, report=report(other, 0)))
+    assert found.ready
+
+
+async def test_when_a_store_last_answered_is_known_by_the_monotonic_clock(state: StateDir) -> None:
+    """A pass that the store fails is not an answer; setting the wall clock changes nothing."""
+    found, clock = looking(state)
+    clock.advance(100)
+    found.pass_done(passed(WEB, error="503", unavailable=True))
+    (view,) = (await found.board()).targets
+    assert view.unheard == 100
+    found.pass_done(passed(WEB, report=report(WEB, 0)))
+    (view,) = (await found.board()).targets
+    assert view.unheard == 0

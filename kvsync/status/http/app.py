@@ -78,11 +78,12 @@ class _Seen:
         return answer({"ok": True})
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        """The first pass of every target has finished."""
+        """The first pass of every target has finished, and passes come and end as they should."""
         leaving = self._collector.leaving.is_set()
         ready = self._collector.ready and not leaving
         waiting = 0 if ready else self._collector.waiting
-        return answer({"ready": ready, "waiting": waiting, "leaving": leaving}, 200 if ready else 503)
+        stuck = {"stuck": True} if self._collector.stuck else {}
+        return answer({"ready": ready, "waiting": waiting, "leaving": leaving} | stuck, 200 if ready else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Everything for Prometheus."""
