@@ -35,6 +35,7 @@ FIELD_TABLES: dict[str, tuple[Field, ...]] = {
     "git-credentials": git.CREDENTIAL_FIELDS,
     "git-verify": git.VERIFY_FIELDS,
     "limits": limits.LIMIT_FIELDS,
+    "journal": limits.JOURNAL_FIELDS,
     "run": fields.RUN_FIELDS,
     "hook": fields.HOOK_FIELDS,
     "window": fields.WINDOW_FIELDS,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvsync.app.configuration import read_config
-from kvsync.app.workspace import Workspace
+from kvsync.app.workspace import Workspace, prune_journal
 from kvsync.config.credentials import resolve
 from kvsync.config.model import Config, Credential
 from kvsync.config.revision import ConfigRevision
@@ -66,7 +66,7 @@ async def open_workspace(
             stack.enter_context(state.lock(writing))
             for killed in state.journal.close_interrupted():
                 _log.warning("run.unfinished", run=killed.id, intents=killed.changes)
-            state.journal.prune()
+            prune_journal(state, config)
         pass_context = PassContext(config.owner, state, clock, writable, writing is not None, Fence(), shard)
         workspace = assemble(config, pass_context, redactor, environ)
         stack.push_async_callback(workspace.aclose)

@@ -25,7 +25,7 @@ from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
 from kvsync.planning.permit import Circumstances, hold_of
 from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
-from kvsync.state import ParkedRecord, Run
+from kvsync.state import ParkedRecord, Run, StateDir
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
@@ -143,7 +143,7 @@ class Workspace:
             counts = report.counts()
         finally:
             run.finish(counts)
-        self.state.journal.prune()  # a daemon may run for years
+        prune_journal(self.state, self.config)  # a daemon may run for years
         return report
 
     @property
@@ -312,6 +312,12 @@ class Workspace:
     def _traffic(self, stores: Iterable[str]) -> tuple[int, int]:
         traffic = [self.stores[name].traffic for name in stores]
         return sum(one.requests for one in traffic), sum(one.bytes_received for one in traffic)
+
+
+def prune_journal(state: StateDir, config: Config) -> None:
+    """Forget the runs that the configuration does not keep. Raises StateDirError."""
+    kept = config.journal
+    state.journal.prune(kept.runs, max_age=kept.age, max_size=kept.size)
 
 
 def _problems(loaded: DesiredState, target: Target) -> tuple[Problem, ...]:

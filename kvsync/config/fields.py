@@ -9,7 +9,7 @@ from typing import Any, Final
 from kvsync.config.authors import AUTHORS_FIELDS
 from kvsync.config.git import SOURCE_FIELDS
 from kvsync.config.lease import lease
-from kvsync.config.limits import LIMIT_FIELDS
+from kvsync.config.limits import JOURNAL_FIELDS, LIMIT_FIELDS
 from kvsync.config.model import ReloadMode
 from kvsync.config.notify import channels
 from kvsync.config.policy import ROOT_POLICY_FIELDS
@@ -211,6 +211,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
         Field("stores", stores(store_types), required=True, help="The stores, by name."),
         Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; prune is required."),
         Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files."),
+        Field("journal", record(JOURNAL_FIELDS), help="How much of the past the journal keeps."),
         Field(
             "run",
             checked(

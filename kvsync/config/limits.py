@@ -1,4 +1,4 @@
-"""Decoder of the `limits:` section: limits for reading the state files.
+"""Decoders of the `limits:` and `journal:` sections: limits for reading the state files, and for what the journal keeps.
 
 A state file that exceeds one of them is an error of that file: its targets keep their last good state, all others go on.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kvsync.config.model import ReadLimits
-from kvsync.yaml.fields import Field, integer, size
+from kvsync.config.model import JournalLimits, ReadLimits
+from kvsync.yaml.fields import Field, duration, integer, size
 
 _DEFAULTS: Final = ReadLimits()
 _DEEPEST: Final = 128
@@ -95,6 +95,29 @@ LIMIT_FIELDS: Final = (
         help="Maximum number of problems reported for one state file (1000).",
     ),
 )
+
+_KEPT: Final = JournalLimits()
+
+JOURNAL_FIELDS: Final = (
+    Field("runs", integer(1), default=_KEPT.runs, help="Number of runs that are kept (500)."),
+    Field(
+        "age",
+        duration(minimum=3600),
+        default=_KEPT.age,
+        help="How long a run is kept (90d). The last 20 runs are kept however old they are.",
+    ),
+    Field(
+        "size",
+        size(),
+        default=_KEPT.size,
+        help="Size of the changes that are kept, with their previous values (256MiB). Runs of the last hour are always kept.",
+    ),
+)
+
+
+def journal_limits(values: Mapping[str, Any] | None) -> JournalLimits:
+    """How much the journal keeps, as the fields gave it, the defaults when there are none."""
+    return JournalLimits() if values is None else JournalLimits(**values)
 
 
 def read_limits(values: Mapping[str, Any] | None) -> ReadLimits:

@@ -205,6 +205,15 @@ class ReadLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalLimits:
+    """How much of the past the journal keeps: runs, seconds, and bytes."""
+
+    runs: int = 500
+    age: float = 90 * 86_400
+    size: int = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """`kvsync.yaml`, read. `root` is the folder the file lies in; `state_dir` is absolute. The state files lie under `root`, or
     in the repository that `source` names. The first of `owner_keys` signs marks and ledgers, all of them verify; none: plain
@@ -223,5 +232,6 @@ class Config:
     source: GitSource | None = None
     owner_keys: tuple[Credential, ...] = ()
     limits: ReadLimits = field(default_factory=ReadLimits)
+    journal: JournalLimits = field(default_factory=JournalLimits)
     authority: Authority = field(default_factory=Authority)
     digest: bytes = field(default=b"", compare=False)

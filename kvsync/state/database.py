@@ -112,6 +112,13 @@ class Database:
         with self._lock, suppress(sqlite3.Error):  # nothing is left to be written
             self._connection.close()
 
+    def size(self) -> int:
+        """The bytes that are in use in the file. Raises StateDirError."""
+        pages, free, bytes_of_one = (
+            self.one(f"PRAGMA {name}")[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * bytes_of_one)
+
     def insist_on_same_file(self) -> None:
         """Raise StateDirLost when the file was removed or replaced: rows written to it would be lost without a sound."""
         if self._file is None:

@@ -26,6 +26,12 @@ from kvsync.state.run import Run
 KEEP_RUNS = 500
 """How many runs `prune` keeps by default."""
 
+YOUNG = 3600.0
+"""Seconds in which a run is not forgotten for the size of the journal: passes look at what was just written."""
+
+AT_LEAST = 20
+"""Runs that are not forgotten for their age: the clock may be wrong."""
+
 _RUNS = f"""
 SELECT id, command, source, started_at, finished_at, status, summary, (
     SELECT count(*) FROM changes WHERE changes.seq >= runs.seq << {SEQ_BITS} AND changes.seq < runs.seq + 1 << {SEQ_BITS}
@@ -67,6 +73,22 @@ _TOO_MANY = """
 SELECT seq FROM runs WHERE seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9e18) ORDER BY seq DESC LIMIT 1 OFFSET ?
 """
 
+_TOO_OLD = """
+SELECT max(seq) FROM runs WHERE seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9e18) AND started_at < ?
+    AND seq <= (SELECT seq FROM runs ORDER BY seq DESC LIMIT 1 OFFSET ?)
+"""
+
+_PRUNABLE = """
+SELECT seq FROM runs WHERE seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9e18) AND started_at < ?
+ORDER BY seq DESC
+"""
+
+_SIZE = """
+SELECT sum(200 + length(key) + ifnull(length(origin), 0) + ifnull(length(before), 0) + ifnull(length(before_value), 0))
+FROM changes WHERE seq >= ? AND seq < ?
+"""
+"""The bytes that the changes of a run take, about."""
+
 
 class Journal:
     """Begins runs, and reads those that were."""
@@ -74,6 +96,7 @@ class Journal:
     def __init__(self, context: Context, ledger: Ledger) -> None:
         self._context, self._ledger = context, ledger
         self._database, self._key, self._sealing_keys = context.database, context.key, context.sealing_keys
+        self._sizes: dict[int, int] = {}
 
     def begin(self, command: str, source: str | None = None) -> Run:
         """Open a run of `command`; `source` says what is applied: a commit, a plan file, a run undone. Raises
@@ -179,15 +202,47 @@ class Journal:
             connection.executemany(_RESOLVE, rows)
             self._ledger.write(connection, state_key(located), present, applied.keys() - present.keys())
 
-    def prune(self, keep_runs: int = KEEP_RUNS) -> None:
-        """Forget all but the last runs, and none that is as old as one under way. Cheap when there is nothing to forget. Raises
-        StateDirError."""
-        oldest = self._database.one(_TOO_MANY, (RunStatus.RUNNING, keep_runs))
-        if oldest is None:
+    def prune(self, keep_runs: int = KEEP_RUNS, *, max_age: float | None = None, max_size: int | None = None) -> None:
+        """Forget all but the last runs, those that began longer ago than `max_age` (seconds), and the oldest until the changes
+        take no more than about `max_size` bytes. None that is as old as one under way is forgotten. Cheap when there is
+        nothing to forget. Raises StateDirError."""
+        too_many = self._database.one(_TOO_MANY, (RunStatus.RUNNING, keep_runs))
+        oldest = max(0 if too_many is None else too_many[0], self._too_old(max_age), self._too_large(max_size))
+        if not oldest:
             return
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM changes WHERE seq < ?", (oldest[0] + 1 << SEQ_BITS,))
-            connection.execute("DELETE FROM runs WHERE seq <= ?", oldest)
+            connection.execute("DELETE FROM changes WHERE seq < ?", (oldest + 1 << SEQ_BITS,))
+            connection.execute("DELETE FROM runs WHERE seq <= ?", (oldest,))
+        self._sizes = {seq: size for seq, size in self._sizes.items() if seq > oldest}
+
+    def _too_old(self, max_age: float | None) -> int:
+        """The last run that began too long ago, 0 for none."""
+        if max_age is None:
+            return 0
+        moment = self._context.clock.now() - max_age
+        (seq,) = self._database.one(_TOO_OLD, (RunStatus.RUNNING, moment, AT_LEAST))
+        return seq or 0
+
+    def _too_large(self, max_size: int | None) -> int:
+        """The last run that does not fit with those after it, 0 when all fit."""
+        if max_size is None or self._database.size() <= max_size:
+            return 0
+        every = [seq for (seq,) in self._database.query("SELECT seq FROM runs")]
+        moment = self._context.clock.now() - YOUNG
+        prunable = [seq for (seq,) in self._database.query(_PRUNABLE, (RunStatus.RUNNING, moment))]
+        total = sum(self._size(seq) for seq in set(every) - set(prunable))
+        for seq in prunable:
+            total += self._size(seq)
+            if total > max_size:
+                return int(seq)
+        return 0
+
+    def _size(self, seq: int) -> int:
+        """The bytes that a run takes. Those of a run that ended stay the same."""
+        if seq not in self._sizes:
+            (size,) = self._database.one(_SIZE, (seq << SEQ_BITS, seq + 1 << SEQ_BITS))
+            self._sizes[seq] = size or 0
+        return self._sizes[seq]
 
     def _free_id(self, now: float) -> str:
         """The moment to the millisecond: sorts by time, reads as what it is, and moves on by one when it is taken."""

@@ -26,6 +26,8 @@ from kvsync.model.entry import (
 from kvsync.planning.sealing import SealingKeys
 from kvsync.state import Intent, RunStatus, Settled, StateDir
 from kvsync.state.before import before_of, before_text
+from kvsync.state.journal import AT_LEAST, YOUNG
+from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, actual, applied, apply_one, done, print_of, start, update
 from tests.support.places import located
@@ -150,6 +152,29 @@ def test_old_runs_are_forgotten_with_their_changes(state: StateDir) -> None:
     state.journal.prune(keep_runs=2)
     assert [record.id for record in state.journal.runs()] == [ids[4], ids[3]]
     assert [len(state.journal.changes(run_id)) for run_id in ids] == [0, 0, 0, 1, 1]
+
+
+def test_the_journal_is_bounded_by_age_and_bytes(path: Path) -> None:
+    """Old runs are forgotten, and runs that do not fit; the last few are kept at any age, and young ones at any size."""
+    clock = FakeClock()
+    with StateDir.open(path, writable=True, clock=clock) as state:
+        for number in range(AT_LEAST + 5):
+            apply_one(state, KEY, "x" * 100_000, str(number))
+        clock.advance(2 * YOUNG)
+        state.journal.prune(max_age=3 * YOUNG)
+        assert len(state.journal.runs(100)) == AT_LEAST + 5
+        state.journal.prune(max_age=YOUNG)
+        assert len(state.journal.runs(100)) == AT_LEAST
+        young = [apply_one(state, KEY, "x" * 100_000, str(number)) for number in range(8)]
+        state.journal.prune(max_size=1_000_000)
+        left = [record.id for record in state.journal.runs(100)]
+        assert left[: len(young)] == [*reversed(young)]
+        assert len(left) == len(young) + 1
+        state.journal.prune(max_size=100_000)
+        assert [record.id for record in state.journal.runs(100)] == [*reversed(young)]
+        clock.advance(2 * YOUNG)
+        state.journal.prune(max_size=250_000)
+        assert [record.id for record in state.journal.runs(100)] == young[:-3:-1]
 
 
 def test_a_run_under_way_is_not_forgotten(state: StateDir) -> None:
