@@ -12,7 +12,6 @@ from kvsync.model.entry import (
     Actual,
     Applied,
     Change,
-    Class,
     Desired,
     Entry,
     Identity,
@@ -190,7 +189,7 @@ def _parked(
 ) -> tuple[str, ...]:
     gated = sum(drift_action(change, desired.policy) is DriftAction.GATE for change in changes)
     reasons = guard.check(
-        [change for change in changes if change.cause is not Class.EXPIRED],
+        changes,
         desired.policy.guard,
         owned=comparison.owned,
         desired=len(desired.entries),

@@ -187,15 +187,27 @@ async def test_an_entry_whose_moment_is_past_is_never_made(world: World) -> None
     assert outcomes(await world.apply()) == {"b": "applied"}
 
 
-async def test_an_end_by_time_is_no_matter_for_the_guard(plain: World) -> None:
-    """However many entries end at once, nobody has to approve it."""
+async def test_many_ends_by_time_at_once_meet_the_guard(plain: World) -> None:
+    """A clock that jumps must not delete half of a target: where kvsync ends entries itself, the guard counts them."""
     plain.kind = "memory-prefix"
     plain.configure()
     await plain.settle({f"k{n}": f"{{value: x, expires_at: {at(plain, HOUR)}}}" for n in range(20)} | {"b": "1"})
     plain.clock.advance(HOUR)
-    report = await plain.apply()
-    assert len(outcomes(report)) == 20
-    assert is_clean(report)
+    plan = await plain.plan()
+    assert "would delete 20 of 21 entries" in plan.parked[0]
+    assert is_clean(await plain.apply(approvals=[plan.digest]))
+    assert plain.values() == {"b": "1"}
+
+
+async def test_a_few_ends_by_time_wait_for_nobody(plain: World) -> None:
+    """Entries that end within the limits of the guard are deleted at their moment."""
+    plain.kind = "memory-prefix"
+    plain.configure()
+    ending = {f"k{n}": f"{{value: x, expires_at: {at(plain, HOUR)}}}" for n in range(3)}
+    await plain.settle(ending | {f"b{n}": "1" for n in range(20)})
+    plain.clock.advance(HOUR)
+    assert is_clean(await plain.apply())
+    assert not ending.keys() & plain.values().keys()
 
 
 async def test_another_ttl_in_the_files_is_a_change(world: World) -> None:
