@@ -53,7 +53,7 @@ async def leading(workspace: Workspace, environ: Mapping[str, str]) -> AsyncIter
     timing = Timing(config.duration, config.renew_within, config.retry)
     spread = Random()  # noqa: S311 - spreads load, guards nothing
     elector = Elector(keeper, identity, timing, workspace.clock, spread)
-    workspace.pass_context.fence.follow(elector.seconds_left)
+    workspace.pass_context.fence.follow(elector.seconds_left, elector.led_since)
     try:
         yield elector
     finally:

@@ -35,7 +35,8 @@ class Elector:
         self._election = Election(timing)
         self._again_in: float | None = None
         self._told: tuple[bool, str | None] | None = None
-        self._led_since = 0.0
+        self._led_since = 0.0  # monotonic
+        self._led_at = 0.0  # the same in epoch seconds
         self._is_failing = False
 
     @property
@@ -51,6 +52,10 @@ class Elector:
     def seconds_left(self) -> float:
         """How long a write that goes out now may be in flight; 0 when it must not go out. For a `Fence`."""
         return self._election.seconds_left(self._clock.monotonic())
+
+    def led_since(self) -> float:
+        """When the present term began (epoch seconds); now, while this replica does not lead. For a `Fence`."""
+        return self._led_at if self.may_write() else self._clock.now()
 
     async def run(self, on_change: Callable[[], None]) -> None:
         """Claim, renew and step down until cancelled; `on_change` is called when another replica leads than before."""
@@ -132,7 +137,7 @@ class Elector:
             return
         before, self._told = self._told, now
         if election.leads:
-            self._led_since = self._clock.monotonic()
+            self._led_since, self._led_at = self._clock.monotonic(), self._clock.now()
             _log.info("lease.acquired", **names, previous=before[1] if before else None)
         else:
             _log.info("lease.standby", **names, leader=election.leader)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
-from kvsync.errors import PermanentError, TransientError
+from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.failures import cleaned
-from kvsync.http.model import ErrorText, Request, Response
+from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.model.health import Traffic
 from kvsync.util.clock import Clock
 
 _CONCURRENCY: Final = 2
+_HEAD: Final = 1024
+_OUTDATED: Final = (
+    "revision of auth store is old",
+    "revision in header is old",
+    "invalid auth token",
+    "token is expired",
+)
+"""What etcd says of a token that was good before."""
+
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -36,7 +46,9 @@ class Gateway:
         credentials = None
         if user is not None and self._login is not None:
             credentials = Password(self._where, self._login, *user, register)
-        self._client = Client(where, url, clock, Traffic(), ClientOptions(limits=limits, credentials=credentials))
+        mapper = None if user is None else partial(_outdated, where)
+        options = ClientOptions(limits=limits, credentials=credentials, error_mapper=mapper)
+        self._client = Client(where, url, clock, Traffic(), options)
 
     async def ask(self, path: str, what: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """One call, sent once. Raises StoreError."""
@@ -83,6 +95,15 @@ class Password:
             raise PermanentError(f"{self._where}: {what} failed: the response contains no token; check the endpoint")
         self._register(token)
         return token
+
+
+def _outdated(where: str, call: Request, answer: Response) -> StoreError | None:
+    """The error of a token that counts no more, because it expired or because any user or role was changed since. etcd says so
+    with several statuses, also with 200 where an answer is a stream."""
+    text = answer.body[:_HEAD].decode("utf-8", "replace")
+    if not any(sign in text for sign in _OUTDATED):
+        return None
+    return StaleCredentialError(f"{where}: {call.what} failed: etcd says {cleaned(text)}")
 
 
 def call(path: str, what: str, body: Mapping[str, Any]) -> Request:

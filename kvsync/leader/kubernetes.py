@@ -60,6 +60,7 @@ class KubernetesKeeper:
         self._lease, self._identity, self._duration = lease, identity, duration
         self._client, self._clock = client, clock
         self._watch = Watch(duration)
+        self._moment_at = 0.0
 
     async def claim(self) -> LeaseClaim:
         """See the module. Raises StoreError."""
@@ -182,8 +183,10 @@ class KubernetesKeeper:
         return LeaseClaim(self._identity, is_ours=True, duration=self._duration)
 
     def _moment(self) -> str:
-        """Now, as the API writes it: to the microsecond."""
-        return datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        """Now, as the API writes it: to the microsecond, and later than the last one. Others take a record that stays the same
+        for a leader that is gone, and a wall clock may stand still or be set back."""
+        self._moment_at = max(self._clock.now(), self._moment_at + 1e-6)
+        return datetime.fromtimestamp(self._moment_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _leader(found: Mapping[str, Any]) -> str:

@@ -54,11 +54,13 @@ class PassState:
 
     def settling(self, now: float) -> dict[Identity, float]:
         """What was written so short a time ago that a listing may not show it yet, and until when that may be. Nothing, once a
-        clean pass has seen all that was written."""
+        clean pass has seen all that was written; and nothing of an earlier term as leader, since when another replica may have
+        written."""
         window = self._capabilities.settle
         if window <= 0 or self._state.memo.get(self._key, self._desired.digest, self._config) is not None:
             return {}
-        written = self._state.journal.written_since(self._subject.located, now - window)
+        since = max(now - window, self._context.fence.led_since)
+        written = self._state.journal.written_since(self._subject.located, since)
         recent = now + window  # a clock that was set back makes everything look as if written just now
         return {identity: moment + window for identity, moment in written.items() if moment <= recent}
 

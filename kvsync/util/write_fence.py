@@ -17,10 +17,18 @@ class Fence:
 
     def __init__(self) -> None:
         self._seconds_left: Callable[[], float] = lambda: inf
+        self._led_since: Callable[[], float] = lambda: -inf
 
-    def follow(self, seconds_left: Callable[[], float]) -> None:
-        """Be open only while this gives more than 0: the seconds within which a write that goes out now must be over."""
-        self._seconds_left = seconds_left
+    def follow(self, seconds_left: Callable[[], float], led_since: Callable[[], float] = lambda: -inf) -> None:
+        """Be open only while `seconds_left` gives more than 0: the seconds within which a write that goes out now must be over.
+        `led_since` gives when this replica began to lead (epoch seconds)."""
+        self._seconds_left, self._led_since = seconds_left, led_since
+
+    @property
+    def led_since(self) -> float:
+        """Since when no other replica can have written (epoch seconds); what this one wrote earlier may have been overwritten.
+        Minus infinity where there is no lease."""
+        return self._led_since()
 
     @property
     def is_open(self) -> bool:

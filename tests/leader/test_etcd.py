@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from kvsync.errors import StoreError, TransientError
 from kvsync.leader.etcd import EtcdKeeper
@@ -177,21 +179,43 @@ async def test_doctor_hears_whether_it_is_reached_and_who_leads(etcd: str, key: 
     await gone.aclose()
 
 
+def turn_on_authentication(url: str) -> None:
+    """From now on the user kvsync may use its key, and needs a password."""
+    for path, body in (
+        ("auth/user/add", {"name": "root", "password": "root-pass"}),
+        ("auth/role/add", {"name": "root"}),
+        ("auth/user/grant", {"user": "root", "role": "root"}),
+        ("auth/user/add", {"name": "kvsync", "password": "correct-horse"}),
+        ("auth/role/add", {"name": "lease"}),
+        ("auth/role/grant", {"name": "lease", "perm": {"permType": "READWRITE", "key": text("kvsync/leader")}}),
+        ("auth/user/grant", {"user": "kvsync", "role": "lease"}),
+        ("auth/enable", {}),
+    ):
+        post(url, path, body)
+
+
+async def test_a_signed_token_is_fetched_again_when_it_counts_no_more(tmp_path: Path) -> None:
+    """A change of any user makes etcd refuse all JWTs, without the status 401: the leader signs in again, and still leads."""
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(pem)
+    (tmp_path / "pub.pem").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    files = f"pub-key={tmp_path}/pub.pem,priv-key={tmp_path}/key.pem"
+    with running_etcd(tmp_path, f"--auth-token=jwt,{files},sign-method=RS256,ttl=10m") as url:
+        turn_on_authentication(url)
+        one = keeper("kvsync/leader", "a", url, password=lambda: "correct-horse")
+        assert (await one.claim()).is_ours
+        root = post(url, "auth/authenticate", {"name": "root", "password": "root-pass"})["token"]
+        post(url, "auth/user/add", {"name": "somebody", "password": "x"}, root)
+        assert (await one.claim()).is_ours
+        await one.aclose()
+
+
 async def test_name_and_password(tmp_path: Path) -> None:
     """With authentication on: a right password leads also after etcd forgot its tokens, a wrong one and a missing permission
     say so, and no message holds the password."""
     with running_etcd(tmp_path, "--auth-token=simple") as url:
-        for path, body in (
-            ("auth/user/add", {"name": "root", "password": "root-pass"}),
-            ("auth/role/add", {"name": "root"}),
-            ("auth/user/grant", {"user": "root", "role": "root"}),
-            ("auth/user/add", {"name": "kvsync", "password": "correct-horse"}),
-            ("auth/role/add", {"name": "lease"}),
-            ("auth/role/grant", {"name": "lease", "perm": {"permType": "READWRITE", "key": text("kvsync/leader")}}),
-            ("auth/user/grant", {"user": "kvsync", "role": "lease"}),
-            ("auth/enable", {}),
-        ):
-            post(url, path, body)
+        turn_on_authentication(url)
         one = keeper("kvsync/leader", "a", url, password=lambda: "correct-horse")
         assert (await one.claim()).is_ours
         root = post(url, "auth/authenticate", {"name": "root", "password": "root-pass"})["token"]

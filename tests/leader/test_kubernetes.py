@@ -65,6 +65,17 @@ async def test_of_many_who_claim_at_once_one_leads(api: Cluster) -> None:
     assert api.spec()["leaseTransitions"] == 1
 
 
+async def test_a_renewal_is_seen_although_the_wall_clock_stands_still(api: Cluster) -> None:
+    """The time of a renewal always increases, so that nobody takes a leader with a broken clock for one that is gone."""
+    async with keepers(api, "a") as (a, (clock,)):
+        moments = []
+        for step in (0, 0, -3600, 0):
+            clock.advance(step)
+            await a.claim()
+            moments.append(api.spec()["renewTime"])
+    assert moments == sorted(set(moments))
+
+
 async def test_a_lease_is_taken_when_it_was_seen_not_to_change(api: Cluster) -> None:
     """Only the waiting replica's own clock counts, and not the moments in the object, be they past or to come."""
     async with keepers(api, "a", "b") as (a, b, (_, clock)):
