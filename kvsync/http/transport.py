@@ -28,6 +28,7 @@ from yarl import URL
 
 from kvsync import __version__
 from kvsync.errors import PermanentError
+from kvsync.http.abort import AbortableConnector, aborted_on_failure
 from kvsync.http.model import BodySink, NotAnsweredError, NotSentError, Request, Response
 
 _CONNECT: Final = 10.0
@@ -42,8 +43,8 @@ _MOST_BODY: Final = 256 * 2**20
 _MOST_ERROR_BODY: Final = 2**20
 """Bytes of a body that are kept where it is another; the rest is not read."""
 
-_PIECE: Final = 512 * 1024
-"""Bytes of a body that go out at once."""
+_PIECE: Final = 64 * 1024
+"""Bytes of a body that go out at once: what is buffered when a write is aborted, or the process stopped, is little more."""
 
 _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
 """Headers that aiohttp would add automatically."""
@@ -78,7 +79,7 @@ class Transport:
         _TARGET.set(URL(self._origin + call.target, encoded=True))
         body = _Body()
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with aborted_on_failure(is_write=call.writes), asyncio.timeout(seconds) as limit:
                 keep = None if call.sink is None else _keeper(call.sink, limit, seconds)
                 response = await self._transport.handle_async_request(request)
                 try:
@@ -128,7 +129,7 @@ class _Body:
 def _session(connections: int, context: ssl.SSLContext, proxy: str | None) -> aiohttp.ClientSession:
     """Return what the transport sends requests with."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=_IDLE, ssl=context),
+        connector=AbortableConnector(limit=connections, keepalive_timeout=_IDLE, ssl=context),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=_OWN,
         proxy=proxy,  # found once: aiohttp's own way looks for one, and for a netrc file, at every request

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pytest
 
 from kvsync.http.model import NotAnsweredError, NotSentError, Request
@@ -44,6 +47,32 @@ async def test_a_body_of_any_length_arrives_whole(size: int) -> None:
     assert server.seen[0].body == body
     assert server.seen[0].headers["content-length"] == str(size)
     assert "transfer-encoding" not in server.seen[0].headers
+
+
+@pytest.mark.parametrize(("size", "how"), [(30_000, "late"), (400_000, "late"), (400_000, "cancelled")])
+async def test_a_write_that_is_given_up_never_arrives(size: int, how: str) -> None:
+    """A body that a slow server has not read yet is dropped when the time is over, or the write is cancelled: it is not
+    delivered later, when another replica may lead."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.setblocking(False)
+        wire = Wire(f"http://127.0.0.1:{listener.getsockname()[1]}", 1)
+        call = Call("PUT", "/a", "writing", body=b"x" * size)
+        sending = asyncio.ensure_future(wire.exchange(call, {}, 0.2 if how == "late" else 60))
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(listener)
+        received = await loop.sock_recv(connection, 1)
+        if how == "cancelled":
+            sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        try:
+            while piece := await loop.sock_recv(connection, 65536):
+                received += piece
+        except ConnectionResetError:
+            pass
+        connection.close()
+        await wire.aclose()
+    assert len(received) < size
 
 
 async def test_a_compressed_answer_stays_compressed() -> None:
