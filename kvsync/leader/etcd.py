@@ -1,8 +1,12 @@
 """Lease in etcd: one key, bound to an etcd lease that deletes it on expiry.
 
-claim     our lease is kept alive and the key is tied to it    -> ours
-          the key is there, tied to another lease              -> its value leads
-          else a lease is granted, and the key is made if it is still missing (create_revision 0)
+claim     our lease is kept alive, and the key is tied to it       -> ours            1 round trip
+          the key is there, tied to another lease                  -> its value leads 1
+          a lease is granted, and one transaction makes the key if
+          it is missing (create_revision 0), or else reads it      -> one of both     2, and 1 to find it missing
+
+What a claim has found out is kept for the next one, so that one that takes too long is gone on with. Then a replica leads also
+where a round trip takes a good part of `renew_within`.
 
 In the JSON of etcd's gateway keys and values are base64, 64-bit numbers are text, and what is zero is left out.
 """
@@ -31,6 +35,7 @@ class EtcdKeeper:
         self._key, self._identity, self._ttl = key, identity, ceil(duration)
         self._gateways, self._at = gateways, 0
         self._lease: str | None = None
+        self._is_vacant = False
 
     async def claim(self) -> LeaseClaim:
         """See the module. Raises StoreError."""
@@ -61,30 +66,42 @@ class EtcdKeeper:
 
     async def _claim(self) -> LeaseClaim:
         if self._lease is not None:
-            lasts = await self._kept_alive(self._lease)
-            if lasts:
-                return LeaseClaim(self._identity, is_ours=True, duration=lasts)
+            seconds, held = await asyncio.gather(self._kept_alive(self._lease), self._held())
+            is_tied = held is not None and held.get("lease") == self._lease
+            if seconds and is_tied:
+                return LeaseClaim(self._identity, is_ours=True, duration=seconds)
+            if seconds and held is None:  # an earlier claim came no further
+                return await self._tie(self._lease, seconds)
             await self._forget()
-        leader = await self._leader()
-        return await self._take() if leader is None else LeaseClaim(leader)
+            held = None if is_tied else held  # the key ends with the lease
+        else:
+            held = None if self._is_vacant else await self._held()
+        self._is_vacant = held is None
+        return await self._take() if held is None else LeaseClaim(_value(held))
 
     async def _kept_alive(self, lease: str) -> float:
-        """How many seconds our lease lasts from now on; 0 when it is over, or the key is not tied to it."""
+        """How many seconds our lease lasts from now on; 0 when it is over."""
         data = await self._ask("lease/keepalive", "renewing it", {"ID": lease})
-        seconds = int(data.get("result", {}).get("TTL", 0))
-        held = await self._held()
-        return seconds if held is not None and held.get("lease") == lease else 0
+        return int(data.get("result", {}).get("TTL", 0))
 
     async def _take(self) -> LeaseClaim:
         granted = await self._ask("lease/grant", "requesting a lease", {"TTL": str(self._ttl)})
-        self._lease, seconds = str(granted["ID"]), int(granted["TTL"])
+        self._lease = str(granted["ID"])
+        return await self._tie(self._lease, int(granted["TTL"]))
+
+    async def _tie(self, lease: str, seconds: float) -> LeaseClaim:
+        """Make the key, tied to our lease, unless it is there."""
         missing = {"key": _b64(self._key), "target": "CREATE", "create_revision": "0", "result": "EQUAL"}
-        put = {"request_put": {"key": _b64(self._key), "value": _b64(self._identity), "lease": self._lease}}
-        done = await self._ask("kv/txn", "taking it", {"compare": [missing], "success": [put]})
+        put = {"request_put": {"key": _b64(self._key), "value": _b64(self._identity), "lease": lease}}
+        read = {"request_range": {"key": _b64(self._key)}}
+        body: dict[str, str | list[Any]] = {"compare": [missing], "success": [put], "failure": [read]}
+        done = await self._ask("kv/txn", "taking it", body)
+        self._is_vacant = False
         if done.get("succeeded"):
             return LeaseClaim(self._identity, is_ours=True, duration=seconds)
         await self._forget()
-        return LeaseClaim(await self._leader())
+        (found,) = done["responses"]
+        return LeaseClaim(_value(found["response_range"]["kvs"][0]))
 
     async def _forget(self) -> None:
         """Give up a lease that is of no use; it ends automatically where it cannot be revoked."""
@@ -93,7 +110,7 @@ class EtcdKeeper:
 
     async def _leader(self) -> str | None:
         held = await self._held()
-        return b64decode(held.get("value", "")).decode("utf-8", "replace") if held is not None else None
+        return None if held is None else _value(held)
 
     async def _held(self) -> Mapping[str, Any] | None:
         """The key as it is now."""
@@ -102,11 +119,18 @@ class EtcdKeeper:
         return entries[0] if entries else None
 
     async def _ask(self, path: str, what: str, body: Mapping[str, str | list[Any]]) -> Mapping[str, Any]:
+        at = self._at
         try:
-            return await self._gateways[self._at].ask(path, what, body)
+            return await self._gateways[at].ask(path, what, body)
         except (TransientError, asyncio.CancelledError):  # cancelled: it took too long
-            self._at = (self._at + 1) % len(self._gateways)
+            if self._at == at:  # of two calls at a time that fail, one moves on
+                self._at = (at + 1) % len(self._gateways)
             raise
+
+
+def _value(held: Mapping[str, Any]) -> str:
+    """What a key holds: who leads."""
+    return b64decode(held.get("value", "")).decode("utf-8", "replace")
 
 
 def _b64(text: str) -> str:

@@ -136,6 +136,27 @@ async def test_an_answer_that_was_lost_is_looked_for(etcd: str, key: str) -> Non
         assert stored(etcd, key) == "a"
 
 
+async def test_claims_that_are_broken_off_come_to_an_end(etcd: str, key: str) -> None:
+    """Where a claim takes several round trips and has time for one or two alone, the next claim goes on from there."""
+    async with keepers(key, etcd, "a") as (a,):
+        asked: list[str] = []
+        gateway, ask = a._gateways[0], a._gateways[0].ask
+
+        async def slow(path: str, what: str, body: Any) -> Any:
+            asked.append(path)
+            if len(asked) in (2, 4):  # the time of the first two claims is over here
+                raise TransientError("too slow")
+            return await ask(path, what, body)
+
+        gateway.ask = slow  # type: ignore[method-assign]
+        for _ in range(2):
+            with pytest.raises(TransientError):
+                await a.claim()
+        assert (await a.claim()).is_ours
+    assert asked[:4] == ["kv/range", "lease/grant", "lease/grant", "kv/txn"]
+    assert asked.count("lease/grant") == 2
+
+
 async def test_another_endpoint_is_tried_next(etcd: str, key: str) -> None:
     """Of several endpoints one that fails is followed by the next."""
     gone = f"http://127.0.0.1:{free_port()}"
