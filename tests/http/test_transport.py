@@ -56,8 +56,8 @@ async def test_a_write_that_is_given_up_never_arrives(size: int, how: str) -> No
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.setblocking(False)
-        wire = Wire(f"http://127.0.0.1:{listener.getsockname()[1]}", 1)
-        call = Call("PUT", "/a", "writing", body=b"x" * size)
+        wire = Transport(f"http://127.0.0.1:{listener.getsockname()[1]}", 1)
+        call = Request("PUT", "/a", "writing", body=b"x" * size)
         sending = asyncio.ensure_future(wire.exchange(call, {}, 0.2 if how == "late" else 60))
         loop = asyncio.get_running_loop()
         connection, _ = await loop.sock_accept(listener)
