@@ -135,6 +135,15 @@ def clip(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def is_unicode(text: str) -> bool:
+    """True for a text that UTF-8 can write: JSON can hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def to_bytes(text: str) -> bytes:
     """The text in UTF-8; lone surrogates become the bytes they represent in file names, or their own."""
     try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from kvsync.app.dump.check import faults
+from kvsync.app.dump.model import Dumped, LeftOut
+from kvsync.app.dump.names import UniqueNames, safe_name, variable_names
+from kvsync.app.dump.suspects import looks_secret
 from kvsync.app.dump.writer import DumpEntry, write
-from kvsync.config.authority import Authority
-from kvsync.model.entry import Actual, Identity, Target
+from kvsync.model.canonical import fingerprint
+from kvsync.model.entry import Actual, Identity, Target, identity_order
 from kvsync.planning.compare import key_matcher
 from kvsync.reconcile.observer import Observer
 from kvsync.util.escaping import escape_text
@@ -23,6 +26,7 @@ _LARGE: Final = 64 * 1024
 _MOST_IN_A_FILE: Final = 4 * 1024 * 1024
 """Bytes of values after which another state file is begun: they are refused from 10 MiB on."""
 
+_UNSETTABLE: Final = "its value holds a NUL character, which no environment variable can; use --include-sensitive"
 _HEAD: Final = "# Entries of {target}, exported by kvsync dump.\n"
 _SECRETS: Final = (
     "# Sensitive values are not in this file; set these variables for kvsync, and add them to authors.env in\n"
@@ -30,69 +34,79 @@ _SECRETS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dumped:
-    """What a namespace comes to: files by relative path, how many entries are in them, the variables that represent sensitive
-    values, and how many entries were left out: another owner's, and those that the policy ignores."""
-
-    target: Target
-    files: Mapping[str, bytes]
-    entries: int
-    variables: tuple[str, ...] = ()
-    others: int = 0
-    ignored: int = 0
-
-
-@dataclass(slots=True)
-class _Names:
-    """Names that were given once are not given again."""
-
-    taken: set[str] = field(default_factory=set)
-
-    def free(self, wanted: str) -> str:
-        """`wanted`, or the first of `wanted-2`, `wanted-3`, … that is free."""
-        name, number = wanted, 2
-        while name.casefold() in self.taken:
-            name, number = f"{wanted}-{number}", number + 1
-        self.taken.add(name.casefold())
-        return name
-
-
 async def dump(
     workspace: Workspace, store: str, namespaces: Sequence[str], *, include_sensitive: bool = False
 ) -> list[Dumped]:
     """What these namespaces of a store hold, as files. Raises StoreError."""
-    names = _Names()
-    return [await _dump(workspace, Target(store, each), names, include_sensitive) for each in namespaces]
+    writer = _Dumper(workspace, include_sensitive)
+    return [
+        writer.dumped(target, await _read(workspace, target)) for target in (Target(store, one) for one in namespaces)
+    ]
 
 
 def convert(
     workspace: Workspace, held: Mapping[Target, Sequence[Actual]], *, include_sensitive: bool = False
 ) -> list[Dumped]:
     """The same for entries that come from elsewhere."""
-    names = _Names()
-    return [_dumped(workspace, target, entries, names, include_sensitive) for target, entries in held.items()]
+    writer = _Dumper(workspace, include_sensitive)
+    return [writer.dumped(target, entries) for target, entries in held.items()]
 
 
-async def _dump(workspace: Workspace, target: Target, names: _Names, include_sensitive: bool) -> Dumped:
-    return _dumped(workspace, target, await _read(workspace, target), names, include_sensitive)
+class _Dumper:
+    """Writes the entries of several targets to files whose names differ."""
+
+    def __init__(self, workspace: Workspace, include_sensitive: bool) -> None:
+        self._workspace, self._include_sensitive = workspace, include_sensitive
+        self._names = UniqueNames({workspace.config.file.stem.casefold()})  # never over the configuration
+
+    def dumped(self, target: Target, held: Sequence[Actual]) -> Dumped:
+        """The files of one target, with only what comes back from them as it is in the store."""
+        workspace, owner = self._workspace, self._workspace.config.owner
+        passed_over = [(one.identity, reason) for one in held if (reason := self._passed_over(target, one))]
+        longest = workspace.stores[target.store].capabilities.longest
+        skipped = {identity for identity, _ in passed_over}
+        kept = [_entry(one, owner, longest) for one in held if one.identity not in skipped]
+        workspace.redactor.register(*(entry.content.value for entry in kept if entry.sensitive))
+        stem, left_out = self._names.free(safe_name(target.namespace)), dict[Identity, str]()
+        names = {} if self._include_sensitive else variable_names(kept, workspace.config.authority)
+        left_out |= {one.identity: _UNSETTABLE for one in kept if one.identity in names and b"\0" in one.content.value}
+        files = self._files(target, stem, kept, names, left_out)
+        while faulty := faults(workspace, target, files, [one for one in kept if one.identity not in left_out], names):
+            left_out |= faulty
+            files = self._files(target, stem, kept, names, left_out)
+        written = [one for one in kept if one.identity not in left_out]
+        return Dumped(
+            target,
+            files,
+            len(written),
+            {names[one.identity]: one.identity for one in written if one.identity in names},
+            _listed(left_out.items()),
+            _listed(passed_over),
+            tuple(one.identity for one in written if one.identity not in names and looks_secret(one)),
+        )
+
+    def _files(
+        self,
+        target: Target,
+        stem: str,
+        entries: Sequence[DumpEntry],
+        names: Mapping[Identity, str],
+        left_out: Mapping[Identity, str],
+    ) -> dict[str, bytes]:
+        written = [one for one in entries if one.identity not in left_out]
+        return _files(target, stem, written, names, UniqueNames(set(self._names.taken)))
+
+    def _passed_over(self, target: Target, actual: Actual) -> str | None:
+        """Why an entry is no concern of these files; None when it is."""
+        if actual.mark is not None and actual.mark.owner != self._workspace.config.owner:
+            return f"it belongs to owner {actual.mark.owner!r}"
+        is_ignored = key_matcher(self._workspace.config.stores[target.store].policy.ignore)
+        return "it matches policy.ignore" if is_ignored(actual.identity.key) else None
 
 
-def _dumped(
-    workspace: Workspace, target: Target, held: Sequence[Actual], names: _Names, include_sensitive: bool
-) -> Dumped:
-    ignored = key_matcher(workspace.config.stores[target.store].policy.ignore)
-    owner = workspace.config.owner
-    ours = [one for one in held if one.mark is None or one.mark.owner == owner]
-    longest = workspace.stores[target.store].capabilities.longest
-    kept = [_entry(one, owner, longest) for one in ours if not ignored(one.identity.key)]
-    variables: dict[Identity, str] = {}
-    if not include_sensitive:
-        variables = _variables(kept, workspace.config.authority)
-    workspace.redactor.register(*(entry.content.value for entry in kept if entry.sensitive))
-    stem = names.free(_safe(target.namespace))
-    files = _files(target, stem, kept, variables)
-    return Dumped(target, files, len(kept), tuple(variables.values()), len(held) - len(ours), len(ours) - len(kept))
+def _listed(reasons: Iterable[tuple[Identity, str]]) -> tuple[LeftOut, ...]:
+    ordered = sorted(reasons, key=lambda item: identity_order(item[0]))
+    return tuple(LeftOut(identity, reason) for identity, reason in ordered)
 
 
 async def _read(workspace: Workspace, target: Target) -> list[Actual]:
@@ -109,7 +123,8 @@ async def _read(workspace: Workspace, target: Target) -> list[Actual]:
 def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:
     """An entry as files would ask for it. Of ours, the longest life there is means that it must stay."""
     assert actual.content is not None
-    entry = DumpEntry(actual.identity, actual.content, expires_at=actual.expires_at)
+    print_ = actual.fingerprint if actual.fingerprint is not None else fingerprint(actual.content)
+    entry = DumpEntry(actual.identity, actual.content, print_, expires_at=actual.expires_at)
     if actual.mark is None or actual.mark.owner != owner:
         return entry
     mark = actual.mark
@@ -118,41 +133,31 @@ def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:
     return replace(entry, ttl=mark.ttl, protected=mark.protected, sensitive=mark.sensitive)
 
 
-def _variables(entries: Iterable[DumpEntry], authority: Authority) -> dict[Identity, str]:
-    """A name of its own for the environment variable of every sensitive entry; never one that state files may not read."""
-    names = _Names({name.casefold() for name in authority.reserved})
-    found = {}
-    for entry in entries:
-        if entry.sensitive:
-            label = f"_{entry.identity.label}" if entry.identity.label else ""
-            name = re.sub(r"[^A-Za-z0-9]+", "_", entry.identity.key + label).strip("_").upper() or "SECRET"
-            found[entry.identity] = names.free(name if not name[0].isdigit() else f"_{name}").replace("-", "_")
-    return found
-
-
 def _files(
-    target: Target, stem: str, entries: Sequence[DumpEntry], variables: Mapping[Identity, str]
+    target: Target, stem: str, entries: Sequence[DumpEntry], variables: Mapping[Identity, str], names: UniqueNames
 ) -> dict[str, bytes]:
+    """The files by their names: `stem` for the first, and free ones for others."""
     files: dict[str, bytes] = {}
-    written = list(_referenced(stem, entries, variables, files))
+    written = list(_referenced(f"{stem}-files", entries, variables, files))
     for number, part in enumerate(_parts(written), start=1):
         head = _HEAD.format(target=escape_text(str(target)))
         unset = [entry.reference[1] for entry in part if entry.reference and entry.reference[0] == "env"]
         head += _SECRETS.format(names=", ".join(unset)) if unset else ""
-        files[f"{stem}.yaml" if number == 1 else f"{stem}-part{number}.yaml"] = (head + write(target, part)).encode()
+        name = stem if number == 1 else names.free(f"{stem}-part{number}")
+        files[f"{name}.yaml"] = (head + write(target, part)).encode()
     return files
 
 
 def _referenced(
-    stem: str, entries: Sequence[DumpEntry], variables: Mapping[Identity, str], files: dict[str, bytes]
+    folder: str, entries: Sequence[DumpEntry], variables: Mapping[Identity, str], files: dict[str, bytes]
 ) -> Iterator[DumpEntry]:
     """The entries, with references for values that do not belong into a state file; large ones are put into `files`."""
-    names = _Names()
+    names = UniqueNames()
     for entry in entries:
         if entry.identity in variables:
             yield replace(entry, reference=("env", variables[entry.identity]))
         elif len(entry.content.value) > _LARGE:
-            name = f"{stem}-files/{names.free(_safe(entry.identity.key)[:80])}.bin"
+            name = f"{folder}/{names.free(safe_name(entry.identity.key))}.bin"
             files[name] = entry.content.value
             yield replace(entry, reference=("file", f"./{name}"))
         else:
@@ -171,8 +176,3 @@ def _parts(entries: Sequence[DumpEntry]) -> Iterator[list[DumpEntry]]:
         size += 200 + len(entry.identity.key) + (0 if entry.reference else 2 * len(entry.content.value))
     if part:
         yield part
-
-
-def _safe(name: str) -> str:
-    """A name for a file: without dots, which would make an overlay of it."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "namespace"

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import InvalidInput, Origin, Problem, UsageError
-from kvsync.model.entry import Actual, Target
+from kvsync.model.entry import Actual, Identity, Target
 from kvsync.model.key_format import KeyFormat
 from kvsync.stores.azure_appconfig import KEY_FORMAT
-from kvsync.stores.azure_appconfig.items import row_of, to_actual
+from kvsync.stores.azure_appconfig.items import Row, row_of, to_actual
+from kvsync.util.escaping import is_unicode
+from kvsync.yaml.problems import quoted
 
 _TYPE: Final = "azure-appconfig"
 _HOW: Final = "export it with --format json --profile appconfig/kvset"
@@ -31,20 +33,38 @@ def read_kvset(file: Path, store: StoreConfig, namespace: str | None, owner: str
     if store.type != _TYPE:
         raise UsageError(f"--kvset needs a store of type {_TYPE}; {store.name} has type {store.type}")
     keys = KeyFormat(store.key_format or KEY_FORMAT, native_labels=True)
-    entries: dict[Target, list[Actual]] = {}
+    entries: dict[Target, dict[Identity, Actual]] = {}
     outside_namespace: list[str] = []
-    for item in _items(file):
-        home = namespace or keys.namespace_of(item["key"])
-        actual = None if home is None else _entry(item, home, keys, file)
-        if home is None or actual is None:
-            outside_namespace.append(item["key"])
-        else:
-            mark = actual.mark and replace(actual.mark, owner=owner)
-            entries.setdefault(Target(store.name, home), []).append(replace(actual, mark=mark))
-    return Kvset(dict(sorted(entries.items())), tuple(outside_namespace))
+    problems: list[Problem] = []
+    for number, item in enumerate(_items(file)):
+        try:
+            row = _row(item)
+            home = namespace or keys.namespace_of(row.key)
+            actual = None if home is None else _entry(row, home, keys)
+            if home is None or actual is None:
+                outside_namespace.append(row.key)
+            else:
+                mark = actual.mark and replace(actual.mark, owner=owner)
+                _add(entries.setdefault(Target(store.name, home), {}), replace(actual, mark=mark))
+        except ValueError as error:
+            problems.append(Problem(f"{_named(number, item)}: {error}", Origin(str(file), 1, 1), _HOW))
+    if problems:
+        raise InvalidInput(problems)
+    return Kvset({target: list(found.values()) for target, found in sorted(entries.items())}, tuple(outside_namespace))
 
 
-def _items(file: Path) -> list[dict[str, Any]]:
+def _named(number: int, item: Any) -> str:
+    key = item.get("key") if isinstance(item, dict) else None
+    return f"item {number} ({quoted(key)})" if isinstance(key, str) else f"item {number}"
+
+
+def _add(entries: dict[Identity, Actual], actual: Actual) -> None:
+    other = entries.setdefault(actual.identity, actual)
+    if other.content != actual.content:
+        raise ValueError("the same key and label as an item before it, with other content")
+
+
+def _items(file: Path) -> list[Any]:
     try:
         items = json.loads(file.read_bytes())["items"]
     except OSError as error:
@@ -53,18 +73,28 @@ def _items(file: Path) -> list[dict[str, Any]]:
         raise _invalid(file, f"not valid JSON: {error.msg}", error.lineno, error.colno) from None
     except (ValueError, RecursionError, KeyError, TypeError):
         raise _invalid(file, "not a list of key-values") from None
-    if not isinstance(items, list) or not all(
-        isinstance(one, dict) and isinstance(one.get("key"), str) for one in items
-    ):
-        raise _invalid(file, "its items are not key-values")
+    if not isinstance(items, list):
+        raise _invalid(file, "its items are not a list")
     return items
 
 
-def _entry(item: dict[str, Any], namespace: str, keys: KeyFormat, file: Path) -> Actual | None:
-    try:
-        row = row_of({"etag": "", **item})
-    except (KeyError, TypeError, AttributeError):
-        raise _invalid(file, f"the key-value {item['key']!r} is not in this profile") from None
+def _row(item: Any) -> Row:
+    """An item of the export. Raises ValueError with the reason, which repeats no value."""
+    if not isinstance(item, dict) or not isinstance(item.get("key"), str):
+        raise ValueError("not a key-value with a key")
+    for name in ("value", "label", "content_type"):
+        if not isinstance(item.get(name), str | None):
+            raise ValueError(f"its {name} is not text")
+    tags = item.get("tags") or {}
+    if not isinstance(tags, dict) or not all(isinstance(text, str | None) for text in tags.values()):
+        raise ValueError("its tags are not pairs of text")
+    texts = [item["key"], *(item.get(name) or "" for name in ("value", "label", "content_type"))]
+    if not all(map(is_unicode, [*texts, *tags, *(text or "" for text in tags.values())])):
+        raise ValueError("it is not Unicode text: it has half of a surrogate pair")
+    return row_of({**item, "etag": ""})
+
+
+def _entry(row: Row, namespace: str, keys: KeyFormat) -> Actual | None:
     identity = keys.decode(namespace, row.key, row.label)
     home = None if keys.namespace_of(row.key) == namespace else namespace
     return None if identity is None else to_actual(identity, row, home)

@@ -15,8 +15,14 @@ from kvsync.model.canonical import fingerprint
 from kvsync.model.entry import Actual, Content, Mark, Target
 from kvsync.model.key_format import KeyFormat
 from kvsync.stores.cloudflare_kv.metadata import parts_of
+from kvsync.util.escaping import is_unicode
+from kvsync.yaml.problems import name_hint, quoted
 
 _TYPE: Final = "cloudflare-kv"
+_MEMBERS: Final = ("key", "value", "base64", "expiration", "expiration_ttl", "metadata")
+_LATEST: Final = 253402300799
+"""The last second of the year 9999."""
+
 _HOW: Final = 'a list of {"key": …, "value": …} with base64, expiration, expiration_ttl and metadata where needed'
 
 
@@ -36,13 +42,16 @@ def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str)
         raise UsageError(f"the file does not name its namespace; use {store.name}/NAMESPACE")
     keys = KeyFormat(store.key_format or "{key}")
     entries: dict[str, Actual] = {}
+    numbers: dict[str, int] = {}
     outside_namespace: list[str] = []
     problems: list[Problem] = []
     for number, pair in enumerate(_pairs(file)):
         try:
             name, content, mark, expires_at = _read(pair, owner)
+            if numbers.setdefault(name, number) != number:
+                raise ValueError(f"the same key as entry {numbers[name]}")
         except ValueError as error:
-            problems.append(Problem(f"entry {number}: {error}", Origin(str(file), 1, 1), _HOW))
+            problems.append(Problem(f"{_named(number, pair)}: {error}", Origin(str(file), 1, 1), _HOW))
             continue
         identity = keys.decode(namespace, name)
         if identity is None:
@@ -52,6 +61,11 @@ def read_bulk(file: Path, store: StoreConfig, namespace: str | None, owner: str)
     if problems:
         raise InvalidInput(problems)
     return Bulk({Target(store.name, namespace): list(entries.values())}, tuple(outside_namespace))
+
+
+def _named(number: int, pair: Any) -> str:
+    key = pair.get("key") if isinstance(pair, dict) else None
+    return f"entry {number} ({quoted(key)})" if isinstance(key, str) else f"entry {number}"
 
 
 def _pairs(file: Path) -> list[Any]:
@@ -73,6 +87,11 @@ def _read(pair: Any, owner: str) -> tuple[str, Content, Mark | None, float | Non
     """Name, content, mark (for a TTL) and end of one entry. Raises ValueError with the reason, which repeats no value."""
     if not isinstance(pair, dict) or not isinstance(pair.get("key"), str):
         raise ValueError("not a mapping with a key")
+    for name in pair:
+        if name not in _MEMBERS:
+            raise ValueError(f"unknown member {quoted(name)} ({name_hint(name, _MEMBERS)})")
+    if not is_unicode(pair["key"]):
+        raise ValueError("its key is not Unicode text: it has half of a surrogate pair")
     parts = parts_of(pair.get("metadata"))
     content = Content(_value(pair), parts.content_type, parts.tags, parts.metadata)
     ttl, expiration = (_number(pair, name) for name in ("expiration_ttl", "expiration"))
@@ -82,12 +101,14 @@ def _read(pair: Any, owner: str) -> tuple[str, Content, Mark | None, float | Non
 
 
 def _value(pair: dict[str, Any]) -> bytes:
-    value = pair.get("value")
+    value, is_base64 = pair.get("value"), pair.get("base64", False)
     if not isinstance(value, str):
         raise ValueError("its value is not text")
+    if not isinstance(is_base64, bool):
+        raise ValueError("base64 is neither true nor false")
     try:
-        return b64decode(value, validate=True) if pair.get("base64") else value.encode()
-    except (binascii.Error, UnicodeEncodeError):
+        return b64decode(value, validate=True) if is_base64 else value.encode()
+    except (binascii.Error, UnicodeEncodeError, ValueError):
         raise ValueError("its value is not base64, or not Unicode text") from None
 
 
@@ -95,4 +116,6 @@ def _number(pair: dict[str, Any], name: str) -> int | None:
     number = pair.get(name)
     if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number <= 0):
         raise ValueError(f"{name} is not a positive number of seconds")
+    if number is not None and number > _LATEST:
+        raise ValueError(f"{name} is after the year 9999; write seconds, not milliseconds")
     return number

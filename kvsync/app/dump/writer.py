@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from typing import Any, Final
 from kvsync.app.dump.yaml_text import Data, Node, block
 from kvsync.model.canonical import canonical_json_text
 from kvsync.model.entry import Content, Identity, Target, identity_order
+from kvsync.model.exact_json import read_json
 from kvsync.rendering.words import duration, moment
 
 _JSON: Final = "application/json"
@@ -22,11 +22,12 @@ _ENORMOUS_NUMBER: Final = re.compile(rb"[0-9]{1000}")
 
 @dataclass(frozen=True, slots=True)
 class DumpEntry:
-    """One entry to be written down. `reference` represents a value that must not be, or does not fit, in the file: the form
-    (`env` or `file`) and what it names."""
+    """One entry to be written down, with the fingerprint of its content in the store. `reference` represents a value that must
+    not be, or does not fit, in the file: the form (`env` or `file`) and what it names."""
 
     identity: Identity
     content: Content
+    fingerprint: bytes = b""
     ttl: int | None = None
     expires_at: float | None = None
     protected: bool = False
@@ -79,7 +80,7 @@ def _value(entry: DumpEntry) -> dict[str, Node]:
         form, name = entry.reference
         return {form: name}
     if _is_json(entry.content):
-        return {"json": Data(json.loads(entry.content.value))}
+        return {"json": Data(read_json(entry.content.value.decode()))}
     try:
         return {"value": entry.content.value.decode()}
     except UnicodeDecodeError:
@@ -95,7 +96,7 @@ def _options(entry: DumpEntry) -> dict[str, Node]:
     if tags:
         options["tags"] = dict(tags)
     if metadata is not None:
-        options["metadata"] = Data(json.loads(metadata))
+        options["metadata"] = Data(read_json(metadata))
     if entry.ttl is not None:
         options["ttl"] = duration(entry.ttl)
     elif entry.expires_at is not None:
@@ -112,7 +113,7 @@ def _is_json(content: Content) -> bool:
     value = content.value
     if content.content_type != _JSON or value == b"null" or _ENORMOUS_NUMBER.search(value):
         return False
-    return canonical_json_text(value) == value and _depth(json.loads(value)) < _DEEPEST
+    return canonical_json_text(value) == value and _depth(read_json(value.decode())) < _DEEPEST
 
 
 def _depth(data: Any) -> int:

@@ -8,12 +8,12 @@ something else than it says.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from kvsync.model.exact_json import write_json
 from kvsync.util.escaping import escape_text, quote_text
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/_](?:[A-Za-z0-9 _./@%+=-]*[A-Za-z0-9_./@%+=-])?")
@@ -62,7 +62,7 @@ def flow(data: Any) -> str:
         return "{" + ", ".join(f"{_flow_key(quote_text(name))}{flow(value)}" for name, value in data.items()) + "}"
     if isinstance(data, list):
         return "[" + ", ".join(map(flow, data)) + "]"
-    return quote_text(data) if isinstance(data, str) else json.dumps(data)
+    return quote_text(data) if isinstance(data, str) else write_json(data)
 
 
 def literal(text: str, indent: int) -> str | None:

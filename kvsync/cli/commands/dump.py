@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from kvsync.cli import open as opening
+from kvsync.cli import options
 from kvsync.cli.command import GlobalOptions, command
 from kvsync.cli.exit_codes import Exit
-from kvsync.cli.output import answer_lines, say
+from kvsync.cli.output import answer_document, answer_lines, say
 from kvsync.cli.progress import progress
 from kvsync.errors import KvsyncError, UsageError
 from kvsync.model.target_name import parse_target
@@ -20,7 +20,10 @@ from kvsync.util.private_files import write_private
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
-    from kvsync.app.dump import Dumped
+    from kvsync.app.dump import Dumped, LeftOut
+    from kvsync.model.entry import Identity
+
+SCHEMA = "kvsync.dump/1"
 
 
 @command(
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
         "dump settings --kvset export.json --to state",
         "dump edge/web --wrangler bulk.json --to state",
     ),
-    exits=(Exit.DONE, Exit.ERROR),
+    exits=(Exit.DONE, Exit.ERROR, Exit.PARTIAL),
 )
 @click.argument("target", metavar="STORE[/NS]")
 @click.option(
@@ -42,79 +45,95 @@ if TYPE_CHECKING:
 @click.option("--include-sensitive", is_flag=True, help="Also write sensitive values, in plain text.")
 @click.option("--kvset", metavar="FILE", help="Convert an export of the az CLI (profile appconfig/kvset) instead.")
 @click.option("--wrangler", metavar="FILE", help="Convert a file for wrangler kv bulk put instead.")
+@options.output("text", "json")
 def dump(settings: GlobalOptions, target: str, folder: str, **chosen: Any) -> Exit:
     """Export one namespace, or every namespace of a store, as state files that describe exactly what the store holds: a plan
-    made right afterwards is empty. Run kvsync adopt to take ownership of entries without an owner. Entries of another owner
-    are left out.
+    made right afterwards changes no content. Run kvsync adopt to take ownership of entries without an owner.
 
-    Sensitive values are not written. Their entries refer to environment variables, which the output lists.
+    What cannot be written is listed with the reason, and makes the exit code 3: keys that do not fit key_format, and entries
+    that validate would refuse. Entries of another owner, and those that match policy.ignore, are listed too.
+
+    Sensitive values are not written. Their entries refer to environment variables, which the output lists. Other values that
+    look like secrets are named.
     """
-    given = _DumpOptions(**chosen)
-    if given.kvset is not None and given.wrangler is not None:
+    request = _DumpRequest(target, Path(folder), **chosen)
+    if request.kvset is not None and request.wrangler is not None:
         raise UsageError("--kvset and --wrangler cannot be combined; use one of them")
-    return opening.run(_dump(settings, target, Path(folder), given))
+    return opening.run(_dump(settings, request))
 
 
-@dataclass(frozen=True, slots=True)
-class _DumpOptions:
-    """How to export; `kvset` or `wrangler` is the file that the entries come from instead of the store, if any."""
+class _DumpRequest(NamedTuple):
+    """What is to be dumped, where to, and how; `kvset` and `wrangler` are the files that it comes from instead of the store."""
 
+    target: str
+    folder: Path
     force: bool
     include_sensitive: bool
     kvset: str | None
     wrangler: str | None
+    output: str
 
 
-async def _dump(settings: GlobalOptions, target: str, folder: Path, given: _DumpOptions) -> Exit:
+class _Found(NamedTuple):
+    """What was dumped, and the keys that belong to no namespace."""
+
+    dumped: list[Dumped]
+    outside_namespace: Sequence[LeftOut]
+
+
+async def _dump(settings: GlobalOptions, request: _DumpRequest) -> Exit:
     async with opening.workspace(settings, fetches=False) as workspace:
-        store, namespace = parse_target(target, workspace.config.stores)
+        store, namespace = parse_target(request.target, workspace.config.stores)
         workspace.load()  # so that sensitive values are known, and hidden
-        if given.kvset is None and given.wrangler is None:
-            dumped = await _read(workspace, store, namespace, given.include_sensitive)
+        if request.kvset is None and request.wrangler is None:
+            found = await _read(workspace, request, store, namespace)
         else:
-            dumped = _convert(workspace, given, store, namespace)
-    _insist_on_room(folder, dumped, force=given.force)
-    for one in dumped:
-        _write(folder, one)
-        _tell(folder, one)
-    if not any(one.files for one in dumped):
-        answer_lines(f"{target}: nothing to dump")
-    return Exit.DONE
+            found = _convert(workspace, request, store, namespace)
+    _insist_on_room(request.folder, found.dumped, force=request.force)
+    for one in found.dumped:
+        _write(request.folder, one)
+    if request.output == "json":
+        answer_document(_document(request.folder, store, found))
+    else:
+        answer_lines(*_lines(request, store, found))
+    return Exit.PARTIAL if found.outside_namespace or any(one.left_out for one in found.dumped) else Exit.DONE
 
 
-async def _read(workspace: Workspace, store: str, namespace: str | None, include_sensitive: bool) -> list[Dumped]:
+async def _read(workspace: Workspace, request: _DumpRequest, store: str, namespace: str | None) -> _Found:
     from kvsync.app.dump import dump as read
+    from kvsync.app.dump import strays
 
     with progress("reading"):
         names = await workspace.stores[store].namespaces() if namespace is None else [namespace]
-        return await read(workspace, store, names, include_sensitive=include_sensitive)
+        dumped = await read(workspace, store, names, include_sensitive=request.include_sensitive)
+        return _Found(dumped, await strays(workspace, store, names, is_all=namespace is None))
 
 
-def _convert(workspace: Workspace, given: _DumpOptions, store: str, namespace: str | None) -> list[Dumped]:
-    from kvsync.app.dump import convert
+def _convert(workspace: Workspace, request: _DumpRequest, store: str, namespace: str | None) -> _Found:
+    from kvsync.app.dump import LeftOut, convert
     from kvsync.app.dump.kvset import Kvset, read_kvset
     from kvsync.app.dump.wrangler import Bulk, read_bulk
+    from kvsync.model.entry import Identity
 
     config, owner = workspace.config.stores[store], workspace.config.owner
-    file = Path(given.kvset or given.wrangler or "")
-    found: Kvset | Bulk = (read_kvset if given.kvset else read_bulk)(file, config, namespace, owner)
-    if found.outside_namespace:
-        some = ", ".join(repr(key) for key in found.outside_namespace[:3])
-        say(
-            f"{len(found.outside_namespace):,} keys of {file} do not belong to the namespace and were left out, such as {some}"
-        )
-    return convert(workspace, found.entries, include_sensitive=given.include_sensitive)
+    file = Path(request.kvset or request.wrangler or "")
+    found: Kvset | Bulk = (read_kvset if request.kvset else read_bulk)(file, config, namespace, owner)
+    if request.kvset and namespace and found.outside_namespace:
+        say(f"{len(found.outside_namespace):,} keys of {file} belong to other namespaces")
+    left_out = () if request.kvset and namespace else found.outside_namespace
+    outside_namespace = [LeftOut(Identity(key), "its key does not fit key_format") for key in left_out]
+    return _Found(convert(workspace, found.entries, include_sensitive=request.include_sensitive), outside_namespace)
 
 
 def _insist_on_room(folder: Path, dumped: list[Dumped], *, force: bool) -> None:
-    there = [str(folder / name) for one in dumped for name in one.files if (folder / name).exists()]
+    there = [str(folder / file) for one in dumped for file in one.files if (folder / file).exists()]
     if there and not force:
         raise KvsyncError(f"{', '.join(there)}: already exists; use --force to overwrite, or choose another folder")
 
 
 def _write(folder: Path, dumped: Dumped) -> None:
-    for name, data in dumped.files.items():
-        file = folder / name
+    for relative, data in dumped.files.items():
+        file = folder / relative
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_private(file, data)
@@ -122,20 +141,72 @@ def _write(folder: Path, dumped: Dumped) -> None:
             raise KvsyncError(f"{file}: cannot write the file: {error.strerror}") from None
 
 
-def _tell(folder: Path, dumped: Dumped) -> None:
-    for name in dumped.files:
-        if name.endswith(".yaml"):
-            answer_lines(f"wrote {folder / name}")
-    say_if = (
-        (dumped.variables, f"sensitive values were not written; {_how_to_give(dumped.variables)}"),
-        (dumped.others, f"{dumped.others:,} entries of another owner were left out"),
-        (dumped.ignored, f"{dumped.ignored:,} entries that match policy.ignore were left out"),
-    )
-    for is_so, text in say_if:
-        if is_so:
-            say(f"{dumped.target}: {text}")
+def _lines(request: _DumpRequest, store: str, found: _Found) -> Iterator[str]:
+    from kvsync.rendering.words import count
+
+    for one in found.dumped:
+        yield from (f"wrote {request.folder / file}" for file in one.files if file.endswith(".yaml"))
+        yield from _report(one)
+    if found.outside_namespace:
+        yield f"{store}: {count(len(found.outside_namespace), 'key')} in no namespace, not written:"
+        yield from map(_left_out_line, found.outside_namespace)
+    if not found.outside_namespace and not any(one.files or one.left_out or one.passed_over for one in found.dumped):
+        yield f"{request.target}: nothing to dump"
+
+
+def _report(dumped: Dumped) -> Iterator[str]:
+    from kvsync.rendering.words import count, name
+
+    if dumped.entries or dumped.left_out:
+        yield f"{dumped.target}: {count(dumped.entries, 'entry', 'entries')} written"
+    for entries, what in ((dumped.left_out, "not written"), (dumped.passed_over, "left out")):
+        if entries:
+            yield f"{dumped.target}: {count(len(entries), 'entry', 'entries')} {what}:"
+            yield from map(_left_out_line, entries)
+    if dumped.variables:
+        yield f"{dumped.target}: sensitive values were not written; {_how_to_give(list(dumped.variables))}"
+    if dumped.suspects:
+        some = ", ".join(map(name, dumped.suspects))
+        number = count(len(dumped.suspects), "value looks like a secret", "values look like secrets")
+        yield f"{dumped.target}: {number}: {some}; check them before you commit the files"
+
+
+def _left_out_line(one: LeftOut) -> str:
+    from kvsync.rendering.words import name
+
+    return f"  {name(one.identity)}: {one.reason}"
 
 
 def _how_to_give(variables: Sequence[str]) -> str:
     names = ", ".join(variables)
     return f"set {names} in the environment of kvsync, and allow them in kvsync.yaml: authors: {{env: [{names}]}}"
+
+
+def _document(folder: Path, store: str, found: _Found) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "store": store,
+        "targets": [_target_document(folder, one) for one in found.dumped],
+        "left_out": list(map(_left_out_document, found.outside_namespace)),
+    }
+
+
+def _target_document(folder: Path, dumped: Dumped) -> dict[str, Any]:
+    return {
+        "store": dumped.target.store,
+        "namespace": dumped.target.namespace,
+        "files": [str(folder / file) for file in dumped.files],
+        "entries": dumped.entries,
+        "left_out": list(map(_left_out_document, dumped.left_out)),
+        "passed_over": list(map(_left_out_document, dumped.passed_over)),
+        "variables": {variable: _identity_document(identity) for variable, identity in dumped.variables.items()},
+        "suspects": list(map(_identity_document, dumped.suspects)),
+    }
+
+
+def _left_out_document(one: LeftOut) -> dict[str, Any]:
+    return {**_identity_document(one.identity), "reason": one.reason}
+
+
+def _identity_document(identity: Identity) -> dict[str, Any]:
+    return {"key": identity.key, "label": identity.label}

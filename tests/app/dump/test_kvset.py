@@ -44,8 +44,10 @@ def dump(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_an_export_becomes_state_files(folder: Path) -> None:
     """Every entry with a namespace is in the file of that namespace, as it was; the store itself is not asked."""
     done = dump(folder, "settings", "--kvset", "export.json")
-    assert done.returncode == 0, done.stderr
-    assert "1 keys of export.json do not belong to the namespace and were left out, such as 'bare'" in done.stderr
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.endswith(
+        "settings: 1 key in no namespace, not written:\n  bare: its key does not fit key_format\n"
+    )
     assert sorted(file.name for file in (folder / "state").iterdir()) == ["mail.yaml", "web.yaml"]
     text = (folder / "state" / "web.yaml").read_text()
     assert "greeting: {value: Hello, labels: {de: {value: Hallo, tags: {team: web}}}}" in text
@@ -70,8 +72,19 @@ def test_one_namespace_of_an_export(folder: Path) -> None:
     [
         ('{"items": [', "export.json:1:12: not valid JSON"),
         ('{"web:greeting": "Hello"}', "not a list of key-values"),
-        ('{"items": [{"value": "x"}]}', "not key-values"),
-        ('{"items": [{"key": "web:a", "value": 1}]}', "'web:a' is not in this profile"),
+        ('{"items": {"key": "web:a"}}', "its items are not a list"),
+        ('{"items": [{"value": "x"}, null]}', "item 0: not a key-value with a key"),
+        ('{"items": [{"value": "x"}, null]}', "item 1: not a key-value with a key"),
+        ('{"items": [{"key": "web:a", "value": 1}]}', 'item 0 ("web:a"): its value is not text'),
+        ('{"items": [{"key": "web:a", "label": 3}]}', 'item 0 ("web:a"): its label is not text'),
+        ('{"items": [{"key": "web:a", "content_type": 3}]}', 'item 0 ("web:a"): its content_type is not text'),
+        ('{"items": [{"key": "web:a", "tags": ["a"]}]}', 'item 0 ("web:a"): its tags are not pairs of text'),
+        ('{"items": [{"key": "web:a", "tags": {"a": 1}}]}', 'item 0 ("web:a"): its tags are not pairs of text'),
+        ('{"items": [{"key": "web:a", "value": "\\ud800"}]}', 'item 0 ("web:a"): it is not Unicode text'),
+        (
+            '{"items": [{"key": "web:a", "value": "1"}, {"key": "web:a", "value": "2"}]}',
+            'item 1 ("web:a"): the same key and label',
+        ),
     ],
 )
 def test_what_is_no_export(folder: Path, text: str, complaint: str) -> None:

@@ -56,8 +56,11 @@ def test_keys_of_another_format_are_left_out(folder: Path) -> None:
     """Names that are none of the store's key format are named and left out."""
     (folder / "bulk.json").write_text(json.dumps([*PAIRS, {"key": "app/a", "value": "1"}]))
     done = kvsync(folder, "dump", "labelled/web", "--wrangler", "bulk.json", "--to", "state")
-    assert done.returncode == 0
-    assert "5 keys of bulk.json" in done.stderr
+    assert done.returncode == 3
+    assert "edge" not in done.stdout
+    assert (
+        "labelled: 5 keys in no namespace, not written:\n  greeting: its key does not fit key_format\n" in done.stdout
+    )
     assert "a: " in (folder / "state/web.yaml").read_text()
 
 
@@ -66,8 +69,19 @@ def test_keys_of_another_format_are_left_out(folder: Path) -> None:
     [
         ("{", "not valid JSON"),
         ('{"key": "a"}', "not a list"),
-        ('[{"value": "x"}, {"key": "a", "value": 1}]', "entry 1: its value is not text"),
-        ('[{"key": "a", "value": "secret!", "base64": true}]', "entry 0: its value is not base64"),
+        ('[{"value": "x"}, {"key": "a", "value": 1}]', 'entry 1 ("a"): its value is not text'),
+        ('[{"key": "a", "value": "secret!", "base64": true}]', 'entry 0 ("a"): its value is not base64'),
+        ('[{"key": "a", "value": "x", "base64": "true"}]', "base64 is neither true nor false"),
+        (
+            '[{"key": "a", "value": "x", "expirationTtl": 3600}]',
+            'unknown member "expirationTtl" (did you mean "expiration_ttl"?)',
+        ),
+        (
+            '[{"key": "a", "value": "x", "expiration": 1999999999000}]',
+            "expiration is after the year 9999; write seconds",
+        ),
+        ('[{"key": "a", "value": "x"}, {"key": "a", "value": "x"}]', 'entry 1 ("a"): the same key as entry 0'),
+        ('[{"key": "\\ud800", "value": "x"}]', "its key is not Unicode text"),
         ('[{"key": "a", "value": "x", "expiration_ttl": 0}]', "expiration_ttl is not a positive number"),
     ],
 )

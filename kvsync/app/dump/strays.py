@@ -1,0 +1,81 @@
+"""Finds the keys of a store that belong to no namespace of its key format, and so to no state file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from kvsync.app.dump.model import LeftOut
+from kvsync.errors import StoreError
+from kvsync.model.entry import Identity, identity_order
+from kvsync.model.key_format import KeyFormat
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores.registry import open_store
+
+if TYPE_CHECKING:
+    from kvsync.app import Workspace
+    from kvsync.stores.base import Store
+
+_RAW: Final = "{key}"
+_ANY: Final = "any"
+"""A namespace for formats that do not hold one: it makes no difference there."""
+
+_NO_NAMESPACE: Final = 'key_format "{}" does not tell its namespace; run kvsync dump {}/NAMESPACE'
+
+
+async def strays(workspace: Workspace, name: str, namespaces: Sequence[str], *, is_all: bool) -> list[LeftOut]:
+    """The keys that no namespace of the store holds (`is_all`), or that look like keys of one of `namespaces` and are none.
+    Raises StoreError."""
+    store = workspace.stores[name]
+    template = store.place(_ANY).scope.template
+    keys = KeyFormat(template, native_labels=store.capabilities.labels)
+    if keys.is_plain and namespaces:
+        return []
+    raw = open_store(replace(store.config, key_format=_RAW), replace(store.context, read_only=True, cache_dir=None))
+    try:
+        if keys.holds_namespace:
+            found = await _listed(raw, _ANY)
+            return list(_homeless(found, keys, None if is_all else namespaces))
+        if not namespaces:
+            return [LeftOut(identity, _NO_NAMESPACE.format(template, name)) for identity in await _tried(raw)]
+        lists = [(namespace, await _listed(raw, namespace)) for namespace in namespaces]
+    finally:
+        await raw.aclose()
+    return [one for namespace, found in lists for one in _homeless(found, keys, [namespace])]
+
+
+async def _listed(raw: Store, namespace: str) -> list[Identity]:
+    """The remote keys that a namespace holds."""
+    snapshot = await raw.observe(namespace, MarkSigner(raw.context.owner, raw.place(namespace)))
+    assert snapshot is not None  # no token was given
+    return sorted(snapshot.entries, key=identity_order)
+
+
+async def _tried(raw: Store) -> list[Identity]:
+    """The same where nobody knows a namespace: nothing, where the store does not know it either."""
+    try:
+        return await _listed(raw, _ANY)
+    except StoreError:
+        return []
+
+
+def _homeless(found: Iterable[Identity], keys: KeyFormat, namespaces: Sequence[str] | None) -> Iterator[LeftOut]:
+    """What is no entry: of any namespace (None), or of the one that its key is about."""
+    reason = f'its key does not fit key_format "{keys.template}"'
+    for identity in found:
+        homes = _homes(identity.key, keys) if namespaces is None else namespaces
+        is_about = namespaces is None or any(identity.key.startswith(keys.prefix(home)) for home in homes)
+        if is_about and not any(_fits(identity, keys, home) for home in homes):
+            yield LeftOut(identity, reason)
+
+
+def _homes(key: str, keys: KeyFormat) -> list[str]:
+    home = keys.namespace_of(key)
+    return [] if home is None else [home]
+
+
+def _fits(identity: Identity, keys: KeyFormat, namespace: str) -> bool:
+    if keys.holds_label and identity.label is not None:
+        return False
+    return keys.decode(namespace, identity.key, identity.label) is not None
