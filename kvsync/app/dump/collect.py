@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kvsync.app.dump.check import faults
 from kvsync.app.dump.model import Dumped, LeftOut
@@ -19,6 +19,7 @@ from kvsync.util.escaping import escape_text
 
 if TYPE_CHECKING:
     from kvsync.app import Workspace
+    from kvsync.stores.base import Store
 
 _LARGE: Final = 64 * 1024
 """Bytes of a value from which on it gets a file of its own."""
@@ -49,7 +50,7 @@ def convert(
 ) -> list[Dumped]:
     """The same for entries that come from elsewhere."""
     writer = _Dumper(workspace, include_sensitive)
-    return [writer.dumped(target, entries) for target, entries in held.items()]
+    return [writer.dumped(target, _Held(entries)) for target, entries in held.items()]
 
 
 class _Dumper:
@@ -59,13 +60,13 @@ class _Dumper:
         self._workspace, self._include_sensitive = workspace, include_sensitive
         self._names = UniqueNames({workspace.config.file.stem.casefold()})  # never over the configuration
 
-    def dumped(self, target: Target, held: Sequence[Actual]) -> Dumped:
+    def dumped(self, target: Target, held: _Held) -> Dumped:
         """The files of one target, with only what comes back from them as it is in the store."""
         workspace, owner = self._workspace, self._workspace.config.owner
-        passed_over = [(one.identity, reason) for one in held if (reason := self._passed_over(target, one))]
+        passed_over = [(one.identity, reason) for one in held.entries if (reason := self._passed_over(target, one))]
         longest = workspace.stores[target.store].capabilities.longest
         skipped = {identity for identity, _ in passed_over}
-        kept = [_entry(one, owner, longest) for one in held if one.identity not in skipped]
+        kept = [_entry(one, owner, longest) for one in held.entries if one.identity not in skipped]
         workspace.redactor.register(*(entry.content.value for entry in kept if entry.sensitive))
         stem, left_out = self._names.free(safe_name(target.namespace)), dict[Identity, str]()
         names = {} if self._include_sensitive else variable_names(kept, workspace.config.authority)
@@ -80,7 +81,7 @@ class _Dumper:
             files,
             len(written),
             {names[one.identity]: one.identity for one in written if one.identity in names},
-            _listed(left_out.items()),
+            _listed((left_out | dict(held.unread)).items()),
             _listed(passed_over),
             tuple(one.identity for one in written if one.identity not in names and looks_secret(one)),
         )
@@ -109,15 +110,33 @@ def _listed(reasons: Iterable[tuple[Identity, str]]) -> tuple[LeftOut, ...]:
     return tuple(LeftOut(identity, reason) for identity, reason in ordered)
 
 
-async def _read(workspace: Workspace, target: Target) -> list[Actual]:
-    """Every entry of a target, with its content."""
+class _Held(NamedTuple):
+    """The entries of a target with their content, and those that are listed but could not be read."""
+
+    entries: Sequence[Actual]
+    unread: Mapping[Identity, str] = {}
+
+
+async def _read(workspace: Workspace, target: Target) -> _Held:
     observer = Observer(workspace.stores[target.store], await workspace.locate(target), workspace.state)
     snapshot = await observer.observe(None, deep=False)
     assert snapshot is not None  # no token was given
     listed = list(snapshot.entries.values())
     fresh = await observer.read([one.identity for one in listed if one.content is None])
-    found = (fresh.get(one.identity) if one.content is None else one for one in listed)
-    return [one for one in found if one is not None]
+    found = [fresh.get(one.identity) if one.content is None else one for one in listed]
+    unread = [one.identity for one, actual in zip(listed, found, strict=True) if actual is None]
+    return _Held(
+        [one for one in found if one is not None],
+        {identity: _why_unread(workspace.stores[target.store], target, identity) for identity in unread},
+    )
+
+
+def _why_unread(store: Store, target: Target, identity: Identity) -> str:
+    try:
+        store.remote_key(target.namespace, identity)
+    except ValueError as error:
+        return str(error)
+    return "it was listed, but could not be read; it may have been deleted in the meantime"
 
 
 def _entry(actual: Actual, owner: str, longest: int | None) -> DumpEntry:

@@ -65,8 +65,9 @@ def _homeless(found: Iterable[Identity], keys: KeyFormat, namespaces: Sequence[s
     reason = f'its key does not fit key_format "{keys.template}"'
     for identity in found:
         homes = _homes(identity.key, keys) if namespaces is None else namespaces
-        is_about = namespaces is None or any(identity.key.startswith(keys.prefix(home)) for home in homes)
-        if is_about and not any(_fits(identity, keys, home) for home in homes):
+        is_of_others = keys.holds_namespace and not any(identity.key.startswith(keys.prefix(home)) for home in homes)
+        is_wanted = namespaces is None or not is_of_others
+        if is_wanted and not any(_fits(identity, keys, home) for home in homes):
             yield LeftOut(identity, reason)
 
 
