@@ -7,7 +7,7 @@ extensions of the store it wraps.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from kvsync.model.entry import Identity, Snapshot
@@ -96,6 +96,15 @@ class QuotaReporting(Protocol):
         ...
 
 
+@runtime_checkable
+class KeyListing(Protocol):
+    """A store that can list keys of no namespace only apart. Without it, all keys are listed with the `key_format` `{key}`."""
+
+    async def remote_keys(self) -> Sequence[str]:
+        """All keys that the store holds, of whatever namespace, without kvsync's own. Raises StoreError."""
+        ...
+
+
 EXTENSIONS: Final[tuple[type, ...]] = (
     PlaceResolving,
     DeepObservable,
@@ -103,6 +112,7 @@ EXTENSIONS: Final[tuple[type, ...]] = (
     VersionHints,
     NestedNamespaces,
     QuotaReporting,
+    KeyListing,
 )
 
 

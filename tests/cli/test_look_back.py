@@ -118,7 +118,7 @@ def test_a_dump_asks_for_what_is_there(applied: Repo) -> None:
     )
     applied.run("apply", "--yes")
     done = applied.run("dump", "local/web", "--to", "dumped")
-    assert "CODE" in done.stderr
+    assert "set CODE in the environment" in done.stdout
     assert "hush-hush" not in (applied.root / "dumped/web.yaml").read_text()
     applied.run("dump", "local", "--to", "dumped", code=1)
     applied.run("dump", "local", "--to", "dumped", "--force")

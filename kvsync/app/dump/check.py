@@ -76,9 +76,13 @@ def _difference(dumped: DumpEntry, entry: Entry | None, workspace: Workspace, ta
     longest = workspace.stores[target.store].capabilities.longest
     if entry.fingerprint != dumped.fingerprint:
         return "its content would not come back as it is in the store"
-    if (entry.ttl or longest) != (dumped.ttl or longest) and dumped.expires_at is None:
+    if (entry.ttl or longest) != (dumped.ttl or longest) and (dumped.ttl or dumped.expires_at is None):
         return "its lifetime would not come back as it is in the store"
-    if dumped.expires_at is not None and abs((entry.expires_at or 0) - dumped.expires_at) > _SAME_END:
+    if (
+        dumped.ttl is None
+        and dumped.expires_at is not None
+        and abs((entry.expires_at or 0) - dumped.expires_at) > _SAME_END
+    ):
         return "the time when it expires would not come back as it is in the store"
     return None
 

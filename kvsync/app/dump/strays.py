@@ -11,6 +11,7 @@ from kvsync.errors import StoreError
 from kvsync.model.entry import Identity, identity_order
 from kvsync.model.key_format import KeyFormat
 from kvsync.planning.marks import MarkSigner
+from kvsync.stores.extensions import KeyListing
 from kvsync.stores.registry import open_store
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ async def strays(workspace: Workspace, name: str, namespaces: Sequence[str], *, 
     keys = KeyFormat(template, native_labels=store.capabilities.labels)
     if keys.is_plain and namespaces:
         return []
+    if isinstance(store, KeyListing):
+        listed = [Identity(key) for key in sorted(await store.remote_keys())]
+        return list(_homeless(listed, keys, None if is_all else namespaces))
     raw = open_store(replace(store.config, key_format=_RAW), replace(store.context, read_only=True, cache_dir=None))
     try:
         if keys.holds_namespace:

@@ -173,13 +173,17 @@ class VoximplantStore(RemoteStore["Remote"]):
 
     async def namespaces(self) -> Sequence[str]:
         """What the keys begin with, as far as the key format tells."""
+        names = {self._keys.namespace_of(key) for key in await self.remote_keys()}
+        return sorted(name for name in names if name is not None)
+
+    async def remote_keys(self) -> Sequence[str]:
+        """The keys of the application."""
         storage = await self._client().storage()
         async with storage.quiet:
             listed = await everything(lambda offset: storage.page("GetKeyValueKeys", "", offset), PAGE)
         if listed.problem is not None:
             raise TransientError(f"store {self.config.name}: listing the keys failed: {listed.problem}")
-        names = {self._keys.namespace_of(key) for key in listed.items if RESERVED not in key}
-        return sorted(name for name in names if name is not None)
+        return [key for key in listed.items if RESERVED not in key]
 
     async def read_ledger(self, namespace: str) -> bytes | None:
         """The root first, and of the pieces what is not known yet: a piece never changes."""
