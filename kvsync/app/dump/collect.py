@@ -50,7 +50,7 @@ def convert(
 ) -> list[Dumped]:
     """The same for entries that come from elsewhere."""
     writer = _Dumper(workspace, include_sensitive)
-    return [writer.dumped(target, _Held(entries)) for target, entries in held.items()]
+    return [writer.dumped(target, _ReadEntries(entries)) for target, entries in held.items()]
 
 
 class _Dumper:
@@ -60,7 +60,7 @@ class _Dumper:
         self._workspace, self._include_sensitive = workspace, include_sensitive
         self._names = UniqueNames({workspace.config.file.stem.casefold()})  # never over the configuration
 
-    def dumped(self, target: Target, held: _Held) -> Dumped:
+    def dumped(self, target: Target, held: _ReadEntries) -> Dumped:
         """The files of one target, with only what comes back from them as it is in the store."""
         workspace, owner = self._workspace, self._workspace.config.owner
         passed_over = [(one.identity, reason) for one in held.entries if (reason := self._passed_over(target, one))]
@@ -110,14 +110,14 @@ def _listed(reasons: Iterable[tuple[Identity, str]]) -> tuple[LeftOut, ...]:
     return tuple(LeftOut(identity, reason) for identity, reason in ordered)
 
 
-class _Held(NamedTuple):
+class _ReadEntries(NamedTuple):
     """The entries of a target with their content, and those that are listed but could not be read."""
 
     entries: Sequence[Actual]
     unread: Mapping[Identity, str] = {}
 
 
-async def _read(workspace: Workspace, target: Target) -> _Held:
+async def _read(workspace: Workspace, target: Target) -> _ReadEntries:
     observer = Observer(workspace.stores[target.store], await workspace.locate(target), workspace.state)
     snapshot = await observer.observe(None, deep=False)
     assert snapshot is not None  # no token was given
@@ -125,7 +125,7 @@ async def _read(workspace: Workspace, target: Target) -> _Held:
     fresh = await observer.read([one.identity for one in listed if one.content is None])
     found = [fresh.get(one.identity) if one.content is None else one for one in listed]
     unread = [one.identity for one, actual in zip(listed, found, strict=True) if actual is None]
-    return _Held(
+    return _ReadEntries(
         [one for one in found if one is not None],
         {identity: _why_unread(workspace.stores[target.store], target, identity) for identity in unread},
     )
