@@ -17,7 +17,7 @@ import pytest
 
 from kvsync.emulators.server import Running
 from tests.cli.conftest import CONFIGURATION, Repo
-from tests.emulators.conftest import emulator
+from tests.support.emulator import emulator
 
 SECRET = 'Sesame-0pen "4711" please! 7f3a9c2e'
 
@@ -125,7 +125,7 @@ def leaks(text: str) -> list[str]:
 def test_no_server_repeats_a_sensitive_value(repo: Repo, type_: str, status: int) -> None:
     """Whatever a store says when it refuses a sensitive value, in its error or in a header: the status is told, and nothing of
     what it said is shown, logged, or kept."""
-    with emulator(type=type_) as server, echoing(server, status) as url:
+    with emulator(type_) as server, echoing(server, status) as url:
         store = STORES[type_].replace("{url}", url).replace("{account}", server.env.get("CLOUDFLARE_ACCOUNT_ID", ""))
         repo.write("kvsync.yaml", configuration(store))
         repo.write(

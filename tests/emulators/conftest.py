@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -20,45 +17,22 @@ from kvsync.emulators.server import Running, running
 from tests.emulators.apify_api import ApifyApi
 from tests.emulators.kv_api import KvApi
 from tests.emulators.vox_api import VoxApi
+from tests.support.emulator import emulator
 
 TYPE = "azure-appconfig"
 KV = "cloudflare-kv"
 VOX = "voximplant"
 
 
-@contextmanager
-def emulator(**options: Any) -> Iterator[Running]:
-    """Serve in a thread, so that clients that block can be tried; `type` in the options chooses another store."""
-    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with running(Options(**{"type": TYPE} | options)) as server:
-            ready.set_result((server, asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    def work() -> None:
-        try:
-            asyncio.run(serve())
-        except BaseException as error:
-            if ready.done():
-                raise
-            ready.set_exception(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    server, loop, stop = ready.result(30)
-    try:
-        yield server
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
+def azure_emulator(**options: Any) -> AbstractContextManager[Running]:
+    """Serve App Configuration in a thread."""
+    return emulator(TYPE, **options)
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Running]:
     """One emulator for the tests of a file; `azure` empties it before every one."""
-    with emulator(anonymous=True) as server:
+    with azure_emulator(anonymous=True) as server:
         yield server
 
 
@@ -145,7 +119,7 @@ async def in_loop(**options: Any) -> AsyncIterator[Running]:
 
 def kv_emulator(**options: Any) -> AbstractContextManager[Running]:
     """Serve Workers KV in a thread."""
-    return emulator(type=KV, **options)
+    return emulator(KV, **options)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +147,7 @@ def kv(cloudflare: Running) -> Iterator[KvApi]:
 
 def apify_emulator(**options: Any) -> AbstractContextManager[Running]:
     """Serve Apify key-value stores in a thread."""
-    return emulator(type="apify", **options)
+    return emulator("apify", **options)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +175,7 @@ def kvs(apify: Running) -> Iterator[ApifyApi]:
 
 def vox_emulator(**options: Any) -> AbstractContextManager[Running]:
     """Serve Voximplant's key-value storage in a thread."""
-    return emulator(type=VOX, **options)
+    return emulator(VOX, **options)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from kvsync.emulators.azure.problems import Refused
 from kvsync.emulators.azure.query import VERSIONS
 from kvsync.emulators.model import Request
 from kvsync.emulators.server import Running
-from tests.emulators.conftest import Http, emulator
+from tests.emulators.conftest import Http, azure_emulator
 
 HEADERS = "x-ms-date;host;x-ms-content-sha256"
 SECRET = "a3ZzeW5jLXRlc3Qtc2VjcmV0LTAxMjM0NTY3ODlhYmNkZWY="
@@ -63,7 +63,7 @@ def test_known_signatures(method: str, target: str, body: bytes, signed: str) ->
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Running]:
     """An emulator that asks for credentials."""
-    with emulator(token="good") as server:
+    with azure_emulator(token="good") as server:
         yield server
 
 
@@ -179,7 +179,7 @@ def test_readers_may_not_write(guarded: Running) -> None:
 
 def test_access_keys_can_be_switched_off() -> None:
     """A store that allows no access keys answers 401 and says so."""
-    with emulator(switches={"access-keys": "off"}) as server, Http(server, auth=Signed(owner(server))) as http:
+    with azure_emulator(switches={"access-keys": "off"}) as server, Http(server, auth=Signed(owner(server))) as http:
         answer = http.get("/kv")
         assert (answer.status_code, answer.headers["WWW-Authenticate"].split('"')[3]) == (
             401,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kvsync.emulators.server import Running
-from tests.emulators.conftest import Http, emulator
+from tests.emulators.conftest import Http, azure_emulator
 from tests.emulators.npm import SCRIPTS, installed
 
 
@@ -46,7 +46,7 @@ def test_the_azure_cli(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"app/name": "shop", "app/timeout": "30"}
     (tmp_path / "in.json").write_text(json.dumps(settings), encoding="utf-8")
     common = ["--format", "json", "--yes", "--auth-mode", "key"]
-    with emulator(tls=True, anonymous=True) as server:
+    with azure_emulator(tls=True, anonymous=True) as server:
         connection_string = server.env["AZURE_APPCONFIG_CONNECTION_STRING"]
         env = server.env | {"AZURE_CONFIG_DIR": str(tmp_path / "az"), "AZURE_CORE_COLLECT_TELEMETRY": "no"}
         az = ["az", "appconfig", "kv"]

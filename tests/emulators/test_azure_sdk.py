@@ -30,7 +30,7 @@ from azure.core.exceptions import (
 from azure.core.rest import HttpRequest
 
 from kvsync.emulators.server import Running
-from tests.emulators.conftest import Http, emulator
+from tests.emulators.conftest import Http, azure_emulator
 
 
 class Sdk:
@@ -289,12 +289,12 @@ class _Token:
 
 def test_bearer_tokens_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """With `--tls` the SDK talks HTTPS with a bearer token, as it insists; a wrong token is refused."""
-    with emulator(tls=True) as server:
+    with azure_emulator(tls=True) as server:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.env["REQUESTS_CA_BUNDLE"])
         with AzureAppConfigurationClient(server.url, _Token()) as client:
             client.set_configuration_setting(ConfigurationSetting(key="k", value="v"))
             assert client.get_configuration_setting("k") is not None
-    with emulator(token="another") as server:
+    with azure_emulator(token="another") as server:
         client = AzureAppConfigurationClient(server.url, _Token())
         with client, pytest.raises(ClientAuthenticationError):
             client.get_configuration_setting("k", enforce_https=False)

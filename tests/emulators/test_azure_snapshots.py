@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.emulators.conftest import Http, emulator
+from tests.emulators.conftest import Http, azure_emulator
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_snapshot_is_provisioned_and_then_ready(shop: Http) -> None:
 
 def test_provisioning_takes_as_long_as_it_is_told_to() -> None:
     """While a snapshot is provisioned it has no content, cannot be archived, and its operation is running."""
-    with emulator(anonymous=True, switches={"provisioning": "1h"}) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, switches={"provisioning": "1h"}) as server, Http(server) as http:
         http.set("a", "1")
         place = create(http).headers["Operation-Location"]
         running = http.get(place)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kvsync.emulators.faults import Faults, parse
 from kvsync.emulators.quantities import seconds
-from tests.emulators.conftest import Http, emulator
+from tests.emulators.conftest import Http, azure_emulator
 
 
 def faults(http: Http, spec: str, **settings: Any) -> None:
@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_faults() -> None:
     """Two emulators with one seed treat the same requests alike; another seed treats them otherwise."""
 
     def statuses(seed: int) -> list[int]:
-        with emulator(anonymous=True, fault="503:0.3,500:0.2", seed=seed) as server, Http(server) as http:
+        with azure_emulator(anonymous=True, fault="503:0.3,500:0.2", seed=seed) as server, Http(server) as http:
             return [http.get("/kv").status_code for _ in range(40)]
 
     first = statuses(7)

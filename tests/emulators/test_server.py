@@ -17,7 +17,7 @@ import pytest
 from kvsync.emulators import TYPES
 from kvsync.emulators.server import Running
 from kvsync.errors import UsageError
-from tests.emulators.conftest import Http, emulator, process
+from tests.emulators.conftest import Http, azure_emulator, process
 
 
 def test_the_process_says_when_it_is_ready_and_stops_on_sigterm() -> None:
@@ -87,31 +87,31 @@ def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
 
 def test_snapshots_and_resets_outlive_a_restart(tmp_path: Path) -> None:
     """Snapshots come back with their content, and what was reset does not."""
-    with emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
         http.set("k", "v")
         http.put("/snapshots/s", json={"filters": [{"key": "*"}]}).raise_for_status()
-    with emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
         assert http.get("/kv?snapshot=s").json()["items"][0]["value"] == "v"
         http.control("POST", "reset")
-    with emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
         assert http.get("/snapshots/s").status_code == 404
         assert http.keys() == []
 
 
 def test_forgotten_revisions_stay_forgotten(tmp_path: Path) -> None:
     """What retention has ended is gone from the disk, too."""
-    with emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
         http.set("k", "1")
         http.set("k", "2")
         http.control("PUT", "clock", {"advance": "31d"})
         assert len(http.get("/revisions").json()["items"]) == 1
-    with emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, data=tmp_path) as server, Http(server) as http:
         assert len(http.get("/revisions").json()["items"]) == 1
 
 
 def test_tls() -> None:
     """With TLS the environment names the certificate to trust; with it clients connect, without it they refuse."""
-    with emulator(anonymous=True, tls=True) as server:
+    with azure_emulator(anonymous=True, tls=True) as server:
         assert server.url.startswith("https://127.0.0.1:")
         ca = server.env["SSL_CERT_FILE"]
         assert ca == server.env["REQUESTS_CA_BUNDLE"] == server.env["NODE_EXTRA_CA_CERTS"]
@@ -143,7 +143,7 @@ def test_tls() -> None:
 )
 def test_wrong_options_are_explained(options: dict[str, Any], message: str) -> None:
     """An emulator that cannot be started as asked says why."""
-    with pytest.raises(UsageError, match=message), emulator(**options):
+    with pytest.raises(UsageError, match=message), azure_emulator(**options):
         pass
 
 
@@ -153,7 +153,7 @@ def test_the_command_line_explains_too() -> None:
         with process(*arguments) as (child, ready):
             assert child.wait(20) == 64
             assert "Traceback" not in ready["error"]
-    with emulator() as server, process("--port", server.url.rpartition(":")[2]) as (child, ready):
+    with azure_emulator() as server, process("--port", server.url.rpartition(":")[2]) as (child, ready):
         assert child.wait(20) == 1
         assert "cannot listen on 127.0.0.1" in ready["error"]
         assert "Address already in use" in ready["error"]
@@ -187,7 +187,7 @@ def test_an_unknown_type_names_the_known_ones() -> None:
 
 def test_tiers_have_quotas() -> None:
     """The free tier has 1,000 requests until midnight UTC; the standard tier 60 writes a second."""
-    with emulator(anonymous=True, switches={"tier": "free"}) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, switches={"tier": "free"}) as server, Http(server) as http:
         http.control("PUT", "clock", {"now": "2026-01-01T23:59:58Z", "frozen": True})
         statuses = [http.head("/kv").status_code for _ in range(1_001)]
         refused = http.get("/kv")
@@ -195,7 +195,7 @@ def test_tiers_have_quotas() -> None:
         assert (refused.json()["policy"], refused.headers["retry-after-ms"]) == ("Total Requests", "2000")
         http.control("PUT", "clock", {"advance": "2s"})
         assert http.get("/kv").status_code == 200
-    with emulator(anonymous=True, switches={"tier": "standard"}) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, switches={"tier": "standard"}) as server, Http(server) as http:
         http.control("PUT", "clock", {"now": "2026-01-01T00:00:00Z", "frozen": True})
         assert [http.put("/kv/k", json={}).status_code for _ in range(61)] == [200] * 60 + [429]
         assert http.get("/kv/k").status_code == 200
@@ -203,7 +203,7 @@ def test_tiers_have_quotas() -> None:
 
 def test_storage_is_a_quota_that_waiting_does_not_cure() -> None:
     """A free store that is full refuses writes with the policy Storage until something is deleted."""
-    with emulator(anonymous=True, switches={"tier": "free"}) as server, Http(server) as http:
+    with azure_emulator(anonymous=True, switches={"tier": "free"}) as server, Http(server) as http:
         value = "x" * 10_000
         statuses = (http.put(f"/kv/k{number:04}", json={"value": value}) for number in range(1_000))
         refused = next(answer for answer in statuses if answer.status_code != 200)

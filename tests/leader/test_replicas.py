@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from tests.leader.support import Replica, wait_until, wire_to
-from tests.stores.azure_service import SECRET, Service, service
+from tests.stores.azure_service import SECRET, Service
 
 pytestmark = pytest.mark.system  # waits for leases of a real etcd to end
 
@@ -72,7 +72,7 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def azure() -> Iterator[Service]:
-    with service() as running:
+    with Service.serve() as running:
         yield running
 
 

@@ -2,59 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
-import threading
 import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
-from kvsync.emulators.model import Options
-from kvsync.emulators.server import Running, running
+from kvsync.emulators.server import Running
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.registry import open_store
 from kvsync.util.clock import Clock
+from tests.stores.emulated import EmulatedService, as_json, ask
 
 TOKEN = Credential(CredentialKind.ENV, "APIFY_TOKEN")
 TEXT = "text/plain; charset=utf-8"
 _AT_ONCE = 100
 
 
-class Service:
+class Service(EmulatedService):
     """One running emulator."""
 
+    type = "apify"
+
     def __init__(self, server: Running) -> None:
-        self.url, self.env = server.url, server.env
+        super().__init__(server)
         self.token = self.env[TOKEN.name]
         self._stores = f"{self.url}/v2/key-value-stores"
         self.ids: dict[str, str] = {}
 
-    def control(self, method: str, path: str, body: Any = None) -> Any:
-        """Talk to `/_emulator/`."""
-        return json.loads(_ask(method, f"{self.url}/_emulator/{path}", _json(body))[1])
+    def open_store(self, *arguments: Any, **options: Any) -> Store:
+        """A connection of kvsync's to it."""
+        return apify_store(self, *arguments, **options)
+
+    def prepare(self) -> None:
+        """Healed, counters at nought, and nothing but an empty store `web`."""
+        self.reset("web")
 
     def reset(self, *names: str) -> None:
         """Healed, counters at nought, and no other stores than these."""
         self.control("POST", "reset")
         self.ids = {name: self.make(name) for name in names}
         self.forget_requests()
-
-    def faults(self, spec: str, **settings: Any) -> None:
-        """Inject faults from now on; an empty text heals."""
-        self.control("PUT", "faults", {"spec": spec, **settings})
-
-    def time(self, moment: float) -> None:
-        """Let time stand still at this moment."""
-        self.control("PUT", "clock", {"frozen": True, "now": moment})
 
     def requests(self) -> dict[str, int]:
         """Requests since `forget_requests` by method and route, below the stores."""
@@ -64,10 +57,6 @@ class Service:
     def total(self) -> int:
         """All requests since `forget_requests`."""
         return sum(self.requests().values())
-
-    def forget_requests(self) -> None:
-        """Count from here."""
-        self.control("POST", "reset", {"only": ["stats"]})
 
     def make(self, name: str | None, schema: Any = None) -> str:
         """Make a store, without a name for None; gives its id."""
@@ -154,33 +143,19 @@ class Service:
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the API itself."""
-        return json.loads(self._send(method, path, _json(body), {"Content-Type": "application/json"})[1])
+        return json.loads(self._send(method, path, as_json(body), {"Content-Type": "application/json"})[1])
 
     def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
     ) -> tuple[Mapping[str, str], bytes]:
-        return _ask(method, self._stores + path, body, {"Authorization": f"Bearer {self.token}", **(headers or {})})
+        return ask(method, self._stores + path, body, {"Authorization": f"Bearer {self.token}", **(headers or {})})
 
 
-@contextmanager
-def service(**options: Any) -> Iterator[Service]:
-    """Serve in a thread until the end of the block."""
-    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+class Bare(Service):
+    """Just enough of a service, at any origin, to connect to."""
 
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with running(Options("apify", **options)) as server:
-            ready.set_result((server, asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    server, loop, stop = ready.result(30)
-    try:
-        yield Service(server)
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
+    def __init__(self, origin: str) -> None:
+        self.url, self.token = origin, "a-token-of-nobody"
 
 
 def apify_store(

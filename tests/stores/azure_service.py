@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
-import urllib.request
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +10,43 @@ from azure.appconfiguration import AzureAppConfigurationClient, ConfigurationSet
 from azure.core.exceptions import ResourceNotFoundError
 
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
-from kvsync.emulators.model import Options
-from kvsync.emulators.server import Running, running
+from kvsync.emulators.server import Running
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.registry import open_store
 from kvsync.util.clock import Clock
+from tests.stores.emulated import EmulatedService
 
 SECRET = Credential(CredentialKind.ENV, "AZURE_APPCONFIG_CONNECTION_STRING")
 
 
-class Service:
+class Service(EmulatedService):
     """One running emulator."""
 
+    type = "azure-appconfig"
+
     def __init__(self, server: Running) -> None:
-        self.url, self.env = server.url, server.env
+        super().__init__(server)
         self.sdk = AzureAppConfigurationClient.from_connection_string(self.env[SECRET.name])
 
-    def control(self, method: str, path: str, body: Any = None) -> Any:
-        """Talk to `/_emulator/`."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_emulator/{path}", data, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+    def open_store(self, *arguments: Any, env: Mapping[str, str] | None = None, **options: Any) -> Store:
+        """A connection of kvsync's to it, or to what another environment names."""
+        return azure_store(self.env if env is None else env, *arguments, **options)
+
+    def store_options(self, folder: Path) -> dict[str, Any]:
+        """With a cache of its own."""
+        return {"cache": folder / "cache"}
+
+    def close(self) -> None:
+        """Close the vendor's client."""
+        self.sdk.close()
 
     def reset(self) -> None:
         """Empty, healed, counters at nought."""
-        self.control("POST", "reset")
-
-    def faults(self, spec: str, **settings: Any) -> None:
-        """Inject faults from now on; an empty text heals."""
-        self.control("PUT", "faults", {"spec": spec, **settings})
+        self.prepare()
 
     def requests(self) -> list[tuple[str, int]]:
         """Method and status of the requests since `forget_requests`, without those of the other program."""
         return [(one["method"], one["status"]) for one in self.control("GET", "log")]
-
-    def forget_requests(self) -> None:
-        """Count from here."""
-        self.control("POST", "reset", {"only": ["stats"]})
 
     def set(self, key: str, value: str, label: str | None = None, **fields: Any) -> None:
         """Write as another program would."""
@@ -75,29 +68,6 @@ class Service:
     def values(self) -> dict[tuple[str, str | None], str]:
         """Everything there is."""
         return {(one.key, one.label): one.value for one in self.sdk.list_configuration_settings()}
-
-
-@contextmanager
-def service(**options: Any) -> Iterator[Service]:
-    """Serve in a thread until the end of the block."""
-    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with running(Options("azure-appconfig", **options)) as server:
-            ready.set_result((server, asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    server, loop, stop = ready.result(30)
-    found = Service(server)
-    try:
-        yield found
-    finally:
-        found.sdk.close()
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
 
 
 def azure_store(

@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import urllib.error
-import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
-from kvsync.emulators.model import Options
-from kvsync.emulators.server import Running, running
+from kvsync.emulators.server import Running
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.registry import open_store
 from kvsync.util.clock import Clock
+from tests.stores.emulated import EmulatedService, as_json, ask
 
 TOKEN = Credential(CredentialKind.ENV, "CLOUDFLARE_API_TOKEN")
 
 
-class Service:
+class Service(EmulatedService):
     """One running emulator."""
 
+    type = "cloudflare-kv"
+
     def __init__(self, server: Running) -> None:
-        self.url, self.env = server.url, server.env
+        super().__init__(server)
         self.account, self.token = self.env["CLOUDFLARE_ACCOUNT_ID"], self.env[TOKEN.name]
-        parts = urlsplit(self.url)
-        self._control = f"{parts.scheme}://{parts.netloc}/_emulator"
         self._namespaces = f"{self.url}/accounts/{self.account}/storage/kv/namespaces"
         self.ids: dict[str, str] = {}
 
-    def control(self, method: str, path: str, body: Any = None) -> Any:
-        """Talk to `/_emulator/`."""
-        return json.loads(_ask(method, f"{self._control}/{path}", _json(body)))
+    def open_store(self, *arguments: Any, **options: Any) -> Store:
+        """A connection of kvsync's to it."""
+        return cloudflare_store(self, *arguments, **options)
+
+    def prepare(self) -> None:
+        """Healed, counters at nought, and nothing but an empty namespace `web`."""
+        self.reset("web")
 
     def reset(self, *titles: str) -> None:
         """Healed, counters at nought, and no other namespaces than these."""
         self.control("POST", "reset")
         self.ids = {title: self.make(title) for title in titles}
         self.forget_requests()
-
-    def faults(self, spec: str, **settings: Any) -> None:
-        """Inject faults from now on; an empty text heals."""
-        self.control("PUT", "faults", {"spec": spec, **settings})
-
-    def time(self, moment: float) -> None:
-        """Let time stand still at this moment."""
-        self.control("PUT", "clock", {"frozen": True, "now": moment})
 
     def requests(self) -> dict[str, int]:
         """Requests since `forget_requests` by method and route, below the namespaces."""
@@ -62,10 +53,6 @@ class Service:
     def total(self) -> int:
         """All requests since `forget_requests`."""
         return sum(self.requests().values())
-
-    def forget_requests(self) -> None:
-        """Count from here."""
-        self.control("POST", "reset", {"only": ["stats"]})
 
     def make(self, title: str) -> str:
         """Make a namespace; gives its id."""
@@ -129,32 +116,18 @@ class Service:
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the API itself."""
-        return json.loads(self._send(method, path, _json(body)))
+        return json.loads(self._send(method, path, as_json(body)))
 
     def _send(self, method: str, path: str, body: bytes | None) -> bytes:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        return _ask(method, self._namespaces + path, body, headers)
+        return ask(method, self._namespaces + path, body, headers)[1]
 
 
-@contextmanager
-def service(**options: Any) -> Iterator[Service]:
-    """Serve in a thread until the end of the block."""
-    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+class Bare(Service):
+    """Just enough of a service, at any origin, to connect to."""
 
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with running(Options("cloudflare-kv", **options)) as server:
-            ready.set_result((server, asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    server, loop, stop = ready.result(30)
-    try:
-        yield Service(server)
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
+    def __init__(self, origin: str) -> None:
+        self.url, self.account, self.token = f"{origin}/client/v4", "0" * 32, "a-token-of-nobody"
 
 
 def cloudflare_store(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,52 @@ from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.registry import open_store
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
+from tests.stores.emulated import Connect, EmulatedService
 
 Open = Callable[..., Store]
 Shell = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture(scope="module")
+def running_service(request: pytest.FixtureRequest) -> Iterator[EmulatedService]:
+    """The service of a test file: that whose `Service` it imports."""
+    with request.module.Service.serve() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def running_other(request: pytest.FixtureRequest) -> Iterator[EmulatedService]:
+    """Another account at the same vendor."""
+    with request.module.Service.serve() as found:
+        yield found
+
+
+@pytest.fixture
+def service(running_service: EmulatedService) -> EmulatedService:
+    """The service, as new: it holds nothing but a namespace `web` where there are such."""
+    running_service.prepare()
+    return running_service
+
+
+@pytest.fixture
+def other_service(running_other: EmulatedService) -> EmulatedService:
+    """Another account, as new."""
+    running_other.prepare()
+    return running_other
+
+
+@pytest.fixture
+async def connect(service: EmulatedService, tmp_path: Path) -> AsyncIterator[Connect]:
+    """Opens connections of kvsync's to the service, or to another one, and closes them at the end."""
+    stores: list[Store] = []
+
+    def connect(found: EmulatedService = service, *arguments: Any, **options: Any) -> Store:
+        stores.append(found.open_store(*arguments, **(found.store_options(tmp_path) | options)))
+        return stores[-1]
+
+    yield connect
+    for store in stores:
+        await store.aclose()
 
 
 @pytest.fixture

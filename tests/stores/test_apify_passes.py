@@ -11,151 +11,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kvsync.app import Report, TargetSelection, Workspace, open_workspace
+from kvsync.app import TargetSelection
 from kvsync.model.pass_options import PassOptions
-from kvsync.model.plan import Plan, TargetPlan
+from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
 from kvsync.stores.apify.versions import whole
-from kvsync.testing import FakeClock
-from kvsync.util.clock import Clock
-from kvsync.util.redaction import Redactor
 from tests.daemon.support import until
 from tests.status.support import process
-from tests.stores.apify_service import Service, service
+from tests.stores.apify_repo import Repo
+from tests.stores.apify_service import Service
+from tests.stores.emulated import SharedClock, changes, many, outcomes
 
 HOUR, DAY = 3600, 86_400
 LEDGER = "kvsync.ledger.json"
 FIND, KEYS, ZIP = "GET /{storeId}", "GET /{storeId}/keys", "GET /{storeId}/records"
 GET, PUT, DELETE = (f"{method} /{{storeId}}/records/{{recordKey}}" for method in ("GET", "PUT", "DELETE"))
 BOTH = pytest.mark.parametrize("ledger", ["local", "store"])
-
-
-class HastyClock(Clock):
-    """The present is as it is, but waiting takes no time."""
-
-    def __init__(self) -> None:
-        self._waited = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._waited
-
-    async def sleep(self, seconds: float) -> None:
-        self._waited += seconds
-        await asyncio.sleep(0)
-
-
-class Repo:
-    """A folder with `kvsync.yaml` and state files for one store, on one machine."""
-
-    def __init__(
-        self, root: Path, kv: Service, ledger: str = "local", extra: str = "", policy: str = "{prune: owned}"
-    ) -> None:
-        self.root, self.kv = root, kv
-        self.clock: Clock = HastyClock()
-        self.redactor = Redactor()
-        (root / "state").mkdir(parents=True)
-        (root / "kvsync.yaml").write_text(
-            f"version: 1\nowner: team-a\npolicy: {policy}\nauthors: {{env: [API_TOKEN]}}\n"
-            f"stores:\n  scraper:\n    type: apify\n"
-            f"    token: {{env: APIFY_TOKEN}}\n    endpoint: {kv.url}\n    ledger: {ledger}\n{extra}"
-        )
-
-    def elsewhere(self, root: Path) -> Repo:
-        """A fresh checkout of the same files on another machine."""
-        shutil.copytree(self.root, root, ignore=shutil.ignore_patterns(".kvsync"))
-        other = object.__new__(Repo)
-        other.root, other.kv, other.clock, other.redactor = root, self.kv, self.clock, Redactor()
-        return other
-
-    def want(self, keys: Mapping[str, Any] | str, more: str = "") -> None:
-        """Ask for these entries, given as YAML texts."""
-        lines = keys if isinstance(keys, str) else "".join(f"  {key}: {value}\n" for key, value in keys.items())
-        block = f"keys:\n{lines}" if lines else "keys: {}\n"
-        (self.root / "state/web.yaml").write_text(f"store: scraper\nnamespace: web\n{more}{block}")
-
-    @asynccontextmanager
-    async def open(self, writing: str | None = "test") -> AsyncIterator[Workspace]:
-        environ = {**self.kv.env, "API_TOKEN": "very-secret-token"}
-        async with open_workspace(
-            self.root / "kvsync.yaml", writing=writing, environ=environ, clock=self.clock, redactor=self.redactor
-        ) as workspace:
-            yield workspace
-
-    async def plan(self, writing: str | None = None, *, deep: bool = False) -> TargetPlan:
-        """Plan, as a process of its own."""
-        async with self.open(writing) as workspace:
-            return (await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))).targets[0]
-
-    async def apply(self, between: Callable[[], None] = lambda: None, *, deep: bool = False) -> Report:
-        """Plan, let something happen, and apply, as a process of its own."""
-        async with self.open() as workspace:
-            plan = await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))
-            assert all(target.error is None for target in plan.targets), [target.error for target in plan.targets]
-            between()
-            return await workspace.apply(plan, command="test", approvals=[plan.digest])
-
-    async def converge(self, most: int = 12) -> int:
-        """Apply until there is nothing left to do; says how many runs it took."""
-        for number in range(1, most + 1):
-            async with self.open() as workspace:
-                plan = await workspace.plan(TargetSelection())
-                if not any(target.error or target.changes or target.parked for target in plan.targets):
-                    return number
-                await workspace.apply(plan, command="test")
-        raise AssertionError(f"not converged after {most} runs")
-
-    async def settle(self, keys: Mapping[str, Any] | str, more: str = "") -> None:
-        """Bring the store to this state, undisturbed."""
-        self.want(keys, more)
-        report = await self.apply()
-        assert set(outcomes(report).values()) <= {"applied"}, outcomes(report)
-        self.kv.forget_requests()
-
-    def forget(self) -> None:
-        """Lose the state directory."""
-        shutil.rmtree(self.root / ".kvsync")
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run kvsync."""
-        return subprocess.run(self.words(*arguments), env=self.environ(), capture_output=True, text=True, check=False)
-
-    def words(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "kvsync", "-c", str(self.root / "kvsync.yaml"), *arguments]
-
-    def environ(self) -> dict[str, str]:
-        return {**os.environ, **self.kv.env, "API_TOKEN": "very-secret-token"}
-
-
-def changes(plan: TargetPlan) -> list[tuple[str, str, str]]:
-    return [(one.action.value, one.cause.value, str(one.identity)) for one in plan.changes]
-
-
-def outcomes(report: Report) -> dict[str, str]:
-    return {str(one.identity): one.kind.value for target in report.targets for one in target.outcomes}
-
-
-def many(count: int, value: str = "v") -> str:
-    return "".join(f"  key-{number:05}: {value}{number}\n" for number in range(count))
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture
-def kv(shared: Service) -> Service:
-    shared.faults("")
-    shared.reset("web")
-    return shared
 
 
 @pytest.fixture
@@ -165,8 +40,8 @@ def ledger(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def repo(tmp_path: Path, kv: Service, ledger: str) -> Repo:
-    return Repo(tmp_path / "repo", kv, ledger)
+def repo(tmp_path: Path, service: Service, ledger: str) -> Repo:
+    return Repo(tmp_path / "repo", service, ledger)
 
 
 EVERYTHING = {
@@ -194,7 +69,7 @@ EVERYTHING = {
 
 @BOTH
 @pytest.mark.parametrize("deep", [False, True])
-async def test_a_second_pass_has_nothing_to_do(repo: Repo, kv: Service, deep: bool, ledger: str) -> None:
+async def test_a_second_pass_has_nothing_to_do(repo: Repo, service: Service, deep: bool, ledger: str) -> None:
     """Right after a successful pass the next one plans nothing and writes nothing, and reads no record by itself, whatever the
     entries hold; a deep pass only those that are sensitive, of which the ledger keeps no digest."""
     await repo.settle(EVERYTHING)
@@ -203,42 +78,42 @@ async def test_a_second_pass_has_nothing_to_do(repo: Repo, kv: Service, deep: bo
     assert plan.unchanged == len(EVERYTHING)
     assert (await repo.apply(deep=deep)).run is None
     view = {ZIP: 2, GET: 2} if deep else {KEYS: 2, **({GET: 2} if ledger == "store" else {})}
-    assert kv.requests() == {FIND: 2, **view}
+    assert service.requests() == {FIND: 2, **view}
 
 
-async def test_what_is_sent_is_what_others_can_use(repo: Repo, kv: Service) -> None:
+async def test_what_is_sent_is_what_others_can_use(repo: Repo, service: Service) -> None:
     """JSON, text, bytes and HTML are stored with content types as the API's own clients would give them."""
     await repo.settle(EVERYTHING)
-    assert kv.record("web", "json") == ('{"a":[1.5,null,"é"],"b":1}'.encode(), "application/json; charset=utf-8")
-    assert kv.record("web", "plain") == (b"Hello", "text/plain; charset=utf-8")
-    assert kv.record("web", "html") == (b"x", "text/html")
-    assert kv.record("web", "binary") == (b"\x00\x01\xff\x80\x02", "application/octet-stream")
+    assert service.record("web", "json") == ('{"a":[1.5,null,"é"],"b":1}'.encode(), "application/json; charset=utf-8")
+    assert service.record("web", "plain") == (b"Hello", "text/plain; charset=utf-8")
+    assert service.record("web", "html") == (b"x", "text/html")
+    assert service.record("web", "binary") == (b"\x00\x01\xff\x80\x02", "application/octet-stream")
 
 
 @BOTH
-async def test_json_that_another_client_wrote_again_is_no_drift(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_json_that_another_client_wrote_again_is_no_drift(repo: Repo, service: Service, ledger: str) -> None:
     """The same JSON in other bytes is no change, is looked at once because its size is another, and then known."""
     await repo.settle({"json": "{json: {b: 1, a: [1, 2]}}", "other": "1"})
-    kv.put("web", "json", b'{\n  "b": 1,\n  "a": [1, 2]\n}', "application/json")
+    service.put("web", "json", b'{\n  "b": 1,\n  "a": [1, 2]\n}', "application/json")
     assert (await repo.apply()).run is None
-    assert kv.requests()[GET] == (3 if ledger == "store" else 1)
-    kv.forget_requests()
+    assert service.requests()[GET] == (3 if ledger == "store" else 1)
+    service.forget_requests()
     assert changes(await repo.plan(deep=True)) == []
     assert changes(await repo.plan()) == []
-    assert kv.requests().get(GET, 0) == (1 if ledger == "store" else 0)
-    assert kv.value("web", "json") == b'{\n  "b": 1,\n  "a": [1, 2]\n}'
+    assert service.requests().get(GET, 0) == (1 if ledger == "store" else 0)
+    assert service.value("web", "json") == b'{\n  "b": 1,\n  "a": [1, 2]\n}'
 
 
-async def test_labels_go_into_keys(tmp_path: Path, kv: Service) -> None:
+async def test_labels_go_into_keys(tmp_path: Path, service: Service) -> None:
     """With a key format that holds the label, labelled entries are entries of their own, and nothing else is touched."""
-    repo = Repo(tmp_path / "repo", kv, "store", '    key_format: "{label}.{key}"\n')
-    kv.put("web", "elsewhere", b"foreign")
+    repo = Repo(tmp_path / "repo", service, "store", extra='    key_format: "{label}.{key}"\n')
+    service.put("web", "elsewhere", b"foreign")
     await repo.settle({"theme": "{value: light, labels: {prod: dark}}"})
-    assert kv.values("web") == {".theme": b"light", "prod.theme": b"dark", "elsewhere": b"foreign"}
+    assert service.values("web") == {".theme": b"light", "prod.theme": b"dark", "elsewhere": b"foreign"}
     assert changes(await repo.plan()) == []
 
 
-async def test_what_the_store_cannot_hold_is_told_offline(repo: Repo, kv: Service) -> None:
+async def test_what_the_store_cannot_hold_is_told_offline(repo: Repo, service: Service) -> None:
     """Labels without a key format, keys with other characters, tags, metadata and kvsync's own key are found by `validate`, all
     at once and before anything is sent."""
     repo.want(
@@ -264,25 +139,25 @@ async def test_what_the_store_cannot_hold_is_told_offline(repo: Repo, kv: Servic
         "at most 256",
     ):
         assert words in result.stderr
-    assert kv.total() == 0
+    assert service.total() == 0
 
 
 # -- what it costs ----------------------------------------------------------------------------------------------------
 
 
 @BOTH
-async def test_changes_cost_no_more_than_they_must(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_changes_cost_no_more_than_they_must(repo: Repo, service: Service, ledger: str) -> None:
     """A plan of 1,200 records takes two pages and the ledger; changing 5 and deleting 5 takes a look before and after each
     write, and the reads that show what is there; the plan says what it will cost."""
-    kv.fill("web", 1180)
+    service.fill("web", 1180)
     await repo.settle(many(20))
     repo.want(many(5, "new") + "".join(many(15).splitlines(keepends=True)[5:]))
     left = {GET: 2, PUT: 1} if ledger == "store" else {}  # read with the listing and again before it is written
     plan = await repo.plan(writing="test")
     assert (len(plan.changes), plan.cost.requests) == (10, 30 + (2 if left else 0))
-    kv.forget_requests()
+    service.forget_requests()
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
-    assert kv.requests() == {
+    assert service.requests() == {
         FIND: 2,  # where the name leads: to plan, and once more right before the first write
         KEYS: 2,
         GET: 10 + 10 + 10 + left.get(GET, 0),
@@ -302,140 +177,140 @@ async def test_the_plan_says_what_is_not_promised(repo: Repo) -> None:
 
 
 @BOTH
-async def test_what_changed_since_the_plan_is_not_overwritten(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_what_changed_since_the_plan_is_not_overwritten(repo: Repo, service: Service, ledger: str) -> None:
     """What another program made, changed (also to the same size) or deleted between plan and apply stays as it is."""
     await repo.settle({"changed": "1", "typed": "1", "gone": "1", "fine": "1", "going": "1"})
     repo.want({"changed": "2", "typed": "2", "gone": "2", "fine": "2", "new": "2"})
 
     def interfere() -> None:
-        kv.put("web", "changed", b"3")
-        kv.put("web", "typed", b"1", "text/html")
-        kv.put("web", "going", b"4")
-        kv.put("web", "new", b"5")
-        kv.delete("web", "gone")
+        service.put("web", "changed", b"3")
+        service.put("web", "typed", b"1", "text/html")
+        service.put("web", "going", b"4")
+        service.put("web", "new", b"5")
+        service.delete("web", "gone")
 
     found = outcomes(await repo.apply(interfere))
     assert found.pop("fine") == "applied"
     assert set(found.values()) == {"conflict"}
-    assert kv.values("web") == {"changed": b"3", "typed": b"1", "new": b"5", "fine": b"2", "going": b"4"}
+    assert service.values("web") == {"changed": b"3", "typed": b"1", "new": b"5", "fine": b"2", "going": b"4"}
 
 
 @BOTH
-async def test_an_edit_of_the_same_size_is_found_by_a_deep_pass(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_an_edit_of_the_same_size_is_found_by_a_deep_pass(repo: Repo, service: Service, ledger: str) -> None:
     """A foreign edit that leaves the size as it was is not seen in a listing, and is found and healed by a deep pass, which
     reads one ZIP and the edited records."""
     await repo.settle({"a": "1234", "b": "2", "secret": "{env: API_TOKEN}"})
-    kv.put("web", "a", b"4321")
-    kv.put("web", "secret", b"very-public-token")
+    service.put("web", "a", b"4321")
+    service.put("web", "secret", b"very-public-token")
     assert changes(await repo.plan()) == []
-    kv.forget_requests()
+    service.forget_requests()
     assert changes(await repo.plan(deep=True)) == [("update", "drifted", "a"), ("update", "drifted", "secret")]
-    assert kv.requests() == {FIND: 1, ZIP: 1, GET: 2}
+    assert service.requests() == {FIND: 1, ZIP: 1, GET: 2}
     await repo.apply(deep=True)
-    assert kv.values("web") == {"a": b"1234", "b": b"2", "secret": b"very-secret-token"}
+    assert service.values("web") == {"a": b"1234", "b": b"2", "secret": b"very-secret-token"}
     assert changes(await repo.plan(deep=True)) == []
 
 
-async def test_an_edit_of_the_same_size_is_healed_within_deep_every(repo: Repo, kv: Service) -> None:
+async def test_an_edit_of_the_same_size_is_healed_within_deep_every(repo: Repo, service: Service) -> None:
     """A daemon finds and heals a foreign edit that left the size as it was at the next deep beat; nobody has to ask for it."""
     repo.want({"a": "1234"})
     with (repo.root / "kvsync.yaml").open("a") as file:
         file.write("run: {every: 1h, deep_every: 1s, watch: false}\n")
     async with process(repo.root, **repo.environ()) as daemon:
         await daemon.logged("daemon.ready")
-        kv.put("web", "a", b"4321")
+        service.put("web", "a", b"4321")
         await daemon.logged("drift.detected", key="a")
-        await until(lambda: kv.value("web", "a") == b"1234")
-    assert kv.requests()[ZIP] >= 1
+        await until(lambda: service.value("web", "a") == b"1234")
+    assert service.requests()[ZIP] >= 1
 
 
-async def test_foreign_entries_are_left_alone(repo: Repo, kv: Service) -> None:
+async def test_foreign_entries_are_left_alone(repo: Repo, service: Service) -> None:
     """Entries that are not in the ledger are neither deleted nor changed by whatever we do beside them."""
-    kv.put("web", "foreign", b"\xff\x00", "image/png")
-    kv.put("web", "theirs", b"1")
+    service.put("web", "foreign", b"\xff\x00", "image/png")
+    service.put("web", "theirs", b"1")
     await repo.settle({"a": "1", "b": "1"})
     repo.want({"a": "2", "theirs": "2"}, "absent: [foreign]\n")
     plan = await repo.plan()
     assert {one.identity.key for one in plan.refused} == {"foreign", "theirs"}
     await repo.apply()
-    assert kv.record("web", "foreign") == (b"\xff\x00", "image/png")
-    assert kv.values("web") == {"a": b"2", "foreign": b"\xff\x00", "theirs": b"1"}
+    assert service.record("web", "foreign") == (b"\xff\x00", "image/png")
+    assert service.values("web") == {"a": b"2", "foreign": b"\xff\x00", "theirs": b"1"}
 
 
-async def test_scope_prunes_what_is_nobodys(tmp_path: Path, kv: Service) -> None:
+async def test_scope_prunes_what_is_nobodys(tmp_path: Path, service: Service) -> None:
     """With `prune: scope` foreign entries go, but not one that changed since the plan, and never another machine's ledger."""
     policy = "{prune: scope, guard: {max_delete_pct: 100}}"
-    repo = Repo(tmp_path / "repo", kv, policy=policy)
-    kv.put("web", "foreign", b"1")
-    kv.put("web", "edited", b"1")
-    kv.put("web", LEDGER, b"{}", "application/json")
+    repo = Repo(tmp_path / "repo", service, policy=policy)
+    service.put("web", "foreign", b"1")
+    service.put("web", "edited", b"1")
+    service.put("web", LEDGER, b"{}", "application/json")
     repo.want({"a": "1"})
-    found = outcomes(await repo.apply(lambda: kv.put("web", "edited", b"2")))
+    found = outcomes(await repo.apply(lambda: service.put("web", "edited", b"2")))
     assert found == {"a": "applied", "foreign": "applied", "edited": "conflict"}
-    assert set(kv.keys("web")) == {"a", "edited", LEDGER}
+    assert set(service.keys("web")) == {"a", "edited", LEDGER}
 
 
 @BOTH
-async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, service: Service, ledger: str) -> None:
     """When pages of a listing cannot be had nothing is deleted, whatever is missing in it; the next pass goes on."""
-    kv.fill("web", 1000)
+    service.fill("web", 1000)
     await repo.settle(many(30))
     repo.want(many(25))
     for fault in ("500:0.9", "cut:0.9", "429:0.9", "drop:0.9"):
-        await break_off(repo, kv, fault)
-        assert len(set(kv.keys("web")) - {LEDGER}) == 1030
+        await break_off(repo, service, fault)
+        assert len(set(service.keys("web")) - {LEDGER}) == 1030
     await repo.converge()
-    assert len(set(kv.keys("web")) - {LEDGER}) == 1025
+    assert len(set(service.keys("web")) - {LEDGER}) == 1025
 
 
-async def break_off(repo: Repo, kv: Service, fault: str) -> None:
+async def break_off(repo: Repo, service: Service, fault: str) -> None:
     """Let a listing break off after its first page, and apply what is planned by it, with all the approval there is."""
     async with repo.open() as workspace:
         await workspace.plan(TargetSelection())  # what is asked from here on is the listing
         for seed in range(100):
-            kv.faults(fault, methods=["GET"], seed=seed)
+            service.faults(fault, methods=["GET"], seed=seed)
             plan = await workspace.plan(TargetSelection())
             if plan.targets[0].parked:
                 break
-        kv.faults("")
+        service.faults("")
         (reason,) = plan.targets[0].parked
         assert "it ended early, after" in reason
         report = await workspace.apply(plan, command="test", approvals=[plan.digest])
         assert "applied" not in outcomes(report).values()
 
 
-async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, kv: Service) -> None:
+async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, service: Service) -> None:
     """A store deleted between plan and apply, or before the plan, is an error; nothing is made in its place."""
     await repo.settle({"a": "1", "b": "1"})
     repo.want({"a": "2", "b": "1"})
-    report = await repo.apply(lambda: kv.remove("web"))
+    report = await repo.apply(lambda: service.remove("web"))
     assert "applied" not in outcomes(report).values()
     assert "there is no key-value store" in (report.targets[0].error or "")
     plan = await repo.plan()
     assert 'no key-value store "web"' in (plan.error or "")
     assert plan.changes == ()
-    assert kv.names() == []
+    assert service.names() == []
 
 
 @BOTH
-async def test_a_namespace_may_be_made(tmp_path: Path, kv: Service, ledger: str) -> None:
+async def test_a_namespace_may_be_made(tmp_path: Path, service: Service, ledger: str) -> None:
     """With create_namespaces the first apply makes the store, and a plan alone does not."""
-    repo = Repo(tmp_path / "repo", kv, ledger, "    create_namespaces: true\n")
-    kv.remove("web")
+    repo = Repo(tmp_path / "repo", service, ledger, extra="    create_namespaces: true\n")
+    service.remove("web")
     repo.want({"a": "1"})
     assert changes(await repo.plan()) == [("create", "new", "a")]
-    assert kv.names() == []
+    assert service.names() == []
     assert outcomes(await repo.apply()) == {"a": "applied"}
-    assert kv.names() == ["web"]
+    assert service.names() == ["web"]
     assert changes(await repo.plan()) == []
 
 
 @BOTH
-async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path, kv: Service, ledger: str) -> None:
+async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path, service: Service, ledger: str) -> None:
     """Only once it is made is it seen that both lead to one place: the second to come is not written, and then neither is."""
-    repo = Repo(tmp_path / "repo", kv, ledger, "    create_namespaces: true\n")
-    me = kv.api("GET", f"/{kv.ids['web']}")["data"]["username"]
-    kv.remove("web")
+    repo = Repo(tmp_path / "repo", service, ledger, extra="    create_namespaces: true\n")
+    me = service.api("GET", f"/{service.ids['web']}")["data"]["username"]
+    service.remove("web")
     twin = (repo.root / "kvsync.yaml").read_text().partition("  scraper:\n")[2]
     with (repo.root / "kvsync.yaml").open("a") as config:
         config.write(f"  twin:\n{twin}    username: {me}\n")
@@ -446,14 +321,14 @@ async def test_two_names_of_a_namespace_that_is_still_to_be_made(tmp_path: Path,
     (error,) = (target.error for target in report.targets if target.error)
     assert "resolve to the same place" in error
     assert "scraper/web (kvsync.yaml:7:5) and twin/web (kvsync.yaml:13:5)" in error
-    plan = await repo.plan()
+    plan = (await repo.plan_all()).targets[0]
     assert plan.parked != ()
 
 
 # -- the ledger -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_lost_ledger_loses_nothing(repo: Repo, kv: Service) -> None:
+async def test_a_lost_ledger_loses_nothing(repo: Repo, service: Service) -> None:
     """Without a ledger nothing is deleted; equal entries are adopted without a write, different ones are reported."""
     await repo.settle({"same": "1", "differs": "1", "old": "1", "secret": "{env: API_TOKEN}"})
     repo.forget()
@@ -462,23 +337,23 @@ async def test_a_lost_ledger_loses_nothing(repo: Repo, kv: Service) -> None:
     assert changes(plan) == [("adopt", "unowned", "same"), ("adopt", "unowned", "secret")]
     assert [(one.cause.value, one.identity.key) for one in plan.refused] == [("unowned", "differs")]
     assert plan.foreign == 1
-    kv.forget_requests()
+    service.forget_requests()
     await repo.apply()
-    assert not {PUT, DELETE} & set(kv.requests())
-    assert kv.values("web") == {"same": b"1", "differs": b"1", "old": b"1", "secret": b"very-secret-token"}
+    assert not {PUT, DELETE} & set(service.requests())
+    assert service.values("web") == {"same": b"1", "differs": b"1", "old": b"1", "secret": b"very-secret-token"}
     assert changes(await repo.plan()) == []
 
 
-async def test_a_fresh_checkout_finds_the_ledger_in_the_store(tmp_path: Path, kv: Service) -> None:
+async def test_a_fresh_checkout_finds_the_ledger_in_the_store(tmp_path: Path, service: Service) -> None:
     """A machine that was never here knows from the store's ledger what is ours: it plans nothing where nothing is to do,
     without writing anything, and deletes what is no longer asked for; not what it cannot compare, for want of an owner key."""
-    first = Repo(tmp_path / "one", kv, "store")
+    first = Repo(tmp_path / "one", service, "store")
     await first.settle(EVERYTHING)
     second = first.elsewhere(tmp_path / "two")
-    kv.forget_requests()
+    service.forget_requests()
     for deep in (False, True):
         assert changes(await second.plan(deep=deep)) == []
-    assert not {PUT, DELETE} & set(kv.requests())
+    assert not {PUT, DELETE} & set(service.requests())
     second.want({"plain": "Hello"})
     report = await second.apply()
     (secret,) = [one for one in report.plan.targets[0].refused if one.identity.key == "secret"]
@@ -486,12 +361,12 @@ async def test_a_fresh_checkout_finds_the_ledger_in_the_store(tmp_path: Path, kv
     found = outcomes(report)
     assert (found.pop("kept"), found.pop("secret")) == ("refused", "refused")
     assert set(found.values()) == {"applied"}
-    assert set(kv.values("web")) == {"plain", "kept", "secret"}
+    assert set(service.values("web")) == {"plain", "kept", "secret"}
 
 
-async def test_two_machines_take_turns(tmp_path: Path, kv: Service) -> None:
+async def test_two_machines_take_turns(tmp_path: Path, service: Service) -> None:
     """Two machines with one ledger in the store see each other's work as their own: nothing is drift, nothing written twice."""
-    first = Repo(tmp_path / "one", kv, "store")
+    first = Repo(tmp_path / "one", service, "store")
     await first.settle({"a": "1", "b": "1", "secret": "{env: API_TOKEN}"})
     second = first.elsewhere(tmp_path / "two")
     for number, machine in enumerate((second, first, second, first), 2):
@@ -500,22 +375,22 @@ async def test_two_machines_take_turns(tmp_path: Path, kv: Service) -> None:
         found = outcomes(await machine.apply())
         old = {f"only-{number - 1}": "applied"} if number > 2 else {}
         assert found == {"a": "applied", f"only-{number}": "applied"} | old
-        kv.forget_requests()
+        service.forget_requests()
         for one in (first, second):
             for deep in (False, True):
                 assert changes(await one.plan(deep=deep)) == []
             assert (await one.apply()).run is None
-        assert not {PUT, DELETE} & set(kv.requests())
+        assert not {PUT, DELETE} & set(service.requests())
 
 
-async def test_a_damaged_ledger_deletes_nothing(repo: Repo, tmp_path: Path, kv: Service) -> None:
+async def test_a_damaged_ledger_deletes_nothing(repo: Repo, tmp_path: Path, service: Service) -> None:
     """A ledger in the store that somebody cut or overwrote counts as lost: nothing is deleted by a machine that has no other,
     and one that has writes it anew; doctor says so."""
-    first = Repo(tmp_path / "one", kv, "store")
+    first = Repo(tmp_path / "one", service, "store")
     await first.settle({"a": "1", "b": "1"})
-    whole = kv.value("web", LEDGER)
+    whole = service.value("web", LEDGER)
     assert whole is not None
-    kv.put("web", LEDGER, whole[: len(whole) // 2], "application/json")
+    service.put("web", LEDGER, whole[: len(whole) // 2], "application/json")
     assert "ledger" in first.command("doctor").stdout
     second = first.elsewhere(tmp_path / "two")
     second.want({"a": "1"})
@@ -525,14 +400,14 @@ async def test_a_damaged_ledger_deletes_nothing(repo: Repo, tmp_path: Path, kv: 
     assert changes(await second.plan()) == [("delete", "removed", "b")]
 
 
-async def test_the_ledger_tells_no_secret(tmp_path: Path, kv: Service) -> None:
+async def test_the_ledger_tells_no_secret(tmp_path: Path, service: Service) -> None:
     """The ledger in the store holds neither a sensitive value nor its plain fingerprint."""
     from kvsync.model.canonical import fingerprint
     from kvsync.model.entry import Content
 
-    repo = Repo(tmp_path / "repo", kv, "store")
+    repo = Repo(tmp_path / "repo", service, "store")
     await repo.settle({"secret": "{env: API_TOKEN}", "plain": "1"})
-    text = (kv.value("web", LEDGER) or b"").decode()
+    text = (service.value("web", LEDGER) or b"").decode()
     assert "very-secret-token" not in text
     assert fingerprint(Content(b"very-secret-token")).hex() not in text
 
@@ -554,36 +429,38 @@ async def test_the_ledger_tells_no_secret(tmp_path: Path, kv: Service) -> None:
         "429:0.1,500:0.1,drop-after-write:0.2,cut:0.05",
     ],
 )
-async def test_whatever_goes_wrong_the_next_runs_converge(tmp_path: Path, kv: Service, fault: str, ledger: str) -> None:
+async def test_whatever_goes_wrong_the_next_runs_converge(
+    tmp_path: Path, service: Service, fault: str, ledger: str
+) -> None:
     """Through every kind of fault the store comes to hold what the files ask, and foreign entries stay as they are."""
     policy = "{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
-    repo = Repo(tmp_path / "repo", kv, ledger, policy=policy)
-    kv.put("web", "foreign", b"\xff\x00", "image/png")
+    repo = Repo(tmp_path / "repo", service, ledger, policy=policy)
+    service.put("web", "foreign", b"\xff\x00", "image/png")
     await repo.settle(many(30, "old"))
     wanted = {f"key-{number:05}": b"new%d" % number for number in range(10, 40)}
     repo.want("".join(many(40, "new").splitlines(keepends=True)[10:]))
-    kv.faults(fault, seed=5)
+    service.faults(fault, seed=5)
     for deep in (False, True, False, True):
         async with repo.open() as workspace:
             plan = await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))
             await workspace.apply(plan, command="test")
-    kv.faults("")
+    service.faults("")
     repo.want("".join(many(40, "new").splitlines(keepends=True)[10:]) + "  last: 1\n")
     await repo.converge()
-    values = kv.values("web")
+    values = service.values("web")
     missing = wanted.keys() - values.keys()
     assert {key: value for key, value in values.items() if key in wanted} == {
         key: value for key, value in wanted.items() if key not in missing
     }
     assert not missing or fault == "400:0.3"  # quarantined, and tried again later
-    assert kv.record("web", "foreign") == (b"\xff\x00", "image/png")
+    assert service.record("web", "foreign") == (b"\xff\x00", "image/png")
 
 
 async def test_what_the_api_does_not_take_fails_alone(tmp_path: Path) -> None:
     """A record that the API refuses fails by itself and waits until it changes; all others are written."""
-    with service(switches={"largest-record": "5000"}) as kv:
-        kv.reset("web")
-        repo = Repo(tmp_path / "repo", kv)
+    with Service.serve(switches={"largest-record": "5000"}) as service:
+        service.reset("web")
+        repo = Repo(tmp_path / "repo", service)
         repo.want(many(10) + f"  large: {'x' * 6000}\n")
         found = outcomes(await repo.apply())
         assert found.pop("large") == "failed"
@@ -597,52 +474,35 @@ async def test_what_the_api_does_not_take_fails_alone(tmp_path: Path) -> None:
 
 async def test_the_rate_of_the_api_is_kept(tmp_path: Path) -> None:
     """Where the API allows few requests a second and says so, kvsync slows down and everything is written."""
-    with service(switches={"rate": "40/20"}) as kv:
-        kv.reset("web")
-        repo = Repo(tmp_path / "repo", kv)
-        repo.clock = clock = SharedClock(kv)
+    with Service.serve(switches={"rate": "40/20"}) as service:
+        service.reset("web")
+        repo = Repo(tmp_path / "repo", service)
+        repo.clock = clock = SharedClock(service)
         started = clock.now()
         repo.want(many(60))
         assert set(outcomes(await repo.apply()).values()) == {"applied"}
         assert clock.now() - started >= (3 * 60 - 40) / 40
-        assert len(kv.keys("web")) == 60
-
-
-class SharedClock(FakeClock):
-    """A clock that the service goes by as well."""
-
-    def __init__(self, kv: Service) -> None:
-        super().__init__(float(int(time.time())))
-        self._kv = kv
-        kv.time(self.now())
-
-    def advance(self, seconds: float) -> None:
-        super().advance(seconds)
-        self._kv.time(self.now())
-
-    async def sleep(self, seconds: float) -> None:
-        await super().sleep(seconds)
-        self._kv.time(self.now())
+        assert len(service.keys("web")) == 60
 
 
 @BOTH
-async def test_a_kill_in_the_middle_loses_nothing(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_a_kill_in_the_middle_loses_nothing(repo: Repo, service: Service, ledger: str) -> None:
     """Killed while it writes, the next run brings the store to what the files ask, and foreign entries stay as they are."""
-    kv.put("web", "foreign", b"1")
+    service.put("web", "foreign", b"1")
     repo.want(many(150))
-    kv.faults("latency:10ms")
+    service.faults("latency:10ms")
     await asyncio.to_thread(_killed_while_writing, repo)
-    kv.faults("")
-    assert 0 < len(set(kv.keys("web"))) <= 152
+    service.faults("")
+    assert 0 < len(set(service.keys("web"))) <= 152
     repo.want(many(140))
     await repo.converge()
-    assert set(kv.keys("web")) - {LEDGER} == {f"key-{number:05}" for number in range(140)} | {"foreign"}
+    assert set(service.keys("web")) - {LEDGER} == {f"key-{number:05}" for number in range(140)} | {"foreign"}
     assert changes(await repo.plan()) == []
 
 
 def _killed_while_writing(repo: Repo) -> None:
     with subprocess.Popen(repo.words("apply", "--yes"), env=repo.environ(), stdout=subprocess.DEVNULL) as process:
-        while repo.kv.requests().get(PUT, 0) < 40 and process.poll() is None:
+        while repo.service.requests().get(PUT, 0) < 40 and process.poll() is None:
             time.sleep(0.01)
         process.kill()
         assert process.wait() == -signal.SIGKILL, "it was over before"
@@ -652,10 +512,10 @@ def _killed_while_writing(repo: Repo) -> None:
 
 
 @BOTH
-async def test_ttls_over_virtual_days(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_ttls_over_virtual_days(repo: Repo, service: Service, ledger: str) -> None:
     """Over days of passes an entry with a TTL is never absent, and renewed in the ledger alone; one that is to end ends, and is
     not made again."""
-    repo.clock = clock = SharedClock(kv)
+    repo.clock = clock = SharedClock(service)
     repo.want(
         {
             "day": "{value: d, ttl: 24h}",
@@ -670,7 +530,7 @@ async def test_ttls_over_virtual_days(repo: Repo, kv: Service, ledger: str) -> N
     for _ in range(2 * 24):
         clock.advance(HOUR)
         seen |= set(changes((await repo.apply()).plan.targets[0]))
-        held = kv.values("web")
+        held = service.values("web")
         assert {"day", "hours", "stays"} <= set(held)
         assert ("once" in held) is (clock.now() - started < 6 * HOUR)
     assert seen == {("renew", "expiring", "day"), ("renew", "expiring", "hours"), ("delete", "expired", "once")}
@@ -680,27 +540,27 @@ async def test_ttls_over_virtual_days(repo: Repo, kv: Service, ledger: str) -> N
 
 
 @BOTH
-async def test_no_secret_leaves_but_to_the_store(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_no_secret_leaves_but_to_the_store(repo: Repo, service: Service, ledger: str) -> None:
     """Neither the token, nor the signing secret of the store, nor a sensitive value is in any output or in the state directory,
     also when things go wrong."""
     repo.want({"a": "1", "secret": "{env: API_TOKEN}", "binary": '{base64: "/w=="}'})
-    signing = kv.api("GET", f"/{kv.ids['web']}")["data"]["urlSigningSecretKey"]
+    signing = service.api("GET", f"/{service.ids['web']}")["data"]["urlSigningSecretKey"]
     texts = []
     apply = ("apply", "--yes", "-o", "json")
     explain = ("explain", "secret", "-o", "json")
     for fault, command in (("401:1", apply), ("402:1", apply), ("", apply), ("", explain), ("401:1", ("doctor",))):
-        kv.faults(fault, times=2)
+        service.faults(fault, times=2)
         result = repo.command("--log-level", "debug", *command)
         texts += [result.stdout, result.stderr]
     texts += [file.read_bytes().decode("latin-1") for file in (repo.root / ".kvsync").rglob("*") if file.is_file()]
-    kv.faults("")
-    assert kv.value("web", "secret") == b"very-secret-token"
+    service.faults("")
+    assert service.value("web", "secret") == b"very-secret-token"
     digest = whole(17, b"very-secret-token", None).split("-")[1]
-    for secret in (kv.token, "very-secret-token", signing, digest):
+    for secret in (service.token, "very-secret-token", signing, digest):
         assert not any(secret in text for text in texts)
 
 
-async def test_an_explanation_tells_no_version_of_a_secret(repo: Repo, kv: Service) -> None:
+async def test_an_explanation_tells_no_version_of_a_secret(repo: Repo, service: Service) -> None:
     """`explain` shows the version of an entry, which is made of its size and value, but of a sensitive one none at all."""
     await repo.settle({"plain": "1234567", "secret": "{env: API_TOKEN}"})
     plain = json.loads(repo.command("explain", "plain", "-o", "json").stdout)["entries"][0]
@@ -710,14 +570,14 @@ async def test_an_explanation_tells_no_version_of_a_secret(repo: Repo, kv: Servi
 
 
 @BOTH
-async def test_dump_and_plan_agree(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_dump_and_plan_agree(repo: Repo, service: Service, ledger: str) -> None:
     """What is dumped asks for exactly what the store holds, and the ledger is not in it."""
     entries = {key: value for key, value in EVERYTHING.items() if key not in ("secret", "minute")}
-    kv.put("web", "foreign", b"\r\n \xc3\xa9", "text/csv")
-    kv.put("web", "foreign-binary", b"\x00\xff", "image/png")
-    kv.put("web", "foreign-json", b'{ "a": 1 }', "application/json; charset=utf-8")
+    service.put("web", "foreign", b"\r\n \xc3\xa9", "text/csv")
+    service.put("web", "foreign-binary", b"\x00\xff", "image/png")
+    service.put("web", "foreign-json", b'{ "a": 1 }', "application/json; charset=utf-8")
     await repo.settle(entries)
-    before = kv.values("web")
+    before = service.values("web")
     (repo.root / "state/web.yaml").unlink()
     result = repo.command("dump", "scraper/web", "--to", str(repo.root / "state"))
     assert result.returncode == 0, result.stderr
@@ -726,24 +586,24 @@ async def test_dump_and_plan_agree(repo: Repo, kv: Service, ledger: str) -> None
     assert {one.action.value for one in plan.changes} == {"adopt"}, changes(plan)
     await repo.apply()
     assert changes(await repo.plan(deep=True)) == []
-    assert kv.values("web") == before
+    assert service.values("web") == before
 
 
 @BOTH
-async def test_a_run_is_taken_back(repo: Repo, kv: Service, ledger: str) -> None:
+async def test_a_run_is_taken_back(repo: Repo, service: Service, ledger: str) -> None:
     """`undo` brings back values and content types that a run had changed or deleted."""
     await repo.settle({"a": "1", "b": '{base64: "/w=="}', "c": "1", "html": "{value: x, content_type: text/html}"})
-    before = {key: kv.record("web", key) for key in kv.values("web")}
+    before = {key: service.record("web", key) for key in service.values("web")}
     repo.want({"a": "2", "c": "1", "html": "y"})
     report = await repo.apply()
     assert set(outcomes(report).values()) == {"applied"}
     assert report.run is not None
     result = repo.command("undo", report.run, "--yes")
     assert result.returncode == 0, result.stderr + result.stdout
-    assert {key: kv.record("web", key) for key in kv.values("web")} == before
+    assert {key: service.record("web", key) for key in service.values("web")} == before
 
 
-async def test_the_configuration_is_checked(repo: Repo, kv: Service) -> None:
+async def test_the_configuration_is_checked(repo: Repo, service: Service) -> None:
     """Options that make no sense are told with their place, all at once, before anything is sent."""
     file = repo.root / "kvsync.yaml"
     file.write_text(file.read_text().replace("ledger: local", "ledger: lokal\n    username: a/b\n    tokn: x"))
@@ -751,7 +611,7 @@ async def test_the_configuration_is_checked(repo: Repo, kv: Service) -> None:
     assert result.returncode == 78
     for words in ("ledger", 'did you mean "local"', "username", '"tokn"', "kvsync.yaml:10:"):
         assert words in result.stderr
-    assert kv.total() == 0
+    assert service.total() == 0
 
 
 def test_the_type_is_listed() -> None:
@@ -771,23 +631,23 @@ def test_the_type_is_listed() -> None:
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "apify"
 
 
-def test_the_example_works(kv: Service, tmp_path: Path) -> None:
+def test_the_example_works(service: Service, tmp_path: Path) -> None:
     """examples/apify is applied to a fresh account as it stands, and a second run, and another machine, find nothing to do."""
-    kv.reset()
+    service.reset()
     for name in ("one", "two"):
         shutil.copytree(EXAMPLE, tmp_path / name, ignore=shutil.ignore_patterns(".kvsync"))
         config = tmp_path / name / "kvsync.yaml"
-        config.write_text(config.read_text().replace("http://127.0.0.1:8788", kv.url))
+        config.write_text(config.read_text().replace("http://127.0.0.1:8788", service.url))
 
     def run(name: str, *arguments: str) -> str:
         command = [sys.executable, "-m", "kvsync", "-c", str(tmp_path / name / "kvsync.yaml"), *arguments]
-        done = subprocess.run(command, env={**os.environ, **kv.env}, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env={**os.environ, **service.env}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     run("one", "validate")
     run("one", "apply", "--yes")
-    assert kv.names() == ["crawler-settings"]
+    assert service.names() == ["crawler-settings"]
     run("one", "plan", "--exit-code", "--deep")
     run("two", "plan", "--exit-code")
     assert len(json.loads(run("one", "--env", "prod", "plan", "-o", "json"))["targets"][0]["changes"]) == 1

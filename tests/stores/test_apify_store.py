@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ from kvsync.stores.extensions import locate, observe_deep, version_hints
 from kvsync.testing import FakeClock
 from kvsync.testing.conformance.ledgers import keeper_of
 from tests.http.script_server import Act, says, serving
-from tests.stores.apify_service import Service, apify_store, service
+from tests.stores.apify_service import Bare, Service, apify_store
 from tests.support.places import signer_of
 
 OWNER = "conformance"
@@ -33,33 +33,6 @@ FIND, KEYS, ZIP = "GET /{storeId}", "GET /{storeId}/keys", "GET /{storeId}/recor
 GET, PUT, DELETE = (f"{method} /{{storeId}}/records/{{recordKey}}" for method in ("GET", "PUT", "DELETE"))
 SECRET = "a-signing-secret"
 Open = Callable[..., Store]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture
-def kv(shared: Service) -> Service:
-    shared.faults("")
-    shared.reset("web")
-    return shared
-
-
-@pytest.fixture
-async def connect(kv: Service) -> AsyncIterator[Open]:
-    """Opens stores, and closes them at the end."""
-    opened: list[Store] = []
-
-    def open_one(found: Service = kv, **options: Any) -> Store:
-        opened.append(apify_store(found, **options))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        await store.aclose()
 
 
 def creation(key: str, value: bytes | Content = b"v") -> Write:
@@ -87,15 +60,15 @@ async def see(store: Store, *, deep: bool = False) -> Snapshot:
 # -- what it costs ----------------------------------------------------------------------------------------------------
 
 
-async def test_five_thousand_records(kv: Service, connect: Open) -> None:
+async def test_five_thousand_records(service: Service, connect: Open) -> None:
     """5,000 records are observed in five pages, and each byte of them in one request more; both views agree with what was
     written, and neither takes a value that was changed for the one that was written."""
     store = connect()
-    await asyncio.to_thread(kv.fill, "web", 5000)
+    await asyncio.to_thread(service.fill, "web", 5000)
     known = {one.identity: one.etag for one in (await store.read("web", [Identity("filled-00007")])).values()}
-    kv.forget_requests()
+    service.forget_requests()
     listed, deep = await see(store), await see(store, deep=True)
-    assert kv.requests() == {KEYS: 5, ZIP: 1}
+    assert service.requests() == {KEYS: 5, ZIP: 1}
     assert listed.complete
     assert len(listed.entries) == 5000
     assert listed.entries.keys() == deep.entries.keys()
@@ -108,7 +81,7 @@ async def test_five_thousand_records(kv: Service, connect: Open) -> None:
             one.identity for one in snapshot.entries.values() if one.etag and hints.may_be_version(one.etag, etag)
         ]
         assert listed_at.count(identity) == 1
-    kv.put("web", "filled-00007", b"eulav 7")
+    service.put("web", "filled-00007", b"eulav 7")
     assert version_hints(store).may_be_version(
         (await see(store)).entries[identity].etag or "", etag
     )  # its size is the same
@@ -116,50 +89,50 @@ async def test_five_thousand_records(kv: Service, connect: Open) -> None:
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1000, 1), (1001, 2)])
-async def test_a_listing_costs_a_call_a_thousand(kv: Service, connect: Open, count: int, pages: int) -> None:
+async def test_a_listing_costs_a_call_a_thousand(service: Service, connect: Open, count: int, pages: int) -> None:
     """Observing N records takes ceil(N/1000) calls, one more for a ledger that is kept in the store, and reads no value."""
-    kv.fill("web", count)
+    service.fill("web", count)
     for ledger, more in (("local", {}), ("store", {GET: 1})):
         store = connect(ledger=ledger)
-        kv.forget_requests()
+        service.forget_requests()
         snapshot = await see(store)
         assert (len(snapshot.entries), snapshot.complete) == (count, True)
-        assert kv.requests() == {FIND: 1, KEYS: pages, **more}
+        assert service.requests() == {FIND: 1, KEYS: pages, **more}
 
 
-async def test_a_write_is_one_call(kv: Service, connect: Open) -> None:
+async def test_a_write_is_one_call(service: Service, connect: Open) -> None:
     """A store is looked for once, and then every read, write and delete is one call; two writes in one are refused."""
     store = connect()
     await see(store)
-    kv.forget_requests()
+    service.forget_requests()
     await store.write("web", [creation("a")])
     (entry,) = (await store.read("web", [Identity("a"), Identity("b")])).values()
     await store.write("web", [Write(Identity("a"), Precondition.UNCHANGED, etag=entry.etag)])
-    assert kv.requests() == {PUT: 1, GET: 2, DELETE: 1}
+    assert service.requests() == {PUT: 1, GET: 2, DELETE: 1}
     with pytest.raises(BatchRefused):
         await store.write("web", [creation("a"), creation("b")])
 
 
 async def test_the_rate_that_the_api_names_is_kept() -> None:
     """Whatever rate the answers name for records is kept from then on, and no call is turned away for being early."""
-    with service(switches={"rate": "50/20"}) as kv:
-        kv.reset("web")
-        clock = _Measuring(kv)
-        store = apify_store(kv, clock)
+    with Service.serve(switches={"rate": "50/20"}) as service:
+        service.reset("web")
+        clock = _Measuring(service)
+        store = apify_store(service, clock)
         for number in range(120):
             await store.write("web", [creation(f"k{number}")])
         await store.aclose()
-        assert set(kv.control("GET", "stats")["statuses"]) == {"200", "201"}
+        assert set(service.control("GET", "stats")["statuses"]) == {"200", "201"}
         assert 2 <= clock.waited <= 3
 
 
 class _Measuring(FakeClock):
     """A clock that the service goes by as well."""
 
-    def __init__(self, kv: Service) -> None:
+    def __init__(self, service: Service) -> None:
         super().__init__(1_800_000_000.0)
-        self._kv, self._began = kv, self.now()
-        kv.time(self.now())
+        self._kv, self._began = service, self.now()
+        service.time(self.now())
 
     @property
     def waited(self) -> float:
@@ -174,11 +147,11 @@ class _Measuring(FakeClock):
 
 
 @pytest.mark.parametrize("key", ["", ".", ".."])
-async def test_no_request_leaves_for_a_key_that_is_a_path(kv: Service, connect: Open, key: str) -> None:
+async def test_no_request_leaves_for_a_key_that_is_a_path(service: Service, connect: Open, key: str) -> None:
     """A key that is empty, `.` or `..` is refused before any URL is built: no request leaves, for reading nor for writing."""
     store = connect()
     await see(store)
-    kv.forget_requests()
+    service.forget_requests()
     assert await store.read("web", [Identity(key)]) == {}
     for write in (creation(key), Write(Identity(key), Precondition.UNCHANGED)):
         (result,) = await store.write("web", [write])
@@ -187,26 +160,26 @@ async def test_no_request_leaves_for_a_key_that_is_a_path(kv: Service, connect: 
         Targets("").record("x", key)
     with pytest.raises(ValueError, match="cannot be part of a URL"):
         Targets("").store(key)
-    assert kv.total() == 0
-    assert kv.names() == ["web"]
+    assert service.total() == 0
+    assert service.names() == ["web"]
 
 
 @pytest.mark.parametrize("key", ["...", "..a", "!'()", "-_.", "A" * 256, "%2e".replace("%", "-")])
-async def test_awkward_keys_name_records_of_their_own(kv: Service, connect: Open, key: str) -> None:
+async def test_awkward_keys_name_records_of_their_own(service: Service, connect: Open, key: str) -> None:
     """Every key of the API's alphabet names one record, in paths, listings and archives alike."""
     store = connect()
     await store.write("web", [creation(key, b"\x00\xff\r\n")])
-    assert kv.value("web", key) == b"\x00\xff\r\n"
+    assert service.value("web", key) == b"\x00\xff\r\n"
     for deep in (False, True):
         assert set((await see(store, deep=deep)).entries) == {Identity(key)}
 
 
 @pytest.mark.parametrize("ledger", ["local", "store"])
-async def test_the_ledgers_key_is_nobodys(kv: Service, connect: Open, ledger: str) -> None:
+async def test_the_ledgers_key_is_nobodys(service: Service, connect: Open, ledger: str) -> None:
     """The record that holds the ledger shows in no view, and cannot be asked for, wherever the ledger is kept."""
     store = connect(ledger=ledger)
-    kv.put("web", LEDGER_KEY, b"{}", "application/json")
-    kv.put("web", "a", b"1")
+    service.put("web", LEDGER_KEY, b"{}", "application/json")
+    service.put("web", "a", b"1")
     for deep in (False, True):
         snapshot = await see(store, deep=deep)
         assert set(snapshot.entries) == {Identity("a")}
@@ -216,17 +189,17 @@ async def test_the_ledgers_key_is_nobodys(kv: Service, connect: Open, ledger: st
     assert await store.read("web", [Identity(LEDGER_KEY)]) == {}
     for write in (creation(LEDGER_KEY), Write(Identity(LEDGER_KEY), Precondition.UNCHANGED)):
         assert (await store.write("web", [write]))[0].status is WriteStatus.REJECTED
-    assert kv.value("web", LEDGER_KEY) == b"{}"
+    assert service.value("web", LEDGER_KEY) == b"{}"
 
 
-async def test_the_ledger_comes_back_and_is_seen(kv: Service, connect: Open) -> None:
+async def test_the_ledger_comes_back_and_is_seen(service: Service, connect: Open) -> None:
     """What is left as the ledger is read again by another connection, and makes an earlier token void."""
     store, other = connect(ledger="store"), connect(ledger="store")
     assert await keeper_of(store).read_ledger("web") is None
     token = (await see(store)).token
     await keeper_of(store).write_ledger("web", b'{"a": 1}')
     assert await keeper_of(other).read_ledger("web") == b'{"a": 1}'
-    assert kv.record("web", LEDGER_KEY) == (b'{"a": 1}', "application/json; charset=utf-8")
+    assert service.record("web", LEDGER_KEY) == (b'{"a": 1}', "application/json; charset=utf-8")
     assert (await see(other)).token != token
     again = (await see(store)).token
     assert again is not None
@@ -234,12 +207,12 @@ async def test_the_ledger_comes_back_and_is_seen(kv: Service, connect: Open) -> 
     assert (await see(other, deep=True)).ledger == b'{"a": 1}'
 
 
-async def test_labels_and_prefixes_by_format(kv: Service, connect: Open) -> None:
+async def test_labels_and_prefixes_by_format(service: Service, connect: Open) -> None:
     """With a key format only keys of that format are seen, in listings and archives, and the ledger beside them."""
     store = connect(key_format="conf-{label}.{key}", ledger="store")
     await keeper_of(store).write_ledger("web", b"{}")
-    kv.put("web", "other", b"1")
-    kv.put("web", "conf-odd", b"1")
+    service.put("web", "other", b"1")
+    service.put("web", "conf-odd", b"1")
     write = creation("a")
     for label in (None, "de"):
         await store.write("web", [Write(Identity("a", label), write.precondition, write.content, write.mark)])
@@ -247,7 +220,7 @@ async def test_labels_and_prefixes_by_format(kv: Service, connect: Open) -> None
         snapshot = await see(store, deep=deep)
         assert set(snapshot.entries) == {Identity("a"), Identity("a", "de")}
         assert snapshot.ledger == b"{}"
-    assert {"conf-.a", "conf-de.a"} <= set(kv.keys("web"))
+    assert {"conf-.a", "conf-de.a"} <= set(service.keys("web"))
 
 
 # -- contents ---------------------------------------------------------------------------------------------------------
@@ -267,12 +240,12 @@ async def test_labels_and_prefixes_by_format(kv: Service, connect: Open) -> None
         (Content(b"", None), "text/plain; charset=utf-8"),
     ],
 )
-async def test_content_types_go_there_and_back(kv: Service, connect: Open, content: Content, sent: str) -> None:
+async def test_content_types_go_there_and_back(service: Service, connect: Open, content: Content, sent: str) -> None:
     """A record is stored with the content type that the API's own clients would give it, and read back as kvsync has it."""
     store = connect()
     wanted = store.normalise(content)
     (result,) = await store.write("web", [creation("a", wanted)])
-    assert kv.record("web", "a") == (content.value, sent)
+    assert service.record("web", "a") == (content.value, sent)
     (found,) = (await store.read("web", [Identity("a")])).values()
     assert (found.content, found.etag) == (wanted, result.etag)
 
@@ -287,23 +260,23 @@ def test_a_content_type_has_one_spelling(value: bytes, written: str) -> None:
 @pytest.mark.parametrize(
     "kind", ["application/json", "application/json;charset=UTF-8", "Application/JSON; charset=utf8"]
 )
-async def test_json_of_other_clients_is_the_same_json(kv: Service, connect: Open, kind: str) -> None:
+async def test_json_of_other_clients_is_the_same_json(service: Service, connect: Open, kind: str) -> None:
     """JSON that another client wrote again, with its own spaces, order and spelling of the type, has the same fingerprint."""
     store = connect()
     wanted = Content(b'{"a":1,"b":2}', "application/json")
-    kv.put("web", "a", b'{ "b": 2,\n "a": 1 }', kind)
+    service.put("web", "a", b'{ "b": 2,\n "a": 1 }', kind)
     (found,) = (await store.read("web", [Identity("a")])).values()
     assert found.fingerprint == fingerprint(wanted)
 
 
-async def test_compressed_records_of_others_are_read(kv: Service, connect: Open) -> None:
+async def test_compressed_records_of_others_are_read(service: Service, connect: Open) -> None:
     """Records that other programs sent compressed are read as what they mean, and known again by their stored size."""
     store = connect()
     text = b"some text " * 200
     bare = zlib.compressobj(wbits=-15)
-    kv.put("web", "gzip", gzip.compress(text), Content_Encoding="gzip")
-    kv.put("web", "zlib", zlib.compress(text), Content_Encoding="deflate")
-    kv.put("web", "bare", bare.compress(text) + bare.flush(), Content_Encoding="deflate")
+    service.put("web", "gzip", gzip.compress(text), Content_Encoding="gzip")
+    service.put("web", "zlib", zlib.compress(text), Content_Encoding="deflate")
+    service.put("web", "bare", bare.compress(text) + bare.flush(), Content_Encoding="deflate")
     listed = (await see(store)).entries
     for key in ("gzip", "zlib", "bare"):
         (found,) = (await store.read("web", [Identity(key)])).values()
@@ -315,9 +288,9 @@ async def test_compressed_records_of_others_are_read(kv: Service, connect: Open)
 
 async def test_html_is_read_as_it_is() -> None:
     """HTML, which the API rewrites for browsers, is read byte for byte."""
-    with service(switches={"html": "guarded"}) as kv:
-        kv.reset("web")
-        store = apify_store(kv)
+    with Service.serve(switches={"html": "guarded"}) as service:
+        service.reset("web")
+        store = apify_store(service)
         page = Content(b"<script>alert(1)</script>", "text/html")
         await store.write("web", [creation("a", page)])
         (found,) = (await store.read("web", [Identity("a")])).values()
@@ -327,7 +300,7 @@ async def test_html_is_read_as_it_is() -> None:
 
 def test_a_content_type_that_is_no_header_is_found_offline() -> None:
     """A content type with characters that no HTTP header takes is told before anything is sent."""
-    store = apify_store(_Bare("http://127.0.0.1:9"))  # type: ignore[arg-type]
+    store = apify_store(Bare("http://127.0.0.1:9"))
     for kind in ("text/plain\r\nX-Evil: 1", "text/é"):
         content = Content(b"x", kind)
         assert store.audit("web", Entry(Identity("a"), content, fingerprint(content)))
@@ -335,9 +308,9 @@ def test_a_content_type_that_is_no_header_is_found_offline() -> None:
 
 async def test_a_record_may_come_from_another_host(connect: Open) -> None:
     """A record that another host gives out is fetched there, and the token does not go with the question."""
-    with service(switches={"redirects": "strict"}) as kv:
-        kv.reset("web")
-        store = apify_store(kv)
+    with Service.serve(switches={"redirects": "strict"}) as service:
+        service.reset("web")
+        store = apify_store(service)
         await store.write("web", [creation("a", b"from afar")])
         found = await store.read("web", [Identity("a"), Identity("b")])
         await store.aclose()
@@ -345,7 +318,7 @@ async def test_a_record_may_come_from_another_host(connect: Open) -> None:
     async with serving(says(200, b"elsewhere", Content_Type="text/plain; charset=utf-8")) as other:
         location = f"{other.origin}/place?signature={SECRET}"
         async with serving(says(200, _found()), says(302, Location=location)) as api:
-            store = connect(_Bare(api.origin))
+            store = connect(Bare(api.origin))
             (entry,) = (await store.read("web", [Identity("a")])).values()
             assert entry.content == Content(b"elsewhere")
         assert api.seen[1].headers["authorization"] == "Bearer a-token-of-nobody"
@@ -356,7 +329,7 @@ async def test_a_record_may_come_from_another_host(connect: Open) -> None:
 async def test_not_every_address_is_followed(connect: Open, location: str) -> None:
     """The way to another host ends where it would be unsafe, or leads in circles, and what it holds is not told."""
     async with serving(says(200, _found()), says(302, Location=location)) as api:
-        store = connect(_Bare(api.origin))
+        store = connect(Bare(api.origin))
         with pytest.raises(PermanentError) as error:
             await store.read("web", [Identity("a")])
     assert SECRET not in str(error.value)
@@ -366,23 +339,23 @@ async def test_not_every_address_is_followed(connect: Open, location: str) -> No
 # -- namespaces -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wrong_namespace_is_no_empty_store(kv: Service, connect: Open) -> None:
+async def test_a_wrong_namespace_is_no_empty_store(service: Service, connect: Open) -> None:
     """A store that does not exist is an error that suggests the nearest name, never an empty listing."""
     store = connect()
     with pytest.raises(PermanentError, match=r'no key-value store "wbe".*did you mean "web".*create_namespaces'):
         await store.observe("wbe", SIGNER)
     for name in ("..", "a/b", "a b", "", "é", "a~b~c"):
-        kv.forget_requests()
+        service.forget_requests()
         with pytest.raises(PermanentError, match="is not a valid name"):
             await store.read(name, [Identity("a")])
-        assert kv.total() == 0
+        assert service.total() == 0
 
 
-async def test_a_namespace_is_found_by_name_by_id_and_by_owner(kv: Service, connect: Open) -> None:
+async def test_a_namespace_is_found_by_name_by_id_and_by_owner(service: Service, connect: Open) -> None:
     """Name, id, and name with the user all lead to the same store."""
-    kv.put("web", "a", b"1")
-    me = kv.api("GET", f"/{kv.ids['web']}")["data"]["username"]
-    for name in ("web", "WEB", kv.ids["web"], f"{me}~web"):
+    service.put("web", "a", b"1")
+    me = service.api("GET", f"/{service.ids['web']}")["data"]["username"]
+    for name in ("web", "WEB", service.ids["web"], f"{me}~web"):
         snapshot = await connect().observe(name, SIGNER)
         assert snapshot is not None
         assert set(snapshot.entries) == {Identity("a")}
@@ -390,13 +363,13 @@ async def test_a_namespace_is_found_by_name_by_id_and_by_owner(kv: Service, conn
     assert snapshot is not None
 
 
-async def test_an_unnamed_store_is_refused(kv: Service, connect: Open) -> None:
+async def test_an_unnamed_store_is_refused(service: Service, connect: Open) -> None:
     """A store without a name is not managed, for it would be deleted by Apify after a while; the reason is told."""
     with pytest.raises(PermanentError, match=r"has no name.*deletes unnamed stores"):
-        await connect().observe(kv.make(None), SIGNER)
+        await connect().observe(service.make(None), SIGNER)
 
 
-async def test_a_missing_namespace_is_made_when_it_is_written_to(kv: Service, connect: Open) -> None:
+async def test_a_missing_namespace_is_made_when_it_is_written_to(service: Service, connect: Open) -> None:
     """With create_namespaces looking and deleting make nothing, the first write makes the store, and two at once make one."""
     store = connect(options={"create_namespaces": True})
     snapshot = await store.observe("mail", SIGNER)
@@ -405,23 +378,23 @@ async def test_a_missing_namespace_is_made_when_it_is_written_to(kv: Service, co
     assert await observe_deep(store, "mail", SIGNER) is None
     assert await store.read("mail", [Identity("a")]) == {}
     await store.write("mail", [Write(Identity("a"), Precondition.UNCHANGED)])
-    assert kv.names() == ["web"]
+    assert service.names() == ["web"]
     await asyncio.gather(*(store.write("mail", [creation(key)]) for key in "abc"))
-    assert kv.names() == ["web", "mail"]
+    assert service.names() == ["web", "mail"]
     assert await store.namespaces() == ["mail", "web"]
 
 
-async def test_a_store_of_another_user_is_not_made(kv: Service, connect: Open) -> None:
+async def test_a_store_of_another_user_is_not_made(service: Service, connect: Open) -> None:
     """Where username names somebody else, a missing store is an error, and nothing is made under the token's own name."""
     store = connect(options={"create_namespaces": True, "username": "somebody-else"})
     with pytest.raises(PermanentError, match="the token cannot create one"):
         await store.write("mail", [creation("a")])
     with pytest.raises(PermanentError, match="there is no key-value store"):
         await store.write("somebody~mail", [creation("a")])
-    assert kv.names() == ["web"]
+    assert service.names() == ["web"]
 
 
-async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Service, connect: Open) -> None:
+async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(service: Service, connect: Open) -> None:
     """Once its store is gone, each kind of call says so instead of finding nothing, and a new one of that name is only used
     once it was located: what was planned for the old one must not be written there."""
     reading: dict[str, Callable[[Store], Any]] = {
@@ -434,23 +407,23 @@ async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Servic
     stores = {name: connect(ledger="store") for name in reading}
     for store in stores.values():
         await store.write("web", [creation("a")])
-    kv.remove("web")
+    service.remove("web")
     for name, store in stores.items():
         with pytest.raises(PermanentError, match="deleted in the meantime"):
             await reading[name](store)
-    kv.ids["web"] = kv.make("web")
+    service.ids["web"] = service.make("web")
     with pytest.raises(PermanentError, match="deleted in the meantime"):
         await see(stores["observe"])
     await locate(stores["observe"], "web")
     assert not (await see(stores["observe"])).entries
 
 
-async def test_the_names_of_all_pages_are_told(kv: Service, connect: Open) -> None:
+async def test_the_names_of_all_pages_are_told(service: Service, connect: Open) -> None:
     """Named stores are listed to the last, and unnamed ones are not."""
     page = {"total": 3, "offset": 0, "limit": 2, "count": 2, "items": [{"name": "b"}, {"name": None}]}
     last = page | {"offset": 2, "count": 1, "items": [{"name": "a"}]}
     async with serving(*(says(200, json.dumps({"data": one}).encode()) for one in (page, last))) as server:
-        assert await connect(_Bare(server.origin)).namespaces() == ["a", "b"]
+        assert await connect(Bare(server.origin)).namespaces() == ["a", "b"]
     assert [one.line.split()[1] for one in server.seen] == [
         f"/v2/key-value-stores?offset={offset}&limit=1000" for offset in (0, 2)
     ]
@@ -484,17 +457,17 @@ async def test_what_an_answer_means(
     both: dict[str, Service], fault: str, reading: type[StoreError], writing: type[StoreError], names: str
 ) -> None:
     """Each failure becomes the error that says what to do: wait, look first, pay, stop; whatever its name was or is."""
-    kv = both[names]
-    kv.faults("")
-    kv.reset("web")
-    store = apify_store(kv, FakeClock())
+    service = both[names]
+    service.faults("")
+    service.reset("web")
+    store = apify_store(service, FakeClock())
     await see(store)
-    kv.faults(fault)
+    service.faults(fault)
     if "after-write" not in fault:
         with pytest.raises(reading) as caught:
             await store.observe("web", SIGNER)
         assert not isinstance(caught.value, LostAnswer)
-        assert kv.token not in str(caught.value)
+        assert service.token not in str(caught.value)
     with pytest.raises(writing) as error:
         await store.write("web", [creation("a", b"secret-value")])
     assert type(error.value) is writing
@@ -505,7 +478,7 @@ async def test_what_an_answer_means(
 @pytest.fixture(scope="module")
 def both() -> Iterator[dict[str, Service]]:
     """Services that speak in either generation of error names."""
-    with service() as seed, service(switches={"error-names": "docs"}) as docs:
+    with Service.serve() as seed, Service.serve(switches={"error-names": "docs"}) as docs:
         yield {"seed": seed, "docs": docs}
 
 
@@ -516,10 +489,10 @@ async def test_what_the_api_does_not_take_is_refused_for_good() -> None:
         "title": "x",
         "collections": {"pages": {"title": "x", "keyPrefix": "page-", "contentTypes": ["text/html"]}},
     }
-    with service(switches={"largest-record": "100"}) as kv:
-        kv.reset()
-        kv.ids["web"] = kv.make("web", schema)
-        store = apify_store(kv, ledger="store")
+    with Service.serve(switches={"largest-record": "100"}) as service:
+        service.reset()
+        service.ids["web"] = service.make("web", schema)
+        store = apify_store(service, ledger="store")
         for write in (creation("a", b"x" * 101), creation("page-1", b"text")):
             (result,) = await store.write("web", [write])
             assert result.status is WriteStatus.REJECTED
@@ -527,7 +500,7 @@ async def test_what_the_api_does_not_take_is_refused_for_good() -> None:
         with pytest.raises(PermanentError, match="set ledger: local"):
             await keeper_of(store).write_ledger("web", b"x" * 101)
         await store.aclose()
-        assert kv.keys("web") == {}
+        assert service.keys("web") == {}
 
 
 def _found(**fields: Any) -> bytes:
@@ -566,7 +539,7 @@ MORE = {"isTruncated": True, "nextExclusiveStartKey": "b"}
 async def test_a_listing_that_leads_astray_is_incomplete(connect: Open, pages: list[Act], brought: int) -> None:
     """A listing that breaks off, repeats itself, leads back or does not say how it goes on ends, and is incomplete."""
     async with serving(says(200, _found()), *pages) as server:
-        snapshot = await see(connect(_Bare(server.origin), clock=FakeClock()))
+        snapshot = await see(connect(Bare(server.origin), clock=FakeClock()))
     assert not snapshot.complete
     assert snapshot.problems
     assert snapshot.token is None
@@ -576,7 +549,7 @@ async def test_a_listing_that_leads_astray_is_incomplete(connect: Open, pages: l
 async def test_a_listing_goes_on_where_it_ended(connect: Open) -> None:
     """The next page begins after the key that the last one names, and all of them together are the whole."""
     async with serving(says(200, _found()), _page("a", "b", **MORE), _page("c", "d")) as server:
-        snapshot = await see(connect(_Bare(server.origin), key_format="{key}"))
+        snapshot = await see(connect(Bare(server.origin), key_format="{key}"))
     assert [str(one) for one in snapshot.entries] == ["a", "b", "c", "d"]
     assert snapshot.complete
     assert server.seen[2].line.split()[1].endswith("/keys?limit=1000&exclusiveStartKey=b")
@@ -587,7 +560,7 @@ async def test_what_is_no_list_of_keys_is_no_empty_store(connect: Open, page: An
     """An answer of another shape is an error, never a listing."""
     async with serving(says(200, _found()), says(200, json.dumps(page).encode())) as server:
         with pytest.raises(PermanentError, match="not a list of keys"):
-            await connect(_Bare(server.origin)).observe("web", SIGNER)
+            await connect(Bare(server.origin)).observe("web", SIGNER)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"data": {"name": "web"}}', b'{"data": [1]}'])
@@ -595,39 +568,30 @@ async def test_what_is_no_store_is_none(connect: Open, body: bytes) -> None:
     """An answer that names no store is an error, and nothing is asked of it."""
     async with serving(says(200, body)) as server:
         with pytest.raises(TransientError, match="not from this API"):
-            await connect(_Bare(server.origin), clock=FakeClock()).observe("web", SIGNER)
-
-
-class _Bare:
-    """Just enough of a service to connect to."""
-
-    token = "a-token-of-nobody"
-
-    def __init__(self, origin: str) -> None:
-        self.url = origin
+            await connect(Bare(server.origin), clock=FakeClock()).observe("web", SIGNER)
 
 
 # -- the archive that cannot be believed ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", ["truncate:1", "cut:1", "500:1", "404:1", "501:1"])
-async def test_without_an_archive_there_is_no_deep_view(kv: Service, connect: Open, spec: str) -> None:
+async def test_without_an_archive_there_is_no_deep_view(service: Service, connect: Open, spec: str) -> None:
     """An archive that cannot be had, is cut off or damaged is no view of the store: then records are to be read one by one."""
     store = connect(clock=FakeClock())
     await put_many(store, 50)
     await see(store)
-    kv.faults(spec)
+    service.faults(spec)
     assert await observe_deep(store, "web", SIGNER) is None
-    kv.faults("")
+    service.faults("")
     assert len((await see(store, deep=True)).entries) == 50
 
 
 @pytest.mark.parametrize("switch", [{"zip": "stored"}, {"zip": "deflated"}, {"zip-encoded": "kept"}, {"zip": "off"}])
 async def test_archives_of_any_kind(switch: dict[str, str]) -> None:
     """Whether members are compressed or not, the view is the same; where there is no archive, there is none."""
-    with service(switches=switch) as kv:
-        kv.reset("web")
-        store = apify_store(kv, FakeClock())
+    with Service.serve(switches=switch) as service:
+        service.reset("web")
+        store = apify_store(service, FakeClock())
         (result,) = await store.write("web", [creation("a", b"x" * 1000)])
         snapshot = await observe_deep(store, "web", SIGNER)
         await store.aclose()
@@ -640,11 +604,11 @@ async def test_archives_of_any_kind(switch: dict[str, str]) -> None:
 # -- versions ---------------------------------------------------------------------------------------------------------
 
 
-async def test_all_connections_come_to_the_same_version(kv: Service, connect: Open) -> None:
+async def test_all_connections_come_to_the_same_version(service: Service, connect: Open) -> None:
     """Whoever reads a record, also with a token that may do nothing else, comes to the etag that was written."""
     (result,) = await connect().write("web", [creation("pin", b"1234")])
     for token in ("APIFY_TOKEN", "APIFY_READER_TOKEN"):
-        store = connect(token=kv.env[token])
+        store = connect(token=service.env[token])
         (found,) = (await store.read("web", [Identity("pin")])).values()
         assert found.etag == result.etag
         for deep in (False, True):
@@ -667,7 +631,7 @@ async def test_all_connections_come_to_the_same_version(kv: Service, connect: Op
 )
 def test_versions_agree_in_what_both_tell(connect: Open, seen: str, known: str, answer: bool) -> None:
     """A view that tells less than a read may be of a version when all that both tell is the same."""
-    assert version_hints(apify_store(_Bare("http://127.0.0.1:9"))).may_be_version(seen, known) is answer  # type: ignore[arg-type]
+    assert version_hints(apify_store(Bare("http://127.0.0.1:9"))).may_be_version(seen, known) is answer
 
 
 # -- doctor -----------------------------------------------------------------------------------------------------------
@@ -677,16 +641,16 @@ async def findings(store: Store) -> dict[str, tuple[bool, str]]:
     return {one.check: (one.ok, f"{one.detail} {one.hint or ''}") for one in await store.check()}
 
 
-async def test_doctor_finds_nothing_wrong(kv: Service, connect: Open) -> None:
+async def test_doctor_finds_nothing_wrong(service: Service, connect: Open) -> None:
     """A healthy connection passes every check, and everything stays as it was."""
-    kv.put("web", "a", b"1")
-    kv.forget_requests()
+    service.put("web", "a", b"1")
+    service.forget_requests()
     found = await findings(connect())
     assert {name: ok for name, (ok, _) in found.items()} == dict.fromkeys(
         ("credential", "reading", "writing", "clock"), True
     )
-    assert not set(kv.requests()) & {PUT, DELETE, "POST /"}
-    kv.reset()
+    assert not set(service.requests()) & {PUT, DELETE, "POST /"}
+    service.reset()
     assert {ok for ok, _ in (await findings(connect())).values()} == {True}
 
 
@@ -706,13 +670,13 @@ async def test_doctor_tells_faults_apart(connect: Open, options: dict[str, Any],
     assert words in found[wrong.pop()][1]
 
 
-async def test_doctor_finds_a_token_that_may_only_read(kv: Service, connect: Open) -> None:
+async def test_doctor_finds_a_token_that_may_only_read(service: Service, connect: Open) -> None:
     """A token that may read and not write fails the one check that is about writing."""
-    found = await findings(connect(token=kv.env["APIFY_READER_TOKEN"]))
+    found = await findings(connect(token=service.env["APIFY_READER_TOKEN"]))
     assert {name for name, (ok, _) in found.items() if not ok} == {"writing"}
 
 
-async def test_doctor_finds_a_clock_that_is_wrong(kv: Service, connect: Open) -> None:
+async def test_doctor_finds_a_clock_that_is_wrong(service: Service, connect: Open) -> None:
     """A clock that is minutes off is found before lifetimes go wrong by it."""
     found = await findings(connect(clock=FakeClock(0.0)))
     assert {name for name, (ok, _) in found.items() if not ok} == {"clock"}
@@ -725,9 +689,9 @@ def test_nothing_of_a_call_is_in_a_path_unquoted() -> None:
     assert targets.store("me~a/b") == "/v2/key-value-stores/me~a%2Fb"
 
 
-async def test_a_reader_writes_nothing(kv: Service, connect: Open) -> None:
+async def test_a_reader_writes_nothing(service: Service, connect: Open) -> None:
     """A connection that was opened for reading refuses to write before anything is sent."""
     store = connect(read_only=True)
     with pytest.raises(PermanentError):
         await store.write("web", [creation("a")])
-    assert kv.total() == 0
+    assert service.total() == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,20 +12,7 @@ from kvsync.model.entry import Content, Identity
 from kvsync.stores.azure_appconfig import AzureAppConfigStore
 from kvsync.stores.base import Store
 from kvsync.testing import FakeClock, StoreConformance
-from tests.stores.azure_service import Service, azure_store, service
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[Service]:
-    """Another configuration store."""
-    with service() as running:
-        yield running
+from tests.stores.azure_service import Service, azure_store
 
 
 class AzureConformance(StoreConformance):
@@ -34,9 +20,9 @@ class AzureConformance(StoreConformance):
     key_format: ClassVar[str | None] = None
 
     @pytest.fixture(autouse=True)
-    def remote(self, shared: Service, other: Service, tmp_path: Path) -> None:
-        shared.reset()
-        self._service, self._other, self._folder = shared, other, tmp_path
+    def remote(self, running_service: Service, running_other: Service, tmp_path: Path) -> None:
+        running_service.reset()
+        self._service, self._other, self._folder = running_service, running_other, tmp_path
         self._stores = 0
 
     def make_clock(self) -> FakeClock:

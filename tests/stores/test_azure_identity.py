@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,22 +22,10 @@ from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import ScriptServer, is_silent, resets, says, serving
-from tests.stores.azure_service import SECRET, Service, azure_store, service
+from tests.stores.azure_service import SECRET, Service, azure_store
 from tests.stores.signing import signer
 
 TOKEN = "kvsync-emulator-token"
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture
-def azure(shared: Service) -> Service:
-    shared.reset()
-    return shared
 
 
 @pytest.fixture(autouse=True)
@@ -118,14 +106,14 @@ def test_parts_in_any_order() -> None:
     assert "secret==" not in repr(one)
 
 
-async def test_a_rotated_key_is_found(azure: Service) -> None:
+async def test_a_rotated_key_is_found(service: Service) -> None:
     """When the key is refused, the connection string is read again, and the call goes on with the new one."""
-    env = dict(azure.env)
+    env = dict(service.env)
     env[SECRET.name] = env[SECRET.name].replace("Id=kvsync-emulator", "Id=retired")
     store = azure_store(env)
     with pytest.raises(AuthError, match="does not know the Id"):
         await store.observe("web", signer(store))
-    env[SECRET.name] = azure.env[SECRET.name]
+    env[SECRET.name] = service.env[SECRET.name]
     assert await store.observe("web", signer(store)) is not None
     await store.aclose()
 
@@ -137,10 +125,10 @@ async def test_plain_http_is_refused_beyond_this_machine() -> None:
         await locate(azure_store(env), "web")
 
 
-async def test_the_endpoint_can_be_given_apart(azure: Service) -> None:
+async def test_the_endpoint_can_be_given_apart(service: Service) -> None:
     """`endpoint` wins over the one in the connection string, for private links; what is signed is where it goes."""
-    env = {SECRET.name: azure.env[SECRET.name].replace(azure.url, "https://name.azconfig.io")}
-    store = azure_store(env, endpoint=azure.url)
+    env = {SECRET.name: service.env[SECRET.name].replace(service.url, "https://name.azconfig.io")}
+    store = azure_store(env, endpoint=service.url)
     assert await store.observe("web", signer(store)) is not None
     await store.aclose()
 
@@ -180,16 +168,16 @@ APPLICATION = {
 }
 
 
-def entra_store(azure: Service, options: Mapping[str, Any] | None = None, clock: FakeClock | None = None) -> Store:
+def entra_store(service: Service, options: Mapping[str, Any] | None = None, clock: FakeClock | None = None) -> Store:
     env = {"CLIENT_SECRET": "application-secret"}
-    return azure_store(env, clock, options=options or {}, endpoint=azure.url)
+    return azure_store(env, clock, options=options or {}, endpoint=service.url)
 
 
-async def test_a_client_secret(azure: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_secret(service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An application signs in with its secret, once for many calls, also where nothing may be written."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority.origin)
     env = {"CLIENT_SECRET": "application-secret"}
-    store = azure_store(env, options=APPLICATION, endpoint=azure.url, read_only=True)
+    store = azure_store(env, options=APPLICATION, endpoint=service.url, read_only=True)
     for _ in range(3):
         assert await store.observe("web", signer(store)) is not None
     await store.aclose()
@@ -204,7 +192,7 @@ async def test_a_client_secret(azure: Service, authority: ScriptServer, monkeypa
 
 
 async def test_a_federated_workload(
-    azure: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A workload signs in with the token that its platform puts into a file, read anew each time."""
     file = tmp_path / "token"
@@ -216,7 +204,7 @@ async def test_a_federated_workload(
         monkeypatch.setenv(name, value)
     authority.acts = [grants(seconds=100)]
     clock = FakeClock(time.time())
-    store = entra_store(azure, clock=clock)
+    store = entra_store(service, clock=clock)
     await store.observe("web", signer(store))
     file.write_text("assertion-2\n")
     clock.advance(60)
@@ -229,7 +217,7 @@ async def test_a_federated_workload(
 
 @pytest.mark.parametrize("kind", ["machine", "app service"])
 async def test_a_managed_identity(
-    azure: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch, kind: str
+    service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """Without anything else, the identity of the machine or of the app service signs in."""
     authority.acts = [
@@ -240,7 +228,7 @@ async def test_a_managed_identity(
     else:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{authority.origin}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", "header-secret")
-    store = entra_store(azure, {"client_id": "identity-3"})
+    store = entra_store(service, {"client_id": "identity-3"})
     assert await store.observe("web", signer(store)) is not None
     await store.aclose()
     (asked,) = authority.seen
@@ -254,12 +242,12 @@ async def test_a_managed_identity(
 
 
 async def test_a_token_is_renewed_before_it_ends(
-    azure: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch
+    service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token is used until shortly before its end, and a new one is there in time."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority.origin)
     clock = FakeClock(time.time())
-    store = entra_store(azure, APPLICATION, clock)
+    store = entra_store(service, APPLICATION, clock)
     for advance, asked in ((0, 1), (3000, 1), (350, 2), (10, 2)):
         clock.advance(advance)
         await store.observe("web", signer(store))
@@ -268,28 +256,28 @@ async def test_a_token_is_renewed_before_it_ends(
 
 
 async def test_a_refused_token_is_replaced_once(
-    azure: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch
+    service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the store refuses a token, another one is fetched and the call made again; when that is refused too, it ends."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority.origin)
     authority.acts = [grants("stale"), grants(TOKEN), grants("stale"), grants("stale too"), grants("stale as well")]
-    store = entra_store(azure, APPLICATION)
+    store = entra_store(service, APPLICATION)
     content = Content(b"v")
     write = Write(Identity("a"), Precondition.ABSENT, content, Mark("me", b""))
     assert (await store.write("web", [write]))[0].status is WriteStatus.DONE
     await store.aclose()
-    store = entra_store(azure, APPLICATION)
+    store = entra_store(service, APPLICATION)
     with pytest.raises(AuthError, match="does not accept the token"):
         await store.observe("web", signer(store))
     await store.aclose()
 
 
 async def test_many_calls_share_one_token(
-    azure: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch
+    service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many calls want a token at the same moment, it is asked for once."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority.origin)
-    store = entra_store(azure, APPLICATION)
+    store = entra_store(service, APPLICATION)
     await asyncio.gather(*(store.read("web", [Identity(f"key-{number}")]) for number in range(20)))
     await store.aclose()
     assert len(authority.seen) == 1
@@ -310,12 +298,12 @@ async def test_many_calls_share_one_token(
     ],
 )
 async def test_a_refused_application(
-    azure: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch, answer: Any, complaint: str
+    service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch, answer: Any, complaint: str
 ) -> None:
     """What the identity service says of a wrong secret or name is passed on, without the secret, and stops the store."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority.origin)
     authority.acts = [answer]
-    store = entra_store(azure, APPLICATION)
+    store = entra_store(service, APPLICATION)
     with pytest.raises(AuthError, match=complaint) as caught:
         await store.observe("web", signer(store))
     assert "application-secret" not in str(caught.value)
@@ -323,11 +311,11 @@ async def test_a_refused_application(
     await store.aclose()
 
 
-async def test_no_secret_goes_out_unencrypted(azure: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_secret_goes_out_unencrypted(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """An identity service that is named with plain http beyond this machine is not asked."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", "http://login.example.com")
     with pytest.raises(PermanentError, match="unencrypted"):
-        await locate(entra_store(azure, APPLICATION), "web")
+        await locate(entra_store(service, APPLICATION), "web")
 
 
 # Doctor
@@ -344,12 +332,12 @@ def failed(findings: Mapping[str, DoctorCheck]) -> dict[str, str]:
     return {check: f"{found.detail} ({found.hint})" for check, found in findings.items() if not found.ok}
 
 
-async def test_a_sound_connection(azure: Service) -> None:
+async def test_a_sound_connection(service: Service) -> None:
     """With nothing wrong, endpoint, clock, credential, reading and writing are all right, and nothing is written."""
-    found = await diagnose(azure_store(azure.env, read_only=True))
+    found = await diagnose(azure_store(service.env, read_only=True))
     assert set(found) == {"endpoint", "clock", "credential", "reading", "writing"}
     assert failed(found) == {}
-    assert azure.values() == {}
+    assert service.values() == {}
 
 
 @pytest.mark.parametrize(
@@ -359,81 +347,81 @@ async def test_a_sound_connection(azure: Service) -> None:
         ("Id=kvsync-emulator", "Id=unknown", "credential", "does not know the Id"),
     ],
 )
-async def test_a_wrong_key(azure: Service, old: str, new: str, cause: str, words: str) -> None:
+async def test_a_wrong_key(service: Service, old: str, new: str, cause: str, words: str) -> None:
     """A wrong secret and a wrong id are told apart."""
-    found = failed(await diagnose(azure_store({SECRET.name: azure.env[SECRET.name].replace(old, new)})))
+    found = failed(await diagnose(azure_store({SECRET.name: service.env[SECRET.name].replace(old, new)})))
     assert set(found) == {cause}
     assert words in found[cause]
 
 
 @pytest.mark.parametrize(("skew", "words"), [("20m", "20 minutes behind"), ("-20m", "20 minutes ahead")])
-async def test_a_wrong_clock(azure: Service, skew: str, words: str) -> None:
+async def test_a_wrong_clock(service: Service, skew: str, words: str) -> None:
     """When it is the clock that makes signatures invalid, that is said, with how far it is off."""
-    azure.control("PUT", "clock", {"skew": skew})
-    found = failed(await diagnose(azure_store(azure.env)))
+    service.control("PUT", "clock", {"skew": skew})
+    found = failed(await diagnose(azure_store(service.env)))
     assert set(found) == {"clock"}
     assert words in found["clock"]
 
 
-async def test_a_drifting_clock(azure: Service) -> None:
+async def test_a_drifting_clock(service: Service) -> None:
     """A clock that is off but not yet refused is warned of."""
-    azure.control("PUT", "clock", {"skew": "10m"})
-    assert set(failed(await diagnose(azure_store(azure.env)))) == {"clock"}
+    service.control("PUT", "clock", {"skew": "10m"})
+    assert set(failed(await diagnose(azure_store(service.env)))) == {"clock"}
 
 
-async def test_a_key_that_may_only_read(azure: Service) -> None:
+async def test_a_key_that_may_only_read(service: Service) -> None:
     """A read-only key reads, and is known not to write."""
-    env = {SECRET.name: azure.env["AZURE_APPCONFIG_READER_CONNECTION_STRING"]}
+    env = {SECRET.name: service.env["AZURE_APPCONFIG_READER_CONNECTION_STRING"]}
     found = failed(await diagnose(azure_store(env)))
     assert set(found) == {"writing"}
     assert "read-only" in found["writing"]
 
 
-async def test_a_missing_role(azure: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_role(service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An application that may not read, or not write, is told which role it lacks."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority.origin)
     authority.acts = [grants(f"{TOKEN}-reader")]
-    found = failed(await diagnose(entra_store(azure, APPLICATION)))
+    found = failed(await diagnose(entra_store(service, APPLICATION)))
     assert set(found) == {"writing"}
     assert "the application app-1 lacks the role App Configuration Data Owner" in found["writing"]
-    azure.faults("403:1")
-    found = failed(await diagnose(entra_store(azure, APPLICATION)))
+    service.faults("403:1")
+    found = failed(await diagnose(entra_store(service, APPLICATION)))
     assert set(found) == {"permission"}
     assert "App Configuration Data Reader" in found["permission"]
 
 
 async def test_access_keys_that_are_disabled() -> None:
     """A store that takes no access keys is not mistaken for a wrong key."""
-    with service(switches={"access-keys": "off"}) as strict:
+    with Service.serve(switches={"access-keys": "off"}) as strict:
         found = failed(await diagnose(azure_store(strict.env)))
     assert set(found) == {"permission"}
     assert "access keys are disabled" in found["permission"]
 
 
-async def test_a_wrong_endpoint(azure: Service) -> None:
+async def test_a_wrong_endpoint(service: Service) -> None:
     """Something else that answers, or nobody, is a wrong endpoint and not a wrong key."""
     async with serving(says(200, b"<html>")) as other:
-        found = failed(await diagnose(azure_store(azure.env, endpoint=other.origin)))
+        found = failed(await diagnose(azure_store(service.env, endpoint=other.origin)))
     assert set(found) == {"endpoint"}
     assert "not App Configuration" in found["endpoint"]
     clock = FakeClock(time.time())
-    found = failed(await diagnose(azure_store(azure.env, clock, endpoint="http://127.0.0.1:9")))
+    found = failed(await diagnose(azure_store(service.env, clock, endpoint="http://127.0.0.1:9")))
     assert set(found) == {"endpoint"}
     assert "Connection refused" in found["endpoint"]
 
 
 @pytest.mark.parametrize("act", [resets, is_silent], ids=["reset", "silent"])
-async def test_an_endpoint_in_trouble(azure: Service, act: Any) -> None:
+async def test_an_endpoint_in_trouble(service: Service, act: Any) -> None:
     """A server that breaks off, or keeps silent, is reported as such."""
     async with serving(act) as other:
         clock = FakeClock(time.time())
-        found = failed(await diagnose(azure_store(azure.env, clock, endpoint=other.origin, timeout=0.2)))
+        found = failed(await diagnose(azure_store(service.env, clock, endpoint=other.origin, timeout=0.2)))
     assert set(found) == {"endpoint"}
 
 
 async def test_an_untrusted_certificate() -> None:
     """A certificate that nobody vouches for is told, with how to name its authority."""
-    with service(tls=True) as hidden:
+    with Service.serve(tls=True) as hidden:
         found = failed(await diagnose(azure_store(hidden.env)))
     assert set(found) == {"endpoint"}
     assert "SSL_CERT_FILE" in found["endpoint"]
@@ -441,28 +429,28 @@ async def test_an_untrusted_certificate() -> None:
 
 async def test_a_trusted_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the authority in SSL_CERT_FILE, all is well over TLS."""
-    with service(tls=True) as hidden:
+    with Service.serve(tls=True) as hidden:
         monkeypatch.setenv("SSL_CERT_FILE", hidden.env["SSL_CERT_FILE"])
         assert failed(await diagnose(azure_store(hidden.env))) == {}
 
 
-async def test_a_spent_quota(azure: Service) -> None:
+async def test_a_spent_quota(service: Service) -> None:
     """A store that throttles even this is told apart from a broken one."""
-    azure.faults("429:1")
-    found = failed(await diagnose(azure_store(azure.env)))
+    service.faults("429:1")
+    found = failed(await diagnose(azure_store(service.env)))
     assert set(found) == {"quota"}
 
 
-async def test_a_missing_secret(azure: Service) -> None:
+async def test_a_missing_secret(service: Service) -> None:
     """A connection string that cannot be read, or is none, is a matter of the credential."""
     found = failed(await diagnose(azure_store({SECRET.name: "nonsense"})))
     assert set(found) == {"credential"}
 
 
-async def test_errors_name_the_store(azure: Service) -> None:
+async def test_errors_name_the_store(service: Service) -> None:
     """Every message says which store it is about."""
-    azure.faults("403:1")
-    store = azure_store(azure.env)
+    service.faults("403:1")
+    store = azure_store(service.env)
     with pytest.raises(StoreError, match=r"^store settings: "):
         await store.observe("web", signer(store))
     await store.aclose()

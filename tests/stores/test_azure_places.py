@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,54 +17,17 @@ from kvsync.model.place import Place, overlaps
 from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.stores.base import Precondition, Store, Write, WriteStatus
 from kvsync.stores.extensions import locate
-from tests.stores.azure_repo import Repo, changes, outcomes
-from tests.stores.azure_service import SECRET, Service, azure_store, service
+from tests.stores.azure_repo import Repo
+from tests.stores.azure_service import SECRET, Service
+from tests.stores.emulated import FREELY, changes, outcomes
 from tests.stores.signing import OWNER, signed, signer
 
 Open = Callable[..., Store]
-FREELY = "{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
-
-
-@pytest.fixture(scope="module")
-def first() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def second() -> Iterator[Service]:
-    with service() as running:
-        yield running
 
 
 @pytest.fixture
-def azure(first: Service) -> Service:
-    first.reset()
-    return first
-
-
-@pytest.fixture
-def other(second: Service) -> Service:
-    second.reset()
-    return second
-
-
-@pytest.fixture
-def repo(azure: Service, tmp_path: Path) -> Repo:
-    return Repo(tmp_path, azure, FREELY)
-
-
-@pytest.fixture
-async def connect(azure: Service, tmp_path: Path) -> AsyncIterator[Open]:
-    opened: list[Store] = []
-
-    def open_one(env: Mapping[str, str] = azure.env, **options: Any) -> Store:
-        opened.append(azure_store(env, **({"cache": tmp_path / "cache"} | options)))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        await store.aclose()
+def repo(service: Service, tmp_path: Path) -> Repo:
+    return Repo(tmp_path, service, policy=FREELY)
 
 
 def creation(key: str, value: str = "v", label: str | None = None) -> Write:
@@ -118,7 +80,7 @@ async def test_a_place_is_the_host_of_the_endpoint(connect: Open, endpoint: str,
     assert await locate(store, "web") == place
 
 
-async def test_the_host_in_a_connection_string_is_found_by_locating(azure: Service, connect: Open) -> None:
+async def test_the_host_in_a_connection_string_is_found_by_locating(service: Service, connect: Open) -> None:
     """Offline nothing is read: two stores with one reference are one place, which is resolved when it is located."""
 
     def refuse(_: Credential) -> str:
@@ -133,8 +95,8 @@ async def test_the_host_in_a_connection_string_is_found_by_locating(azure: Servi
     assert offline == connect(env=_Refusing()).place("web")
     found = await locate(store, "web")
     assert found.is_resolved
-    assert found.parts == (("host", azure.url.removeprefix("http://")),)
-    assert found == await locate(connect(endpoint=azure.url), "web", writing=True)
+    assert found.parts == (("host", service.url.removeprefix("http://")),)
+    assert found == await locate(connect(endpoint=service.url), "web", writing=True)
     with pytest.raises(AuthError):
         await locate(connect(env=_Refusing()), "web")
 
@@ -163,104 +125,110 @@ async def test_a_namespace_that_keys_do_not_hold_is_a_place_of_its_own(connect: 
 # Another store behind the same name
 
 
-async def test_another_host_behind_the_name_is_left_as_it_is(repo: Repo, azure: Service, other: Service) -> None:
+async def test_another_host_behind_the_name_is_left_as_it_is(
+    repo: Repo, service: Service, other_service: Service
+) -> None:
     """When the connection string leads to another store, nothing there is overwritten or deleted for what was written here;
     when it leads back, everything is still known."""
     await repo.settle({"a": "1", "b": "1", "gone": "1"})
-    copies = {key: azure.must_get(key) for key, _ in azure.values()}
-    other.set("web:a", "theirs")
-    other.set("web:b", "1", tags=copies["web:b"].tags)
-    other.set("web:gone", "1", tags=copies["web:gone"].tags)
+    copies = {key: service.must_get(key) for key, _ in service.values()}
+    other_service.set("web:a", "theirs")
+    other_service.set("web:b", "1", tags=copies["web:b"].tags)
+    other_service.set("web:gone", "1", tags=copies["web:gone"].tags)
     repo.want({"a": "1", "b": "1"})
-    before = other.values()
-    repo.azure = other
-    (plan,) = (await repo.plan()).targets
+    before = other_service.values()
+    repo.service = other_service
+    (plan,) = (await repo.plan_all()).targets
     assert plan.moved_from is not None
-    assert azure.url.removeprefix("http://") in plan.moved_from
+    assert service.url.removeprefix("http://") in plan.moved_from
     assert outcomes(await repo.apply()) == {"a": "refused", "b": "applied"}
-    assert other.values() == before
-    repo.azure = azure
-    assert changes(await repo.plan()) == [("delete", "removed", "gone")]
-    await repo.converge()
-    assert azure.values() == {("web:a", None): "1", ("web:b", None): "1"}
+    assert other_service.values() == before
+    repo.service = service
+    assert changes(await repo.plan_all()) == [("delete", "removed", "gone")]
+    await repo.converge(approved=True)
+    assert service.values() == {("web:a", None): "1", ("web:b", None): "1"}
 
 
-async def test_pages_of_another_host_are_not_those_of_this_one(azure: Service, other: Service, connect: Open) -> None:
+async def test_pages_of_another_host_are_not_those_of_this_one(
+    service: Service, other_service: Service, connect: Open
+) -> None:
     """Two stores with one cache, as behind one name: each is asked without the other's ETags, and shows its own entries."""
     here = connect()
     await put(here, "here")
     await here.observe("web", signer(here))
-    there = connect(env=other.env)
+    there = connect(env=other_service.env)
     await put(there, "there")
-    other.forget_requests()
+    other_service.forget_requests()
     snapshot = await there.observe("web", signer(there))
     assert snapshot is not None
     assert set(snapshot.entries) == {Identity("there")}
-    assert other.requests() == [("GET", 200)]
-    azure.forget_requests()
+    assert other_service.requests() == [("GET", 200)]
+    service.forget_requests()
     again = await connect().observe("web", signer(here))
     assert again is not None
     assert set(again.entries) == {Identity("here")}
-    assert azure.requests() == [("GET", 304)]
+    assert service.requests() == [("GET", 304)]
     assert again.token != snapshot.token
 
 
 async def test_a_connection_string_that_changes_between_plan_and_apply(
-    tmp_path: Path, azure: Service, other: Service
+    tmp_path: Path, service: Service, other_service: Service
 ) -> None:
     """A daemon whose connection string is exchanged writes nothing by the old plan, neither here nor there, and plans anew."""
     file = tmp_path / "azure"
-    repo = _repo_with_file(tmp_path, azure, file)
-    file.write_text(azure.env[SECRET.name])
+    repo = _repo_with_file(tmp_path, service, file)
+    file.write_text(service.env[SECRET.name])
     await repo.settle({"a": "1"})
     repo.want({"a": "2"})
     async with repo.open() as workspace:
         plan = await workspace.plan(TargetSelection())
-        file.write_text(other.env[SECRET.name])
+        file.write_text(other_service.env[SECRET.name])
         report = await workspace.apply(plan, command="test")
         assert set(outcomes(report).values()) == {"not-attempted"}
         assert "changed its place after the plan was made" in (report.targets[0].error or "")
-        assert azure.values() == {("web:a", None): "1"}
-        assert other.values() == {}
+        assert service.values() == {("web:a", None): "1"}
+        assert other_service.values() == {}
         report = await workspace.apply(await workspace.plan(TargetSelection()), command="test")
         assert set(outcomes(report).values()) == {"applied"}
-    assert azure.values() == {("web:a", None): "1"}
-    assert other.values() == {("web:a", None): "2"}
+    assert service.values() == {("web:a", None): "1"}
+    assert other_service.values() == {("web:a", None): "2"}
 
 
-def _repo_with_file(root: Path, azure: Service, file: Path) -> Repo:
-    repo = Repo(root, azure, FREELY)
+def _repo_with_file(root: Path, service: Service, file: Path) -> Repo:
+    repo = Repo(root, service, policy=FREELY)
     config = root / "kvsync.yaml"
     config.write_text(config.read_text().replace(f"{{env: {SECRET.name}}}", f"{{file: {file}}}"))
     return repo
 
 
-async def test_a_pass_stays_with_the_host_it_began_with(azure: Service, other: Service, connect: Open) -> None:
+async def test_a_pass_stays_with_the_host_it_began_with(
+    service: Service, other_service: Service, connect: Open
+) -> None:
     """While one namespace is already located at another host, calls for one that is not go on to the host it was located at."""
-    env = dict(azure.env)
+    env = dict(service.env)
     store = connect(env=env)
     await locate(store, "web")
-    env |= other.env
+    env |= other_service.env
     await locate(store, "mail")
     await store.write("web", [creation("a")])
     await store.write("mail", [creation("b")])
-    assert set(azure.values()) == {("web:a", None)}
-    assert set(other.values()) == {("mail:b", None)}
-    assert (await locate(store, "web")).parts == (("host", other.url.removeprefix("http://")),)
+    assert set(service.values()) == {("web:a", None)}
+    assert set(other_service.values()) == {("mail:b", None)}
+    assert (await locate(store, "web")).parts == (("host", other_service.url.removeprefix("http://")),)
     assert await store.read("web", [Identity("a")]) == {}
 
 
 # Marks that were copied, dropped, restored or forged
 
 
-async def test_a_mark_is_worth_nothing_elsewhere(azure: Service, connect: Open) -> None:
+async def test_a_mark_is_worth_nothing_elsewhere(service: Service, connect: Open) -> None:
     """A copy with its tags, under another key, another label or in another namespace, is not proven to be ours."""
     store = connect()
     await put(store, "a")
-    tags = azure.must_get("web:a").tags
-    azure.set("web:copy", "v", tags=tags)
-    azure.set("web:a", "v", label="prod", tags=tags)
-    azure.set("web:x:a", "v", tags=tags)
+    tags = service.must_get("web:a").tags
+    service.set("web:copy", "v", tags=tags)
+    service.set("web:a", "v", label="prod", tags=tags)
+    service.set("web:x:a", "v", tags=tags)
     assert await settled(store) == {Identity("a")}
     for entry in ((await read(store, "copy")), (await read(store, "a", "prod")), (await read(store, "x:a"))):
         assert proof_of(entry, signer(store)) is Proof.NONE
@@ -268,46 +236,46 @@ async def test_a_mark_is_worth_nothing_elsewhere(azure: Service, connect: Open) 
     assert proof_of(await read(store, "a"), MarkSigner(OWNER, elsewhere)) is Proof.NONE
 
 
-async def test_copies_are_not_deleted(repo: Repo, azure: Service) -> None:
+async def test_copies_are_not_deleted(repo: Repo, service: Service) -> None:
     """Copies of our entries under other keys and labels are foreign; only what we wrote is pruned."""
     await repo.settle({"a": "1", "b": "1"})
-    tags = azure.must_get("web:a").tags
-    azure.set("web:a", "1", label="canary", tags=tags)
-    azure.set("web:b-by-hand", "tuned", tags=azure.must_get("web:b").tags)
+    tags = service.must_get("web:a").tags
+    service.set("web:a", "1", label="canary", tags=tags)
+    service.set("web:b-by-hand", "tuned", tags=service.must_get("web:b").tags)
     repo.want({"a": "1"})
-    plan = await repo.plan()
+    plan = await repo.plan_all()
     assert changes(plan) == [("delete", "removed", "b")]
     assert plan.targets[0].foreign == 2
-    await repo.converge()
-    assert azure.values() == {("web:a", None): "1", ("web:a", "canary"): "1", ("web:b-by-hand", None): "tuned"}
+    await repo.converge(approved=True)
+    assert service.values() == {("web:a", None): "1", ("web:a", "canary"): "1", ("web:b-by-hand", None): "tuned"}
 
 
-async def test_a_dropped_mark_is_drift(repo: Repo, azure: Service) -> None:
+async def test_a_dropped_mark_is_drift(repo: Repo, service: Service) -> None:
     """Who replaces an entry without its tags made drift, equal or not: it is reported, and healed with a new mark."""
     await repo.settle({"equal": "1", "changed": "1", "kept": "1"})
-    azure.set("web:equal", "1")
-    azure.set("web:changed", "theirs")
-    plan = await repo.plan()
+    service.set("web:equal", "1")
+    service.set("web:changed", "theirs")
+    plan = await repo.plan_all()
     assert changes(plan) == [("update", "drifted", "changed"), ("adopt", "drifted", "equal")]
     assert repo.command("drift").returncode == 2
-    await repo.converge()
-    assert set(azure.values().values()) == {"1"}
-    assert all("kvsync.seal" in azure.must_get(key).tags for key, _ in azure.values())
+    await repo.converge(approved=True)
+    assert set(service.values().values()) == {"1"}
+    assert all("kvsync.seal" in service.must_get(key).tags for key, _ in service.values())
     assert repo.command("drift").returncode == 0
 
 
-async def test_a_restored_revision_is_drift(repo: Repo, azure: Service) -> None:
+async def test_a_restored_revision_is_drift(repo: Repo, service: Service) -> None:
     """Who restores an old revision, value and mark, made drift: the mark is valid, but it is not what was applied last."""
     await repo.settle({"a": "1", "b": "1"})
-    old = azure.must_get("web:a")
+    old = service.must_get("web:a")
     await repo.settle({"a": "2", "b": "1"})
-    azure.set("web:a", "1", tags=old.tags)
-    assert changes(await repo.plan()) == [("update", "drifted", "a")]
-    await repo.converge()
-    assert azure.must_get("web:a").value == "2"
+    service.set("web:a", "1", tags=old.tags)
+    assert changes(await repo.plan_all()) == [("update", "drifted", "a")]
+    await repo.converge(approved=True)
+    assert service.must_get("web:a").value == "2"
 
 
-async def test_an_owner_key_cannot_be_done_without(azure: Service, connect: Open) -> None:
+async def test_an_owner_key_cannot_be_done_without(service: Service, connect: Open) -> None:
     """With an owner key, neither a plain digest nor a mark under another key makes an entry settled; a key that was rotated
     does not prove less, but asks to be renewed."""
     store, key, old = connect(), b"k" * 32, b"o" * 32
@@ -326,9 +294,9 @@ async def test_an_owner_key_cannot_be_done_without(azure: Service, connect: Open
     }
 
 
-async def test_a_forged_mark_deletes_nothing(tmp_path: Path, azure: Service, connect: Open) -> None:
+async def test_a_forged_mark_deletes_nothing(tmp_path: Path, service: Service, connect: Open) -> None:
     """With an owner key, an entry under a mark that anyone can compute is foreign, and a wanted one is not overwritten."""
-    repo = Repo(tmp_path, azure, FREELY, "owner_key: {env: API_TOKEN}\n")
+    repo = Repo(tmp_path, service, policy=FREELY, extra="owner_key: {env: API_TOKEN}\n")
     await repo.settle({"a": "1", "gone": "1"})
     store = connect()
     forged = MarkSigner("team-a", await locate(store, "web"))
@@ -337,21 +305,21 @@ async def test_a_forged_mark_deletes_nothing(tmp_path: Path, azure: Service, con
         mark = forged.signed(write.identity, Mark("team-a", fingerprint(Content(b"theirs"))))
         await store.write("web", [replace(write, mark=mark)])
     repo.want({"a": "1", "b": "1"})
-    plan = await repo.plan()
+    plan = await repo.plan_all()
     assert changes(plan) == [("delete", "removed", "gone")]
     assert [str(one.identity) for one in plan.targets[0].refused] == ["b"]
-    await repo.converge()
-    assert azure.values() == {("web:a", None): "1", ("web:b", None): "theirs", ("web:extra", None): "theirs"}
+    await repo.converge(approved=True)
+    assert service.values() == {("web:a", None): "1", ("web:b", None): "theirs", ("web:extra", None): "theirs"}
 
 
 @pytest.mark.parametrize("seal", ["", "x", "é" * 22, "A" * 22, "A" * 23, None])
-async def test_a_seal_that_was_edited_proves_nothing(azure: Service, connect: Open, seal: str | None) -> None:
+async def test_a_seal_that_was_edited_proves_nothing(service: Service, connect: Open, seal: str | None) -> None:
     """A tag that was edited into nonsense is not taken for the missing tag of an earlier version."""
     store = connect()
     await put(store, "a")
-    tags = azure.must_get("web:a").tags
+    tags = service.must_get("web:a").tags
     del tags["kvsync.seal"]
-    azure.set("web:a", "v", tags=tags if seal is None else tags | {"kvsync.seal": seal})
+    service.set("web:a", "v", tags=tags if seal is None else tags | {"kvsync.seal": seal})
     assert await settled(store) == set()
     assert proof_of(await read(store, "a"), signer(store)) is (Proof.WEAK if seal is None else Proof.NONE)
 
@@ -359,42 +327,42 @@ async def test_a_seal_that_was_edited_proves_nothing(azure: Service, connect: Op
 # Marks of earlier versions
 
 
-def _unsealed(azure: Service, key: str) -> None:
+def _unsealed(service: Service, key: str) -> None:
     """Leave an entry as an earlier version wrote it."""
-    entry = azure.must_get(key)
+    entry = service.must_get(key)
     del entry.tags["kvsync.seal"]
-    azure.sdk.set_configuration_setting(entry)
+    service.sdk.set_configuration_setting(entry)
 
 
-async def test_marks_of_earlier_versions_are_renewed(repo: Repo, azure: Service) -> None:
+async def test_marks_of_earlier_versions_are_renewed(repo: Repo, service: Service) -> None:
     """Equal entries are marked again; what the ledger knows is deleted when it is no longer wanted."""
     await repo.settle({"kept": "1", "gone": "1"})
     for key in ("web:kept", "web:gone"):
-        _unsealed(azure, key)
+        _unsealed(service, key)
     repo.want({"kept": "1"})
-    assert changes(await repo.plan()) == [("delete", "removed", "gone"), ("adopt", "changed", "kept")]
-    await repo.converge()
-    assert azure.values() == {("web:kept", None): "1"}
-    assert "kvsync.seal" in azure.must_get("web:kept").tags
+    assert changes(await repo.plan_all()) == [("delete", "removed", "gone"), ("adopt", "changed", "kept")]
+    await repo.converge(approved=True)
+    assert service.values() == {("web:kept", None): "1"}
+    assert "kvsync.seal" in service.must_get("web:kept").tags
 
 
 async def test_without_a_ledger_marks_of_earlier_versions_delete_nothing(
-    repo: Repo, azure: Service, tmp_path: Path
+    repo: Repo, service: Service, tmp_path: Path
 ) -> None:
     """In a fresh checkout equal entries are marked again, and others are refused with the reason, not deleted."""
     await repo.settle({"kept": "1", "gone": "1"})
     for key in ("web:kept", "web:gone"):
-        _unsealed(azure, key)
+        _unsealed(service, key)
     (tmp_path / "fresh").mkdir()
-    fresh = Repo(tmp_path / "fresh", azure, FREELY)
+    fresh = Repo(tmp_path / "fresh", service, policy=FREELY)
     fresh.want({"kept": "1"})
-    plan = await fresh.plan()
+    plan = await fresh.plan_all()
     assert changes(plan) == [("adopt", "unowned", "kept")]
     (refused,) = plan.targets[0].refused
     assert refused.identity == Identity("gone")
     assert "its mark was made by an earlier version of kvsync" in refused.reason
-    await fresh.converge()
-    assert azure.values() == {("web:kept", None): "1", ("web:gone", None): "1"}
+    await fresh.converge(approved=True)
+    assert service.values() == {("web:kept", None): "1", ("web:gone", None): "1"}
 
 
 # Targets that meet
@@ -403,17 +371,17 @@ async def test_without_a_ledger_marks_of_earlier_versions_delete_nothing(
 TWINS = "store: settings\nnamespace: app\nkeys:\n  'sub:y': one\n---\nstore: settings\nnamespace: app:sub\nkeys:\n  y: two\n"
 
 
-async def test_two_entries_that_are_one_remote_key(repo: Repo, azure: Service) -> None:
+async def test_two_entries_that_are_one_remote_key(repo: Repo, service: Service) -> None:
     """`app` with `sub:y` and `app:sub` with `y` are one key: an error with both places, and neither target is changed."""
     (repo.root / "state/app.yaml").write_text(TWINS)
-    azure.forget_requests()
+    service.forget_requests()
     found = repo.command("validate")
     assert found.returncode == 78
     twins = "settings/app: sub:y and settings/app:sub: y (state/app.yaml:9:3)"
     assert f'state/app.yaml:4:3: {twins} have the same remote key, "app:sub:y"' in found.stderr
-    assert azure.requests() == []
+    assert service.requests() == []
     await repo.apply()
-    assert azure.values() == {}
+    assert service.values() == {}
 
 
 async def test_an_entry_within_another_namespace_is_an_error(repo: Repo) -> None:
@@ -428,13 +396,13 @@ async def test_an_entry_within_another_namespace_is_an_error(repo: Repo) -> None
 
 
 @pytest.mark.parametrize("prune", ["owned", "scope"])
-async def test_nested_namespaces_leave_each_other_alone(tmp_path: Path, azure: Service, prune: str) -> None:
+async def test_nested_namespaces_leave_each_other_alone(tmp_path: Path, service: Service, prune: str) -> None:
     """Of `app` and `app:sub`, both managed, neither deletes what is the other's; what others left in `app:sub` is for its
     target alone to judge, whatever `app` may prune."""
-    repo = Repo(tmp_path, azure, f"{{prune: {prune}, guard: {{max_delete_pct: 100, max_update_pct: 100}}}}")
-    azure.set("app:foreign", "theirs")
-    azure.set("app:sub:foreign", "theirs")
-    repo.want({"a": "1", "b": "1"}, "app")
+    repo = Repo(tmp_path, service, policy=f"{{prune: {prune}, guard: {{max_delete_pct: 100, max_update_pct: 100}}}}")
+    service.set("app:foreign", "theirs")
+    service.set("app:sub:foreign", "theirs")
+    repo.want({"a": "1", "b": "1"}, namespace="app")
     (tmp_path / "state/sub.yaml").write_text(
         "store: settings\nnamespace: app:sub\npolicy: {prune: owned}\nkeys: {a: '2', b: '2'}\n"
     )
@@ -442,29 +410,29 @@ async def test_nested_namespaces_leave_each_other_alone(tmp_path: Path, azure: S
         await repo.apply()
     inner = {"app:sub:a", "app:sub:b", "app:sub:foreign"}
     outer = {"app:foreign"} if prune == "owned" else set()
-    assert {key for key, _ in azure.values()} == {"app:a", "app:b"} | inner | outer
-    repo.want({"a": "1"}, "app")
-    await repo.converge()
-    assert {key for key, _ in azure.values()} == {"app:a"} | inner | outer
+    assert {key for key, _ in service.values()} == {"app:a", "app:b"} | inner | outer
+    repo.want({"a": "1"}, namespace="app")
+    await repo.converge(approved=True)
+    assert {key for key, _ in service.values()} == {"app:a"} | inner | outer
 
 
-async def test_two_stores_that_are_one_are_parked(tmp_path: Path, azure: Service) -> None:
+async def test_two_stores_that_are_one_are_parked(tmp_path: Path, service: Service) -> None:
     """Two names of one App Configuration store may not have one namespace: neither is touched, and both are named."""
-    more = f"  again: {{type: azure-appconfig, connection_string: {{env: {SECRET.name}}}, endpoint: '{azure.url}'}}\n"
-    repo = Repo(tmp_path, azure, FREELY, more)
+    more = f"  again: {{type: azure-appconfig, connection_string: {{env: {SECRET.name}}}, endpoint: '{service.url}'}}\n"
+    repo = Repo(tmp_path, service, policy=FREELY, extra=more)
     repo.want({"a": "1"})
     (tmp_path / "state/again.yaml").write_text("store: again\nnamespace: web\nkeys: {b: '1'}\n")
-    plan = await repo.plan()
+    plan = await repo.plan_all()
     for target in plan.targets:
         (reason,) = target.parked
         assert reason.startswith(
             "again/web (kvsync.yaml:9:10) and settings/web (kvsync.yaml:7:5) resolve to the same place"
         )
     await repo.apply()
-    assert azure.values() == {}
+    assert service.values() == {}
 
 
-def test_stores_meet_by_their_reference_offline(azure: Service, connect: Open) -> None:
+def test_stores_meet_by_their_reference_offline(service: Service, connect: Open) -> None:
     """Two stores with one reference are known to be one offline; references of different names are not."""
     one, same = connect(), connect()
     another = connect(options={"connection_string": Credential(CredentialKind.ENV, "ANOTHER")})

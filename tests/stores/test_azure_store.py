@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,38 +24,10 @@ from kvsync.stores.azure_appconfig.requests import entry_target, listing_target
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.base import Precondition, Store, StoreContext, Write, WriteStatus
 from kvsync.util.clock import Clock
-from tests.stores.azure_service import Service, azure_store, service
+from tests.stores.azure_service import Service, azure_store
 from tests.stores.signing import OWNER, signed, signer
 
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture
-def azure(shared: Service) -> Service:
-    shared.reset()
-    return shared
-
-
 Open = Callable[..., Store]
-
-
-@pytest.fixture
-async def connect(azure: Service, tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens stores that share one cache, as the processes of one state directory do."""
-    opened: list[Store] = []
-
-    def open_one(**options: Any) -> Store:
-        store = azure_store(azure.env, **({"cache": tmp_path / "cache"} | options))
-        opened.append(store)
-        return store
-
-    yield open_one
-    for store in opened:
-        await store.aclose()
 
 
 def creation(key: str, value: str = "v", label: str | None = None, **mark: Any) -> Write:
@@ -83,74 +55,74 @@ async def change(store: Store, key: str, value: str, namespace: str = "web") -> 
     assert (await store.write(namespace, [write]))[0].status is WriteStatus.DONE
 
 
-async def look(azure: Service, store: Store, token: str | None = None) -> tuple[list[tuple[str, int]], Any]:
+async def look(service: Service, store: Store, token: str | None = None) -> tuple[list[tuple[str, int]], Any]:
     """Observe, and what it cost."""
-    azure.forget_requests()
+    service.forget_requests()
     snapshot = await store.observe("web", signer(store), token)
-    return azure.requests(), snapshot
+    return service.requests(), snapshot
 
 
 # What a listing costs
 
 
 @pytest.mark.parametrize("again", ["the same process", "another process"])
-async def test_an_unchanged_store_sends_nothing(azure: Service, connect: Open, again: str) -> None:
+async def test_an_unchanged_store_sends_nothing(service: Service, connect: Open, again: str) -> None:
     """Looking again at N unchanged entries takes ceil(N/100) requests, all answered 304, and the token says so."""
     store = connect()
     await fill(store, 250)
-    first, snapshot = await look(azure, store)
+    first, snapshot = await look(service, store)
     assert first == [("GET", 200)] * 3
     if again == "another process":
         await store.aclose()
         store = connect()
-    requests, nothing = await look(azure, store, snapshot.token)
+    requests, nothing = await look(service, store, snapshot.token)
     assert (requests, nothing) == ([("GET", 304)] * 3, None)
 
 
-async def test_an_unchanged_store_is_known_from_the_cache(azure: Service, connect: Open) -> None:
+async def test_an_unchanged_store_is_known_from_the_cache(service: Service, connect: Open) -> None:
     """Without a token, what did not change comes from the cache: every entry, with the content that is ours."""
     store = connect()
     await fill(store, 250)
-    _, before = await look(azure, store)
-    requests, after = await look(azure, connect())
+    _, before = await look(service, store)
+    requests, after = await look(service, connect())
     assert requests == [("GET", 304)] * 3
     assert dict(after.entries.items()) == dict(before.entries.items())
     assert (after.settled, after.token) == (before.settled, before.token)
 
 
-async def test_a_changed_page_is_the_only_one_sent(azure: Service, connect: Open) -> None:
+async def test_a_changed_page_is_the_only_one_sent(service: Service, connect: Open) -> None:
     """When one entry changed, its page is sent and the others are not; the token falls."""
     store = connect()
     await fill(store, 450)
-    _, before = await look(azure, store)
+    _, before = await look(service, store)
     await change(connect(), "key-00210", "new")
-    requests, after = await look(azure, store, before.token)
+    requests, after = await look(service, store, before.token)
     assert sorted(requests) == [("GET", 200)] + [("GET", 304)] * 4
     assert after.entries[Identity("key-00210")].content == Content(b"new")
     assert len(after.entries) == 450
-    assert (await look(azure, store, after.token))[1] is None
+    assert (await look(service, store, after.token))[1] is None
 
 
-async def test_an_inserted_entry_moves_the_pages_behind_it(azure: Service, connect: Open) -> None:
+async def test_an_inserted_entry_moves_the_pages_behind_it(service: Service, connect: Open) -> None:
     """An entry that comes in between shifts what follows: each page is asked for at its new place, and none is missed."""
     store = connect()
     await fill(store, 350)
-    _, before = await look(azure, store)
+    _, before = await look(service, store)
     await store.write("web", [creation("key-00150-and-a-half")])
-    requests, after = await look(azure, store, before.token)
+    requests, after = await look(service, store, before.token)
     assert [status for _, status in requests].count(200) == 3
     assert set(after.entries) == {*before.entries, Identity("key-00150-and-a-half")}
 
 
-async def test_a_deleted_page_is_forgotten(azure: Service, connect: Open, tmp_path: Path) -> None:
+async def test_a_deleted_page_is_forgotten(service: Service, connect: Open, tmp_path: Path) -> None:
     """Pages that are no longer part of the listing leave the cache with what they held."""
     store = connect()
     await fill(store, 150)
-    _, before = await look(azure, store)
+    _, before = await look(service, store)
     for number in range(60):
         entry = before.entries[Identity(f"key-{number:05}")]
         await store.write("web", [Write(entry.identity, Precondition.UNCHANGED, etag=entry.etag)])
-    _, after = await look(azure, store)
+    _, after = await look(service, store)
     assert len(after.entries) == 90
     with sqlite3.connect(tmp_path / "cache" / "pages.db") as cache:
         assert cache.execute("SELECT count(*) FROM page").fetchone() == (1,)
@@ -158,29 +130,29 @@ async def test_a_deleted_page_is_forgotten(azure: Service, connect: Open, tmp_pa
 
 @pytest.mark.parametrize("damage", [b"this is no database", b"", None])
 async def test_a_lost_cache_costs_requests_and_nothing_else(
-    azure: Service, connect: Open, tmp_path: Path, damage: bytes | None
+    service: Service, connect: Open, tmp_path: Path, damage: bytes | None
 ) -> None:
     """A cache that is damaged, empty or gone is made anew, and the listing is as it would have been."""
     store = connect()
     await fill(store, 120)
-    _, before = await look(azure, store)
+    _, before = await look(service, store)
     await store.aclose()
     file = tmp_path / "cache" / "pages.db"
     file.unlink() if damage is None else file.write_bytes(damage)
-    _, after = await look(azure, connect())
+    _, after = await look(service, connect())
     assert after.settled == before.settled
-    assert (await look(azure, connect(), after.token))[0] == [("GET", 304)] * 2
+    assert (await look(service, connect(), after.token))[0] == [("GET", 304)] * 2
 
 
-async def test_without_a_place_the_cache_is_in_memory(azure: Service, connect: Open) -> None:
+async def test_without_a_place_the_cache_is_in_memory(service: Service, connect: Open) -> None:
     """Where nothing may be kept, one process still asks only for what changed."""
     store = connect(cache=None)
     await fill(store, 120)
-    _, before = await look(azure, store)
-    assert (await look(azure, store, before.token))[0] == [("GET", 304)] * 2
+    _, before = await look(service, store)
+    assert (await look(service, store, before.token))[0] == [("GET", 304)] * 2
 
 
-async def test_only_the_namespace_is_asked_for(azure: Service, connect: Open) -> None:
+async def test_only_the_namespace_is_asked_for(service: Service, connect: Open) -> None:
     """A listing names its prefix, every reserved character of it escaped, and sees nothing of its neighbours."""
     store = connect()
     for namespace in ("a*b,c\\d", "a*b,c\\d2", "a", "axb,c"):
@@ -191,28 +163,28 @@ async def test_only_the_namespace_is_asked_for(azure: Service, connect: Open) ->
     assert set(await store.namespaces()) == {"a*b,c\\d", "a*b,c\\d2", "a", "axb,c"}
 
 
-async def test_many_values_come_by_the_page(azure: Service, connect: Open) -> None:
+async def test_many_values_come_by_the_page(service: Service, connect: Open) -> None:
     """Reading more entries than there are pages asks for the pages; reading few asks for the entries."""
     store = connect()
     await fill(store, 150)
-    await look(azure, store)
-    azure.forget_requests()
+    await look(service, store)
+    service.forget_requests()
     wanted = [Identity(f"key-{number:05}") for number in range(0, 150, 3)]
     assert set(await store.read("web", wanted)) == set(wanted)
-    assert azure.requests() == [("GET", 200)] * 2
-    azure.forget_requests()
+    assert service.requests() == [("GET", 200)] * 2
+    service.forget_requests()
     assert set(await store.read("web", [*wanted[:1], Identity("missing")])) == set(wanted[:1])
-    assert sorted(azure.requests()) == [("GET", 200), ("GET", 404)]
+    assert sorted(service.requests()) == [("GET", 200), ("GET", 404)]
 
 
 # Sync-Token
 
 
-async def test_a_read_sees_the_writes_before_it(azure: Service, connect: Open) -> None:
+async def test_a_read_sees_the_writes_before_it(service: Service, connect: Open) -> None:
     """While replicas lag behind, our own writes are seen: in the same process, and in the next one."""
     store = connect()
     await store.write("web", [creation("old")])
-    azure.faults("stale-read:1h")
+    service.faults("stale-read:1h")
     await store.write("web", [creation("new")])
     for reader in (store, connect()):
         snapshot = await reader.observe("web", signer(reader))
@@ -235,13 +207,13 @@ def test_the_newest_token_counts() -> None:
 # The mark
 
 
-async def test_the_mark_is_in_tags_that_nobody_sees(azure: Service, connect: Open) -> None:
+async def test_the_mark_is_in_tags_that_nobody_sees(service: Service, connect: Open) -> None:
     """Other programs find our mark in tags that begin with kvsync, beside the entry's own; kvsync shows only the latter."""
     store = connect()
     content = Content(b"{}", "application/json", (("team", "web"),))
     mark = Mark("me", fingerprint(content), 3600, sensitive=True, protected=True, seal=b"sixteen bytes...")
     await store.write("web", [Write(Identity("a"), Precondition.ABSENT, content, mark, 1798070400.0)])
-    tags = azure.must_get("web:a").tags
+    tags = service.must_get("web:a").tags
     assert set(tags) == {"team", "kvsync", "kvsync.fp", "kvsync.seal", "kvsync.ttl", "kvsync.until", "kvsync.flags"}
     assert (tags["kvsync"], tags["kvsync.ttl"], tags["kvsync.flags"]) == ("me", "3600", "sp")
     assert tags["kvsync.seal"] == "c2l4dGVlbiBieXRlcy4uLg"
@@ -319,13 +291,13 @@ async def test_namespaces_that_are_not_in_the_key_are_apart(connect: Open) -> No
 # Secrets
 
 
-async def test_no_secret_is_kept_in_a_file(azure: Service, connect: Open, tmp_path: Path) -> None:
+async def test_no_secret_is_kept_in_a_file(service: Service, connect: Open, tmp_path: Path) -> None:
     """Values that are sensitive, or not ours to know, are in no file of kvsync's; they are read again when needed."""
     store = connect()
     await store.write("web", [creation("token", "sensitive-value", sensitive=True)])
     await store.write("web", [creation("plain", "ordinary-value")])
-    azure.set("web:theirs", "foreign-value")
-    _, before = await look(azure, store)
+    service.set("web:theirs", "foreign-value")
+    _, before = await look(service, store)
     assert before.entries[Identity("token")].content == Content(b"sensitive-value")
     await store.aclose()
     kept = b"".join(file.read_bytes() for file in (tmp_path / "cache").iterdir())
@@ -334,7 +306,7 @@ async def test_no_secret_is_kept_in_a_file(azure: Service, connect: Open, tmp_pa
     assert b"foreign-value" not in kept
     assert b"emulator-secret" not in kept
     other = connect()
-    _, after = await look(azure, other)
+    _, after = await look(service, other)
     for key, value in (("token", b"sensitive-value"), ("theirs", b"foreign-value")):
         entry = after.entries[Identity(key)]
         assert entry.content is None
@@ -353,10 +325,10 @@ async def test_the_cache_is_for_its_owner_alone(connect: Open, tmp_path: Path) -
 # Writing
 
 
-async def test_a_locked_entry_is_left_locked(azure: Service, connect: Open) -> None:
+async def test_a_locked_entry_is_left_locked(service: Service, connect: Open) -> None:
     """An entry that somebody made read-only is listed as locked, and neither changed, deleted nor unlocked."""
-    azure.set("web:a", "theirs")
-    azure.sdk.set_read_only(azure.must_get("web:a"))
+    service.set("web:a", "theirs")
+    service.sdk.set_read_only(service.must_get("web:a"))
     store = connect()
     entry = (await store.read("web", [Identity("a")]))[Identity("a")]
     assert entry.locked
@@ -364,38 +336,38 @@ async def test_a_locked_entry_is_left_locked(azure: Service, connect: Open) -> N
     for content in (Content(b"ours"), None):
         write = Write(entry.identity, Precondition.UNCHANGED, content, mark if content else None, etag=entry.etag)
         assert (await store.write("web", [write]))[0].status is WriteStatus.LOCKED
-    found = azure.must_get("web:a")
+    found = service.must_get("web:a")
     assert (found.value, found.read_only) == ("theirs", True)
 
 
-async def test_every_write_has_a_condition(azure: Service, connect: Open) -> None:
+async def test_every_write_has_a_condition(service: Service, connect: Open) -> None:
     """Without a version that was seen, nothing is changed or deleted."""
-    azure.set("web:a", "theirs")
+    service.set("web:a", "theirs")
     store = connect()
     for content in (Content(b"ours"), None):
         write = Write(Identity("a"), Precondition.UNCHANGED, content, Mark(OWNER, b"") if content else None)
         assert (await store.write("web", [write]))[0].status is WriteStatus.CONFLICT
-    assert azure.values() == {("web:a", None): "theirs"}
+    assert service.values() == {("web:a", None): "theirs"}
 
 
-async def test_a_full_store_refuses_the_entry(connect: Open, azure: Service) -> None:
+async def test_a_full_store_refuses_the_entry(connect: Open, service: Service) -> None:
     """A throttled write can be tried again; what the service refuses for what it is cannot."""
     store = connect()
-    azure.faults("429:1", methods=["PUT"], times=1)
+    service.faults("429:1", methods=["PUT"], times=1)
     with pytest.raises(TransientError) as caught:
         await store.write("web", [creation("a")])
     assert caught.value.retry_after == 0.01
-    azure.faults("422:1", methods=["PUT"], times=1)
+    service.faults("422:1", methods=["PUT"], times=1)
     assert (await store.write("web", [creation("a")]))[0].status is WriteStatus.REJECTED
 
 
-async def test_read_only_sends_no_write(azure: Service, connect: Open) -> None:
+async def test_read_only_sends_no_write(service: Service, connect: Open) -> None:
     """A store that was opened for reading refuses to write before anything is sent, at the very transport too."""
-    store = AzureAppConfigStore(*_parts(azure, read_only=True))
-    azure.forget_requests()
+    store = AzureAppConfigStore(*_parts(service, read_only=True))
+    service.forget_requests()
     with pytest.raises(PermanentError, match="reading only"):
         await store.write("web", [creation("a")])
-    assert azure.requests() == []
+    assert service.requests() == []
     await store.aclose()
 
 
@@ -421,7 +393,7 @@ LONG = "x" * 257
     ],
 )
 async def test_what_the_service_refuses_is_known_offline(
-    azure: Service, connect: Open, entry: tuple[str, str | None, Content], complaint: str
+    service: Service, connect: Open, entry: tuple[str, str | None, Content], complaint: str
 ) -> None:
     """`validate` and `write` both know, without asking the service, and `write` sends nothing."""
     key, label, content = entry
@@ -429,12 +401,12 @@ async def test_what_the_service_refuses_is_known_offline(
     digest = fingerprint(content)
     told = store.audit("web", Entry(Identity(key, label), content, digest))
     assert any(complaint in line for line in told), told
-    azure.forget_requests()
+    service.forget_requests()
     write = Write(Identity(key, label), Precondition.ABSENT, content, Mark(OWNER, digest))
     result = (await store.write("web", [write]))[0]
     assert result.status is WriteStatus.REJECTED
     assert complaint in (result.error or "")
-    assert azure.requests() == []
+    assert service.requests() == []
 
 
 async def test_offline_and_service_agree_on_the_size(connect: Open) -> None:
@@ -460,16 +432,16 @@ async def test_keys_that_the_service_refuses(connect: Open, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", ".", ".."])
-def test_dot_segments_never_become_a_path(key: str, azure: Service) -> None:
+def test_dot_segments_never_become_a_path(key: str, service: Service) -> None:
     """Where the key alone is the remote key, nothing that a path could swallow is addressed."""
     with pytest.raises(ValueError, match="stores cannot address"):
-        azure_store(azure.env, key_format="{key}").remote_key("web", Identity(key))
+        azure_store(service.env, key_format="{key}").remote_key("web", Identity(key))
 
 
 AWKWARD = ["a/b", "..:x", "/", "a b", "q?x=1&y", "#", "pl+us", "ключ/é🎉", "*,\\", "a*", '"q"', "x" * 252]
 
 
-async def test_awkward_keys_and_labels_are_themselves(azure: Service, connect: Open) -> None:
+async def test_awkward_keys_and_labels_are_themselves(service: Service, connect: Open) -> None:
     """Keys and labels with every special character are read by us, and by the vendor's SDK, under their own names."""
     store = connect()
     for key in AWKWARD:
@@ -479,7 +451,7 @@ async def test_awkward_keys_and_labels_are_themselves(azure: Service, connect: O
     snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
     assert set(snapshot.entries) == wanted
-    assert azure.values() == {(f"web:{one.key}", one.label): one.key for one in wanted}
+    assert service.values() == {(f"web:{one.key}", one.label): one.key for one in wanted}
     for one in wanted:
         assert (await store.read("web", [one]))[one].content == Content(one.key.encode())
 
@@ -494,10 +466,10 @@ def test_targets_are_encoded_once() -> None:
 # Content
 
 
-async def test_json_is_compared_by_meaning(azure: Service, connect: Open) -> None:
+async def test_json_is_compared_by_meaning(service: Service, connect: Open) -> None:
     """Feature flags and Key Vault references are JSON by their content type: layout is no difference."""
     flag = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
-    azure.set("web:f", '{"id": "f",   "enabled": true}', content_type=flag)
+    service.set("web:f", '{"id": "f",   "enabled": true}', content_type=flag)
     store = connect()
     snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
@@ -505,35 +477,35 @@ async def test_json_is_compared_by_meaning(azure: Service, connect: Open) -> Non
     assert found.fingerprint == fingerprint(Content(b'{"enabled":true,"id":"f"}', flag))
 
 
-async def test_null_and_empty_are_one(azure: Service, connect: Open) -> None:
+async def test_null_and_empty_are_one(service: Service, connect: Open) -> None:
     """A value, a content type or tags that another program left null read as empty."""
-    azure.sdk.set_configuration_setting(ConfigurationSetting(key="web:a", value=None, content_type=None, tags=None))
+    service.sdk.set_configuration_setting(ConfigurationSetting(key="web:a", value=None, content_type=None, tags=None))
     found = (await connect().read("web", [Identity("a")]))[Identity("a")]
     assert found.content == Content(b"")
 
 
-async def test_another_writer_is_noticed(azure: Service, connect: Open) -> None:
+async def test_another_writer_is_noticed(service: Service, connect: Open) -> None:
     """An entry that the vendor's SDK changed since it was seen is in conflict, and keeps what it was given."""
     store = connect()
     await store.write("web", [creation("a")])
     seen = (await store.read("web", [Identity("a")]))[Identity("a")]
-    theirs = azure.must_get("web:a")
+    theirs = service.must_get("web:a")
     theirs.value = "theirs"
-    azure.sdk.set_configuration_setting(theirs, match_condition=MatchConditions.IfNotModified, etag=seen.etag)
+    service.sdk.set_configuration_setting(theirs, match_condition=MatchConditions.IfNotModified, etag=seen.etag)
     write = Write(seen.identity, Precondition.UNCHANGED, Content(b"ours"), seen.mark, etag=seen.etag)
     assert (await store.write("web", [write]))[0].status is WriteStatus.CONFLICT
-    assert azure.values() == {("web:a", None): "theirs"}
+    assert service.values() == {("web:a", None): "theirs"}
 
 
 # Broken answers
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "503", "drop", "truncate", "cut"])
-async def test_a_listing_is_whole_or_fails(azure: Service, connect: Open, fault: str) -> None:
+async def test_a_listing_is_whole_or_fails(service: Service, connect: Open, fault: str) -> None:
     """Under a storm of one kind of fault a listing is either complete or an error, and never a part."""
     store = connect()
     await fill(store, 320)
-    azure.faults(f"{fault}:0.35", seed=3)
+    service.faults(f"{fault}:0.35", seed=3)
     try:
         snapshot = await store.observe("web", signer(store))
     except TransientError:
@@ -542,15 +514,15 @@ async def test_a_listing_is_whole_or_fails(azure: Service, connect: Open, fault:
     assert len(snapshot.entries) == 320
 
 
-async def test_what_is_no_listing_is_an_error(azure: Service, connect: Open) -> None:
+async def test_what_is_no_listing_is_an_error(service: Service, connect: Open) -> None:
     """Nothing that is no listing of this API is taken for an empty one."""
-    azure.faults("404:1")
+    service.faults("404:1")
     store = connect()
     with pytest.raises(StoreError):
         await store.observe("web", signer(store))
 
 
-def _parts(azure: Service, *, read_only: bool) -> tuple[StoreConfig, StoreContext]:
+def _parts(service: Service, *, read_only: bool) -> tuple[StoreConfig, StoreContext]:
     secret = Credential(CredentialKind.ENV, "AZURE_APPCONFIG_CONNECTION_STRING")
     config = StoreConfig("settings", "azure-appconfig", {"connection_string": secret})
-    return config, StoreContext(Path(), None, lambda one: azure.env[one.name], Clock(), read_only, OWNER)
+    return config, StoreContext(Path(), None, lambda one: service.env[one.name], Clock(), read_only, OWNER)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
@@ -12,20 +11,7 @@ from kvsync.model.entry import Content, Identity
 from kvsync.stores.base import Store
 from kvsync.stores.cloudflare_kv import CloudflareKvStore
 from kvsync.testing import FakeClock, StoreConformance
-from tests.stores.cloudflare_service import Service, cloudflare_store, service
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[Service]:
-    """Another account."""
-    with service() as running:
-        yield running
+from tests.stores.cloudflare_service import Service, cloudflare_store
 
 
 class CloudflareConformance(StoreConformance):
@@ -33,9 +19,9 @@ class CloudflareConformance(StoreConformance):
     key_format: ClassVar[str | None] = None
 
     @pytest.fixture(autouse=True)
-    def remote(self, shared: Service, other: Service) -> None:
-        shared.reset(*self.namespaces)
-        self._service, self._other = shared, other
+    def remote(self, running_service: Service, running_other: Service) -> None:
+        running_service.reset(*self.namespaces)
+        self._service, self._other = running_service, running_other
 
     def make_clock(self) -> FakeClock:
         clock = FakeClock(float(int(time.time())))

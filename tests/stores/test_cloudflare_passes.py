@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ import pytest
 from kvsync.app import TargetSelection
 from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
-from tests.stores.cloudflare_repo import LaterClock, Repo, SharedClock, changes, many, outcomes
-from tests.stores.cloudflare_service import Service, service
+from tests.stores.cloudflare_repo import Repo
+from tests.stores.cloudflare_service import Service
+from tests.stores.emulated import FREELY, HastyClock, SharedClock, changes, many, outcomes
 from tests.stores.signing import signer
 
 HOUR, DAY = 3600, 86_400
@@ -28,21 +28,9 @@ KEYS, GET, PUT = "GET /{namespace_id}/keys", "POST /{namespace_id}/bulk/get", "P
 DELETE, LOOK = "POST /{namespace_id}/bulk/delete", "GET /{namespace_id}"
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
 @pytest.fixture
-def kv(shared: Service) -> Service:
-    shared.reset("web")
-    return shared
-
-
-@pytest.fixture
-def repo(tmp_path: Path, kv: Service) -> Repo:
-    return Repo(tmp_path, kv)
+def repo(tmp_path: Path, service: Service) -> Repo:
+    return Repo(tmp_path, service)
 
 
 EVERYTHING = {
@@ -70,39 +58,39 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize("deep", [False, True])
-async def test_a_second_pass_has_nothing_to_do(repo: Repo, kv: Service, deep: bool) -> None:
+async def test_a_second_pass_has_nothing_to_do(repo: Repo, service: Service, deep: bool) -> None:
     """Right after a successful pass the next one plans nothing and writes nothing, whatever the entries hold."""
     await repo.settle(EVERYTHING)
     plan = await repo.plan(deep=deep)
     assert changes(plan) == []
     assert plan.unchanged == len(EVERYTHING)
     assert (await repo.apply(deep=deep)).run is None
-    counts = kv.requests()
+    counts = service.requests()
     assert counts.pop(KEYS) == 2
     assert not counts.keys() & {PUT, DELETE}
     assert (GET in counts) is deep
 
 
-async def test_metadata_in_another_order_is_no_drift(repo: Repo, kv: Service) -> None:
+async def test_metadata_in_another_order_is_no_drift(repo: Repo, service: Service) -> None:
     """A server that gives metadata back in another order has not changed it."""
     await repo.settle({"a": "{value: x, metadata: {z: 1, y: {b: 1, a: 2}}, tags: {t: u, a: b}}"})
-    metadata = kv.listed("web")["a"]["metadata"]
+    metadata = service.listed("web")["a"]["metadata"]
     ours = dict(reversed(metadata["kvsync"].items()))
-    kv.put("web", "a", b"x", metadata={"kvsync": ours, "y": {"a": 2, "b": 1}, "z": 1})
+    service.put("web", "a", b"x", metadata={"kvsync": ours, "y": {"a": 2, "b": 1}, "z": 1})
     for deep in (False, True):
         assert changes(await repo.plan(deep=deep)) == []
 
 
-async def test_labels_go_into_keys(tmp_path: Path, kv: Service) -> None:
+async def test_labels_go_into_keys(tmp_path: Path, service: Service) -> None:
     """With a key format that holds the label, labelled entries are entries of their own, and nothing else is touched."""
-    repo = Repo(tmp_path, kv, '    key_format: "{label}/{key}"\n')
-    kv.put("web", "elsewhere", b"foreign")
+    repo = Repo(tmp_path, service, extra='    key_format: "{label}/{key}"\n')
+    service.put("web", "elsewhere", b"foreign")
     await repo.settle({"theme": "{value: light, labels: {prod: dark}}"})
-    assert kv.values("web") == {"/theme": b"light", "prod/theme": b"dark", "elsewhere": b"foreign"}
+    assert service.values("web") == {"/theme": b"light", "prod/theme": b"dark", "elsewhere": b"foreign"}
     assert changes(await repo.plan()) == []
 
 
-async def test_a_label_without_a_place_is_told_offline(repo: Repo, kv: Service) -> None:
+async def test_a_label_without_a_place_is_told_offline(repo: Repo, service: Service) -> None:
     """Labels without a key format, and metadata that is too long, are found by `validate` before anything is sent."""
     long = "y" * 1020
     repo.want({"theme": "{value: light, labels: {prod: dark}}", "m": f"{{value: x, metadata: {{x: {long}}}}}"})
@@ -110,39 +98,39 @@ async def test_a_label_without_a_place_is_told_offline(repo: Repo, kv: Service) 
     assert result.returncode == 78
     assert "key_format" in result.stderr
     assert "1,024" in result.stderr
-    assert kv.total() == 0
+    assert service.total() == 0
 
 
 # -- what it costs ----------------------------------------------------------------------------------------------------
 
 
-async def test_twenty_five_thousand_entries(repo: Repo, kv: Service) -> None:
+async def test_twenty_five_thousand_entries(repo: Repo, service: Service) -> None:
     """25,000 entries are written in 25 calls, each after two that look, observed in 25, and read in 250 when asked to be.
     Before the first of them one call checks that the title still belongs to the same namespace."""
     repo.want(many(25_000))
-    kv.forget_requests()
+    service.forget_requests()
     report = await repo.apply()
     assert set(outcomes(report).values()) == {"applied"}
-    assert kv.requests() == {"GET /": 1, LOOK: 1, KEYS: 26, GET: 25, PUT: 25}
+    assert service.requests() == {"GET /": 1, LOOK: 1, KEYS: 26, GET: 25, PUT: 25}
     for deep, reads in ((False, {}), (True, {GET: 250})):
-        kv.forget_requests()
+        service.forget_requests()
         plan = await repo.plan(deep=deep)
         assert changes(plan) == []
         assert plan.unchanged == 25_000
-        assert kv.requests() == {"GET /": 1, KEYS: 25, **reads}
+        assert service.requests() == {"GET /": 1, KEYS: 25, **reads}
 
 
-async def test_changes_cost_no_more_than_they_must(repo: Repo, kv: Service) -> None:
+async def test_changes_cost_no_more_than_they_must(repo: Repo, service: Service) -> None:
     """Changing 150 of 1,200 entries and deleting 20 takes a listing, the reads that show what is there, and one call for each
     kind of write; the plan says what it will cost."""
     await repo.settle(many(1200))
     repo.want(many(150, "new") + "".join(many(1180).splitlines(keepends=True)[150:]))
     plan = await repo.plan()
     assert (len(plan.changes), plan.cost.requests) == (170, 4)
-    kv.forget_requests()
+    service.forget_requests()
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
     # two to plan, and right before writing two for what changes and one for what goes
-    assert kv.requests() == {"GET /": 1, LOOK: 1, KEYS: 2, GET: 5, PUT: 1, DELETE: 1}
+    assert service.requests() == {"GET /": 1, LOOK: 1, KEYS: 2, GET: 5, PUT: 1, DELETE: 1}
 
 
 async def test_the_plan_says_what_is_not_promised(repo: Repo) -> None:
@@ -156,112 +144,112 @@ async def test_the_plan_says_what_is_not_promised(repo: Repo) -> None:
 # -- promises 2, 4 and 5: other writers -------------------------------------------------------------------------------
 
 
-async def test_what_changed_since_the_plan_is_not_overwritten(repo: Repo, kv: Service) -> None:
+async def test_what_changed_since_the_plan_is_not_overwritten(repo: Repo, service: Service) -> None:
     """What another program made, changed or deleted between plan and apply stays as it is, though its mark was kept."""
     await repo.settle({"changed": "1", "marked": "1", "gone": "1", "fine": "1"})
-    marked = kv.listed("web")["marked"]["metadata"]
+    marked = service.listed("web")["marked"]["metadata"]
     repo.want({"changed": "2", "marked": "2", "gone": "2", "fine": "2", "new": "2"})
 
     def interfere() -> None:
-        kv.put("web", "changed", b"theirs")
-        kv.put("web", "marked", b"theirs", metadata=marked)
-        kv.put("web", "new", b"theirs")
-        kv.delete("web", "gone")
+        service.put("web", "changed", b"theirs")
+        service.put("web", "marked", b"theirs", metadata=marked)
+        service.put("web", "new", b"theirs")
+        service.delete("web", "gone")
 
     report = await repo.apply(interfere)
     found = outcomes(report)
     assert found.pop("fine") == "applied"
     assert set(found.values()) == {"conflict"}
-    assert kv.values("web") == {"changed": b"theirs", "marked": b"theirs", "new": b"theirs", "fine": b"2"}
+    assert service.values("web") == {"changed": b"theirs", "marked": b"theirs", "new": b"theirs", "fine": b"2"}
 
 
-async def test_an_edit_that_kept_the_mark_is_found_by_a_deep_pass(repo: Repo, kv: Service) -> None:
+async def test_an_edit_that_kept_the_mark_is_found_by_a_deep_pass(repo: Repo, service: Service) -> None:
     """A foreign edit that left the metadata in place is not seen in a listing, and is found and healed by a deep pass."""
     await repo.settle({"a": "1", "b": "2", "c": '{base64: "/wA="}'})
     for key in ("a", "c"):
-        kv.put("web", key, b"edited", metadata=kv.listed("web")[key]["metadata"])
+        service.put("web", key, b"edited", metadata=service.listed("web")[key]["metadata"])
     assert changes(await repo.plan()) == []
-    kv.forget_requests()
+    service.forget_requests()
     found = changes(await repo.plan(deep=True))
     assert found == [("update", "drifted", "a"), ("update", "drifted", "c")]
     await repo.apply(deep=True)
-    assert kv.values("web") == {"a": b"1", "b": b"2", "c": b"\xff\x00"}
+    assert service.values("web") == {"a": b"1", "b": b"2", "c": b"\xff\x00"}
 
 
-async def test_foreign_entries_are_left_alone(repo: Repo, kv: Service) -> None:
+async def test_foreign_entries_are_left_alone(repo: Repo, service: Service) -> None:
     """Entries without our mark, or with another owner's, are neither deleted nor changed by whatever we do beside them."""
     foreign: dict[str, dict[str, Any]] = {
         "foreign": {"value": "1", "metadata": ["any", {"thing": None}], "expiration": int(time.time()) + 9 * DAY},
         "theirs": {"value": "1", "metadata": {"kvsync": {"o": "team-b", "h": "00"}}},
         "odd": {"value": "1", "metadata": {"kvsync": "yes"}},
     }
-    kv.put_all("web", [{"key": key, **fields} for key, fields in foreign.items()])
-    before = kv.listed("web")
+    service.put_all("web", [{"key": key, **fields} for key, fields in foreign.items()])
+    before = service.listed("web")
     await repo.settle({"a": "1", "b": "1"})
     repo.want({"a": "2"}, "absent: [foreign, theirs]\n")
     plan = await repo.plan()
     assert {one.identity.key for one in plan.refused} == {"foreign", "theirs"}
     await repo.apply()
-    after = kv.listed("web")
+    after = service.listed("web")
     assert set(after) == {"a", *foreign}
     assert {key: after[key] for key in foreign} == before
 
 
-async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, kv: Service) -> None:
+async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, service: Service) -> None:
     """When pages of a listing cannot be had nothing is deleted, whatever is missing in it; the next pass goes on."""
     await repo.settle(many(2500))
     repo.want(many(2400))
-    repo.clock = LaterClock()  # within a minute what is not listed may only be late
+    repo.clock = HastyClock(61)  # within a minute what is not listed may only be late
     for fault in ("500:0.9", "cut:0.9", "truncate:0.9", "429:0.9", "drop:0.9"):
-        await break_off(repo, kv, fault)
-        assert len(kv_keys(kv)) == 2500
+        await break_off(repo, service, fault)
+        assert len(kv_keys(service)) == 2500
     await repo.apply()
-    assert len(kv_keys(kv)) == 2400
+    assert len(kv_keys(service)) == 2400
 
 
-async def break_off(repo: Repo, kv: Service, fault: str) -> None:
+async def break_off(repo: Repo, service: Service, fault: str) -> None:
     """Let a listing break off after its first page, and apply what is planned by it, with all the approval there is."""
     async with repo.open() as workspace:
         await workspace.plan(TargetSelection())  # what is asked from here on is the listing
         for seed in range(100):
-            kv.faults(fault, methods=["GET"], seed=seed)
+            service.faults(fault, methods=["GET"], seed=seed)
             plan = await workspace.plan(TargetSelection())
             if plan.targets[0].parked:
                 break
-        kv.faults("")
+        service.faults("")
         (reason,) = plan.targets[0].parked
         assert "it ended early, after" in reason
         report = await workspace.apply(plan, command="test", approvals=[plan.digest])
         assert "applied" not in outcomes(report).values()
 
 
-def kv_keys(kv: Service) -> set[str]:
-    kv.faults("")
-    return set(kv.listed("web"))
+def kv_keys(service: Service) -> set[str]:
+    service.faults("")
+    return set(service.listed("web"))
 
 
-async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, kv: Service) -> None:
+async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, service: Service) -> None:
     """A namespace deleted between plan and apply, or before the plan, is an error; nothing is made in its place."""
     await repo.settle({"a": "1", "b": "1"})
     repo.want({"a": "2", "b": "1"})
-    report = await repo.apply(lambda: kv.remove("web"))
+    report = await repo.apply(lambda: service.remove("web"))
     assert "applied" not in outcomes(report).values()
     assert 'no namespace "web"' in (report.targets[0].error or "")
     plan = await repo.plan()
     assert 'no namespace "web"' in (plan.error or "")
     assert plan.changes == ()
-    assert kv.titles() == []
+    assert service.titles() == []
 
 
-async def test_a_namespace_may_be_made(tmp_path: Path, kv: Service) -> None:
+async def test_a_namespace_may_be_made(tmp_path: Path, service: Service) -> None:
     """With create_namespaces the first apply makes the namespace, and a plan alone does not."""
-    repo = Repo(tmp_path, kv, "    create_namespaces: true\n")
-    kv.remove("web")
+    repo = Repo(tmp_path, service, extra="    create_namespaces: true\n")
+    service.remove("web")
     repo.want({"a": "1"})
     assert changes(await repo.plan()) == [("create", "new", "a")]
-    assert kv.titles() == []
+    assert service.titles() == []
     assert outcomes(await repo.apply()) == {"a": "applied"}
-    assert kv.titles() == ["web"]
+    assert service.titles() == ["web"]
     assert changes(await repo.plan()) == []
 
 
@@ -286,46 +274,44 @@ async def test_a_namespace_may_be_made(tmp_path: Path, kv: Service) -> None:
         "429:0.1,500:0.1,drop-after-write:0.2,partial-bulk:0.2,truncate:0.05",
     ],
 )
-async def test_whatever_goes_wrong_the_next_runs_converge(tmp_path: Path, kv: Service, fault: str) -> None:
+async def test_whatever_goes_wrong_the_next_runs_converge(tmp_path: Path, service: Service, fault: str) -> None:
     """Through every kind of fault the store comes to hold what the files ask, and foreign entries stay as they are."""
-    repo = Repo(
-        tmp_path, kv, "    batch_size: 10\n", "{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
-    )
-    kv.put("web", "foreign", b"\xff\x00", metadata={"a": 1})
-    before = kv.listed("web")["foreign"]
+    repo = Repo(tmp_path, service, extra="    batch_size: 10\n", policy=FREELY)
+    service.put("web", "foreign", b"\xff\x00", metadata={"a": 1})
+    before = service.listed("web")["foreign"]
     await repo.settle(many(60, "old"))
     wanted = {f"key-{number:05}": b"new%d" % number for number in range(20, 80)}
     repo.want("".join(many(80, "new").splitlines(keepends=True)[20:]))
-    kv.faults(fault, seed=5)
+    service.faults(fault, seed=5)
     for _ in range(6):
         async with repo.open() as workspace:
             plan = await workspace.plan(TargetSelection())
             await workspace.apply(plan, command="test")
-    kv.faults("")
+    service.faults("")
     await repo.converge()
-    assert kv.values("web") == wanted | {"foreign": b"\xff\x00"}
-    assert kv.listed("web")["foreign"] == before
+    assert service.values("web") == wanted | {"foreign": b"\xff\x00"}
+    assert service.listed("web")["foreign"] == before
 
 
 async def test_a_call_that_is_too_large_is_split(tmp_path: Path) -> None:
     """What the service refuses for its size, or cannot finish in time, is sent in smaller calls until it goes, in one run."""
     for switches in ({"bulk-bytes": "9000"}, {"bulk-timeout": "30"}):
-        with service(switches=switches) as kv:
-            kv.reset("web")
+        with Service.serve(switches=switches) as service:
+            service.reset("web")
             folder = tmp_path / next(iter(switches))
             folder.mkdir()
-            repo = Repo(folder, kv)
+            repo = Repo(folder, service)
             repo.want(many(200))
             assert set(outcomes(await repo.apply()).values()) == {"applied"}
-            assert len(kv.listed("web")) == 200
+            assert len(service.listed("web")) == 200
 
 
 async def test_a_refused_batch_is_halved_to_the_bad_key(tmp_path: Path) -> None:
     """A batch that is refused because of one entry is halved until that entry is alone; the others are written, and the bad
     one waits in quarantine until it changes."""
-    with service(switches={"bulk-bytes": "5000"}) as kv:
-        kv.reset("web")
-        repo = Repo(tmp_path, kv)
+    with Service.serve(switches={"bulk-bytes": "5000"}) as service:
+        service.reset("web")
+        repo = Repo(tmp_path, service)
         large = "x" * 6000
         repo.want(many(40) + f"  large: {large}\n")
         found = outcomes(await repo.apply())
@@ -340,39 +326,39 @@ async def test_a_refused_batch_is_halved_to_the_bad_key(tmp_path: Path) -> None:
 
 async def test_the_wall_of_requests_is_not_run_into(tmp_path: Path) -> None:
     """Where the service allows few requests and says so, kvsync slows down in time and is never refused."""
-    with service(switches={"rate": "1200"}) as kv:
-        repo = Repo(tmp_path, kv)
-        repo.clock = SharedClock(kv)  # type: ignore[assignment]
-        kv.reset("web")
-        repo.clock.advance(0)  # type: ignore[attr-defined]
+    with Service.serve(switches={"rate": "1200"}) as service:
+        repo = Repo(tmp_path, service)
+        repo.clock = clock = SharedClock(service)
+        service.reset("web")
+        clock.advance(0)
         started = repo.clock.now()
         repo.want(many(20))
         await repo.apply()
         async with repo.open() as workspace:
             for _ in range(1500):
                 await workspace.stores["edge"].observe("web", signer(workspace.stores["edge"]))
-        statuses = kv.control("GET", "stats")["statuses"]
+        statuses = service.control("GET", "stats")["statuses"]
         assert set(statuses) == {"200"}
         assert repo.clock.now() - started >= 270
 
 
-async def test_a_kill_in_the_middle_loses_nothing(tmp_path: Path, kv: Service) -> None:
+async def test_a_kill_in_the_middle_loses_nothing(tmp_path: Path, service: Service) -> None:
     """Killed while it writes, the next run brings the store to what the files ask, and foreign entries stay as they are."""
-    repo = Repo(tmp_path, kv, "    batch_size: 20\n")
-    kv.put("web", "foreign", b"1")
+    repo = Repo(tmp_path, service, extra="    batch_size: 20\n")
+    service.put("web", "foreign", b"1")
     repo.want(many(400))
-    kv.faults("latency:20ms")
+    service.faults("latency:20ms")
     await asyncio.to_thread(_killed_while_writing, repo)
-    kv.faults("")
-    assert 0 < len(kv.listed("web")) <= 401
+    service.faults("")
+    assert 0 < len(service.listed("web")) <= 401
     await repo.apply()
-    assert set(kv.listed("web")) == {f"key-{number:05}" for number in range(400)} | {"foreign"}
+    assert set(service.listed("web")) == {f"key-{number:05}" for number in range(400)} | {"foreign"}
     assert changes(await repo.plan()) == []
 
 
 def _killed_while_writing(repo: Repo) -> None:
     with subprocess.Popen(repo.words("apply", "--yes"), env=repo.environ(), stdout=subprocess.DEVNULL) as process:
-        while repo.kv.requests().get(PUT, 0) < 5 and process.poll() is None:
+        while repo.service.requests().get(PUT, 0) < 5 and process.poll() is None:
             time.sleep(0.01)
         process.kill()
         assert process.wait() == -signal.SIGKILL, "it was over before"
@@ -381,10 +367,10 @@ def _killed_while_writing(repo: Repo) -> None:
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
-async def test_ttls_over_virtual_days(repo: Repo, kv: Service) -> None:
+async def test_ttls_over_virtual_days(repo: Repo, service: Service) -> None:
     """Over days of passes an entry with a TTL is never absent, renewed only when a third of its life is left, and always with
     its value, metadata and mark; one that is to end ends, and is not made again."""
-    repo.clock = clock = SharedClock(kv)  # type: ignore[assignment]
+    repo.clock = clock = SharedClock(service)
     repo.want(
         {
             "day": "{value: d, ttl: 24h, metadata: {a: 1}}",
@@ -394,16 +380,18 @@ async def test_ttls_over_virtual_days(repo: Repo, kv: Service) -> None:
         }
     )
     await repo.apply()
-    mark = kv.listed("web")["day"]["metadata"]
+    mark = service.listed("web")["day"]["metadata"]
     renewed: dict[str, list[float]] = {"day": [], "hours": []}
     started = clock.now()
     for _ in range(3 * 48):
         clock.advance(HOUR / 2)
-        left = {key: one["expiration"] - clock.now() for key, one in kv.listed("web").items() if "expiration" in one}
+        left = {
+            key: one["expiration"] - clock.now() for key, one in service.listed("web").items() if "expiration" in one
+        }
         for one in (await repo.apply()).plan.targets[0].changes:
             assert (one.action, one.cause) == ("renew", "expiring")
             renewed[one.identity.key].append(left[one.identity.key])
-        held = kv.listed("web")
+        held = service.listed("web")
         assert {"day", "hours", "stays"} <= set(held)
         assert ("once" in held) is (clock.now() - started < 6 * HOUR)
         assert held["day"]["metadata"] == mark
@@ -413,81 +401,81 @@ async def test_ttls_over_virtual_days(repo: Repo, kv: Service) -> None:
     assert 20 <= len(renewed["hours"]) <= 36
 
 
-async def test_a_lifetime_that_somebody_took_away_is_drift(repo: Repo, kv: Service) -> None:
+async def test_a_lifetime_that_somebody_took_away_is_drift(repo: Repo, service: Service) -> None:
     """Who takes an entry's end away, or gives one to an entry that shall stay, is found in the listing, and it is healed."""
     await repo.settle({"ttl": "{value: x, ttl: 7d}", "stays": "x"})
-    held = kv.listed("web")
-    kv.put("web", "ttl", b"x", metadata=held["ttl"]["metadata"])
-    kv.put("web", "stays", b"x", metadata=held["stays"]["metadata"], expiration_ttl=DAY)
-    repo.clock = LaterClock()
+    held = service.listed("web")
+    service.put("web", "ttl", b"x", metadata=held["ttl"]["metadata"])
+    service.put("web", "stays", b"x", metadata=held["stays"]["metadata"], expiration_ttl=DAY)
+    repo.clock = HastyClock(61)
     assert [row[1:] for row in changes(await repo.plan())] == [("drifted", "stays"), ("drifted", "ttl")]
     await repo.apply()
-    assert "expiration" in kv.listed("web")["ttl"]
-    assert "expiration" not in kv.listed("web")["stays"]
+    assert "expiration" in service.listed("web")["ttl"]
+    assert "expiration" not in service.listed("web")["stays"]
 
 
-async def test_what_was_just_written_is_no_drift_where_reads_are_late(repo: Repo, kv: Service) -> None:
+async def test_what_was_just_written_is_no_drift_where_reads_are_late(repo: Repo, service: Service) -> None:
     """While the service still shows the past of what was just written, the next pass has nothing to do; real drift shows once
     the window is over."""
-    repo.clock = clock = SharedClock(kv)  # type: ignore[assignment]
+    repo.clock = clock = SharedClock(service)
     await repo.settle({"a": "1", "b": "1", "c": "1"})
     clock.advance(300)
     repo.want({"a": "2", "b": "1", "d": "1"})
     await repo.apply()
-    kv.faults("stale-read:50s")
+    service.faults("stale-read:50s")
     clock.advance(20)
     assert changes(await repo.plan()) == []
-    kv.faults("")
-    kv.put("web", "a", b"theirs")
+    service.faults("")
+    service.put("web", "a", b"theirs")
     clock.advance(41)
     assert changes(await repo.plan()) == [("update", "drifted", "a")]
 
 
-async def test_what_was_seen_once_is_missed_at_once(repo: Repo, kv: Service) -> None:
+async def test_what_was_seen_once_is_missed_at_once(repo: Repo, service: Service) -> None:
     """Once a pass has seen all that was written, what is deleted or brought back to what it was is drift, however short a time
     ago it was written."""
     await repo.settle({"a": "1", "b": "1"})
     repo.want({"a": "2", "b": "1", "c": "1"})
     await repo.apply()
-    kv.delete("web", "c")
+    service.delete("web", "c")
     assert changes(await repo.plan()) == []  # it may not be listed yet
     await repo.converge()
-    repo.clock = LaterClock()
+    repo.clock = HastyClock(61)
     await repo.converge()
     repo.want({"a": "3", "b": "1", "c": "1", "d": "1"})
-    old = kv.listed("web")["a"]["metadata"]
+    old = service.listed("web")["a"]["metadata"]
     await repo.apply()
     assert changes(await repo.plan()) == []
-    kv.delete("web", "d")
-    kv.put("web", "a", b"2", metadata=old)
+    service.delete("web", "d")
+    service.put("web", "a", b"2", metadata=old)
     assert changes(await repo.plan()) == [("update", "drifted", "a"), ("create", "missing", "d")]
 
 
 # -- secrets, and the way back ----------------------------------------------------------------------------------------
 
 
-async def test_no_secret_leaves_but_to_the_store(repo: Repo, kv: Service) -> None:
+async def test_no_secret_leaves_but_to_the_store(repo: Repo, service: Service) -> None:
     """Neither the token nor a sensitive value is in any output or in the state directory, also when things go wrong."""
     repo.want({"a": "1", "secret": "{env: API_TOKEN}", "binary": '{base64: "/w=="}'})
     texts = []
     apply = ("apply", "--yes", "-o", "json")
     for fault, command in (("401:1", apply), ("524:1", apply), ("", ("plan", "-o", "json")), ("401:1", ("doctor",))):
-        kv.faults(fault, times=2)
+        service.faults(fault, times=2)
         result = repo.command("--log-level", "debug", *command)
         texts += [result.stdout, result.stderr]
     texts += [file.read_bytes().decode("latin-1") for file in (repo.root / ".kvsync").rglob("*") if file.is_file()]
-    assert kv.value("web", "secret") == b"very-secret-token"
-    for secret in (kv.token, "very-secret-token"):
+    assert service.value("web", "secret") == b"very-secret-token"
+    for secret in (service.token, "very-secret-token"):
         assert not any(secret in text for text in texts)
 
 
-async def test_dump_and_plan_agree(repo: Repo, kv: Service, tmp_path: Path) -> None:
+async def test_dump_and_plan_agree(repo: Repo, service: Service, tmp_path: Path) -> None:
     """What is dumped asks for exactly what the store holds, whatever the values, metadata and ends."""
     entries = {key: value for key, value in EVERYTHING.items() if key not in ("secret", "minute")}
-    kv.put("web", "foreign", b"\r\n \xc3\xa9", metadata={"z": [1, {"a": None}]})
-    kv.put("web", "foreign-binary", b"\x00\xff", expiration=int(time.time()) + 9 * DAY)
+    service.put("web", "foreign", b"\r\n \xc3\xa9", metadata={"z": [1, {"a": None}]})
+    service.put("web", "foreign-binary", b"\x00\xff", expiration=int(time.time()) + 9 * DAY)
     await repo.settle(entries)
-    before = kv.listed("web")
+    before = service.listed("web")
     (tmp_path / "state/web.yaml").unlink()
     result = repo.command("dump", "edge/web", "--to", str(repo.root / "state"))
     assert result.returncode == 0, result.stderr
@@ -496,37 +484,39 @@ async def test_dump_and_plan_agree(repo: Repo, kv: Service, tmp_path: Path) -> N
     assert {one.action.value for one in plan.changes} == {"adopt"}
     await repo.apply()
     assert changes(await repo.plan(deep=True)) == []
-    after = kv.listed("web")
+    after = service.listed("web")
     assert {key: one.get("expiration") for key, one in after.items()} == {
         key: one.get("expiration") for key, one in before.items()
     }
 
 
-async def test_a_run_is_taken_back(repo: Repo, kv: Service) -> None:
+async def test_a_run_is_taken_back(repo: Repo, service: Service) -> None:
     """`undo` brings back values, metadata, marks and foreign entries that a run had changed, deleted or adopted."""
-    kv.put("web", "adopted", b"1", metadata={"a": 1})
+    service.put("web", "adopted", b"1", metadata={"a": 1})
     await repo.settle({"a": "{value: 1, metadata: {m: 1}}", "b": '{base64: "/w=="}', "c": "1"})
-    before = kv.values("web"), kv.listed("web")
+    before = service.values("web"), service.listed("web")
     repo.want({"a": "2", "c": "1", "adopted": "{value: 1, metadata: {a: 1}}"})
-    repo.clock = LaterClock()
+    repo.clock = HastyClock(61)
     report = await repo.apply()
     assert set(outcomes(report).values()) == {"applied"}
     assert report.run is not None
     result = repo.command("undo", report.run, "--yes")
     assert result.returncode == 0, result.stderr + result.stdout
-    assert (kv.values("web"), kv.listed("web")) == before
+    assert (service.values("web"), service.listed("web")) == before
 
 
-async def test_the_configuration_is_checked(repo: Repo, kv: Service) -> None:
+async def test_the_configuration_is_checked(repo: Repo, service: Service) -> None:
     """Options that make no sense are told with their place, all at once, before anything is sent."""
     file = repo.root / "kvsync.yaml"
-    text = file.read_text().replace(f"account_id: {kv.account}", "account_id: ../x\n    batch_size: 10001\n    tokn: x")
+    text = file.read_text().replace(
+        f"account_id: {service.account}", "account_id: ../x\n    batch_size: 10001\n    tokn: x"
+    )
     file.write_text(text)
     result = repo.command("validate")
     assert result.returncode == 78
     for words in ("account_id", "batch_size", '"tokn"', "kvsync.yaml:8:"):
         assert words in result.stderr
-    assert kv.total() == 0
+    assert service.total() == 0
 
 
 def test_the_type_is_listed() -> None:
@@ -546,23 +536,23 @@ def test_the_type_is_listed() -> None:
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "cloudflare"
 
 
-def test_the_example_works(kv: Service, tmp_path: Path) -> None:
+def test_the_example_works(service: Service, tmp_path: Path) -> None:
     """examples/cloudflare is applied to a fresh account as it stands, and a second run finds nothing to do."""
-    kv.reset()
+    service.reset()
     shutil.copytree(EXAMPLE, tmp_path / "copy", ignore=shutil.ignore_patterns(".kvsync"))
     config = tmp_path / "copy/kvsync.yaml"
     text = config.read_text()
-    assert kv.account in text
-    config.write_text(text.replace("http://127.0.0.1:8787/client/v4", kv.url))
+    assert service.account in text
+    config.write_text(text.replace("http://127.0.0.1:8787/client/v4", service.url))
 
     def run(*arguments: str) -> str:
         command = [sys.executable, "-m", "kvsync", "-c", str(config), *arguments]
-        done = subprocess.run(command, env={**os.environ, **kv.env}, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env={**os.environ, **service.env}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     run("validate")
     run("apply", "--yes")
-    assert kv.titles() == ["site"]
+    assert service.titles() == ["site"]
     run("plan", "--exit-code", "--deep")
     assert len(json.loads(run("--env", "prod", "plan", "-o", "json"))["targets"][0]["changes"]) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,43 +21,18 @@ from kvsync.stores.cloudflare_kv.listing import Entries, Listing
 from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
-from tests.stores.cloudflare_repo import LaterClock, Repo, changes, outcomes
-from tests.stores.cloudflare_service import Service, cloudflare_store, service
+from tests.stores.cloudflare_repo import Repo
+from tests.stores.cloudflare_service import Bare, Service, cloudflare_store
+from tests.stores.emulated import FREELY, HastyClock, changes, outcomes
 from tests.stores.signing import OWNER, signed, signer
 
 Open = Callable[..., Store]
 LIST, LOOK, KEYS = "GET /", "GET /{namespace_id}", "GET /{namespace_id}/keys"
-FREELY = "{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
 
 
 @pytest.fixture
-def kv(shared: Service) -> Service:
-    shared.reset("web")
-    return shared
-
-
-@pytest.fixture
-def repo(tmp_path: Path, kv: Service) -> Repo:
-    return Repo(tmp_path, kv, policy=FREELY)
-
-
-@pytest.fixture
-async def connect(kv: Service) -> AsyncIterator[Open]:
-    opened: list[Store] = []
-
-    def open_one(found: Service = kv, **options: Any) -> Store:
-        opened.append(cloudflare_store(found, **options))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        await store.aclose()
+def repo(tmp_path: Path, service: Service) -> Repo:
+    return Repo(tmp_path, service, policy=FREELY)
 
 
 def creation(key: str, value: str = "v") -> Write:
@@ -71,46 +46,46 @@ async def put(store: Store, key: str, value: str = "v", keys: tuple[bytes, ...] 
     assert result.status is WriteStatus.DONE
 
 
-def rename(kv: Service, title: str, to: str) -> None:
+def rename(service: Service, title: str, to: str) -> None:
     """Rename a namespace, as a person would."""
-    kv.api("PUT", f"/{kv.ids[title]}", {"title": to})
-    kv.ids[to] = kv.ids.pop(title)
+    service.api("PUT", f"/{service.ids[title]}", {"title": to})
+    service.ids[to] = service.ids.pop(title)
 
 
-def replace_namespace(kv: Service) -> None:
+def replace_namespace(service: Service) -> None:
     """Keep the namespace "web" under another title, and make a new one."""
-    rename(kv, "web", "web (old)")
-    kv.ids["web"] = kv.make("web")
+    rename(service, "web", "web (old)")
+    service.ids["web"] = service.make("web")
 
 
 # What a place is
 
 
-async def test_title_id_and_alias_are_one_place(kv: Service, connect: Open) -> None:
+async def test_title_id_and_alias_are_one_place(service: Service, connect: Open) -> None:
     """A namespace is the place, whatever it is called: by its title, by its id, or by a name in namespace_ids."""
-    store = connect(options={"namespace_ids": {"alias": kv.ids["web"].upper()}})
+    store = connect(options={"namespace_ids": {"alias": service.ids["web"].upper()}})
     assert not store.place("web").is_resolved
-    found = [await locate(store, name) for name in ("web", kv.ids["web"], "alias")]
-    assert found[0].parts == (("account", kv.account), ("namespace", kv.ids["web"]))
+    found = [await locate(store, name) for name in ("web", service.ids["web"], "alias")]
+    assert found[0].parts == (("account", service.account), ("namespace", service.ids["web"]))
     assert [(place.key, place.is_resolved, place.detail) for place in found] == [(found[0].key, True, "web")] * 3
     assert store.place("alias").key == found[0].key
-    other = connect(options={"account_id": kv.account.upper(), "namespace_ids": {"alias": kv.ids["web"]}})
+    other = connect(options={"account_id": service.account.upper(), "namespace_ids": {"alias": service.ids["web"]}})
     assert other.place("alias").key == found[0].key
 
 
-async def test_a_namespace_that_is_to_be_made_has_no_place_yet(kv: Service, connect: Open) -> None:
+async def test_a_namespace_that_is_to_be_made_has_no_place_yet(service: Service, connect: Open) -> None:
     """Looking makes nothing; right before writing the namespace is made, and the place is resolved."""
     store = connect(options={"create_namespaces": True})
     before = await locate(store, "new")
     assert not before.is_resolved
-    assert kv.titles() == ["web"]
+    assert service.titles() == ["web"]
     made = await locate(store, "new", writing=True)
-    assert sorted(kv.titles()) == ["new", "web"]
+    assert sorted(service.titles()) == ["new", "web"]
     assert made.is_resolved
     assert made == await locate(store, "new") == await locate(connect(), "new")
 
 
-async def test_a_name_that_leads_nowhere_is_an_error(kv: Service, connect: Open) -> None:
+async def test_a_name_that_leads_nowhere_is_an_error(service: Service, connect: Open) -> None:
     """A title or id that does not exist is an error of locating, which says what to correct."""
     store = connect(options={"namespace_ids": {"prod": "f" * 32}})
     for writing in (False, True):
@@ -123,154 +98,145 @@ async def test_a_name_that_leads_nowhere_is_an_error(kv: Service, connect: Open)
 # What locating costs
 
 
-async def test_locating_costs_a_call_a_minute(kv: Service, connect: Open) -> None:
+async def test_locating_costs_a_call_a_minute(service: Service, connect: Open) -> None:
     """All names of an account with one page of namespaces take one call a minute together; before a write it is one more."""
     clock = FakeClock()
-    kv.make("mail")
+    service.make("mail")
     store = connect(clock=clock)
     for expected in ({LIST: 1}, {}, {}):
-        kv.forget_requests()
+        service.forget_requests()
         for name in ("web", "mail"):
             await locate(store, name)
             await store.observe(name, signer(store, name))
-        counts = kv.requests()
+        counts = service.requests()
         assert counts.pop(KEYS) == 2
         assert counts == expected
         clock.advance(25)
     clock.advance(10)
-    kv.forget_requests()
+    service.forget_requests()
     await locate(store, "web")
     await locate(store, "mail")
     await locate(store, "web", writing=True)
-    assert kv.requests() == {LIST: 1, LOOK: 1}
+    assert service.requests() == {LIST: 1, LOOK: 1}
 
 
-async def test_one_name_among_many_costs_one_call(kv: Service, connect: Open) -> None:
+async def test_one_name_among_many_costs_one_call(service: Service, connect: Open) -> None:
     """Where listing all namespaces takes more calls than looking at those that are used, they are looked at."""
     clock = FakeClock()
     for number in range(150):
-        kv.make(f"ns-{number:03}")
+        service.make(f"ns-{number:03}")
     store = connect(clock=clock)
-    kv.forget_requests()
+    service.forget_requests()
     await locate(store, "web")
     clock.advance(61)
     await locate(store, "web")
-    assert kv.requests() == {LIST: 2, LOOK: 1}
-    alias = connect(clock=clock, options={"namespace_ids": {"alias": kv.ids["web"]}})
-    kv.forget_requests()
+    assert service.requests() == {LIST: 2, LOOK: 1}
+    alias = connect(clock=clock, options={"namespace_ids": {"alias": service.ids["web"]}})
+    service.forget_requests()
     await locate(alias, "alias")
     await locate(alias, "alias")
-    assert kv.requests() == {LOOK: 1}
+    assert service.requests() == {LOOK: 1}
 
 
 async def test_pages_of_namespaces_that_repeat_end() -> None:
     """An account that lists the same page for ever is an error, not an endless pass."""
     page = {"success": True, "errors": [], "result": [{"id": "1", "title": "a"}], "result_info": {"total_count": 9}}
     async with serving(*[says(200, json.dumps(page).encode())] * 3) as server:
-        store = cloudflare_store(_Bare(server.origin), FakeClock(), timeout=5)  # type: ignore[arg-type]
+        store = cloudflare_store(Bare(server.origin), FakeClock(), timeout=5)
         with pytest.raises(TransientError, match="the pages repeat"):
             await locate(store, "web")
         await store.aclose()
-
-
-class _Bare:
-    """Just enough of a service to connect to."""
-
-    account, token = "0" * 32, "a-token-of-nobody"
-
-    def __init__(self, origin: str) -> None:
-        self.url = f"{origin}/client/v4"
 
 
 # A name that leads elsewhere while kvsync runs
 
 
 @pytest.mark.parametrize("change", ["renamed", "replaced", "swapped"])
-async def test_a_namespace_that_changes_under_a_running_daemon(repo: Repo, kv: Service, change: str) -> None:
+async def test_a_namespace_that_changes_under_a_running_daemon(repo: Repo, service: Service, change: str) -> None:
     """Renamed and made anew, deleted and made anew, or swapped with another: nothing is written by the plan that was made for
     the one before, which stays as it is; the next pass is for the new one."""
     await repo.settle({"a": "1", "b": "1"})
-    kv.ids["other"] = kv.make("other")
-    old = kv.ids["web"]
+    service.ids["other"] = service.make("other")
+    old = service.ids["web"]
     repo.want({"a": "2", "b": "1"})
     async with repo.open() as workspace:
         plan = await workspace.plan(TargetSelection())
         if change == "renamed":
-            replace_namespace(kv)
+            replace_namespace(service)
         elif change == "replaced":
-            kv.remove("web")
-            kv.ids["web"] = kv.make("web")
+            service.remove("web")
+            service.ids["web"] = service.make("web")
         else:
-            rename(kv, "web", "between")
-            rename(kv, "other", "web")
-            rename(kv, "between", "other")
+            rename(service, "web", "between")
+            rename(service, "other", "web")
+            rename(service, "between", "other")
         report = await workspace.apply(plan, command="test")
         assert set(outcomes(report).values()) == {"not-attempted"}
         assert "changed its place after the plan was made" in (report.targets[0].error or "")
-        assert kv.values("web") == {}
+        assert service.values("web") == {}
         again = await workspace.plan(TargetSelection())
         assert changes(again.targets[0]) == [("create", "new", "a"), ("create", "new", "b")]
         assert old in (again.targets[0].moved_from or "")
         await workspace.apply(again, command="test")
-    assert kv.values("web") == {"a": b"2", "b": b"1"}
+    assert service.values("web") == {"a": b"2", "b": b"1"}
     if change != "replaced":
         title = "web (old)" if change == "renamed" else "other"
-        assert kv.values(title) == {"a": b"1", "b": b"1"}
+        assert service.values(title) == {"a": b"1", "b": b"1"}
 
 
-async def test_a_rename_is_noticed_within_a_minute(repo: Repo, kv: Service) -> None:
+async def test_a_rename_is_noticed_within_a_minute(repo: Repo, service: Service) -> None:
     """A pass with nothing to write believes a title for a minute at most; then it is about the namespace that has it."""
-    repo.clock = clock = LaterClock()
+    repo.clock = clock = HastyClock(61)
     await repo.settle({"a": "1"})
     async with repo.open() as workspace:
         assert not (await workspace.plan(TargetSelection())).targets[0].changes
-        replace_namespace(kv)
+        replace_namespace(service)
         await clock.sleep(61)
         plan = (await workspace.plan(TargetSelection())).targets[0]
         assert plan.moved_from is not None
         assert changes(plan) == [("create", "new", "a")]
 
 
-async def test_a_namespace_that_comes_back_is_known(repo: Repo, kv: Service) -> None:
+async def test_a_namespace_that_comes_back_is_known(repo: Repo, service: Service) -> None:
     """What was known of a namespace is kept while its title leads elsewhere, and counts again when it leads back."""
     await repo.settle({"a": "1", "b": "1"})
-    replace_namespace(kv)
+    replace_namespace(service)
     repo.want({"a": "1"})
     await repo.converge()
-    assert kv.values("web") == {"a": b"1"}
-    assert kv.values("web (old)") == {"a": b"1", "b": b"1"}
-    rename(kv, "web", "web (new)")
-    rename(kv, "web (old)", "web")
+    assert service.values("web") == {"a": b"1"}
+    assert service.values("web (old)") == {"a": b"1", "b": b"1"}
+    rename(service, "web", "web (new)")
+    rename(service, "web (old)", "web")
     assert changes(await repo.plan()) == [("delete", "removed", "b")]
 
 
-async def test_a_namespace_that_is_lost_in_the_middle_is_not_followed(kv: Service, connect: Open) -> None:
+async def test_a_namespace_that_is_lost_in_the_middle_is_not_followed(service: Service, connect: Open) -> None:
     """Once a call found the namespace gone, no call goes to a new one of the same title until the name is located again."""
     store = connect(options={"create_namespaces": True})
     await locate(store, "web", writing=True)
-    kv.remove("web")
-    kv.ids["web"] = kv.make("web")
+    service.remove("web")
+    service.ids["web"] = service.make("web")
     for _ in range(2):
         with pytest.raises(PermanentError, match="deleted in the meantime"):
             await store.write("web", [creation("a")])
-    assert kv.values("web") == {}
+    assert service.values("web") == {}
     await locate(store, "web")
     await store.write("web", [creation("a")])
-    assert kv.values("web") == {"a": b"v"}
+    assert service.values("web") == {"a": b"v"}
 
 
-async def test_an_id_that_is_gone_ends_the_pass(tmp_path: Path, kv: Service) -> None:
+async def test_an_id_that_is_gone_ends_the_pass(tmp_path: Path, service: Service) -> None:
     """A name in namespace_ids whose namespace was deleted is an error, although another one has the title by now."""
-    repo = Repo(tmp_path, kv, f"    namespace_ids: {{web: {kv.ids['web']}}}\n", FREELY)
+    repo = Repo(tmp_path, service, extra=f"    namespace_ids: {{web: {service.ids['web']}}}\n", policy=FREELY)
     await repo.settle({"a": "1"})
     repo.want({"a": "2"})
     async with repo.open() as workspace:
         plan = await workspace.plan(TargetSelection())
-        kv.remove("web")
-        kv.ids["web"] = kv.make("web")
+        service.remove("web")
+        service.ids["web"] = service.make("web")
         report = await workspace.apply(plan, command="test")
         assert "correct namespace_ids.web" in (report.targets[0].error or "")
-    assert kv.values("web") == {}
+    assert service.values("web") == {}
     assert "correct namespace_ids.web" in ((await repo.plan()).error or "")
 
 
@@ -278,14 +244,14 @@ async def test_an_id_that_is_gone_ends_the_pass(tmp_path: Path, kv: Service) -> 
 
 
 @pytest.mark.parametrize("second", ["alias", "id", "store"])
-async def test_two_names_of_one_namespace_are_parked(tmp_path: Path, kv: Service, second: str) -> None:
+async def test_two_names_of_one_namespace_are_parked(tmp_path: Path, service: Service, second: str) -> None:
     """Alias and title, id and title, or two stores of one account: neither target is touched, and both are named."""
-    id_ = kv.ids["web"]
+    id_ = service.ids["web"]
     again = (
-        f"  again: {{type: cloudflare-kv, account_id: {kv.account}, token: {{env: CLOUDFLARE_API_TOKEN}},"
-        f" endpoint: '{kv.url}'}}\n"
+        f"  again: {{type: cloudflare-kv, account_id: {service.account}, token: {{env: CLOUDFLARE_API_TOKEN}},"
+        f" endpoint: '{service.url}'}}\n"
     )
-    repo = Repo(tmp_path, kv, f"    namespace_ids: {{alias: {id_}}}\n{again}", FREELY)
+    repo = Repo(tmp_path, service, extra=f"    namespace_ids: {{alias: {id_}}}\n{again}", policy=FREELY)
     repo.want({"a": "1"})
     names = {"alias": "edge/alias", "id": f"edge/{id_}", "store": "again/web"}[second]
     store, _, namespace = names.partition("/")
@@ -300,94 +266,94 @@ async def test_two_names_of_one_namespace_are_parked(tmp_path: Path, kv: Service
             assert "resolve to the same place" in reason
             assert "kvsync.yaml:" in reason
         await workspace.apply(plan, command="test", approvals=[plan.digest])
-    assert kv.values("web") == {}
+    assert service.values("web") == {}
 
 
 # Another account behind the same name
 
 
-async def test_another_account_behind_the_name_is_left_as_it_is(repo: Repo, kv: Service) -> None:
+async def test_another_account_behind_the_name_is_left_as_it_is(repo: Repo, service: Service) -> None:
     """When the store leads to another account, nothing there is overwritten or deleted for what was written here; when it
     leads back, everything is still known."""
     await repo.settle({"a": "1", "b": "1", "gone": "1"})
-    listed = kv.listed("web")
-    with service() as other:
+    listed = service.listed("web")
+    with Service.serve() as other:
         other.reset("web")
         other.put("web", "a", b"theirs")
         other.put("web", "b", b"1", metadata=listed["b"]["metadata"])
         other.put("web", "gone", b"1", metadata=listed["gone"]["metadata"])
         repo.want({"a": "1", "b": "1"})
         config = repo.root / "kvsync.yaml"
-        config.write_text(config.read_text().replace(kv.url, other.url).replace(kv.account, other.account))
-        repo.kv = other
+        config.write_text(config.read_text().replace(service.url, other.url).replace(service.account, other.account))
+        repo.service = other
         plan = await repo.plan()
-        assert kv.ids["web"] in (plan.moved_from or "")
+        assert service.ids["web"] in (plan.moved_from or "")
         assert outcomes(await repo.apply()) == {"a": "refused", "b": "applied"}
         assert other.values("web") == {"a": b"theirs", "b": b"1", "gone": b"1"}
-        config.write_text(config.read_text().replace(other.url, kv.url).replace(other.account, kv.account))
-    repo.kv = kv
+        config.write_text(config.read_text().replace(other.url, service.url).replace(other.account, service.account))
+    repo.service = service
     assert changes(await repo.plan()) == [("delete", "removed", "gone")]
 
 
 # Marks that were copied, dropped, restored or forged
 
 
-async def test_copies_are_not_deleted(repo: Repo, kv: Service) -> None:
+async def test_copies_are_not_deleted(repo: Repo, service: Service) -> None:
     """Copies of our entries, metadata and all, under other keys are foreign; only what we wrote is pruned."""
     await repo.settle({"a": "1", "b": "1"})
-    kv.put("web", "backup-of-a", b"1", metadata=kv.listed("web")["a"]["metadata"])
-    kv.put("web", "b-by-hand", b"tuned", metadata=kv.listed("web")["b"]["metadata"])
+    service.put("web", "backup-of-a", b"1", metadata=service.listed("web")["a"]["metadata"])
+    service.put("web", "b-by-hand", b"tuned", metadata=service.listed("web")["b"]["metadata"])
     repo.want({"a": "1"})
-    repo.clock = LaterClock()
+    repo.clock = HastyClock(61)
     plan = await repo.plan()
     assert changes(plan) == [("delete", "removed", "b")]
     assert plan.foreign == 2
     await repo.converge()
-    assert kv.values("web") == {"a": b"1", "backup-of-a": b"1", "b-by-hand": b"tuned"}
+    assert service.values("web") == {"a": b"1", "backup-of-a": b"1", "b-by-hand": b"tuned"}
 
 
-async def test_what_a_copied_mark_says_of_the_value_is_not_believed(repo: Repo, kv: Service) -> None:
+async def test_what_a_copied_mark_says_of_the_value_is_not_believed(repo: Repo, service: Service) -> None:
     """A wanted entry under a copied mark is read, also where the mark speaks of the very content that is wanted: it is not ours
     to overwrite."""
     await repo.settle({"a": "1"})
-    kv.put("web", "b", b"theirs", metadata=kv.listed("web")["a"]["metadata"])
+    service.put("web", "b", b"theirs", metadata=service.listed("web")["a"]["metadata"])
     repo.want({"a": "1", "b": "1"})
     plan = await repo.plan()
     assert changes(plan) == []
     (refused,) = plan.refused
     assert refused.identity == Identity("b")
     assert "a copy" in refused.reason
-    kv.put("web", "b", b"1", metadata=kv.listed("web")["a"]["metadata"])
+    service.put("web", "b", b"1", metadata=service.listed("web")["a"]["metadata"])
     assert changes(await repo.plan()) == [("adopt", "unowned", "b")]
 
 
-async def test_a_dropped_mark_is_drift(repo: Repo, kv: Service) -> None:
+async def test_a_dropped_mark_is_drift(repo: Repo, service: Service) -> None:
     """Who replaces an entry without its metadata made drift, equal or not: it is reported, and healed with a new mark."""
     await repo.settle({"equal": "1", "changed": "1", "kept": "1"})
-    kv.put("web", "equal", b"1")
-    kv.put("web", "changed", b"theirs")
-    repo.clock = LaterClock()
+    service.put("web", "equal", b"1")
+    service.put("web", "changed", b"theirs")
+    repo.clock = HastyClock(61)
     assert changes(await repo.plan()) == [("update", "drifted", "changed"), ("adopt", "drifted", "equal")]
     assert repo.command("drift").returncode == 2
     await repo.converge()
-    assert set(kv.values("web").values()) == {b"1"}
-    assert all("s" in one["metadata"]["kvsync"] for one in kv.listed("web").values())
+    assert set(service.values("web").values()) == {b"1"}
+    assert all("s" in one["metadata"]["kvsync"] for one in service.listed("web").values())
 
 
-async def test_a_restored_entry_is_drift(repo: Repo, kv: Service) -> None:
+async def test_a_restored_entry_is_drift(repo: Repo, service: Service) -> None:
     """Who writes back an earlier value with its metadata made drift: the mark is valid, but not what was applied last."""
     await repo.settle({"a": "1"})
-    old = kv.listed("web")["a"]["metadata"]
+    old = service.listed("web")["a"]["metadata"]
     await repo.settle({"a": "2"})
-    repo.clock = LaterClock()
+    repo.clock = HastyClock(61)
     await repo.converge()
-    kv.put("web", "a", b"1", metadata=old)
+    service.put("web", "a", b"1", metadata=old)
     assert changes(await repo.plan()) == [("update", "drifted", "a")]
     await repo.converge()
-    assert kv.value("web", "a") == b"2"
+    assert service.value("web", "a") == b"2"
 
 
-async def test_an_owner_key_cannot_be_done_without(kv: Service, connect: Open) -> None:
+async def test_an_owner_key_cannot_be_done_without(service: Service, connect: Open) -> None:
     """With an owner key, neither a plain digest nor a mark under another key settles an entry, or counts for its value."""
     store, key, old = connect(), b"k" * 32, b"o" * 32
     await put(store, "ours", keys=(key,))
@@ -412,9 +378,9 @@ async def test_an_owner_key_cannot_be_done_without(kv: Service, connect: Open) -
     assert known == {"ours", "rotated"}
 
 
-async def test_a_forged_mark_deletes_nothing(tmp_path: Path, kv: Service, connect: Open) -> None:
+async def test_a_forged_mark_deletes_nothing(tmp_path: Path, service: Service, connect: Open) -> None:
     """With an owner key, an entry under a mark that anyone can compute is foreign, and a wanted one is read, and not ours."""
-    repo = Repo(tmp_path, kv, "owner_key: {env: API_TOKEN}\n", FREELY)
+    repo = Repo(tmp_path, service, extra="owner_key: {env: API_TOKEN}\n", policy=FREELY)
     await repo.settle({"a": "1", "gone": "1"})
     store = connect()
     forged = MarkSigner("team-a", await locate(store, "web"))
@@ -423,53 +389,53 @@ async def test_a_forged_mark_deletes_nothing(tmp_path: Path, kv: Service, connec
         mark = forged.signed(write.identity, Mark("team-a", fingerprint(Content(b"1"))))
         await store.write("web", [replace(write, mark=mark)])
     repo.want({"a": "1", "b": "1"})
-    repo.clock = LaterClock()
+    repo.clock = HastyClock(61)
     plan = await repo.plan()
     assert changes(plan) == [("delete", "removed", "gone")]
     assert [str(one.identity) for one in plan.refused] == ["b"]
     await repo.apply()
-    assert kv.values("web") == {"a": b"1", "b": b"theirs", "extra": b"theirs"}
+    assert service.values("web") == {"a": b"1", "b": b"theirs", "extra": b"theirs"}
 
 
 # Marks of earlier versions
 
 
-def _unsealed(kv: Service, *keys: str) -> None:
+def _unsealed(service: Service, *keys: str) -> None:
     """Leave entries as an earlier version wrote them."""
-    listed, values = kv.listed("web"), kv.values("web")
+    listed, values = service.listed("web"), service.values("web")
     for key in keys:
         metadata = listed[key]["metadata"]
         del metadata["kvsync"]["s"]
-        kv.put("web", key, values[key] or b"", metadata=metadata)
+        service.put("web", key, values[key] or b"", metadata=metadata)
 
 
-async def test_marks_of_earlier_versions_are_renewed(repo: Repo, kv: Service) -> None:
+async def test_marks_of_earlier_versions_are_renewed(repo: Repo, service: Service) -> None:
     """Equal entries are marked again; what the ledger knows is deleted when it is no longer wanted."""
     await repo.settle({"kept": "1", "gone": "1"})
-    _unsealed(kv, "kept", "gone")
+    _unsealed(service, "kept", "gone")
     repo.want({"kept": "1"})
-    repo.clock = LaterClock()
+    repo.clock = HastyClock(61)
     assert changes(await repo.plan()) == [("delete", "removed", "gone"), ("adopt", "changed", "kept")]
     await repo.converge()
-    assert kv.values("web") == {"kept": b"1"}
-    assert "s" in kv.listed("web")["kept"]["metadata"]["kvsync"]
+    assert service.values("web") == {"kept": b"1"}
+    assert "s" in service.listed("web")["kept"]["metadata"]["kvsync"]
 
 
 async def test_without_a_ledger_marks_of_earlier_versions_delete_nothing(
-    repo: Repo, kv: Service, tmp_path: Path
+    repo: Repo, service: Service, tmp_path: Path
 ) -> None:
     """In a fresh checkout equal entries are marked again, and others are refused with the reason, not deleted."""
     await repo.settle({"kept": "1", "gone": "1"})
-    _unsealed(kv, "kept", "gone")
+    _unsealed(service, "kept", "gone")
     (tmp_path / "fresh").mkdir()
-    fresh = Repo(tmp_path / "fresh", kv, policy=FREELY)
+    fresh = Repo(tmp_path / "fresh", service, policy=FREELY)
     fresh.want({"kept": "1"})
     plan = await fresh.plan()
     assert changes(plan) == [("adopt", "unowned", "kept")]
     (refused,) = plan.refused
     assert "its mark was made by an earlier version of kvsync" in refused.reason
     await fresh.apply()
-    assert kv.values("web") == {"kept": b"1", "gone": b"1"}
+    assert service.values("web") == {"kept": b"1", "gone": b"1"}
 
 
 # The fast way through a page of plain marks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,37 +24,11 @@ from kvsync.stores.cloudflare_kv.requests import Targets
 from kvsync.stores.extensions import locate
 from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
-from tests.stores.cloudflare_service import Service, cloudflare_store, service
+from tests.stores.cloudflare_service import Bare, Service, cloudflare_store
 from tests.stores.signing import OWNER, signed, signer
 
 KEYS, GET, PUT = "GET /{namespace_id}/keys", "POST /{namespace_id}/bulk/get", "PUT /{namespace_id}/bulk"
 Open = Callable[..., Store]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture
-def kv(shared: Service) -> Service:
-    shared.reset("web")
-    return shared
-
-
-@pytest.fixture
-async def connect(kv: Service) -> AsyncIterator[Open]:
-    """Opens stores, and closes them at the end."""
-    opened: list[Store] = []
-
-    def open_one(found: Service = kv, **options: Any) -> Store:
-        opened.append(cloudflare_store(found, **options))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        await store.aclose()
 
 
 def creation(key: str, value: bytes | Content = b"v", expires_at: float | None = None, **mark: Any) -> Write:
@@ -75,66 +49,66 @@ def names(count: int, start: int = 0) -> list[Identity]:
 
 
 @pytest.mark.parametrize(("count", "calls"), [(0, 1), (1000, 1), (1001, 2), (2500, 3)])
-async def test_a_listing_costs_a_call_a_thousand(kv: Service, connect: Open, count: int, calls: int) -> None:
+async def test_a_listing_costs_a_call_a_thousand(service: Service, connect: Open, count: int, calls: int) -> None:
     """Observing N entries takes ceil(N/1000) calls and reads no value."""
-    kv.put_all("web", many(count))
+    service.put_all("web", many(count))
     store = connect()
     await store.namespaces()
-    kv.forget_requests()
+    service.forget_requests()
     snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
     assert len(snapshot.entries) == count
     assert snapshot.complete
-    assert kv.requests() == {KEYS: calls}
+    assert service.requests() == {KEYS: calls}
 
 
-async def test_values_are_read_by_the_hundred(kv: Service, connect: Open) -> None:
+async def test_values_are_read_by_the_hundred(service: Service, connect: Open) -> None:
     """Reading N entries that are there takes ceil(N/100) calls; absent ones among them are left out."""
-    kv.put_all("web", many(250))
+    service.put_all("web", many(250))
     store = connect()
     await store.namespaces()
-    kv.forget_requests()
+    service.forget_requests()
     found = await store.read("web", names(301))
     assert {str(one.content.value, "ascii") for one in found.values() if one.content} == set(map(str, range(250)))
-    assert kv.requests() == {GET: 4}
+    assert service.requests() == {GET: 4}
 
 
-async def test_a_thousand_that_are_absent_cost_two_calls(kv: Service, connect: Open) -> None:
+async def test_a_thousand_that_are_absent_cost_two_calls(service: Service, connect: Open) -> None:
     """Before many entries are made, one listing shows that they are absent; of the few that are there, the values are read."""
-    kv.put_all("web", [*many(2000)[1500:1503], {"key": "zoo", "value": "far"}])
+    service.put_all("web", [*many(2000)[1500:1503], {"key": "zoo", "value": "far"}])
     store = connect()
     await store.namespaces()
-    kv.forget_requests()
+    service.forget_requests()
     found = await store.read("web", names(1000, 1000))
     assert set(found) == set(names(3, 1500))
-    assert kv.requests() == {GET: 2, KEYS: 1}
+    assert service.requests() == {GET: 2, KEYS: 1}
 
 
-async def test_a_crowd_of_others_hides_nothing(kv: Service, connect: Open) -> None:
+async def test_a_crowd_of_others_hides_nothing(service: Service, connect: Open) -> None:
     """Where a listing would be longer than reading, it is given up, and all that was not decided is read."""
-    kv.put_all("web", [{"key": f"key-0{number:06}", "value": "x"} for number in range(6000)] + many(1000)[990:])
+    service.put_all("web", [{"key": f"key-0{number:06}", "value": "x"} for number in range(6000)] + many(1000)[990:])
     found = await connect().read("web", [*names(990, 10_000), *names(10, 990)])
     assert set(found) == set(names(10, 990))
 
 
-async def test_writing_costs_a_call_a_batch(kv: Service, connect: Open) -> None:
+async def test_writing_costs_a_call_a_batch(service: Service, connect: Open) -> None:
     """A batch is one call, whatever its size is set to; a longer one is refused before it is sent."""
     store = connect(options={"batch_size": 300})
     assert store.capabilities.batch == 300
     await store.namespaces()
-    kv.forget_requests()
+    service.forget_requests()
     results = await store.write("web", [creation(f"k{number}") for number in range(300)])
     assert {one.status for one in results} == {WriteStatus.DONE}
-    assert kv.requests() == {PUT: 1}
+    assert service.requests() == {PUT: 1}
     with pytest.raises(BatchRefused):
         await store.write("web", [creation(f"k{number}") for number in range(301)])
 
 
-async def test_stores_with_one_token_share_its_quota(kv: Service, connect: Open) -> None:
+async def test_stores_with_one_token_share_its_quota(service: Service, connect: Open) -> None:
     """Two stores with the same token wait for the same allowance; another token has its own."""
     clock = FakeClock(time.time())
     one, two = connect(clock=clock), connect(clock=clock)
-    other = connect(clock=clock, token=kv.env["CLOUDFLARE_READER_API_TOKEN"])
+    other = connect(clock=clock, token=service.env["CLOUDFLARE_READER_API_TOKEN"])
     for store in (one, two, other):
         await store.namespaces()
     quotas = [store._client().quota for store in (one, two, other)]  # type: ignore[attr-defined]
@@ -147,7 +121,7 @@ async def test_stores_with_one_token_share_its_quota(kv: Service, connect: Open)
 
 
 @pytest.mark.parametrize("key", ["", ".", ".."])
-async def test_no_request_leaves_for_a_key_that_is_a_path(kv: Service, connect: Open, key: str) -> None:
+async def test_no_request_leaves_for_a_key_that_is_a_path(service: Service, connect: Open, key: str) -> None:
     """A key that is empty, `.` or `..` is refused before any URL is built: no request leaves, for reading nor for writing."""
     store, identity = connect(), Identity(key)
     with pytest.raises(ValueError, match="stores cannot address"):
@@ -157,12 +131,12 @@ async def test_no_request_leaves_for_a_key_that_is_a_path(kv: Service, connect: 
         assert (await store.write("web", [write]))[0].status is WriteStatus.REJECTED
     assert await store.read("web", [identity]) == {}
     with pytest.raises(ValueError, match="cannot be part of a URL"):
-        Targets("/client/v4", kv.account).one(kv.ids["web"], "values", key)
-    assert kv.total() == 0
-    assert kv.titles() == ["web"]
+        Targets("/client/v4", service.account).one(service.ids["web"], "values", key)
+    assert service.total() == 0
+    assert service.titles() == ["web"]
 
 
-async def test_a_batch_goes_without_its_bad_keys(kv: Service, connect: Open) -> None:
+async def test_a_batch_goes_without_its_bad_keys(service: Service, connect: Open) -> None:
     """In one call, entries that the store cannot hold are rejected each with its reason, and the others written."""
     writes = [
         creation("good"),
@@ -175,44 +149,44 @@ async def test_a_batch_goes_without_its_bad_keys(kv: Service, connect: Open) -> 
     results = await connect().write("web", writes)
     assert [one.status for one in results] == [WriteStatus.DONE] + [WriteStatus.REJECTED] * 5
     assert all(one.error for one in results[1:])
-    assert kv.values("web") == {"good": b"v"}
+    assert service.values("web") == {"good": b"v"}
 
 
 @pytest.mark.parametrize("key", ["é" * 256, "%2F", "x/../y", "a?b#c", "\u001f", " ", "...", "kvsync"])
 @pytest.mark.parametrize("value", [b"text", b"\xff\x00", b"", b"\r\n", b"\x00" * 9000])
-async def test_awkward_keys_hold_awkward_values(kv: Service, connect: Open, key: str, value: bytes) -> None:
+async def test_awkward_keys_hold_awkward_values(service: Service, connect: Open, key: str, value: bytes) -> None:
     """Names and values come back byte for byte, also those that are read one by one because they are no text."""
     store = connect()
     assert (await store.write("web", [creation(key, value)]))[0].status is WriteStatus.DONE
     found = await store.read("web", [Identity(key)])
     assert found[Identity(key)].content == Content(value)
-    assert kv.values("web") == {key: value}
+    assert service.values("web") == {key: value}
 
 
-async def test_one_value_that_is_no_text_fails_no_other(kv: Service, connect: Open) -> None:
+async def test_one_value_that_is_no_text_fails_no_other(service: Service, connect: Open) -> None:
     """Among a hundred texts, a value that is no text is found and read alone, with its metadata and its end."""
-    kv.put_all("web", many(99))
+    service.put_all("web", many(99))
     ends = int(time.time()) + 5000
-    kv.put("web", "key-00042x", b"\xff\xfe", metadata={"a": 1}, expiration=ends)
+    service.put("web", "key-00042x", b"\xff\xfe", metadata={"a": 1}, expiration=ends)
     store = connect()
     found = await store.read("web", [*names(99), Identity("key-00042x")])
     assert len(found) == 100
     binary = found[Identity("key-00042x")]
     assert binary.content == Content(b"\xff\xfe", metadata='{"a":1}')
     assert binary.expires_at == ends
-    kv.forget_requests()
+    service.forget_requests()
     await store.read("web", [*names(99), Identity("key-00042x")])
-    assert kv.requests()[GET] == 1  # it is known by now
+    assert service.requests()[GET] == 1  # it is known by now
 
 
 # -- the mark ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_mark_is_one_member_beside_the_users_own(kv: Service, connect: Open) -> None:
+async def test_the_mark_is_one_member_beside_the_users_own(service: Service, connect: Open) -> None:
     """What the user asked for stands in the metadata as asked; all that is kvsync's is in one member."""
     content = Content(b"v", "text/html", (("team", "web"),), '{"region":"eu","tier":1}')
     await connect().write("web", [creation("a", content, ttl=3600, protected=True), creation("b", seal=bytes(16))])
-    listed = kv.listed("web")
+    listed = service.listed("web")
     ours = listed["a"]["metadata"].pop("kvsync")
     assert listed["a"]["metadata"] == {"region": "eu", "tier": 1}
     check = ours.pop("r")
@@ -230,7 +204,7 @@ async def test_the_mark_is_one_member_beside_the_users_own(kv: Service, connect:
 
 @pytest.mark.parametrize("change", [{"region": "us"}, {"more": 1}, {"region": None}])
 async def test_metadata_that_somebody_changed_is_seen_in_a_listing(
-    kv: Service, connect: Open, change: dict[str, Any]
+    service: Service, connect: Open, change: dict[str, Any]
 ) -> None:
     """Who changes the metadata and leaves the mark in place is found out without any value being read."""
     store = connect()
@@ -240,7 +214,7 @@ async def test_metadata_that_somebody_changed_is_seen_in_a_listing(
     assert before is not None
     assert set(before.settled) == {Identity("a"), Identity("b")}
     for key in ("a", "b"):
-        kv.put("web", key, b"v", metadata=kv.listed("web")[key]["metadata"] | change)
+        service.put("web", key, b"v", metadata=service.listed("web")[key]["metadata"] | change)
     after = await store.observe("web", signer(store))
     assert after is not None
     assert not after.settled
@@ -296,7 +270,7 @@ def audit(store: Store, content: Content) -> str:
     return "; ".join(store.audit("web", Entry(Identity("a"), store.normalise(content), fingerprint(content))))
 
 
-async def test_metadata_is_measured_offline(kv: Service, connect: Open) -> None:
+async def test_metadata_is_measured_offline(service: Service, connect: Open) -> None:
     """Metadata that only kvsync's mark makes too long, takes the mark's name or has no room for it is found offline; what is
     let pass is taken by the store."""
     store = connect()
@@ -304,7 +278,7 @@ async def test_metadata_is_measured_offline(kv: Service, connect: Open) -> None:
     assert "1,024" in audit(store, _with_metadata(fits + 1))
     assert "kvsync" in audit(store, Content(b"", metadata='{"kvsync":{}}'))
     assert "must be a JSON object" in audit(store, Content(b"", metadata='["a"]'))
-    assert kv.total() == 0
+    assert service.total() == 0
     write = signed(store, creation("a", _with_metadata(fits)))
     assert (await store.write("web", [write]))[0].status is WriteStatus.DONE
 
@@ -323,19 +297,19 @@ async def test_whole_numbers_and_empty_metadata_have_one_spelling(connect: Open)
 # -- lifetimes --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_least_lifetime_is_counted_by_the_server(kv: Service, connect: Open) -> None:
+async def test_the_least_lifetime_is_counted_by_the_server(service: Service, connect: Open) -> None:
     """A TTL of 60 seconds is taken although time passes on the way, and whatever this machine's clock says."""
     clock = FakeClock(time.time() - 30)
     write = creation("a", expires_at=clock.now() + 60, ttl=60)
     clock.advance(0.5)
     assert (await connect(clock=clock).write("web", [write]))[0].status is WriteStatus.DONE
-    assert 0 <= kv.listed("web")["a"]["expiration"] - time.time() <= 61
+    assert 0 <= service.listed("web")["a"]["expiration"] - time.time() <= 61
 
 
 # -- namespaces -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wrong_namespace_is_no_empty_store(kv: Service, connect: Open) -> None:
+async def test_a_wrong_namespace_is_no_empty_store(service: Service, connect: Open) -> None:
     """A namespace that does not exist is an error that suggests the nearest name, never an empty listing."""
     store = connect()
     with pytest.raises(PermanentError, match='did you mean "web"'):
@@ -344,14 +318,14 @@ async def test_a_wrong_namespace_is_no_empty_store(kv: Service, connect: Open) -
         await store.write("wep", [creation("a")])
     with pytest.raises(PermanentError):
         await store.read("wep", [Identity("a")])
-    assert kv.titles() == ["web"]
+    assert service.titles() == ["web"]
 
 
-async def test_a_namespace_is_found_by_title_by_id_and_by_its_configured_id(kv: Service, connect: Open) -> None:
+async def test_a_namespace_is_found_by_title_by_id_and_by_its_configured_id(service: Service, connect: Open) -> None:
     """Title, id, and a name that the configuration gives to an id all lead to the same namespace."""
-    kv.put("web", "a", b"1")
-    store = connect(options={"namespace_ids": {"prod": kv.ids["web"]}})
-    for name in ("web", kv.ids["web"], "prod"):
+    service.put("web", "a", b"1")
+    store = connect(options={"namespace_ids": {"prod": service.ids["web"]}})
+    for name in ("web", service.ids["web"], "prod"):
         assert set(await store.read(name, [Identity("a")])) == {Identity("a")}
     assert await store.namespaces() == ["prod"]
 
@@ -364,17 +338,17 @@ async def test_a_wrong_configured_id_is_told(connect: Open) -> None:
             await store.observe(name, signer(store, name))
 
 
-async def test_all_pages_of_namespaces_are_looked_through(kv: Service, connect: Open) -> None:
+async def test_all_pages_of_namespaces_are_looked_through(service: Service, connect: Open) -> None:
     """The hundred and first namespace is found as well as the first."""
     for number in range(100):
-        kv.make(f"ns-{number:03}")
+        service.make(f"ns-{number:03}")
     assert len(await connect().namespaces()) == 101
     store = connect()
     snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
 
 
-async def test_a_missing_namespace_is_made_when_it_is_written_to(kv: Service, connect: Open) -> None:
+async def test_a_missing_namespace_is_made_when_it_is_written_to(service: Service, connect: Open) -> None:
     """With create_namespaces looking makes nothing, the first write makes the namespace, and two at once make one."""
     one, two = (connect(options={"create_namespaces": True}) for _ in range(2))
     snapshot = await one.observe("new", signer(one, "new"))
@@ -382,27 +356,27 @@ async def test_a_missing_namespace_is_made_when_it_is_written_to(kv: Service, co
     assert not snapshot.entries
     assert await one.read("new", [Identity("a")]) == {}
     await two.observe("new", signer(two, "new"))
-    assert kv.titles() == ["web"]
+    assert service.titles() == ["web"]
     for store, key in ((one, "a"), (two, "b")):
         assert (await store.write("new", [creation(key)]))[0].status is WriteStatus.DONE
-    assert sorted(kv.titles()) == ["new", "web"]
+    assert sorted(service.titles()) == ["new", "web"]
     assert len(await one.read("new", [Identity("a"), Identity("b")])) == 2
 
 
-async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Service, connect: Open) -> None:
+async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(service: Service, connect: Open) -> None:
     """Once its namespace is gone a store says so for every kind of call, whatever has the title by now; located again it finds
     the new one."""
     store = connect()
     await store.write("web", [creation("a")])
-    kv.remove("web")
+    service.remove("web")
     with pytest.raises(PermanentError, match="deleted in the meantime"):
         await store.observe("web", signer(store))
-    kv.ids["web"] = kv.make("web")
+    service.ids["web"] = service.make("web")
     with pytest.raises(PermanentError, match="deleted in the meantime"):
         await store.read("web", [Identity("a")])
     with pytest.raises(PermanentError, match="deleted in the meantime"):
         await store.write("web", [creation("a")])
-    assert kv.values("web") == {}
+    assert service.values("web") == {}
     await locate(store, "web")
     snapshot = await store.observe("web", signer(store))
     assert snapshot is not None
@@ -429,42 +403,42 @@ async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(kv: Servic
     ],
 )
 async def test_what_an_answer_means(
-    kv: Service, connect: Open, fault: str, reading: type[StoreError], writing: type[StoreError]
+    service: Service, connect: Open, fault: str, reading: type[StoreError], writing: type[StoreError]
 ) -> None:
     """Each failure becomes the error that says what to do: wait, look first, split, stop."""
     store = connect(clock=FakeClock(time.time()))
     await store.observe("web", signer(store))
-    kv.faults(fault)
+    service.faults(fault)
     if "after-write" not in fault:
         with pytest.raises(reading) as caught:
             await store.observe("web", signer(store))
         assert not isinstance(caught.value, LostAnswer)
-        assert kv.token not in str(caught.value)
+        assert service.token not in str(caught.value)
     with pytest.raises(writing) as error:
         await store.write("web", [creation("a", b"secret-value")])
     assert type(error.value) is writing
     assert "secret-value" not in str(error.value)
 
 
-async def test_the_wait_that_the_service_names_is_kept(kv: Service, connect: Open) -> None:
+async def test_the_wait_that_the_service_names_is_kept(service: Service, connect: Open) -> None:
     """A throttled write tells how long to wait."""
     store = connect()
     await store.observe("web", signer(store))
-    kv.faults("429:1")
+    service.faults("429:1")
     with pytest.raises(TransientError) as error:
         await store.write("web", [creation("a")])
     assert error.value.retry_after == 1
 
 
-async def test_keys_that_were_not_fully_written_are_unknown(kv: Service, connect: Open) -> None:
+async def test_keys_that_were_not_fully_written_are_unknown(service: Service, connect: Open) -> None:
     """Of a bulk call, each key that the answer calls unsuccessful is unknown, and the others are done."""
     store = connect()
-    kv.faults("partial-bulk:0.5")
+    service.faults("partial-bulk:0.5")
     results = await store.write("web", [creation(f"k{number}") for number in range(40)])
     assert {one.status for one in results} == {WriteStatus.DONE, WriteStatus.UNKNOWN}
-    kv.faults("")
+    service.faults("")
     done = {f"k{number}" for number, one in enumerate(results) if one.status is WriteStatus.DONE}
-    assert done <= set(kv.listed("web"))
+    assert done <= set(service.listed("web"))
 
 
 async def test_a_listing_that_breaks_off_is_incomplete() -> None:
@@ -496,9 +470,9 @@ async def test_what_is_no_list_of_keys_is_no_empty_store(page: Any) -> None:
 async def _observed(origin: str) -> int | None:
     """How many entries an incomplete listing brought; None when it was an error."""
     config = StoreConfig("edge", "cloudflare-kv", {}, endpoint=f"{origin}/client/v4", timeout=5)
-    found = _Bare(origin)
+    found = Bare(origin)
     options = {"namespace_ids": {"web": "0" * 32}}
-    store = cloudflare_store(found, FakeClock(), options=options, timeout=config.timeout)  # type: ignore[arg-type]
+    store = cloudflare_store(found, FakeClock(), options=options, timeout=config.timeout)
     try:
         snapshot = await store.observe("web", signer(store))
     except TransientError:
@@ -511,15 +485,6 @@ async def _observed(origin: str) -> int | None:
     return len(snapshot.entries)
 
 
-class _Bare:
-    """Just enough of a service to connect to."""
-
-    account, token = "0" * 32, "a-token-of-nobody"
-
-    def __init__(self, origin: str) -> None:
-        self.url = f"{origin}/client/v4"
-
-
 # -- doctor -----------------------------------------------------------------------------------------------------------
 
 
@@ -527,15 +492,15 @@ async def findings(store: Store) -> dict[str, tuple[bool, str]]:
     return {one.check: (one.ok, f"{one.detail} {one.hint or ''}") for one in await store.check()}
 
 
-async def test_doctor_finds_nothing_wrong(kv: Service, connect: Open) -> None:
+async def test_doctor_finds_nothing_wrong(service: Service, connect: Open) -> None:
     """A healthy connection passes every check, says what is left of the quota, and leaves everything as it was."""
-    kv.put("web", "a", b"1")
+    service.put("web", "a", b"1")
     found = await findings(connect(read_only=True))
     assert all(ok for ok, _ in found.values())
     assert set(found) == {"credential", "reading", "writing", "clock", "quota"}
     assert "calls left" in found["quota"][1]
-    assert kv.values("web") == {"a": b"1"}
-    assert kv.titles() == ["web"]
+    assert service.values("web") == {"a": b"1"}
+    assert service.titles() == ["web"]
 
 
 @pytest.mark.parametrize(
@@ -555,14 +520,14 @@ async def test_doctor_tells_faults_apart(connect: Open, options: dict[str, Any],
     assert all(words in found[check][1] for check in wrong)
 
 
-async def test_doctor_finds_a_token_that_may_only_read(kv: Service, connect: Open) -> None:
+async def test_doctor_finds_a_token_that_may_only_read(service: Service, connect: Open) -> None:
     """A token that may read and not write fails the one check that is about writing."""
-    found = await findings(connect(token=kv.env["CLOUDFLARE_READER_API_TOKEN"]))
+    found = await findings(connect(token=service.env["CLOUDFLARE_READER_API_TOKEN"]))
     assert {check for check, (ok, _) in found.items() if not ok} == {"writing"}
     assert "Edit" in found["writing"][1]
 
 
-async def test_doctor_finds_a_clock_that_is_wrong(kv: Service, connect: Open) -> None:
+async def test_doctor_finds_a_clock_that_is_wrong(service: Service, connect: Open) -> None:
     """A clock that is minutes off is found before ends of lifetimes go wrong by it."""
     found = await findings(connect(clock=FakeClock(time.time() + 600)))
     assert found["clock"][0] is False

@@ -15,7 +15,7 @@ from kvsync.stores.base import Store
 from kvsync.stores.ledger_place import LedgerPlace
 from kvsync.stores.voximplant import VoximplantStore
 from kvsync.testing import FakeClock, StoreConformance
-from tests.stores.voximplant_service import Service, service, voximplant_store
+from tests.stores.voximplant_service import Service, voximplant_store
 
 WAYS: dict[str, dict[str, str]] = {
     "usual": {},
@@ -46,7 +46,7 @@ WAYS: dict[str, dict[str, str]] = {
 def services() -> Iterator[Callable[[str], Service]]:
     """Gives the service that answers in one of these ways."""
     with ExitStack() as stack:
-        yield cache(lambda way: stack.enter_context(service(switches=WAYS[way])))
+        yield cache(lambda way: stack.enter_context(Service.serve(switches=WAYS[way])))
 
 
 class VoximplantConformance(StoreConformance):

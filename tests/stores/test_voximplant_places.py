@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from kvsync.testing import FakeClock
 from kvsync.testing.conformance.ledgers import keeper_of
 from kvsync.util.clock import Clock
 from tests.http.script_server import says, serving
-from tests.stores.voximplant_repo import SharedClock
+from tests.stores.emulated import SharedClock
 from tests.stores.voximplant_service import (
     APPLICATIONS,
     CREDENTIALS,
@@ -33,38 +33,10 @@ from tests.stores.voximplant_service import (
     ITEMS,
     SET,
     Service,
-    service,
-    voximplant_store,
 )
 
 SIGNER = MarkSigner("team-a", Place("voximplant", ()))
 Open = Callable[..., Store]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture
-def vox(shared: Service) -> Service:
-    shared.reset()
-    return shared
-
-
-@pytest.fixture
-async def opened(vox: Service) -> AsyncIterator[Open]:
-    """Opens stores over the service of this test, and closes them at the end."""
-    stores: list[Store] = []
-
-    def opened(found: Service = vox, *arguments: Any, **fields: Any) -> Store:
-        stores.append(voximplant_store(found, *arguments, **fields))
-        return stores[-1]
-
-    yield opened
-    for store in stores:
-        await store.aclose()
 
 
 def creation(key: str, value: str = "v") -> Write:
@@ -133,54 +105,54 @@ def test_another_place(other: Mapping[str, Any]) -> None:
 # -- by the service's ids ---------------------------------------------------------------------------------------------
 
 
-async def test_an_id_costs_nothing(opened: Open, vox: Service) -> None:
+async def test_an_id_costs_nothing(connect: Open, service: Service) -> None:
     """Locating an application that is configured by its id takes no call, whether to read or to write."""
-    store = opened()
+    store = connect()
     place = await locate(store, "web")
     assert place == await locate(store, "web", writing=True)
     assert place.is_resolved
-    assert dict(place.parts) == {"endpoint": vox.url.removesuffix("/"), "account": "1234567", "application": "1"}
+    assert dict(place.parts) == {"endpoint": service.url.removesuffix("/"), "account": "1234567", "application": "1"}
     await store.observe("web", SIGNER)
     await store.write("web", [creation("a")])
-    assert vox.requests() == {ITEMS: 1, SET: 1}
+    assert service.requests() == {ITEMS: 1, SET: 1}
 
 
-async def test_a_name_and_an_id_are_one_place(opened: Open, vox: Service) -> None:
+async def test_a_name_and_an_id_are_one_place(connect: Open, service: Service) -> None:
     """An application is the same place by its id, its short name and its full name; another one is not."""
-    full = vox.api(APPLICATIONS)[0]["application_name"]
-    by_id = await locate(opened(options={"application_id": 1}), "web")
+    full = service.api(APPLICATIONS)[0]["application_name"]
+    by_id = await locate(connect(options={"application_id": 1}), "web")
     for name in ("first", full):
-        place = await locate(opened(options={"application": name}), "web")
+        place = await locate(connect(options={"application": name}), "web")
         assert place.key == by_id.key
         assert full in str(place)
-    assert (await locate(opened(options={"application": "second"}), "web")).key != by_id.key
+    assert (await locate(connect(options={"application": "second"}), "web")).key != by_id.key
 
 
-async def test_a_name_costs_a_call_a_minute(opened: Open, vox: Service) -> None:
+async def test_a_name_costs_a_call_a_minute(connect: Open, service: Service) -> None:
     """All namespaces share one look-up a minute; each pass that writes costs one more."""
-    clock = SharedClock(vox)
-    store = opened(vox, clock, options={"application": "first"})
+    clock = SharedClock(service)
+    store = connect(service, clock, options={"application": "first"})
     for _ in range(3):
         for namespace in ("web", "mail"):
             await locate(store, namespace)
             await store.observe(namespace, SIGNER)
-    assert vox.requests() == {APPLICATIONS: 1, ITEMS: 6}
+    assert service.requests() == {APPLICATIONS: 1, ITEMS: 6}
     clock.advance(59)
     await locate(store, "web")
     clock.advance(2)
     await asyncio.gather(*(locate(store, namespace) for namespace in ("web", "mail", "shop")))
-    assert vox.requests()[APPLICATIONS] == 2
+    assert service.requests()[APPLICATIONS] == 2
     await locate(store, "web", writing=True)
     for number in range(3):
         await store.write("web", [creation(f"key-{number}")])
-    assert vox.requests()[APPLICATIONS] == 3
+    assert service.requests()[APPLICATIONS] == 3
 
 
-async def test_passes_that_write_at_once_share_a_look_up(opened: Open, vox: Service) -> None:
+async def test_passes_that_write_at_once_share_a_look_up(connect: Open, service: Service) -> None:
     """A look-up serves all passes that asked for one before it began: those that wait for the first one share the second."""
-    store = opened(vox, Clock(), options={"application": "first"})
+    store = connect(service, Clock(), options={"application": "first"})
     await asyncio.gather(*(locate(store, f"web-{number}", writing=True) for number in range(6)))
-    assert vox.requests() == {APPLICATIONS: 2}
+    assert service.requests() == {APPLICATIONS: 2}
 
 
 def test_what_an_application_is_called_does_not_matter() -> None:
@@ -188,27 +160,27 @@ def test_what_an_application_is_called_does_not_matter() -> None:
     assert Application("1", "2", "first.old.com") == Application("1", "2", "first.new.com")
 
 
-async def test_other_accounts_and_endpoints_are_other_places(opened: Open, vox: Service) -> None:
+async def test_other_accounts_and_endpoints_are_other_places(connect: Open, service: Service) -> None:
     """Application 1 of another account, or of another service, is not application 1."""
-    here = await locate(opened(), "web")
-    other = json.dumps(vox.key_file() | {"account_id": 7})
-    assert (await locate(opened(credentials=other), "web")).key != here.key
-    with service() as elsewhere:
-        assert (await locate(opened(elsewhere), "web")).key != here.key
+    here = await locate(connect(), "web")
+    other = json.dumps(service.key_file() | {"account_id": 7})
+    assert (await locate(connect(credentials=other), "web")).key != here.key
+    with Service.serve() as elsewhere:
+        assert (await locate(connect(elsewhere), "web")).key != here.key
 
 
 # -- applications that move -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def clock(vox: Service) -> SharedClock:
-    return SharedClock(vox)
+def clock(service: Service) -> SharedClock:
+    return SharedClock(service)
 
 
 @pytest.fixture
-def by_name(opened: Open, vox: Service, clock: SharedClock) -> Store:
+def by_name(connect: Open, service: Service, clock: SharedClock) -> Store:
     """A store that is configured for the application `first` by its name."""
-    return opened(vox, clock, options={"application": "first"})
+    return connect(service, clock, options={"application": "first"})
 
 
 async def error_of(call: Any) -> StoreError:
@@ -217,95 +189,95 @@ async def error_of(call: Any) -> StoreError:
     return caught.value
 
 
-async def test_a_swapped_application_is_noticed_before_the_first_write(by_name: Store, vox: Service) -> None:
+async def test_a_swapped_application_is_noticed_before_the_first_write(by_name: Store, service: Service) -> None:
     """However fresh the look-up, the place to write to is as of now, and then written to and read from."""
     before = await locate(by_name, "web")
-    new = vox.replace_application(1, "first")
+    new = service.replace_application(1, "first")
     assert (await locate(by_name, "web")).key == before.key
     there = await locate(by_name, "web", writing=True)
     assert dict(there.parts)["application"] == str(new)
     await by_name.write("web", [creation("a")])
-    assert (vox.values(), vox.values(application=new)) == ({}, {"web:a": "v"})
+    assert (service.values(), service.values(application=new)) == ({}, {"web:a": "v"})
     assert set(await by_name.read("web", [Identity("a")])) == {Identity("a")}
     snapshot = await by_name.observe("web", SIGNER)
     assert snapshot is not None
     assert set(snapshot.entries) == {Identity("a")}
 
 
-async def test_a_swap_ends_writes_that_are_under_way(by_name: Store, vox: Service, clock: SharedClock) -> None:
+async def test_a_swap_ends_writes_that_are_under_way(by_name: Store, service: Service, clock: SharedClock) -> None:
     """In a pass that takes longer than a minute nothing is written or deleted by the old id any more."""
     await locate(by_name, "web", writing=True)
     await by_name.write("web", [creation("a")])
-    new = vox.replace_application(1, "first")
+    new = service.replace_application(1, "first")
     clock.advance(61)
     deletion = Write(Identity("a"), Precondition.UNCHANGED)
     for write in (creation("b"), deletion):
         error = await error_of(by_name.write("web", [write]))
         assert isinstance(error, PermanentError)
         assert f"now points to application {new}" in str(error)
-    assert (vox.values(), vox.values(application=new)) == ({"web:a": "v"}, {})
+    assert (service.values(), service.values(application=new)) == ({"web:a": "v"}, {})
     await locate(by_name, "web")
     await by_name.write("web", [creation("b")])
-    assert vox.values(application=new) == {"web:b": "v"}
+    assert service.values(application=new) == {"web:b": "v"}
 
 
-async def test_one_namespace_does_not_move_another(by_name: Store, vox: Service, clock: SharedClock) -> None:
+async def test_one_namespace_does_not_move_another(by_name: Store, service: Service, clock: SharedClock) -> None:
     """What locating one namespace finds does not lead the pass over another one, which was planned before, elsewhere."""
     await locate(by_name, "web")
     await locate(by_name, "mail")
-    vox.put("web:a", "old")
-    new = vox.replace_application(1, "first")
+    service.put("web:a", "old")
+    new = service.replace_application(1, "first")
     await locate(by_name, "mail", writing=True)
     assert set(await by_name.read("web", [Identity("a")])) == {Identity("a")}
     assert isinstance(await error_of(by_name.write("web", [creation("b")])), PermanentError)
-    assert vox.values(application=new) == {}
+    assert service.values(application=new) == {}
 
 
-async def test_a_ledger_does_not_move_with_the_name(opened: Open, vox: Service, clock: SharedClock) -> None:
+async def test_a_ledger_does_not_move_with_the_name(connect: Open, service: Service, clock: SharedClock) -> None:
     """What is known of the ledger in one application is not taken for what another one holds."""
-    store = opened(vox, clock, options={"application": "first", "ledger": LedgerPlace.STORE})
+    store = connect(service, clock, options={"application": "first", "ledger": LedgerPlace.STORE})
     ledger = b'["row"]\n' * 1000
     await locate(store, "web")
     await keeper_of(store).write_ledger("web", ledger)
-    new = vox.replace_application(1, "first")
+    new = service.replace_application(1, "first")
     await locate(store, "web", writing=True)
     assert await keeper_of(store).read_ledger("web") is None
     await keeper_of(store).write_ledger("web", ledger)
-    assert set(vox.everything(application=new)) == set(vox.everything())
+    assert set(service.everything(application=new)) == set(service.everything())
     assert (
-        await keeper_of(opened(options={"application_id": new, "ledger": LedgerPlace.STORE})).read_ledger("web")
+        await keeper_of(connect(options={"application_id": new, "ledger": LedgerPlace.STORE})).read_ledger("web")
         == ledger
     )
 
 
 @pytest.mark.parametrize("change", ["deleted", "renamed"])
-async def test_an_application_that_is_gone(by_name: Store, vox: Service, change: str) -> None:
+async def test_an_application_that_is_gone(by_name: Store, service: Service, change: str) -> None:
     """A name that leads nowhere is an error, and nothing is written to where it led before."""
     await locate(by_name, "web")
     if change == "deleted":
-        vox.delete_application(1)
+        service.delete_application(1)
     else:
-        vox.rename(1, "other")
+        service.rename(1, "other")
     error = await error_of(locate(by_name, "web", writing=True))
     assert isinstance(error, PermanentError)
     assert 'no application "first"' in str(error)
     await error_of(by_name.write("web", [creation("a")]))
-    assert SET not in vox.requests()
-    vox.add_application("back") if change == "deleted" else vox.rename(1, "back")
-    vox.rename(max(one["application_id"] for one in vox.api(APPLICATIONS, application_id="")), "first")
+    assert SET not in service.requests()
+    service.add_application("back") if change == "deleted" else service.rename(1, "back")
+    service.rename(max(one["application_id"] for one in service.api(APPLICATIONS, application_id="")), "first")
     assert (await locate(by_name, "web")).is_resolved
 
 
-async def test_a_key_file_of_another_account(vox: Service) -> None:
+async def test_a_key_file_of_another_account(service: Service) -> None:
     """When the credentials become those of another account, nothing planned for the first is sent in its name."""
-    mine = json.dumps(vox.key_file())
+    mine = json.dumps(service.key_file())
     given = {"text": mine}
     context = StoreContext(Path(), None, lambda _: given["text"], FakeClock())
     options = {"credentials": CREDENTIALS, "application_id": 1}
-    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=service.url), context)
     try:
         before = await locate(store, "web")
-        given["text"] = json.dumps(vox.key_file() | {"account_id": 7})
+        given["text"] = json.dumps(service.key_file() | {"account_id": 7})
         for call in (
             store.observe("web", SIGNER),
             store.read("web", [Identity("a")]),
@@ -314,7 +286,7 @@ async def test_a_key_file_of_another_account(vox: Service) -> None:
             error = await error_of(call)
             assert isinstance(error, PermanentError)
             assert "account 7" in str(error)
-        assert vox.requests() == {}
+        assert service.requests() == {}
         assert (await locate(store, "web")).key != before.key
         given["text"] = mine
         assert (await locate(store, "web")).key == before.key
@@ -322,15 +294,15 @@ async def test_a_key_file_of_another_account(vox: Service) -> None:
         await store.aclose()
 
 
-async def test_a_name_is_looked_up_again_for_another_account(vox: Service, clock: SharedClock) -> None:
+async def test_a_name_is_looked_up_again_for_another_account(service: Service, clock: SharedClock) -> None:
     """An id that was found with the credentials of one account is not used with those of another, however fresh it is."""
-    given = {"text": json.dumps(vox.key_file())}
+    given = {"text": json.dumps(service.key_file())}
     context = StoreContext(Path(), None, lambda _: given["text"], clock)
     options = {"credentials": CREDENTIALS, "application": "first"}
-    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=service.url), context)
     try:
         await locate(store, "web")
-        given["text"] = json.dumps(vox.key_file() | {"account_id": 7})
+        given["text"] = json.dumps(service.key_file() | {"account_id": 7})
         assert isinstance(await error_of(locate(store, "web")), AuthError)  # which the service says of account 7
     finally:
         await store.aclose()
@@ -345,11 +317,11 @@ def listing(*names: str, **more: Any) -> bytes:
     return json.dumps({"result": result, **more}).encode()
 
 
-async def looked_up(vox: Service, *answers: bytes) -> Place | StoreError:
+async def looked_up(service: Service, *answers: bytes) -> Place | StoreError:
     """What looking up `first` comes to on a server with these answers."""
     async with serving(*(says(200, answer) for answer in answers)) as server:
         options = {"credentials": CREDENTIALS, "application": "first", "requests_per_second": 1000}
-        context = StoreContext(Path(), None, lambda _: json.dumps(vox.key_file()), FakeClock())
+        context = StoreContext(Path(), None, lambda _: json.dumps(service.key_file()), FakeClock())
         config = StoreConfig("telephony", "voximplant", options, endpoint=server.origin, timeout=2)
         store = open_store(config, context)
         try:
@@ -360,13 +332,13 @@ async def looked_up(vox: Service, *answers: bytes) -> Place | StoreError:
             await store.aclose()
 
 
-async def test_an_application_on_a_later_page(vox: Service) -> None:
+async def test_an_application_on_a_later_page(service: Service) -> None:
     """A name that is a part of many names is looked for on all pages, as far as the service says that there are more."""
     many = [f"first-{number}.x" for number in range(20)]
-    found = await looked_up(vox, listing(*many, total_count=21), listing("first.x", total_count=21))
+    found = await looked_up(service, listing(*many, total_count=21), listing("first.x", total_count=21))
     assert isinstance(found, Place)
     assert dict(found.parts)["application"] == "1"
-    assert isinstance(await looked_up(vox, listing(*many)), PermanentError)
+    assert isinstance(await looked_up(service, listing(*many)), PermanentError)
 
 
 @pytest.mark.parametrize(
@@ -380,18 +352,18 @@ async def test_an_application_on_a_later_page(vox: Service) -> None:
         (b'{"error": {"code": 103, "msg": "Unknown command"}}', PermanentError, "Unknown command"),
     ],
 )
-async def test_a_name_that_cannot_be_resolved(vox: Service, answer: bytes, kind: type, said: str) -> None:
+async def test_a_name_that_cannot_be_resolved(service: Service, answer: bytes, kind: type, said: str) -> None:
     """When it is not certain which application a name means, the pass ends with what to do about it."""
-    error = await looked_up(vox, answer)
+    error = await looked_up(service, answer)
     assert isinstance(error, kind), error
     assert said in str(error)
 
 
-async def test_an_id_needs_no_other_methods(vox: Service, opened: Open) -> None:
+async def test_an_id_needs_no_other_methods(service: Service, connect: Open) -> None:
     """With an id, a service need know no method but those that list, read, write and delete keys."""
-    store = opened()
+    store = connect()
     await locate(store, "web", writing=True)
     await store.write("web", [creation("a")])
     await store.read("web", [Identity("a")])
     await store.write("web", [Write(Identity("a"), Precondition.UNCHANGED)])
-    assert set(vox.requests()) == {SET, GET, DELETE}
+    assert set(service.requests()) == {SET, GET, DELETE}

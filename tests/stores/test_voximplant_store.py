@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -33,38 +33,12 @@ from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 from tests.http.script_server import says, serving
-from tests.stores.voximplant_repo import SharedClock
-from tests.stores.voximplant_service import CREDENTIALS, GET, ITEMS, SET, Service, service, voximplant_store
+from tests.stores.emulated import SharedClock
+from tests.stores.voximplant_service import CREDENTIALS, GET, ITEMS, SET, Service
 
 DAY = 86_400
 SIGNER = MarkSigner("team-a", Place("voximplant", ()))
 Open = Callable[..., Store]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture
-def vox(shared: Service) -> Service:
-    shared.reset()
-    return shared
-
-
-@pytest.fixture
-async def opened(vox: Service) -> AsyncIterator[Open]:
-    """Opens stores over the service of this test, and closes them at the end."""
-    stores: list[Store] = []
-
-    def opened(found: Service = vox, *arguments: Any, **fields: Any) -> Store:
-        stores.append(voximplant_store(found, *arguments, **fields))
-        return stores[-1]
-
-    yield opened
-    for store in stores:
-        await store.aclose()
 
 
 def creation(key: str, value: str = "v", expires_at: float | None = None, ttl: int | None = None) -> Write:
@@ -83,10 +57,10 @@ async def error_of(call: Awaitable[Any]) -> StoreError:
 
 
 @pytest.mark.parametrize("reference", ["file", "env with the path", "env with the key file", "credential"])
-async def test_ways_to_the_key_file(vox: Service, tmp_path: Path, reference: str) -> None:
+async def test_ways_to_the_key_file(service: Service, tmp_path: Path, reference: str) -> None:
     """The key file is found by its path relative to the configuration, through a variable that holds it or its path, and among
     systemd's credentials."""
-    text = json.dumps(vox.key_file())
+    text = json.dumps(service.key_file())
     (tmp_path / "vox.json").write_text(text)
     environ = {"PLACE": "vox.json", "KEY": text, "CREDENTIALS_DIRECTORY": str(tmp_path)}
     credential = {
@@ -98,21 +72,21 @@ async def test_ways_to_the_key_file(vox: Service, tmp_path: Path, reference: str
     redactor = Redactor()
     context = StoreContext(tmp_path, None, lambda one: resolve(one, tmp_path, environ, redactor), Clock())
     options = {"credentials": credential, "application_id": 1}
-    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=service.url), context)
     try:
         assert await store.namespaces() == []
     finally:
         await store.aclose()
 
 
-async def test_a_path_that_leads_nowhere(opened: Open, vox: Service, tmp_path: Path) -> None:
+async def test_a_path_that_leads_nowhere(connect: Open, service: Service, tmp_path: Path) -> None:
     """A path is hidden like all that a variable holds; the variable is named, so that one knows where to look."""
     redactor = Redactor()
     context = StoreContext(
         tmp_path, None, lambda one: resolve(one, tmp_path, {"PLACE": "gone.json"}, redactor), Clock()
     )
     options = {"credentials": Credential(CredentialKind.ENV, "PLACE"), "application_id": 1}
-    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=service.url), context)
     try:
         error = redactor.redact(str(await error_of(store.namespaces())))
     finally:
@@ -144,9 +118,9 @@ def _elliptic() -> str:
         (json.dumps({"account_id": 1, "key_id": "k", "private_key": _elliptic()}), "not an RSA key"),
     ],
 )
-async def test_a_key_file_that_is_none(opened: Open, vox: Service, text: str, said: str) -> None:
+async def test_a_key_file_that_is_none(connect: Open, service: Service, text: str, said: str) -> None:
     """What is wrong with the key file is told, and what to do, but nothing of what it holds; nothing is sent."""
-    store = opened(credentials=text)
+    store = connect(credentials=text)
     error = await error_of(store.namespaces())
     assert isinstance(error, AuthError)
     assert said in str(error)
@@ -154,53 +128,53 @@ async def test_a_key_file_that_is_none(opened: Open, vox: Service, text: str, sa
     assert "hidden" not in str(error)
     (finding,) = [one for one in await store.check() if not one.ok]
     assert said in finding.detail
-    assert vox.requests() == {}
+    assert service.requests() == {}
 
 
-async def test_a_token_serves_for_some_minutes(opened: Open, vox: Service) -> None:
+async def test_a_token_serves_for_some_minutes(connect: Open, service: Service) -> None:
     """Hours of calls are made with tokens that never end under way, and no call is refused for them."""
     clock = FakeClock(float(int(time.time())))
-    store = opened(vox, clock)
+    store = connect(service, clock)
     for _ in range(20):
         await store.observe("web", SIGNER)
         clock.advance(180)
-        vox.skew(clock.now() - time.time())
-    assert vox.control("GET", "stats")["statuses"] == {"200": 20}
-    assert sum(vox.requests().values()) == 20
+        service.skew(clock.now() - time.time())
+    assert service.control("GET", "stats")["statuses"] == {"200": 20}
+    assert sum(service.requests().values()) == 20
 
 
 @pytest.mark.parametrize("ahead", [-2 * DAY, -3000, 3000, 200 * DAY])
-async def test_a_wrong_clock_costs_one_call(opened: Open, vox: Service, ahead: float) -> None:
+async def test_a_wrong_clock_costs_one_call(connect: Open, service: Service, ahead: float) -> None:
     """A clock that is wrong, however much, is found out by the first call, which is signed again by the server's; after that
     every call is taken. `doctor` tells."""
-    store = opened(vox, FakeClock(time.time() + ahead))
+    store = connect(service, FakeClock(time.time() + ahead))
     for _ in range(3):
         await store.observe("web", SIGNER)
-    assert vox.requests() == {ITEMS: 4}
+    assert service.requests() == {ITEMS: 4}
     (finding,) = [one for one in await store.check() if one.check == "clock"]
     assert not finding.ok
     assert ("ahead" in finding.detail) is (ahead > 0)
 
 
 @pytest.mark.parametrize("refusal", ["401", "454", "455", "456"])
-async def test_a_token_is_signed_anew_once(opened: Open, vox: Service, refusal: str) -> None:
+async def test_a_token_is_signed_anew_once(connect: Open, service: Service, refusal: str) -> None:
     """A token that is not taken is signed anew and the call sent once more, a write too; a second refusal is the end of it."""
-    store = opened()
-    vox.faults(f"{refusal}:1", times=1)
+    store = connect()
+    service.faults(f"{refusal}:1", times=1)
     await store.write("web", [creation("a")])
-    assert vox.requests() == {SET: 2}
-    vox.faults(f"{refusal}:1", times=2)
+    assert service.requests() == {SET: 2}
+    service.faults(f"{refusal}:1", times=2)
     assert isinstance(await error_of(store.write("web", [creation("a")])), AuthError)
-    assert vox.requests() == {SET: 4}
+    assert service.requests() == {SET: 4}
 
 
-async def test_a_rotated_key_is_used_at_once(opened: Open, vox: Service) -> None:
+async def test_a_rotated_key_is_used_at_once(connect: Open, service: Service) -> None:
     """A new key file is used for the next call; one that the service does not know is refused with what to do about it."""
-    right, wrong = json.dumps(vox.key_file()), json.dumps(vox.key_file() | {"private_key": _unknown_key()})
+    right, wrong = json.dumps(service.key_file()), json.dumps(service.key_file() | {"private_key": _unknown_key()})
     given = {"text": right}
     context = StoreContext(Path(), None, lambda _: given["text"], Clock())
     options = {"credentials": CREDENTIALS, "application_id": 1}
-    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=vox.url), context)
+    store = open_store(StoreConfig("telephony", "voximplant", options, endpoint=service.url), context)
     try:
         await store.namespaces()
         given["text"] = wrong
@@ -301,55 +275,55 @@ async def test_a_listing_that_is_none(result: str) -> None:
     assert isinstance(error, TransientError)
 
 
-async def test_the_application_by_its_name(opened: Open) -> None:
+async def test_the_application_by_its_name(connect: Open) -> None:
     """An application is found by its short or full name, also where methods take no names; one that does not exist is told."""
-    with service(switches={"application-name": "ignored"}) as vox:
-        vox.put("web:a", "1")
-        full = vox.api("GetApplications")[0]["application_name"]
+    with Service.serve(switches={"application-name": "ignored"}) as service:
+        service.put("web:a", "1")
+        full = service.api("GetApplications")[0]["application_name"]
         assert full.startswith("first.")
         for name in ("first", full):
-            snapshot = await opened(vox, options={"application": name}).observe("web", SIGNER)
+            snapshot = await connect(service, options={"application": name}).observe("web", SIGNER)
             assert snapshot is not None
             assert set(snapshot.entries) == {Identity("a")}
-        error = await error_of(opened(vox, options={"application": "third"}).observe("web", SIGNER))
+        error = await error_of(connect(service, options={"application": "third"}).observe("web", SIGNER))
         assert 'no application "third"' in str(error)
 
 
 # -- reading and writing ----------------------------------------------------------------------------------------------
 
 
-async def test_nothing_of_a_call_is_in_its_url(opened: Open, vox: Service) -> None:
+async def test_nothing_of_a_call_is_in_its_url(connect: Open, service: Service) -> None:
     """Keys, values and parameters go in the body: access logs see neither."""
-    store = opened()
+    store = connect()
     await store.write("web", [creation("a", "value")])
     await store.read("web", [Identity("a")])
     await store.observe("web", SIGNER)
-    for entry in vox.control("GET", "log"):
+    for entry in service.control("GET", "log"):
         assert entry.get("query") in (None, "", {}, [])
         assert str(entry.get("path", entry.get("target", ""))).rstrip("/").endswith("platform_api")
 
 
-async def test_many_reads_are_one_listing(opened: Open, vox: Service) -> None:
+async def test_many_reads_are_one_listing(connect: Open, service: Service) -> None:
     """Reading more entries than there are pages takes the pages; reading few takes one call each."""
-    store = opened()
+    store = connect()
     for number in range(120):
-        vox.put(f"web:key-{number}", str(number))
+        service.put(f"web:key-{number}", str(number))
     await store.observe("web", SIGNER)
-    vox.forget_requests()
+    service.forget_requests()
     wanted = [Identity(f"key-{number}") for number in range(130)]
     found = await store.read("web", wanted)
     assert len(found) == 120
-    assert vox.requests() == {ITEMS: 3}
-    vox.forget_requests()
+    assert service.requests() == {ITEMS: 3}
+    service.forget_requests()
     assert len(await store.read("web", wanted[:2])) == 2
-    assert vox.requests() == {GET: 2}
+    assert service.requests() == {GET: 2}
 
 
-async def test_exactly_one_end_is_sent(opened: Open) -> None:
+async def test_exactly_one_end_is_sent(connect: Open) -> None:
     """A counted lifetime is sent as `ttl`, a moment as `expires_at`, and never both, which the service refuses."""
-    with service(switches={"ttl-limit": "error", "both-ends": "error", "ttl-zero": "error"}) as vox:
-        clock = SharedClock(vox)
-        store, now = opened(vox, clock), clock.now()
+    with Service.serve(switches={"ttl-limit": "error", "both-ends": "error", "ttl-zero": "error"}) as service:
+        clock = SharedClock(service)
+        store, now = connect(service, clock), clock.now()
         writes = {
             "ttl": creation("ttl", expires_at=now + 60, ttl=60),
             "moment": creation("moment", expires_at=now + 5000),
@@ -358,7 +332,7 @@ async def test_exactly_one_end_is_sent(opened: Open) -> None:
         }
         for write in writes.values():
             await store.write("web", [write])
-        ends = {key.removeprefix("web:"): item["expires_at"] - now for key, item in vox.items().items()}
+        ends = {key.removeprefix("web:"): item["expires_at"] - now for key, item in service.items().items()}
         assert ends == {"ttl": 60, "moment": 5000, "always": 90 * DAY, "far": 90 * DAY}
         (result,) = await store.write("web", [creation("late", expires_at=now - 1)])
         assert "expires before" in (result.error or "")
@@ -366,36 +340,36 @@ async def test_exactly_one_end_is_sent(opened: Open) -> None:
 
 @pytest.mark.parametrize("answer", ["old", "new"])
 @pytest.mark.parametrize("renews", ["on", "off"])
-async def test_a_renewal_renews(opened: Open, answer: str, renews: str) -> None:
+async def test_a_renewal_renews(connect: Open, answer: str, renews: str) -> None:
     """Whether the service lets a value live on that is written again as it is, and whatever it answers, the entry does; where
     it does, no more is asked than once in the life of a connection."""
-    with service(switches={"renew-equal": renews, "set-answer": answer, "resend": "30s"}) as vox:
-        clock = SharedClock(vox)
-        store = opened(vox, clock)
+    with Service.serve(switches={"renew-equal": renews, "set-answer": answer, "resend": "30s"}) as service:
+        clock = SharedClock(service)
+        store = connect(service, clock)
         for turn in range(4):
             await store.write("web", [creation("a", expires_at=clock.now() + 90 * DAY, ttl=90 * DAY)])
-            assert abs(vox.items()["web:a"]["expires_at"] - clock.now() - 90 * DAY) <= 1, turn
+            assert abs(service.items()["web:a"]["expires_at"] - clock.now() - 90 * DAY) <= 1, turn
             clock.advance(60 * DAY)
-        counts = vox.requests()
+        counts = service.requests()
         assert counts[SET] == (4 if renews == "on" else 7)
         if renews == "on":
             assert counts.get(GET, 0) == (1 if answer == "old" else 0)
 
 
-async def test_a_read_only_store_asks_and_does_not_write(opened: Open, vox: Service) -> None:
+async def test_a_read_only_store_asks_and_does_not_write(connect: Open, service: Service) -> None:
     """What is opened for reading refuses to write before anything is sent."""
-    store = opened(read_only=True)
+    store = connect(read_only=True)
     await store.observe("web", SIGNER)
-    vox.forget_requests()
+    service.forget_requests()
     assert isinstance(await error_of(store.write("web", [creation("a")])), PermanentError)
-    assert vox.requests() == {}
+    assert service.requests() == {}
 
 
-async def test_namespaces_are_what_stands_before_the_colon(opened: Open, vox: Service) -> None:
+async def test_namespaces_are_what_stands_before_the_colon(connect: Open, service: Service) -> None:
     """As far as keys tell, without what is kvsync's own."""
     for key in ("web:a", "web:de:b", "shop:a", "plain", "other:#kvsync.ledger"):
-        vox.put(key, "1")
-    assert await opened().namespaces() == ["shop", "web"]
+        service.put(key, "1")
+    assert await connect().namespaces() == ["shop", "web"]
 
 
 # -- pages that move, pieces of a ledger ------------------------------------------------------------------------------
@@ -469,21 +443,21 @@ async def findings(store: Store) -> Mapping[str, bool]:
     return {one.check: one.ok for one in await store.check()}
 
 
-async def test_doctor_finds_nothing(opened: Open, vox: Service) -> None:
+async def test_doctor_finds_nothing(connect: Open, service: Service) -> None:
     """With everything right it says so, and writes nothing."""
-    assert await findings(opened()) == {"key file": True, "reading": True, "writing": True, "clock": True}
-    assert vox.items() == {}
-    assert SET not in vox.requests()
+    assert await findings(connect()) == {"key file": True, "reading": True, "writing": True, "clock": True}
+    assert service.items() == {}
+    assert SET not in service.requests()
 
 
-async def test_doctor_tells_the_application_from_the_role(opened: Open, vox: Service) -> None:
+async def test_doctor_tells_the_application_from_the_role(connect: Open, service: Service) -> None:
     """An application that does not exist, a role that may not, and an endpoint where nobody is are told apart."""
-    assert await findings(opened(options={"application_id": 3})) == {"key file": True, "application": False}
-    with service(switches={"role": "supervisor"}) as forbidden:
-        (finding,) = [one for one in await opened(forbidden).check() if not one.ok]
+    assert await findings(connect(options={"application_id": 3})) == {"key file": True, "application": False}
+    with Service.serve(switches={"role": "supervisor"}) as forbidden:
+        (finding,) = [one for one in await connect(forbidden).check() if not one.ok]
         assert finding.check == "credential"
         assert "Owner, Admin or Developer" in finding.detail
-    store = opened(vox)
+    store = connect(service)
     await store.aclose()
     context = store.context
     options = {"credentials": CREDENTIALS, "application_id": 1, "ledger": LedgerPlace.STORE}

@@ -4,47 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.stores.voximplant_repo import Repo, SharedClock, changes, many, outcomes
-from tests.stores.voximplant_service import DELETE, SET, Service, service
+from tests.stores.emulated import SharedClock, changes, many, outcomes
+from tests.stores.voximplant_repo import Repo
+from tests.stores.voximplant_service import DELETE, SET, Service
 
 HOUR, DAY = 3600, 86_400
 LEDGERS = ("local", "store")
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    with service() as running:
-        yield running
-
-
-@pytest.fixture
-def vox(shared: Service) -> Service:
-    shared.reset()
-    return shared
-
-
 @pytest.fixture(params=LEDGERS)
-def either(request: pytest.FixtureRequest, tmp_path: Path, vox: Service) -> Repo:
+def either(request: pytest.FixtureRequest, tmp_path: Path, service: Service) -> Repo:
     """A repository with the ledger here or there, and a clock that moves only when told to."""
-    repo = Repo(tmp_path, vox, ledger=request.param)
-    repo.clock = SharedClock(vox)
+    repo = Repo(tmp_path, service, ledger=request.param)
+    repo.clock = SharedClock(service)
     return repo
 
 
 @pytest.fixture
-def repo(tmp_path: Path, vox: Service) -> Repo:
+def repo(tmp_path: Path, service: Service) -> Repo:
     """A repository with the ledger in the store."""
-    repo = Repo(tmp_path, vox, ledger="store")
-    repo.clock = SharedClock(vox)
+    repo = Repo(tmp_path, service, ledger="store")
+    repo.clock = SharedClock(service)
     return repo
 
 
-async def test_two_hundred_days(either: Repo, vox: Service) -> None:
+async def test_two_hundred_days(either: Repo, service: Service) -> None:
     """Woken when a plan says so and not else, kvsync never lets an entry go missing over 200 days, and renews each as often as
     it must: three times what shall stay, and what has a TTL whenever a third of it is left."""
     clock = either.clock
@@ -52,28 +40,28 @@ async def test_two_hundred_days(either: Repo, vox: Service) -> None:
     begin, renewed, passes = clock.now(), Counter[str](), 0
     either.want(many(20) + "  month: {value: m, ttl: 30d}\n  sale: {value: s, expires_at: 2199-01-01T00:00:00Z}\n")
     await either.apply()
-    there = set(vox.items())
+    there = set(service.items())
     while True:
         moment = (await either.plan()).next_moment
         assert moment is not None
         if moment > begin + 200 * DAY:
             break
         clock.advance(moment - clock.now() + 1)
-        assert set(vox.items()) == there
+        assert set(service.items()) == there
         report = await either.apply()
         assert set(outcomes(report).values()) <= {"applied"}
         assert {(one.action, one.cause) for one in report.plan.targets[0].changes} <= {("renew", "expiring")}
         renewed.update(one.identity.key for one in report.plan.targets[0].changes)
         passes += 1
     clock.advance(begin + 200 * DAY - clock.now())
-    assert set(vox.items()) == there
+    assert set(service.items()) == there
     assert renewed.pop("month") == 9
     assert set(renewed.values()) == {3}
     assert len(renewed) == 21
-    assert passes <= 9 + 3 + (3 if either.vox.everything("web:#kvsync") else 0)
+    assert passes <= 9 + 3 + (3 if either.service.everything("web:#kvsync") else 0)
 
 
-async def test_a_ledger_outlives_its_own_end(repo: Repo, vox: Service) -> None:
+async def test_a_ledger_outlives_its_own_end(repo: Repo, service: Service) -> None:
     """The ledger in the store is renewed although nothing else is to be done, and written no more often than that."""
     clock = repo.clock
     assert isinstance(clock, SharedClock)
@@ -83,37 +71,37 @@ async def test_a_ledger_outlives_its_own_end(repo: Repo, vox: Service) -> None:
         assert moment is not None
         clock.advance(moment - clock.now() + 1)
         await repo.apply()
-        vox.forget_requests()
+        service.forget_requests()
         assert changes(await repo.plan(machine="another")) == []
         await repo.apply()
-        assert SET not in vox.requests()
+        assert SET not in service.requests()
 
 
-async def test_a_daemon_that_was_away_for_too_long(either: Repo, vox: Service) -> None:
+async def test_a_daemon_that_was_away_for_too_long(either: Repo, service: Service) -> None:
     """After 90 days without a pass everything is gone, and comes back with the next; that is no drift."""
     clock = either.clock
     assert isinstance(clock, SharedClock)
     await either.settle(many(5))
     clock.advance(91 * DAY)
-    assert vox.items() == {}
+    assert service.items() == {}
     plan = await either.plan()
     assert {row[0] for row in changes(plan)} == {"create"}
     assert not {row[1] for row in changes(plan)} & {"missing", "conflict"}
     await either.apply()
-    assert len(vox.items()) == 5
+    assert len(service.items()) == 5
 
 
-async def test_drift_is_told_from_time(either: Repo, vox: Service) -> None:
+async def test_drift_is_told_from_time(either: Repo, service: Service) -> None:
     """An edit, a deletion and a shortened life are found; the passing of time is not taken for any of them."""
     clock = either.clock
     assert isinstance(clock, SharedClock)
     await either.settle({"edited": "1", "gone": "1", "shorter": "1", "fine": "1", "ttl": "{value: x, ttl: 7d}"})
     clock.advance(3 * DAY)
     assert changes(await either.plan()) == []
-    vox.put("web:edited", "by hand")
-    vox.delete("web:gone")
-    vox.put("web:shorter", "1", ttl=HOUR)
-    vox.put("web:ttl", "x", ttl=8 * DAY)
+    service.put("web:edited", "by hand")
+    service.delete("web:gone")
+    service.put("web:shorter", "1", ttl=HOUR)
+    service.put("web:ttl", "x", ttl=8 * DAY)
     assert changes(await either.plan()) == [
         ("update", "drifted", "edited"),
         ("create", "missing", "gone"),
@@ -121,37 +109,37 @@ async def test_drift_is_told_from_time(either: Repo, vox: Service) -> None:
         ("update", "drifted", "ttl"),
     ]
     await either.apply()
-    assert vox.values("web:") == {
+    assert service.values("web:") == {
         "web:edited": "1",
         "web:gone": "1",
         "web:shorter": "1",
         "web:fine": "1",
         "web:ttl": "x",
     }
-    assert vox.items()["web:ttl"]["expires_at"] == clock.now() + 7 * DAY
+    assert service.items()["web:ttl"]["expires_at"] == clock.now() + 7 * DAY
 
 
 # -- the ledger: lost, shared, damaged --------------------------------------------------------------------------------
 
 
-async def test_a_lost_ledger_deletes_nothing(either: Repo, vox: Service) -> None:
+async def test_a_lost_ledger_deletes_nothing(either: Repo, service: Service) -> None:
     """With neither ledger, nothing is deleted; what is equal is adopted without a write, what differs is reported."""
     await either.settle({"same": "1", "edited": "1", "unwanted": "1"})
-    for key in vox.everything("web:#kvsync"):
-        vox.delete(key)
+    for key in service.everything("web:#kvsync"):
+        service.delete(key)
     either.want({"same": "1", "edited": "2", "new": "1"})
     plan = await either.plan(machine="fresh")
     assert changes(plan) == [("create", "new", "new"), ("adopt", "unowned", "same")]
     assert [(one.identity.key, one.cause.value) for one in plan.refused] == [("edited", "unowned")]
     assert plan.foreign == 1
-    before = vox.items()
+    before = service.items()
     await either.apply(machine="fresh")
-    after = vox.items()
+    after = service.items()
     assert after.pop("web:new")["value"] == "1"
     assert after == before
 
 
-async def test_a_ledger_in_the_store_is_found_by_a_fresh_checkout(repo: Repo, vox: Service) -> None:
+async def test_a_ledger_in_the_store_is_found_by_a_fresh_checkout(repo: Repo, service: Service) -> None:
     """Without a state directory of its own another machine knows what is ours: it deletes and changes as the first would."""
     await repo.settle({"a": "1", "b": "1", "c": "{value: x, ttl: 7d}", "secret": "{env: API_TOKEN}"})
     repo.want({"a": "2", "c": "{value: x, ttl: 7d}", "secret": "{env: API_TOKEN}"})
@@ -160,23 +148,23 @@ async def test_a_ledger_in_the_store_is_found_by_a_fresh_checkout(repo: Repo, vo
     assert set(outcomes(await repo.apply(machine="fresh")).values()) == {"applied"}
     for machine in (".kvsync", "fresh"):
         assert changes(await repo.plan(machine=machine)) == []
-    assert set(vox.items()) == {"web:a", "web:c", "web:secret"}
+    assert set(service.items()) == {"web:a", "web:c", "web:secret"}
 
 
-async def test_two_machines_taking_turns(repo: Repo, vox: Service) -> None:
+async def test_two_machines_taking_turns(repo: Repo, service: Service) -> None:
     """Each continues where the other left off, without drift, conflicts or writes that nobody asked for."""
     for turn in range(6):
         repo.want(many(8) + f"  turn: {turn}\n  only-{turn}: x\n")
         report = await repo.apply(machine=f"machine-{turn % 2}")
         assert {one.cause.value for one in report.plan.targets[0].changes} <= {"new", "changed", "removed"}
         assert set(outcomes(report).values()) == {"applied"}
-    vox.forget_requests()
+    service.forget_requests()
     for machine in ("machine-0", "machine-1"):
         assert (await repo.apply(machine=machine)).run is None
-    assert SET not in vox.requests()
+    assert SET not in service.requests()
 
 
-async def test_two_machines_at_the_same_time(repo: Repo, vox: Service) -> None:
+async def test_two_machines_at_the_same_time(repo: Repo, service: Service) -> None:
     """While one writes, another does so too: both come out right, whoever leaves its ledger last."""
 
     repo.want(many(30))
@@ -188,33 +176,33 @@ async def test_two_machines_at_the_same_time(repo: Repo, vox: Service) -> None:
         plan = await workspace.plan()
         assert len(plan.targets[0].changes) == 20
         await workspace.apply(plan, command="test", approvals=[plan.digest])
-    assert len(vox.items()) == 10
+    assert len(service.items()) == 10
     assert changes(await repo.plan(machine="fresh")) == []
 
 
 @pytest.mark.parametrize("damage", ["root", "piece", "piece gone"])
-async def test_a_damaged_ledger_counts_as_lost(repo: Repo, vox: Service, damage: str) -> None:
+async def test_a_damaged_ledger_counts_as_lost(repo: Repo, service: Service, damage: str) -> None:
     """A ledger that somebody cut or changed is not gone by: a fresh machine deletes nothing for it, and the machine that
     wrote it leaves it whole again."""
     await repo.settle(many(40))
-    keys = sorted(vox.everything("web:#kvsync"))
+    keys = sorted(service.everything("web:#kvsync"))
     if damage == "root":
-        vox.put(keys[0], "nonsense")
+        service.put(keys[0], "nonsense")
     for key in keys[1:]:  # also of the document before, which one of them may belong to
         if damage == "piece":
-            vox.put(key, vox.everything()[key]["value"][:-9])
+            service.put(key, service.everything()[key]["value"][:-9])
         elif damage == "piece gone":
-            vox.delete(key)
+            service.delete(key)
     repo.want(many(20))
     fresh = await repo.plan(machine="fresh")
     assert {row[0] for row in changes(fresh)} == {"adopt"}
     assert fresh.foreign == 20
     assert set(outcomes(await repo.apply()).values()) == {"applied"}
-    assert len(vox.items()) == 20
+    assert len(service.items()) == 20
     assert changes(await repo.plan(machine="another")) == []
 
 
-async def test_old_pieces_do_not_stay(repo: Repo, vox: Service) -> None:
+async def test_old_pieces_do_not_stay(repo: Repo, service: Service) -> None:
     """However often the ledger is written, what it does not need goes: at the latest with the write that comes an hour
     later."""
     clock = repo.clock
@@ -223,7 +211,7 @@ async def test_old_pieces_do_not_stay(repo: Repo, vox: Service) -> None:
         repo.want(many(30, f"{turn}-"))
         await repo.apply()
         clock.advance(2 * HOUR)
-    pieces = vox.everything("web:#kvsync")
+    pieces = service.everything("web:#kvsync")
     size = sum(len(item["value"]) for item in pieces.values())
     assert size < 2.5 * 30 * 90
-    assert vox.requests()[DELETE] > 0
+    assert service.requests()[DELETE] > 0

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from kvsync.config.model import Credential, CredentialKind, StoreConfig
-from kvsync.emulators.model import Options
-from kvsync.emulators.server import Running, running
 from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.registry import open_store
 from kvsync.util.clock import Clock
+from tests.stores.emulated import EmulatedService, ask
 
 CREDENTIALS = Credential(CredentialKind.ENV, "VOXIMPLANT_CREDENTIALS")
 SET, GET, DELETE = "SetKeyValueItem", "GetKeyValueItem", "DelKeyValueItem"
@@ -27,23 +21,18 @@ ITEMS, KEYS = "GetKeyValueItems", "GetKeyValueKeys"
 APPLICATIONS = "GetApplications"
 
 
-class Service:
+class Service(EmulatedService):
     """One running emulator."""
 
-    def __init__(self, server: Running) -> None:
-        self.url, self.env = server.url, server.env
+    type = "voximplant"
 
-    def control(self, method: str, path: str, body: Any = None) -> Any:
-        """Talk to `/_emulator/`."""
-        return _ask(f"{self.url}/_emulator/{path}", None if body is None else json.dumps(body).encode(), method)
+    def open_store(self, *arguments: Any, **options: Any) -> Store:
+        """A connection of kvsync's to it."""
+        return voximplant_store(self, *arguments, **options)
 
     def reset(self) -> None:
         """Healed, empty, counters at nought."""
-        self.control("POST", "reset")
-
-    def faults(self, spec: str, **settings: Any) -> None:
-        """Inject faults from now on; an empty text heals."""
-        self.control("PUT", "faults", {"spec": spec, **settings})
+        self.prepare()
 
     def time(self, moment: float) -> None:
         """Let time stand still at this moment, and the server's own clock be there too."""
@@ -57,10 +46,6 @@ class Service:
         """Requests since `forget_requests` by method of the API."""
         counts = self.control("GET", "stats")["routes"]
         return {route.rpartition("/")[2]: count for route, count in counts.items()}
-
-    def forget_requests(self) -> None:
-        """Count from here."""
-        self.control("POST", "reset", {"only": ["stats"]})
 
     def put(self, key: str, value: str, **parameters: Any) -> None:
         """Write one item."""
@@ -133,30 +118,9 @@ class Service:
         """Ask the API itself, with the older credentials."""
         known = {"account_id": self.env["VOXIMPLANT_ACCOUNT_ID"], "api_key": self.env["VOXIMPLANT_API_KEY"]}
         body = urlencode({"application_id": 1, **known, **parameters}).encode()
-        answer = _ask(f"{self.url}/platform_api/{method}", body)
+        answer = json.loads(ask("POST", f"{self.url}/platform_api/{method}", body)[1])
         assert "error" not in answer, answer
         return answer["result"]
-
-
-@contextmanager
-def service(**options: Any) -> Iterator[Service]:
-    """Serve in a thread until the end of the block."""
-    ready: Future[tuple[Running, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with running(Options("voximplant", **options)) as server:
-            ready.set_result((server, asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    server, loop, stop = ready.result(30)
-    try:
-        yield Service(server)
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
 
 
 def voximplant_store(
@@ -175,8 +139,3 @@ def voximplant_store(
     text = credentials or Path(found.env[CREDENTIALS.name]).read_text()
     context = StoreContext(Path(), None, lambda _: text, clock or Clock(), read_only, "conformance")
     return open_store(StoreConfig("telephony", "voximplant", given, endpoint=found.url, **fields), context)
-
-
-def _ask(url: str, body: bytes | None, method: str = "POST") -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=30) as answer:
-        return json.loads(answer.read())

@@ -1,0 +1,256 @@
+"""What the services of the tests have in common, and the repository of a store with which whole passes are tried."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from kvsync.app import Report, TargetSelection, Workspace, open_workspace
+from kvsync.emulators.server import Running
+from kvsync.model.pass_options import PassOptions
+from kvsync.model.plan import Plan, TargetPlan
+from kvsync.stores.base import Store
+from kvsync.testing import FakeClock
+from kvsync.util.clock import Clock
+from kvsync.util.redaction import Redactor
+from tests.support.emulator import emulator
+
+FREELY = "{prune: owned, guard: {max_delete_pct: 100, max_update_pct: 100}}"
+"""A policy whose guard holds nothing back."""
+
+
+def ask(
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None = None
+) -> tuple[Mapping[str, str], bytes]:
+    """Ask over plain HTTP, as a program that knows nothing of kvsync. Raises HTTPError."""
+    request = urllib.request.Request(url, body, dict(headers or {}), method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.headers, answer.read()
+
+
+def as_json(body: Any) -> bytes | None:
+    """A body as JSON, none for None."""
+    return None if body is None else json.dumps(body).encode()
+
+
+class EmulatedService(ABC):
+    """One running emulator."""
+
+    type: ClassVar[str]
+
+    def __init__(self, server: Running) -> None:
+        self.url, self.env = server.url, server.env
+
+    @classmethod
+    @contextmanager
+    def serve(cls, **options: Any) -> Iterator[Self]:
+        """Serve in a thread until the end of the block."""
+        with emulator(cls.type, **options) as server:
+            found = cls(server)
+            try:
+                yield found
+            finally:
+                found.close()
+
+    @abstractmethod
+    def open_store(self, *arguments: Any, **options: Any) -> Store:
+        """A connection of kvsync's to it."""
+
+    def store_options(self, folder: Path) -> dict[str, Any]:
+        """How the tests of this store open it where they do not say; `folder` is the test's own."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Release what talks to it."""
+
+    def prepare(self) -> None:
+        """Healed, counters at nought, and empty but for the namespace `web` where there are such."""
+        self.control("POST", "reset")
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return "/".join(self.url.split("/")[:3])
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Talk to `/_emulator/`."""
+        return json.loads(ask(method, f"{self.origin}/_emulator/{path}", as_json(body))[1])
+
+    def faults(self, spec: str, **settings: Any) -> None:
+        """Inject faults from now on; an empty text heals."""
+        self.control("PUT", "faults", {"spec": spec, **settings})
+
+    def time(self, moment: float) -> None:
+        """Let time stand still at this moment."""
+        self.control("PUT", "clock", {"frozen": True, "now": moment})
+
+    def forget_requests(self) -> None:
+        """Count from here."""
+        self.control("POST", "reset", {"only": ["stats"]})
+
+
+class HastyClock(Clock):
+    """The present is as it is, `ahead` seconds later, and waiting takes no time."""
+
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.ahead, self.waited = ahead, 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.waited
+
+    async def sleep(self, seconds: float) -> None:
+        self.waited += seconds
+        await asyncio.sleep(0)
+
+
+class SharedClock(FakeClock):
+    """A clock that the service goes by as well."""
+
+    def __init__(self, service: EmulatedService) -> None:
+        super().__init__(float(int(time.time())))
+        self._service = service
+        service.time(self.now())
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        self._service.time(self.now())
+
+
+Connect = Callable[..., Store]
+"""Opens a connection to the service of a test, or to the one given first."""
+
+
+class StoreRepo(ABC):
+    """A folder with `kvsync.yaml` and state files for one store. A machine is known by its state directory."""
+
+    store: ClassVar[str]
+    """The store's name in `kvsync.yaml`."""
+
+    def __init__(self, root: Path, service: Any, *, policy: str = "{prune: owned}", extra: str = "") -> None:
+        self.root, self.service = root, service
+        self.clock: Clock = HastyClock()
+        self.redactor = Redactor()
+        (root / "state").mkdir(parents=True, exist_ok=True)
+        self._policy = policy
+        self.configure(extra)
+
+    @abstractmethod
+    def options(self) -> str:
+        """The lines of the store in `kvsync.yaml`, its type first, each with four spaces."""
+
+    def configure(self, extra: str = "") -> None:
+        """Write `kvsync.yaml`; `extra` are more lines."""
+        (self.root / "kvsync.yaml").write_text(
+            f"version: 1\nowner: team-a\npolicy: {self._policy}\nauthors: {{env: [API_TOKEN, TOKEN]}}\n"
+            f"stores:\n  {self.store}:\n{self.options()}{extra}"
+        )
+
+    def want(self, keys: Mapping[str, Any] | str, more: str = "", namespace: str = "web") -> None:
+        """Ask for these entries, given as YAML texts."""
+        lines = keys if isinstance(keys, str) else "".join(f"  {key}: {value}\n" for key, value in keys.items())
+        block = f"keys:\n{lines}" if lines else "keys: {}\n"
+        file = self.root / "state" / f"{namespace.replace(':', '-')}.yaml"
+        file.write_text(f"store: {self.store}\nnamespace: {namespace}\n{more}{block}")
+
+    @asynccontextmanager
+    async def open(self, writing: str | None = "test", machine: str = ".kvsync") -> AsyncIterator[Workspace]:
+        """Open the workspace, as a command does."""
+        environ = {**self.service.env, "API_TOKEN": "very-secret-token"}
+        async with open_workspace(
+            self.root / "kvsync.yaml",
+            writing=writing,
+            environ=environ,
+            clock=self.clock,
+            redactor=self.redactor,
+            state_dir=self.root / machine,
+        ) as workspace:
+            yield workspace
+
+    async def plan_all(self, writing: str | None = None, machine: str = ".kvsync", *, deep: bool = False) -> Plan:
+        """Plan all targets, as a process of its own."""
+        async with self.open(writing, machine) as workspace:
+            return await workspace.plan(TargetSelection(ask=PassOptions(deep=deep)))
+
+    async def plan(self, writing: str | None = None, machine: str = ".kvsync", *, deep: bool = False) -> TargetPlan:
+        """Plan the one target, as a process of its own."""
+        (plan,) = (await self.plan_all(writing, machine, deep=deep)).targets
+        return plan
+
+    async def apply(
+        self,
+        between: Callable[[], None] = lambda: None,
+        *,
+        machine: str = ".kvsync",
+        deep: bool = False,
+        ask: PassOptions | None = None,
+    ) -> Report:
+        """Plan, let something happen, and apply, as a process of its own."""
+        async with self.open(machine=machine) as workspace:
+            plan = await workspace.plan(TargetSelection(ask=ask or PassOptions(deep=deep)))
+            assert all(target.error is None for target in plan.targets), [target.error for target in plan.targets]
+            between()
+            return await workspace.apply(plan, command="test", approvals=[plan.digest])
+
+    async def attempt(self, machine: str = ".kvsync", *, approved: bool = False) -> Plan:
+        """Plan and apply whatever comes of it, approved by a person or not; gives the plan."""
+        async with self.open(machine=machine) as workspace:
+            plan = await workspace.plan()
+            await workspace.apply(plan, command="test", approvals=[plan.digest] if approved else [])
+            return plan
+
+    async def converge(self, most: int = 12, machine: str = ".kvsync", *, approved: bool = False) -> int:
+        """Apply until there is nothing left to do; says how many runs it took."""
+        for number in range(1, most + 1):
+            plan = await self.attempt(machine, approved=approved)
+            if not any(target.error or target.changes or target.parked for target in plan.targets):
+                return number
+        raise AssertionError(f"not converged after {most} runs")
+
+    async def settle(self, keys: Mapping[str, Any] | str, more: str = "", namespace: str = "web") -> None:
+        """Bring the store to this state, undisturbed."""
+        self.want(keys, more, namespace)
+        report = await self.apply()
+        assert set(outcomes(report).values()) <= {"applied"}, outcomes(report)
+        self.service.forget_requests()
+
+    def command(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run kvsync, with more in its environment."""
+        env = self.environ() | more
+        return subprocess.run(self.words(*arguments), env=env, capture_output=True, text=True, check=False)
+
+    def words(self, *arguments: str) -> list[str]:
+        """The words of a command line."""
+        return [sys.executable, "-m", "kvsync", "-c", str(self.root / "kvsync.yaml"), *arguments]
+
+    def environ(self) -> dict[str, str]:
+        """The environment of a command."""
+        return {**os.environ, **self.service.env, "API_TOKEN": "very-secret-token"}
+
+
+def changes(plan: Plan | TargetPlan) -> list[tuple[str, str, str]]:
+    """Action, class and identity of each change."""
+    targets = plan.targets if isinstance(plan, Plan) else (plan,)
+    return [(one.action.value, one.cause.value, str(one.identity)) for target in targets for one in target.changes]
+
+
+def outcomes(report: Report) -> dict[str, str]:
+    """What became of each change, by identity."""
+    return {str(one.identity): one.kind.value for target in report.targets for one in target.outcomes}
+
+
+def many(count: int, value: str = "v") -> str:
+    """The lines of so many keys."""
+    return "".join(f"  key-{number:05}: {value}{number}\n" for number in range(count))
