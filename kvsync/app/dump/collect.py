@@ -98,7 +98,7 @@ class _Dumper:
         return _files(target, stem, written, names, UniqueNames(set(self._names.taken)))
 
     def _passed_over(self, target: Target, actual: Actual) -> str | None:
-        """Why an entry is no concern of these files; None when it is."""
+        """Why an entry does not belong in these files; None when it does."""
         if actual.mark is not None and actual.mark.owner != self._workspace.config.owner:
             return f"it belongs to owner {actual.mark.owner!r}"
         is_ignored = key_matcher(self._workspace.config.stores[target.store].policy.ignore)

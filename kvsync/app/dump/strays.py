@@ -65,7 +65,7 @@ async def _tried(raw: Store) -> list[Identity]:
 
 
 def _homeless(found: Iterable[Identity], keys: KeyFormat, namespaces: Sequence[str] | None) -> Iterator[LeftOut]:
-    """What is no entry: of any namespace (None), or of the one that its key is about."""
+    """What is not an entry of any namespace (None), or of the one that its key belongs to."""
     reason = f'its key does not fit key_format "{keys.template}"'
     for identity in found:
         homes = _homes(identity.key, keys) if namespaces is None else namespaces

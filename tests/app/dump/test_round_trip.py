@@ -147,7 +147,7 @@ async def _make(folder: Path, config: str) -> None:
 @pytest.fixture(scope="module")
 def kv() -> Iterator[cloudflare_service.Service]:
     """An account of Workers KV."""
-    with cloudflare_service.service() as running:
+    with cloudflare_service.Service.serve() as running:
         yield running
 
 
@@ -175,7 +175,7 @@ def test_any_pairs_of_workers_kv(
 @pytest.fixture(scope="module")
 def azure() -> Iterator[azure_service.Service]:
     """An App Configuration service."""
-    with azure_service.service() as running:
+    with azure_service.Service.serve() as running:
         yield running
 
 
