@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -42,5 +43,5 @@ def _finding(problem: Problem, config: str, folder: PurePosixPath, level: Severi
 def _from_root(config: Path) -> PurePosixPath:
     """The folder of the configuration, seen from the root of the Git checkout that it is in; empty where it is in none."""
     folder = config.parent.resolve()
-    root = next((above for above in (folder, *folder.parents) if (above / ".git").exists()), folder)
+    root = next((above for above in (folder, *folder.parents) if os.path.lexists(above / ".git")), folder)
     return PurePosixPath(folder.relative_to(root).as_posix())

@@ -16,7 +16,7 @@ _SECONDS: Final = 10
 def tracked_files(folder: Path) -> list[str]:
     """The files in `folder`, or the folder itself, that the index of an enclosing repository holds. None when there is no
     repository, no `git` program, or git cannot read the repository. Raises TimeoutError when git does not answer."""
-    repositories = [parent for parent in folder.parents if (parent / ".git").exists()]
+    repositories = [parent for parent in folder.parents if os.path.lexists(parent / ".git")]
     return [name for repository in repositories for name in _listed(repository, folder)]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 Read = Callable[[bytes], object]
@@ -47,9 +49,11 @@ JSON = '{ } [ ] " : , null true 1e999 NaN Infinity -1 \\ud800 '
 
 @cache
 def folder() -> Path:
-    """A folder for the inputs that are files."""
+    """A folder for the inputs that are files, until the process ends."""
     memory = Path("/dev/shm")  # inputs by the thousand are no work for a disk
-    return Path(tempfile.mkdtemp(prefix="kvsync-fuzz-", dir=memory if memory.is_dir() else None))
+    made = Path(tempfile.mkdtemp(prefix="kvsync-fuzz-", dir=memory if memory.is_dir() else None))
+    atexit.register(rmtree, made, ignore_errors=True)
+    return made
 
 
 def parsed(data: bytes, kind: type[Any], size: int | None = None) -> Any:

@@ -333,6 +333,20 @@ def test_a_git_that_does_not_answer_is_no_proof(
         opened(repository / "sub" / ".kvsync")
 
 
+def test_a_folder_above_that_may_not_be_searched(place: Path) -> None:
+    """Whether there is a repository in it cannot be seen, and is then no reason to refuse the directory, or to crash."""
+    (place / "closed" / "open").mkdir(parents=True)
+    (place / "closed").chmod(0o711)
+    (place / "closed" / "open").chmod(0o777)
+    state_dir = place / "closed" / "open" / ".kvsync"
+    assert as_other(state_dir) == f"opened {state_dir}"
+    (place / "closed").chmod(0o700)
+    as_root()
+    look = "from kvsync.state.tracked import tracked_files; print(tracked_files(path))"
+    wrapper = ("setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups")
+    assert run(look, state_dir, wrapper=wrapper) == "[]\n"
+
+
 def test_the_settings_of_a_repository_run_nothing(repository: Path) -> None:
     """Looking into the index starts no program that its configuration names."""
     program = repository / "program"
