@@ -160,7 +160,7 @@ def notices(plan: TargetPlan) -> Iterator[tuple[str, str]]:
         yield "error", plan.error
     yield from (("approved" if plan.approved else "parked", reason) for reason in plan.parked)
     yield from (("waiting", sentence) for sentence in plan.waiting)
-    if not plan.complete and not plan.parked:
+    if not (plan.complete or plan.parked or plan.error):
         yield "incomplete", "the listing of the store is incomplete"
 
 

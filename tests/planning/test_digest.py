@@ -116,8 +116,9 @@ ENTRY_PARTS: dict[str, dict[str, object]] = {
 
 
 def test_the_parts_of_an_entry_are_all_known() -> None:
-    """A new field of an entry is put into the digest, or into this list of those that name the entry or its place."""
-    assert {one.name for one in fields(Entry)} == {*ENTRY_PARTS, "identity", "content", "origin"}
+    """A new field of an entry is put into the digest, or into this list of those that name the entry, its place in the files,
+    or its turn (which the digest of a plan covers)."""
+    assert {one.name for one in fields(Entry)} == {*ENTRY_PARTS, "identity", "content", "origin", "after", "after_all"}
 
 
 @pytest.mark.parametrize("part", ENTRY_PARTS)
