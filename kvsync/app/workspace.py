@@ -9,23 +9,22 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from kvsync.app.model import Report, TargetSelection, is_hash_of
+from kvsync.app.model import Report, TargetSelection
+from kvsync.app.parking import Parking
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
 from kvsync.desired.rest import FileRest
 from kvsync.errors import Problem, StoreError, UsageError
 from kvsync.git.revision import revision
-from kvsync.model.digest import target_digest
-from kvsync.model.entry import Desired, OutcomeKind, Target
+from kvsync.model.entry import Desired, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
 from kvsync.model.plan import Plan, Stats, TargetPlan, TargetReport, make_plan
 from kvsync.planning.deletion_limit import with_waiting
 from kvsync.planning.pass_target import PassTarget
-from kvsync.planning.permit import Circumstances, hold_of
 from kvsync.reconcile import ApplyOptions, PassContext, TargetPass, empty_plan, withheld
-from kvsync.state import ParkedRecord, Run, StateDir
+from kvsync.state import Run, StateDir
 from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
@@ -60,6 +59,7 @@ class Workspace:
         self._passes: dict[Target, TargetPass] = {}
         self._failures: dict[Target, StoreError] = {}
         self._places = pass_context.places
+        self._parking = Parking(self.state, self.clock)
         self._paces = {
             name: Pace.of(store.capabilities, config.stores[name].concurrency) for name, store in stores.items()
         }
@@ -114,7 +114,7 @@ class Workspace:
         plan = make_plan(self.config.owner, plans, stats, files.source)
         if self.pass_context.writable and not ask.keys:
             with self.pass_context.remembering():
-                self._keep_parked(plan)
+                self._parking.keep(plan)
         return plan
 
     async def apply(
@@ -187,13 +187,11 @@ class Workspace:
 
     def released(self, plan: Plan, approvals: Collection[str] = ()) -> frozenset[Target]:
         """The targets of a plan that may be applied: not parked, or approved. Raises StateDirError."""
-        return frozenset(target.target for target in plan.targets if self._is_released(target, plan, approvals))
+        return self._parking.released(plan, approvals)
 
     def with_approvals(self, plan: Plan, approvals: Collection[str] = ()) -> Plan:
         """The plan with those of its parked targets marked that are approved. Raises StateDirError."""
-        released = self.released(plan, approvals)
-        marked = (replace(one, approved=one.target in released) if one.parked else one for one in plan.targets)
-        return self.with_waiting(replace(plan, targets=tuple(marked)))
+        return self.with_waiting(self._parking.marked(plan, approvals))
 
     async def aclose(self) -> None:
         """Release the stores and the cache. Idempotent."""
@@ -255,18 +253,8 @@ class Workspace:
         applying = ApplyOptions(run, self._paces[plan.target.store], stop, progress, self.deletions)
         report = await self._passes[plan.target].apply(plan, applying)
         if plan.parked:
-            self.state.parked.consume(plan.target, plan.digest)
-            if report.deletes_waiting:
-                self._approve_rest(report)
+            self._parking.consume(report)
         return report
-
-    def _approve_rest(self, report: TargetReport) -> None:
-        """Let an approval also cover what is left of its plan, when the limit on deletes lets only a part of it go now."""
-        plan, now = report.plan, self.clock.now()
-        left = {one.identity for one in report.outcomes if one.kind is OutcomeKind.NOT_ATTEMPTED}
-        rest = (one for one in plan.changes if one.identity in left)
-        digest = target_digest(plan.target, plan.place, rest, plan.refused)
-        self.state.parked.park_approved(plan.target, digest, plan.parked, now)
 
     async def _unchanged(
         self, plan: TargetPlan, released: Collection[Target], stop: Callable[[], bool]
@@ -279,35 +267,6 @@ class Workspace:
             return withheld(plan, "")
         error = await last.leave_ledger(self._paces[plan.target.store], stop)
         return replace(withheld(plan, ""), error=error)
-
-    def _is_released(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
-        is_parked = bool(target.parked) and not self._is_approved(target, plan, approvals)
-        return hold_of(Circumstances(is_parked=is_parked)) is None
-
-    def _is_approved(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:
-        digests = (target.digest, plan.digest)
-        by_hand = any(is_hash_of(approval, digest) for approval in approvals for digest in digests)
-        return by_hand or self.state.parked.approved(target.target, target.digest)
-
-    def _keep_parked(self, plan: Plan) -> None:
-        """Note what waits for a person, so that `approve` finds it, and forget what does no longer. A pass over one target
-        leaves the hash of the larger plan standing that a person may have seen."""
-        waiting = self._parked_of(plan)
-        for target in plan.targets:
-            known = waiting.get(target.target)
-            if target.parked and target.changes:
-                is_part = len(plan.targets) == 1 and known is not None and known.digest == target.digest
-                whole = known.plan_digest if known is not None and is_part else plan.digest
-                self.state.parked.park(target.target, target.digest, whole, target.parked, self.clock.now())
-            elif known is not None and target.error is None and not target.problems:
-                self.state.parked.unpark(target.target)
-
-    def _parked_of(self, plan: Plan) -> dict[Target, ParkedRecord]:
-        """What is parked of a plan's targets. The daemon plans one target at a time, and must not read all each time."""
-        if len(plan.targets) > 1:
-            return {record.target: record for record in self.state.parked.all()}
-        found = (self.state.parked.find(one.target) for one in plan.targets)
-        return {record.target: record for record in found if record is not None}
 
     def _traffic(self, stores: Iterable[str]) -> tuple[int, int]:
         traffic = [self.stores[name].traffic for name in stores]
