@@ -26,7 +26,7 @@ from kvsync.stores.base import Store, StoreContext
 from kvsync.stores.registry import open_store
 from kvsync.stores.traced import TracedStore
 from kvsync.tracing import is_wanted
-from kvsync.util.clock import Clock
+from kvsync.util.clock import Clock, StoreClock
 from kvsync.util.redaction import REDACTOR, Redactor
 from kvsync.util.write_fence import Fence
 
@@ -130,7 +130,7 @@ def _open_stores(
             root=config.root,
             cache_dir=config.state_dir / "stores" / name if pass_context.writable else None,
             resolve=partial(_secret, config, redactor, environ),
-            clock=pass_context.clock,
+            clock=_store_clock(pass_context.clock),
             read_only=not pass_context.writing,
             owner=config.owner,
             fence=pass_context.fence,
@@ -156,3 +156,8 @@ def open_state(file: Path, environment: str | None, *, writable: bool) -> Iterat
     opening = StateDir.open(config.state_dir, writable=writable, config_root=config.root, redact=REDACTOR.redact)
     with opening as opened:
         yield replace(config, state_dir=opened.path), opened
+
+
+def _store_clock(clock: Clock) -> Clock:
+    """The clock of one store, which its server corrects. A clock that the caller gave is not corrected."""
+    return StoreClock(clock) if type(clock) is Clock else clock

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
+from kvsync.http.clock_skew import tell_clock
 from kvsync.http.failures import cleaned, failure, unanswered
 from kvsync.http.model import Credentials, ErrorMapper, NotAnsweredError, Request, Response, StaleCredentialError
 from kvsync.http.quota import Quota
@@ -146,6 +147,7 @@ class Client:
             if self._credentials is not None:
                 headers = {**call.headers, **await self._credentials.sign(call, self._host)}
             seconds = self._seconds_for(call)  # asked last: whatever was waited for, the leader may be another by now
+            sent_at = self._clock.monotonic()
             try:
                 answer = await transport.exchange(call, headers, seconds)
             except TransientError as error:
@@ -154,6 +156,7 @@ class Client:
             except PermanentError as error:
                 self._count(call, type(error).__name__, 0)
                 raise PermanentError(f"{self.label}: {call.what} failed: {cleaned(str(error))}") from error
+        tell_clock(self._clock, answer, sent_at)
         self._count(call, str(answer.status), len(answer.body))
         if call.limiter is not None:
             call.limiter.observe(answer.headers)

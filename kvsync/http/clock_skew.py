@@ -7,8 +7,23 @@ from typing import Final
 
 from kvsync.http.model import Response
 from kvsync.model.health import DoctorCheck
+from kvsync.util.clock import Clock, StoreClock
 
 _SET_CLOCK: Final = "synchronize this machine's clock with NTP"
+
+
+def tell_clock(clock: Clock, answer: Response, sent_at: float) -> None:
+    """Let the clock of a store know the time of an answer that just arrived to a request sent at `sent_at` (monotonic). What
+    a cache on the way kept says nothing."""
+    if not isinstance(clock, StoreClock):
+        return
+    try:
+        moment = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        age = float(answer.headers.get("age", "0"))
+    except (ValueError, TypeError, OverflowError):
+        return
+    if age == 0:
+        clock.heard(moment, sent_at, clock.monotonic())
 
 
 def ahead_of_server(answer: Response, now: float) -> float | None:

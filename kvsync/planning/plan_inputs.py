@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kvsync.model.entry import Actual, Applied, Change, Identity
 
@@ -27,3 +27,11 @@ class PlanInputs:
     blocked: Callable[[Change], str | None] = lambda _change: None
     grace: float = 0
     keys: tuple[str, ...] = ()
+
+    def shifted(self, seconds: float) -> PlanInputs:
+        """The same, with the moments that this machine's clock gave so much later."""
+        return replace(
+            self,
+            undesired_since={identity: moment + seconds for identity, moment in self.undesired_since.items()},
+            settling={identity: moment + seconds for identity, moment in self.settling.items()},
+        )

@@ -41,6 +41,7 @@ class PassState:
         self, desired: Desired, pass_context: PassContext, store: Store, subject: PassTarget, *, retry: bool = False
     ) -> None:
         self._desired, self._context, self._capabilities = desired, pass_context, store.capabilities
+        self._store_clock = store.context.clock
         self._config = _digest(subject.signer, store.config)
         self._subject, self._key, self._state = subject, subject.key, pass_context.state
         self._deferrals = Deferrals(desired, pass_context, subject.key, retry=retry)
@@ -132,7 +133,7 @@ class PassState:
         knows what is ours, a listing that is stale for a moment must not make it foreign."""
         if not by_ledger:
             return {}, list(unseen)
-        now = self._context.clock.now()
+        now = self._store_clock.now()
         gone = [identity for identity, last in unseen.items() if self._is_over(last, now)]
         fresh = {identity: last for identity, last in unseen.items() if last.unseen_since is None}
         for identity in gone:

@@ -151,12 +151,27 @@ class TargetPass:
         ignored = await self._ignored(snapshot)
         comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys, ignored)
         self._facts = await self._gather(snapshot, comparison)
-        plan = plan_target(self._desired, snapshot, comparison, self._facts, self._rules, self._store.capabilities)
+        plan = self._judged(snapshot, comparison)
         moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
         if (moment, moved_from) != (plan.next_moment, None):
             plan = replace(plan, next_moment=moment, moved_from=moved_from)
         self._remember(plan, snapshot)
         return self._with_ledger(plan)
+
+    def _judged(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
+        """The plan by the store's time, with its next moment by this machine's."""
+        ahead = self._ahead()
+        rules, facts = self._rules, self._facts
+        if ahead:
+            rules, facts = replace(rules, now=rules.now + ahead), facts.shifted(ahead)
+        plan = plan_target(self._desired, snapshot, comparison, facts, rules, self._store.capabilities)
+        return plan if plan.next_moment is None else replace(plan, next_moment=plan.next_moment - ahead)
+
+    def _ahead(self) -> float:
+        """Seconds that the store's clock is ahead of this machine's; 0 unless the latter is wrong."""
+        clock = self._store.context.clock
+        found = clock.now() - clock.local()
+        return found if abs(found) > 1 else 0.0
 
     async def _ignored(self, snapshot: Snapshot) -> Callable[[str], bool]:
         """The test for keys that the policy ignores. State files add patterns to it, so that many of them are matched in a
@@ -261,7 +276,7 @@ class TargetPass:
             self._subject.located,
             self._subject.signer,
             applying.run,
-            self._context.clock,
+            self._store.context.clock,
             ApplierOptions(
                 replan=self._replan,
                 stop=applying.stop,
@@ -327,7 +342,7 @@ class TargetPass:
         applied = self._facts.applied
         if identity not in applied:  # an entry that the plan had nothing to say of, such as the new name of a move
             applied = self._observer.ledger.get([identity])
-        rules = replace(self._rules, now=self._context.clock.now())
+        rules = replace(self._rules, now=self._context.clock.now() + self._ahead())
         facts = replace(self._facts, actual=actual, applied=applied, settling={})
         verdict = judge(identity, self._desired, facts, rules)
         return verdict if isinstance(verdict, Change | Refusal) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from math import inf
 from typing import Final
 
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -17,6 +18,10 @@ class Clock:
         """Wall-clock time in seconds since the Unix epoch."""
         return time.time()
 
+    def local(self) -> float:
+        """The same by this machine's own clock, also where `now` knows better."""
+        return self.now()
+
     def monotonic(self) -> float:
         """Seconds from an arbitrary start that never go back, and go on while the machine sleeps where it can tell."""
         return time.clock_gettime(_STEADY)
@@ -24,3 +29,48 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+
+SMALLEST_SKEW: Final = 5.0
+"""Seconds that this machine's clock must be off for a server's to count: what a server says is exact to a second or two."""
+
+
+class StoreClock(Clock):
+    """The time of one store: this machine's, unless the store's server says that it is wrong.
+
+    Lifetimes end by it, so that a wall clock which is set by hours or days ends none early, and none late. Answers are compared
+    by the monotonic clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._least, self._most = -inf, inf  # of what the server's clock is ahead of the monotonic clock
+
+    def heard(self, moment: float, sent_at: float, received_at: float) -> None:
+        """Take in the time that a server gave (epoch seconds, cut to whole ones) in its answer to a request that was sent and
+        answered then (monotonic)."""
+        least, most = moment - received_at, moment + 1 - sent_at
+        if least > self._most or most < self._least:  # the server's clock was set
+            self._least, self._most = least, most
+        else:
+            self._least, self._most = max(least, self._least), min(most, self._most)
+
+    def now(self) -> float:
+        """Wall-clock time in seconds since the Unix epoch, as the server has it where this machine is off."""
+        here = self._clock.now()
+        ahead = here - self._clock.monotonic()
+        if self._least - SMALLEST_SKEW <= ahead <= self._most + SMALLEST_SKEW:
+            return here
+        return self._clock.monotonic() + (self._least + self._most) / 2
+
+    def local(self) -> float:
+        """Wall-clock time by this machine's own clock."""
+        return self._clock.local()
+
+    def monotonic(self) -> float:
+        """As the clock it is made of."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await self._clock.sleep(seconds)

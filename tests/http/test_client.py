@@ -17,6 +17,7 @@ from kvsync.http.model import ErrorText, Request, Response, StaleCredentialError
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.model.health import Traffic
 from kvsync.testing import FakeClock
+from kvsync.util.clock import StoreClock
 from tests.http.script_server import Act, ScriptServer, disconnects, drips, hangs_up, is_silent, resets, says, serving
 
 READ = Request("GET", "/things?filter=secret-looking", "listing things", is_json=True)
@@ -298,3 +299,14 @@ async def test_an_unknown_authority_is_final(stack: AsyncExitStack) -> None:
     error = await web.error(READ)
     assert isinstance(error, PermanentError)
     assert "SSL_CERT_FILE" in str(error)
+
+
+@pytest.mark.parametrize(("age", "is_heard"), [("0", True), ("600", False)])
+async def test_the_time_of_the_server_reaches_the_clock_of_the_store(age: str, is_heard: bool) -> None:
+    """The header Date of any answer sets the store's clock right, unless a cache kept the answer."""
+    clock = StoreClock(FakeClock())
+    async with serving(says(200, b"{}", Date="Sun, 29 Nov 2026 12:00:00 GMT", Age=age)) as server:
+        client = Client("store main", server.origin, clock, Traffic())
+        await client.send(READ)
+        await client.aclose()
+    assert (abs(clock.now() - 1_795_953_600) < 2) is is_heard

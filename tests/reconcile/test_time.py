@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from kvsync.model.capabilities import Lifetimes
 from kvsync.model.pass_options import PassOptions
+from kvsync.model.plan import TargetPlan
 from kvsync.stores.memory.backend import RemoteKey
+from kvsync.util.clock import Clock
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, refused, rows
 
@@ -32,6 +35,35 @@ def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(tmp_path, monkeypatch, LATE)
     world.server.list_late(KINDS[LATE].capabilities.settle)
     return world
+
+
+class SkewedClock(Clock):
+    """A machine's clock that is `off` seconds."""
+
+    def __init__(self, right: Clock, off: float) -> None:
+        self._right, self._off = right, off
+
+    def now(self) -> float:
+        return self._right.now() + self._off
+
+    def monotonic(self) -> float:
+        return self._right.monotonic()
+
+
+class TimeOfStore(Clock):
+    """What a store knows of the time once its server was heard."""
+
+    def __init__(self, right: Clock, here: Clock) -> None:
+        self._right, self._here = right, here
+
+    def now(self) -> float:
+        return self._right.now()
+
+    def local(self) -> float:
+        return self._here.now()
+
+    def monotonic(self) -> float:
+        return self._right.monotonic()
 
 
 def at(world: World, seconds: float) -> str:
@@ -208,6 +240,27 @@ async def test_a_few_ends_by_time_wait_for_nobody(plain: World) -> None:
     plain.clock.advance(HOUR)
     assert is_clean(await plain.apply())
     assert not ending.keys() & plain.values().keys()
+
+
+@pytest.mark.parametrize("off", [-6 * HOUR, 3 * DAY])
+async def test_lifetimes_end_by_the_time_of_the_store(world: World, off: float) -> None:
+    """A machine whose clock is off by hours or days ends nothing early, and renews in time: the store's time decides."""
+    await world.settle({"a": "{value: x, ttl: 3h}", "b": f"{{value: y, expires_at: {at(world, DAY)}}}"})
+    right, here = world.clock, SkewedClock(world.clock, off)
+
+    async def planned() -> TargetPlan:
+        async with world.open("run", clock=here) as workspace:
+            store = workspace.stores["main"]
+            store.context = replace(store.context, clock=TimeOfStore(right, here))
+            (plan,) = (await workspace.plan()).targets
+            return plan
+
+    plan = await planned()
+    assert rows(plan) == []
+    assert plan.next_moment is not None
+    assert plan.next_moment - here.now() == pytest.approx(2 * HOUR, abs=60)
+    right.advance(2 * HOUR + 60)
+    assert rows(await planned()) == [("renew", "expiring", "a")]
 
 
 async def test_another_ttl_in_the_files_is_a_change(world: World) -> None:

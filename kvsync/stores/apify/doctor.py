@@ -32,7 +32,7 @@ class Doctor:
         data = answer.problem().get("data")
         name = data.get("username") if isinstance(data, dict) else None
         known = DoctorCheck("credential", True, f"accepted, of user {name}" if name else "accepted")
-        clock = clock_findings(answer, self._remote.clock.now(), _MOST_SKEW)
+        clock = clock_findings(answer, self._remote.clock.local(), _MOST_SKEW)
         return [known, *await self._permissions(), *clock]
 
     async def _permissions(self) -> list[DoctorCheck]:

@@ -75,7 +75,7 @@ class Doctor:
     def _clock_findings(self, answer: Response) -> list[DoctorCheck]:
         if answer.status == 401:  # the refusal itself reports a wrong clock
             return []
-        return clock_findings(answer, self._clock.now(), _MOST_SKEW, SET_CLOCK)
+        return clock_findings(answer, self._clock.local(), _MOST_SKEW, SET_CLOCK)
 
 
 def _is_from_app_configuration(answer: Response) -> bool:

@@ -86,7 +86,7 @@ class HmacKey:
         if answer.status == 403 or "disabled" in said:
             return ErrorText("permission", "access keys are disabled for this store", _ENABLE)
         if "expired" in said or "date" in said:
-            ahead = skew_in_words(ahead_of_server(answer, self._clock.now()))
+            ahead = skew_in_words(ahead_of_server(answer, self._clock.local()))
             return ErrorText("clock", f"the date of the signature was refused ({ahead})", SET_CLOCK)
         wrong = "the connection string was refused"
         if "Signature" in said:

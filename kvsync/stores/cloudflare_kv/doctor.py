@@ -42,7 +42,7 @@ class Doctor:
             return [DoctorCheck("endpoint", False, str(error))]
         reading = DoctorCheck("reading", True, f"permitted; {len(listed):,} namespaces")
         found = [DoctorCheck("credential", True, "accepted"), reading, await self._writing()]
-        clock = clock_findings(answer, self._remote.clock.now(), _MOST_SKEW)
+        clock = clock_findings(answer, self._remote.clock.local(), _MOST_SKEW)
         return [*found, *self._namespaces(listed), *clock, self._quota()]
 
     async def _credential(self, refusal: AuthError) -> DoctorCheck:

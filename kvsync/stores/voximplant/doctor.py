@@ -28,7 +28,7 @@ async def examine(remote: Remote) -> list[DoctorCheck]:
     except StoreError as error:
         return [*found, DoctorCheck("endpoint", False, str(error))]
     reading = DoctorCheck("reading", True, "the token was accepted, and the application is readable")
-    clock = clock_findings(answer, remote.clock.now(), _MOST_SKEW)
+    clock = clock_findings(answer, remote.clock.local(), _MOST_SKEW)
     return [*found, reading, await _writing(storage), *clock]
 
 
