@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvsync.config.load import read_text, text_digest
+from kvsync.config.load import text_digest
 from kvsync.config.model import Config
 from kvsync.desired.rest import FileRest, FileState
-from kvsync.errors import InvalidInput
 from kvsync.util.clock import Clock
 
 LONGEST_HOLD = 10.0
@@ -31,10 +31,12 @@ class ConfigWatch:
     def __init__(self, config: Config, clock: Clock) -> None:
         self._clock = clock
         self._rest = FileRest(config.run.debounce, clock)
+        self._news = ConfigNews()
         self._new_since: float | None = None
         self._refused: bytes | None = None
         self.use(config)
-        self._look()
+        with suppress(OSError):
+            self._look()
 
     def use(self, config: Config) -> None:
         """Compare with this configuration from now on: it is in force."""
@@ -44,10 +46,16 @@ class ConfigWatch:
 
     def refuse(self) -> None:
         """Note that what is on disk cannot be used, so that it is not tried again."""
-        self._refused, self._new_since = self._look()[0], None
+        with suppress(OSError):
+            self._refused, self._new_since = self._look()[0], None
 
     def look(self) -> ConfigNews:
-        """Look at the file."""
+        """Look at the file. Where this machine cannot read it at the moment, what was found last still holds."""
+        with suppress(OSError):
+            self._news = self._found()
+        return self._news
+
+    def _found(self) -> ConfigNews:
         digest, left = self._look()
         if digest == self._in_force:
             self._refused = self._new_since = None
@@ -72,10 +80,11 @@ class ConfigWatch:
 
 
 def _state_of(file: Path) -> FileState | None:
-    """The file as it is; None when it cannot be read."""
+    """The file as it is; None when it is not there, or may not be read. Raises OSError for what is wrong with this machine,
+    such as too many open files."""
     try:
-        data, status = read_text(file, file), file.stat()
-    except (InvalidInput, OSError):
+        data, status = (file.parent.resolve() / file.name).read_bytes(), file.stat()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, RuntimeError):
         return None
     stamp = status.st_ino, status.st_size, status.st_mtime_ns
     return FileState((text_digest(data),), ((file.name, stamp),), max(status.st_mtime, status.st_ctime))

@@ -41,7 +41,7 @@ def load_config(
     """
     file = Path(os.path.abspath(path))  # noqa: PTH100  # links stay: the loader looks for their flips
     problems = Problems(file.name if revision is None else f"{revision.name}:{file.name}")
-    data = read_text(file, shown=path) if revision is None else _read_at(revision, file.name)
+    data = _read(file, shown=path) if revision is None else _read_at(revision, file.name)
     root = _document(data, problems)
     values = decode(root, config_fields(store_types), problems)
     _check_environments(values, environment, root, problems)
@@ -79,9 +79,9 @@ def _owner_keys(written: Credential | tuple[Credential, ...] | None) -> tuple[Cr
     return written if isinstance(written, tuple) else (written,)
 
 
-def read_text(file: Path, shown: Path) -> bytes:
-    """The bytes of the file, through its folder with all links resolved, so that one version of the folder is read. Raises
-    InvalidInput."""
+def _read(file: Path, shown: Path) -> bytes:
+    """The bytes of the file, through its folder with all links resolved, so that one version of the folder is read.
+    Raises InvalidInput."""
     try:
         return (file.parent.resolve() / file.name).read_bytes()
     except FileNotFoundError:

@@ -37,11 +37,14 @@ _LOST = (
     "move it away and run again (this loses history, pauses, approvals and local ledgers; the stores are not affected)"
 )
 
+_DESCRIPTORS = "raise the limit (LimitNOFILE of systemd, or ulimit -n)"
+
 _REASONS = {
     Fault.FULL: "the disk is full; free some space and run again",
     Fault.READ_ONLY: "it is read-only; check its owner and mode",
     Fault.DENIED: "access is denied; check its owner and mode",
     Fault.CANNOT_OPEN: "cannot open state.db; check that the directory exists, and its owner and mode",
+    Fault.DESCRIPTORS: f"too many open files; {_DESCRIPTORS}",
     Fault.LOCKED: "state.db is locked by another process; try again when that process has ended",
     Fault.DISK: "disk error; check the disk, its quota and its free space",
     Fault.DAMAGED: f"state.db is damaged; {_LOST}",
@@ -56,6 +59,8 @@ _CURES = {
     errno.EROFS: _ACCESS,
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
+    errno.EMFILE: _DESCRIPTORS,
+    errno.ENFILE: _DESCRIPTORS,
 }
 
 

@@ -5,6 +5,8 @@ Connections do not begin transactions by themselves; `transaction` does.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,7 @@ class Fault(Enum):
     READ_ONLY = auto()
     DENIED = auto()
     CANNOT_OPEN = auto()
+    DESCRIPTORS = auto()
     LOCKED = auto()
     DISK = auto()
     DAMAGED = auto()
@@ -49,7 +52,17 @@ _FAULTS: Final = {
 
 def fault_of(error: BaseException) -> Fault:
     """Return what an error means, by the primary result code of SQLite; OTHER for errors that have none."""
-    return _FAULTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, Fault.OTHER)
+    found = _FAULTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, Fault.OTHER)
+    return Fault.DESCRIPTORS if found is Fault.CANNOT_OPEN and _are_descriptors_used_up() else found
+
+
+def _are_descriptors_used_up() -> bool:
+    """True when this process cannot open another file, of which SQLite says only that it cannot open it."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 def connect(

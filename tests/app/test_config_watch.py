@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.app.config_watch import LONGEST_HOLD
+from kvsync.app.config_watch import LONGEST_HOLD, ConfigNews, ConfigWatch
+from kvsync.app.configuration import read_config
 from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.errors import InvalidInput
 from kvsync.model.entry import Target
+from tests.support.exhaustion import no_descriptors_left
 from tests.support.world import World
 
 WEB = Target("main", "web")
@@ -119,6 +121,16 @@ async def test_a_configuration_that_is_gone_holds_every_target(world: World) -> 
         result = await reconciler.reconcile(PassRequest(WEB), lambda: False)
         assert result.error is not None
     assert world.values() == {"a": "1"}
+
+
+async def test_a_configuration_that_cannot_be_read_for_a_moment_is_not_broken(world: World) -> None:
+    """Too many open files say nothing of the configuration: nothing is held for it."""
+    await world.settle({"a": 1})
+    watch = ConfigWatch(read_config(world.root / "kvsync.yaml", environ={}), world.clock)
+    with no_descriptors_left():
+        assert watch.look() == ConfigNews()
+        world.clock.advance(REST)
+        assert watch.look() == ConfigNews()
 
 
 async def test_reload_manual_waits_for_the_signal(world: World) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kvsync.util.sqlite import Fault, connect, fault_of, transaction, use_write_ahead_log
+from tests.support.exhaustion import no_descriptors_left
 
 
 @pytest.fixture
@@ -99,3 +100,14 @@ def test_the_log_is_waited_for_as_long_as_is_said(file: Path, database: sqlite3.
         assert fault_of(caught.value) is Fault.LOCKED
         use_write_ahead_log(other)
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_used_up_descriptors_are_not_taken_for_missing_rights(tmp_path: Path) -> None:
+    """SQLite says that it cannot open the file; what to do is to raise the limit."""
+    file = tmp_path / "a.db"
+    file.touch()
+    with no_descriptors_left():
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            connect(file, timeout=1)
+        assert fault_of(caught.value) is Fault.DESCRIPTORS
+    assert fault_of(caught.value) is Fault.CANNOT_OPEN

@@ -176,6 +176,9 @@ class Database:
                 return TransientError(f"{where}: disk error; check its space, quota and health")
             case Fault.DAMAGED | Fault.NOT_A_DATABASE:
                 return PermanentError(f"{where} is damaged or not a SQLite database; restore a copy, or move it away")
+            case Fault.DESCRIPTORS:
+                how = "raise the limit (LimitNOFILE of systemd, or ulimit -n)"
+                return TransientError(f"{where} cannot be opened: too many open files; {how}")
             case Fault.CANNOT_OPEN:
                 return PermanentError(f"{where} cannot be opened; {_RIGHTS}")
             case Fault.READ_ONLY | Fault.DENIED:
