@@ -63,10 +63,12 @@ class FailureLog:
         outage = self._outages.setdefault(store, _Outage(_Lasting(result.error, now)))
         outage.targets.add(result.target)
         failures = outage.lasting.meet(now)
-        if failures is not None:
-            lasting = {"failures": failures, "seconds": round(now - outage.lasting.since, 1)}
-            fields = lasting if outage.lasting.logged > 1 else {}
-            _log.error("store.unavailable", store=store, error=result.error, retry_in=retry_in, **fields)
+        fields = {"store": store, "error": result.error, "retry_in": retry_in}
+        if failures is not None and outage.lasting.logged == 1:
+            _log.error("store.unavailable", **fields)
+        elif failures is not None:
+            seconds = round(now - outage.lasting.since, 1)
+            _log.error("store.down", **fields, failures=failures, seconds=seconds)
 
     def failed(self, result: PassResult, retry_in: float | None) -> None:
         """Log that a pass failed, unless the event of its store, or an earlier one of its own, has just said the same."""

@@ -128,12 +128,13 @@ _ALL: Final = (
     Event("lease.lost", "warning", ("lease", "identity", "reason", "seconds"), "This replica lost the lease; it only plans."),
     Event("lease.released", "info", ("lease", "identity"), "This replica released the lease on shutdown."),
     Event("lease.error", "error", ("lease", "error", "leads", "exception"), "The lease could not be read; kvsync retries."),
+    Event("store.unavailable", "error", ("store", "error", "retry_in"), "A store is unreachable, or refuses the credential."),
     Event(
-        "store.unavailable",
+        "store.down",
         "error",
         ("store", "error", "retry_in", "failures", "seconds"),
-        "A store is unreachable, or refuses the credential. Logged again after 15 minutes, then at growing intervals, with the"
-        " failed passes since, and how long it has lasted.",
+        "A store is still down. Logged after 15 minutes, then at growing intervals, with the failed passes since the last event"
+        " of it, and how long it has lasted.",
     ),
     Event("store.recovered", "info", ("store", "seconds"), "A store responds again."),
     Event("http.listening", "info", ("url", "loopback", "token"), "Status page, metrics and webhooks are served here."),
