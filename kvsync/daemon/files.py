@@ -16,8 +16,8 @@ SETTLE = 1.0
 TICK = 0.01
 """Seconds; less than anybody notices, more than what two clocks disagree about."""
 
-FIRST_LOOKS = 10
-"""Looks at files that are being written when the daemon starts; then it starts without them."""
+FIRST_REST = 5.0
+"""Seconds that a daemon which starts waits for files that are being written; then it starts without them."""
 
 _log = get_logger()
 
@@ -33,11 +33,10 @@ class Files:
         self._first = True
 
     async def first_look(self) -> None:
-        """Read for the first time, and again while files are still being written, a few times. Raises what reading raises."""
+        """Read for the first time, and again while files are still being written, for a while. Raises what reading raises."""
         await self.look()
-        for _ in range(FIRST_LOOKS):
-            if self.loaded.look_again is None:
-                return
+        ends = self._clock.monotonic() + FIRST_REST
+        while self.loaded.look_again is not None and self._clock.monotonic() + self.loaded.look_again <= ends:
             await self._clock.sleep(self.loaded.look_again)
             await self.look()
 

@@ -79,7 +79,7 @@ class Source:
 
     def let_rest(self, rest: FileRest) -> None:
         """Use files only once they have rested, from now on."""
-        self._resting = RestingFiles(rest)
+        self._resting = RestingFiles(rest, self._config.authority)
 
     def rests_in(self) -> float | None:
         """Look whether the files have rested, and use nothing of them. Returns the seconds that they still need, None when they
@@ -116,7 +116,9 @@ class Source:
         self._good = {target: good for target, good in other._good.items() if target.store in same}
         self._resting = other._resting
         if self._resting is not None:
-            self._resting.go_on(self._config.run.debounce, lambda target: target.store not in same)
+            self._resting.go_on(
+                self._config.run.debounce, self._config.authority, lambda target: target.store not in same
+            )
 
     def close(self) -> None:
         """Release the file of the cache. Idempotent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from kvsync.config.authority import Authority, may_name
 from kvsync.desired.model import CompiledFile, DesiredState
 from kvsync.desired.problem_sets import Problems, in_order
 from kvsync.desired.reading import Reading
@@ -16,8 +17,8 @@ from kvsync.model.entry import Target
 class RestingFiles:
     """Lets files rest before they are used: a half-written file is neither values nor deletes."""
 
-    def __init__(self, rest: FileRest) -> None:
-        self._rest = rest
+    def __init__(self, rest: FileRest, authority: Authority) -> None:
+        self._rest, self._authority = rest, authority
         self._units: Mapping[str, CompiledFile] = {}
         self._last: DesiredState | None = None
 
@@ -26,25 +27,32 @@ class RestingFiles:
         return max(self._rest.look(reading.states).values(), default=None)
 
     def settled(self, loaded: DesiredState, reading: Reading) -> DesiredState:
-        """What may be used of what was just loaded. A target that a moving file names, or named before, is as it was; all are
-        where that cannot be known."""
+        """What may be used of what was just loaded. A target that a moving file names, or named before, is as it was; where
+        that cannot be known, so is every target that the file may name."""
         moving = self._rest.look(reading.states)
         units = {slot: unit for slot, (_, unit) in reading.units.items()}
-        concerned = [known[slot] for slot in moving for known in (units, self._units) if slot in known]
-        if all(unit.names_known for unit in concerned):
-            targets = {target for unit in concerned for target in unit.targets}
-            state = self._without(loaded, targets, concerned) if moving else loaded
+        concerned = {slot: [known[slot] for known in (units, self._units) if slot in known] for slot in moving}
+        unknown = {slot for slot, found in concerned.items() if not all(unit.names_known for unit in found)}
+        grants = {self._authority.grants_of(slot.split("\0")) for slot in unknown}
+        if None in grants:
+            state = self._unchanged(loaded, min(unknown))
+        elif moving:
+            every = [unit for found in concerned.values() for unit in found]
+            known = {*loaded.targets, *loaded.held, *(self._last.targets if self._last is not None else ())}
+            targets = {target for unit in every for target in unit.targets}
+            targets |= {target for target in known if any(may_name(one, target) for one in grants)}
+            state = self._without(loaded, targets, every)
         else:
-            state = self._unchanged(loaded, min(moving))
+            state = loaded
         state = replace(state, rests_in=max(moving.values(), default=None))
         before = {slot: unit for slot, unit in self._units.items() if slot in moving}
         self._units = {slot: unit for slot, unit in units.items() if slot not in moving} | before
         self._last = state
         return state
 
-    def go_on(self, seconds: float, is_outdated: Callable[[Target], bool]) -> None:
+    def go_on(self, seconds: float, authority: Authority, is_outdated: Callable[[Target], bool]) -> None:
         """Go on under another configuration: with another time to rest, and without how these targets were."""
-        self._rest.seconds = seconds
+        self._rest.seconds, self._authority = seconds, authority
         if self._last is not None:
             self._last = self._last.only(lambda target: not is_outdated(target))
 

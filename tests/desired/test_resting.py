@@ -116,6 +116,24 @@ def test_a_half_written_file_is_no_problem(daemon: Daemon, half: str) -> None:
     assert daemon.values(after=REST)["limit"] == "2"
 
 
+def test_an_author_who_goes_on_writing_delays_their_own_targets(repo: Repo) -> None:
+    """With `authors.targets`, a file that never rests, and is never intelligible, keeps no target of others from changing."""
+    grants = "{path: state/web.yaml, namespaces: [web]}, {path: state/app.yaml, namespaces: [app]}"
+    text = (repo.root / "kvsync.yaml").read_text().replace('["*"]}', f'["*"], targets: [{grants}]}}')
+    repo.write("kvsync.yaml", text)
+    repo.web("keys: {limit: 1}\n")
+    repo.write("state/app.yaml", "store: edge\nnamespace: app\nkeys: {a: 1}\n")
+    daemon = Daemon(repo)
+    daemon.look()
+    repo.write("state/app.yaml", "store: edge\nnamespace: app\nkeys: {a: 2}\n")
+    for number in range(5):
+        repo.write("state/web.yaml", f"keys: [{number}")
+        loaded = daemon.look(after=REST / 2)
+    assert daemon.values(APP) == {"a": "2"}
+    assert daemon.values() == {"limit": "1"}
+    assert loaded.problems == ()
+
+
 def test_a_broken_file_that_rests_is_a_problem(daemon: Daemon) -> None:
     """Once it stays as it is, a broken file is reported, and a mended one is used after it has rested too."""
     daemon.repo.web("keys: {limit: [\n")
