@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kvsync
-from kvsync.logs import EVENTS, LEVELS, Log, background, configure, events_table, get_logger
+from kvsync.logs import EVENTS, LEVELS, Log, background, configure, events_table, get_logger, in_background
 from kvsync.logs.handler import LogHandler
 from kvsync.model.entry import OutcomeKind
 from kvsync.util.redaction import Redactor
@@ -361,6 +361,23 @@ def test_a_log_whose_reader_is_gone_holds_up_nothing() -> None:
     stream = background.BackgroundStream(writer, lambda _: None)
     stream.write("lost\n")
     stream.close()
+
+
+def test_what_is_said_at_the_end_does_not_wait_for_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon whose log nobody reads can end with an error message."""
+    monkeypatch.setattr(background, "LAST_WORDS", 0.05)
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stuck:
+        monkeypatch.setattr(sys, "stderr", stuck)
+        configure("json", "info")
+        with in_background():
+            for _ in range(1000):
+                get_logger().info("config.reloaded")
+        with sys.stderr as end:
+            print("x" * 2**20, file=end, flush=True)
+        configure("json", "error", stream=io.StringIO())
+        os.set_blocking(writer, False)
+        os.close(reader)
 
 
 def test_the_end_waits_for_a_stuck_log_no_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
 
 from kvsync.logs.events import EVENTS, events_table
@@ -121,6 +122,8 @@ def in_background() -> Iterator[None]:
     try:
         yield
     finally:
-        background.close()
+        is_read = background.close()
         if before is not None:
             replace_stream(before)
+        if not is_read and before is sys.stderr:  # else an error message at the end would never return
+            sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # until the process ends

@@ -44,14 +44,15 @@ class BackgroundStream:
     def flush(self) -> None:
         """Do nothing: whoever logs does not wait."""
 
-    def close(self) -> None:
-        """Write what waits, for up to `LAST_WORDS`. Idempotent."""
+    def close(self) -> bool:
+        """Write what waits, for up to `LAST_WORDS`. Returns False when that was too short: nobody reads the log. Idempotent."""
         deadline = time.monotonic() + LAST_WORDS
         with self._changed:
             self._closing = True
             self._changed.notify_all()
             while self._size and self._thread.is_alive() and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
+            return not self._size
 
     def _work(self) -> None:
         while (data := self._next()) is not None:
