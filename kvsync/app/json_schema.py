@@ -204,7 +204,8 @@ def _change() -> Schema:
 
 def _refusal() -> Schema:
     words = {"action": _words(Action), "class": _words(Class)}
-    return _object({**words, **_name(), "reason": _TEXT, "origin": _TEXT_OR_NULL})
+    reasons = _described(_list(_TEXT), "What differs, as in the reasons of a change.")
+    return _object({**words, **_name(), "reason": _TEXT, "reasons": reasons, "origin": _TEXT_OR_NULL})
 
 
 def _outcome() -> Schema:

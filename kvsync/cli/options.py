@@ -85,6 +85,11 @@ def yes(function: _Function) -> _Function:
     return click.option("-y", "--yes", is_flag=True, help="Skip the confirmation prompt.")(function)
 
 
+def dry_run(function: _Function) -> _Function:
+    """`--dry-run`: the plan alone."""
+    return click.option("--dry-run", is_flag=True, help="Show the plan and write nothing.")(function)
+
+
 def copies(function: _Function) -> _Function:
     """`--json-into` and `--markdown-into`: the answer in other forms, in the same run."""
     for form, name in (("markdown", "Markdown"), ("json", "JSON")):

@@ -324,7 +324,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A difference that kvsync will not act on, and why. `action` is what it would have done; `deferred` is
+    """A difference that kvsync will not act on, and why. `action` is what it would have done, `reasons` name what differs, as
+    those of a `Change`; `deferred` is
     the change that kvsync tries later, because the entry is quarantined or contended, or waits for another entry."""
 
     identity: Identity
@@ -333,6 +334,7 @@ class Refusal:
     reason: str
     origin: Origin | None = None
     deferred: Change | None = None
+    reasons: tuple[str, ...] = ()
 
 
 class OutcomeKind(StrEnum):

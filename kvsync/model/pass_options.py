@@ -13,7 +13,7 @@ class PassOptions:
 
     `deep` reads values even where the listing carries fingerprints; `keys` are globs to look at; `grace` is the least time, in
     seconds, that an entry must have been undesired before it is deleted; `adopt` replaces the policy of that name; with `retry`
-    deferred entries (quarantined or contended) are tried too.
+    deferred entries (quarantined or contended) are tried too. `from_owner` is another owner whose entries are taken over.
     """
 
     deep: bool = False
@@ -22,3 +22,4 @@ class PassOptions:
     grace: float = 0
     adopt: Adopt | None = None
     retry: bool = False
+    from_owner: str | None = None

@@ -13,7 +13,7 @@
     yes       ours, moved       other than both     conflict                  update, as policy.drift says
     yes       mark lost         any                 drifted                   adopt or update, as policy.drift says
     yes       no owner          not known           unowned                   as policy.adopt says
-    yes       another owner     any                 taken                     refused
+    yes       another owner     any                 taken                     refused, adopt if `from_owner`
     -         ours, as applied  any                 removed                   delete, as policy.prune says
     -         ours, moved       any                 conflict                  delete, as both policies say
     -         not proven ours   known               unowned                   refused
@@ -26,14 +26,15 @@ where the ledger does not know the entry, what its mark says. Whose an entry is,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kvsync.errors import Origin
 from kvsync.model.canonical import canonical_json_text
 from kvsync.model.entry import Action, Actual, Applied, Change, Class, Entry, Identity, Mark, Mode, Refusal
 from kvsync.model.policy import Adopt, Prune
-from kvsync.planning.marks import MarkSigner
+from kvsync.planning.marks import MarkSigner, Proof
 from kvsync.planning.ownership import Claim, claim_of, must_be_renewed
 
 CLOCK_SLACK = 60
@@ -55,7 +56,8 @@ Verdict = Change | Refusal | Idle
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a verdict depends on besides the entry itself. `signer` tells which marks are ours. `now` is in seconds since
-    the epoch, `longest` the seconds after which the store ends whatever it holds, None where entries may stay."""
+    the epoch, `longest` the seconds after which the store ends whatever it holds, None where entries may stay. `from_owner` is
+    another owner whose desired entries are taken over, as they are."""
 
     signer: MarkSigner
     now: float
@@ -63,6 +65,7 @@ class Rules:
     adopt: Adopt = Adopt.IF_EQUAL
     allow_protected: bool = False
     longest: float | None = None
+    from_owner: str | None = None
 
     @property
     def owner(self) -> str:
@@ -85,6 +88,8 @@ def classify(entry: Entry, actual: Actual | None, last: Applied | None, rules: R
     if actual is None:
         return _absent(entry, last, rules)
     match claim_of(actual, last, rules.signer, rules.now), actual.mark:
+        case Claim.TAKEN, Mark() as mark if mark.owner == rules.from_owner:
+            return _transferred(entry, actual, mark, rules)
         case Claim.TAKEN, Mark() as mark:
             return _taken(entry, actual, mark.owner)
         case ((Claim.OWNED | Claim.RECORDED), Mark() as mark):
@@ -223,13 +228,14 @@ def _unowned(entry: Entry, actual: Actual, claim: Claim, last: Applied | None, r
             Action.UPDATE, Class.UNOWNED, entry.identity, reasons, before=actual, after=entry, origin=entry.origin
         )
         return _permitted(change, rules)
-    what = "equal" if not reasons else "different"
+    what = f"different {', '.join(reasons)}" if reasons else "equal content"
     return Refusal(
         entry.identity,
         Class.UNOWNED,
         Action.UPDATE if reasons else Action.ADOPT,
-        f"{_origin_of(claim)} ({what} content); policy.adopt is {rules.adopt}",
+        f"{_origin_of(claim)} ({what}); policy.adopt is {rules.adopt}",
         entry.origin,
+        reasons=reasons,
     )
 
 
@@ -244,8 +250,31 @@ def _origin_of(claim: Claim) -> str:
 def _taken(entry: Entry, actual: Actual, owner: str) -> Verdict:
     if entry.mode is not Mode.ENFORCE:
         return _looked_at(entry, actual)
-    action = Action.UPDATE if _differences(entry, actual) else Action.ADOPT
-    return Refusal(entry.identity, Class.TAKEN, action, f"it belongs to owner {owner!r}", entry.origin)
+    reasons = _differences(entry, actual)
+    action, what = (Action.UPDATE, f"different {', '.join(reasons)}") if reasons else (Action.ADOPT, "equal content")
+    why = f"it belongs to owner {owner!r} ({what}); to take it over, run kvsync transfer --from-owner {shlex.quote(owner)}"
+    return Refusal(entry.identity, Class.TAKEN, action, why, entry.origin, reasons=reasons)
+
+
+def _transferred(entry: Entry, actual: Actual, mark: Mark, rules: Rules) -> Verdict:
+    """Give an entry of the owner that is taken over our mark, and leave its content: what differs is then a change."""
+    if entry.mode is not Mode.ENFORCE:
+        return _looked_at(entry, actual)
+    former = replace(rules.signer, owner=mark.owner)
+    if not mark.is_recorded and former.proof(actual.identity, mark) is Proof.NONE:
+        reason = f"its mark of owner {mark.owner!r} was made for another place or key (a copy)"
+        return Refusal(entry.identity, Class.TAKEN, Action.ADOPT, reason, entry.origin)
+    reasons = _differences(entry, actual)
+    if reasons and (actual.content is None or actual.fingerprint is None):
+        reason = f"it belongs to owner {mark.owner!r}, and its content was not read"
+        return Refusal(entry.identity, Class.TAKEN, Action.ADOPT, reason, entry.origin, reasons=reasons)
+    kept = entry
+    if reasons and actual.content is not None and actual.fingerprint is not None:
+        kept = replace(entry, content=actual.content, fingerprint=actual.fingerprint)
+    change = Change(
+        Action.ADOPT, Class.TAKEN, entry.identity, ("mark",), before=actual, after=kept, origin=entry.origin
+    )
+    return _permitted(change, rules)
 
 
 def _looked_at(entry: Entry, actual: Actual) -> Verdict:
@@ -292,13 +321,17 @@ def _permitted(change: Change, rules: Rules) -> Verdict:
     """The change itself, or the refusal when the entry is locked or protected."""
     before = change.before
     if before is not None and before.locked:
-        reason = "it is locked in the store; unlock it there"
-        return Refusal(change.identity, Class.LOCKED, change.action, reason, change.origin)
+        reason = f"it is locked in the store{_what_differs(change)}; unlock it there"
+        return Refusal(change.identity, Class.LOCKED, change.action, reason, change.origin, reasons=change.reasons)
     harmless = change.action in (Action.RENEW, Action.ADOPT) or change.cause is Class.EXPIRED
     if harmless or rules.allow_protected or not _is_protected(change):
         return change
-    reason = "it is protected; use --allow-protected to overwrite or delete it"
-    return Refusal(change.identity, Class.PROTECTED, change.action, reason, change.origin)
+    reason = f"it is protected{_what_differs(change)}; use --allow-protected to overwrite or delete it"
+    return Refusal(change.identity, Class.PROTECTED, change.action, reason, change.origin, reasons=change.reasons)
+
+
+def _what_differs(change: Change) -> str:
+    return f" (different {', '.join(change.reasons)})" if change.reasons and change.action is not Action.ADOPT else ""
 
 
 def _is_protected(change: Change) -> bool:

@@ -49,4 +49,6 @@ def why_waiting(change: Change, other: Identity) -> str:
 
 def _refusal(change: Change, other: Identity) -> Refusal:
     reason = why_waiting(change, other)
-    return Refusal(change.identity, change.cause, change.action, reason, change.origin, deferred=change)
+    return Refusal(
+        change.identity, change.cause, change.action, reason, change.origin, deferred=change, reasons=change.reasons
+    )

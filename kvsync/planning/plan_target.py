@@ -146,7 +146,15 @@ def _blocked(verdict: Verdict, blocked: Callable[[Change], str | None]) -> Verdi
     reason = blocked(verdict)
     if reason is None:
         return verdict
-    return Refusal(verdict.identity, verdict.cause, verdict.action, reason, verdict.origin, deferred=verdict)
+    return Refusal(
+        verdict.identity,
+        verdict.cause,
+        verdict.action,
+        reason,
+        verdict.origin,
+        deferred=verdict,
+        reasons=verdict.reasons,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -376,4 +376,5 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
 
 def _rules(desired: Desired, pass_context: PassContext, ask: PassOptions, store: Store, subject: PassTarget) -> Rules:
     policy, now, longest = desired.policy, pass_context.clock.now(), store.capabilities.longest
-    return Rules(subject.signer, now, policy.prune, ask.adopt or policy.adopt, ask.allow_protected, longest)
+    adopt = ask.adopt or policy.adopt
+    return Rules(subject.signer, now, policy.prune, adopt, ask.allow_protected, longest, ask.from_owner)

@@ -152,6 +152,7 @@ def _refusal(refusal: Refusal) -> Document:
         "class": refusal.cause.value,
         **_name(refusal.identity),
         "reason": refusal.reason,
+        "reasons": list(refusal.reasons),
         "origin": _origin(refusal.origin),
     }
 

@@ -201,7 +201,7 @@ def test_the_last_entry_waits_for_what_is_refused(repo: Repo) -> None:
     held = repo.json("apply", "--yes", code=3)["targets"][0]
     assert {one["key"]: one["reason"] for one in held["refused"]} == {
         "sentinel": "it is written after everything else of its target, and vip cannot be written yet",
-        "vip": "it is protected; use --allow-protected to overwrite or delete it",
+        "vip": "it is protected (different value); use --allow-protected to overwrite or delete it",
     }
     assert repo.held() == {"alarm": "v2", "sentinel": "v1", "vip": "v1", "zone": "v2"}
     repo.run("apply", "--yes", "--allow-protected")

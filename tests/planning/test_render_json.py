@@ -68,6 +68,7 @@ def test_whole_document() -> None:
                         "key": "vip",
                         "label": "eu",
                         "reason": "it belongs to another owner",
+                        "reasons": [],
                         "origin": None,
                     }
                 ],

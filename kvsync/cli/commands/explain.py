@@ -123,10 +123,18 @@ def _actual_text(one: EntryExplanation, owner: str) -> str:
     mark = actual.mark
     value = actual.content.value if actual.content else None
     said = [_value_text(value, actual.fingerprint, hidden=_is_hidden(one, owner))]
+    if actual.content is not None and not _is_secret(one):
+        said += [f"content_type: {escape_cell(actual.content.content_type)}"] if actual.content.content_type else []
+        said += [f"tag {escape_name(name)}: {escape_cell(text)}" for name, text in _shown_tags(one, owner)]
     said += [f"expires_at: {moment(actual.expires_at)}"] if actual.expires_at is not None else []
     said += ["locked"] if actual.locked else []
     said += [f"owner: {escape_cell(mark.owner)}" if mark else "no owner"]
     return "  ".join([*said, f"version {escape_cell(actual.etag)}"] if actual.etag else said)
+
+
+def _shown_tags(one: EntryExplanation, owner: str) -> tuple[tuple[str, str], ...]:
+    content = one.actual.content if one.actual else None
+    return () if content is None or _is_hidden(one, owner) else content.tags
 
 
 def _is_hidden(one: EntryExplanation, owner: str) -> bool:

@@ -1,0 +1,98 @@
+"""Takes ownership of entries: the plan of `adopt` and `transfer`, shown first, then applied. No value changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from kvsync.cli import open as opening
+from kvsync.cli.command import GlobalOptions
+from kvsync.cli.exit_codes import Exit
+from kvsync.cli.output import say
+
+if TYPE_CHECKING:
+    from kvsync.model.entry import Change, Refusal
+    from kvsync.model.plan import Plan, TargetPlan
+
+_MOST_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverRequest:
+    """What to take ownership of, and how to answer: for which `command`, of which changes of the plan, and, for a transfer,
+    from which owner."""
+
+    command: str
+    is_wanted: Callable[[Change], bool]
+    targets: tuple[str, ...]
+    keys: tuple[str, ...]
+    yes: bool
+    dry_run: bool
+    output: str
+    full: bool
+    from_owner: str | None = None
+
+
+async def take_over(settings: GlobalOptions, request: TakeoverRequest) -> Exit:
+    """Plan, show, ask, apply. Raises NotApproved when nobody can be asked or a person says no, StateDirError."""
+    from kvsync.app.saved_plan import SelectedPlan
+    from kvsync.cli.apply_plan import ApplyRequest, carry_out
+    from kvsync.cli.confirm import insist_on_terminal
+    from kvsync.cli.rendered import OutputOptions, show_plan
+    from kvsync.model.pass_options import PassOptions
+    from kvsync.model.policy import Adopt
+
+    if not request.dry_run:
+        insist_on_terminal(request.command, yes=request.yes)
+    forms, style = OutputOptions(request.output), settings.style(full=request.full)
+    async with opening.workspace(settings, writing=None if request.dry_run else request.command) as workspace:
+        loaded = opening.load(workspace)
+        ask = PassOptions(deep=True, keys=request.keys, adopt=Adopt.IF_EQUAL, from_owner=request.from_owner)
+        plan = await opening.plan(workspace, loaded, request.targets, ask)
+        say(*_left(plan))
+        chosen = _narrowed(plan, request.is_wanted)
+        if request.dry_run:
+            show_plan(chosen, loaded.problems, workspace.state.seal, forms, style)
+            return Exit.DONE
+        order = ApplyRequest(request.command, forms, style, asks=not request.yes, tells=settings.tells)
+        return await carry_out(workspace, loaded, SelectedPlan(chosen), order)
+
+
+def _narrowed(plan: Plan, is_wanted: Callable[[Change], bool]) -> Plan:
+    from kvsync.model.plan import make_plan
+
+    return make_plan(plan.owner, (_part(one, is_wanted) for one in plan.targets), plan.stats, plan.source)
+
+
+def _part(plan: TargetPlan, is_wanted: Callable[[Change], bool]) -> TargetPlan:
+    """What of a target's plan takes ownership. A guard has nothing to say to it: no value is written."""
+    from kvsync.model.digest import target_digest
+
+    changes = tuple(filter(is_wanted, plan.changes))
+    digest = target_digest(plan.target, plan.place, changes)
+    return replace(plan, digest=digest, changes=changes, parked=(), refused=(), reported=())
+
+
+def _left(plan: Plan) -> Iterator[str]:
+    """What stays without our mark, and why, entry by entry."""
+    from kvsync.model.entry import Class
+    from kvsync.rendering.words import count
+
+    about = {
+        Class.UNOWNED: "left unchanged, because they have no owner and differ from the files",
+        Class.TAKEN: "left unchanged, because they belong to another owner",
+        Class.LOCKED: "left unchanged, because they are locked",
+    }
+    for cause, words in about.items():
+        found = [(one, refusal) for one in plan.targets for refusal in one.refused if refusal.cause is cause]
+        if found:
+            yield f"{count(len(found), 'entry', 'entries')} {words}:"
+            yield from (_line(one, refusal) for one, refusal in found[:_MOST_SHOWN])
+            yield from [f"  … {len(found) - _MOST_SHOWN:,} more"] * (len(found) > _MOST_SHOWN)
+
+
+def _line(plan: TargetPlan, refusal: Refusal) -> str:
+    from kvsync.rendering.words import name
+
+    return f"  {plan.target}: {name(refusal.identity)}: {refusal.reason}"
