@@ -22,7 +22,7 @@ PURPOSES = {
     "Plan and apply": ("plan", "apply", "drift", "run"),
     "Import existing entries": ("dump", "adopt", "transfer"),
     "Control the daemon": ("status", "approve", "pause", "resume"),
-    "Inspect and undo": ("history", "undo", "explain", "stores"),
+    "Inspect and undo": ("list", "history", "undo", "explain", "stores"),
     "Test locally": ("emulate",),
 }
 """The commands by what they are for, as `kvsync --help` shows them. Each is a module of `kvsync.cli.commands`."""

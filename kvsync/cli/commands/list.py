@@ -1,0 +1,105 @@
+"""The command `kvsync list`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kvsync.cli import open as opening
+from kvsync.cli import options
+from kvsync.cli.command import GlobalOptions, command
+from kvsync.cli.exit_codes import Exit
+from kvsync.cli.failure import say_problems
+from kvsync.cli.output import answer, answer_document
+from kvsync.cli.table import table
+from kvsync.util.escaping import escape_text
+
+if TYPE_CHECKING:
+    from kvsync.app.owned import OwnedTarget
+
+SCHEMA = "kvsync.list/1"
+
+
+@command(
+    "list",
+    short_help="List the entries that kvsync owns, and those that no file names.",
+    examples=("list", "list --orphans", "list local/web -o json"),
+    exits=(Exit.DONE, Exit.ERROR),
+)
+@click.argument("target", metavar="[STORE[/NS]]", required=False)
+@click.option("--orphans", is_flag=True, help="List only entries that no file names.")
+@options.output("text", "json")
+def list(settings: GlobalOptions, target: str | None, orphans: bool, output: str) -> Exit:  # noqa: A001 - the command's name
+    """List what kvsync wrote and still owns, by target: where the files define each entry, and the last run that changed it.
+
+    An orphan is an entry that kvsync owns and that no file names, for example because its file was deleted. The list is made
+    from the state directory of this machine; no store is contacted.
+    """
+    return opening.run(_list(settings, target, orphans=orphans, output=output))
+
+
+async def _list(settings: GlobalOptions, target: str | None, *, orphans: bool, output: str) -> Exit:
+    from kvsync.app.owned import owned_targets
+
+    async with opening.workspace(settings, fetches=False) as workspace:
+        loaded = workspace.load()
+        found = owned_targets(workspace, loaded, target)
+    if loaded.problems:
+        say_problems(loaded.problems)
+    shown = [one for one in found if one.orphans or not orphans]
+    if output == "json":
+        answer_document({"schema": SCHEMA, "targets": [_document(one, orphans=orphans) for one in shown]})
+    else:
+        answer("\n".join("".join(_text(one, orphans=orphans)) for one in shown) or _nothing(orphans=orphans))
+    return Exit.DONE
+
+
+def _nothing(*, orphans: bool) -> str:
+    return "no orphans\n" if orphans else "kvsync owns nothing yet, according to this state directory\n"
+
+
+def _text(owned: OwnedTarget, *, orphans: bool) -> Iterator[str]:
+    from kvsync.rendering.words import count
+
+    number = count(len(owned.entries), "entry", "entries")
+    lost = f", {count(len(owned.orphans), 'orphan')}" if owned.orphans else ""
+    yield escape_text(f"{owned.target}: {number}{lost} ({owned.place})") + "\n"
+    yield table(("key", "file", "last run"), _rows(owned, orphans=orphans), indent="  ")
+    if owned.orphans:
+        how = _how_to_go_on(owned)
+        yield escape_text(f"  {count(len(owned.orphans), 'orphan')} in {owned.target}: {how}") + "\n"
+
+
+def _how_to_go_on(owned: OwnedTarget) -> str:
+    if owned.is_managed:
+        return "no file names them; plan shows what becomes of them (policy.prune)"
+    return "no file names the target; to delete them, write a file for it with keys: {}"
+
+
+def _rows(owned: OwnedTarget, *, orphans: bool) -> Iterator[Sequence[str]]:
+    for entry in owned.orphans if orphans else owned.entries:
+        where = str(entry.origin) if entry.origin else "orphan" if entry.is_orphan else "not known"
+        yield str(entry.identity), where, entry.last_run or ""
+
+
+def _document(owned: OwnedTarget, *, orphans: bool) -> dict[str, Any]:
+    entries = owned.orphans if orphans else owned.entries
+    return {
+        "store": owned.target.store,
+        "namespace": owned.target.namespace,
+        "place": owned.place,
+        "managed": owned.is_managed,
+        "orphans": len(owned.orphans),
+        "entries": [
+            {
+                "key": entry.identity.key,
+                "label": entry.identity.label,
+                "origin": str(entry.origin) if entry.origin else None,
+                "orphan": entry.is_orphan,
+                "last_run": entry.last_run,
+            }
+            for entry in entries
+        ],
+    }

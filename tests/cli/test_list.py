@@ -1,0 +1,45 @@
+"""What kvsync owns: `list`, and entries that no file names any more."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import WEB, Repo
+
+
+def test_entries_are_listed_with_their_file_and_run(applied: Repo) -> None:
+    """Each entry that kvsync wrote has its place in the files and its last run; entries of others are not listed."""
+    applied.insert("foreign", "x")
+    [target] = applied.json("list")["targets"]
+    run = applied.json("history")["runs"][0]["run"]
+    assert [(one["key"], one["origin"], one["orphan"], one["last_run"]) for one in target["entries"]] == [
+        ("greeting", "state/web.yaml:4:3", False, run),
+        ("limits", "state/web.yaml:6:3", False, run),
+        ("timeout", "state/web.yaml:5:3", False, run),
+    ]
+    assert "greeting  state/web.yaml:4:3" in applied.run("list", "local/web").stdout
+    assert applied.run("list", "--orphans").stdout == "no orphans\n"
+    assert "nothing is known of local/wbe" in applied.run("list", "local/wbe", code=64).stderr
+
+
+def test_what_no_file_names_is_an_orphan(applied: Repo) -> None:
+    """A key that left the files while nothing is pruned, and every entry of a target whose file was deleted."""
+    applied.write("state/shop.yaml", WEB.replace("web", "shop"))
+    applied.configure(**{"prune: owned": "prune: off"})
+    applied.run("apply", "--yes")
+    (applied.root / "state/shop.yaml").unlink()
+    applied.write("state/web.yaml", WEB.replace("  timeout: 30\n", ""))
+    shop, web = applied.json("list", "--orphans")["targets"]
+    assert (shop["managed"], [one["key"] for one in shop["entries"]]) == (False, ["greeting", "limits", "timeout"])
+    assert (web["managed"], [one["key"] for one in web["entries"]]) == (True, ["timeout"])
+    text = applied.run("list").stdout
+    assert (
+        "3 orphans in local/shop: no file names the target; to delete them, write a file for it with keys: {}" in text
+    )
+    assert "1 orphan in local/web: no file names them" in text
+
+
+def test_a_broken_file_makes_no_orphans(applied: Repo) -> None:
+    """While a file has problems nobody knows what it names."""
+    applied.write("state/web.yaml", WEB.replace("timeout: 30", "timeout: null"))
+    [target] = applied.json("list")["targets"]
+    assert (target["managed"], target["orphans"]) == (True, 0)
+    assert "not known" in applied.run("list").stdout
