@@ -57,6 +57,10 @@ def plan_schema() -> Schema:
             "seal": _described(_TEXT, "Identifies the key of the state directory that the plan was saved with."),
             "signature": _described(_TEXT, "Signature of the rest of a saved plan, made with that key."),
             "source": _described(_TEXT, "Commit of the files, if they come from Git."),
+            "unmanaged": _described(
+                _list(_object({"store": _TEXT, "namespace": _TEXT, "orphans": _COUNT})),
+                "Targets that no file names, and the number of entries that kvsync owns there.",
+            ),
         },
     )
     return _titled("plan", "Plan of kvsync, with the outcomes after an apply", document)
@@ -156,6 +160,7 @@ def _target() -> Schema:
         "reported": _described(_list(_change()), "Drift that the policy only reports, and deletes that wait."),
         "ignored": _COUNT,
         "expired": _COUNT,
+        "orphans": _described(_COUNT, "Number of the unchanged entries that kvsync owns and no file names."),
         "problems": _described(_list(_TEXT), "Problems in the files of this target; the target is left unchanged."),
         "error": _described(_TEXT_OR_NULL, "Error that prevented reading or writing the store."),
         "place": _described(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
+from kvsync.app.unmanaged import unmanaged_targets
 from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
@@ -112,6 +113,8 @@ class Workspace:
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
         plan = make_plan(self.config.owner, plans, stats, files.source)
+        if len(targets) == len(files.managed) and not ask.keys and self.pass_context.shard is None:
+            plan = replace(plan, unmanaged=unmanaged_targets(self.state, files))
         if self.pass_context.writable and not ask.keys:
             with self.pass_context.remembering():
                 self._parking.keep(plan)

@@ -54,7 +54,8 @@ def _entry_row(entry: Entry | None) -> _Row:
     if entry is None:
         return ()
     lifetime = (entry.ttl, entry.expires_at, entry.renew_before)
-    return (entry.fingerprint.hex(), *lifetime, entry.mode, entry.json, entry.protected, entry.sensitive)
+    order: _Row = ("after", *entry.after, entry.after_all) if entry.after or entry.after_all else ()
+    return (entry.fingerprint.hex(), *lifetime, entry.mode, entry.json, entry.protected, entry.sensitive, *order)
 
 
 def _overwritten_row(before: Actual | None) -> _Row:

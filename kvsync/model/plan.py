@@ -50,7 +50,8 @@ class TargetPlan:
     that one has. `waiting` says which of the changes wait for a moment although the target may be applied. `problems`
     (files) and `error` (the store could not be observed) mean that the target keeps its state: there are no changes then,
     but renewals under `problems`. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes: a
-    renewal, an expiry to enforce, the end of a grace. Without `compare_and_set` another writer's change may be overwritten
+    renewal, an expiry to enforce, the end of a grace. `orphans` of the unchanged entries are ours, but no file names them, and
+    the policy lets them stay. Without `compare_and_set` another writer's change may be overwritten
     in the moment between kvsync's look and its write.
     """
 
@@ -70,6 +71,7 @@ class TargetPlan:
     foreign: int = 0
     ignored: int = 0
     expired: int = 0
+    orphans: int = 0
     cost: Cost = field(default_factory=Cost)
     problems: tuple[Problem, ...] = ()
     error: str | None = None
@@ -79,13 +81,15 @@ class TargetPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of all targets asked for, sorted by target. `source` is the commit that the files are of, if they are of one."""
+    """The plan of all targets asked for, sorted by target. `source` is the commit that the files are of, if they are of one.
+    `unmanaged` are targets that no file names, with the number of entries that kvsync owns there."""
 
     owner: str
     targets: tuple[TargetPlan, ...]
     digest: str
     stats: Stats = field(default_factory=Stats)
     source: str | None = None
+    unmanaged: tuple[tuple[Target, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class Idle(StrEnum):
     FOREIGN = "foreign"
     EXPIRED = "expired"
     GONE = "gone"
+    ORPHAN = "orphan"
 
 
 Verdict = Change | Refusal | Idle
@@ -144,7 +145,7 @@ def _why_unproven(claim: Claim, actual: Actual, last: Applied | None) -> str:
 
 def _removed(actual: Actual, mark: Mark, last: Applied | None, removal: Removal | None, rules: Rules) -> Verdict:
     if removal is None and rules.prune is Prune.OFF:
-        return Idle.UNCHANGED
+        return Idle.ORPHAN
     cause = Class.REMOVED if _is_as_applied(actual, mark, last) else Class.CONFLICT
     removal = removal or Removal()
     change = Change(

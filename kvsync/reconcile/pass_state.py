@@ -31,7 +31,7 @@ from kvsync.stores.base import Store
 UNSEEN_SECONDS = 90 * 86400.0
 """How long the ledger of a store without room for marks keeps an entry in mind that is neither desired nor listed."""
 
-_COUNTS = ("unchanged", "foreign", "ignored", "expired")
+_COUNTS = ("unchanged", "foreign", "ignored", "expired", "orphans")
 
 
 class PassState:

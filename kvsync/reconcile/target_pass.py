@@ -247,6 +247,7 @@ class TargetPass:
             foreign=counts["foreign"],
             ignored=counts["ignored"],
             expired=counts["expired"],
+            orphans=counts.get("orphans", 0),
             next_moment=memo.next_moment,
         )
 

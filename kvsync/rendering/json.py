@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from kvsync.errors import Origin
-from kvsync.model.entry import Actual, Change, Entry, Identity, Outcome, Refusal
+from kvsync.model.entry import Actual, Change, Entry, Identity, Outcome, Refusal, Target
 from kvsync.model.place import Place
 from kvsync.model.plan import Plan, TargetPlan, TargetReport, outcome_counts, summary
 from kvsync.rendering.words import moment
@@ -37,6 +37,7 @@ def plan_document(plan: Plan, seal: Seal) -> Document:
         "summary": asdict(summary(plan.targets)),
         "stats": asdict(plan.stats),
         **({"source": plan.source} if plan.source else {}),
+        **({"unmanaged": list(map(_unmanaged, plan.unmanaged))} if plan.unmanaged else {}),
     }
 
 
@@ -86,12 +87,18 @@ def _target(plan: TargetPlan, seal: Seal) -> Document:
         "reported": [change_document(change, seal) for change in plan.reported],
         "ignored": plan.ignored,
         "expired": plan.expired,
+        "orphans": plan.orphans,
         "problems": [str(problem) for problem in plan.problems],
         "error": plan.error,
         "place": _place(plan.place),
         "moved_from": plan.moved_from,
         **({"waiting": list(plan.waiting)} if plan.waiting else {}),
     }
+
+
+def _unmanaged(found: tuple[Target, int]) -> Document:
+    target, orphans = found
+    return {"store": target.store, "namespace": target.namespace, "orphans": orphans}
 
 
 def _place(place: Place | None) -> Document | None:

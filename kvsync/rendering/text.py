@@ -20,6 +20,7 @@ from kvsync.rendering.words import (
     counts,
     left_alone,
     name,
+    orphan_lines,
     promise_line,
     short_hash,
     summed_up,
@@ -62,11 +63,12 @@ class _Room:
 
 def render_plan(plan: Plan, style: Style = _DEFAULT) -> str:
     """The plan as text that ends in a line end. One line when there is nothing to say."""
+    orphans = "".join(f"{escape_cell(line)}\n" for line in orphan_lines(plan))
     if all(map(is_quiet, plan.targets)):
-        return f"Nothing to do: {left_alone(summary(plan.targets))}.\n"
+        return f"{orphans}Nothing to do: {left_alone(summary(plan.targets))}.\n"
     room = _Room(style.changes)
     blocks = ["\n".join(_target(target, plan.owner, style, room)) for target in plan.targets if not is_quiet(target)]
-    return "\n\n".join([*blocks, style.paint(_last_line(plan), Paint.HEAD)]) + "\n"
+    return "\n\n".join([*blocks, orphans + style.paint(_last_line(plan), Paint.HEAD)]) + "\n"
 
 
 def render_drift(plan: Plan, style: Style = _DEFAULT) -> str:

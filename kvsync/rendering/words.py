@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Action, Identity
-from kvsync.model.plan import Cost, Summary
+from kvsync.model.plan import Cost, Plan, Summary
 from kvsync.util.escaping import clip, escape_name, escape_text
 
 SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.RENEW: "^", Action.ADOPT: "=", Action.DELETE: "-"}
@@ -66,6 +66,15 @@ def left_alone(summary: Summary) -> str:
 def counts(pairs: Iterable[tuple[int, str]]) -> str:
     """The counts that are not zero: `3 applied, 1 failed`."""
     return ", ".join(f"{number:,} {word}" for number, word in pairs if number)
+
+
+def orphan_lines(plan: Plan) -> Iterator[str]:
+    """What kvsync owns and no file names: a line for each target."""
+    for target in plan.targets:
+        if target.orphans:
+            yield f"{count(target.orphans, 'orphan')} in {target.target}: no file names them, and policy.prune is off"
+    for unmanaged, number in plan.unmanaged:
+        yield f"{count(number, 'orphan')} in {unmanaged}: no file names the target; see kvsync list --orphans"
 
 
 def cost_line(cost: Cost) -> str:

@@ -30,6 +30,16 @@ def test_what_no_file_names_is_an_orphan(applied: Repo) -> None:
     shop, web = applied.json("list", "--orphans")["targets"]
     assert (shop["managed"], [one["key"] for one in shop["entries"]]) == (False, ["greeting", "limits", "timeout"])
     assert (web["managed"], [one["key"] for one in web["entries"]]) == (True, ["timeout"])
+    plan = applied.json("plan")
+    assert plan["unmanaged"] == [{"store": "local", "namespace": "shop", "orphans": 3}]
+    assert [(one["orphans"], one["unchanged"], one["changes"]) for one in plan["targets"]] == [(1, 3, [])]
+    for _ in range(2):  # the second plan asks the store only whether anything changed
+        assert applied.run("plan").stdout == (
+            "1 orphan in local/web: no file names them, and policy.prune is off\n"
+            "3 orphans in local/shop: no file names the target; see kvsync list --orphans\n"
+            "Nothing to do: 3 unchanged, 0 foreign.\n"
+        )
+        applied.run("run", "--once")
     text = applied.run("list").stdout
     assert (
         "3 orphans in local/shop: no file names the target; to delete them, write a file for it with keys: {}" in text

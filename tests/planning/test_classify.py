@@ -186,7 +186,7 @@ def test_a_ttl_that_ran_out_is_not_drift() -> None:
 UNDESIRED = [
     ("ours", actual("k", "a", mark=mark("a")), Prune.OWNED, None, ("delete", "removed")),
     ("ours, changed by others", actual("k", "x", mark=mark("a")), Prune.OWNED, None, ("delete", "conflict")),
-    ("ours, prune off", actual("k", "a", mark=mark("a")), Prune.OFF, None, "unchanged"),
+    ("ours, prune off", actual("k", "a", mark=mark("a")), Prune.OFF, None, "orphan"),
     ("ours, prune off, named", actual("k", "a", mark=mark("a")), Prune.OFF, Removal(HERE), ("delete", "removed")),
     ("ours, protected", actual("k", "a", mark=mark("a", protected=True)), Prune.OWNED, None, ("refused", "protected")),
     ("ours, locked", actual("k", "a", mark=mark("a"), locked=True), Prune.OWNED, None, ("refused", "locked")),

@@ -112,6 +112,8 @@ ENTRY_PARTS: dict[str, dict[str, object]] = {
     "mode": {"mode": Mode.CREATE_ONLY},
     "protected": {"protected": True},
     "sensitive": {"sensitive": True},
+    "after": {"after": ("b",)},
+    "after_all": {"after_all": True},
 }
 
 

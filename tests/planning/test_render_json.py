@@ -79,6 +79,7 @@ def test_whole_document() -> None:
                 "reported": [],
                 "ignored": 0,
                 "expired": 0,
+                "orphans": 0,
                 "problems": [],
                 "error": None,
                 "place": None,

@@ -1,0 +1,23 @@
+"""Finds targets that no file names although kvsync still owns entries there."""
+
+from __future__ import annotations
+
+from kvsync.desired import DesiredState
+from kvsync.model.entry import Target
+from kvsync.state import StateDir
+
+
+def unmanaged_targets(state: StateDir, loaded: DesiredState) -> tuple[tuple[Target, int], ...]:
+    """Each such target with the number of its entries, by the ledger of this state directory. Nothing while it is not known
+    what the files name. A former name of a place that the files name otherwise does not count. Raises StateDirError."""
+    if loaded.hold_all:
+        return ()
+    known = state.places.all()
+    managed = {record.place for target, record in known.items() if target in loaded.managed}
+    found = []
+    for target, record in sorted(known.items()):
+        if target not in loaded.managed and record.place not in managed:
+            applied = state.ledger.all(record.place).values()
+            number = sum(not one.has_ended and one.unseen_since is None for one in applied)
+            found += [(target, number)] if number else []
+    return tuple(found)
