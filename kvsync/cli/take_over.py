@@ -80,14 +80,14 @@ def _left(plan: Plan) -> Iterator[str]:
     from kvsync.rendering.words import count
 
     about = {
-        Class.UNOWNED: "left unchanged, because they have no owner and differ from the files",
-        Class.TAKEN: "left unchanged, because they belong to another owner",
-        Class.LOCKED: "left unchanged, because they are locked",
+        Class.UNOWNED: "without an owner, different from the files",
+        Class.TAKEN: "of another owner",
+        Class.LOCKED: "locked in the store",
     }
     for cause, words in about.items():
         found = [(one, refusal) for one in plan.targets for refusal in one.refused if refusal.cause is cause]
         if found:
-            yield f"{count(len(found), 'entry', 'entries')} {words}:"
+            yield f"left unchanged: {count(len(found), 'entry', 'entries')} {words}"
             yield from (_line(one, refusal) for one, refusal in found[:_MOST_SHOWN])
             yield from [f"  … {len(found) - _MOST_SHOWN:,} more"] * (len(found) > _MOST_SHOWN)
 

@@ -144,7 +144,8 @@ def test_adopt_takes_equal_entries_and_no_others(applied: Repo) -> None:
     applied.write("state/web.yaml", WEB.replace("30", "60") + "  same: x\n  differs: x\n")
     applied.run("adopt", code=4)
     done = applied.run("adopt", "--yes")
-    assert "1 entry without an owner" in done.stderr
+    assert "left unchanged: 1 entry without an owner, different from the files" in done.stderr
+    assert "local/web: differs: it exists, and kvsync did not write it (different value)" in done.stderr
     assert applied.sql("SELECT key, owner FROM entries WHERE key IN ('same', 'differs') ORDER BY key") == [
         ("differs", None), ("same", "tester"),
     ]  # fmt: skip

@@ -67,9 +67,9 @@ def test_adopt_tells_what_it_leaves(repo: Repo) -> None:
     assert marks(repo) == {"limits": "tester", "greeting": None, "timeout": None}
     done = repo.run("adopt", "--yes")
     assert done.stderr.splitlines()[:4] == [
-        "1 entry left unchanged, because they have no owner and differ from the files:",
+        "left unchanged: 1 entry without an owner, different from the files",
         "  local/web: timeout: it exists, and kvsync did not write it (different value); policy.adopt is if-equal",
-        "1 entry left unchanged, because they belong to another owner:",
+        "left unchanged: 1 entry of another owner",
         "  local/web: limits: it belongs to owner 'tester' (equal content); "
         "to take it over, run kvsync transfer --from-owner tester",
     ]
