@@ -42,6 +42,9 @@ SETTINGS: Final = """\
 	protectNTFS = true
 [safe]
 	directory = *
+	bareRepository = explicit
+[advice]
+	graftFileDeprecated = false
 [protocol]
 	allow = never
 [credential]
@@ -65,7 +68,8 @@ SETTINGS: Final = """\
 [gpg "x509"]
 	program = false
 """
-"""`safe.directory`: the only repositories that are opened are our clone, and the one that the configuration names."""
+"""`safe.directory`: the only repositories that are opened are our clone, and the ones that are named to git. A folder that
+looks like a bare repository is never one: files of a commit can look so."""
 
 
 class GitFailed(Exception):
@@ -167,6 +171,9 @@ class Git:
             "GIT_ALLOW_PROTOCOL": "none",
             "GIT_LFS_SKIP_SMUDGE": "1",
             "GIT_NO_LAZY_FETCH": "1",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_GRAFT_FILE": os.devnull,
+            "GIT_CEILING_DIRECTORIES": str(self.settings.parent.parent),
             "GIT_OPTIONAL_LOCKS": "0",
         }
 
