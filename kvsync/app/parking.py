@@ -18,7 +18,7 @@ class Parking:
     """Keeps the parked plans of a workspace in its state directory. All methods raise StateDirError."""
 
     def __init__(self, state: StateDir, clock: Clock) -> None:
-        self._parked, self._clock = state.parked, clock
+        self._state, self._parked, self._clock = state, state.parked, clock
 
     def released(self, plan: Plan, approvals: Collection[str] = ()) -> frozenset[Target]:
         """The targets of a plan that may be applied: not parked, or approved."""
@@ -52,7 +52,7 @@ class Parking:
             return
         left = {one.identity for one in report.outcomes if one.kind is OutcomeKind.NOT_ATTEMPTED}
         rest = (one for one in plan.changes if one.identity in left)
-        digest = target_digest(plan.target, plan.place, rest, plan.refused)
+        digest = target_digest(self._state.digest_key, plan.target, plan.place, rest, plan.refused)
         self._parked.park_approved(plan.target, digest, plan.parked, self._clock.now())
 
     def _is_released(self, target: TargetPlan, plan: Plan, approvals: Collection[str]) -> bool:

@@ -43,7 +43,7 @@ class UndoOperation:
     async def plan(self) -> Plan:
         """What would be done. Entries that cannot be restored are in it as refused. Raises StateDirError."""
         targets = [await self._plan(target, records) for target, records in self._records.items()]
-        return self._workspace.with_waiting(make_plan(self._workspace.config.owner, targets))
+        return self._workspace.with_waiting(make_plan(self._state.digest_key, self._workspace.config.owner, targets))
 
     async def apply(self, plan: Plan, stop: Callable[[], bool], progress: Callable[[int], None]) -> Report:
         """Do it, as a run of its own. Entries are read again: what changed since `plan` is stale. Raises StateDirError."""
@@ -64,20 +64,20 @@ class UndoOperation:
         store = self._workspace.stores.get(target.store)
         if store is None:
             error = f"the configuration no longer has a store {target.store!r}"
-            return TargetPlan(target, "", target_digest(target, None, ()), error=error)
+            return TargetPlan(target, "", target_digest(self._state.digest_key, target, None, ()), error=error)
         offline = LocatedTarget(target, store.place(target.namespace))
         try:
             subject = await self._locate(target, records)
             observer = Observer(store, subject, self._state)
             found = await observer.read([record.identity for record in records])
         except StoreError as error:
-            return replace(empty_plan(offline, store.capabilities.type), error=str(error))
+            return replace(empty_plan(self._state.digest_key, offline, store.capabilities.type), error=str(error))
         self._subjects[target] = subject
         now = self._workspace.clock.now()
         fresh = {identity: observer.shown(actual, None) for identity, actual in found.items()}
         undone = undo_changes(records, fresh, store.capabilities, self._workspace.config.owner, now)
         self._settled[target] = undone.outcomes
-        return _as_plan(subject.located, store.capabilities, undone, records)
+        return _as_plan(self._state.digest_key, subject.located, store.capabilities, undone, records)
 
     async def _locate(self, target: Target, records: Sequence[ChangeRecord]) -> PassTarget:
         """The target where the run wrote it. Raises PermanentError when its names lead to another place now, StoreError."""
@@ -123,7 +123,7 @@ class UndoOperation:
 
 
 def _as_plan(
-    located: LocatedTarget, can: Capabilities, undone: InvertedRun, records: Sequence[ChangeRecord]
+    digest_key: bytes, located: LocatedTarget, can: Capabilities, undone: InvertedRun, records: Sequence[ChangeRecord]
 ) -> TargetPlan:
     causes = {record.identity: record.cause for record in records}
     told = (replace(step.change, reasons=_reasons(step.change)) for step in undone.steps)
@@ -138,7 +138,7 @@ def _as_plan(
         for one in undone.outcomes
         if one.kind in _CANNOT
     )
-    digest = target_digest(*located, changes, refused)
+    digest = target_digest(digest_key, *located, changes, refused)
     same = sum(one.kind is OutcomeKind.UNCHANGED for one in undone.outcomes)
     target, place = located
     plan = TargetPlan(target, can.type, digest, place, changes=changes, refused=refused, unchanged=same)

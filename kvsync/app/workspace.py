@@ -112,7 +112,7 @@ class Workspace:
             )
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
-        plan = make_plan(self.config.owner, plans, stats, files.source)
+        plan = make_plan(self.state.digest_key, self.config.owner, plans, stats, files.source)
         if len(targets) == len(files.managed) and not ask.keys and self.pass_context.shard is None:
             plan = replace(plan, unmanaged=unmanaged_targets(self.state, files))
         if self.pass_context.writable and not ask.keys:
@@ -224,7 +224,7 @@ class Workspace:
         except StoreError as error:
             self._failures[target] = error
             located = LocatedTarget(target, self.stores[target.store].place(target.namespace))
-            plan = empty_plan(located, self.stores[target.store].capabilities.type)
+            plan = empty_plan(self.state.digest_key, located, self.stores[target.store].capabilities.type)
             return replace(plan, complete=False, error=str(error), problems=_problems(loaded, target))
         plan = await last.plan()
         if plan.changes or last.failure is not None or ledger_keeper(self.stores[target.store]):
@@ -236,7 +236,7 @@ class Workspace:
     def _parked_at(self, located: LocatedTarget, overlap: Overlap, loaded: DesiredState) -> TargetPlan:
         """The plan of a target that leads to where another one leads too: nothing is done, and no approval changes that."""
         self._passes.pop(located.target, None)
-        plan = empty_plan(located, self.stores[located.target.store].capabilities.type)
+        plan = empty_plan(self.state.digest_key, located, self.stores[located.target.store].capabilities.type)
         return replace(plan, parked=(self._places.text(overlap),), problems=_problems(loaded, located.target))
 
     async def _each(

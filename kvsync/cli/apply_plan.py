@@ -16,6 +16,7 @@ from kvsync.cli.progress import progress
 if TYPE_CHECKING:
     from kvsync.app import DesiredState, Report, Workspace
     from kvsync.app.saved_plan import SelectedPlan
+    from kvsync.model.plan import Plan
     from kvsync.rendering.style import Style
 
 
@@ -38,6 +39,7 @@ async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Selected
 
     chosen = replace(chosen, plan=workspace.with_approvals(chosen.plan, order.approvals))
     split = holding.split(workspace, chosen.plan)
+    say(*(_unmatched(one) for one in order.approvals if not _is_of(one, chosen.plan)))
     in_text = order.forms.output == "text"
     if in_text or (order.asks and split.has_work):
         shown.show_plan_text(chosen.plan, order.style, to_stderr=not in_text)
@@ -53,6 +55,17 @@ async def carry_out(workspace: Workspace, loaded: DesiredState, chosen: Selected
     if stopped_by:
         return of_signal(stopped_by)
     return of_reports(report.targets, problems=bool(loaded.problems), held=split.held)
+
+
+def _is_of(approval: str, plan: Plan) -> bool:
+    from kvsync.app import is_hash_of
+
+    return any(is_hash_of(approval, digest) for digest in (plan.digest, *(one.digest for one in plan.targets)))
+
+
+def _unmatched(approval: str) -> str:
+    why = "files or store changed, or it was shown by kvsync with another state directory (another key)"
+    return f"kvsync: --approve {approval}: this plan has another hash: {why}"
 
 
 def _question(split: holding.PermittedPlan) -> str:

@@ -51,7 +51,7 @@ async def take_over(settings: GlobalOptions, request: TakeoverRequest) -> Exit:
         ask = PassOptions(deep=True, keys=request.keys, adopt=Adopt.IF_EQUAL, from_owner=request.from_owner)
         plan = await opening.plan(workspace, loaded, request.targets, ask)
         say(*_left(plan))
-        chosen = _narrowed(plan, request.is_wanted)
+        chosen = _narrowed(plan, request.is_wanted, workspace.state.digest_key)
         if request.dry_run:
             show_plan(chosen, loaded.problems, workspace.state.seal, forms, style)
             return Exit.DONE
@@ -59,18 +59,18 @@ async def take_over(settings: GlobalOptions, request: TakeoverRequest) -> Exit:
         return await carry_out(workspace, loaded, SelectedPlan(chosen), order)
 
 
-def _narrowed(plan: Plan, is_wanted: Callable[[Change], bool]) -> Plan:
+def _narrowed(plan: Plan, is_wanted: Callable[[Change], bool], key: bytes) -> Plan:
     from kvsync.model.plan import make_plan
 
-    return make_plan(plan.owner, (_part(one, is_wanted) for one in plan.targets), plan.stats, plan.source)
+    return make_plan(key, plan.owner, (_part(one, is_wanted, key) for one in plan.targets), plan.stats, plan.source)
 
 
-def _part(plan: TargetPlan, is_wanted: Callable[[Change], bool]) -> TargetPlan:
+def _part(plan: TargetPlan, is_wanted: Callable[[Change], bool], key: bytes) -> TargetPlan:
     """What of a target's plan takes ownership. A guard has nothing to say to it: no value is written."""
     from kvsync.model.digest import target_digest
 
     changes = tuple(filter(is_wanted, plan.changes))
-    digest = target_digest(plan.target, plan.place, changes)
+    digest = target_digest(key, plan.target, plan.place, changes)
     return replace(plan, digest=digest, changes=changes, parked=(), refused=(), reported=())
 
 

@@ -2,11 +2,16 @@
 
 It covers the changes and the versions they expect, and nothing that changes over time: no stats, no cost, no expiry that the
 store reports, and no renewals, which change no content. Whether the target is parked is not part of it, because approving must
-not change what is approved. It contains nothing of a sensitive value.
+not change what is approved.
+
+It is keyed (HMAC), with a key that authors of state files do not have. Without one, an author could look for two plans whose
+digests begin with the same digits, show one and push the other: for 12 digits that takes a minute. The key also lets it cover
+sensitive values: nobody can try values against it.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Iterable
 from hashlib import sha256
@@ -15,8 +20,8 @@ from kvsync.model.entry import Action, Actual, Change, Entry, Identity, Refusal,
 from kvsync.model.place import Place
 
 SHORTEST_HASH = 12
-"""Hex digits of a digest that an approval must give, and that a plan shows. Fewer could be met on purpose: an author can try
-values until another plan begins with the same digits."""
+"""Hex digits of a digest that an approval must give, and that a plan shows. Enough, because only who has the key can compute
+one: an author needs a plan by kvsync for each try."""
 
 _Row = tuple[str | int | None, ...]
 
@@ -24,19 +29,19 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def target_digest(
-    target: Target, place: Place | None, changes: Iterable[Change], refused: Iterable[Refusal] = ()
+    key: bytes, target: Target, place: Place | None, changes: Iterable[Change], refused: Iterable[Refusal] = ()
 ) -> str:
     """`sha256:<64 hex>` of what would be done to one target at its place, whatever the order in which it is given."""
     rows = [_change_row(change) for change in changes if change.action is not Action.RENEW]
     rows += [_refusal_row(refusal) for refusal in refused]
     place_key = place.key if place is not None and place.is_resolved else None
-    return _digest("kvsync.target/2", [(target.store, target.namespace, place_key)], rows)
+    return _digest("kvsync.target/3", [(target.store, target.namespace, place_key)], rows, key)
 
 
-def plan_digest(owner: str, targets: Iterable[tuple[Target, str]]) -> str:
+def plan_digest(key: bytes, owner: str, targets: Iterable[tuple[Target, str]]) -> str:
     """`sha256:<64 hex>` of a whole plan: its owner, and every target with its digest, in any order."""
     rows: list[_Row] = [(target.store, target.namespace, digest) for target, digest in targets]
-    return _digest("kvsync.plan/1", [(owner,)], rows)
+    return _digest("kvsync.plan/2", [(owner,)], rows, key)
 
 
 def entry_digest(entry: Entry | None) -> bytes:
@@ -67,17 +72,15 @@ def _overwritten_row(before: Actual | None) -> _Row:
 
 def _change_row(change: Change) -> _Row:
     before, after = change.before, change.after
-    shown = not change.sensitive
+    is_shown = not change.sensitive or (before is not None and before.etag is None)
     return (
         "change",
         *_name(change.identity),
         change.action,
         change.cause,
         before.etag if before else None,
-        _hex(before.fingerprint) if before and shown else None,
-        _hex(after.fingerprint) if after and shown else None,
-        after.ttl if after else None,
-        after.expires_at if after else None,
+        _hex(before.fingerprint) if before and is_shown else None,
+        *(("to", *_entry_row(after)) if after else ()),
         *sorted(change.reasons),
         *(("moved to", *_name(change.moved_to)) if change.moved_to else ()),
         *(("after", *change.written_after) if change.written_after else ()),
@@ -97,7 +100,8 @@ def _hex(fingerprint: bytes | None) -> str | None:
     return None if fingerprint is None else fingerprint.hex()
 
 
-def _digest(kind: str, head: list[_Row], rows: Iterable[_Row]) -> str:
+def _digest(kind: str, head: list[_Row], rows: Iterable[_Row], key: bytes | None = None) -> str:
     """Hash JSON texts, one a line: JSON escapes line ends, so no two lists of rows give the same bytes."""
     lines = [_encode(kind), *map(_encode, head), *sorted(map(_encode, rows))]
-    return "sha256:" + sha256("\n".join(lines).encode()).hexdigest()
+    text = "\n".join(lines).encode()
+    return "sha256:" + (sha256(text).digest() if key is None else hmac.digest(key, text, "sha256")).hex()

@@ -118,10 +118,12 @@ class Summary:
     refused: int = 0
 
 
-def make_plan(owner: str, targets: Iterable[TargetPlan], stats: Stats | None = None, source: str | None = None) -> Plan:
-    """Put target plans together: sorted, with the digest of the whole."""
+def make_plan(
+    key: bytes, owner: str, targets: Iterable[TargetPlan], stats: Stats | None = None, source: str | None = None
+) -> Plan:
+    """Put target plans together: sorted, with the digest of the whole under the key that those of the targets have."""
     ordered = tuple(sorted(targets, key=lambda plan: plan.target))
-    digest = plan_digest(owner, ((plan.target, plan.digest) for plan in ordered))
+    digest = plan_digest(key, owner, ((plan.target, plan.digest) for plan in ordered))
     return Plan(owner, ordered, digest, stats or Stats(), source)
 
 

@@ -58,10 +58,11 @@ Verdict = Change | Refusal | Idle
 class Rules:
     """What a verdict depends on besides the entry itself. `signer` tells which marks are ours. `now` is in seconds since
     the epoch, `longest` the seconds after which the store ends whatever it holds, None where entries may stay. `from_owner` is
-    another owner whose desired entries are taken over, as they are."""
+    another owner whose desired entries are taken over, as they are. `digest_key` is what plans are hashed with."""
 
     signer: MarkSigner
     now: float
+    digest_key: bytes
     prune: Prune = Prune.OWNED
     adopt: Adopt = Adopt.IF_EQUAL
     allow_protected: bool = False

@@ -5,23 +5,28 @@ A plan that is too big is far more often a mistake (an empty checkout, a wrong f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from kvsync.model.entry import Action, Change
+from kvsync.model.entry import Action, Change, Entry, Identity, Mode
 from kvsync.model.policy import Guard
 
 
 def check(
-    changes: Sequence[Change], guard: Guard, owned: int, desired: int, complete: bool, problems: Sequence[str]
+    changes: Sequence[Change],
+    guard: Guard,
+    owned: int,
+    desired: Mapping[Identity, Entry],
+    complete: bool,
+    problems: Sequence[str],
 ) -> tuple[str, ...]:
     """The reasons to park a target, as sentences with numbers; none when it may be applied.
 
-    `owned` counts the entries we own in the store, `desired` those that the files ask for. `complete` says whether the store
-    was listed whole, and `problems` why not. The delete that is half of a move does not count: its entry lives on. Of several
-    that are moved to one name only one lives on, so that the others count.
+    `owned` counts the entries we own in the store, `desired` are those that the files ask for. `complete` says whether the
+    store was listed whole, and `problems` why not. The delete that is half of a move does not count while its content lives on
+    under the new name. Of several that are moved to one name only one lives on, so that the others count.
     """
     removed = [change for change in changes if change.action is Action.DELETE]
-    deletes = len(removed) - len({change.moved_to for change in removed if change.moved_to is not None})
+    deletes = len(removed) - len(_moved(removed, changes, desired))
     updates = sum(change.action is Action.UPDATE for change in changes)
     reasons: list[str] = []
     if changes and not complete:
@@ -32,6 +37,26 @@ def check(
         reasons.append(f"would delete {_entries(deletes)}; the limit is {guard.max_deletes} (guard.max_deletes)")
     shares = (("delete", deletes, guard.max_delete_pct), ("update", updates, guard.max_update_pct))
     return (*reasons, *_too_large(shares, guard.min_existing, owned))
+
+
+def _moved(removed: Sequence[Change], changes: Sequence[Change], desired: Mapping[Identity, Entry]) -> set[Identity]:
+    """The new names under which the content of a removed entry lives on."""
+    moves = [(change, change.moved_to) for change in removed if change.moved_to is not None]
+    written = {change.identity: change for change in changes if change.after is not None} if moves else {}
+    return {name for change, name in moves if _lives_on(change, written.get(name), desired.get(name))}
+
+
+def _lives_on(removed: Change, write: Change | None, entry: Entry | None) -> bool:
+    """True when the new name is created with the content that the old one has, or holds it already. Another content ends the
+    old one, and a new name that held something else loses that."""
+    before = removed.before
+    if entry is None or before is None or (write is not None and write.action is Action.UPDATE):
+        return False
+    if write is None and entry.mode is not Mode.ENFORCE:
+        return False  # it may hold anything
+    if before.fingerprint is not None:
+        return before.fingerprint == entry.fingerprint
+    return before.mark is not None and before.mark.matches(entry.fingerprint)
 
 
 def _too_large(shares: Iterable[tuple[str, int, float]], least: int, owned: int) -> Iterator[str]:

@@ -54,7 +54,7 @@ def plan_target(
     plan = TargetPlan(
         desired.target,
         capabilities.type,
-        digest=target_digest(desired.target, rules.signer.place, changes, refused),
+        digest=target_digest(rules.digest_key, desired.target, rules.signer.place, changes, refused),
         place=rules.signer.place,
         complete=snapshot.complete,
         parked=_parked(changes, desired, snapshot, comparison),
@@ -201,7 +201,7 @@ def _parked(
         changes,
         desired.policy.guard,
         owned=comparison.owned,
-        desired=len(desired.entries),
+        desired=desired.entries,
         complete=snapshot.complete,
         problems=snapshot.problems,
     )

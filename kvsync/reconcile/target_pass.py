@@ -129,7 +129,7 @@ class TargetPass:
         renewals = tuple(change for change in plan.changes if change.action is Action.RENEW)
         kept = replace(
             self._empty(),
-            digest=target_digest(self.target, self._subject.located.place, renewals),
+            digest=target_digest(self._rules.digest_key, self.target, self._subject.located.place, renewals),
             complete=plan.complete,
             changes=renewals,
             problems=self._desired.problems,
@@ -234,7 +234,7 @@ class TargetPass:
         )
 
     def _empty(self) -> TargetPlan:
-        plan = empty_plan(self._subject.located, self._store.capabilities.type)
+        plan = empty_plan(self._rules.digest_key, self._subject.located, self._store.capabilities.type)
         return replace(plan, moved_from=self._subject.moved_from)
 
     def _as_before(self, memo: Memo | None) -> TargetPlan:
@@ -349,9 +349,9 @@ class TargetPass:
         return verdict if isinstance(verdict, Change | Refusal) else None
 
 
-def empty_plan(located: LocatedTarget, type_: str) -> TargetPlan:
+def empty_plan(digest_key: bytes, located: LocatedTarget, type_: str) -> TargetPlan:
     """A plan of a target in which nothing is to be done."""
-    return TargetPlan(located.target, type_, target_digest(*located, ()), place=located.place)
+    return TargetPlan(located.target, type_, target_digest(digest_key, *located, ()), place=located.place)
 
 
 def target_report(
@@ -377,5 +377,5 @@ def _unapplied(plan: TargetPlan) -> tuple[Outcome, ...]:
 
 def _rules(desired: Desired, pass_context: PassContext, ask: PassOptions, store: Store, subject: PassTarget) -> Rules:
     policy, now, longest = desired.policy, pass_context.clock.now(), store.capabilities.longest
-    adopt = ask.adopt or policy.adopt
-    return Rules(subject.signer, now, policy.prune, adopt, ask.allow_protected, longest, ask.from_owner)
+    key, adopt = pass_context.state.digest_key, ask.adopt or policy.adopt
+    return Rules(subject.signer, now, key, policy.prune, adopt, ask.allow_protected, longest, ask.from_owner)

@@ -8,6 +8,7 @@ control/wake  written to wake a running daemon
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ from kvsync.state.removals import Removals
 from kvsync.state.trust import find
 from kvsync.util.clock import Clock
 from kvsync.util.private_files import write_private
+
+_DIGESTS = b"kvsync digests of plans"
 
 
 class StateDir:
@@ -97,6 +100,12 @@ class StateDir:
     def seal(self, fingerprint: bytes) -> str:
         """A sensitive fingerprint as it may be shown: in hex, of use only to those who have the key. Raises StateDirError."""
         return sealed(fingerprint, self.key).hex()
+
+    @cached_property
+    def digest_key(self) -> bytes:
+        """The key that plans are hashed with, so that only who has this directory's key can compute what is approved. Raises
+        StateDirError."""
+        return hmac.digest(self.key, _DIGESTS, "sha256")
 
     def use_owner_keys(self, keys: tuple[bytes, ...]) -> None:
         """Seal ledgers with keys derived from these from now on, so that all machines of the owner can compare them."""

@@ -68,7 +68,7 @@ class Bench:
 
     @property
     def rules(self) -> Rules:
-        return Rules(self._subject.signer, self.clock.now(), adopt=self.adopt)
+        return Rules(self._subject.signer, self.clock.now(), b"key", adopt=self.adopt)
 
     async def plan(self) -> list[Change]:
         snapshot = await self._observer.observe(None, deep=False)

@@ -119,6 +119,36 @@ def test_a_parked_plan_is_released_by_its_hash(repo: Repo) -> None:
     assert len(repo.held()) == 9
 
 
+def test_a_hash_is_good_for_one_key(repo: Repo) -> None:
+    """The hash of the same plan under another key releases nothing: authors cannot compute one. With the key it does."""
+    repo.write("state/web.yaml", LARGE)
+    repo.run("apply", "--yes")
+    repo.write("state/web.yaml", LARGE.split("  key10")[0])
+    key = repo.root / ".kvsync/key"
+    own, other = key.read_bytes(), b"k" * 32
+    key.write_bytes(other)
+    digest = repo.json("plan", code=4)["digest"]
+    key.write_bytes(own)
+    done = repo.run("apply", "--yes", "--approve", digest, code=4)
+    assert "this plan has another hash" in done.stderr
+    assert "with another state directory (another key)" in done.stderr
+    assert len(repo.held()) == 20
+    key.write_bytes(other)
+    repo.run("apply", "--yes", "--approve", digest[len("sha256:") :][:12])
+    assert len(repo.held()) == 10
+
+
+def test_a_move_onto_other_entries_is_parked(repo: Repo) -> None:
+    """Keys that are moved onto keys with other values are deleted, whatever the files call it."""
+    head, keys = "store: local\nnamespace: web\nkeys:\n", [f"  key{n}: x{n}\n" for n in range(20)]
+    repo.write("state/web.yaml", head + "".join(keys))
+    repo.run("apply", "--yes")
+    moved = ", ".join(f"{{from: key{n}, to: key{n - 10}}}" for n in range(10, 20))
+    repo.write("state/web.yaml", f"{head}{''.join(keys[:10])}moved: [{moved}]\n")
+    (target,) = repo.json("plan", code=4)["targets"]
+    assert "would delete 10 of 20 entries" in target["parked"][0]
+
+
 def test_drift_shows_only_what_others_did(applied: Repo) -> None:
     """A changed file is no drift; a changed, and a missing entry are."""
     applied.write("state/web.yaml", WEB.replace("30", "60"))

@@ -99,13 +99,17 @@ def target_plan(
     *changes: Change, target: Target = TARGET, refused: Sequence[Refusal] = (), **options: object
 ) -> TargetPlan:
     made = TargetPlan(
-        target, "sqlite", target_digest(target, None, changes, refused), changes=tuple(changes), refused=tuple(refused)
+        target,
+        "sqlite",
+        target_digest(b"key", target, None, changes, refused),
+        changes=tuple(changes),
+        refused=tuple(refused),
     )
     return replace(made, **options)  # type: ignore[arg-type]
 
 
 def plan(*targets: TargetPlan, stats: Stats | None = None) -> Plan:
-    return make_plan(OWNER, targets, stats)
+    return make_plan(b"key", OWNER, targets, stats)
 
 
 def plan_of(*changes: Change, **options: object) -> Plan:

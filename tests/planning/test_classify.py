@@ -28,7 +28,7 @@ from kvsync.planning.marks import MarkSigner
 from tests.planning.worlds import HERE, NOW, OWNER, SIGNER, TARGET, actual, entry, mark
 from tests.support.places import signer_of
 
-RULES = Rules(SIGNER, NOW)
+RULES = Rules(SIGNER, NOW, b"key")
 TTL = 900
 
 

@@ -21,20 +21,21 @@ DELETE = change(stored("c", "v"), None)
 RENEW = change(stored("d", "v"), wanted("d", "v", ttl=60), ("ttl",), action=Action.RENEW, cause=Class.EXPIRING)
 REFUSAL = Refusal(Identity("e"), Class.TAKEN, Action.UPDATE, "it belongs to another owner")
 ALL = (UPDATE, CREATE, DELETE)
+KEY = b"key"
 
 
 def test_form() -> None:
     """A digest is `sha256:` and 64 hexadecimal digits."""
-    assert re.fullmatch("sha256:[0-9a-f]{64}", target_digest(TARGET, None, ALL))
-    assert re.fullmatch("sha256:[0-9a-f]{64}", plan_digest("owner", []))
+    assert re.fullmatch("sha256:[0-9a-f]{64}", target_digest(KEY, TARGET, None, ALL))
+    assert re.fullmatch("sha256:[0-9a-f]{64}", plan_digest(KEY, "owner", []))
 
 
 @given(st.permutations(ALL), st.permutations([TARGET, Target("a", "b"), Target("ab", "")]))
 def test_order(changes: list[Change], targets: list[Target]) -> None:
     """The order in which changes and targets are given does not matter."""
-    assert target_digest(TARGET, None, changes) == target_digest(TARGET, None, ALL)
+    assert target_digest(KEY, TARGET, None, changes) == target_digest(KEY, TARGET, None, ALL)
     digests = [(target, "sha256:0") for target in targets]
-    assert plan_digest("owner", digests) == plan_digest("owner", sorted(digests))
+    assert plan_digest(KEY, "owner", digests) == plan_digest(KEY, "owner", sorted(digests))
 
 
 @pytest.mark.parametrize(
@@ -56,15 +57,15 @@ def test_order(changes: list[Change], targets: list[Target]) -> None:
 )
 def test_what_counts(vary: Callable[[Change], Change]) -> None:
     """Whatever is done differently, or to another version, changes the digest."""
-    assert target_digest(TARGET, None, [vary(UPDATE)]) != target_digest(TARGET, None, [UPDATE])
+    assert target_digest(KEY, TARGET, None, [vary(UPDATE)]) != target_digest(KEY, TARGET, None, [UPDATE])
 
 
 def test_refusals_and_targets_count() -> None:
     """Refusals, the target and the owner are part of what is approved."""
-    base = target_digest(TARGET, None, ALL)
-    assert target_digest(TARGET, None, ALL, [REFUSAL]) != base
-    assert target_digest(Target("edge", "other"), None, ALL) != base
-    assert plan_digest("us", [(TARGET, base)]) != plan_digest("them", [(TARGET, base)])
+    base = target_digest(KEY, TARGET, None, ALL)
+    assert target_digest(KEY, TARGET, None, ALL, [REFUSAL]) != base
+    assert target_digest(KEY, Target("edge", "other"), None, ALL) != base
+    assert plan_digest(KEY, "us", [(TARGET, base)]) != plan_digest(KEY, "them", [(TARGET, base)])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_refusals_and_targets_count() -> None:
 )
 def test_time_does_not_count(changes: list[Change]) -> None:
     """What comes and goes with time alone, the end of an entry and its renewal, leaves the digest as it was."""
-    assert target_digest(TARGET, None, changes) == target_digest(TARGET, None, ALL)
+    assert target_digest(KEY, TARGET, None, changes) == target_digest(KEY, TARGET, None, ALL)
 
 
 def test_parked_is_not_part_of_it() -> None:
@@ -85,21 +86,29 @@ def test_parked_is_not_part_of_it() -> None:
     assert plan(free).digest == plan(parked).digest
 
 
-@given(st.text(max_size=20), st.text(max_size=20))
-def test_sensitive_values(one: str, other: str) -> None:
-    """Nothing of a sensitive value is in the digest: whatever the value is, the digest is the same."""
-    digests = {
-        target_digest(TARGET, None, [change(stored("a", text), wanted("a", text + "!", sensitive=True))])
-        for text in (one, other)
-    }
-    assert len(digests) == 1
+def test_an_approval_covers_no_other_secret() -> None:
+    """A sensitive value counts, the new one and, where there are no versions, the one that is overwritten."""
+
+    def digest(old: str, new: str, etag: str | None = None) -> str:
+        return target_digest(KEY, TARGET, None, [change(stored("a", old, etag=etag), wanted("a", new, sensitive=True))])
+
+    assert len({digest("old", "new"), digest("old", "new!"), digest("old!", "new")}) == 3
+    assert digest("old", "new", "1") != digest("old", "new!", "1")
+
+
+def test_nobody_computes_a_digest_without_the_key() -> None:
+    """The same plan has other digests under another key, of a target and of the whole: otherwise an author could look for two
+    plans with the same beginning."""
+    digests = [target_digest(key, TARGET, None, ALL) for key in (KEY, b"other")]
+    assert digests[0] != digests[1]
+    assert plan_digest(KEY, "us", [(TARGET, digests[0])]) != plan_digest(b"other", "us", [(TARGET, digests[0])])
 
 
 def test_names_do_not_run_together() -> None:
     """Names that only look alike when put side by side give different digests."""
     pairs = [("a", "b c"), ("a b", "c"), ("a\nb", "c"), ("a", "b\nc"), ("", "abc")]
-    digests = {target_digest(TARGET, None, [change(None, wanted(key, "v", label))]) for key, label in pairs}
-    targets = {target_digest(Target(*pair), None, ()) for pair in pairs}
+    digests = {target_digest(KEY, TARGET, None, [change(None, wanted(key, "v", label))]) for key, label in pairs}
+    targets = {target_digest(KEY, Target(*pair), None, ()) for pair in pairs}
     assert len(digests) == len(targets) == len(pairs)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvsync.model.entry import Action, Change, Identity
+from kvsync.model.entry import Action, Change, Identity, Mode
 from kvsync.model.policy import Guard
 from kvsync.planning.guard import check
 from tests.planning.plans import change, stored, wanted
@@ -34,7 +34,9 @@ def reasons(
     complete: bool = True,
     problems: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
-    return check(changes, guard, owned, desired, complete, problems)
+    entries = {one.after.identity: one.after for one in changes if one.after is not None}
+    entries |= {Identity(f"key{number}"): wanted(f"key{number}", "v") for number in range(desired - len(entries))}
+    return check(changes, guard, owned, entries, complete, problems)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +82,38 @@ def test_problems_of_a_complete_listing() -> None:
     assert reasons(updates(1), complete=True, problems=("slow",)) == ()
 
 
+def moves(count: int, value: str = "v", *, written: bool = True) -> list[Change]:
+    """So many keys with the value `v` whose new names have `value`, and the creates of these."""
+    ends = [change(stored(f"old{number}", "v"), None, moved_to=Identity(f"key{number}")) for number in range(count)]
+    return ends + [change(None, wanted(f"key{number}", value)) for number in range(count) if written]
+
+
 def test_moves_do_not_count() -> None:
-    """The delete that is half of a move is no loss, so it does not count."""
-    moved = [change(stored(f"old{number}", "v"), None, moved_to=Identity(f"new{number}")) for number in range(30)]
-    assert reasons(moved) == ()
-    assert reasons([*moved, *deletes(10)]) == reasons(deletes(10))
+    """The delete that is half of a move is no loss, so it does not count, whether or not the new name is there already."""
+    for moved in (moves(30), moves(30, written=False)):
+        assert reasons(moved) == ()
+    apart = [change(stored(f"more{number}", "v"), None) for number in range(10)]
+    assert reasons([*moves(30), *apart]) == reasons(deletes(10))
+
+
+@pytest.mark.parametrize("action", [Action.CREATE, Action.UPDATE, None])
+def test_a_move_to_another_content_is_a_delete(action: Action | None) -> None:
+    """A move is no way round the guard: where the content does not live on it counts."""
+    moved = moves(30, "junk", written=action is not None)
+    if action is None:
+        moved = [replace(one, before=stored(one.identity.key, "other")) for one in moved]
+    if action is Action.UPDATE:
+        moved = [replace(one, action=action) if one.after else one for one in moved]
+    assert "would delete 30 of 30 entries (100 %); the limit is 30 % (guard.max_delete_pct)" in reasons(moved)
+
+
+def test_a_move_onto_another_entry_is_a_delete() -> None:
+    """One of two contents is lost where the new name held another one, or where its mode lets it hold anything."""
+    onto = [replace(one, action=Action.UPDATE, before=stored("x", "y")) if one.after else one for one in moves(14)]
+    assert "would delete 14 of 30" in reasons(onto)[0]
+    kept = wanted("key0", "v", mode=Mode.CREATE_ONLY)
+    (moved,) = moves(1, written=False)
+    assert check([moved], replace(LOOSE, max_deletes=0), 1, {kept.identity: kept}, True, ()) != ()
 
 
 def test_only_updates_and_deletes_count() -> None:
@@ -115,9 +144,6 @@ def test_more_deletes_are_never_safer(count: int, owned: int, limit: int) -> Non
 
 def test_moves_to_one_name_count() -> None:
     """A move is no delete, but of several keys that are moved to one name all but one are deletes: it is no way round."""
-    apart = [replace(one, moved_to=Identity(f"new{number}")) for number, one in enumerate(deletes(6))]
-    assert reasons(apart, LOOSE, owned=10**6) == ()
-    gather_or_cancel = [replace(one, moved_to=Identity("new")) for one in deletes(7)]
-    assert reasons(gather_or_cancel, LOOSE, owned=10**6) == (
-        "would delete 6 entries; the limit is 5 (guard.max_deletes)",
-    )
+    assert reasons(moves(6), LOOSE, owned=10**6) == ()
+    to_one = [replace(one, moved_to=Identity("key0")) for one in deletes(7)]
+    assert reasons(to_one, LOOSE, owned=10**6) == ("would delete 6 entries; the limit is 5 (guard.max_deletes)",)

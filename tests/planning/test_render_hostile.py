@@ -65,7 +65,7 @@ def plan_with(evil: str) -> Plan:
         problems=(problem,), error=evil,
     )  # fmt: skip
     quiet = target_plan(change(stored("a", data), None), target=Target("edge", evil), type=evil, compare_and_set=False)
-    return make_plan(evil, [full, quiet], source=evil)
+    return make_plan(b"key", evil, [full, quiet], source=evil)
 
 
 def reports_of(plan: Plan, evil: str) -> list[TargetReport]:

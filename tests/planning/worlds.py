@@ -98,7 +98,7 @@ class World:
         live = [one for one in self.store.values() if one.expires_at is None or one.expires_at > self.now]
         snapshot = snapshot_of(TARGET, live, SIGNER)
         policy = self.desired.policy
-        rules = Rules(SIGNER, self.now, policy.prune, policy.adopt, self.allow_protected)
+        rules = Rules(SIGNER, self.now, b"key", policy.prune, policy.adopt, self.allow_protected)
         facts = replace(facts or PlanInputs(), actual=dict(snapshot.entries), applied=self.applied)
         return plan_target(
             self.desired,

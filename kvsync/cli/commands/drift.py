@@ -44,7 +44,8 @@ async def _drift(
 
     async with opening.workspace(settings) as workspace:
         loaded = opening.load(workspace)
-        plan = _only_drift(await opening.plan(workspace, loaded, targets, PassOptions(deep=deep, keys=keys)))
+        plan = await opening.plan(workspace, loaded, targets, PassOptions(deep=deep, keys=keys))
+        plan = _only_drift(plan, workspace.state.digest_key)
         style = settings.style(full=full)
         if output == "text":
             answer(render_drift(plan, style))
@@ -53,18 +54,18 @@ async def _drift(
         return of_plan(plan, problems=bool(loaded.problems), pending=True)
 
 
-def _only_drift(plan: Plan) -> Plan:
+def _only_drift(plan: Plan, key: bytes) -> Plan:
     from kvsync.model.plan import make_plan
 
-    return make_plan(plan.owner, map(_drifted, plan.targets), plan.stats, plan.source)
+    return make_plan(key, plan.owner, (_drifted(one, key) for one in plan.targets), plan.stats, plan.source)
 
 
-def _drifted(plan: TargetPlan) -> TargetPlan:
+def _drifted(plan: TargetPlan, key: bytes) -> TargetPlan:
     """A target's plan with its drift alone, whether it is healed, only reported, or deferred."""
     from kvsync.model.digest import target_digest
     from kvsync.model.entry import identity_order
     from kvsync.model.plan import Cost, drifted
 
     changes = tuple(sorted(drifted(plan), key=lambda change: identity_order(change.identity)))
-    digest = target_digest(plan.target, plan.place, changes)
+    digest = target_digest(key, plan.target, plan.place, changes)
     return replace(plan, changes=changes, digest=digest, parked=(), refused=(), reported=(), cost=Cost())
