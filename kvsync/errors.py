@@ -51,6 +51,7 @@ class Kind(StrEnum):
     NOT_ALLOWED = "not-allowed"
     CONFIGURATION_CHANGE = "configuration-change"
     LEFT_OUT = "left-out"
+    WEAK_VALUE = "weak-value"
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ async def _check(asked: str | None, opening: AbstractAsyncContextManager[Workspa
             problems = frozenset(problem for loaded in found.values() for problem in loaded.problems)
             environments = tuple(_counted(name, loaded) for name, loaded in found.items())
             warnings = {*workspace.unmatched_files(), *(one for loaded in found.values() for one in loaded.warnings)}
+            warnings |= {one for loaded in found.values() for one in workspace.weak_values(loaded)}
             return Validation(
                 environments,
                 problems,

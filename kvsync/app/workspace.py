@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,7 @@ from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
 from kvsync.desired.rest import FileRest
-from kvsync.errors import Problem, StoreError, UsageError
+from kvsync.errors import Kind, Problem, StoreError, UsageError
 from kvsync.git.revision import revision
 from kvsync.model.entry import Desired, Target
 from kvsync.model.pass_options import PassOptions
@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 PASSES_PER_STORE: Final = 8
 """Targets of one store in work at the same time, or more where more calls may be in flight: enough to hide the latency of a
 store, few enough that thousands of targets do not hold their snapshots in memory together."""
+
+_WEAK: Final = (
+    "the sensitive value is too weak to be recognised in text, so kvsync does not redact it there: it is shorter than"
+    " 8 bytes, or made of words that kvsync itself uses"
+)
+_STRONGER: Final = "use a longer, random value"
 
 
 class Workspace:
@@ -70,8 +76,27 @@ class Workspace:
         become known here."""
         loaded = self._load(environment)
         self._places.manage(loaded.managed)
-        self.redactor.register(*loaded.secrets)
+        if loaded.secrets:
+            self.redactor.say_openly(*self._names(loaded))
+            self.redactor.register_values(*loaded.secrets)
         return loaded if self.pass_context.shard is None else loaded.only(self.pass_context.shard.owns)
+
+    def _names(self, loaded: DesiredState) -> Iterator[str]:
+        """What plans and messages name: targets, files, owner and environment."""
+        yield from (self.config.owner, self.config.environment or "", self.config.file.name, *self.config.state)
+        yield from self.config.stores
+        yield from (target.namespace for target in loaded.managed)
+        yield from (one.origin.file for one in (*loaded.problems, *loaded.warnings) if one.origin is not None)
+
+    def weak_values(self, loaded: DesiredState) -> Iterator[Problem]:
+        """A warning for each sensitive value that kvsync cannot recognise in text."""
+        if not loaded.secrets:
+            return
+        for desired in loaded.targets.values():
+            for entry in desired.entries.values():
+                value = entry.content.value.decode("utf-8", "surrogateescape") if entry.sensitive else ""
+                if value and self.redactor.is_weak(value):
+                    yield Problem(f"keys.{entry.identity.key}: {_WEAK}", entry.origin, _STRONGER, Kind.WEAK_VALUE)
 
     def let_rest(self) -> None:
         """Use state files of the folder of the configuration only once they have rested, from now on."""

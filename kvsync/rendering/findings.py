@@ -27,8 +27,10 @@ _MEANINGS: Final = {
     Kind.STORE_LIMIT: "A store cannot hold an entry.",
     Kind.NOT_ALLOWED: "A state file does something that kvsync.yaml does not allow.",
     Kind.LEFT_OUT: "A file that may be meant is left out.",
+    Kind.WEAK_VALUE: "A sensitive value is too weak to be redacted in text.",
     Kind.CONFIGURATION_CHANGE: "The change also edits kvsync.yaml, which an operator must review.",
 }
+_WARNINGS: Final = (Kind.LEFT_OUT, Kind.WEAK_VALUE)
 _PLACE: Final = re.compile(r":\d+:\d+")
 
 
@@ -73,7 +75,7 @@ def sarif(findings: Sequence[CiFinding], version: str) -> Document:
         {
             "id": kind.value,
             "shortDescription": {"text": _MEANINGS[kind]},
-            "defaultConfiguration": {"level": "warning" if kind is Kind.LEFT_OUT else "error"},
+            "defaultConfiguration": {"level": "warning" if kind in _WARNINGS else "error"},
         }
         for kind in Kind
     ]

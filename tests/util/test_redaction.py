@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from kvsync.util.escaping import quote_text
 from kvsync.util.redaction import HIDDEN, SHORTEST, Redactor, is_secret_name
+from tests.test_growth import counting
 
 secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=SHORTEST, max_size=40)
 surroundings = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -331,3 +332,96 @@ def test_a_large_secret_is_known_by_its_ends() -> None:
     assert redactor.redact_foreign(f"§{secret[100:120]}§") == f"§{HIDDEN}§"
     assert redactor.redact_foreign(f"§{secret[-30:]}§") == f"§{HIDDEN}§"
     assert redactor.redact(f"§{secret}§") == f"§{HIDDEN}§"
+
+
+# -- written so that it is hard to find ---------------------------------------------------------------------------------
+
+APART = ("", " ", "-", ".", "\u200b", "\u2060", "\ufeff", "\u00ad", " - ", "\t", "_")
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@given(secret=canaries, apart=st.sampled_from(APART))
+def test_separators_hide_no_secret(secret: str, apart: str, *, backwards: bool) -> None:
+    """A secret is found backwards, and with blanks, dashes or invisible characters between its characters, in any text."""
+    assume(len(re.sub("[^a-zA-Z0-9]", "", secret)) >= 12)
+    written = apart.join(secret[::-1] if backwards else secret)
+    for redact in (redactor_of(secret).redact, redactor_of(secret).redact_foreign):
+        assert written.strip() not in redact(f"§ {written} §")
+        assert HIDDEN in redact(f"§ {written} §")
+
+
+@given(data=st.data(), secret=canaries, apart=st.sampled_from(APART))
+def test_separators_hide_no_piece_in_foreign_text(data: st.DataObject, secret: str, apart: str) -> None:
+    """A server that spells a part of a value out, or turns it round, does not get it shown."""
+    letters = re.sub("[^a-zA-Z0-9]", "", secret)
+    assume(len(letters) >= 12)
+    start = data.draw(st.integers(0, len(letters) - 12))
+    part = letters[start : start + 12]
+    for written in (apart.join(part), apart.join(part[::-1])):
+        assert HIDDEN in redactor_of(letters).redact_foreign(f"value «{written}» is invalid")
+
+
+def test_the_work_grows_with_the_text() -> None:
+    """Twice the text, in which a secret is spelled out again and again, is about twice the lines that run."""
+
+    def lines_of(size: int) -> int:
+        redactor, text = redactor_of("S3cr3t-Passw0rd-9x"), "S\u200b3-c r.3 t-P a s s w 0 r d-9 x, " * size
+        with counting() as lines:
+            redactor.redact_foreign(text)
+        return lines.count
+
+    assert lines_of(400) < 2.3 * lines_of(200)
+
+
+# -- what authors choose ------------------------------------------------------------------------------------------------
+
+SAID = (
+    "local/backend: would delete 12 of 30 entries (40 %); the limit is 30 % (guard.max_delete_pct)\n"
+    '{"action": "delete", "class": "drifted", "outcome": "not-attempted", "namespace": "payment_x", "before": null}\n'
+    "parked; approve with: kvsync approve 3f9ad1c2b7e0 <!-- kvsync plan --> state/payments.yaml:3:1: unknown field"
+)
+WEAK = (
+    "payment_", "payment_x", "delete", "local/backend", "kvsync", "parked", "drifted", "would delete", "ould delet",
+    "of 30 entries", '"action": "delete"', '": null}', "approve with:", "not-attempted", "max_delete_pct", "namespace",
+    "before", "payments.yaml:3", "--------", "kvsync approve", "12 of 30",
+)  # fmt: skip
+
+
+def author_of(*values: str) -> Redactor:
+    redactor = Redactor()
+    redactor.say_openly("local", "backend", "payment_x", "state/payments.yaml")
+    redactor.register_values(*values)
+    return redactor
+
+
+@pytest.mark.parametrize("value", WEAK)
+def test_a_sensitive_value_takes_no_word_of_kvsync(value: str) -> None:
+    """A sensitive value that is a word of kvsync's, a name, or a part of its output leaves all of that as it is, also spelled
+    out, backwards or next to other characters, in text, in documents and in log events."""
+    assert author_of(value).is_weak(value)
+    for spelled in (value, value[::-1], value.replace(" ", ""), f"Zq9-{value} x", f"x{value}!Qz7", " ".join(value)):
+        redactor = author_of(spelled)
+        assert redactor.redact(SAID) == SAID
+        assert redactor.redact_data({"action": SAID, "event": "target.parked"}) == {
+            "action": SAID,
+            "event": "target.parked",
+        }
+        assert redactor.clean({"action": "delete", "message": SAID}) == {"action": "delete", "message": SAID}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["correct horse battery", "S3cr3t-Passw0rd", "4111 1111 1111 1111", "83719264", "delete-7fQ2", "пароль-секрет"],
+)
+def test_a_real_sensitive_value_is_hidden(value: str) -> None:
+    """What is no word of kvsync's is taken out, also between such words."""
+    redactor = author_of(value)
+    assert not redactor.is_weak(value)
+    assert redactor.redact(f"would delete {value} of 30 entries") == f"would delete {HIDDEN} of 30 entries"
+
+
+def test_a_credential_of_words_is_hidden() -> None:
+    """What the operator chose is taken out, whatever it is made of."""
+    redactor = author_of()
+    redactor.register("delete-policy")
+    assert redactor.redact("the token delete-policy") == f"the token {HIDDEN}"

@@ -67,7 +67,7 @@ class _Dumper:
         longest = workspace.stores[target.store].capabilities.longest
         skipped = {identity for identity, _ in passed_over}
         kept = [_entry(one, owner, longest) for one in held.entries if one.identity not in skipped]
-        workspace.redactor.register(*(entry.content.value for entry in kept if entry.sensitive))
+        workspace.redactor.register_values(*(entry.content.value for entry in kept if entry.sensitive))
         stem, left_out = self._names.free(safe_name(target.namespace)), dict[Identity, str]()
         names = {} if self._include_sensitive else variable_names(kept, workspace.config.authority)
         left_out |= {one.identity: _UNSETTABLE for one in kept if one.identity in names and b"\0" in one.content.value}

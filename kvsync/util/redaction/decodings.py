@@ -7,6 +7,7 @@
     UTF-16                                           without zero bytes
     base64, also URL-safe and within longer base64   as a whole, begun at each of four places
     hexadecimal                                      as a whole, begun at each of two places
+    any of these, with separators in between         without blanks, signs of punctuation and what has no width
 
 What is not base64 or hexadecimal is decoded to nonsense, in which no secret is found: that is faster than to look for what is.
 A view knows where in the text each of its bytes comes from.
@@ -24,6 +25,7 @@ from string import ascii_letters, digits, hexdigits
 from typing import Final, TypeAlias
 
 from kvsync.util.redaction.fragments import Span
+from kvsync.util.redaction.separators import joined, kept_bytes
 
 _ROUNDS: Final = 4
 """How often a text is unescaped: a server may quote JSON that quotes JSON."""
@@ -60,15 +62,22 @@ _Reader: TypeAlias = Callable[[re.Match[bytes]], bytes]
 
 
 class View:
-    """What a text reads as. `parent` is what it was read from, None for the text itself; `locate` finds bytes of it there."""
+    """What a text reads as. `parent` is what it was read from, None for the text itself; `locate` finds bytes of it there.
+    `is_joined` says that separators were left out, so that what was apart is together."""
 
-    __slots__ = ("_locate", "_parent", "data")
+    __slots__ = ("_locate", "_parent", "data", "is_joined")
 
     def __init__(
-        self, data: bytes, parent: View | None = None, locate: Callable[[int, int], Span] | None = None
+        self,
+        data: bytes,
+        parent: View | None = None,
+        locate: Callable[[int, int], Span] | None = None,
+        *,
+        is_joined: bool = False,
     ) -> None:
         self.data = data
         self._parent, self._locate = parent, locate
+        self.is_joined: bool = is_joined or (parent is not None and parent.is_joined)
 
     def origin(self, start: int, end: int) -> Span:
         """Where in the text these bytes come from."""
@@ -96,19 +105,25 @@ def decoded(data: bytes) -> bytes:
     return b"".join([*parts, *(part.replace(b"\0", b"") for part in parts if b"\0" in part)])
 
 
-def views(data: bytes, shortest: int, depth: int) -> Iterator[View]:
+def views(data: bytes, shortest: int, depth: int, *, foreign: bool) -> Iterator[View]:
     """Every view of a text in which pieces of `shortest` bytes are looked for, the text itself first. `depth` is how many
-    encodings are looked for within one another."""
-    yield from _below(View(data), shortest, depth)
+    encodings are looked for within one another. Separators are left out of the text, and where it is `foreign` also of what
+    is encoded in it."""
+    yield from _below(View(data), shortest, depth, joins=True, foreign=foreign)
 
 
-def _below(view: View, shortest: int, depth: int) -> Iterator[View]:
+def _below(view: View, shortest: int, depth: int, *, joins: bool, foreign: bool) -> Iterator[View]:
     yield view
     for view in _unescaped(view):  # noqa: B020 - the last one is what is decoded further
         yield view
+    without = _without_separators(view) if joins else view
+    if len(without.data) < len(view.data):
+        yield without
+        if foreign and has_runs(shortest)(without.data):
+            yield from _decodings(without)
     if depth and has_runs(shortest)(view.data):
         for inside in _decodings(view):
-            yield from _below(inside, shortest, depth - 1)
+            yield from _below(inside, shortest, depth - 1, joins=foreign, foreign=foreign)
 
 
 # -- single characters ------------------------------------------------------------------------------------------------
@@ -138,6 +153,16 @@ def _without_zeros(view: View) -> View:
         return [at for at, byte in enumerate(source) if byte]
 
     return View(source.replace(b"\0", b""), view, lambda start, end: (kept()[start], kept()[end - 1] + 1))
+
+
+def _without_separators(view: View) -> View:
+    source = view.data
+
+    @cache
+    def kept() -> list[int]:
+        return kept_bytes(source)
+
+    return View(joined(source), view, lambda start, end: (kept()[start], kept()[end - 1] + 1), is_joined=True)
 
 
 def _without_escapes(view: View, read: _Reader) -> View:

@@ -83,13 +83,14 @@ class Fragments:
             return True
         return not self._grams.isdisjoint(_aligned(text)) and next(self._hits(text), None) is not None
 
-    def find(self, data: bytes, *, foreign: bool) -> Iterator[Span]:
+    def find(self, data: bytes, *, foreign: bool, whole_only: bool = False) -> Iterator[Span]:
         """Where in the text a secret is: every piece of 8 bytes in one that is `foreign`, else whole ones and distinctive
-        pieces."""
+        pieces, or whole ones of 8 bytes and more alone (`whole_only`)."""
         text = folded(data)
-        yield from self._short_hits(text)
+        if not whole_only:
+            yield from self._short_hits(text)
         for at in self._hits(text):
-            if foreign or _is_distinctive(data[at : at + WINDOW]):
+            if not whole_only and (foreign or _is_distinctive(data[at : at + WINDOW])):
                 yield at, at + WINDOW
             for before, whole in self._anchors.get(_integer(text, at), ()):
                 start = at - before

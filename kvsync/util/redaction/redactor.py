@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate
 from threading import Lock
 from typing import Any, Final
 
 from kvsync.util.escaping import encode_json, to_bytes
 from kvsync.util.redaction.decodings import decoded, has_escapes, has_runs, views
-from kvsync.util.redaction.fragments import Fragments, Span
+from kvsync.util.redaction.forms import secret_forms, secret_parts, secret_text
+from kvsync.util.redaction.fragments import Fragments, Span, folded
+from kvsync.util.redaction.open_words import OpenWords
 from kvsync.util.redaction.secret_names import HIDDEN, hide_places, is_secret_name
+from kvsync.util.redaction.separators import joined
 
 SHORTEST: Final = 6
 """Characters; shorter secrets are not replaced inside text."""
-
-_SHORTEST_LINE: Final = 16
 
 _DEEP: Final = 65_536
 """Bytes of a text of others up to which encodings within encodings are looked for."""
@@ -37,29 +37,49 @@ _DIGITS: Final = re.compile(r"(?:sha256:)?[0-9a-f]{16,}")
 class Redactor:
     """Knows the secrets of this process and takes them out of text and data. Thread-safe."""
 
-    __slots__ = ("_fragments", "_known", "_lock")
+    __slots__ = ("_fragments", "_known", "_lock", "_open", "_strict")
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._known: set[str] = set()
+        self._strict: set[bytes] = set()
         self._fragments = Fragments()
+        self._open = OpenWords()
 
     def __repr__(self) -> str:
         return "Redactor()"
 
     def register(self, *secrets: str | bytes) -> None:
-        """Take these secrets, and the secrets inside them (lines of a key file, parts of a connection string), out of
-        everything from now on. Anything shorter than 6 characters is ignored."""
-        for secret in map(_text, secrets):
-            if secret not in self._known:
-                self._add(secret)
-
-    def _add(self, secret: str) -> None:
-        with self._lock:
-            for part in {secret, *_parts(secret)} - self._known:
+        """Take these secrets of the operator's, and the secrets inside them (lines of a key file, parts of a connection
+        string), out of everything from now on. Anything shorter than 6 characters is ignored."""
+        for secret in map(secret_text, secrets):
+            for part in {secret, *secret_parts(secret)}:
                 if len(part) >= SHORTEST:
-                    for form in set(_forms(part)):
-                        self._fragments.add(form)
+                    self._strict.add(folded(to_bytes(part)))
+                    self._add(part)
+
+    def register_values(self, *values: str | bytes) -> None:
+        """The same for sensitive values, which authors choose. What is weak is left out: it would take words out of what is
+        said of others."""
+        for value in map(secret_text, values):
+            for part in {value, *secret_parts(value)}:
+                if part not in self._known and not self._open.is_weak(part):
+                    self._add(part)
+
+    def say_openly(self, *names: str) -> None:
+        """Never take these names out of kvsync's own text because of a sensitive value: those of stores, namespaces, files."""
+        self._open.add(names)
+
+    def is_weak(self, value: str) -> bool:
+        """True for a sensitive value that is not recognised in text: one of fewer than 8 bytes, or one made of words that
+        kvsync says openly."""
+        return self._open.is_weak(value)
+
+    def _add(self, part: str) -> None:
+        with self._lock:
+            if part not in self._known:
+                for form in secret_forms(part):
+                    self._fragments.add(form)
                 self._known.add(part)
 
     def redact(self, text: str) -> str:
@@ -85,15 +105,22 @@ class Redactor:
         data, found = to_bytes(text), []
         if not (foreign or self._may_hold_secret(data)):
             return []
-        for view in views(data, fragments.shortest, 2 if foreign and len(data) < _DEEP else 1):
+        for view in views(data, fragments.shortest, 2 if foreign and len(data) < _DEEP else 1, foreign=foreign):
             if fragments.occur(view.data):
-                found += [view.origin(*span) for span in fragments.find(view.data, foreign=foreign)]
+                spans = fragments.find(view.data, foreign=foreign, whole_only=view.is_joined and not foreign)
+                found += [view.origin(*span) for span in spans]
+        if not foreign:
+            found = [span for span in set(found) if not self._is_open(data[slice(*span)])]
         return found if not found or len(data) == len(text) else _in_characters(text, found)
+
+    def _is_open(self, piece: bytes) -> bool:
+        """True for a piece of kvsync's own text made of words that are said openly, unless it is a secret of the operator's."""
+        return folded(piece) not in self._strict and self._open.covers(piece.decode("utf-8", "replace"))
 
     def _may_hold_secret(self, data: bytes) -> bool:
         """A quick look, which is all that nearly every text needs."""
         fragments = self._fragments
-        if has_escapes(data) or fragments.occur(data):
+        if has_escapes(data) or fragments.occur(data) or fragments.occur(joined(data)):
             return True
         return bool(has_runs(fragments.shortest)(data)) and fragments.occur(decoded(data))
 
@@ -191,48 +218,6 @@ def _collect_sentences(document: Any, name: str | None, texts: set[str]) -> None
     elif isinstance(document, list | tuple):
         for item in document:
             _collect_sentences(item, name, texts)
-
-
-def _text(secret: str | bytes) -> str:
-    return secret if isinstance(secret, str) else secret.decode("utf-8", "surrogateescape")
-
-
-def _parts(secret: str) -> Iterable[str]:
-    """The secret, and what is secret on its own inside it."""
-    yield secret
-    yield secret.strip()
-    lines = [line.strip() for line in secret.splitlines()]
-    if len(lines) > 1:
-        yield from (line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----"))
-    if secret.lstrip().startswith("{"):
-        yield from _json_parts(secret)
-    for pair in secret.split(";"):
-        name, equals, value = pair.partition("=")
-        if equals and is_secret_name(name.strip()):
-            yield value.strip()
-
-
-def _json_parts(secret: str) -> Iterable[str]:
-    try:
-        data = json.loads(secret)
-    except (ValueError, RecursionError):
-        return
-    for name, value in data.items():
-        if isinstance(value, str) and is_secret_name(name):
-            yield from _parts(value)
-
-
-def _forms(secret: str) -> Iterator[bytes]:
-    """The bytes that a secret has in the encodings of characters that are in use."""
-    yield to_bytes(secret)
-    if secret.isascii():
-        return
-    for encoding in ("utf-16-le", "utf-16-be", "latin-1"):
-        try:
-            yield secret.encode(encoding)
-        except UnicodeEncodeError:
-            continue
-    yield to_bytes(to_bytes(secret).decode("latin-1"))  # taken for Latin-1, as in headers of HTTP
 
 
 def _in_characters(text: str, spans: Iterable[Span]) -> list[Span]:

@@ -1,0 +1,74 @@
+"""Forms of a secret: what is secret inside it, how it may be written, and its bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from kvsync.util.escaping import to_bytes
+from kvsync.util.redaction.fragments import WINDOW
+from kvsync.util.redaction.secret_names import is_secret_name
+from kvsync.util.redaction.separators import joined
+
+_SHORTEST_LINE: Final = 16
+
+_VARIED: Final = 65_536
+"""Bytes of a secret up to which it is recognised written backwards and without its own separators."""
+
+
+def secret_text(secret: str | bytes) -> str:
+    """The secret as text; bytes that are none stay what they are."""
+    return secret if isinstance(secret, str) else secret.decode("utf-8", "surrogateescape")
+
+
+def secret_parts(secret: str) -> Iterable[str]:
+    """The secret, and what is secret on its own inside it."""
+    yield secret
+    yield secret.strip()
+    lines = [line.strip() for line in secret.splitlines()]
+    if len(lines) > 1:
+        yield from (line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----"))
+    if secret.lstrip().startswith("{"):
+        yield from _json_parts(secret)
+    for pair in secret.split(";"):
+        name, equals, value = pair.partition("=")
+        if equals and is_secret_name(name.strip()):
+            yield value.strip()
+
+
+def _json_parts(secret: str) -> Iterable[str]:
+    try:
+        data = json.loads(secret)
+    except (ValueError, RecursionError):
+        return
+    for name, value in data.items():
+        if isinstance(value, str) and is_secret_name(name):
+            yield from secret_parts(value)
+
+
+def secret_forms(secret: str) -> set[bytes]:
+    """The bytes that a secret may be written in: as it is, backwards and without its separators, in every encoding."""
+    return {form for variant in _variants(secret) for form in _encoded(variant)}
+
+
+def _variants(secret: str) -> set[str]:
+    """The secret as it is, without its separators, and both backwards."""
+    if len(secret) > _VARIED:
+        return {secret}
+    bare = joined(to_bytes(secret)).decode("utf-8", "surrogateescape")
+    forward = {secret, bare} if len(bare) >= WINDOW else {secret}
+    return forward | {variant[::-1] for variant in forward}
+
+
+def _encoded(secret: str) -> Iterator[bytes]:
+    """The bytes that a secret has in the encodings of characters that are in use."""
+    yield to_bytes(secret)
+    if secret.isascii():
+        return
+    for encoding in ("utf-16-le", "utf-16-be", "latin-1"):
+        try:
+            yield secret.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+    yield to_bytes(to_bytes(secret).decode("latin-1"))  # taken for Latin-1, as in headers of HTTP
