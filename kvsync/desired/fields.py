@@ -35,6 +35,9 @@ from kvsync.yaml.fields import (
 from kvsync.yaml.nodes import Mapping, Node
 
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_LONGEST_TTL: Final = (
+    2_500_000 * 86400
+)  # seconds: what is written now ends before the year 9999, the last that has a date
 AFTER_ALL: Final = "all"
 """In place of a list of keys: everything else of the target."""
 
@@ -100,10 +103,18 @@ def _ttl() -> Decoder:
     assert isinstance(stretch, ScalarDecoder)
 
     def read(written: str, plain: bool) -> Any:
-        return None if plain and written == "none" else stretch.read(written, plain)
+        seconds = None if plain and written == "none" else stretch.read(written, plain)
+        if seconds is not None and seconds > _LONGEST_TTL:
+            raise ValueError(f"at most {_LONGEST_TTL // 86400}d are allowed; for an entry without an end, write none")
+        return seconds
 
     rules: Schema = {"anyOf": [stretch.rules, {"const": "none"}]}
     return ScalarDecoder(f"{stretch.expected} (or none)", read, rules)
+
+
+def _media_type() -> Decoder:
+    # Stores that spell it in their own way do so for each entry.
+    return text(r"[^\0]{1,1000}", "a media type of at most 1,000 characters")
 
 
 def _field(name: str, decoder: Decoder, help: str, *, required: bool = False) -> Field:  # noqa: A002  # as in Field
@@ -125,7 +136,7 @@ OPTION_FIELDS: Final = (
     _field("mode", choice(Mode), "enforce (keep it in sync), create-only (write it once), observe (report only)."),
     _field("protected", boolean(), "Never delete or overwrite the entry without --allow-protected."),
     _field("sensitive", boolean(), "Never show or log the value, or keep it in the journal."),
-    _field("content_type", text(), "The media type of the value, such as text/html."),
+    _field("content_type", _media_type(), "The media type of the value, such as text/html."),
     _field("tags", map_of(text(empty=True)), "Tags as pairs of text; added to the tags in defaults."),
     _field("metadata", free_json(), "Metadata as free JSON, if the store supports it."),
 )

@@ -15,8 +15,8 @@ from kvsync.errors import Kind, Origin, Problem
 
 _SUFFIXES: Final = ("**/*.[yY][aA][mM][lL]", "**/*.[yY][mM][lL]", "**/*.[jJ][sS][oO][nN]")
 _HEAD: Final = 64 * 1024  # bytes
-_STORE: Final = re.compile(rb"(?m)^[{\s]*\"?stores?\"?\s*:")
-_NAMESPACE: Final = re.compile(rb"(?m)^(?:\{\s*|\s+(?=\"))?\"?namespace\"?\s*:")
+_STORE: Final = re.compile(rb"(?m)^[{ \t]*+\"?stores?\"?[ \t]*+:")
+_NAMESPACE: Final = re.compile(rb"(?m)^(?:\{[ \t]*+|[ \t]++(?=\"))?\"?namespace\"?[ \t]*+:")
 
 
 def unmatched_files(

@@ -21,7 +21,7 @@ _MEANINGS: Final = (
     ),
     (r"returned error: 30\d", "the server redirects to another address", "set source.git.url to that address"),
     (
-        r"returned error: 404|[Rr]epository .*not found|does not appear to be a git repository|not a git repository",
+        r"returned error: 404|[Rr]epository .{0,500}not found|does not appear to be a git repository|not a git repository",
         "no such repository, or the credential has no access to it",
         "check source.git.url",
     ),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from kvsync.yaml.nodes import Scalar
 from kvsync.yaml.problems import Problems
 
 UTF8_BOM: Final = b"\xef\xbb\xbf"
+_MOST_DIRECTIVES: Final = 100
+"""Lines of `%TAG` in a file: libyaml compares each with all before it. Text in quotes may have a few."""
+
+_DIRECTIVE: Final = re.compile(rb"(?:^|[\n\r])%TAG[ \t]")
 _UNSEEN_BREAK: Final = re.compile("[\u0085\u2028\u2029]")
 
 
@@ -24,7 +29,7 @@ def check_encoding(data: bytes, problems: Problems, limit: int) -> bool:
     elif b"\0" in data:
         refuse_after(data[: data.index(b"\0")], "a NUL byte", "this is not a text file", problems)
     else:
-        return _check_text(data, problems)
+        return _check_text(data, problems) and _check_directives(data, problems)
     return False
 
 
@@ -43,6 +48,14 @@ def _check_text(data: bytes, problems: Problems) -> bool:
         refuse_after(text[: unseen.start()].encode(), f"an invisible line break, U+{code:04X}", hint, problems)
         return False
     return True
+
+
+def _check_directives(data: bytes, problems: Problems) -> bool:
+    found = next(islice(_DIRECTIVE.finditer(data), _MOST_DIRECTIVES, None), None) if b"%TAG" in data else None
+    if found is not None:
+        message = f"more than {_MOST_DIRECTIVES} %TAG directives"
+        refuse_after(data[: found.end() - len("%TAG ")], message, "YAML tags are not supported; remove them", problems)
+    return found is None
 
 
 def refuse_after(before: bytes, message: str, hint: str, problems: Problems) -> None:

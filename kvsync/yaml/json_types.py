@@ -21,7 +21,8 @@ _INTEGER: Final = re.compile(r"[-+]?[0-9]+")
 _BASED: Final = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_MOST_DIGITS: Final = 4000  # Python refuses to read longer ones
+_MOST_DIGITS: Final = 4000  # decimal ones; Python refuses to read or write longer numbers
+_TOO_LARGE: Final = 10**_MOST_DIGITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _plain(text: str) -> Any:
 
 
 def _integer(text: str, base: int) -> int:
-    if len(text) > _MOST_DIGITS:
+    if len(text) > _MOST_DIGITS or (base != 10 and int(text, base) >= _TOO_LARGE):
         raise ValueError(f"a number of more than {_MOST_DIGITS} digits")
     return int(text, base)
 

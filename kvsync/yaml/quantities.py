@@ -16,6 +16,8 @@ _SIZE: Final = f"([0-9]{{1,12}}) ?({'|'.join(_SIZES)})"
 _MOMENT: Final = (
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)([Zz]|[-+][0-9]{2}:[0-9]{2})"
 )
+_FIRST: Final = -62135596800  # 0001-01-01T00:00:00Z
+_LAST: Final = 253402300799  # 9999-12-31T23:59:59Z
 
 
 def integer(minimum: int | None = None, maximum: int | None = None) -> Decoder:
@@ -92,9 +94,12 @@ def moment() -> Decoder:
             zoneless = re.fullmatch(_MOMENT, f"{text}Z") is not None
             raise ValueError("add the offset from UTC: end it with Z, or with +01:00" if zoneless else "")
         try:
-            return math.ceil(datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3].upper()}").timestamp())
+            seconds = math.ceil(datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3].upper()}").timestamp())
         except (ValueError, OverflowError):
             raise ValueError("no such date or time") from None
+        if not _FIRST <= seconds <= _LAST:
+            raise ValueError("the years from 1 to 9999, in UTC, are allowed")
+        return seconds
 
     return ScalarDecoder("a moment such as 2026-12-24T00:00:00Z", read, {"type": "string", "pattern": f"^{_MOMENT}$"})
 

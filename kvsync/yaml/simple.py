@@ -13,17 +13,19 @@ from typing import Final
 
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 
-_KEY: Final = r"[A-Za-z0-9_/][A-Za-z0-9_./@+-]{0,200}"
-_QUOTED: Final = r"\"[^\"\\\n]*\"|'[^'\n]*'"
+_KEY: Final = r"[A-Za-z0-9_/][A-Za-z0-9_./@+-]{0,200}+"
+_QUOTED: Final = r"\"[^\"\\\n]*+\"|'[^'\n]*+'"
 _PLAIN: Final = r"[\w/.$(+][^\n:#]*+(?:(?::(?=[^\n\x20])|(?<!\x20)#)[^\n:#]*+)*+"
 _FLOW: Final = r"[{\[][^\n#&*!|>%@`\\]*[}\]]"
+# Possessive (`*+`): what a part has taken it keeps, or a line of spaces would be looked at once for each of them.
 _LINE: Final = re.compile(
-    rf"(\x20*)(?:({_KEY}):(?:(\x20+)({_PLAIN}|{_QUOTED}|{_FLOW}))?)?\x20*(?:(?:(?<=\x20)|(?<![^\n]))\#[^\n]*)?(?:\n|\Z)|([^\n]+\n?)"
+    rf"(\x20*+)(?:({_KEY}):(?:(\x20++)({_PLAIN}|{_QUOTED}|{_FLOW}))?)?"
+    r"\x20*+(?:(?:(?<=\x20)|(?<![^\n]))\#[^\n]*+)?(?:\n|\Z)|([^\n]++\n?)"
 )
 _IN_FLOW: Final = rf"{_QUOTED}|[\w/.$(+][^\n,:#\[\]{{}}'\"?]*+"
-_PAIR: Final = re.compile(rf"\x20*({_QUOTED}|{_KEY}):\x20+(?:({_IN_FLOW})\x20*([,}}])|([{{\[]))")
-_ITEM: Final = re.compile(rf"\x20*(?:({_IN_FLOW})\x20*([,\]])|([{{\[]))")
-_AFTER: Final = re.compile(r"\x20*([,\]}])")
+_PAIR: Final = re.compile(rf"\x20*+({_QUOTED}|{_KEY}):\x20++(?:({_IN_FLOW})\x20*+([,}}])|([{{\[]))")
+_ITEM: Final = re.compile(rf"\x20*+(?:({_IN_FLOW})\x20*+([,\]])|([{{\[]))")
+_AFTER: Final = re.compile(r"\x20*+([,\]}])")
 _TAME: Final = bytes([10, *range(32, 127)])
 _WILD: Final = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _NULL_KEYS: Final = frozenset({"null", "Null", "NULL"})

@@ -328,3 +328,23 @@ def test_orders_that_cannot_be_kept_are_errors(repo: Repo) -> None:
         'state/web.yaml:8:9: "sentinel" is written after everything else, and so after "old" is gone '
         "(remove this line, so that the old key is deleted first, or remove after: all)",
     ]
+
+
+TOO_MUCH = {
+    "hexadecimal": (f"json: {{n: 0x{'f' * 3990}}}", "4:17: keys.a.json.n: a number of more than 4000 digits"),
+    "octal": (f"json: 1, metadata: {{n: 0o{'7' * 4500}}}", ".metadata.n: a number of more than 4000 digits"),
+    "moment": ("value: x, expires_at: 9999-12-31T23:59:59-23:59", "the years from 1 to 9999, in UTC, are allowed"),
+    "fraction": ("value: x, expires_at: 9999-12-31T23:59:59.5Z", "the years from 1 to 9999, in UTC, are allowed"),
+    "first": ("value: x, expires_at: 0001-01-01T00:00:00+00:01", "the years from 1 to 9999, in UTC, are allowed"),
+    "ttl": ("value: x, ttl: 2500000d1s", "at most 2500000d are allowed; for an entry without an end, write none"),
+    "type": (f"value: x, content_type: {'x' * 1001}", "expected a media type of at most 1,000 characters"),
+}
+
+
+@pytest.mark.parametrize(("written", "said"), TOO_MUCH.values(), ids=list(TOO_MUCH))
+def test_what_could_not_be_shown_later_is_refused(repo: Repo, written: str, said: str) -> None:
+    """Numbers that Python does not write, moments that have no date, and types of any length are errors at their place."""
+    repo.web(f"keys:\n  a: {{{written}}}\n")
+    (problem,) = repo.problems()
+    assert problem.startswith("state/web.yaml:4:")
+    assert said in problem

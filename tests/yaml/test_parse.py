@@ -268,3 +268,15 @@ def test_a_byte_order_mark_may_begin_a_document() -> None:
     """Editors put one in front of a file, and joining files brings it in front of later documents."""
     documents = parse(b"\xef\xbb\xbfa: b\n---\n\xef\xbb\xbfc: d\n", "f.yaml")
     assert [plain(node) for node in documents] == [{"a": "b"}, {"c": "d"}]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_many_directives_are_refused_before_they_are_read(end: str) -> None:
+    """libyaml compares each `%TAG` with all before it; a few are left to it, and so are lines of text that look like one."""
+    lines = [f"%TAG !a{number}! tag:x" for number in range(101)]
+    found = parse_all(end.join([*lines, "--- {a: b}", ""]).encode(), "f.yaml")
+    assert [str(problem) for problem in found.problems] == [
+        "f.yaml:101:1: more than 100 %TAG directives (YAML tags are not supported; remove them)"
+    ]
+    assert parse_all(end.join([*lines[1:], "--- {a: b}", ""]).encode(), "f.yaml").problems == ()
+    assert parse_all(b"a: '\n%TAG x\n  '\n", "f.yaml").problems == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kvsync.yaml import simple
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 from kvsync.yaml.parse import read_events
 from kvsync.yaml.problems import Problems
+from tests.support.cpu import grows_too_fast
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
 
@@ -108,3 +110,18 @@ def test_a_plain_state_file_is_simple() -> None:
         '  greeting: Hello, world\n  "url": x\n'.replace('"url"', "url")
         + '  empty: ""\n  limits:\n    json: {rps: 10, zones: [eu, us]}\n    ttl: 1h\n  last: http://x/#y\n'
     )
+
+
+@pytest.mark.parametrize("after", ["!", "", '"', "#x", "} #", " }!", "x: y"])
+@pytest.mark.parametrize(
+    "repeated", [" ", "!", "#", "a", '"', "{", "}", "[", ",", ":", ": ", " #", "a: ", "a, ", '"a": ']
+)
+def test_the_quick_reader_is_linear_in_a_line(repeated: str, after: str) -> None:
+    """Whatever a line repeats, twice as long costs twice as much: other threads wait for a regular expression."""
+    for before in ("", "a: ", "a: {", "a: [", 'a: "', "a: {b: ", 'a: ["'):
+
+        def reading(size: int, before: str = before) -> Callable[[], object]:
+            data = (before + repeated * size + after).encode()
+            return lambda: simple.read(data)
+
+        assert not grows_too_fast(reading, 1000), before

@@ -19,7 +19,8 @@ from kvsync.http.failures import said, server_message
 from kvsync.http.model import Request, Response
 from kvsync.stores.apify.token import NOT_VALID, ApiToken, error_type
 
-_NAMES_STORE: Final = re.compile(r"\bstore\b.*\bnot found\b", re.IGNORECASE)
+_STORE: Final = re.compile(r"\bstore\b", re.IGNORECASE)
+_NOT_FOUND: Final = re.compile(r"\bnot found\b", re.IGNORECASE)
 
 
 class StoreGoneError(PermanentError):
@@ -43,9 +44,15 @@ class ErrorMapper:
         if status == 402:
             hint = "raise the usage limit or add credit in the Console, under Billing"
             return PermanentError(f"{self._said(call, answer)}; {hint}")
-        if status == 404 and (status not in call.expects or _NAMES_STORE.search(said(answer))):
+        if status == 404 and (status not in call.expects or _names_store(said(answer))):
             return StoreGoneError(self._said(call, answer))
         return None
 
     def _said(self, call: Request, answer: Response) -> str:
         return f"{self._where}: {call.what} failed: {server_message(call, answer) or f'status {answer.status}'}"
+
+
+def _names_store(message: str) -> bool:
+    """True for `Store was not found`, and the like."""
+    store = _STORE.search(message)
+    return store is not None and _NOT_FOUND.search(message, store.end()) is not None

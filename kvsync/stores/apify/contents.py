@@ -12,7 +12,7 @@ So what one of those clients wrote again, with the same value, is not drift.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from typing import Final
 
 from kvsync.model.entry import Content
@@ -22,7 +22,6 @@ JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
 _BYTES: Final = "application/octet-stream"
 _JSON_UTF8: Final = f"{JSON}; charset=utf-8"
-_BETWEEN: Final = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')  # no semicolon inside quotes
 
 
 def sent_type(content: Content) -> str:
@@ -42,8 +41,21 @@ def kept_type(value: bytes, content_type: str | None) -> str | None:
 
 def _spelled(content_type: str) -> str:
     """One spelling: `Text/HTML;Charset="UTF8"` is `text/html; charset=utf-8`. Parameters whose case may matter keep it."""
-    essence, *parameters = (part.strip() for part in _BETWEEN.split(content_type))
+    essence, *parameters = (part.strip() for part in _parts(content_type))
     return "; ".join([essence.lower(), *(_parameter(part) for part in parameters if part)])
+
+
+def _parts(content_type: str) -> Iterator[str]:
+    """What the semicolons separate that are not inside quotes. Takes each character once, however many quotes there are."""
+    pieces, part = content_type.split('"'), ""
+    last = len(pieces) - 1
+    for index, piece in enumerate(pieces):
+        *done, rest = piece.split(";") if (last - index) % 2 == 0 else [piece]
+        for end in done:
+            yield part + end
+            part = ""
+        part += rest + ('"' if index < last else "")
+    yield part
 
 
 def _parameter(text: str) -> str:

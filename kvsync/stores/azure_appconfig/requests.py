@@ -11,7 +11,8 @@ from kvsync.http.model import Response
 API_VERSION: Final = "2024-09-01"
 
 _VERSION: Final = f"api-version={API_VERSION}"
-_NEXT: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
+_LINK: Final = re.compile(r"<([^<>]*+)>\s*+;([^<,]*+)")
+_IS_NEXT: Final = re.compile(r'\brel="?next"?', re.IGNORECASE)
 _TARGET: Final = re.compile(r"/[!-~]*")
 """What may go on the request line: a path and a query in visible ASCII characters."""
 
@@ -37,8 +38,9 @@ def keys_target() -> str:
 def next_target(answer: Response, data: object) -> str | None:
     """Path and query of the page after this one, exactly as the server gives them; None after the last. Raises ValueError for a
     link that is not a path and query: appended to the endpoint, it could name another host or add lines to the request."""
-    found = _NEXT.search(answer.headers.get("link", ""))
-    link = found.group(1) if found else data.get("@nextLink") if isinstance(data, dict) else None
+    links = _LINK.findall(answer.headers.get("link", ""))
+    found = next((address for address, parameters in links if _IS_NEXT.search(parameters)), None)
+    link = found if found is not None else data.get("@nextLink") if isinstance(data, dict) else None
     if not isinstance(link, str) or not link:
         return None
     target = re.sub(r"^https?://[^/]*", "", link)  # wherever it points, only our own endpoint is asked
