@@ -80,6 +80,10 @@ class GitFailed(Exception):
         super().__init__(f"git {verb} exited with {code}: {self.text}")
 
 
+class TooMuchOutput(SourceError):
+    """git printed more than fits in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """How a command ended."""
@@ -142,7 +146,7 @@ class Git:
                     output = await _read(process.stdout, _MOST_OUTPUT)
                     if output is None:
                         printed = f"git {verb} printed more than {_MOST_OUTPUT // 2**20} MiB"
-                        raise SourceError(printed, "set source.git.path to a smaller folder")
+                        raise TooMuchOutput(printed, "set source.git.path to a smaller folder")
                     text = await errors
                 finally:
                     errors.cancel()

@@ -21,7 +21,7 @@ from kvsync.errors import AuthError, SourceError
 from kvsync.git.access import access
 from kvsync.git.clone import Clone
 from kvsync.git.clone_directory import CloneDirectory, ClonePaths
-from kvsync.git.command import GitFailed
+from kvsync.git.command import GitFailed, TooMuchOutput
 from kvsync.git.failures import is_known
 from kvsync.git.model import CommitRefused, Fetched, Status
 from kvsync.git.signatures import unsigned
@@ -41,6 +41,7 @@ class Checkout:
         self._commit: str | None = None
         self._tree: Worktree | None = None
         self._unfit: CommitRefused | None = None
+        self._endless: tuple[str, TooMuchOutput] | None = None
 
     @property
     def commit(self) -> str | None:
@@ -84,6 +85,7 @@ class Checkout:
         then."""
         if self.source == other.source:
             self._commit, self._tree, self._home = other._commit, other._tree, other._home
+            self._endless = other._endless
             other._commit, other._tree, other._home = None, None, CloneDirectory(other.source, other._home.place)
 
     async def flaw(self) -> str | None:
@@ -171,7 +173,10 @@ class Checkout:
         return None
 
     async def _lay_out(self, clone: Clone, commit: str) -> Worktree | CommitRefused:
-        """The files of a commit, or why they cannot be those of this configuration; that is found out once."""
+        """The files of a commit, or why they cannot be those of this configuration; that is found out once. Raises
+        TooMuchOutput, at once for a commit whose files could not be listed before."""
+        if self._endless is not None and self._endless[0] == commit:
+            raise self._endless[1]
         if self._unfit is None or self._unfit.commit != commit:
             laid_out = await self._try_out(clone, commit)
             if isinstance(laid_out, Worktree):
@@ -180,7 +185,11 @@ class Checkout:
         return self._unfit
 
     async def _try_out(self, clone: Clone, commit: str) -> Worktree | CommitRefused:
-        members = await clone.members(commit)
+        try:
+            members = await clone.members(commit)
+        except TooMuchOutput as error:
+            self._endless = commit, error
+            raise
         refused = refuse_members(commit, members, self.source)
         if refused is not None or members is None:
             return refused or CommitRefused(commit, "it is empty")

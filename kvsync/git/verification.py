@@ -17,6 +17,12 @@ from kvsync.util.escaping import clip, escape_name
 MOST_MEMBERS: Final = 500_000
 """Files that one commit may hold under the path."""
 
+MOST_FOLDERS: Final = 200
+"""Folders that may lie in one another; Python removes them by recursion."""
+
+LONGEST_PATH: Final = 2_000
+"""Bytes in the path of a file; the system takes 4,096, with the folder of the state directory."""
+
 _TAGS: Final = "refs/tags/"
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _LARGEST_POINTER: Final = 1024  # bytes
@@ -69,7 +75,24 @@ def refuse_members(commit: str, members: Sequence[Member] | None, source: GitSou
         return CommitRefused(
             commit, f"{where} contains more than {MOST_MEMBERS:,} files", "set source.git.path to a smaller folder"
         )
+    return _refuse_paths(commit, members)
+
+
+def _refuse_paths(commit: str, members: Sequence[Member]) -> CommitRefused | None:
+    paths = [member.path for member in members]
+    deepest = max(paths, key=lambda path: path.count("/"))
+    if deepest.count("/") > MOST_FOLDERS:
+        said = f"{_shown(deepest)}: its folders are nested deeper than {MOST_FOLDERS} levels"
+        return CommitRefused(commit, said, "move the file, or set source.git.path to another folder")
+    longest = max(paths, key=lambda path: len(os.fsencode(path)))
+    if len(os.fsencode(longest)) > LONGEST_PATH:
+        said = f"{_shown(longest)}: its path has more than {LONGEST_PATH:,} bytes"
+        return CommitRefused(commit, said, "rename the file, or set source.git.path to another folder")
     return None
+
+
+def _shown(path: str) -> str:
+    return clip(escape_name(path), 100)
 
 
 def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> CommitRefused | None:

@@ -16,7 +16,8 @@ import pytest
 from kvsync.desired.jail import UnreadableError
 from kvsync.desired.tree import Tree
 from kvsync.errors import SourceError
-from kvsync.git import Checkout, read_status
+from kvsync.git import Checkout, command, read_status
+from kvsync.git.clone import Clone, Member
 from tests.git.repos import WEB, Origin, checkout, files, left_over
 
 
@@ -592,6 +593,54 @@ async def test_a_commit_of_a_billion_files_is_refused_at_once(home: Path, origin
     with pytest.raises(SourceError, match="git ls-tree printed more than 64 MiB"):
         await one.fetch()
     assert time.monotonic() - began < 50  # it was stopped, and not waited for
+    one.close()
+
+
+async def test_a_commit_that_cannot_be_listed_is_not_listed_again(
+    home: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fetch says so, and only the first pays for it; the next commit is looked at, and used."""
+    asked: list[str] = []
+    members = Clone.members
+
+    async def counted(self: Clone, commit: str) -> list[Member] | None:
+        asked.append(commit)
+        return await members(self, commit)
+
+    monkeypatch.setattr(Clone, "members", counted)
+    monkeypatch.setattr(command, "_MOST_OUTPUT", 10_000)
+    good = origin.git("rev-parse", "HEAD")
+    bomb(origin, "bomb", 4)
+    one = checkout(home, origin.url, ref="main")
+    for _ in range(2):
+        with pytest.raises(SourceError, match="git ls-tree printed more than"):
+            await one.fetch()
+    assert len(asked) == 1
+    origin.git("update-ref", "refs/heads/main", good)
+    assert (await one.fetch()).commit == good
+    one.close()
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        (201, "its folders are nested deeper than 200 levels"),
+        (12, "its path has more than 2,000 bytes"),
+    ],
+)
+async def test_a_commit_with_deep_or_long_paths_is_refused(home: Path, origin: Origin, levels: int, said: str) -> None:
+    """Before its files are written, so that nothing is left that nobody can remove; the last good commit stays."""
+    one = checkout(home, origin.url, ref="main")
+    before = (await one.fetch()).commit
+    name = b"d" * (200 if levels == 12 else 1)
+    inner = tree_object(origin, [(b"100644", b"f", blob(origin, b""))])
+    for _ in range(levels):
+        inner = tree_object(origin, [(b"40000", name, inner)])
+    origin.git("update-ref", "refs/heads/main", origin.git("commit-tree", "-p", "HEAD", "-m", "x", inner))
+    fetched = await one.fetch()
+    assert fetched.commit == before
+    assert said in str(fetched.refused)
+    assert len(str(fetched.refused)) < 500
     one.close()
 
 
