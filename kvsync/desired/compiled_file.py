@@ -8,6 +8,7 @@ from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
 from contextlib import suppress
 from dataclasses import dataclass
+from traceback import extract_tb
 from typing import Final
 
 from kvsync.config.authority import Authority, may_name
@@ -78,8 +79,28 @@ class _SourceFile:
         return Layer(node, self.problems, self.around)
 
 
+def compiled(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> CompiledFile:
+    """Read a state file and, when there is one, the overlay after it. Never raises: what nobody expected is a problem of this
+    file, and holds its targets; all others go on."""
+    try:
+        return build_unit(files, given, stores)
+    except Exception as error:  # noqa: BLE001  # MemoryError and RecursionError among them
+        problem = _unexpected(files[0][0], error)
+    with suppress(Exception):
+        return unread_unit([Head(path, data, has_more=False) for path, data in files], problem, stores)
+    return CompiledFile((), (), names_known=False, problems=(problem,), references=())
+
+
+def _unexpected(path: str, error: Exception) -> Problem:
+    """The problem of a file that kvsync failed on. Says where in kvsync, but not in whose words: they may hold a value."""
+    frame = extract_tb(error.__traceback__)[-1]
+    place = f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}"
+    message = f"unexpected {type(error).__name__} at {place} while reading this file; this is a bug in kvsync"
+    return Problem(message, Origin(path, 1, 1), "report it; until then, take back the last change of this file")
+
+
 def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) -> CompiledFile:
-    """Read a state file and, when there is one, the overlay after it. Never raises for what they hold."""
+    """Read a state file and, when there is one, the overlay after it."""
     sources = [_SourceFile(path, data, given, stores.authority) for path, data in files]
     layered = _pair(sources)
     written = [([layer.node for layer in layers], [layer.problems.file for layer in layers]) for layers in layered]
@@ -120,13 +141,15 @@ def build_unit(files: Several[tuple[str, bytes]], given: Given, stores: Stores) 
 
 def unread_unit(heads: Several[Head], problem: Problem, stores: Stores) -> CompiledFile:
     """The unit of a state file that is too large to be read: held back, with the targets that its first lines name."""
+    parsed = [parse_all(head.data, "") for head in heads]
     base, *overlays = [
-        [([node], [head.path]) for node in parse_all(head.data, "").documents if isinstance(node, Mapping)]
-        for head in heads
+        [([node], [head.path]) for node in one.documents if isinstance(node, Mapping)]
+        for head, one in zip(heads, parsed, strict=True)
     ]
     added = [(nodes, files) for written in overlays for nodes, files in written if _is_named(nodes[0])]
     targets, known = _targets(base + added, stores)
-    return CompiledFile((), targets, known and not any(head.has_more for head in heads), (problem,), ())
+    shows_all = all(_shows_all(one, head.data) and not head.has_more for one, head in zip(parsed, heads, strict=True))
+    return CompiledFile((), targets, known and shows_all, (problem,), ())
 
 
 def _pair(sources: Several[_SourceFile]) -> list[list[Layer]]:

@@ -18,7 +18,7 @@ from kvsync.config.authority import Authority, Authors, FileGrants, path_matches
 from kvsync.config.model import Config, ReadLimits
 from kvsync.config.protected import copies_of_configuration, is_configuration, protected_paths
 from kvsync.desired.cache import Cache
-from kvsync.desired.compiled_file import Given, Head, build_unit, unread_unit
+from kvsync.desired.compiled_file import Given, Head, compiled, unread_unit
 from kvsync.desired.discovery import find_files, matches, split
 from kvsync.desired.exclusion import exclusion
 from kvsync.desired.jail import ReadRules, TooMuchError, UnreadableError, shown_size
@@ -53,7 +53,7 @@ class Reading:
     """What was read in one go. `units` are by slot (the path, and that of the overlay), each with the key it was compiled
     under; `fresh` are those that were not known before. `states` are what each slot was read from. `problems` are those that
     hold every target, `unsearched` those that hold the targets which files with certain grants may name, because nobody knows
-    what the files in a folder say."""
+    what a file, or the files in a folder, say."""
 
     units: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
     fresh: dict[str, tuple[bytes, CompiledFile]] = field(default_factory=dict)
@@ -162,7 +162,8 @@ class Reader:
             reading.problems.append(Problem(f"no state file matches {', '.join(self._config.state)}", None, hint))
         for path in [path for path in paths if not is_text(path)]:
             del paths[path]
-            reading.problems.append(Problem(f"state: the file name {quoted(path)} is not UTF-8", None, "rename it"))
+            problem = Problem(f"state: the file name {quoted(path)} is not UTF-8", None, "rename it")
+            reading.unsearched.append((self._config.authority.grants_of([path]), problem))
         for file in pair_overlays(tree, sorted(paths), self._config.environments, environment):
             if file.rival is not None:
                 message = f"a second overlay of {file.path}, next to {file.overlay}"
@@ -239,7 +240,7 @@ class Reader:
         unit = self._known(slot, key, tree, allowance)
         if unit is None:
             given = Given(tree, self._environ, self._config.limits, allowance)
-            unit = build_unit(contents, given, self._stores)
+            unit = compiled(contents, given, self._stores)
             reading.fresh[slot] = (key, unit)
         reading.units[slot] = (key, unit)
 

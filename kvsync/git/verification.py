@@ -101,7 +101,7 @@ def refuse_pointers(commit: str, members: Sequence[Member], root: Path) -> Commi
         found = [member.path for member in members if _is_pointer(handle, member)]
     if not found:
         return None
-    some = ", ".join(found[:3]) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
+    some = ", ".join(map(_shown, found[:3])) + (f" and {len(found) - 3:,} more" if len(found) > 3 else "")
     return CommitRefused(
         commit,
         f"{some}: stored in Git LFS, which kvsync does not support",

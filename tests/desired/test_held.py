@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import Any
 
 import pytest
 
+from kvsync.desired.compile import compile_document
+from kvsync.desired.documents import Document
 from kvsync.model.entry import Target
 from tests.desired.conftest import CONFIG, WEB, Repo
 
@@ -167,3 +170,40 @@ def test_a_name_that_is_no_text_is_told(two: Repo) -> None:
         r'state: the file name "state/b\udcff.yaml" is not UTF-8'
     ]
     assert set(loaded.targets) == {WEB, API}
+
+
+@pytest.mark.parametrize("name", [b"web/b\xff.yaml", b"web/f\xff/b.yaml"], ids=["file", "folder"])
+def test_a_name_that_is_no_text_holds_its_own_team(repo: Repo, name: bytes) -> None:
+    """With `authors.targets`, only what a file of that name may name is held."""
+    grants = '[{path: "state/web/**", stores: [edge]}, {path: "state/core/**", stores: [core]}]'
+    repo.write("kvsync.yaml", CONFIG.replace('authors: {env: ["*"]}', f"authors: {{targets: {grants}}}"))
+    repo.web("keys: {a: 1}\n", "state/web/web.yaml")
+    repo.write("state/core/other.yaml", "store: core\nnamespace: other\nkeys: {a: 1}\n")
+    repo.write(f"state/{os.fsdecode(name)}", "store: edge\nnamespace: b\nkeys: {}\n")
+    loaded = repo.load()
+    assert loaded.hold_all == ()
+    assert list(loaded.held) == [WEB]
+    assert set(loaded.targets) == {WEB, Target("core", "other")}
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError, ValueError("secret")])
+def test_a_failure_of_kvsync_is_a_problem_of_one_file(
+    two: Repo, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What nobody expected while a file is compiled is said of that file, without its words, and holds its targets; the
+    others are loaded."""
+
+    def failing(document: Document, *rest: Any) -> Any:
+        if document.namespace == "web":
+            raise error
+        return compile_document(document, *rest)
+
+    monkeypatch.setattr("kvsync.desired.compiled_file.compile_document", failing)
+    loaded = two.load()
+    assert loaded.hold_all == ()
+    assert list(loaded.held) == [WEB]
+    (problem,) = loaded.problems
+    assert str(problem).startswith("state/web.yaml:1:1: unexpected ")
+    assert "this is a bug in kvsync" in str(problem)
+    assert "secret" not in str(problem)
+    assert loaded.targets[API].entries
