@@ -129,20 +129,21 @@ def _below(view: View, shortest: int, depth: int, *, joins: bool, foreign: bool)
 # -- single characters ------------------------------------------------------------------------------------------------
 
 
-def _unescaped(view: View) -> Iterator[View]:
-    for _ in range(_ROUNDS):
-        if not has_escapes(view.data):
-            return
-        if b"\0" in view.data:
-            view = _without_zeros(view)
-            yield view
-        if _HIGH.search(view.data):
-            yield _without_escapes(view, _text_character)
-        shorter = _without_escapes(view, _character)
-        if shorter.data == view.data:
-            return
-        view = shorter
-        yield view
+def _unescaped(view: View, rounds: int = _ROUNDS) -> Iterator[View]:
+    """What escapes represent, with zero bytes (which a secret may have) and without them (as in UTF-16), the one that is read
+    furthest last."""
+    if not rounds or not has_escapes(view.data):
+        return
+    if _HIGH.search(view.data):
+        yield _without_escapes(view, _text_character)
+    shorter = _without_escapes(view, _character)
+    if shorter.data != view.data:
+        yield shorter
+        yield from _unescaped(shorter, rounds - 1)
+    if b"\0" in view.data:
+        bare = _without_zeros(view)
+        yield bare
+        yield from _unescaped(bare, rounds - 1)
 
 
 def _without_zeros(view: View) -> View:
