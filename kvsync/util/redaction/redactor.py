@@ -108,9 +108,12 @@ class Redactor:
         for view in views(data, fragments.shortest, 2 if foreign and len(data) < _DEEP else 1, foreign=foreign):
             if fragments.occur(view.data):
                 spans = fragments.find(view.data, foreign=foreign, whole_only=view.is_joined and not foreign)
-                found += [view.origin(*span) for span in spans]
-        if not foreign:
-            found = [span for span in set(found) if not self._is_open(data[slice(*span)])]
+                origins = [(view.origin(*span), view.data[slice(*span)]) for span in spans]
+                found += [
+                    span
+                    for span, piece in origins
+                    if foreign or not self._is_open(data[slice(*span)] if view.is_joined else piece)
+                ]
         return found if not found or len(data) == len(text) else _in_characters(text, found)
 
     def _is_open(self, piece: bytes) -> bool:
