@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from kvsync.stores.extensions import (
         DeepObservable,
         LedgerKeeping,
+        NamespaceIds,
         NestedNamespaces,
         PlaceResolving,
         QuotaReporting,
@@ -102,6 +103,7 @@ __all__ = [
     "MarkSigner",
     "Marks",
     "Mode",
+    "NamespaceIds",
     "NestedNamespaces",
     "NotLeader",
     "Origin",
@@ -173,7 +175,7 @@ _NAMES = {
     "kvsync.planning.marks": "MarkSigner seal_from_text seal_to_text",
     "kvsync.stores.base": "Precondition Store StoreContext Write WriteResult WriteStatus",
     "kvsync.stores.extensions": (
-        "DeepObservable LedgerKeeping NestedNamespaces PlaceResolving QuotaReporting VersionHints"
+        "DeepObservable LedgerKeeping NamespaceIds NestedNamespaces PlaceResolving QuotaReporting VersionHints"
     ),
     "kvsync.stores.limits": "check_batch check_entry",
     "kvsync.util.clock": "Clock",

@@ -8,8 +8,8 @@ that would allow it. Nothing here reads anything: callers ask before they read.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -46,8 +46,11 @@ class TargetGrant:
     stores: tuple[str, ...] | None = None
     namespaces: tuple[str, ...] | None = None
 
-    def covers(self, target: Target) -> bool:
-        """True for a target that this line grants."""
+    def covers(self, target: Target, *, by_id: bool = False) -> bool:
+        """True for a target that this line grants. One that is named by an id of the server (`by_id`) must be listed as it is:
+        a wildcard that is meant for names would cover the namespaces of others."""
+        if by_id and self.namespaces is not None:
+            return _any_match(target.store, self.stores) and target.namespace in self.namespaces
         return _any_match(target.store, self.stores) and _any_match(target.namespace, self.namespaces)
 
     def __str__(self) -> str:
@@ -83,10 +86,16 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Decides what state files may do. `credentials` are the variables that the configuration takes secrets from."""
+    """Decides what state files may do. `credentials` are the variables that the configuration takes secrets from. `is_by_id`
+    tells whether a target is named by an id that its server gives, which needs a grant of its own."""
 
     authors: Authors = field(default_factory=Authors)
     credentials: frozenset[str] = frozenset()
+    is_by_id: Callable[[Target], bool] = field(default=lambda _target: False, repr=False, compare=False)
+
+    def knowing_ids(self, is_by_id: Callable[[Target], bool]) -> Authority:
+        """The same for stores of which it is known what their ids look like."""
+        return replace(self, is_by_id=is_by_id)
 
     @property
     def reserved(self) -> frozenset[str]:
@@ -157,23 +166,32 @@ class Authority:
         if self.authors.targets is None:
             return None
         grants = self._grants(path)
-        if any(grant.covers(target) for grant in grants):
+        if self._covers(grants, target):
             return None
         allowed = f"may name only {', '.join(map(str, grants))}" if grants else "may not name any target"
         line = f"{{path: {quoted(path)}, stores: [{quoted(target.store)}], namespaces: [{quoted(target.namespace)}]}}"
+        if self.is_by_id(target) and any(grant.covers(target) for grant in grants):
+            return Denial(
+                f"would manage {quoted(str(target))} by an id of the server; authors.targets must list it without a wildcard",
+                f"use its name; or an operator can allow it in kvsync.yaml: authors: {{targets: [{line}, …]}}",
+                "namespace",
+            )
         return Denial(
             f"would manage {quoted(str(target))}; according to authors.targets, {quoted(path)} {allowed}",
             f"an operator can allow it in kvsync.yaml: authors: {{targets: [{line}, …]}}",
             "namespace" if any(_any_match(target.store, grant.stores) for grant in grants) else "store",
         )
 
+    def may_name(self, grants: FileGrants, target: Target) -> bool:
+        """True when files with these grants, which `grants_of` gives, may name `target`."""
+        return grants is None or all(self._covers(of_file, target) for of_file in grants)
+
+    def _covers(self, grants: Iterable[TargetGrant], target: Target) -> bool:
+        by_id = self.is_by_id(target)
+        return any(grant.covers(target, by_id=by_id) for grant in grants)
+
     def _grants(self, path: str) -> tuple[TargetGrant, ...]:
         return tuple(grant for grant in self.authors.targets or () if path_matches(path, grant.path))
-
-
-def may_name(grants: FileGrants, target: Target) -> bool:
-    """True when files with these grants, which `Authority.grants_of` gives, may name `target`."""
-    return grants is None or all(any(grant.covers(target) for grant in of_file) for of_file in grants)
 
 
 def credential_variables(values: object) -> frozenset[str]:

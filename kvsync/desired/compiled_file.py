@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from traceback import extract_tb
 from typing import Final
 
-from kvsync.config.authority import Authority, may_name
+from kvsync.config.authority import Authority
 from kvsync.config.model import ReadLimits
 from kvsync.desired.compile import compile_document
 from kvsync.desired.documents import Document, Layer, documents_of, named, read_document
@@ -208,7 +208,7 @@ def _targets(documents: Several[tuple[list[Mapping], list[str]]], stores: Stores
             continue
         grants = stores.authority.grants_of(files)
         wanted = [Target(name, namespace) for name in names]
-        targets.update((target, None) for target in wanted if may_name(grants, target))
+        targets.update((target, None) for target in wanted if stores.authority.may_name(grants, target))
     return tuple(targets), complete
 
 

@@ -46,7 +46,7 @@ def meetings(group: Mapping[Target, Sequence[DocumentRows]], nested_namespace: L
             row = _Row(target, rows, number, identity)
             other = first.setdefault(name, row)
             if other.target != target:
-                yield _one_key(row, other, name)
+                yield _one_key(row, other, name, nested_namespace(target, identity))
             elif (inner := nested_namespace(target, identity)) is not None:
                 yield _within(row, inner)
 
@@ -56,15 +56,25 @@ def _inner_first(target: Target) -> tuple[int, Target]:
     return -len(target.namespace), target
 
 
-def _one_key(row: _Row, other: _Row, name: str) -> KeyConflict:
+def _one_key(row: _Row, other: _Row, name: str, inner: str | None) -> KeyConflict:
+    """One of two entries that are one key is at fault where it lies in the namespace of the other: otherwise whoever manages a
+    namespace could stop the ones in it. `inner` is the namespace that the first belongs to."""
     where = other.rows.origin(other.number)
     shown = name.partition("\0")[0]
-    message = f'{row} and {other} ({where}) have the same remote key, "{shown}"'
-    problem = Problem(message, row.rows.origin(row.number), "remove one of them", kind=Kind.CONTRADICTION)
-    return KeyConflict(problem, (row.target, other.target))
+    is_within = Target(row.target.store, inner) == other.target if inner is not None else False
+    held = (row.target,) if is_within else (row.target, other.target)
+    why = f", which is in the namespace of {other.target}" if is_within else ""
+    message = f'{row} and {other} ({where}) have the same remote key, "{shown}"{why}; {_held(held)}'
+    hint = "remove it here" if is_within else "remove one of them"
+    return KeyConflict(Problem(message, row.rows.origin(row.number), hint, kind=Kind.CONTRADICTION), held)
+
+
+def _held(targets: Sequence[Target]) -> str:
+    names = " and ".join(map(str, targets))
+    return f"{names} {'is' if len(targets) == 1 else 'are'} left unchanged"
 
 
 def _within(row: _Row, inner: str) -> KeyConflict:
-    message = f'{row} belongs to the namespace "{inner}", which kvsync also manages'
+    message = f'{row} belongs to the namespace "{inner}", which kvsync also manages; {_held([row.target])}'
     problem = Problem(message, row.rows.origin(row.number), "define it there", kind=Kind.CONTRADICTION)
     return KeyConflict(problem, (row.target,))

@@ -9,12 +9,13 @@ import time
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from kvsync.config.authority import FileGrants, may_name
+from kvsync.config.authority import FileGrants
 from kvsync.config.model import Config
 from kvsync.desired.assemble import assemble, conflicting_entries, target_digest
 from kvsync.desired.cache import Cache
@@ -31,7 +32,7 @@ from kvsync.errors import Problem
 from kvsync.model.entry import Desired, Identity, Target
 from kvsync.model.place import Overlap, conflicts, groups_of, overlap_text
 from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
-from kvsync.stores.extensions import NestedNamespaces
+from kvsync.stores.extensions import NamespaceIds, NestedNamespaces
 from kvsync.util.gc_pause import gc_paused
 
 _TRIES: Final = 6
@@ -49,7 +50,8 @@ class Source:
     ) -> None:
         self._config, self._stores = config, stores
         self._cache = cache or Cache(None, None)
-        self._reader = Reader(config, Stores(stores, config.stores, config.authority), self._cache, environ)
+        self._authority = config.authority.knowing_ids(partial(_is_by_id, stores))
+        self._reader = Reader(config, Stores(stores, config.stores, self._authority), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
         self._placed: frozenset[Target] | None = None
@@ -209,7 +211,7 @@ class Source:
         for grants, problems in unknown.items():
             group = tuple(problems)  # one object for all targets, however many files are broken
             for target in known:
-                if may_name(grants, target):
+                if self._authority.may_name(grants, target):
                     found[target].append(group)
             yield from group
 
@@ -288,6 +290,11 @@ class Source:
         if known is not None and known.digest == digest.hex():
             return known
         return assemble(target, chunks, self._config.stores[target.store].policy, digest, problems)
+
+
+def _is_by_id(stores: Mapping[str, StoreFacts], target: Target) -> bool:
+    store: object = stores.get(target.store)
+    return isinstance(store, NamespaceIds) and store.is_namespace_id(target.namespace)
 
 
 def _joined(digests: Iterable[bytes]) -> bytes:

@@ -88,6 +88,17 @@ class NestedNamespaces(Protocol):
 
 
 @runtime_checkable
+class NamespaceIds(Protocol):
+    """A store whose namespaces have a name, and other names by which state files can lead to them too."""
+
+    def is_namespace_id(self, namespace: str) -> bool:
+        """True for what may be the id of a namespace, which its server chose, or the name of one of another account, unless the
+        configuration of the store names it. Pure. With `authors.targets`, a state file may use it only if it is listed there
+        without a wildcard: the id of a namespace matches wildcards that its name does not."""
+        ...
+
+
+@runtime_checkable
 class QuotaReporting(Protocol):
     """A store that knows its quota."""
 
@@ -111,6 +122,7 @@ EXTENSIONS: Final[tuple[type, ...]] = (
     LedgerKeeping,
     VersionHints,
     NestedNamespaces,
+    NamespaceIds,
     QuotaReporting,
     KeyListing,
 )

@@ -83,3 +83,39 @@ def test_a_target_of_others_goes_on(repo: Repo) -> None:
     done = repo.run("apply", "--yes", code=78)
     assert 'state/web.yaml:2:12: would manage "local/pay"' in done.stderr
     assert (repo.held(), repo.held("pay")) == ({"mine": "a"}, {"price": "1", "more": "2"})
+
+
+ID, OWN_ID = "a23ce2e04936484d9a4d9f4d8c9e1b2f", "b" * 32
+NAMED_BY_ID = {
+    "cloudflare": ("edge", ID, True),
+    "cloudflare in capitals": ("edge", ID.upper(), True),
+    "cloudflare, an id of namespace_ids under another name": ("edge", OWN_ID.replace("b", "a"), True),
+    "cloudflare, a name of namespace_ids": ("edge", "a" * 31 + "0", False),
+    "apify": ("scraper", "aBcD1eFgH2iJkL3mN", True),
+    "apify of another account": ("scraper", "auser~prices", True),
+    "a name": ("scraper", "a-prices", False),
+}
+
+
+@pytest.mark.parametrize("case", NAMED_BY_ID)
+def test_an_id_is_not_granted_by_a_wildcard(repo: Repo, case: str) -> None:
+    """A wildcard for names does not cover ids of the server, which lead to namespaces of others; a line with the id does."""
+    store, namespace, is_denied = NAMED_BY_ID[case]
+    ids = f"{{{'a' * 31}0: {OWN_ID}, web: {'a' * 32}}}"
+    config = f"""\
+version: 1
+owner: team-a
+policy: {{prune: owned, adopt: never, drift: report}}
+stores:
+  edge: {{type: cloudflare-kv, account_id: "0f2a", token: {{env: EDGE_TOKEN}}, namespace_ids: {ids}}}
+  scraper: {{type: apify, token: {{env: APIFY_TOKEN}}}}
+"""
+    repo.write("state/web.yaml", f'store: {store}\nnamespace: "{namespace}"\nkeys: {{price: 0}}\n')
+    for pattern, code in ((("*", "a*", "A*"), 78 if is_denied else 0), ((namespace,), 0)):
+        grant = f"{{path: 'state/**', namespaces: [{', '.join(map(repr, pattern))}]}}"
+        repo.write("kvsync.yaml", f"{config}authors: {{targets: [{grant}]}}\n")
+        done = repo.run("validate", code=code)
+        assert ("state/web.yaml:2:12: would manage" in done.stderr) is bool(code)
+        assert ("by an id of the server; authors.targets must list it without a wildcard" in done.stderr) is bool(code)
+    repo.write("kvsync.yaml", f"{config}authors: {{targets: [{{path: 'state/**', stores: [{store}]}}]}}\n")
+    repo.run("validate")

@@ -42,15 +42,16 @@ def want(repo: Repo, target: Target, keys: str) -> None:
 
 
 def test_twins_of_one_store(shared: Repo) -> None:
-    """An entry of an outer namespace and one of an inner that are one key: an error with both places, which holds both."""
+    """An entry of an outer namespace and one of an inner that are one key: an error with both places, which holds the outer one
+    alone. Otherwise whoever manages the outer one could stop the other."""
     want(shared, APP, "  a: 1\n  sub:y: 1\n")
     want(shared, SUB, "  x: 1\n  y: 2\n")
     loaded = shared.load()
     assert [str(problem) for problem in loaded.problems] == [
         "state/edge-app.yaml:5:3: edge/app: sub:y and edge/app:sub: y (state/edge-app-sub.yaml:5:3) have the same remote key,"
-        ' "app:sub:y" (remove one of them)'
+        ' "app:sub:y", which is in the namespace of edge/app:sub; edge/app is left unchanged (remove it here)'
     ]
-    assert set(loaded.held) == {APP, SUB}
+    assert set(loaded.held) == {APP}
 
 
 def test_twins_of_two_stores(shared: Repo) -> None:
@@ -63,7 +64,7 @@ def test_twins_of_two_stores(shared: Repo) -> None:
     assert "core/app (kvsync.yaml:7:9) and edge/app:sub (kvsync.yaml:6:9) overlap" in overlap
     assert twins == [
         "state/core-app.yaml:4:3: core/app: sub:y and edge/app:sub: y (state/edge-app-sub.yaml:4:3) have the same remote key,"
-        ' "app:sub:y" (remove one of them)'
+        ' "app:sub:y"; core/app and edge/app:sub are left unchanged (remove one of them)'
     ]
     assert set(loaded.held) == {TWO, SUB}
 
@@ -74,8 +75,8 @@ def test_an_entry_in_another_namespace_of_the_store(shared: Repo) -> None:
     want(shared, SUB, "  {}\n")
     loaded = shared.load()
     assert [str(problem) for problem in loaded.problems] == [
-        'state/edge-app.yaml:5:3: edge/app: sub:y belongs to the namespace "app:sub", which kvsync also manages'
-        " (define it there)"
+        'state/edge-app.yaml:5:3: edge/app: sub:y belongs to the namespace "app:sub", which kvsync also manages;'
+        " edge/app is left unchanged (define it there)"
     ]
     assert set(loaded.held) == {APP}
 

@@ -372,16 +372,19 @@ TWINS = "store: settings\nnamespace: app\nkeys:\n  'sub:y': one\n---\nstore: set
 
 
 async def test_two_entries_that_are_one_remote_key(repo: Repo, service: Service) -> None:
-    """`app` with `sub:y` and `app:sub` with `y` are one key: an error with both places, and neither target is changed."""
+    """`app` with `sub:y` and `app:sub` with `y` are one key: an error with both places. `app` is left unchanged, because
+    the key lies in `app:sub`, which goes on."""
     (repo.root / "state/app.yaml").write_text(TWINS)
     service.forget_requests()
     found = repo.command("validate")
     assert found.returncode == 78
     twins = "settings/app: sub:y and settings/app:sub: y (state/app.yaml:9:3)"
-    assert f'state/app.yaml:4:3: {twins} have the same remote key, "app:sub:y"' in found.stderr
+    assert (
+        f'state/app.yaml:4:3: {twins} have the same remote key, "app:sub:y", which is in the namespace' in found.stderr
+    )
     assert service.requests() == []
     await repo.apply()
-    assert service.values() == {}
+    assert service.values() == {("app:sub:y", None): "two"}
 
 
 async def test_an_entry_within_another_namespace_is_an_error(repo: Repo) -> None:

@@ -19,6 +19,7 @@ from kvsync.errors import PermanentError, StoreError, TransientError
 from kvsync.http.model import Request, Response
 from kvsync.http.paging import MOST_NAMESPACE_PAGES
 from kvsync.stores.apify.answers import StoreGoneError
+from kvsync.stores.apify.place import looks_like_id
 from kvsync.stores.apify.rates import OTHERS, RECORDS, Rate
 from kvsync.stores.apify.requests import Targets
 from kvsync.util.clock import Clock
@@ -26,7 +27,6 @@ from kvsync.util.clock import Clock
 Send = Callable[[Request], Awaitable[Response]]
 
 _NAME: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,64}~)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_ID: Final = re.compile(r"[A-Za-z0-9]{17}")
 
 _FRESH_SECONDS: Final = 60.0
 """How long it is believed that a name leads to the same store."""
@@ -153,7 +153,7 @@ class Namespaces:
     def _addresses(self, name: str, known: _Known | None) -> list[str]:
         """Where to look for a store: by its name, then by its id if that is what the name looks like; first where it was
         found."""
-        addresses = [self._address(name)] + ([name] if _ID.fullmatch(name) else [])
+        addresses = [self._address(name)] + ([name] if looks_like_id(name) else [])
         if known is not None and known.address in addresses:
             addresses.sort(key=lambda address: address != known.address)
         return addresses

@@ -6,6 +6,7 @@ gives short ids, which another server may give too, the endpoint is a part of th
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -18,8 +19,14 @@ from kvsync.stores.ledger_place import LedgerPlace
 if TYPE_CHECKING:
     from kvsync.stores.apify.namespaces import KeyValueStore
 
+_ID: Final = re.compile(r"[A-Za-z0-9]{17}")
 _UNIQUE_LENGTH: Final = 15
 """Characters from which on an id is taken for random; the API gives 17."""
+
+
+def looks_like_id(name: str) -> bool:
+    """True for a name that may be the id of a key-value store."""
+    return _ID.fullmatch(name) is not None
 
 
 def offline_place(config: StoreConfig, namespace: str, scope: KeyScope) -> Place:

@@ -18,7 +18,7 @@ from kvsync.model.place import Place
 from kvsync.planning.audit import UNUSABLE_KEYS
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.apify.contents import JSON, kept_type, sent_type
-from kvsync.stores.apify.place import offline_place, place_of
+from kvsync.stores.apify.place import looks_like_id, offline_place, place_of
 from kvsync.stores.apify.requests import KEY, LEDGER_KEY
 from kvsync.stores.apify.versions import as_listed, may_be, whole
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
@@ -102,6 +102,10 @@ class ApifyStore(RemoteStore["Remote"]):
     def redacted_etag(self, etag: str) -> str:
         """The part of an etag that represents the size."""
         return as_listed(etag)
+
+    def is_namespace_id(self, namespace: str) -> bool:
+        """True for 17 letters and digits, as an id has, and for `user~name`, which may be of another user."""
+        return looks_like_id(namespace) or "~" in namespace
 
     def place(self, namespace: str) -> Place:
         """The key-value store by its name, of the user that the configuration names, or of the token's own."""

@@ -5,6 +5,7 @@ each write, and the next pass verifies it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kvsync.stores.cloudflare_kv.remote import Remote
     from kvsync.stores.cloudflare_kv.writing import Named
 
+_NAMESPACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 _ID: Final = text(r"[A-Za-z0-9_-]+", "an id of letters and digits, such as 0f2ac74b498b48028cb68387c421e279")
 _MOST_A_CALL: Final = 10_000
 _READ: Final = 1000
@@ -102,6 +104,10 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         except ValueError as problem:
             return (str(problem),)
         return ()
+
+    def is_namespace_id(self, namespace: str) -> bool:
+        """True for 32 hexadecimal digits, unless they are a name in `namespace_ids`."""
+        return _NAMESPACE_ID.fullmatch(namespace) is not None and namespace not in self._namespace_ids
 
     def place(self, namespace: str) -> Place:
         """Account and namespace id; by its title where the configuration has no id for it."""
