@@ -20,6 +20,7 @@ KvsyncError
     │                     one is refused for good
     ├── AuthError         wrong, expired or missing credential: stop this store
     └── PermanentError    trying again cannot help: give up on this target
+        └── UnexpectedError   a mistake in kvsync: nothing is known of what was done
 """
 
 from __future__ import annotations
@@ -141,11 +142,17 @@ class StoreError(KvsyncError):
     """Something about one store; the message is for people and never holds a secret."""
 
 
+LONGEST_REST = 86_400.0
+"""Seconds that a store may ask kvsync to wait. A longer wait, or a value that is not a number, is a mistake, and is ignored."""
+
+
 class TransientError(StoreError):
-    """Waiting may help. `retry_after` is in seconds, None when the store did not say."""
+    """Waiting may help. `retry_after` is in seconds, from 0 to `LONGEST_REST`; None when the store did not say, or asked for
+    more."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
-        self.retry_after = retry_after
+        is_plausible = retry_after is not None and retry_after <= LONGEST_REST  # False for NaN
+        self.retry_after = max(0.0, retry_after) if is_plausible and retry_after is not None else None
         super().__init__(message)
 
 
@@ -171,3 +178,7 @@ class AuthError(StoreError):
 
 class PermanentError(StoreError):
     """Trying again cannot help."""
+
+
+class UnexpectedError(PermanentError):
+    """A mistake in kvsync, or in the package of a store type, while one target was worked on. A write may have happened."""

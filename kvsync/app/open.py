@@ -23,6 +23,7 @@ from kvsync.reconcile import PassContext
 from kvsync.reconcile.places import PlaceResolver
 from kvsync.state import StateDir
 from kvsync.stores.base import Store, StoreContext
+from kvsync.stores.isolated import IsolatedStore
 from kvsync.stores.registry import open_store
 from kvsync.stores.traced import TracedStore
 from kvsync.tracing import is_wanted
@@ -134,13 +135,14 @@ def _open_stores(
             read_only=not pass_context.writing,
             owner=config.owner,
             fence=pass_context.fence,
+            limits=config.answer_limits,
         )
 
     stores: dict[str, Store] = {}
     problems: list[Problem] = []
     for name, store in config.stores.items():
         try:
-            opened = open_store(store, context(name))
+            opened = IsolatedStore(open_store(store, context(name)))
             stores[name] = TracedStore(opened) if is_wanted(config.run.tracing, environ) else opened
         except ValueError as error:
             problems.append(Problem(f"stores.{name}: {error}", store.origin))

@@ -26,6 +26,7 @@ from kvsync.model.plan import TargetReport
 from kvsync.model.result import PassResult, pass_result
 from kvsync.planning.deletion_limit import DeletionBudget
 from kvsync.reconcile import PassContext
+from kvsync.rendering.words import moment
 from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import quota_left
@@ -240,7 +241,7 @@ class WorkspaceReconciler:
         names = {"store": request.target.store, "namespace": request.target.namespace}
         trigger = "+".join(request.triggers)
         with span("pass", **names, trigger=trigger, apply=request.apply, deep=request.deep) as note:
-            result = await self._pass(workspace, request, stop)
+            result = _with_rest(await self._pass(workspace, request, stop), workspace.clock.now())
             note(ok=result.ok, pending=result.pending, drifted=sum(result.drift.values()), parked=bool(result.parked))
             note(**{str(kind): count for kind, count in result.changes.items() if count})
             return result
@@ -280,3 +281,12 @@ async def _off_loop(log: Callable[[], None], events: int) -> None:
         await in_background(log)
     else:
         log()
+
+
+def _with_rest(result: PassResult, now: float) -> PassResult:
+    """The result of a pass; where its store asks for a rest, with words for that wherever its error is shown."""
+    if result.rest is None:
+        return result
+    until = moment(now + result.rest)
+    rest = f"resting until {until}, as the store asks; a change of the files, SIGUSR1 or a webhook tries at once"
+    return replace(result, error=f"{result.error or 'the store turned calls away'}; {rest}")

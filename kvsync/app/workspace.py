@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from kvsync.app.crashes import crashed
 from kvsync.app.model import Report, TargetSelection
 from kvsync.app.parking import Parking
 from kvsync.app.unmanaged import unmanaged_targets
@@ -16,8 +17,9 @@ from kvsync.config.model import Config
 from kvsync.desired import DesiredState, Source, WatchSet
 from kvsync.desired.discovery import split
 from kvsync.desired.rest import FileRest
-from kvsync.errors import Kind, Problem, StoreError, UsageError
+from kvsync.errors import Kind, KvsyncError, Problem, StoreError, UsageError
 from kvsync.git.revision import revision
+from kvsync.model.digest import target_digest
 from kvsync.model.entry import Desired, Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.place import LocatedTarget, Overlap, Place
@@ -239,6 +241,23 @@ class Workspace:
         return replace(loaded, source=self.checkout.commit, watch=WatchSet())
 
     async def _plan_target(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
+        try:
+            return await self._plan_one(target, loaded, ask)
+        except KvsyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
+            self._passes.pop(target, None)
+            self._failures[target] = failure = crashed(target, "planning", error)
+            type_ = self.stores[target.store].capabilities.type
+            return TargetPlan(
+                target,
+                type_,
+                target_digest(self.state.digest_key, target, None, ()),
+                complete=False,
+                error=str(failure),
+            )
+
+    async def _plan_one(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
         self._failures.pop(target, None)
         try:
             place = await self._places.locate(target)
@@ -279,7 +298,14 @@ class Workspace:
         self, plan: TargetPlan, run: Run, stop: Callable[[], bool], progress: Callable[[int], None]
     ) -> TargetReport:
         applying = ApplyOptions(run, self._paces[plan.target.store], stop, progress, self.deletions)
-        report = await self._passes[plan.target].apply(plan, applying)
+        try:
+            report = await self._passes[plan.target].apply(plan, applying)
+        except KvsyncError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one target's accident is not a reason to leave the others alone
+            failure = crashed(plan.target, "applying", error)
+            self._passes[plan.target].failure = failure
+            return withheld(plan, "", error=str(failure))
         if plan.parked:
             self._parking.consume(report)
         return report

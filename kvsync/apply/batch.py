@@ -22,12 +22,13 @@ from kvsync.apply.outcomes import OutcomeRecorder, StepResult
 from kvsync.apply.read_back import describe, has_landed, is_held, is_same_change, is_untouched, loses_content
 from kvsync.apply.store_access import StoreAccess
 from kvsync.apply.writes import halves, write_for
-from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError
+from kvsync.errors import BatchRefused, LostAnswer, StoreError, TransientError, UnexpectedError
 from kvsync.model.entry import Actual, Change, Identity, OutcomeKind, Refusal
 from kvsync.planning.ledger_only import is_ledger_only
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import WriteResult, WriteStatus
 from kvsync.stores.pacing import Stopped
+from kvsync.stores.partial import PartialRead
 
 MOST_TRIES = 5
 """How often one entry is written against a version that has just moved, before it is left to the other writer."""
@@ -35,6 +36,7 @@ MOST_TRIES = 5
 _MOVED = "another writer changed it after the plan was made ({what}); run plan again"
 _OVERTAKEN = "another writer changed it right after kvsync wrote it ({what}); run plan again"
 _RESTLESS = f"another writer changed it {MOST_TRIES + 1} times while it was being applied"
+_UNSEEN = "the store confirmed the write, but reading it back shows the entry as it was before; the next run checks it"
 _LOST = "the response of the store was lost, so the entry may or may not have been written; the next run checks it"
 
 SplitSteps = list[list[PendingStep]]
@@ -97,6 +99,10 @@ class BatchSender:
             return again + self._split(ready, error)
         except LostAnswer as error:
             return again + await self._recover(ready, error)
+        except UnexpectedError:
+            for work in ready:
+                work.lost = True
+            raise
         except TransientError as error:
             await self._access.patience.wait(error)
             return [*again, ready]
@@ -107,7 +113,13 @@ class BatchSender:
         unread = [work for work in part if self._must_read(work)]
         if not unread:
             return part, []
-        fresh = await self._access.read([work.identity for work in unread])
+        try:
+            fresh = await self._access.read([work.identity for work in unread])
+        except PartialRead as partial:
+            fresh = partial.found
+            self._close_unread(unread, partial)
+            part = [work for work in part if self._recorder.is_open(work)]
+            unread = [work for work in unread if self._recorder.is_open(work)]
         moved: list[PendingStep] = []
         for work in unread:
             found = fresh.get(work.identity)
@@ -118,6 +130,12 @@ class BatchSender:
         again = await self._replan_each(moved, fresh)
         gone = {work.index for work in moved}
         return [work for work in part if work.index not in gone], again
+
+    def _close_unread(self, works: Sequence[PendingStep], partial: PartialRead) -> None:
+        """Close what cannot be read, so that what it holds is not known: nothing else waits for it."""
+        for work in works:
+            if (why := partial.failed.get(work.identity)) is not None:
+                self._close_open([work], OutcomeKind.FAILED, f"it could not be read: {why}")
 
     def _note(self, works: list[PendingStep]) -> list[PendingStep]:
         """Close what only the ledger has to know of; returns what must be sent."""
@@ -175,7 +193,7 @@ class BatchSender:
             if result.status is WriteStatus.UNKNOWN or (_is_conflict(result) and work.lost)
         ]
         moved = [work for work, result in unread if _is_conflict(result) and not work.lost]
-        again = await self._replan_each(moved, {})
+        again = [[work] for work in moved if await self._replan(work)]
         if unknown:
             again += await self._recover(unknown, TransientError("the store did not report the result"))
         return again
@@ -184,6 +202,11 @@ class BatchSender:
         """Make sure that what was written is what is there, where nothing else tells."""
         try:
             fresh = await self._access.read([work.identity for work, _ in done])
+        except PartialRead as partial:  # the store said that those are written; the next pass looks again
+            fresh = partial.found
+            blind = [pair for pair in done if pair[0].identity in partial.failed]
+            self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in blind])
+            done = [pair for pair in done if pair not in blind]
         except (StoreError, Stopped) as error:  # The store said that it is written; the next pass looks again.
             self._recorder.close([StepResult(work, OutcomeKind.APPLIED, etag=result.etag) for work, result in done])
             if isinstance(error, TransientError | Stopped):
@@ -194,6 +217,8 @@ class BatchSender:
     def _verified(self, work: PendingStep, result: WriteResult, found: Actual | None) -> StepResult:
         if work.sent is not None and is_held(work.sent, found, self._capabilities):
             return StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else result.etag)
+        if is_untouched(work.change.before, found, self._capabilities):
+            return StepResult(work, OutcomeKind.FAILED, _UNSEEN, etag=result.etag, is_done=True, is_unknown=True)
         what = _OVERTAKEN.format(what=describe(found))
         return StepResult(work, OutcomeKind.CONFLICT, what, etag=result.etag, is_done=True)
 
@@ -203,6 +228,10 @@ class BatchSender:
             work.lost = True
         try:
             fresh = await self._access.read([work.identity for work in works])
+        except PartialRead as partial:
+            fresh = partial.found
+            self._close_unread(works, partial)
+            works = [work for work in works if self._recorder.is_open(work)]
         except TransientError as blind:
             self._close_open(works, OutcomeKind.FAILED, f"{error}; reading it back failed too: {blind}")
             return []
@@ -211,7 +240,7 @@ class BatchSender:
         for work in works:
             found = fresh.get(work.identity)
             if has_landed(work, found, self._capabilities):
-                endings.append(StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None))
+                endings.append(_landed(work, found))
             elif is_untouched(work.change.before, found, self._capabilities):
                 again.append(work)
             else:
@@ -233,10 +262,8 @@ class BatchSender:
         again: SplitSteps = []
         for work in works:
             found = fresh.get(work.identity)
-            if work.lost and has_landed(work, found, self._capabilities):
-                self._recorder.close(
-                    [StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None)]
-                )
+            if has_landed(work, found, self._capabilities):
+                self._recorder.close([_landed(work, found)])
             elif await self._replan(work):
                 again.append([work])
         return again
@@ -260,8 +287,26 @@ class BatchSender:
         if isinstance(verdict, Change) and is_same_change(work.approved, verdict):
             work.renew(verdict)
             return True
-        self._recorder.close([_overtaken(work, verdict)])
+        is_ours, found = await self._is_landed(work) if verdict is None else (False, None)
+        self._recorder.close([_landed(work, found) if is_ours else _overtaken(work, verdict)])
         return False
+
+    async def _is_landed(self, work: PendingStep) -> tuple[bool, Actual | None]:
+        """Whether an entry that is as desired is what this work sent: something on the way may have sent it twice, and given
+        the answer to the second. Then what is there comes with it."""
+        if work.sent is None:
+            return False, None
+        try:
+            found = (await self._access.read([work.identity])).get(work.identity)
+        except TransientError:
+            return False, None
+        return has_landed(work, found, self._capabilities), found
+
+
+def _landed(work: PendingStep, found: Actual | None) -> StepResult:
+    """The result of a write that is known by what a read found: as with every read, it may be late."""
+    work.lost = True
+    return StepResult(work, OutcomeKind.APPLIED, etag=found.etag if found is not None else None)
 
 
 def _overtaken(work: PendingStep, verdict: Change | Refusal | None) -> StepResult:

@@ -11,6 +11,7 @@ from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
 from kvsync.model.entry import Actual, Change, Identity, Refusal, Target
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
 from kvsync.stores.pacing import Pace, RetryPolicy, RetryState, Stopped
+from kvsync.stores.partial import PartialRead
 from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
 
@@ -94,17 +95,26 @@ class StoreAccess:
         return results
 
     async def read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
-        """These entries as they are now, as many at a time as the store takes. Raises StoreError, Stopped."""
+        """These entries as they are now, as many at a time as the store takes. Raises StoreError, PartialRead, Stopped."""
         size = max(1, self.capabilities.read_batch)
         found: dict[Identity, Actual] = {}
+        failed: dict[Identity, str] = {}
         for start in range(0, len(identities), size):
-            found.update(await self._read(identities[start : start + size]))
+            try:
+                found.update(await self._read(identities[start : start + size]))
+            except PartialRead as partial:
+                found.update(partial.found)
+                failed.update(partial.failed)
+        if failed:
+            raise PartialRead(found, failed)
         return found
 
     async def _read(self, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         while True:
             try:
                 found = await self._store.read(self._target.namespace, identities)
+            except PartialRead:
+                raise
             except TransientError as error:
                 await self.patience.wait(error)
             else:
@@ -115,11 +125,16 @@ class StoreAccess:
         while True:
             try:
                 return await self._replan(identity, change)
+            except PartialRead:
+                raise
             except TransientError as error:
                 await self.patience.wait(error)
 
     def report(self, error: StoreError) -> None:
         """Tell everybody else who applies to this store that it is of no use, when it is."""
-        hopeless = self._pace.is_down if isinstance(error, TransientError) else not isinstance(error, BatchRefused)
+        if isinstance(error, TransientError):
+            hopeless = self._pace.is_down or self.patience.is_rest(error)
+        else:
+            hopeless = not isinstance(error, BatchRefused)
         if hopeless and self.halt.store_error is None:
             self.halt.store_error = error

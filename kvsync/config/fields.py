@@ -210,7 +210,7 @@ def config_fields(store_types: StoreTypes) -> tuple[Field, ...]:
         Field("environment", text(), help="The current environment; --env overrides it."),
         Field("stores", stores(store_types), required=True, help="The stores, by name."),
         Field("policy", record(ROOT_POLICY_FIELDS), required=True, help="What kvsync may do; prune is required."),
-        Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files."),
+        Field("limits", record(LIMIT_FIELDS), help="Limits for reading the state files, and for what stores answer."),
         Field("journal", record(JOURNAL_FIELDS), help="How much of the past the journal keeps."),
         Field(
             "run",

@@ -1,17 +1,22 @@
-"""Decoders of the `limits:` and `journal:` sections: limits for reading the state files, and for what the journal keeps.
+"""Decoders of the `limits:` and `journal:` sections: limits for reading the state files, for what stores answer, and for what
+the journal keeps.
 
-A state file that exceeds one of them is an error of that file: its targets keep their last good state, all others go on.
+A state file that exceeds one of them is an error of that file: its targets keep their last good state, all others go on. A
+store whose answer exceeds one is not believed: the pass of that target fails, or its listing counts as incomplete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 from kvsync.config.model import JournalLimits, ReadLimits
+from kvsync.model.answer_limits import AnswerLimits
 from kvsync.yaml.fields import Field, duration, integer, size
 
 _DEFAULTS: Final = ReadLimits()
+_ANSWERS: Final = AnswerLimits()
 _DEEPEST: Final = 128
 """Levels of nesting that reading can go down to before Python's own limit ends it."""
 
@@ -94,6 +99,32 @@ LIMIT_FIELDS: Final = (
         default=_DEFAULTS.problems,
         help="Maximum number of problems reported for one state file (1000).",
     ),
+    Field("answer", size(), default=_ANSWERS.answer, help="Maximum size of one response of a store (256MiB)."),
+    Field(
+        "error_answer",
+        size(),
+        default=_ANSWERS.error_answer,
+        help="Maximum size of the text of an error of a store (1MiB); the rest is not read.",
+    ),
+    Field(
+        "listing_pages",
+        integer(1),
+        default=_ANSWERS.listing_pages,
+        help="Maximum number of pages of one listing (10000). A listing that exceeds a limit deletes nothing.",
+    ),
+    Field(
+        "listing_entries",
+        integer(1),
+        default=_ANSWERS.listing_entries,
+        help="Maximum number of entries of one listing (2000000).",
+    ),
+    Field(
+        "listing_bytes",
+        size(),
+        default=_ANSWERS.listing_bytes,
+        help="Maximum total size of the pages of one listing (1GiB).",
+    ),
+    Field("listing_time", duration(), default=_ANSWERS.listing_time, help="Maximum duration of one listing (10m)."),
 )
 
 _KEPT: Final = JournalLimits()
@@ -121,5 +152,14 @@ def journal_limits(values: Mapping[str, Any] | None) -> JournalLimits:
 
 
 def read_limits(values: Mapping[str, Any] | None) -> ReadLimits:
-    """The limits as the fields gave them, the defaults when there are none."""
-    return ReadLimits() if values is None else ReadLimits(**values)
+    """The limits for state files as the fields gave them, the defaults when there are none."""
+    return ReadLimits() if values is None else ReadLimits(**_part(values, ReadLimits))
+
+
+def answer_limits(values: Mapping[str, Any] | None) -> AnswerLimits:
+    """The limits for answers as the fields gave them, the defaults when there are none."""
+    return AnswerLimits() if values is None else AnswerLimits(**_part(values, AnswerLimits))
+
+
+def _part(values: Mapping[str, Any], kind: type[ReadLimits] | type[AnswerLimits]) -> dict[str, Any]:
+    return {field.name: values[field.name] for field in fields(kind)}

@@ -10,6 +10,7 @@ from typing import Any
 
 from kvsync.config.authority import Authority
 from kvsync.errors import Origin
+from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.policy import Policy
 from kvsync.yaml.credential import Credential as Credential
 from kvsync.yaml.credential import CredentialKind as CredentialKind
@@ -232,6 +233,7 @@ class Config:
     source: GitSource | None = None
     owner_keys: tuple[Credential, ...] = ()
     limits: ReadLimits = field(default_factory=ReadLimits)
+    answer_limits: AnswerLimits = field(default_factory=AnswerLimits)
     journal: JournalLimits = field(default_factory=JournalLimits)
     authority: Authority = field(default_factory=Authority)
     digest: bytes = field(default=b"", compare=False)

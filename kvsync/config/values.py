@@ -12,6 +12,10 @@ from kvsync.yaml.fields import Decoder, ScalarDecoder
 NAME: Final = r"[A-Za-z0-9._-]+"
 """What the name of a store looks like."""
 
+_LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_MOST_HOST: Final = 253
+"""Characters of a host name."""
+
 _ANY_TEXT: Final = {"type": "string", "minLength": 1}
 
 
@@ -19,18 +23,50 @@ def url() -> Decoder:
     """The base URL of an API, without a trailing slash. Never repeated in messages: people paste secrets into URLs."""
 
     def read(written: str, _plain: bool) -> str:
-        parts = urlsplit(written)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\0]", written):
-            raise ValueError("such as https://api.example.com/v1")
-        if "@" in parts.netloc:
-            raise ValueError("a URL must not contain a user or password")
-        if parts.query or parts.fragment:
-            raise ValueError("? and # are not allowed after the path")
-        _ = parts.port  # raises ValueError when it is not a port
-        return written.rstrip("/")
+        return checked_url(written)
 
     rules = {"type": "string", "pattern": r"^https?://[^\s?#@]+$"}
     return ScalarDecoder("the URL of an API", read, rules, private=True)
+
+
+def checked_url(written: str) -> str:
+    """The base URL of an API, without a trailing slash. Raises ValueError, which repeats nothing of the text, for what no
+    connection can be made to."""
+    try:
+        parts = urlsplit(written)
+    except ValueError:
+        raise ValueError("the host in brackets is not an IPv6 address") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\0]", written):
+        raise ValueError("such as https://api.example.com/v1")
+    if "@" in parts.netloc:
+        raise ValueError("a URL must not contain a user or password")
+    if parts.query or parts.fragment:
+        raise ValueError("? and # are not allowed after the path")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("the port is not a number from 0 to 65535") from None
+    if not _is_host(parts.hostname):
+        raise ValueError(
+            "the host is not a host name: labels of 1 to 63 ASCII letters, digits and hyphens, with dots in between"
+            " (a variable in it may be empty; write other letters in the form xn--...)"
+        )
+    return written.rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    """True for a name that DNS can hold, and for an IP address without brackets."""
+    if ":" in host:
+        return _is_address(host.partition("%")[0])
+    name = host.removesuffix(".")
+    return len(name) <= _MOST_HOST and all(map(_LABEL.fullmatch, name.split(".")))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
 
 
 def is_plain_http(address: object) -> bool:

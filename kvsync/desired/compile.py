@@ -58,6 +58,7 @@ class _Compiler:
     ) -> None:
         self._target, self._store, self._label_in_key = target, store, label_in_key
         self._problems, self._most = problems, most
+        self._nameless: set[int] = set()
         self._limits = store.capabilities
         self._is_written_well = re.compile(store.capabilities.key_pattern or "(?s:.*)").fullmatch
         self._most_key, self._most_value = _easy_sizes(store.capabilities, alone="audit" not in store.overridden)
@@ -65,6 +66,7 @@ class _Compiler:
     def compile(self, source: Rows) -> Rows:
         """The rows as the store holds them."""
         shapes = [self._for_store(shape) for shape in source.table]
+        self._nameless.clear()
         remote = self._remote_keys(source)
         if not self._is_all_easy(source, shapes, remote):
             self._audit_all(source, shapes, remote)
@@ -132,11 +134,12 @@ class _Compiler:
                 keys.append(remote_key(namespace, identity))
             except ValueError as error:
                 self._add(source, index, str(error))
+                self._nameless.add(index)
                 keys.append(f"{identity.key}\0{identity.label}")  # meets no other
         return keys
 
     def _audit(self, source: Rows, index: int, content: Content, shape: RowTemplate, remote_key: str) -> None:
-        if "\0" in remote_key and source.keys[index] != remote_key:
+        if index in self._nameless:
             return  # it has no remote key, which was said already
         identity = Identity(source.keys[index], source.labels[index])
         entry = shape.entry(identity, content, origin=source.origin(index))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from kvsync.config.authority import Authority, may_name
+from kvsync.config.authority import Authority
 from kvsync.desired.model import CompiledFile, DesiredState
 from kvsync.desired.problem_sets import Problems, in_order
 from kvsync.desired.reading import Reading
@@ -40,7 +40,7 @@ class RestingFiles:
             every = [unit for found in concerned.values() for unit in found]
             known = {*loaded.targets, *loaded.held, *(self._last.targets if self._last is not None else ())}
             targets = {target for unit in every for target in unit.targets}
-            targets |= {target for target in known if any(may_name(one, target) for one in grants)}
+            targets |= {target for target in known if any(self._authority.may_name(one, target) for one in grants)}
             state = self._without(loaded, targets, every)
         else:
             state = loaded

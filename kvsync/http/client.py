@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from kvsync.errors import NotLeader, PermanentError, StoreError, TransientError
 from kvsync.http.clock_skew import tell_clock
-from kvsync.http.failures import cleaned, failure, unanswered
+from kvsync.http.failures import cleaned, failure, glimpse, unanswered
 from kvsync.http.model import Credentials, ErrorMapper, NotAnsweredError, Request, Response, StaleCredentialError
 from kvsync.http.quota import Quota
 from kvsync.http.rate_limits import RetryBudget, TokenBucket
+from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.health import Traffic
 from kvsync.util.backoff import BackoffPolicy
 from kvsync.util.clock import Clock
@@ -34,12 +35,13 @@ _PAUSES: Final = BackoffPolicy(base=0.1, cap=5.0)
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
     """What may be asked of one API. `timeout` is in seconds and bounds one call; a read is repeated for twice as long at most.
-    The rates are in calls a second, None for as fast as it goes."""
+    The rates are in calls a second, None for as fast as it goes. `answers` bounds what comes back."""
 
     timeout: float = 30
     concurrency: int = 8
     reads_per_second: float | None = None
     writes_per_second: float | None = None
+    answers: AnswerLimits = field(default_factory=AnswerLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class ClientOptions:
 
 
 class Client:
-    """Sends calls to the API at `base` (scheme, host, port). `label` names the store in messages. Connects on first use."""
+    """Sends calls to the API at `base` (scheme, host, port). `label` names the store in messages. Connects on first use. Raises
+    PermanentError for a base that is not a URL."""
 
     def __init__(
         self,
@@ -70,8 +73,7 @@ class Client:
         options: ClientOptions | None = None,
     ) -> None:
         options = options or ClientOptions()
-        parts = urlsplit(base)
-        self.label, self.origin = label, f"{parts.scheme}://{parts.netloc}"
+        self.label, self.origin = label, _origin(label, base)
         self._clock, self._traffic, self._read_only = clock, traffic, options.read_only
         self._fence, self._ca_file = options.fence, options.ca_file
         self._credentials, self._error_mapper, self._quota = options.credentials, options.error_mapper, options.quota
@@ -179,10 +181,13 @@ class Client:
                 host_of,
             )
 
-            self._transport, self._host = (
-                Transport(self.origin, self._limits.concurrency, self._ca_file),
-                host_of(self.origin),
-            )
+            try:
+                self._transport, self._host = (
+                    Transport(self.origin, self._limits.concurrency, self._ca_file, self._limits.answers),
+                    host_of(self.origin),
+                )
+            except PermanentError as error:
+                raise PermanentError(f"{self.label}: {error}") from error
         return self._transport
 
     def _decoded(self, call: Request, answer: Response) -> Response:
@@ -191,7 +196,7 @@ class Client:
                 return replace(answer, data=json.loads(answer.body))
         except (ValueError, RecursionError):
             broken = NotAnsweredError(
-                f"status {answer.status} with a body that is not JSON; it may be truncated, or not from this API"
+                f"{glimpse(call, answer)}: a body that is not JSON; it may be truncated, or not from this API"
             )
             raise unanswered(self.label, call, broken) from None
 
@@ -201,6 +206,18 @@ class Client:
         traffic.bytes_sent += len(call.target) + len(call.body)
         traffic.bytes_received += received + (call.sink.size if call.sink is not None else 0)
         traffic.by_status[status] = traffic.by_status.get(status, 0) + 1
+
+
+def _origin(label: str, base: str) -> str:
+    """Scheme, host and port. Raises PermanentError for what is not a URL."""
+    try:
+        parts = urlsplit(base)
+        _ = parts.port
+    except ValueError:
+        raise PermanentError(
+            f"{label}: the endpoint is not a URL such as https://api.example.com; correct it"
+        ) from None
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _bucket(rate: float | None, clock: Clock) -> TokenBucket | None:

@@ -6,7 +6,7 @@
     408, 425             TransientError      LostAnswer
     429, 503             TransientError      TransientError (turned away, nothing written)
     other 5xx            TransientError      LostAnswer (written or not)
-    3xx and other 4xx    PermanentError      PermanentError
+    3xx and other 4xx    PermanentError      PermanentError, LostAnswer where the body is not a JSON object
 
 No connection is a TransientError, a connection that broke before the answer a LostAnswer where something is written.
 """
@@ -37,6 +37,9 @@ _CODES: Final = 100_000
 _LONGEST_READ: Final = 4000
 """Characters of a server's own words that are looked at."""
 
+_FIRST: Final = 60
+"""Characters that are shown of a page that came in place of an answer."""
+
 _REQUEST: Final = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 
 
@@ -54,6 +57,8 @@ def failure(label: str, call: Request, answer: Response, credentials: Credential
     if status in _UNDECIDED or status >= 500:
         wait = retry_after(answer.headers, now)
         return LostAnswer(message, wait) if call.writes else TransientError(message, wait)
+    if call.writes and not answer.problem():
+        return unconfirmed(label, call, answer)
     if 300 <= status < 400:
         return PermanentError(f"{message}; the endpoint redirects; correct the endpoint")
     return PermanentError(message)
@@ -65,6 +70,25 @@ def unanswered(label: str, call: Request, error: TransientError) -> TransientErr
     if call.writes and isinstance(error, NotAnsweredError):
         return LostAnswer(f"{message}; the request may or may not have been carried out")
     return TransientError(message)
+
+
+def unconfirmed(label: str, call: Request, answer: Response) -> LostAnswer:
+    """The error of a write that the API itself did not answer: a proxy or another service may have sent the response, before
+    or after the write took place."""
+    what = f"{call.what} failed: the response is not from this API ({glimpse(call, answer)})"
+    return LostAnswer(f"{label}: {what}; the request may or may not have been carried out; check the endpoint")
+
+
+def glimpse(call: Request, answer: Response) -> str:
+    """An answer that makes no sense, in short: who sent it, status, content type, and how a page begins. What is not a page may
+    hold values, and is not shown."""
+    told = f"status {answer.status}" + (f" from {answer.host}" if answer.host else "")
+    kind = cleaned(answer.headers.get("content-type", "").partition(";")[0])
+    if call.is_secret:
+        return f"{told}; {_NOT_SHOWN}"
+    start = clip(cleaned(answer.body[:_LONGEST_READ].decode("utf-8", "replace")), _FIRST)
+    shown = f', begins with "{start}"' if start.startswith("<") else "" if answer.body else ", no body"
+    return f"{told}, {kind or 'no content type'}{shown}"
 
 
 @contextmanager

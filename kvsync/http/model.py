@@ -69,12 +69,13 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Response:
     """What came back. `headers` have names in lower case, several of one name joined by commas. `data` is the body of a call
-    that asked for JSON."""
+    that asked for JSON, `host` who sent it (host and port)."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     data: Any = field(default=None, repr=False)
+    host: str = ""
 
     def problem(self) -> Mapping[str, Any]:
         """The body as a JSON object, as most APIs explain an error; empty when it is none."""

@@ -52,8 +52,9 @@ class Quota:
             return
         self.told = told
         is_near = told.calls < self._most * _NEAR
-        self._interval = told.seconds / max(told.calls, 1) if is_near else 0.0
-        self._slow_until = self._clock.monotonic() + told.seconds
+        seconds = min(told.seconds, self._seconds)  # an allowance cannot take longer to be whole again
+        self._interval = seconds / max(told.calls, 1) if is_near else 0.0
+        self._slow_until = self._clock.monotonic() + seconds
 
     @property
     def left(self) -> int:

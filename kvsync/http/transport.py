@@ -19,7 +19,6 @@ from os import strerror
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
@@ -30,6 +29,9 @@ from kvsync import __version__
 from kvsync.errors import PermanentError
 from kvsync.http.abort import AbortableConnector, aborted_on_failure
 from kvsync.http.model import BodySink, NotAnsweredError, NotSentError, Request, Response
+from kvsync.http.proxy import Proxy, proxy_for
+from kvsync.http.trust import not_trusted, trusting
+from kvsync.model.answer_limits import AnswerLimits
 
 _CONNECT: Final = 10.0
 """Seconds in which a connection must be made."""
@@ -37,14 +39,11 @@ _CONNECT: Final = 10.0
 _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
 
-_MOST_BODY: Final = 256 * 2**20
-"""Bytes of a body that are kept in memory where the status is 200."""
-
-_MOST_ERROR_BODY: Final = 2**20
-"""Bytes of a body that are kept where it is another; the rest is not read."""
-
 _PIECE: Final = 64 * 1024
 """Bytes of a body that go out at once: what is buffered when a write is aborted, or the process stopped, is little more."""
+
+_PROXY_PASSWORD: Final = 407
+"""The status with which a proxy asks for a password."""
 
 _OWN: Final = ("Accept", "Accept-Encoding", "User-Agent")
 """Headers that aiohttp would add automatically."""
@@ -57,27 +56,29 @@ _TARGET: ContextVar[URL] = ContextVar("_TARGET")
 
 class Transport:
     """Connections to one origin (`https://host:port`), at most `connections` at once. `ca_file` names the authorities to
-    trust in place of the system's. Made inside a running event loop."""
+    trust in place of the system's. Made inside a running event loop. Raises PermanentError for an origin, a CA file or a proxy
+    that cannot be used."""
 
-    def __init__(self, origin: str, connections: int, ca_file: Path | None = None) -> None:
-        self._origin, self._url = origin, httpx.URL(origin)
+    def __init__(
+        self, origin: str, connections: int, ca_file: Path | None = None, limits: AnswerLimits | None = None
+    ) -> None:
+        self._origin, self._url, self._host = origin, _url(origin), host_of(origin)
+        self._proxy, self._limits = proxy_for(origin), limits or AnswerLimits()
         # A context without authorities costs nothing; no TLS is spoken with it.
-        context = _trusting(ca_file) if origin.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._transport = AiohttpTransport(verify=context, client=_session(connections, context, _proxy_for(origin)))
+        context = (
+            trusting(ca_file, httpx.create_ssl_context)
+            if origin.startswith("https:")
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
+        self._transport = AiohttpTransport(verify=context, client=_session(connections, context, self._proxy))
 
     async def exchange(self, call: Request, headers: Mapping[str, str], seconds: float) -> Response:
         """Send once, and have all of the answer within so many seconds, however slowly it drips. Raises NotSentError,
         NotAnsweredError, and PermanentError when the server's certificate is not trusted."""
-        request = httpx.Request(
-            call.method,
-            self._url,
-            headers={**_ALWAYS, **headers, **_length(call.body)},
-            content=_content(call.body),
-            extensions={"timeout": {"connect": _CONNECT}},
-        )
+        request = self._request(call, headers)
         # The transport passes on a URL, which httpx and aiohttp both rewrite. Whoever signs a call must know what is sent.
         _TARGET.set(URL(self._origin + call.target, encoded=True))
-        body = _Body()
+        body = _Body(self._limits)
         try:
             async with aborted_on_failure(is_write=call.writes), asyncio.timeout(seconds) as limit:
                 keep = None if call.sink is None else _keeper(call.sink, limit, seconds)
@@ -94,45 +95,83 @@ class Transport:
         except TimeoutError:
             raise NotAnsweredError(f"no response within {seconds:g} s") from None
         except (httpx.TransportError, aiohttp.ClientError, OSError, EOFError) as error:
-            raise _failed(error) from error
-        return Response(response.status_code, _by_name(response.headers.raw), b"".join(body.pieces))
+            raise self._failed(error) from error
+        if response.status_code == _PROXY_PASSWORD and self._proxy is not None:
+            raise PermanentError(self._proxy.refusal)
+        headers_by_name = _by_name(response.headers.raw)
+        return Response(response.status_code, headers_by_name, b"".join(body.pieces), host=self._host)
 
     async def aclose(self) -> None:
         """Close all connections. Idempotent."""
         await self._transport.aclose()
 
+    def _request(self, call: Request, headers: Mapping[str, str]) -> httpx.Request:
+        try:
+            return httpx.Request(
+                call.method,
+                self._url,
+                headers={**_ALWAYS, **headers, **_length(call.body)},
+                content=_content(call.body),
+                extensions={"timeout": {"connect": _CONNECT}},
+            )
+        except UnicodeError:
+            raise PermanentError("a header contains characters that HTTP cannot carry; check the credential") from None
+
+    def _failed(self, error: Exception) -> PermanentError | NotSentError | NotAnsweredError:
+        """Return the error that says what became of a request. aiohttp's classes tell; the transport calls a connection that
+        broke a ConnectTimeout."""
+        cause = error.__cause__ if isinstance(error, httpx.TransportError) else error
+        to = f"to {self._host}" if self._proxy is None else f"to {self._host} through {self._proxy.label}"
+        if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+            return not_trusted(cause.certificate_error)
+        if isinstance(cause, aiohttp.ClientHttpProxyError) and self._proxy is not None:
+            if cause.status == _PROXY_PASSWORD:
+                return PermanentError(self._proxy.refusal)
+            return NotSentError(f"no connection {to}: the proxy answered with status {cause.status}")
+        if isinstance(cause, aiohttp.ClientProxyConnectionError) and self._proxy is not None:
+            return NotSentError(f"no connection to {self._proxy.label}: {_reason(cause)}")
+        if isinstance(cause, aiohttp.ConnectionTimeoutError):
+            return NotSentError(f"no connection {to}: no answer within {_CONNECT:g} s")
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            return NotSentError(f"no connection {to}: {_reason(cause)}")
+        broken = f"the connection {to} was lost before the response arrived"
+        return NotAnsweredError(f"{broken} ({type(cause or error).__name__})")
+
 
 class _Body:
     """A body in memory, up to a limit. Its methods take a piece, and return False when no more is wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: AnswerLimits) -> None:
+        self._limits = limits
         self.pieces: list[bytes] = []
         self._size = 0
 
     def take_whole(self, piece: bytes) -> bool:
         """Take a piece of a result. Raises NotAnsweredError when it is too long."""
         self._add(piece)
-        if self._size > _MOST_BODY:
-            raise NotAnsweredError(f"the response is longer than {_MOST_BODY // 2**20} MiB")
+        if self._size > self._limits.answer:
+            raise NotAnsweredError(f"the response is longer than {_size(self._limits.answer)} (limits.answer)")
         return True
 
     def take_start(self, piece: bytes) -> bool:
         """Take a piece of an error, whose status counts even when its text is not read to the end."""
         self._add(piece)
-        return self._size <= _MOST_ERROR_BODY
+        return self._size <= self._limits.error_answer
 
     def _add(self, piece: bytes) -> None:
         self.pieces.append(piece)
         self._size += len(piece)
 
 
-def _session(connections: int, context: ssl.SSLContext, proxy: str | None) -> aiohttp.ClientSession:
+def _session(connections: int, context: ssl.SSLContext, proxy: Proxy | None) -> aiohttp.ClientSession:
     """Return what the transport sends requests with."""
     return aiohttp.ClientSession(
         connector=AbortableConnector(limit=connections, keepalive_timeout=_IDLE, ssl=context),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=_OWN,
-        proxy=proxy,  # found once: aiohttp's own way looks for one, and for a netrc file, at every request
+        proxy=None
+        if proxy is None
+        else proxy.url,  # found once: aiohttp's own way looks for one, and for a netrc file, at every request
         middlewares=(_send_once_and_as_written,),
     )
 
@@ -167,8 +206,15 @@ def _keeper(sink: BodySink, limit: asyncio.Timeout, seconds: float) -> Callable[
     return keep
 
 
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
-    return httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=ca_file)
+def _size(number: int) -> str:
+    return f"{number // 2**20} MiB" if number % 2**20 == 0 else f"{number:,} bytes"
+
+
+def _url(origin: str) -> httpx.URL:
+    try:
+        return httpx.URL(origin)
+    except (httpx.InvalidURL, ValueError):
+        raise PermanentError(f"no connection can be made to {origin!r}; correct the endpoint") from None
 
 
 def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -193,29 +239,6 @@ def _content(body: bytes) -> bytes | AsyncIterator[bytes]:
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(body), _PIECE):
         yield body[start : start + _PIECE]
-
-
-def _proxy_for(origin: str) -> str | None:
-    """The proxy that the environment names for this origin: HTTPS_PROXY, HTTP_PROXY, NO_PROXY."""
-    parts = urlsplit(origin)
-    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-
-
-def _failed(error: Exception) -> PermanentError | NotSentError | NotAnsweredError:
-    """Return the error that says what became of a request. aiohttp's classes tell; the transport calls a connection that broke
-    a ConnectTimeout."""
-    cause = error.__cause__ if isinstance(error, httpx.TransportError) else error
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
-        refused = cause.certificate_error
-        reason = refused.verify_message if isinstance(refused, ssl.SSLCertVerificationError) else str(refused)
-        return PermanentError(
-            f"the server's certificate is not trusted: {reason}; correct the endpoint, or set SSL_CERT_FILE to its CA file"
-        )
-    if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return NotSentError(f"no connection: no answer within {_CONNECT:g} s")
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        return NotSentError(f"no connection: {_reason(cause)}")
-    return NotAnsweredError(f"the connection was lost before the response arrived ({type(cause or error).__name__})")
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

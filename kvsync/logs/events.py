@@ -136,6 +136,12 @@ _ALL: Final = (
         "A store is still down. Logged after 15 minutes, then at growing intervals, with the failed passes since the last event"
         " of it, and how long it has lasted.",
     ),
+    Event(
+        "store.crashed",
+        "error",
+        (*_TARGET, "error", "exception"),
+        "An exception that kvsync does not expect ended the work on one target; it is a bug in kvsync.",
+    ),
     Event("store.recovered", "info", ("store", "seconds"), "A store responds again."),
     Event("http.listening", "info", ("url", "loopback", "token"), "Status page, metrics and webhooks are served here."),
     Event("http.unavailable", "error", ("listen", "error"), "A changed address cannot be used; the old one stays in use."),

@@ -16,6 +16,9 @@ FAILURES: Final = frozenset({OutcomeKind.FAILED, OutcomeKind.CONFLICT, OutcomeKi
 """Outcomes of failed changes. The next pass looks at their entries again; one that the store refuses for good waits in
 quarantine then."""
 
+SHORT_REST: Final = 60.0
+"""Seconds of a rest from which on it is shown as `resting until`."""
+
 _DONE: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
 
 
@@ -76,6 +79,16 @@ class PassResult:
     seconds: float = 0
     next_at: float | None = None
     next_trigger: Trigger | None = None
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds of the rest that the store asks for; None where it is so short that it does not matter."""
+        return self.retry_after if self.retry_after is not None and self.retry_after >= SHORT_REST else None
+
+    @property
+    def resting_until(self) -> float | None:
+        """When the rest that the store asks for is over (epoch seconds)."""
+        return None if self.rest is None else self.at + self.rest
 
     @property
     def failed(self) -> int:

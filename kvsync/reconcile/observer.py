@@ -18,6 +18,7 @@ from kvsync.planning.pass_target import PassTarget
 from kvsync.state import StateDir
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import observe_deep, version_hints
+from kvsync.stores.partial import PartialRead
 from kvsync.util.concurrency import gather_or_cancel
 
 
@@ -29,6 +30,8 @@ class Observer:
         self.ledger = TargetLedger(store, subject, state, writing=writing)
         self._store, self._signer, self._hints = store, subject.signer, version_hints(store)
         self.read_entries: Mapping[Identity, Actual] = {}
+        self.unread: dict[Identity, str] = {}
+        """Why entries could not be read while others of the target were."""
         self._by_ledger = store.capabilities.marks is Marks.LEDGER
         self._keeps_lifetimes = store.capabilities.lifetimes is Lifetimes.EMULATED
 
@@ -73,12 +76,12 @@ class Observer:
             if identity in snapshot.entries and identity not in unsure
         }
         held |= self._unsealed(held, desired)
-        unread = [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
-        fresh = self._completed(await self._read(unread), self._recorded(unread))
-        if doubtful:
-            fresh |= await self.read(list(doubtful))
-        for identity in unread:
-            del held[identity]  # it may be gone by now
+        wanted = [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
+        fresh = await self._read_some([*wanted, *doubtful])
+        held |= {identity: snapshot.entries[identity] for identity in self.unread if identity in snapshot.entries}
+        for identity in wanted:
+            if identity not in self.unread:
+                del held[identity]  # it may be gone by now
         self.read_entries = held | fresh
         return self.read_entries
 
@@ -95,8 +98,17 @@ class Observer:
         """One entry as it is now. Raises StoreError."""
         return (await self.read([identity])).get(identity)
 
+    async def _read_some(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
+        """The same, without those that cannot be read while others are: they are noted in `unread`."""
+        try:
+            found: Mapping[Identity, Actual] = await self._read(identities)
+        except PartialRead as partial:
+            found = partial.found
+            self.unread |= partial.failed
+        return self._completed(found, self._recorded(identities))
+
     async def read(self, identities: Sequence[Identity]) -> dict[Identity, Actual]:
-        """Entries as they are now, with content; absent ones are left out. Raises StoreError."""
+        """Entries as they are now, with content; absent ones are left out. Raises StoreError, PartialRead."""
         return self._completed(await self._read(identities), self._recorded(identities))
 
     def _must_read(self, identity: Identity, actual: Actual, desired: Desired) -> bool:
@@ -127,9 +139,11 @@ class Observer:
 
     async def _read_all(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot with every value read, and its fingerprint taken from it, not from the listing."""
-        entries = self._completed(await self._read(snapshot.entries), self._recorded(snapshot.entries))
-        deep = snapshot_of(self.target, entries.values(), self._signer)
-        return replace(deep, complete=snapshot.complete, problems=snapshot.problems)
+        entries = await self._read_some(list(snapshot.entries))
+        unread = {identity: snapshot.entries[identity] for identity in self.unread}
+        deep = snapshot_of(self.target, (entries | unread).values(), self._signer)
+        problems = tuple(f"{identity} could not be read: {why}" for identity, why in self.unread.items())
+        return replace(deep, complete=snapshot.complete and not problems, problems=snapshot.problems + problems)
 
     def _recorded(self, identities: Iterable[Identity]) -> Mapping[Identity, Applied]:
         """What the ledger knows of entries whose marks are only there."""
@@ -182,18 +196,27 @@ class Observer:
         return known.expires_at + CLOCK_SLACK < self._store.context.clock.now()
 
     async def _read(self, identities: Iterable[Identity]) -> dict[Identity, Actual]:
-        """Read entries, as many a request as the store allows; absent ones are left out."""
+        """Read entries, as many a request as the store allows; absent ones are left out. Raises StoreError, PartialRead."""
         wanted = list(identities)
         size = max(self._store.capabilities.read_batch, 1)
         chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
         gate = asyncio.Semaphore(max(self._store.capabilities.concurrency, 1))
 
+        failed: dict[Identity, str] = {}
+
         async def read(chunk: list[Identity]) -> Mapping[Identity, Actual]:
             async with gate:
-                return await self._store.read(self.target.namespace, chunk)
+                try:
+                    return await self._store.read(self.target.namespace, chunk)
+                except PartialRead as partial:
+                    failed.update(partial.failed)
+                    return partial.found
 
         answers = await gather_or_cancel(read(chunk) for chunk in chunks)
-        return {identity: actual for answer in answers for identity, actual in answer.items()}
+        found = {identity: actual for answer in answers for identity, actual in answer.items()}
+        if failed:
+            raise PartialRead(found, failed)
+        return found
 
 
 def _is_expected(applied: Applied) -> bool:

@@ -14,11 +14,13 @@ just before the end would be nobody's; so the journal's open intents are held ag
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from kvsync.model.entry import ENDED, Actual, Applied, Class, Identity, Mark, OutcomeKind
 from kvsync.reconcile.observer import Observer
 from kvsync.state import ChangeRecord, StateDir
+from kvsync.stores.partial import PartialRead
 
 
 async def recover(observer: Observer, state: StateDir, now: float) -> None:
@@ -27,7 +29,11 @@ async def recover(observer: Observer, state: StateDir, now: float) -> None:
     records = {record.identity: record for record in state.journal.cut_off(observer.subject.located)}
     if not records:
         return
-    fresh = await observer.read(list(records))
+    try:
+        fresh: Mapping[Identity, Actual] = await observer.read(list(records))
+    except PartialRead as partial:  # what cannot be read now is found out later
+        fresh = partial.found
+        records = {identity: record for identity, record in records.items() if identity not in partial.failed}
     known = state.ledger.get(observer.subject.key, records)
     outcomes: dict[Identity, OutcomeKind] = {}
     applied: dict[Identity, Applied | None] = {}

@@ -228,10 +228,15 @@ class TargetPass:
             undesired_since=self._memory.undesired_since(),
             settling=settling,
             overwritten=self._memory.overwritten(set(late), self._rules.now),
-            blocked=self._memory.blocked,
+            blocked=self._blocked,
             grace=self._ask.grace,
             keys=self._ask.keys,
         )
+
+    def _blocked(self, change: Change) -> str | None:
+        """Why a change must wait: its entry cannot be read, or what the memory knows."""
+        unread = self._observer.unread.get(change.identity)
+        return self._memory.blocked(change) if unread is None else f"it could not be read: {unread}"
 
     def _empty(self) -> TargetPlan:
         plan = empty_plan(self._rules.digest_key, self._subject.located, self._store.capabilities.type)

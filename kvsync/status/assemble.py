@@ -187,6 +187,7 @@ def _with_pass(view: TargetView, target_record: TargetRecord, held: _Held) -> Ta
         seconds=result.seconds,
         triggers=tuple(trigger.value for trigger in result.triggers),
         next_at=result.next_at,
+        resting_until=result.resting_until,
         next_trigger=result.next_trigger.value if result.next_trigger else None,
         changes=result.changes,
         pending=result.pending,

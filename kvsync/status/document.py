@@ -153,6 +153,7 @@ def _target(view: TargetView) -> Document:
         "triggers": list(view.triggers),
         "next_at": _moment(view.next_at),
         "next_trigger": view.next_trigger,
+        "resting_until": _moment(view.resting_until),
         "drift": dict(view.drift),
         "unhealed": dict(view.unhealed),
         "changes": dict(view.changes),

@@ -117,8 +117,9 @@ class TargetView:
     before the daemon started); `triggers` are why the last pass began and `seconds` how long it took. `next_at` is when the
     target gets its next pass and `next_trigger` why; None: at the daemon's next beat, or when something happens. `changes`
     counts the last pass's outcomes, `drift` the drifted entries it found by class and `unhealed` those of them it left so,
-    `pending` what the plan held and was not applied. `unavailable` says that the store is the reason for `error`, and `unheard`
-    how many seconds ago it last answered a pass (or the target became known), whatever the wall clock did meanwhile.
+    `pending` what the plan held and was not applied. `resting_until` is how long the store asked to be left alone, if
+    that is a minute or more. `unavailable` says that the store is the reason for `error`, and `unheard` how many seconds ago it
+    last answered a pass (or the target became known), whatever the wall clock did meanwhile.
     """
 
     target: Target
@@ -132,6 +133,7 @@ class TargetView:
     triggers: tuple[str, ...] = ()
     next_at: float | None = None
     next_trigger: str | None = None
+    resting_until: float | None = None
     changes: Mapping[str, int] = field(default_factory=dict)
     drift: Mapping[str, int] = field(default_factory=dict)
     unhealed: Mapping[str, int] = field(default_factory=dict)

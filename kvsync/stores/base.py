@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kvsync.config.model import Credential, StoreConfig
+from kvsync.model.answer_limits import AnswerLimits
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot
 from kvsync.model.health import DoctorCheck, Traffic
@@ -99,7 +100,8 @@ class StoreContext:
 
     `root` is the configuration's folder, which relative paths start from. `cache_dir` is a folder of the store's own inside
     the state directory, None where nothing may be kept. `resolve` turns a reference into the secret, read again at each call.
-    `fence` is asked right before each call that writes; a `kvsync.http` client does that when it is given it.
+    `fence` is asked right before each call that writes; a `kvsync.http` client does that when it is given it. `limits` bounds
+    what an answer and a listing may cost; give them to the client (`ClientLimits.answers`) and to `kvsync.http.paging`.
     """
 
     root: Path
@@ -109,6 +111,7 @@ class StoreContext:
     read_only: bool = False
     owner: str = ""
     fence: Fence = field(default_factory=Fence)
+    limits: AnswerLimits = field(default_factory=AnswerLimits)
 
 
 class Store(ABC):

@@ -153,8 +153,14 @@ class RetryState:
         await self._sleep(now + delay)
 
     async def hold(self) -> None:
-        """Wait while the store has told another call to. Raises Stopped."""
-        await self._sleep(self._pace.resume_at)
+        """Wait while the store has told another call to, where it is worth it: a store that asks for a longer rest is asked
+        once, by whoever has a reason to. Raises Stopped."""
+        if self._pace.resume_at <= self._clock.monotonic() + self._retry.deadline:
+            await self._sleep(self._pace.resume_at)
+
+    def is_rest(self, error: TransientError) -> bool:
+        """True when the store asks for a rest that is longer than anyone waits for one call."""
+        return (error.retry_after or 0) > self._retry.deadline
 
     async def _sleep(self, until: float) -> None:
         while (left := until - self._clock.monotonic()) > 0:

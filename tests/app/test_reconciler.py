@@ -16,6 +16,7 @@ from kvsync.errors import InvalidInput, PermanentError, TransientError
 from kvsync.model.entry import Target
 from kvsync.model.place import Place
 from kvsync.model.result import PassResult
+from kvsync.rendering.words import moment
 from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory.store import _SHARED, MemoryStore
 from kvsync.testing import MemoryServer
@@ -257,3 +258,43 @@ async def test_a_daemon_that_only_observes_never_writes(world: World) -> None:
         assert (await reconcile(reconciler, apply=False)).pending == 1
     assert world.writes() == 0
     assert is_clean(await world.apply())
+
+
+class TestRests:
+    """A store that asks for a rest of a day: seen, and never waited for within a pass."""
+
+    async def test_the_pass_ends_at_once_and_says_until_when(self, world: World) -> None:
+        """One call is turned away; nothing more is sent, and the result says until when the store rests."""
+        world.want(dict.fromkeys("abcdef", 1))
+        async with reconciling(world) as reconciler:
+            world.server.throttle(86_400, times=100, on=["change"])
+            began = world.clock.monotonic()
+            result = await reconcile(reconciler)
+        assert world.clock.monotonic() == began
+        assert result.rest == 86_400
+        assert result.retryable
+        assert result.error is not None
+        assert f"resting until {moment(world.clock.now() + 86_400)}" in result.error
+        assert result.changes["failed"] + result.changes["not-attempted"] == 6
+
+    async def test_a_pass_before_its_end_tries_at_once(self, world: World) -> None:
+        """The next pass, whoever asked for it, sends, and is answered."""
+        world.want({"a": 1})
+        async with reconciling(world) as reconciler:
+            world.server.throttle(86_400, on=["change"])
+            await reconcile(reconciler)
+            began = world.clock.monotonic()
+            result = await reconcile(reconciler)
+        assert result.ok
+        assert result.rest is None
+        assert world.clock.monotonic() == began
+        assert world.values() == {"a": "1"}
+
+    async def test_a_wait_of_millennia_is_a_mistake(self, world: World) -> None:
+        """It is not believed at all: the write is tried again after the usual pause, in the same pass."""
+        world.want({"a": 1})
+        async with reconciling(world) as reconciler:
+            world.server.throttle(99_999_999_999, on=["change"])
+            result = await reconcile(reconciler)
+        assert result.ok
+        assert world.values() == {"a": "1"}

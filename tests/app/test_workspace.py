@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from kvsync.app import TargetSelection, is_hash_of, resolve_targets
-from kvsync.errors import InvalidInput, LockHeld, UsageError
+from kvsync.errors import InvalidInput, LockHeld, TransientError, UsageError
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
+from kvsync.reconcile import TargetPass
 from tests.support.world import World, is_clean, outcomes, rows
 
 
@@ -169,3 +170,63 @@ async def test_the_digest_of_a_plan_is_the_same_for_everybody(world: World) -> N
 def test_a_hash_may_be_cut_to_twelve_digits(given: str, is_it: bool) -> None:
     """What a person types for a digest needs at least twelve digits of it, from its start."""
     assert is_hash_of(given, "sha256:0123456789abcdef") is is_it
+
+
+class TestAccidents:
+    """An exception that nobody expected in one store ends the work on its targets, and on no others."""
+
+    @pytest.fixture
+    def pair(self, world: World) -> World:
+        """A second store, which has accidents."""
+        world.configure(stores=f"bad: {{type: memory, shared: {world.root}-bad}}\n")
+        world.want({"a": 1})
+        world.state("store: bad\nnamespace: web\nkeys: {b: 1}\n", "bad.yaml")
+        return world
+
+    @pytest.mark.parametrize("method", ["locate", "observe", "read", "write"])
+    async def test_in_a_store(self, pair: World, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        """Whichever call it is: the plan or the report of that target says what happened, and the other one is applied."""
+        async with pair.open() as workspace:
+            store = workspace.stores["bad"]
+            monkeypatch.setattr(store._inner, method, accident, raising=False)  # type: ignore[attr-defined]
+            report = await workspace.apply(await workspace.plan(), command="test")
+        bad, good = report.targets
+        said = " ".join(filter(None, (bad.plan.error, bad.error, *(one.error for one in bad.outcomes))))
+        if method != "read":  # an entry that is new is not read
+            assert "unexpected RuntimeError: boom; this is a bug in kvsync" in said
+        assert [one.kind for one in good.outcomes] == ["applied"]
+        assert pair.values() == {"a": "1"}
+
+    @pytest.mark.parametrize("method", ["plan", "apply"])
+    async def test_in_kvsync_itself(self, pair: World, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        """The same holds for what kvsync itself does with a target."""
+        original = getattr(TargetPass, method)
+
+        async def work(self: TargetPass, *given: object) -> object:
+            return await (accident() if self.target.store == "bad" else original(self, *given))
+
+        monkeypatch.setattr(TargetPass, method, work)
+        async with pair.open() as workspace:
+            report = await workspace.apply(await workspace.plan(), command="test")
+        bad, _ = report.targets
+        assert "unexpected RuntimeError: boom; this is a bug in kvsync" in (bad.plan.error or bad.error or "")
+        assert pair.values() == {"a": "1"}
+
+    async def test_a_shortage_of_the_machine_is_not_a_bug(self, pair: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Out of descriptors or memory: the target fails in words, and is tried again later."""
+
+        async def short(*_given: object, **_named: object) -> None:
+            raise OSError(24, "Too many open files")
+
+        async with pair.open() as workspace:
+            monkeypatch.setattr(workspace.stores["bad"]._inner, "observe", short)  # type: ignore[attr-defined]
+            bad, _ = (await workspace.plan()).targets
+            assert isinstance(workspace.failure(bad.target), TransientError)
+        assert bad.error is not None
+        assert "Too many open files" in bad.error
+        assert "bug" not in bad.error
+
+
+async def accident(*_given: object, **_named: object) -> None:
+    """What nobody expected."""
+    raise RuntimeError("boom")

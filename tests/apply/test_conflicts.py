@@ -90,8 +90,8 @@ async def test_it_goes_on_five_times_at_most(bench: Bench) -> None:
     assert bench.held("k") == b"1"
 
 
-async def test_an_entry_that_is_as_wished_by_now_is_unchanged(bench: Bench) -> None:
-    """When somebody of the same owner did it meanwhile, there is nothing to do."""
+async def test_a_write_that_was_sent_twice_is_applied(bench: Bench) -> None:
+    """A proxy sends a write twice, and gives the answer to the second: what is there is what was sent, mark and all."""
     await bench.settle(entry("k", "1"))
     bench.want(entry("k", "2"))
     changes = await bench.plan()
@@ -99,16 +99,18 @@ async def test_an_entry_that_is_as_wished_by_now_is_unchanged(bench: Bench) -> N
     assert held.mark is not None
     mark = bench.rules.signer.mark_of(entry("k", "2"))
     bench.server.write("web", "k", Content(b"2"), mark=mark)
-    assert kinds(await bench.apply(changes)) == {"k": "unchanged"}
+    assert kinds(await bench.apply(changes)) == {"k": "applied"}
+    assert bench.journal() == {"k": "applied"}
 
 
-async def test_an_entry_that_is_gone_by_now_needs_no_delete(bench: Bench) -> None:
-    """A delete of what somebody deleted meanwhile is `unchanged`, and the ledger forgets the entry."""
+async def test_a_delete_that_was_sent_twice_is_applied(bench: Bench) -> None:
+    """A delete that finds nothing to delete was sent twice, or somebody was quicker: it is `applied`, so that it can be taken
+    back, and the ledger forgets the entry."""
     await bench.settle(entry("k"))
     bench.want()
     changes = await bench.plan()
     bench.server.delete("web", "k")
-    assert kinds(await bench.apply(changes)) == {"k": "unchanged"}
+    assert kinds(await bench.apply(changes)) == {"k": "applied"}
     assert bench.ledger() == {}
 
 

@@ -164,3 +164,15 @@ async def test_stopping_ends_a_long_wait() -> None:
     with pytest.raises(Stopped):
         await patience(clock, RetryPolicy(), stopped=True).wait(TransientError("x", retry_after=60))
     assert clock.monotonic() < 1
+
+
+async def test_a_long_rest_is_not_waited_for() -> None:
+    """A call waits while another one was told to, but not for a rest that is longer than its own patience: it asks itself."""
+    clock, pace = FakeClock(), Pace(4)
+    call = patience(clock, RetryPolicy(deadline=120), pace)
+    began = clock.monotonic()
+    pace.throttled(began + 86_400)
+    await call.hold()
+    assert clock.monotonic() == began
+    assert call.is_rest(TransientError("later", 86_400))
+    assert not call.is_rest(TransientError("later", 120))

@@ -206,7 +206,22 @@ def test_plain_http(tmp_path: Path, address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["https://user:s3cr3t@host", "ftp://s3cr3t", "https://host?sig=s3cr3t", "s3cr3t", "Endpoint=s3cr3t", "https://"],
+    [
+        "https://user:s3cr3t@host",
+        "ftp://s3cr3t",
+        "https://host?sig=s3cr3t",
+        "s3cr3t",
+        "Endpoint=s3cr3t",
+        "https://",
+        "https://.s3cr3t.example",
+        "https://s3cr3t..example",
+        f"https://s3cr3t{'x' * 60}.example",
+        f"https://{'s3cr3t.' * 40}example",
+        "https://s3cr3t.example:99999",
+        "https://s3cr3t.example:port",
+        "https://s3cr3té.example",
+        "https://[s3cr3t]",
+    ],
 )
 def test_endpoints_that_are_none(tmp_path: Path, address: str) -> None:
     """What is no base URL is refused, without repeating it: people paste secrets there."""

@@ -226,6 +226,7 @@ CASES: dict[str, list[tuple[int, int, dict[str, str]]]] = {
 }
 _PLAIN = {  # alerts that fire while one series of the leader is not as it should be: minutes, series, bad, good
     "KvsyncTargetFailing": (20, f"kvsync_target_failing{{{WEB}}}", 1, 0),
+    "KvsyncTargetResting": (8, f"kvsync_target_resting_until_timestamp_seconds{{{WEB}}}", 86400, 60),
     "KvsyncStoreUnavailable": (8, f"kvsync_store_available{{{EDGE}}}", 0, 1),
     "KvsyncFilesInvalid": (15, 'kvsync_files_problems{job="kvsync", instance="a"}', 3, 0),
     "KvsyncDriftNotHealed": (40, f"kvsync_target_unhealed_entries{{{WEB}}}", 2, 0),

@@ -10,6 +10,7 @@ import pytest
 from kvsync.model.capabilities import Capabilities, SizeUnit
 from kvsync.model.entry import Content, Entry, Identity
 from kvsync.planning.audit import audit
+from kvsync.stores.memory.store import MemoryStore
 from tests.desired.conftest import Repo
 
 CHARACTERS = SizeUnit.CHARACTERS
@@ -92,3 +93,23 @@ def test_a_type_that_json_implies_is_dropped_where_none_is_kept(repo: Repo) -> N
     held = repo.entry("a")
     assert held.content == Content(b'{"b":1}')
     assert held.json
+
+
+class PrefixedStore(MemoryStore):
+    """Remote keys differ from keys, and hold no control characters."""
+
+    capabilities = replace(MemoryStore.capabilities, key_pattern=r"[^\x00-\x1f]+", max_value=10)
+
+    def remote_key(self, namespace: str, identity: Identity) -> str:
+        """The namespace and the key."""
+        return f"{namespace}:{identity.key}"
+
+
+@pytest.mark.parametrize("value", ["x", "x" * 11])
+def test_a_nul_in_a_key_switches_nothing_off(repo: Repo, value: str) -> None:
+    """A key with a NUL character is refused as any other control character, and the rest of the entry is looked at too."""
+    repo.kind, repo.capabilities = PrefixedStore, PrefixedStore.capabilities
+    repo.web(f'keys:\n  "a\\0b": {value}\n')
+    said = [problem.message for problem in repo.load().problems]
+    assert any("characters that" in message for message in said)
+    assert any("the value has 11 bytes" in message for message in said) is (len(value) == 11)

@@ -92,3 +92,14 @@ async def test_plenty_slows_nothing() -> None:
         await quota.take()
         quota.observe({"ratelimit": f'"default";r={left};t=290'})
     assert clock.monotonic() == 0
+
+
+async def test_a_quota_is_whole_again_after_its_own_time() -> None:
+    """A server that says that nothing is left for 30,000 years is believed for as long as the allowance takes."""
+    clock = FakeClock()
+    quota = Quota(1200, 300, clock)
+    await quota.take()
+    quota.observe({"ratelimit": '"a";r=0;t=999999999999'})
+    began = clock.monotonic()
+    await quota.take()
+    assert clock.monotonic() - began <= 301

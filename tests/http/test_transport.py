@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from pathlib import Path
 
 import pytest
 
+from kvsync.errors import PermanentError
 from kvsync.http.model import NotAnsweredError, NotSentError, Request
 from kvsync.http.transport import Transport, host_of
+from kvsync.http.trust import trusting
 from tests.http.script_server import Act, disconnects, hangs_up, resets, says, serving
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
@@ -107,7 +111,9 @@ async def test_a_connection_that_breaks_is_never_called_unsent(act: Act, is_kept
         wire, call = Transport(server.origin, 1), Request("PUT", "/a", "writing", body=b"{}")
         if is_kept:
             await wire.exchange(call, {}, 5)
-        with pytest.raises(NotAnsweredError, match=r"the connection was lost before the response arrived \(\w+Error\)"):
+        with pytest.raises(
+            NotAnsweredError, match=r"the connection to \S+:\d+ was lost before the response arrived \(\w+Error\)"
+        ):
             await wire.exchange(call, {}, 5)
         await wire.aclose()
     assert len(server.seen) == 1 + is_kept
@@ -115,7 +121,68 @@ async def test_a_connection_that_breaks_is_never_called_unsent(act: Act, is_kept
 
 async def test_a_name_that_is_not_known_is_unsent() -> None:
     """Where no connection came about, nothing was sent."""
-    wire = Transport("http://store.invalid", 1)
-    with pytest.raises(NotSentError, match="no connection: "):
-        await wire.exchange(Request("PUT", "/a", "writing"), {}, 5)
-    await wire.aclose()
+    transport = Transport("http://store.invalid", 1)
+    with pytest.raises(NotSentError, match=r"no connection to \S+: "):
+        await transport.exchange(Request("PUT", "/a", "writing"), {}, 5)
+    await transport.aclose()
+
+
+@pytest.mark.parametrize("url", ["http://user:s3cret@127.0.0.1:1", "user:s3cret@127.0.0.1:1"])
+async def test_a_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """The message names the proxy and its variable, with or without a scheme, and never its password."""
+    monkeypatch.setenv("http_proxy", url)
+    transport = Transport("http://store.invalid", 1)
+    with pytest.raises(NotSentError) as caught:
+        await transport.exchange(Request("GET", "/a", "reading"), {}, 5)
+    await transport.aclose()
+    assert "the proxy http://127.0.0.1:1 (from HTTP_PROXY): Connection refused" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_wants_a_password_is_asked_once(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """Status 407, to the request or to CONNECT, is an error that no repetition mends."""
+    async with serving(says(407)) as proxy:
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.origin)
+        transport = Transport(f"{scheme}://store.invalid", 1)
+        with pytest.raises(PermanentError, match="asks for a password"):
+            await transport.exchange(Request("GET", "/a", "reading"), {}, 5)
+        await transport.aclose()
+    assert len(proxy.seen) == 1
+
+
+@pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "http://", "http://[::1", "http://a:port"])
+async def test_a_proxy_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """What is not the URL of an HTTP proxy is refused in words, with the name of the variable."""
+    monkeypatch.setenv("http_proxy", url)
+    with pytest.raises(PermanentError, match="correct HTTP_PROXY"):
+        Transport("http://store.invalid", 1)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty"])
+def test_authorities_that_cannot_be_read_are_named(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA file that is missing, a folder or without certificates is an error with its path, whoever names it."""
+    path = tmp_path / "ca.pem"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "empty":
+        path.write_text("nothing")
+    with pytest.raises(PermanentError, match=f"the CA certificates {path} cannot be used"):
+        trusting(path, trusting_nobody)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(PermanentError, match=rf"{path} \(from SSL_CERT_FILE\) cannot be used"):
+        Transport("https://store.invalid", 1)
+
+
+def trusting_nobody() -> ssl.SSLContext:
+    """A context without authorities."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+async def test_a_header_that_http_cannot_carry_is_an_error() -> None:
+    """A credential pasted with foreign characters is an error in words, which does not repeat it."""
+    transport = Transport("http://127.0.0.1:1", 1)
+    with pytest.raises(PermanentError, match="check the credential") as caught:
+        await transport.exchange(Request("GET", "/a", "reading"), {"Authorization": "Bearer s3cr\u00e9t\u2026"}, 5)
+    await transport.aclose()
+    assert "s3cr" not in str(caught.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvsync.model.entry import Mark
+from kvsync.model.entry import Content, Mark
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.policy import Adopt
 from kvsync.stores.base import WriteStatus
@@ -105,6 +105,14 @@ async def test_an_entry_without_an_owner_is_taken_over_as_the_policy_says(
     assert found == {"equal": equal, "other": different}
     assert world.held("other") == ("1" if policy == "always" else "theirs")
     assert world.held("equal") == "1"
+
+
+async def test_a_refusal_names_the_parts_that_differ(world: World) -> None:
+    """Whoever is refused sees in what the entry of the store differs from the files."""
+    world.server.write("web", "a", Content(b"1", "text/plain", (("team", "web"),)))
+    world.want({"a": "{value: 1, content_type: text/html, tags: {team: api}}"})
+    [refusal] = (await world.plan()).refused
+    assert "(different content_type, tags)" in refusal.reason
 
 
 async def test_the_adopt_of_one_pass_replaces_the_policy(world: World) -> None:

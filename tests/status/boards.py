@@ -59,6 +59,7 @@ def target(store: str, namespace: str, number: int = 0) -> TargetView:
         triggers=("schedule",),
         next_at=NOW + 60,
         next_trigger="retry",
+        resting_until=NOW + 3600,
         changes={"applied": 2, "failed": 1},
         drift={"drifted": 2, "missing": 1},
         unhealed={"drifted": 1},

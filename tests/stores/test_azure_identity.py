@@ -87,6 +87,9 @@ async def test_signatures(method: str, target: str, body: bytes, signature: str)
         ("Endpoint=https://x.azconfig.io;Id=a", "no Secret"),
         ("Endpoint=x.azconfig.io;Id=a;Secret=c2VjcmV0", "not a URL"),
         ("Endpoint=https://x.azconfig.io/?a=b;Id=a;Secret=c2VjcmV0", "not a URL"),
+        ("Endpoint=https://.azconfig.io;Id=a;Secret=c2VjcmV0", "not a host name"),
+        ("Endpoint=https://x.azconfig.io:99999;Id=a;Secret=c2VjcmV0", "the port is not a number"),
+        ("Endpoint=https://[::1;Id=a;Secret=c2VjcmV0", "the Endpoint in the connection string"),
         ("Endpoint=https://x.azconfig.io;Id=a;Secret=hidden!", "not base64"),
         ("Endpoint=https://x.azconfig.io;Id=a;Secret=hidde", "not base64"),
     ],
@@ -454,3 +457,23 @@ async def test_errors_name_the_store(service: Service) -> None:
     with pytest.raises(StoreError, match=r"^store settings: "):
         await store.observe("web", signer(store))
     await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("application/problem+json", b'{"title": "The client address 203.0.113.9 is not allowed"}', "203.0.113.9"),
+        ("text/html", b"<html><title>Blocked by company policy</title></html>", "Blocked by company policy"),
+        ("text/plain", b"", "status 403"),
+    ],
+)
+async def test_a_refusal_is_told_in_the_servers_words(kind: str, body: bytes, said: str) -> None:
+    """A 403 may come from a network rule, a quota or a proxy: it is told as it was said, and access keys are not blamed."""
+    async with serving(says(403, body, Content_Type=kind)) as server:
+        env = {SECRET.name: f"Endpoint={server.origin};Id=i;Secret=c2VjcmV0"}
+        store = azure_store(env)
+        with pytest.raises(AuthError) as caught:
+            await store.observe("web", signer(store))
+        await store.aclose()
+    assert said in str(caught.value)
+    assert "disabled" not in str(caught.value)

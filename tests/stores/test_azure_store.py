@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -418,6 +419,14 @@ async def test_offline_and_service_agree_on_the_size(connect: Open) -> None:
         mark = Mark(OWNER, entry.fingerprint)
         write = Write(Identity("k", f"prod-{size}"), Precondition.ABSENT, entry.content, mark)
         assert (await store.write("web", [signed(store, write)]))[0].status is status
+
+
+def test_the_mark_counts_before_the_fingerprint_is_known(connect: Open) -> None:
+    """Files are audited before fingerprints are taken, and come to the same size."""
+    store = connect()
+    for size in range(10_000, 10_200):
+        entry = _entry_of(size)
+        assert store.audit("web", replace(entry, fingerprint=b"")) == store.audit("web", entry)
 
 
 def _entry_of(size: int) -> Entry:

@@ -4,6 +4,7 @@ answer                                    error
 ───────────────────────────────────────   ──────────────────────────────────────────────────────────
 4xx that names the token                  AuthError
 402                                       PermanentError: nothing is answered until someone pays
+404 without an error of the API           TransientError: something in front of it answers
 404 that names the store                  StoreGoneError, wherever a record that is not there would be an answer
 404 where no record is asked for          StoreGoneError
 429                                       TransientError, without a word on how long to wait
@@ -14,8 +15,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kvsync.errors import AuthError, PermanentError, StoreError
-from kvsync.http.failures import said, server_message
+from kvsync.errors import AuthError, PermanentError, StoreError, TransientError
+from kvsync.http.failures import glimpse, said, server_message
 from kvsync.http.model import Request, Response
 from kvsync.stores.apify.token import NOT_VALID, ApiToken, error_type
 
@@ -44,6 +45,9 @@ class ErrorMapper:
         if status == 402:
             hint = "raise the usage limit or add credit in the Console, under Billing"
             return PermanentError(f"{self._said(call, answer)}; {hint}")
+        if status == 404 and not error_type(answer) and not call.writes:
+            what = f"the response is not from this API ({glimpse(call, answer)}); check the endpoint"
+            return TransientError(f"{self._where}: {call.what} failed: {what}")
         if status == 404 and (status not in call.expects or _names_store(said(answer))):
             return StoreGoneError(self._said(call, answer))
         return None

@@ -10,18 +10,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from kvsync.errors import TransientError
-from kvsync.http.paging import EmptyPageLimit
+from kvsync.http.paging import ListingLimit
 
 _ABSENT: Final = object()
 
 
 class Page(NamedTuple):
-    """One page: keys with their sizes in bytes, and what follows: a key, None for the end, or why that is not known."""
+    """One page: keys with their sizes in bytes, and what follows: a key, None for the end, or why that is not known. `size`
+    is in bytes, as it came."""
 
     sizes: dict[str, int]
     brought: int
     next: str | None = None
     problem: str | None = None
+    size: int = 0
 
 
 class Listing(NamedTuple):
@@ -35,15 +37,14 @@ Ask = Callable[[str | None], Awaitable[Page]]
 """Asks for the page after a key. Raises StoreError."""
 
 
-async def listing(ask: Ask) -> Listing:
-    """All pages. Raises StoreError when not even the first can be had."""
+async def listing(ask: Ask, limit: ListingLimit) -> Listing:
+    """All pages, as far as `limit` goes. Raises StoreError when not even the first can be had."""
     sizes: dict[str, int] = {}
     start: str | None = None
-    limit = EmptyPageLimit("listing the keys")
     while True:
         try:
             page = await ask(start)
-            limit.count(page.brought > 0 or page.next is None)
+            limit.count(page.brought, page.size, is_last=page.next is None)
         except TransientError as error:
             if start is None:
                 raise

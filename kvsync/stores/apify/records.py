@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from kvsync.errors import PermanentError
-from kvsync.http.failures import cleaned, server_message
+from kvsync.http.failures import cleaned, server_message, unconfirmed
 from kvsync.http.model import Request, Response
 from kvsync.model.entry import Content
 from kvsync.stores.apify.contents import kept_type, sent_type
@@ -15,6 +15,7 @@ from kvsync.stores.apify.redirects import MOVED
 from kvsync.stores.apify.remote import Remote
 from kvsync.stores.apify.versions import whole
 from kvsync.stores.base import WriteResult, WriteStatus
+from kvsync.stores.partial import EntryDamaged
 
 MOST: Final = 256 * 1024 * 1024
 """Bytes that a compressed record may come to."""
@@ -53,6 +54,8 @@ async def put(
     answer = await _change(remote, namespace, store, call, key)
     if answer.status in _REFUSALS:
         return _refused(call, answer)
+    if answer.status == 204:
+        raise unconfirmed(remote.where, call, answer)
     kept = kept_type(content.value, kind)
     return WriteResult(WriteStatus.DONE, whole(len(content.value), content.value, kept))
 
@@ -65,19 +68,26 @@ async def delete(remote: Remote, namespace: str, store: KeyValueStore, key: str)
 
 
 async def _change(remote: Remote, namespace: str, store: KeyValueStore, call: Request, key: str) -> Response:
-    return await remote.ask(
-        namespace,
-        Request(
-            call.method,
-            remote.targets.record(store.id, key),
-            f"{call.what} {namespace}/{key}",
-            call.headers,
-            call.body,
-            expects=_REFUSALS | {200, 201, 204},
-            is_secret=call.is_secret,
-            limiter=store.records,
-        ),
+    """Send a write. Raises LostAnswer for a response that the API does not give."""
+    named = replace(
+        call,
+        target=remote.targets.record(store.id, key),
+        what=f"{call.what} {namespace}/{key}",
+        expects=_REFUSALS | {200, 201, 204},
+        limiter=store.records,
     )
+    answer = await remote.ask(namespace, named)
+    if not _is_told(answer):
+        raise unconfirmed(remote.where, named, answer)
+    return answer
+
+
+def _is_told(answer: Response) -> bool:
+    """True for what the API answers: an object, or nothing where a delete or a new record leaves nothing to say. What is too
+    large may be refused by the servers before it."""
+    if answer.status == 204 or not answer.body:
+        return answer.status in (201, 204, 413) and not answer.body
+    return answer.status == 413 or bool(answer.problem()) or answer.body.strip() == b"{}"
 
 
 def _refused(call: Request, answer: Response) -> WriteResult:
@@ -92,11 +102,11 @@ def _decoded(where: str, what: str, answer: Response) -> bytes:
     if encoding in ("", "identity"):
         return answer.body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise PermanentError(f"{where}: {what} failed: the response has the unexpected encoding {cleaned(encoding)}")
+        raise EntryDamaged(f"{where}: {what} failed: the response has the unexpected encoding {cleaned(encoding)}")
     try:
         return _inflated(answer.body)
     except (zlib.error, EOFError):
-        raise PermanentError(
+        raise EntryDamaged(
             f"{where}: {what} failed: the response does not match its Content-Encoding {encoding}"
         ) from None
 

@@ -8,6 +8,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import BodySink, Request, Response
+from kvsync.http.paging import ListingLimit
 from kvsync.model.health import Traffic
 from kvsync.stores.apify.answers import ErrorMapper, StoreGoneError
 from kvsync.stores.apify.listing import Listing, Page, listing, page_of
@@ -24,12 +25,12 @@ class Remote:
     def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, most: int) -> None:
         endpoint, options = config.endpoint or ENDPOINT, config.options
         parts = urlsplit(endpoint)
-        self.where, self.clock = f"store {config.name}", context.clock
+        self.where, self.clock, self._limits = f"store {config.name}", context.clock, context.limits
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self.targets = Targets(parts.path)
         token, limits = (
             ApiToken(self.where, lambda: context.resolve(options["token"])),
-            ClientLimits(config.timeout, most),
+            ClientLimits(config.timeout, most, answers=context.limits),
         )
         self._client = Client(
             self.where,
@@ -79,13 +80,13 @@ class Remote:
             call = Request("GET", self.targets.keys(store.id, prefix, start), what, is_json=True, limiter=store.others)
             answer = await self.ask(namespace, call)
             try:
-                return page_of(answer.data)
+                return page_of(answer.data)._replace(size=len(answer.body))
             except ValueError as problem:
                 raise PermanentError(
                     f"{self.where}: {what} failed: the response is {problem}; check the endpoint"
                 ) from None
 
-        return await listing(ask)
+        return await listing(ask, ListingLimit(f"{self.where}: {what}", self._limits, self.clock))
 
     async def download(self, namespace: str, store: KeyValueStore, prefix: str, into: BodySink) -> None:
         """All records whose keys begin with `prefix`, as a ZIP. Raises StoreError, which says nothing of the store itself: a

@@ -24,6 +24,7 @@ from kvsync.stores.apify.versions import as_listed, may_be, whole
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
+from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import RemoteStore
 from kvsync.util.concurrency import gather_or_cancel
 from kvsync.yaml.credential import credential
@@ -140,8 +141,10 @@ class ApifyStore(RemoteStore["Remote"]):
         store = await remote.namespaces.find(namespace) if named else None
         if store is None:
             return {}
-        found = await gather_or_cancel(self._one(remote, namespace, store, *pair) for pair in named.items())
-        return {actual.identity: actual for actual in found if actual is not None}
+        failures = ReadFailures()
+        reads = (failures.note(pair[0], self._one(remote, namespace, store, *pair)) for pair in named.items())
+        found = await gather_or_cancel(reads)
+        return failures.check({actual.identity: actual for actual in found if actual is not None})
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """One call for one write."""

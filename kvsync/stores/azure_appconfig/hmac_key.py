@@ -12,8 +12,9 @@ from email.utils import formatdate
 from hashlib import sha256
 from typing import Final
 
+from kvsync.config.values import checked_url
 from kvsync.http.clock_skew import ahead_of_server, skew_in_words
-from kvsync.http.failures import cleaned
+from kvsync.http.failures import cleaned, glimpse, server_message
 from kvsync.http.model import ErrorText, Request, Response
 from kvsync.util.clock import Clock
 
@@ -23,6 +24,9 @@ _EMPTY: Final = b64encode(sha256().digest()).decode()
 
 _NEW_ONE: Final = "copy the connection string again from the access settings of the store"
 _USE_WRITER: Final = "use a read-write key, or Entra ID with the role App Configuration Data Owner"
+_CHECK_NETWORK: Final = (
+    "check what stands between kvsync and the store: its network rules, its access settings, its quota, a proxy"
+)
 _ENABLE: Final = "enable them in the store's access settings, or use Entra ID: endpoint instead of connection_string"
 SET_CLOCK: Final = (
     "synchronize this machine's clock with NTP; Azure refuses clocks that are off by more than 15 minutes"
@@ -47,6 +51,10 @@ class ConnectionString:
         endpoint = parts["endpoint"].strip().rstrip("/")
         if not re.fullmatch(r"https?://[^\s/?#@]+", endpoint):
             raise ValueError("the Endpoint in the connection string is not a URL such as https://name.azconfig.io")
+        try:
+            checked_url(endpoint)
+        except ValueError as problem:
+            raise ValueError(f"the Endpoint in the connection string: {problem}") from None
         try:
             return cls(endpoint, parts["id"].strip(), b64decode(parts["secret"].strip(), validate=True))
         except binascii.Error:
@@ -81,10 +89,15 @@ class HmacKey:
         """Tell a wrong id, a wrong secret, a wrong clock and a lack of permission apart."""
         found = _DESCRIPTION.search(answer.headers.get("www-authenticate", ""))
         said = found.group(1) if found else "no reason given"
-        if answer.status == 403 and call.writes:
-            return ErrorText("permission", "this access key is read-only, or access keys are disabled", _USE_WRITER)
-        if answer.status == 403 or "disabled" in said:
+        if "disabled" in said:
             return ErrorText("permission", "access keys are disabled for this store", _ENABLE)
+        if answer.status == 403:
+            told = server_message(call, answer) or glimpse(call, answer)
+            if call.writes:
+                return ErrorText(
+                    "permission", f"this access key is read-only, or may not write here ({told})", _USE_WRITER
+                )
+            return ErrorText("permission", f"the access key may not read here ({told})", _CHECK_NETWORK)
         if "expired" in said or "date" in said:
             ahead = skew_in_words(ahead_of_server(answer, self._clock.local()))
             return ErrorText("clock", f"the date of the signature was refused ({ahead})", SET_CLOCK)

@@ -19,10 +19,12 @@ from typing import Final
 
 from kvsync.errors import TransientError
 from kvsync.http.model import Request, Response
-from kvsync.http.paging import EmptyPageLimit
+from kvsync.http.paging import ListingLimit
+from kvsync.model.answer_limits import AnswerLimits
 from kvsync.stores.azure_appconfig.items import Row, row_of
 from kvsync.stores.azure_appconfig.pages import Page, PageCache
 from kvsync.stores.azure_appconfig.requests import etag_of, items_of, next_target, quoted
+from kvsync.util.clock import Clock
 
 Send = Callable[[Request], Awaitable[Response]]
 
@@ -33,8 +35,8 @@ _MOST_AHEAD: Final = 16
 class Listing:
     """The pages of one store. `send` sends a read."""
 
-    def __init__(self, send: Send, cache: PageCache) -> None:
-        self._send, self._cache = send, cache
+    def __init__(self, send: Send, cache: PageCache, limits: AnswerLimits, clock: Clock) -> None:
+        self._send, self._cache, self._limits, self._clock = send, cache, limits, clock
 
     async def walk(self, scope: str, first: str, what: str, *, fresh: bool = False) -> list[Page]:
         """All pages from the one at `first` on; unchanged ones without rows. `scope` names the listing in the cache, `fresh`
@@ -44,13 +46,13 @@ class Listing:
         async with _Prefetcher(known, lambda target: self._page(target, known.get(target), what)).open() as ahead:
             target: str | None = first
             seen: set[str] = set()
-            limit = EmptyPageLimit(what)
+            limit = ListingLimit(what, self._limits, self._clock)
             while target is not None:
                 if target in seen:
                     raise TransientError(f"{what} failed: the pages form a loop")
                 seen.add(target)
                 page = await ahead.get(target)
-                limit.count(page.rows is None or len(page.rows) > 0)
+                limit.count(len(page.rows or ()), page.size, is_last=page.next is None, is_known=page.rows is None)
                 pages.append(page)
                 target = page.next
         if len(known) != len(pages) or any(page.rows is not None for page in pages):
@@ -82,7 +84,7 @@ class Listing:
             raise TransientError(
                 f"{what} failed: the response is not a list of key-values; check the endpoint"
             ) from None
-        return Page(target, etag, following, rows)
+        return Page(target, etag, following, rows, len(answer.body))
 
 
 class _Prefetcher:

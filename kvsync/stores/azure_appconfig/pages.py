@@ -37,12 +37,14 @@ Token = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: where it is, its version, where the next one is. `rows` is None when they are still in the cache."""
+    """One page: where it is, its version, where the next one is. `rows` is None when they are still in the cache. `size` is in
+    bytes, as it came."""
 
     target: str
     etag: str
     next: str | None
     rows: tuple[Row, ...] | None = None
+    size: int = 0
 
 
 class PageCache:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kvsync.config.model import StoreConfig
 from kvsync.errors import BatchRefused, StoreError, TransientError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
-from kvsync.http.failures import server_message
+from kvsync.http.failures import glimpse, server_message
 from kvsync.http.model import Request, Response
-from kvsync.http.paging import EmptyPageLimit
+from kvsync.http.paging import ListingLimit
+from kvsync.model.entry import Identity
 from kvsync.model.health import DoctorCheck, Traffic
 from kvsync.stores.azure_appconfig.connection import connect
 from kvsync.stores.azure_appconfig.doctor import Doctor
@@ -22,6 +23,7 @@ from kvsync.stores.azure_appconfig.requests import entry_target, items_of, keys_
 from kvsync.stores.azure_appconfig.sync_tokens import SyncTokens
 from kvsync.stores.azure_appconfig.tier import Rates
 from kvsync.stores.base import StoreContext
+from kvsync.stores.partial import ReadFailures
 from kvsync.util.concurrency import gather_or_cancel
 
 Slot = tuple[str, str | None]
@@ -41,19 +43,19 @@ class Remote:
             context.clock,
             traffic,
             ClientOptions(
-                limits=ClientLimits(config.timeout, most, rates.reads, rates.writes),
+                limits=ClientLimits(config.timeout, most, rates.reads, rates.writes, answers=context.limits),
                 credentials=self._credentials,
                 error_mapper=_error_mapper,
                 read_only=context.read_only,
                 fence=context.fence,
             ),
         )
-        self._clock = context.clock
+        self._clock, self._limits = context.clock, context.limits
         self._cache = PageCache(context.cache_dir, context.owner)
         self._tokens = SyncTokens()
         for token in self._cache.tokens(self._client.origin):
             self._tokens.put(*token)
-        self._listing = Listing(self.send, self._cache)
+        self._listing = Listing(self.send, self._cache, context.limits, context.clock)
 
     async def send(self, call: Request) -> Response:
         """Send a call; what was written before it is seen by it. Raises StoreError."""
@@ -79,13 +81,13 @@ class Remote:
             rows = self._listing.rows(scope, (await self.pages(prefix, fresh=True))[0])
         return rows or []
 
-    async def look_up(self, prefix: str, slots: Sequence[Slot]) -> list[Row]:
-        """These entries, with their values, in as few requests as it takes; absent ones are left out. Raises StoreError."""
+    async def look_up(self, prefix: str, slots: Mapping[Slot, Identity], failures: ReadFailures) -> list[Row]:
+        """These entries, with their values, in as few requests as it takes; absent ones are left out, and `failures` takes what
+        cannot be read. Raises StoreError."""
         if len(slots) > 1 and len(slots) > (len(self._cache.chain(self._scope(listing_target(prefix)))) or 100):
-            wanted = set(slots)
             pages, _ = await self.pages(prefix, fresh=True)
-            return [row for row in await self.rows(prefix, pages) if (row.key, row.label) in wanted]
-        found = await gather_or_cancel(self._look_up(*slot) for slot in slots)
+            return [row for row in await self.rows(prefix, pages) if (row.key, row.label) in slots]
+        found = await gather_or_cancel(failures.note(slots[slot], self._look_up(*slot)) for slot in slots)
         return [row for row in found if row is not None]
 
     async def keys(self) -> list[str]:
@@ -93,7 +95,7 @@ class Remote:
         names: list[str] = []
         target: str | None = keys_target()
         seen: set[str] = set()
-        limit = EmptyPageLimit(f"{self._where}: listing keys")
+        limit = ListingLimit(f"{self._where}: listing keys", self._limits, self._clock)
         while target is not None:
             if target in seen:
                 raise TransientError(f"{self._where}: listing keys failed: the pages form a loop")
@@ -106,7 +108,7 @@ class Remote:
                 raise TransientError(
                     f"{self._where}: listing keys failed: the response is not a list of keys; check the endpoint"
                 ) from None
-            limit.count(bool(found))
+            limit.count(len(found), len(answer.body), is_last=target is None)
             names += found
         return names
 
@@ -123,17 +125,15 @@ class Remote:
             await self._credentials.aclose()
 
     async def _look_up(self, key: str, label: str | None) -> Row | None:
-        answer = await self.send(
-            Request("GET", entry_target(key, label), f"reading {key}", expects=(200, 404), is_json=True)
-        )
-        if answer.status == 404:
+        call = Request("GET", entry_target(key, label), f"reading {key}", expects=(200, 404), is_json=True)
+        answer = await self.send(call)
+        if answer.status == 404 and (answer.problem() or not answer.body):
             return None
         try:
             return row_of(answer.data)
         except (KeyError, TypeError, AttributeError):
-            raise TransientError(
-                f"{self._where}: reading {key} failed: the response is not a key-value; check the endpoint"
-            ) from None
+            what = f"the response is not a key-value ({glimpse(call, answer)}); check the endpoint"
+            raise TransientError(f"{self._where}: reading {key} failed: {what}") from None
 
     def _scope(self, first: str) -> str:
         return f"{self._client.origin}{first}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvsync.config.credentials import describe
 from kvsync.config.model import StoreConfig
+from kvsync.model.canonical import FINGERPRINT_SIZE
 from kvsync.model.capabilities import Capabilities, Lifetimes, SizeUnit
 from kvsync.model.entry import Actual, Content, Entry, Identity, Mark, Snapshot, Target
 from kvsync.model.health import DoctorCheck
@@ -20,6 +21,7 @@ from kvsync.stores.azure_appconfig.tier import RATES, Tier
 from kvsync.stores.azure_appconfig.validation import KEY_PATTERN, MOST_BYTES, MOST_CHARACTERS, size_of, text_problems
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.limits import check_batch, check_entry
+from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, choice, text
@@ -114,9 +116,9 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries with their values: one by one, or page by page where that takes fewer requests."""
-        slots = [self._slot(namespace, identity) for identity in identities]
-        rows = await self._remote_of(namespace).look_up(self._keys.prefix(namespace), slots)
-        return dict(Entries(self, namespace, rows).items())
+        slots, failures = {self._slot(namespace, identity): identity for identity in identities}, ReadFailures()
+        rows = await self._remote_of(namespace).look_up(self._keys.prefix(namespace), slots, failures)
+        return failures.check(dict(Entries(self, namespace, rows).items()))
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """One conditional request."""
@@ -160,7 +162,8 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
         except ValueError as problem:
             return WriteResult(WriteStatus.REJECTED, error=str(problem))
         call = call_for(write, key, label, home)
-        return result_of(write, call, await self._remote_of(namespace).send(call))
+        answer = await self._remote_of(namespace).send(call)
+        return result_of(f"store {self.config.name}", write, call, answer, (key, label))
 
     def _check(self, key: str, label: str | None, write: Write, home: str | None) -> None:
         """Raise ValueError for what the service would refuse."""
@@ -176,7 +179,7 @@ class AzureAppConfigStore(RemoteStore["Remote"]):
 
     def _tags(self, namespace: str, key: str, entry: Entry) -> Mapping[str, str]:
         flags = (entry.ttl, entry.sensitive, entry.protected)
-        mark = Mark(self.context.owner, entry.fingerprint, *flags, seal=bytes(SEAL_SIZE))
+        mark = Mark(self.context.owner, bytes(FINGERPRINT_SIZE), *flags, seal=bytes(SEAL_SIZE))
         ends = entry.expires_at if entry.ttl is None else 0
         return tags_for(entry.content, mark, ends, self.home(namespace, key))
 

@@ -4,6 +4,7 @@ answer                                    reading            writing
 ───────────────────────────────────────   ────────────────   ────────────────
 200 with success: false                   by its code        by its code
 403, no envelope (a page of the edge)     TransientError     TransientError
+404, no envelope (a page of a proxy)      TransientError     LostAnswer
 400, 405 about the credential             AuthError          AuthError
 404 no such namespace, no such account    PermanentError     PermanentError
 400, 413, 414 otherwise                   PermanentError     BatchRefused
@@ -11,13 +12,15 @@ answer                                    reading            writing
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from kvsync.errors import AuthError, BatchRefused, LostAnswer, PermanentError, StoreError, TransientError
-from kvsync.http.failures import server_message
+from kvsync.http.failures import glimpse, server_message
 from kvsync.http.model import Request, Response
 from kvsync.http.retry_after import retry_after
 from kvsync.stores.cloudflare_kv.token import ApiToken, error_codes, is_envelope
+from kvsync.stores.partial import EntryUnreadable
 from kvsync.util.clock import Clock
 
 NO_NAMESPACE: Final = frozenset({10011, 10013})
@@ -28,8 +31,15 @@ _CREDENTIAL: Final = frozenset({1000, 6003, 6111, 9103, 9106, 9107, 9109, 10000}
 _NO_ROUTE: Final = frozenset({7000, 7003})
 _THROTTLED: Final = 971
 _REFUSALS: Final = frozenset({400, 413, 414})
+_IS_VALUE: Final = re.compile(r"/(?:values|metadata)/[^/]+$")
+"""Calls about one entry."""
+
 _SMALL: Final = 4096
 """Bytes; a failure is never longer, so that no page of a listing is decoded twice."""
+
+
+def _foreign(call: Request, answer: Response) -> str:
+    return f"the response is not from this API ({glimpse(call, answer)}); check the endpoint"
 
 
 class NamespaceGoneError(PermanentError):
@@ -63,8 +73,13 @@ class ErrorMapper:
     def _page(self, call: Request, answer: Response) -> StoreError | None:
         """An answer that is not from the API: the edge before it answers in HTML."""
         if answer.status == 403:
-            what = "a proxy in front of the API refused it and sent an HTML page"
-            return TransientError(f"{self._where}: {call.what} failed: {what}", self._wait(answer))
+            what = f"{call.what} failed: something in front of the API refused it ({glimpse(call, answer)})"
+            is_alone = not call.writes and _IS_VALUE.search(call.target) is not None
+            return (EntryUnreadable if is_alone else TransientError)(f"{self._where}: {what}", self._wait(answer))
+        if answer.status == 404:
+            return (
+                None if call.writes else TransientError(f"{self._where}: {call.what} failed: {_foreign(call, answer)}")
+            )
         if answer.status in _REFUSALS and answer.status != 400 and call.writes:
             return BatchRefused(f"{self._where}: {call.what} failed: status {answer.status}, too large")
         return None

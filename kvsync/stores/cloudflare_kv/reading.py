@@ -18,9 +18,11 @@ from kvsync.errors import PermanentError
 from kvsync.http.failures import cleaned, said, understood
 from kvsync.http.model import Request, Response
 from kvsync.http.moments import moment_from
+from kvsync.model.entry import Identity
 from kvsync.stores.cloudflare_kv.answers import NO_TEXT
 from kvsync.stores.cloudflare_kv.remote import Remote
 from kvsync.stores.cloudflare_kv.token import error_codes
+from kvsync.stores.partial import ReadFailures
 from kvsync.util.concurrency import gather_or_cancel
 
 MOST: Final = 100
@@ -37,13 +39,16 @@ class StoredValue(NamedTuple):
 
 class Reader:
     """Reads from one namespace: `namespace` is its name, `id_` its id. `binary` are names of values that are known to be no
-    text; those that are found are added."""
+    text; those that are found are added. `failures` takes what cannot be read."""
 
-    def __init__(self, remote: Remote, namespace: str, id_: str, binary: set[str]) -> None:
+    def __init__(self, remote: Remote, namespace: str, id_: str, binary: set[str], failures: ReadFailures) -> None:
         self._remote, self._namespace, self._id, self._binary = remote, namespace, id_, binary
+        self._failures = failures
+        self._named: Mapping[str, Identity] = {}
 
-    async def read(self, names: Sequence[str]) -> dict[str, StoredValue]:
-        """Those of the entries that are there. Raises StoreError."""
+    async def read(self, named: Mapping[str, Identity]) -> dict[str, StoredValue]:
+        """Those of the entries that are there, by their names. Raises StoreError."""
+        self._named, names = named, list(named)
         texts = [name for name in names if name not in self._binary]
         single = [name for name in names if name in self._binary]
         found = await self._many(texts[:MOST])
@@ -97,6 +102,9 @@ class Reader:
             return {name: _held(values[name]) for name in names if values.get(name) is not None}
 
     async def _one(self, name: str) -> dict[str, StoredValue]:
+        return await self._failures.note(self._named[name], self._alone(name)) or {}
+
+    async def _alone(self, name: str) -> dict[str, StoredValue]:
         value, metadata = await gather_or_cancel(self._part(part, name) for part in ("values", "metadata"))
         if value.status == 404 or metadata.status == 404:
             return {}

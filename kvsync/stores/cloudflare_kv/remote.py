@@ -14,7 +14,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import TransientError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import Request, Response
-from kvsync.http.paging import EmptyPageLimit
+from kvsync.http.paging import ListingLimit
 from kvsync.http.quota import Quota
 from kvsync.model.health import Traffic
 from kvsync.stores.base import StoreContext
@@ -38,7 +38,7 @@ class Remote:
 
     def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, most: int) -> None:
         endpoint, options = config.endpoint or ENDPOINT, config.options
-        self.where, self.clock = f"store {config.name}", context.clock
+        self.where, self.clock, self._limits = f"store {config.name}", context.clock, context.limits
         self.targets = Targets(urlsplit(endpoint).path.rstrip("/"), options["account_id"])
         self.token = ApiToken(self.where, lambda: context.resolve(options["token"]))
         self.quota = _quota(endpoint, self.token.text(), context.clock)
@@ -48,7 +48,7 @@ class Remote:
             context.clock,
             traffic,
             ClientOptions(
-                limits=ClientLimits(config.timeout, most),
+                limits=ClientLimits(config.timeout, most, answers=context.limits),
                 credentials=self.token,
                 error_mapper=ErrorMapper(self.where, self.token, context.clock),
                 quota=self.quota,
@@ -84,24 +84,22 @@ class Remote:
         call = Request("POST", target, what, _JSON, body, expects, reads=True, is_json=True)
         return await self.ask(namespace, call)
 
-    async def change(
-        self, namespace: str, method: str, target: str, what: str, body: bytes, *, is_secret: bool = False
-    ) -> Response:
-        """Write, once. Raises StoreError."""
-        return await self.ask(namespace, Request(method, target, what, _JSON, body, is_json=True, is_secret=is_secret))
+    def writing(self, method: str, target: str, what: str, body: bytes, *, is_secret: bool = False) -> Request:
+        """A call that writes, to be asked once."""
+        return Request(method, target, what, _JSON, body, is_json=True, is_secret=is_secret)
 
     async def pages(self, namespace: str, id_: str, prefix: str = "") -> AsyncGenerator[list[Item], None]:
         """The entries whose names begin with `prefix`, in pages, in the order of their bytes. A page may be empty and not the
         last. Raises StoreError."""
         what = f"listing {namespace}"
-        cursor, seen, limit = "", set[str](), EmptyPageLimit(f"{self.where}: {what}")
+        cursor, seen, limit = "", set[str](), ListingLimit(f"{self.where}: {what}", self._limits, self.clock)
         while cursor not in seen:
             seen.add(cursor)
             answer = await self.ask(
                 namespace, Request("GET", self.targets.keys(id_, prefix, cursor), what, is_json=True)
             )
             items, cursor = self._page(answer, what)
-            limit.count(bool(items) or not cursor)
+            limit.count(len(items), len(answer.body), is_last=not cursor)
             yield items
             if not cursor:
                 return

@@ -24,6 +24,7 @@ from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.cloudflare_kv.listing import Listing
 from kvsync.stores.cloudflare_kv.metadata import MOST_BYTES, check_size, metadata_for, normal, parts_of
 from kvsync.stores.limits import check_batch
+from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import RemoteStore
 from kvsync.yaml.credential import credential
 from kvsync.yaml.fields import Field, boolean, integer, map_of, text
@@ -147,9 +148,10 @@ class CloudflareKvStore(RemoteStore["Remote"]):
         id_ = await remote.namespaces.find(namespace) if named else None
         if id_ is None:
             return {}
-        reader = Reader(remote, namespace, id_, self._binary.setdefault(namespace, set()))
-        found = await reader.read(list(named))
-        return {named[name]: _actual(named[name], held) for name, held in found.items()}
+        failures = ReadFailures()
+        reader = Reader(remote, namespace, id_, self._binary.setdefault(namespace, set()), failures)
+        found = await reader.read(named)
+        return failures.check({named[name]: _actual(named[name], held) for name, held in found.items()})
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """One call for what is put, and one for what is deleted."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from base64 import b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from kvsync.errors import BatchRefused, StoreError
-from kvsync.http.model import Response
+from kvsync.http.failures import unconfirmed
+from kvsync.http.model import Request, Response
 from kvsync.model.entry import Content
 from kvsync.planning.audit import is_text
 from kvsync.stores.base import Write, WriteResult, WriteStatus
@@ -53,16 +54,16 @@ async def put(
         raise BatchRefused(f"{remote.where}: {len(body)} bytes in one call; the limit is {MOST_BODY}")
     what = f"writing {len(pairs):,} entries of {namespace}"
     is_secret = any(write.is_sensitive for _, write in writes)
-    answer = await remote.change(namespace, "PUT", remote.targets.bulk(id_), what, body, is_secret=is_secret)
-    return _results(answer, writes)
+    call = remote.writing("PUT", remote.targets.bulk(id_), what, body, is_secret=is_secret)
+    return _results(remote.where, call, await remote.ask(namespace, call), writes)
 
 
 async def delete(remote: Remote, namespace: str, id_: str, writes: Sequence[Named]) -> list[WriteResult]:
     """Delete, in one call. Raises StoreError."""
     body = _encode([name for name, _ in writes]).encode()
     what = f"deleting {len(writes):,} entries of {namespace}"
-    answer = await remote.change(namespace, "POST", remote.targets.bulk(id_, "delete"), what, body)
-    return _results(answer, writes)
+    call = remote.writing("POST", remote.targets.bulk(id_, "delete"), what, body)
+    return _results(remote.where, call, await remote.ask(namespace, call), writes)
 
 
 def unknown(error: StoreError) -> WriteResult:
@@ -70,11 +71,19 @@ def unknown(error: StoreError) -> WriteResult:
     return WriteResult(WriteStatus.UNKNOWN, error=str(error))
 
 
-def _results(answer: Response, writes: Sequence[Named]) -> list[WriteResult]:
-    result = answer.data.get("result") if isinstance(answer.data, dict) else None
-    told = result.get("unsuccessful_keys") if isinstance(result, dict) else None
-    failed: Collection[Any] = set(told) if isinstance(told, list) else ()
-    return [_UNKNOWN if name in failed else _DONE for name, _ in writes]
+def _results(where: str, call: Request, answer: Response, writes: Sequence[Named]) -> list[WriteResult]:
+    """What an answer says of each write; all are in doubt where its numbers do not agree. Raises LostAnswer when it is not the
+    API's word for a success."""
+    envelope = answer.data if isinstance(answer.data, dict) else {}
+    result = envelope.get("result") or {}
+    if envelope.get("success") is not True or not isinstance(result, dict):
+        raise unconfirmed(where, call, answer)
+    told = result.get("unsuccessful_keys") or []
+    if not isinstance(told, list) or not all(isinstance(name, str) for name in told):
+        raise unconfirmed(where, call, answer)
+    failed, done = set(told), result.get("successful_key_count")
+    is_consistent = done is None or done == len(writes) - len(failed)
+    return [_DONE if is_consistent and name not in failed else _UNKNOWN for name, _ in writes]
 
 
 def _lifetime(write: Write, now: float) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 from weakref import WeakValueDictionary
@@ -12,6 +12,7 @@ from kvsync.config.model import StoreConfig
 from kvsync.errors import PermanentError, TransientError
 from kvsync.http.client import Client, ClientLimits, ClientOptions
 from kvsync.http.model import Response
+from kvsync.http.paging import ListingLimit
 from kvsync.http.rate_limits import TokenBucket
 from kvsync.model.health import Traffic
 from kvsync.stores.base import StoreContext
@@ -38,7 +39,7 @@ class Remote:
 
     def __init__(self, config: StoreConfig, context: StoreContext, traffic: Traffic, rate: float, most: int) -> None:
         endpoint = config.endpoint or ENDPOINT
-        self.where, self.clock = f"store {config.name}", context.clock
+        self.where, self.clock, self.limits = f"store {config.name}", context.clock, context.limits
         self.account = account = ServiceAccount(
             self.where, context.resolve, config.options["credentials"], context.clock
         )
@@ -52,7 +53,7 @@ class Remote:
             context.clock,
             traffic,
             ClientOptions(
-                limits=ClientLimits(config.timeout, most),
+                limits=ClientLimits(config.timeout, most, answers=context.limits),
                 credentials=account,
                 error_mapper=ErrorMapper(self.where, account, context.clock),
                 shared_limiter=_turns_of(endpoint, account.file().account, rate, context.clock),
@@ -115,17 +116,29 @@ class Storage:
             raise PermanentError(f"{self.where}: {what} was not sent: {moved}; the next pass uses the new one")
         return await self._send(method, what, parameters, reads=False, is_secret=is_secret)
 
-    async def page(self, method: str, pattern: str, offset: int) -> list[dict[str, Any]]:
-        """A page of `GetKeyValueItems` or `GetKeyValueKeys`. Raises StoreError."""
+    def pages(self, method: str, pattern: str) -> Callable[[int], Awaitable[list[dict[str, Any]]]]:
+        """What gives the page of `GetKeyValueItems` or `GetKeyValueKeys` at an offset, as often as one listing may ask."""
         what = f"listing {pattern or 'the keys'}"
+        limit = ListingLimit(f"{self.where}: {what}", self._remote.limits, self.clock)
+
+        async def page(offset: int) -> list[dict[str, Any]]:
+            items, size = await self._page(method, what, pattern, offset)
+            limit.count(len(items), size, is_last=len(items) < PAGE)
+            return items
+
+        return page
+
+    async def _page(self, method: str, what: str, pattern: str, offset: int) -> tuple[list[dict[str, Any]], int]:
+        """One page, and how many bytes came. Raises StoreError."""
         parameters: dict[str, str | int] = {"count": PAGE, "offset": offset} | ({"key": pattern} if pattern else {})
-        data = (await self.ask(method, what, parameters)).problem()
+        answer = await self.ask(method, what, parameters)
+        data = answer.problem()
         items = data.get("result") if data.get("error") is None else []
         if not isinstance(items, list) or not all(map(_is_item, items)):
             raise TransientError(
                 f"{self.where}: {what} failed: the response is not a list of items; check the endpoint"
             )
-        return items
+        return items, len(answer.body)
 
     async def item(self, key: str) -> dict[str, Any] | None:
         """One item, None where there is none: the API has an error, null and nothing at all for that. Raises StoreError."""

@@ -21,6 +21,7 @@ from kvsync.planning.marks import MarkSigner
 from kvsync.stores.base import StoreContext, Write, WriteResult, WriteStatus
 from kvsync.stores.ledger_place import LEDGER, LedgerPlace
 from kvsync.stores.limits import check_batch
+from kvsync.stores.partial import ReadFailures
 from kvsync.stores.remote_store import RemoteStore
 from kvsync.stores.voximplant.chunks import LONGEST_KEY, RESERVED, USUAL
 from kvsync.stores.voximplant.limits import KEY_PATTERN, LONGEST, MOST_KEY, MOST_VALUE, PAGE
@@ -155,16 +156,16 @@ class VoximplantStore(RemoteStore["Remote"]):
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         """These entries: one by one, or page by page where that takes fewer calls. What no key can be is not there."""
         named = {name: identity for identity in identities if (name := self._name(namespace, identity)) is not None}
-        storage = await self._storage(namespace)
+        storage, failures = await self._storage(namespace), ReadFailures()
         items: Mapping[str, Item] = {}
         if len(named) > self._pages.get(namespace, PAGE):
             listed = await self._list(namespace, storage)
             items = listed.items if listed.problem is None else {}
         if not items:
-            found = [await storage.item(name) for name in named]
+            found = [await failures.note(identity, storage.item(name)) for name, identity in named.items()]
             items = {item["key"]: item for item in found if item is not None}
         actuals = (self._actual(namespace, items[name]) for name in named if name in items)
-        return {one.identity: one for one in actuals if one is not None}
+        return failures.check({one.identity: one for one in actuals if one is not None})
 
     async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """One call."""
@@ -180,7 +181,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         """The keys of the application."""
         storage = await self._client().storage()
         async with storage.quiet:
-            listed = await everything(lambda offset: storage.page("GetKeyValueKeys", "", offset), PAGE)
+            listed = await everything(storage.pages("GetKeyValueKeys", ""), PAGE)
         if listed.problem is not None:
             raise TransientError(f"store {self.config.name}: listing the keys failed: {listed.problem}")
         return [key for key in listed.items if RESERVED not in key]
@@ -227,7 +228,7 @@ class VoximplantStore(RemoteStore["Remote"]):
         for."""
         pattern = self._first_level(namespace) or ""
         async with storage.quiet:
-            listed = await everything(lambda offset: storage.page("GetKeyValueItems", pattern, offset), PAGE)
+            listed = await everything(storage.pages("GetKeyValueItems", pattern), PAGE)
         self._pages[namespace] = len(listed.items) // (PAGE - 1) + 1
         if self.keeps_ledger and listed.problem is None:
             self._shelf(namespace, storage).take_in(listed.items)

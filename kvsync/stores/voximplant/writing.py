@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kvsync.errors import PermanentError
+from kvsync.errors import LostAnswer, PermanentError
+from kvsync.http.failures import unconfirmed
+from kvsync.http.model import Request, Response
 from kvsync.http.moments import moment_from
 from kvsync.stores.base import Write
 from kvsync.stores.voximplant.limits import LONGEST
@@ -66,7 +68,11 @@ class Writer:
 
 
 async def _delete(storage: Storage, key: str) -> None:
-    await storage.change("DelKeyValueItem", f"deleting {key}", {"key": key})
+    what = f"deleting {key}"
+    answer = await storage.change("DelKeyValueItem", what, {"key": key})
+    problem = answer.problem()
+    if problem.get("error") is None and not isinstance(problem.get("result"), int | float):
+        raise _unconfirmed(storage, what, answer)
 
 
 async def _set(storage: Storage, key: str, value: str, lifetime: Lifetime, is_secret: bool) -> Mapping[str, Any]:
@@ -76,7 +82,14 @@ async def _set(storage: Storage, key: str, value: str, lifetime: Lifetime, is_se
     if answer.problem().get("error") is not None:
         raise PermanentError(f"{storage.where}: {what} failed: the service finds no record to write")
     result = answer.problem().get("result")
-    return result if isinstance(result, dict) else {}
+    if not isinstance(result, dict) or result.get("key") != key:
+        raise _unconfirmed(storage, what, answer, is_secret=is_secret)
+    return result
+
+
+def _unconfirmed(storage: Storage, what: str, answer: Response, *, is_secret: bool = False) -> LostAnswer:
+    """The error of a write that the service does not say to have made."""
+    return unconfirmed(storage.where, Request("POST", "", what, is_secret=is_secret), answer)
 
 
 def _lives(storage: Storage, item: Mapping[str, Any], lifetime: Lifetime) -> bool:

@@ -1,0 +1,45 @@
+"""The proxy that the environment names for an origin."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from kvsync.errors import PermanentError
+
+
+class Proxy(NamedTuple):
+    """A proxy: its URL, which may hold a password, and what messages call it."""
+
+    url: str
+    label: str
+
+    @property
+    def refusal(self) -> str:
+        """What to say when it asks for a password."""
+        return (
+            f"{self.label} asks for a password (status 407); write it into the variable: http://user:password@host:port"
+        )
+
+
+def proxy_for(origin: str) -> Proxy | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for this origin, None for a direct connection. Raises
+    PermanentError for one that kvsync cannot use."""
+    parts = urlsplit(origin)
+    written = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    if not written:
+        return None
+    variable = f"{parts.scheme.upper()}_PROXY"
+    url = written if "://" in written else f"http://{written}"
+    try:
+        named = urlsplit(url)
+        host, port = named.hostname, named.port
+    except ValueError:
+        host, port = None, None
+    if not host or named.scheme not in ("http", "https"):
+        raise PermanentError(
+            f"the proxy in {variable} is not a URL such as http://proxy.example:3128; correct {variable}"
+        )
+    shown = f"{named.scheme}://{f'[{host}]' if ':' in host else host}" + ("" if port is None else f":{port}")
+    return Proxy(url, f"the proxy {shown} (from {variable})")

@@ -1,0 +1,17 @@
+"""Limits for what stores answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """What one answer and one listing may cost, in bytes and seconds. `kvsync.config.limits` says what each bounds."""
+
+    answer: int = 256 * 2**20
+    error_answer: int = 2**20
+    listing_pages: int = 10_000
+    listing_entries: int = 2_000_000
+    listing_bytes: int = 2**30
+    listing_time: float = 600

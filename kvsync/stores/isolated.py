@@ -1,0 +1,97 @@
+"""Store wrapper that turns every exception into an error of its store, so that no other store is affected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+from kvsync.errors import KvsyncError, LostAnswer, StoreError, TransientError, UnexpectedError
+from kvsync.http.failures import cleaned
+from kvsync.logs import get_logger
+from kvsync.model.entry import Actual, Identity, Snapshot
+from kvsync.model.health import DoctorCheck
+from kvsync.model.place import Place
+from kvsync.planning.marks import MarkSigner
+from kvsync.stores import extensions
+from kvsync.stores.base import Write, WriteResult
+from kvsync.stores.extensions import LedgerKeeping
+from kvsync.stores.wrapper import StoreWrapper
+
+_log = get_logger()
+
+
+class IsolatedStore(StoreWrapper):
+    """Passes everything on to the store it wraps. An exception that kvsync does not expect becomes a StoreError: a
+    shortage of the machine a TransientError, anything else an UnexpectedError, which is logged with its traceback."""
+
+    async def locate(self, namespace: str, *, writing: bool = False) -> Place:
+        """As the wrapped store does."""
+        with self._isolated("resolving", namespace):
+            return await extensions.locate(self._inner, namespace, writing=writing)
+
+    async def observe(self, namespace: str, signer: MarkSigner, token: str | None = None) -> Snapshot | None:
+        """As the wrapped store does."""
+        with self._isolated("listing", namespace):
+            return await self._inner.observe(namespace, signer, token)
+
+    async def observe_deep(self, namespace: str, signer: MarkSigner) -> Snapshot | None:
+        """As the wrapped store does."""
+        with self._isolated("reading all of", namespace):
+            return await extensions.observe_deep(self._inner, namespace, signer)
+
+    async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        """As the wrapped store does."""
+        with self._isolated("reading entries of", namespace):
+            return await self._inner.read(namespace, identities)
+
+    async def write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """As the wrapped store does."""
+        with self._isolated("writing to", namespace, writes=True):
+            return await self._inner.write(namespace, writes)
+
+    async def read_ledger(self, namespace: str) -> bytes | None:
+        """As the wrapped store does."""
+        with self._isolated("reading the ledger of", namespace):
+            return await self._keeper.read_ledger(namespace)
+
+    async def write_ledger(self, namespace: str, ledger: bytes) -> None:
+        """As the wrapped store does."""
+        with self._isolated("writing the ledger of", namespace, writes=True):
+            await self._keeper.write_ledger(namespace, ledger)
+
+    async def namespaces(self) -> Sequence[str]:
+        """As the wrapped store does."""
+        with self._isolated("listing the namespaces", ""):
+            return await self._inner.namespaces()
+
+    async def check(self) -> Sequence[DoctorCheck]:
+        """As the wrapped store does."""
+        try:
+            with self._isolated("checking the store", ""):
+                return await self._inner.check()
+        except StoreError as error:
+            return [DoctorCheck("reached", False, str(error))]
+
+    @property
+    def _keeper(self) -> LedgerKeeping:
+        """The wrapped store, which is asked for its ledger only if it keeps one."""
+        return cast("LedgerKeeping", self._inner)
+
+    @contextmanager
+    def _isolated(self, what: str, namespace: str, *, writes: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except KvsyncError:
+            raise
+        except (OSError, MemoryError) as error:
+            message = f"{self._failed(what, namespace)}: {cleaned(str(error)) or type(error).__name__}"
+            raise (LostAnswer if writes else TransientError)(message) from error
+        except Exception as error:
+            _log.error("store.crashed", store=self.config.name, namespace=namespace, error=what, exc_info=True)
+            reason = cleaned(f"{type(error).__name__}: {error}")
+            message = f"{self._failed(what, namespace)}: unexpected {reason}"
+            raise UnexpectedError(f"{message}; this is a bug in kvsync; the log has the traceback") from error
+
+    def _failed(self, what: str, namespace: str) -> str:
+        return f"store {self.config.name}: {f'{what} {namespace}'.rstrip()} failed"

@@ -1,0 +1,80 @@
+"""Entries that cannot be read: they wait, with the reason, and nothing else waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from kvsync.model.entry import Actual, Identity
+from kvsync.model.pass_options import PassOptions
+from kvsync.stores.memory.store import MemoryStore
+from kvsync.stores.partial import EntryUnreadable, ReadFailures
+from tests.support.world import World, is_clean, outcomes, refused, rows
+
+KINDS = ("memory-edge", "memory-bucket", "memory-mortal")
+"""Stores that read entries one by one, with marks and with a ledger."""
+
+
+@pytest.fixture(params=KINDS)
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
+    """A store in which no key that begins with `blocked` can be read once `block` was called."""
+    return World(tmp_path, monkeypatch, request.param)
+
+
+def block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something in front of the store refuse calls that name such a key."""
+    original = MemoryStore.read
+
+    async def read(store: MemoryStore, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
+        failures = ReadFailures()
+        for identity in identities:
+            if identity.key.startswith("blocked"):
+                await failures.note(identity, refusal())
+        passing = [identity for identity in identities if not identity.key.startswith("blocked")]
+        return failures.check(await original(store, namespace, passing) if passing else {})
+
+    monkeypatch.setattr(MemoryStore, "read", read)
+
+
+async def refusal() -> None:
+    """The answer to such a call."""
+    raise EntryUnreadable("status 403")
+
+
+async def test_the_others_are_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed entry that cannot be read is not written and not taken for absent; the others are applied."""
+    await world.settle({"a": 1, "blocked": 1})
+    world.clock.advance(120)
+    block(monkeypatch)
+    world.want({"a": 2, "blocked": 2, "new": 1})
+    report = await world.apply()
+    assert (outcomes(report)["a"], outcomes(report)["new"]) == ("applied", "applied")
+    assert outcomes(report)["blocked"] in ("refused", "failed")
+    assert "status 403" in str(report.targets[0].outcomes)
+    assert world.values() == {"a": "2", "blocked": "1", "new": "1"}
+
+
+async def test_it_is_written_once_it_can_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is forgotten: as soon as the entry can be read, it is brought to what the files ask."""
+    await world.settle({"blocked": 1})
+    world.clock.advance(120)
+    with monkeypatch.context() as patch:
+        block(patch)
+        world.want({"blocked": 2})
+        await world.apply()
+    assert is_clean(await world.apply())
+    assert world.values() == {"blocked": "2"}
+
+
+async def test_a_deep_look_says_what_it_could_not_see(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deep plan names the entry, counts as incomplete, and finds drift in the others."""
+    await world.settle({"a": 1, "blocked": 1})
+    world.clock.advance(120)
+    block(monkeypatch)
+    world.edit("a", "3")
+    plan = await world.plan(PassOptions(deep=True))
+    assert [key for _, _, key in rows(plan)] == ["a"]
+    assert plan.complete is (world.kind != "memory-edge")  # the others need not read for it
+    assert refused(plan) == []
