@@ -249,13 +249,8 @@ class Workspace:
             self._passes.pop(target, None)
             self._failures[target] = failure = crashed(target, "planning", error)
             type_ = self.stores[target.store].capabilities.type
-            return TargetPlan(
-                target,
-                type_,
-                target_digest(self.state.digest_key, target, None, ()),
-                complete=False,
-                error=str(failure),
-            )
+            digest = target_digest(self.state.digest_key, target, None, ())
+            return TargetPlan(target, type_, digest, complete=False, error=str(failure))
 
     async def _plan_one(self, target: Target, loaded: DesiredState, ask: PassOptions) -> TargetPlan:
         self._failures.pop(target, None)
