@@ -39,7 +39,7 @@ keys:
   greeting: Hello
   timeout: 30
   limits: {json: {rps: 10}}
-  secret: {value: hush, sensitive: true}
+  secret: {value: gKx7-wq93-hush, sensitive: true}
   kept: {value: first, protected: true}
 """
 SHOP: Final = "store: other\nnamespace: shop\nkeys:\n" + "".join(f"  item{number}: {number}\n" for number in range(8))
