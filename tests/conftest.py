@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from kvsync.util.redaction import REDACTOR
+
 # How long an example takes says how busy the machine is, nothing about kvsync.
 settings.register_profile("kvsync", deadline=None)
 settings.load_profile("kvsync")
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> Iterator[None]:
+    """What a test registers as secret is not taken out of what the next one reads."""
+    yield
+    REDACTOR.__init__()  # type: ignore[misc]
 
 
 @pytest.hookimpl(wrapper=True)

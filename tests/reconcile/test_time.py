@@ -11,7 +11,9 @@ import pytest
 from kvsync.model.capabilities import Lifetimes
 from kvsync.model.pass_options import PassOptions
 from kvsync.model.plan import TargetPlan
+from kvsync.stores.base import Store
 from kvsync.stores.memory.backend import RemoteKey
+from kvsync.stores.wrapper import StoreWrapper
 from kvsync.util.clock import Clock
 from tests.support.stores import KINDS
 from tests.support.world import World, is_clean, outcomes, refused, rows
@@ -64,6 +66,13 @@ class TimeOfStore(Clock):
 
     def monotonic(self) -> float:
         return self._right.monotonic()
+
+
+def give_clock(store: Store, clock: Clock) -> None:
+    """Let a store, and what is wrapped around it, go by this clock."""
+    store.context = replace(store.context, clock=clock)
+    if isinstance(store, StoreWrapper):
+        give_clock(store._inner, clock)
 
 
 def at(world: World, seconds: float) -> str:
@@ -250,8 +259,7 @@ async def test_lifetimes_end_by_the_time_of_the_store(world: World, off: float) 
 
     async def planned() -> TargetPlan:
         async with world.open("run", clock=here) as workspace:
-            store = workspace.stores["main"]
-            store.context = replace(store.context, clock=TimeOfStore(right, here))
+            give_clock(workspace.stores["main"], TimeOfStore(right, here))
             (plan,) = (await workspace.plan()).targets
             return plan
 

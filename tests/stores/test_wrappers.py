@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pytest
 
@@ -46,6 +46,14 @@ class ExtendedStore(MemoryStore):
     def quota_left(self) -> int | None:
         """Always the same."""
         return 5
+
+    def is_namespace_id(self, namespace: str) -> bool:
+        """Every namespace has a name."""
+        return False
+
+    async def remote_keys(self) -> Sequence[str]:
+        """One key of no namespace."""
+        return ["stray"]
 
 
 class BareStore(StoreWrapper):

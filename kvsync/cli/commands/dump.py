@@ -174,7 +174,7 @@ def _report(dumped: Dumped) -> Iterator[str]:
 def _left_out_line(one: LeftOut) -> str:
     from kvsync.rendering.words import name
 
-    return f"  {name(one.identity)}: {one.reason}"
+    return f"  - {name(one.identity)}: {one.reason}"
 
 
 def _how_to_give(variables: Sequence[str]) -> str:
