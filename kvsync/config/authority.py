@@ -144,6 +144,11 @@ class Authority:
         place = posixpath.normpath(path)
         if any(_lies_in(place, folder) for folder in self.authors.files):
             return None
+        if place.split("/", 1)[0] == "..":
+            return Denial(
+                f"would read {quoted(place)}, which is outside the folder of the state files",
+                "kvsync.yaml cannot allow this",
+            )
         allowed = ", ".join(quoted(one) for one in (*self.authors.files, posixpath.dirname(place) or "."))
         return Denial(
             f"would read {quoted(place)}, which is outside the folders in authors.files",

@@ -216,6 +216,14 @@ class Jail:
             raise
         return handle
 
+    def insist_on_unprotected(self, path: str) -> None:
+        """Raise ProtectedError for a path that is never read, or lies in a folder that is not, by its name alone."""
+        names = path.split("/")
+        for end in range(1, len(names) + 1):
+            reason = self._protection.reason("/".join(names[:end]))
+            if reason is not None:
+                raise ProtectedError(f"kvsync never reads it: {reason}")
+
     def _check(self, physical: str, status: os.stat_result) -> None:
         reason = self._protection.reason(physical, status)
         if reason is not None:

@@ -91,7 +91,8 @@ class ValueContext:
         return value
 
     def _insist_on_right(self, place: str) -> None:
-        """Raise DeniedError for a place in the tree that state files may not read."""
+        """Raise DeniedError for a place in the tree that state files may not read, ProtectedError where no right would help."""
+        self._tree.insist_on_unprotected(normpath(place))
         denial = self._authority.deny_file(place)
         if denial is not None:
             raise DeniedError(denial)

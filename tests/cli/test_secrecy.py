@@ -98,3 +98,23 @@ def test_a_secret_does_not_hide_what_programs_need() -> None:
         "reasons": ["abcd-1234"],
     }
     assert REDACTOR.clean(document) == document | {"error": "the store said: *** is wrong", "reasons": ["***"]}
+
+
+WEAK = ("payment_", "local/payment_x", "to create", '"action": "create"', "kvsync plan", "| create |", "state/pay.yaml")
+
+
+def test_a_sensitive_value_hides_nothing_of_others(repo: Repo) -> None:
+    """What an author calls sensitive takes no name of others, and no word of kvsync's, out of any form of a plan, and validate
+    warns of it."""
+    repo.write("state/pay.yaml", "store: local\nnamespace: payment_x\nkeys: {price: 1}\n")
+    forms = ("text", "json", "markdown")
+    plain = [repo.run("plan", "--target", "local/payment_x", "-o", form).stdout for form in forms]
+    keys = "".join(f"  s{number}: {{value: {json.dumps(one)}, sensitive: true}}\n" for number, one in enumerate(WEAK))
+    repo.write("state/web.yaml", f"store: local\nnamespace: web\nkeys:\n{keys}")
+    warned = repo.json("validate")["warnings"]
+    assert [one["line"] for one in warned] == list(range(4, 4 + len(WEAK)))
+    assert all("too weak to be recognised in text" in one["message"] for one in warned)
+    for form, before in zip(forms, plain, strict=True):
+        after = repo.run("plan", "--target", "local/payment_x", "-o", form).stdout
+        assert "***" not in after + repo.run("plan", "-o", form).stdout
+        assert form == "json" or after == before

@@ -134,6 +134,29 @@ def test_files_need_the_operator(repo: Repo) -> None:
     assert 'authors: {files: ["state/assets", "state/other"]}' in texts[0]
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("../.kvsync/key", "it belongs to the state directory"),
+        ("../.KVSYNC/none/at/all", "it belongs to the state directory"),
+        ("../.git/config", "it belongs to Git"),
+        ("other/.git", "it belongs to Git"),
+        ("../kvsync.yaml", "it is the configuration"),
+        ("../../etc/passwd", None),
+        ("../..", None),
+    ],
+)
+def test_no_line_is_offered_that_would_not_help(repo: Repo, path: str, why: str | None) -> None:
+    """For what is never read, there or not, the error says so, and offers no wider right."""
+    repo.write("kvsync.yaml", granted("files: [state/assets]"))
+    repo.web(f"keys: {{a: {{file: {path}}}}}\nfiles: [{{path: {path}}}]\n")
+    texts = repo.problems()
+    assert len(texts) == 2
+    for text in texts:
+        assert "authors: {files" not in text
+        assert (f"kvsync never reads it: {why}" if why else "kvsync.yaml cannot allow this") in text
+
+
 def test_a_file_names_only_what_it_may(repo: Repo) -> None:
     """A target that a file may not name is an error at the word, and is not held for it: its own files go on."""
     repo.write(

@@ -317,21 +317,29 @@ async def test_state_files_must_be_there(home: Path, origin: Origin) -> None:
     one.close()
 
 
-@pytest.mark.parametrize("gone", ["repository", "ref"])
+GONE = {
+    "repository": "no such repository",
+    "ref": "no branch, tag or commit 'main'",
+    "one meaning of the ref": "'main' is both a branch and a tag",
+}
+
+
+@pytest.mark.parametrize("gone", GONE)
 async def test_what_cannot_be_fetched_leaves_the_last_good_commit(
     opened: Checkout, origin: Origin, home: Path, gone: str
 ) -> None:
-    """Without the repository, or without the ref, a fetch is an error, and what was there stays: also for a new process."""
+    """Without the repository, without the ref, or with a tag of its name too, a fetch is an error, and what was there stays:
+    also for a new process."""
     await opened.fetch()
     kept, shown = opened.commit, files(opened)
     if gone == "repository":
         origin.path.rename(origin.path.with_name("elsewhere"))
-    else:
+    elif gone == "ref":
         origin.git("branch", "--move", "other")
+    else:
+        origin.git("tag", "main")
     for one in (opened, checkout(home, origin.url, ref="main")):
-        with pytest.raises(
-            SourceError, match="no such repository" if gone == "repository" else "no branch, tag or commit 'main'"
-        ):
+        with pytest.raises(SourceError, match=GONE[gone]):
             await one.fetch()
         assert (one.commit, files(one)) == (kept, shown)
         one.close()
