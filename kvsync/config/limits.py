@@ -94,6 +94,25 @@ LIMIT_FIELDS: Final = (
         help="Maximum number of values that aliases and merge keys add to one state file (100000).",
     ),
     Field(
+        "documents",
+        integer(1),
+        default=_DEFAULTS.documents,
+        help="Maximum number of documents in one state file (20000).",
+    ),
+    Field(
+        "entries",
+        integer(1),
+        default=_DEFAULTS.entries,
+        help="Maximum number of entries of one state file, over all its labels and stores (200000).",
+    ),
+    Field(
+        "expansion",
+        size(),
+        default=_DEFAULTS.expansion,
+        help="Maximum total size of what the text of one state file comes to, with all that aliases, defaults, prefixes, "
+        "labels and several stores repeat (256MiB). Files that values are read from count where they are used again.",
+    ),
+    Field(
         "problems",
         integer(1),
         default=_DEFAULTS.problems,

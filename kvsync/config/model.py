@@ -202,6 +202,9 @@ class ReadLimits:
     patterns: int = 1_000
     nesting: int = 64
     aliases: int = 100_000
+    documents: int = 20_000
+    entries: int = 200_000
+    expansion: int = 256 * 2**20
     problems: int = 1_000
 
 

@@ -9,8 +9,9 @@ from kvsync.desired.model import DocumentRows
 from kvsync.desired.order import order_problems
 from kvsync.desired.views import EntriesView, SettledView, TargetRows
 from kvsync.errors import Kind, Origin, Problem
-from kvsync.model.entry import Desired, Identity, Target
+from kvsync.model.entry import Desired, Identity, Target, brief
 from kvsync.model.policy import Policy
+from kvsync.util.escaping import clip_name
 
 
 def target_digest(chunks: Sequence[DocumentRows], policy: bytes) -> bytes:
@@ -53,7 +54,7 @@ def _duplicates(rows: TargetRows) -> Iterator[Problem]:
     for row, identity in enumerate(rows.identities()):
         earlier = first.setdefault(identity, row)
         if earlier != row:
-            message = f"{identity} is defined twice for {rows.chunks[0].target}, first at {rows.origin(earlier)}"
+            message = f"{brief(identity)} is defined twice for {rows.chunks[0].target}, first at {rows.origin(earlier)}"
             yield Problem(message, rows.origin(row), "remove one of them", kind=Kind.CONTRADICTION)
 
 
@@ -66,7 +67,10 @@ def _meetings(rows: TargetRows) -> Iterator[Problem]:
         other, earlier = first.setdefault(names[row], (identity, row))
         if earlier != row:
             shown = names[row].partition("\0")[0]
-            message = f'{identity} and {other} ({rows.origin(earlier)}) have the same remote key, "{shown}"'
+            message = (
+                f"{brief(identity)} and {brief(other)} ({rows.origin(earlier)}) have the same remote key, "
+                f'"{clip_name(shown)}"'
+            )
             yield Problem(message, rows.origin(row), "rename one, or change key_format", kind=Kind.CONTRADICTION)
 
 
@@ -93,20 +97,23 @@ def _leaving(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[Probl
         for key, origin in chunk.absent.items():
             if key in wanted:
                 yield Problem(
-                    f'"{key}" is listed as absent here, but defined at {rows.origin(wanted[key])}',
+                    f'"{clip_name(key)}" is listed as absent here, but defined at {rows.origin(wanted[key])}',
                     origin,
                     kind=Kind.CONTRADICTION,
                 )
         for move in chunk.moved:
             if move.source in wanted:
-                message = f'"{move.source}" is moved away here, but defined at {rows.origin(wanted[move.source])}'
+                message = (
+                    f'"{clip_name(move.source)}" is moved away here, but defined at {rows.origin(wanted[move.source])}'
+                )
                 yield Problem(message, move.origin, "remove it from keys", kind=Kind.CONTRADICTION)
             if move.destination not in wanted:
-                message = f'"{move.source}" is moved to "{move.destination}", which is not among the keys'
+                source, destination = clip_name(move.source), clip_name(move.destination)
+                message = f'"{source}" is moved to "{destination}", which is not among the keys'
                 yield Problem(message, move.origin, "add the entry under its new key", kind=Kind.CONTRADICTION)
             if move.source in sources:
                 yield Problem(
-                    f'"{move.source}" is moved twice, first at {sources[move.source]}',
+                    f'"{clip_name(move.source)}" is moved twice, first at {sources[move.source]}',
                     move.origin,
                     kind=Kind.CONTRADICTION,
                 )

@@ -19,7 +19,7 @@ from kvsync.desired.rows import RowBuilder, Rows, RowTemplate, with_labels
 from kvsync.errors import Kind, Problem
 from kvsync.model.canonical import fingerprint, fingerprinter
 from kvsync.model.capabilities import Capabilities, SizeUnit
-from kvsync.model.entry import Content, Identity, Target
+from kvsync.model.entry import Content, Identity, Target, brief
 from kvsync.planning.audit import UNUSABLE_KEYS, audit
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -153,7 +153,7 @@ class _Compiler:
         if len(self._problems) >= self._most:
             return
         identity = Identity(source.keys[index], source.labels[index])
-        message = f"{self._target}: {identity}: {reason}"
+        message = f"{self._target}: {brief(identity)}: {reason}"
         self._problems.append(Problem(message, source.origin(index), kind=Kind.STORE_LIMIT))
 
 

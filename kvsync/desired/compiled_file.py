@@ -57,7 +57,9 @@ class _SourceFile:
         self.problems = Problems(path, limits.problems)
         self.around = ValueContext(given.tree, path, given.environ, given.allowance, authority)
         self.parsed = parse_all(
-            data, path, ParseLimits(limits.state_file, limits.nesting, limits.aliases, limits.problems)
+            data,
+            path,
+            ParseLimits(limits.state_file, limits.nesting, limits.aliases, limits.problems, limits.documents),
         )
         self.problems.extend(self.parsed.problems)
         self.is_blank = not data.removeprefix(UTF8_BOM).strip()  # as a file that is about to be written

@@ -7,7 +7,7 @@ from collections.abc import Container
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kvsync.config.authority import Authority, Denial
 from kvsync.desired.entries import EntryReader
@@ -20,7 +20,10 @@ from kvsync.model.entry import Move, Target
 from kvsync.model.policy import Policy
 from kvsync.yaml.fields import Problems, decode
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.yaml.problems import at, found, name_hint, quoted
+from kvsync.yaml.problems import at, found, inside, name_hint, quoted
+
+_FEW: Final = 10
+"""Problems of a file up to which the nearest of its keys is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ def _require(layers: Several[Layer]) -> None:
 
 
 def _read_entries(document: Document, layer: Layer, lines: dict[str, Any], above: Layer | None) -> None:
-    reader = EntryReader(document.draft, document.defaults, layer.around, layer.problems)
+    reader = EntryReader(document.draft, document.defaults, layer.around, layer.problems, len(document.stores))
     keys = lines.get("keys")
     if keys is not None:
         reader.read(keys.items, _replaced(above, keys))
@@ -184,14 +187,15 @@ def _replaced(above: Layer | None, keys: Mapping) -> frozenset[str]:
 
 
 def _check_removal(key: Scalar, node: Mapping, keys: Mapping, problems: Problems) -> None:
-    what = f"keys.{key.text}"
+    what = inside("keys", key.text)
     wanted = node.items["remove"][1]
     if len(node.items) > 1:
         problems.add(at(what, "remove cannot be combined with other fields"), node)
     elif not (isinstance(wanted, Scalar) and wanted.plain and wanted.text == "true"):
         problems.add(at(what, f"remove: expected true, found {found(wanted)}"), wanted)
     elif key.text not in keys.items:
-        problems.add(at(what, "there is no such key to remove"), key, name_hint(key.text, keys.items))
+        hint = name_hint(key.text, keys.items) if len(problems) < _FEW else None  # it costs more than all else
+        problems.add(at(what, "there is no such key to remove"), key, hint)
 
 
 def _read_leaving(document: Document, layer: Layer, lines: dict[str, Any]) -> None:

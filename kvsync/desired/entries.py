@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Final
 
+from kvsync.desired.expansion import Expansion, options_size, written_size
 from kvsync.desired.fields import AFTER_ALL, LABELLED_FIELDS, VALUE_FORMS, Options, Placed, merged, packed
 from kvsync.desired.jail import UnreadableError
 from kvsync.desired.rows import RowBuilder, RowTemplate
@@ -14,9 +16,12 @@ from kvsync.model.canonical import is_json_type
 from kvsync.model.entry import Mode
 from kvsync.yaml.fields import INVALID, Decoder, Problems, is_extension
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.yaml.problems import at, name_hint, quoted
+from kvsync.yaml.problems import at, inside, name_hint, quoted
 
 _FORMS: Final = frozenset(VALUE_FORMS)
+_INLINE: Final = frozenset({"value", "json", "base64"})
+"""Forms whose value stands in the file."""
+
 _OPTIONS: Final[dict[str, Decoder]] = {
     field.name: field.decoder for field in LABELLED_FIELDS if field.name not in _FORMS
 }
@@ -33,18 +38,31 @@ _LIST_HINT: Final = "to store a list, write {json: […]}"
 class _EntryOptions:
     """What is said of an entry besides its value, what it inherits included, and the shapes that this comes to."""
 
-    __slots__ = ("numbers", "options", "own")
+    __slots__ = ("numbers", "options", "own", "size")
 
     def __init__(self, own: Options, options: Options) -> None:
         self.own, self.options = own, options
         self.numbers: dict[tuple[bool, bool], int] = {}
+        self.size = options_size(options)
+
+    def inherited(self) -> _EntryOptions:
+        """The same for an entry below, which says nothing of its own."""
+        if not self.own:
+            return self
+        below = copy(self)
+        below.own = {}
+        return below
 
 
 class EntryReader:
-    """Reads the entries of one file of a document into `draft`. `defaults` hold for all, packed."""
+    """Reads the entries of one file of a document, which names so many `stores`, into `draft`. `defaults` hold for all,
+    packed."""
 
-    def __init__(self, draft: RowBuilder, defaults: Options, around: ValueContext, problems: Problems) -> None:
+    def __init__(
+        self, draft: RowBuilder, defaults: Options, around: ValueContext, problems: Problems, stores: int = 1
+    ) -> None:
         self._draft, self._around, self._problems = draft, around, problems
+        self._expansion = Expansion(around, problems, stores)
         self._defaults = _EntryOptions({}, defaults)
         self._known: dict[tuple[_EntryOptions, Any], _EntryOptions] = {}
         self.secrets: list[str] = []
@@ -55,13 +73,23 @@ class EntryReader:
         # The hot loop: most entries are plain text without options of their own.
         number = self._number(self._defaults, json=False, secret=False)
         add, sensitive = self._draft.rows.append, self._draft.table[number].sensitive
+        if not sensitive:
+            self._take_plain(items)
         for name, (key, node) in items.items():
             if name in skip:
                 continue
             if isinstance(node, Scalar) and not sensitive and not (node.plain and node.text in _NULLS):
                 add((name, None, node.text.encode(), number, key.line, key.column))
             else:
-                self._read_entry(key, node, f"keys.{name}")
+                self._read_entry(key, node, inside("keys", name))
+
+    def _take_plain(self, items: dict[str, tuple[Scalar, Node]]) -> None:
+        """Count the entries that are plain text; the others are counted one by one."""
+        texts = [(name, len(node.text)) for name, (_, node) in items.items() if isinstance(node, Scalar)]
+        if texts:
+            place = items[texts[0][0]][0]
+            self._expansion.take_entries(place, len(texts), sum([len(name) for name, _ in texts]), self._defaults.size)
+            self._expansion.take_text(place, sum([size for _, size in texts]))
 
     def read_files(self, item: Placed, what: str) -> None:
         """Read a `files:` item: one entry for each file."""
@@ -78,12 +106,14 @@ class EntryReader:
             self._problems.add(at(what, f"no file under {quoted(path)} matches {quoted(written['glob'])}"), node)
         if hidden:
             self.warnings.append(self._left_out(hidden, node, what))
+        self._take_options(node, self._defaults)
         own = packed({name: value for name, value in written.items() if name in _OPTIONS})
         said = _EntryOptions(own, merged(self._defaults.options, own))
         self._check_lifetime(said, node, what)
         for name, data in found:
             if is_text(name):
-                self._add(written["prefix"] + name, None, Value(data), said, node)
+                self._expansion.take_entries(node, 1, len(written["prefix"]) + len(name), said.size)
+                self._append(written["prefix"] + name, None, Value(data), said, node)
             else:
                 self._problems.add(at(what, f"the file name {quoted(name)} is not UTF-8"), node)
 
@@ -108,6 +138,7 @@ class EntryReader:
         if node.is_null:
             self._problems.add(at(what, "a value must not be null"), node, _NULL_HINT)
         else:
+            self._expansion.take_text(node, len(node.text))
             self._add(key, label, Value(node.text.encode()), said, place)
 
     def _read_mapping(self, key: Scalar, node: Mapping, what: str) -> None:
@@ -146,7 +177,7 @@ class EntryReader:
                 self._add(key.text, None, value, said, key)
             for label, member in node.items.values():
                 if self._is_label(label, what):
-                    self._read_label(key.text, label, member, value, said, f"{what}.{label.text}")
+                    self._read_label(key.text, label, member, value, said, inside(what, label.text))
         else:
             hint = "write {label: value, …}, or [label, …] for the same value under several labels"
             self._problems.add(at(what, "expected labels"), node, hint)
@@ -164,6 +195,7 @@ class EntryReader:
                 self._problems.add(at(what, f"the label {quoted(item.text)} is listed twice"), item)
             elif self._is_label(item, what) and value is not None:
                 seen.add(item.text)
+                self._expansion.take_text(item, len(value.data))
                 self._add(key, item.text, value, said, item)
 
     def _is_label(self, label: Scalar, what: str) -> bool:
@@ -180,7 +212,9 @@ class EntryReader:
         elif isinstance(node, Mapping):
             said = self._said(node, under, what, _LABEL_NAMES)
             value, is_wrong = self._value(node, said.own, what)
-            value = value or (None if is_wrong else parent)
+            if value is None and parent is not None and not is_wrong:
+                self._expansion.take_text(label, len(parent.data))
+                value = parent
             if value is not None:
                 self._add(key, label.text, value, said, label)
             elif not is_wrong:
@@ -193,10 +227,11 @@ class EntryReader:
         silent = _SILENT if names is _ENTRY_NAMES else _FORMS
         words = tuple([(name, _words(item[1])) for name, item in node.items.items() if name not in silent])
         if not words:
-            return under if not under.own else _EntryOptions({}, under.options)
+            return under.inherited()
         known = self._known.get((under, words))
         if known is not None:
             return known
+        self._take_options(node, under)
         before = len(self._problems)
         own = self._options(node, what, names)
         said = _EntryOptions(own, merged(under.options, own))
@@ -205,12 +240,18 @@ class EntryReader:
             self._known[under, words] = said
         return said
 
+    def _take_options(self, node: Node, under: _EntryOptions) -> None:
+        """Count what a mapping says besides its value, laid over what it inherits."""
+        assert isinstance(node, Mapping)
+        own = sum([written_size(member) for name, (_, member) in node.items.items() if name in _OPTIONS])
+        self._expansion.take_text(node, own + under.size)
+
     def _options(self, node: Mapping, what: str, names: tuple[str, ...]) -> Options:
         options: Options = {}
         for name, (key, member) in node.items.items():
             decoder = _OPTIONS.get(name)
             if decoder is not None:
-                value = decoder.decode(member, self._problems, f"{what}.{name}")
+                value = decoder.decode(member, self._problems, inside(what, name))
                 if value is not INVALID:
                     options[name] = value
             elif name not in names and not is_extension(name):
@@ -225,6 +266,8 @@ class EntryReader:
         if len(forms) > 1:
             self._problems.add(at(what, f"{' and '.join(forms)} cannot be combined"), node.items[forms[1]][0])
             return None, True
+        if forms[0] in _INLINE:
+            self._expansion.take_text(node, written_size(node.items[forms[0]][1]))
         value = read_value(forms[0], node.items[forms[0]][1], self._around, self._problems, what)
         if value is not None and value.secret and own.get("sensitive") is False:
             message = at(what, "a value from the environment is always sensitive")
@@ -242,6 +285,10 @@ class EntryReader:
             self._problems.add(at(what, f"renew_before must be shorter than the ttl of {ttl}s"), node)
 
     def _add(self, key: str, label: str | None, value: Value, said: _EntryOptions, place: Node) -> None:
+        self._expansion.take_entries(place, 1, len(key) + len(label or ""), said.size)
+        self._append(key, label, value, said, place)
+
+    def _append(self, key: str, label: str | None, value: Value, said: _EntryOptions, place: Node) -> None:
         number = self._number(said, json=value.json, secret=value.secret)
         if self._draft.table[number].sensitive and (secret := value.data.decode(errors="ignore")):
             self.secrets.append(secret)

@@ -185,7 +185,7 @@ MOVED_FIELDS: Final = (
 DOCUMENT_FIELDS: Final = (
     _field("store", text(), "The store, by its name in kvsync.yaml."),
     _field("stores", list_of(text(), least=1), "Several stores with the same entries."),
-    _field("namespace", text(), "The namespace in the store."),
+    _field("namespace", text(r"[\s\S]{1,1000}", "text of at most 1,000 characters"), "The namespace in the store."),
     _field("defaults", record(OPTION_FIELDS), "Defaults for all entries of the document."),
     _field("policy", record(POLICY_FIELDS), "Settings that make the policy stricter for this target."),
     _field("keys", KeysDecoder(), "The entries. {} deletes all entries that kvsync owns."),

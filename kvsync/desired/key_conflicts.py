@@ -13,7 +13,8 @@ from typing import NamedTuple
 from kvsync.desired.model import DocumentRows
 from kvsync.desired.views import TargetRows
 from kvsync.errors import Kind, Problem
-from kvsync.model.entry import Identity, Target
+from kvsync.model.entry import Identity, Target, brief
+from kvsync.util.escaping import clip_name
 
 LiesIn = Callable[[Target, Identity], str | None]
 """Gives the other managed namespace that an entry of a target belongs to, None for all that are the target's own."""
@@ -33,7 +34,7 @@ class _Row(NamedTuple):
     identity: Identity
 
     def __str__(self) -> str:
-        return f"{self.target}: {self.identity}"
+        return f"{self.target}: {brief(self.identity)}"
 
 
 def meetings(group: Mapping[Target, Sequence[DocumentRows]], nested_namespace: LiesIn) -> Iterator[KeyConflict]:
@@ -64,7 +65,7 @@ def _one_key(row: _Row, other: _Row, name: str, inner: str | None) -> KeyConflic
     is_within = Target(row.target.store, inner) == other.target if inner is not None else False
     held = (row.target,) if is_within else (row.target, other.target)
     why = f", which is in the namespace of {other.target}" if is_within else ""
-    message = f'{row} and {other} ({where}) have the same remote key, "{shown}"{why}; {_held(held)}'
+    message = f'{row} and {other} ({where}) have the same remote key, "{clip_name(shown)}"{why}; {_held(held)}'
     hint = "remove it here" if is_within else "remove one of them"
     return KeyConflict(Problem(message, row.rows.origin(row.number), hint, kind=Kind.CONTRADICTION), held)
 

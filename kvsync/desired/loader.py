@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -226,7 +227,7 @@ class Source:
         if digest in (self._clean.get(target), self._cache.checked(target)):
             self._clean[target] = digest
             return ()
-        found = tuple(conflicting_entries(chunks))
+        found = tuple(islice(conflicting_entries(chunks), self._config.limits.problems))
         if not found:
             self._clean[target] = digest
         return found
@@ -250,7 +251,8 @@ class Source:
                 target.namespace, identity, OtherNamespaces(names[target.store], target.namespace)
             )
 
-        found = tuple(meetings({target: chunks for target, (chunks, _) in group.items()}, nested_namespace))
+        met = meetings({target: chunks for target, (chunks, _) in group.items()}, nested_namespace)
+        found = tuple(islice(met, self._config.limits.problems * len(group)))
         if not found:
             self._apart[first] = state.digest()
         return found

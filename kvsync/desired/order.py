@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import Final
 
 from kvsync.desired.model import DocumentRows
 from kvsync.desired.views import TargetRows
@@ -13,6 +14,10 @@ from kvsync.yaml.problems import name_hint, quoted
 
 _Ordered = Mapping[int, tuple[tuple[str, ...], bool]]
 """The keys that a row of the target is written after, and whether it is written last."""
+
+_NOTHING: Final[tuple[tuple[str, ...], bool]] = ((), False)
+_MOST_HINTS: Final = 10
+"""Names for which the nearest is looked for: it costs more than all else."""
 
 
 def order_problems(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[Problem]:
@@ -40,12 +45,15 @@ def _ordered(chunks: Sequence[DocumentRows], rows: TargetRows) -> Iterator[tuple
 
 
 def _missing(ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows) -> Iterator[Problem]:
+    last = {key for key, its_rows in by_key.items() if any(ordered.get(row, _NOTHING)[1] for row in its_rows)}
+    hints = iter(range(_MOST_HINTS))
     for row, (after, is_last) in ordered.items():
         for key in after:
             if key not in by_key:
                 message = f"after: {quoted(key)} is not among the keys of {rows.chunks[0].target}"
-                yield Problem(message, rows.origin(row), name_hint(key, by_key), Kind.CONTRADICTION)
-            elif not is_last and any(ordered.get(other, ((), False))[1] for other in by_key[key]):
+                hint = None if next(hints, None) is None else name_hint(key, by_key)
+                yield Problem(message, rows.origin(row), hint, Kind.CONTRADICTION)
+            elif not is_last and key in last:
                 message = f"after: {quoted(key)} is written after everything else, and so after this entry, too"
                 hint = f"remove it from this list, or remove after: all from {quoted(key)}"
                 yield Problem(message, rows.origin(row), hint, Kind.CONTRADICTION)
@@ -56,7 +64,7 @@ def _cycle(ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows)
     first: dict[str, int] = {}
     for key, its_rows in by_key.items():
         for row in its_rows:
-            after = ordered.get(row, ((), False))[0]
+            after = ordered.get(row, _NOTHING)[0]
             if after:
                 first.setdefault(key, row)
                 sorter.add(key, *after)
@@ -71,7 +79,7 @@ def _cycle(ordered: _Ordered, by_key: Mapping[str, list[int]], rows: TargetRows)
 
 def _moved(chunks: Sequence[DocumentRows], ordered: _Ordered, by_key: Mapping[str, list[int]]) -> Iterator[Problem]:
     for move in (move for chunk in chunks for move in chunk.moved):
-        if any(ordered.get(row, ((), False))[1] for row in by_key.get(move.destination, ())):
+        if any(ordered.get(row, _NOTHING)[1] for row in by_key.get(move.destination, ())):
             message = f"{quoted(move.destination)} is written after everything else, and so after {quoted(move.source)} is gone"
             hint = "remove this line, so that the old key is deleted first, or remove after: all"
             yield Problem(message, move.origin, hint, Kind.CONTRADICTION)

@@ -18,6 +18,7 @@ class ReadingBudget:
     def __init__(self, limits: ReadLimits, largest: int | None = None) -> None:
         self._limits, self._largest = limits, largest
         self._files = self._values = self._steps = 0
+        self._entries = self._expansion = 0
         self.size = 0
         """Bytes taken so far: of the state file, its overlay, and all that they take values from."""
 
@@ -38,6 +39,23 @@ class ReadingBudget:
     def take_steps_for(self, _group: Hashable, steps: int) -> None:
         """Count comparisons, whatever rights the names have. Raises TooMuchError."""
         self.take_steps(steps)
+
+    def take_entries(self, number: int) -> None:
+        """Count entries, before they are made. Raises TooMuchError."""
+        self._entries += number
+        if self._entries > self._limits.entries:
+            raise TooMuchError(
+                f"the state file has more than {self._limits.entries:,} entries; split it, or raise limits.entries"
+            )
+
+    def take_expansion(self, size: int) -> None:
+        """Count bytes that text of the file comes to where it is used, before they are made. Raises TooMuchError."""
+        self._expansion += size
+        if self._expansion > self._limits.expansion:
+            raise TooMuchError(
+                f"the text of the state file comes to more than {shown_size(self._limits.expansion)} with what aliases, "
+                "defaults, prefixes, labels and stores repeat; repeat less, or raise limits.expansion"
+            )
 
     def take_text(self, size: int) -> None:
         """Count the bytes of the state file, or of its overlay."""

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from kvsync.config.authority import Authority, Denial
 from kvsync.desired.discovery import Found, find_files, split
 from kvsync.desired.fields import FORM_FIELDS
-from kvsync.desired.jail import UnreadableError
+from kvsync.desired.jail import TooMuchError, UnreadableError
 from kvsync.desired.lfs import LFS_POINTER, is_lfs_pointer
 from kvsync.desired.model import Reference
 from kvsync.desired.reading_budget import ReadingBudget
@@ -22,7 +22,7 @@ from kvsync.errors import Kind
 from kvsync.model.canonical import canonical_json
 from kvsync.yaml.fields import INVALID, Decoder, Field, Problems
 from kvsync.yaml.nodes import Node, Scalar
-from kvsync.yaml.problems import at, quoted
+from kvsync.yaml.problems import TooManyProblemsError, at, quoted
 
 _FORMS: Final[dict[str, Decoder]] = {field.name: field.decoder for field in FORM_FIELDS if isinstance(field, Field)}
 _Result = TypeVar("_Result")
@@ -81,6 +81,16 @@ class ValueContext:
         skip = len(place) + 1 if place else 0
         values = [(name[skip:], _naming(name, self._read)) for name in found.names]
         return values, [name[skip:] for name in found.hidden]
+
+    def take(self, node: Node, problems: Problems, entries: int, size: int) -> None:
+        """Count entries, and the bytes that what is written at `node` comes to, before they are made. Where it is too much, the
+        problem is noted, and TooManyProblemsError raised: reading on would only find more."""
+        try:
+            self._allowance.take_entries(entries)
+            self._allowance.take_expansion(size)
+        except TooMuchError as error:
+            problems.add(str(error), node, kind=Kind.UNREADABLE)
+            raise TooManyProblemsError from None
 
     def variable(self, name: str) -> str | None:
         """An environment variable, None when it is not set. Raises DeniedError before it looks."""

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 from kvsync.errors import Origin, Problem
 from kvsync.model.policy import Policy
+from kvsync.util.escaping import clip_name
 
 
 class Identity(NamedTuple):
@@ -24,6 +25,11 @@ class Identity(NamedTuple):
 
     def __str__(self) -> str:
         return self.key if self.label is None else f"{self.key} [{self.label}]"
+
+
+def brief(identity: Identity) -> str:
+    """The identity with key and label cut to a readable length, for messages."""
+    return str(Identity(clip_name(identity.key), None if identity.label is None else clip_name(identity.label)))
 
 
 def identity_order(identity: Identity) -> tuple[str, bool, str]:

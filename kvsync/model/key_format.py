@@ -12,9 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from kvsync.model.entry import Identity
 from kvsync.model.place import KeyScope
+
+LONGEST_NAMESPACE: Final = 1_000
+"""Characters of a namespace that a state file may name. A key may have as many parts as characters."""
 
 _FIELD = re.compile(r"\{(\w*)\}")
 _NAMES = ("namespace", "label", "key")
@@ -115,6 +119,11 @@ class KeyFormat:
     def namespace_of(self, remote_key: str) -> str | None:
         """The namespace of a remote key where nothing else tells it: the shortest that it can be. None for a key of another
         format, and always where the format does not hold the namespace."""
+        place = 0
+        for literal in self._literals:  # first, since the expression tries all places of each
+            place = remote_key.find(literal, place) + len(literal)
+            if place < len(literal):
+                return None
         found = self._shape.fullmatch(remote_key)
         return found.groupdict().get("namespace") if found is not None else None
 
@@ -134,14 +143,14 @@ class KeyFormat:
 
     def _leading(self, remote_key: str) -> Iterator[str]:
         start, divider = len(self._literals[0]), self._literals[1]
-        end = remote_key.rfind(divider, start)
+        end = remote_key.rfind(divider, start, start + LONGEST_NAMESPACE + len(divider))
         while end >= 0:
             yield remote_key[start:end]
             end = remote_key.rfind(divider, start, end + len(divider) - 1)
 
     def _trailing(self, remote_key: str) -> Iterator[str]:
         end, divider = len(remote_key) - len(self._literals[-1]), self._literals[-2]
-        start = remote_key.find(divider, 0, end)
+        start = remote_key.find(divider, max(0, end - LONGEST_NAMESPACE - len(divider)), end)
         while start >= 0:
             yield remote_key[start + len(divider) : end]
             start = remote_key.find(divider, start + 1, end)

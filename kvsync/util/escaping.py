@@ -37,6 +37,8 @@ _INVISIBLE: Final = re.compile(
 _COMMAND: Final = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 """What CI systems take for a command: `::` at the start of a line (GitHub), `##[`, `##vso[` and the like anywhere."""
 
+_LONGEST_NAME: Final = 100
+
 _AMBIGUOUS: Final = re.compile(r"^$|[\s\"\\]")
 """What could make a name look like another one, like several, or like the words around it."""
 
@@ -133,6 +135,11 @@ def is_right_to_left(text: str) -> bool:
 def clip(text: str, length: int) -> str:
     """At most `length` characters of an escaped text."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def clip_name(name: str) -> str:
+    """A name of any length for a message: at most 100 characters. A file of some KB can name one key in thousands of them."""
+    return clip(name, _LONGEST_NAME)
 
 
 def is_unicode(text: str) -> bool:

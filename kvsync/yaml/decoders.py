@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.yaml.problems import Problems, at, found, nearest
+from kvsync.yaml.problems import Problems, at, found, inside, nearest
 
 Schema = dict[str, Any]
 
@@ -141,7 +141,7 @@ class MapDecoder(Decoder):
         for name, (key, member) in node.items.items():
             if self.name and not re.fullmatch(self.name, name):
                 problems.add(at(what, f"the name {found(key)} does not match {self.name}"), key)
-            values[name] = self.member.decode(member, problems, f"{what}.{name}")
+            values[name] = self.member.decode(member, problems, inside(what, name))
         return {name: value for name, value in values.items() if value is not INVALID}
 
     def schema(self) -> Schema:

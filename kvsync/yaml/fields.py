@@ -34,7 +34,7 @@ from kvsync.yaml.decoders import (
 )
 from kvsync.yaml.json_types import free_json
 from kvsync.yaml.nodes import Mapping, Node
-from kvsync.yaml.problems import Problems, at, found, name_hint, nearest, quoted
+from kvsync.yaml.problems import Problems, at, found, inside, name_hint, nearest, quoted
 from kvsync.yaml.quantities import duration, integer, moment, number, percentage, size
 
 __all__ = [
@@ -116,7 +116,7 @@ def decode(node: Node, fields: Sequence[Field], problems: Problems, what: str = 
     known = {field.name: field for field in fields}
     for name, (key, member) in node.items.items():
         if name in known:
-            value = known[name].decoder.decode(member, problems, f"{what}.{name}" if what else name)
+            value = known[name].decoder.decode(member, problems, inside(what, name))
             values |= {name: value} if value is not INVALID else {}
         elif not is_extension(name):
             problems.add(at(what, f"unknown field {quoted(name)}"), key, name_hint(name, known))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from kvsync.model.exact_json import ExactNumber, number
 from kvsync.yaml.decoders import INVALID, Decoder, Schema
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
-from kvsync.yaml.problems import Problems, at
+from kvsync.yaml.problems import Problems, at, inside
 
 _WORDS: Final[dict[str, Any]] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -72,7 +72,7 @@ def _quick(node: Node) -> Any:
 
 def _value(node: Node, problems: Problems, what: str) -> Any:
     if isinstance(node, Mapping):
-        return {name: _value(member, problems, f"{what}.{name}") for name, (_, member) in node.items.items()}
+        return {name: _value(member, problems, inside(what, name)) for name, (_, member) in node.items.items()}
     if isinstance(node, Sequence):
         return [_value(item, problems, f"{what}[{index}]") for index, item in enumerate(node.items)]
     assert isinstance(node, Scalar)

@@ -36,12 +36,13 @@ from kvsync.yaml.syntax import explain
 @dataclass(frozen=True, slots=True)
 class ParseLimits:
     """What reading a file may cost. `size` in bytes; `replay` is how many nodes aliases and merge keys may bring in, `problems`
-    how many are found before the rest is left unread."""
+    how many are found before the rest is left unread, `documents` how many there may be."""
 
     size: int = 10 * 1024 * 1024
     depth: int = 64
     replay: int = 100_000
     problems: int = 1_000
+    documents: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,9 @@ class _Builder:
             if event.__class__ is DocumentStartEvent:
                 self._anchors.clear()
                 self._weights.clear()
+                if len(self.documents) >= self._limits.documents:
+                    most = f"more than {self._limits.documents:,} documents"
+                    self._stop(most, event, "split the file, or raise limits.documents")
                 self._document(self._next())
 
     def _document(self, event: Any) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from kvsync.errors import InvalidInput, Kind, Origin, Problem
-from kvsync.util.escaping import quote_text
+from kvsync.util.escaping import clip_name, quote_text
 from kvsync.yaml.nodes import Mapping, Node, Scalar, Sequence
 
 _SHOWN: Final = 40
@@ -104,6 +104,12 @@ def found(node: Node) -> str:
 def quoted(text: str) -> str:
     """`text` in double quotes, on one line, with everything invisible spelled out, cut to a readable length."""
     return quote_text(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def inside(what: str, name: str) -> str:
+    """The path of the member `name` of `what`, for messages. A long name is cut: each problem inside of it repeats the path."""
+    shown = clip_name(name)
+    return f"{what}.{shown}" if what else shown
 
 
 def at(what: str, message: str) -> str:

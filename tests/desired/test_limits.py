@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -371,3 +372,112 @@ def test_limits_are_checked(two: Repo, line: str, said: str) -> None:
     with pytest.raises(Exception, match=r"kvsync\.yaml:\d+:") as raised:
         two.load()
     assert said in str(raised.value)
+
+
+LARGE = "x" * 20_000
+MANY = ", ".join(f"l{number}" for number in range(60))
+BOMBS = {
+    "labels": f"keys:\n  ? {LARGE}\n  : {{value: y, labels: [{MANY}]}}\n",
+    "values": f"keys:\n  a: {{value: {LARGE}, labels: [{MANY}]}}\n",
+    "inherited": f"keys:\n  a: {{value: {LARGE}, labels: {{{', '.join(f'l{n}: {{ttl: {n + 1}d}}' for n in range(60))}}}}}\n",
+    "aliases": f"keys:\n  a: &a {LARGE}\n" + "".join(f"  k{number}: *a\n" for number in range(60)),
+    "aliases in JSON": f"keys:\n  a: &a {LARGE}\n" + "".join(f"  k{number}: {{json: [*a]}}\n" for number in range(60)),
+    "tags": f"defaults: {{tags: {{a: {LARGE}}}}}\nkeys: {{{', '.join(f'k{number}: x' for number in range(60))}}}\n",
+    "metadata": f"defaults: {{metadata: {{a: {LARGE}}}}}\nkeys:\n"
+    + "".join(f"  k{number}: {{value: x, ttl: {number + 1}d}}\n" for number in range(60)),
+    "metadata behind aliases": f"keys:\n  a: &a {LARGE}\n"
+    + "".join(f"  k{number}: {{value: x, metadata: {{n: {number}, a: *a}}}}\n" for number in range(60)),
+    "order": f"keys:\n  ? {LARGE}\n  : x\n"
+    + f"  k0: {{value: x, after: &a [{LARGE}]}}\n"
+    + "".join(f"  k{number}: {{value: x, after: *a}}\n" for number in range(1, 60)),
+    "prefix": f"keys: {{}}\nfiles: [{{path: ../assets, prefix: {LARGE}}}]\n",
+    "file": f"keys:\n  a: {{file: ../large, labels: [{MANY}]}}\n",
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=list(BOMBS))
+def test_what_a_file_comes_to_is_counted_before_it_is_made(two: Repo, text: str) -> None:
+    """Whatever repeats a text: the place is named, the messages are short, and other targets go on."""
+    limit(two, expansion="1MiB")
+    two.capabilities = replace(MemoryStore.capabilities, max_key=None, max_metadata=None)
+    for number in range(60):
+        two.write(f"assets/{number}", "")
+    two.write("large", LARGE)
+    tracemalloc.start()
+    try:
+        two.web("keys: {a: 1}\n")
+        source = two.source()
+        source.load()
+        two.web(text)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        loaded = source.load()
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    said = held(loaded)
+    assert "the text of the state file comes to more than 1 MiB" in said
+    assert "raise limits.expansion" in said
+    assert str(loaded.problems[0]).startswith("state/web.yaml:")
+    assert all(len(str(problem)) < 500 for problem in loaded.problems)
+    assert peak < 3_000_000
+    assert len(loaded.targets[OTHER].entries) == 1
+    limit(two, expansion="10MB")
+    assert two.load().problems == ()
+
+
+def test_the_stores_count_in_what_a_file_comes_to(two: Repo) -> None:
+    """Each store of a document has its own entries, and its own remote keys."""
+    text = f"namespace: web\nkeys: {{{', '.join(f'{number:0100}: x' for number in range(60))}}}\n"
+    limit(two, expansion=60 * 101, entries=60)
+    two.write("state/web.yaml", f"store: edge\n{text}")
+    assert two.load().problems == ()
+    two.write("state/web.yaml", f"stores: [edge, core]\n{text}")
+    limit(two, expansion=60 * 101)
+    assert "raise limits.expansion" in str(two.load().problems)
+    limit(two, entries=60)
+    assert "has more than 60 entries; split it, or raise limits.entries" in str(two.load().problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("keys:\n  a: 1\n  b: 2\n  c: 3\n", "4:3"),
+        ("keys:\n  a: 1\n  b: {value: 2}\n  c: {value: 3}\n", "6:3"),
+        ("keys:\n  a: {value: 1, labels: {x: 2, y: 3}}\n", "4:32"),
+        ("keys:\n  a: 1\nfiles:\n  - path: ../assets\n", "6:5"),
+    ],
+)
+def test_how_many_entries_a_file_has(two: Repo, text: str, place: str) -> None:
+    """Labels and files count; the problem is at its place, and the targets are held."""
+    for number in range(2):
+        two.write(f"assets/{number}", "")
+    limit(two, entries=2)
+    two.web(text)
+    (problem,) = two.load().problems
+    assert str(problem).startswith(f"state/web.yaml:{place}: the state file has more than 2 entries")
+    limit(two, entries=3)
+    assert two.load().problems == ()
+
+
+def test_how_many_documents_a_file_has(two: Repo) -> None:
+    """Empty ones count, too; what is after them may name any target."""
+    limit(two, documents=3)
+    two.web("keys: {a: 1}\n---\n---\n")
+    assert two.load().problems == ()
+    two.web("keys: {a: 1}\n---\n---\n---\n")
+    (problem,) = two.load().problems
+    assert str(problem) == ("state/web.yaml:6:1: more than 3 documents (split the file, or raise limits.documents)")
+
+
+def test_messages_cut_the_names_in_them(two: Repo) -> None:
+    """A key of any length with many things wrong costs a line for each."""
+    two.capabilities = replace(MemoryStore.capabilities, max_key=None)
+    bad = ", ".join(f"{'y' * 200}{number}: {{ttl: never}}" for number in range(50))
+    two.web(f"keys:\n  ? {LARGE}\n  : {{value: x, labels: {{{bad}}}, metadata: {{? {LARGE} : 0x{'f' * 5000}}}}}\n")
+    problems = two.problems()
+    assert len(problems) == 51
+    assert all(len(problem) < 700 for problem in problems)
+    two.capabilities = replace(MemoryStore.capabilities, max_key=10)
+    two.web(f"keys:\n  ? {LARGE}\n  : {{value: x, labels: [{'z' * 300}]}}\n")
+    assert all("at most 10" in problem and len(problem) < 400 for problem in two.problems())
