@@ -23,6 +23,7 @@ from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.loop import Daemon
 from kvsync.daemon.once import run_once
 from kvsync.daemon.parts import DaemonOptions
+from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Identity, Target
 from kvsync.model.key_format import KeyFormat
 from kvsync.stores.memory.store import MemoryStore
@@ -274,3 +275,18 @@ async def test_memory_grows_with_the_targets(worlds: Callable[[str], World]) -> 
 
     once, twice = await peak(200), await peak(400)
     assert twice <= MOST * once, f"{once:,} bytes, then {twice:,} bytes, {twice / once:.2f} times"
+
+
+async def test_what_is_done_for_each_entry_is_not_done_in_the_event_loop(worlds: Callable[[str], World]) -> None:
+    """A pass over thousands of entries plans them in the background: per entry, not one line runs where health checks wait."""
+    counts, world = [], worlds("memory")
+    for number in (3_000, 6_000):
+        world.state(f"store: main\nnamespace: n\nkeys: {{{', '.join(f'k{index}: 1' for index in range(number))}}}\n")
+        async with world.open("run", clock=Clock()) as workspace:
+            reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
+            await reconciler.load()
+            with counting() as lines:
+                result = await reconciler.reconcile(PassRequest(Target("main", "n"), apply=False), lambda: False)
+        assert result.pending == number
+        counts.append(lines.count)
+    assert counts[1] - counts[0] < 3_000

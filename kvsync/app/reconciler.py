@@ -31,11 +31,11 @@ from kvsync.status.snapshot import StoreView
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import quota_left
 from kvsync.tracing import span
-from kvsync.util.background import in_background
+from kvsync.util.background import in_background, off_loop
 
 _Result = TypeVar("_Result")
 
-_MANY_EVENTS = 256
+_FEW_EVENTS = 256
 """Events of a pass that are logged at once; more would stop the event loop for longer than a health check waits."""
 
 
@@ -251,12 +251,13 @@ class WorkspaceReconciler:
         plan = await workspace.plan(TargetSelection((request.target,), ask), self._files)
         (target_plan,) = plan.targets
         seal = workspace.state.seal
-        await _off_loop(partial(log_drift, target_plan, seal), len(target_plan.changes) + len(target_plan.reported))
+        drifted = len(target_plan.changes) + len(target_plan.reported)
+        await off_loop(partial(log_drift, target_plan, seal), drifted, _FEW_EVENTS)
         if not request.apply or target_plan.error:
             return pass_result(TargetReport(target_plan), is_applied=False, failure=workspace.failure(request.target))
         report = await workspace.apply(plan, command="run", stop=stop)
         outcomes = len(report.targets[0].outcomes) + len(target_plan.refused)
-        await _off_loop(partial(log_report, report.targets[0], report.run, seal), outcomes)
+        await off_loop(partial(log_report, report.targets[0], report.run, seal), outcomes, _FEW_EVENTS)
         settle = workspace.stores[request.target.store].capabilities.settle
         return pass_result(
             report.targets[0],
@@ -273,14 +274,6 @@ class WorkspaceReconciler:
             for name, store in workspace.stores.items():
                 self._closed[name] = total((self._closed.get(name), store.traffic))
             await workspace.aclose()
-
-
-async def _off_loop(log: Callable[[], None], events: int) -> None:
-    """Log in a thread where it is much, so that health checks and other targets do not wait for it."""
-    if events > _MANY_EVENTS:
-        await in_background(log)
-    else:
-        log()
 
 
 def _with_rest(result: PassResult, now: float) -> PassResult:

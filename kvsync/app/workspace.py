@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kvsync.app.crashes import crashed
@@ -32,6 +33,7 @@ from kvsync.state.deletions import LimitedDeletions
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import ledger_keeper
 from kvsync.stores.pacing import Pace
+from kvsync.util.background import off_loop
 from kvsync.util.concurrency import gather_by_group
 from kvsync.util.redaction import Redactor
 
@@ -139,7 +141,8 @@ class Workspace:
             )
         after = self._traffic(stores)
         stats = Stats(after[0] - requests, after[1] - received, round(time.perf_counter() - started, 3))
-        plan = make_plan(self.state.digest_key, self.config.owner, plans, stats, files.source)
+        make = partial(make_plan, self.state.digest_key, self.config.owner, plans, stats, files.source)
+        plan = await off_loop(make, sum(len(one.changes) + len(one.refused) for one in plans))
         if len(targets) == len(files.managed) and not ask.keys and self.pass_context.shard is None:
             plan = replace(plan, unmanaged=unmanaged_targets(self.state, files))
         if self.pass_context.writable and not ask.keys:

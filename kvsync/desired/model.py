@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Protocol
 
 from kvsync.config.authority import Authority
@@ -16,6 +15,7 @@ from kvsync.model.entry import Content, Desired, Entry, Identity, Move, Target
 from kvsync.model.place import Place
 from kvsync.model.policy import Policy
 from kvsync.planning.namespaces import OtherNamespaces
+from kvsync.util.lazy import lazy
 
 
 class StoreFacts(Protocol):
@@ -87,7 +87,7 @@ class DesiredState:
     rests_in: float | None = None
     warnings: tuple[Problem, ...] = ()
 
-    @cached_property
+    @lazy
     def managed(self) -> frozenset[Target]:
         """Every target that the files name, and those in `kept`."""
         return frozenset((*self.targets, *self.held, *self.kept))
@@ -122,7 +122,7 @@ class DocumentRows:
     absent: Mapping[str, Origin] = field(default_factory=dict)
     moved: tuple[Move, ...] = ()
 
-    @cached_property
+    @lazy
     def rows(self) -> Rows:
         """The rows, loaded once."""
         return self.load()

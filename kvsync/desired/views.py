@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence
-from functools import cached_property
 from itertools import accumulate, chain, compress
 from typing import Any
 
@@ -12,6 +11,7 @@ from kvsync.desired.model import DocumentRows
 from kvsync.desired.rows import Rows, with_labels
 from kvsync.errors import Origin
 from kvsync.model.entry import Entry, Identity
+from kvsync.util.lazy import lazy
 
 
 class TargetRows:
@@ -20,12 +20,12 @@ class TargetRows:
     def __init__(self, chunks: Sequence[DocumentRows]) -> None:
         self.chunks = chunks
 
-    @cached_property
+    @lazy
     def starts(self) -> list[int]:
         """The number of the first row of each chunk, and at the end the number of rows."""
         return list(accumulate((chunk.count for chunk in self.chunks), initial=0))
 
-    @cached_property
+    @lazy
     def index(self) -> dict[Identity, int]:
         """The row of each identity; the last one, where there are several."""
         index: dict[Identity, int] = {}
@@ -33,7 +33,7 @@ class TargetRows:
             index.update(zip(chunk.rows.identities(), range(start, start + chunk.count), strict=True))
         return index
 
-    @cached_property
+    @lazy
     def settled(self) -> dict[Identity, bytes]:
         """The fingerprints of entries about which there is nothing else to know."""
         settled: dict[Identity, bytes] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from kvsync.apply.read_back import kept_etag, shown_etag
 from kvsync.ledger.target_ledger import TargetLedger
@@ -19,6 +20,7 @@ from kvsync.state import StateDir
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import observe_deep, version_hints
 from kvsync.stores.partial import PartialRead
+from kvsync.util.background import off_loop
 from kvsync.util.concurrency import gather_or_cancel
 
 
@@ -43,9 +45,9 @@ class Observer:
         if snapshot is None:
             return None
         if known is None:
-            self.ledger.take_in(snapshot)
+            await off_loop(partial(self.ledger.take_in, snapshot), len(snapshot.entries))
         if self._by_ledger:
-            snapshot = self._with_marks(snapshot)
+            snapshot = await off_loop(partial(self._with_marks, snapshot), len(snapshot.entries))
         if reads and known is None:
             snapshot = await self._read_all(snapshot)
         return snapshot
@@ -69,14 +71,8 @@ class Observer:
     ) -> dict[Identity, Actual]:
         """The differing entries that exist, with the values that judging or showing them takes. Of the `doubtful` ones the
         listing is known to be late, so they are read. Raises StoreError."""
-        unsure = set(doubtful)
-        held = {
-            identity: snapshot.entries[identity]
-            for identity in comparison.differing
-            if identity in snapshot.entries and identity not in unsure
-        }
-        held |= self._unsealed(held, desired)
-        wanted = [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
+        look = partial(self._listed, desired, snapshot, comparison, set(doubtful))
+        held, wanted = await off_loop(look, len(comparison.differing))
         fresh = await self._read_some([*wanted, *doubtful])
         held |= {identity: snapshot.entries[identity] for identity in self.unread if identity in snapshot.entries}
         for identity in wanted:
@@ -84,6 +80,18 @@ class Observer:
                 del held[identity]  # it may be gone by now
         self.read_entries = held | fresh
         return self.read_entries
+
+    def _listed(
+        self, desired: Desired, snapshot: Snapshot, comparison: Comparison, unsure: Collection[Identity]
+    ) -> tuple[dict[Identity, Actual], list[Identity]]:
+        """The differing entries as they are listed, and those that must be read."""
+        held = {
+            identity: snapshot.entries[identity]
+            for identity in comparison.differing
+            if identity in snapshot.entries and identity not in unsure
+        }
+        held |= self._unsealed(held, desired)
+        return held, [identity for identity, actual in held.items() if self._must_read(identity, actual, desired)]
 
     def shown(self, actual: Actual, entry: Entry | None) -> Actual:
         """An entry as plans may show it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import zip_longest
 
 from kvsync.apply.model import ApplyReport
 from kvsync.config.model import StoreConfig
@@ -27,9 +28,13 @@ from kvsync.reconcile.deferrals import Deferrals
 from kvsync.reconcile.observer import Observer
 from kvsync.state import Memo
 from kvsync.stores.base import Store
+from kvsync.util.pieces import pieces
 
 UNSEEN_SECONDS = 90 * 86400.0
 """How long the ledger of a store without room for marks keeps an entry in mind that is neither desired nor listed."""
+
+_AT_ONCE = 2_000
+"""Entries that the ledger learns while all others wait for the state directory."""
 
 _COUNTS = ("unchanged", "foreign", "ignored", "expired", "orphans")
 
@@ -123,8 +128,10 @@ class PassState:
         here = (self._desired.entries, snapshot.entries, pending)
         unseen = {identity: last for identity, last in known.items() if not any(identity in held for held in here)}
         missed, gone = self._forget(unseen, by_ledger=by_ledger)
-        if news or missed or gone:
-            self._state.ledger.record(self._key, news | missed, gone)
+        # In pieces: nobody else can use the state directory while one is written, and each piece is right on its own.
+        writes = zip_longest(pieces((news | missed).items(), _AT_ONCE), pieces(gone, _AT_ONCE), fillvalue=())
+        for known_now, gone_now in writes:
+            self._state.ledger.record(self._key, dict(known_now), gone_now)
 
     def _forget(
         self, unseen: Mapping[Identity, Applied], *, by_ledger: bool

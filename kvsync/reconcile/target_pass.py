@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from kvsync.apply.engine import Applier
@@ -44,7 +45,7 @@ from kvsync.state import Memo
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import NestedNamespaces, ledger_keeper
 from kvsync.stores.pacing import Pace
-from kvsync.util.background import in_background
+from kvsync.util.background import in_background, off_loop
 
 _log = get_logger()
 
@@ -147,10 +148,18 @@ class TargetPass:
             plan = self._as_before(memo)
             self._remember(plan, None)
             return plan
-        snapshot = self._snapshot = self._own_part(snapshot)
+        size = len(self._desired.entries) + len(snapshot.entries)
+        snapshot = self._snapshot = await off_loop(partial(self._own_part, snapshot), size)
         ignored = await self._ignored(snapshot)
-        comparison = compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys, ignored)
+        comparison = await off_loop(partial(self._compared, snapshot, ignored), size)
         self._facts = await self._gather(snapshot, comparison)
+        return await off_loop(partial(self._concluded, snapshot, comparison), size)
+
+    def _compared(self, snapshot: Snapshot, ignored: Callable[[str], bool]) -> Comparison:
+        return compare(self._desired, snapshot, self._subject.signer, self._observer.ledger.all().keys, ignored)
+
+    def _concluded(self, snapshot: Snapshot, comparison: Comparison) -> TargetPlan:
+        """The plan, remembered, and with what the store's ledger takes."""
         plan = self._judged(snapshot, comparison)
         moment, moved_from = self._memory.next_moment(plan), self._subject.moved_from
         if (moment, moved_from) != (plan.next_moment, None):
@@ -216,14 +225,17 @@ class TargetPass:
     async def _gather(self, snapshot: Snapshot, comparison: Comparison) -> PlanInputs:
         """Look closer at what differs, and remember what was last applied of it."""
         entries, differing = self._desired.entries, comparison.differing
-        applied, settling = self._observer.ledger.get(differing), self._memory.settling(self._rules.now)
-        late = [identity for identity in differing if identity in settling]
+        applied = await off_loop(partial(self._observer.ledger.get, differing), len(differing))
+        settling = self._memory.settling(self._rules.now)
+        late = [identity for identity in differing if identity in settling] if settling else []
         doubtful = [identity for identity in late if not is_as_written(entries.get(identity), applied.get(identity))]
         found = await self._observer.read_differing(self._desired, snapshot, comparison, doubtful)
+
+        def shown() -> dict[Identity, Actual]:
+            return {identity: self._observer.shown(actual, entries.get(identity)) for identity, actual in found.items()}
+
         return PlanInputs(
-            actual={
-                identity: self._observer.shown(actual, entries.get(identity)) for identity, actual in found.items()
-            },
+            actual=await off_loop(shown, len(found)),
             applied=applied,
             undesired_since=self._memory.undesired_since(),
             settling=settling,

@@ -10,6 +10,7 @@ from kvsync.model.entry import Applied, Identity, Mark
 from kvsync.planning.sealing import SealingKeys, name_of
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
+from kvsync.util.pieces import pieces
 
 _COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at, unseen_since, seal"
 _ONE = f"SELECT {_COLUMNS} FROM ledger WHERE place = ? AND key = ? AND label = ?"  # noqa: S608 - constants
@@ -25,6 +26,9 @@ _LEAVE = """
 INSERT INTO ledger_seen VALUES (?, NULL, ?)
 ON CONFLICT (place) DO UPDATE SET left_there = excluded.left_there
 """
+_AT_ONCE = 2_000
+"""Entries that are read or written while all others wait for the state directory."""
+
 _DROP = "DELETE FROM ledger WHERE place = ? AND key = ? AND label = ?"
 
 
@@ -39,10 +43,13 @@ class Ledger:
         """Those of the identities that the ledger knows. Raises StateDirError."""
         if self._database.one(_ANY, (place,)) is None:
             return {}  # a first apply asks for very many that do not exist
-        wanted = list(identities)
-        rows = self._database.each(_ONE, [entry_row(place, identity) for identity in wanted])
-        found, keys = zip(wanted, rows, strict=True), self._sealing_keys(place)
-        return {identity: _applied(keys, row) for identity, row in found if row is not None}
+        found: dict[Identity, Applied] = {}
+        keys = self._sealing_keys(place)
+        for wanted in pieces(identities, _AT_ONCE):
+            rows = self._database.each(_ONE, [entry_row(place, identity) for identity in wanted])
+            known = zip(wanted, rows, strict=True)
+            found.update((identity, _applied(keys, row)) for identity, row in known if row is not None)
+        return found
 
     def all(self, place: str) -> dict[Identity, Applied]:
         """All that was applied at a place. Raises StateDirError."""

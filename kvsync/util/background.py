@@ -27,6 +27,12 @@ async def in_background(work: Callable[[], _Result]) -> _Result:
     return await asyncio.get_running_loop().run_in_executor(_DaemonThread(), copy_context().run, work)
 
 
+async def off_loop(work: Callable[[], _Result], items: int, few: int = 2_000) -> _Result:
+    """What `work`, which goes over so many items, returns or raises: done at once for a few, in the background for more: health
+    checks and other targets do not wait for it."""
+    return await in_background(work) if items > few else work()
+
+
 def _run(future: Future[_Result], work: Callable[[], _Result]) -> None:
     if not future.set_running_or_notify_cancel():
         return
