@@ -85,6 +85,7 @@ windows = st.builds(
 moments = st.integers(int(at("2025-01-01")), int(at("2030-01-01")))
 
 
+@pytest.mark.system
 @settings(max_examples=50, deadline=None)
 @given(given=st.lists(windows, max_size=3), now=moments, share=st.floats(0, 0.999))
 def test_nothing_changes_before_the_next_change(given: list[Window], now: int, share: float) -> None:

@@ -253,6 +253,7 @@ def test_every_alert_has_cases() -> None:
     assert all({count > 0 for _, count, _ in cases} == {True, False} for cases in CASES.values())
 
 
+@pytest.mark.system
 @promtool
 @pytest.mark.parametrize("alert", sorted(CASES))
 def test_alerts_fire_when_they_should(alert: str, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def at_once(*commands: Callable[[], str]) -> list[str]:
         return list(pool.map(lambda command: command(), commands))
 
 
+@pytest.mark.system
 def test_wrangler(wrangler: Wrangler, cloudflare: Running, tmp_path: Path) -> None:
     """wrangler makes a namespace, and puts, gets, lists and deletes keys in it, one and many."""
     wrangler("namespace", "create", "shop")

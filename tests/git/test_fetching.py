@@ -593,6 +593,7 @@ def bomb(origin: Origin, folder: str, levels: int) -> None:
     origin.git("update-ref", "refs/heads/main", origin.git("commit-tree", "-p", "HEAD", "-m", "x", root))
 
 
+@pytest.mark.system
 async def test_a_commit_of_a_billion_files_is_refused_at_once(home: Path, origin: Origin) -> None:
     """Git keeps a tree that is used many times once, so that a small fetch may hold any number of files."""
     bomb(origin, "bomb", 9)

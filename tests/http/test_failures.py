@@ -16,7 +16,13 @@ from kvsync.util.redaction import REDACTOR
 from tests.support.hostile_text import HOSTILE, is_harmless
 
 SECRET = "c4nary-Value/with+31 characters"
-REDACTOR.register(SECRET)
+
+
+@pytest.fixture(autouse=True)
+def _secret() -> None:
+    """Let kvsync know the secret."""
+    REDACTOR.register(SECRET)
+
 
 STATUSES = [300, 400, 401, 403, 404, 408, 409, 412, 413, 422, 425, 429, 431, 500, 502, 503, 504]
 

@@ -60,6 +60,7 @@ async def see(store: Store, *, deep: bool = False) -> Snapshot:
 # -- what it costs ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 async def test_five_thousand_records(service: Service, connect: Open) -> None:
     """5,000 records are observed in five pages, and each byte of them in one request more; both views agree with what was
     written, and neither takes a value that was changed for the one that was written."""

@@ -294,6 +294,7 @@ def test_killed_at_any_moment(repo: Repo, service: Service, seed: int) -> None:
 # Size
 
 
+@pytest.mark.system
 async def test_thousands_of_entries_with_many_labels(repo: Repo, service: Service) -> None:
     """N entries are written in N requests and looked at in ceil(N/100); one change costs one page and one write."""
     labels = ", ".join(f"label-{number:02}: v{number}" for number in range(49))

@@ -104,6 +104,7 @@ async def test_a_label_without_a_place_is_told_offline(repo: Repo, service: Serv
 # -- what it costs ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 async def test_twenty_five_thousand_entries(repo: Repo, service: Service) -> None:
     """25,000 entries are written in 25 calls, each after two that look, observed in 25, and read in 250 when asked to be.
     Before the first of them one call checks that the title still belongs to the same namespace."""

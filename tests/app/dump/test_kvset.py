@@ -46,7 +46,7 @@ def test_an_export_becomes_state_files(folder: Path) -> None:
     done = dump(folder, "settings", "--kvset", "export.json")
     assert done.returncode == 3, done.stderr
     assert done.stdout.endswith(
-        "settings: 1 key in no namespace, not written:\n  bare: its key does not fit key_format\n"
+        "settings: 1 key in no namespace, not written:\n  - bare: its key does not fit key_format\n"
     )
     assert sorted(file.name for file in (folder / "state").iterdir()) == ["mail.yaml", "web.yaml"]
     text = (folder / "state" / "web.yaml").read_text()

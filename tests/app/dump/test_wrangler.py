@@ -59,7 +59,7 @@ def test_keys_of_another_format_are_left_out(folder: Path) -> None:
     assert done.returncode == 3
     assert "edge" not in done.stdout
     assert (
-        "labelled: 5 keys in no namespace, not written:\n  greeting: its key does not fit key_format\n" in done.stdout
+        "labelled: 5 keys in no namespace, not written:\n  - greeting: its key does not fit key_format\n" in done.stdout
     )
     assert "a: " in (folder / "state/web.yaml").read_text()
 
