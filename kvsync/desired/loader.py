@@ -28,10 +28,10 @@ from kvsync.desired.reading import Reader, Reading
 from kvsync.desired.reading_budget import StepBudgets
 from kvsync.desired.rest import FileRest
 from kvsync.desired.resting import RestingFiles
+from kvsync.desired.target_places import TargetPlaces
 from kvsync.desired.tree import Tree
 from kvsync.errors import Problem
 from kvsync.model.entry import Desired, Identity, Target
-from kvsync.model.place import Overlap, conflicts, groups_of, overlap_text
 from kvsync.planning.namespaces import OtherNamespaces, namespaces_by_store
 from kvsync.stores.extensions import NamespaceIds, NestedNamespaces
 from kvsync.util.gc_pause import gc_paused
@@ -55,9 +55,7 @@ class Source:
         self._reader = Reader(config, Stores(stores, config.stores, self._authority), self._cache, environ)
         self._targets: dict[Target, Desired] = {}
         self._clean: dict[Target, bytes] = {}
-        self._placed: frozenset[Target] | None = None
-        self._groups: list[list[Target]] = []
-        self._overlaps: list[Overlap] = []
+        self._places = TargetPlaces(stores, config.stores)
         self._apart: dict[Target, bytes] = {}
         self._good: dict[Target, Desired] = {}
         self._resting: RestingFiles | None = None
@@ -163,11 +161,9 @@ class Source:
         digests = {target: target_digest(parts, self._policies[target.store]) for target, parts in chunks.items()}
         for target, parts in chunks.items():
             found[target].append(tuple(self._conflicts(target, parts, digests[target])))
-        for overlap in self._overlaps_of(chunks):
-            problem = self._problem_of(overlap)
-            found[overlap.first].append((problem,))
-            found[overlap.second].append((problem,))
-        for group in self._groups_of(chunks):
+        for target, problem in self._places.problems(chunks):
+            found[target].append((problem,))
+        for group in self._places.groups(chunks):
             for meeting in self._meetings({target: (chunks[target], digests[target]) for target in group}):
                 for target in meeting.targets:
                     found[target].append((meeting.problem,))
@@ -187,7 +183,7 @@ class Source:
             watch=reading.watch,
             digest=_joined(desired.digest.encode() for desired in targets.values()).hex(),
             secrets=tuple(dict.fromkeys(secret for _, unit in reading.units.values() for secret in unit.secrets)),
-            nested=self._nested(chunks),
+            nested=self._places.nested(chunks),
             warnings=tuple(warning for _, unit in reading.units.values() for warning in unit.warnings),
         )
 
@@ -220,7 +216,7 @@ class Source:
         kept = {target: good for target, good in self._good.items() if loaded.hold_all or target in loaded.held}
         usable = {} if loaded.hold_all else loaded.targets
         self._good = {target: desired for target, desired in usable.items() if target not in loaded.held} | kept
-        return replace(loaded, kept=kept, nested=self._nested({*loaded.targets, *kept}))
+        return replace(loaded, kept=kept, nested=self._places.nested({*loaded.targets, *kept}))
 
     def _conflicts(self, target: Target, chunks: list[DocumentRows], digest: bytes) -> Iterable[Problem]:
         """What is wrong between the chunks of a target; looked for once for each state of it."""
@@ -256,33 +252,6 @@ class Source:
         if not found:
             self._apart[first] = state.digest()
         return found
-
-    def _groups_of(self, targets: Iterable[Target]) -> list[list[Target]]:
-        """The targets whose keys could meet, by groups; looked for once for each set of targets."""
-        self._look_at_places(targets)
-        return self._groups
-
-    def _overlaps_of(self, targets: Iterable[Target]) -> list[Overlap]:
-        """The targets that the configuration already shows to lead to one place."""
-        self._look_at_places(targets)
-        return self._overlaps
-
-    def _look_at_places(self, targets: Iterable[Target]) -> None:
-        asked = frozenset(targets)
-        if self._placed == asked:
-            return
-        places = {target: self._stores[target.store].place(target.namespace) for target in asked}
-        self._groups = groups_of(places)
-        self._overlaps = conflicts(places, lambda name: isinstance(self._stores[name], NestedNamespaces))
-        self._placed = asked
-
-    def _problem_of(self, overlap: Overlap) -> Problem:
-        origins = {target: self._config.stores[target.store].origin for target in (overlap.first, overlap.second)}
-        return Problem(overlap_text(overlap, origins), origins[overlap.second])
-
-    def _nested(self, targets: Iterable[Target]) -> dict[Target, frozenset[str]]:
-        groups = ((group, namespaces_by_store(group)) for group in self._groups_of(targets))
-        return {target: names[target.store] for group, names in groups for target in group}
 
     def _desired(
         self, target: Target, chunks: list[DocumentRows], digest: bytes, problems: Problems, problems_digest: bytes

@@ -11,6 +11,8 @@ import pytest
 from kvsync.desired.compile import compile_document
 from kvsync.desired.documents import Document
 from kvsync.model.entry import Target
+from kvsync.model.place import Place
+from kvsync.stores.memory.store import MemoryStore
 from tests.desired.conftest import CONFIG, WEB, Repo
 
 API = Target("edge", "api")
@@ -207,3 +209,25 @@ def test_a_failure_of_kvsync_is_a_problem_of_one_file(
     assert "this is a bug in kvsync" in str(problem)
     assert "secret" not in str(problem)
     assert loaded.targets[API].entries
+
+
+class Lost(MemoryStore):
+    """A store with a mistake in it."""
+
+    def place(self, namespace: str) -> Place:
+        """Fail for one namespace."""
+        if namespace == "web":
+            raise KeyError("nowhere")
+        return super().place(namespace)
+
+
+def test_a_store_type_that_fails_to_tell_a_place_holds_that_target_alone(repo: Repo) -> None:
+    """The mistake of a store's author is a problem of one target, and names the store type and the line of the store."""
+    repo.web("keys: {a: 1}\n")
+    repo.write("state/other.yaml", "store: core\nnamespace: other\nkeys: {a: 1}\n")
+    repo.kind = Lost
+    loaded = repo.load()
+    assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
+    assert "kvsync.yaml:6:9: the store type memory cannot tell where edge/web leads: unexpected KeyError" in str(
+        loaded.problems[0]
+    )
