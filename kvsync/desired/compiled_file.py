@@ -21,7 +21,6 @@ from kvsync.desired.tree import Tree
 from kvsync.desired.values import ValueContext
 from kvsync.errors import Origin, Problem
 from kvsync.model.entry import Target
-from kvsync.yaml.encoding import UTF8_BOM
 from kvsync.yaml.fields import Problems
 from kvsync.yaml.nodes import Mapping, Node, Scalar
 from kvsync.yaml.parse import Parsed, ParseLimits, parse_all
@@ -62,18 +61,17 @@ class _SourceFile:
             ParseLimits(limits.state_file, limits.nesting, limits.aliases, limits.problems, limits.documents),
         )
         self.problems.extend(self.parsed.problems)
-        self.is_blank = not data.removeprefix(UTF8_BOM).strip()  # as a file that is about to be written
         self.documents: list[Mapping] = []
         with suppress(TooManyProblemsError):
             self._take_documents()
 
     def _take_documents(self) -> None:
-        if self.is_blank:
+        wanted = [node for node in self.parsed.documents if not _is_nothing(node)]
+        if self.parsed.complete and not wanted:  # as a file that is about to be written
             self.problems.add(
                 "the file is empty", None, "write store, namespace and keys; use keys: {} for an empty target"
             )
         else:
-            wanted = [node for node in self.parsed.documents if not _is_nothing(node)]
             self.documents = documents_of(wanted, self.problems)
 
     def layer(self, node: Mapping) -> Layer:

@@ -83,7 +83,7 @@ def _check_owner(path: Path, status: os.stat_result, config_root: Path | None) -
         and _is_closed_by_root(path.parent)
     ):
         return  # the directory of a service, on which root runs a command
-    reason = f"it belongs to user id {status.st_uid}, but kvsync runs as {ours}"
+    reason = f"its owner is user id {status.st_uid}, but kvsync runs as {ours}"
     raise StateDirUntrusted(str(path), f"{reason}; run kvsync as that user, or set another state_dir")
 
 

@@ -180,7 +180,7 @@ def test_the_directory_of_another_user_is_refused(place: Path) -> None:
     path = root / ".kvsync"
     path.mkdir(parents=True, mode=0o700)
     os.chown(path, OTHER, OTHER)
-    said = f"it belongs to user id {OTHER}, but kvsync runs as 0; run kvsync as that user"
+    said = f"its owner is user id {OTHER}, but kvsync runs as 0; run kvsync as that user"
     with pytest.raises(StateDirUntrusted, match=said):
         opened(path, config_root=root)
     os.chown(root, OTHER, OTHER)
@@ -188,7 +188,7 @@ def test_the_directory_of_another_user_is_refused(place: Path) -> None:
         opened(path, config_root=place / "etc")
     os.chown(path, 12345, 12345)
     assert "StateDirUntrusted" in as_other(path)
-    assert f"it belongs to user id 12345, but kvsync runs as {OTHER}" in as_other(path)
+    assert f"its owner is user id 12345, but kvsync runs as {OTHER}" in as_other(path)
 
 
 def test_root_may_look_into_the_directory_of_a_service(place: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_directory_that_another_made_in_a_volume_is_refused(place: Path) -> No
     (volume / "kvsync").mkdir(parents=True)
     volume.chmod(0o777)
     os.chown(volume / "kvsync", 12345, 12345)
-    assert "it belongs to user id 12345" in as_other(volume)
+    assert "its owner is user id 12345" in as_other(volume)
     (volume / "kvsync").rmdir()
     (volume / "kvsync").symlink_to(place)
     os.chown(volume / "kvsync", 12345, 12345, follow_symlinks=False)

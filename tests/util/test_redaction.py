@@ -56,6 +56,15 @@ def test_no_secret_survives(secret: str, before: str, after: str) -> None:
     assert secret not in redactor_of(secret).redact(before + secret + after + secret)
 
 
+def test_of_a_connection_string_the_address_stays() -> None:
+    """Where a call went must be told; the key, its id and whatever else there is are taken out."""
+    redactor = redactor_of("Endpoint=https://settings.example:8443;Id=key-id-17;Secret=c2VjcmV0LXNlY3JldA==;More")
+    for said in ("no connection to settings.example:8443: refused", "GET https://settings.example:8443/kv"):
+        assert redactor.redact_foreign(said) == redactor.redact(said) == said
+    for part in ("key-id-17", "c2VjcmV0LXNlY3JldA==", "VjcmV0LX"):
+        assert part not in redactor.redact_foreign(f"<{part}>")
+
+
 @example(secret="abcd'\x00", form="html")
 @given(secret=secrets, form=st.sampled_from(sorted(FORMS)))
 def test_no_form_survives(secret: str, form: str) -> None:

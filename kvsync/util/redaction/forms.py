@@ -13,6 +13,9 @@ from kvsync.util.redaction.separators import joined
 
 _SHORTEST_LINE: Final = 16
 
+_OPEN: Final = frozenset({"endpoint", "url", "host", "server", "address"})
+"""Parts of a connection string that are not secret, by name in lower case."""
+
 _VARIED: Final = 65_536
 """Bytes of a secret up to which it is recognised written backwards and without its own separators."""
 
@@ -20,6 +23,17 @@ _VARIED: Final = 65_536
 def secret_text(secret: str | bytes) -> str:
     """The secret as text; bytes that are none stay what they are."""
     return secret if isinstance(secret, str) else secret.decode("utf-8", "surrogateescape")
+
+
+def credential_parts(credential: str) -> Iterable[str]:
+    """What is secret of a credential. In a connection string that is all but the address: where a call went must be told."""
+    pairs = [pair.partition("=") for pair in credential.split(";")]
+    if not any(name.strip().lower() in _OPEN for name, _, _ in pairs):
+        yield from secret_parts(credential)
+        return
+    for name, equals, value in pairs:
+        if name.strip().lower() not in _OPEN:
+            yield from secret_parts(value if equals else name)
 
 
 def secret_parts(secret: str) -> Iterable[str]:

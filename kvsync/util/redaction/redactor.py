@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kvsync.util.escaping import encode_json, to_bytes
 from kvsync.util.redaction.decodings import decoded, has_escapes, has_runs, views
-from kvsync.util.redaction.forms import secret_forms, secret_parts, secret_text
+from kvsync.util.redaction.forms import credential_parts, secret_forms, secret_parts, secret_text
 from kvsync.util.redaction.fragments import Fragments, Span, folded
 from kvsync.util.redaction.open_words import OpenWords
 from kvsync.util.redaction.secret_names import HIDDEN, hide_places, is_secret_name
@@ -53,7 +53,7 @@ class Redactor:
         """Take these secrets of the operator's, and the secrets inside them (lines of a key file, parts of a connection
         string), out of everything from now on. Anything shorter than 6 characters is ignored."""
         for secret in map(secret_text, secrets):
-            for part in {secret, *secret_parts(secret)}:
+            for part in set(credential_parts(secret)):
                 if len(part) >= SHORTEST:
                     self._strict.add(folded(to_bytes(part)))
                     self._add(part)
