@@ -26,7 +26,7 @@ def secret_text(secret: str | bytes) -> str:
 
 
 def credential_parts(credential: str) -> Iterable[str]:
-    """What is secret of a credential. In a connection string that is all but the address: where a call went must be told."""
+    """What is secret of a credential. In a connection string that is all but the address: messages name where a call went."""
     pairs = [pair.partition("=") for pair in credential.split(";")]
     if not any(name.strip().lower() in _OPEN for name, _, _ in pairs):
         yield from secret_parts(credential)
