@@ -31,7 +31,7 @@ stores:
   remote: {timeout: 200ms, endpoint: "URL", STORE}
 policy: {prune: owned}
 authors: {env: [SECRET]}
-limits: {listing_pages: 100}
+limits: {listing_pages: 100, answer: 16MiB}
 """
 STORES = {
     "azure-appconfig": "type: azure-appconfig, connection_string: {env: CONNECTION}",

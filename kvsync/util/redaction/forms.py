@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -34,6 +35,17 @@ def credential_parts(credential: str) -> Iterable[str]:
     for name, equals, value in pairs:
         if name.strip().lower() not in _OPEN:
             yield from secret_parts(value if equals else name)
+            yield from _signing_key(value)
+
+
+def _signing_key(value: str) -> Iterator[str]:
+    """The key that a part of a connection string represents in base64: the server knows it, and may show it as it is."""
+    try:
+        key = b64decode(value, validate=True)
+    except ValueError:
+        return
+    if len(key) >= WINDOW:
+        yield secret_text(key)
 
 
 def secret_parts(secret: str) -> Iterable[str]:
