@@ -104,8 +104,8 @@ async def test_a_write_that_was_sent_twice_is_applied(bench: Bench) -> None:
 
 
 async def test_a_delete_that_was_sent_twice_is_applied(bench: Bench) -> None:
-    """A delete that finds nothing to delete was sent twice, or somebody was quicker: it is `applied`, so that it can be taken
-    back, and the ledger forgets the entry."""
+    """A delete that finds no entry may have been sent twice by a proxy. It counts as `applied`, so undo can restore the entry,
+    and the ledger forgets it."""
     await bench.settle(entry("k"))
     bench.want()
     changes = await bench.plan()

@@ -78,7 +78,7 @@ def test_a_file_is_used_once_it_has_rested(
 
 
 def test_a_file_that_goes_on_changing_is_not_used(daemon: Daemon) -> None:
-    """Each change begins the rest anew; the other targets go on meanwhile."""
+    """Each change restarts the wait; other targets continue meanwhile."""
     daemon.repo.write("state/app.yaml", "store: edge\nnamespace: app\nkeys: {a: 2}\n")
     for number in range(5):
         write_limit(daemon.repo, str(number))

@@ -18,12 +18,12 @@ def _sent(answer: Callable[[Call], Answer]) -> Fault:
 
 
 def _instead(status: int, body: bytes, kind: str = "application/json", *headers: tuple[str, str]) -> Fault:
-    """An answer of somebody on the way; the service is never asked."""
+    """A response from a proxy; the request never reaches the service."""
     return _sent(lambda _call: Answer(status, (("Content-Type", kind), *headers), body))
 
 
 def _after(status: int, body: bytes, kind: str = "application/json") -> Fault:
-    """The service does what is asked, and somebody on the way answers something else."""
+    """The service carries out the request, but a proxy replaces its response."""
 
     def answer(call: Call) -> Answer:
         call.forward()

@@ -13,7 +13,7 @@ from tests.faults.proxy import Call
 from tests.stores import apify_service, azure_service, cloudflare_service, voximplant_service
 
 FOREIGN: Final = ("foreign-1", "foreign-2")
-"""Keys in the namespace that are somebody else's."""
+"""Keys in the namespace that belong to another program."""
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,8 @@ async def test_a_store_without_versions_is_read_right_before_a_write(checking: W
 
 
 async def test_the_same_change_made_by_another_is_unchanged(comparing: World) -> None:
-    """An entry that somebody brought to the desired value meanwhile needs no write. Of one that is gone nobody can tell whose
-    delete it was, since something on the way may have sent ours twice: it counts as ours."""
+    """An entry that another program already set to the desired value needs no write. A deleted entry counts as our delete,
+    because a proxy may have sent our request twice."""
     world = comparing
     await world.settle({"a": 1, "b": 1})
     world.want({"a": 1})

@@ -35,7 +35,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_lock(path: Path) -> 
 
 
 def test_deleting_the_file_admits_nobody(path: Path) -> None:
-    """A second process is refused although the lock file is gone, and it is known that somebody writes."""
+    """A second process is refused although the lock file is gone, and the directory still counts as locked."""
     with start(HOLD, path) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
