@@ -9,6 +9,7 @@ from kvsync.model.entry import Identity, Target, sealed
 from kvsync.state.by_place import RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
+from kvsync.state.tables import CONTENDED
 from kvsync.util.backoff import BackoffPolicy
 
 PATIENCE = 3
@@ -24,10 +25,7 @@ SET_BACK = 60.0
 """Seconds by which a noted moment must lie ahead for the clock to count as set back meanwhile."""
 
 _ENTRY = "SELECT count, last, until, digest FROM contended WHERE place = ? AND key = ? AND label = ?"
-_PUT = """
-INSERT OR REPLACE INTO contended (place, key, label, count, last, until, digest)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
+_PUT = CONTENDED.upsert()
 _FORGET = "DELETE FROM contended WHERE place = ? AND key = ? AND label = ?"
 _COUNTS = """
 SELECT store, namespace, count(*) FROM contended JOIN places USING (place) WHERE last <= ? AND until > ?

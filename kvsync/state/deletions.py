@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kvsync.planning.deletion_limit import WINDOW, DeletionBudget
 from kvsync.state.context import Context
+from kvsync.state.tables import DELETIONS
 
 _RECENT = "SELECT at, count FROM deletions WHERE at > ? ORDER BY at"
 _FORGET = "DELETE FROM deletions WHERE at <= ?"
@@ -49,8 +50,8 @@ class Deletions:
             granted = min(wanted, before.left)
             if not granted:
                 return DeletionGrant(None, 0, before)
-            cursor = connection.execute("INSERT INTO deletions (at, count) VALUES (?, ?)", (now, granted))
-        return DeletionGrant(cursor.lastrowid, granted, _budget(limit, now, [*rows, (now, granted)]))
+            row = self._database.inserted(connection, DELETIONS, ("at", "count"), (now, granted))
+        return DeletionGrant(row, granted, _budget(limit, now, [*rows, (now, granted)]))
 
     def settle(self, grant: DeletionGrant, used: int) -> None:
         """Correct a grant to the deletes that may have reached the store; they count from now on. Raises StateDirError."""

@@ -24,7 +24,7 @@ from kvsync.planning.sealing import SealingKeys, sealing_keys
 from kvsync.state import lock
 from kvsync.state.contended import Contended
 from kvsync.state.context import Context
-from kvsync.state.database import Database, open_for_reading, open_for_writing, speaking_of
+from kvsync.state.database import Database
 from kvsync.state.deletions import Deletions
 from kvsync.state.journal import Journal
 from kvsync.state.keys import load_key
@@ -37,6 +37,7 @@ from kvsync.state.pauses import Pauses
 from kvsync.state.places import PlaceHistory
 from kvsync.state.quarantine import Quarantine
 from kvsync.state.removals import Removals
+from kvsync.state.sqlite_database import open_for_reading, open_for_writing, speaking_of
 from kvsync.state.trust import find
 from kvsync.util.clock import Clock
 from kvsync.util.private_files import write_private

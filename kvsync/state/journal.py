@@ -22,6 +22,7 @@ from kvsync.state.ledger import Ledger
 from kvsync.state.records import ChangeRecord, RunRecord, RunStatus
 from kvsync.state.rows import SEQ_BITS, counts_of, entry_row, identity_of, name_key, state_key, target_row
 from kvsync.state.run import Run
+from kvsync.state.tables import RUNS
 
 KEEP_RUNS = 500
 """How many runs `prune` keeps by default."""
@@ -69,25 +70,30 @@ _RESOLVE = """
 UPDATE changes SET outcome = ?, settled_at = ? WHERE place IN (?, ?) AND key = ? AND label = ? AND outcome IS NULL
 """
 
-_TOO_MANY = """
-SELECT seq FROM runs WHERE seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9e18) ORDER BY seq DESC LIMIT 1 OFFSET ?
-"""
+_ENDED = "seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9000000000000000000)"
 
-_TOO_OLD = """
-SELECT max(seq) FROM runs WHERE seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9e18) AND started_at < ?
+_TOO_MANY = f"""
+SELECT seq FROM runs WHERE {_ENDED} ORDER BY seq DESC LIMIT 1 OFFSET ?
+"""  # noqa: S608 - constants
+
+_TOO_OLD = f"""
+SELECT max(seq) FROM runs WHERE {_ENDED} AND started_at < ?
     AND seq <= (SELECT seq FROM runs ORDER BY seq DESC LIMIT 1 OFFSET ?)
-"""
+"""  # noqa: S608 - constants
 
-_PRUNABLE = """
-SELECT seq FROM runs WHERE seq < coalesce((SELECT min(seq) FROM runs WHERE status = ?), 9e18) AND started_at < ?
+_PRUNABLE = f"""
+SELECT seq FROM runs WHERE {_ENDED} AND started_at < ?
 ORDER BY seq DESC
-"""
+"""  # noqa: S608 - constants
 
 _SIZE = """
-SELECT sum(200 + length(key) + ifnull(length(origin), 0) + ifnull(length(before), 0) + ifnull(length(before_value), 0))
+SELECT sum(200 + length(key) + coalesce(length(origin), 0) + coalesce(length(before), 0) + coalesce(length(before_value), 0))
 FROM changes WHERE seq >= ? AND seq < ?
 """
 """The bytes that the changes of a run take, about."""
+
+
+_BEGUN = ("id", "command", "source", "started_at", "status")
 
 
 class Journal:
@@ -104,11 +110,8 @@ class Journal:
         now = self._context.clock.now()
         with self._database.transaction() as connection:
             run_id = self._free_id(now)
-            cursor = connection.execute(
-                "INSERT INTO runs (id, command, source, started_at, status) VALUES (?, ?, ?, ?, ?)",
-                (run_id, command, source, now, RunStatus.RUNNING),
-            )
-            seq = cursor.lastrowid or 0
+            row = (run_id, command, source, now, RunStatus.RUNNING)
+            seq = self._database.inserted(connection, RUNS, _BEGUN, row)
         return Run(run_id, seq, self._context, self._ledger)
 
     def runs(self, limit: int = 20) -> list[RunRecord]:

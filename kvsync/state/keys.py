@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kvsync.errors import StateDirError
-from kvsync.state.database import speaking_of
+from kvsync.state.sqlite_database import speaking_of
 
 FILE_NAME = "key"
 KEY_BYTES = 32

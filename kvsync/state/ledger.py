@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kvsync.model.entry import Applied, Identity, Mark
 from kvsync.planning.sealing import SealingKeys, name_of
 from kvsync.state.context import Context
+from kvsync.state.database import Statements
 from kvsync.state.rows import entry_row, identity_of
+from kvsync.state.tables import LEDGER, LEDGER_SEEN
 from kvsync.util.pieces import pieces
 
 _COLUMNS = "owner, fingerprint, ttl, sensitive, protected, etag, expires_at, unseen_since, seal"
@@ -19,9 +20,9 @@ _ANY = "SELECT 1 FROM ledger WHERE place = ? LIMIT 1"
 _NEAREST = """
 SELECT key, label, expires_at FROM ledger WHERE place = ? AND expires_at > ? ORDER BY expires_at LIMIT 1
 """
-_PUT = "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = LEDGER.upsert()
 _SEEN = "SELECT taken_in, left_there FROM ledger_seen WHERE place = ?"
-_TAKE_IN = "INSERT OR REPLACE INTO ledger_seen VALUES (?, ?, NULL)"
+_TAKE_IN = LEDGER_SEEN.upsert()
 _LEAVE = """
 INSERT INTO ledger_seen VALUES (?, NULL, ?)
 ON CONFLICT (place) DO UPDATE SET left_there = excluded.left_there
@@ -86,11 +87,14 @@ class Ledger:
         what is thereby known or gone here. Raises StateDirError."""
         with self._database.transaction() as connection:
             self.write(connection, place, applied, gone)
-            connection.execute(_LEAVE if left else _TAKE_IN, (place, document))
+            if left:
+                connection.execute(_LEAVE, (place, document))
+            else:
+                connection.execute(_TAKE_IN, (place, document, None))
 
     def write(
         self,
-        connection: sqlite3.Connection,
+        connection: Statements,
         place: str,
         applied: Mapping[Identity, Applied],
         gone: Iterable[Identity] = (),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kvsync.errors import LockHeld
-from kvsync.state.database import speaking_of
+from kvsync.state.sqlite_database import speaking_of
 
 FILE_NAME = "lock"
 

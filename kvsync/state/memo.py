@@ -11,6 +11,7 @@ from kvsync.errors import StateDirError
 from kvsync.state.by_place import Row, RowsByPlace
 from kvsync.state.context import Context
 from kvsync.state.rows import counts_of, counts_text
+from kvsync.state.tables import MEMO
 
 TOGETHER = 100
 """Memos that are written in one transaction."""
@@ -86,7 +87,7 @@ class Memos:
     def _write(self, rows: Sequence[Row]) -> None:
         if rows:
             with self._database.transaction() as connection:
-                connection.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?, ?)", rows)
+                connection.executemany(MEMO.upsert(), rows)
 
     def _sealed(self, digest: str) -> bytes:
         return blake2b(digest.encode(), key=self._key(), digest_size=16).digest()

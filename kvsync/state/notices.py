@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
+from kvsync.state.tables import NOTICES
 
 Told = Mapping[Target, Mapping[str, str]]
 """Notice that was sent, by target and kind."""
 
-_PUT = "INSERT OR REPLACE INTO notices VALUES (?, ?, ?, ?, ?)"
+_PUT = NOTICES.upsert()
 _DROP = "DELETE FROM notices WHERE channel = ? AND store = ? AND namespace = ? AND kind = ?"
 
 

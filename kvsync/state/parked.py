@@ -14,13 +14,14 @@ from kvsync.model.digest import SHORTEST_HASH
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import target_row
+from kvsync.state.tables import PARKED
 
 SHORTEST_PREFIX = SHORTEST_HASH
 """Hex digits of a hash that must be given at least."""
 
 _HASH = re.compile(rf"(?:sha256:)?([0-9a-f]{{{SHORTEST_PREFIX},64}})")
 _OF_TARGET = "store = ? AND namespace = ?"
-_PARK = "INSERT OR REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PARK = PARKED.upsert()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
 from kvsync.state.rows import counts_of, counts_text, target_row
+from kvsync.state.tables import DAEMON
 
 HISTORY_POINTS = 20_000
 """How many points of drift are kept, over all targets."""
@@ -17,11 +18,12 @@ HISTORY_POINTS = 20_000
 _RECORD = """
 INSERT INTO passes (store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET attempted_at = excluded.attempted_at, error = excluded.error, drift = excluded.drift,
-    changes = excluded.changes, next_at = excluded.next_at, succeeded_at = ifnull(excluded.succeeded_at, succeeded_at)
+ON CONFLICT (store, namespace) DO UPDATE SET
+    attempted_at = excluded.attempted_at, error = excluded.error, drift = excluded.drift,
+    changes = excluded.changes, next_at = excluded.next_at, succeeded_at = coalesce(excluded.succeeded_at, passes.succeeded_at)
 """
 _COLUMNS = "store, namespace, attempted_at, succeeded_at, error, drift, changes, next_at"
-_DAEMON = "pid, started_at, updated_at, mode, version, ready, window, lease"
+_DAEMON = 'pid, started_at, updated_at, mode, version, ready, "window", lease'
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +136,18 @@ class PassHistory:
     def set_daemon(self, daemon: DaemonRecord) -> None:
         """Note what the daemon is at. Raises StateDirError."""
         row = (
+            1,
             daemon.pid,
             daemon.started_at,
             daemon.updated_at,
             daemon.mode,
             daemon.version,
-            daemon.ready,
+            int(daemon.ready),
             daemon.window,
             None if daemon.lease is None else json.dumps(asdict(daemon.lease)),
         )
         with self._database.transaction() as connection:
-            sql = f"INSERT OR REPLACE INTO daemon (one, {_DAEMON}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
-            connection.execute(sql, row)
+            connection.execute(DAEMON.upsert(), row)
 
     def clear_daemon(self) -> None:
         """Note that the daemon has left. Raises StateDirError."""
@@ -154,7 +156,7 @@ class PassHistory:
 
     def check(self) -> None:
         """Raise StateDirLost when the state directory was removed or replaced since it was opened."""
-        self._database.insist_on_same_file()
+        self._database.check()
 
 
 def _pass(row: tuple[Any, ...]) -> PassRecord:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from kvsync.model.entry import Target
 from kvsync.state.context import Context
+from kvsync.state.rows import target_row
+from kvsync.state.tables import PAUSES
 
-_ONE = "SELECT store, namespace, reason, since FROM pauses WHERE store = ? AND (namespace IS NULL) = "
-_COVERING = f"{_ONE} 1 UNION ALL {_ONE} 0 AND ifnull(namespace, '') = ? ORDER BY 2 LIMIT 1"
-"""In the words of the index, so that one of thousands of pauses is found at once."""
+_IN_STORE = "SELECT store, namespace, reason, since FROM pauses WHERE store = ? AND namespace "
+_COVERING = f"{_IN_STORE}IS NULL UNION ALL {_IN_STORE}= ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +35,24 @@ class Pauses:
     def pause(self, store: str, namespace: str | None, reason: str | None, now: float) -> bool:
         """Pause; True when this was not paused before, else only the reason is replaced. Raises StateDirError."""
         with self._database.transaction() as connection:
-            sql = "UPDATE pauses SET reason = ? WHERE store = ? AND namespace IS ?"
-            if connection.execute(sql, (reason, store, namespace)).rowcount:
+            where, names = _exactly(store, namespace)
+            sql = f"UPDATE pauses SET reason = ? WHERE {where}"  # noqa: S608 - constants
+            if connection.execute(sql, (reason, *names)).rowcount:
                 return False
-            connection.execute("INSERT INTO pauses VALUES (?, ?, ?, ?)", (store, namespace, reason, now))
+            connection.execute(PAUSES.insert(), (store, namespace, reason, now))
             return True
 
     def resume(self, store: str, namespace: str | None) -> bool:
         """End exactly this pause; False when there is none. Raises StateDirError."""
         with self._database.transaction() as connection:
-            sql = "DELETE FROM pauses WHERE store = ? AND namespace IS ?"
-            return connection.execute(sql, (store, namespace)).rowcount > 0
+            where, names = _exactly(store, namespace)
+            sql = f"DELETE FROM pauses WHERE {where}"  # noqa: S608 - constants
+            return connection.execute(sql, names).rowcount > 0
 
     def find(self, target: Target) -> Pause | None:
         """The pause that holds a target, the store's before its own. Raises StateDirError."""
-        row = self._database.one(_COVERING, (target.store, target.store, target.namespace))
-        return None if row is None else Pause(*row)
+        found = [Pause(*row) for row in self._database.query(_COVERING, (target.store, *target_row(target)))]
+        return min(found, key=lambda pause: pause.namespace is not None, default=None)
 
     def is_paused(self, target: Target) -> bool:
         """True when a pause holds the target. Raises StateDirError."""
@@ -59,3 +62,10 @@ class Pauses:
         """Every pause, by store and namespace. Raises StateDirError."""
         sql = "SELECT store, namespace, reason, since FROM pauses ORDER BY store, namespace"
         return [Pause(*row) for row in self._database.query(sql)]
+
+
+def _exactly(store: str, namespace: str | None) -> tuple[str, tuple[str, ...]]:
+    """The condition that finds one pause, and its parameters."""
+    if namespace is None:
+        return "store = ? AND namespace IS NULL", (store,)
+    return "store = ? AND namespace = ?", (store, namespace)

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from kvsync.model.entry import Target
 from kvsync.model.place import LocatedTarget
 from kvsync.state.context import Context
+from kvsync.state.database import Statements
 from kvsync.state.rows import name_key, state_key, target_row
+from kvsync.state.tables import CONTENDED, LEDGER, LEDGER_SEEN, PLACES, QUARANTINE, REMOVALS, StateTable
 
 _KNOWN = "SELECT place, description, since, previous FROM places WHERE store = ? AND namespace = ?"
 _ALL = "SELECT store, namespace, place, description, since, previous FROM places ORDER BY store, namespace"
-_PUT = "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?)"
+_PUT = PLACES.upsert()
 _BY_NAME = "SELECT 1 FROM ledger WHERE place = ? LIMIT 1"
-_KEPT_BY_ENTRY = ("ledger", "quarantine", "contended", "removals", "ledger_seen")
+_KEPT_BY_ENTRY = (LEDGER, QUARANTINE, CONTENDED, REMOVALS, LEDGER_SEEN)
 """Tables whose rows are bound to a place once it is known. What a clean pass saw is not: it is cheap to see again."""
 
 
@@ -82,8 +84,7 @@ class PlaceHistory:
             self._ahead.pop(located.target, None)
         with self._database.transaction() as connection:
             for table in _KEPT_BY_ENTRY if is_unbound else ():
-                named = (key, name_key(located.target))
-                connection.execute(f"UPDATE OR REPLACE {table} SET place = ? WHERE place = ?", named)  # noqa: S608 - constants
+                _rebind(connection, table, name_key(located.target), key)
             connection.execute(_PUT, (*target_row(located.target), key, str(located.place), since, previous))
         return key
 
@@ -95,3 +96,11 @@ class PlaceHistory:
         if known is not None and known.place != name:
             return False
         return self._database.one(_BY_NAME, (name,)) is not None
+
+
+def _rebind(statements: Statements, table: StateTable, name: str, place: str) -> None:
+    """Keep the rows of a name by a place from now on, instead of rows that the place has for the same entries."""
+    same = "".join(f" AND other.{column} = {table.name}.{column}" for column in table.key if column != "place")
+    replaced = f"EXISTS (SELECT 1 FROM {table.name} AS other WHERE other.place = ?{same})"  # noqa: S608 - constants
+    statements.execute(f"DELETE FROM {table.name} WHERE place = ? AND {replaced}", (place, name))  # noqa: S608 - constants
+    statements.execute(f"UPDATE {table.name} SET place = ? WHERE place = ?", (place, name))  # noqa: S608 - constants

@@ -10,15 +10,13 @@ from kvsync.state.by_place import RowsByPlace
 from kvsync.state.contended import SET_BACK
 from kvsync.state.context import Context
 from kvsync.state.rows import entry_row, identity_of
+from kvsync.state.tables import QUARANTINE
 from kvsync.util.backoff import BackoffPolicy
 
 WAITS = BackoffPolicy(base=60.0, cap=6 * 3600.0)
 """Before a refused write is tried again, without jitter."""
 
-_PUT = """
-INSERT OR REPLACE INTO quarantine (place, key, label, digest, attempts, until, error)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
+_PUT = QUARANTINE.upsert()
 _OF_ENTRY = "place = ? AND key = ? AND label = ?"
 _COUNTS = """
 SELECT store, namespace, count(*) FROM quarantine JOIN places USING (place) WHERE until > ? AND until <= ?

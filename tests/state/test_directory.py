@@ -312,7 +312,7 @@ def test_a_file_in_the_place_of_the_directory(path: Path) -> None:
 
 def test_another_writer_that_does_not_end(path: Path, state: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database locked by another process for too long is an error that says so."""
-    monkeypatch.setattr("kvsync.state.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("kvsync.state.sqlite_database.BUSY_SECONDS", 0.05)
     blocker = sqlite3.connect(path / "state.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     with StateDir.open(path, writable=True) as other, pytest.raises(StateDirError, match="locked by another process"):

@@ -1,0 +1,127 @@
+"""Tables of the state, described once for both engines, and the statements that are built from the description.
+
+A label is kept as `''` for "no label" and `'=…'` for the label itself, so that it can be part of a primary key. Times are
+seconds since the epoch. `changes.seq` is `runs.seq * 2**32` plus a number within the run: the changes of a run lie next to each
+other, in order, without an index of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+TEXT: Final = "text"
+BYTES: Final = "bytes"
+WHOLE: Final = "integer"
+"""A 64-bit integer; truth is 0 or 1."""
+
+REAL: Final = "real"
+
+
+@dataclass(frozen=True, slots=True)
+class StateColumn:
+    """One column: its kind, whether it may be NULL, and the default of rows that do not name it (SQL)."""
+
+    name: str
+    kind: str
+    optional: bool = False
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateTable:
+    """One table. `key` is its primary key; with `numbered` the engine chooses the key of a new row, never one twice."""
+
+    name: str
+    columns: tuple[StateColumn, ...]
+    key: tuple[str, ...]
+    numbered: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def insert(self, columns: Sequence[str] | None = None) -> str:
+        """A statement that adds a row."""
+        names = tuple(columns or self.names)
+        marks = ", ".join("?" * len(names))
+        return f"INSERT INTO {self.name} ({', '.join(map(quoted, names))}) VALUES ({marks})"  # noqa: S608 - constants
+
+    def upsert(self) -> str:
+        """A statement that adds a whole row, or replaces the one with the same key."""
+        rest = [quoted(name) for name in self.names if name not in self.key]
+        changes = ", ".join(f"{name} = excluded.{name}" for name in rest)
+        key = ", ".join(map(quoted, self.key))
+        return f"{self.insert()} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
+def quoted(name: str) -> str:
+    """A column as SQL: some engines reserve `window`."""
+    return f'"{name}"'
+
+
+def _table(name: str, key: str, *columns: str, numbered: bool = False) -> StateTable:
+    """A table from columns written as `name kind`, with `?` after the kind where it may be NULL, and `= default` last."""
+    return StateTable(name, tuple(_column(one) for one in columns), tuple(key.split()), numbered)
+
+
+def _column(text: str) -> StateColumn:
+    declared, _, default = text.partition(" = ")
+    name, kind = declared.split()
+    return StateColumn(name, kind.removesuffix("?"), kind.endswith("?"), default or None)
+
+
+_ENTRY = ("place text", "key text", "label text")
+_NAMES = ("store text", "namespace text")
+
+LEDGER: Final = _table(
+    *("ledger", "place key label", *_ENTRY, "owner text", "fingerprint bytes", "ttl integer?"),
+    *("sensitive integer", "protected integer", "etag text?", "expires_at real?", "unseen_since real?", "seal text?"),
+)
+LEDGER_SEEN: Final = _table("ledger_seen", "place", "place text", "taken_in bytes?", "left_there bytes?")
+RUNS: Final = _table(
+    *("runs", "seq", "seq integer", "id text", "command text", "source text?", "started_at real", "finished_at real?"),
+    *("status text", "summary text?"),
+    numbered=True,
+)
+CHANGES: Final = _table(
+    *("changes", "seq", "seq integer", *_NAMES, "key text", "label text", "action text", "cause text", "origin text?"),
+    *("sensitive integer", "before text?", "before_value bytes?", "after bytes?", "intended_at real", "outcome text?"),
+    *("error text?", "etag text?", "settled_at real?", "place text = ''"),
+)
+QUARANTINE: Final = _table(
+    "quarantine", "place key label", *_ENTRY, "digest bytes", "attempts integer", "until real", "error text"
+)
+CONTENDED: Final = _table(
+    "contended", "place key label", *_ENTRY, "count integer", "last real", "until real", "digest bytes"
+)
+REMOVALS: Final = _table("removals", "place key label", *_ENTRY, "since real")
+PARKED: Final = _table(
+    *("parked", "store namespace", *_NAMES, "digest text", "plan_digest text", "reasons text", "since real"),
+    "approved_at real?",
+)
+PAUSES: Final = _table("pauses", "", "store text", "namespace text?", "reason text?", "since real")
+MEMO: Final = _table(
+    "memo", "place", "place text", "desired bytes", "config text", "token text?", "next_moment real?", "counts text"
+)
+PASSES: Final = _table(
+    *("passes", "store namespace", *_NAMES, "attempted_at real", "succeeded_at real?", "error text?", "drift text"),
+    *("changes text", "next_at real?"),
+)
+DRIFT: Final = _table("drift", "seq", "seq integer", "at real", *_NAMES, "counts text", numbered=True)
+DAEMON: Final = _table(
+    *("daemon", "one", "one integer", "pid integer", "started_at real", "updated_at real", "mode text", "version text"),
+    *("ready integer", "window text?", "lease text?"),
+)
+NOTICES: Final = _table("notices", "channel store namespace kind", "channel text", *_NAMES, "kind text", "which text")
+PLACES: Final = _table(
+    "places", "store namespace", *_NAMES, "place text", "description text", "since real", "previous text?"
+)
+DELETIONS: Final = _table("deletions", "id", "id integer", "at real", "count integer", numbered=True)
+
+TABLES: Final = (
+    *(LEDGER, LEDGER_SEEN, RUNS, CHANGES, QUARANTINE, CONTENDED, REMOVALS, PARKED, PAUSES, MEMO, PASSES, DRIFT, DAEMON),
+    *(NOTICES, PLACES, DELETIONS),
+)
