@@ -19,7 +19,7 @@ from kvsync.app import TargetSelection
 from kvsync.model.entry import Action
 from kvsync.model.pass_options import PassOptions
 from tests.support.command import Repository
-from tests.support.world import World, is_clean
+from tests.support.memory_repository import MemoryRepository, is_clean
 
 MOUNT = ("unshare", "--mount", "sh", "-c")
 
@@ -30,8 +30,8 @@ def repository(tmp_path: Path) -> Repository:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +69,14 @@ class TestHalfSavedFiles:
     """Every prefix of a valid state file is what an editor or a copy may leave for a moment."""
 
     @pytest.mark.parametrize("part", range(4))
-    async def test_no_prefix_deletes_anything_while_files_move(self, world: World, part: int) -> None:
+    async def test_no_prefix_deletes_anything_while_files_move(self, repo: MemoryRepository, part: int) -> None:
         """Under the daemon's grace no prefix causes a delete, none is a crash, and what is wrong has a place."""
-        world.state(STATE_FILE)
-        assert is_clean(await world.apply())
+        repo.state(STATE_FILE)
+        assert is_clean(await repo.apply())
         data = STATE_FILE.encode()
-        async with world.open() as workspace:
+        async with repo.open() as workspace:
             for end in range(part, len(data), 4):
-                (world.root / "state/web.yaml").write_bytes(data[:end])
+                (repo.root / "state/web.yaml").write_bytes(data[:end])
                 loaded = workspace.load()
                 plan = await workspace.plan(TargetSelection(ask=PassOptions(grace=1)), loaded)
                 for target in plan.targets:
@@ -85,15 +85,15 @@ class TestHalfSavedFiles:
                 for problem in loaded.problems:
                     assert str(problem.origin).startswith("state/web.yaml:"), (end, problem)
 
-    async def test_without_a_grace_the_guard_holds_what_is_large(self, world: World) -> None:
+    async def test_without_a_grace_the_guard_holds_what_is_large(self, repo: MemoryRepository) -> None:
         """By hand, without the daemon's grace, no prefix deletes more than the guard lets pass."""
         keys = "".join(f"  k{number:02}: 1\n" for number in range(20))
         text = f"store: main\nnamespace: web\nkeys:\n{keys}"
-        world.state(text)
-        assert is_clean(await world.apply())
-        async with world.open() as workspace:
+        repo.state(text)
+        assert is_clean(await repo.apply())
+        async with repo.open() as workspace:
             for end in range(0, len(text), 3):
-                world.state(text[:end])
+                repo.state(text[:end])
                 for target in (await workspace.plan()).targets:
                     deletes = sum(change.action is Action.DELETE for change in target.changes)
                     assert target.parked or deletes <= 6
@@ -124,15 +124,15 @@ class TestHostileFiles:
         ],
         ids=["duplicate", "alias bomb", "depth bomb", "tab", "not UTF-8", "zeros", "tag"],
     )
-    async def test_is_refused_with_a_place(self, world: World, data: bytes, place: str) -> None:
+    async def test_is_refused_with_a_place(self, repo: MemoryRepository, data: bytes, place: str) -> None:
         """What cannot be used is refused with its place, and what is in the store stays."""
-        await world.settle({"a": 1, "b": 1})
-        (world.root / "state/web.yaml").write_bytes(data)
-        async with world.open() as workspace:
+        await repo.settle({"a": 1, "b": 1})
+        (repo.root / "state/web.yaml").write_bytes(data)
+        async with repo.open() as workspace:
             loaded = workspace.load()
             await workspace.apply(await workspace.plan(loaded=loaded), command="test")
         assert any(place in str(problem.origin) for problem in loaded.problems), loaded.problems
-        assert world.values() == {"a": "1", "b": "1"}
+        assert repo.values() == {"a": "1", "b": "1"}
 
     def test_a_file_of_50_megabytes_is_refused_and_not_read(self, repository: Repository) -> None:
         """A file far above the limit is refused by its size."""
@@ -143,30 +143,30 @@ class TestHostileFiles:
         assert "state/huge.yaml" in done.stderr
         assert "50 MiB" in done.stderr
 
-    async def test_windows_habits_are_fine(self, world: World) -> None:
+    async def test_windows_habits_are_fine(self, repo: MemoryRepository) -> None:
         """A byte order mark and CRLF line ends change nothing."""
         text = "store: main\r\nnamespace: web\r\nkeys:\r\n  a: 1\r\n  b: two words\r\n"
-        (world.root / "state/web.yaml").write_bytes(b"\xef\xbb\xbf" + text.encode())
-        assert is_clean(await world.apply())
-        assert world.values() == {"a": "1", "b": "two words"}
+        (repo.root / "state/web.yaml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert is_clean(await repo.apply())
+        assert repo.values() == {"a": "1", "b": "two words"}
 
 
 class TestFoldersThatComeAndGo:
     """Checkouts that are empty, missing, or replaced while they are read."""
 
-    async def test_a_folder_that_flips_is_read_in_one_version(self, world: World) -> None:
+    async def test_a_folder_that_flips_is_read_in_one_version(self, repo: MemoryRepository) -> None:
         """While git-sync flips a link every load shows one version or the other, never a mixture of both."""
         for version in (1, 2):
-            folder = world.root / f"v{version}"
+            folder = repo.root / f"v{version}"
             folder.mkdir()
             for number in range(30):
                 text = f"store: main\nnamespace: web\nkeys: {{k{number:02}: {version}}}\n"
                 (folder / f"{number:02}.yaml").write_text(text)
-        shutil.rmtree(world.root / "state")
-        (world.root / "state").symlink_to("v1")
+        shutil.rmtree(repo.root / "state")
+        (repo.root / "state").symlink_to("v1")
         versions = set()
-        async with world.open(writing=None) as workspace:
-            with flipping(world.root):
+        async with repo.open(writing=None) as workspace:
+            with flipping(repo.root):
                 for _ in range(40):
                     loaded = workspace.load()
                     entries = [entry for one in loaded.targets.values() for entry in one.entries.values()]
@@ -175,16 +175,16 @@ class TestFoldersThatComeAndGo:
                     versions |= values
         assert versions == {b"1", b"2"}
 
-    async def test_a_missing_folder_is_said_and_deletes_nothing(self, world: World) -> None:
+    async def test_a_missing_folder_is_said_and_deletes_nothing(self, repo: MemoryRepository) -> None:
         """When the folder of the state files is gone every entry stays, and the problem is told."""
-        await world.settle({"a": 1})
-        shutil.rmtree(world.root / "state")
-        async with world.open() as workspace:
+        await repo.settle({"a": 1})
+        shutil.rmtree(repo.root / "state")
+        async with repo.open() as workspace:
             loaded = workspace.load()
             report = await workspace.apply(await workspace.plan(loaded=loaded), command="test")
         assert loaded.problems
         assert report.targets == ()
-        assert world.values() == {"a": "1"}
+        assert repo.values() == {"a": "1"}
 
 
 @contextmanager

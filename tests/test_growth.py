@@ -30,8 +30,8 @@ from kvsync.stores.memory.store import MemoryStore
 from kvsync.stores.registry import BUILTIN
 from kvsync.util.clock import Clock
 from tests.daemon.support import QUIET, FakeReconciler, FakeRecorder, until
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes
 from tests.support.stores import KINDS
-from tests.support.world import World, is_clean, outcomes
 
 MOST = 2.3
 """What twice as much may cost; twice, and a bit for what grows with the logarithm."""
@@ -53,7 +53,7 @@ class NestedStore(MemoryStore):
         return KeyFormat("{namespace}:{key}").nested_namespace(namespace, identity, others)
 
 
-class Lines:
+class LineCounter:
     """How many lines of kvsync ran."""
 
     count = 0
@@ -72,9 +72,9 @@ class Lines:
 
 
 @contextmanager
-def counting() -> Iterator[Lines]:
+def counting() -> Iterator[LineCounter]:
     """Count the lines that run inside."""
-    lines, before = Lines(), sys.gettrace()
+    lines, before = LineCounter(), sys.gettrace()
     sys.settrace(lines.enter)
     try:
         yield lines
@@ -82,29 +82,29 @@ def counting() -> Iterator[Lines]:
         sys.settrace(before)
 
 
-def many_targets(world: World, number: int) -> None:
+def many_targets(repo: MemoryRepository, number: int) -> None:
     for index in range(number):
-        world.state(f"store: main\nnamespace: n{index}\nkeys: {{a: 1}}\n", f"n{index}.yaml")
+        repo.state(f"store: main\nnamespace: n{index}\nkeys: {{a: 1}}\n", f"n{index}.yaml")
 
 
-async def plan_targets(world: World, number: int) -> int:
-    many_targets(world, number)
+async def plan_targets(repo: MemoryRepository, number: int) -> int:
+    many_targets(repo, number)
     with counting() as lines:
-        assert len((await world.plan_all()).targets) == number
+        assert len((await repo.plan_all()).targets) == number
     return lines.count
 
 
-async def apply_targets(world: World, number: int) -> int:
-    many_targets(world, number)
+async def apply_targets(repo: MemoryRepository, number: int) -> int:
+    many_targets(repo, number)
     with counting() as lines:
-        assert is_clean(await world.apply())
+        assert is_clean(await repo.apply())
     return lines.count
 
 
-async def pass_over_targets(world: World, number: int) -> int:
+async def pass_over_targets(repo: MemoryRepository, number: int) -> int:
     """All passes of a daemon, of which each is one target's."""
-    many_targets(world, number)
-    async with world.open("run", clock=Clock()) as workspace:  # runs are named by time, which must go on
+    many_targets(repo, number)
+    async with repo.open("run", clock=Clock()) as workspace:  # runs are named by time, which must go on
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         with counting() as lines:
             result = await run_once(
@@ -114,7 +114,7 @@ async def pass_over_targets(world: World, number: int) -> int:
     return lines.count
 
 
-async def start_daemon(world: World, number: int) -> int:
+async def start_daemon(repo: MemoryRepository, number: int) -> int:
     """From the start of a daemon until each target had its first pass."""
     reconciler = FakeReconciler(Target("main", f"n{index}") for index in range(number))
     daemon = Daemon(reconciler, FakeRecorder(), QUIET)
@@ -126,8 +126,8 @@ async def start_daemon(world: World, number: int) -> int:
     return lines.count
 
 
-async def look_at_pauses(world: World, number: int) -> int:
-    async with world.open("run") as workspace:
+async def look_at_pauses(repo: MemoryRepository, number: int) -> int:
+    async with repo.open("run") as workspace:
         for index in range(number):
             workspace.state.pauses.pause("main", f"n{index}", None, 0)
         with counting() as lines:
@@ -135,88 +135,88 @@ async def look_at_pauses(world: World, number: int) -> int:
     return lines.count
 
 
-async def plan_late_entries(world: World, number: int) -> int:
+async def plan_late_entries(repo: MemoryRepository, number: int) -> int:
     """Entries that change again while the listing still shows what they were before the last time."""
     keys = [f"k{index}" for index in range(number)]
-    await world.settle(dict.fromkeys(keys, 1))
-    world.server.list_late(KINDS[LATE].capabilities.settle)
-    world.want(dict.fromkeys(keys, 2))
-    await world.apply(approvals=[(await world.plan_all()).digest])
-    world.want(dict.fromkeys(keys, 3))
+    await repo.settle(dict.fromkeys(keys, 1))
+    repo.server.list_late(KINDS[LATE].capabilities.settle)
+    repo.want(dict.fromkeys(keys, 2))
+    await repo.apply(approvals=[(await repo.plan_all()).digest])
+    repo.want(dict.fromkeys(keys, 3))
     with counting() as lines:
-        assert len((await world.plan()).changes) == number
+        assert len((await repo.plan()).changes) == number
     return lines.count
 
 
-async def plan_moves(world: World, number: int) -> int:
+async def plan_moves(repo: MemoryRepository, number: int) -> int:
     """Entries that are gone from the files, each for a new name."""
-    await world.settle({f"old{index}": index for index in range(number)})
+    await repo.settle({f"old{index}": index for index in range(number)})
     moved = "".join(f"  - {{from: old{index}, to: new{index}}}\n" for index in range(number))
-    world.want({f"new{index}": index for index in range(number)}, f"moved:\n{moved}")
+    repo.want({f"new{index}": index for index in range(number)}, f"moved:\n{moved}")
     with counting() as lines:
-        assert len((await world.plan()).changes) == 2 * number
+        assert len((await repo.plan()).changes) == 2 * number
     return lines.count
 
 
-async def apply_conflicts(world: World, number: int) -> int:
+async def apply_conflicts(repo: MemoryRepository, number: int) -> int:
     """Updates that another writer was quicker with."""
     keys = [f"k{index}" for index in range(number)]
-    await world.settle(dict.fromkeys(keys, 1))
-    world.want(dict.fromkeys(keys, 2))
-    async with world.open() as workspace:
+    await repo.settle(dict.fromkeys(keys, 1))
+    repo.want(dict.fromkeys(keys, 2))
+    async with repo.open() as workspace:
         plan = await workspace.plan()
         for key in keys:
-            world.server.write("web", key, b"theirs")
+            repo.server.write("web", key, b"theirs")
         with counting() as lines:
             report = await workspace.apply(plan, command="test", approvals=[plan.digest])
     assert set(outcomes(report).values()) == {"conflict"}
     return lines.count
 
 
-async def load_documents(world: World, number: int) -> int:
-    world.state("".join(f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: 1}}\n" for index in range(number)))
-    return await load(world, problems=0)
+async def load_documents(repo: MemoryRepository, number: int) -> int:
+    repo.state("".join(f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: 1}}\n" for index in range(number)))
+    return await load(repo, problems=0)
 
 
-async def load_broken_documents(world: World, number: int) -> int:
-    world.state("".join(f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: [1]}}\n" for index in range(number)))
-    return await load(world, problems=number)
+async def load_broken_documents(repo: MemoryRepository, number: int) -> int:
+    repo.state("".join(f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: [1]}}\n" for index in range(number)))
+    return await load(repo, problems=number)
 
 
-async def load_files_without_names(world: World, number: int) -> int:
+async def load_files_without_names(repo: MemoryRepository, number: int) -> int:
     """Broken files, each of which holds all targets that it may name."""
-    world.configure(more="authors: {targets: [{path: 'state/**'}]}\n")
-    many_targets(world, number)
+    repo.configure(more="authors: {targets: [{path: 'state/**'}]}\n")
+    many_targets(repo, number)
     for index in range(number):
-        world.state("keys: {a: 1}\n", f"broken{index}.yaml")
-    return await load(world, problems=2 * number)
+        repo.state("keys: {a: 1}\n", f"broken{index}.yaml")
+    return await load(repo, problems=2 * number)
 
 
-async def load_overlaid_documents(world: World, number: int) -> int:
+async def load_overlaid_documents(repo: MemoryRepository, number: int) -> int:
     for file, value in (("web.yaml", 1), ("web.prod.yaml", 2)):
         documents = (f"---\nstore: main\nnamespace: n{index}\nkeys: {{a: {value}}}\n" for index in range(number))
-        world.state("".join(documents), file)
-    world.configure(more="environments: [prod]\nenvironment: prod\n")
-    return await load(world, problems=0)
+        repo.state("".join(documents), file)
+    repo.configure(more="environments: [prod]\nenvironment: prod\n")
+    return await load(repo, problems=0)
 
 
-async def load(world: World, problems: int) -> int:
-    async with world.open(None) as workspace:
+async def load(repo: MemoryRepository, problems: int) -> int:
+    async with repo.open(None) as workspace:
         with counting() as lines:
             assert len(workspace.load().problems) == problems
     return lines.count
 
 
-async def plan_namespaces(world: World, number: int) -> int:
+async def plan_namespaces(repo: MemoryRepository, number: int) -> int:
     """Namespaces of a store in which each could be a part of another."""
-    world.configure()
-    many_targets(world, number)
+    repo.configure()
+    many_targets(repo, number)
     with counting() as lines:
-        assert len((await world.plan_all()).targets) == number
+        assert len((await repo.plan_all()).targets) == number
     return lines.count
 
 
-Cost = Callable[[World, int], Awaitable[int]]
+Cost = Callable[[MemoryRepository, int], Awaitable[int]]
 
 COSTS: dict[str, tuple[Cost, str, int]] = {
     "targets planned": (plan_targets, "memory", 100),
@@ -237,34 +237,34 @@ COSTS: dict[str, tuple[Cost, str, int]] = {
 
 
 @pytest.fixture
-def worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], World]:
+def repos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], MemoryRepository]:
     monkeypatch.setitem(BUILTIN, "memory-nested", f"{__name__}:NestedStore")
     monkeypatch.setattr(Identity, "__eq__", lambda one, other: tuple.__eq__(one, other))
     monkeypatch.setattr(Identity, "__ne__", lambda one, other: tuple.__ne__(one, other))
 
-    def world(kind: str) -> World:
+    def repo(kind: str) -> MemoryRepository:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
-        return World(folder, monkeypatch, kind)
+        return MemoryRepository(folder, monkeypatch, kind)
 
-    return world
+    return repo
 
 
 @pytest.mark.parametrize("name", COSTS)
-async def test_twice_as_much_costs_twice_as_much(worlds: Callable[[str], World], name: str) -> None:
+async def test_twice_as_much_costs_twice_as_much(repos: Callable[[str], MemoryRepository], name: str) -> None:
     """Twice the targets, entries, moves, conflicts, documents or namespaces take at most 2.3 times the lines."""
     cost, kind, number = COSTS[name]
-    once, twice = await cost(worlds(kind), number), await cost(worlds(kind), 2 * number)
+    once, twice = await cost(repos(kind), number), await cost(repos(kind), 2 * number)
     assert twice <= MOST * once, f"{number}: {once:,} lines; {2 * number}: {twice:,} lines, {twice / once:.2f} times"
 
 
-async def test_memory_grows_with_the_targets(worlds: Callable[[str], World]) -> None:
+async def test_memory_grows_with_the_targets(repos: Callable[[str], MemoryRepository]) -> None:
     """Twice the targets take at most 2.3 times the memory: no target holds on to what it knows of all others."""
 
     async def peak(number: int) -> int:
-        world = worlds("memory")
-        many_targets(world, number)
-        async with world.open(None) as workspace:
+        repo = repos("memory")
+        many_targets(repo, number)
+        async with repo.open(None) as workspace:
             loaded = workspace.load()
             tracemalloc.start()
             try:
@@ -277,12 +277,14 @@ async def test_memory_grows_with_the_targets(worlds: Callable[[str], World]) -> 
     assert twice <= MOST * once, f"{once:,} bytes, then {twice:,} bytes, {twice / once:.2f} times"
 
 
-async def test_what_is_done_for_each_entry_is_not_done_in_the_event_loop(worlds: Callable[[str], World]) -> None:
+async def test_what_is_done_for_each_entry_is_not_done_in_the_event_loop(
+    repos: Callable[[str], MemoryRepository],
+) -> None:
     """A pass over thousands of entries plans them in the background: per entry, not one line runs where health checks wait."""
-    counts, world = [], worlds("memory")
+    counts, repo = [], repos("memory")
     for number in (3_000, 6_000):
-        world.state(f"store: main\nnamespace: n\nkeys: {{{', '.join(f'k{index}: 1' for index in range(number))}}}\n")
-        async with world.open("run", clock=Clock()) as workspace:
+        repo.state(f"store: main\nnamespace: n\nkeys: {{{', '.join(f'k{index}: 1' for index in range(number))}}}\n")
+        async with repo.open("run", clock=Clock()) as workspace:
             reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
             await reconciler.load()
             with counting() as lines:

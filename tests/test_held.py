@@ -18,8 +18,8 @@ from kvsync.app.reconciler import WorkspaceReconciler
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
 from tests.support.command import Repository
+from tests.support.memory_repository import MemoryRepository, is_clean, only, outcomes, refused, reported, rows
 from tests.support.stores import KINDS
-from tests.support.world import World, is_clean, only, outcomes, refused, reported, rows
 
 WEB = Target("main", "web")
 HOUR = 3600
@@ -34,16 +34,16 @@ BROKEN = {
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch)
 
 
-def spoil(world: World, what: str = "a reference") -> None:
+def spoil(repo: MemoryRepository, what: str = "a reference") -> None:
     text = BROKEN[what]
     if text is None:
-        (world.root / "state" / "web.yaml").unlink()
+        (repo.root / "state" / "web.yaml").unlink()
     else:
-        world.state(text)
+        repo.state(text)
 
 
 async def do_pass(workspace: Workspace) -> dict[str, str]:
@@ -57,15 +57,15 @@ async def test_only_renewals_are_done_while_files_are_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, what: str
 ) -> None:
     """What was read before the file broke is renewed in time; drift, losses and lost keys wait until the file is mended."""
-    world = World(tmp_path, monkeypatch, kind)
-    await world.settle(GOOD)
-    async with world.open("run") as workspace:
+    repo = MemoryRepository(tmp_path, monkeypatch, kind)
+    await repo.settle(GOOD)
+    async with repo.open("run") as workspace:
         workspace.load()
-        spoil(world, what)
-        world.server.write("web", "b", b"theirs", mark=None)
-        world.server.delete("web", "c")
-        world.edit("d", "theirs")
-        world.clock.advance(2 * HOUR + 1)
+        spoil(repo, what)
+        repo.server.write("web", "b", b"theirs", mark=None)
+        repo.server.delete("web", "c")
+        repo.edit("d", "theirs")
+        repo.clock.advance(2 * HOUR + 1)
         plan = only((await workspace.plan()).targets)
         assert ("renew", "expiring", "a") in rows(plan)
         assert {action for action, _, _ in rows(plan)} == {"renew"}
@@ -75,75 +75,75 @@ async def test_only_renewals_are_done_while_files_are_broken(
         done = await do_pass(workspace)
         # A listing that carries fingerprints shows d as it was; a look before the write shows that it is not.
         assert done == ({"a": "applied", "d": "conflict"} if kind == "memory-edge" else {"a": "applied"})
-        assert world.values() == {"a": "x", "b": "theirs", "d": "theirs"}
-        world.clock.advance(HOUR - 60)
+        assert repo.values() == {"a": "x", "b": "theirs", "d": "theirs"}
+        repo.clock.advance(HOUR - 60)
         assert await do_pass(workspace) == {}
-        world.clock.advance(HOUR + 61)
+        repo.clock.advance(HOUR + 61)
         assert await do_pass(workspace) == {"a": "applied"}
 
 
-async def test_nothing_is_asked_of_the_store_where_no_good_state_is_known(world: World) -> None:
+async def test_nothing_is_asked_of_the_store_where_no_good_state_is_known(repo: MemoryRepository) -> None:
     """A process that never saw the files without problems leaves the target alone."""
-    await world.settle(GOOD)
-    spoil(world)
-    world.clock.advance(2 * HOUR + 1)
-    assert outcomes(await world.apply()) == {}
-    assert world.server.calls == []
+    await repo.settle(GOOD)
+    spoil(repo)
+    repo.clock.advance(2 * HOUR + 1)
+    assert outcomes(await repo.apply()) == {}
+    assert repo.server.calls == []
 
 
-async def test_what_left_the_files_is_not_renewed(world: World) -> None:
+async def test_what_left_the_files_is_not_renewed(repo: MemoryRepository) -> None:
     """A target that no file named when all files were good is not managed, whatever breaks afterwards."""
-    await world.settle(GOOD)
-    async with world.open("run") as workspace:
+    await repo.settle(GOOD)
+    async with repo.open("run") as workspace:
         workspace.load()
-        world.state("store: main\nnamespace: api\nkeys: {a: 1}\n", "api.yaml")
-        (world.root / "state" / "web.yaml").unlink()
+        repo.state("store: main\nnamespace: api\nkeys: {a: 1}\n", "api.yaml")
+        (repo.root / "state" / "web.yaml").unlink()
         workspace.load()
-        world.state("just text\n", "more.yaml")
-        world.clock.advance(2 * HOUR + 1)
+        repo.state("just text\n", "more.yaml")
+        repo.clock.advance(2 * HOUR + 1)
         assert [one.target.namespace for one in (await workspace.plan()).targets] == ["api"]
 
 
-async def test_a_mended_file_is_applied_whole(world: World) -> None:
+async def test_a_mended_file_is_applied_whole(repo: MemoryRepository) -> None:
     """What waited while the file was broken is done once it is as it was before: nothing was taken for seen to."""
-    await world.settle(GOOD)
-    async with world.open("run") as workspace:
+    await repo.settle(GOOD)
+    async with repo.open("run") as workspace:
         workspace.load()
-        spoil(world)
-        world.server.delete("web", "c")
+        spoil(repo)
+        repo.server.delete("web", "c")
         await do_pass(workspace)
-        world.want(GOOD)
+        repo.want(GOOD)
         assert await do_pass(workspace) == {"c": "applied"}
 
 
-async def test_a_plan_that_waits_for_approval_still_waits(world: World) -> None:
+async def test_a_plan_that_waits_for_approval_still_waits(repo: MemoryRepository) -> None:
     """Renewals of a held target neither need an approval nor use one up."""
     entries = {f"k{n}": 1 for n in range(12)}
-    await world.settle({"a": GOOD["a"], **entries})
-    async with world.open("run") as workspace:
-        world.want({"a": GOOD["a"]})
+    await repo.settle({"a": GOOD["a"], **entries})
+    async with repo.open("run") as workspace:
+        repo.want({"a": GOOD["a"]})
         parked = only((await workspace.plan()).targets)
         assert parked.parked
-        workspace.state.parked.approve(parked.digest, world.clock.now())
-        spoil(world)
-        world.clock.advance(2 * HOUR + 1)
+        workspace.state.parked.approve(parked.digest, repo.clock.now())
+        spoil(repo)
+        repo.clock.advance(2 * HOUR + 1)
         assert await do_pass(workspace) == {"a": "applied"}
-        assert world.values().keys() == {"a", *entries}
+        assert repo.values().keys() == {"a", *entries}
         assert workspace.state.parked.approved(WEB, parked.digest)
 
 
 @pytest.mark.parametrize("what", BROKEN)
-async def test_the_daemon_is_told_when_to_renew_and_what_is_wrong(world: World, what: str) -> None:
+async def test_the_daemon_is_told_when_to_renew_and_what_is_wrong(repo: MemoryRepository, what: str) -> None:
     """A pass over a held target is an error that says where, and still names the moment of the next renewal."""
-    await world.settle(GOOD)
-    async with world.open("run") as workspace:
+    await repo.settle(GOOD)
+    async with repo.open("run") as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         await reconciler.load()
-        spoil(world, what)
+        spoil(repo, what)
         await reconciler.load()
         first = await reconciler.reconcile(PassRequest(WEB), lambda: False)
         assert first.next_moment is not None
-        world.clock.advance(first.next_moment + 1 - world.clock.now())
+        repo.clock.advance(first.next_moment + 1 - repo.clock.now())
         files_loaded = await reconciler.reconcile(PassRequest(WEB, apply=False), lambda: False)
         then = await reconciler.reconcile(PassRequest(WEB), lambda: False)
     assert "state" in str(first.error)
@@ -154,33 +154,33 @@ async def test_the_daemon_is_told_when_to_renew_and_what_is_wrong(world: World, 
     assert then.next_moment > first.next_moment
 
 
-async def test_a_reload_forgets_no_good_state(world: World) -> None:
+async def test_a_reload_forgets_no_good_state(repo: MemoryRepository) -> None:
     """A configuration that is read anew while a file is broken goes on with the renewals, unless the policy is another."""
-    await world.settle({"a": GOOD["a"], "b": 1})
-    async with world.open("run") as workspace:
+    await repo.settle({"a": GOOD["a"], "b": 1})
+    async with repo.open("run") as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         await reconciler.load()
-        spoil(world)
-        world.configure(more="# another line\n")
+        spoil(repo)
+        repo.configure(more="# another line\n")
         await reconciler.reload_config()
-        world.clock.advance(2 * HOUR + 1)
+        repo.clock.advance(2 * HOUR + 1)
         assert (await reconciler.reconcile(PassRequest(WEB), lambda: False)).changes["applied"] == 1
-        world.configure("{ignore: [a]}")
+        repo.configure("{ignore: [a]}")
         await reconciler.reload_config()
-        world.clock.advance(2 * HOUR + 1)
+        repo.clock.advance(2 * HOUR + 1)
         assert (await reconciler.reconcile(PassRequest(WEB), lambda: False)).changes["applied"] == 0
 
 
-async def test_the_mended_world_is_clean(world: World) -> None:
+async def test_the_mended_world_is_clean(repo: MemoryRepository) -> None:
     """After a time with broken files the next good pass has nothing to do when nothing changed."""
-    await world.settle(GOOD)
-    async with world.open("run") as workspace:
+    await repo.settle(GOOD)
+    async with repo.open("run") as workspace:
         workspace.load()
-        spoil(world)
-        world.clock.advance(2 * HOUR + 1)
+        spoil(repo)
+        repo.clock.advance(2 * HOUR + 1)
         assert await do_pass(workspace) == {"a": "applied", "d": "applied"}
-    world.want(GOOD)
-    report = await world.apply()
+    repo.want(GOOD)
+    report = await repo.apply()
     assert is_clean(report)
     assert outcomes(report) == {}
 

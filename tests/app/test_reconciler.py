@@ -20,19 +20,19 @@ from kvsync.rendering.words import moment
 from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory.store import _SHARED, MemoryStore
 from kvsync.testing import MemoryServer
-from tests.support.world import World, is_clean
+from tests.support.memory_repository import MemoryRepository, is_clean
 
 WEB = Target("main", "web")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch)
 
 
 @asynccontextmanager
-async def reconciling(world: World, writing: str | None = "run") -> AsyncIterator[WorkspaceReconciler]:
-    async with world.open(writing) as workspace:
+async def reconciling(repo: MemoryRepository, writing: str | None = "run") -> AsyncIterator[WorkspaceReconciler]:
+    async with repo.open(writing) as workspace:
         yield WorkspaceReconciler(workspace, workspace.pass_context, {})
 
 
@@ -42,81 +42,81 @@ async def reconcile(reconciler: WorkspaceReconciler, target: Target = WEB, **req
     return await reconciler.reconcile(PassRequest(target, **request), lambda: False)
 
 
-async def test_a_pass_applies_and_tells_what_became_of_it(world: World) -> None:
+async def test_a_pass_applies_and_tells_what_became_of_it(repo: MemoryRepository) -> None:
     """A pass brings the target to the files' state, counts outcomes, and has nothing left to do the next time."""
-    world.want({"a": 1, "b": "{value: x, ttl: 3h}"})
-    async with reconciling(world) as reconciler:
+    repo.want({"a": 1, "b": "{value: x, ttl: 3h}"})
+    async with reconciling(repo) as reconciler:
         first = await reconcile(reconciler)
         second = await reconcile(reconciler)
     assert first.ok
     assert (first.changes["applied"], first.pending) == (2, 0)
     assert (sum(second.changes.values()), second.pending) == (0, 0)
-    assert second.next_moment == world.clock.now() + 2 * 3600
-    assert world.values() == {"a": "1", "b": "x"}
+    assert second.next_moment == repo.clock.now() + 2 * 3600
+    assert repo.values() == {"a": "1", "b": "x"}
 
 
-async def test_a_pass_that_may_not_apply_only_looks(world: World) -> None:
+async def test_a_pass_that_may_not_apply_only_looks(repo: MemoryRepository) -> None:
     """While observing, paused or in a window the pass tells what is pending and writes nothing."""
-    await world.settle({"a": 1, "b": 1})
-    world.edit("a", "theirs")
-    world.want({"a": 1, "b": 2})
-    async with reconciling(world) as reconciler:
+    await repo.settle({"a": 1, "b": 1})
+    repo.edit("a", "theirs")
+    repo.want({"a": 1, "b": 2})
+    async with reconciling(repo) as reconciler:
         result = await reconcile(reconciler, apply=False)
     assert result.ok
     assert (result.pending, dict(result.drift)) == (2, {"drifted": 1})
-    assert world.writes() == 0
+    assert repo.writes() == 0
 
 
-async def test_a_parked_target_waits_and_is_released(world: World) -> None:
+async def test_a_parked_target_waits_and_is_released(repo: MemoryRepository) -> None:
     """A parked plan is told with its digest and reasons; once it is approved the next pass applies it."""
-    await world.settle({f"k{n}": 1 for n in range(12)})
-    world.want({"k0": 1})
-    async with reconciling(world) as reconciler:
+    await repo.settle({f"k{n}": 1 for n in range(12)})
+    repo.want({"k0": 1})
+    async with reconciling(repo) as reconciler:
         held = await reconcile(reconciler)
         assert held.parked
         assert held.pending == 11
-        async with world.open(writing=None) as beside:
-            beside.state.parked.approve(held.digest, world.clock.now())
+        async with repo.open(writing=None) as beside:
+            beside.state.parked.approve(held.digest, repo.clock.now())
         done = await reconcile(reconciler)
     assert done.parked == ()
     assert done.changes["applied"] == 11
-    assert world.values() == {"k0": "1"}
+    assert repo.values() == {"k0": "1"}
 
 
-async def test_a_pause_is_seen_at_once(world: World) -> None:
+async def test_a_pause_is_seen_at_once(repo: MemoryRepository) -> None:
     """A pause of a target or its store, set by another process, is known before the next pass."""
-    world.want({"a": 1})
-    async with reconciling(world) as reconciler, world.open(writing=None) as beside:
+    repo.want({"a": 1})
+    async with reconciling(repo) as reconciler, repo.open(writing=None) as beside:
         assert not reconciler.is_paused(WEB)
-        beside.state.pauses.pause("main", None, "a change freeze", world.clock.now())
+        beside.state.pauses.pause("main", None, "a change freeze", repo.clock.now())
         assert reconciler.is_paused(WEB)
 
 
-async def test_while_files_move_a_delete_waits(world: World) -> None:
+async def test_while_files_move_a_delete_waits(repo: MemoryRepository) -> None:
     """The daemon's grace keeps what a half-saved file dropped, and says when to look again."""
-    await world.settle({"a": 1, "b": 1})
-    world.want({"a": 1})
-    async with reconciling(world) as reconciler:
+    await repo.settle({"a": 1, "b": 1})
+    repo.want({"a": 1})
+    async with reconciling(repo) as reconciler:
         result = await reconcile(reconciler, grace=1.0)
-        assert world.values() == {"a": "1", "b": "1"}
-        assert result.next_moment == world.clock.now() + 1
-        world.clock.advance(1)
+        assert repo.values() == {"a": "1", "b": "1"}
+        assert result.next_moment == repo.clock.now() + 1
+        repo.clock.advance(1)
         await reconcile(reconciler, grace=0)
-    assert world.values() == {"a": "1"}
+    assert repo.values() == {"a": "1"}
 
 
-async def test_a_broken_file_holds_its_target_and_says_where(world: World) -> None:
+async def test_a_broken_file_holds_its_target_and_says_where(repo: MemoryRepository) -> None:
     """A target whose file is broken keeps its state; the problem is in the load and in the pass."""
-    await world.settle({"a": 1})
-    world.state("store: main\nnamespace: web\nkeys: {a: [}\n")
-    async with reconciling(world) as reconciler:
+    await repo.settle({"a": 1})
+    repo.state("store: main\nnamespace: web\nkeys: {a: [}\n")
+    async with reconciling(repo) as reconciler:
         loaded = await reconciler.load()
         result = await reconcile(reconciler)
     assert WEB not in loaded.targets
     assert loaded.held.keys() == {WEB} or loaded.hold_all
     assert "state/web.yaml:3:" in str(result.error)
     assert not result.unavailable
-    assert world.values() == {"a": "1"}
+    assert repo.values() == {"a": "1"}
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ async def test_a_broken_file_holds_its_target_and_says_where(world: World) -> No
     ],
 )
 async def test_a_store_that_cannot_be_reached_is_unavailable(
-    world: World, error: Exception, retryable: bool, after: float | None
+    repo: MemoryRepository, error: Exception, retryable: bool, after: float | None
 ) -> None:
     """The result says whether the store is the reason, whether trying again may help, and when."""
-    world.want({"a": 1})
-    world.server.fail(error)  # type: ignore[arg-type]
-    async with reconciling(world) as reconciler:
+    repo.want({"a": 1})
+    repo.server.fail(error)  # type: ignore[arg-type]
+    async with reconciling(repo) as reconciler:
         result = await reconcile(reconciler)
     assert (result.error, result.unavailable, result.retryable, result.retry_after) == (
         str(error),
@@ -144,28 +144,28 @@ async def test_a_store_that_cannot_be_reached_is_unavailable(
 
 
 async def test_a_place_that_changes_during_a_pass_is_not_an_outage(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is written, the next pass tries again, and the store does not count as unavailable."""
-    world.want({"a": 1})
+    repo.want({"a": 1})
 
     async def locate(store: MemoryStore, namespace: str, *, writing: bool = False) -> Place:
         place = store.place(namespace)
         return replace(place, parts=(*place.parts, ("id", "another"))) if writing else place
 
     monkeypatch.setattr(MemoryStore, "locate", locate, raising=False)
-    async with reconciling(world) as reconciler:
+    async with reconciling(repo) as reconciler:
         result = await reconcile(reconciler)
     assert "changed its place after the plan was made" in (result.error or "")
     assert (result.unavailable, result.retryable) == (False, True)
-    assert world.values() == {}
+    assert repo.values() == {}
 
 
-async def test_entries_that_failed_are_worth_another_try(world: World) -> None:
+async def test_entries_that_failed_are_worth_another_try(repo: MemoryRepository) -> None:
     """A pass with a failed entry asks for another one soon, which finds the entry in quarantine and knows until when."""
-    world.server.fail_entry("bad", WriteStatus.REJECTED)
-    world.want({"bad": 1, "good": 1})
-    async with reconciling(world) as reconciler:
+    repo.server.fail_entry("bad", WriteStatus.REJECTED)
+    repo.want({"bad": 1, "good": 1})
+    async with reconciling(repo) as reconciler:
         first = await reconcile(reconciler)
         second = await reconcile(reconciler)
     assert (first.failed, first.retryable) == (1, True)
@@ -173,50 +173,50 @@ async def test_entries_that_failed_are_worth_another_try(world: World) -> None:
     assert second.next_moment is not None
 
 
-async def test_a_changed_file_ends_a_contention_in_a_daemon(world: World) -> None:
+async def test_a_changed_file_ends_a_contention_in_a_daemon(repo: MemoryRepository) -> None:
     """A contended entry is counted as deferred, and applied in the first pass with the files that change it."""
-    await world.settle({"a": 1, "b": 1})
-    async with reconciling(world) as reconciler:
+    await repo.settle({"a": 1, "b": 1})
+    async with reconciling(repo) as reconciler:
         for _ in range(3):
-            world.edit("a", "theirs")
+            repo.edit("a", "theirs")
             await reconcile(reconciler)
-        world.edit("a", "theirs")
+        repo.edit("a", "theirs")
         waits = await reconcile(reconciler)
-        world.want({"a": 2, "b": 1})
+        repo.want({"a": 2, "b": 1})
         await reconciler.load()
         done = await reconcile(reconciler)
     assert (waits.deferred, waits.pending, waits.drift) == (1, 1, {"drifted": 1})
     assert (done.deferred, done.pending, done.changes["applied"]) == (0, 0, 1)
-    assert world.held("a") == "2"
+    assert repo.held("a") == "2"
 
 
 async def test_where_the_listing_is_late_the_daemon_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a write to a store that shows it late, the next look is due once the store can be believed."""
-    world = World(tmp_path, monkeypatch, "memory-edge")
-    world.want({"a": 1})
-    async with reconciling(world) as reconciler:
-        assert (await reconcile(reconciler)).next_moment == world.clock.now() + 60
+    repo = MemoryRepository(tmp_path, monkeypatch, "memory-edge")
+    repo.want({"a": 1})
+    async with reconciling(repo) as reconciler:
+        assert (await reconcile(reconciler)).next_moment == repo.clock.now() + 60
 
 
 async def test_a_new_configuration_is_used_from_the_next_pass_on(
-    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A reload brings new stores and policies, and passes that are under way end with what they began with."""
-    other = MemoryServer(world.clock)
+    other = MemoryServer(repo.clock)
     monkeypatch.setitem(_SHARED, "other", other)
-    world.want({"a": 1})
-    async with reconciling(world) as reconciler:
+    repo.want({"a": 1})
+    async with reconciling(repo) as reconciler:
         await reconcile(reconciler)
-        world.configure("{prune: off}", stores="other: {type: memory, shared: other}\n", more="run: {every: 7m}")
-        world.state("store: other\nnamespace: web\nkeys: {x: 1}\n", "other.yaml")
+        repo.configure("{prune: off}", stores="other: {type: memory, shared: other}\n", more="run: {every: 7m}")
+        repo.state("store: other\nnamespace: web\nkeys: {x: 1}\n", "other.yaml")
         settings = await reconciler.reload_config()
         assert settings.every == 420
         result = await reconcile(reconciler, Target("other", "web"))
         assert result.ok
-        world.want({"b": 1})
+        repo.want({"b": 1})
         await reconcile(reconciler)
     assert len(other.contents("web")) == 1
-    assert world.values() == {"a": "1", "b": "1"}
+    assert repo.values() == {"a": "1", "b": "1"}
 
 
 @pytest.mark.parametrize(
@@ -228,73 +228,73 @@ async def test_a_new_configuration_is_used_from_the_next_pass_on(
         "{",
     ],
 )
-async def test_a_broken_configuration_changes_nothing(world: World, broken: str) -> None:
+async def test_a_broken_configuration_changes_nothing(repo: MemoryRepository, broken: str) -> None:
     """A reload that fails says why and leaves the old configuration in force; owner and state_dir cannot change."""
-    world.want({"a": 1})
-    async with reconciling(world) as reconciler:
-        (world.root / "kvsync.yaml").write_text(broken)
+    repo.want({"a": 1})
+    async with reconciling(repo) as reconciler:
+        (repo.root / "kvsync.yaml").write_text(broken)
         with pytest.raises(InvalidInput):
             await reconciler.reload_config()
         assert (await reconcile(reconciler)).changes["applied"] == 1
-    assert world.values() == {"a": "1"}
+    assert repo.values() == {"a": "1"}
 
 
-async def test_stopping_ends_a_pass_after_its_batch(world: World) -> None:
+async def test_stopping_ends_a_pass_after_its_batch(repo: MemoryRepository) -> None:
     """A pass that shall stop finishes what is in flight, counts the rest, and the next pass does it."""
-    world.kind = "memory-narrow"
-    world.configure()
-    world.want({f"k{n}": 1 for n in range(9)})
-    async with reconciling(world) as reconciler:
+    repo.kind = "memory-narrow"
+    repo.configure()
+    repo.want({f"k{n}": 1 for n in range(9)})
+    async with reconciling(repo) as reconciler:
         await reconciler.load()
-        result = await reconciler.reconcile(PassRequest(WEB), lambda: world.server.count("change") > 0)
+        result = await reconciler.reconcile(PassRequest(WEB), lambda: repo.server.count("change") > 0)
         assert (result.changes["applied"], result.pending) == (3, 6)
         assert (await reconcile(reconciler)).changes["applied"] == 6
 
 
-async def test_a_daemon_that_only_observes_never_writes(world: World) -> None:
+async def test_a_daemon_that_only_observes_never_writes(repo: MemoryRepository) -> None:
     """A reading workspace under the reconciler reports, and its stores would refuse anything else."""
-    world.want({"a": 1})
-    async with reconciling(world, writing=None) as reconciler:
+    repo.want({"a": 1})
+    async with reconciling(repo, writing=None) as reconciler:
         assert (await reconcile(reconciler, apply=False)).pending == 1
-    assert world.writes() == 0
-    assert is_clean(await world.apply())
+    assert repo.writes() == 0
+    assert is_clean(await repo.apply())
 
 
 class TestRests:
     """A store that asks for a rest of a day: seen, and never waited for within a pass."""
 
-    async def test_the_pass_ends_at_once_and_says_until_when(self, world: World) -> None:
+    async def test_the_pass_ends_at_once_and_says_until_when(self, repo: MemoryRepository) -> None:
         """One call is turned away; nothing more is sent, and the result says until when the store rests."""
-        world.want(dict.fromkeys("abcdef", 1))
-        async with reconciling(world) as reconciler:
-            world.server.throttle(86_400, times=100, on=["change"])
-            began = world.clock.monotonic()
+        repo.want(dict.fromkeys("abcdef", 1))
+        async with reconciling(repo) as reconciler:
+            repo.server.throttle(86_400, times=100, on=["change"])
+            began = repo.clock.monotonic()
             result = await reconcile(reconciler)
-        assert world.clock.monotonic() == began
+        assert repo.clock.monotonic() == began
         assert result.rest == 86_400
         assert result.retryable
         assert result.error is not None
-        assert f"resting until {moment(world.clock.now() + 86_400)}" in result.error
+        assert f"resting until {moment(repo.clock.now() + 86_400)}" in result.error
         assert result.changes["failed"] + result.changes["not-attempted"] == 6
 
-    async def test_a_pass_before_its_end_tries_at_once(self, world: World) -> None:
+    async def test_a_pass_before_its_end_tries_at_once(self, repo: MemoryRepository) -> None:
         """The next pass, whoever asked for it, sends, and is answered."""
-        world.want({"a": 1})
-        async with reconciling(world) as reconciler:
-            world.server.throttle(86_400, on=["change"])
+        repo.want({"a": 1})
+        async with reconciling(repo) as reconciler:
+            repo.server.throttle(86_400, on=["change"])
             await reconcile(reconciler)
-            began = world.clock.monotonic()
+            began = repo.clock.monotonic()
             result = await reconcile(reconciler)
         assert result.ok
         assert result.rest is None
-        assert world.clock.monotonic() == began
-        assert world.values() == {"a": "1"}
+        assert repo.clock.monotonic() == began
+        assert repo.values() == {"a": "1"}
 
-    async def test_a_wait_of_millennia_is_a_mistake(self, world: World) -> None:
+    async def test_a_wait_of_millennia_is_a_mistake(self, repo: MemoryRepository) -> None:
         """It is not believed at all: the write is tried again after the usual pause, in the same pass."""
-        world.want({"a": 1})
-        async with reconciling(world) as reconciler:
-            world.server.throttle(99_999_999_999, on=["change"])
+        repo.want({"a": 1})
+        async with reconciling(repo) as reconciler:
+            repo.server.throttle(99_999_999_999, on=["change"])
             result = await reconcile(reconciler)
         assert result.ok
-        assert world.values() == {"a": "1"}
+        assert repo.values() == {"a": "1"}

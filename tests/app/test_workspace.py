@@ -11,117 +11,117 @@ from kvsync.errors import InvalidInput, LockHeld, TransientError, UsageError
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
 from kvsync.reconcile import TargetPass
-from tests.support.world import World, is_clean, outcomes, rows
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch)
 
 
-def two_targets(world: World) -> None:
-    world.state("store: main\nnamespace: web\nkeys: {a: 1}\n")
-    world.state("store: main\nnamespace: api\nkeys: {a: 1}\n", "api.yaml")
+def two_targets(repo: MemoryRepository) -> None:
+    repo.state("store: main\nnamespace: web\nkeys: {a: 1}\n")
+    repo.state("store: main\nnamespace: api\nkeys: {a: 1}\n", "api.yaml")
 
 
-async def test_targets_are_chosen_by_store_or_by_name(world: World) -> None:
+async def test_targets_are_chosen_by_store_or_by_name(repo: MemoryRepository) -> None:
     """A selection names stores or store/namespace; nothing named means all; the plan is sorted by target."""
-    two_targets(world)
+    two_targets(repo)
     chosen = {(): ["main/api", "main/web"], ("main",): ["main/api", "main/web"], ("main/web",): ["main/web"]}
-    async with world.open(writing=None) as workspace:
+    async with repo.open(writing=None) as workspace:
         loaded = workspace.load()
         for names, targets in chosen.items():
             plan = await workspace.plan(TargetSelection(resolve_targets(loaded, names)), loaded)
             assert [str(one.target) for one in plan.targets] == targets
 
 
-async def test_an_unknown_target_is_a_usage_error_that_names_the_known(world: World) -> None:
+async def test_an_unknown_target_is_a_usage_error_that_names_the_known(repo: MemoryRepository) -> None:
     """Asking for a target that no file names says which there are."""
-    two_targets(world)
-    async with world.open(writing=None) as workspace:
+    two_targets(repo)
+    async with repo.open(writing=None) as workspace:
         with pytest.raises(UsageError, match="main/api, main/web"):
             resolve_targets(workspace.load(), ["main/wbe"])
         with pytest.raises(UsageError, match="main/wbe: this target is not in the files"):
             await workspace.plan(TargetSelection([Target("main", "wbe")]))
 
 
-async def test_a_reading_workspace_refuses_to_write(world: World) -> None:
+async def test_a_reading_workspace_refuses_to_write(repo: MemoryRepository) -> None:
     """Without the right to write the stores refuse it, whatever is asked of them."""
-    world.want({"a": 1})
-    async with world.open(writing=None) as workspace:
+    repo.want({"a": 1})
+    async with repo.open(writing=None) as workspace:
         plan = await workspace.plan()
         report = await workspace.apply(plan, command="test")
     assert outcomes(report) == {"a": "failed"}
-    assert world.writes() == 0
-    assert world.values() == {}
+    assert repo.writes() == 0
+    assert repo.values() == {}
 
 
-async def test_one_workspace_writes_and_others_read(world: World) -> None:
+async def test_one_workspace_writes_and_others_read(repo: MemoryRepository) -> None:
     """While one process may write, another one that wants to is told so, and reading works beside it."""
-    world.want({"a": 1})
-    async with world.open("run"):
+    repo.want({"a": 1})
+    async with repo.open("run"):
         with pytest.raises(LockHeld):
-            async with world.open("apply"):
+            async with repo.open("apply"):
                 raise AssertionError
-        assert rows(await world.plan()) == [("create", "new", "a")]
-    assert is_clean(await world.apply())
+        assert rows(await repo.plan()) == [("create", "new", "a")]
+    assert is_clean(await repo.apply())
 
 
-async def test_a_broken_configuration_opens_nothing(world: World) -> None:
+async def test_a_broken_configuration_opens_nothing(repo: MemoryRepository) -> None:
     """Everything that is wrong with the configuration is said at once, with its place, and no state directory appears."""
-    (world.root / "kvsync.yaml").write_text("version: 1\nowner: a\nstores: {main: {type: memroy}}\nsatte: []\n")
+    (repo.root / "kvsync.yaml").write_text("version: 1\nowner: a\nstores: {main: {type: memroy}}\nsatte: []\n")
     with pytest.raises(InvalidInput) as caught:
-        async with world.open():
+        async with repo.open():
             raise AssertionError
     places = {str(problem.origin).rsplit(":", 2)[0] for problem in caught.value.problems}
     assert len(caught.value.problems) >= 2
     assert places == {"kvsync.yaml"}
-    assert not (world.root / ".kvsync").exists()
+    assert not (repo.root / ".kvsync").exists()
 
 
-async def test_an_environment_brings_its_overlays(world: World) -> None:
+async def test_an_environment_brings_its_overlays(repo: MemoryRepository) -> None:
     """Another environment is another desired state of the same target."""
-    world.configure(more="environments: [dev, prod]\nenvironment: dev\n")
-    world.want({"a": 1, "b": 1})
-    world.state("store: main\nnamespace: web\nkeys: {a: 2, b: {remove: true}}\n", "web.prod.yaml")
-    assert is_clean(await world.apply())
-    assert world.values() == {"a": "1", "b": "1"}
-    assert is_clean(await world.apply(environment="prod"))
-    assert world.values() == {"a": "2"}
+    repo.configure(more="environments: [dev, prod]\nenvironment: dev\n")
+    repo.want({"a": 1, "b": 1})
+    repo.state("store: main\nnamespace: web\nkeys: {a: 2, b: {remove: true}}\n", "web.prod.yaml")
+    assert is_clean(await repo.apply())
+    assert repo.values() == {"a": "1", "b": "1"}
+    assert is_clean(await repo.apply(environment="prod"))
+    assert repo.values() == {"a": "2"}
 
 
-async def test_a_broken_file_holds_its_target_and_no_other(world: World) -> None:
+async def test_a_broken_file_holds_its_target_and_no_other(repo: MemoryRepository) -> None:
     """The target of a file that cannot be used keeps its state; the others go on."""
-    two_targets(world)
-    assert is_clean(await world.apply())
-    world.state("store: main\nnamespace: web\nkeys: {a: {fiel: x}}\n")
-    world.state("store: main\nnamespace: api\nkeys: {a: 2}\n", "api.yaml")
-    async with world.open() as workspace:
+    two_targets(repo)
+    assert is_clean(await repo.apply())
+    repo.state("store: main\nnamespace: web\nkeys: {a: {fiel: x}}\n")
+    repo.state("store: main\nnamespace: api\nkeys: {a: 2}\n", "api.yaml")
+    async with repo.open() as workspace:
         loaded = workspace.load()
         plan = await workspace.plan(loaded=loaded)
         report = await workspace.apply(plan, command="test")
     assert [str(problem.origin) for problem in loaded.problems] == ["state/web.yaml:3:11"]
     assert outcomes(report) == {"a": "applied"}
     assert {one.target for one in plan.targets if one.problems} == {Target("main", "web")}
-    assert world.values() == {"a": "1"}
+    assert repo.values() == {"a": "1"}
 
 
-async def test_a_run_with_nothing_to_do_leaves_no_trace_in_the_journal(world: World) -> None:
+async def test_a_run_with_nothing_to_do_leaves_no_trace_in_the_journal(repo: MemoryRepository) -> None:
     """Only runs that had something to write are history."""
-    await world.settle({"a": 1})
-    report = await world.apply()
+    await repo.settle({"a": 1})
+    report = await repo.apply()
     assert report.run is None
-    async with world.open(writing=None) as workspace:
+    async with repo.open(writing=None) as workspace:
         assert len(workspace.state.journal.runs()) == 1
 
 
-async def test_the_journal_names_command_commit_and_counts(world: World) -> None:
+async def test_the_journal_names_command_commit_and_counts(repo: MemoryRepository) -> None:
     """A run in the journal says what ran, at which commit, and what became of its changes."""
-    (world.root / ".git").mkdir()
-    (world.root / ".git/HEAD").write_text("1234567890123456789012345678901234567890\n")
-    world.want({"a": 1, "b": 1})
-    report = await world.apply()
-    async with world.open(writing=None) as workspace:
+    (repo.root / ".git").mkdir()
+    (repo.root / ".git/HEAD").write_text("1234567890123456789012345678901234567890\n")
+    repo.want({"a": 1, "b": 1})
+    report = await repo.apply()
+    async with repo.open(writing=None) as workspace:
         run = workspace.state.journal.run(report.run or "")
         changes = workspace.state.journal.changes(run.id)
     assert (run.command, run.source) == ("test", "1234567890123456789012345678901234567890")
@@ -132,23 +132,23 @@ async def test_the_journal_names_command_commit_and_counts(world: World) -> None
     ]
 
 
-async def test_several_targets_of_one_store_are_applied_together(world: World) -> None:
+async def test_several_targets_of_one_store_are_applied_together(repo: MemoryRepository) -> None:
     """One run serves all targets, and each has its own outcomes."""
     for number in range(5):
-        world.state(f"store: main\nnamespace: n{number}\nkeys: {{a: 1}}\n", f"n{number}.yaml")
-    report = await world.apply()
+        repo.state(f"store: main\nnamespace: n{number}\nkeys: {{a: 1}}\n", f"n{number}.yaml")
+    report = await repo.apply()
     assert [outcome.kind.value for one in report.targets for outcome in one.outcomes] == ["applied"] * 5
     assert report.counts()["applied"] == 5
-    async with world.open(writing=None) as workspace:
+    async with repo.open(writing=None) as workspace:
         assert len(workspace.state.journal.runs()) == 1
 
 
-async def test_the_digest_of_a_plan_is_the_same_for_everybody(world: World) -> None:
+async def test_the_digest_of_a_plan_is_the_same_for_everybody(repo: MemoryRepository) -> None:
     """Planning twice, reading or writing, deep or not, gives one and the same digest."""
-    await world.settle({"a": 1, "b": 1})
-    world.want({"a": 2, "c": 1})
+    await repo.settle({"a": 1, "b": 1})
+    repo.want({"a": 2, "c": 1})
     digests = {
-        (await world.plan_all(ask, writing=writing)).digest
+        (await repo.plan_all(ask, writing=writing)).digest
         for ask in (PassOptions(), PassOptions(deep=True))
         for writing in (None, "x")
     }
@@ -176,15 +176,15 @@ class TestAccidents:
     """An exception that nobody expected in one store ends the work on its targets, and on no others."""
 
     @pytest.fixture
-    def pair(self, world: World) -> World:
+    def pair(self, repo: MemoryRepository) -> MemoryRepository:
         """A second store, which has accidents."""
-        world.configure(stores=f"bad: {{type: memory, shared: {world.root}-bad}}\n")
-        world.want({"a": 1})
-        world.state("store: bad\nnamespace: web\nkeys: {b: 1}\n", "bad.yaml")
-        return world
+        repo.configure(stores=f"bad: {{type: memory, shared: {repo.root}-bad}}\n")
+        repo.want({"a": 1})
+        repo.state("store: bad\nnamespace: web\nkeys: {b: 1}\n", "bad.yaml")
+        return repo
 
     @pytest.mark.parametrize("method", ["locate", "observe", "read", "write"])
-    async def test_in_a_store(self, pair: World, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    async def test_in_a_store(self, pair: MemoryRepository, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
         """Whichever call it is: the plan or the report of that target says what happened, and the other one is applied."""
         async with pair.open() as workspace:
             store = workspace.stores["bad"]
@@ -198,7 +198,7 @@ class TestAccidents:
         assert pair.values() == {"a": "1"}
 
     @pytest.mark.parametrize("method", ["plan", "apply"])
-    async def test_in_kvsync_itself(self, pair: World, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    async def test_in_kvsync_itself(self, pair: MemoryRepository, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
         """The same holds for what kvsync itself does with a target."""
         original = getattr(TargetPass, method)
 
@@ -212,7 +212,9 @@ class TestAccidents:
         assert "unexpected RuntimeError: boom; this is a bug in kvsync" in (bad.plan.error or bad.error or "")
         assert pair.values() == {"a": "1"}
 
-    async def test_a_shortage_of_the_machine_is_not_a_bug(self, pair: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_shortage_of_the_machine_is_not_a_bug(
+        self, pair: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Out of descriptors or memory: the target fails in words, and is tried again later."""
 
         async def short(*_given: object, **_named: object) -> None:

@@ -6,24 +6,24 @@ from typing import Any
 
 import pytest
 
-from tests.apply.bench import Bench
+from tests.apply.harness import ApplyHarness
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+def make(tmp_path: Path) -> Iterator[Callable[..., ApplyHarness]]:
     """Make benches over stores with the given capabilities."""
-    made: list[Bench] = []
+    made: list[ApplyHarness] = []
 
-    def build(**capabilities: Any) -> Bench:
-        made.append(Bench(tmp_path / f"state-{len(made)}", capabilities))
+    def build(**capabilities: Any) -> ApplyHarness:
+        made.append(ApplyHarness(tmp_path / f"state-{len(made)}", capabilities))
         return made[-1]
 
     yield build
-    for bench in made:
-        bench.state.close()
+    for harness in made:
+        harness.state.close()
 
 
 @pytest.fixture
-def bench(make: Callable[..., Bench]) -> Bench:
+def harness(make: Callable[..., ApplyHarness]) -> ApplyHarness:
     """A store that compares and sets, in calls of up to 1000 writes."""
     return make()

@@ -13,25 +13,25 @@ from kvsync.model.entry import Action, Identity, OutcomeKind
 from kvsync.model.place import LocatedTarget
 from kvsync.state import StateDir
 from kvsync.state.records import Intent, Settled
-from tests.apply.bench import TARGET, Bench, entry, kinds, writes_of
+from tests.apply.harness import TARGET, ApplyHarness, entry, kinds, writes_of
 from tests.support.places import key_of
 
-Make = Callable[..., Bench]
+Make = Callable[..., ApplyHarness]
 
 
 async def test_the_intent_is_committed_before_the_write_is_sent(make: Make) -> None:
     """When a call reaches the store, another reader of the state directory already finds its intents, and no others."""
-    bench = make(batch=2)
-    bench.want(*(entry(f"{n}") for n in range(6)))
-    changes = await bench.plan()
+    harness = make(batch=2)
+    harness.want(*(entry(f"{n}") for n in range(6)))
+    changes = await harness.plan()
     seen: list[list[str]] = []
 
     def look() -> None:
-        with StateDir.open(bench.path, writable=False) as other:
-            seen.append([one.identity.key for one in other.journal.changes(bench.run_id) if one.outcome is None])
+        with StateDir.open(harness.path, writable=False) as other:
+            seen.append([one.identity.key for one in other.journal.changes(harness.run_id) if one.outcome is None])
 
-    bench.server.before_change(look, times=3)
-    await bench.apply(changes)
+    harness.server.before_change(look, times=3)
+    await harness.apply(changes)
     assert seen == [["0", "1"], ["2", "3"], ["4", "5"]]
 
 
@@ -115,64 +115,64 @@ async def test_nothing_is_written_that_the_journal_does_not_hold(
     make: Make, batch: int, concurrency: int, kind: str, at: int
 ) -> None:
     """A failing journal ends the apply with its error at once; all that was sent had its intent recorded."""
-    bench = make(batch=batch, concurrency=concurrency)
-    bench.want(*(entry(f"{n:02}") for n in range(20)))
-    changes = await bench.plan()
+    harness = make(batch=batch, concurrency=concurrency)
+    harness.want(*(entry(f"{n:02}") for n in range(20)))
+    changes = await harness.plan()
     run = BrokenRun(kind, at)
     with pytest.raises(StateDirError, match="disk is full"):
-        await bench.applier(run).run(changes)
-    sent = [key for call in writes_of(bench.server) for key in call]
+        await harness.applier(run).run(changes)
+    sent = [key for call in writes_of(harness.server) for key in call]
     assert set(sent) <= set(run.intended)
     assert len(sent) <= batch * (at + concurrency)
 
 
 async def test_previous_values_are_read_in_bulk_when_the_plan_has_none(make: Make) -> None:
     """The journal holds what an update or delete replaces, although the listing carried no values."""
-    bench = make(values_in_listing=False, read_batch=4)
-    await bench.settle(*(entry(f"{n}", f"old {n}") for n in range(6)))
-    bench.want(*(entry(f"{n}", f"new {n}") for n in range(3)))
-    changes = await bench.plan()
+    harness = make(values_in_listing=False, read_batch=4)
+    await harness.settle(*(entry(f"{n}", f"old {n}") for n in range(6)))
+    harness.want(*(entry(f"{n}", f"new {n}") for n in range(3)))
+    changes = await harness.plan()
     assert all(change.before is not None and change.before.content is None for change in changes)
-    bench.server.calls.clear()
-    await bench.apply(changes)
-    assert [len(call.keys) for call in bench.server.calls if call.method == "lookup"] == [3, 3]
-    kept = {one.identity.key: one.before for one in bench.state.journal.changes(bench.run_id)}
+    harness.server.calls.clear()
+    await harness.apply(changes)
+    assert [len(call.keys) for call in harness.server.calls if call.method == "lookup"] == [3, 3]
+    kept = {one.identity.key: one.before for one in harness.state.journal.changes(harness.run_id)}
     values = {key: before.content.value for key, before in kept.items() if before and before.content}
     assert values == {f"{n}": f"old {n}".encode() for n in range(6)}
 
 
 async def test_no_value_is_read_for_what_a_renewal_keeps(make: Make) -> None:
     """A renewal replaces no content, so thousands of them read nothing."""
-    bench = make(values_in_listing=False)
-    await bench.settle(entry("k", ttl=100))
-    bench.clock.advance(90)
-    changes = await bench.plan()
+    harness = make(values_in_listing=False)
+    await harness.settle(entry("k", ttl=100))
+    harness.clock.advance(90)
+    changes = await harness.plan()
     assert [change.action for change in changes] == [Action.RENEW]
-    bench.server.calls.clear()
-    await bench.apply(changes)
-    assert [call.method for call in bench.server.calls] == ["change"]
+    harness.server.calls.clear()
+    await harness.apply(changes)
+    assert [call.method for call in harness.server.calls] == ["change"]
 
 
 async def test_no_value_is_read_that_may_not_be_kept(make: Make) -> None:
     """A sensitive value is not even fetched for the journal."""
-    bench = make(values_in_listing=False)
-    await bench.settle(entry("k", "1", sensitive=True))
-    bench.want(entry("k", "2", sensitive=True))
-    changes = await bench.plan()
-    bench.server.calls.clear()
-    await bench.apply(changes)
-    assert [call.method for call in bench.server.calls] == ["change"]
+    harness = make(values_in_listing=False)
+    await harness.settle(entry("k", "1", sensitive=True))
+    harness.want(entry("k", "2", sensitive=True))
+    changes = await harness.plan()
+    harness.server.calls.clear()
+    await harness.apply(changes)
+    assert [call.method for call in harness.server.calls] == ["change"]
 
 
 async def test_a_foreign_change_found_while_reading_the_previous_value_is_a_conflict(make: Make) -> None:
     """The value that is kept is the one that was planned against; another one there means that somebody was faster."""
-    bench = make(values_in_listing=False)
-    await bench.settle(entry("k", "1"), entry("l", "1"))
-    bench.want(entry("k", "2"), entry("l", "2"))
-    changes = await bench.plan()
-    bench.server.write("web", "k", b"theirs")
-    assert kinds(await bench.apply(changes)) == {"k": "conflict", "l": "applied"}
-    assert bench.held("k") == b"theirs"
+    harness = make(values_in_listing=False)
+    await harness.settle(entry("k", "1"), entry("l", "1"))
+    harness.want(entry("k", "2"), entry("l", "2"))
+    changes = await harness.plan()
+    harness.server.write("web", "k", b"theirs")
+    assert kinds(await harness.apply(changes)) == {"k": "conflict", "l": "applied"}
+    assert harness.held("k") == b"theirs"
 
 
 def _bytes_below(path: Path) -> Iterable[bytes]:
@@ -182,11 +182,11 @@ def _bytes_below(path: Path) -> Iterable[bytes]:
 @pytest.mark.parametrize("capabilities", [{}, {"compare_and_set": False}, {"values_in_listing": False}], ids=str)
 async def test_no_sensitive_value_reaches_the_state_directory(make: Make, capabilities: dict[str, bool]) -> None:
     """Neither side's value of a sensitive change is kept, even where it was read just before the write."""
-    bench = make(**capabilities)
-    await bench.settle(entry("was", "hunter2-old", sensitive=True), entry("will", "public"))
-    bench.want(entry("was", "hunter2-new", sensitive=True), entry("will", "hunter2-will", sensitive=True))
-    await bench.apply()
-    bench.want()
-    await bench.apply()
-    assert bench.server.contents("web") == {}
-    assert not any(b"hunter2" in content for content in _bytes_below(bench.path))
+    harness = make(**capabilities)
+    await harness.settle(entry("was", "hunter2-old", sensitive=True), entry("will", "public"))
+    harness.want(entry("was", "hunter2-new", sensitive=True), entry("will", "hunter2-will", sensitive=True))
+    await harness.apply()
+    harness.want()
+    await harness.apply()
+    assert harness.server.contents("web") == {}
+    assert not any(b"hunter2" in content for content in _bytes_below(harness.path))

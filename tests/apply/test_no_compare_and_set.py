@@ -8,9 +8,9 @@ import pytest
 from kvsync.errors import TransientError
 from kvsync.model.capabilities import Lifetimes, Marks
 from kvsync.state.deletions import LimitedDeletions
-from tests.apply.bench import Bench, entry, kinds, only, writes_of
+from tests.apply.harness import ApplyHarness, entry, kinds, only, writes_of
 
-Make = Callable[..., Bench]
+Make = Callable[..., ApplyHarness]
 
 STORES: list[dict[str, Any]] = [
     {"batch": 1},
@@ -21,25 +21,25 @@ STORES: list[dict[str, Any]] = [
 
 
 @pytest.fixture(params=STORES, ids=str)
-def weak(request: pytest.FixtureRequest, make: Make) -> Bench:
+def weak(request: pytest.FixtureRequest, make: Make) -> ApplyHarness:
     return make(compare_and_set=False, **request.param)
 
 
-def overtake_second_read(bench: Bench) -> None:
+def overtake_second_read(harness: ApplyHarness) -> None:
     """Let another writer write the entry right before kvsync reads it back."""
-    read, reads = bench.store.read, 0
+    read, reads = harness.store.read, 0
 
     async def overtaken(namespace: str, identities: Any) -> Any:
         nonlocal reads
         reads += 1
         if reads == 2:
-            bench.server.write("web", "k", b"theirs")
+            harness.server.write("web", "k", b"theirs")
         return await read(namespace, identities)
 
-    bench.store.read = overtaken  # type: ignore[method-assign]
+    harness.store.read = overtaken  # type: ignore[method-assign]
 
 
-async def test_entries_are_read_right_before_they_are_written(weak: Bench) -> None:
+async def test_entries_are_read_right_before_they_are_written(weak: ApplyHarness) -> None:
     """Where a store cannot compare, every call of writes follows a read of the same entries."""
     weak.want(*(entry(f"{n}") for n in range(3)))
     changes = await weak.plan()
@@ -52,7 +52,7 @@ async def test_entries_are_read_right_before_they_are_written(weak: Bench) -> No
 
 
 @pytest.mark.parametrize("wish", ["update", "delete", "create"])
-async def test_what_moved_since_the_plan_is_not_overwritten(weak: Bench, wish: str) -> None:
+async def test_what_moved_since_the_plan_is_not_overwritten(weak: ApplyHarness, wish: str) -> None:
     """A foreign change between plan and apply is found by the read before the write: conflict, and the value stays."""
     if wish != "create":
         await weak.settle(entry("k", "1"))
@@ -69,74 +69,74 @@ async def test_what_moved_since_the_plan_is_not_overwritten(weak: Bench, wish: s
 
 async def test_a_mark_that_is_gone_is_a_change_too(make: Make) -> None:
     """Another program wrote the very same content without our mark: that is another change than the approved one."""
-    bench = make(compare_and_set=False)
-    await bench.settle(entry("k", "1"))
-    bench.want(entry("k", "2"))
-    changes = await bench.plan()
-    bench.server.write("web", "k", b"1")
-    assert kinds(await bench.apply(changes)) == {"k": "conflict"}
-    assert bench.held("k") == b"1"
+    harness = make(compare_and_set=False)
+    await harness.settle(entry("k", "1"))
+    harness.want(entry("k", "2"))
+    changes = await harness.plan()
+    harness.server.write("web", "k", b"1")
+    assert kinds(await harness.apply(changes)) == {"k": "conflict"}
+    assert harness.held("k") == b"1"
 
 
 async def test_a_lost_mark_is_noticed_when_it_is_read_back(make: Make) -> None:
     """Our content without our mark is somebody else's write."""
-    bench = make(compare_and_set=False, batch=1)
-    bench.want(entry("k"))
-    write = bench.store.write
+    harness = make(compare_and_set=False, batch=1)
+    harness.want(entry("k"))
+    write = harness.store.write
 
     async def overtaken(namespace: str, writes: Any) -> Any:
         results = await write(namespace, writes)
-        bench.server.write("web", "k", b"v")
+        harness.server.write("web", "k", b"v")
         return results
 
-    bench.store.write = overtaken  # type: ignore[method-assign]
-    assert kinds(await bench.apply()) == {"k": "conflict"}
+    harness.store.write = overtaken  # type: ignore[method-assign]
+    assert kinds(await harness.apply()) == {"k": "conflict"}
 
 
 async def test_a_writer_who_is_faster_after_the_write_is_noticed(make: Make) -> None:
     """What is read back right after the write is not ours: conflict, not applied."""
-    bench = make(compare_and_set=False, batch=1)
-    bench.want(entry("k"))
-    changes = await bench.plan()
-    overtake_second_read(bench)
-    report = await bench.apply(changes)
+    harness = make(compare_and_set=False, batch=1)
+    harness.want(entry("k"))
+    changes = await harness.plan()
+    overtake_second_read(harness)
+    report = await harness.apply(changes)
     assert kinds(report) == {"k": "conflict"}
     assert "right after kvsync wrote it" in (only(report).error or "")
 
 
 async def test_a_delete_that_another_writer_undoes_at_once_counts(make: Make) -> None:
     """The store deleted the entry, so that the limit on deletes counts it, whatever is read back."""
-    bench = make(compare_and_set=False, batch=1)
-    await bench.settle(entry("k"))
-    bench.want()
-    changes = await bench.plan()
-    overtake_second_read(bench)
-    deletions = LimitedDeletions(bench.state.deletions, 5)
-    assert kinds(await bench.apply(changes, deletions=deletions)) == {"k": "conflict"}
+    harness = make(compare_and_set=False, batch=1)
+    await harness.settle(entry("k"))
+    harness.want()
+    changes = await harness.plan()
+    overtake_second_read(harness)
+    deletions = LimitedDeletions(harness.state.deletions, 5)
+    assert kinds(await harness.apply(changes, deletions=deletions)) == {"k": "conflict"}
     assert deletions.budget().used == 1
 
 
 async def test_a_store_that_settles_late_is_not_read_back(make: Make) -> None:
     """Within the settle window a read proves nothing, so none is made."""
-    bench = make(compare_and_set=False, settle=60.0)
-    bench.want(entry("k"))
-    await bench.apply()
-    assert [call.method for call in bench.server.calls] == ["listing", "lookup", "change"]
+    harness = make(compare_and_set=False, settle=60.0)
+    harness.want(entry("k"))
+    await harness.apply()
+    assert [call.method for call in harness.server.calls] == ["listing", "lookup", "change"]
 
 
 async def test_a_done_write_that_cannot_be_read_back_is_applied(make: Make) -> None:
     """The store said that it is written; failing to look again does not make it a failure."""
-    bench = make(compare_and_set=False)
-    bench.want(entry("k"))
-    changes = await bench.plan()
-    bench.server.before_change(lambda: bench.server.fail(TransientError("503"), times=50, on=["lookup"]))
-    assert kinds(await bench.apply(changes)) == {"k": "applied"}
+    harness = make(compare_and_set=False)
+    harness.want(entry("k"))
+    changes = await harness.plan()
+    harness.server.before_change(lambda: harness.server.fail(TransientError("503"), times=50, on=["lookup"]))
+    assert kinds(await harness.apply(changes)) == {"k": "applied"}
 
 
 async def test_the_read_before_the_write_is_patient(make: Make) -> None:
     """A throttled read before the write delays the write, and fails nothing."""
-    bench = make(compare_and_set=False)
-    bench.want(entry("k"))
-    changes = await bench.plan()
-    bench.server.throttle(5.0, times=2, on=["lookup"])
-    assert kinds(await bench.apply(changes)) == {"k": "applied"}
+    harness = make(compare_and_set=False)
+    harness.want(entry("k"))
+    changes = await harness.plan()
+    harness.server.throttle(5.0, times=2, on=["lookup"])
+    assert kinds(await harness.apply(changes)) == {"k": "applied"}

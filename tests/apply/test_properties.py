@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kvsync.errors import BatchRefused, LostAnswer, TransientError
 from kvsync.model.entry import Actual, Change, Identity
 from kvsync.stores.base import Write, WriteResult, WriteStatus
-from tests.apply.bench import Bench, entry
+from tests.apply.harness import ApplyHarness, entry
 
 KEYS = "abcdef"
 FOREIGN = b"foreign"
@@ -37,24 +37,24 @@ stores = st.sampled_from(
 )
 
 
-class Rough:
+class FaultyHarness:
     """A bench whose store meets one event of a script at every call, and notes what kvsync really did there."""
 
-    def __init__(self, bench: Bench, script: Sequence[Any]) -> None:
-        self.bench, self.script = bench, list(script)
+    def __init__(self, harness: ApplyHarness, script: Sequence[Any]) -> None:
+        self.harness, self.script = harness, list(script)
         self.done: dict[str, bytes | None] = {}
         self.overwritten: list[str] = []
         self.seen_gone: set[str] = set()
-        self._read, self._write = bench.store.read, bench.store.write
+        self._read, self._write = harness.store.read, harness.store.write
         self._foreign_writes = 0
 
     def __enter__(self) -> None:
-        self.bench.store.read = self.read  # type: ignore[method-assign]
-        self.bench.store.write = self.write  # type: ignore[method-assign]
+        self.harness.store.read = self.read  # type: ignore[method-assign]
+        self.harness.store.write = self.write  # type: ignore[method-assign]
 
     def __exit__(self, *_error: object) -> None:
-        self.bench.store.read = self._read  # type: ignore[method-assign]
-        self.bench.store.write = self._write  # type: ignore[method-assign]
+        self.harness.store.read = self._read  # type: ignore[method-assign]
+        self.harness.store.write = self._write  # type: ignore[method-assign]
 
     async def read(self, namespace: str, identities: Sequence[Identity]) -> Mapping[Identity, Actual]:
         event = self._next()
@@ -82,7 +82,7 @@ class Rough:
         return results
 
     async def _really_write(self, namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        before = {write.identity.key: self.bench.held(write.identity.key) for write in writes}
+        before = {write.identity.key: self.harness.held(write.identity.key) for write in writes}
         results = await self._write(namespace, writes)
         for write, result in zip(writes, results, strict=True):
             if result.status is WriteStatus.DONE:
@@ -99,7 +99,7 @@ class Rough:
         return event
 
     def _interfere(self, what: str, key: str) -> None:
-        server = self.bench.server
+        server = self.harness.server
         held = {slot.key: one for slot, one in server.held.get("web", {}).items()}.get(key)
         self._foreign_writes += 1
         if what == "delete":
@@ -110,7 +110,7 @@ class Rough:
             server.write("web", key, FOREIGN + b"%d" % self._foreign_writes, mark=held.mark if held else None)
 
 
-def check_outcomes(rough: Rough, changes: Sequence[Change], outcomes: Sequence[Any]) -> None:
+def check_outcomes(rough: FaultyHarness, changes: Sequence[Change], outcomes: Sequence[Any]) -> None:
     assert [(one.identity, one.action) for one in outcomes] == [(one.identity, one.action) for one in changes]
     for change, outcome in zip(changes, outcomes, strict=True):
         wished = change.after.content.value if change.after else None
@@ -123,37 +123,37 @@ def check_outcomes(rough: Rough, changes: Sequence[Change], outcomes: Sequence[A
             assert key not in rough.done
 
 
-def check_journal(rough: Rough, outcomes: Sequence[Any]) -> None:
-    journal = rough.bench.journal()
+def check_journal(rough: FaultyHarness, outcomes: Sequence[Any]) -> None:
+    journal = rough.harness.journal()
     assert set(rough.done) <= set(journal)
     kinds = {str(outcome.identity): outcome.kind for outcome in outcomes}
     assert all(kind == kinds[key] for key, kind in journal.items())
 
 
 async def live(path: Path, capabilities: Mapping[str, Any], first: Any, then: Any, script: Sequence[Any]) -> None:
-    bench = Bench(path, dict(capabilities))
+    harness = ApplyHarness(path, dict(capabilities))
     try:
-        await bench.settle(*(entry(key, value) for key, value in first.items()))
-        bench.want(*(entry(key, value) for key, value in then.items()))
-        changes = await bench.plan()
-        with (rough := Rough(bench, script)):
-            report = await bench.apply(changes)
+        await harness.settle(*(entry(key, value) for key, value in first.items()))
+        harness.want(*(entry(key, value) for key, value in then.items()))
+        changes = await harness.plan()
+        with (rough := FaultyHarness(harness, script)):
+            report = await harness.apply(changes)
         check_outcomes(rough, changes, report.outcomes)
         check_journal(rough, report.outcomes)
-        if bench.store.capabilities.compare_and_set:
+        if harness.store.capabilities.compare_and_set:
             assert rough.overwritten == []
-        await converge(bench)
+        await converge(harness)
     finally:
-        bench.state.close()
+        harness.state.close()
 
 
-async def converge(bench: Bench) -> None:
+async def converge(harness: ApplyHarness) -> None:
     """Left alone, the next run does all that is still to do."""
-    report = await bench.apply()
+    report = await harness.apply()
     assert {outcome.kind.value for outcome in report.outcomes} <= {"applied"}
-    assert await bench.plan() == []
-    for identity, content in bench.server.contents("web").items():
-        wished = bench.desired.get(identity)
+    assert await harness.plan() == []
+    for identity, content in harness.server.contents("web").items():
+        wished = harness.desired.get(identity)
         assert content.value.startswith(FOREIGN) or (wished is not None and content == wished.content)
 
 

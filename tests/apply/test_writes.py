@@ -11,7 +11,7 @@ from kvsync.apply.writes import calls_of, halves, write_for
 from kvsync.model.capabilities import Capabilities
 from kvsync.model.entry import Action, Actual, Change, Class, Content, Identity, Mark
 from kvsync.stores.base import Precondition
-from tests.apply.bench import OWNER, TARGET, entry
+from tests.apply.harness import OWNER, TARGET, entry
 from tests.support.places import signer_of
 
 SIGNER = signer_of(TARGET, OWNER)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ci.forge import Forge, serving
+from tests.ci.code_host import CodeHost, serving
 from tests.ci.jobs import EXAMPLE, KEY, ROOT, Machines, git
 
 
@@ -86,5 +86,5 @@ def machines(tmp_path: Path, store: Store) -> Iterator[Machines]:
     """What runs the jobs, beside a forge without a comment."""
     folder = tmp_path / "machines"
     folder.mkdir()
-    with serving(Forge(), folder / "forge") as forge:
-        yield Machines(folder, forge, store.env | {"KVSYNC_STATE_KEY": KEY, "API_TOKEN": "hunter2-hunter2"})
+    with serving(CodeHost(), folder / "forge") as code_host:
+        yield Machines(folder, code_host, store.env | {"KVSYNC_STATE_KEY": KEY, "API_TOKEN": "hunter2-hunter2"})

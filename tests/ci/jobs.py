@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.ci.forge import PULL, Forge
+from tests.ci.code_host import PULL, CodeHost
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/ci"
@@ -29,7 +29,7 @@ SHELL = ("bash", "--noprofile", "--norc", "-eu", "-o", "pipefail", "-c")
 
 
 @dataclass(slots=True)
-class Done:
+class JobResult:
     """What became of a job: the exit code of the step that ended it (0: none did) and what all of them printed."""
 
     code: int = 0
@@ -54,8 +54,8 @@ def gitlab() -> Any:
 class Machines:
     """Where jobs run: with kvsync and git, the secrets of the project, and a forge to talk to."""
 
-    def __init__(self, folder: Path, forge: Forge, secrets: Mapping[str, str]) -> None:
-        self.folder, self.forge, self.secrets = folder, forge, dict(secrets)
+    def __init__(self, folder: Path, code_host: CodeHost, secrets: Mapping[str, str]) -> None:
+        self.folder, self.code_host, self.secrets = folder, code_host, dict(secrets)
         self.summary = folder / "summary.md"
         self._count = 0
         self.programs = folder / "programs"
@@ -83,7 +83,7 @@ class Machines:
             | dict(extra)
         )
 
-    def github(self, name: str, job: str, place: Path, event: Mapping[str, str] | None = None) -> Done:
+    def github(self, name: str, job: str, place: Path, event: Mapping[str, str] | None = None) -> JobResult:
         """Run a job of a workflow. `event` has the values of expressions that are of the event."""
         described = workflow(name)
         known = {f"secrets.{key}": value for key, value in self.secrets.items()}
@@ -103,13 +103,13 @@ class Machines:
             "GITHUB_SHA": git(place, "rev-parse", "HEAD"),
             "GH_HOST": "github.localhost",
         }
-        done = Done()
+        done = JobResult()
         for step in described["jobs"][job]["steps"]:
             if not _is_due(step.get("if"), done, known):
                 continue
             if "upload-artifact" in step.get("uses", ""):
                 path = place / _filled(step["with"]["path"], known)
-                self.forge.keep(_filled(step["with"]["name"], known), path.read_bytes())
+                self.code_host.keep(_filled(step["with"]["name"], known), path.read_bytes())
             if "run" not in step or step["name"] == "Install kvsync":
                 continue
             if "GH_TOKEN" in step.get("env", {}) and shutil.which("gh") is None:
@@ -124,7 +124,7 @@ class Machines:
                 known |= {f"steps.{step['id']}.outputs.{key}": value for key, _, value in lines}
         return done
 
-    def gitlab(self, job: str, place: Path, **variables: str) -> Done:
+    def gitlab(self, job: str, place: Path, **variables: str) -> JobResult:
         """Run a job of GitLab's file."""
         described = gitlab()
         parent = described[described[job]["extends"]]
@@ -135,7 +135,7 @@ class Machines:
         ]
         before = [item for item in scripts if "pip install" not in item]
         runner = {
-            "CI_API_V4_URL": f"{self.forge.url}/api/v4",
+            "CI_API_V4_URL": f"{self.code_host.url}/api/v4",
             "CI_PROJECT_ID": "1",
             "CI_JOB_TOKEN": "t",
             "CI_JOB_URL": "https://forge.example/-/jobs/5",
@@ -145,12 +145,12 @@ class Machines:
         }
         given = self.secrets | described["variables"] | described[job].get("variables", {}) | variables
         code, text = self._shell("\n".join([*before, *described[job]["script"]]), place, runner | given)
-        return Done(code, text)
+        return JobResult(code, text)
 
     def _without_gh(self, step: str, place: Path) -> None:
         """What the jobs need of GitHub's command line where it is not installed; what it shows to people is then not tested."""
         name = f"kvsync-plan-{git(place, 'rev-parse', 'HEAD^{tree}')}"
-        kept = [one["content"] for one in self.forge.artifacts if one["name"] == name]
+        kept = [one["content"] for one in self.code_host.artifacts if one["name"] == name]
         if step.startswith("Fetch") and kept:
             reviewed = place.with_suffix(".temp") / "reviewed"
             reviewed.mkdir()
@@ -199,7 +199,7 @@ def _filled(text: str, known: Mapping[str, str]) -> str:
     )
 
 
-def _is_due(condition: str | None, done: Done, known: Mapping[str, str]) -> bool:
+def _is_due(condition: str | None, done: JobResult, known: Mapping[str, str]) -> bool:
     if condition is None:
         return done.code == 0
     if condition == "failure()":

@@ -9,7 +9,7 @@ import pytest
 from azure.appconfiguration import AzureAppConfigurationClient
 
 from tests.ci.conftest import Project
-from tests.ci.jobs import Done, Machines, pull_request
+from tests.ci.jobs import JobResult, Machines, pull_request
 
 pytestmark = pytest.mark.system  # installs kvsync in an environment of its own for every job
 
@@ -18,12 +18,12 @@ needs_gh = pytest.mark.skipif(
 )
 
 
-def plan(machines: Machines, project: Project, commit: str) -> Done:
+def plan(machines: Machines, project: Project, commit: str) -> JobResult:
     """The job that plans a pull request."""
     return machines.github("kvsync-plan", "plan", machines.checkout(project.root, commit), pull_request())
 
 
-def apply(machines: Machines, project: Project, commit: str, approve: str = "") -> Done:
+def apply(machines: Machines, project: Project, commit: str, approve: str = "") -> JobResult:
     """The job that applies what is on main."""
     place = machines.checkout(project.root, commit)
     return machines.github("kvsync-apply", "apply", place, {"inputs.approve": approve})
@@ -62,16 +62,16 @@ def test_a_stale_plan_applies_nothing(machines: Machines, project: Project) -> N
     merged(machines, project)
     changed = project.replaced("timeout: 30", "timeout: 31")
     assert plan(machines, project, changed).code == 0
-    earlier = machines.forge.artifacts[-1]
+    earlier = machines.code_host.artifacts[-1]
     project.replaced("timeout: 31", "timeout: 32")
     merged(machines, project)  # somebody else's change came first
-    machines.forge.artifacts.append(earlier | {"created_at": "2026-01-02"})
+    machines.code_host.artifacts.append(earlier | {"created_at": "2026-01-02"})
     done = apply(machines, project, changed)
     assert done.code == 4
     assert "settings/web: timeout: it changed in the store after the plan was saved" in done.text
     assert "applied\n" not in done.text
     machines.github("kvsync-plan", "plan", machines.checkout(project.root, changed))
-    machines.forge.artifacts[-1]["created_at"] = "2026-01-03"
+    machines.code_host.artifacts[-1]["created_at"] = "2026-01-03"
     assert apply(machines, project, changed).code == 0
 
 
@@ -79,7 +79,7 @@ def test_a_stale_plan_applies_nothing(machines: Machines, project: Project) -> N
 def test_a_tampered_plan_is_refused(machines: Machines, project: Project, how: str) -> None:
     """A plan file from which somebody took a change, in which they altered one, or which is none, applies nothing."""
     assert plan(machines, project, "main").code == 0
-    kept = machines.forge.artifacts[-1]
+    kept = machines.code_host.artifacts[-1]
     document = json.loads(kept["content"])
     if how == "left out":
         del document["targets"][0]["changes"][0]
@@ -98,7 +98,7 @@ def test_a_parked_plan_waits_for_its_hash(machines: Machines, project: Project) 
     merged(machines, project)
     emptied = project.write("store: settings\nnamespace: web\nkeys: {}\n")
     assert plan(machines, project, emptied).code == 0
-    (target,) = json.loads(machines.forge.artifacts[-1]["content"])["targets"]
+    (target,) = json.loads(machines.code_host.artifacts[-1]["content"])["targets"]
     assert apply(machines, project, emptied).code == 4
     digest = target["digest"].removeprefix("sha256:")[:12]
     assert apply(machines, project, emptied, approve="000000000000").code == 4
@@ -131,24 +131,24 @@ def test_a_fork_gets_validation_without_a_secret(machines: Machines, project: Pr
 def test_one_comment_is_kept_up_to_date(machines: Machines, project: Project) -> None:
     """A pull request has one comment of ours however often it is planned, with the newest plan, and others' are left alone."""
     fake = {"id": 1, "user": {"login": "mallory"}, "body": "<!-- kvsync-plan --> mine"}
-    machines.forge.comments.append(dict(fake))
+    machines.code_host.comments.append(dict(fake))
     assert plan(machines, project, "main").code == 0
     assert plan(machines, project, project.replaced("greeting: Hello", "greeting: '@all <b>'")).code == 0
-    other, ours = machines.forge.comments
+    other, ours = machines.code_host.comments
     assert other == fake
     assert ours["body"].startswith("<!-- kvsync-plan -->\n### kvsync plan: 4 to create")
     assert "@all" not in ours["body"].replace("@<!-- -->all", "")
-    assert machines.forge.artifacts[-1]["name"] in ours["body"]
-    assert "hunter2" not in ours["body"] + str(machines.forge.artifacts)
+    assert machines.code_host.artifacts[-1]["name"] in ours["body"]
+    assert "hunter2" not in ours["body"] + str(machines.code_host.artifacts)
 
 
 @needs_gh
 def test_a_refusal_is_told_on_the_pull_request(machines: Machines, project: Project) -> None:
     """When a merge is not applied, its pull request says why and how to go on; an artifact of a fork does not count."""
     assert plan(machines, project, "main").code == 0
-    machines.forge.artifacts[-1]["workflow_run"]["head_repository_id"] = 2
+    machines.code_host.artifacts[-1]["workflow_run"]["head_repository_id"] = 2
     assert apply(machines, project, "main").code == 4
-    told = machines.forge.comments[-1]["body"]
+    told = machines.code_host.comments[-1]["body"]
     assert "no plan was made for the files as they are on main now" in told
     assert "Run the workflow **kvsync plan** on main" in told
 
@@ -164,12 +164,12 @@ def test_drift_keeps_one_issue(machines: Machines, project: Project) -> None:
     merged(machines, project)
     before = project.replaced("timeout: 30", "timeout: 31")
     look("main")
-    assert machines.forge.issues == []
+    assert machines.code_host.issues == []
     merged(machines, project)
     changed_by_hand(machines, "by hand")
     look(before)
     look(before)
-    (issue,) = machines.forge.issues
+    (issue,) = machines.code_host.issues
     assert issue["state"] == "open"
     assert issue["labels"] == ["kvsync-drift"]
     assert "<code>greeting</code>" in issue["body"]

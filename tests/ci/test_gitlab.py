@@ -6,17 +6,17 @@ import json
 
 import pytest
 
+from tests.ci.code_host import PULL
 from tests.ci.conftest import Project
-from tests.ci.forge import PULL
-from tests.ci.jobs import Done, Machines, git
+from tests.ci.jobs import JobResult, Machines, git
 
 
-def plan(machines: Machines, project: Project, commit: str) -> Done:
+def plan(machines: Machines, project: Project, commit: str) -> JobResult:
     """The job that plans a merge request."""
     return machines.gitlab("kvsync:plan", machines.checkout(project.root, commit), CI_MERGE_REQUEST_IID=str(PULL))
 
 
-def apply(machines: Machines, project: Project, commit: str, **variables: str) -> Done:
+def apply(machines: Machines, project: Project, commit: str, **variables: str) -> JobResult:
     """The job that applies what is on main."""
     return machines.gitlab("kvsync:apply", machines.checkout(project.root, commit), **variables)
 
@@ -27,7 +27,7 @@ def test_what_was_reviewed_is_what_is_applied(machines: Machines, project: Proje
     assert plan(machines, project, "main").code == 0
     changed = project.replaced("greeting: Hello", "greeting: Good morning")
     assert plan(machines, project, changed).code == 0
-    (note,) = machines.forge.comments
+    (note,) = machines.code_host.comments
     assert note["body"].startswith("<!-- kvsync-plan -->\n### kvsync plan: 4 to create")
     assert "Good morning" in note["body"]
     done = apply(machines, project, project.squash())
@@ -35,18 +35,18 @@ def test_what_was_reviewed_is_what_is_applied(machines: Machines, project: Proje
     assert "4 applied" in done.text
     assert "applied" not in apply(machines, project, "main").text
     assert apply(machines, project, project.replaced("Good morning", "Good evening")).code == 4
-    assert "no plan was made for the files as they are now" in machines.forge.comments[-1]["body"]
+    assert "no plan was made for the files as they are now" in machines.code_host.comments[-1]["body"]
 
 
 def test_a_tampered_plan_is_refused(machines: Machines, project: Project) -> None:
     """A plan from which a change was taken applies nothing, and the note says that the file was changed."""
     assert plan(machines, project, "main").code == 0
-    ((tree, kept),) = machines.forge.packages.items()
+    ((tree, kept),) = machines.code_host.packages.items()
     document = json.loads(kept)
     del document["targets"][0]["changes"][0]
-    machines.forge.packages[tree] = json.dumps(document).encode()
+    machines.code_host.packages[tree] = json.dumps(document).encode()
     assert apply(machines, project, "main").code == 4
-    assert "the file was changed after kvsync" in machines.forge.comments[-1]["body"]
+    assert "the file was changed after kvsync" in machines.code_host.comments[-1]["body"]
 
 
 def test_validation_reports_code_quality(machines: Machines, project: Project) -> None:
@@ -68,7 +68,7 @@ def test_validation_reports_code_quality(machines: Machines, project: Project) -
 def test_drift_keeps_one_issue(machines: Machines, project: Project, pending: bool) -> None:
     """Changes of the files are no drift: no issue is opened for them, and an open one is closed."""
     if pending:
-        machines.forge.issues.append({"iid": 1, "state": "open"})
+        machines.code_host.issues.append({"iid": 1, "state": "open"})
     done = machines.gitlab("kvsync:drift", machines.checkout(project.root, "main"))
     assert done.code == 0, done.text
-    assert [one["state"] for one in machines.forge.issues] == (["closed"] if pending else [])
+    assert [one["state"] for one in machines.code_host.issues] == (["closed"] if pending else [])

@@ -14,7 +14,7 @@ from kvsync.cli.exit_codes import Exit, of_plan, of_reports, worst
 from kvsync.daemon.ports import PassRequest
 from kvsync.model.entry import Target
 from tests.cli.conftest import WEB, Repo
-from tests.support.world import World
+from tests.support.memory_repository import MemoryRepository
 
 MODES = pytest.mark.parametrize("mode", ["text", "json", "markdown"])
 
@@ -308,20 +308,20 @@ def test_errors_are_one_json_document_too(repo: Repo) -> None:
 async def test_an_incomplete_listing_is_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing that breaks off and shows nothing to do is no proof that nothing is pending: 1 for `plan` and `apply`, and an
     error of the daemon's pass."""
-    world = World(tmp_path, monkeypatch)
-    await world.settle({"a": 1})
-    world.server.write("web", "foreign", b"x")
-    world.server.list_incompletely(1)
-    plan = await world.plan_all()
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    await repo.settle({"a": 1})
+    repo.server.write("web", "foreign", b"x")
+    repo.server.list_incompletely(1)
+    plan = await repo.plan_all()
     assert not plan.targets[0].complete
     assert of_plan(plan, problems=False) is Exit.ERROR
-    world.server.list_incompletely(1)
-    report = await world.apply()
+    repo.server.list_incompletely(1)
+    report = await repo.apply()
     assert of_reports(report.targets, problems=False, held=()) is Exit.ERROR
-    async with world.open() as workspace:
+    async with repo.open() as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         await reconciler.load()
-        world.server.list_incompletely(1)
+        repo.server.list_incompletely(1)
         result = await reconciler.reconcile(PassRequest(Target("main", "web")), lambda: False)
     assert result.error == "the listing of the store is incomplete"
     assert result.retryable

@@ -32,7 +32,7 @@ class FakeRemote:
         return self.answer()
 
 
-class Bench:
+class FetcherSetup:
     """A fetcher that runs."""
 
     def __init__(self, every: float | None = 60.0) -> None:
@@ -57,72 +57,72 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 async def test_at_the_interval() -> None:
     """It fetches at the start and then at the interval, give or take a tenth; what is new is told, and nothing else."""
-    bench = Bench()
-    task = await bench.start()
-    await bench.clock.advance(600)
-    gaps = [later - earlier for earlier, later in zip(bench.remote.asked, bench.remote.asked[1:], strict=False)]
+    setup = FetcherSetup()
+    task = await setup.start()
+    await setup.clock.advance(600)
+    gaps = [later - earlier for earlier, later in zip(setup.remote.asked, setup.remote.asked[1:], strict=False)]
     assert all(54 <= gap <= 66 for gap in gaps)
     assert len(set(gaps)) > 1
-    assert bench.news == 0
-    bench.remote.answer = lambda: True
-    await bench.clock.advance(67)
-    assert bench.news == 1
+    assert setup.news == 0
+    setup.remote.answer = lambda: True
+    await setup.clock.advance(67)
+    assert setup.news == 1
     await ended(task)
 
 
 async def test_when_asked() -> None:
     """Being asked makes it fetch at once; a hundred times in one moment is one fetch more, and not closer than a second."""
-    bench = Bench()
-    task = await bench.start()
-    await bench.clock.advance(5)
-    before = len(bench.remote.asked)
-    bench.fetcher.ask()
+    setup = FetcherSetup()
+    task = await setup.start()
+    await setup.clock.advance(5)
+    before = len(setup.remote.asked)
+    setup.fetcher.ask()
     await turns()
-    assert len(bench.remote.asked) == before + 1
+    assert len(setup.remote.asked) == before + 1
     for _ in range(100):
-        bench.fetcher.ask()
+        setup.fetcher.ask()
     await turns()
-    assert len(bench.remote.asked) == before + 1
-    await bench.clock.advance(1.1)
-    assert len(bench.remote.asked) == before + 2
+    assert len(setup.remote.asked) == before + 1
+    await setup.clock.advance(1.1)
+    assert len(setup.remote.asked) == before + 2
     await ended(task)
 
 
 async def test_what_is_said_during_a_fetch_is_not_lost() -> None:
     """A push that comes while a fetch is under way gives another fetch after it."""
-    bench = Bench()
-    task = await bench.start()
-    await bench.clock.advance(5)
-    bench.remote.free.clear()
-    bench.fetcher.ask()
+    setup = FetcherSetup()
+    task = await setup.start()
+    await setup.clock.advance(5)
+    setup.remote.free.clear()
+    setup.fetcher.ask()
     await turns()
-    before = len(bench.remote.asked)
-    bench.fetcher.ask()
-    bench.remote.free.set()
-    await bench.clock.advance(2)
-    assert len(bench.remote.asked) == before + 1
+    before = len(setup.remote.asked)
+    setup.fetcher.ask()
+    setup.remote.free.set()
+    await setup.clock.advance(2)
+    assert len(setup.remote.asked) == before + 1
     await ended(task)
 
 
 async def test_failures_wait_longer_and_longer(log: Log) -> None:
     """A remote that cannot be had is tried again with pauses that grow up to minutes; that is said once, and once that it is
     over. Being asked ends the pause."""
-    bench = Bench()
-    task = await bench.start()
+    setup = FetcherSetup()
+    task = await setup.start()
 
     def fail() -> bool:
         raise SourceError("the server cannot be reached")
 
-    bench.remote.answer = fail
-    await bench.clock.advance(3600)
-    tries = len(bench.remote.asked)
+    setup.remote.answer = fail
+    await setup.clock.advance(3600)
+    tries = len(setup.remote.asked)
     assert 12 <= tries <= 60
-    bench.fetcher.ask()
+    setup.fetcher.ask()
     await turns()
-    assert len(bench.remote.asked) == tries + 1
-    bench.remote.answer = lambda: True
-    await bench.clock.advance(300)
-    assert bench.news >= 1
+    assert len(setup.remote.asked) == tries + 1
+    setup.remote.answer = lambda: True
+    await setup.clock.advance(300)
+    assert setup.news >= 1
     assert len(log.events("source.unavailable")) == 1
     assert len(log.events("source.available")) == 1
     await ended(task)
@@ -130,18 +130,18 @@ async def test_failures_wait_longer_and_longer(log: Log) -> None:
 
 async def test_files_that_come_from_nowhere() -> None:
     """Where nothing is to be fetched by itself, it still looks when asked: the configuration may have changed."""
-    bench = Bench(every=None)
-    task = await bench.start()
-    await bench.clock.advance(3600)
-    assert bench.remote.asked == []
-    bench.remote.fetch_every = 60
-    bench.fetcher.ask()
-    await bench.clock.advance(180)
-    assert len(bench.remote.asked) >= 3
+    setup = FetcherSetup(every=None)
+    task = await setup.start()
+    await setup.clock.advance(3600)
+    assert setup.remote.asked == []
+    setup.remote.fetch_every = 60
+    setup.fetcher.ask()
+    await setup.clock.advance(180)
+    assert len(setup.remote.asked) >= 3
     await ended(task)
 
 
-class Running:
+class FetchingDaemon:
     """A daemon over a remote, in virtual time."""
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ class Running:
         return task
 
 
-async def stopped(running: Running, task: asyncio.Task[object]) -> None:
+async def stopped(running: FetchingDaemon, task: asyncio.Task[object]) -> None:
     running.daemon._stop._ask(Signals.SIGTERM)
     await turns(200)
     await running.clock.advance(10)
@@ -166,7 +166,7 @@ async def stopped(running: Running, task: asyncio.Task[object]) -> None:
 
 async def test_the_first_fetch_comes_before_the_first_pass() -> None:
     """Nothing is read, and no pass made, before the first fetch is over."""
-    running = Running()
+    running = FetchingDaemon()
     running.remote.free.clear()
     task = await running.start()
     assert running.reconciler.loads == 0
@@ -178,7 +178,7 @@ async def test_the_first_fetch_comes_before_the_first_pass() -> None:
 
 async def test_a_remote_that_hangs_does_not_hold_the_passes() -> None:
     """After a while the passes begin with what was there before, and what the fetch then brings is taken up."""
-    running = Running()
+    running = FetchingDaemon()
     running.remote.free.clear()
     task = await running.start()
     await running.clock.advance(PATIENCE + 1)
@@ -193,7 +193,7 @@ async def test_a_remote_that_hangs_does_not_hold_the_passes() -> None:
 
 async def test_leaving_does_not_wait_for_a_fetch() -> None:
     """Told to stop while the first fetch hangs, the daemon leaves."""
-    running = Running()
+    running = FetchingDaemon()
     running.remote.free.clear()
     task = await running.start()
     await stopped(running, task)
@@ -202,7 +202,7 @@ async def test_leaving_does_not_wait_for_a_fetch() -> None:
 
 async def test_a_hook_makes_it_fetch() -> None:
     """A hook, a signal or a new configuration is heeded at once, and makes it fetch beside that."""
-    running = Running()
+    running = FetchingDaemon()
     task = await running.start()
     await running.clock.advance(5)
     for trigger in (Trigger.HOOK, Trigger.SIGNAL, Trigger.CONFIG):
@@ -217,7 +217,7 @@ async def test_a_hook_makes_it_fetch() -> None:
 async def test_ready_only_with_files() -> None:
     """As long as nothing could be fetched the daemon is not ready; it is once the first files are there, even if they name no
     target."""
-    running = Running()
+    running = FetchingDaemon()
     running.reconciler.loaded = LoadedTargets({}, absent=True)
     task = await running.start()
     assert not running.daemon._first_passes.is_set()

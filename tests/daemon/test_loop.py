@@ -30,7 +30,7 @@ from tests.daemon.support import QUIET, A, B, C, FakeReconciler, FakeRecorder, L
 SATURDAY = 1_795_219_200.0  # 2026-11-21T00:00:00Z
 
 
-class Running:
+class RunningDaemon:
     """A daemon at work, and what it works with."""
 
     def __init__(self, reconciler: FakeReconciler, settings: RunConfig, clock: ManualClock, **options: Any) -> None:
@@ -58,8 +58,8 @@ class Running:
 @asynccontextmanager
 async def running(
     reconciler: FakeReconciler, settings: RunConfig = QUIET, clock: ManualClock | None = None, **options: Any
-) -> AsyncIterator[Running]:
-    work = Running(reconciler, settings, clock or ManualClock(SATURDAY), **options)
+) -> AsyncIterator[RunningDaemon]:
+    work = RunningDaemon(reconciler, settings, clock or ManualClock(SATURDAY), **options)
     await turns()
     try:
         yield work

@@ -16,7 +16,7 @@ import pytest
 from tests.daemon.support import BOUND, until
 
 
-class Script:
+class ScriptProcess:
     """`tests.daemon.script`, running."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -42,12 +42,12 @@ class Script:
 
 
 @asynccontextmanager
-async def script(mode: str, **environ: str) -> AsyncIterator[Script]:
+async def script(mode: str, **environ: str) -> AsyncIterator[ScriptProcess]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.daemon.script", mode, stdout=asyncio.subprocess.PIPE, env=os.environ | environ
     )
     try:
-        yield Script(process)
+        yield ScriptProcess(process)
     finally:
         if process.returncode is None:
             process.kill()
@@ -88,7 +88,7 @@ async def test_sigusr1_and_sighup_reach_the_process() -> None:
     assert run.process.returncode == 0
 
 
-class Systemd:
+class NotifySocket:
     """The other end of `$NOTIFY_SOCKET`."""
 
     def __init__(self, channel: socket.socket, name: str) -> None:
@@ -105,15 +105,15 @@ class Systemd:
 
 
 @pytest.fixture(params=["path", "abstract"])
-def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]:
+def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NotifySocket]:
     name = str(tmp_path / "notify") if request.param == "path" else f"@kvsync-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind("\0" + name[1:] if name.startswith("@") else name)
         channel.setblocking(False)
-        yield Systemd(channel, name)
+        yield NotifySocket(channel, name)
 
 
-async def test_systemd_hears_of_the_whole_life(systemd: Systemd) -> None:
+async def test_systemd_hears_of_the_whole_life(systemd: NotifySocket) -> None:
     """READY after the first pass, RELOADING with its time and READY again around a reload, STOPPING at the end; a status."""
     async with script("quick", NOTIFY_SOCKET=systemd.name) as run:
         await run.line("pass start")
@@ -129,7 +129,7 @@ async def test_systemd_hears_of_the_whole_life(systemd: Systemd) -> None:
     assert "STATUS=1 targets" in heard
 
 
-async def test_the_watchdog_is_fed_by_the_loop_itself(systemd: Systemd) -> None:
+async def test_the_watchdog_is_fed_by_the_loop_itself(systemd: NotifySocket) -> None:
     """While the loop works the watchdog is fed at twice its rate; while the loop is stuck it is not."""
     async with script("stuck", NOTIFY_SOCKET=systemd.name, WATCHDOG_USEC="100000") as run:
         await run.line("stuck")
@@ -143,7 +143,7 @@ async def test_the_watchdog_is_fed_by_the_loop_itself(systemd: Systemd) -> None:
     assert fed.count("WATCHDOG=1") < 6
 
 
-async def test_a_watchdog_of_another_process_is_not_fed(systemd: Systemd) -> None:
+async def test_a_watchdog_of_another_process_is_not_fed(systemd: NotifySocket) -> None:
     """`WATCHDOG_PID` says whom the watchdog watches."""
     async with script("quick", NOTIFY_SOCKET=systemd.name, WATCHDOG_USEC="1000", WATCHDOG_PID="1") as run:
         await run.line("pass start")

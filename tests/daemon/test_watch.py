@@ -21,7 +21,7 @@ from tests.daemon.support import BOUND, Log, until
 NEVER = WatchTiming(scan=3600)
 
 
-class Seen:
+class WatchReports:
     """What a watcher reported, since the last time somebody asked."""
 
     def __init__(self) -> None:
@@ -37,8 +37,8 @@ class Seen:
 
 
 @asynccontextmanager
-async def watching(*directories: Path, pace: WatchTiming = NEVER) -> AsyncIterator[tuple[Watcher, Seen]]:
-    seen = Seen()
+async def watching(*directories: Path, pace: WatchTiming = NEVER) -> AsyncIterator[tuple[Watcher, WatchReports]]:
+    seen = WatchReports()
     watcher = Watcher(seen, pace)
     watcher.arm(directories)
     task = asyncio.create_task(watcher.run())

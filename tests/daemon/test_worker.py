@@ -14,7 +14,7 @@ from kvsync.util.backoff import LONG_RUNNING
 from tests.daemon.support import A, ManualClock, turns
 
 
-class Passes:
+class ScriptedPasses:
     """Does passes whose results, and whose length, the test decides."""
 
     def __init__(self, clock: ManualClock | None = None) -> None:
@@ -40,7 +40,7 @@ class Passes:
 
 
 @asynccontextmanager
-async def working(clock: ManualClock, passes: Passes) -> AsyncIterator[Worker]:
+async def working(clock: ManualClock, passes: ScriptedPasses) -> AsyncIterator[Worker]:
     worker = Worker(A, passes, asyncio.Semaphore(1), clock, Random(1))
     task = asyncio.create_task(worker.run())
     try:
@@ -57,7 +57,7 @@ def down(retry_after: float | None = None) -> PassResult:
 
 async def test_a_thousand_asks_are_one_pass() -> None:
     """Triggers that come before a pass begins are one pass, with all their reasons."""
-    passes = Passes()
+    passes = ScriptedPasses()
     async with working(ManualClock(), passes) as worker:
         for number in range(1000):
             worker.ask(Trigger.FILES if number % 2 else Trigger.SIGNAL, deep=number == 500)
@@ -67,7 +67,7 @@ async def test_a_thousand_asks_are_one_pass() -> None:
 
 async def test_asks_during_a_pass_are_one_more_and_never_a_second_at_once() -> None:
     """Triggers that come while a pass runs are one more pass, after it."""
-    passes = Passes()
+    passes = ScriptedPasses()
     passes.gate.clear()
     async with working(ManualClock(), passes) as worker:
         worker.ask(Trigger.START)
@@ -84,7 +84,7 @@ async def test_asks_during_a_pass_are_one_more_and_never_a_second_at_once() -> N
 
 async def test_two_failures_then_success() -> None:
     """A failed pass is tried again after a back-off, and success ends the trying."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [down(), down()]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -95,7 +95,7 @@ async def test_two_failures_then_success() -> None:
 async def test_back_off_grows_up_to_its_cap() -> None:
     """However often it fails, a target is tried at least once in every five minutes, and not much more often."""
     clock = ManualClock()
-    passes = Passes(clock)
+    passes = ScriptedPasses(clock)
     passes.default = down()
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -108,7 +108,7 @@ async def test_back_off_grows_up_to_its_cap() -> None:
 
 async def test_retry_after_is_waited_for() -> None:
     """A store that says when to come back is not asked before."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [down(retry_after=120)]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -120,7 +120,7 @@ async def test_retry_after_is_waited_for() -> None:
 
 async def test_the_schedule_waits_for_the_end_of_a_back_off() -> None:
     """A regular beat does not break through a back-off; it joins the retry."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [down(retry_after=60)]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -134,7 +134,7 @@ async def test_the_schedule_waits_for_the_end_of_a_back_off() -> None:
 
 async def test_a_file_change_ends_a_back_off() -> None:
     """What a person did is tried at once, also when it came during the pass that failed."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.default = down(retry_after=1000)
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -153,7 +153,7 @@ async def test_a_file_change_ends_a_back_off() -> None:
 
 async def test_an_error_that_time_does_not_heal_is_tried_rarely() -> None:
     """After a refused credential the target rests for minutes, and is still tried again by itself."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, error="401", unavailable=True)]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -165,7 +165,7 @@ async def test_an_error_that_time_does_not_heal_is_tried_rarely() -> None:
 
 async def test_a_held_target_does_its_renewals_in_time() -> None:
     """Problems in files are no reason to back off: the next renewal is done at its moment, and nothing is tried before."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, error="web.yaml:1:1: broken", next_moment=clock.now() + 600)]
     passes.default = PassResult(A, error="web.yaml:1:1: broken")
     async with working(clock, passes) as worker:
@@ -180,7 +180,7 @@ async def test_a_held_target_does_its_renewals_in_time() -> None:
 
 async def test_the_next_moment_brings_a_pass_and_nothing_before_it() -> None:
     """A renewal is done at its moment, by a timer, with no pass in between."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, next_moment=clock.now() + 7200)]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -192,7 +192,7 @@ async def test_the_next_moment_brings_a_pass_and_nothing_before_it() -> None:
 
 async def test_a_moment_that_stays_due_is_not_a_busy_loop() -> None:
     """A renewal that the pass could not do is tried ever more slowly."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.default = PassResult(A, next_moment=clock.now() - 1)
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -204,7 +204,7 @@ async def test_a_moment_that_stays_due_is_not_a_busy_loop() -> None:
 
 async def test_a_step_of_the_wall_clock_is_noticed() -> None:
     """When the wall clock is set forward over a moment, the pass follows within a minute."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, next_moment=clock.now() + 7200)]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -216,7 +216,7 @@ async def test_a_step_of_the_wall_clock_is_noticed() -> None:
 
 async def test_a_clock_that_is_set_back_delays_no_moment() -> None:
     """When the wall clock is set back by hours, the pass comes when its time has passed."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, next_moment=clock.now() + 7200)]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)
@@ -228,7 +228,7 @@ async def test_a_clock_that_is_set_back_delays_no_moment() -> None:
 
 async def test_a_retired_worker_rests_until_it_is_employed_again() -> None:
     """A target that no file names gets no pass, neither asked nor timed, and a returning one does."""
-    clock, passes = ManualClock(), Passes()
+    clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, next_moment=clock.now() + 60)]
     async with working(clock, passes) as worker:
         worker.ask(Trigger.START)

@@ -140,7 +140,7 @@ def test_one_identity_twice_in_one_file(repo: Repo) -> None:
     assert "p/a is defined twice for edge/web" in repo.problems()[0]
 
 
-class Folding(MemoryStore):
+class CaseInsensitiveStore(MemoryStore):
     """A store whose keys know no case."""
 
     def remote_key(self, namespace: str, identity: Identity) -> str:
@@ -150,7 +150,7 @@ class Folding(MemoryStore):
 
 def test_two_identities_in_one_remote_key(repo: Repo) -> None:
     """Two entries that would overwrite each other in the store are told, with both places; another label is another entry."""
-    repo.kind = Folding
+    repo.kind = CaseInsensitiveStore
     repo.web("keys:\n  a: {labels: {x: 1}}\n", "state/a.yaml")
     repo.web("keys:\n  A: {labels: {y: 1, x: 2}}\n", "state/b.yaml")
     assert repo.problems() == [

@@ -211,7 +211,7 @@ def test_a_failure_of_kvsync_is_a_problem_of_one_file(
     assert loaded.targets[API].entries
 
 
-class Lost(MemoryStore):
+class BuggyStore(MemoryStore):
     """A store with a mistake in it."""
 
     def place(self, namespace: str) -> Place:
@@ -225,7 +225,7 @@ def test_a_store_type_that_fails_to_tell_a_place_holds_that_target_alone(repo: R
     """The mistake of a store's author is a problem of one target, and names the store type and the line of the store."""
     repo.web("keys: {a: 1}\n")
     repo.write("state/other.yaml", "store: core\nnamespace: other\nkeys: {a: 1}\n")
-    repo.kind = Lost
+    repo.kind = BuggyStore
     loaded = repo.load()
     assert (loaded.hold_all, list(loaded.held)) == ((), [WEB])
     assert "kvsync.yaml:6:9: the store type memory cannot tell where edge/web leads: unexpected KeyError" in str(

@@ -44,7 +44,7 @@ def cell(number: int, store: str, kind: str, fault: str, times: int) -> Any:
     return pytest.param(store, kind, fault, times, id=f"{store}-{kind}-{fault}{lasting}", marks=marks)
 
 
-class HastyClock(Clock):
+class FastForwardClock(Clock):
     """Waiting takes no time."""
 
     def __init__(self) -> None:
@@ -61,12 +61,12 @@ class HastyClock(Clock):
         await asyncio.sleep(0)
 
 
-class Town:
+class MatrixRepository:
     """A repository for one target behind a proxy. Each cell goes on from what the one before has settled."""
 
     def __init__(self, root: Path, kind: Kind, backend: Backend, proxy: Proxy) -> None:
         self.root, self.kind, self.backend, self.proxy = root, kind, backend, proxy
-        self.clock, self.generation = HastyClock(), 0
+        self.clock, self.generation = FastForwardClock(), 0
         (root / "state").mkdir(parents=True)
         store = backend.config.replace("{url}", proxy.url)
         (root / "kvsync.yaml").write_text(
@@ -133,21 +133,21 @@ class Town:
 
 
 @contextmanager
-def town(root: Path, kind: Kind) -> Iterator[Town]:
+def repo(root: Path, kind: Kind) -> Iterator[MatrixRepository]:
     with kind.serve() as backend, proxied(backend.url, kind.kind_of) as proxy:
-        yield Town(root, kind, backend, proxy)
+        yield MatrixRepository(root, kind, backend, proxy)
 
 
-class Towns:
+class MatrixRepositories:
     """One for each store, made when it is first needed, and again after a cell that failed."""
 
     def __init__(self, factory: pytest.TempPathFactory, stack: AsyncExitStack) -> None:
-        self._factory, self._stack, self._made = factory, stack, dict[str, Town]()
+        self._factory, self._stack, self._made = factory, stack, dict[str, MatrixRepository]()
 
-    async def of(self, store: str) -> Town:
+    async def of(self, store: str) -> MatrixRepository:
         """A settled one."""
         if store not in self._made:
-            made = self._stack.enter_context(town(self._factory.mktemp("town"), KINDS[store]))
+            made = self._stack.enter_context(repo(self._factory.mktemp("town"), KINDS[store]))
             made.advance()
             settled = await made.apply()
             assert of_reports(settled.targets, problems=False, held=()) is Exit.DONE, settled.targets[0]
@@ -160,20 +160,20 @@ class Towns:
 
 
 @pytest.fixture(scope="module")
-def towns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Towns]:
+def repos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MatrixRepositories]:
     stack = AsyncExitStack()
     try:
-        yield Towns(tmp_path_factory, stack)
+        yield MatrixRepositories(tmp_path_factory, stack)
     finally:
         asyncio.run(stack.aclose())
 
 
 @pytest.mark.parametrize(("store", "kind", "fault", "times"), [cell(number, *one) for number, one in enumerate(CELLS)])
-async def test_a_fault(towns: Towns, store: str, kind: str, fault: str, times: int) -> None:
+async def test_a_fault(repos: MatrixRepositories, store: str, kind: str, fault: str, times: int) -> None:
     """The pass with the fault claims nothing that is not so; the runs after it put everything right, and then nothing is left
     to do."""
-    here = await towns.of(store)
-    towns.drop(store)
+    here = await repos.of(store)
+    repos.drop(store)
     here.advance()
     here.proxy.arm(kind, FAULTS[fault], times)
     report = await here.apply()
@@ -196,4 +196,4 @@ async def test_a_fault(towns: Towns, store: str, kind: str, fault: str, times: i
     plan = await here.plan()
     assert [target.error for target in plan.targets] == [None]
     assert not pending(plan)
-    towns._made[store] = here
+    repos._made[store] = here

@@ -41,7 +41,7 @@ def origin(tmp_path: Path) -> Origin:
     return made
 
 
-class Here(Repository):
+class ClonedRepository(Repository):
     """A folder with `kvsync.yaml`, in which commands are run by a process that has imported everything already."""
 
     runner: Runner
@@ -69,130 +69,130 @@ def runner() -> Iterator[Runner]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, origin: Origin, runner: Runner) -> Here:
-    made = Here(tmp_path / "here", CONFIG.format(url=origin.url, more=""))
+def clone(tmp_path: Path, origin: Origin, runner: Runner) -> ClonedRepository:
+    made = ClonedRepository(tmp_path / "here", CONFIG.format(url=origin.url, more=""))
     made.runner = runner
     (made.root / "state/other.yaml").write_text("nothing here counts")
     return made
 
 
-def test_apply_goes_by_the_newest_commit(here: Here, origin: Origin) -> None:
+def test_apply_goes_by_the_newest_commit(clone: ClonedRepository, origin: Origin) -> None:
     """apply fetches, applies the files of the commit, and the journal and the plan name it."""
     newest = origin.commit(web(a="2", c="3"))
-    done = here.run("apply", "--yes", "-o", "json", code=0)
-    assert here.values() == {"a": "2", "c": "3"}
+    done = clone.run("apply", "--yes", "-o", "json", code=0)
+    assert clone.values() == {"a": "2", "c": "3"}
     document = json.loads(done.stdout)
     assert document["source"] == newest
     assert document["targets"][0]["changes"][0]["origin"] == "state/web.yaml:4:3"
     assert f"commit {newest[:12]} of {origin.url} (main)" in done.stderr
-    (run,) = json.loads(here.run("history", "-o", "json", code=0).stdout)["runs"]
+    (run,) = json.loads(clone.run("history", "-o", "json", code=0).stdout)["runs"]
     assert run["source"] == newest
-    assert "Nothing to do" in here.run("plan", code=0).stdout
+    assert "Nothing to do" in clone.run("plan", code=0).stdout
 
 
-def test_a_commit_that_changes_nothing_writes_nothing(here: Here, origin: Origin) -> None:
+def test_a_commit_that_changes_nothing_writes_nothing(clone: ClonedRepository, origin: Origin) -> None:
     """A commit is not a change: entries that ask for the same are not written again."""
-    here.run("apply", "--yes", code=0)
+    clone.run("apply", "--yes", code=0)
     origin.commit({"config/README.md": "more"})
-    document = json.loads(here.run("plan", "--exit-code", "-o", "json", code=0).stdout)
+    document = json.loads(clone.run("plan", "--exit-code", "-o", "json", code=0).stdout)
     assert document["source"] == origin.git("rev-parse", "HEAD")
     assert document["targets"][0]["changes"] == []
 
 
 @pytest.mark.parametrize("command", [("plan",), ("validate",), ("apply", "--yes")])
-def test_an_old_commit_only_when_asked_for(here: Here, origin: Origin, command: tuple[str, ...]) -> None:
+def test_an_old_commit_only_when_asked_for(clone: ClonedRepository, origin: Origin, command: tuple[str, ...]) -> None:
     """When the repository cannot be had a command ends with 1 and says why; --offline goes by the last good commit, and says
     which."""
-    here.run("apply", "--yes", code=0)
+    clone.run("apply", "--yes", code=0)
     origin.path.rename(origin.path.with_name("elsewhere"))
-    failed = here.run(*command, code=1)
+    failed = clone.run(*command, code=1)
     assert "no such repository" in failed.stderr
-    done = here.run("--offline", *command, code=0)
+    done = clone.run("--offline", *command, code=0)
     assert "commit " in done.stderr
 
 
-def test_offline_before_the_first_fetch(here: Here) -> None:
+def test_offline_before_the_first_fetch(clone: ClonedRepository) -> None:
     """Without any commit --offline is an error that says what to do."""
-    assert "run once without --offline" in here.run("--offline", "plan", code=1).stderr
-    assert "run once without --offline" in here.run("plan", code=1, env={"KVSYNC_OFFLINE": "1"}).stderr
+    assert "run once without --offline" in clone.run("--offline", "plan", code=1).stderr
+    assert "run once without --offline" in clone.run("plan", code=1, env={"KVSYNC_OFFLINE": "1"}).stderr
 
 
-def test_a_refused_commit(here: Here, origin: Origin) -> None:
+def test_a_refused_commit(clone: ClonedRepository, origin: Origin) -> None:
     """A rewritten history ends a command with 1 and the way out; nothing is written."""
-    here.run("apply", "--yes", code=0)
-    before = here.values()
+    clone.run("apply", "--yes", code=0)
+    before = clone.values()
     origin.write(web(a="evil"))
     origin.git("commit", "--all", "--amend", "--quiet", "--message=rewritten")
-    failed = here.run("apply", "--yes", code=1)
+    failed = clone.run("apply", "--yes", code=1)
     assert "the history was rewritten" in failed.stderr
     assert "use --offline to continue with the last good one" in failed.stderr
-    assert here.values() == before
-    assert "history was rewritten" in here.run("status", code=0).stdout
-    assert here.run("--offline", "plan", "--exit-code", code=0)
+    assert clone.values() == before
+    assert "history was rewritten" in clone.run("status", code=0).stdout
+    assert clone.run("--offline", "plan", "--exit-code", code=0)
 
 
-def test_an_emptied_repository_deletes_nothing(here: Here, origin: Origin) -> None:
+def test_an_emptied_repository_deletes_nothing(clone: ClonedRepository, origin: Origin) -> None:
     """A commit that drops every state file is refused, by hand and by `run --once`: nothing is deleted."""
-    here.run("apply", "--yes", code=0)
-    before = here.values()
+    clone.run("apply", "--yes", code=0)
+    before = clone.values()
     origin.commit({"config/state/web.yaml": None, "config/README.md": "sorry"})
-    assert "no file in it matches state/*.yaml" in here.run("apply", "--yes", code=1).stderr
-    here.run("run", "--once", code=1)
-    assert here.values() == before
+    assert "no file in it matches state/*.yaml" in clone.run("apply", "--yes", code=1).stderr
+    clone.run("run", "--once", code=1)
+    assert clone.values() == before
 
 
-def test_a_pass_goes_on_with_the_last_good_commit(here: Here, origin: Origin) -> None:
+def test_a_pass_goes_on_with_the_last_good_commit(clone: ClonedRepository, origin: Origin) -> None:
     """`run --once` heals drift by the last good commit when the repository cannot be had, and does not end with 0."""
-    here.run("run", "--once", code=0)
-    here.by_hand("UPDATE entries SET value = X'64' WHERE key = 'a'")
+    clone.run("run", "--once", code=0)
+    clone.by_hand("UPDATE entries SET value = X'64' WHERE key = 'a'")
     origin.path.rename(origin.path.with_name("elsewhere"))
-    done = here.run("run", "--once", code=1)
+    done = clone.run("run", "--once", code=1)
     assert "continuing with commit" in done.stderr
-    assert here.values() == {"a": "1", "b": "2"}
-    here.run("--offline", "run", "--once", code=0)
+    assert clone.values() == {"a": "1", "b": "2"}
+    clone.run("--offline", "run", "--once", code=0)
 
 
-def test_a_broken_file_is_named_with_its_place(here: Here, origin: Origin) -> None:
+def test_a_broken_file_is_named_with_its_place(clone: ClonedRepository, origin: Origin) -> None:
     """What is wrong in a file of the repository is told with its place in the folder."""
     origin.commit({"config/state/web.yaml": "store: main\nnamespace: web\nkeys: {a: 1, a: 2}\n"})
-    assert "state/web.yaml:3:14" in here.run("validate", code=78).stderr
+    assert "state/web.yaml:3:14" in clone.run("validate", code=78).stderr
 
 
-def test_undo_needs_no_repository(here: Here, origin: Origin) -> None:
+def test_undo_needs_no_repository(clone: ClonedRepository, origin: Origin) -> None:
     """What takes back a run looks at no files, so that it works when the repository is gone."""
-    here.run("apply", "--yes", code=0)
+    clone.run("apply", "--yes", code=0)
     origin.path.rename(origin.path.with_name("elsewhere"))
-    (run,) = json.loads(here.run("history", "-o", "json", code=0).stdout)["runs"]
-    here.run("undo", run["run"], "--yes", code=0)
-    assert here.values() == {}
+    (run,) = json.loads(clone.run("history", "-o", "json", code=0).stdout)["runs"]
+    clone.run("undo", run["run"], "--yes", code=0)
+    assert clone.values() == {}
 
 
-def test_doctor(here: Here, origin: Origin) -> None:
+def test_doctor(clone: ClonedRepository, origin: Origin) -> None:
     """doctor tells git, server, newest commit and clone apart, and ends with 1 when one of them is wrong."""
     names = ["git", "reached", "newest commit", "clone"]
-    assert findings(here, 0) == dict.fromkeys(names, True)
+    assert findings(clone, 0) == dict.fromkeys(names, True)
     origin.git("commit", "--amend", "--quiet", "--message=rewritten")
-    assert findings(here, 1) == dict.fromkeys(names, True) | {"newest commit": False}
+    assert findings(clone, 1) == dict.fromkeys(names, True) | {"newest commit": False}
     origin.path.rename(origin.path.with_name("elsewhere"))
-    assert findings(here, 1) == {"git": True, "reached": False, "clone": True}
-    assert findings(here, 1, env={"PATH": "/nonexistent"}) == {"git": False}
+    assert findings(clone, 1) == {"git": True, "reached": False, "clone": True}
+    assert findings(clone, 1, env={"PATH": "/nonexistent"}) == {"git": False}
 
 
-def findings(here: Here, code: int, env: dict[str, str] | None = None) -> dict[str, bool]:
-    document = json.loads(here.run("doctor", "-o", "json", code=code, env=env).stdout)
+def findings(clone: ClonedRepository, code: int, env: dict[str, str] | None = None) -> dict[str, bool]:
+    document = json.loads(clone.run("doctor", "-o", "json", code=code, env=env).stdout)
     return {one["check"]: one["ok"] for one in document["findings"] if one["subject"] == "source"}
 
 
-def test_status_names_the_commit(here: Here, origin: Origin) -> None:
+def test_status_names_the_commit(clone: ClonedRepository, origin: Origin) -> None:
     """status shows the commit in force, when it was fetched, and why it could not be since."""
-    assert json.loads(here.run("status", "-o", "json", code=0).stdout)["source"]["commit"] is None
-    here.run("plan", code=0)
-    source = json.loads(here.run("status", "-o", "json", code=0).stdout)["source"]
+    assert json.loads(clone.run("status", "-o", "json", code=0).stdout)["source"]["commit"] is None
+    clone.run("plan", code=0)
+    source = json.loads(clone.run("status", "-o", "json", code=0).stdout)["source"]
     assert source["commit"] == origin.git("rev-parse", "HEAD")
     assert source["error"] is None
     origin.path.rename(origin.path.with_name("elsewhere"))
-    here.run("plan", code=1)
-    later = json.loads(here.run("status", "-o", "json", code=0).stdout)["source"]
+    clone.run("plan", code=1)
+    later = json.loads(clone.run("status", "-o", "json", code=0).stdout)["source"]
     assert (later["commit"], later["fetched_at"]) == (source["commit"], source["fetched_at"])
     assert "no such repository" in later["error"]
 
@@ -201,25 +201,25 @@ def test_a_token_shows_nowhere(tmp_path: Path, origin: Origin, runner: Runner) -
     """Neither an answer nor the log nor any file shows the token, whether it works or not."""
     with serving(tmp_path, TOKEN) as server:
         more = ", credentials: {token: {env: GIT_TOKEN}}"
-        here = Here(tmp_path / "there", CONFIG.format(url=server.url("origin/.git"), more=more))
-        here.runner = runner
-        good = here.run("--log-level", "debug", "apply", "--yes", env={"GIT_TOKEN": TOKEN}, code=0)
+        clone = ClonedRepository(tmp_path / "there", CONFIG.format(url=server.url("origin/.git"), more=more))
+        clone.runner = runner
+        good = clone.run("--log-level", "debug", "apply", "--yes", env={"GIT_TOKEN": TOKEN}, code=0)
         server.password = "tok-another-one-entirely"
-        bad = here.run("--log-level", "debug", "doctor", "-o", "json", env={"GIT_TOKEN": TOKEN}, code=1)
+        bad = clone.run("--log-level", "debug", "doctor", "-o", "json", env={"GIT_TOKEN": TOKEN}, code=1)
         assert "the credential was refused" in bad.stdout
     said = [good.stdout, good.stderr, bad.stdout, bad.stderr]
-    kept = [path.read_bytes().decode("latin-1") for path in here.root.rglob("*") if path.is_file()]
+    kept = [path.read_bytes().decode("latin-1") for path in clone.root.rglob("*") if path.is_file()]
     assert not [text for text in said + kept if TOKEN in text]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody who may not write")
-def test_where_the_state_directory_may_not_be_written(here: Here, origin: Origin) -> None:
+def test_where_the_state_directory_may_not_be_written(clone: ClonedRepository, origin: Origin) -> None:
     """A reading command of another user, who may not write to the state directory, fetches for itself."""
-    here.run("apply", "--yes", code=0)
+    clone.run("apply", "--yes", code=0)
     newest = origin.commit(web(a="5"))
     through = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    for folder in here.root.parents:
+    for folder in clone.root.parents:
         if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(tempfile.gettempdir()):
             folder.chmod(0o755)
-    subprocess.run(["chmod", "-R", "a+rX", here.root], check=True)
-    assert newest[:12] in here.run("validate", through=through, code=0).stderr
+    subprocess.run(["chmod", "-R", "a+rX", clone.root], check=True)
+    assert newest[:12] in clone.run("validate", through=through, code=0).stderr

@@ -22,7 +22,7 @@ from tests.git.test_commands import CONFIG, web
 from tests.support.command import Repository
 
 
-class Running:
+class DaemonProcess:
     """`kvsync run` as a process, with its log."""
 
     def __init__(self, here: Repository, log: Path) -> None:
@@ -49,8 +49,8 @@ class Running:
 
 
 @contextmanager
-def running(here: Repository) -> Iterator[Running]:
-    run = Running(here, here.root / "log")
+def running(here: Repository) -> Iterator[DaemonProcess]:
+    run = DaemonProcess(here, here.root / "log")
     try:
         yield run
     finally:

@@ -17,7 +17,7 @@ COMMANDS = ("validate", "plan --full --target local", "apply --yes --target loca
 HOSTILE = hostile()
 
 
-class Place:
+class HostileSetup:
     """A folder with a repository, and the commands in it."""
 
     def __init__(self, root: Path, runner: Runner) -> None:
@@ -47,10 +47,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, runner: Runner) -> Place:
+def place(tmp_path: Path, runner: Runner) -> HostileSetup:
     """The folder with the good target, which was applied."""
     lay_out(tmp_path / "repo")
-    place = Place(tmp_path / "repo", runner)
+    place = HostileSetup(tmp_path / "repo", runner)
     assert place.run("apply --yes --target local") == 0
     place.said = ""
     return place
@@ -61,7 +61,7 @@ SOME = [pytest.param(name, marks=[pytest.mark.system] if number % 3 else []) for
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_a_hostile_repository(place: Place, name: str) -> None:
+def test_a_hostile_repository(place: HostileSetup, name: str) -> None:
     """Whatever is tried, by every command: the reason is told, nothing of the host is read or shown, and the other target
     goes on, except where nobody can know which targets are meant."""
     one: Hostile = HOSTILE[name]
@@ -80,7 +80,7 @@ def test_a_hostile_repository(place: Place, name: str) -> None:
         assert "zbad.yaml" in place.said
 
 
-def test_the_environment_of_another_process_is_no_value(place: Place) -> None:
+def test_the_environment_of_another_process_is_no_value(place: HostileSetup) -> None:
     """Also where the repository lies in the root of the file system."""
     (place.root / "state" / "zbad.yaml").write_text(
         f"{BAD}keys: {{a: {{file: ../../../../../../../../proc/self/environ}}}}\n"
@@ -100,7 +100,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 @pytest.fixture
-def origin(place: Place) -> Path:
+def origin(place: HostileSetup) -> Path:
     """A repository that is fetched, next to a configuration that says so."""
     origin = place.root.parent / "origin"
     (origin / "state").mkdir(parents=True)
@@ -110,7 +110,7 @@ def origin(place: Place) -> Path:
     return origin
 
 
-def fetch(place: Place, origin: Path, more: str = "") -> None:
+def fetch(place: HostileSetup, origin: Path, more: str = "") -> None:
     git(origin, "add", "-A")
     git(origin, "commit", "-q", "-m", "x")
     source = f"source: {{git: {{url: 'file://{origin}', ref: main{more}}}}}\n"
@@ -119,7 +119,7 @@ def fetch(place: Place, origin: Path, more: str = "") -> None:
 
 @pytest.mark.parametrize("target", ["x", "../../../../../../../../etc/passwd", "/proc/self/environ"])
 @pytest.mark.parametrize("symlinks", [False, True])
-def test_links_in_a_repository_that_is_fetched(place: Place, origin: Path, target: str, symlinks: bool) -> None:
+def test_links_in_a_repository_that_is_fetched(place: HostileSetup, origin: Path, target: str, symlinks: bool) -> None:
     """They are an error where they are used, which names the option; with it they are followed as far as they stay inside."""
     (origin / "state" / "link").symlink_to(target)
     (origin / "state" / "zbad.yaml").write_text(f"{BAD}keys: {{a: {{file: link}}}}\n")
@@ -143,7 +143,7 @@ def test_links_in_a_repository_that_is_fetched(place: Place, origin: Path, targe
         ("l", "data", "keys: {}\nfiles: [{path: ../l}]\n"),
     ],
 )
-def test_other_uses_of_links(place: Place, origin: Path, link: str, target: str, keys: str) -> None:
+def test_other_uses_of_links(place: HostileSetup, origin: Path, link: str, target: str, keys: str) -> None:
     """As a mount, as a folder that a pattern meets, as a state file, and as the folder of values."""
     (origin / "data").mkdir()
     (origin / "data" / "f").touch()
@@ -164,7 +164,7 @@ ALL = (*COMMANDS, "drift", "status", "history", "approve 12345678", "pause local
 
 
 @pytest.mark.parametrize("trick", ["link", "tracked", "file", "owner"])
-def test_a_state_directory_that_came_with_the_repository(place: Place, tmp_path: Path, trick: str) -> None:
+def test_a_state_directory_that_came_with_the_repository(place: HostileSetup, tmp_path: Path, trick: str) -> None:
     """No command believes it, writes into it, or touches a store."""
     root, state = place.root, place.root / ".kvsync"
     (root / "state" / "good.yaml").write_text(GOOD.replace("fine", "changed"))

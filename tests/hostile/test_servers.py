@@ -87,7 +87,7 @@ def key_file() -> str:
     return json.dumps({"account_id": 1, "key_id": "k", "private_key": key.decode()})
 
 
-class Place:
+class HostileSetup:
     """A repository with a target in a hostile store and one in a file, and the commands in it."""
 
     def __init__(self, root: Path, runner: Runner, store: str, server: Server, key_file: str) -> None:
@@ -140,7 +140,7 @@ def test_a_hostile_server(tmp_path: Path, runner: Runner, key_file: str, name: s
     """Whatever a server answers, the command ends with an error that tells so, in a bounded number of requests."""
     one = HOSTILE[name]
     with serving(one.answer) as server:
-        place = Place(tmp_path / "repo", runner, store, server, key_file)
+        place = HostileSetup(tmp_path / "repo", runner, store, server, key_file)
         place.check(command, one)
 
 
@@ -153,6 +153,6 @@ def test_every_store_and_command_with_a_hostile_server(
     """The same for every store and command."""
     one = HOSTILE[name]
     with serving(one.answer) as server:
-        place = Place(tmp_path / "repo", runner, store, server, key_file)
+        place = HostileSetup(tmp_path / "repo", runner, store, server, key_file)
         for command in COMMANDS:
             place.check(command, one)

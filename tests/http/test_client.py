@@ -26,7 +26,7 @@ LONG_WRITE = Request("PUT", "/things/a", "writing a", body=b"x" * 2**20)
 DELETE = Request("DELETE", "/things/a", "deleting a")
 
 
-class Key:
+class RenewableCredentials:
     """Credentials that count how often they sign; `renewals` are the keys that follow the first."""
 
     def __init__(self, *keys: str) -> None:
@@ -166,10 +166,10 @@ async def test_read_only_refuses_to_write(stack: AsyncExitStack, method: str) ->
 
 async def test_a_refused_credential_is_renewed_once(stack: AsyncExitStack) -> None:
     """A 401 makes the client fetch its credential anew and send once more; a second one is the end of it."""
-    web = await start(stack, says(401), says(200), credentials=Key("old", "new"))
+    web = await start(stack, says(401), says(200), credentials=RenewableCredentials("old", "new"))
     await web.client.send(WRITE)
     assert [one.headers["authorization"] for one in web.server.seen] == ["Key old 1", "Key new 2"]
-    stale = await start(stack, says(401), credentials=Key("old", "new", "newest"))
+    stale = await start(stack, says(401), credentials=RenewableCredentials("old", "new", "newest"))
     assert isinstance(await stale.error(WRITE), AuthError)
     assert len(stale.server.seen) == 2
 
@@ -181,20 +181,24 @@ async def test_a_credential_may_be_refused_by_other_answers(stack: AsyncExitStac
         return StaleCredentialError("store web: the token has expired") if b"expired" in answer.body else None
 
     expired = says(200, b'{"error": "expired"}')
-    web = await start(stack, expired, says(200), credentials=Key("old", "new"), error_mapper=error_mapper)
+    web = await start(
+        stack, expired, says(200), credentials=RenewableCredentials("old", "new"), error_mapper=error_mapper
+    )
     await web.client.send(WRITE)
     assert len(web.server.seen) == 2
-    stale = await start(stack, expired, credentials=Key("old", "new", "newest"), error_mapper=error_mapper)
+    stale = await start(
+        stack, expired, credentials=RenewableCredentials("old", "new", "newest"), error_mapper=error_mapper
+    )
     assert isinstance(await stale.error(WRITE), AuthError)
     assert len(stale.server.seen) == 2
-    same = await start(stack, expired, credentials=Key("only"), error_mapper=error_mapper)
+    same = await start(stack, expired, credentials=RenewableCredentials("only"), error_mapper=error_mapper)
     assert isinstance(await same.error(WRITE), AuthError)
     assert len(same.server.seen) == 1
 
 
 async def test_every_attempt_is_signed(stack: AsyncExitStack) -> None:
     """A read that is repeated is signed again, for a signature holds the moment."""
-    web = await start(stack, says(500), says(500), says(200), credentials=Key("k"))
+    web = await start(stack, says(500), says(500), says(200), credentials=RenewableCredentials("k"))
     await web.client.send(READ)
     assert len({one.headers["authorization"] for one in web.server.seen}) == 3
 
@@ -202,7 +206,7 @@ async def test_every_attempt_is_signed(stack: AsyncExitStack) -> None:
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refusal_is_explained(stack: AsyncExitStack, status: int) -> None:
     """401 and 403 stop the store, with what is wrong and what to do."""
-    web = await start(stack, says(status), credentials=Key("k"))
+    web = await start(stack, says(status), credentials=RenewableCredentials("k"))
     error = await web.error(READ)
     assert isinstance(error, AuthError)
     assert str(error) == "store web: listing things was refused: the key is wrong; make a new one"
@@ -219,7 +223,7 @@ async def test_other_refusals_are_final(stack: AsyncExitStack, status: int) -> N
 async def test_messages_hold_no_query_and_no_body(stack: AsyncExitStack) -> None:
     """A message tells what was asked for and what the server says, not the URL, a header, or a body of ours."""
     problem = b'{"title": "It is broken", "detail": "badly"}'
-    web = await start(stack, says(500, problem, x_ms_request_id="r-17"), credentials=Key("k"))
+    web = await start(stack, says(500, problem, x_ms_request_id="r-17"), credentials=RenewableCredentials("k"))
     message = str(await web.error(WRITE))
     assert message == "store web: writing a failed: status 500, It is broken: badly (request r-17)"
     assert "secret-looking" not in str(await web.error(READ))

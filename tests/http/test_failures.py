@@ -29,7 +29,7 @@ STATUSES = [300, 400, 401, 403, 404, 408, 409, 412, 413, 422, 425, 429, 431, 500
 hostile = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=400))
 
 
-class Asked:
+class ExplainingCredentials:
     """Credentials that explain a refusal by what the server says."""
 
     async def sign(self, call: Request, host: str) -> dict[str, str]:
@@ -54,7 +54,7 @@ def answer_of(status: int, said: str) -> Response:
 
 
 def failed(call: Request, status: int, said: str) -> StoreError:
-    asked: Credentials = Asked()
+    asked: Credentials = ExplainingCredentials()
     return failure("store edge", call, answer_of(status, said), asked, 0)
 
 

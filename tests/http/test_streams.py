@@ -15,7 +15,7 @@ from kvsync.testing import FakeClock
 from tests.http.script_server import Exchange, hangs_up, says, serving
 
 
-class Kept:
+class LimitedSink:
     """Takes a body in, up to a limit."""
 
     def __init__(self, most: int = 10_000_000) -> None:
@@ -36,7 +36,7 @@ class Kept:
         self.text += piece
 
 
-class Turns:
+class RecordingLimiter:
     """Counts who asked for a turn, and what answers said."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ async def test_a_body_goes_to_its_sink() -> None:
     """The body of a 200 goes into the sink and is counted, and not into the answer; any other body stays with its answer."""
     body = b"x" * 1_500_000
     async with serving(says(200, body), says(404, b"none")) as server:
-        kept, traffic = Kept(), Traffic()
+        kept, traffic = LimitedSink(), Traffic()
         one = client(server.origin, traffic)
         answer = await one.send(Request("GET", "/", "fetching", sink=kept))
         assert (answer.body, kept.text, traffic.bytes_received) == (b"", body, len(body))
@@ -70,7 +70,7 @@ async def test_a_body_goes_to_its_sink() -> None:
 async def test_a_body_that_breaks_off_is_begun_again() -> None:
     """What a broken answer brought is forgotten before the call is sent again."""
     async with serving(hangs_up, says(200, b"whole")) as server:
-        kept, one = Kept(), client(server.origin)
+        kept, one = LimitedSink(), client(server.origin)
         await one.send(Request("GET", "/", "fetching", sink=kept))
         assert (kept.text, kept.began) == (b"whole", 2)
         await one.aclose()
@@ -81,7 +81,7 @@ async def test_a_body_that_is_too_much_is_final() -> None:
     async with serving(says(200, b"x" * 100)) as server:
         one = client(server.origin)
         with pytest.raises(PermanentError, match="too much"):
-            await one.send(Request("GET", "/", "fetching", sink=Kept(50)))
+            await one.send(Request("GET", "/", "fetching", sink=LimitedSink(50)))
         assert len(server.seen) == 1
         await one.aclose()
 
@@ -105,21 +105,21 @@ async def _stops(exchange: Exchange) -> None:
 async def test_a_long_body_may_take_long() -> None:
     """As long as something comes, a body with a sink is waited for beyond the time of a call; a pause as long ends it."""
     async with serving(_slowly) as server:
-        kept, one = Kept(), client(server.origin, timeout=0.5)
+        kept, one = LimitedSink(), client(server.origin, timeout=0.5)
         await one.send(Request("GET", "/", "fetching", sink=kept))
         assert kept.size == 40
         await one.aclose()
     async with serving(_stops) as server:
         one = client(server.origin, timeout=0.1)
         with pytest.raises(TransientError, match="no response"):
-            await one.send(Request("GET", "/", "fetching", sink=Kept()))
+            await one.send(Request("GET", "/", "fetching", sink=LimitedSink()))
         await one.aclose()
 
 
 async def test_a_turn_is_taken_for_every_attempt() -> None:
     """A call with a turn of its own waits for it each time it is sent, and tells it what the answers say."""
     async with serving(says(503), says(200, X_RateLimit_Limit="50")) as server:
-        turns, one = Turns(), client(server.origin)
+        turns, one = RecordingLimiter(), client(server.origin)
         await one.send(Request("GET", "/", "asking", limiter=turns))
         await one.send(Request("GET", "/", "asking"))
         assert (turns.taken, turns.told) == (2, [None, "50"])

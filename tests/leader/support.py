@@ -157,7 +157,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
     return event
 
 
-class Wire:
+class BreakableConnection:
     """A TCP connection through this process, which can be cut so that nobody notices: nothing comes through any more."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -205,10 +205,10 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire_to(url: str) -> AsyncIterator[Wire]:
+async def wire_to(url: str) -> AsyncIterator[BreakableConnection]:
     """A wire to an `http://` URL, until the end of the block."""
     host, _, port = url.removeprefix("http://").partition(":")
-    wire = Wire(host, int(port))
+    wire = BreakableConnection(host, int(port))
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     wire.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:

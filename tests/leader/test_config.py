@@ -15,7 +15,7 @@ from kvsync.leader.etcd_gateway import Gateway
 from kvsync.util.clock import Clock
 from tests.cli.conftest import Repo
 from tests.support.command import CONFIG
-from tests.support.world import World
+from tests.support.memory_repository import MemoryRepository
 
 
 def lease(folder: Path, text: str) -> LeaseConfig | None:
@@ -80,12 +80,12 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, message
 
 async def test_the_lease_stays_the_same_while_the_daemon_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload with another lease is refused as a whole: two replicas might lead by two names."""
-    world = World(tmp_path, monkeypatch)
-    world.want({"a": 1})
-    world.configure(more="run: {lease: {kubernetes: {name: a}}}")
-    async with world.open("run") as workspace:
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.want({"a": 1})
+    repo.configure(more="run: {lease: {kubernetes: {name: a}}}")
+    async with repo.open("run") as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
-        world.configure(more="run: {lease: {kubernetes: {name: b}}}")
+        repo.configure(more="run: {lease: {kubernetes: {name: b}}}")
         with pytest.raises(InvalidInput, match=r"run\.lease cannot change while the daemon runs"):
             await reconciler.reload_config()
 
@@ -111,11 +111,11 @@ async def test_a_ledger_of_ones_own_is_told_of(tmp_path: Path, monkeypatch: pyte
     """A store whose marks only this replica knows is named, where there are replicas."""
     from kvsync.app.leadership import unshared_ledgers
 
-    world = World(tmp_path, monkeypatch, kind="memory-ledger")
-    async with world.open() as workspace:
+    repo = MemoryRepository(tmp_path, monkeypatch, kind="memory-ledger")
+    async with repo.open() as workspace:
         assert unshared_ledgers(workspace) == []
-    world.configure(more="run: {lease: {kubernetes: {name: a}}}")
-    async with world.open() as workspace:
+    repo.configure(more="run: {lease: {kubernetes: {name: a}}}")
+    async with repo.open() as workspace:
         assert unshared_ledgers(workspace) == ["main"]
 
 

@@ -21,7 +21,7 @@ from tests.daemon.test_loop import running
 __all__ = ["log"]
 
 
-class Election:
+class ScriptedElection:
     """Decided by the test."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def asked(requests: list[PassRequest]) -> list[tuple[str, bool]]:
 async def test_a_standby_plans_and_a_new_leader_applies_everything_at_once(log: Log) -> None:
     """Standing by, passes are made and write nothing, and the daemon is ready; leading, every target gets a pass at once;
     replaced, they are plans again."""
-    reconciler, election = FakeReconciler([A, B]), Election()
+    reconciler, election = FakeReconciler([A, B]), ScriptedElection()
     async with running(reconciler, leadership=election) as work:
         await work.passes(2)
         assert work.recorder.daemon is not None
@@ -77,7 +77,7 @@ async def test_a_standby_plans_and_a_new_leader_applies_everything_at_once(log: 
 
 async def test_a_pass_under_way_stops_when_the_lease_is_lost(log: Log) -> None:
     """A pass that may write is told to stop with its batch; one that only plans is not disturbed."""
-    reconciler, election = FakeReconciler([A]), Election()
+    reconciler, election = FakeReconciler([A]), ScriptedElection()
     told: list[bool] = []
 
     async def in_batches(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
@@ -97,7 +97,7 @@ async def test_a_pass_under_way_stops_when_the_lease_is_lost(log: Log) -> None:
 
 async def test_a_lease_is_not_released_over_a_write_in_flight(log: Log) -> None:
     """Where a pass had to be cancelled something of it may still arrive: then the lease ends by itself."""
-    reconciler, election = FakeReconciler([A]), Election()
+    reconciler, election = FakeReconciler([A]), ScriptedElection()
 
     async def deaf(request: PassRequest, stop: Callable[[], bool]) -> PassResult:
         await asyncio.Event().wait()
@@ -113,12 +113,12 @@ async def test_a_lease_is_not_released_over_a_write_in_flight(log: Log) -> None:
 async def test_who_leads_is_in_the_status_and_on_the_board(tmp_path: Any) -> None:
     """The state directory keeps it for `kvsync status`, the board shows it, and only the leader counts as one."""
     with StateDir.open(tmp_path, writable=True) as state:
-        election, seen = Election(), []
+        election, seen = ScriptedElection(), []
         for leads in (False, True):
             reconciler = FakeReconciler([A])
             process = ProcessView(1, "0", "apply", 0)
             settings = CollectorSettings(process, state, FakeClock(), str)
-            collector = Collector(settings, Nothing())
+            collector = Collector(settings, EmptyReconciler())
             async with running(reconciler, leadership=election, observers=[collector]) as work:
                 await work.passes(1)
                 election.decide(leads=leads)
@@ -134,7 +134,7 @@ async def test_who_leads_is_in_the_status_and_on_the_board(tmp_path: Any) -> Non
         assert seen == [("them", False, False), ("us", True, True)]
 
 
-class Nothing:
+class EmptyReconciler:
     """No stores, no commit."""
 
     stores = ()

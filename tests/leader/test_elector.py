@@ -52,7 +52,7 @@ class ScriptedKeeper:
         return
 
 
-class Running:
+class RunningElector:
     """An elector at work."""
 
     def __init__(self, answer: LeaseClaim | Exception, timing: Timing) -> None:
@@ -65,8 +65,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(answer: LeaseClaim | Exception, timing: Timing | None = None) -> AsyncIterator[Running]:
-    found = Running(answer, timing or Timing(10, 7, 2))
+async def running(answer: LeaseClaim | Exception, timing: Timing | None = None) -> AsyncIterator[RunningElector]:
+    found = RunningElector(answer, timing or Timing(10, 7, 2))
     task = asyncio.ensure_future(found.elector.run(found.changed))
     await turns()
     try:
@@ -175,7 +175,7 @@ async def test_a_keeper_that_does_not_answer_is_asked_again(log: Log) -> None:
 
 async def test_releasing_closes_the_fence_first(log: Log) -> None:
     """Before the keeper hears of it nothing is written any more; a keeper that does not answer is no reason to stay."""
-    one = Running(OURS, Timing(10, 7, 2))
+    one = RunningElector(OURS, Timing(10, 7, 2))
     await one.elector.turn()
     assert one.elector.may_write()
     one.keeper.answer = TransientError("lease test: no connection")
@@ -187,7 +187,7 @@ async def test_releasing_closes_the_fence_first(log: Log) -> None:
 
 async def test_a_single_pass_leads_or_does_nothing(log: Log) -> None:
     """Behind another leader it ends at once and names it; else it leads until the end, and releases the lease."""
-    one = Running(THEIRS, Timing(10, 7, 2))
+    one = RunningElector(THEIRS, Timing(10, 7, 2))
     with pytest.raises(LeaseHeld, match="lease test: them leads; nothing was written"):
         async with leading_now(one.elector):
             raise AssertionError("another one leads")

@@ -25,7 +25,7 @@ from kvsync.util.clock import Clock
 from kvsync.util.write_fence import Fence
 from tests.http.script_server import is_silent, says, serving
 from tests.leader.test_elector import ScriptedKeeper
-from tests.support.world import World
+from tests.support.memory_repository import MemoryRepository
 
 STORES = Path(kvsync.__file__).parent / "stores"
 PUT = Request("PUT", "/a", "writing a", body=b"1")
@@ -94,16 +94,16 @@ def test_every_store_hands_the_fence_to_its_client() -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
     """Over a store that takes one write a call, four at a time."""
-    return World(tmp_path, monkeypatch, kind="memory-prefix")
+    return MemoryRepository(tmp_path, monkeypatch, kind="memory-prefix")
 
 
-async def test_a_lease_that_is_lost_in_the_middle_of_a_pass(world: World) -> None:
+async def test_a_lease_that_is_lost_in_the_middle_of_a_pass(repo: MemoryRepository) -> None:
     """Not one call more goes out; what was not attempted is told so, the journal is complete, and the next leader goes on."""
-    world.want({f"k{number:02}": 1 for number in range(40)})
-    async with world.open("run") as workspace:
-        workspace.pass_context.fence.follow(lambda: 10 if world.writes() < 7 else 0)
+    repo.want({f"k{number:02}": 1 for number in range(40)})
+    async with repo.open("run") as workspace:
+        workspace.pass_context.fence.follow(lambda: 10 if repo.writes() < 7 else 0)
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         await reconciler.load()
         result = await reconciler.reconcile(PassRequest(Target("main", "web")), lambda: False)
@@ -114,15 +114,15 @@ async def test_a_lease_that_is_lost_in_the_middle_of_a_pass(world: World) -> Non
     assert result.changes["not-attempted"] == 40 - applied
     assert result.error is None
     assert all(change.outcome is not None for change in changes)
-    assert len(world.values()) == applied
-    await world.apply()
-    assert len(world.values()) == 40
+    assert len(repo.values()) == applied
+    await repo.apply()
+    assert len(repo.values()) == 40
 
 
-async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> None:
+async def test_a_write_that_the_fence_stops_was_not_attempted(repo: MemoryRepository) -> None:
     """A fence that closes between the plan and the first call: nothing is sent, and the reason is in the outcome."""
-    world.want({"a": 1})
-    async with world.open("run") as workspace:
+    repo.want({"a": 1})
+    async with repo.open("run") as workspace:
         plan = await workspace.plan()
         workspace.pass_context.fence.follow(lambda: 0)
         report = await workspace.apply(plan, command="run")
@@ -131,24 +131,24 @@ async def test_a_write_that_the_fence_stops_was_not_attempted(world: World) -> N
         "not-attempted",
         "this replica is no longer the leader; the new leader continues",
     )
-    assert world.writes() == 0
+    assert repo.writes() == 0
 
 
-async def test_a_process_that_was_paused_sends_nothing_before_it_has_asked(world: World) -> None:
+async def test_a_process_that_was_paused_sends_nothing_before_it_has_asked(repo: MemoryRepository) -> None:
     """Time passed while nothing of this process ran, not even the election: the first write finds out by the clock alone."""
     elector = Elector(
-        ScriptedKeeper(LeaseClaim("us", is_ours=True, duration=10)), "us", Timing(10, 7, 2), world.clock, Random(1)
+        ScriptedKeeper(LeaseClaim("us", is_ours=True, duration=10)), "us", Timing(10, 7, 2), repo.clock, Random(1)
     )
     await elector.turn()
-    world.want({f"k{number}": 1 for number in range(9)})
-    async with world.open("run") as workspace:
+    repo.want({f"k{number}": 1 for number in range(9)})
+    async with repo.open("run") as workspace:
         workspace.pass_context.fence.follow(elector.seconds_left)
         plan = await workspace.plan()
 
         def paused(_done: int) -> None:
-            world.clock.advance(8)
+            repo.clock.advance(8)
 
         report = await workspace.apply(plan, command="run", progress=paused)
-    assert 1 <= world.writes() <= 4, "those that were in flight together"
+    assert 1 <= repo.writes() <= 4, "those that were in flight together"
     kinds = Counter(one.kind.value for one in report.targets[0].outcomes)
-    assert kinds == {"applied": world.writes(), "not-attempted": 9 - world.writes()}
+    assert kinds == {"applied": repo.writes(), "not-attempted": 9 - repo.writes()}

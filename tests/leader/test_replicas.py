@@ -34,7 +34,7 @@ SLOW = "latency:100ms"
 
 
 @dataclass
-class Pair:
+class ReplicaPair:
     """Two replicas, and the service behind them."""
 
     a: Replica
@@ -77,12 +77,12 @@ def azure() -> Iterator[Service]:
 
 
 @pytest.fixture
-def pair(tmp_path: Path, etcd: str, azure: Service) -> Iterator[Pair]:
+def pair(tmp_path: Path, etcd: str, azure: Service) -> Iterator[ReplicaPair]:
     azure.reset()
     yield from _pair(tmp_path, azure, etcd, etcd)
 
 
-def _pair(folder: Path, azure: Service, etcd_of_a: str, etcd_of_b: str) -> Iterator[Pair]:
+def _pair(folder: Path, azure: Service, etcd_of_a: str, etcd_of_b: str) -> Iterator[ReplicaPair]:
     key = f"kvsync/{uuid4()}"
 
     def replica(name: str, etcd: str) -> Replica:
@@ -91,7 +91,7 @@ def _pair(folder: Path, azure: Service, etcd_of_a: str, etcd_of_b: str) -> Itera
 
     both = replica("a", etcd_of_a), replica("b", etcd_of_b)
     try:
-        yield Pair(*both, azure)
+        yield ReplicaPair(*both, azure)
     finally:
         for one in both:
             if one.process is not None and one.process.poll() is None:
@@ -104,7 +104,7 @@ def _apart(first: Replica, then: Replica) -> None:
     assert last < earliest
 
 
-def test_a_leader_that_was_paused_writes_nothing_when_it_wakes(pair: Pair) -> None:
+def test_a_leader_that_was_paused_writes_nothing_when_it_wakes(pair: ReplicaPair) -> None:
     """Paused in the middle of a pass, the leader is replaced; awake again it sends nothing more, says what it did not attempt
     and stands by; when the new leader is killed it leads again, within the time that the lease takes."""
     pair.begin()
@@ -141,7 +141,7 @@ async def test_a_leader_that_is_cut_off_from_etcd_stops_before_its_lease_ends(
             await asyncio.to_thread(_cut_off_and_back, pair, wire.cut, wire.mend)
 
 
-def _cut_off_and_back(pair: Pair, cut: Callable[[], None], mend: Callable[[], None]) -> None:
+def _cut_off_and_back(pair: ReplicaPair, cut: Callable[[], None], mend: Callable[[], None]) -> None:
     pair.begin()
     pair.azure.faults(SLOW)
     pair.want("1")
@@ -156,7 +156,7 @@ def _cut_off_and_back(pair: Pair, cut: Callable[[], None], mend: Callable[[], No
     assert pair.a.end(signal.SIGTERM) == 0
 
 
-def test_a_leader_that_leaves_is_followed_at_once(pair: Pair) -> None:
+def test_a_leader_that_leaves_is_followed_at_once(pair: ReplicaPair) -> None:
     """SIGTERM releases the lease: the standby leads without waiting for its end, and status says who leads."""
     pair.begin()
     leader = pair.b.heard("lease.standby")["leader"]

@@ -16,7 +16,7 @@ from tests.daemon.support import until
 
 
 @dataclass(frozen=True)
-class Got:
+class ReceivedMessage:
     """One message."""
 
     path: str
@@ -33,17 +33,17 @@ class Receiver:
     """`answers` are the statuses (with headers) of the next answers; then 200. While `gate` is clear it does not answer."""
 
     url: str = ""
-    got: list[Got] = field(default_factory=list)
+    got: list[ReceivedMessage] = field(default_factory=list)
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.Response:
-        self.got.append(Got(request.path_qs, request.headers.copy(), await request.read()))
+        self.got.append(ReceivedMessage(request.path_qs, request.headers.copy(), await request.read()))
         await self.gate.wait()
         status, headers = self.answers.popleft() if self.answers else (200, {})
         return web.Response(status=status, headers=headers, text="ok")
 
-    async def has(self, count: int) -> Got:
+    async def has(self, count: int) -> ReceivedMessage:
         """Wait until so many came, and return the last."""
         await until(lambda: len(self.got) >= count)
         assert len(self.got) == count

@@ -30,7 +30,7 @@ WRONG = PassResult(A, error="state/web.yaml:3:1: no such store")
 REFUSED = PassResult(A, changes={"failed": 1}, retryable=True)
 
 
-class ToldReceiver:
+class RestartingReceiver:
     """A channel whose receiver is told at once, and restarted when asked."""
 
     def __init__(self, config: ChannelConfig = EVERYTHING) -> None:
@@ -91,13 +91,13 @@ class ToldReceiver:
 def test_a_state_is_told_once(results: list[PassResult], told: list[str]) -> None:
     """A state that lasts is told once, its end too; a failure that passes by itself is not told; an error says nothing
     about drift or what is parked."""
-    assert ToldReceiver().passes(*results) == told
+    assert RestartingReceiver().passes(*results) == told
 
 
 @pytest.mark.parametrize("before", [STILL, HEALED, PARKED, DOWN, WRONG])
 def test_a_restart_tells_nothing_again(before: PassResult) -> None:
     """What was told before a restart is not told after it; its end is, and a first failure that may pass ends nothing."""
-    told = ToldReceiver()
+    told = RestartingReceiver()
     told.passes(before)
     told.restarts()
     assert told.passes(before) == []
@@ -114,7 +114,7 @@ def _kind(result: PassResult) -> str:
 
 def test_who_was_away_hears_how_things_stand() -> None:
     """What came and went while the receiver was away is not told, but drift that was healed is, once."""
-    told = ToldReceiver()
+    told = RestartingReceiver()
     told.misses(PARKED, GOOD, DOWN, GOOD)
     assert told.passes(GOOD) == []
     told.misses(HEALED, GOOD, GOOD)
@@ -125,13 +125,13 @@ def test_who_was_away_hears_how_things_stand() -> None:
 
 def test_only_what_is_wanted_is_told() -> None:
     """`on` chooses; without healed nobody hears of an end, and the next beginning is told all the same."""
-    parked_only = ToldReceiver(ChannelConfig(URL, on=(NoticeKind.PARKED,)))
+    parked_only = RestartingReceiver(ChannelConfig(URL, on=(NoticeKind.PARKED,)))
     assert parked_only.passes(STILL, DOWN, PARKED, GOOD, PARKED) == ["parked sha256:1", "parked sha256:1"]
 
 
 def test_a_target_that_is_gone_is_not_mentioned() -> None:
     """Nothing is told of a target that no file names any more, and what was told of it is forgotten."""
-    told = ToldReceiver()
+    told = RestartingReceiver()
     told.passes(PARKED)
     assert told.delivery.keep({B, C}) == ((A, NoticeKind.PARKED, None),)
     assert told.delivery.due(10).told == ()
@@ -145,7 +145,7 @@ RESULTS = (GOOD, STILL, HEALED, PARKED, OTHER, DOWN, HICCUP, WRONG, REFUSED)
 def test_in_the_end_the_receiver_knows(passes: list[tuple[PassResult, bool]]) -> None:
     """Whatever happens, and whenever the receiver is away: after a good pass that reaches it nothing is held to be wrong, and
     another one tells nothing."""
-    told = ToldReceiver()
+    told = RestartingReceiver()
     for result, reached in passes:
         if reached:
             told.passes(result)

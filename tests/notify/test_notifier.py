@@ -56,7 +56,7 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield one
 
 
-class Scene:
+class NotifierSetup:
     """A notifier in a state directory. `secrets` are what references give."""
 
     def __init__(self, folder: Path, receiver: Receiver) -> None:
@@ -86,21 +86,21 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, receiver: Receiver) -> Scene:
-    return Scene(tmp_path / "state", receiver)
+def setup(tmp_path: Path, receiver: Receiver) -> NotifierSetup:
+    return NotifierSetup(tmp_path / "state", receiver)
 
 
 def of(result: PassResult, target: Target) -> PassResult:
     return replace(result, target=target)
 
 
-async def test_a_message_is_as_its_schema_says(scene: Scene, receiver: Receiver) -> None:
+async def test_a_message_is_as_its_schema_says(setup: NotifierSetup, receiver: Receiver) -> None:
     """What is posted is JSON that the published schema describes, whole: kinds, targets, reasons, and what to do."""
-    async with scene.telling(ChannelConfig(URL)):
+    async with setup.telling(ChannelConfig(URL)):
         digest = "sha256:" + "0123456789abcdef" * 4
-        scene.passes(replace(PARKED, digest=digest), of(DOWN, B), of(HEALED, Target("core", "c")))
+        setup.passes(replace(PARKED, digest=digest), of(DOWN, B), of(HEALED, Target("core", "c")))
         first = (await receiver.has(1)).json
-        scene.passes(GOOD)
+        setup.passes(GOOD)
         second = (await receiver.has(2)).json
     for message in (first, second):
         jsonschema.validate(message, notice_schema())
@@ -113,12 +113,12 @@ async def test_a_message_is_as_its_schema_says(scene: Scene, receiver: Receiver)
     assert second["notices"] == [{"kind": "healed", "store": "edge", "namespace": "a", "ended": ["parked"]}]
 
 
-async def test_hundreds_of_targets_are_one_message(scene: Scene, receiver: Receiver) -> None:
+async def test_hundreds_of_targets_are_one_message(setup: NotifierSetup, receiver: Receiver) -> None:
     """What happens to many targets at once is one message, and in a text for people one line when they fail alike."""
     targets = [Target("edge", f"n{number}") for number in range(300)]
     slack = ChannelConfig(URL, NoticeFormat.SLACK)
-    async with scene.telling(ChannelConfig(URL), slack):
-        scene.passes(*(of(DOWN, target) for target in targets), *(of(STILL, Target("late", f"{n}")) for n in range(50)))
+    async with setup.telling(ChannelConfig(URL), slack):
+        setup.passes(*(of(DOWN, target) for target in targets), *(of(STILL, Target("late", f"{n}")) for n in range(50)))
         await receiver.has(2)
     webhook, text = sorted(receiver.got, key=lambda got: "text" in got.json)
     assert len(webhook.json["notices"]) == 350
@@ -129,22 +129,22 @@ async def test_hundreds_of_targets_are_one_message(scene: Scene, receiver: Recei
     assert lines[-1].startswith("… and 31 more")
 
 
-async def test_more_than_a_message_takes_goes_into_the_next(scene: Scene, receiver: Receiver) -> None:
+async def test_more_than_a_message_takes_goes_into_the_next(setup: NotifierSetup, receiver: Receiver) -> None:
     """No message is about more than a thousand targets, and none of the rest is lost."""
-    async with scene.telling(ChannelConfig(URL)):
-        scene.passes(*(of(DOWN, Target("edge", f"{number}")) for number in range(MOST + 5)))
+    async with setup.telling(ChannelConfig(URL)):
+        setup.passes(*(of(DOWN, Target("edge", f"{number}")) for number in range(MOST + 5)))
         await receiver.has(2)
     assert [len(got.json["notices"]) for got in receiver.got] == [MOST, 5]
 
 
-async def test_a_restart_tells_nothing_again(scene: Scene, receiver: Receiver) -> None:
+async def test_a_restart_tells_nothing_again(setup: NotifierSetup, receiver: Receiver) -> None:
     """What was told is kept in the state directory: another process tells only what is new."""
-    async with scene.telling(ChannelConfig(URL)):
-        scene.passes(PARKED, of(DOWN, B))
+    async with setup.telling(ChannelConfig(URL)):
+        setup.passes(PARKED, of(DOWN, B))
         await receiver.has(1)
-        await until(lambda: scene.notifier._context.state.notices.told(_id(ChannelConfig(URL))))
-    async with scene.telling(ChannelConfig(URL)):
-        scene.passes(PARKED, of(GOOD, B), of(WRONG, A))
+        await until(lambda: setup.notifier._context.state.notices.told(_id(ChannelConfig(URL))))
+    async with setup.telling(ChannelConfig(URL)):
+        setup.passes(PARKED, of(GOOD, B), of(WRONG, A))
         await receiver.has(2)
     assert receiver.kinds() == [["parked edge/a", "failed edge/b"], ["failed edge/a", "healed edge/b"]]
 
@@ -156,57 +156,57 @@ def _id(config: ChannelConfig) -> str:
 
 
 async def test_what_could_not_be_told_is_told_as_it_is_by_then(
-    scene: Scene, receiver: Receiver, log: io.StringIO
+    setup: NotifierSetup, receiver: Receiver, log: io.StringIO
 ) -> None:
     """A receiver that fails is tried again, no sooner than it asks, with what is so by then; the log says it once."""
     receiver.answers.extend([(503, {"Retry-After": "40"}), (500, {}), (404, {})])
-    began = scene.clock.now()
+    began = setup.clock.now()
     receiver.gate.clear()
-    async with scene.telling(ChannelConfig(URL)):
-        scene.passes(PARKED)
+    async with setup.telling(ChannelConfig(URL)):
+        setup.passes(PARKED)
         await receiver.has(1)
-        scene.passes(of(DOWN, B))
+        setup.passes(of(DOWN, B))
         receiver.gate.set()
         await receiver.has(4)
         await until(lambda: "notice.sent" in log.getvalue())
     assert receiver.kinds() == [["parked edge/a"], *[["parked edge/a", "failed edge/b"]] * 3]
-    assert scene.clock.now() - began >= 40
+    assert setup.clock.now() - began >= 40
     events = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [one["event"] for one in events] == ["notice.failed", "notice.sent"]
     assert events[1]["attempts"] == 4
 
 
-async def test_no_pass_waits_for_a_receiver(scene: Scene, receiver: Receiver) -> None:
+async def test_no_pass_waits_for_a_receiver(setup: NotifierSetup, receiver: Receiver) -> None:
     """While a receiver does not answer, whatever passes find out is taken in at once, and the end is not held up."""
     receiver.gate.clear()
-    async with scene.telling(ChannelConfig(URL)):
-        scene.passes(PARKED)
+    async with setup.telling(ChannelConfig(URL)):
+        setup.passes(PARKED)
         await receiver.has(1)
-        scene.passes(*(of(STILL, Target("edge", f"{number}")) for number in range(500)))
+        setup.passes(*(of(STILL, Target("edge", f"{number}")) for number in range(500)))
         await turns()
     receiver.gate.set()
     assert len(receiver.got) == 1
 
 
-async def test_messages_are_signed(scene: Scene, receiver: Receiver) -> None:
+async def test_messages_are_signed(setup: NotifierSetup, receiver: Receiver) -> None:
     """A message with a secret carries the signature of Standard Webhooks, which kvsync's own hook takes for genuine; a changed
     body is not."""
-    async with scene.telling(ChannelConfig(URL, secret=SIGNING)):
-        scene.passes(PARKED)
+    async with setup.telling(ChannelConfig(URL, secret=SIGNING)):
+        setup.passes(PARKED)
         got = await receiver.has(1)
     headers = {name.lower(): value for name, value in got.headers.items()}
     secret = Secret(SIGNING, lambda _: KEY, "x")
-    assert is_genuine(Hook(headers, got.body), secret, None, scene.clock.now())
-    assert not is_genuine(Hook(headers, got.body + b" "), secret, None, scene.clock.now())
+    assert is_genuine(Hook(headers, got.body), secret, None, setup.clock.now())
+    assert not is_genuine(Hook(headers, got.body + b" "), secret, None, setup.clock.now())
     assert headers["webhook-id"] == got.json["id"]
 
 
-async def test_the_address_stays_secret(scene: Scene, receiver: Receiver, log: io.StringIO) -> None:
+async def test_the_address_stays_secret(setup: NotifierSetup, receiver: Receiver, log: io.StringIO) -> None:
     """Where messages go is a credential: neither the log nor an error shows it, and texts of others are redacted."""
-    configure("json", "debug", scene.redactor, log)
+    configure("json", "debug", setup.redactor, log)
     receiver.answers.append((403, {}))
-    async with scene.telling(ChannelConfig(URL)):
-        scene.passes(replace(WRONG, error=f"cannot reach {receiver.url}"))
+    async with setup.telling(ChannelConfig(URL)):
+        setup.passes(replace(WRONG, error=f"cannot reach {receiver.url}"))
         await receiver.has(2)
         await until(lambda: "notice.sent" in log.getvalue())
     assert "notice.failed" in log.getvalue()
@@ -214,40 +214,40 @@ async def test_the_address_stays_secret(scene: Scene, receiver: Receiver, log: i
     assert b"a-very-secret-path" not in b"".join(got.body for got in receiver.got)
 
 
-async def test_a_text_for_people_calls_nobody(scene: Scene, receiver: Receiver) -> None:
+async def test_a_text_for_people_calls_nobody(setup: NotifierSetup, receiver: Receiver) -> None:
     """What others worded neither formats a text nor calls a channel: <!channel>, @here, line ends."""
-    async with scene.telling(ChannelConfig(URL, NoticeFormat.SLACK)):
-        scene.passes(replace(WRONG, error="<!channel> @here\n*x* `y` & more"))
+    async with setup.telling(ChannelConfig(URL, NoticeFormat.SLACK)):
+        setup.passes(replace(WRONG, error="<!channel> @here\n*x* `y` & more"))
         text = (await receiver.has(1)).json["text"]
     assert len(text.splitlines()) == 2
     assert "<" not in text
     assert re.sub("`[^`]*`", "", text.splitlines()[1]) == "•  fails: "
 
 
-async def test_changed_settings(scene: Scene, receiver: Receiver) -> None:
+async def test_changed_settings(setup: NotifierSetup, receiver: Receiver) -> None:
     """A reload keeps what a channel was told, tells a new one how things stand, and ends one that is gone."""
     one, other = ChannelConfig(URL), ChannelConfig(URL, NoticeFormat.SLACK)
-    async with scene.telling(one):
-        scene.notifier.files_loaded(frozenset({A, B}), LoadedTargets({}))
-        scene.passes(PARKED)
+    async with setup.telling(one):
+        setup.notifier.files_loaded(frozenset({A, B}), LoadedTargets({}))
+        setup.passes(PARKED)
         await receiver.has(1)
-        await scene.notifier.reload(RunConfig(notify=(replace(one, min_interval=60), other)))
+        await setup.notifier.reload(RunConfig(notify=(replace(one, min_interval=60), other)))
         assert "text" in (await receiver.has(2)).json
-        await scene.notifier.reload(RunConfig())
-        scene.passes(GOOD)
+        await setup.notifier.reload(RunConfig())
+        setup.passes(GOOD)
         await turns()
     assert len(receiver.got) == 2
 
 
-async def test_only_the_leader_tells(scene: Scene, receiver: Receiver) -> None:
+async def test_only_the_leader_tells(setup: NotifierSetup, receiver: Receiver) -> None:
     """Of several replicas one tells: the others are silent, and tell what lasts when they take over."""
     standby = DaemonRecord(1, 0, 0, "apply", "1", lease=LeaseRecord("kvsync", "b", "a", leads=False))
-    async with scene.telling(ChannelConfig(URL)):
-        scene.notifier.daemon_changed(standby, None)
-        scene.passes(PARKED)
+    async with setup.telling(ChannelConfig(URL)):
+        setup.notifier.daemon_changed(standby, None)
+        setup.passes(PARKED)
         await turns(500)
         assert not receiver.got
-        scene.notifier.daemon_changed(replace(standby, lease=None), None)
+        setup.notifier.daemon_changed(replace(standby, lease=None), None)
         await receiver.has(1)
 
 
@@ -274,11 +274,11 @@ def test_a_bad_address_is_said_without_it(tmp_path: Path, url: str, said: str) -
     assert "run.notify[0].url" in str(raised.value)
 
 
-async def test_a_signing_token_that_is_none(scene: Scene) -> None:
+async def test_a_signing_token_that_is_none(setup: NotifierSetup) -> None:
     """A secret that begins as a signing token and is none is an error that names the field."""
-    scene.secrets["SIGNING"] = "whsec_ß-not-base64"
+    setup.secrets["SIGNING"] = "whsec_ß-not-base64"
     post = WebhookSender(
-        "run.notify[0]", ChannelConfig(URL, secret=SIGNING), scene.resolve, scene.redactor, scene.clock
+        "run.notify[0]", ChannelConfig(URL, secret=SIGNING), setup.resolve, setup.redactor, setup.clock
     )
     with pytest.raises(StoreError, match=r"run\.notify\[0\]\.secret"):
         post.check()

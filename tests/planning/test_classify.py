@@ -25,7 +25,7 @@ from kvsync.model.entry import (
 from kvsync.model.policy import Adopt, Prune
 from kvsync.planning.classify import CLOCK_SLACK, Idle, Removal, Rules, Verdict, classify, classify_undesired
 from kvsync.planning.marks import MarkSigner
-from tests.planning.worlds import HERE, NOW, OWNER, SIGNER, TARGET, actual, entry, mark
+from tests.planning.target_model import HERE, NOW, OWNER, SIGNER, TARGET, actual, entry, mark
 from tests.support.places import signer_of
 
 RULES = Rules(SIGNER, NOW, b"key")

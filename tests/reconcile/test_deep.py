@@ -10,15 +10,15 @@ import pytest
 from kvsync.model.entry import Identity, Snapshot
 from kvsync.model.pass_options import PassOptions
 from kvsync.planning.marks import MarkSigner
+from tests.support.memory_repository import MemoryRepository, is_clean, rows
 from tests.support.stores import BucketStore
-from tests.support.world import World, is_clean, rows
 
 KEYS = {"a": "1", "b": "2", "c": "3"}
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch, "memory-bucket")
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch, "memory-bucket")
 
 
 def _forget(patch: pytest.MonkeyPatch, key: str) -> None:
@@ -34,22 +34,24 @@ def _forget(patch: pytest.MonkeyPatch, key: str) -> None:
     patch.setattr(BucketStore, "observe_deep", observe_deep)
 
 
-async def test_a_deep_view_that_lacks_an_entry_is_not_believed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deep_view_that_lacks_an_entry_is_not_believed(
+    repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An entry of ours that the deep view lacks and a listing shows is not lost: everything is read one by one instead."""
-    await world.settle(KEYS)
+    await repo.settle(KEYS)
     _forget(monkeypatch, "b")
     for _ in range(2):
-        assert rows(await world.plan(PassOptions(deep=True), writing="test")) == []
-    world.edit("a", "0")
-    world.want({"a": "1", "c": "3"})
-    assert rows(await world.plan(PassOptions(deep=True))) == [("update", "drifted", "a"), ("delete", "removed", "b")]
+        assert rows(await repo.plan(PassOptions(deep=True), writing="test")) == []
+    repo.edit("a", "0")
+    repo.want({"a": "1", "c": "3"})
+    assert rows(await repo.plan(PassOptions(deep=True))) == [("update", "drifted", "a"), ("delete", "removed", "b")]
 
 
-async def test_an_entry_that_both_views_lack_is_missing(world: World) -> None:
+async def test_an_entry_that_both_views_lack_is_missing(repo: MemoryRepository) -> None:
     """An entry of ours that is neither in the deep view nor in a listing was deleted by somebody, and is healed."""
-    await world.settle(KEYS)
-    world.server.delete("web", "b")
-    world.server.calls.clear()
-    assert rows(await world.plan(PassOptions(deep=True))) == [("create", "missing", "b")]
-    assert [call.method for call in world.server.calls] == ["listing", "listing"]
-    assert is_clean(await world.apply(PassOptions(deep=True)))
+    await repo.settle(KEYS)
+    repo.server.delete("web", "b")
+    repo.server.calls.clear()
+    assert rows(await repo.plan(PassOptions(deep=True))) == [("create", "missing", "b")]
+    assert [call.method for call in repo.server.calls] == ["listing", "listing"]
+    assert is_clean(await repo.apply(PassOptions(deep=True)))

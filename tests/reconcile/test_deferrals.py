@@ -13,9 +13,9 @@ from kvsync.model.pass_options import PassOptions
 from kvsync.state import StateDir
 from kvsync.state import operator as control
 from kvsync.stores.base import WriteStatus
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, refused, rows
 from tests.support.places import located
 from tests.support.stores import KINDS
-from tests.support.world import World, is_clean, outcomes, refused, rows
 
 WEB = Target("main", "web")
 ENTRY = "{value: v, ttl: 2h}"
@@ -37,100 +37,102 @@ EVERYWHERE = ("value", "ttl", "no lifetime", "expires_at", "sensitive", "mode")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch)
 
 
-def want(world: World, entry: str = ENTRY) -> None:
+def want(repo: MemoryRepository, entry: str = ENTRY) -> None:
     """Ask for the entry `a`, next to another one."""
-    world.want({"a": entry, "b": 1})
+    repo.want({"a": entry, "b": 1})
 
 
-async def quarantine(world: World, entry: str = ENTRY) -> None:
+async def quarantine(repo: MemoryRepository, entry: str = ENTRY) -> None:
     """Have the store refuse the entry `a`, and from then on take whatever comes."""
-    world.server.fail_entry("a", WriteStatus.REJECTED, "not this one")
-    want(world, entry)
-    assert outcomes(await world.apply())["a"] == "failed"
-    world.server.heal()
-    assert [name for *_, name in refused(await world.plan())] == ["a"]
+    repo.server.fail_entry("a", WriteStatus.REJECTED, "not this one")
+    want(repo, entry)
+    assert outcomes(await repo.apply())["a"] == "failed"
+    repo.server.heal()
+    assert [name for *_, name in refused(await repo.plan())] == ["a"]
 
 
-async def contend(world: World, entry: str = ENTRY) -> None:
+async def contend(repo: MemoryRepository, entry: str = ENTRY) -> None:
     """Have another writer delete the entry `a` until kvsync heals it no more."""
-    await world.settle({"a": entry, "b": 1})
+    await repo.settle({"a": entry, "b": 1})
     for _ in range(5):
-        world.server.delete("web", "a")
-        if refused(await world.plan()) == [("create", "missing", "a")]:
+        repo.server.delete("web", "a")
+        if refused(await repo.plan()) == [("create", "missing", "a")]:
             return
-        assert is_clean(await world.apply())
-        world.clock.advance(KINDS[world.kind].capabilities.settle)
+        assert is_clean(await repo.apply())
+        repo.clock.advance(KINDS[repo.kind].capabilities.settle)
     raise AssertionError("it is not contended")
 
 
-def deferred(world: World) -> int:
+def deferred(repo: MemoryRepository) -> int:
     """How many entries the state directory counts as deferred."""
-    with StateDir.open(world.root / ".kvsync", writable=False) as state:
-        now = world.clock.now()
+    with StateDir.open(repo.root / ".kvsync", writable=False) as state:
+        now = repo.clock.now()
         return sum([*state.quarantine.counts(now).values(), *state.contended.counts(now).values()])
 
 
-def retry(world: World, *keys: str, target: str = "main/web") -> list[tuple[Target, Identity]]:
+def retry(repo: MemoryRepository, *keys: str, target: str = "main/web") -> list[tuple[Target, Identity]]:
     """`kvsync resume TARGET --key GLOB`."""
-    with StateDir.open(world.root / ".kvsync", writable=True) as state:
-        return control.retry(state, ("main",), target, keys, world.clock.now(), "test")
+    with StateDir.open(repo.root / ".kvsync", writable=True) as state:
+        return control.retry(state, ("main",), target, keys, repo.clock.now(), "test")
 
 
 # -- any change of the entry in the files -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", PARTS)
-async def test_a_refused_entry_is_tried_at_once_when_any_part_of_it_changes(world: World, part: str) -> None:
+async def test_a_refused_entry_is_tried_at_once_when_any_part_of_it_changes(repo: MemoryRepository, part: str) -> None:
     """What the store refused is no longer asked for: it is not deferred, nor counted as deferred afterwards."""
-    await quarantine(world)
-    want(world, PARTS[part])
-    assert outcomes(await world.apply()) == {"a": "applied"}
-    assert deferred(world) == 0
+    await quarantine(repo)
+    want(repo, PARTS[part])
+    assert outcomes(await repo.apply()) == {"a": "applied"}
+    assert deferred(repo) == 0
 
 
 @pytest.mark.parametrize("part", EVERYWHERE)
 @pytest.mark.parametrize("kind", sorted(KINDS))
 async def test_so_on_every_kind_of_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, part: str) -> None:
     """A refused entry is tried at once when it changes, whatever the store can do."""
-    world = World(tmp_path, monkeypatch, kind)
-    await quarantine(world)
-    want(world, PARTS[part])
-    assert outcomes(await world.apply()) == {"a": "applied"}
+    repo = MemoryRepository(tmp_path, monkeypatch, kind)
+    await quarantine(repo)
+    want(repo, PARTS[part])
+    assert outcomes(await repo.apply()) == {"a": "applied"}
 
 
-async def test_a_refused_entry_waits_while_other_things_change(world: World) -> None:
+async def test_a_refused_entry_waits_while_other_things_change(repo: MemoryRepository) -> None:
     """Another entry, another place in the file and another day change nothing of what was refused."""
-    await quarantine(world)
-    world.want(f"  # moved down\n\n  c: 1\n  a: {ENTRY}\n  b: 2\n")
-    world.clock.advance(30)
-    assert outcomes(await world.apply()) == {"a": "refused", "b": "applied", "c": "applied"}
-    assert deferred(world) == 1
+    await quarantine(repo)
+    repo.want(f"  # moved down\n\n  c: 1\n  a: {ENTRY}\n  b: 2\n")
+    repo.clock.advance(30)
+    assert outcomes(await repo.apply()) == {"a": "refused", "b": "applied", "c": "applied"}
+    assert deferred(repo) == 1
 
 
-async def test_a_refused_entry_that_leaves_the_files_waits_no_more(world: World) -> None:
+async def test_a_refused_entry_that_leaves_the_files_waits_no_more(repo: MemoryRepository) -> None:
     """Nothing is counted as deferred once no file asks for it; asked for again, it is tried at once."""
-    await quarantine(world)
-    world.want({"b": 1})
-    await world.apply()
-    assert deferred(world) == 0
-    want(world)
-    assert outcomes(await world.apply()) == {"a": "applied"}
+    await quarantine(repo)
+    repo.want({"b": 1})
+    await repo.apply()
+    assert deferred(repo) == 0
+    want(repo)
+    assert outcomes(await repo.apply()) == {"a": "applied"}
 
 
 @pytest.mark.parametrize("part", PARTS)
-async def test_a_contended_entry_is_written_at_once_when_any_part_of_it_changes(world: World, part: str) -> None:
+async def test_a_contended_entry_is_written_at_once_when_any_part_of_it_changes(
+    repo: MemoryRepository, part: str
+) -> None:
     """The count is of one desired entry. Another one is applied whatever class it has, and its heals are counted from one."""
-    await contend(world)
-    want(world, PARTS[part])
-    assert outcomes(await world.apply()) == {"a": "applied"}
+    await contend(repo)
+    want(repo, PARTS[part])
+    assert outcomes(await repo.apply()) == {"a": "applied"}
     for _ in range(2):
-        world.server.delete("web", "a")
-        assert refused(await world.plan()) == []
-        await world.apply()
+        repo.server.delete("web", "a")
+        assert refused(await repo.plan()) == []
+        await repo.apply()
 
 
 @pytest.mark.parametrize("part", EVERYWHERE)
@@ -139,202 +141,202 @@ async def test_contended_so_on_every_kind_of_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, part: str
 ) -> None:
     """A contended entry is written at once when it changes, whatever the store can do."""
-    world = World(tmp_path, monkeypatch, kind)
-    await contend(world)
-    want(world, PARTS[part])
-    assert outcomes(await world.apply()) == {"a": "applied"}
+    repo = MemoryRepository(tmp_path, monkeypatch, kind)
+    await contend(repo)
+    want(repo, PARTS[part])
+    assert outcomes(await repo.apply()) == {"a": "applied"}
 
 
-async def test_a_contended_entry_is_deleted_at_once_when_it_leaves_the_files(world: World) -> None:
+async def test_a_contended_entry_is_deleted_at_once_when_it_leaves_the_files(repo: MemoryRepository) -> None:
     """Another writer changed it, and no file asks for it any more: the wait was for healing it, not for this."""
-    await world.settle({"a": 1, "b": 1, "c": 1})
+    await repo.settle({"a": 1, "b": 1, "c": 1})
     for _ in range(3):
-        world.edit("a", "theirs")
-        await world.apply()
-    world.edit("a", "theirs")
-    world.want({"b": 1, "c": 1})
-    report = await world.apply()
+        repo.edit("a", "theirs")
+        await repo.apply()
+    repo.edit("a", "theirs")
+    repo.want({"b": 1, "c": 1})
+    report = await repo.apply()
     assert rows(report.plan.targets[0]) == [("delete", "conflict", "a")]
     assert is_clean(report)
-    assert deferred(world) == 0
+    assert deferred(repo) == 0
 
 
-async def test_a_contention_that_is_over_is_not_counted(world: World) -> None:
+async def test_a_contention_that_is_over_is_not_counted(repo: MemoryRepository) -> None:
     """The files change an entry that was healed the last time before: nothing is deferred, and no pass is due for it."""
-    await world.settle({"a": 1, "b": 1})
+    await repo.settle({"a": 1, "b": 1})
     for _ in range(3):
-        world.edit("a", "theirs")
-        await world.apply()
-    assert deferred(world) == 1
-    assert (await world.plan()).next_moment is not None
-    world.want({"a": 2, "b": 1})
-    assert (await world.plan()).next_moment is None
-    assert is_clean(await world.apply())
-    assert deferred(world) == 0
+        repo.edit("a", "theirs")
+        await repo.apply()
+    assert deferred(repo) == 1
+    assert (await repo.plan()).next_moment is not None
+    repo.want({"a": 2, "b": 1})
+    assert (await repo.plan()).next_moment is None
+    assert is_clean(await repo.apply())
+    assert deferred(repo) == 0
 
 
-async def test_a_renewal_does_not_end_a_contention(world: World) -> None:
+async def test_a_renewal_does_not_end_a_contention(repo: MemoryRepository) -> None:
     """What kvsync renews is the same desired entry: its heals are still counted."""
     entry = "{value: v, ttl: 10m}"
-    await world.settle({"a": entry, "b": 1})
+    await repo.settle({"a": entry, "b": 1})
     for _ in range(2):
-        world.server.delete("web", "a")
-        assert is_clean(await world.apply())
-    world.clock.advance(500)
-    assert rows((await world.apply()).plan.targets[0]) == [("renew", "expiring", "a")]
-    world.server.delete("web", "a")
-    assert is_clean(await world.apply())
-    world.server.delete("web", "a")
-    assert refused(await world.plan()) == [("create", "missing", "a")]
+        repo.server.delete("web", "a")
+        assert is_clean(await repo.apply())
+    repo.clock.advance(500)
+    assert rows((await repo.apply()).plan.targets[0]) == [("renew", "expiring", "a")]
+    repo.server.delete("web", "a")
+    assert is_clean(await repo.apply())
+    repo.server.delete("web", "a")
+    assert refused(await repo.plan()) == [("create", "missing", "a")]
 
 
 # -- what it would overwrite ------------------------------------------------------------------------------------------
 
 
-async def test_a_refused_update_is_tried_again_when_the_store_changes(world: World) -> None:
+async def test_a_refused_update_is_tried_again_when_the_store_changes(repo: MemoryRepository) -> None:
     """The write would overwrite another version now, or nothing at all: it is another write."""
-    await world.settle({"a": 1, "b": 1})
-    await quarantine(world)
-    world.edit("a", "by hand")
-    assert rows(await world.plan()) == [("update", "conflict", "a")]
-    world.server.delete("web", "a")
-    assert rows(await world.plan()) == [("create", "conflict", "a")]
-    assert outcomes(await world.apply()) == {"a": "applied"}
+    await repo.settle({"a": 1, "b": 1})
+    await quarantine(repo)
+    repo.edit("a", "by hand")
+    assert rows(await repo.plan()) == [("update", "conflict", "a")]
+    repo.server.delete("web", "a")
+    assert rows(await repo.plan()) == [("create", "conflict", "a")]
+    assert outcomes(await repo.apply()) == {"a": "applied"}
 
 
-async def test_a_refused_create_is_tried_again_when_the_entry_appears(world: World) -> None:
+async def test_a_refused_create_is_tried_again_when_the_entry_appears(repo: MemoryRepository) -> None:
     """What was to be created is to be overwritten now."""
-    world.configure("{adopt: always}")
-    await quarantine(world)
-    world.server.write("web", "a", b"theirs")
-    assert outcomes(await world.apply()) == {"a": "applied"}
+    repo.configure("{adopt: always}")
+    await quarantine(repo)
+    repo.server.write("web", "a", b"theirs")
+    assert outcomes(await repo.apply()) == {"a": "applied"}
 
 
 @pytest.mark.parametrize("kind", sorted(kind for kind, one in KINDS.items() if not one.capabilities.compare_and_set))
 async def test_without_versions_the_content_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Where the store has no versions a refused update waits as long as it would overwrite the same content."""
-    world = World(tmp_path, monkeypatch, kind)
-    await world.settle({"a": 1, "b": 1})
-    await quarantine(world)
-    assert [name for *_, name in refused(await world.plan(PassOptions(deep=True)))] == ["a"]
-    world.server.delete("web", "a")
-    assert [name for *_, name in rows(await world.plan(PassOptions(deep=True)))] == ["a"]
+    repo = MemoryRepository(tmp_path, monkeypatch, kind)
+    await repo.settle({"a": 1, "b": 1})
+    await quarantine(repo)
+    assert [name for *_, name in refused(await repo.plan(PassOptions(deep=True)))] == ["a"]
+    repo.server.delete("web", "a")
+    assert [name for *_, name in rows(await repo.plan(PassOptions(deep=True)))] == ["a"]
 
 
-async def test_a_version_that_moved_during_the_write_is_the_one_that_was_refused(world: World) -> None:
+async def test_a_version_that_moved_during_the_write_is_the_one_that_was_refused(repo: MemoryRepository) -> None:
     """Another writer was faster than the refused write: the next plan would overwrite the same version, and waits."""
-    await world.settle({"a": 1, "b": 1})
-    world.server.before_change(lambda: world.edit("a", "1"))
-    world.server.before_change(lambda: world.server.fail_entry("a", WriteStatus.REJECTED))
-    want(world)
-    assert outcomes(await world.apply()) == {"a": "failed"}
-    assert [name for *_, name in refused(await world.plan())] == ["a"]
+    await repo.settle({"a": 1, "b": 1})
+    repo.server.before_change(lambda: repo.edit("a", "1"))
+    repo.server.before_change(lambda: repo.server.fail_entry("a", WriteStatus.REJECTED))
+    want(repo)
+    assert outcomes(await repo.apply()) == {"a": "failed"}
+    assert [name for *_, name in refused(await repo.plan())] == ["a"]
 
 
-async def test_a_refused_delete_waits_as_well(world: World) -> None:
+async def test_a_refused_delete_waits_as_well(repo: MemoryRepository) -> None:
     """The store does not let an entry go: kvsync waits, and tries again when the entry was changed."""
-    await world.settle({"a": 1, "b": 1})
-    world.server.fail_entry("a", WriteStatus.REJECTED, "not this one")
-    world.want({"b": 1})
-    assert outcomes(await world.apply()) == {"a": "failed"}
-    assert refused(await world.plan()) == [("delete", "removed", "a")]
-    world.server.heal()
-    world.edit("a", "by hand")
-    assert outcomes(await world.apply()) == {"a": "applied"}
+    await repo.settle({"a": 1, "b": 1})
+    repo.server.fail_entry("a", WriteStatus.REJECTED, "not this one")
+    repo.want({"b": 1})
+    assert outcomes(await repo.apply()) == {"a": "failed"}
+    assert refused(await repo.plan()) == [("delete", "removed", "a")]
+    repo.server.heal()
+    repo.edit("a", "by hand")
+    assert outcomes(await repo.apply()) == {"a": "applied"}
 
 
 # -- by hand ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hold", [quarantine, contend])
-async def test_retry_tries_deferred_entries(world: World, hold: object) -> None:
+async def test_retry_tries_deferred_entries(repo: MemoryRepository, hold: object) -> None:
     """`apply --retry` writes quarantined and contended entries at once."""
-    await hold(world)  # type: ignore[operator]
-    report = await world.apply(PassOptions(retry=True))
+    await hold(repo)  # type: ignore[operator]
+    report = await repo.apply(PassOptions(retry=True))
     assert outcomes(report) == {"a": "applied"}
 
 
-async def test_a_retry_that_is_refused_again_doubles_the_wait(world: World) -> None:
+async def test_a_retry_that_is_refused_again_doubles_the_wait(repo: MemoryRepository) -> None:
     """A person who tries does not make kvsync forget how often the store refused."""
-    await quarantine(world)
-    first = (await world.plan()).next_moment
-    world.server.fail_entry("a", WriteStatus.REJECTED)
-    assert outcomes(await world.apply(PassOptions(retry=True))) == {"a": "failed"}
-    second = (await world.plan()).next_moment
+    await quarantine(repo)
+    first = (await repo.plan()).next_moment
+    repo.server.fail_entry("a", WriteStatus.REJECTED)
+    assert outcomes(await repo.apply(PassOptions(retry=True))) == {"a": "failed"}
+    second = (await repo.plan()).next_moment
     assert first is not None
     assert second is not None
-    assert second - world.clock.now() == 2 * (first - world.clock.now())
+    assert second - repo.clock.now() == 2 * (first - repo.clock.now())
 
 
 @pytest.mark.parametrize("hold", [quarantine, contend])
-async def test_the_plan_says_how_to_retry(world: World, hold: object) -> None:
+async def test_the_plan_says_how_to_retry(repo: MemoryRepository, hold: object) -> None:
     """The command in the reason, given as it is, makes the next pass try."""
-    await hold(world)  # type: ignore[operator]
-    (refusal,) = (await world.plan()).refused
+    await hold(repo)  # type: ignore[operator]
+    (refusal,) = (await repo.plan()).refused
     assert "to retry now: kvsync resume main/web --key a)" in refusal.reason
     assert refusal.deferred is not None
-    assert retry(world, "a") == [(WEB, Identity("a"))]
-    assert deferred(world) == 0
-    assert outcomes(await world.apply()) == {"a": "applied"}
+    assert retry(repo, "a") == [(WEB, Identity("a"))]
+    assert deferred(repo) == 0
+    assert outcomes(await repo.apply()) == {"a": "applied"}
 
 
-async def test_the_command_fits_odd_keys(world: World) -> None:
+async def test_the_command_fits_odd_keys(repo: MemoryRepository) -> None:
     """Globs in a key are escaped and the shell's characters quoted, so that the command means this key alone."""
-    world.server.fail_entry("a b[1]*", WriteStatus.REJECTED)
-    world.want('  "a b[1]*": 1\n  b: 1\n')
-    await world.apply()
-    (refusal,) = (await world.plan()).refused
+    repo.server.fail_entry("a b[1]*", WriteStatus.REJECTED)
+    repo.want('  "a b[1]*": 1\n  b: 1\n')
+    await repo.apply()
+    (refusal,) = (await repo.plan()).refused
     assert "kvsync resume main/web --key 'a b[[]1][*]')" in refusal.reason
-    assert retry(world, "a b[[]1][*]") == [(WEB, Identity("a b[1]*"))]
+    assert retry(repo, "a b[[]1][*]") == [(WEB, Identity("a b[1]*"))]
 
 
-async def test_the_command_fits_odd_namespaces(world: World) -> None:
+async def test_the_command_fits_odd_namespaces(repo: MemoryRepository) -> None:
     """The name of a target is quoted for the shell too."""
-    world.server.fail_entry("a", WriteStatus.REJECTED)
-    world.state("store: main\nnamespace: my web\nkeys: {a: 1, b: 1}\n")
-    await world.apply()
-    (refusal,) = (await world.plan()).refused
+    repo.server.fail_entry("a", WriteStatus.REJECTED)
+    repo.state("store: main\nnamespace: my web\nkeys: {a: 1, b: 1}\n")
+    await repo.apply()
+    (refusal,) = (await repo.plan()).refused
     assert "kvsync resume 'main/my web' --key a)" in refusal.reason
 
 
-async def test_entries_with_labels_are_deferred_one_by_one(world: World) -> None:
+async def test_entries_with_labels_are_deferred_one_by_one(repo: MemoryRepository) -> None:
     """A label is an entry of its own: its change releases it alone, and a key releases all its labels by hand."""
-    world.server.fail_entry("a", WriteStatus.REJECTED)
-    world.want("  a: {value: 1, labels: {prod: 1}}\n  b: 1\n")
-    assert outcomes(await world.apply()) == {"a": "failed", "a [prod]": "failed", "b": "applied"}
-    world.server.heal()
-    world.want("  a: {value: 1, labels: {prod: 2}}\n  b: 1\n")
-    assert outcomes(await world.apply()) == {"a": "refused", "a [prod]": "applied"}
-    world.server.fail_entry("a", WriteStatus.REJECTED)
-    world.want("  a: {value: 1, labels: {prod: 3}}\n  b: 1\n")
-    await world.apply()
-    assert retry(world, "a") == [(WEB, Identity("a")), (WEB, Identity("a", "prod"))]
+    repo.server.fail_entry("a", WriteStatus.REJECTED)
+    repo.want("  a: {value: 1, labels: {prod: 1}}\n  b: 1\n")
+    assert outcomes(await repo.apply()) == {"a": "failed", "a [prod]": "failed", "b": "applied"}
+    repo.server.heal()
+    repo.want("  a: {value: 1, labels: {prod: 2}}\n  b: 1\n")
+    assert outcomes(await repo.apply()) == {"a": "refused", "a [prod]": "applied"}
+    repo.server.fail_entry("a", WriteStatus.REJECTED)
+    repo.want("  a: {value: 1, labels: {prod: 3}}\n  b: 1\n")
+    await repo.apply()
+    assert retry(repo, "a") == [(WEB, Identity("a")), (WEB, Identity("a", "prod"))]
 
 
-async def test_only_what_is_named_is_retried(world: World) -> None:
+async def test_only_what_is_named_is_retried(repo: MemoryRepository) -> None:
     """Other keys, other targets and other stores go on waiting; a store that does not exist is an error."""
-    world.server.refuse_batches_with("a", "b")
-    world.want({"a": 1, "b": 1})
-    await world.apply()
-    assert retry(world, "x*") == []
-    assert retry(world, "*", target="main/api") == []
-    assert deferred(world) == 2
-    assert retry(world, "a", target="main") == [(WEB, Identity("a"))]
-    with StateDir.open(world.root / ".kvsync", writable=True) as state:
-        gone = state.places.enter(located(Target("gone", "web")), world.clock.now())
-        state.quarantine.put(gone, Identity("b"), b"", "413", world.clock.now())
-    assert retry(world, "b", target="main") == [(WEB, Identity("b"))]
-    assert deferred(world) == 1
+    repo.server.refuse_batches_with("a", "b")
+    repo.want({"a": 1, "b": 1})
+    await repo.apply()
+    assert retry(repo, "x*") == []
+    assert retry(repo, "*", target="main/api") == []
+    assert deferred(repo) == 2
+    assert retry(repo, "a", target="main") == [(WEB, Identity("a"))]
+    with StateDir.open(repo.root / ".kvsync", writable=True) as state:
+        gone = state.places.enter(located(Target("gone", "web")), repo.clock.now())
+        state.quarantine.put(gone, Identity("b"), b"", "413", repo.clock.now())
+    assert retry(repo, "b", target="main") == [(WEB, Identity("b"))]
+    assert deferred(repo) == 1
     with pytest.raises(UsageError, match="unknown target 'other'"):
-        retry(world, "*", target="other")
+        retry(repo, "*", target="other")
 
 
 @pytest.mark.parametrize("begin", [quarantine, contend])
 async def test_a_clock_that_is_set_back_does_not_lengthen_a_wait(
-    world: World, begin: Callable[[World], Awaitable[None]]
+    repo: MemoryRepository, begin: Callable[[MemoryRepository], Awaitable[None]]
 ) -> None:
     """A wait that was noted by a clock which is set back by hours meanwhile does not last for as many hours."""
-    await begin(world)
-    world.clock.advance(-7 * 3600)
-    assert refused(await world.plan()) == []
-    assert deferred(world) == 0
+    await begin(repo)
+    repo.clock.advance(-7 * 3600)
+    assert refused(await repo.plan()) == []
+    assert deferred(repo) == 0

@@ -16,7 +16,7 @@ from kvsync.errors import TransientError
 from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.backend import RemoteKey
 from tests.support.machines import SHARED_KINDS, Machine, keys_there
-from tests.support.world import World, rows
+from tests.support.memory_repository import MemoryRepository, rows
 
 OURS = st.sampled_from(["k0", "k1", "k2"])
 MACHINES = st.sampled_from([0, 1])
@@ -37,10 +37,10 @@ class TwoMachines(RuleBasedStateMachine):
 
     @initialize(kind=st.sampled_from(SHARED_KINDS))
     def begin(self, kind: str) -> None:
-        self.world = World(Path(self.folder.name), self.patch, kind, FREE_HAND)
-        self.machines = [Machine(self.world, name) for name in ("one", "two")]
+        self.repo = MemoryRepository(Path(self.folder.name), self.patch, kind, FREE_HAND)
+        self.machines = [Machine(self.repo, name) for name in ("one", "two")]
         self.keys = {"anchor": "stays"}
-        self.world.want(self.keys)
+        self.repo.want(self.keys)
         self.write_theirs()
 
     def teardown(self) -> None:
@@ -49,34 +49,34 @@ class TwoMachines(RuleBasedStateMachine):
 
     def write_theirs(self) -> None:
         self.foreign += 1
-        self.world.server.write("web", "theirs", b"%d" % self.foreign)
+        self.repo.server.write("web", "theirs", b"%d" % self.foreign)
 
     @rule(key=OURS, value=VALUES, shape=SHAPES)
     def files_ask(self, key: str, value: str, shape: str) -> None:
         self.keys[key] = shape.format(value=value)
-        self.world.want(self.keys)
+        self.repo.want(self.keys)
 
     @rule(key=OURS)
     def files_drop(self, key: str) -> None:
         self.keys.pop(key, None)
-        self.world.want(self.keys)
+        self.repo.want(self.keys)
 
     @rule(key=OURS, value=VALUES)
     def others_change_ours(self, key: str, value: str) -> None:
-        if RemoteKey(key) in self.world.server.held.get("web", {}):
-            self.world.edit(key, value)
+        if RemoteKey(key) in self.repo.server.held.get("web", {}):
+            self.repo.edit(key, value)
 
     @rule(key=OURS)
     def others_delete_ours(self, key: str) -> None:
-        self.world.server.delete("web", key)
+        self.repo.server.delete("web", key)
 
     @rule(seconds=st.sampled_from([1, 1900, 4000, 6_000_000]))
     def time_passes(self, seconds: int) -> None:
-        self.world.clock.advance(seconds)
+        self.repo.clock.advance(seconds)
 
     @rule(fault=st.sampled_from(["lose", "fail", "leave", "cut"]))
     def something_breaks(self, fault: str) -> None:
-        server = self.world.server
+        server = self.repo.server
         match fault:
             case "lose":
                 server.lose_answers(times=2)
@@ -94,9 +94,9 @@ class TwoMachines(RuleBasedStateMachine):
     @rule(which=MACHINES)
     def both_at_once(self, which: int) -> None:
         """The other machine does its pass right before the first write of this one."""
-        self.world.server.before_change(self.machines[1 - which].apply_meanwhile)
+        self.repo.server.before_change(self.machines[1 - which].apply_meanwhile)
         asyncio.run(self.machines[which].apply())
-        self.world.server._interruptions.clear()
+        self.repo.server._interruptions.clear()
 
     @rule(which=MACHINES)
     def a_machine_is_lost(self, which: int) -> None:
@@ -106,15 +106,15 @@ class TwoMachines(RuleBasedStateMachine):
 
     @rule()
     def the_ledger_is_lost(self) -> None:
-        self.world.server.ledgers.clear()
+        self.repo.server.ledgers.clear()
         self.has_lost = True
 
     @rule()
     def peace(self) -> None:
         """Without faults, passes of both make the store what the files ask, and leave nothing to do for either; only where
         memory was lost may something be nobody's."""
-        self.world.server.heal()
-        self.world.clock.advance(100_000)  # past every quarantine and every contention
+        self.repo.server.heal()
+        self.repo.clock.advance(100_000)  # past every quarantine and every contention
         for machine in (*self.machines, *self.machines):
             asyncio.run(machine.apply(PassOptions(deep=True)))
         plans = [asyncio.run(machine.plan(PassOptions(deep=True))) for machine in self.machines]
@@ -127,20 +127,20 @@ class TwoMachines(RuleBasedStateMachine):
             key: text if "value:" not in text else text.split("value: ")[1].split(",")[0]
             for key, text in self.keys.items()
         }
-        assert {key: value for key, value in self.world.values().items() if key != "theirs"} == wanted
-        assert keys_there(self.world) == wanted.keys()
+        assert {key: value for key, value in self.repo.values().items() if key != "theirs"} == wanted
+        assert keys_there(self.repo) == wanted.keys()
 
     @rule(which=MACHINES)
     def a_second_pass_writes_nothing(self, which: int) -> None:
         """Promise 1, for machines that share a store."""
         self.peace()
-        self.world.server.calls.clear()
+        self.repo.server.calls.clear()
         asyncio.run(self.machines[which].apply())
-        assert {call.method for call in self.world.server.calls} <= {"listing", "lookup"}
+        assert {call.method for call in self.repo.server.calls} <= {"listing", "lookup"}
 
     @invariant()
     def foreign_entries_are_untouched(self) -> None:
-        assert self.world.server.held["web"][RemoteKey("theirs")].content.value == b"%d" % self.foreign
+        assert self.repo.server.held["web"][RemoteKey("theirs")].content.value == b"%d" % self.foreign
 
 
 TestTwoMachines = TwoMachines.TestCase

@@ -23,9 +23,9 @@ from kvsync.model.plan import TargetPlan
 from kvsync.stores.memory.backend import RemoteKey, StoredEntry
 from kvsync.stores.memory.store import _SHARED
 from tests.support.accounts import NAMES, Account, Address, Strangers, locate_by_id
-from tests.support.rights import Actor, Fate, Memory, Rights, Spot
+from tests.support.memory_repository import OWNER, MemoryRepository
+from tests.support.ownership_model import EntryAddress, ExpectedFate, MachineState, OwnerMachine, OwnershipModel
 from tests.support.stores import KINDS
-from tests.support.world import OWNER, World
 
 OTHER_OWNER = "team-b"
 MACHINES = ("one", "two")
@@ -52,10 +52,10 @@ ROTATIONS = st.sampled_from([(), (b"first",), (b"second", b"first"), (b"second",
 FORGERS_KEYS = st.sampled_from([None, None, b"first", b"second", b"guessed"])
 POLICY = "{{guard: {{max_update_pct: 100, max_delete_pct: 100}}, adopt: {adopt}, drift: {drift}}}"
 
-Fates = dict[Spot, set[Fate]]
+Fates = dict[EntryAddress, set[ExpectedFate]]
 """What may become of each entry."""
 
-Everything = dict[str, tuple[dict[RemoteKey, StoredEntry], bytes | None]]
+AllStatesRepository = dict[str, tuple[dict[RemoteKey, StoredEntry], bytes | None]]
 """What all namespaces hold, with their ledgers, by the ids of the namespaces."""
 
 
@@ -77,27 +77,27 @@ class Ownership(RuleBasedStateMachine):
         has = KINDS[self.kind].capabilities
         self.drift, self.has_labels, self.has_marks = drift, has.labels, has.marks is Marks.STORE
         self.keeps_ledger = KINDS[self.kind].keeps_ledger
-        self.rights = Rights(has_marks=self.has_marks, keeps_ledger=self.keeps_ledger)
+        self.rights = OwnershipModel(has_marks=self.has_marks, keeps_ledger=self.keeps_ledger)
         locate_by_id(self.patch)
         root, policy = Path(self.folder.name), POLICY.format(adopt=adopt, drift=drift)
-        self.worlds: dict[str, World] = {}
+        self.repos: dict[str, MemoryRepository] = {}
         for owner in (OWNER, OTHER_OWNER):
             (root / owner).mkdir()
-            first = self.worlds.get(OWNER)
-            world = World(
+            first = self.repos.get(OWNER)
+            repo = MemoryRepository(
                 root / owner, self.patch, self.kind, policy, owner=owner, clock=first.clock if first else None
             )
-            self.worlds[owner] = world
-        self.clock = self.worlds[OWNER].clock
+            self.repos[owner] = repo
+        self.clock = self.repos[OWNER].clock
         self.accounts = {name: Account(self.clock, name) for name in ("first", "second")}
         self.strangers = Strangers(self.accounts, self.kind, has_labels=self.has_labels, has_marks=self.has_marks)
         ours: dict[RemoteKey, str] = {RemoteKey("anchor"): "stays", RemoteKey("k0"): "one", RemoteKey("k1"): "two"}
         theirs: dict[RemoteKey, str] = {RemoteKey("theirs"): "stays", RemoteKey("t0"): "one"}
-        self.actors = {name: Actor(name, OWNER, ours, keys, adopt=adopt) for name in MACHINES}
-        self.actors[OTHER_OWNER] = Actor(OTHER_OWNER, OTHER_OWNER, theirs, adopt=adopt)
-        self.backups: dict[str, Memory] = {}
-        self.seen: Everything = {}
-        self.worlds[OWNER].owner_keys = keys
+        self.actors = {name: OwnerMachine(name, OWNER, ours, keys, adopt=adopt) for name in MACHINES}
+        self.actors[OTHER_OWNER] = OwnerMachine(OTHER_OWNER, OTHER_OWNER, theirs, adopt=adopt)
+        self.backups: dict[str, MachineState] = {}
+        self.seen: AllStatesRepository = {}
+        self.repos[OWNER].owner_keys = keys
         self.point_to("first")
         for owner, files in ((OWNER, ours), (OTHER_OWNER, theirs)):
             self.want(owner, files)
@@ -114,11 +114,11 @@ class Ownership(RuleBasedStateMachine):
             parts = [f"value: {plain}"] if plain is not None else []
             parts += [f"labels: {{x: {labelled}}}"] if labelled is not None else []
             lines[key] = f"{{{', '.join(parts)}}}"
-        self.worlds[owner].want(lines)
+        self.repos[owner].want(lines)
 
     @property
     def account(self) -> Account:
-        found = self.worlds[OWNER].server
+        found = self.repos[OWNER].server
         assert isinstance(found, Account)
         return found
 
@@ -156,7 +156,7 @@ class Ownership(RuleBasedStateMachine):
 
     @rule(keys=ROTATIONS, then=THEN)
     def the_owner_key_is_rotated(self, keys: tuple[bytes, ...], then: str) -> None:
-        self.worlds[OWNER].owner_keys = keys
+        self.repos[OWNER].owner_keys = keys
         for name in MACHINES:
             self.actors[name].keys = keys
         self.rights.doubt()
@@ -178,7 +178,7 @@ class Ownership(RuleBasedStateMachine):
             self.forget_writes_of(name)
         elif what == "lose":
             shutil.rmtree(path, ignore_errors=True)
-            actor.memory = Memory()
+            actor.memory = MachineState()
             self.forget_writes_of(name)
         self.afterwards(then)
 
@@ -198,8 +198,8 @@ class Ownership(RuleBasedStateMachine):
         self.afterwards(then)
 
     def point_to(self, name: str) -> None:
-        for world in self.worlds.values():
-            world.server = _SHARED[str(world.root)] = self.accounts[name]
+        for repo in self.repos.values():
+            repo.server = _SHARED[str(repo.root)] = self.accounts[name]
 
     def lead_to(self, at: Address) -> None:
         self.point_to(at.account.id)
@@ -227,10 +227,10 @@ class Ownership(RuleBasedStateMachine):
         held = before[container][0]
         self.rights.finish(actor, container, held, held, pending)
 
-    async def _swap_within(self, actor: Actor) -> Report:
+    async def _swap_within(self, actor: OwnerMachine) -> Report:
         self.clock.advance(61)
-        world = self.worlds[actor.owner]
-        async with world.open(state_dir=self.state_dir(actor)) as workspace:
+        repo = self.repos[actor.owner]
+        async with repo.open(state_dir=self.state_dir(actor)) as workspace:
             plan = await workspace.plan(TargetSelection(ask=PassOptions(retry=True, deep=True)))
             self.account.swap_names()
             return await workspace.apply(plan, command="test")
@@ -326,7 +326,7 @@ class Ownership(RuleBasedStateMachine):
         at = Address(self.account, "web", self.slot(key, label))
         mark = self.strangers.forge(at, value, owner, secret, is_sealed=is_sealed)
         if mark is not None and is_sealed:
-            spot = Spot(self.account.ids["web"], at.slot)
+            spot = EntryAddress(self.account.ids["web"], at.slot)
             self.rights.made[spot, mark] = secret
         self.afterwards(then)
 
@@ -351,22 +351,22 @@ class Ownership(RuleBasedStateMachine):
         elif then != "nothing":
             self.one_pass(then, deep=False)
 
-    def state_dir(self, actor: Actor) -> Path:
+    def state_dir(self, actor: OwnerMachine) -> Path:
         return Path(self.folder.name) / f"machine-{actor.name}"
 
-    def everything(self) -> Everything:
+    def everything(self) -> AllStatesRepository:
         return {
             account.ids[name]: (dict(account.held.get(name, {})), getattr(account.ledgers.get(name), "text", None))
             for account in self.accounts.values()
             for name in NAMES
         }
 
-    def notice_strangers(self, now: Everything) -> None:
+    def notice_strangers(self, now: AllStatesRepository) -> None:
         for container, (held, _) in now.items():
             before = self.seen.get(container, ({}, None))[0]
             for slot in held.keys() | before.keys():
                 if held.get(slot) != before.get(slot):
-                    self.rights.last_writer[Spot(container, slot)] = "stranger"
+                    self.rights.last_writer[EntryAddress(container, slot)] = "stranger"
 
     @rule(name=st.sampled_from([*MACHINES, OTHER_OWNER]), deep=st.booleans())
     def one_pass(self, name: str, deep: bool) -> None:
@@ -374,17 +374,17 @@ class Ownership(RuleBasedStateMachine):
         if name != OTHER_OWNER or not self.keeps_ledger:
             self.run(self.actors[name], deep=deep)
 
-    def run(self, actor: Actor, *, deep: bool) -> TargetPlan:
+    def run(self, actor: OwnerMachine, *, deep: bool) -> TargetPlan:
         self.clock.advance(61)
         container, before = self.account.ids["web"], self.everything()
         self.notice_strangers(before)
         held, document = before[container]
         self.rights.begin(actor, container, document)
-        spots = [Spot(container, slot) for slot in held.keys() | actor.files.keys()]
+        spots = [EntryAddress(container, slot) for slot in held.keys() | actor.files.keys()]
         fates = {spot: self.rights.fates(actor, spot, held.get(spot.slot)) for spot in spots}
         self.strangers.note()
         ask = PassOptions(deep=deep, retry=True)
-        report = asyncio.run(self.worlds[actor.owner].apply(ask, state_dir=self.state_dir(actor)))
+        report = asyncio.run(self.repos[actor.owner].apply(ask, state_dir=self.state_dir(actor)))
         (plan,) = report.plan.targets
         assert plan.error is None
         assert plan.parked == ()
@@ -398,19 +398,21 @@ class Ownership(RuleBasedStateMachine):
         self.seen = after
         return plan
 
-    def check(self, actor: Actor, container: str, fates: Fates, before: Everything, after: Everything) -> None:
+    def check(
+        self, actor: OwnerMachine, container: str, fates: Fates, before: AllStatesRepository, after: AllStatesRepository
+    ) -> None:
         assert {name: held for name, held in before.items() if name != container} == {
             name: held for name, held in after.items() if name != container
         }
         old, new = before[container][0], after[container][0]
         for slot in old.keys() | new.keys():
-            spot, held = Spot(container, slot), new.get(slot)
+            spot, held = EntryAddress(container, slot), new.get(slot)
             if old.get(slot) == held:
                 continue
             if held is None:
-                assert Fate.DELETED in fates[spot], (spot, old[slot], fates[spot])
+                assert ExpectedFate.DELETED in fates[spot], (spot, old[slot], fates[spot])
             else:
-                assert Fate.AS_DESIRED in fates[spot], (spot, old.get(slot), held, fates[spot])
+                assert ExpectedFate.AS_DESIRED in fates[spot], (spot, old.get(slot), held, fates[spot])
                 assert held.content.value.decode() == actor.files[slot]
 
     @rule(name=st.sampled_from([*MACHINES, OTHER_OWNER]))
@@ -422,7 +424,7 @@ class Ownership(RuleBasedStateMachine):
         held, document = self.everything()[self.account.ids["web"]]
         self.rights.begin(actor, self.account.ids["web"], document)
         container = self.account.ids["web"]
-        spots = [Spot(container, slot) for slot in held.keys() | actor.files.keys()]
+        spots = [EntryAddress(container, slot) for slot in held.keys() | actor.files.keys()]
         fates = {spot: self.rights.fates(actor, spot, held.get(spot.slot)) for spot in spots}
         first = self.run(actor, deep=True)
         self.converged(actor, fates, held, first)
@@ -433,7 +435,9 @@ class Ownership(RuleBasedStateMachine):
         assert again.refused == first.refused
         assert again.reported == first.reported
 
-    def converged(self, actor: Actor, fates: Fates, before: dict[RemoteKey, StoredEntry], plan: TargetPlan) -> None:
+    def converged(
+        self, actor: OwnerMachine, fates: Fates, before: dict[RemoteKey, StoredEntry], plan: TargetPlan
+    ) -> None:
         now = self.account.held["web"]
         reported, refused = slots_of(plan.reported), slots_of(plan.refused)
         assert all(refusal.reason for refusal in plan.refused)
@@ -443,21 +447,23 @@ class Ownership(RuleBasedStateMachine):
                 assert self.drift == "report"
                 assert self.rights.may_be_drift(actor, spot, before.get(slot)), (spot, before.get(slot))
             elif slot in refused:
-                assert Fate.REFUSED in fate, (spot, before.get(slot), fate)
+                assert ExpectedFate.REFUSED in fate, (spot, before.get(slot), fate)
             else:
                 assert self.fate_of(actor, slot, before.get(slot), now.get(slot)) & fate, (spot, before.get(slot), fate)
 
-    def fate_of(self, actor: Actor, slot: RemoteKey, before: StoredEntry | None, now: StoredEntry | None) -> set[Fate]:
+    def fate_of(
+        self, actor: OwnerMachine, slot: RemoteKey, before: StoredEntry | None, now: StoredEntry | None
+    ) -> set[ExpectedFate]:
         """What became of an entry that was not refused."""
         if slot in actor.files:
             assert now is not None
             assert now.content.value.decode() == actor.files[slot]
-            assert self.rights.is_signed(actor, Spot(self.account.ids["web"], slot), now.mark), (slot, now)
-            return {Fate.AS_DESIRED}
+            assert self.rights.is_signed(actor, EntryAddress(self.account.ids["web"], slot), now.mark), (slot, now)
+            return {ExpectedFate.AS_DESIRED}
         if now is None and before is not None:
-            return {Fate.DELETED}
+            return {ExpectedFate.DELETED}
         assert now == before
-        return {Fate.ALONE}
+        return {ExpectedFate.ALONE}
 
 
 def slots_of(items: Iterable[Change | Refusal]) -> set[RemoteKey]:

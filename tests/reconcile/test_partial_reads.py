@@ -11,16 +11,16 @@ from kvsync.model.entry import Actual, Identity
 from kvsync.model.pass_options import PassOptions
 from kvsync.stores.memory.store import MemoryStore
 from kvsync.stores.partial import EntryUnreadable, ReadFailures
-from tests.support.world import World, is_clean, outcomes, refused, rows
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, refused, rows
 
 KINDS = ("memory-edge", "memory-bucket", "memory-mortal")
 """Stores that read entries one by one, with marks and with a ledger."""
 
 
 @pytest.fixture(params=KINDS)
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> MemoryRepository:
     """A store in which no key that begins with `blocked` can be read once `block` was called."""
-    return World(tmp_path, monkeypatch, request.param)
+    return MemoryRepository(tmp_path, monkeypatch, request.param)
 
 
 def block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,38 +43,38 @@ async def refusal() -> None:
     raise EntryUnreadable("status 403")
 
 
-async def test_the_others_are_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_others_are_written(repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """A changed entry that cannot be read is not written and not taken for absent; the others are applied."""
-    await world.settle({"a": 1, "blocked": 1})
-    world.clock.advance(120)
+    await repo.settle({"a": 1, "blocked": 1})
+    repo.clock.advance(120)
     block(monkeypatch)
-    world.want({"a": 2, "blocked": 2, "new": 1})
-    report = await world.apply()
+    repo.want({"a": 2, "blocked": 2, "new": 1})
+    report = await repo.apply()
     assert (outcomes(report)["a"], outcomes(report)["new"]) == ("applied", "applied")
     assert outcomes(report)["blocked"] in ("refused", "failed")
     assert "status 403" in str(report.targets[0].outcomes)
-    assert world.values() == {"a": "2", "blocked": "1", "new": "1"}
+    assert repo.values() == {"a": "2", "blocked": "1", "new": "1"}
 
 
-async def test_it_is_written_once_it_can_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_written_once_it_can_be_read(repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is forgotten: as soon as the entry can be read, it is brought to what the files ask."""
-    await world.settle({"blocked": 1})
-    world.clock.advance(120)
+    await repo.settle({"blocked": 1})
+    repo.clock.advance(120)
     with monkeypatch.context() as patch:
         block(patch)
-        world.want({"blocked": 2})
-        await world.apply()
-    assert is_clean(await world.apply())
-    assert world.values() == {"blocked": "2"}
+        repo.want({"blocked": 2})
+        await repo.apply()
+    assert is_clean(await repo.apply())
+    assert repo.values() == {"blocked": "2"}
 
 
-async def test_a_deep_look_says_what_it_could_not_see(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deep_look_says_what_it_could_not_see(repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deep plan names the entry, counts as incomplete, and finds drift in the others."""
-    await world.settle({"a": 1, "blocked": 1})
-    world.clock.advance(120)
+    await repo.settle({"a": 1, "blocked": 1})
+    repo.clock.advance(120)
     block(monkeypatch)
-    world.edit("a", "3")
-    plan = await world.plan(PassOptions(deep=True))
+    repo.edit("a", "3")
+    plan = await repo.plan(PassOptions(deep=True))
     assert [key for _, _, key in rows(plan)] == ["a"]
-    assert plan.complete is (world.kind != "memory-edge")  # the others need not read for it
+    assert plan.complete is (repo.kind != "memory-edge")  # the others need not read for it
     assert refused(plan) == []

@@ -11,8 +11,8 @@ import pytest
 
 from kvsync.model.entry import Target
 from kvsync.model.pass_options import PassOptions
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, reported, rows
 from tests.support.stores import KINDS
-from tests.support.world import World, is_clean, outcomes, reported, rows
 
 LOCAL_KINDS = ("memory-bucket", "memory-ledger", "memory-mortal", "memory-plain-bucket")
 SHARED_KINDS = ("memory-shared-bucket", "memory-shared-mortal")
@@ -21,52 +21,52 @@ WEB = Target("main", "web")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch)
 
 
 @pytest.fixture(params=LEDGER_KINDS)
-def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch, request.param)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch, request.param)
 
 
 @pytest.fixture(params=LOCAL_KINDS)
-def local(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch, request.param)
+def local(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch, request.param)
 
 
-def forget_everything(world: World) -> None:
-    shutil.rmtree(world.root / ".kvsync")
+def forget_everything(repo: MemoryRepository) -> None:
+    shutil.rmtree(repo.root / ".kvsync")
 
 
-async def test_a_fresh_state_directory_learns_what_is_ours(world: World) -> None:
+async def test_a_fresh_state_directory_learns_what_is_ours(repo: MemoryRepository) -> None:
     """With the state directory lost, one writing pass is enough to call a lost entry missing instead of new."""
-    await world.settle({"a": 1, "b": 1})
-    forget_everything(world)
-    assert outcomes(await world.apply()) == {}
-    world.server.delete("web", "b")
-    assert rows(await world.plan()) == [("create", "missing", "b")]
+    await repo.settle({"a": 1, "b": 1})
+    forget_everything(repo)
+    assert outcomes(await repo.apply()) == {}
+    repo.server.delete("web", "b")
+    assert rows(await repo.plan()) == [("create", "missing", "b")]
 
 
-async def test_without_a_pass_in_between_a_lost_entry_is_new(world: World) -> None:
+async def test_without_a_pass_in_between_a_lost_entry_is_new(repo: MemoryRepository) -> None:
     """What nobody ever saw cannot be called missing."""
-    await world.settle({"a": 1, "b": 1})
-    forget_everything(world)
-    world.server.delete("web", "b")
-    assert rows(await world.plan()) == [("create", "new", "b")]
+    await repo.settle({"a": 1, "b": 1})
+    forget_everything(repo)
+    repo.server.delete("web", "b")
+    assert rows(await repo.plan()) == [("create", "new", "b")]
 
 
-async def test_a_plan_alone_changes_nothing_that_is_known(world: World) -> None:
+async def test_a_plan_alone_changes_nothing_that_is_known(repo: MemoryRepository) -> None:
     """Planning writes to no store and leaves the ledger as it is."""
-    await world.settle({"a": 1})
-    forget_everything(world)
-    await world.plan()
-    async with world.open(writing=None) as workspace:
+    await repo.settle({"a": 1})
+    forget_everything(repo)
+    await repo.plan()
+    async with repo.open(writing=None) as workspace:
         assert workspace.state.ledger.all((await workspace.locate(WEB)).key) == {}
-    assert world.writes() == 0
+    assert repo.writes() == 0
 
 
-async def test_a_lost_ledger_deletes_nothing_and_adopts_what_is_equal(local: World) -> None:
+async def test_a_lost_ledger_deletes_nothing_and_adopts_what_is_equal(local: MemoryRepository) -> None:
     """Where only the ledger knows what is ours, losing it turns our entries into nobody's: none is deleted."""
     await local.settle({"a": 1, "b": 1, "c": 1})
     forget_everything(local)
@@ -79,7 +79,7 @@ async def test_a_lost_ledger_deletes_nothing_and_adopts_what_is_equal(local: Wor
     assert rows(await local.plan()) == []
 
 
-async def test_the_ledger_knows_what_may_be_deleted(ledger: World) -> None:
+async def test_the_ledger_knows_what_may_be_deleted(ledger: MemoryRepository) -> None:
     """Where the store keeps no marks, entries of the ledger are deleted and all others stay."""
     await ledger.settle({"a": 1, "b": 1})
     ledger.server.write("web", "theirs", b"x")
@@ -89,7 +89,7 @@ async def test_the_ledger_knows_what_may_be_deleted(ledger: World) -> None:
     assert rows(await ledger.plan()) == []
 
 
-async def test_drift_is_seen_by_the_ledger(ledger: World) -> None:
+async def test_drift_is_seen_by_the_ledger(ledger: MemoryRepository) -> None:
     """Where the store keeps no marks, an edit by hand is drift all the same, and healed."""
     await ledger.settle({"a": 1, "b": 1})
     ledger.server.write("web", "a", b"theirs", expires_at=ledger.clock.now() + 7_776_000)
@@ -99,7 +99,7 @@ async def test_drift_is_seen_by_the_ledger(ledger: World) -> None:
     assert ledger.values() == {"a": "1", "b": "1"}
 
 
-async def test_what_a_killed_run_wrote_is_not_lost_to_the_ledger(ledger: World) -> None:
+async def test_what_a_killed_run_wrote_is_not_lost_to_the_ledger(ledger: MemoryRepository) -> None:
     """An entry that was written, but not noted any more, is still ours afterwards, whatever policy.adopt says."""
     ledger.configure("{adopt: never, drift: report}")
     await ledger.settle({"a": 1, "b": 1})
@@ -112,9 +112,9 @@ async def test_what_a_killed_run_wrote_is_not_lost_to_the_ledger(ledger: World) 
     assert rows(await ledger.plan()) == []
 
 
-async def killed_before_settling(world: World) -> None:
+async def killed_before_settling(repo: MemoryRepository) -> None:
     """Apply in a run that ends as a killed one does: intents are in the journal, the store is written, no outcome is."""
-    async with world.open() as workspace:
+    async with repo.open() as workspace:
         plan = await workspace.plan()
         run = workspace.state.journal.begin("test")
         run.settle = lambda *_arguments: None  # type: ignore[method-assign]
@@ -128,50 +128,50 @@ async def test_a_deep_pass_finds_an_edit_that_kept_the_fingerprint(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the listing's fingerprint is believed, only reading the values shows an edit that left it standing."""
-    world = World(tmp_path, monkeypatch, kind)
-    await world.settle({"a": 1, "b": 1})
-    world.edit("a", "2")
+    repo = MemoryRepository(tmp_path, monkeypatch, kind)
+    await repo.settle({"a": 1, "b": 1})
+    repo.edit("a", "2")
     if kind == "memory-edge":
-        assert rows(await world.plan()) == []
-    assert rows(await world.plan(PassOptions(deep=True))) == [("update", "drifted", "a")]
-    assert is_clean(await world.apply(PassOptions(deep=True)))
-    assert world.held("a") == "1"
+        assert rows(await repo.plan()) == []
+    assert rows(await repo.plan(PassOptions(deep=True))) == [("update", "drifted", "a")]
+    assert is_clean(await repo.apply(PassOptions(deep=True)))
+    assert repo.held("a") == "1"
 
 
 class Database:
     """The same world over a SQLite store, whose tokens let a clean pass end early."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        world.kind = "sqlite"
+    def __init__(self, repo: MemoryRepository) -> None:
+        self.repo = repo
+        repo.kind = "sqlite"
         self.configure()
 
     def configure(self, options: str = "", policy: str = "prune: owned") -> None:
         text = (
             f'version: 1\nowner: team-a\nstate: ["state/*.yaml"]\npolicy: {{{policy}}}\n'
-            f"stores:\n  main: {{type: sqlite, path: {self.world.root}/store.db{options}}}\n"
+            f"stores:\n  main: {{type: sqlite, path: {self.repo.root}/store.db{options}}}\n"
         )
-        (self.world.root / "kvsync.yaml").write_text(text)
+        (self.repo.root / "kvsync.yaml").write_text(text)
 
 
 @pytest.fixture
-def database(world: World) -> Database:
-    return Database(world)
+def database(repo: MemoryRepository) -> Database:
+    return Database(repo)
 
 
-def has_memo(world: World) -> bool:
-    with closing(sqlite3.connect(world.root / ".kvsync/state.db")) as connection:
+def has_memo(repo: MemoryRepository) -> bool:
+    with closing(sqlite3.connect(repo.root / ".kvsync/state.db")) as connection:
         return bool(connection.execute("SELECT count(*) FROM memo").fetchone()[0])
 
 
 async def test_a_clean_pass_is_remembered_with_its_counts(database: Database) -> None:
     """The pass after a clean one asks for the token alone, and tells the same counts."""
-    world = database.world
-    world.want({"a": 1, "b": "{value: x, ttl: 1h}"})
-    assert is_clean(await world.apply())
-    first = await world.plan()
-    assert has_memo(world)
-    async with world.open(writing=None) as workspace:
+    repo = database.repo
+    repo.want({"a": 1, "b": "{value: x, ttl: 1h}"})
+    assert is_clean(await repo.apply())
+    first = await repo.plan()
+    assert has_memo(repo)
+    async with repo.open(writing=None) as workspace:
         plan = (await workspace.plan()).targets[0]
         assert workspace.stores["main"].traffic.bytes_received == 0
     assert (plan.unchanged, plan.next_moment, plan.digest) == (first.unchanged, first.next_moment, first.digest)
@@ -179,64 +179,64 @@ async def test_a_clean_pass_is_remembered_with_its_counts(database: Database) ->
 
 async def test_files_time_policy_and_key_format_void_a_clean_pass(database: Database) -> None:
     """Whatever a plan depends on besides the store is looked at anew when it changes."""
-    world = database.world
-    world.want({"a": 1, "b": "{value: x, ttl: 1h}"})
-    assert is_clean(await world.apply())
-    assert rows(await world.plan()) == []
-    world.want({"a": 2, "b": "{value: x, ttl: 1h}"})
-    assert rows(await world.plan()) == [("update", "changed", "a")]
-    world.want({"a": 1, "b": "{value: x, ttl: 1h}"})
-    assert rows(await world.plan()) == []
+    repo = database.repo
+    repo.want({"a": 1, "b": "{value: x, ttl: 1h}"})
+    assert is_clean(await repo.apply())
+    assert rows(await repo.plan()) == []
+    repo.want({"a": 2, "b": "{value: x, ttl: 1h}"})
+    assert rows(await repo.plan()) == [("update", "changed", "a")]
+    repo.want({"a": 1, "b": "{value: x, ttl: 1h}"})
+    assert rows(await repo.plan()) == []
     database.configure(', key_format: "x/{key}"')
-    assert {row[:2] for row in rows(await world.plan())} >= {("create", "new")}  # another place
+    assert {row[:2] for row in rows(await repo.plan())} >= {("create", "new")}  # another place
     database.configure()
-    assert rows(await world.plan()) == []
+    assert rows(await repo.plan()) == []
     database.configure(policy='prune: owned, ignore: ["a"]')
-    assert (await world.plan()).unchanged == 2
+    assert (await repo.plan()).unchanged == 2
     database.configure()
-    world.clock.advance(2 * 3600)
-    assert [row[1:] for row in rows(await world.plan())] == [("expiring", "b")]
+    repo.clock.advance(2 * 3600)
+    assert [row[1:] for row in rows(await repo.plan())] == [("expiring", "b")]
 
 
 async def test_another_database_voids_a_clean_pass(database: Database) -> None:
     """A store that leads somewhere else is looked at anew, also when it is empty."""
-    world = database.world
-    world.want({"a": 1})
-    assert is_clean(await world.apply())
-    assert rows(await world.plan()) == []
-    (world.root / "store.db").unlink()
+    repo = database.repo
+    repo.want({"a": 1})
+    assert is_clean(await repo.apply())
+    assert rows(await repo.plan()) == []
+    (repo.root / "store.db").unlink()
     for name in ("store.db-wal", "store.db-shm"):
-        (world.root / name).unlink(missing_ok=True)
-    assert rows(await world.plan()) == [("create", "new", "a")]
+        (repo.root / name).unlink(missing_ok=True)
+    assert rows(await repo.plan()) == [("create", "new", "a")]
 
 
 async def test_a_hand_edit_voids_a_clean_pass(database: Database) -> None:
     """An edit with any SQLite program is seen by the next pass."""
-    world = database.world
-    world.want({"a": 1})
-    assert is_clean(await world.apply())
-    assert rows(await world.plan()) == []
-    with closing(sqlite3.connect(world.root / "store.db")) as connection, connection:
+    repo = database.repo
+    repo.want({"a": 1})
+    assert is_clean(await repo.apply())
+    assert rows(await repo.plan()) == []
+    with closing(sqlite3.connect(repo.root / "store.db")) as connection, connection:
         connection.execute("UPDATE entries SET value = x'32'")
-    assert rows(await world.plan()) == [("update", "drifted", "a")]
+    assert rows(await repo.plan()) == [("update", "drifted", "a")]
 
 
 async def test_no_memory_of_a_pass_with_differences(database: Database) -> None:
     """Only a pass with nothing to change, refuse or report counts as clean."""
-    world = database.world
-    world.want({"a": 1, "b": '{value: "1", mode: observe}'})
-    await world.apply()
-    assert reported(await world.plan())
-    assert not has_memo(world)
+    repo = database.repo
+    repo.want({"a": 1, "b": '{value: "1", mode: observe}'})
+    await repo.apply()
+    assert reported(await repo.plan())
+    assert not has_memo(repo)
 
 
 async def test_a_deep_or_narrowed_pass_does_not_stand_for_a_whole_one(database: Database) -> None:
     """A pass over some keys leaves no memory of a clean target."""
-    world = database.world
-    world.want({"a": 1, "b": 1})
-    assert is_clean(await world.apply(PassOptions(keys=("a",))))
-    assert rows(await world.plan(PassOptions(keys=("a",)))) == []
-    assert rows(await world.plan()) == [("create", "new", "b")]
+    repo = database.repo
+    repo.want({"a": 1, "b": 1})
+    assert is_clean(await repo.apply(PassOptions(keys=("a",))))
+    assert rows(await repo.plan(PassOptions(keys=("a",)))) == []
+    assert rows(await repo.plan()) == [("create", "new", "b")]
 
 
 def test_all_kinds_of_ledger_stores_are_tried() -> None:

@@ -19,16 +19,16 @@ from kvsync.model.health import Traffic
 from kvsync.model.pass_options import PassOptions
 from kvsync.state import Run
 from tests.support.command import CONFIG, Repository
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
 from tests.support.stores import KINDS
-from tests.support.world import World, is_clean, outcomes, rows
 
 SECRET = 'pa"ss wörd\\/&+%41=;hunter2-and-more'
 NUMBERS = {f"k{number:02}": number for number in range(12)}
 
 
 @pytest.fixture(params=sorted(KINDS))
-def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch, request.param)
+def repo(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch, request.param)
 
 
 @pytest.fixture
@@ -51,16 +51,16 @@ class TestASecondPassDoesNothing:
   seed: {value: z, mode: create-only}
 """
 
-    async def test_on_every_kind_of_remote(self, world: World) -> None:
+    async def test_on_every_kind_of_remote(self, repo: MemoryRepository) -> None:
         """Whatever an entry looks like, once it is written it is as desired."""
-        world.want(self.KEYS)
-        assert is_clean(await world.apply())
-        world.server.calls.clear()
-        second = await world.apply()
+        repo.want(self.KEYS)
+        assert is_clean(await repo.apply())
+        repo.server.calls.clear()
+        second = await repo.apply()
         assert outcomes(second) == {}
         assert rows(second.plan.targets[0]) == []
-        assert world.writes() == 0
-        assert rows(await world.plan(PassOptions(deep=True))) == []
+        assert repo.writes() == 0
+        assert rows(await repo.plan(PassOptions(deep=True))) == []
 
     def test_on_the_embedded_store(self, repository: Repository) -> None:
         """The same through the command line, with labels, tags, metadata and bytes."""
@@ -80,32 +80,32 @@ class TestForeignEntriesAreSafe:
     """Promise 2: an entry without our mark is never deleted or overwritten, except as the policy says."""
 
     @pytest.mark.parametrize("policy", ["{}", "{adopt: never}", "{prune: off}", "{adopt: if-equal, drift: report}"])
-    async def test_whatever_the_files_do(self, world: World, policy: str) -> None:
+    async def test_whatever_the_files_do(self, repo: MemoryRepository, policy: str) -> None:
         """Desired or not, absent or moved: another's entry keeps its value, and so does one of another owner."""
-        world.configure(policy)
-        await world.settle({"a": 1, "b": 1, "old": 1})
+        repo.configure(policy)
+        await repo.settle({"a": 1, "b": 1, "old": 1})
         for key in ("theirs", "wanted", "gone", "source"):
-            world.server.write("web", key, b"theirs")
-        if KINDS[world.kind].capabilities.marks == "store":
-            world.server.write("web", "team-b", b"theirs", mark=Mark("team-b", b"f" * 16))
-        theirs = {key: value for key, value in world.values().items() if value == "theirs"}
-        world.want(
+            repo.server.write("web", key, b"theirs")
+        if KINDS[repo.kind].capabilities.marks == "store":
+            repo.server.write("web", "team-b", b"theirs", mark=Mark("team-b", b"f" * 16))
+        theirs = {key: value for key, value in repo.values().items() if value == "theirs"}
+        repo.want(
             {"a": 2, "wanted": 1, "team-b": 1, "new": 1},
             "absent: [gone, old]\nmoved: [{from: source, to: new}]\n",
         )
         for _ in range(2):
-            await world.apply()
-            world.clock.advance(61)
-        assert {key: world.held(key) for key in theirs} == theirs
+            await repo.apply()
+            repo.clock.advance(61)
+        assert {key: repo.held(key) for key in theirs} == theirs
 
-    async def test_adopting_is_the_exception(self, world: World) -> None:
+    async def test_adopting_is_the_exception(self, repo: MemoryRepository) -> None:
         """adopt: always overwrites desired entries without an owner, and nothing beside them."""
-        world.configure("{adopt: always}")
-        world.server.write("web", "wanted", b"theirs")
-        world.server.write("web", "other", b"theirs")
-        world.want({"wanted": 1})
-        await world.apply()
-        assert world.values() == {"wanted": "1", "other": "theirs"}
+        repo.configure("{adopt: always}")
+        repo.server.write("web", "wanted", b"theirs")
+        repo.server.write("web", "other", b"theirs")
+        repo.want({"wanted": 1})
+        await repo.apply()
+        assert repo.values() == {"wanted": "1", "other": "theirs"}
 
 
 class TestNoSecretIsShown:
@@ -159,15 +159,15 @@ class TestNoSecretIsShown:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """A store that repeats the value in its error message gives nothing away either."""
-        world = World(tmp_path, monkeypatch)
-        world.want({"token": f"{{value: {json.dumps(SECRET)}, sensitive: true}}", "a": 1})
-        world.server.fail_entry("token", error=f"will not take {SECRET}")
+        repo = MemoryRepository(tmp_path, monkeypatch)
+        repo.want({"token": f"{{value: {json.dumps(SECRET)}, sensitive: true}}", "a": 1})
+        repo.server.fail_entry("token", error=f"will not take {SECRET}")
         texts: list[str] = []
         config = ("-c", str(tmp_path / "kvsync.yaml"))
         for command in (["apply", "--yes"], ["plan", "-o", "json"], ["history", "-o", "json"], ["run", "--once"]):
             run([*config, *command])
             texts += capsys.readouterr()
-        world.server.fail(PermanentError(f"GET https://x/?token={SECRET} failed"), times=9)
+        repo.server.fail(PermanentError(f"GET https://x/?token={SECRET} failed"), times=9)
         for command in (["plan"], ["apply", "--yes"], ["run", "--once"]):
             run([*config, *command])
             texts += capsys.readouterr()
@@ -177,10 +177,10 @@ class TestNoSecretIsShown:
         database = (tmp_path / ".kvsync/state.db").read_bytes()
         assert not leaks(database.decode(errors="replace"))
 
-    async def test_in_the_repr_of_anything_that_travels(self, world: World) -> None:
+    async def test_in_the_repr_of_anything_that_travels(self, repo: MemoryRepository) -> None:
         """Plans, changes, reports and exceptions can be printed by a debugger without showing a value."""
-        world.want({"token": f"{{value: {json.dumps(SECRET)}, sensitive: true}}", "a": 1})
-        async with world.open() as workspace:
+        repo.want({"token": f"{{value: {json.dumps(SECRET)}, sensitive: true}}", "a": 1})
+        async with repo.open() as workspace:
             loaded = workspace.load()
             plan = await workspace.plan(loaded=loaded)
             report = await workspace.apply(plan, command="test")
@@ -204,21 +204,21 @@ class TestConcurrentChangesStand:
     ) -> None:
         """Another writer changes random entries between plan and write, and finds every change of theirs again."""
         free_hand = "{guard: {max_update_pct: 100, max_delete_pct: 100}}"
-        world, chance = World(tmp_path, monkeypatch, kind, free_hand), random.Random(seed)
-        await world.settle(NUMBERS)
+        repo, chance = MemoryRepository(tmp_path, monkeypatch, kind, free_hand), random.Random(seed)
+        await repo.settle(NUMBERS)
         changed = {key: chance.randrange(100) + 100 for key in NUMBERS if chance.random() < 0.7}
-        world.want({key: value for key, value in (NUMBERS | changed).items() if chance.random() < 0.9})
+        repo.want({key: value for key, value in (NUMBERS | changed).items() if chance.random() < 0.9})
         touched: set[str] = set()
 
         def interfere() -> None:
             key = chance.choice(sorted(NUMBERS))
             touched.add(key)
-            world.server.write("web", key, b"theirs")
+            repo.server.write("web", key, b"theirs")
 
-        world.server.before_change(interfere, times=6)
-        await world.apply()
+        repo.server.before_change(interfere, times=6)
+        await repo.apply()
         assert touched
-        assert {world.held(key) for key in touched} == {"theirs"}
+        assert {repo.held(key) for key in touched} == {"theirs"}
 
     def test_on_the_embedded_store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """An edit between plan and apply makes that entry stale, and it is spared."""
@@ -235,13 +235,13 @@ class TestConcurrentChangesStand:
 class TestNothingIsDeletedByMistake:
     """Promise 5: an incomplete listing, an unreadable file or an empty checkout never causes a delete."""
 
-    async def test_by_a_listing_that_broke_off(self, world: World) -> None:
+    async def test_by_a_listing_that_broke_off(self, repo: MemoryRepository) -> None:
         """However little of it was listed, a target loses no entry that is still wanted."""
-        await world.settle(NUMBERS)
+        await repo.settle(NUMBERS)
         for keep in (0, 1, 6, 11):
-            world.server.list_incompletely(keep=keep)
-            await world.apply()
-            assert world.values().keys() >= NUMBERS.keys()
+            repo.server.list_incompletely(keep=keep)
+            await repo.apply()
+            assert repo.values().keys() >= NUMBERS.keys()
 
     @pytest.mark.parametrize(
         "damage",
@@ -258,12 +258,12 @@ class TestNothingIsDeletedByMistake:
             lambda state: (state.unlink(), state.parent.rmdir()),
         ],
     )
-    async def test_by_files_that_cannot_be_used(self, world: World, damage: Callable[[Path], Any]) -> None:
+    async def test_by_files_that_cannot_be_used(self, repo: MemoryRepository, damage: Callable[[Path], Any]) -> None:
         """Whatever became of the file, every entry stays."""
-        await world.settle(NUMBERS)
-        damage(world.root / "state/web.yaml")
-        await world.apply()
-        assert world.values() == {key: str(value) for key, value in NUMBERS.items()}
+        await repo.settle(NUMBERS)
+        damage(repo.root / "state/web.yaml")
+        await repo.apply()
+        assert repo.values() == {key: str(value) for key, value in NUMBERS.items()}
 
     def test_through_the_command_line(self, repository: Repository) -> None:
         """A checkout without any state file deletes nothing, and is no success."""
@@ -283,26 +283,26 @@ class TestKilledAtAnyMoment:
 
     @pytest.mark.parametrize("is_written", [True, False])
     async def test_before_and_after_each_call(
-        self, world: World, is_written: bool, monkeypatch: pytest.MonkeyPatch
+        self, repo: MemoryRepository, is_written: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Cut off at the first, second, … write, before or after the store did it, the next run finishes the work."""
-        await world.settle({"a": 1, "b": 1, "c": 1, "greet": 1})
-        world.server.write("web", "theirs", b"x")
-        world.want({"a": 2, "b": 1, "d": 1, "greeting": 1}, "moved: [{from: greet, to: greeting}]\n")
+        await repo.settle({"a": 1, "b": 1, "c": 1, "greet": 1})
+        repo.server.write("web", "theirs", b"x")
+        repo.want({"a": 2, "b": 1, "d": 1, "greeting": 1}, "moved: [{from: greet, to: greeting}]\n")
         for _ in range(9):
             with pytest.MonkeyPatch.context() as patch:
-                was_killed = await self.cut_off(world, patch, is_written=is_written)
-            world.clock.advance(61)
+                was_killed = await self.cut_off(repo, patch, is_written=is_written)
+            repo.clock.advance(61)
             if not was_killed:
                 break
-        assert is_clean(await world.apply())
-        world.clock.advance(61)
-        assert rows(await world.plan()) == []
-        assert world.values() == {"a": "2", "b": "1", "d": "1", "greeting": "1", "theirs": "x"}
+        assert is_clean(await repo.apply())
+        repo.clock.advance(61)
+        assert rows(await repo.plan()) == []
+        assert repo.values() == {"a": "2", "b": "1", "d": "1", "greeting": "1", "theirs": "x"}
 
-    async def cut_off(self, world: World, patch: pytest.MonkeyPatch, *, is_written: bool) -> bool:
+    async def cut_off(self, repo: MemoryRepository, patch: pytest.MonkeyPatch, *, is_written: bool) -> bool:
         """Apply until the first call that writes; the journal learns nothing from then on."""
-        change = world.server.change
+        change = repo.server.change
 
         def dying(*arguments: Any, **more: Any) -> Any:
             patch.setattr(Run, "settle", lambda *_arguments: None)
@@ -311,9 +311,9 @@ class TestKilledAtAnyMoment:
                 change(*arguments, **more)
             raise KilledError
 
-        patch.setattr(world.server, "change", dying)
+        patch.setattr(repo.server, "change", dying)
         try:
-            await world.apply()
+            await repo.apply()
         except KilledError:
             return is_written
         return False
@@ -324,41 +324,41 @@ class TestNoRequestTooMany:
 
     MANY = {f"k{number:04}": number for number in range(2500)}  # noqa: RUF012 - never changed
 
-    async def test_to_look_at_unchanged_entries(self, world: World) -> None:
+    async def test_to_look_at_unchanged_entries(self, repo: MemoryRepository) -> None:
         """Unchanged entries cost the pages of one listing; no value is read where the listing tells enough."""
-        world.want(self.MANY)
-        assert is_clean(await world.apply())
-        world.clock.advance(61)
-        spent = await self.spent(world, apply=False)
-        limits = KINDS[world.kind].capabilities
+        repo.want(self.MANY)
+        assert is_clean(await repo.apply())
+        repo.clock.advance(61)
+        spent = await self.spent(repo, apply=False)
+        limits = KINDS[repo.kind].capabilities
         pages = -(-2500 // limits.page)
-        tells_enough = limits.values_in_listing or limits.marks == "store" or KINDS[world.kind].lists_sizes
+        tells_enough = limits.values_in_listing or limits.marks == "store" or KINDS[repo.kind].lists_sizes
         assert spent.requests == pages + (0 if tells_enough else -(-2500 // limits.read_batch))
 
-    async def test_to_write_new_entries(self, world: World) -> None:
+    async def test_to_write_new_entries(self, repo: MemoryRepository) -> None:
         """New entries cost one call for each batch that the store takes; only stores that cannot compare are asked more."""
-        world.want(self.MANY)
-        spent = await self.spent(world, apply=True)
-        limits = KINDS[world.kind].capabilities
+        repo.want(self.MANY)
+        spent = await self.spent(repo, apply=True)
+        limits = KINDS[repo.kind].capabilities
         calls = -(-2500 // limits.batch)
         looks = 0 if limits.compare_and_set else calls * (1 if limits.settle else 2)
-        assert world.writes() == calls
-        ledger = 4 if KINDS[world.kind].keeps_ledger else 0  # read and written, before the first entry and after all
+        assert repo.writes() == calls
+        ledger = 4 if KINDS[repo.kind].keeps_ledger else 0  # read and written, before the first entry and after all
         assert spent.requests <= 1 + calls + looks + ledger
 
-    async def test_to_change_one_entry(self, world: World) -> None:
+    async def test_to_change_one_entry(self, repo: MemoryRepository) -> None:
         """One change among many is one write."""
-        world.want(self.MANY)
-        assert is_clean(await world.apply())
-        world.clock.advance(61)
-        world.server.calls.clear()
-        world.want(self.MANY | {"k0007": "changed"})
-        assert is_clean(await world.apply())
-        assert world.writes() == 1
+        repo.want(self.MANY)
+        assert is_clean(await repo.apply())
+        repo.clock.advance(61)
+        repo.server.calls.clear()
+        repo.want(self.MANY | {"k0007": "changed"})
+        assert is_clean(await repo.apply())
+        assert repo.writes() == 1
 
     @staticmethod
-    async def spent(world: World, *, apply: bool) -> Traffic:
-        async with world.open() as workspace:
+    async def spent(repo: MemoryRepository, *, apply: bool) -> Traffic:
+        async with repo.open() as workspace:
             plan = await workspace.plan()
             if apply:
                 assert is_clean(await workspace.apply(plan, command="test"))

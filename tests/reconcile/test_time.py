@@ -15,28 +15,28 @@ from kvsync.stores.base import Store
 from kvsync.stores.memory.backend import RemoteKey
 from kvsync.stores.wrapper import StoreWrapper
 from kvsync.util.clock import Clock
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, refused, rows
 from tests.support.stores import KINDS
-from tests.support.world import World, is_clean, outcomes, refused, rows
 
 HOUR, DAY = 3600, 86_400
 LATE = "memory-edge"
 
 
 @pytest.fixture(params=sorted(KINDS))
-def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch, request.param)
+def repo(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch, request.param)
 
 
 @pytest.fixture
-def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch)
+def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    world = World(tmp_path, monkeypatch, LATE)
-    world.server.list_late(KINDS[LATE].capabilities.settle)
-    return world
+def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    repo = MemoryRepository(tmp_path, monkeypatch, LATE)
+    repo.server.list_late(KINDS[LATE].capabilities.settle)
+    return repo
 
 
 class SkewedClock(Clock):
@@ -75,160 +75,160 @@ def give_clock(store: Store, clock: Clock) -> None:
         give_clock(store._inner, clock)
 
 
-def at(world: World, seconds: float) -> str:
-    moment = datetime.fromtimestamp(world.clock.now() + seconds, UTC)
+def at(repo: MemoryRepository, seconds: float) -> str:
+    moment = datetime.fromtimestamp(repo.clock.now() + seconds, UTC)
     return f'"{moment.strftime("%Y-%m-%dT%H:%M:%SZ")}"'
 
 
-async def test_a_ttl_is_renewed_when_a_third_is_left(world: World) -> None:
+async def test_a_ttl_is_renewed_when_a_third_is_left(repo: MemoryRepository) -> None:
     """An entry with a TTL is left alone until a third of its life is left, and is renewed then; the plan says when."""
-    await world.settle({"a": "{value: x, ttl: 3h}", "b": 1})
-    plan = await world.plan()
+    await repo.settle({"a": "{value: x, ttl: 3h}", "b": 1})
+    plan = await repo.plan()
     assert plan.next_moment is not None
-    world.clock.advance(plan.next_moment - world.clock.now() - 1)
-    assert rows(await world.plan()) == []
-    world.clock.advance(2)
-    assert rows(await world.plan()) == [("renew", "expiring", "a")]
-    assert is_clean(await world.apply())
-    world.clock.advance(2 * HOUR - 60)
-    assert rows(await world.plan()) == []
-    assert world.held("a") == "x"
+    repo.clock.advance(plan.next_moment - repo.clock.now() - 1)
+    assert rows(await repo.plan()) == []
+    repo.clock.advance(2)
+    assert rows(await repo.plan()) == [("renew", "expiring", "a")]
+    assert is_clean(await repo.apply())
+    repo.clock.advance(2 * HOUR - 60)
+    assert rows(await repo.plan()) == []
+    assert repo.held("a") == "x"
 
 
-async def test_a_renewal_is_due_at_the_very_moment_that_was_told(world: World) -> None:
+async def test_a_renewal_is_due_at_the_very_moment_that_was_told(repo: MemoryRepository) -> None:
     """A pass at exactly the moment that the last plan named renews: one that looked away then would forget the renewal."""
-    await world.settle({"a": "{value: x, ttl: 3h}", "b": 1})
-    plan = await world.plan()
+    await repo.settle({"a": "{value: x, ttl: 3h}", "b": 1})
+    plan = await repo.plan()
     assert plan.next_moment is not None
-    world.clock.advance(plan.next_moment - world.clock.now())
-    while world.clock.now() < plan.next_moment:  # what was added may be rounded
-        world.clock.advance(1e-6)
-    assert rows(await world.plan(writing="test")) == [("renew", "expiring", "a")]
+    repo.clock.advance(plan.next_moment - repo.clock.now())
+    while repo.clock.now() < plan.next_moment:  # what was added may be rounded
+        repo.clock.advance(1e-6)
+    assert rows(await repo.plan(writing="test")) == [("renew", "expiring", "a")]
 
 
-async def test_what_ended_for_good_is_no_reason_to_come_back(world: World) -> None:
+async def test_what_ended_for_good_is_no_reason_to_come_back(repo: MemoryRepository) -> None:
     """Once an entry ended as declared no later pass is planned for it."""
-    await world.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
-    world.clock.advance(2 * HOUR)
-    await world.apply()
-    world.clock.advance(60)
-    plan = await world.plan()
+    await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
+    repo.clock.advance(2 * HOUR)
+    await repo.apply()
+    repo.clock.advance(60)
+    plan = await repo.plan()
     assert plan.expired == 1
-    assert plan.next_moment is None or KINDS[world.kind].capabilities.always_expires
+    assert plan.next_moment is None or KINDS[repo.kind].capabilities.always_expires
 
 
 async def test_an_end_far_away_is_come_up_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where everything ends within 90 days an entry that shall end in 200 is there until then, renewed when a third of the
     store's longest life is left and once its end is within reach, and gone right after."""
-    world = World(tmp_path, monkeypatch, "memory-mortal")
-    begin, renewals = world.clock.now(), []
-    await world.settle({"sale": f"{{value: x, expires_at: {at(world, 200 * DAY)}}}"})
-    while (moment := (await world.plan()).next_moment) is not None:
-        world.clock.advance(moment - world.clock.now() + 1)
-        assert world.held("sale") == "x"
-        assert rows(await world.plan()) == [("renew", "expiring", "sale")]
-        assert is_clean(await world.apply())
-        assert rows(await world.plan()) == []
-        renewals.append(round((world.clock.now() - begin) / DAY))
+    repo = MemoryRepository(tmp_path, monkeypatch, "memory-mortal")
+    begin, renewals = repo.clock.now(), []
+    await repo.settle({"sale": f"{{value: x, expires_at: {at(repo, 200 * DAY)}}}"})
+    while (moment := (await repo.plan()).next_moment) is not None:
+        repo.clock.advance(moment - repo.clock.now() + 1)
+        assert repo.held("sale") == "x"
+        assert rows(await repo.plan()) == [("renew", "expiring", "sale")]
+        assert is_clean(await repo.apply())
+        assert rows(await repo.plan()) == []
+        renewals.append(round((repo.clock.now() - begin) / DAY))
     assert renewals == [60, 110]
-    world.clock.advance(begin + 200 * DAY - world.clock.now() - 1)
-    assert world.held("sale") == "x"
-    world.clock.advance(2)
-    assert world.values() == {}
-    assert rows(await world.plan()) == []
+    repo.clock.advance(begin + 200 * DAY - repo.clock.now() - 1)
+    assert repo.held("sale") == "x"
+    repo.clock.advance(2)
+    assert repo.values() == {}
+    assert rows(await repo.plan()) == []
 
 
-async def test_a_renewal_that_came_too_late_brings_the_entry_back(world: World) -> None:
+async def test_a_renewal_that_came_too_late_brings_the_entry_back(repo: MemoryRepository) -> None:
     """After kvsync was away for longer than the TTL the entry is there again, and that is no drift."""
-    await world.settle({"a": "{value: x, ttl: 1h}", "b": 1})
-    world.clock.advance(2 * HOUR)
-    report = await world.apply()
+    await repo.settle({"a": "{value: x, ttl: 1h}", "b": 1})
+    repo.clock.advance(2 * HOUR)
+    report = await repo.apply()
     assert is_clean(report)
     assert {row[1] for row in rows(report.plan.targets[0])} == {"expiring"}
-    assert world.held("a") == "x"
-    world.clock.advance(60)
-    assert rows(await world.plan()) == []
+    assert repo.held("a") == "x"
+    repo.clock.advance(60)
+    assert rows(await repo.plan()) == []
 
 
-async def test_renew_before_moves_the_renewal(plain: World) -> None:
+async def test_renew_before_moves_the_renewal(plain: MemoryRepository) -> None:
     """renew_before says how much life must be left."""
     await plain.settle({"a": "{value: x, ttl: 3h, renew_before: 10m}", "b": 1})
     assert (await plain.plan()).next_moment == plain.clock.now() + 3 * HOUR - 600
 
 
-async def test_a_ttl_without_renewal_ends_and_stays_away(world: World) -> None:
+async def test_a_ttl_without_renewal_ends_and_stays_away(repo: MemoryRepository) -> None:
     """With renew_before: 0 the entry ends as declared, which is no drift, and it is not made again."""
-    await world.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
-    world.clock.advance(2 * HOUR)
-    await world.apply()
-    plan = await world.plan()
+    await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
+    repo.clock.advance(2 * HOUR)
+    await repo.apply()
+    plan = await repo.plan()
     assert rows(plan) == []
     assert plan.expired == 1
-    if KINDS[world.kind].capabilities.lifetimes is Lifetimes.EMULATED:
-        assert world.held("a") is None
+    if KINDS[repo.kind].capabilities.lifetimes is Lifetimes.EMULATED:
+        assert repo.held("a") is None
 
 
 @pytest.mark.parametrize(
     "anew", ["{value: y, ttl: 1h, renew_before: 0s}", "{value: x, ttl: 2h, renew_before: 0s}", "x"]
 )
-async def test_what_ended_comes_back_when_the_files_ask_for_it_anew(world: World, anew: str) -> None:
+async def test_what_ended_comes_back_when_the_files_ask_for_it_anew(repo: MemoryRepository, anew: str) -> None:
     """An entry that ended as declared is made again once its declaration is another one."""
-    await world.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
-    world.clock.advance(2 * HOUR)
-    await world.apply()
-    world.clock.advance(60)
-    world.want({"a": anew, "b": 1})
-    report = await world.apply()
+    await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
+    repo.clock.advance(2 * HOUR)
+    await repo.apply()
+    repo.clock.advance(60)
+    repo.want({"a": anew, "b": 1})
+    report = await repo.apply()
     assert [row[0] for row in rows(report.plan.targets[0]) if row[2] == "a"] == ["create"]
     assert is_clean(report)
 
 
-async def test_a_moment_that_is_put_off_brings_the_entry_back(world: World) -> None:
+async def test_a_moment_that_is_put_off_brings_the_entry_back(repo: MemoryRepository) -> None:
     """An entry that had ended is there again when the files give it a later end."""
-    await world.settle({"a": f"{{value: x, expires_at: {at(world, HOUR)}}}", "b": 1})
-    world.clock.advance(2 * HOUR)
-    await world.apply()
-    world.clock.advance(60)
-    world.want({"a": f"{{value: x, expires_at: {at(world, HOUR)}}}", "b": 1})
-    assert is_clean(await world.apply())
-    assert world.held("a") == "x"
+    await repo.settle({"a": f"{{value: x, expires_at: {at(repo, HOUR)}}}", "b": 1})
+    repo.clock.advance(2 * HOUR)
+    await repo.apply()
+    repo.clock.advance(60)
+    repo.want({"a": f"{{value: x, expires_at: {at(repo, HOUR)}}}", "b": 1})
+    assert is_clean(await repo.apply())
+    assert repo.held("a") == "x"
 
 
-async def test_what_somebody_makes_after_the_end_is_theirs(world: World) -> None:
+async def test_what_somebody_makes_after_the_end_is_theirs(repo: MemoryRepository) -> None:
     """Once our entry has ended, another one under its name belongs to whoever made it."""
-    await world.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
-    world.clock.advance(2 * HOUR)
-    await world.apply()
-    world.server.write("web", "a", b"theirs", expires_at=world.clock.now() + HOUR)
-    world.clock.advance(61)
-    report = await world.apply()
+    await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
+    repo.clock.advance(2 * HOUR)
+    await repo.apply()
+    repo.server.write("web", "a", b"theirs", expires_at=repo.clock.now() + HOUR)
+    repo.clock.advance(61)
+    report = await repo.apply()
     assert refused(report.plan.targets[0]) == [("update", "unowned", "a")]
-    assert world.held("a") == "theirs"
+    assert repo.held("a") == "theirs"
 
 
-async def test_an_entry_ends_at_its_moment(world: World) -> None:
+async def test_an_entry_ends_at_its_moment(repo: MemoryRepository) -> None:
     """expires_at is reached without drift; where the store cannot end entries, the daemon is told when to, and does."""
-    await world.settle({"a": f"{{value: x, expires_at: {at(world, HOUR)}}}", "b": 1})
-    plan = await world.plan()
+    await repo.settle({"a": f"{{value: x, expires_at: {at(repo, HOUR)}}}", "b": 1})
+    plan = await repo.plan()
     assert rows(plan) == []
-    assert plan.next_moment is not None or KINDS[world.kind].capabilities.lifetimes is Lifetimes.NATIVE
-    world.clock.advance(HOUR)
-    await world.apply()
-    world.clock.advance(60)
-    plan = await world.plan()
+    assert plan.next_moment is not None or KINDS[repo.kind].capabilities.lifetimes is Lifetimes.NATIVE
+    repo.clock.advance(HOUR)
+    await repo.apply()
+    repo.clock.advance(60)
+    plan = await repo.plan()
     assert rows(plan) == []
     assert plan.expired == 1
-    if KINDS[world.kind].capabilities.lifetimes is Lifetimes.EMULATED:
-        assert world.held("a") is None
+    if KINDS[repo.kind].capabilities.lifetimes is Lifetimes.EMULATED:
+        assert repo.held("a") is None
 
 
-async def test_an_entry_whose_moment_is_past_is_never_made(world: World) -> None:
+async def test_an_entry_whose_moment_is_past_is_never_made(repo: MemoryRepository) -> None:
     """What had ended before it was ever written is not written."""
-    world.want({"a": f"{{value: x, expires_at: {at(world, -HOUR)}}}", "b": 1})
-    assert outcomes(await world.apply()) == {"b": "applied"}
+    repo.want({"a": f"{{value: x, expires_at: {at(repo, -HOUR)}}}", "b": 1})
+    assert outcomes(await repo.apply()) == {"b": "applied"}
 
 
-async def test_many_ends_by_time_at_once_meet_the_guard(plain: World) -> None:
+async def test_many_ends_by_time_at_once_meet_the_guard(plain: MemoryRepository) -> None:
     """A clock that jumps must not delete half of a target: where kvsync ends entries itself, the guard counts them."""
     plain.kind = "memory-prefix"
     plain.configure()
@@ -240,7 +240,7 @@ async def test_many_ends_by_time_at_once_meet_the_guard(plain: World) -> None:
     assert plain.values() == {"b": "1"}
 
 
-async def test_a_few_ends_by_time_wait_for_nobody(plain: World) -> None:
+async def test_a_few_ends_by_time_wait_for_nobody(plain: MemoryRepository) -> None:
     """Entries that end within the limits of the guard are deleted at their moment."""
     plain.kind = "memory-prefix"
     plain.configure()
@@ -252,13 +252,13 @@ async def test_a_few_ends_by_time_wait_for_nobody(plain: World) -> None:
 
 
 @pytest.mark.parametrize("off", [-6 * HOUR, 3 * DAY])
-async def test_lifetimes_end_by_the_time_of_the_store(world: World, off: float) -> None:
+async def test_lifetimes_end_by_the_time_of_the_store(repo: MemoryRepository, off: float) -> None:
     """A machine whose clock is off by hours or days ends nothing early, and renews in time: the store's time decides."""
-    await world.settle({"a": "{value: x, ttl: 3h}", "b": f"{{value: y, expires_at: {at(world, DAY)}}}"})
-    right, here = world.clock, SkewedClock(world.clock, off)
+    await repo.settle({"a": "{value: x, ttl: 3h}", "b": f"{{value: y, expires_at: {at(repo, DAY)}}}"})
+    right, here = repo.clock, SkewedClock(repo.clock, off)
 
     async def planned() -> TargetPlan:
-        async with world.open("run", clock=here) as workspace:
+        async with repo.open("run", clock=here) as workspace:
             give_clock(workspace.stores["main"], TimeOfStore(right, here))
             (plan,) = (await workspace.plan()).targets
             return plan
@@ -271,17 +271,17 @@ async def test_lifetimes_end_by_the_time_of_the_store(world: World, off: float) 
     assert rows(await planned()) == [("renew", "expiring", "a")]
 
 
-async def test_another_ttl_in_the_files_is_a_change(world: World) -> None:
+async def test_another_ttl_in_the_files_is_a_change(repo: MemoryRepository) -> None:
     """A TTL that the files change is written although the value is the same."""
-    await world.settle({"a": "{value: x, ttl: 1h}", "b": 1})
-    world.want({"a": "{value: x, ttl: 2h}", "b": 1})
-    assert rows(await world.plan()) == [("update", "changed", "a")]
-    assert is_clean(await world.apply())
-    world.clock.advance(60)
-    assert rows(await world.plan()) == []
+    await repo.settle({"a": "{value: x, ttl: 1h}", "b": 1})
+    repo.want({"a": "{value: x, ttl: 2h}", "b": 1})
+    assert rows(await repo.plan()) == [("update", "changed", "a")]
+    assert is_clean(await repo.apply())
+    repo.clock.advance(60)
+    assert rows(await repo.plan()) == []
 
 
-async def test_a_lifetime_that_somebody_took_away_is_drift(plain: World) -> None:
+async def test_a_lifetime_that_somebody_took_away_is_drift(plain: MemoryRepository) -> None:
     """An entry of ours that lost its TTL in the store gets it back."""
     await plain.settle({"a": "{value: x, ttl: 1h}", "b": 1})
     held = next(held for slot, held in plain.server.held["web"].items() if slot.key == "a")
@@ -289,7 +289,7 @@ async def test_a_lifetime_that_somebody_took_away_is_drift(plain: World) -> None
     assert rows(await plain.plan()) == [("update", "drifted", "a")]
 
 
-async def test_what_was_just_written_is_no_drift_where_the_listing_is_late(late: World) -> None:
+async def test_what_was_just_written_is_no_drift_where_the_listing_is_late(late: MemoryRepository) -> None:
     """Right after creates, updates and deletes the next pass has nothing to do, although the listing shows the past."""
     late.want({"a": 1, "b": 1, "c": 1, "d": 1})
     assert is_clean(await late.apply())
@@ -306,7 +306,7 @@ async def test_what_was_just_written_is_no_drift_where_the_listing_is_late(late:
     assert late.values() == {"a": "2", "b": "1", "d": "1", "e": "1"}
 
 
-async def test_files_that_change_again_are_applied_while_the_listing_is_late(late: World) -> None:
+async def test_files_that_change_again_are_applied_while_the_listing_is_late(late: MemoryRepository) -> None:
     """A second edit does not wait until the listing has caught up with the first."""
     late.want({"a": 1, "b": 1})
     assert is_clean(await late.apply())
@@ -323,7 +323,7 @@ async def test_files_that_change_again_are_applied_while_the_listing_is_late(lat
     assert rows(await late.plan()) == []
 
 
-async def test_a_clock_that_was_set_back_hides_no_drift(late: World) -> None:
+async def test_a_clock_that_was_set_back_hides_no_drift(late: MemoryRepository) -> None:
     """What was written in the future, as the clock now has it, is not taken for written just now."""
     late.server.list_late(0)
     late.want({"a": 1, "b": 1})
@@ -333,7 +333,7 @@ async def test_a_clock_that_was_set_back_hides_no_drift(late: World) -> None:
     assert rows(await late.plan()) == [("create", "missing", "a")]
 
 
-async def test_real_drift_shows_once_the_listing_has_caught_up(late: World) -> None:
+async def test_real_drift_shows_once_the_listing_has_caught_up(late: MemoryRepository) -> None:
     """What somebody changed right after us is drift once the store can be believed."""
     late.want({"a": 1, "b": 1})
     assert is_clean(await late.apply())
@@ -346,7 +346,7 @@ async def test_real_drift_shows_once_the_listing_has_caught_up(late: World) -> N
     }
 
 
-async def test_what_somebody_writes_right_after_us_is_drift_at_once(late: World) -> None:
+async def test_what_somebody_writes_right_after_us_is_drift_at_once(late: MemoryRepository) -> None:
     """A listing that shows neither what we wrote nor what we overwrote is not late: somebody else was there."""
     await late.settle({"a": 1, "b": 1, "c": 1, "secret": "{value: s1, sensitive: true}"})
     late.want({"a": 2, "b": 1, "c": 2, "secret": "{value: s2, sensitive: true}"})
@@ -366,7 +366,7 @@ async def test_what_somebody_writes_right_after_us_is_drift_at_once(late: World)
     assert [row for row in rows(await late.plan()) if row[2] == "a"] == [("update", "drifted", "a")]
 
 
-async def test_an_end_that_somebody_moves_right_after_a_renewal_is_drift(late: World) -> None:
+async def test_an_end_that_somebody_moves_right_after_a_renewal_is_drift(late: MemoryRepository) -> None:
     """Within the time in which the listing may be late, the end before the renewal is the past, and any other is drift."""
     await late.settle({"a": "{value: x, ttl: 3h}", "b": 1})
     late.clock.advance(2 * HOUR + 60)

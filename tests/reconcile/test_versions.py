@@ -11,7 +11,7 @@ from kvsync.model.pass_options import PassOptions
 from kvsync.rendering import saved_plan as saved
 from kvsync.stores.memory.backend import RemoteKey
 from tests.support.machines import WEB, calls
-from tests.support.world import World, is_clean, outcomes, rows
+from tests.support.memory_repository import MemoryRepository, is_clean, outcomes, rows
 
 KEYS = {
     "plain": "Hello",
@@ -24,31 +24,31 @@ KEYS = {
 
 
 @pytest.fixture(params=["memory-bucket", "memory-shared-bucket"])
-def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(tmp_path, monkeypatch, request.param)
+def repo(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    return MemoryRepository(tmp_path, monkeypatch, request.param)
 
 
 @pytest.mark.parametrize("deep", [False, True])
-async def test_unchanged_entries_are_not_read(world: World, deep: bool) -> None:
+async def test_unchanged_entries_are_not_read(repo: MemoryRepository, deep: bool) -> None:
     """One listing is all it takes, whatever the entries are: with a TTL, sensitive, protected. A deep pass reads what is
     sensitive, for of that no digest is kept."""
-    await world.settle(KEYS)
-    world.server.calls.clear()
-    plan = await world.plan(PassOptions(deep=deep), writing="test")
+    await repo.settle(KEYS)
+    repo.server.calls.clear()
+    plan = await repo.plan(PassOptions(deep=deep), writing="test")
     assert (rows(plan), plan.unchanged) == ([], len(KEYS))
-    assert [call.keys for call in world.server.calls] == [(), ("secret",)][: 1 + deep]
+    assert [call.keys for call in repo.server.calls] == [(), ("secret",)][: 1 + deep]
 
 
-async def test_no_digest_of_a_secret_is_shown_or_kept(world: World) -> None:
+async def test_no_digest_of_a_secret_is_shown_or_kept(repo: MemoryRepository) -> None:
     """Where etags are made of the content, that of a sensitive entry is in no plan, outcome, journal or ledger: only its size,
     which listings show, is in the ledgers."""
-    await world.settle(KEYS)
-    world.want(KEYS | {"secret": "{value: correct horse, sensitive: true}"})
-    report = await world.apply()
+    await repo.settle(KEYS)
+    repo.want(KEYS | {"secret": "{value: correct horse, sensitive: true}"})
+    report = await repo.apply()
     (change,) = report.plan.targets[0].changes
     assert change.before is not None
     assert (change.before.etag, report.targets[0].outcomes[0].etag) == (None, None)
-    async with world.open(writing=None) as workspace:
+    async with repo.open(writing=None) as workspace:
         (known,) = workspace.state.ledger.get((await workspace.locate(WEB)).key, [change.identity]).values()
         (record,) = workspace.state.journal.changes(report.run or "")
     assert known.etag == "13"
@@ -56,88 +56,88 @@ async def test_no_digest_of_a_secret_is_shown_or_kept(world: World) -> None:
     assert (record.etag, record.before.etag) == (None, None)
 
 
-async def test_an_edit_of_another_size_is_read(world: World) -> None:
+async def test_an_edit_of_another_size_is_read(repo: MemoryRepository) -> None:
     """What the listing shows to be another version is read, and nothing else is."""
-    await world.settle(KEYS)
-    world.edit("secret", "longer than before")
-    world.server.calls.clear()
-    assert rows(await world.plan()) == [("update", "drifted", "secret")]
-    assert [call.keys for call in world.server.calls if call.method == "lookup"] == [("secret",)]
+    await repo.settle(KEYS)
+    repo.edit("secret", "longer than before")
+    repo.server.calls.clear()
+    assert rows(await repo.plan()) == [("update", "drifted", "secret")]
+    assert [call.keys for call in repo.server.calls if call.method == "lookup"] == [("secret",)]
 
 
-async def test_an_edit_of_the_same_size_is_found_by_a_deep_pass(world: World) -> None:
+async def test_an_edit_of_the_same_size_is_found_by_a_deep_pass(repo: MemoryRepository) -> None:
     """A listing of sizes cannot show it; a deep pass does, and reads that entry alone."""
-    await world.settle(KEYS)
-    world.edit("plain", "HELLO")
-    assert rows(await world.plan()) == []
-    world.server.calls.clear()
-    assert rows(await world.plan(PassOptions(deep=True))) == [("update", "drifted", "plain")]
-    assert calls(world) == {"listing": 1, "lookup": 1}
-    assert is_clean(await world.apply(PassOptions(deep=True)))
-    assert world.held("plain") == "Hello"
+    await repo.settle(KEYS)
+    repo.edit("plain", "HELLO")
+    assert rows(await repo.plan()) == []
+    repo.server.calls.clear()
+    assert rows(await repo.plan(PassOptions(deep=True))) == [("update", "drifted", "plain")]
+    assert calls(repo) == {"listing": 1, "lookup": 1}
+    assert is_clean(await repo.apply(PassOptions(deep=True)))
+    assert repo.held("plain") == "Hello"
 
 
-async def test_json_written_anew_is_read_once(world: World) -> None:
+async def test_json_written_anew_is_read_once(repo: MemoryRepository) -> None:
     """Another writer's spelling of the same data is no difference, and known from then on."""
-    await world.settle(KEYS)
-    held = world.server.held["web"][RemoteKey("data")]
-    world.server.write("web", "data", Content(b'{ "a": 2, "b": 1 }', *held.content[1:]))
+    await repo.settle(KEYS)
+    held = repo.server.held["web"][RemoteKey("data")]
+    repo.server.write("web", "data", Content(b'{ "a": 2, "b": 1 }', *held.content[1:]))
     for reads in (1, 0, 0):
-        world.server.calls.clear()
-        assert outcomes(await world.apply()) == {}
-        assert calls(world).get("lookup", 0) == reads
-        assert world.writes() == 0
-    assert world.held("data") == '{ "a": 2, "b": 1 }'
+        repo.server.calls.clear()
+        assert outcomes(await repo.apply()) == {}
+        assert calls(repo).get("lookup", 0) == reads
+        assert repo.writes() == 0
+    assert repo.held("data") == '{ "a": 2, "b": 1 }'
 
 
-async def test_a_seed_that_others_changed_is_not_read(world: World) -> None:
+async def test_a_seed_that_others_changed_is_not_read(repo: MemoryRepository) -> None:
     """What kvsync only creates need not be looked at once it is there."""
-    await world.settle(KEYS)
-    world.edit("seed", "changed by its user")
-    world.server.calls.clear()
-    assert rows(await world.plan()) == []
-    assert calls(world) == {"listing": 1}
+    await repo.settle(KEYS)
+    repo.edit("seed", "changed by its user")
+    repo.server.calls.clear()
+    assert rows(await repo.plan()) == []
+    assert calls(repo) == {"listing": 1}
 
 
-async def test_a_saved_plan_is_not_stale_for_a_listings_weakness(world: World) -> None:
+async def test_a_saved_plan_is_not_stale_for_a_listings_weakness(repo: MemoryRepository) -> None:
     """Whether an entry was believed, read, or listed deep, its version in a plan is the same one."""
-    await world.settle(KEYS | {"gone": 1})
-    world.want(KEYS | {"plain": "Hullo", "mortal": "{value: other, ttl: 7d}"})
-    async with world.open(writing=None) as workspace:
+    await repo.settle(KEYS | {"gone": 1})
+    repo.want(KEYS | {"plain": "Hullo", "mortal": "{value: other, ttl: 7d}"})
+    async with repo.open(writing=None) as workspace:
         kept = saved.load(saved.save(await workspace.plan(), workspace.state.seal, None))
     for deep in (False, True):
-        async with world.open(writing=None) as workspace:
-            fresh = await world.plan_all(PassOptions(deep=deep))
+        async with repo.open(writing=None) as workspace:
+            fresh = await repo.plan_all(PassOptions(deep=deep))
             place = lambda target: workspace.stores[target.store].place(target.namespace)  # noqa: E731
             (selection,) = saved.select(kept, fresh, workspace.state.seal, place).values()
         assert selection.stale == ()
         assert [change.identity.key for change in selection.changes] == ["gone", "mortal", "plain"]
 
 
-async def test_an_edit_of_the_same_size_between_plan_and_write_is_respected(world: World) -> None:
+async def test_an_edit_of_the_same_size_between_plan_and_write_is_respected(repo: MemoryRepository) -> None:
     """What was believed is read again before it is written: an edit that only a reading shows stops the write."""
-    await world.settle(KEYS)
-    world.want(KEYS | {"plain": "Hullo"})
-    world.configure("{drift: report}")
-    async with world.open() as workspace:
+    await repo.settle(KEYS)
+    repo.want(KEYS | {"plain": "Hullo"})
+    repo.configure("{drift: report}")
+    async with repo.open() as workspace:
         plan = await workspace.plan()
-        world.edit("plain", "HELLO")
+        repo.edit("plain", "HELLO")
         report = await workspace.apply(plan, command="test")
     assert outcomes(report) == {"plain": "conflict"}
-    assert world.held("plain") == "HELLO"
+    assert repo.held("plain") == "HELLO"
 
 
-async def test_a_renewal_that_only_kvsync_knows_of_is_not_written(world: World) -> None:
+async def test_a_renewal_that_only_kvsync_knows_of_is_not_written(repo: MemoryRepository) -> None:
     """Where kvsync keeps lifetimes itself, a renewal is a line in the ledger."""
-    await world.settle(KEYS)
-    world.clock.advance(5 * 86_400)
-    world.server.calls.clear()
-    report = await world.apply()
+    await repo.settle(KEYS)
+    repo.clock.advance(5 * 86_400)
+    repo.server.calls.clear()
+    report = await repo.apply()
     assert rows(report.plan.targets[0]) == [("renew", "expiring", "mortal")]
     assert is_clean(report)
-    assert world.writes() == 0
-    assert report.plan.targets[0].cost.requests == sum(calls(world).values()) - 1
-    assert rows(await world.plan()) == []
-    world.clock.advance(3 * 86_400)
-    assert world.held("mortal") == "x"
-    assert rows(await world.plan()) == []
+    assert repo.writes() == 0
+    assert report.plan.targets[0].cost.requests == sum(calls(repo).values()) - 1
+    assert rows(await repo.plan()) == []
+    repo.clock.advance(3 * 86_400)
+    assert repo.held("mortal") == "x"
+    assert rows(await repo.plan()) == []

@@ -51,21 +51,21 @@ run: {every: 60s, jitter: 0s, watch: false, listen: "127.0.0.1:0"}
 """
 
 
-class Forgetful(MemoryServer):
+class UnrecordedServer(MemoryServer):
     """Does not remember its calls, which would look like a leak."""
 
     def _arrive(self, method: str, namespace: str, slots: Any) -> None:
         """Nothing goes wrong."""
 
 
-class Gone(Forgetful):
+class RefusingServer(UnrecordedServer):
     """Refuses."""
 
     def _arrive(self, method: str, namespace: str, slots: Any) -> None:
         raise PermanentError("403: you may not")
 
 
-class Counting(DaemonObserver):
+class PassCounter(DaemonObserver):
     """Counts passes, by how they ended."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ def rss() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-def sample(workspace: Workspace, counting: Counting) -> dict[str, int]:
+def sample(workspace: Workspace, counting: PassCounter) -> dict[str, int]:
     """What is held now."""
     gc.collect()
     database = sum(file.stat().st_size for file in workspace.config.state_dir.rglob("*") if file.is_file())
@@ -106,7 +106,7 @@ def sample(workspace: Workspace, counting: Counting) -> dict[str, int]:
 
 async def live(workspace: Workspace, clock: LoopClock, beats: int) -> dict[str, Any]:
     """Let the daemon work, and look at it."""
-    reconciler, counting = WorkspaceReconciler(workspace, workspace.pass_context, {}), Counting()
+    reconciler, counting = WorkspaceReconciler(workspace, workspace.pass_context, {}), PassCounter()
     serving = Serving(workspace, reconciler, {}, observe=False)
     daemon = Daemon(
         reconciler,
@@ -154,8 +154,8 @@ async def main(clock: LoopClock) -> dict[str, Any]:
         want(folder, store, -1)
     with pytest.MonkeyPatch.context() as patch, (folder / "log").open("w") as log:
         configure("json", "info", stream=log)
-        patch.setitem(_SHARED, "busy", Forgetful(clock))
-        patch.setitem(_SHARED, "gone", Gone(clock))
+        patch.setitem(_SHARED, "busy", UnrecordedServer(clock))
+        patch.setitem(_SHARED, "gone", RefusingServer(clock))
         opening = open_workspace(folder / "kvsync.yaml", writing="run", redactor=Redactor(), environ={}, clock=clock)
         async with opening as workspace:
             return await live(workspace, clock, beats)

@@ -16,7 +16,7 @@ import pytest
 
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import Running, running
-from tests.status.support import Process, process, repository, want
+from tests.status.support import DaemonProcess, process, repository, want
 from tests.support.command import Repository
 
 pytestmark = pytest.mark.system  # waits for the end of long calls
@@ -28,7 +28,7 @@ LEAVE_WITHIN = 10.0
 
 
 @dataclass
-class Site:
+class CloudflareDeployment:
     """A repository whose store is Cloudflare's emulator."""
 
     folder: Path
@@ -60,7 +60,7 @@ class Site:
         async with self.session.get(f"{root}/{found}/keys?limit=1000", headers=headers) as answer:
             return len((await answer.json())["result"])
 
-    async def terminate(self, daemon: Process) -> int:
+    async def terminate(self, daemon: DaemonProcess) -> int:
         """Wait until the first bulk call is answered, so that another one is under way; end the daemon, and wait for it."""
         async with asyncio.timeout(60):
             while not await self.bulk_calls():  # noqa: ASYNC110 - it is over there
@@ -87,7 +87,7 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, latency: str) -> AsyncIterator[Site]:
+async def site(folder: Path, latency: str) -> AsyncIterator[CloudflareDeployment]:
     """Everything is to be written, and each write takes its time."""
     async with running(Options("cloudflare-kv")) as api, aiohttp.ClientSession() as session:
         account = api.env["CLOUDFLARE_ACCOUNT_ID"]
@@ -95,7 +95,7 @@ async def site(folder: Path, latency: str) -> AsyncIterator[Site]:
         repository(folder, RUN, f"edge: {{{edge}, create_namespaces: true, batch_size: {BATCH}, concurrency: 1}}")
         (folder / "state" / "main-web.yaml").unlink()
         want(folder, "edge", "web", **{f"k{number:03}": "x" for number in range(ENTRIES)})
-        found = Site(folder, api, session)
+        found = CloudflareDeployment(folder, api, session)
         await found.control("PUT", "faults", {"spec": f"latency:{latency}", "methods": ["PUT"]})
         yield found
 
@@ -136,7 +136,7 @@ async def test_sigterm_does_not_wait_for_a_store_that_does_not_answer(tmp_path: 
     assert status in ("finished", "running", "interrupted")
 
 
-async def _settled(place: Site) -> int:
+async def _settled(place: CloudflareDeployment) -> int:
     """How many bulk writes were answered, a while later than the longest of them takes."""
     await asyncio.sleep(1.2)
     return await place.bulk_calls()

@@ -30,7 +30,7 @@ from kvsync.logs import EVENTS, configure
 from kvsync.model.entry import Target
 from kvsync.model.result import PassResult, Trigger
 from tests.daemon.support import Log
-from tests.simulation.town import DEAD, EDGE, FLAPPING, HEALTHY, HOUR, LOCAL, MINUTE, RUN, SETTINGS, Town
+from tests.simulation.deployment import DEAD, EDGE, FLAPPING, HEALTHY, HOUR, LOCAL, MINUTE, RUN, SETTINGS, Deployment
 from tests.simulation.virtual import BEGIN, LoopClock, simulate
 
 pytestmark = pytest.mark.system  # a week of a team in a minute
@@ -50,10 +50,10 @@ Step = Callable[[], Coroutine[None, None, None]]
 
 
 @dataclass
-class Week:
+class WeekRecord:
     """What was seen."""
 
-    town: Town
+    deployment: Deployment
     log: Log
     refused: list[tuple[int, int]] = field(default_factory=list)
     ends: dict[str, tuple[bool, bool]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Week:
         """When an entry was written (with this value)."""
         return [
             (call.at - BEGIN) / HOUR
-            for call in self.town.watch.written
+            for call in self.deployment.watch.written
             if call.target == target
             for write in call.writes
             if write.identity.key == key
@@ -72,36 +72,38 @@ class Week:
 
     def passes(self, target: Target, trigger: Trigger, begin: float = 0, end: float = 999) -> list[PassResult]:
         """Passes of a target with this trigger that ended between these hours."""
-        passed = self.town.watch.of(target)
+        passed = self.deployment.watch.of(target)
         return [one for one in passed if trigger in one.triggers and begin <= (one.at - BEGIN) / HOUR < end]
 
 
-class Living:
+class WeekEvents:
     """Does what happens in the week."""
 
-    def __init__(self, week: Week) -> None:
-        self.week, self.town, self.theirs = week, week.town, dict[Target, object]()
+    def __init__(self, week: WeekRecord) -> None:
+        self.week, self.deployment, self.theirs = week, week.deployment, dict[Target, object]()
         self.day, self.late, self.token = -1, -1, "token-0"
 
     async def live(self) -> None:
         """The whole week."""
         await self._found()
         looking = asyncio.create_task(self._look_on())
-        async with self.town.daemon_at_work():
+        async with self.deployment.daemon_at_work():
             await self._go_through(self._first_half(), LEAVES)
-        await self.town.until(COMES_BACK)
-        async with self.town.daemon_at_work():
+        await self.deployment.until(COMES_BACK)
+        async with self.deployment.daemon_at_work():
             await self._go_through(self._daily(), 7 * 24)
             looking.cancel()
 
     async def _found(self) -> None:
-        self.town.configure(f"{RUN}, {WINDOWS}")
-        self.town.let_in_with(self.token)
+        self.deployment.configure(f"{RUN}, {WINDOWS}")
+        self.deployment.let_in_with(self.token)
         self._write()
-        self.town.flapping.write("web", "theirs", b"\x00\xff")
-        await self.town.kv("POST", "", self.token, b'{"title": "web"}')
-        await self.town.kv("PUT", f"/{await self.town.namespace(self.token)}/values/theirs", self.token, b"\x00\xff")
-        await self.town.setting("theirs", "theirs")
+        self.deployment.flapping.write("web", "theirs", b"\x00\xff")
+        await self.deployment.kv("POST", "", self.token, b'{"title": "web"}')
+        await self.deployment.kv(
+            "PUT", f"/{await self.deployment.namespace(self.token)}/values/theirs", self.token, b"\x00\xff"
+        )
+        await self.deployment.setting("theirs", "theirs")
         self.theirs = {target: await self._their(target) for target in (EDGE, SETTINGS, FLAPPING)}
 
     def _write(self) -> None:
@@ -109,7 +111,7 @@ class Living:
             lines = f"  day: {self.day}\n  late: {self.late}\n  lease: {{value: x, ttl: 40h}}\n"
             lines += "  promo: {value: x, ttl: 90m, renew_before: 0s}\n" if target != FLAPPING else ""
             lines += '  sale: {value: "on", expires_at: 2026-11-18T12:00:00Z}\n'
-            self.town.want(target, lines)
+            self.deployment.want(target, lines)
 
     def _first_half(self) -> dict[float, Step]:
         steps: dict[float, Step] = {0.1: self._add_a_row, 15.0: self._break, 16.5: self._mend, SOMEBODY: self._meddle}
@@ -124,52 +126,52 @@ class Living:
 
     async def _go_through(self, steps: dict[float, Step], end: float) -> None:
         for hour, step in sorted(steps.items()):
-            if self.town.watch.hours - 1e-6 <= hour < end:
-                await self.town.until(hour)
+            if self.deployment.watch.hours - 1e-6 <= hour < end:
+                await self.deployment.until(hour)
                 await step()
-        await self.town.until(end)
+        await self.deployment.until(end)
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
     async def _change_locks(self) -> None:
-        old, self.token = self.token, f"token-{self.town.watch.hours:.0f}"
-        await self.town.door.serve(self.token)
-        statuses = [(await self.town.kv("GET", "", token))[0] for token in (old, self.token)]
+        old, self.token = self.token, f"token-{self.deployment.watch.hours:.0f}"
+        await self.deployment.edge_server.serve(self.token)
+        statuses = [(await self.deployment.kv("GET", "", token))[0] for token in (old, self.token)]
         self.week.refused.append((statuses[0], statuses[1]))
 
     async def _knock(self) -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
 
     async def _hand_out_keys(self) -> None:
-        self.town.let_in_with(self.token)
+        self.deployment.let_in_with(self.token)
 
     async def _edit_day(self) -> None:
-        self.day = int(self.town.watch.hours // 24)
+        self.day = int(self.deployment.watch.hours // 24)
         self._edit()
 
     async def _edit_late(self) -> None:
-        self.late = int(self.town.watch.hours // 24)
+        self.late = int(self.deployment.watch.hours // 24)
         self._edit()
 
     def _edit(self) -> None:
         self._write()
-        assert self.town.daemon is not None
-        self.town.daemon.trigger(Trigger.FILES)
+        assert self.deployment.daemon is not None
+        self.deployment.daemon.trigger(Trigger.FILES)
 
     async def _add_a_row(self) -> None:
-        self.town.by_hand("INSERT INTO entries(namespace, key, value) VALUES ('web', 'theirs', x'00ff')")
+        self.deployment.by_hand("INSERT INTO entries(namespace, key, value) VALUES ('web', 'theirs', x'00ff')")
         self.theirs[LOCAL] = await self._their(LOCAL)
 
     async def _break(self) -> None:
-        (self.town.root / "kvsync.yaml").write_text("version: 1\nowner: [team-a\n")
+        (self.deployment.root / "kvsync.yaml").write_text("version: 1\nowner: [team-a\n")
         os.kill(os.getpid(), signal.SIGHUP)
 
     async def _mend(self) -> None:
-        self.town.configure(f"{RUN}, {WINDOWS}")
+        self.deployment.configure(f"{RUN}, {WINDOWS}")
         os.kill(os.getpid(), signal.SIGHUP)
 
     async def _meddle(self) -> None:
-        self.town.by_hand("UPDATE entries SET value = 'mine' WHERE key = 'day'")
+        self.deployment.by_hand("UPDATE entries SET value = 'mine' WHERE key = 'day'")
 
     async def _see_promo(self) -> None:
         await self._see("promo")
@@ -186,40 +188,40 @@ class Living:
 
     async def _look_on(self) -> None:
         for hour in range(7 * 24):
-            await self.town.until(hour + 0.6)
+            await self.deployment.until(hour + 0.6)
             for target, theirs in self.theirs.items():
                 if await self._their(target) != theirs:
-                    self.town.watch.wrong(f"an entry of somebody else's in {target} is not what it was")
+                    self.deployment.watch.wrong(f"an entry of somebody else's in {target} is not what it was")
             for target in HEALTHY:
                 if not await self._is_there(target, "lease"):
-                    self.town.watch.wrong(f"the entry with a TTL is not there in {target}")
+                    self.deployment.watch.wrong(f"the entry with a TTL is not there in {target}")
 
     async def _their(self, target: Target) -> object:
         if target == LOCAL:
-            return self.town.row("theirs")
+            return self.deployment.row("theirs")
         if target == FLAPPING:
-            return next(held for slot, held in self.town.flapping.held["web"].items() if slot.key == "theirs")
+            return next(held for slot, held in self.deployment.flapping.held["web"].items() if slot.key == "theirs")
         if target == SETTINGS:
-            return await self.town.setting("theirs")
-        return await self.town.kv_value("theirs", self.token)
+            return await self.deployment.setting("theirs")
+        return await self.deployment.kv_value("theirs", self.token)
 
     async def _is_there(self, target: Target, key: str) -> bool:
         if target == LOCAL:
-            return self.town.is_alive(key)
-        found = self.town.setting(key) if target == SETTINGS else self.town.kv_value(key, self.token)
+            return self.deployment.is_alive(key)
+        found = self.deployment.setting(key) if target == SETTINGS else self.deployment.kv_value(key, self.token)
         return await found is not None
 
 
 @pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> Week:
+def week(tmp_path_factory: pytest.TempPathFactory) -> WeekRecord:
     root, stream = tmp_path_factory.mktemp("town") / "repo", io.StringIO()
     configure("json", "info", stream=stream)
 
-    async def main(clock: LoopClock) -> Week:
-        async with Town.founded(root, clock, "token-0") as town:
-            found = Week(town, Log(stream))
-            await Living(found).live()
-            found.held = {key: town.flapping.value_of(key) for key in ("day", "late", "lease")}
+    async def main(clock: LoopClock) -> WeekRecord:
+        async with Deployment.founded(root, clock, "token-0") as deployment:
+            found = WeekRecord(deployment, Log(stream))
+            await WeekEvents(found).live()
+            found.held = {key: deployment.flapping.value_of(key) for key in ("day", "late", "lease")}
             return found
 
     try:
@@ -228,17 +230,17 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> Week:
         configure("json", "error", stream=io.StringIO())
 
 
-def test_no_promise_was_broken_at_any_moment(week: Week) -> None:
+def test_no_promise_was_broken_at_any_moment(week: WeekRecord) -> None:
     """All week: others' entries stay as they are, an entry with a TTL is always there, a target has one pass at a time, and a
     second pass right after one that wrote finds nothing to do."""
-    assert week.town.watch.wrongs == []
+    assert week.deployment.watch.wrongs == []
 
 
-def test_nothing_is_written_in_a_window_that_denies(week: Week) -> None:
+def test_nothing_is_written_in_a_window_that_denies(week: WeekRecord) -> None:
     """While a window denies, no store gets a write, whatever else allows it."""
-    denied = [call for call in week.town.watch.written if _is_denied((call.at - BEGIN) / HOUR)]
+    denied = [call for call in week.deployment.watch.written if _is_denied((call.at - BEGIN) / HOUR)]
     assert denied == []
-    assert len(week.town.watch.written) > 50
+    assert len(week.deployment.watch.written) > 50
 
 
 def _is_denied(hour: float) -> bool:
@@ -246,7 +248,7 @@ def _is_denied(hour: float) -> bool:
 
 
 @pytest.mark.parametrize("target", HEALTHY, ids=str)
-def test_what_waited_for_a_window_is_applied_when_it_opens(week: Week, target: Target) -> None:
+def test_what_waited_for_a_window_is_applied_when_it_opens(week: WeekRecord, target: Target) -> None:
     """A change that was asked for in a window is in the store the moment the last window ends, and not before."""
     for day in DAYS:
         opens = 5 * 24 + 10 if day == 4 else day * 24 + 23
@@ -254,7 +256,7 @@ def test_what_waited_for_a_window_is_applied_when_it_opens(week: Week, target: T
 
 
 @pytest.mark.parametrize("target", HEALTHY, ids=str)
-def test_what_the_files_ask_is_there_at_once(week: Week, target: Target) -> None:
+def test_what_the_files_ask_is_there_at_once(week: WeekRecord, target: Target) -> None:
     """A change of the files is applied when it is made; one that meets a window waits for its end."""
     for day in DAYS:
         asked = day * 24 + 9
@@ -263,7 +265,7 @@ def test_what_the_files_ask_is_there_at_once(week: Week, target: Target) -> None
 
 
 @pytest.mark.parametrize("target", HEALTHY, ids=str)
-def test_a_ttl_is_renewed_at_its_moment(week: Week, target: Target) -> None:
+def test_a_ttl_is_renewed_at_its_moment(week: WeekRecord, target: Target) -> None:
     """A lease is written again when a third of its life is left: then, or when the window ends that denies it, and at no other
     time."""
     hours = week.hours_of(target, "lease")
@@ -274,7 +276,7 @@ def test_a_ttl_is_renewed_at_its_moment(week: Week, target: Target) -> None:
         assert after == pytest.approx(due, abs=5 * MINUTE / HOUR)
 
 
-def test_what_ends_as_declared_ends_then_and_stays_away(week: Week) -> None:
+def test_what_ends_as_declared_ends_then_and_stays_away(week: WeekRecord) -> None:
     """An entry with `expires_at`, or with a TTL that is not renewed, is there a moment before its end and gone a moment after,
     also where the store cannot end anything by itself; and nothing makes it again."""
     assert week.ends == {f"{one.store} {key}": (True, False) for one in HEALTHY for key in ("promo", "sale")}
@@ -283,20 +285,20 @@ def test_what_ends_as_declared_ends_then_and_stays_away(week: Week) -> None:
         assert all(hour <= PROMO_ENDS + 0.01 for hour in week.hours_of(target, "promo"))
 
 
-def test_every_beat_is_a_pass_of_every_target_that_can_have_one(week: Week) -> None:
+def test_every_beat_is_a_pass_of_every_target_that_can_have_one(week: WeekRecord) -> None:
     """While one target fails for ever and another now and then, each of the others has a pass at every beat of the week."""
-    beats = week.town.watch.nudges[Trigger.SCHEDULE]
+    beats = week.deployment.watch.nudges[Trigger.SCHEDULE]
     assert 160 <= beats <= 220  # one an hour, a deep one every six, half an hour away
     for target in (LOCAL, SETTINGS):
         assert len(week.passes(target, Trigger.SCHEDULE)) >= 0.85 * beats
-        assert all(one.ok for one in week.town.watch.of(target))
+        assert all(one.ok for one in week.deployment.watch.of(target))
     assert len(week.passes(EDGE, Trigger.SCHEDULE)) >= 0.8 * beats
 
 
-def test_a_target_that_fails_for_ever_is_tried_for_ever(week: Week) -> None:
+def test_a_target_that_fails_for_ever_is_tried_for_ever(week: WeekRecord) -> None:
     """A store that never answers is asked again about every two and a half minutes, all week. The log says at once that it is
     down, and then every six hours at most."""
-    tries = len(week.town.watch.of(DEAD))
+    tries = len(week.deployment.watch.of(DEAD))
     assert 7 * 24 * 60 / 5 <= tries <= 7 * 24 * 60 / 1.5
     down = [event for event in week.log.events("store.unavailable") if event["store"] == "dead"]
     assert len(down) == 2  # at once by each of the two daemons
@@ -304,7 +306,7 @@ def test_a_target_that_fails_for_ever_is_tried_for_ever(week: Week) -> None:
     assert 0 < len(lasting) <= 7 * 24 / 6 + 2 * 6
 
 
-def test_a_flapping_store_is_caught_up_with(week: Week) -> None:
+def test_a_flapping_store_is_caught_up_with(week: WeekRecord) -> None:
     """A store that goes and comes holds at the end what the files ask, and each of its absences is said once, as is its end."""
     assert week.held == {"day": b"6", "late": b"6", "lease": b"x"}
     down, up = (
@@ -315,16 +317,16 @@ def test_a_flapping_store_is_caught_up_with(week: Week) -> None:
     assert 0 <= len(down) - len(up) <= 2
 
 
-def test_a_token_is_exchanged_without_a_restart(week: Week) -> None:
+def test_a_token_is_exchanged_without_a_restart(week: WeekRecord) -> None:
     """Each night the old token is refused; the store is down until its file has the new one, and is back within minutes."""
     assert week.refused == [(401, 200)] * 7 or week.refused == [(403, 200)] * 7
     for day in DAYS:
-        night = [one for one in week.town.watch.of(EDGE) if 3.05 <= (one.at - BEGIN) / HOUR - 24 * day < 4]
+        night = [one for one in week.deployment.watch.of(EDGE) if 3.05 <= (one.at - BEGIN) / HOUR - 24 * day < 4]
         assert not night[0].ok
         assert next((one.at - BEGIN) / HOUR - 24 * day for one in night if one.ok) <= 3 + 1 / 6 + 0.1
 
 
-def test_drift_is_healed_by_the_next_beat(week: Week) -> None:
+def test_drift_is_healed_by_the_next_beat(week: WeekRecord) -> None:
     """What somebody changed is what the files ask again, an hour and a bit later at most."""
     (event,) = week.log.events("drift.detected")
     assert (event["store"], event["key"]) == ("local", "day")
@@ -333,7 +335,7 @@ def test_drift_is_healed_by_the_next_beat(week: Week) -> None:
     assert healed[0] - SOMEBODY <= 1.2
 
 
-def test_a_broken_configuration_is_said_and_changes_nothing(week: Week) -> None:
+def test_a_broken_configuration_is_said_and_changes_nothing(week: WeekRecord) -> None:
     """After SIGHUP with a broken file the log says what is wrong and where, the beats go on as before, and the mended file is
     taken."""
     (broken,) = week.log.events("config.invalid")
@@ -342,7 +344,7 @@ def test_a_broken_configuration_is_said_and_changes_nothing(week: Week) -> None:
     assert week.passes(LOCAL, Trigger.SCHEDULE, 15, 16.5)
 
 
-def test_a_restart_is_no_event(week: Week) -> None:
+def test_a_restart_is_no_event(week: WeekRecord) -> None:
     """The daemon leaves without a pass cut off, and comes back to find nothing to do."""
     assert [event["unfinished"] for event in week.log.events("daemon.stopped")] == [0, 0]
     for target in HEALTHY:
@@ -350,11 +352,11 @@ def test_a_restart_is_no_event(week: Week) -> None:
         assert (first.ok, sum(first.changes.values()), first.pending) == (True, 0, 0)
 
 
-def test_nothing_is_left_open(week: Week) -> None:
+def test_nothing_is_left_open(week: WeekRecord) -> None:
     """Neither the workspaces that a reload replaced nor those in use at the end leave a connection open: nobody complains."""
     assert {event["event"] for event in week.log.events()} <= EVENTS.keys()
 
 
-def test_no_token_is_in_the_log(week: Week) -> None:
+def test_no_token_is_in_the_log(week: WeekRecord) -> None:
     """None of the tokens of the week stands anywhere in the log."""
     assert "token-" not in json.dumps(week.log.events())

@@ -33,7 +33,7 @@ from tests.state.examples import KEY, WEB, WEB_AT, WEB_KEY, actual, applied, app
 from tests.support.places import located
 
 
-class Moment(Clock):
+class FrozenClock(Clock):
     """A clock that stands still."""
 
     def now(self) -> float:
@@ -106,7 +106,7 @@ def test_the_same_key_of_two_targets_is_two_changes(state: StateDir) -> None:
 
 def test_ids_of_runs_are_short_sorted_and_never_twice(path: Path) -> None:
     """Runs begun at the same instant still get ids of their own, which sort in the order the runs were begun."""
-    with StateDir.open(path, writable=True, clock=Moment()) as state:
+    with StateDir.open(path, writable=True, clock=FrozenClock()) as state:
         ids = [state.journal.begin("run").id for _ in range(3)]
         assert ids == ["20270115-080000-250", "20270115-080000-251", "20270115-080000-252"]
         assert [record.id for record in state.journal.runs(limit=2)] == ids[:0:-1]
@@ -114,7 +114,7 @@ def test_ids_of_runs_are_short_sorted_and_never_twice(path: Path) -> None:
 
 def test_a_run_is_found_by_the_start_of_its_id(path: Path) -> None:
     """A unique start of an id is enough; one that is not unique, or of no run, is an error that helps on."""
-    with StateDir.open(path, writable=True, clock=Moment()) as state:
+    with StateDir.open(path, writable=True, clock=FrozenClock()) as state:
         with pytest.raises(UsageError, match="unknown run 'x'; run `kvsync history`"):
             state.journal.run("x")
         first = state.journal.begin("run").id

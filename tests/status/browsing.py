@@ -49,7 +49,7 @@ async def chromium() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-class Visit:
+class BrowserPage:
     """One page in a context of its own. `wrong` is everything that a person would find in the console, `asked` every address
     that the page asked for."""
 
@@ -81,11 +81,11 @@ class Visit:
 @asynccontextmanager
 async def visit(
     browser: Browser, url: str, *, script: bool = True, width: int = 1280, **options: Any
-) -> AsyncIterator[Visit]:
+) -> AsyncIterator[BrowserPage]:
     """A visitor who has seen nothing yet."""
     context = await browser.new_context(java_script_enabled=script, viewport={"width": width, "height": 800}, **options)
     context.set_default_timeout(20_000)
     try:
-        yield Visit(await context.new_page(), url)
+        yield BrowserPage(await context.new_page(), url)
     finally:
         await context.close()

@@ -23,7 +23,7 @@ from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 from tests.daemon.support import BOUND, until
 from tests.support.command import ROOT
-from tests.support.world import World
+from tests.support.memory_repository import MemoryRepository
 
 TOKEN = "correct-horse-battery-staple"
 SECRET = "it's a secret to everybody"
@@ -50,7 +50,7 @@ class Reply:
 
 
 @dataclass
-class Asker:
+class HttpClient:
     """Asks a server; `url` is where it listens."""
 
     session: aiohttp.ClientSession
@@ -92,8 +92,8 @@ class Asker:
 
 
 @dataclass
-class Live(Asker):
-    """A daemon in this very process, over the stores of a `World`."""
+class InProcessDaemon(HttpClient):
+    """A daemon in this very process, over the stores of a `MemoryRepository`."""
 
     serving: Serving | None = None
     daemon: Daemon | None = None
@@ -106,11 +106,13 @@ class Live(Asker):
 
 
 @asynccontextmanager
-async def live(world: World, environ: Mapping[str, str] = ENVIRON, *, observe: bool = False) -> AsyncIterator[Live]:
+async def live(
+    repo: MemoryRepository, environ: Mapping[str, str] = ENVIRON, *, observe: bool = False
+) -> AsyncIterator[InProcessDaemon]:
     """Run the daemon until the end of the block, with the system's clock."""
     redactor = Redactor()
     async with aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"]) as session:
-        opening = world.open(None if observe else "run", clock=Clock(), redactor=redactor, environ=dict(environ))
+        opening = repo.open(None if observe else "run", clock=Clock(), redactor=redactor, environ=dict(environ))
         async with opening as workspace:
             reconciler = WorkspaceReconciler(workspace, workspace.pass_context, dict(environ))
             serving = Serving(workspace, reconciler, dict(environ), observe=observe)
@@ -129,14 +131,14 @@ async def live(world: World, environ: Mapping[str, str] = ENVIRON, *, observe: b
                 running = asyncio.create_task(daemon.run())
                 assert serving._server is not None
                 try:
-                    yield Live(session, serving._server.url or "", serving, daemon, redactor)
+                    yield InProcessDaemon(session, serving._server.url or "", serving, daemon, redactor)
                 finally:
                     os.kill(os.getpid(), signal.SIGTERM)
                     async with asyncio.timeout(BOUND):
                         await running
 
 
-class Process(Asker):
+class DaemonProcess(HttpClient):
     """`kvsync run` in a process of its own. `log` is what it logged so far."""
 
     def __init__(self, session: aiohttp.ClientSession, process: asyncio.subprocess.Process) -> None:
@@ -182,14 +184,14 @@ class Process(Asker):
 
 
 @asynccontextmanager
-async def process(folder: Path, **environ: str) -> AsyncIterator[Process]:
+async def process(folder: Path, **environ: str) -> AsyncIterator[DaemonProcess]:
     """Start `kvsync run` in a folder."""
     command = [sys.executable, "-m", "kvsync", "--log-format", "json", "run"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **ENVIRON, **environ}
     pipe = asyncio.subprocess.PIPE
     started = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stderr=pipe, stdout=pipe)
     async with aiohttp.ClientSession() as session:
-        running = Process(session, started)
+        running = DaemonProcess(session, started)
         try:
             yield running
         finally:

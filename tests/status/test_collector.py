@@ -26,12 +26,12 @@ from kvsync.status.snapshot import ParkedView, PauseView, ProcessView, State, St
 from kvsync.testing import FakeClock
 from kvsync.util.clock import Clock
 from tests.status.support import live
-from tests.support.world import World
+from tests.support.memory_repository import MemoryRepository
 
 WEB = Target("main", "web")
 
 
-class Around:
+class CollectorArguments:
     """What a collector is told of its surroundings."""
 
     stores = (StoreView("main", "sqlite", {"none": 1}),)
@@ -40,7 +40,7 @@ class Around:
 
 def collector(state: StateDir) -> Collector:
     process = ProcessView(1, "0", "apply", 0.0, "team-a")
-    return Collector(CollectorSettings(process, state, Clock(), str), Around())
+    return Collector(CollectorSettings(process, state, Clock(), str), CollectorArguments())
 
 
 def passed(target: Target, **fields: Any) -> PassResult:
@@ -163,16 +163,16 @@ async def test_news_wakes_who_waits(tmp_path: Path) -> None:
 
 async def test_the_past_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a restart the board knows the runs, the drift over time and the last success of before."""
-    world = World(tmp_path, monkeypatch)
-    world.configure(more="run: {every: 1h, listen: '127.0.0.1:0'}\n")
-    world.want({"a": 1})
-    async with live(world) as daemon:
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.configure(more="run: {every: 1h, listen: '127.0.0.1:0'}\n")
+    repo.want({"a": 1})
+    async with live(repo) as daemon:
         await daemon.becomes("in-sync")
-    world.edit("a", "theirs")
-    async with live(world) as daemon:
+    repo.edit("a", "theirs")
+    async with live(repo) as daemon:
         await daemon.becomes("in-sync", passes=1)
         first = await daemon.status()
-    async with live(world) as daemon:
+    async with live(repo) as daemon:
         await daemon.becomes("in-sync", passes=1)
         again = await daemon.status()
     assert [run["outcomes"] for run in first["runs"]] == [{"applied": 1}] * 2
@@ -183,17 +183,17 @@ async def test_the_past_is_remembered(tmp_path: Path, monkeypatch: pytest.Monkey
 
 async def test_an_observing_daemon_shows_what_it_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --observe drift and pending changes are on the board, and stay."""
-    world = World(tmp_path, monkeypatch)
-    world.configure(more="run: {every: 1h, listen: '127.0.0.1:0'}\n")
-    await world.settle({"a": 1})
-    world.edit("a", "theirs")
-    async with live(world, observe=True) as daemon:
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.configure(more="run: {every: 1h, listen: '127.0.0.1:0'}\n")
+    await repo.settle({"a": 1})
+    repo.edit("a", "theirs")
+    async with live(repo, observe=True) as daemon:
         found = await daemon.becomes("drifted")
         assert (found["unhealed"], found["pending"]) == ({"drifted": 1}, 1)
         metrics = await daemon.metrics()
     assert metrics['kvsync_target_unhealed_entries{namespace="web",store="main"}'] == 1
     assert metrics["kvsync_observing"] == 1
-    assert world.held("a") == "theirs"
+    assert repo.held("a") == "theirs"
 
 
 @pytest.fixture
@@ -205,7 +205,9 @@ def state(tmp_path: Path) -> Iterator[StateDir]:
 def looking(state: StateDir) -> tuple[Collector, FakeClock]:
     """A collector of one target that had its first pass."""
     clock = FakeClock()
-    found = Collector(CollectorSettings(ProcessView(1, "0", "apply", 0.0, "team-a"), state, clock, str), Around())
+    found = Collector(
+        CollectorSettings(ProcessView(1, "0", "apply", 0.0, "team-a"), state, clock, str), CollectorArguments()
+    )
     found.files_loaded(frozenset({WEB}), LoadedTargets({WEB: "1"}))
     found.pass_done(passed(WEB, report=report(WEB, 0)))
     return found, clock

@@ -63,7 +63,7 @@ def poisoned(part: Any, evil: str) -> Any:
     return part if not isinstance(part, Mapping) else dict(part)
 
 
-class Page(HTMLParser):
+class ParsedPage(HTMLParser):
     """Every element with its attributes, and every text, as a browser has them."""
 
     def __init__(self, text: str) -> None:
@@ -92,7 +92,7 @@ def pages(shown: StatusSnapshot) -> list[str]:
     return [page.body.decode() for page in found]
 
 
-HARMLESS = [Page(page) for page in pages(poisoned(board(1), "harmless"))]
+HARMLESS = [ParsedPage(page) for page in pages(poisoned(board(1), "harmless"))]
 
 
 @given(evil=hostile)
@@ -100,7 +100,7 @@ HARMLESS = [Page(page) for page in pages(poisoned(board(1), "harmless"))]
 def test_the_page_has_the_same_elements(evil: str) -> None:
     """Whatever names and errors hold, the page has the elements and attributes that it has for harmless ones; every text is
     visible, and what is written from right to left is isolated."""
-    for page, same in zip(map(Page, pages(poisoned(board(1), evil or "x"))), HARMLESS, strict=True):
+    for page, same in zip(map(ParsedPage, pages(poisoned(board(1), evil or "x"))), HARMLESS, strict=True):
         assert page.elements == same.elements
         assert [name for name, _ in page.attributes] == [name for name, _ in same.attributes]
         assert all(is_visible(char) or char == "\n" for text in page.texts for char in _joined(text))
@@ -120,7 +120,7 @@ def _joined(text: str) -> str:
 def test_right_to_left_text_is_isolated() -> None:
     """Names, values and errors are in a `bdi` each, so that none moves the numbers and words around it."""
     for text in pages(poisoned(board(1), "שלום 12")):
-        page = Page(text)
+        page = ParsedPage(text)
         held = [at for at, part in enumerate(page.texts) if "שלום" in part]
         assert held
         assert text.count("<bdi>שלום") >= len(held) - 1  # all but the title

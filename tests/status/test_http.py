@@ -24,29 +24,29 @@ from kvsync.status.http.body import LARGEST_BODY
 from kvsync.stores.base import WriteStatus
 from kvsync.stores.memory.store import MemoryStore
 from tests.daemon.support import BOUND, Log, ManualClock, until
-from tests.status.support import BEARER, ENVIRON, RUN, SECRET, TOKEN, Live, live
-from tests.support.world import World
+from tests.status.support import BEARER, ENVIRON, RUN, SECRET, TOKEN, InProcessDaemon, live
+from tests.support.memory_repository import MemoryRepository
 
 HOOK = "/hooks/reconcile"
 SHOWN = {"X_Kvsync_Token": SECRET}
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    world = World(tmp_path, monkeypatch)
-    world.configure(more=RUN)
-    world.want({"a": 1, "b": "{value: x, ttl: 3h}"})
-    return world
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.configure(more=RUN)
+    repo.want({"a": 1, "b": "{value: x, ttl: 3h}"})
+    return repo
 
 
 @pytest.fixture
-async def daemon(world: World, log: Log) -> AsyncIterator[Live]:
-    async with live(world) as running:
+async def daemon(repo: MemoryRepository, log: Log) -> AsyncIterator[InProcessDaemon]:
+    async with live(repo) as running:
         await running.becomes("in-sync")
         yield running
 
 
-async def test_health_and_readiness(daemon: Live) -> None:
+async def test_health_and_readiness(daemon: InProcessDaemon) -> None:
     """The process is alive, and ready once every target had its first pass; both in JSON, and without a body for HEAD."""
     assert (await daemon.get("/healthz")).json == {"ok": True}
     ready = await daemon.get("/readyz")
@@ -55,7 +55,9 @@ async def test_health_and_readiness(daemon: Live) -> None:
     assert (head.status, head.body) == (200, b"")
 
 
-async def test_not_ready_before_every_target_had_its_first_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_not_ready_before_every_target_had_its_first_pass(
+    repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a first pass hangs the daemon is alive and not ready; then it is."""
     go_on, observe = asyncio.Event(), MemoryStore.observe
 
@@ -64,7 +66,7 @@ async def test_not_ready_before_every_target_had_its_first_pass(world: World, mo
         return await observe(*arguments)
 
     monkeypatch.setattr(MemoryStore, "observe", slow)
-    async with live(world) as daemon:
+    async with live(repo) as daemon:
         await daemon.becomes("waiting", running=True)
         found = await daemon.get("/readyz")
         assert (found.status, found.json) == (503, {"ready": False, "waiting": 1, "leaving": False})
@@ -74,7 +76,7 @@ async def test_not_ready_before_every_target_had_its_first_pass(world: World, mo
         assert (await daemon.get("/readyz")).status == 200
 
 
-async def test_status_has_all_of_the_command_and_more(daemon: Live) -> None:
+async def test_status_has_all_of_the_command_and_more(daemon: InProcessDaemon) -> None:
     """`/status` holds what `kvsync status -o json` holds, with the same words, and the board beside it."""
     from kvsync.status.document import status_document
 
@@ -93,7 +95,7 @@ async def test_status_has_all_of_the_command_and_more(daemon: Live) -> None:
     assert document["states"]["in-sync"] == 1
 
 
-async def test_what_is_not_there_is_said_in_json(daemon: Live) -> None:
+async def test_what_is_not_there_is_said_in_json(daemon: InProcessDaemon) -> None:
     """An unknown path is 404, a wrong method 405 with what is allowed, both as the document of errors."""
     missing, wrong = await daemon.get("/nope"), await daemon.post("/status", **BEARER)
     assert (missing.status, missing.json["schema"], missing.json["error"]["kind"]) == (
@@ -108,7 +110,7 @@ async def test_what_is_not_there_is_said_in_json(daemon: Live) -> None:
     assert not [name for name in options.headers if name.lower().startswith("access-control")]
 
 
-async def test_every_answer_is_safe_in_a_browser(daemon: Live) -> None:
+async def test_every_answer_is_safe_in_a_browser(daemon: InProcessDaemon) -> None:
     """Nothing may be framed, sniffed, cached or read by another origin, and no library tells its version."""
     for reply in (await daemon.get("/status"), await daemon.get("/nope"), await daemon.get("/metrics")):
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
@@ -145,14 +147,14 @@ def test_which_hosts_are_this_machine(host: str) -> None:
     assert _is_here(host) is (host in HERE)
 
 
-async def test_a_rebound_name_gets_nothing(daemon: Live) -> None:
+async def test_a_rebound_name_gets_nothing(daemon: InProcessDaemon) -> None:
     """A page whose own name was pointed at loopback is refused on every path, with whatever it shows."""
     for path in ("/healthz", "/status", "/metrics", "/nope"):
         assert (await daemon.get(path, Host="evil.example", **BEARER)).status == 421
     assert (await daemon.post(HOOK, Host="evil.example", **SHOWN)).status == 421
 
 
-async def test_a_probe_without_a_host_is_answered(daemon: Live) -> None:
+async def test_a_probe_without_a_host_is_answered(daemon: InProcessDaemon) -> None:
     """A load balancer's probe in HTTP/1.0, which names no host, is answered."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
     writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
@@ -162,7 +164,7 @@ async def test_a_probe_without_a_host_is_answered(daemon: Live) -> None:
 
 
 async def test_a_mistake_in_kvsync_is_an_answer_and_a_line_in_the_log(
-    daemon: Live, log: Log, monkeypatch: pytest.MonkeyPatch
+    daemon: InProcessDaemon, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What goes wrong inside is 500 in JSON without a traceback, is logged with one, and the next request is served."""
 
@@ -178,7 +180,7 @@ async def test_a_mistake_in_kvsync_is_an_answer_and_a_line_in_the_log(
     assert (await daemon.get("/status")).status == 200
 
 
-async def test_on_loopback_only_changing_takes_the_token(daemon: Live) -> None:
+async def test_on_loopback_only_changing_takes_the_token(daemon: InProcessDaemon) -> None:
     """On loopback everybody may look; approve, pause and resume want the token as a bearer's, and not as a password."""
     assert (await daemon.get("/status")).status == 200
     password = {"Authorization": "Basic " + b64encode(f"x:{TOKEN}".encode()).decode()}
@@ -189,10 +191,10 @@ async def test_on_loopback_only_changing_takes_the_token(daemon: Live) -> None:
     assert (await daemon.target())["paused"] is None
 
 
-async def test_where_others_can_reach_it_everything_takes_the_token(world: World) -> None:
+async def test_where_others_can_reach_it_everything_takes_the_token(repo: MemoryRepository) -> None:
     """At an address that is not loopback only health is open; a browser may show the token as a password, to look."""
-    world.configure(more=RUN.replace("127.0.0.1:0", "0.0.0.0:0"))
-    async with live(world) as daemon:
+    repo.configure(more=RUN.replace("127.0.0.1:0", "0.0.0.0:0"))
+    async with live(repo) as daemon:
         daemon.url = daemon.url.replace("0.0.0.0", "127.0.0.1")
         for path in ("/healthz", "/readyz"):
             assert (await daemon.get(path, Host="anything.example")).status in (200, 503)
@@ -207,10 +209,10 @@ async def test_where_others_can_reach_it_everything_takes_the_token(world: World
             assert (await daemon.get("/metrics", Authorization=bad)).status == 401
 
 
-async def test_without_a_token_nothing_is_changed_over_http(world: World) -> None:
+async def test_without_a_token_nothing_is_changed_over_http(repo: MemoryRepository) -> None:
     """Where no token is configured, approve, pause and resume are refused, and the answer says what to do."""
-    world.configure(more="run: {listen: '127.0.0.1:0'}\n")
-    async with live(world, {}) as daemon:
+    repo.configure(more="run: {listen: '127.0.0.1:0'}\n")
+    async with live(repo, {}) as daemon:
         for path in ("/pause/main/web", "/resume/main", "/approve/12345678"):
             refused = await daemon.post(path, **BEARER)
             assert refused.status == 403
@@ -220,44 +222,44 @@ async def test_without_a_token_nothing_is_changed_over_http(world: World) -> Non
         assert "run.hook" in refused.json["error"]["message"]
 
 
-async def test_pause_and_resume(daemon: Live, world: World) -> None:
+async def test_pause_and_resume(daemon: InProcessDaemon, repo: MemoryRepository) -> None:
     """A pause over HTTP holds at once, with its reason, and a resume lets what is pending through at once."""
     paused = await daemon.post("/pause/main/web", json.dumps({"reason": "moving house"}), **BEARER)
     assert (paused.status, paused.json) == (200, {"target": "main/web", "new": True})
-    world.want({"a": 2, "b": "{value: x, ttl: 3h}"})
+    repo.want({"a": 2, "b": "{value: x, ttl: 3h}"})
     await daemon.post(HOOK, **SHOWN)
     found = await daemon.becomes("paused", pending=1)
     assert found["paused"]["reason"] == "moving house"
-    assert world.held("a") == "1"
+    assert repo.held("a") == "1"
     resumed = await daemon.post("/resume/main/web", **BEARER)
     assert resumed.json == {"target": "main/web", "ended": True, "still_paused_by": None}
-    await until(lambda: world.held("a") == "2")
+    await until(lambda: repo.held("a") == "2")
 
 
-async def test_resume_with_keys_retries_entries(world: World) -> None:
+async def test_resume_with_keys_retries_entries(repo: MemoryRepository) -> None:
     """Deferred entries are tried at once when they are named over HTTP, and `/status` counts them until then."""
-    world.want({"a": 1, "bad": 1})
-    world.server.fail_entry("bad", WriteStatus.REJECTED)
-    async with live(world) as daemon:
+    repo.want({"a": 1, "bad": 1})
+    repo.server.fail_entry("bad", WriteStatus.REJECTED)
+    async with live(repo) as daemon:
         await daemon.becomes("pending", quarantined=1)
         [deferred] = (await daemon.status())["deferred"]
         assert deferred["command"] == "kvsync resume main/web --key '*'"
-        world.server.heal()
+        repo.server.heal()
         retried = await daemon.post("/resume/main/web", json.dumps({"keys": ["b*"]}), **BEARER)
         assert retried.json["retried"] == [{"target": "main/web", "key": "bad", "label": None}]
-        await until(lambda: world.held("bad") == "1")
+        await until(lambda: repo.held("bad") == "1")
         assert (await daemon.becomes("in-sync", quarantined=0))["pending"] == 0
 
 
 @pytest.mark.parametrize("body", ["[]", "{", '{"keys": "a"}', '{"keys": [1]}'])
-async def test_keys_are_a_list_of_texts(daemon: Live, body: str) -> None:
+async def test_keys_are_a_list_of_texts(daemon: InProcessDaemon, body: str) -> None:
     """Anything else in the body of a resume is refused, and no pause is ended."""
     await daemon.post("/pause/main/web", **BEARER)
     assert (await daemon.post("/resume/main/web", body, **BEARER)).status == 400
     await daemon.becomes("paused")
 
 
-async def test_pause_of_a_store(daemon: Live) -> None:
+async def test_pause_of_a_store(daemon: InProcessDaemon) -> None:
     """A pause of a store holds its targets; to resume one of them says what still does."""
     assert (await daemon.post("/pause/main", **BEARER)).status == 200
     await daemon.becomes("paused")
@@ -265,13 +267,13 @@ async def test_pause_of_a_store(daemon: Live) -> None:
 
 
 @pytest.mark.parametrize("body", ["[]", "{", '{"reason": 1}', '{"reason": ""}', json.dumps({"reason": "x" * 501})])
-async def test_a_reason_is_text(daemon: Live, body: str) -> None:
+async def test_a_reason_is_text(daemon: InProcessDaemon, body: str) -> None:
     """Anything else in the body of a pause is refused, and nothing is paused."""
     assert (await daemon.post("/pause/main/web", body, **BEARER)).status == 400
     assert (await daemon.target())["paused"] is None
 
 
-async def test_unknown_targets_and_hashes(daemon: Live) -> None:
+async def test_unknown_targets_and_hashes(daemon: InProcessDaemon) -> None:
     """What does not exist is refused with the words of the command."""
     wrong = await daemon.post("/pause/other/web", **BEARER)
     assert (wrong.status, "with one of the stores main" in wrong.json["error"]["message"]) == (400, True)
@@ -279,11 +281,11 @@ async def test_unknown_targets_and_hashes(daemon: Live) -> None:
     assert (await daemon.post("/approve/0123456789ab", **BEARER)).status == 404
 
 
-async def test_approving_releases_the_plan(world: World) -> None:
+async def test_approving_releases_the_plan(repo: MemoryRepository) -> None:
     """A parked plan is on the board with its reasons, digest and command; approved over HTTP it is applied at once."""
-    await world.settle({f"k{number}": 1 for number in range(12)})
-    world.want({"k0": 1})
-    async with live(world) as daemon:
+    await repo.settle({f"k{number}": 1 for number in range(12)})
+    repo.want({"k0": 1})
+    async with live(repo) as daemon:
         found = await daemon.becomes("parked")
         assert found["plan"]["counts"] == {"delete": 11}
         [parked] = (await daemon.status())["parked"]
@@ -295,15 +297,15 @@ async def test_approving_releases_the_plan(world: World) -> None:
         released = await daemon.post(f"/approve/{parked['digest'][7:19]}", **BEARER)
         assert released.json["released"] == [{"target": "main/web", "digest": parked["digest"]}]
         await daemon.becomes("in-sync")
-    assert world.values() == {"k0": "1"}
+    assert repo.values() == {"k0": "1"}
 
 
-async def test_a_hook_starts_a_pass(daemon: Live, world: World) -> None:
+async def test_a_hook_starts_a_pass(daemon: InProcessDaemon, repo: MemoryRepository) -> None:
     """A hook is answered with 202 and followed by a pass that reads the files anew; the metrics count it."""
-    world.want({"a": 3})
+    repo.want({"a": 3})
     reply = await daemon.post(HOOK, **SHOWN)
     assert (reply.status, reply.json) == (202, {"result": "accepted"})
-    await until(lambda: world.held("a") == "3")
+    await until(lambda: repo.held("a") == "3")
     found = await daemon.becomes("in-sync")
     assert "hook" in found["triggers"] or found["passes"] > 2
     metrics = await daemon.metrics()
@@ -311,7 +313,7 @@ async def test_a_hook_starts_a_pass(daemon: Live, world: World) -> None:
     assert metrics['kvsync_triggers_total{trigger="hook"}'] == 1
 
 
-async def test_githubs_deliveries(daemon: Live) -> None:
+async def test_githubs_deliveries(daemon: InProcessDaemon) -> None:
     """A signed push counts once under its delivery id; a ping and a wrong signature do not count."""
     body = b'{"ref": "refs/heads/main"}'
     signed = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
@@ -324,10 +326,10 @@ async def test_githubs_deliveries(daemon: Live) -> None:
     assert (await daemon.post(HOOK, body)).status == 401
 
 
-async def test_a_filter_of_branches(world: World) -> None:
+async def test_a_filter_of_branches(repo: MemoryRepository) -> None:
     """With `branches`, pushes to others are answered and ignored, and a push that cannot be read is the sender's mistake."""
-    world.configure(more=RUN.replace("{secret: {env: SECRET}}", "{secret: {env: SECRET}, branches: [main]}"))
-    async with live(world) as daemon:
+    repo.configure(more=RUN.replace("{secret: {env: SECRET}}", "{secret: {env: SECRET}, branches: [main]}"))
+    async with live(repo) as daemon:
         gitlab = {"X_Gitlab_Token": SECRET, "X_Gitlab_Event": "Push Hook"}
         for branch, result in (("main", "accepted"), ("other", "ignored")):
             body = json.dumps({"ref": f"refs/heads/{branch}"})
@@ -336,7 +338,7 @@ async def test_a_filter_of_branches(world: World) -> None:
         assert (unreadable.status, "Content-Type" in unreadable.json["error"]["message"]) == (400, True)
 
 
-async def test_a_large_body_is_refused_unread(daemon: Live) -> None:
+async def test_a_large_body_is_refused_unread(daemon: InProcessDaemon) -> None:
     """A body that says it is too large is refused before it is sent; one that does not say so, once it is."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
     head = f"POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nX-Kvsync-Token: {SECRET}\r\nContent-Length: {10**12}\r\n\r\n"
@@ -355,7 +357,7 @@ async def test_a_large_body_is_refused_unread(daemon: Live) -> None:
     assert unsigned.status == 401
 
 
-async def test_a_slow_body_is_not_waited_for(daemon: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_body_is_not_waited_for(daemon: InProcessDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not send the body he announced gets 408."""
     monkeypatch.setattr("kvsync.status.http.body.BODY_WITHIN", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
@@ -366,7 +368,7 @@ async def test_a_slow_body_is_not_waited_for(daemon: Live, monkeypatch: pytest.M
     writer.close()
 
 
-async def test_nobody_keeps_others_out_by_holding_on(daemon: Live) -> None:
+async def test_nobody_keeps_others_out_by_holding_on(daemon: InProcessDaemon) -> None:
     """With as many idle connections as are allowed, one more is served, and those that hold on are ended."""
     port = int(daemon.url.rpartition(":")[2])
     held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections.MOST + 5)]
@@ -378,7 +380,7 @@ async def test_nobody_keeps_others_out_by_holding_on(daemon: Live) -> None:
         writer.transport.abort()
 
 
-async def test_a_flood_of_connections_takes_no_descriptors(daemon: Live) -> None:
+async def test_a_flood_of_connections_takes_no_descriptors(daemon: InProcessDaemon) -> None:
     """However many connections are opened at once, no more than allowed are accepted at any moment; the others wait outside
     this process, and a request is answered all the same."""
     port, before = int(daemon.url.rpartition(":")[2]), _descriptors()
@@ -398,7 +400,7 @@ async def test_a_flood_of_connections_takes_no_descriptors(daemon: Live) -> None
     assert most <= connections.MOST + 2  # and the one that asks, with its answer
 
 
-async def test_slow_requests_make_room_for_others(daemon: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_requests_make_room_for_others(daemon: InProcessDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that drip in, head or body, hold every connection only until somebody else waits."""
     monkeypatch.setattr(connections, "_LONG", 0.1)
     port = int(daemon.url.rpartition(":")[2])
@@ -424,10 +426,10 @@ def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_an_idle_connection_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_connection_ends(repo: MemoryRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection on which no request comes, or half of one, is closed after a while."""
     monkeypatch.setattr(server, "IDLE", 0.1)
-    async with live(world) as daemon:
+    async with live(repo) as daemon:
         for sent in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
             reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
             writer.write(sent)
@@ -436,7 +438,7 @@ async def test_an_idle_connection_ends(world: World, monkeypatch: pytest.MonkeyP
             writer.close()
 
 
-async def test_garbage_is_answered_and_survived(daemon: Live, log: Log) -> None:
+async def test_garbage_is_answered_and_survived(daemon: InProcessDaemon, log: Log) -> None:
     """What is no HTTP ends its own connection and nothing else, and leaves nothing in the log."""
     for sent in (b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
@@ -462,19 +464,19 @@ def test_patience_ends_and_comes_back() -> None:
     assert len(patience._spent) <= RefusalLimiter.ADDRESSES
 
 
-async def test_guessing_is_slowed_down_and_the_right_token_still_works(daemon: Live) -> None:
+async def test_guessing_is_slowed_down_and_the_right_token_still_works(daemon: InProcessDaemon) -> None:
     """After ten refused requests an address is told to wait; who knows the token is let in all the same."""
     statuses = [(await daemon.post("/pause/main", Authorization=f"Bearer {n}")).status for n in range(12)]
     assert statuses == [401] * 10 + [429] * 2
     assert (await daemon.post("/pause/main", **BEARER)).status == 200
 
 
-async def test_a_token_that_cannot_be_read_lets_nobody_in(world: World, tmp_path: Path) -> None:
+async def test_a_token_that_cannot_be_read_lets_nobody_in(repo: MemoryRepository, tmp_path: Path) -> None:
     """While the file of the token is missing, or too short a token stands in it, nobody is let in; then the new one counts."""
     file = tmp_path / "token"
     file.write_text(TOKEN)
-    world.configure(more=RUN.replace("{env: TOKEN}", "{file: token}"))
-    async with live(world, ENVIRON) as daemon:
+    repo.configure(more=RUN.replace("{env: TOKEN}", "{file: token}"))
+    async with live(repo, ENVIRON) as daemon:
         assert (await daemon.post("/pause/main", **BEARER)).status == 200
         file.write_text("another-long-token\n")
         assert (await daemon.post("/pause/main", **BEARER)).status == 401
@@ -485,14 +487,14 @@ async def test_a_token_that_cannot_be_read_lets_nobody_in(world: World, tmp_path
             assert (refused.status, "run.token" in refused.text) == (503, True)
 
 
-async def test_a_removed_target_leaves_the_board(daemon: Live, world: World) -> None:
+async def test_a_removed_target_leaves_the_board(daemon: InProcessDaemon, repo: MemoryRepository) -> None:
     """A target that no file names any more is gone from status and metrics, while others stay."""
-    world.state("store: main\nnamespace: other\nkeys: {x: 1}\n", "other.yaml")
+    repo.state("store: main\nnamespace: other\nkeys: {x: 1}\n", "other.yaml")
     assert daemon.daemon is not None
     daemon.daemon.trigger(Trigger.SIGNAL)
-    await until(lambda: "other" in world.server.held)
+    await until(lambda: "other" in repo.server.held)
     assert any('namespace="other"' in name for name in await daemon.metrics())
-    (world.root / "state/other.yaml").unlink()
+    (repo.root / "state/other.yaml").unlink()
     daemon.daemon.trigger(Trigger.SIGNAL)
     await until(lambda: len(daemon.collector._records) == 1)
     assert not any('namespace="other"' in name for name in await daemon.metrics())

@@ -50,9 +50,9 @@ from kvsync.util.escaping import escape_text
 from kvsync.util.redaction import Redactor
 from tests.daemon.support import BOUND, until
 from tests.status.boards import HOSTILE, NOW, board, target
-from tests.status.support import BEARER, RUN, Live, live
+from tests.status.support import BEARER, RUN, InProcessDaemon, live
 from tests.support.command import ROOT
-from tests.support.world import World
+from tests.support.memory_repository import MemoryRepository
 
 IN_SYNC = TargetView(Target("main", "web"), state=State.IN_SYNC, attempted_at=NOW, unchanged=3, passes=1)
 
@@ -74,7 +74,7 @@ def with_targets(*views: TargetView, **fields: Any) -> StatusSnapshot:
     return replace(board(1), targets=views, problems=(), **fields)
 
 
-class Shape(HTMLParser):
+class PageTags(HTMLParser):
     """The tags of a page with the names of their attributes, and its text."""
 
     def __init__(self, html: str) -> None:
@@ -121,7 +121,7 @@ def test_problems_in_files_are_no_calm() -> None:
     """Where all targets are in sync and a file is broken, the headline speaks of the file."""
     shown = replace(with_targets(IN_SYNC), problems=(Problem("wrong", Origin("state/web.yaml", 7, 3), "mend it"),))
     assert headline(shown) == replace(headline(shown), level=Urgency.BAD, text="1 problem in the files")
-    text = Shape(home(shown)).text
+    text = PageTags(home(shown)).text
     assert all(part in text for part in ("state/web.yaml:7:3", "wrong", "mend it"))
 
 
@@ -260,7 +260,7 @@ def test_moments_and_sizes_are_for_people() -> None:
 
 def test_the_page_of_a_target_has_all_of_it() -> None:
     """A target's own page has its error, problems, reasons, commands, plan, lifetimes and totals."""
-    text = Shape(one(board(1))).text
+    text = PageTags(one(board(1))).text
     for part in (
         "state/web.yaml:1:2",
         "mend it",
@@ -318,7 +318,7 @@ def hostile(text: str) -> StatusSnapshot:
 def test_no_text_changes_the_page_but_text(text: str) -> None:
     """Whatever a store, a file or a person words, the page has the same tags and attributes as with a harmless word."""
     for page in (home, one):
-        assert Shape(page(hostile("x" + text))).tags == Shape(page(hostile("word"))).tags
+        assert PageTags(page(hostile("x" + text))).tags == PageTags(page(hostile("word"))).tags
 
 
 def test_what_is_not_printable_is_spelled_out() -> None:
@@ -348,7 +348,7 @@ def test_what_the_redactor_knows_is_on_no_page() -> None:
     made = renderer(redactor.redact)
     for page in (made.home(shown, Query()), made.target(shown, view)):
         assert "***" in page.body.decode()
-        assert secret not in Shape(page.body.decode()).text
+        assert secret not in PageTags(page.body.decode()).text
 
 
 def test_nothing_stands_inline() -> None:
@@ -356,7 +356,7 @@ def test_nothing_stands_inline() -> None:
     shown = board(60)
     pages = (renderer().home(shown, Query()), *(renderer().target(shown, view) for view in shown.targets[:9]))
     for page in pages:
-        shape, html = Shape(page.body.decode()), page.body.decode()
+        shape, html = PageTags(page.body.decode()), page.body.decode()
         names = {name for _, attributes in shape.tags for name in attributes}
         assert not [name for name in names if name.startswith("on")]
         assert "style" not in names | {tag for tag, _ in shape.tags}
@@ -385,16 +385,16 @@ def test_an_installed_kvsync_has_its_page(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Live]:
-    world = World(tmp_path, monkeypatch)
-    world.configure(more=RUN)
-    world.want({"a": 1})
-    async with live(world) as running:
+async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessDaemon]:
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.configure(more=RUN)
+    repo.want({"a": 1})
+    async with live(repo) as running:
         await running.becomes("in-sync")
         yield running
 
 
-async def test_a_page_is_html_that_may_do_nothing_else(daemon: Live) -> None:
+async def test_a_page_is_html_that_may_do_nothing_else(daemon: InProcessDaemon) -> None:
     """The page comes with a policy without exceptions, is never kept, and is compressed for those who ask for that."""
     page = await daemon.get("/")
     assert page.status == 200
@@ -409,7 +409,7 @@ async def test_a_page_is_html_that_may_do_nothing_else(daemon: Live) -> None:
     assert (await daemon.ask("HEAD", "/")).body == b""
 
 
-async def test_assets_are_kept_by_their_fingerprint(daemon: Live) -> None:
+async def test_assets_are_kept_by_their_fingerprint(daemon: InProcessDaemon) -> None:
     """Style, script and icons are served with their types, for ever under the address that the page names; others are not."""
     html = (await daemon.get("/")).text
     for name, asset in load().items():
@@ -426,7 +426,7 @@ async def test_assets_are_kept_by_their_fingerprint(daemon: Live) -> None:
 NAMESPACES = ("web", "a/b/c", "..", "a/../b", ".", "a//b", "/", "a?b#c&d=e", "100%", "%2F", "ä ö", HOSTILE, "-")
 
 
-async def test_every_target_has_an_address(daemon: Live) -> None:
+async def test_every_target_has_an_address(daemon: InProcessDaemon) -> None:
     """Whatever a namespace is called, the list links to its page, and the page is of that very target."""
     targets = frozenset(Target("main", namespace) for namespace in NAMESPACES)
     daemon.collector.files_loaded(targets, LoadedTargets({}))
@@ -436,13 +436,13 @@ async def test_every_target_has_an_address(daemon: Live) -> None:
         assert f'<a href="{address.replace("&", "&amp;")}">' in html
         page = await daemon.get(address)
         assert page.status == 200, name
-        assert Shape(page.text).text.count(escape_text(str(name))) >= 2  # title and headline
+        assert PageTags(page.text).text.count(escape_text(str(name))) >= 2  # title and headline
     gone = await daemon.get("/targets/main/nobody%3Cscript%3E")
     assert gone.status == 404
     assert "No target <bdi>main/nobody&lt;script&gt;</bdi>" in gone.text
 
 
-async def test_filters_come_by_address(daemon: Live) -> None:
+async def test_filters_come_by_address(daemon: InProcessDaemon) -> None:
     """The list can be filtered without a script: by the form's own address, and by links."""
     targets = frozenset(Target("main", f"n{number:03}") for number in range(120)) | {Target("main", "web")}
     daemon.collector.files_loaded(targets, LoadedTargets({}))
@@ -467,7 +467,7 @@ def stamp(html: str) -> str:
     return found[1]
 
 
-async def test_news_are_told_and_end_with_the_daemon(daemon: Live) -> None:
+async def test_news_are_told_and_end_with_the_daemon(daemon: InProcessDaemon) -> None:
     """Who listens hears which version is the newest, hears of the next one, and is let go when the daemon leaves."""
     async with daemon.session.get(daemon.url + "/events") as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")
@@ -481,7 +481,7 @@ async def test_news_are_told_and_end_with_the_daemon(daemon: Live) -> None:
             await stream.content.read()
 
 
-def paced(daemon: Live, **pace: Any) -> Events:
+def paced(daemon: InProcessDaemon, **pace: Any) -> Events:
     """Let the daemon's `/events` go at this pace."""
     assert daemon.serving is not None
     assert daemon.serving._server is not None
@@ -493,7 +493,7 @@ def paced(daemon: Live, **pace: Any) -> Events:
     return events
 
 
-async def test_a_storm_is_few_words_and_silence_is_beats(daemon: Live) -> None:
+async def test_a_storm_is_few_words_and_silence_is_beats(daemon: InProcessDaemon) -> None:
     """Many events at once are one version, the newest; while nothing happens there are beats."""
     paced(daemon, gap=0.05, beat=0.05)
     async with daemon.session.get(daemon.url + "/events") as stream:
@@ -508,7 +508,7 @@ async def test_a_storm_is_few_words_and_silence_is_beats(daemon: Live) -> None:
         assert (await event(stream.content))["event"] == "beat"
 
 
-async def test_there_is_room_for_so_many(daemon: Live) -> None:
+async def test_there_is_room_for_so_many(daemon: InProcessDaemon) -> None:
     """One more than there is room for is told when to come back, and comes in when another has left."""
     events = paced(daemon, most=2)
     async with daemon.session.get(daemon.url + "/events"), daemon.session.get(daemon.url + "/events") as second:
@@ -522,7 +522,7 @@ async def test_there_is_room_for_so_many(daemon: Live) -> None:
             assert third.status == 200
 
 
-async def test_who_does_not_read_is_let_go(daemon: Live) -> None:
+async def test_who_does_not_read_is_let_go(daemon: InProcessDaemon) -> None:
     """A client that never reads is cut off once some thousand bytes wait for it, while others go on."""
     events = paced(daemon, gap=0.0, beat=0.001, unread=0)
     host, port = daemon.url.removeprefix("http://").split(":")
@@ -537,7 +537,7 @@ async def test_who_does_not_read_is_let_go(daemon: Live) -> None:
     assert (await daemon.get("/")).status == 200
 
 
-async def test_a_page_that_stays_open_asks_again(daemon: Live) -> None:
+async def test_a_page_that_stays_open_asks_again(daemon: InProcessDaemon) -> None:
     """A stream ends after its time, so that a withdrawn token is noticed; a HEAD is answered at once."""
     paced(daemon, life=0.05)
     async with daemon.session.get(daemon.url + "/events") as stream, asyncio.timeout(BOUND):
@@ -546,7 +546,7 @@ async def test_a_page_that_stays_open_asks_again(daemon: Live) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/targets/main/web", "/events", "/assets/page.js"])
-async def test_beyond_loopback_the_page_takes_the_token(daemon: Live, path: str) -> None:
+async def test_beyond_loopback_the_page_takes_the_token(daemon: InProcessDaemon, path: str) -> None:
     """Where other machines can reach it, no part of the page is shown without the token; a browser is asked for it."""
     assert daemon.serving is not None
     assert daemon.serving._server is not None

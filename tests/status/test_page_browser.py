@@ -15,9 +15,9 @@ from playwright.async_api import Browser, expect
 
 from kvsync.model.entry import Target
 from kvsync.status.page.query import address_of
-from tests.status.browsing import Visit, chromium, visit
-from tests.status.page_world import CANARY, ENV, HOSTILE, IMAGE, Everything, state
-from tests.status.support import Process, process
+from tests.status.browsing import BrowserPage, chromium, visit
+from tests.status.page_repository import CANARY, ENV, HOSTILE, IMAGE, AllStatesRepository, state
+from tests.status.support import DaemonProcess, process
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.system]  # drives Chromium
 
@@ -49,13 +49,13 @@ KINDS = ("/", "/targets/main/drift", "/targets/main/paused", "/targets/main/held
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def everything(tmp_path_factory: pytest.TempPathFactory) -> Everything:
-    return await asyncio.to_thread(Everything, tmp_path_factory.mktemp("everything"))
+async def all_states(tmp_path_factory: pytest.TempPathFactory) -> AllStatesRepository:
+    return await asyncio.to_thread(AllStatesRepository, tmp_path_factory.mktemp("everything"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def daemon(everything: Everything) -> AsyncIterator[Process]:
-    async with process(everything.root, **ENV) as running:
+async def daemon(all_states: AllStatesRepository) -> AsyncIterator[DaemonProcess]:
+    async with process(all_states.root, **ENV) as running:
         await running.listens()
         for name, word in STATES.items():
             await running.becomes(word.replace(" ", "-"), name)
@@ -68,13 +68,13 @@ async def browser() -> AsyncIterator[Browser]:
         yield running
 
 
-async def states(seen: Visit) -> dict[str, str]:
+async def states(seen: BrowserPage) -> dict[str, str]:
     """The targets that are listed, with the word for their state."""
     script = "rows => rows.map(row => ['h3', '.badge'].map(name => row.querySelector(name).textContent.trim()))"
     return dict(await seen.page.locator(".target").evaluate_all(script))
 
 
-async def test_everything_is_shown_and_nothing_comes_from_elsewhere(browser: Browser, daemon: Process) -> None:
+async def test_everything_is_shown_and_nothing_comes_from_elsewhere(browser: Browser, daemon: DaemonProcess) -> None:
     """The page tells the state of every target and what to do; the console stays empty, and only the daemon is asked."""
     async with visit(browser, daemon.url) as seen:
         await seen.go()
@@ -103,7 +103,7 @@ async def test_everything_is_shown_and_nothing_comes_from_elsewhere(browser: Bro
         assert all(address.startswith(daemon.url) for address in seen.asked)
 
 
-async def test_without_script_the_page_is_complete(browser: Browser, daemon: Process) -> None:
+async def test_without_script_the_page_is_complete(browser: Browser, daemon: DaemonProcess) -> None:
     """Without JavaScript the same is there, details open, filters and links work, and no button is dead."""
     async with visit(browser, daemon.url, script=False) as seen:
         await seen.go()
@@ -125,7 +125,7 @@ async def test_without_script_the_page_is_complete(browser: Browser, daemon: Pro
 
 
 async def test_news_appear_without_loading_the_page_again(
-    browser: Browser, daemon: Process, everything: Everything
+    browser: Browser, daemon: DaemonProcess, all_states: AllStatesRepository
 ) -> None:
     """When a file changes the page follows by itself, and what a person opened, typed and focused stays; the headline is said
     aloud when it changes."""
@@ -139,15 +139,15 @@ async def test_news_appear_without_loading_the_page_again(
         await page.locator(".target", has_text="main/web").get_by_role("link").focus()
         row = page.locator(".target", has_text="main/web")
         try:
-            everything.files(web=state("web", "  greeting: Hi\n  logo: plain\n  third: 3\n"))
+            all_states.files(web=state("web", "  greeting: Hi\n  logo: plain\n  third: 3\n"))
             await expect(row).to_contain_text("3 entries")
             await expect(page.locator("#runs")).to_contain_text("2 applied")
-            everything.files(web=state("web", "  greeting: [1\n"))
+            all_states.files(web=state("web", "  greeting: [1\n"))
             await expect(row).to_contain_text("keeps its last good state")
             await expect(page.get_by_role("status")).to_have_text("8 of 11 targets need attention")
             await expect(page).to_have_title("8 of 11 targets need attention · kvsync payments-gitops")
         finally:
-            everything.files(web=state("web", "  greeting: Hello\n  logo: plain\n"))
+            all_states.files(web=state("web", "  greeting: Hello\n  logo: plain\n"))
             await expect(row).to_contain_text("2 entries")
         assert await page.evaluate("window.mark") == "the same page"
         assert await details.get_attribute("open") is not None
@@ -155,7 +155,7 @@ async def test_news_appear_without_loading_the_page_again(
         assert seen.wrong == []
 
 
-async def test_typing_filters_at_once_and_can_be_gone_back(browser: Browser, daemon: Process) -> None:
+async def test_typing_filters_at_once_and_can_be_gone_back(browser: Browser, daemon: DaemonProcess) -> None:
     """With JavaScript the list follows the typing and the states, in the address too, without loading the page again."""
     async with visit(browser, daemon.url) as seen:
         await seen.go()
@@ -173,7 +173,7 @@ async def test_typing_filters_at_once_and_can_be_gone_back(browser: Browser, dae
         assert seen.wrong == []
 
 
-async def test_a_command_is_copied(browser: Browser, daemon: Process) -> None:
+async def test_a_command_is_copied(browser: Browser, daemon: DaemonProcess) -> None:
     """The button beside a command puts exactly that command on the clipboard, and says so."""
     async with visit(browser, daemon.url, permissions=["clipboard-read", "clipboard-write"]) as seen:
         await seen.go()
@@ -183,13 +183,13 @@ async def test_a_command_is_copied(browser: Browser, daemon: Process) -> None:
 
 
 async def test_a_lost_connection_is_told_and_found_again(
-    browser: Browser, everything: Everything, tmp_path: Path
+    browser: Browser, all_states: AllStatesRepository, tmp_path: Path
 ) -> None:
     """When the daemon goes the page says that it is not live, and when it is back it goes on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     root = tmp_path / "copy"
-    shutil.copytree(everything.root, root)
+    shutil.copytree(all_states.root, root)
     config = (root / "kvsync.yaml").read_text()
     (root / "kvsync.yaml").write_text(config.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
     async with process(root, **ENV) as first:
@@ -206,7 +206,7 @@ async def test_a_lost_connection_is_told_and_found_again(
                 await expect(seen.page.locator("footer")).to_contain_text(f"process {second.process.pid}")
 
 
-async def test_hostile_names_and_values_are_text(browser: Browser, daemon: Process) -> None:
+async def test_hostile_names_and_values_are_text(browser: Browser, daemon: DaemonProcess) -> None:
     """A namespace, a key, a value, a reason and a file that hold HTML are shown as they are written, and do nothing."""
     async with visit(browser, daemon.url) as seen:
         for path in KINDS:
@@ -221,7 +221,7 @@ async def test_hostile_names_and_values_are_text(browser: Browser, daemon: Proce
         assert [message for message in seen.wrong if "404" not in message] == []
 
 
-async def test_no_sensitive_value_is_in_any_byte(daemon: Process) -> None:
+async def test_no_sensitive_value_is_in_any_byte(daemon: DaemonProcess) -> None:
     """Neither a sensitive value nor the token is in any answer, headers included."""
     for path in (*PATHS, "/status", "/metrics", "/?state=parked", "/events"):
         if path == "/events":
@@ -234,7 +234,7 @@ async def test_no_sensitive_value_is_in_any_byte(daemon: Process) -> None:
         assert ENV["TOKEN"] not in answer
 
 
-async def test_the_keyboard_is_enough(browser: Browser, daemon: Process) -> None:
+async def test_the_keyboard_is_enough(browser: Browser, daemon: DaemonProcess) -> None:
     """The first tab offers to skip to the content, every thing that can be used is reached and shows that it has the focus,
     and details open with a key."""
     async with visit(browser, daemon.url) as seen:
@@ -263,7 +263,7 @@ async def test_the_keyboard_is_enough(browser: Browser, daemon: Process) -> None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_everything_can_be_read_in_both_schemes(browser: Browser, daemon: Process, scheme: str) -> None:
+async def test_everything_can_be_read_in_both_schemes(browser: Browser, daemon: DaemonProcess, scheme: str) -> None:
     """Every text has a contrast of 4.5 or more to its ground, in light and in dark, which follow what the system says."""
     async with visit(browser, daemon.url, color_scheme=scheme) as seen:
         for path in KINDS:
@@ -274,7 +274,7 @@ async def test_everything_can_be_read_in_both_schemes(browser: Browser, daemon: 
 
 
 @pytest.mark.parametrize("script", [True, False])
-async def test_a_phone_is_wide_enough(browser: Browser, daemon: Process, script: bool) -> None:
+async def test_a_phone_is_wide_enough(browser: Browser, daemon: DaemonProcess, script: bool) -> None:
     """At 360 pixels nothing reaches beyond the edge, with everything open, on every page."""
     async with visit(browser, daemon.url, script=script, width=360, has_touch=True) as seen:
         for path in KINDS:
@@ -284,7 +284,7 @@ async def test_a_phone_is_wide_enough(browser: Browser, daemon: Process, script:
             assert await seen.page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-async def test_the_structure_can_be_heard(browser: Browser, daemon: Process) -> None:
+async def test_the_structure_can_be_heard(browser: Browser, daemon: DaemonProcess) -> None:
     """Each page has its landmarks, one main heading and no skipped level, and a name for everything that can be used."""
     async with visit(browser, daemon.url) as seen:
         for path in KINDS:
@@ -303,7 +303,7 @@ async def test_the_structure_can_be_heard(browser: Browser, daemon: Process) -> 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(browser: Browser, daemon: Process, scheme: str) -> None:
+async def test_axe_finds_nothing(browser: Browser, daemon: DaemonProcess, scheme: str) -> None:
     """axe-core, which knows what stands in the way of people with assistive technology, has nothing to say."""
     async with visit(browser, daemon.url, color_scheme=scheme) as seen:
         for path in ("/", "/targets/main/drift", "/targets/main/parked", "/targets/main/nobody"):

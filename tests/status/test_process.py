@@ -16,7 +16,7 @@ import aiohttp
 from kvsync.emulators.model import Options
 from kvsync.emulators.server import running
 from tests.daemon.support import until
-from tests.status.support import BEARER, RUN, SECRET, TOKEN, Process, process, repository, want
+from tests.status.support import BEARER, RUN, SECRET, TOKEN, DaemonProcess, process, repository, want
 
 QUIET = RUN.replace("every: 1h", "every: 1h, watch: false")
 HOOKS = 10_000
@@ -28,7 +28,7 @@ def held(folder: Path, key: str = "a") -> str | None:
     return row and bytes(row[0]).decode()
 
 
-def port_of(daemon: Process) -> int:
+def port_of(daemon: DaemonProcess) -> int:
     return int(daemon.url.rpartition(":")[2])
 
 

@@ -23,8 +23,8 @@ from kvsync.status.snapshot import ProcessView
 from kvsync.util.clock import Clock
 from kvsync.util.redaction import Redactor
 from tests.status.support import BEARER, RUN, SECRET, TOKEN, live
-from tests.status.test_collector import Around
-from tests.support.world import World
+from tests.status.test_collector import CollectorArguments
+from tests.support.memory_repository import MemoryRepository
 
 WEB = Target("main", "web")
 
@@ -32,7 +32,7 @@ WEB = Target("main", "web")
 def shown(state: StateDir, secret: str, redactor: Redactor) -> str:
     """Everything that is shown of a target whose store, files and refusals all quote something."""
     collector = Collector(
-        CollectorSettings(ProcessView(1, "0", "apply", 0.0), state, Clock(), redactor.redact), Around()
+        CollectorSettings(ProcessView(1, "0", "apply", 0.0), state, Clock(), redactor.redact), CollectorArguments()
     )
     problem = Problem(f"quotes {secret}", Origin("state/web.yaml", 1, 1), f"not {secret}")
     collector.files_loaded(frozenset({WEB}), LoadedTargets({WEB: ""}, {WEB: (problem,)}, problems=(problem,)))
@@ -77,11 +77,11 @@ async def test_a_sensitive_value_is_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, observe: bool
 ) -> None:
     """A value that is sensitive on either side of a change, its credential or the server's own is in no byte of any answer."""
-    world = World(tmp_path, monkeypatch)
-    world.configure(more=RUN)
-    await world.settle({"s": f"{{value: {SENSITIVE}, sensitive: true}}", "other": 1})
-    world.want(STATES[wanted] | {"other": 2})
-    async with live(world, observe=observe) as daemon:
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.configure(more=RUN)
+    await repo.settle({"s": f"{{value: {SENSITIVE}, sensitive: true}}", "other": 1})
+    repo.want(STATES[wanted] | {"other": 2})
+    async with live(repo, observe=observe) as daemon:
         await daemon.becomes("pending" if observe else "in-sync", passes=1)
         paths = ("/status", "/metrics", "/healthz", "/readyz", "/nope")
         bodies = [(await daemon.get(path, **BEARER)).body for path in paths]

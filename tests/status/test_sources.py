@@ -18,8 +18,8 @@ from kvsync.state import StateDir
 from kvsync.testing import FakeClock
 from tests.status.support import ENVIRON, RUN, repository
 from tests.support.command import Repository
+from tests.support.memory_repository import MemoryRepository
 from tests.support.places import key_of, located
-from tests.support.world import World
 
 WEB, API = Target("main", "web"), Target("main", "api")
 
@@ -69,9 +69,9 @@ def test_traffic_adds_up() -> None:
 
 async def test_requests_go_on_counting_after_a_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a store cost under an earlier configuration is still counted, as long as a store of that name is configured."""
-    world = World(tmp_path, monkeypatch)
-    world.want({"a": 1})
-    async with world.open("run") as workspace:
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.want({"a": 1})
+    async with repo.open("run") as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         workspace.stores["main"].traffic.by_status["200"] = 5
         workspace.stores["main"].traffic.requests = 7

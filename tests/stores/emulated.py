@@ -99,7 +99,7 @@ class EmulatedService(ABC):
         self.control("POST", "reset", {"only": ["stats"]})
 
 
-class HastyClock(Clock):
+class FastForwardClock(Clock):
     """The present is as it is, `ahead` seconds later, and waiting takes no time."""
 
     def __init__(self, ahead: float = 0.0) -> None:
@@ -141,7 +141,7 @@ class StoreRepo(ABC):
 
     def __init__(self, root: Path, service: Any, *, policy: str = "{prune: owned}", extra: str = "") -> None:
         self.root, self.service = root, service
-        self.clock: Clock = HastyClock()
+        self.clock: Clock = FastForwardClock()
         self.redactor = Redactor()
         (root / "state").mkdir(parents=True, exist_ok=True)
         self._policy = policy

@@ -18,7 +18,7 @@ from azure.appconfiguration import FeatureFlagConfigurationSetting
 from kvsync.model.entry import OutcomeKind
 from tests.stores.azure_repo import Repo
 from tests.stores.azure_service import Service
-from tests.stores.emulated import HastyClock, changes, outcomes
+from tests.stores.emulated import FastForwardClock, changes, outcomes
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ async def test_lifetimes_are_kept_by_kvsync(repo: Repo, service: Service) -> Non
     assert changes(plan) == []
     assert plan.targets[0].next_moment is not None
     assert plan.targets[0].next_moment <= end + 1
-    repo.clock = HastyClock(150)
+    repo.clock = FastForwardClock(150)
     assert sorted(changes(await repo.plan_all("test"))) == [
         ("delete", "expired", "sale"),
         ("renew", "expiring", "promo"),

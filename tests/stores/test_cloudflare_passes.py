@@ -20,7 +20,7 @@ from kvsync.model.plan import Plan
 from kvsync.rendering.text import render_plan
 from tests.stores.cloudflare_repo import Repo
 from tests.stores.cloudflare_service import Service
-from tests.stores.emulated import FREELY, HastyClock, SharedClock, changes, many, outcomes
+from tests.stores.emulated import FREELY, FastForwardClock, SharedClock, changes, many, outcomes
 from tests.stores.signing import signer
 
 HOUR, DAY = 3600, 86_400
@@ -200,7 +200,7 @@ async def test_a_listing_that_breaks_off_deletes_nothing(repo: Repo, service: Se
     """When pages of a listing cannot be had nothing is deleted, whatever is missing in it; the next pass goes on."""
     await repo.settle(many(2500))
     repo.want(many(2400))
-    repo.clock = HastyClock(61)  # within a minute what is not listed may only be late
+    repo.clock = FastForwardClock(61)  # within a minute what is not listed may only be late
     for fault in ("500:0.9", "cut:0.9", "truncate:0.9", "429:0.9", "drop:0.9"):
         await break_off(repo, service, fault)
         assert len(kv_keys(service)) == 2500
@@ -408,7 +408,7 @@ async def test_a_lifetime_that_somebody_took_away_is_drift(repo: Repo, service: 
     held = service.listed("web")
     service.put("web", "ttl", b"x", metadata=held["ttl"]["metadata"])
     service.put("web", "stays", b"x", metadata=held["stays"]["metadata"], expiration_ttl=DAY)
-    repo.clock = HastyClock(61)
+    repo.clock = FastForwardClock(61)
     assert [row[1:] for row in changes(await repo.plan())] == [("drifted", "stays"), ("drifted", "ttl")]
     await repo.apply()
     assert "expiration" in service.listed("web")["ttl"]
@@ -441,7 +441,7 @@ async def test_what_was_seen_once_is_missed_at_once(repo: Repo, service: Service
     service.delete("web", "c")
     assert changes(await repo.plan()) == []  # it may not be listed yet
     await repo.converge()
-    repo.clock = HastyClock(61)
+    repo.clock = FastForwardClock(61)
     await repo.converge()
     repo.want({"a": "3", "b": "1", "c": "1", "d": "1"})
     old = service.listed("web")["a"]["metadata"]
@@ -497,7 +497,7 @@ async def test_a_run_is_taken_back(repo: Repo, service: Service) -> None:
     await repo.settle({"a": "{value: 1, metadata: {m: 1}}", "b": '{base64: "/w=="}', "c": "1"})
     before = service.values("web"), service.listed("web")
     repo.want({"a": "2", "c": "1", "adopted": "{value: 1, metadata: {a: 1}}"})
-    repo.clock = HastyClock(61)
+    repo.clock = FastForwardClock(61)
     report = await repo.apply()
     assert set(outcomes(report).values()) == {"applied"}
     assert report.run is not None

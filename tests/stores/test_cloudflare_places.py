@@ -23,7 +23,7 @@ from kvsync.testing import FakeClock
 from tests.http.script_server import says, serving
 from tests.stores.cloudflare_repo import Repo
 from tests.stores.cloudflare_service import Bare, Service, cloudflare_store
-from tests.stores.emulated import FREELY, HastyClock, changes, outcomes
+from tests.stores.emulated import FREELY, FastForwardClock, changes, outcomes
 from tests.stores.signing import OWNER, signed, signer
 
 Open = Callable[..., Store]
@@ -186,7 +186,7 @@ async def test_a_namespace_that_changes_under_a_running_daemon(repo: Repo, servi
 
 async def test_a_rename_is_noticed_within_a_minute(repo: Repo, service: Service) -> None:
     """A pass with nothing to write believes a title for a minute at most; then it is about the namespace that has it."""
-    repo.clock = clock = HastyClock(61)
+    repo.clock = clock = FastForwardClock(61)
     await repo.settle({"a": "1"})
     async with repo.open() as workspace:
         assert not (await workspace.plan(TargetSelection())).targets[0].changes
@@ -304,7 +304,7 @@ async def test_copies_are_not_deleted(repo: Repo, service: Service) -> None:
     service.put("web", "backup-of-a", b"1", metadata=service.listed("web")["a"]["metadata"])
     service.put("web", "b-by-hand", b"tuned", metadata=service.listed("web")["b"]["metadata"])
     repo.want({"a": "1"})
-    repo.clock = HastyClock(61)
+    repo.clock = FastForwardClock(61)
     plan = await repo.plan()
     assert changes(plan) == [("delete", "removed", "b")]
     assert plan.foreign == 2
@@ -332,7 +332,7 @@ async def test_a_dropped_mark_is_drift(repo: Repo, service: Service) -> None:
     await repo.settle({"equal": "1", "changed": "1", "kept": "1"})
     service.put("web", "equal", b"1")
     service.put("web", "changed", b"theirs")
-    repo.clock = HastyClock(61)
+    repo.clock = FastForwardClock(61)
     assert changes(await repo.plan()) == [("update", "drifted", "changed"), ("adopt", "drifted", "equal")]
     assert repo.command("drift").returncode == 2
     await repo.converge()
@@ -345,7 +345,7 @@ async def test_a_restored_entry_is_drift(repo: Repo, service: Service) -> None:
     await repo.settle({"a": "1"})
     old = service.listed("web")["a"]["metadata"]
     await repo.settle({"a": "2"})
-    repo.clock = HastyClock(61)
+    repo.clock = FastForwardClock(61)
     await repo.converge()
     service.put("web", "a", b"1", metadata=old)
     assert changes(await repo.plan()) == [("update", "drifted", "a")]
@@ -389,7 +389,7 @@ async def test_a_forged_mark_deletes_nothing(tmp_path: Path, service: Service, c
         mark = forged.signed(write.identity, Mark("team-a", fingerprint(Content(b"1"))))
         await store.write("web", [replace(write, mark=mark)])
     repo.want({"a": "1", "b": "1"})
-    repo.clock = HastyClock(61)
+    repo.clock = FastForwardClock(61)
     plan = await repo.plan()
     assert changes(plan) == [("delete", "removed", "gone")]
     assert [str(one.identity) for one in plan.refused] == ["b"]
@@ -414,7 +414,7 @@ async def test_marks_of_earlier_versions_are_renewed(repo: Repo, service: Servic
     await repo.settle({"kept": "1", "gone": "1"})
     _unsealed(service, "kept", "gone")
     repo.want({"kept": "1"})
-    repo.clock = HastyClock(61)
+    repo.clock = FastForwardClock(61)
     assert changes(await repo.plan()) == [("delete", "removed", "gone"), ("adopt", "changed", "kept")]
     await repo.converge()
     assert service.values("web") == {"kept": b"1"}

@@ -234,7 +234,7 @@ async def test_an_older_backup_of_the_state_directory(tmp_path: Path, service: S
     assert service.values() == {"web:a": "1", "web:b": "theirs"}
 
 
-class Blind:
+class IncompleteListing:
     """A listing that lacks one key, whole as it seems, for as long as `is_on`."""
 
     def __init__(self, key: str) -> None:
@@ -248,13 +248,15 @@ class Blind:
 
 
 @pytest.fixture
-def blind(monkeypatch: pytest.MonkeyPatch) -> Blind:
-    blind = Blind("web:late")
+def blind(monkeypatch: pytest.MonkeyPatch) -> IncompleteListing:
+    blind = IncompleteListing("web:late")
     monkeypatch.setattr(store_module, "everything", blind)
     return blind
 
 
-async def test_a_listing_that_lacks_an_entry_for_a_moment(repo: Repo, service: Service, blind: Blind) -> None:
+async def test_a_listing_that_lacks_an_entry_for_a_moment(
+    repo: Repo, service: Service, blind: IncompleteListing
+) -> None:
     """An entry that one listing lacks while it is removed from the files is still ours afterwards: it is deleted then, or
     changed when it is wanted again."""
     await repo.settle({"a": "1", "late": "1"})
@@ -274,7 +276,9 @@ async def test_a_listing_that_lacks_an_entry_for_a_moment(repo: Repo, service: S
     assert service.values() == {"web:a": "1"}
 
 
-async def test_what_took_the_place_of_an_unlisted_entry_is_not_ours(repo: Repo, service: Service, blind: Blind) -> None:
+async def test_what_took_the_place_of_an_unlisted_entry_is_not_ours(
+    repo: Repo, service: Service, blind: IncompleteListing
+) -> None:
     """Another program's content under the key of an entry that was out of sight is neither deleted nor overwritten."""
     await repo.settle({"a": "1", "late": "1"})
     blind.is_on = True

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.support.machines import Machine, keys_there
-from tests.support.world import World, rows
+from tests.support.memory_repository import MemoryRepository, rows
 
 BEFORE = {"a": 1, "b": 1, "c": 1, "secret": "{value: one, sensitive: true}", "mortal": "{value: x, ttl: 7d}"}
 AFTER = {"a": 2, "b": 1, "d": 1, "secret": "{value: two, sensitive: true}", "mortal": "{value: x, ttl: 7d}"}
@@ -30,7 +30,7 @@ SURVIVORS = ("held", "ledgers", "_versions")
 METHODS = ("listing", "lookup", "change", "ledger", "leave")
 
 
-def pass_until(world: World, machine: Machine, file: Path, count: int, *, after: bool) -> bool:
+def pass_until(repo: MemoryRepository, machine: Machine, file: Path, count: int, *, after: bool) -> bool:
     """Apply in a process that is killed at its call number `count`, after or before the server has done it; what the server
     then holds is in the file. Returns whether there were so many calls."""
     child = os.fork()
@@ -43,8 +43,8 @@ def pass_until(world: World, machine: Machine, file: Path, count: int, *, after:
                 calls += 1
                 if calls == count and not after:
                     os.kill(os.getpid(), signal.SIGKILL)
-                answer = getattr(type(world.server), method)(world.server, *arguments)
-                file.write_bytes(pickle.dumps({name: getattr(world.server, name) for name in SURVIVORS}))
+                answer = getattr(type(repo.server), method)(repo.server, *arguments)
+                file.write_bytes(pickle.dumps({name: getattr(repo.server, name) for name in SURVIVORS}))
                 if calls == count:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return answer
@@ -52,30 +52,30 @@ def pass_until(world: World, machine: Machine, file: Path, count: int, *, after:
             return call
 
         for method in METHODS:
-            setattr(world.server, method, counted(method))
+            setattr(repo.server, method, counted(method))
         asyncio.run(machine.apply())
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if file.exists():
         for name, value in pickle.loads(file.read_bytes()).items():
-            setattr(world.server, name, value)
+            setattr(repo.server, name, value)
     return os.WIFSIGNALED(status)
 
 
 async def crash(folder: Path, kind: str, count: int, *, after: bool, other_first: bool) -> dict[str, Any] | None:
     """One kill, and what becomes of it; None when the pass ended before that call."""
     patch = pytest.MonkeyPatch()
-    world = World(folder, patch, kind, "{adopt: never, guard: {max_delete_pct: 100, max_update_pct: 100}}")
-    one, two = Machine(world, "one"), Machine(world, "two")
-    world.want(BEFORE)
+    repo = MemoryRepository(folder, patch, kind, "{adopt: never, guard: {max_delete_pct: 100, max_update_pct: 100}}")
+    one, two = Machine(repo, "one"), Machine(repo, "two")
+    repo.want(BEFORE)
     await one.apply()
     await two.apply()
-    world.server.write("web", "theirs", b"x", expires_at=world.clock.now() + 7_776_000)
-    world.want(AFTER)
-    was_killed = await asyncio.to_thread(pass_until, world, one, folder / "server", count, after=after)
+    repo.server.write("web", "theirs", b"x", expires_at=repo.clock.now() + 7_776_000)
+    repo.want(AFTER)
+    was_killed = await asyncio.to_thread(pass_until, repo, one, folder / "server", count, after=after)
     for machine in (two, one) if other_first else (one, two):
         await machine.apply()
-    deleted = {"c"} & world.values().keys()
+    deleted = {"c"} & repo.values().keys()
     await one.apply()
     plans = [await machine.plan() for machine in (one, two)]
     patch.undo()
@@ -85,9 +85,9 @@ async def crash(folder: Path, kind: str, count: int, *, after: bool, other_first
         "count": count,
         "after": after,
         "other_first": other_first,
-        "values": world.values() == VALUES,
+        "values": repo.values() == VALUES,
         "still_there": sorted(deleted),
-        "ledger": sorted(keys_there(world)),
+        "ledger": sorted(keys_there(repo)),
         "pending": [rows(plan) for plan in plans],
         "refused": [len(plan.refused) for plan in plans],
     }

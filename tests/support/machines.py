@@ -19,7 +19,7 @@ from kvsync.model.place import KeyScope, Place
 from kvsync.model.plan import TargetPlan
 from kvsync.planning.marks import MarkSigner
 from kvsync.stores.memory.backend import StoredLedger
-from tests.support.world import OWNER, World
+from tests.support.memory_repository import OWNER, MemoryRepository
 
 WEB = Target("main", "web")
 
@@ -30,20 +30,20 @@ SHARED_KINDS = ("memory-shared-bucket", "memory-shared-mortal")
 class Machine:
     """One state directory over the world's files and server."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world, self.path = world, world.root / f"machine-{name}"
+    def __init__(self, repo: MemoryRepository, name: str) -> None:
+        self.repo, self.path = repo, repo.root / f"machine-{name}"
 
     async def apply(self, ask: PassOptions | None = None, **options: Any) -> Report:
         """Plan and apply here."""
-        return await self.world.apply(ask, state_dir=self.path, **options)
+        return await self.repo.apply(ask, state_dir=self.path, **options)
 
     async def plan(self, ask: PassOptions | None = None, **options: Any) -> TargetPlan:
         """Plan here, writing nothing."""
-        return await self.world.plan(ask, state_dir=self.path, **options)
+        return await self.repo.plan(ask, state_dir=self.path, **options)
 
     async def ledger(self) -> dict[str, Applied]:
         """What the ledger of this machine holds, by key."""
-        async with self.world.open(writing=None, state_dir=self.path) as workspace:
+        async with self.repo.open(writing=None, state_dir=self.path) as workspace:
             subject = await workspace.locate(WEB)
             return {identity.key: one for identity, one in workspace.state.ledger.all(subject.key).items()}
 
@@ -62,37 +62,37 @@ class Machine:
         thread.join()
 
 
-def signer(world: World, owner: str = OWNER) -> MarkSigner:
+def signer(repo: MemoryRepository, owner: str = OWNER) -> MarkSigner:
     """What signs at the place of the target main/web."""
-    place = Place(world.kind, (("memory", world.server.id), ("namespace", "web")), KeyScope())
-    return MarkSigner(owner, place, world.owner_keys)
+    place = Place(repo.kind, (("memory", repo.server.id), ("namespace", "web")), KeyScope())
+    return MarkSigner(owner, place, repo.owner_keys)
 
 
-def document(world: World) -> LedgerDocument | None:
+def document(repo: MemoryRepository) -> LedgerDocument | None:
     """The ledger that the server keeps of the target main/web."""
-    held = world.server.ledgers.get("web")
-    return None if held is None else decode(held.text, signer(world))
+    held = repo.server.ledgers.get("web")
+    return None if held is None else decode(held.text, signer(repo))
 
 
-def keys_there(world: World) -> set[str]:
+def keys_there(repo: MemoryRepository) -> set[str]:
     """The keys of entries in the server's ledger, without those that are out of sight."""
-    found = document(world)
+    found = document(repo)
     return set() if found is None else {name.key for name, row in found.rows.items() if row.unseen_since is None}
 
 
-def leave(world: World, text: bytes) -> None:
+def leave(repo: MemoryRepository, text: bytes) -> None:
     """Put something in the place of the server's ledger, as another program or a broken connection would."""
-    world.server.ledgers["web"] = StoredLedger(text, world.clock.now() + 7_776_000)
+    repo.server.ledgers["web"] = StoredLedger(text, repo.clock.now() + 7_776_000)
 
 
-def ledger_of(owner: str = OWNER, world: World | None = None, **rows: LedgerRow) -> bytes:
+def ledger_of(owner: str = OWNER, repo: MemoryRepository | None = None, **rows: LedgerRow) -> bytes:
     """A ledger, as text, of the world's place or of another one."""
     elsewhere = MarkSigner(owner, Place("elsewhere", ()))
     made = LedgerDocument(owner, {Identity(key): row for key, row in rows.items()})
-    return encode(made, elsewhere if world is None else signer(world, owner))
+    return encode(made, elsewhere if repo is None else signer(repo, owner))
 
 
-class Told:
+class LedgerEvents:
     """The events that the ledgers have logged."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ class Told:
         return [fields["reason"] for event, fields in self.events if event == "ledger.lost"]
 
 
-def calls(world: World) -> dict[str, int]:
+def calls(repo: MemoryRepository) -> dict[str, int]:
     """How many calls of each method reached the server since the calls were last cleared."""
-    methods = [call.method for call in world.server.calls]
+    methods = [call.method for call in repo.server.calls]
     return {method: methods.count(method) for method in sorted(set(methods))}

@@ -60,7 +60,7 @@ class BucketStore(MemoryStore):
     )
 
 
-class MortalStore(MemoryStore):
+class ExpiringStore(MemoryStore):
     """Everything expires, nothing else is there: like Voximplant."""
 
     capabilities = replace(
@@ -94,11 +94,11 @@ class SharedBucketStore(BucketStore):
     capabilities = replace(BucketStore.capabilities, type="memory-shared-bucket")
 
 
-class SharedMortalStore(MortalStore):
+class SharedExpiringStore(ExpiringStore):
     """Everything expires, the ledger that it keeps itself included."""
 
     keeps_ledger = True
-    capabilities = replace(MortalStore.capabilities, type="memory-shared-mortal")
+    capabilities = replace(ExpiringStore.capabilities, type="memory-shared-mortal")
 
 
 class NarrowStore(MemoryStore):
@@ -117,8 +117,8 @@ KINDS: dict[str, type[MemoryStore]] = {
         BucketStore,
         PlainBucketStore,
         SharedBucketStore,
-        MortalStore,
-        SharedMortalStore,
+        ExpiringStore,
+        SharedExpiringStore,
         NarrowStore,
     )
 }

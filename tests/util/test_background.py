@@ -18,7 +18,7 @@ from kvsync.desired import DesiredState
 from kvsync.planning.compare import key_matcher
 from kvsync.reconcile import target_pass
 from kvsync.util.background import in_background
-from tests.support.world import World
+from tests.support.memory_repository import MemoryRepository
 
 
 async def test_results_and_errors_come_back() -> None:
@@ -58,8 +58,8 @@ def test_a_process_ends_although_a_thread_works() -> None:
 
 async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading that takes as long as it likes holds up nothing; two that ask at once are served one after the other."""
-    world = World(tmp_path, monkeypatch)
-    world.want({"a": 1})
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.want({"a": 1})
     go_on, at_work = threading.Event(), []
     load = Workspace.load
 
@@ -71,7 +71,7 @@ async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch
         return load(workspace, environment)
 
     monkeypatch.setattr(Workspace, "load", slow)
-    async with world.open("run") as workspace:
+    async with repo.open("run") as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         readings = [asyncio.ensure_future(reconciler.load()) for _ in range(2)]
         while not at_work:  # noqa: ASYNC110  # it is another thread that sets it
@@ -83,10 +83,10 @@ async def test_the_loop_goes_on_while_files_are_read(tmp_path: Path, monkeypatch
 
 async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the configuration changes meanwhile, what was read by the old one is not used."""
-    world = World(tmp_path, monkeypatch)
-    world.want({"a": 1})
+    repo = MemoryRepository(tmp_path, monkeypatch)
+    repo.want({"a": 1})
     load, readers = Workspace.load, []
-    async with world.open("run") as workspace:
+    async with repo.open("run") as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
         loop, reloaded = asyncio.get_running_loop(), threading.Event()
 
@@ -106,9 +106,9 @@ async def test_files_are_read_by_the_newest_configuration(tmp_path: Path, monkey
 
 async def test_patterns_of_authors_are_matched_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The patterns of `policy.ignore` that a state file adds cost its own target, never the loop; the plan is the same."""
-    world = World(tmp_path, monkeypatch)
+    repo = MemoryRepository(tmp_path, monkeypatch)
     many = ", ".join(f"'{'*a' * 400}{number}'" for number in range(200))
-    world.want({f"key{number}": 1 for number in range(50)}, f"policy: {{ignore: [{many}, key1*]}}\n")
+    repo.want({f"key{number}": 1 for number in range(50)}, f"policy: {{ignore: [{many}, key1*]}}\n")
     used: list[bool] = []
 
     def matcher(globs: tuple[str, ...]) -> Callable[[str], bool]:
@@ -116,8 +116,8 @@ async def test_patterns_of_authors_are_matched_in_a_thread(tmp_path: Path, monke
         return key_matcher(globs)
 
     monkeypatch.setattr(target_pass, "key_matcher", matcher)
-    plan = await world.plan()
+    plan = await repo.plan()
     assert used == [False]
     assert (len(plan.changes), plan.ignored) == (39, 11)
-    world.want({f"key{number}": 1 for number in range(50)}, "policy: {ignore: [key1*]}\n")
-    assert (len((await world.plan()).changes), used) == (39, [False, True])
+    repo.want({f"key{number}": 1 for number in range(50)}, "policy: {ignore: [key1*]}\n")
+    assert (len((await repo.plan()).changes), used) == (39, [False, True])

@@ -115,7 +115,7 @@ def test_json_is_ascii_and_reads_back(document: object) -> None:
 # -- Markdown ---------------------------------------------------------------------------------------------------------
 
 
-class Shown(HTMLParser):
+class RenderedHtml(HTMLParser):
     """The tags of a piece of HTML, and the text that people see."""
 
     def __init__(self, text: str) -> None:
@@ -148,7 +148,7 @@ def test_markdown_shows_the_text_and_nothing_else(text: str) -> None:
         assert "\n" not in written
         assert "|" not in written
         page = MARKDOWN.render(f"| a | b |\n|---|---|\n| {written} | end |\n\nSee: {written}.\n")
-        shown = Shown(page)
+        shown = RenderedHtml(page)
         assert set(shown.tags) <= {"table", "thead", "tbody", "tr", "th", "td", "p", "code"}
         seen = shown.text.replace("\u00a0", " ")
         assert seen.count(escaping.escape_text(text)) >= 2

@@ -61,7 +61,7 @@ run: {{{run}}}
 """
 
 
-class Flapping(MemoryServer):
+class FlappingServer(MemoryServer):
     """Is not there in the first twenty minutes of each hour and a half."""
 
     def _arrive(self, method: str, namespace: str, slots: Sequence[object]) -> None:
@@ -73,7 +73,7 @@ class Flapping(MemoryServer):
         return next((held.content.value for slot, held in self.held["web"].items() if slot.key == key), None)
 
 
-class Dead(MemoryServer):
+class UnreachableServer(MemoryServer):
     """Is never there."""
 
     def _arrive(self, method: str, namespace: str, slots: Sequence[object]) -> None:
@@ -81,7 +81,7 @@ class Dead(MemoryServer):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RecordedWrite:
     """One write call of a store, and when (epoch seconds) it began."""
 
     at: float
@@ -90,13 +90,13 @@ class Written:
 
 
 @dataclass
-class Watch(DaemonObserver):
+class PromiseChecker(DaemonObserver):
     """What was seen of the daemon. `wrongs` are promises that it broke, in words."""
 
     clock: LoopClock
     passes: list[PassResult] = field(default_factory=list)
     nudges: Counter[Trigger] = field(default_factory=Counter)
-    written: list[Written] = field(default_factory=list)
+    written: list[RecordedWrite] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
 
     def triggered(self, trigger: Trigger) -> None:
@@ -123,16 +123,16 @@ class Watch(DaemonObserver):
         write = store.write
 
         async def noted(namespace: str, writes: Sequence[Write]) -> Sequence[WriteResult]:
-            self.written.append(Written(self.clock.now(), Target(name, namespace), tuple(writes)))
+            self.written.append(RecordedWrite(self.clock.now(), Target(name, namespace), tuple(writes)))
             return await write(namespace, writes)
 
         store.write = noted  # type: ignore[method-assign]
 
 
-class WatchedReconciler(WorkspaceReconciler):
+class CheckedReconciler(WorkspaceReconciler):
     """The real one; what it must never do is noted."""
 
-    def watch_with(self, watch: Watch, workspace: Workspace) -> WatchedReconciler:
+    def watch_with(self, watch: PromiseChecker, workspace: Workspace) -> CheckedReconciler:
         self.watch, self.under_way = watch, set[Target]()
         for name, store in workspace.stores.items():
             watch.listen_to(name, store)
@@ -162,17 +162,17 @@ class WatchedReconciler(WorkspaceReconciler):
 
 
 @dataclass
-class Town:
+class Deployment:
     """Everything around the daemon."""
 
     root: Path
     clock: LoopClock
-    watch: Watch
+    watch: PromiseChecker
     session: aiohttp.ClientSession
-    door: Door
+    edge_server: RestartableEmulator
     edge: Running
     settings: Running
-    flapping: Flapping
+    flapping: FlappingServer
     daemon: Daemon | None = None
 
     def configure(self, run: str = RUN) -> None:
@@ -184,21 +184,30 @@ class Town:
 
     @classmethod
     @asynccontextmanager
-    async def founded(cls, root: Path, clock: LoopClock, token: str) -> AsyncIterator[Town]:
+    async def founded(cls, root: Path, clock: LoopClock, token: str) -> AsyncIterator[Deployment]:
         """Serve the stores until the end of the block. In each that can be reached there is an entry of somebody else's."""
         (root / "state").mkdir(parents=True)
         (root / "edge").mkdir()
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            door = Door(root / "edge", clock)
-            stack.push_async_callback(door.aclose)
+            edge_server = RestartableEmulator(root / "edge", clock)
+            stack.push_async_callback(edge_server.aclose)
             settings = running(Options("azure-appconfig", anonymous=True), VirtualClock(clock))
             server = await stack.enter_async_context(settings)
-            flapping, dead = Flapping(clock), Dead(clock)
+            flapping, dead = FlappingServer(clock), UnreachableServer(clock)
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             patch.setitem(_SHARED, f"{root}/flapping", flapping)
             patch.setitem(_SHARED, f"{root}/dead", dead)
-            yield cls(root, clock, Watch(clock), session, door, await door.serve(token), server, flapping)
+            yield cls(
+                root,
+                clock,
+                PromiseChecker(clock),
+                session,
+                edge_server,
+                await edge_server.serve(token),
+                server,
+                flapping,
+            )
 
     def let_in_with(self, token: str) -> None:
         """Write the file that holds Cloudflare's token."""
@@ -214,7 +223,7 @@ class Town:
         """Start it, as `kvsync run` does; at the end of the block it is told to leave, and has left."""
         config, options = self.root / "kvsync.yaml", {"environ": {}, "redactor": Redactor(), "clock": self.clock}
         async with open_workspace(config, writing="run", **options) as workspace:  # type: ignore[arg-type]
-            reconciler = WatchedReconciler(workspace, workspace.pass_context, {}).watch_with(self.watch, workspace)
+            reconciler = CheckedReconciler(workspace, workspace.pass_context, {}).watch_with(self.watch, workspace)
             self.daemon = Daemon(
                 reconciler,
                 workspace.state.passes,
@@ -285,7 +294,7 @@ class Town:
             return await answer.read() if answer.status == 200 else None
 
 
-class Door:
+class RestartableEmulator:
     """Cloudflare's emulator, which can be exchanged for one that knows another token."""
 
     def __init__(self, folder: Path, clock: LoopClock) -> None:

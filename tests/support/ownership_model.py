@@ -17,14 +17,14 @@ from kvsync.stores.memory.backend import RemoteKey, StoredEntry
 Keys = tuple[bytes, ...]
 
 
-class Spot(NamedTuple):
+class EntryAddress(NamedTuple):
     """One entry for all time: the id of its namespace, its key and its label."""
 
     container: str
     slot: RemoteKey
 
 
-class Fate(Enum):
+class ExpectedFate(Enum):
     """What a pass without disturbance must do with an entry."""
 
     AS_DESIRED = "brought to what the files ask"
@@ -34,18 +34,18 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownEntry:
     """What a machine applied to an entry, or found as desired. Out of sight: gone since without its doing."""
 
     value: str
     in_sight: bool = True
 
 
-Rows = Mapping[Spot, Known]
+Rows = Mapping[EntryAddress, KnownEntry]
 
 
 @dataclass(frozen=True)
-class Document:
+class StoredDocument:
     """A ledger that a store keeps: where it was written, with which owner key, how often, and what it says."""
 
     container: str
@@ -55,41 +55,41 @@ class Document:
 
 
 @dataclass
-class Memory:
+class MachineState:
     """What one machine knows: the rows of its ledger, and the newest document that it saw, by namespace."""
 
-    rows: dict[Spot, Known] = field(default_factory=dict)
+    rows: dict[EntryAddress, KnownEntry] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
 
-    def copy(self) -> Memory:
+    def copy(self) -> MachineState:
         """The same, for a backup."""
-        return Memory(dict(self.rows), dict(self.revisions))
+        return MachineState(dict(self.rows), dict(self.revisions))
 
 
 @dataclass
-class Actor:
+class OwnerMachine:
     """One machine of an owner, with the files it goes by and the owner keys of the moment."""
 
     name: str
     owner: str
     files: dict[RemoteKey, str]
     keys: Keys = ()
-    memory: Memory = field(default_factory=Memory)
+    memory: MachineState = field(default_factory=MachineState)
     adopt: str = "if-equal"
 
 
-class Rights:
+class OwnershipModel:
     """The history of all places, and what follows from it."""
 
     def __init__(self, *, has_marks: bool, keeps_ledger: bool) -> None:
         self.has_marks, self.keeps_ledger = has_marks, keeps_ledger
-        self.made: dict[tuple[Spot, Mark], bytes | None] = {}
-        self.documents: dict[bytes, Document] = {}
-        self.ever: dict[tuple[str, Spot], set[str]] = {}
+        self.made: dict[tuple[EntryAddress, Mark], bytes | None] = {}
+        self.documents: dict[bytes, StoredDocument] = {}
+        self.ever: dict[tuple[str, EntryAddress], set[str]] = {}
         self.is_certain = True
-        self.last_writer: dict[Spot, str] = {}
+        self.last_writer: dict[EntryAddress, str] = {}
 
-    def begin(self, actor: Actor, container: str, document: bytes | None) -> None:
+    def begin(self, actor: OwnerMachine, container: str, document: bytes | None) -> None:
         """A pass begins: what the store's ledger says counts, where it can be trusted."""
         found = self.documents.get(document or b"")
         if found is None or not self._is_trusted(actor, container, found):
@@ -98,34 +98,36 @@ class Rights:
         memory.rows = {spot: row for spot, row in memory.rows.items() if spot.container != container} | dict(found.rows)
         memory.revisions[container] = found.revision
 
-    def fates(self, actor: Actor, spot: Spot, held: StoredEntry | None) -> set[Fate]:
+    def fates(self, actor: OwnerMachine, spot: EntryAddress, held: StoredEntry | None) -> set[ExpectedFate]:
         """What a pass of this machine may do with an entry: one thing, unless it is not certain what the machine knows."""
         rows = {actor.memory.rows.get(spot)}
         if not self.is_certain:
             ever = self.ever.get((actor.owner, spot), set())
-            rows |= {None} | {Known(value, in_sight) for value in ever for in_sight in (True, False)}
+            rows |= {None} | {KnownEntry(value, in_sight) for value in ever for in_sight in (True, False)}
         return {self._fate(actor, spot, held, known) for known in rows}
 
-    def _fate(self, actor: Actor, spot: Spot, held: StoredEntry | None, known: Known | None) -> Fate:
+    def _fate(
+        self, actor: OwnerMachine, spot: EntryAddress, held: StoredEntry | None, known: KnownEntry | None
+    ) -> ExpectedFate:
         wanted = actor.files.get(spot.slot)
         if held is None:
-            return Fate.ALONE if wanted is None else Fate.AS_DESIRED
+            return ExpectedFate.ALONE if wanted is None else ExpectedFate.AS_DESIRED
         if held.mark is not None and held.mark.owner != actor.owner:
-            return Fate.ALONE if wanted is None else Fate.REFUSED
+            return ExpectedFate.ALONE if wanted is None else ExpectedFate.REFUSED
         if self._is_proven(actor, spot, held, known):
-            return Fate.DELETED if wanted is None else Fate.AS_DESIRED
+            return ExpectedFate.DELETED if wanted is None else ExpectedFate.AS_DESIRED
         is_of_earlier_version = held.mark is not None and held.mark.seal is None
         if (is_of_earlier_version and not actor.keys) or (known is not None and known.in_sight):
-            return Fate.REFUSED if wanted is None else Fate.AS_DESIRED
+            return ExpectedFate.REFUSED if wanted is None else ExpectedFate.AS_DESIRED
         if wanted is None:
-            return Fate.ALONE
+            return ExpectedFate.ALONE
         is_equal = wanted == held.content.value.decode()
         may_adopt = actor.adopt == "always" or (actor.adopt == "if-equal" and is_equal)
-        return Fate.AS_DESIRED if may_adopt else Fate.REFUSED
+        return ExpectedFate.AS_DESIRED if may_adopt else ExpectedFate.REFUSED
 
     def finish(
         self,
-        actor: Actor,
+        actor: OwnerMachine,
         container: str,
         before: Mapping[RemoteKey, StoredEntry],
         after: Mapping[RemoteKey, StoredEntry],
@@ -139,13 +141,13 @@ class Rights:
 
     def _note_writes(
         self,
-        actor: Actor,
+        actor: OwnerMachine,
         container: str,
         before: Mapping[RemoteKey, StoredEntry],
         after: Mapping[RemoteKey, StoredEntry],
     ) -> None:
         for slot in before.keys() | after.keys():
-            spot, held = Spot(container, slot), after.get(slot)
+            spot, held = EntryAddress(container, slot), after.get(slot)
             if held == before.get(slot):
                 continue
             self.last_writer[spot] = actor.name
@@ -153,19 +155,19 @@ class Rights:
                 self.made[spot, held.mark] = actor.keys[0] if actor.keys else None
 
     def _note_agreement(
-        self, actor: Actor, container: str, after: Mapping[RemoteKey, StoredEntry], pending: set[RemoteKey]
+        self, actor: OwnerMachine, container: str, after: Mapping[RemoteKey, StoredEntry], pending: set[RemoteKey]
     ) -> None:
         for slot, wanted in actor.files.items():
-            spot, held = Spot(container, slot), after.get(slot)
+            spot, held = EntryAddress(container, slot), after.get(slot)
             if slot in pending or held is None:
                 continue
             if held.content.value.decode() == wanted or self._proof(actor, spot, held.mark):
-                actor.memory.rows[spot] = Known(wanted)
+                actor.memory.rows[spot] = KnownEntry(wanted)
                 self.ever.setdefault((actor.owner, spot), set()).add(wanted)
 
     def _note_absence(
         self,
-        actor: Actor,
+        actor: OwnerMachine,
         container: str,
         before: Mapping[RemoteKey, StoredEntry],
         after: Mapping[RemoteKey, StoredEntry],
@@ -177,12 +179,12 @@ class Rights:
             elif spot.slot not in before or spot.slot not in after:
                 del rows[spot]
 
-    def may_be_drift(self, actor: Actor, spot: Spot, held: StoredEntry | None) -> bool:
+    def may_be_drift(self, actor: OwnerMachine, spot: EntryAddress, held: StoredEntry | None) -> bool:
         """True when a machine may take an entry for changed by another: it is, or its mark proves nothing any more."""
         is_unproven = self.has_marks and held is not None and not self._proof(actor, spot, held.mark)
         return is_unproven or self.last_writer.get(spot) != actor.name
 
-    def is_signed(self, actor: Actor, spot: Spot, mark: Mark | None) -> bool:
+    def is_signed(self, actor: OwnerMachine, spot: EntryAddress, mark: Mark | None) -> bool:
         """True for a mark that the first owner key of the moment made for this spot, where the store has room for marks."""
         key = actor.keys[0] if actor.keys else None
         return not self.has_marks or (mark is not None and self.made.get((spot, mark), b"") == key)
@@ -192,32 +194,32 @@ class Rights:
         is at least nothing, and at most what was ever theirs."""
         self.is_certain = self.is_certain and not self.keeps_ledger
 
-    def left(self, actor: Actor, container: str, document: bytes) -> None:
+    def left(self, actor: OwnerMachine, container: str, document: bytes) -> None:
         """A machine left its ledger in the store."""
         newest = max((found.revision for found in self.documents.values() if found.container == container), default=0)
         rows = {spot: row for spot, row in actor.memory.rows.items() if spot.container == container}
-        self.documents[document] = Document(container, actor.keys[0] if actor.keys else None, newest + 1, rows)
+        self.documents[document] = StoredDocument(container, actor.keys[0] if actor.keys else None, newest + 1, rows)
         actor.memory.revisions[container] = newest + 1
 
-    def _is_trusted(self, actor: Actor, container: str, found: Document) -> bool:
+    def _is_trusted(self, actor: OwnerMachine, container: str, found: StoredDocument) -> bool:
         is_signed = found.key in actor.keys if actor.keys else found.key is None
         is_new = found.revision >= actor.memory.revisions.get(container, 0)
         return is_signed and is_new and found.container == container
 
-    def _is_proven(self, actor: Actor, spot: Spot, held: StoredEntry, known: Known | None) -> bool:
+    def _is_proven(self, actor: OwnerMachine, spot: EntryAddress, held: StoredEntry, known: KnownEntry | None) -> bool:
         """True for what the owner wrote at this very spot: by its mark, or by what the machine knows of the content."""
         is_as_known = known is not None and known.value == held.content.value.decode()
         if not self.has_marks or self._is_weak(actor, spot, held.mark):
             return is_as_known
         return self._proof(actor, spot, held.mark)
 
-    def _proof(self, actor: Actor, spot: Spot, mark: Mark | None) -> bool:
+    def _proof(self, actor: OwnerMachine, spot: EntryAddress, mark: Mark | None) -> bool:
         if mark is None or mark.owner != actor.owner or (spot, mark) not in self.made:
             return False
         key = self.made[spot, mark]
         return key in actor.keys if actor.keys else key is None
 
-    def _is_weak(self, actor: Actor, spot: Spot, mark: Mark | None) -> bool:
+    def _is_weak(self, actor: OwnerMachine, spot: EntryAddress, mark: Mark | None) -> bool:
         if mark is None or mark.owner != actor.owner:
             return False
         return mark.seal is None or bool(actor.keys and self.made.get((spot, mark), b"") is None)

@@ -21,7 +21,7 @@ REST = 0.3
 
 
 @dataclass
-class Daemon:
+class PollingLoader:
     """Looks at the files again and again, with one source."""
 
     repo: Repo
@@ -44,12 +44,12 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon(repo: Repo) -> Daemon:
+def daemon(repo: Repo) -> PollingLoader:
     """A daemon that has seen two targets, one of them with a value from a file."""
     repo.write("assets/big.txt", "old")
     repo.web("keys: {limit: 1000, big: {file: ../assets/big.txt}}\n")
     repo.write("state/app.yaml", "store: edge\nnamespace: app\nkeys: {a: 1}\n")
-    found = Daemon(repo)
+    found = PollingLoader(repo)
     assert found.look().rests_in is None
     return found
 
@@ -67,7 +67,7 @@ def write_limit(repo: Repo, text: str) -> None:
     ids=["state file", "value file"],
 )
 def test_a_file_is_used_once_it_has_rested(
-    daemon: Daemon, write: Callable[[Repo], object], expected: dict[str, str]
+    daemon: PollingLoader, write: Callable[[Repo], object], expected: dict[str, str]
 ) -> None:
     """What was just written is not used at the first look, and is used once it stayed as it is for as long as configured."""
     write(daemon.repo)
@@ -77,7 +77,7 @@ def test_a_file_is_used_once_it_has_rested(
     assert daemon.look().rests_in is None
 
 
-def test_a_file_that_goes_on_changing_is_not_used(daemon: Daemon) -> None:
+def test_a_file_that_goes_on_changing_is_not_used(daemon: PollingLoader) -> None:
     """Each change restarts the wait; other targets continue meanwhile."""
     daemon.repo.write("state/app.yaml", "store: edge\nnamespace: app\nkeys: {a: 2}\n")
     for number in range(5):
@@ -88,7 +88,7 @@ def test_a_file_that_goes_on_changing_is_not_used(daemon: Daemon) -> None:
     assert daemon.values(after=REST)["limit"] == "4"
 
 
-def test_the_same_size_and_time_with_another_content_is_a_change(daemon: Daemon) -> None:
+def test_the_same_size_and_time_with_another_content_is_a_change(daemon: PollingLoader) -> None:
     """A program that sets the time of a file back does not make it look rested."""
     write_limit(daemon.repo, "2000")
     file = daemon.repo.root / "state" / "web.yaml"
@@ -105,7 +105,7 @@ def _set_times(file: Path, moment: int) -> None:
 
 
 @pytest.mark.parametrize("half", ["keys: {limit: [\n", "", "store: edge\nnamespace: web\nkeys:\n  li"])
-def test_a_half_written_file_is_no_problem(daemon: Daemon, half: str) -> None:
+def test_a_half_written_file_is_no_problem(daemon: PollingLoader, half: str) -> None:
     """A file that is cut off is a problem only if it stays so; until then every target is as it was."""
     daemon.repo.write("state/web.yaml", half)
     loaded = daemon.look()
@@ -123,7 +123,7 @@ def test_an_author_who_goes_on_writing_delays_their_own_targets(repo: Repo) -> N
     repo.write("kvsync.yaml", text)
     repo.web("keys: {limit: 1}\n")
     repo.write("state/app.yaml", "store: edge\nnamespace: app\nkeys: {a: 1}\n")
-    daemon = Daemon(repo)
+    daemon = PollingLoader(repo)
     daemon.look()
     repo.write("state/app.yaml", "store: edge\nnamespace: app\nkeys: {a: 2}\n")
     for number in range(5):
@@ -134,7 +134,7 @@ def test_an_author_who_goes_on_writing_delays_their_own_targets(repo: Repo) -> N
     assert loaded.problems == ()
 
 
-def test_a_broken_file_that_rests_is_a_problem(daemon: Daemon) -> None:
+def test_a_broken_file_that_rests_is_a_problem(daemon: PollingLoader) -> None:
     """Once it stays as it is, a broken file is reported, and a mended one is used after it has rested too."""
     daemon.repo.web("keys: {limit: [\n")
     daemon.look()
@@ -146,14 +146,14 @@ def test_a_broken_file_that_rests_is_a_problem(daemon: Daemon) -> None:
     assert daemon.values()["limit"] == "2"
 
 
-def test_a_file_that_is_gone_for_a_moment_takes_nothing_away(daemon: Daemon) -> None:
+def test_a_file_that_is_gone_for_a_moment_takes_nothing_away(daemon: PollingLoader) -> None:
     """A file that is deleted and written again is as it was meanwhile; one that stays away names nothing."""
     (daemon.repo.root / "state" / "app.yaml").unlink()
     assert daemon.values(APP) == {"a": "1"}
     assert APP not in daemon.look(after=REST).managed
 
 
-def test_a_new_file_is_used_once_it_has_rested(daemon: Daemon) -> None:
+def test_a_new_file_is_used_once_it_has_rested(daemon: PollingLoader) -> None:
     """A target whose first file is being written is not managed yet."""
     daemon.repo.write("state/new.yaml", "store: core\nnamespace: new\nkeys: {a: 1}\n")
     assert Target("core", "new") not in daemon.look().managed
@@ -164,7 +164,7 @@ def test_files_that_were_there_before_the_start_have_rested(repo: Repo) -> None:
     """A daemon that starts waits for what was just written, and for nothing else."""
     repo.web("keys: {limit: 1}\n")
     now = (repo.root / "state" / "web.yaml").stat().st_mtime
-    young, old = Daemon(repo, FakeClock(now + REST / 2)), Daemon(repo, FakeClock(now + 2 * REST))
+    young, old = PollingLoader(repo, FakeClock(now + REST / 2)), PollingLoader(repo, FakeClock(now + 2 * REST))
     assert young.look().managed == frozenset()
     assert young.values(after=REST) == {"limit": "1"}
     assert old.values() == {"limit": "1"}

@@ -17,7 +17,7 @@ from tests.desired.conftest import CONFIG, Repo
 APP, SUB, TWO = Target("edge", "app"), Target("edge", "app:sub"), Target("core", "app")
 
 
-class Shared(MemoryStore):
+class SharedStore(MemoryStore):
     """A store whose namespaces are parts of its keys, and that leaves an inner one to its own target. All are one container."""
 
     def place(self, namespace: str) -> Place:
@@ -30,7 +30,7 @@ class Shared(MemoryStore):
 @pytest.fixture
 def shared(repo: Repo) -> Repo:
     """Two stores that are one, with the namespace in their keys."""
-    repo.kind = Shared
+    repo.kind = SharedStore
     config = CONFIG.replace("{type: memory}", '{type: memory, key_format: "{namespace}:{key}"}')
     repo.write("kvsync.yaml", config)
     return repo

@@ -37,7 +37,7 @@ def kinds(report: ApplyReport) -> dict[str, str]:
 
 
 @dataclass
-class Bench:
+class ApplyHarness:
     """`want` says what the files ask; `plan` what follows from that; `apply` does it."""
 
     path: Path
@@ -138,4 +138,4 @@ def only(report: ApplyReport) -> Outcome:
     return outcome
 
 
-__all__ = ["OWNER", "TARGET", "Action", "Bench", "after", "entry", "kinds", "only", "writes_of"]
+__all__ = ["OWNER", "TARGET", "Action", "ApplyHarness", "after", "entry", "kinds", "only", "writes_of"]

@@ -84,7 +84,7 @@ def desired_of(*entries: Entry, policy: Policy | None = None, **options: object)
 
 
 @dataclass
-class World:
+class TargetModel:
     """A target at one moment. `applied` is what the ledger remembers."""
 
     desired: Desired
@@ -191,12 +191,12 @@ def ledgers(draw: st.DrawFn) -> Mapping[Identity, Applied]:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, policy: Policy | None = None) -> World:
+def models(draw: st.DrawFn, policy: Policy | None = None) -> TargetModel:
     wanted = draw(st.lists(entries(), max_size=8, unique_by=lambda one: one.identity))
     held = draw(st.lists(actuals(), max_size=8, unique_by=lambda one: one.identity))
     absent = dict.fromkeys(draw(st.sets(KEYS, max_size=2)) - {one.identity.key for one in wanted}, HERE)
     desired = desired_of(*wanted, policy=policy or draw(policies()), absent=absent)
-    return World(desired, {one.identity: one for one in held}, dict(draw(ledgers())))
+    return TargetModel(desired, {one.identity: one for one in held}, dict(draw(ledgers())))
 
 
 @st.composite

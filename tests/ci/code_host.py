@@ -22,7 +22,7 @@ PULL = 7
 Document = dict[str, Any]
 
 
-class Forge:
+class CodeHost:
     """What it holds. Comments are those of the pull request; `elsewhere` marks artifacts of a fork."""
 
     def __init__(self) -> None:
@@ -139,23 +139,23 @@ class Forge:
 
 
 @contextmanager
-def serving(forge: Forge, socket: Path) -> Iterator[Forge]:
+def serving(code_host: CodeHost, socket: Path) -> Iterator[CodeHost]:
     """Serve it from a thread, so that programs can be waited for meanwhile."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
     async def start() -> web.AppRunner:
-        runner = web.AppRunner(forge.application())
+        runner = web.AppRunner(code_host.application())
         await runner.setup()
         await web.UnixSite(runner, str(socket)).start()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        forge.url = f"http://127.0.0.1:{runner.addresses[-1][1]}"
+        code_host.url = f"http://127.0.0.1:{runner.addresses[-1][1]}"
         return runner
 
     runner = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
     try:
-        yield forge
+        yield code_host
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)

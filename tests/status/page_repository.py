@@ -48,7 +48,7 @@ def numbered(count: int, value: str = "x") -> str:
     return "".join(f"  key-{number:02}: {value}\n" for number in range(count))
 
 
-class Everything(Repository):
+class AllStatesRepository(Repository):
     """Its targets are in all states that need no waiting."""
 
     def __init__(self, root: Path) -> None:

@@ -30,7 +30,7 @@ Row = tuple[str, str, str]
 """Action, class and key of one change."""
 
 
-class World:
+class MemoryRepository:
     """One folder with `kvsync.yaml`, one memory server behind the store `main`, and a clock that stands still."""
 
     def __init__(
@@ -165,4 +165,4 @@ def is_clean(report: Report) -> bool:
     return all(one.kind is OutcomeKind.APPLIED for target in report.targets for one in target.outcomes)
 
 
-__all__ = ["OWNER", "World", "is_clean", "only", "outcomes", "refused", "reported", "rows"]
+__all__ = ["OWNER", "MemoryRepository", "is_clean", "only", "outcomes", "refused", "reported", "rows"]
