@@ -1,4 +1,4 @@
-# Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is.
+# Needs make and Python 3.11 or newer, nothing else. `make` alone lists the targets.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,10 +28,10 @@ demo: install  ## watch kvsync keep a store equal to examples/quickstart (DEMO=o
 test: lint  ## everything that needs no fresh machine: ruff, mypy --strict, bandit, tests
 	$(IN_MEMORY) $(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
-test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## installs kvsync anew, boots it under systemd, builds its image (all of it: as root, on Debian)
+test-system: $(VENV)/.dev $(VENV)/.compiled tools  ## install kvsync in a fresh environment, boot it under systemd, build its image (all of it: as root, on Debian)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
-tools:  ## install what some tests use beside Python packages: a browser, promtool, what boots systems (as root, on Debian)
+tools:  ## install what some tests need besides Python packages: a browser, promtool, what boots systems (as root, on Debian)
 	@scripts/system_tools.sh
 
 lint: $(VENV)/.dev $(VENV)/.compiled  ## ruff, mypy --strict and bandit

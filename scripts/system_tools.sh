@@ -1,5 +1,5 @@
 #!/bin/sh
-# Programs that some tests use beside Python packages: to boot systems, build images, drive a browser, and ask the vendors' own tools.
+# Programs that some tests need besides Python packages: to boot systems, build images, drive a browser, and ask the vendors' own tools.
 # Without them those tests are skipped, and say so.
 set -eu
 

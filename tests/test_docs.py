@@ -1,4 +1,4 @@
-"""The documentation says what is so: generated parts are current, commands work as shown, links lead somewhere."""
+"""The documentation is right: generated parts are current, commands work as shown, links lead somewhere."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class TestFoldersThatComeAndGo:
         assert versions == {b"1", b"2"}
 
     async def test_a_missing_folder_is_said_and_deletes_nothing(self, repo: MemoryRepository) -> None:
-        """When the folder of the state files is gone every entry stays, and the problem is told."""
+        """When the folder of the state files is gone every entry stays, and the problem is reported."""
         await repo.settle({"a": 1})
         shutil.rmtree(repo.root / "state")
         async with repo.open() as workspace:
@@ -254,7 +254,7 @@ class TestStateDirectory:
         assert "main/web" in done.stdout
 
     def test_two_writers(self, repository: Repository) -> None:
-        """While a daemon runs, another daemon and an apply exit with 5; a plan works beside it."""
+        """While a daemon runs, another daemon and an apply exit with 5; a plan works next to it."""
         repository.want("  a: 1\n")
         with daemon(repository):
             for command in (("run",), ("run", "--once"), ("apply", "--yes")):

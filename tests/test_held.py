@@ -133,7 +133,7 @@ async def test_a_plan_that_waits_for_approval_still_waits(repo: MemoryRepository
 
 
 @pytest.mark.parametrize("what", BROKEN)
-async def test_the_daemon_is_told_when_to_renew_and_what_is_wrong(repo: MemoryRepository, what: str) -> None:
+async def test_the_daemon_learns_when_to_renew_and_what_is_wrong(repo: MemoryRepository, what: str) -> None:
     """A pass over a held target is an error that says where, and still names the moment of the next renewal."""
     await repo.settle(GOOD)
     async with repo.open("run") as workspace:
@@ -155,7 +155,7 @@ async def test_the_daemon_is_told_when_to_renew_and_what_is_wrong(repo: MemoryRe
 
 
 async def test_a_reload_forgets_no_good_state(repo: MemoryRepository) -> None:
-    """A configuration that is read anew while a file is broken goes on with the renewals, unless the policy is another."""
+    """A configuration that is read again while a file is broken goes on with the renewals, unless the policy is another."""
     await repo.settle({"a": GOOD["a"], "b": 1})
     async with repo.open("run") as workspace:
         reconciler = WorkspaceReconciler(workspace, workspace.pass_context, {})
@@ -171,7 +171,7 @@ async def test_a_reload_forgets_no_good_state(repo: MemoryRepository) -> None:
         assert (await reconciler.reconcile(PassRequest(WEB), lambda: False)).changes["applied"] == 0
 
 
-async def test_the_mended_world_is_clean(repo: MemoryRepository) -> None:
+async def test_the_mended_repository_is_clean(repo: MemoryRepository) -> None:
     """After a time with broken files the next good pass has nothing to do when nothing changed."""
     await repo.settle(GOOD)
     async with repo.open("run") as workspace:
@@ -186,7 +186,7 @@ async def test_the_mended_world_is_clean(repo: MemoryRepository) -> None:
 
 
 def test_a_running_daemon_renews_while_the_file_stays_broken(tmp_path: Path) -> None:
-    """Broken by an edit, the file is told with its place, and an entry with a short TTL lives on well beyond its end."""
+    """Broken by an edit, the file is reported with its place, and an entry with a short TTL lives on well beyond its end."""
     repository = Repository(tmp_path)
     repository.want("  a: {value: x, ttl: 20s, renew_before: 19s}\n  b: 1\n")
     command = [sys.executable, "-m", "kvsync", "--log-format", "json", "run"]

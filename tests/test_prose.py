@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -11,8 +12,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "tests/*.md", "deploy/**/*.md", ".github/**/*.md")
+    for page in ROOT.glob(pattern)
+)
 FOLDERS = sorted({file.parent for file in (ROOT / "kvsync").rglob("*.py")})
+TEST_FOLDERS = sorted({file.parent for file in (ROOT / "tests").rglob("*.py")})
 
 INSTEAD = {
     "anew": "again",
@@ -68,6 +74,18 @@ def texts_of(source: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], _PLACEHOLDER.sub("{}", token.string)
 
 
+def texts_of_tests(source: str) -> Iterator[tuple[int, str]]:
+    """Comments, docstrings and names of tests, with their lines. Other strings are data, which may hold any word."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield getattr(node, "lineno", 1), ast.get_docstring(node, clean=False) or ""
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            yield node.lineno, node.name.replace("_", " ")
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
 def prose_of(page: str) -> str:
     """A page without its code blocks; lines keep their numbers."""
     return re.sub(r"^```.*?^```$", lambda block: "\n" * block[0].count("\n"), page, flags=re.MULTILINE | re.DOTALL)
@@ -84,7 +102,38 @@ def test_code_is_written_in_plain_words(folder: Path) -> None:
     ] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("folder", TEST_FOLDERS, ids=lambda folder: folder.relative_to(ROOT).as_posix())
+def test_tests_are_written_in_plain_words(folder: Path) -> None:
+    """No comment, docstring or name of a test uses a banned phrase."""
+    assert [
+        f"{file.relative_to(ROOT)}:{found}"
+        for file in sorted(folder.glob("*.py"))
+        for line, text in texts_of_tests(file.read_text(encoding="utf-8"))
+        for found in found_in(text, line)
+    ] == []
+
+
+METAPHORS = {"bench", "crew", "door", "herald", "lookout", "scene", "shelf", "told", "town", "turmoil", "world"}
+
+
+def test_fixtures_are_named_for_what_they_simulate() -> None:
+    """No class or fixture of the tests is named with a metaphor."""
+    definitions = [
+        (f"{file.relative_to(ROOT)}:{node.lineno}", node.name)
+        for file in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        or (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_fixture(node))
+    ]
+    assert len(definitions) > 100
+    assert [found for found in definitions if found[1].lower() in METAPHORS] == []
+
+
+def _is_fixture(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pages_are_written_in_plain_words(page: Path) -> None:
     """No page uses a banned phrase."""
     text = prose_of(page.read_text(encoding="utf-8"))

@@ -35,7 +35,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def newcomer() -> dict[str, str]:
-    """The environment of somebody who has nothing of ours set, and a system that writes no bytecode."""
+    """The environment of someone who has nothing of ours set, and a system that writes no bytecode."""
     ours = ("KVSYNC_", "MAKE", "MFLAGS", "PYTEST_", "VIRTUAL_ENV")
     return {key: value for key, value in os.environ.items() if not key.startswith(ours)} | {
         "PYTHONDONTWRITEBYTECODE": "1"

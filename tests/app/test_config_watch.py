@@ -62,7 +62,7 @@ async def test_policy_and_keys_change_together(repo: MemoryRepository) -> None:
     assert repo.values() == {"a": "1", "b": "1"}
 
 
-async def test_a_configuration_waits_for_state_files_that_move_but_not_for_ever(repo: MemoryRepository) -> None:
+async def test_a_configuration_waits_for_state_files_that_move_but_not_forever(repo: MemoryRepository) -> None:
     """A new configuration is used when the state files have rested too, or after a while."""
     await repo.settle({"a": 1})
     async with following(repo) as reconciler:

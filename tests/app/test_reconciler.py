@@ -68,7 +68,7 @@ async def test_a_pass_that_may_not_apply_only_looks(repo: MemoryRepository) -> N
 
 
 async def test_a_parked_target_waits_and_is_released(repo: MemoryRepository) -> None:
-    """A parked plan is told with its digest and reasons; once it is approved the next pass applies it."""
+    """A parked plan is reported with its digest and reasons; once it is approved the next pass applies it."""
     await repo.settle({f"k{n}": 1 for n in range(12)})
     repo.want({"k0": 1})
     async with reconciling(repo) as reconciler:
@@ -240,7 +240,7 @@ async def test_a_broken_configuration_changes_nothing(repo: MemoryRepository, br
 
 
 async def test_stopping_ends_a_pass_after_its_batch(repo: MemoryRepository) -> None:
-    """A pass that shall stop finishes what is in flight, counts the rest, and the next pass does it."""
+    """A pass that should stop finishes what is in flight, counts the rest, and the next pass does it."""
     repo.kind = "memory-narrow"
     repo.configure()
     repo.want({f"k{n}": 1 for n in range(9)})

@@ -57,7 +57,7 @@ async def test_a_reading_workspace_refuses_to_write(repo: MemoryRepository) -> N
 
 
 async def test_one_workspace_writes_and_others_read(repo: MemoryRepository) -> None:
-    """While one process may write, another one that wants to is told so, and reading works beside it."""
+    """While one process may write, another one that wants to is refused, and reading works next to it."""
     repo.want({"a": 1})
     async with repo.open("run"):
         with pytest.raises(LockHeld):

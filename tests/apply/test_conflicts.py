@@ -47,7 +47,7 @@ async def test_a_delete_spares_what_another_writer_changed(harness: ApplyHarness
 
 
 async def test_a_create_does_not_overwrite_what_appeared(harness: ApplyHarness) -> None:
-    """A key that somebody made since the plan is left as it is."""
+    """A key that someone made since the plan is left as it is."""
     harness.want(entry("k", "ours"))
     changes = await harness.plan()
     harness.server.write("web", "k", b"theirs")

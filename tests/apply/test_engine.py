@@ -120,7 +120,7 @@ async def test_an_entry_that_keeps_failing_fails_alone(make: Make, monkeypatch: 
     assert report.store_error is None
 
 
-async def test_a_store_that_is_down_is_not_tried_entry_by_entry_for_ever(make: Make) -> None:
+async def test_a_store_that_is_down_is_not_tried_entry_by_entry_forever(make: Make) -> None:
     """After enough calls in a row were given up, the rest is `not-attempted`, in bounded time."""
     harness = make(batch=1)
     harness.want(*(entry(f"{n:03}") for n in range(100)))
@@ -136,7 +136,7 @@ async def test_a_store_that_is_down_is_not_tried_entry_by_entry_for_ever(make: M
 
 @pytest.mark.parametrize("error", [AuthError("401: the token is not valid"), PermanentError("402: no credit")])
 async def test_a_refused_credential_stops_the_store(make: Make, error: AuthError | PermanentError) -> None:
-    """401 and what waiting cannot cure fail the call in flight; the rest is `not-attempted`, and the caller is told why."""
+    """401 and what waiting cannot cure fail the call in flight; the rest is `not-attempted`, and the caller learns why."""
     harness = make(batch=2)
     harness.want(*(entry(f"{n}") for n in range(6)))
     changes = await harness.plan()
@@ -178,7 +178,7 @@ async def test_stop_does_not_wait_for_a_retry(make: Make) -> None:
 
 
 async def test_progress_counts_every_outcome_once(make: Make) -> None:
-    """What progress is told adds up to the changes that have an outcome."""
+    """The counts passed to progress add up to the changes that have an outcome."""
     harness = make(batch=3)
     harness.want(*(entry(f"{n}") for n in range(10)))
     counts: list[int] = []

@@ -165,7 +165,7 @@ async def test_no_value_is_read_that_may_not_be_kept(make: Make) -> None:
 
 
 async def test_a_foreign_change_found_while_reading_the_previous_value_is_a_conflict(make: Make) -> None:
-    """The value that is kept is the one that was planned against; another one there means that somebody was faster."""
+    """The value that is kept is the one that was planned against; another one there means that someone was faster."""
     harness = make(values_in_listing=False)
     await harness.settle(entry("k", "1"), entry("l", "1"))
     harness.want(entry("k", "2"), entry("l", "2"))

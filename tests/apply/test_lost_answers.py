@@ -66,7 +66,7 @@ async def test_a_write_that_never_arrived_is_sent_again(harness: ApplyHarness, m
     assert [len(call) for call in writes_of(harness.server)] == [2, 2]
 
 
-async def test_reads_that_pass_do_not_make_a_write_repeat_for_ever(
+async def test_reads_that_pass_do_not_make_a_write_repeat_forever(
     harness: ApplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write that is lost every time is given up after the attempts it is worth."""
@@ -108,7 +108,7 @@ async def test_an_entry_the_store_is_not_sure_of_is_read(harness: ApplyHarness, 
 
 
 @pytest.mark.parametrize("compare_and_set", [True, False])
-async def test_a_renewal_whose_answer_was_lost_is_told_from_one_that_never_happened(
+async def test_a_renewal_whose_answer_was_lost_is_distinguished_from_one_that_never_happened(
     make: Make, compare_and_set: bool
 ) -> None:
     """Equal content proves nothing for a renewal; the lifetime or the version does."""
@@ -130,7 +130,7 @@ async def test_a_renewal_whose_answer_was_lost_is_told_from_one_that_never_happe
         assert len(writes_of(harness.server)) == (2 if lost_on_the_way else 1)
 
 
-async def test_our_own_write_that_lands_late_is_no_conflict(
+async def test_our_own_write_that_lands_late_is_not_a_conflict(
     harness: ApplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write that takes effect only after it was read back as missing makes us conflict with ourselves: applied."""
@@ -192,7 +192,7 @@ async def test_what_cannot_be_read_back_is_failed_and_says_that_it_may_be_writte
     assert await harness.plan() == []
 
 
-async def test_stopping_while_an_answer_is_missing_is_no_not_attempted(harness: ApplyHarness) -> None:
+async def test_stopping_while_an_answer_is_missing_is_not_counted_as_not_attempted(harness: ApplyHarness) -> None:
     """What may be written is not called `not-attempted`."""
     harness.want(entry("k"))
     changes = await harness.plan()

@@ -43,7 +43,7 @@ async def test_the_old_name_stays_when_the_new_one_could_not_be_written(harness:
 
 
 async def test_the_old_name_stays_when_the_new_one_is_not_what_was_written(harness: ApplyHarness) -> None:
-    """Somebody changed the destination at once: the source is kept."""
+    """Someone changed the destination at once: the source is kept."""
     await harness.settle(entry("old"))
     harness.want(entry("new"))
     changes = await moving(harness)

@@ -79,7 +79,7 @@ async def test_a_mark_that_is_gone_is_a_change_too(make: Make) -> None:
 
 
 async def test_a_lost_mark_is_noticed_when_it_is_read_back(make: Make) -> None:
-    """Our content without our mark is somebody else's write."""
+    """Our content without our mark is someone else's write."""
     harness = make(compare_and_set=False, batch=1)
     harness.want(entry("k"))
     write = harness.store.write

@@ -110,7 +110,7 @@ def test_waits_are_jittered_under_a_doubling_ceiling(seed: int, failures: int) -
     assert all(0 <= span <= min(8, 2**nth) + 1e-6 for nth, span in enumerate(spans))
 
 
-async def test_the_stores_wish_is_a_lower_bound() -> None:
+async def test_the_stores_request_is_a_lower_bound() -> None:
     """`retry_after` is waited out in full, and holds everybody else back too."""
     clock, pace = FakeClock(), Pace(4)
     await patience(clock, RetryPolicy(), pace).wait(TransientError("slow down", retry_after=20))

@@ -116,7 +116,7 @@ def check_outcomes(rough: FaultyHarness, changes: Sequence[Change], outcomes: Se
         wished = change.after.content.value if change.after else None
         key = change.identity.key
         if outcome.kind == "applied":
-            # What somebody else deleted is gone too, even if yet another one writes it again later.
+            # What someone else deleted is gone too, even if yet another one writes it again later.
             assert key in rough.done or (wished is None and key in rough.seen_gone), outcome
             assert rough.done.get(key) == wished
         if outcome.kind in ("not-attempted", "refused", "skipped"):

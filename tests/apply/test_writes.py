@@ -81,7 +81,7 @@ def test_only_a_renewal_of_the_same_content_and_mark_is_a_touch() -> None:
     limit=st.none() | st.integers(300, 3000),
 )
 def test_calls_keep_the_order_and_the_limits(sizes: list[int], batch: int, limit: int | None) -> None:
-    """Cutting into calls loses nothing, keeps the order, and passes a limit only with an entry that is larger by itself."""
+    """Cutting into calls loses nothing, keeps the order, and passes a limit only with an entry that is larger on its own."""
     works = []
     for index, size in enumerate(sizes):
         after = entry(f"{index:03}", "x" * size)

@@ -19,7 +19,7 @@ IDLE_SECONDS = 20
 
 
 def measure(folder: Path) -> Iterator[Figure]:
-    """Yield the latency of edits of one file of 1,000, and memory and CPU at rest."""
+    """Yield the latency of edits of one file of 1,000, and memory and CPU when idle."""
     files = write_repo(folder, files=1000, entries_each=10)
     process = subprocess.Popen(kvsync("--log-level", "error", "run"), cwd=folder)
     try:

@@ -59,7 +59,7 @@ def best(command: Sequence[str], cwd: Path, times: int = 3) -> Cost:
 
 
 def kvsync(*arguments: str) -> list[str]:
-    """The command line of the kvsync that is installed beside this Python."""
+    """The command line of the kvsync that is installed next to this Python."""
     return [str(Path(sys.executable).parent / "kvsync"), *arguments]
 
 

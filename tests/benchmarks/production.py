@@ -1,6 +1,6 @@
-"""A daemon beside production: what it costs to wait, to be looked at and to be told, at sizes that few repositories have.
+"""A daemon in production: what it costs to wait, to be looked at and to be notified, at sizes that few repositories have.
 
-`python -m tests.benchmarks production`: 10,000 watched files with 100,000 entries at rest; the page and the metrics of 1,000
+`python -m tests.benchmarks production`: 10,000 watched files with 100,000 entries, unchanged; the page and the metrics of 1,000
 targets against an answer that says nothing; from a hook to the first request that a store gets.
 """
 
@@ -50,7 +50,7 @@ def measure(folder: Path) -> Iterator[Figure]:
         yield from part(folder / name)
 
 
-# -- at rest ----------------------------------------------------------------------------------------------------------
+# -- idle -------------------------------------------------------------------------------------------------------------
 
 
 def _at_rest(folder: Path) -> Iterator[Figure]:
@@ -64,8 +64,8 @@ def _at_rest(folder: Path) -> Iterator[Figure]:
         time.sleep(IDLE_SECONDS)
         share = (daemon.cpu - before) / IDLE_SECONDS
         detail = f"{FILES} files watched, {FILES * ENTRIES_EACH} entries known"
-        yield Figure("at rest, CPU", share * 1000, 5, " ms/s", f"{detail}; all are read again every 30 s")
-        yield Figure("at rest, memory", daemon.rss, NO_GOAL, " MiB", detail)
+        yield Figure("idle, CPU", share * 1000, 5, " ms/s", f"{detail}; all are read again every 30 s")
+        yield Figure("idle, memory", daemon.rss, NO_GOAL, " MiB", detail)
 
 
 # -- looked at --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""As much of GitHub and GitLab as the workflows ask: comments, issues, artifacts and packages, over HTTP.
+"""The parts of the GitHub and GitLab APIs that the workflows use: comments, issues, artifacts and packages.
 
 It listens on a socket in the file system, over which GitHub's own command line can be sent, and on loopback.
 """

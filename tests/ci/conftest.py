@@ -1,4 +1,4 @@
-"""A repository on a forge, the store that it configures, and the machines that run its jobs."""
+"""A repository on a code host, the store that it configures, and the machines that run its jobs."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def machines(tmp_path: Path, store: Store) -> Iterator[Machines]:
-    """What runs the jobs, beside a forge without a comment."""
+    """What runs the jobs, with a code host that has no comments yet."""
     folder = tmp_path / "machines"
     folder.mkdir()
     with serving(CodeHost(), folder / "forge") as code_host:

@@ -52,7 +52,7 @@ def gitlab() -> Any:
 
 
 class Machines:
-    """Where jobs run: with kvsync and git, the secrets of the project, and a forge to talk to."""
+    """Where jobs run: with kvsync and git, the secrets of the project, and a code host to talk to."""
 
     def __init__(self, folder: Path, code_host: CodeHost, secrets: Mapping[str, str]) -> None:
         self.folder, self.code_host, self.secrets = folder, code_host, dict(secrets)
@@ -171,7 +171,7 @@ class Machines:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git, as somebody, and without what this machine configures."""
+    """Run git, as someone, and without what this machine configures."""
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     done = subprocess.run(

@@ -31,7 +31,7 @@ def change(project: Project) -> Project:
 
 
 def results(machines: Machines) -> tuple[int, int, int]:
-    """What a job left on the forge: comments, artifacts, packages."""
+    """What a job left on the code host: comments, artifacts, packages."""
     code_host = machines.code_host
     return len(code_host.comments), len(code_host.artifacts), len(code_host.packages)
 

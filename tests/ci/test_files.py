@@ -16,7 +16,7 @@ NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.yaml"))
 
 
 def checked(*command: str | Path) -> tuple[int, str]:
-    """The exit code and the words of a tool that is installed beside this Python."""
+    """The exit code and the words of a tool that is installed next to this Python."""
     program = Path(sys.executable).parent / command[0]
     done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr

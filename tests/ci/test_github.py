@@ -64,7 +64,7 @@ def test_a_stale_plan_applies_nothing(machines: Machines, project: Project) -> N
     assert plan(machines, project, changed).code == 0
     earlier = machines.code_host.artifacts[-1]
     project.replaced("timeout: 31", "timeout: 32")
-    merged(machines, project)  # somebody else's change came first
+    merged(machines, project)  # someone else's change came first
     machines.code_host.artifacts.append(earlier | {"created_at": "2026-01-02"})
     done = apply(machines, project, changed)
     assert done.code == 4
@@ -77,7 +77,7 @@ def test_a_stale_plan_applies_nothing(machines: Machines, project: Project) -> N
 
 @pytest.mark.parametrize("how", ["left out", "altered", "not a plan"])
 def test_a_tampered_plan_is_refused(machines: Machines, project: Project, how: str) -> None:
-    """A plan file from which somebody took a change, in which they altered one, or which is none, applies nothing."""
+    """A plan file from which someone took a change, in which they altered one, or which is none, applies nothing."""
     assert plan(machines, project, "main").code == 0
     kept = machines.code_host.artifacts[-1]
     document = json.loads(kept["content"])
@@ -143,7 +143,7 @@ def test_one_comment_is_kept_up_to_date(machines: Machines, project: Project) ->
 
 
 @needs_gh
-def test_a_refusal_is_told_on_the_pull_request(machines: Machines, project: Project) -> None:
+def test_a_refusal_is_reported_on_the_pull_request(machines: Machines, project: Project) -> None:
     """When a merge is not applied, its pull request says why and how to go on; an artifact of a fork does not count."""
     assert plan(machines, project, "main").code == 0
     machines.code_host.artifacts[-1]["workflow_run"]["head_repository_id"] = 2
@@ -179,7 +179,7 @@ def test_drift_keeps_one_issue(machines: Machines, project: Project) -> None:
 
 
 def changed_by_hand(machines: Machines, value: str) -> None:
-    """Change an entry of the store as somebody who does not know kvsync, with the vendor's library."""
+    """Change an entry of the store as someone who does not know kvsync, with the vendor's library."""
     with client(machines) as azure:
         setting = azure.get_configuration_setting("web:greeting")
         assert setting is not None

@@ -66,7 +66,7 @@ def test_validation_reports_code_quality(machines: Machines, project: Project) -
 
 @pytest.mark.parametrize("pending", [False, True])
 def test_drift_keeps_one_issue(machines: Machines, project: Project, pending: bool) -> None:
-    """Changes of the files are no drift: no issue is opened for them, and an open one is closed."""
+    """Changes of the files are not drift: no issue is opened for them, and an open one is closed."""
     if pending:
         machines.code_host.issues.append({"iid": 1, "state": "open"})
     done = machines.gitlab("kvsync:drift", machines.checkout(project.root, "main"))

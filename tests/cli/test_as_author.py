@@ -132,7 +132,7 @@ def test_an_object_cannot_be_exchanged(change: Repo) -> None:
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "-x", "a b", "main:kvsync.yaml", "HEAD^{blob}", "a*"])
-def test_what_is_no_revision_is_a_usage_error(change: Repo, revision: str) -> None:
+def test_what_is_not_a_revision_is_a_usage_error(change: Repo, revision: str) -> None:
     """A revision that does not exist, or is none, ends with 64, and reaches git as nothing else."""
     assert revision.split(":")[0] in change.run("validate", f"--as-author={revision}", code=64).stderr
 

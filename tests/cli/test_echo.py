@@ -123,8 +123,8 @@ def leaks(text: str) -> list[str]:
 @pytest.mark.parametrize("type_", STORES)
 @pytest.mark.parametrize("status", [400, 403])
 def test_no_server_repeats_a_sensitive_value(repo: Repo, type_: str, status: int) -> None:
-    """Whatever a store says when it refuses a sensitive value, in its error or in a header: the status is told, and nothing of
-    what it said is shown, logged, or kept."""
+    """Whatever a store says when it refuses a sensitive value, in its error or in a header: the status is reported, and
+    nothing of what it said is shown, logged, or kept."""
     with emulator(type_) as server, echoing(server, status) as url:
         store = STORES[type_].replace("{url}", url).replace("{account}", server.env.get("CLOUDFLARE_ACCOUNT_ID", ""))
         repo.write("kvsync.yaml", configuration(store))

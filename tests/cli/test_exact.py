@@ -30,7 +30,7 @@ def test_another_target_counts(repo: Repo) -> None:
 
 
 def test_drift_since_counts(applied: Repo) -> None:
-    """What somebody changed in the store meanwhile is to be reviewed too."""
+    """What someone changed in the store meanwhile is to be reviewed too."""
     applied.write("state/web.yaml", WEB.replace("timeout: 30", "timeout: 31"))
     applied.run("plan", "--out", "plan.json")
     applied.drift()
@@ -78,7 +78,7 @@ def altered(repo: Repo) -> None:
 
 
 def test_an_altered_file_is_refused(repo: Repo) -> None:
-    """A plan file that somebody changed, in whatever part, is not the reviewed one: nothing is applied."""
+    """A plan file that someone changed, in whatever part, is not the reviewed one: nothing is applied."""
     repo.run("plan", "--out", "plan.json")
     altered(repo)
     done = repo.run("apply", "plan.json", "--exact", code=4)
@@ -86,7 +86,7 @@ def test_an_altered_file_is_refused(repo: Repo) -> None:
     assert repo.held() == {}
 
 
-def test_an_altered_file_is_told_of(repo: Repo) -> None:
+def test_an_altered_file_is_reported(repo: Repo) -> None:
     """Without --exact a changed file can only leave changes out; that it was changed is said."""
     repo.run("plan", "--out", "plan.json")
     altered(repo)
@@ -97,7 +97,7 @@ def test_an_altered_file_is_told_of(repo: Repo) -> None:
 
 @pytest.mark.parametrize("part", ["seal", "summary"])
 def test_a_file_of_another_key_is_refused(repo: Repo, part: str) -> None:
-    """The file names the key that signed it: naming another one is no way around the signature."""
+    """The file names the key that signed it: naming another one is not a way around the signature."""
     repo.run("plan", "--out", "plan.json")
     file = repo.root / "plan.json"
     document = json.loads(file.read_text())

@@ -97,7 +97,8 @@ def test_a_window_is_4(repo: Repo) -> None:
 
 
 def test_a_window_leaves_the_plan_in_the_answer(repo: Repo) -> None:
-    """What a window keeps from being applied is told in every form: the plan, with each change as not attempted, and why."""
+    """What a window keeps from being applied is reported in every form: the plan, with each change as not attempted, and
+    why."""
     repo.write(
         "kvsync.yaml", (repo.root / "kvsync.yaml").read_text() + "run: {windows: [{deny: '* * * * *', for: 2h}]}\n"
     )
@@ -124,7 +125,7 @@ def test_a_paused_target_is_4(applied: Repo) -> None:
 
 
 def test_a_held_lock_is_5(repo: Repo) -> None:
-    """While a daemon runs, apply exits with 5 and names the process; reading commands work beside it."""
+    """While a daemon runs, apply exits with 5 and names the process; reading commands work next to it."""
     daemon = repo.start("run")
     try:
         assert daemon.stderr is not None
@@ -207,7 +208,7 @@ def test_a_missing_configuration_is_78(repo: Repo) -> None:
 
 
 @MODES
-def test_usable_targets_go_on_beside_a_bad_file_and_the_code_is_78(repo: Repo, mode: str) -> None:
+def test_usable_targets_go_on_next_to_a_bad_file_and_the_code_is_78(repo: Repo, mode: str) -> None:
     """A bad file holds its own target only: the others are planned and applied, and the command exits with 78."""
     repo.write("state/shop.yaml", "store: local\nnamespace: shop\nkeys:\n  a: 1\n  a: 2\n")
     repo.run("plan", "-o", mode, code=78)
@@ -220,7 +221,7 @@ def test_usable_targets_go_on_beside_a_bad_file_and_the_code_is_78(repo: Repo, m
 def test_an_unreachable_store_is_1_and_the_others_go_on(repo: Repo, mode: str) -> None:
     """A store that cannot be opened fails its own targets: the others are applied, and the command exits with 1."""
     repo.write("kvsync.yaml", WITH_BROKEN_STORE)
-    repo.write("broken.db", "this is no database, and long enough to be looked at as one" * 20)
+    repo.write("broken.db", "this is not a database, and long enough to be looked at as one" * 20)
     repo.write("state/more.yaml", "store: broken\nnamespace: web\nkeys: {a: 1}\n")
     repo.run("plan", "-o", mode, code=1)
     repo.run("apply", "--yes", "-o", mode, code=1)
@@ -249,7 +250,7 @@ def test_an_answer_that_cannot_be_written_is_1(applied: Repo) -> None:
     applied.run("plan", "--out", "missing/folder/plan.json", code=1)
 
 
-def test_a_reader_that_leaves_is_no_error(applied: Repo) -> None:
+def test_a_reader_that_leaves_is_not_an_error(applied: Repo) -> None:
     """A closed pipe under stdout is met with silence, and the command's own code stays."""
     process = applied.start("plan", "-o", "json", stdin=subprocess.DEVNULL)
     assert process.stdout is not None
@@ -306,7 +307,7 @@ def test_errors_are_one_json_document_too(repo: Repo) -> None:
 
 
 async def test_an_incomplete_listing_is_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A listing that breaks off and shows nothing to do is no proof that nothing is pending: 1 for `plan` and `apply`, and an
+    """A listing that breaks off and shows nothing to do is not proof that nothing is pending: 1 for `plan` and `apply`, and an
     error of the daemon's pass."""
     repo = MemoryRepository(tmp_path, monkeypatch)
     await repo.settle({"a": 1})

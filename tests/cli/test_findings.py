@@ -1,4 +1,4 @@
-"""What `validate` finds, for the programs that show it beside the lines of a change."""
+"""What `validate` finds, for the programs that show it next to the lines of a change."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_what_has_no_place_is_the_configurations(repo: Repo) -> None:
 
 
 def test_kinds(repo: Repo) -> None:
-    """Problems are told apart by what is to be mended."""
+    """Problems are distinguished by what is to be mended."""
     repo.write("state/two.yaml", "store: local\nnamespace: web\nkeys: {greeting: again}\n")
     repo.write("state/long.yaml", 'store: local\nnamespace: long\nkeys: {".": x}\n')
     repo.write("state/odd.yaml", "store: local\nnamespace: odd\nkeys: {a: null}\n")
@@ -168,7 +168,7 @@ def test_no_secret_in_any_form(repo: Repo) -> None:
         assert secret not in done.stdout + done.stderr
 
 
-def test_warnings_are_told_in_every_form_and_end_nothing(repo: Repo) -> None:
+def test_warnings_are_reported_in_every_form_and_end_nothing(repo: Repo) -> None:
     """A hidden file that a wildcard passes over, and a state file that no pattern matches: exit 0, each with its place."""
     repo.write("state/pages/.well-known/security.txt", "x")
     repo.write("state/pages/index.html", "x")

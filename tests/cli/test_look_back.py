@@ -51,7 +51,7 @@ def test_undo_restores_what_a_run_changed(applied: Repo) -> None:
     assert again["summary"]["outcomes"]["unchanged"] == 3
 
 
-def test_what_is_undone_is_no_drift(applied: Repo) -> None:
+def test_what_is_undone_is_not_drift(applied: Repo) -> None:
     """An undone change is not drift, as kvsync did it: the next apply does it again, and the help of undo says so."""
     applied.write("state/web.yaml", WEB.replace("Hello", "Hi"))
     applied.run("apply", "--yes")
@@ -90,7 +90,7 @@ def test_explain_says_why(applied: Repo) -> None:
 
 
 def test_explain_knows_entries_by_label_and_those_no_file_asks_for(applied: Repo) -> None:
-    """Each label is an entry of its own, an entry of nobody's is told apart, and a key nobody knows gets the nearest one."""
+    """Each label is an entry of its own, an entry without an owner is shown as such, and an unknown key gets a suggestion."""
     applied.write("state/web.yaml", WEB + "  theme: {value: light, labels: {prod: dark}}\n")
     applied.insert("stray", "x")
     assert [one["label"] for one in applied.json("explain", "theme")["entries"]] == [None, "prod"]
@@ -131,7 +131,7 @@ def test_a_dump_asks_for_what_is_there(applied: Repo) -> None:
 
 
 def test_a_dump_of_nothing_writes_nothing(applied: Repo) -> None:
-    """A namespace that holds nothing becomes no file, because an empty one would be a wish to delete."""
+    """A namespace that holds nothing becomes no file, because an empty one would be a request to delete."""
     assert "nothing" in applied.run("dump", "local/none", "--to", "dumped").stdout
     assert not (applied.root / "dumped").exists()
 
@@ -257,7 +257,7 @@ def test_resume_with_a_key_leaves_pauses_as_they_are(applied: Repo) -> None:
 
 
 def test_resume_names_few_of_many(applied: Repo) -> None:
-    """Ten entries are named, the others counted, and a pause of all of them is told once."""
+    """Ten entries are named, the others counted, and a pause of all of them is reported once."""
     applied.run("pause", "local")
     with StateDir.open(applied.root / ".kvsync", writable=True) as state:
         for number in range(12):
@@ -297,7 +297,8 @@ def test_a_running_daemon_retries_at_once(applied: Repo) -> None:
 
 
 def test_a_pause_of_a_target_that_nobody_saw(applied: Repo) -> None:
-    """A pause may be there before its target is; once the daemon has seen others, a misspelt one is told, with the nearest."""
+    """A pause may be there before its target is; once the daemon has seen others, a misspelt one is reported, with the
+    nearest."""
     assert applied.run("pause", "local/wbe").stderr == ""
     applied.run("run", "--once")
     assert "did you mean local/web?" in applied.run("pause", "local/wbe").stderr

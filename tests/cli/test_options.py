@@ -29,7 +29,7 @@ def options(command: click.Command) -> list[click.Option]:
 
 
 def test_there_are_the_commands_of_the_contract() -> None:
-    """Every command there shall be is there, and has a module of its name."""
+    """Every command there should be is there, and has a module of its name."""
     assert set(COMMANDS) == {
         "adopt", "apply", "approve", "completion", "doctor", "drift", "dump", "emulate", "explain", "history", "init", "list",
         "pause", "plan", "resume", "run", "schema", "status", "stores", "transfer", "undo", "validate",
@@ -79,7 +79,7 @@ def test_a_near_miss_is_corrected(repo: Repo) -> None:
     assert "--target" in repo.run("plan", "--targett", "x", code=64).stderr
 
 
-def test_version_is_told_with_and_without_others(repo: Repo) -> None:
+def test_version_is_reported_with_and_without_others(repo: Repo) -> None:
     """`--version` alone, and among other options."""
     assert repo.run("--version").stdout == repo.run("--color", "never", "--version").stdout
     assert repo.run("--version").stdout.startswith("kvsync ")

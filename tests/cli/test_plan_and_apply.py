@@ -39,7 +39,7 @@ def test_documents_are_as_their_schema_says(applied: Repo) -> None:
 
 
 def test_other_forms_are_written_in_the_same_run(repo: Repo) -> None:
-    """--json-into and --markdown-into write files beside the answer, for plans and for applies."""
+    """--json-into and --markdown-into write files next to the answer, for plans and for applies."""
     for command in (["plan"], ["apply", "--yes"]):
         done = repo.run(*command, "--json-into", "out.json", "--markdown-into", "out.md")
         assert "to create" in done.stdout
@@ -150,7 +150,7 @@ def test_a_move_onto_other_entries_is_parked(repo: Repo) -> None:
 
 
 def test_drift_shows_only_what_others_did(applied: Repo) -> None:
-    """A changed file is no drift; a changed, and a missing entry are."""
+    """A changed file is not drift; a changed, and a missing entry are."""
     applied.write("state/web.yaml", WEB.replace("30", "60"))
     applied.drift()
     applied.sql("DELETE FROM entries WHERE key = 'limits'")

@@ -141,7 +141,7 @@ def test_terminate_in_the_middle_of_an_apply_finishes_the_batch(repo: Repo) -> N
     repo.write("state/web.yaml", MANY)
     process = repo.start("apply", "--yes", stdin=subprocess.DEVNULL)
     assert process.stdout is not None
-    process.stdout.readline()  # the plan is shown: from here on signals are heeded
+    process.stdout.readline()  # the plan is shown: from here on signals are handled
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (0, 143, -signal.SIGTERM)

@@ -62,16 +62,16 @@ def config(folder: Path, text: str) -> Config:
         ("version: 1\n", "version: 1\n\n# moved down\n", []),
     ],
 )  # fmt: skip
-def test_each_change_is_told(tmp_path: Path, old: str, new: str, expected: list[str]) -> None:
-    """`+` is what widens; what only moves in the file is no change."""
+def test_each_change_is_reported(tmp_path: Path, old: str, new: str, expected: list[str]) -> None:
+    """`+` is what widens; what only moves in the file is not a change."""
     assert old in BASE
     found = changes(config(tmp_path, BASE), config(tmp_path, BASE.replace(old, new)))
     assert sorted(("+" if one.widens else "-") + one.field for one in found) == sorted(expected)
     assert [one.widens for one in found] == sorted((one.widens for one in found), reverse=True)
 
 
-def test_no_secret_is_told(tmp_path: Path) -> None:
-    """A store that leads elsewhere is told by the names of its fields, never by their values."""
+def test_no_secret_is_reported(tmp_path: Path) -> None:
+    """A store that leads elsewhere is described by the names of its fields, never by their values."""
     after = config(tmp_path, BASE.replace("token: {env: EDGE}", "token: {env: EDGE}, endpoint: 'https://h/s3cret'"))
     (one,) = changes(config(tmp_path, BASE), after)
     assert one.message == "points to another place or uses another credential (endpoint)"

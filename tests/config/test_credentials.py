@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_found(root: Path) -> None:
-    """A secret comes from the environment, a file beside the configuration, or systemd, without the line end."""
+    """A secret comes from the environment, a file next to the configuration, or systemd, without the line end."""
     redactor = Redactor()
     environ = {"API_TOKEN": "from-env", "CREDENTIALS_DIRECTORY": str(root)}
     found = [resolve(credential, root, environ, redactor) for credential in (ENV, FILE, SYSTEMD)]
@@ -82,7 +82,7 @@ def test_not_found(root: Path, credential: Credential, environ: dict[str, str], 
 
 @pytest.mark.parametrize("content", [b"s3cr3t\xff", b"s3cr3t" + bytes(1024 * 1024), b"\n"])
 def test_not_a_credential(root: Path, content: bytes) -> None:
-    """What is no credential is refused without a word of it, also in the chain of exceptions."""
+    """What is not a credential is refused without a word of it, also in the chain of exceptions."""
     (root / "secrets/token").write_bytes(content)
     with pytest.raises(AuthError) as caught:
         resolve(FILE, root, {}, Redactor())

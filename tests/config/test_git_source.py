@@ -70,7 +70,7 @@ def test_addresses(tmp_path: Path, url: str) -> None:
         "",
     ],
 )
-def test_what_is_no_address(tmp_path: Path, url: str) -> None:
+def test_what_is_not_an_address(tmp_path: Path, url: str) -> None:
     """Options, helpers, other protocols and relative paths are refused, with the forms that are taken."""
     assert "https://HOST/PATH" in refused(tmp_path, f'url: "{url}"')
 
@@ -112,7 +112,7 @@ def test_plain_http_stays_on_this_machine(tmp_path: Path) -> None:
         "a\\\\b",
     ],
 )
-def test_what_is_no_ref(tmp_path: Path, ref: str) -> None:
+def test_what_is_not_a_ref(tmp_path: Path, ref: str) -> None:
     """What Git does not allow as a name, or what would mean something else to it, is refused."""
     assert "source.git.ref" in refused(tmp_path, f'url: file:///a, ref: "{ref}"')
 

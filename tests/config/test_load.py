@@ -224,7 +224,7 @@ def test_plain_http(tmp_path: Path, address: str) -> None:
     ],
 )
 def test_endpoints_that_are_none(tmp_path: Path, address: str) -> None:
-    """What is no base URL is refused, without repeating it: people paste secrets there."""
+    """What is not a base URL is refused, without repeating it: people paste secrets there."""
     [problem] = problems_of(tmp_path, LEAST.replace("path: kv.db", f"path: kv.db, endpoint: '{address}'"))
     assert "stores.local.endpoint: expected the URL of an API" in problem
     assert "s3cr3t" not in problem
@@ -251,7 +251,7 @@ def test_no_file(tmp_path: Path) -> None:
         read_config(tmp_path / "kvsync.yaml", environ={})
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     """A folder in place of the file is an error for people."""
     with pytest.raises(InvalidInput, match="cannot read the configuration: Is a directory"):
         read_config(tmp_path, environ={})
@@ -264,7 +264,7 @@ def test_empty_file(tmp_path: Path, text: str) -> None:
 
 
 def test_broken_yaml(tmp_path: Path) -> None:
-    """What is no YAML is an error with its place."""
+    """What is not YAML is an error with its place."""
     [problem] = problems_of(tmp_path, "version: 1\nowner: [a\n")
     assert problem.startswith("kvsync.yaml:3:1: ")
 

@@ -1,4 +1,4 @@
-"""`run.notify`: who is told."""
+"""`run.notify`: who is notified."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_least_and_everything(tmp_path: Path) -> None:
 
 
 def test_without_any(tmp_path: Path) -> None:
-    """Nobody is told unless somebody is named."""
+    """Nobody is notified unless someone is named."""
     (tmp_path / "kvsync.yaml").write_text(CONFIG)
     assert read_config(tmp_path / "kvsync.yaml", environ={}).run.notify == ()
 
@@ -57,7 +57,7 @@ def test_without_any(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes(tmp_path: Path, line: str, said: str) -> None:
-    """A mistake is told with its place, and an address that was pasted is not repeated."""
+    """A mistake is reported with its place, and an address that was pasted is not repeated."""
     with pytest.raises(InvalidInput) as raised:
         channels(tmp_path, f"    - {line}\n")
     assert said in str(raised.value)

@@ -1,4 +1,5 @@
-"""What the daemon's tests share: a clock moved by hand, a scripted reconciler, and a recorder that keeps what it is told."""
+"""What the daemon's tests share: a clock moved by hand, a scripted reconciler, and a recorder that keeps what it
+receives."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from kvsync.util.clock import Clock
 A, B, C = Target("edge", "a"), Target("edge", "b"), Target("core", "c")
 
 QUIET = RunConfig(every=None, deep_every=None, watch=False)
-"""Settings with which nothing happens by itself."""
+"""Settings with which nothing happens on its own."""
 
 BOUND = 20.0
 """Seconds that a test waits at most for something real."""

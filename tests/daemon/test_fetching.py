@@ -56,7 +56,7 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 
 async def test_at_the_interval() -> None:
-    """It fetches at the start and then at the interval, give or take a tenth; what is new is told, and nothing else."""
+    """It fetches at the start and then at the interval, give or take a tenth; what is new is reported, and nothing else."""
     setup = FetcherSetup()
     task = await setup.start()
     await setup.clock.advance(600)
@@ -129,7 +129,7 @@ async def test_failures_wait_longer_and_longer(log: Log) -> None:
 
 
 async def test_files_that_come_from_nowhere() -> None:
-    """Where nothing is to be fetched by itself, it still looks when asked: the configuration may have changed."""
+    """Where nothing is to be fetched on its own, it still looks when asked: the configuration may have changed."""
     setup = FetcherSetup(every=None)
     task = await setup.start()
     await setup.clock.advance(3600)
@@ -201,7 +201,7 @@ async def test_leaving_does_not_wait_for_a_fetch() -> None:
 
 
 async def test_a_hook_makes_it_fetch() -> None:
-    """A hook, a signal or a new configuration is heeded at once, and makes it fetch beside that."""
+    """A hook, a signal or a new configuration is handled at once, and makes it fetch as well."""
     running = FetchingDaemon()
     task = await running.start()
     await running.clock.advance(5)

@@ -107,7 +107,7 @@ async def test_every_target_gets_a_first_pass(log: Log) -> None:
     assert names == ["daemon.started", "daemon.ready", "daemon.stopping", "daemon.stopped"]
 
 
-async def test_no_targets_is_no_reason_not_to_be_ready() -> None:
+async def test_no_targets_is_not_a_reason_not_to_be_ready() -> None:
     """A daemon whose files name nothing is ready, and waits for them to."""
     async with running(FakeReconciler([])) as work:
         assert work.recorder.seen[-1].ready
@@ -301,7 +301,7 @@ async def test_what_the_first_reading_raises_ends_the_daemon() -> None:
         await Daemon(reconciler, FakeRecorder(), QUIET, DaemonOptions(notifier=SystemdNotifier({}))).run()
 
 
-async def test_removals_wait_until_the_files_are_at_rest() -> None:
+async def test_removals_wait_until_the_files_are_unchanged() -> None:
     """A pass on changing files asks for a grace that covers the whole time they have been changing, a later one for none."""
     reconciler = FakeReconciler([A])
     async with running(reconciler) as work:
@@ -316,7 +316,7 @@ async def test_removals_wait_until_the_files_are_at_rest() -> None:
     assert [request.grace for request in reconciler.requests] == pytest.approx([0, 1, 1.5, 2, 2.5, 3, 0])
 
 
-async def test_what_waits_for_the_files_is_done_once_they_are_at_rest() -> None:
+async def test_what_waits_for_the_files_is_done_once_they_are_unchanged() -> None:
     """However long the files were moving, a removal is looked at again a second after the last change, and not later."""
     reconciler = FakeReconciler([A])
 
@@ -531,7 +531,7 @@ async def test_a_changed_configuration_comes_into_force_without_a_signal(log: Lo
 
 
 async def test_files_that_are_being_written_are_looked_at_again() -> None:
-    """While a file may still be being written the daemon looks again by itself, at its start and later."""
+    """While a file may still be being written the daemon looks again on its own, at its start and later."""
     reconciler = FakeReconciler([])
     moving = LoadedTargets({A: "1"}, look_again=0.01)
     reconciler.on_load = lambda: moving if reconciler.loads in (1, 2, 5) else LoadedTargets({A: str(reconciler.loads)})

@@ -60,7 +60,7 @@ async def test_a_deep_pass_is_deep() -> None:
 
 
 async def test_problems_and_no_targets_are_an_answer() -> None:
-    """Files with problems are no exception: what they say is in the answer."""
+    """Files with problems are not an exception: what they say is in the answer."""
     reconciler, problem = FakeReconciler(), Problem("bad")
     reconciler.loaded = LoadedTargets({}, hold_all=(problem,), problems=(problem,))
     result = await run_once(reconciler, FakeRecorder(), QUIET)

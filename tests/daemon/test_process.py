@@ -153,7 +153,7 @@ async def test_a_watchdog_of_another_process_is_not_fed(systemd: NotifySocket) -
 
 
 async def test_a_socket_that_nobody_reads_is_borne() -> None:
-    """That nobody listens any more is no reason to stop."""
+    """That nobody listens any more is not a reason to stop."""
     async with script("quick", NOTIFY_SOCKET="/nonexistent/notify", WATCHDOG_USEC="10000") as run:
         await run.line("pass start")
         run.process.terminate()

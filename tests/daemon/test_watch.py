@@ -22,7 +22,7 @@ NEVER = WatchTiming(scan=3600)
 
 
 class WatchReports:
-    """What a watcher reported, since the last time somebody asked."""
+    """What a watcher reported, since the last time someone asked."""
 
     def __init__(self) -> None:
         self.reports: list[frozenset[Path]] = []
@@ -156,7 +156,7 @@ async def test_a_link_flip_is_seen_and_followed(tmp_path: Path) -> None:
         await seen.directory(watched)
 
 
-def test_what_happens_beside_a_link_is_not_a_change(tmp_path: Path) -> None:
+def test_what_happens_next_to_a_link_is_not_a_change(tmp_path: Path) -> None:
     """The directory that holds a link is watched for the link alone."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
@@ -207,7 +207,7 @@ async def test_a_directory_that_is_missing_is_waited_for(tmp_path: Path) -> None
         await seen.directory(watched)
 
 
-async def test_arming_anew_replaces_what_was_watched(tmp_path: Path) -> None:
+async def test_arming_again_replaces_what_was_watched(tmp_path: Path) -> None:
     """Only what was armed last is watched; it is reported once, as it may have changed before."""
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
@@ -275,7 +275,7 @@ async def test_what_is_armed_is_logged(tmp_path: Path, log: Log) -> None:
 
 
 def test_every_holder_of_a_link_is_a_bearing(tmp_path: Path) -> None:
-    """Links to links, relative and absolute ones, are followed; a loop of links is no endless loop."""
+    """Links to links, relative and absolute ones, are followed; a loop of links is not an endless loop."""
     real = tmp_path / "real"
     (real / "state").mkdir(parents=True)
     (tmp_path / "one").mkdir()

@@ -65,7 +65,7 @@ def test_windows_that_touch_are_one_stretch() -> None:
 
 
 def test_windows_without_end_never_change() -> None:
-    """Windows that follow each other for ever have no next change."""
+    """Windows that follow each other forever have no next change."""
     assert next_change([Window("0 0 * * *", 24 * HOUR)], at("2026-11-20T22:00")) is None
 
 

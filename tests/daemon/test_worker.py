@@ -152,7 +152,7 @@ async def test_a_file_change_ends_a_back_off() -> None:
 
 
 async def test_an_error_that_time_does_not_heal_is_tried_rarely() -> None:
-    """After a refused credential the target rests for minutes, and is still tried again by itself."""
+    """After a refused credential the target rests for minutes, and is still tried again on its own."""
     clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, error="401", unavailable=True)]
     async with working(clock, passes) as worker:
@@ -164,7 +164,7 @@ async def test_an_error_that_time_does_not_heal_is_tried_rarely() -> None:
 
 
 async def test_a_held_target_does_its_renewals_in_time() -> None:
-    """Problems in files are no reason to back off: the next renewal is done at its moment, and nothing is tried before."""
+    """Problems in files are not a reason to back off: the next renewal is done at its moment, and nothing is tried before."""
     clock, passes = ManualClock(), ScriptedPasses()
     passes.results = [PassResult(A, error="web.yaml:1:1: broken", next_moment=clock.now() + 600)]
     passes.default = PassResult(A, error="web.yaml:1:1: broken")

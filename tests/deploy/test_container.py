@@ -77,7 +77,7 @@ def test_the_image_says_what_it_is(images: Images) -> None:
 
 
 def test_nothing_of_the_build_stays(root: Path) -> None:
-    """No package lists, no pip beside kvsync, no source: only what runs."""
+    """No package lists, no pip next to kvsync, no source: only what runs."""
     assert not list((root / "var/lib/apt/lists").iterdir())
     assert not list((root / "var/cache/apt").iterdir())
     assert not list((root / "opt/kvsync").glob("lib/*/site-packages/pip"))
@@ -86,7 +86,8 @@ def test_nothing_of_the_build_stays(root: Path) -> None:
 
 
 def test_commands_work_as_nobody_on_a_read_only_root(container: Container) -> None:
-    """Without a shell and with a root that cannot be written, the version is told, the configuration checked, a pass made."""
+    """Without a shell and with a root that cannot be written, the version is reported, the configuration checked, a pass
+    made."""
     assert container.kvsync("--version").stdout.strip() == f"kvsync {__version__}"
     assert container.kvsync("validate").returncode == 0
     done = container.kvsync("run", "--once")
@@ -103,7 +104,7 @@ def test_what_a_repository_needs_is_there(container: Container) -> None:
 
 
 def test_the_daemon_is_healthy_and_leaves_on_sigterm(container: Container) -> None:
-    """As process 1 it becomes healthy, and after SIGTERM it leaves by itself with 0; then the check fails."""
+    """As process 1 it becomes healthy, and after SIGTERM it leaves on its own with 0; then the check fails."""
     with daemon(container) as (process, lines):
         assert any("daemon.ready" in line for line in lines)
         assert health(inside(process)).returncode == 0

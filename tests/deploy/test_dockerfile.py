@@ -13,7 +13,7 @@ TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_hadolint_has_nothing_to_say() -> None:
-    """The linter for Dockerfiles finds nothing, and what it is told to overlook has a reason beside it."""
+    """The linter for Dockerfiles finds nothing, and what it is told to overlook has a reason next to it."""
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -28,7 +28,7 @@ def test_every_package_of_the_image_is_pinned_by_hash() -> None:
 
 
 def test_nothing_of_the_repository_gets_in_unasked() -> None:
-    """The build sees only what the Dockerfile copies: no .git, no state directory, no file somebody left lying about."""
+    """The build sees only what the Dockerfile copies: no .git, no state directory, no file someone left lying about."""
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = {line.removeprefix("!") for line in ignored if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", TEXT, re.MULTILINE)

@@ -105,7 +105,7 @@ def test_panels_do_not_lie_on_each_other() -> None:
 
 
 def test_every_alert_says_what_to_do() -> None:
-    """An alert has a severity, waits before it fires, and says what is so and what to do."""
+    """An alert has a severity, waits before it fires, and says what is wrong and what to do."""
     for rule in rules():
         assert rule["labels"]["severity"] in {"info", "warning", "critical"}
         assert {"alert", "expr", "for", "annotations"} <= rule.keys()

@@ -189,7 +189,7 @@ def test_a_loop_that_hangs_is_killed_by_the_watchdog(service: Machine) -> None:
 
 def test_reload_reads_the_configuration_again(service: Machine) -> None:
     """`systemctl reload` works without procps; a broken configuration is refused with priority `err`, and the old one stays."""
-    assert service.run("which", "kill").returncode, "this machine shall be one without /bin/kill"
+    assert service.run("which", "kill").returncode, "this machine must be one without /bin/kill"
     service.write("/etc/kvsync/kvsync.yaml", CONFIG.replace("1h", "never"))
     service.must("systemctl", "reload", SERVICE)
     errors = ("journalctl", "-u", SERVICE, "-p", "err", "-o", "cat", "--no-pager")

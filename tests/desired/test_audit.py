@@ -1,4 +1,4 @@
-"""What a store cannot hold is told offline: the limit, the actual size, the place."""
+"""What a store cannot hold is reported offline: the limit, the actual size, the place."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_all_at_once_with_their_places(repo: Repo) -> None:
 
 
 def test_a_type_that_json_implies_is_dropped_where_none_is_kept(repo: Repo) -> None:
-    """`json:` is no mistake on a store without content types."""
+    """`json:` is not a mistake on a store without content types."""
     repo.capabilities = replace(repo.capabilities, content_type=False)
     repo.web("keys: {a: {json: {b: 1}}}\n")
     held = repo.entry("a")

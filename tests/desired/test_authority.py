@@ -93,7 +93,7 @@ def test_each_of_several_stores_has_its_ceiling(repo: Repo) -> None:
     assert set(repo.load().held) == {WEB, CORE}
 
 
-def test_a_merge_key_is_no_way_round(repo: Repo) -> None:
+def test_a_merge_key_is_not_a_way_round(repo: Repo) -> None:
     """Lines that come by an anchor or a merge key are judged like those that are written out."""
     repo.web("x: 1\n", "state/none.yaml")
     (repo.root / "state/none.yaml").unlink()

@@ -149,7 +149,7 @@ def test_no_secret_is_ever_cached(full: Repo) -> None:
 
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "table", "bytes", "folder"])
-def test_a_damaged_cache_is_no_trouble(full: Repo, damage: str) -> None:
+def test_a_damaged_cache_causes_no_trouble(full: Repo, damage: str) -> None:
     """Loading gives the same without, and the next run has a cache again."""
     fresh = plain(full.load())
     assert full.cache is not None
@@ -294,7 +294,7 @@ def test_a_file_of_an_older_kvsync_is_replaced(full: Repo) -> None:
     assert compiled(full) == set()
 
 
-def test_a_cache_in_use_is_no_trouble(full: Repo) -> None:
+def test_a_cache_in_use_causes_no_trouble(full: Repo) -> None:
     """While another process writes to it for long, loading goes on without."""
     fresh = plain(full.load())
     assert full.cache is not None
@@ -327,7 +327,7 @@ def test_files_that_are_gone_leave_the_cache(full: Repo) -> None:
 
 
 def test_the_configuration_is_part_of_the_key(full: Repo) -> None:
-    """What compilation depends on beside the files, stores and their policies, is seen when it changes."""
+    """What compilation depends on besides the files, stores and their policies, is seen when it changes."""
     full.load()
     full.write("kvsync.yaml", CONFIG.replace("edge: {type: memory}", "edge: {type: memory, policy: {adopt: never}}"))
     assert compiled(full) == {"state/web.yaml", "state/other.yaml"}
@@ -345,7 +345,7 @@ def test_overlays_have_places_of_their_own(full: Repo) -> None:
     assert full.values(environment="prod")["greeting"] == "prod"
 
 
-def test_clashes_are_told_by_every_run(full: Repo) -> None:
+def test_conflicts_are_reported_by_every_run(full: Repo) -> None:
     """A duplicate between two files is not forgotten because both are cached."""
     full.web("keys: {greeting: again}\n", "state/again.yaml")
     first = full.problems()
@@ -358,7 +358,7 @@ def test_clashes_are_told_by_every_run(full: Repo) -> None:
 
 
 def test_another_process_gets_the_same(full: Repo) -> None:
-    """The digest, which stands for everything, does not depend on the process."""
+    """The digest, which represents everything, does not depend on the process."""
     code = (
         "import json, sys; sys.path[:0] = sys.argv[2:]\n"
         "from pathlib import Path\n"

@@ -55,7 +55,7 @@ def test_twins_of_one_store(shared: Repo) -> None:
 
 
 def test_twins_of_two_stores(shared: Repo) -> None:
-    """Two stores that lead to one container, which is an error by itself, are compared too; the same key under another label
+    """Two stores that lead to one container, which is an error on its own, are compared too; the same key under another label
     is another entry."""
     want(shared, SUB, "  y: 1\n  z: {labels: {prod: 1}}\n")
     want(shared, TWO, "  sub:y: 1\n  sub:z: {labels: {dev: 1}}\n")
@@ -92,7 +92,7 @@ def test_containers_keep_keys_apart(repo: Repo) -> None:
 
 
 def test_only_nested_namespaces_are_neighbours(shared: Repo) -> None:
-    """A target is told of those namespaces of its store alone whose keys could be its own."""
+    """A target learns of those namespaces of its store alone whose keys could be its own."""
     for target in (APP, SUB, Target("edge", "apple"), Target("edge", "web"), Target("core", "app:sub")):
         want(shared, target, f"  {target.store}: 1\n")
     loaded = shared.load()

@@ -37,7 +37,7 @@ API = Target("edge", "api")
         ("---\nnull\n", "2:1: expected a document with store, namespace and keys, found null"),
     ],
 )
-def test_what_a_document_lacks_is_told(repo: Repo, text: str, said: str) -> None:
+def test_what_a_document_lacks_is_reported(repo: Repo, text: str, said: str) -> None:
     """Names, shapes and unknown fields, each at its place."""
     repo.write("state/web.yaml", text)
     assert repo.problems()[0].startswith(f"state/web.yaml:{said}"), repo.problems()
@@ -75,7 +75,7 @@ def test_fields_for_shared_anchors_are_ignored(repo: Repo) -> None:
     ]
 
 
-def test_none_wanted_is_a_wish(repo: Repo) -> None:
+def test_none_wanted_is_a_request(repo: Repo) -> None:
     """`keys: {}` names the target and wants nothing there."""
     repo.web("keys: {}\n")
     assert repo.values() == {}
@@ -105,8 +105,8 @@ def test_absent_and_moved(repo: Repo) -> None:
         ("files: [{glob: x}]", '4:9: files[0]: missing field "path"'),
     ],
 )
-def test_what_cannot_leave_or_come_is_told(repo: Repo, lines: str, said: str) -> None:
-    """Wishes that contradict each other, and folders that are not there."""
+def test_what_cannot_leave_or_come_is_reported(repo: Repo, lines: str, said: str) -> None:
+    """Requests that contradict each other, and folders that are not there."""
     repo.web(f"keys: {{a: 1, b: 2}}\n{lines}\n")
     assert repo.problems()[0].startswith(f"state/web.yaml:{said}"), repo.problems()
 
@@ -149,7 +149,8 @@ class CaseInsensitiveStore(MemoryStore):
 
 
 def test_two_identities_in_one_remote_key(repo: Repo) -> None:
-    """Two entries that would overwrite each other in the store are told, with both places; another label is another entry."""
+    """Two entries that would overwrite each other in the store are reported, with both places; another label is another
+    entry."""
     repo.kind = CaseInsensitiveStore
     repo.web("keys:\n  a: {labels: {x: 1}}\n", "state/a.yaml")
     repo.web("keys:\n  A: {labels: {y: 1, x: 2}}\n", "state/b.yaml")
@@ -175,7 +176,7 @@ def test_policies_override_line_by_line(repo: Repo) -> None:
 
 
 def test_two_policies_for_one_target(repo: Repo) -> None:
-    """Files that disagree about the policy of a target are told; those that agree are fine."""
+    """Files that disagree about the policy of a target are reported; those that agree are fine."""
     repo.web("policy: {prune: off}\nkeys: {a: 1}\n", "state/a.yaml")
     repo.web("policy: {prune: off}\nkeys: {b: 1}\n", "state/b.yaml")
     assert repo.problems() == []

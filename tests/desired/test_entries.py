@@ -59,7 +59,7 @@ def test_every_form_of_value(repo: Repo) -> None:
 
 
 def test_every_option(repo: Repo) -> None:
-    """What is said beside the value arrives in the entry, with the place of its key."""
+    """What is said next to the value arrives in the entry, with the place of its key."""
     repo.web("""
         keys:
           a: {value: x, ttl: 1h30m, renew_before: 10m, protected: true, mode: create-only}
@@ -106,7 +106,7 @@ def test_sensitive_by_default_covers_plain_text(repo: Repo) -> None:
 
 
 def test_labels(repo: Repo) -> None:
-    """A value beside labels is the entry without one; labels alone make none; a list gives one value to each label."""
+    """A value next to labels is the entry without one; labels alone make none; a list gives one value to each label."""
     repo.web("""
         keys:
           theme: {value: light, ttl: 2h, labels: {prod: dark, dev: {value: neon, ttl: 1h}, same: {protected: true}}}
@@ -222,7 +222,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("line", "said"), WRONG, ids=[line for line, _ in WRONG])
-def test_what_makes_no_sense_is_told_with_its_place(repo: Repo, line: str, said: str) -> None:
+def test_what_makes_no_sense_is_reported_with_its_place(repo: Repo, line: str, said: str) -> None:
     """Each mistake has one message, at its line and column, which says what to do."""
     repo.web(f"keys:\n  {line}\n")
     found = repo.problems()
@@ -260,7 +260,7 @@ def test_all_problems_of_all_files_come_at_once(repo: Repo) -> None:
 
 
 def test_a_broken_value_costs_one_message_under_two_stores(repo: Repo) -> None:
-    """A mistake in the file is told once, however many stores would get it."""
+    """A mistake in the file is reported once, however many stores would get it."""
     repo.write("state/x.yaml", "stores: [edge, core]\nnamespace: web\nkeys: {a: }\n")
     assert len(repo.problems()) == 1
 

@@ -115,13 +115,13 @@ def test_a_missing_folder_holds_all(repo: Repo) -> None:
 
 
 def test_an_empty_folder_holds_all(repo: Repo) -> None:
-    """An empty checkout is no wish to delete everything."""
+    """An empty checkout is not a request to delete everything."""
     (repo.root / "state").mkdir()
     assert "no state file matches state/**/*.yaml" in str(repo.load().hold_all[0])
 
 
 def test_one_of_several_folders_may_be_without_files(repo: Repo) -> None:
-    """A pattern that matches nothing is fine beside one that does, as long as its folder is there."""
+    """A pattern that matches nothing is fine next to one that does, as long as its folder is there."""
     repo.write("kvsync.yaml", CONFIG.replace('"state/**/*.yaml"', '"state/**/*.yaml", "state/**/*.yml", "more/*.yaml"'))
     repo.web("keys: {}\n")
     (repo.root / "more").mkdir()
@@ -164,7 +164,7 @@ def test_the_result_recovers(two: Repo) -> None:
     assert source.load().hold_all
 
 
-def test_a_name_that_is_no_text_is_told(two: Repo) -> None:
+def test_a_name_that_is_not_text_is_reported(two: Repo) -> None:
     """A state file whose name is not UTF-8 cannot be referred to: it is a problem like any other, and holds everything."""
     (two.root / os.fsdecode(b"state/b\xff.yaml")).write_text("store: edge\nnamespace: b\nkeys: {}\n")
     loaded = two.load()
@@ -175,7 +175,7 @@ def test_a_name_that_is_no_text_is_told(two: Repo) -> None:
 
 
 @pytest.mark.parametrize("name", [b"web/b\xff.yaml", b"web/f\xff/b.yaml"], ids=["file", "folder"])
-def test_a_name_that_is_no_text_holds_its_own_team(repo: Repo, name: bytes) -> None:
+def test_a_name_that_is_not_text_holds_its_own_team(repo: Repo, name: bytes) -> None:
     """With `authors.targets`, only what a file of that name may name is held."""
     grants = '[{path: "state/web/**", stores: [edge]}, {path: "state/core/**", stores: [core]}]'
     repo.write("kvsync.yaml", CONFIG.replace('authors: {env: ["*"]}', f"authors: {{targets: {grants}}}"))

@@ -114,7 +114,7 @@ def test_another_file_system_is_not_entered_where_mounts_are_not_followed(opener
             opener(handle, "proc/self", FOLDER, mounts=False)
 
 
-def test_a_kernel_that_forbids_the_call_is_no_trouble(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_forbids_the_call_causes_no_trouble(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old container runtimes answer every call they do not know with EPERM; then the path is walked."""
 
     def forbidden(*_: object, **__: object) -> int:
@@ -131,7 +131,7 @@ def test_a_kernel_that_forbids_the_call_is_no_trouble(root: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("target", ["evil", "evil2", "..evil", "../outside", "..", ".", "", "..data", "sub/../evil"])
-def test_a_data_link_that_is_no_mount_leads_nowhere(root: Path, opener: Opener, target: str) -> None:
+def test_a_data_link_that_is_not_a_mount_leads_nowhere(root: Path, opener: Opener, target: str) -> None:
     """Only a real folder next to it is what a ConfigMap's `..data` names; another link is not, wherever it leads."""
     folder = root / "a"
     for name in ("evil", "..evil"):
@@ -159,7 +159,7 @@ def test_a_mounted_configmap_is_read_from_its_version(root: Path, opener: Opener
 
 
 def test_kinds_of_files(root: Path, opener: Opener) -> None:
-    """A pipe without a writer, a socket and a device hold nothing up, and are no files."""
+    """A pipe without a writer, a socket and a device hold nothing up, and are not files."""
     os.mkfifo(root / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(root / "socket"))
@@ -184,7 +184,7 @@ def test_a_file_that_is_not_what_its_size_says(opener: Opener) -> None:
 
 
 def test_a_file_that_grows_while_it_is_read(root: Path, opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no value before it rests."""
+    """It is not a value before it rests."""
     file = root / "a" / "b" / "x"
     read = os.read
 
@@ -444,7 +444,7 @@ def test_patterns_that_no_path_could_match(root: Path, pattern: str) -> None:
 
 
 def test_limits_of_folders_and_patterns(root: Path) -> None:
-    """Both are told before the work is done, with the line that sets them."""
+    """Both are reported before the work is done, with the line that sets them."""
     for number in range(50):
         (root / "a" / str(number)).touch()
     with Tree(root, ReadRules(folder_names=50)) as tree, pytest.raises(TooMuchError, match=r"limits\.folder_names"):

@@ -60,7 +60,7 @@ def test_an_overlay_may_name_another_store(repo: Repo) -> None:
 
 
 def test_documents_find_their_counterpart(repo: Repo) -> None:
-    """With several documents, store and namespace tell which one is meant; one without counterpart stands for itself."""
+    """With several documents, store and namespace identify the base; one without a base is a document of its own."""
     repo.write(
         "state/x.yaml", "store: edge\nnamespace: a\nkeys: {k: 1}\n---\nstore: edge\nnamespace: b\nkeys: {k: 2}\n"
     )
@@ -75,7 +75,7 @@ def test_documents_find_their_counterpart(repo: Repo) -> None:
     ]
 
 
-def test_removing_what_is_not_there_is_told(repo: Repo) -> None:
+def test_removing_what_is_not_there_is_reported(repo: Repo) -> None:
     """With the nearest name."""
     repo.web("keys: {greeting: x}\n")
     repo.write("state/web.prod.yaml", "keys: {greetin: {remove: true}, greeting: {remove: yes}}\n")
@@ -86,7 +86,7 @@ def test_removing_what_is_not_there_is_told(repo: Repo) -> None:
     assert repo.problems() == []
 
 
-def test_an_overlay_of_its_own_stands_for_itself(repo: Repo) -> None:
+def test_an_overlay_without_a_base_is_a_document_of_its_own(repo: Repo) -> None:
     """Without a file to lie over it is a state file of that environment only."""
     repo.web("keys: {a: 1}\n")
     repo.write("state/extra.prod.yaml", "store: edge\nnamespace: extra\nkeys: {b: 2}\n")
@@ -101,7 +101,7 @@ def test_names_of_no_environment_are_plain_files(repo: Repo) -> None:
     assert repo.values() == {"a": "1", "b": "1"}
 
 
-def test_an_overlay_is_found_beside_its_file_whatever_the_globs_say(repo: Repo) -> None:
+def test_an_overlay_is_found_next_to_its_file_whatever_the_globs_say(repo: Repo) -> None:
     """`state: [state/web.yaml]` means the file with its overlay."""
     repo.write("kvsync.yaml", CONFIG.replace("state/**/*.yaml", "state/web.yaml"))
     repo.web("keys: {a: 1}\n")

@@ -54,7 +54,7 @@ def make(root: Path, *paths: str) -> None:
     ],
 )
 def test_globs(tmp_path: Path, pattern: str, found: list[str]) -> None:
-    """`**` stands for any number of folders, and wildcards leave hidden names alone."""
+    """`**` represents any number of folders, and wildcards leave hidden names alone."""
     make(
         tmp_path,
         "x.yaml",
@@ -151,7 +151,7 @@ def version(root: Path, name: str, value: str) -> None:
 
 @pytest.mark.parametrize("config_inside", [True, False])
 def test_never_a_mixture_while_a_link_flips(tmp_path: Path, config_inside: bool) -> None:
-    """With git-sync's link flipping all the time, each load is of one version, or is no wish at all."""
+    """With git-sync's link flipping all the time, each load is of one version, or fails as a whole."""
     for name in ("v1", "v2"):
         version(tmp_path, name, name)
         (tmp_path / name / "kvsync.yaml").write_text(CONFIG)
@@ -234,7 +234,7 @@ def test_the_parent_of_the_roots_link_is_watched(tmp_path: Path) -> None:
     assert {str(tmp_path / "git"), str(tmp_path / "git" / ".trees" / "v1" / "state")} <= set(folders)
 
 
-def test_the_configuration_is_no_state_file(tmp_path: Path) -> None:
+def test_the_configuration_is_not_a_state_file(tmp_path: Path) -> None:
     """A glob over everything leaves kvsync.yaml out."""
     repo = Repo(tmp_path)
     repo.write("kvsync.yaml", CONFIG.replace("state/**/*.yaml", "**/*.yaml"))
@@ -256,8 +256,8 @@ def test_the_jail_holds_for_references(repo: Repo, tmp_path: Path) -> None:
     assert all("outside" in problem for problem in found)
 
 
-def test_names_that_are_no_text(repo: Repo) -> None:
-    """A file whose name is not UTF-8 cannot be a key, and is told."""
+def test_names_that_are_not_text(repo: Repo) -> None:
+    """A file whose name is not UTF-8 cannot be a key, and is reported."""
     folder = repo.root / "state" / "x"
     folder.mkdir(parents=True)
     os.close(os.open(os.fsencode(folder) + b"/\xff", os.O_CREAT))

@@ -105,7 +105,7 @@ def _set_times(file: Path, moment: int) -> None:
 
 
 @pytest.mark.parametrize("half", ["keys: {limit: [\n", "", "store: edge\nnamespace: web\nkeys:\n  li"])
-def test_a_half_written_file_is_no_problem(daemon: PollingLoader, half: str) -> None:
+def test_a_half_written_file_is_not_a_problem(daemon: PollingLoader, half: str) -> None:
     """A file that is cut off is a problem only if it stays so; until then every target is as it was."""
     daemon.repo.write("state/web.yaml", half)
     loaded = daemon.look()

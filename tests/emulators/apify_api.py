@@ -12,7 +12,7 @@ import httpx
 from kvsync.emulators.server import Running
 
 AWKWARD = ("A", "a", "...", "-", "_", "!'()", "a.b", "x" * 256, "0", "..a")
-"""Keys that are allowed, and that somebody may stumble over."""
+"""Keys that are allowed, and that someone may stumble over."""
 
 REFUSED = ("%2E", "%2E%2E", "x" * 257, "a%2Fb", "a%20b", "%C3%A9", "a:b", "a@b", "a%25b", "%2B")
 """Keys that are not, as they stand in a path."""
@@ -54,7 +54,7 @@ class ApifyApi(httpx.Client):
         self.store = store
 
     def set(self, key: str, body: bytes | str = b"v", **headers: str) -> None:
-        """PUT a record that must be taken; in names of headers `_` stands for `-`."""
+        """PUT a record that must be taken; in names of headers `_` represents `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = self.put(self.record(key), content=body, headers=named)
         assert (answer.status_code, answer.json()) == (201, {}), answer.text

@@ -180,7 +180,7 @@ def vox_emulator(**options: Any) -> AbstractContextManager[Running]:
 
 @contextmanager
 def vox_with(**switches: str) -> Iterator[VoxApi]:
-    """Raw HTTP to an emulator of Voximplant's with switches of its own; `_` stands for `-` in their names."""
+    """Raw HTTP to an emulator of Voximplant's with switches of its own; `_` represents `-` in their names."""
     named = {name.replace("_", "-"): value for name, value in switches.items()}
     with vox_emulator(switches=named) as server, VoxApi(server) as client:
         yield client

@@ -164,7 +164,7 @@ def test_pages_of_keys(kvs: ApifyApi) -> None:
 
 
 def test_prefixes(kvs: ApifyApi) -> None:
-    """A prefix limits every page; one that no key may have finds nothing, and is no mistake."""
+    """A prefix limits every page; one that no key may have finds nothing, and is not a mistake."""
     for name in ("a-1", "a-2", "a-3", "b-1"):
         kvs.set(name)
     assert kvs.keys(prefix="a-", limit=1) == ["a-1", "a-2", "a-3"]

@@ -180,7 +180,7 @@ def test_a_user_has_a_limit_too() -> None:
     with pytest.raises(Refused) as refused:
         rates.spend("user", "another", 1.0, record=True)
     assert (refused.value.problem.status, "250000" in refused.value.problem.message) == (429, True)
-    rates.spend("somebody else", "another", 1.0, record=True)
+    rates.spend("someone else", "another", 1.0, record=True)
     rates.spend("user", "another", 60.0, record=True)
 
 

@@ -86,7 +86,7 @@ def test_changes(kvs: ApifyApi) -> None:
 
 
 def test_lists(kvs: ApifyApi) -> None:
-    """Stores are listed oldest first or last, in pages, without a name only when asked; `limit=0` is no limit."""
+    """Stores are listed oldest first or last, in pages, without a name only when asked; `limit=0` is not a limit."""
     ids = [kvs.store, *(kvs.create(f"s{number}")["id"] for number in range(4))]
     unnamed = kvs.create()["id"]
 

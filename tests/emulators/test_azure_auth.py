@@ -144,7 +144,7 @@ def test_wrong_signing_is_explained(guarded: Running, auth: dict[str, str], desc
 
 
 def test_wrong_keys_and_bodies(guarded: Running) -> None:
-    """An unknown id, a wrong secret and a body that was changed on the way are told apart."""
+    """An unknown id, a wrong secret and a body that was changed on the way are distinguished."""
     good = owner(guarded)
 
     def refusal(connection_string: str, **headers: str) -> str:

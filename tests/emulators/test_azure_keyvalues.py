@@ -171,7 +171,7 @@ def test_slashes_need_no_escape(http: Http) -> None:
 
 @pytest.mark.parametrize("segment", ["a%25b", "%2E", "%2e%2e", "a%0Ab", "a%zz", "%FF"])
 def test_refused_keys(http: Http, segment: str) -> None:
-    """`%`, dot segments, control characters and what is no UTF-8 are refused."""
+    """`%`, dot segments, control characters and what is not UTF-8 are refused."""
     assert http.put(f"/kv/{segment}", json={"value": ""}).status_code == 400
 
 

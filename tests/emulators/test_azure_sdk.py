@@ -103,7 +103,7 @@ async def test_add_get_set_delete(sdk: Sdk) -> None:
 
 
 async def test_conditions(sdk: Sdk) -> None:
-    """Reads, writes and deletes on the condition of an etag are refused when somebody else has written."""
+    """Reads, writes and deletes on the condition of an etag are refused when someone else has written."""
     seen = await sdk.put("k", "1")
     unchanged = {"etag": seen.etag, "match_condition": MatchConditions.IfModified}
     assert await sdk.get_configuration_setting("k", **unchanged) is None

@@ -56,7 +56,7 @@ def test_one_bad_pair_refuses_the_batch(kv: KvApi, bad: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null", b"[NaN]", b"[" * 10_000, b"\xff", b'{"key": "k", "value": "v"}'])
-def test_bodies_that_are_no_arrays(kv: KvApi, body: bytes) -> None:
+def test_bodies_that_are_not_arrays(kv: KvApi, body: bytes) -> None:
     """A body that is not the JSON that is wanted is refused, whatever the route."""
     for method, path in (("PUT", "/bulk"), ("DELETE", "/bulk"), ("POST", "/bulk/delete"), ("POST", "/bulk/get")):
         assert error(kv.request(method, kv.at(path), content=body))[0] == 400
@@ -120,7 +120,7 @@ def test_one_value_spoils_them_all(kv: KvApi, value: bytes, kind: str) -> None:
     assert error(answer) == (400, 10029, text)
 
 
-def test_wishes_that_are_refused(kv: KvApi) -> None:
+def test_requests_that_are_refused(kv: KvApi) -> None:
     """A type that there is not, no keys, and more than 25 MiB of values are refused."""
     assert error(kv.post(kv.at("/bulk/get"), json={"keys": ["k"], "type": "xml"}))[:2] == (400, 10029)
     assert error(kv.post(kv.at("/bulk/get"), json={}))[:2] == (400, 10029)

@@ -30,7 +30,7 @@ NOON = 1_766_577_600  # 2025-12-24T12:00:00Z
     ],
 )
 def test_who_is_not_known(cloudflare: Running, headers: dict[str, str], expected: tuple[int, int]) -> None:
-    """Missing, malformed and wrong credentials are told apart, in the envelope, also where there is no route."""
+    """Missing, malformed and wrong credentials are distinguished, in the envelope, also where there is no route."""
     with KvApi(cloudflare, headers=headers) as http:
         for path in (http.all, "/nowhere"):
             assert error(http.get(path))[:2] == expected
@@ -246,6 +246,6 @@ def test_a_killed_process_loses_nothing_it_answered(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_switches_are_explained(switches: dict[str, Any], message: str) -> None:
-    """An emulator that cannot be started as asked says why."""
+    """An emulator that cannot be started as requested says why."""
     with pytest.raises(UsageError, match=message), kv_emulator(switches=switches):
         pass

@@ -54,7 +54,7 @@ def test_fields(kv: KvApi) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"limit": "9"}, {"limit": "1001"}, {"limit": "x"}, {"cursor": "x"}, {"cursor": "bnVsbA"}]
 )
-def test_wishes_that_are_refused(kv: KvApi, wrong: dict[str, str]) -> None:
+def test_requests_that_are_refused(kv: KvApi, wrong: dict[str, str]) -> None:
     """A limit out of range and a cursor that nobody gave are refused; so is one of another namespace."""
     assert error(kv.get(kv.at("/keys"), params=wrong))[0] == 400
     fill(kv, 11)
@@ -65,7 +65,7 @@ def test_wishes_that_are_refused(kv: KvApi, wrong: dict[str, str]) -> None:
 
 
 def test_a_cursor_outlives_its_key(kv: KvApi) -> None:
-    """A cursor stands for a place between keys: what is deleted or added around it changes nothing else."""
+    """A cursor represents a place between keys: what is deleted or added around it changes nothing else."""
     names = fill(kv, 25)
     first = kv.get(kv.at("/keys"), params={"limit": 10}).json()
     ok(kv.post(kv.at("/bulk/delete"), json=names[5:12]))

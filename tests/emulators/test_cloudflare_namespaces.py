@@ -14,7 +14,7 @@ UNKNOWN = "f" * 32
 
 
 def test_it_starts_with_no_namespace(cloudflare: Running) -> None:
-    """Nothing is there before somebody made it, and the list says so in the envelope."""
+    """Nothing is there before someone made it, and the list says so in the envelope."""
     with KvApi(cloudflare) as http:
         info = {"page": 1, "per_page": 20, "count": 0, "total_count": 0}
         assert http.get(http.all).json() == {
@@ -56,7 +56,7 @@ def test_titles_are_unique(kv: KvApi) -> None:
 
 
 def test_pages_of_namespaces(kv: KvApi) -> None:
-    """They are ordered by id or title, up or down, in pages; a page past the end is empty, and wrong wishes are refused."""
+    """They are ordered by id or title, up or down, in pages; a page past the end is empty, and wrong requests are refused."""
     for number in range(44):
         kv.create(f"n{number:02}")
 
@@ -100,7 +100,7 @@ def test_an_account_has_at_most_1000_namespaces(kv: KvApi) -> None:
         ("POST", "/bulk/get", "bulk get keys"),
     ],
 )
-def test_a_missing_namespace_is_no_missing_key(kv: KvApi, method: str, path: str, operation: str) -> None:
+def test_a_missing_namespace_is_not_a_missing_key(kv: KvApi, method: str, path: str, operation: str) -> None:
     """Every operation in a namespace that is not there says 10013 and its own name; an id that is none says 10011."""
     kv.use(UNKNOWN)
     assert error(kv.request(method, kv.at(path))) == (404, 10013, f"{operation}: 'namespace not found'")

@@ -66,7 +66,7 @@ def test_any_bytes_survive_a_form(kv: KvApi, value: bytes) -> None:
 
 
 def test_broken_forms(kv: KvApi) -> None:
-    """A form without a value, a boundary or an end is refused, and so is metadata that is no JSON."""
+    """A form without a value, a boundary or an end is refused, and so is metadata that is not JSON."""
     assert error(kv.put(kv.value("k"), files={"metadata": (None, "{}")}))[:2] == (400, 10012)
     for bad in ("{", "NaN", "", "\x00"):
         answer = kv.put(kv.value("k"), files={"value": (None, "v"), "metadata": (None, bad)})
@@ -91,7 +91,7 @@ def test_names_in_paths_are_decoded_once(kv: KvApi, key: str) -> None:
 
 
 def test_characters_that_need_no_encoding(kv: KvApi) -> None:
-    """A path may leave `:@!$&'()*+,;=` and `~` as they are: they stand for themselves, and `+` is no space."""
+    """A path may leave `:@!$&'()*+,;=` and `~` as they are: they mean themselves, and `+` is not a space."""
     key = "a:@!$&'()*+,;=~b"
     ok(kv.put(kv.at(f"/values/{key}"), content=b"v"))
     assert kv.keys() == [key]
@@ -114,7 +114,7 @@ def raw(kv: KvApi, method: str, path: str) -> tuple[int, Any]:
 @pytest.mark.parametrize(("key", "status"), [(".", 400), ("..", 400), ("%2E%2E", 400), ("x" * 513, 414), ("%FF", 400)])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_names_that_are_refused(kv: KvApi, method: str, key: str, status: int) -> None:
-    """Dots, 513 bytes and bytes that are no UTF-8 are refused, and the namespace above them stays."""
+    """Dots, 513 bytes and bytes that are not UTF-8 are refused, and the namespace above them stays."""
     kv.write(k="v")
     answered, document = raw(kv, method, kv.at(f"/values/{key}"))
     assert (answered, document["success"]) == (status, False)

@@ -57,7 +57,7 @@ def wrangler(cloudflare: Running, packages: Path, tmp_path: Path) -> Wrangler:
 
 
 def at_once(*commands: Callable[[], str]) -> list[str]:
-    """Run commands that do not depend on each other beside each other; wrangler is slow to start."""
+    """Run commands that do not depend on each other next to each other; wrangler is slow to start."""
     with ThreadPoolExecutor(len(commands)) as pool:
         return list(pool.map(lambda command: command(), commands))
 

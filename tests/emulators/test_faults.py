@@ -147,7 +147,7 @@ def test_latency(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_statistics(http: Http) -> None:
-    """Requests are counted by method, route and status, with their faults, and the last ones are told one by one."""
+    """Requests are counted by method, route and status, with their faults, and the last ones are reported one by one."""
     http.set("a%2Fb")
     http.get("/kv/a%2Fb")
     http.get("/kv?key=x")
@@ -213,7 +213,7 @@ def test_wrong_commands_are_explained(http: Http, method: str, path: str, body: 
     assert answer.json()["error"]
 
 
-def test_all_wrong_faults_are_told_at_once() -> None:
+def test_all_wrong_faults_are_reported_at_once() -> None:
     """A specification with several mistakes names them all."""
     with pytest.raises(ValueError, match=r"explode.*429 needs a share.*'x' is not a duration"):
         parse("explode:1,429:7,latency:x")

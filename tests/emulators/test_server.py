@@ -142,7 +142,7 @@ def test_tls() -> None:
     ],
 )
 def test_wrong_options_are_explained(options: dict[str, Any], message: str) -> None:
-    """An emulator that cannot be started as asked says why."""
+    """An emulator that cannot be started as requested says why."""
     with pytest.raises(UsageError, match=message), azure_emulator(**options):
         pass
 

@@ -200,6 +200,6 @@ def test_a_broken_file_of_the_account(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_wrong_switches_are_explained(switches: dict[str, Any], message: str) -> None:
-    """An emulator that cannot be started as asked says why."""
+    """An emulator that cannot be started as requested says why."""
     with pytest.raises(UsageError, match=message), vox_emulator(switches=switches):
         pass

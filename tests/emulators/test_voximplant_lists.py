@@ -75,7 +75,7 @@ def test_patterns(match: str, found: dict[str, list[str]]) -> None:
 
 @pytest.mark.parametrize(("order", "expected"), [("insertion", "cab"), ("written", "abc"), ("key", "abc")])
 def test_orders(order: str, expected: str) -> None:
-    """Switch `order`: that of the first write, of the last one, or of the keys; what is written anew goes to the end."""
+    """Switch `order`: that of the first write, of the last one, or of the keys; what is written again goes to the end."""
     with vox_with(order=order) as vox:
         for key in ("d", "c", "a", "b", "c"):
             vox.set(key)

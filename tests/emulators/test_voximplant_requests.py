@@ -92,7 +92,7 @@ def test_body_parameters_off() -> None:
 
 
 def test_commands_and_paths_that_there_are_not(vox: VoxApi) -> None:
-    """No method is 102, an unknown one 103, bytes that are no text 101; outside of the API only the gateway answers."""
+    """No method is 102, an unknown one 103, bytes that are not text 101; outside of the API only the gateway answers."""
     assert error(vox.post("/platform_api")) == (200, 102, "Missing 'cmd' parameter")
     assert error(vox.get("/platform_api/GetCats"))[1] == 103
     assert error(vox.post("/platform_api", content=b"cmd=%ff", headers={"Content-Type": FORM}))[1] == 101
@@ -113,7 +113,7 @@ def other_key() -> str:
 
 
 def test_tokens_that_do_not_open(vox: VoxApi, voximplant: Running) -> None:
-    """Wrong signatures, keys, accounts and claims are 100; the three ways to have wrong times are told apart."""
+    """Wrong signatures, keys, accounts and claims are 100; the three ways to have wrong times are distinguished."""
     now = int(time.time())
     wrong: list[tuple[str, int]] = [
         (token(voximplant, key=other_key()), 100),
@@ -151,7 +151,7 @@ def test_a_wrong_clock(vox: VoxApi, voximplant: Running) -> None:
 
 
 def test_the_older_credentials(voximplant: Running) -> None:
-    """Account and API key as parameters open, by id, name or mail address; what is wrong with them is told apart."""
+    """Account and API key as parameters open, by id, name or mail address; what is wrong with them is distinguished."""
     env = voximplant.env
     secret = {"api_key": env["VOXIMPLANT_API_KEY"]}
     named = {"account_id": env["VOXIMPLANT_ACCOUNT_ID"]}

@@ -31,7 +31,7 @@ def test_keys(vox: VoxApi, key: str) -> None:
     ("key", "code"), [("", 485), ("k" * 201, 477), *((f"a{sign}b", 496) for sign in "/@= ()!'%é,")]
 )
 def test_keys_that_are_refused(vox: VoxApi, key: str, code: int) -> None:
-    """A missing, a long and a misspelt key are told apart, by every method."""
+    """A missing, a long and a misspelt key are distinguished, by every method."""
     for method in (SET, GET, DELETE):
         assert vox.code(method, key=key, value="v") == code
     assert vox.keys() == []
@@ -50,7 +50,7 @@ def test_values(vox: VoxApi) -> None:
     assert vox.code(SET, key="k") == 485
 
 
-def test_nothing_lives_for_ever(vox: VoxApi) -> None:
+def test_nothing_lives_forever(vox: VoxApi) -> None:
     """Without an end it is 30 days; at its end a key is gone, to the second, from Get, Del and lists."""
     vox.stop_at(NOON)
     ends = {"usual": vox.set("usual"), "longest": vox.set("longest", ttl=90 * DAY)}
@@ -90,7 +90,7 @@ def test_a_renewal(vox: VoxApi) -> None:
     ],
 )
 def test_wrong_ends(vox: VoxApi, parameters: dict[str, Any], code: int) -> None:
-    """An end that is no number, or is past, and two ends, are refused, and nothing is written."""
+    """An end that is not a number, or is past, and two ends, are refused, and nothing is written."""
     vox.stop_at(NOON)
     assert vox.code(SET, key="k", value="v", **parameters) == code
     assert vox.keys() == []

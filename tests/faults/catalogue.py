@@ -105,7 +105,7 @@ def truncated(answer: Answer) -> Answer:
 
 
 def corrupted(answer: Answer) -> Answer:
-    """A byte in the middle that is no UTF-8."""
+    """A byte in the middle that is not UTF-8."""
     middle = len(answer.body) // 2
     return replace(answer, body=answer.body[:middle] + b"\xff" + answer.body[middle + 1 :])
 

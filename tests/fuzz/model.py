@@ -50,7 +50,7 @@ JSON = '{ } [ ] " : , null true 1e999 NaN Infinity -1 \\ud800 '
 @cache
 def folder() -> Path:
     """A folder for the inputs that are files, until the process ends."""
-    memory = Path("/dev/shm")  # inputs by the thousand are no work for a disk
+    memory = Path("/dev/shm")  # inputs by the thousand are not work for a disk
     made = Path(tempfile.mkdtemp(prefix="kvsync-fuzz-", dir=memory if memory.is_dir() else None))
     atexit.register(rmtree, made, ignore_errors=True)
     return made

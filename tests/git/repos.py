@@ -97,7 +97,7 @@ def files(checkout: Checkout) -> dict[str, str]:
 
 
 def left_over(home: Path) -> list[str]:
-    """What lies in the state directory beside the clone itself and what belongs there."""
+    """What lies in the state directory next to the clone itself and what belongs there."""
     source = home / "state/source"
     usual = {"lock", "trees.lock", "git.config", "status.json", "trees"}
     names = [path.name for path in source.iterdir() if path.name not in usual and path.suffix != ".git"]

@@ -1,4 +1,4 @@
-"""A Git server as they are on the Internet: smart HTTP by `git http-backend`, behind basic authentication."""
+"""A Git server over smart HTTP (`git http-backend`) with basic authentication."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GitServer(ThreadingHTTPServer):
         self.held.set()
 
     def handle_error(self, *_: object) -> None:
-        """Clients that were killed are no news."""
+        """Clients that were killed are not news."""
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/{name}"

@@ -153,7 +153,7 @@ def test_a_pass_goes_on_with_the_last_good_commit(clone: ClonedRepository, origi
 
 
 def test_a_broken_file_is_named_with_its_place(clone: ClonedRepository, origin: Origin) -> None:
-    """What is wrong in a file of the repository is told with its place in the folder."""
+    """What is wrong in a file of the repository is reported with its place in the folder."""
     origin.commit({"config/state/web.yaml": "store: main\nnamespace: web\nkeys: {a: 1, a: 2}\n"})
     assert "state/web.yaml:3:14" in clone.run("validate", code=78).stderr
 
@@ -212,7 +212,7 @@ def test_a_token_shows_nowhere(tmp_path: Path, origin: Origin, runner: Runner) -
     assert not [text for text in said + kept if TOKEN in text]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody who may not write")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may not write")
 def test_where_the_state_directory_may_not_be_written(clone: ClonedRepository, origin: Origin) -> None:
     """A reading command of another user, who may not write to the state directory, fetches for itself."""
     clone.run("apply", "--yes", code=0)

@@ -155,8 +155,8 @@ def test_a_restart_without_a_network(tmp_path: Path, origin: Origin) -> None:
         assert len(run.events("source.unavailable")) == 1
 
 
-def test_commands_beside_the_daemon(tmp_path: Path, origin: Origin) -> None:
-    """plan fetches beside a daemon that looks once an hour, without a lock of its own, and the daemon takes the commit up when
+def test_commands_next_to_the_daemon(tmp_path: Path, origin: Origin) -> None:
+    """plan fetches next to a daemon that looks once an hour, without a lock of its own, and the daemon takes the commit up when
     it looks."""
     here = repository(tmp_path, origin.url, "1h")
     with running(here) as run:

@@ -106,7 +106,7 @@ async def test_no_credential_goes_along_with_a_redirect(home: Path, server: GitS
 
 
 async def test_there_is_no_such_repository(home: Path, server: GitServer) -> None:
-    """A wrong path is told from a server that is not there."""
+    """A wrong path is distinguished from a server that is not there."""
     one = checkout(home, server.url("missing.git"), credentials=SHOWN)
     with pytest.raises(SourceError, match="no such repository"):
         await one.fetch()
@@ -195,7 +195,7 @@ def test_a_git_that_outlives_its_process_is_not_disturbed(home: Path, origin: Or
         assert output.split() == ["begun", origin.git("rev-parse", "HEAD")]
 
 
-async def test_a_damaged_clone_is_made_anew(home: Path, origin: Origin, server: GitServer) -> None:
+async def test_a_damaged_clone_is_made_again(home: Path, origin: Origin, server: GitServer) -> None:
     """A clone that the disk has spoilt is replaced by the next fetch that works; one that does not work leaves it."""
     one = checkout(home, server.url("origin/.git"), ref="main", credentials=SHOWN)
     await one.fetch()
@@ -219,7 +219,7 @@ async def test_a_damaged_clone_is_made_anew(home: Path, origin: Origin, server: 
 
 
 async def test_a_rewrite_is_refused_even_when_the_clone_is_lost(home: Path, origin: Origin, server: GitServer) -> None:
-    """What was in force is remembered beside the clone, so that losing it does not open the door to another history."""
+    """What was in force is remembered next to the clone, so that losing it does not open the door to another history."""
     one = checkout(home, server.url("origin/.git"), ref="main", credentials=SHOWN)
     await one.fetch()
     one.close()

@@ -85,7 +85,7 @@ async def test_a_forged_signature(origin: Origin, home: Path, key: Path) -> None
     one.close()
 
 
-async def test_a_signed_tag_stands_for_its_commit(origin: Origin, home: Path, key: Path) -> None:
+async def test_a_signed_tag_counts_for_its_commit(origin: Origin, home: Path, key: Path) -> None:
     """Where the ref is a tag with a signature of its own, that is the one that counts."""
     commit = origin.commit({"state/web.yaml": WEB})
     signed(origin, key, WEB, "tag", "--sign", "--message=v1", "v1")
@@ -96,7 +96,7 @@ async def test_a_signed_tag_stands_for_its_commit(origin: Origin, home: Path, ke
 
 async def test_a_signed_tag_under_another_name_is_refused(origin: Origin, home: Path, key: Path) -> None:
     """A server that answers `v2` with the signed tag that is called `v1` is not followed: the signature covers the tag's own
-    name. A lightweight tag has none, and stands for a signed commit."""
+    name. A lightweight tag has none, and counts as the commit it names."""
     first = signed(origin, key, WEB)
     signed(origin, key, WEB, "tag", "--sign", "--message=v1", "v1")
     second = signed(origin, key, "two")
@@ -123,7 +123,7 @@ async def test_a_tag_by_its_id(origin: Origin, home: Path, key: Path) -> None:
 
 
 async def test_a_branch_with_a_signed_tag_of_an_unsigned_commit(origin: Origin, home: Path, key: Path) -> None:
-    """A signed tag that somebody made for a commit that nobody reviewed is not taken for the branch."""
+    """A signed tag that someone made for a commit that nobody reviewed is not taken for the branch."""
     good = signed(origin, key, WEB)
     one = checkout(home, origin.url, ref="main", verify=GitVerify(allowed_signers="signers"))
     await one.fetch()
@@ -161,7 +161,7 @@ async def test_a_key_that_no_longer_counts(origin: Origin, home: Path, key: Path
     assert later.root is None
 
 
-async def test_asking_for_signatures_begins_anew(origin: Origin, home: Path, key: Path) -> None:
+async def test_asking_for_signatures_begins_again(origin: Origin, home: Path, key: Path) -> None:
     """What was fetched without asking for signatures is not taken for signed."""
     origin.commit({"state/web.yaml": WEB})
     careless = checkout(home, origin.url, ref="main")
@@ -184,7 +184,7 @@ async def test_a_file_of_signers_that_is_missing(origin: Origin, home: Path) -> 
 
 @pytest.fixture
 def openpgp(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The variables of somebody who signs with gpg."""
+    """The variables of someone who signs with gpg."""
     if shutil.which("gpg") is None:
         pytest.skip("gpg is not installed")
     folder = tmp_path / "gpg"

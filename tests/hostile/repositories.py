@@ -1,5 +1,5 @@
-"""Repositories that were made to read what is not theirs, to stop others, or to be believed. Each is built into a folder that
-holds a good target, and says what kvsync has to make of it.
+"""Repositories crafted to read files of others, to stop other targets, or to feed kvsync wrong data. Each is built into a
+folder that holds a good target, and says what kvsync has to make of it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def hard_link(target: str) -> Callable[[Path], object]:
 
 
 def kind(make: Callable[[Path], object]) -> Callable[[Path], object]:
-    """A value that is no file at all."""
+    """A value that is not a file at all."""
 
     def build(root: Path) -> None:
         make(root / "state" / "thing")

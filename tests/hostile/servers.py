@@ -1,4 +1,4 @@
-"""Answers of servers that were made to hold kvsync up, to fill its memory, to be believed, or to write into what it shows.
+"""Server responses crafted to stall kvsync, exhaust its memory, feed it wrong data, or inject text into its output.
 
 Each is served to every request by a server in a thread, whatever the request is. What it costs to be asked is bounded: after
 `MOST_REQUESTS` the server only hangs up, so that a command which never stops asking fails its test and still ends.
@@ -381,7 +381,7 @@ def hostile() -> dict[str, Hostile]:
         f"{name}, in a namespace": Hostile(in_namespace(body), is_plausible=name in believed, finds_namespace=True)
         for name, body in json_bodies.items()
     }
-    moments = {"moment far away": 10**18, "moment long ago": -(10**18), "moment that is no number": float("nan")}
+    moments = {"moment far away": 10**18, "moment long ago": -(10**18), "moment that is not a number": float("nan")}
     for name, number in moments.items():
         entry = {"key": "web:plain", "name": "plain", "value": "x", "expires_at": number, "expiration": number}
         items = [{"key": "web:plain", "etag": "e", "value": "x", "tags": {"kvsync.until": "99999-01-01"}}]

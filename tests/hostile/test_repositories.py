@@ -62,7 +62,7 @@ SOME = [pytest.param(name, marks=[pytest.mark.system] if number % 3 else []) for
 
 @pytest.mark.parametrize("name", SOME)
 def test_a_hostile_repository(place: HostileSetup, name: str) -> None:
-    """Whatever is tried, by every command: the reason is told, nothing of the host is read or shown, and the other target
+    """Whatever is tried, by every command: the reason is reported, nothing of the host is read or shown, and the other target
     goes on, except where nobody can know which targets are meant."""
     one: Hostile = HOSTILE[name]
     key = (place.root / ".kvsync" / "key").read_bytes()
@@ -80,7 +80,7 @@ def test_a_hostile_repository(place: HostileSetup, name: str) -> None:
         assert "zbad.yaml" in place.said
 
 
-def test_the_environment_of_another_process_is_no_value(place: HostileSetup) -> None:
+def test_the_environment_of_another_process_is_not_a_value(place: HostileSetup) -> None:
     """Also where the repository lies in the root of the file system."""
     (place.root / "state" / "zbad.yaml").write_text(
         f"{BAD}keys: {{a: {{file: ../../../../../../../../proc/self/environ}}}}\n"

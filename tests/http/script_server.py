@@ -1,4 +1,4 @@
-"""A server that does what a script says: real sockets, no HTTP library, so that it can break off wherever it likes."""
+"""A scripted server on real sockets without an HTTP library, so that a response can break off at any byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Exchange:
 
 @dataclass
 class ScriptServer:
-    """`seen` are the requests so far; the last act is repeated for ever."""
+    """`seen` are the requests so far; the last act is repeated forever."""
 
     acts: Sequence[Act]
     origin: str = ""

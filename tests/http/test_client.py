@@ -165,7 +165,7 @@ async def test_read_only_refuses_to_write(stack: AsyncExitStack, method: str) ->
 
 
 async def test_a_refused_credential_is_renewed_once(stack: AsyncExitStack) -> None:
-    """A 401 makes the client fetch its credential anew and send once more; a second one is the end of it."""
+    """A 401 makes the client fetch its credential again and send once more; a second one is the end of it."""
     web = await start(stack, says(401), says(200), credentials=RenewableCredentials("old", "new"))
     await web.client.send(WRITE)
     assert [one.headers["authorization"] for one in web.server.seen] == ["Key old 1", "Key new 2"]

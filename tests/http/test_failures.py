@@ -92,8 +92,8 @@ def test_a_sensitive_write_repeats_nothing(status: int, said: str) -> None:
     assert "because a sensitive value was sent" in text
 
 
-def test_what_is_told_of_a_sensitive_write() -> None:
-    """Status, the API's codes and the request's id are told, so that an operator can look it up."""
+def test_what_is_reported_of_a_sensitive_write() -> None:
+    """Status, the API's codes and the request's id are reported, so that an operator can look it up."""
     answer = Response(422, {"x-request-id": "4f1c-22"}, b'{"message": "no"}')
     call = Request("PUT", "/", "writing", is_secret=True)
     assert server_message(call, answer, (10012,)).startswith("status 422, code 10012 (request 4f1c-22); ")

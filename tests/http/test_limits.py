@@ -41,13 +41,14 @@ NOW = 1_800_000_000.0
     ],
 )
 def test_the_wait_that_a_server_names(headers: dict[str, str], seconds: float | None) -> None:
-    """Milliseconds go before seconds, dates are told from numbers, and what makes no sense is as if it were not there."""
+    """Milliseconds go before seconds, dates are distinguished from numbers, and what makes no sense is as if it were not
+    there."""
     assert retry_after(headers, NOW) == seconds
 
 
 @given(st.text())
 def test_no_header_is_too_strange(text: str) -> None:
-    """Whatever stands in the header, the result is no wait or one that is not negative."""
+    """Whatever stands in the header, the result is None or not negative."""
     wait = retry_after({"retry-after": text}, NOW)
     assert wait is None or wait >= 0
 

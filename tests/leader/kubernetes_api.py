@@ -1,4 +1,4 @@
-"""The API of Kubernetes as far as a lease needs it, for want of a real one here.
+"""The part of the Kubernetes API that leases use, for machines without a cluster.
 
 Written along the reference of coordination.k8s.io/v1 and what the real server was seen to do: TLS with a CA of its own, bearer
 tokens, RBAC by verb, `Status` bodies, a `resourceVersion` that grows with every write and must be given to update, 409 for an
@@ -48,7 +48,7 @@ class Cluster:
         return spec
 
     def edit(self, name: str = "kvsync", **spec: Any) -> None:
-        """Write as somebody else does."""
+        """Write as someone else does."""
         self.version += 1
         found = self.objects["kvsync", name]
         found["spec"] |= spec

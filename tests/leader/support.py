@@ -1,4 +1,4 @@
-"""What the tests of the lease share: a real etcd, replicas as processes, and a wire between them that can be cut."""
+"""Shared by the tests of the lease: a real etcd, replicas as processes, and a network connection between them to cut."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Replica:
             return list(connection.execute("SELECT intended_at, outcome FROM changes ORDER BY intended_at"))
 
     def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Another command beside it."""
+        """Another command next to it."""
         command = [sys.executable, "-m", "kvsync", *arguments]
         return subprocess.run(
             command, cwd=self.root, env=_environment(environ), capture_output=True, text=True, timeout=BOUND

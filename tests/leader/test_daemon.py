@@ -96,7 +96,7 @@ async def test_a_pass_under_way_stops_when_the_lease_is_lost(log: Log) -> None:
 
 
 async def test_a_lease_is_not_released_over_a_write_in_flight(log: Log) -> None:
-    """Where a pass had to be cancelled something of it may still arrive: then the lease ends by itself."""
+    """Where a pass had to be cancelled something of it may still arrive: then the lease ends on its own."""
     reconciler, election = FakeReconciler([A]), ScriptedElection()
 
     async def deaf(request: PassRequest, stop: Callable[[], bool]) -> PassResult:

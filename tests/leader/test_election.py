@@ -187,7 +187,7 @@ class Elections(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def take_over(self, name: str) -> None:
-        """Somebody claims at the very moment at which the lease of another is over as far as it can tell."""
+        """Someone claims at the very moment at which the lease of another is over as far as it can tell."""
         one = self.replicas[name]
         self.at = max(self.at, self.keeper.free_at(one, self.at) + 1e-9)
         self.claim(name)

@@ -138,7 +138,7 @@ async def test_a_standby_claims_when_the_lease_of_the_leader_ends(log: Log) -> N
         assert one.keeper.claims == claims + 1
 
 
-async def test_an_error_is_said_once_and_anew_after_an_answer(log: Log) -> None:
+async def test_an_error_is_said_once_and_again_after_an_answer(log: Log) -> None:
     """A keeper that is down for an hour is one line; one that comes and goes is a line each time."""
     async with running(TransientError("lease test: no connection")) as one:
         await one.clock.advance(3600)
@@ -150,7 +150,7 @@ async def test_an_error_is_said_once_and_anew_after_an_answer(log: Log) -> None:
 
 
 async def test_a_mistake_in_a_keeper_makes_nobody_a_leader(log: Log) -> None:
-    """Whatever goes wrong, the election goes on, and the lease ends by itself."""
+    """Whatever goes wrong, the election goes on, and the lease ends on its own."""
     async with running(OURS) as one:
         one.keeper.answer = ZeroDivisionError("oh")
         await one.clock.advance(8)
@@ -174,7 +174,7 @@ async def test_a_keeper_that_does_not_answer_is_asked_again(log: Log) -> None:
 
 
 async def test_releasing_closes_the_fence_first(log: Log) -> None:
-    """Before the keeper hears of it nothing is written any more; a keeper that does not answer is no reason to stay."""
+    """Before the keeper hears of it nothing is written any more; a keeper that does not answer is not a reason to stay."""
     one = RunningElector(OURS, Timing(10, 7, 2))
     await one.elector.turn()
     assert one.elector.may_write()

@@ -42,7 +42,7 @@ async def keepers(key: str, url: str, *names: str) -> AsyncIterator[list[EtcdKee
 
 
 def post(url: str, path: str, body: dict[str, Any], token: str = "") -> Any:
-    """What etcd says to somebody else."""
+    """What etcd says to someone else."""
     request = urllib.request.Request(
         f"{url}/v3/{path}", json.dumps(body).encode(), {"Authorization": token} if token else {}
     )
@@ -61,7 +61,7 @@ def stored(url: str, key: str) -> str | None:
 
 
 async def test_the_first_leads_and_the_others_hear_who(etcd: str, key: str) -> None:
-    """The key names the leader; who comes later is told, and the leader goes on leading."""
+    """The key names the leader; a later candidate learns it, and the leader goes on leading."""
     async with keepers(key, etcd, "a", "b") as (a, b):
         first = await a.claim()
         assert (first.leader, first.is_ours) == ("a", True)
@@ -168,7 +168,7 @@ async def test_another_endpoint_is_tried_next(etcd: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"result": ', b'{"error": {"message": "no leader"}}'])
-async def test_what_is_no_answer_of_etcd_is_an_error_to_try_again(key: str, body: bytes) -> None:
+async def test_what_is_not_an_answer_of_etcd_is_an_error_to_try_again(key: str, body: bytes) -> None:
     """A proxy's page, a body that was cut off, or an error in place of the first message never make a leader."""
     async with serving(says(200, body)) as server:
         one = keeper(key, "a", server.origin)

@@ -100,7 +100,7 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryRepository:
 
 
 async def test_a_lease_that_is_lost_in_the_middle_of_a_pass(repo: MemoryRepository) -> None:
-    """Not one call more goes out; what was not attempted is told so, the journal is complete, and the next leader goes on."""
+    """No further call goes out; the rest counts as not attempted, the journal is complete, and the next leader goes on."""
     repo.want({f"k{number:02}": 1 for number in range(40)})
     async with repo.open("run") as workspace:
         workspace.pass_context.fence.follow(lambda: 10 if repo.writes() < 7 else 0)

@@ -43,7 +43,7 @@ async def keepers(api: Cluster, *names: str, lease: LeaseName = NAME) -> AsyncIt
 
 
 async def test_the_first_makes_the_lease_and_the_others_hear_who(api: Cluster) -> None:
-    """The object is made as other components make theirs; who comes later is told who leads, and for how long at most."""
+    """The object is made as other components make theirs; a later candidate learns who leads, and for how long at most."""
     async with keepers(api, "a", "b") as (a, b, _):
         assert await a.claim() == LeaseClaim("a", is_ours=True, duration=10)
         assert await b.claim() == LeaseClaim("a", again_in=10)
@@ -106,7 +106,7 @@ async def test_who_releases_is_followed_at_once(api: Cluster) -> None:
     assert api.spec()["leaseTransitions"] == 1
 
 
-async def test_somebody_elses_edit_does_not_end_a_leadership(api: Cluster) -> None:
+async def test_someone_elses_edit_does_not_end_a_leadership(api: Cluster) -> None:
     """A 409 on a renewal is looked into: it may be an annotation; the leader goes on, with the newer version."""
     async with keepers(api, "a") as (a, _):
         await a.claim()
@@ -140,7 +140,7 @@ async def test_a_lease_that_keeps_changing_is_tried_again_later(api: Cluster) ->
 
 
 async def test_a_lease_that_was_deleted_is_made_again(api: Cluster) -> None:
-    """Somebody tidied up: the leader goes on."""
+    """Someone tidied up: the leader goes on."""
     async with keepers(api, "a") as (a, _):
         await a.claim()
         api.objects.clear()
@@ -204,7 +204,7 @@ async def test_only_the_clusters_own_authority_is_trusted(api: Cluster) -> None:
 
 
 def test_outside_of_a_cluster_it_says_so(tmp_path: Path) -> None:
-    """Whoever starts it elsewhere is told what it is made for."""
+    """Started elsewhere, it says what it is made for."""
     with pytest.raises(PermanentError, match=r"works inside a pod .*; KUBERNETES_SERVICE_HOST is not set"):
         in_cluster("lease x", Clock(), 5, {}, Path.read_text, tmp_path)
     with pytest.raises(PermanentError, match=r"missing .*ca\.crt"):

@@ -39,7 +39,7 @@ def test_a_further_share_takes_from_all_and_moves_nothing_else() -> None:
     assert moved[4] < 700
 
 
-def test_the_same_on_every_machine_for_ever() -> None:
+def test_the_same_on_every_machine_forever() -> None:
     """Replicas of different versions must agree; these are written down."""
     known = {"web": 1, "app": 2, "ops": 1, "db": 3}
     assert {name: next(i for i in (1, 2, 3) if Shard(i, 3).owns(Target("edge", name))) for name in known} == known
@@ -52,7 +52,7 @@ def test_how_a_share_is_written(text: str, shard: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "1/", "/3", "4/3", "1/0", "0/0", "-1/3", "1/3/5", "a/b", "1/99999", "٣/٤"])
-def test_what_is_no_share(text: str) -> None:
+def test_what_is_not_a_share(text: str) -> None:
     """Everything else is refused."""
     with pytest.raises(ValueError, match="I/N"):
         Shard.parse(text)

@@ -1,4 +1,4 @@
-"""What is due: the difference between what is so and what was told."""
+"""What is due: the difference between the present state and what was reported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSED = PassResult(A, changes={"failed": 1}, retryable=True)
 
 
 class RestartingReceiver:
-    """A channel whose receiver is told at once, and restarted when asked."""
+    """A channel whose notices are delivered at once, and whose delivery state restarts on request."""
 
     def __init__(self, config: ChannelConfig = EVERYTHING) -> None:
         self.config, self.extractor, self._moments = config, FactExtractor(), count(1.0)
@@ -39,7 +39,7 @@ class RestartingReceiver:
         self.kept: dict[object, dict[str, str]] = {}
 
     def passes(self, *results: PassResult) -> list[str]:
-        """What is told after each of these passes, as words."""
+        """What is reported after each of these passes, as words."""
         return [word for result in results for word in self._after(result)]
 
     def misses(self, *results: PassResult) -> None:
@@ -88,15 +88,15 @@ class RestartingReceiver:
         ([STILL, DOWN, GOOD], ["drift found", "failed", "healed drift+failed"]),
     ],
 )
-def test_a_state_is_told_once(results: list[PassResult], told: list[str]) -> None:
-    """A state that lasts is told once, its end too; a failure that passes by itself is not told; an error says nothing
+def test_a_state_is_reported_once(results: list[PassResult], told: list[str]) -> None:
+    """A state that lasts is reported once, its end too; a failure that passes on its own is not told; an error says nothing
     about drift or what is parked."""
     assert RestartingReceiver().passes(*results) == told
 
 
 @pytest.mark.parametrize("before", [STILL, HEALED, PARKED, DOWN, WRONG])
 def test_a_restart_tells_nothing_again(before: PassResult) -> None:
-    """What was told before a restart is not told after it; its end is, and a first failure that may pass ends nothing."""
+    """What was reported before a restart is not told after it; its end is, and a first failure that may pass ends nothing."""
     told = RestartingReceiver()
     told.passes(before)
     told.restarts()
@@ -123,14 +123,14 @@ def test_who_was_away_hears_how_things_stand() -> None:
     assert told.passes(OTHER) == ["parked sha256:2"]
 
 
-def test_only_what_is_wanted_is_told() -> None:
-    """`on` chooses; without healed nobody hears of an end, and the next beginning is told all the same."""
+def test_only_what_is_wanted_is_reported() -> None:
+    """`on` chooses; without healed nobody hears of an end, and the next beginning is reported all the same."""
     parked_only = RestartingReceiver(ChannelConfig(URL, on=(NoticeKind.PARKED,)))
     assert parked_only.passes(STILL, DOWN, PARKED, GOOD, PARKED) == ["parked sha256:1", "parked sha256:1"]
 
 
 def test_a_target_that_is_gone_is_not_mentioned() -> None:
-    """Nothing is told of a target that no file names any more, and what was told of it is forgotten."""
+    """Nothing is reported of a target that no file names any more, and what was reported of it is forgotten."""
     told = RestartingReceiver()
     told.passes(PARKED)
     assert told.delivery.keep({B, C}) == ((A, NoticeKind.PARKED, None),)

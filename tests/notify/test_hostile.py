@@ -1,4 +1,4 @@
-"""Hostile text in notices: what others worded is told, and does nothing."""
+"""Hostile text in notices: what others worded is reported, and does nothing."""
 
 from __future__ import annotations
 

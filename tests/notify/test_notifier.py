@@ -138,7 +138,7 @@ async def test_more_than_a_message_takes_goes_into_the_next(setup: NotifierSetup
 
 
 async def test_a_restart_tells_nothing_again(setup: NotifierSetup, receiver: Receiver) -> None:
-    """What was told is kept in the state directory: another process tells only what is new."""
+    """What was reported is kept in the state directory: another process tells only what is new."""
     async with setup.telling(ChannelConfig(URL)):
         setup.passes(PARKED, of(DOWN, B))
         await receiver.has(1)
@@ -155,10 +155,10 @@ def _id(config: ChannelConfig) -> str:
     return channel_id(config)
 
 
-async def test_what_could_not_be_told_is_told_as_it_is_by_then(
+async def test_what_could_not_be_reported_is_reported_as_it_is_by_then(
     setup: NotifierSetup, receiver: Receiver, log: io.StringIO
 ) -> None:
-    """A receiver that fails is tried again, no sooner than it asks, with what is so by then; the log says it once."""
+    """A receiver that fails is tried again, no sooner than it asks, with the state at that moment; the log says it once."""
     receiver.answers.extend([(503, {"Retry-After": "40"}), (500, {}), (404, {})])
     began = setup.clock.now()
     receiver.gate.clear()
@@ -225,7 +225,7 @@ async def test_a_text_for_people_calls_nobody(setup: NotifierSetup, receiver: Re
 
 
 async def test_changed_settings(setup: NotifierSetup, receiver: Receiver) -> None:
-    """A reload keeps what a channel was told, tells a new one how things stand, and ends one that is gone."""
+    """A reload keeps what was reported to a channel, tells a new one how things stand, and ends one that is gone."""
     one, other = ChannelConfig(URL), ChannelConfig(URL, NoticeFormat.SLACK)
     async with setup.telling(one):
         setup.notifier.files_loaded(frozenset({A, B}), LoadedTargets({}))

@@ -1,4 +1,4 @@
-"""The daemon as a process, and somebody who is told."""
+"""The daemon as a process, and the receiver of its notifications."""
 
 from __future__ import annotations
 

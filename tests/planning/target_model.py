@@ -1,4 +1,4 @@
-"""Random worlds for the three-way diff: what is desired, what a store holds, what the ledger remembers.
+"""Random targets for the three-way diff: desired entries, entries in the store, and the ledger.
 
 The model of applying here is deliberately naive: a dictionary, with the rules a store promises and nothing else.
 """

@@ -128,11 +128,11 @@ LIFETIMES = [
     ("at renew_before", {"ttl": TTL, "renew_before": 600}, NOW + 600, TTL, ("renew", "expiring")),
     ("never renewed", {"ttl": TTL, "renew_before": 0}, NOW + 1, TTL, "unchanged"),
     ("never renewed, ended", {"ttl": TTL, "renew_before": 0}, NOW - 1, TTL, ("delete", "expired")),
-    ("declared anew", {"ttl": TTL}, NOW + 3000, 3600, ("update", "changed")),
+    ("declared again", {"ttl": TTL}, NOW + 3000, 3600, ("update", "changed")),
     ("no longer declared", {}, NOW + 600, TTL, ("update", "changed")),
-    ("somebody gave it an end", {}, NOW + 600, None, ("update", "drifted")),
-    ("somebody took its end", {"ttl": TTL}, None, TTL, ("update", "drifted")),
-    ("somebody made it longer", {"ttl": TTL}, NOW + TTL + CLOCK_SLACK + 1, TTL, ("update", "drifted")),
+    ("someone gave it an end", {}, NOW + 600, None, ("update", "drifted")),
+    ("someone took its end", {"ttl": TTL}, None, TTL, ("update", "drifted")),
+    ("someone made it longer", {"ttl": TTL}, NOW + TTL + CLOCK_SLACK + 1, TTL, ("update", "drifted")),
     ("a clock is off a little", {"ttl": TTL}, NOW + TTL + CLOCK_SLACK - 1, TTL, "unchanged"),
     ("at its moment", {"expires_at": int(NOW) + 60}, NOW + 60.4, None, "unchanged"),
     ("the files moved the moment", {"expires_at": int(NOW) + 60}, NOW + 90, None, ("update", "changed")),
@@ -168,7 +168,7 @@ def test_a_moment_beyond_what_the_store_keeps(days: int, held_for: int, expected
 
 
 def test_a_moved_moment_is_drift_when_the_ledger_knows_better() -> None:
-    """When kvsync wrote the declared moment and the store shows another, somebody else changed it."""
+    """When kvsync wrote the declared moment and the store shows another, someone else changed it."""
     wanted = entry("k", "a", expires_at=int(NOW) + 60)
     held = actual("k", "a", mark=mark("a"), expires_at=NOW + 90)
     last = Applied(mark("a"), "0", NOW + 60)
@@ -278,7 +278,7 @@ def test_protection_can_be_lifted_by_hand() -> None:
 
 
 def test_json_is_compared_by_meaning() -> None:
-    """Another spelling of the same JSON is no difference, also in a store that knows no content types."""
+    """Another spelling of the same JSON makes no difference, also in a store that knows no content types."""
     wanted = replace(entry("k", '{"a":1,"b":2}'), json=True)
     held = actual("k", '{ "b": 2, "a": 1 }', mark=mark('{"a":1,"b":2}'))
     assert classify(wanted, held, None, RULES) is Idle.UNCHANGED

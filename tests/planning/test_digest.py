@@ -1,4 +1,4 @@
-"""The digest stands for exactly what would be done."""
+"""The digest represents exactly what would be done."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_where_an_entry_is_written_does_not_count() -> None:
     assert entry_digest(entry) == entry_digest(replace(entry, origin=Origin("other.yaml", 7, 3)))
 
 
-def test_no_entry_is_told_from_any_entry() -> None:
+def test_no_entry_is_distinguished_from_any_entry() -> None:
     """An entry that no file names has a digest of its own."""
     assert entry_digest(None) == entry_digest(None)
     assert entry_digest(None) != entry_digest(wanted("a", ""))

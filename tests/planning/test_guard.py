@@ -1,4 +1,4 @@
-"""The guard parks what is more likely a mistake than a wish."""
+"""The guard parks what is more likely a mistake than a request."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def moves(count: int, value: str = "v", *, written: bool = True) -> list[Change]
 
 
 def test_moves_do_not_count() -> None:
-    """The delete that is half of a move is no loss, so it does not count, whether or not the new name is there already."""
+    """The delete that is half of a move is not a loss, so it does not count, whether or not the new name is there already."""
     for moved in (moves(30), moves(30, written=False)):
         assert reasons(moved) == ()
     apart = [change(stored(f"more{number}", "v"), None) for number in range(10)]
@@ -98,7 +98,7 @@ def test_moves_do_not_count() -> None:
 
 @pytest.mark.parametrize("action", [Action.CREATE, Action.UPDATE, None])
 def test_a_move_to_another_content_is_a_delete(action: Action | None) -> None:
-    """A move is no way round the guard: where the content does not live on it counts."""
+    """A move is not a way round the guard: where the content does not live on it counts."""
     moved = moves(30, "junk", written=action is not None)
     if action is None:
         moved = [replace(one, before=stored(one.identity.key, "other")) for one in moved]
@@ -143,7 +143,7 @@ def test_more_deletes_are_never_safer(count: int, owned: int, limit: int) -> Non
 
 
 def test_moves_to_one_name_count() -> None:
-    """A move is no delete, but of several keys that are moved to one name all but one are deletes: it is no way round."""
+    """A move is not a delete, but of several keys that are moved to one name all but one are deletes: it is not a way round."""
     assert reasons(moves(6), LOOSE, owned=10**6) == ()
     to_one = [replace(one, moved_to=Identity("key0")) for one in deletes(7)]
     assert reasons(to_one, LOOSE, owned=10**6) == ("would delete 6 entries; the limit is 5 (guard.max_deletes)",)

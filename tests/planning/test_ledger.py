@@ -72,7 +72,7 @@ SAMPLE = encode(
 
 @pytest.mark.parametrize("length", range(0, len(SAMPLE), 7))
 def test_a_cut_ledger_is_known_for_what_it_is(length: int) -> None:
-    """However short it was cut, what is left is no ledger."""
+    """However short it was cut, what is left is not a ledger."""
     with pytest.raises(LedgerDamaged):
         decode(SAMPLE[:length], SIGNER)
 
@@ -104,7 +104,7 @@ def test_a_ledger_of_a_newer_kvsync_is_not_for_us() -> None:
 
 
 def test_a_ledger_of_another_owner_is_not_for_us() -> None:
-    """The owner of a ledger is told, and what to do."""
+    """The owner of a ledger is reported, and what to do."""
     with pytest.raises(LedgerRefused, match=r"'team-a'.*use another namespace"):
         decode(SAMPLE, MarkSigner("team-b", PLACE))
     assert len(decode(SAMPLE, SIGNER).rows) == 3
@@ -112,7 +112,7 @@ def test_a_ledger_of_another_owner_is_not_for_us() -> None:
 
 @pytest.mark.parametrize("keys", [(), (KEY,)])
 def test_a_ledger_is_bound_to_its_place(keys: tuple[bytes, ...]) -> None:
-    """A copy at another place is no ledger there, signed or not."""
+    """A copy at another place is not a ledger there, signed or not."""
     text = encode(LedgerDocument(OWNER, {Identity("a"): LedgerRow(PRINT)}), MarkSigner(OWNER, PLACE, keys))
     with pytest.raises(LedgerDamaged, match="another place"):
         decode(text, MarkSigner(OWNER, OTHER_PLACE, keys))
@@ -155,7 +155,7 @@ def test_no_plain_fingerprint_of_a_secret_gets_into_a_ledger() -> None:
 
 
 def test_a_ledger_is_compact() -> None:
-    """5,000 entries take no more than 70 bytes each beside their keys."""
+    """5,000 entries take no more than 70 bytes each next to their keys."""
     rows = {
         Identity(f"key-{number:04}"): LedgerRow(number.to_bytes(16, "big"), etag="123:0123456789abcdef")
         for number in range(5000)
@@ -175,7 +175,7 @@ def test_a_seal_can_be_compared_with_its_own_key_alone() -> None:
     assert LedgerRow.of(blind) == row
 
 
-def test_rows_under_two_seals_are_the_same_as_far_as_can_be_told() -> None:
+def test_rows_under_two_seals_are_the_same_as_far_as_can_be_known() -> None:
     """Fingerprints under different seals say nothing of each other; everything else does."""
     row = LedgerRow(PRINT, None, True, etag="1", seal="a")
     assert row.is_same(row._replace(fingerprint=b"g" * 16, seal="b"))

@@ -53,7 +53,7 @@ def test_what_we_wrote_and_could_not_leave_is_ours() -> None:
     assert merged(None, [ONE], ONE) is None
 
 
-def test_what_was_made_anew_after_we_deleted_it_is_theirs() -> None:
+def test_what_was_made_again_after_we_deleted_it_is_theirs() -> None:
     """Our delete does not reach beyond the entry that it deleted."""
     assert merged(None, [ONE], TWO) == TWO
 

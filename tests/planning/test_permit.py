@@ -28,7 +28,7 @@ def test_nothing_holds_back_a_free_target() -> None:
 
 @pytest.mark.parametrize("hold", Hold)
 def test_each_reason_alone_holds_a_target_back(hold: Hold) -> None:
-    """Every circumstance is enough by itself."""
+    """Every circumstance is enough on its own."""
     assert hold_of(dataclasses.replace(FREE, **HELD[hold])) is hold
 
 

@@ -44,7 +44,7 @@ def test_quiet() -> None:
 
 
 def test_notices() -> None:
-    """Problems with their place, errors, and reasons to be parked or approved are told; an incomplete listing only once."""
+    """Problems with their place, errors, and reasons to be parked or approved are reported; an incomplete listing only once."""
     problem = Problem("bad", Origin("f.yaml", 1, 2))
     told = target_plan(problems=(problem,), error="down", parked=("too many",), complete=False)
     assert list(notices(told)) == [("problem", "f.yaml:1:2: bad"), ("error", "down"), ("parked", "too many")]

@@ -1,4 +1,4 @@
-"""What must hold for every world, however it came about."""
+"""What must hold for every target, however its state came about."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_whole_document() -> None:
 
 
 def test_sides() -> None:
-    """A create has no before, a delete no after; lifetimes, ends and the other half of a move are told where they are."""
+    """A create has no before, a delete no after; lifetimes, ends and the other half of a move are reported where they are."""
     made = plan_of(
         change(None, wanted("a", "v", ttl=60)),
         change(stored("b", "v", expires_at=60.5, mark=Mark(OWNER, b"", ttl=60)), None, moved_to=Identity("a")),
@@ -147,7 +147,8 @@ def test_troubled_target() -> None:
 
 
 def test_report() -> None:
-    """After an apply every target has its outcomes, and the summary counts every kind, exactly and beside the plan's counts."""
+    """After an apply every target has its outcomes, and the summary counts every kind, exactly and next to the plan's
+    counts."""
     first = target_plan(DRIFTED, refused=[REFUSAL], unchanged=120)
     second = target_plan(target=Target("x", "y"))
     made = plan(first, second)

@@ -90,7 +90,7 @@ def test_sensitive_fingerprints_are_sealed(one: Change) -> None:
 
 @given(hidden_changes())
 def test_the_entry_itself_is_shown(one: Change) -> None:
-    """What is hidden is the content: that the entry changes is told by every renderer, the same way each time."""
+    """What is hidden is the content: that the entry changes is shown by every renderer, the same way each time."""
     target = target_plan(one)
     made = plan(target)
     told = list(outputs(made, target, one))

@@ -71,7 +71,7 @@ def test_parked() -> None:
 
 
 def test_reported() -> None:
-    """Drift that is only reported is told apart from what will be written."""
+    """Drift that is only reported is distinguished from what will be written."""
     drift = change(stored("a", "1"), wanted("a", "2"), cause=Class.DRIFTED)
     text = render_plan(plan_of(reported=(drift,)))
     assert '  reported only, not written:\n  ~ a  drifted  "1" -> "2"  state/web.yaml:1:3\n' in text
@@ -169,7 +169,7 @@ def test_long_texts_are_bounded() -> None:
 
 
 def test_huge_texts() -> None:
-    """Two texts of very many lines are told apart without being compared line by line."""
+    """Two texts of very many lines are distinguished without being compared line by line."""
     old, new = "a\n" * 5000, "a\n" * 4000 + "b\n"
     (line,) = lines_of(change(stored("k", old), wanted("k", new)))[1:]
     assert line == "      ~ 5,000 lines -> 4,001 lines, first difference in line 4001"
@@ -186,7 +186,7 @@ def test_many_changes_are_bounded() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_width(width: int) -> None:
-    """Pieces that do not fit beside each other go below, inside the width."""
+    """Pieces that do not fit next to each other go below, inside the width."""
     changes = [
         change(
             stored(f"a-rather-long-key-{number}", "some value or other"),
@@ -222,7 +222,7 @@ def test_nothing_controls_the_terminal(key: str, old: str, new: str) -> None:
 
 
 def test_report() -> None:
-    """After an apply the counts are told, and of every change that was not applied why."""
+    """After an apply the counts are reported, and of every change that was not applied why."""
     target = target_plan(*MANY[:4])
     outcomes = [
         outcome(MANY[0]),

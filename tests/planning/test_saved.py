@@ -199,7 +199,7 @@ def test_facts() -> None:
     ],
 )
 def test_refused_files(text: str, message: str) -> None:
-    """A file that is no saved plan of this version is refused with its place, what is wrong, and what to do."""
+    """A file that is not a saved plan of this version is refused with its place, what is wrong, and what to do."""
     with pytest.raises(InvalidInput) as refused:
         load(text, "f.json")
     assert message in str(refused.value)
@@ -229,7 +229,7 @@ def test_nonsense(nonsense: Any) -> None:
 
 
 def test_repeated_changes() -> None:
-    """A file in which somebody repeated a change is refused, so nothing is ever applied twice."""
+    """A file in which someone repeated a change is refused, so nothing is ever applied twice."""
     document = json.loads(SAVED)
     document["targets"][0]["changes"] *= 2
     with pytest.raises(InvalidInput):
@@ -237,7 +237,7 @@ def test_repeated_changes() -> None:
 
 
 def leaves(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of all that is no container, and of empty ones."""
+    """The paths of all that is not a container, and of empty ones."""
     members = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     found = [leaf for name, member in members for leaf in leaves(member, (*path, name))]
     return found or [path]
@@ -247,7 +247,7 @@ PATHS = leaves(json.loads(SAVED))
 
 
 def test_a_file_as_it_was_saved() -> None:
-    """An untouched file is not altered, also when it was laid out anew."""
+    """An untouched file is not altered, also when it was laid out again."""
     assert load(SAVED).is_comparable(seal)
     assert not load(SAVED).is_altered(seal)
     assert not load(json.dumps(json.loads(SAVED), indent=2, sort_keys=True)).is_altered(seal)

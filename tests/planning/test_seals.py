@@ -47,7 +47,7 @@ def test_a_seal_comes_back_from_its_text(seal: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["", "A", "A" * 21, "A" * 23, "é" * 22, 5, [], {}, True])
 def test_what_is_not_a_seal_is_not_a_missing_one(text: object) -> None:
-    """Anything but a seal is no seal that verifies, and not the missing one of an earlier version either."""
+    """Anything but a seal is not a seal that verifies, and not the missing one of an earlier version either."""
     assert seal_from_text(text) == b""
     assert seal_from_text(None) is None
     mark = Mark("me", PRINT, seal=seal_from_text(text))

@@ -33,7 +33,7 @@ async def test_what_the_files_add_change_and_drop_is_new_changed_and_removed(rep
 
 
 async def test_what_the_store_changed_or_lost_is_drift_and_healed(repo: MemoryRepository) -> None:
-    """An entry of ours that somebody else changed or deleted is drifted or missing, and git's state comes back."""
+    """An entry of ours that someone else changed or deleted is drifted or missing, and git's state comes back."""
     await repo.settle({"a": 1, "b": 1})
     repo.edit("a", "edited")
     repo.server.delete("web", "b")
@@ -53,7 +53,7 @@ async def test_when_both_sides_changed_it_is_a_conflict_and_git_wins(repo: Memor
     assert repo.values() == {"a": "ours", "b": "ours"}
 
 
-async def test_both_sides_changing_to_the_same_is_no_work(repo: MemoryRepository) -> None:
+async def test_both_sides_changing_to_the_same_is_not_work(repo: MemoryRepository) -> None:
     """Where store and files came to the same value by themselves nothing is written to the value."""
     await repo.settle({"a": 1})
     repo.edit("a", "2")
@@ -63,7 +63,7 @@ async def test_both_sides_changing_to_the_same_is_no_work(repo: MemoryRepository
     assert repo.values() == {"a": "2"}
 
 
-async def test_a_dropped_entry_that_somebody_changed_is_a_conflict(repo: MemoryRepository) -> None:
+async def test_a_dropped_entry_that_someone_changed_is_a_conflict(repo: MemoryRepository) -> None:
     """Deleting an entry that no longer is as we left it is a conflict, and so under the drift policy."""
     repo.configure("{drift: report}")
     await repo.settle({"a": 1, "b": 1})
@@ -199,7 +199,7 @@ async def test_ignored_keys_are_neither_read_written_nor_deleted(repo: MemoryRep
 
 
 async def test_labels_are_entries_of_their_own(repo: MemoryRepository) -> None:
-    """Each label of a key is created, changed and deleted by itself."""
+    """Each label of a key is created, changed and deleted on its own."""
     repo.want("  theme: {value: light, labels: {prod: dark, dev: neon}}\n  a: 1\n")
     assert is_clean(await repo.apply())
     assert repo.values() == {"theme": "light", "theme [prod]": "dark", "theme [dev]": "neon", "a": "1"}

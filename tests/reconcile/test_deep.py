@@ -48,7 +48,7 @@ async def test_a_deep_view_that_lacks_an_entry_is_not_believed(
 
 
 async def test_an_entry_that_both_views_lack_is_missing(repo: MemoryRepository) -> None:
-    """An entry of ours that is neither in the deep view nor in a listing was deleted by somebody, and is healed."""
+    """An entry of ours that is neither in the deep view nor in a listing was deleted by someone, and is healed."""
     await repo.settle(KEYS)
     repo.server.delete("web", "b")
     repo.server.calls.clear()

@@ -102,7 +102,7 @@ async def test_a_killed_run_has_used_its_grant(repo: MemoryRepository, monkeypat
     repo.want({"k0": 0})
 
     class KilledError(BaseException):
-        """Stands for the end of the process."""
+        """Represents the end of the process."""
 
     def dying(*_arguments: object, **_more: object) -> None:
         raise KilledError

@@ -54,7 +54,7 @@ async def test_an_incomplete_listing_parks_the_target(any_store: MemoryRepositor
 
 
 async def test_an_incomplete_listing_with_nothing_to_do_says_so(repo: MemoryRepository) -> None:
-    """A listing that broke off is told even when what was seen is as it should be."""
+    """A listing that broke off is reported even when what was seen is as it should be."""
     await repo.settle({"a": 1})
     repo.server.list_incompletely(keep=1)
     plan = await repo.plan()
@@ -80,7 +80,7 @@ async def test_a_store_that_is_down_is_one_targets_matter(
 
 
 @pytest.mark.parametrize("error", [TransientError("no route"), AuthError("401"), PermanentError("403")])
-async def test_an_error_while_looking_is_no_reason_to_write(repo: MemoryRepository, error: Exception) -> None:
+async def test_an_error_while_looking_is_not_a_reason_to_write(repo: MemoryRepository, error: Exception) -> None:
     """Whatever keeps the store from being listed, the plan is empty and says why."""
     await repo.settle({"a": 1})
     repo.want({"b": 1})
@@ -119,7 +119,7 @@ async def test_an_update_never_overwrites_what_came_after_the_plan(comparing: Me
 
 
 async def test_a_delete_spares_what_came_after_the_plan(comparing: MemoryRepository) -> None:
-    """On a store with versions an entry that somebody just changed is not deleted."""
+    """On a store with versions an entry that someone just changed is not deleted."""
     repo = comparing
     await repo.settle({"a": 1, "b": 1})
     repo.want({"a": 1})
@@ -184,7 +184,7 @@ async def test_a_store_that_throttles_is_given_time(any_store: MemoryRepository)
 
 
 async def test_a_run_can_be_taken_back(any_store: MemoryRepository) -> None:
-    """On every kind of store undo restores what a run changed, and spares what somebody changed since."""
+    """On every kind of store undo restores what a run changed, and spares what someone changed since."""
     repo = any_store
     await repo.settle({"a": 1, "b": 1, "c": 1})
     repo.want({"a": 2, "b": 2, "d": 1})
@@ -204,7 +204,7 @@ async def test_a_run_can_be_taken_back(any_store: MemoryRepository) -> None:
 async def test_labels_are_part_of_the_key_where_a_store_has_none(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a key format that holds the label, labels work on stores without labels, beside entries of other forms."""
+    """With a key format that holds the label, labels work on stores without labels, next to entries of other forms."""
     repo = MemoryRepository(tmp_path, monkeypatch, kind)
     repo.configure(options=', key_format: "{label}/{key}"')
     repo.server.write("web", "theirs", b"x")

@@ -1,4 +1,4 @@
-"""Ledgers that live in the store: lost, damaged, somebody else's, renewed, and left there when they say something new."""
+"""Ledgers that live in the store: lost, damaged, someone else's, renewed, and left there when they say something new."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_a_lost_state_directory_loses_nothing(repo: MemoryRepository, here
 async def test_a_lost_ledger_in_the_store_is_written_again(
     repo: MemoryRepository, here: Machine, ledger_events: LedgerEvents
 ) -> None:
-    """With the state directory at hand nothing is lost: the ledger is left anew, although no entry changes."""
+    """With the state directory at hand nothing is lost: the ledger is left again, although no entry changes."""
     repo.want({"a": 1, "b": 1})
     await here.apply()
     before = document(repo)
@@ -157,7 +157,7 @@ async def test_with_both_lost_nothing_is_deleted(repo: MemoryRepository, here: M
 async def test_a_damaged_ledger_counts_as_lost(
     repo: MemoryRepository, here: Machine, ledger_events: LedgerEvents, damage: object
 ) -> None:
-    """Nothing is deleted because of it, it is told, and the next apply of a machine that knows leaves a whole one."""
+    """Nothing is deleted because of it, it is reported, and the next apply of a machine that knows leaves a whole one."""
     repo.want({"a": 1, "b": 1})
     await here.apply()
     leave(repo, damage(document_text(repo)))  # type: ignore[operator]
@@ -226,7 +226,7 @@ async def test_a_command_that_reads_writes_nothing_anywhere(
 async def test_an_incomplete_listing_says_nothing_of_the_ledger(
     repo: MemoryRepository, here: Machine, ledger_events: LedgerEvents
 ) -> None:
-    """A listing that broke off before the ledger is no lost ledger."""
+    """A listing that broke off before the ledger is not a lost ledger."""
     repo.want({"a": 1, "b": 1})
     await here.apply()
     repo.server.list_incompletely(keep=1)
@@ -258,7 +258,7 @@ async def test_a_ledger_that_cannot_be_left_is_left_by_the_next_pass(
 
 
 async def test_leaving_the_ledger_is_repeated_with_patience(repo: MemoryRepository, here: Machine) -> None:
-    """A throttled call and a lost answer are no reason to leave the ledger unwritten."""
+    """A throttled call and a lost answer are not a reason to leave the ledger unwritten."""
     repo.want({"a": 1})
     repo.server.fail(TransientError("busy"), on=["leave"])
     repo.server.throttle(on=["ledger"])
@@ -356,7 +356,7 @@ async def test_a_ledger_alone_is_renewed_in_time(tmp_path: Path, monkeypatch: py
 
 
 async def test_the_doctor_looks_at_ledgers(repo: MemoryRepository, here: Machine) -> None:
-    """A whole ledger is counted; a damaged one and another owner's are told with their target."""
+    """A whole ledger is counted; a damaged one and another owner's are reported with their target."""
     repo.want({"a": 1, "b": 1})
     await here.apply()
     async with repo.open(writing=None, state_dir=here.path) as workspace:
@@ -390,7 +390,7 @@ async def test_nothing_sensitive_is_in_the_ledger(repo: MemoryRepository, here: 
 
 
 async def test_explain_goes_by_the_stores_ledger(repo: MemoryRepository, here: Machine, there: Machine) -> None:
-    """On a machine that never wrote, what was last applied is told from the store's ledger."""
+    """On a machine that never wrote, what was last applied is distinguished from the store's ledger."""
     from kvsync.app.explain import explain
 
     repo.want({"a": 1})

@@ -109,7 +109,7 @@ async def out_of_sight(repo: MemoryRepository) -> None:
 @kinds(BY_LEDGER)
 @pytest.mark.parametrize("value", [b"theirs", b"two", b"o n e"])
 async def test_what_others_make_of_an_entry_out_of_sight_is_theirs(repo: MemoryRepository, value: bytes) -> None:
-    """What becomes visible with other content, of whatever size, was made by somebody else: it is neither deleted nor
+    """What becomes visible with other content, of whatever size, was made by someone else: it is neither deleted nor
     overwritten, and counted as foreign."""
     await out_of_sight(repo)
     repo.server.write("web", "late", value, **lives(repo))
@@ -307,7 +307,7 @@ async def test_a_delete_that_finds_nothing_for_a_moment_forgets_nothing(repo: Me
 
 @kinds(BY_LEDGER)
 async def test_what_is_made_after_a_confirmed_delete_is_theirs(repo: MemoryRepository) -> None:
-    """Once the store confirmed a delete, whatever is there under the same key later, equal or not, is somebody else's."""
+    """Once the store confirmed a delete, whatever is there under the same key later, equal or not, is someone else's."""
     await repo.settle(WITH_LATE)
     repo.want(WITHOUT_LATE)
     assert is_clean(await repo.apply())
@@ -447,7 +447,7 @@ def test_a_kill_around_an_end_makes_nothing_again(
 
 @kinds(BY_LEDGER)
 async def test_an_older_state_directory_deletes_nothing_of_others(repo: MemoryRepository) -> None:
-    """Restored from a backup that is older than a removal, the state directory names an entry that somebody else has made
+    """Restored from a backup that is older than a removal, the state directory names an entry that someone else has made
     since: it is not deleted, and the plan says why."""
     await repo.settle(WITH_LATE)
     directory, backup = repo.root / ".kvsync", repo.root / "backup"
@@ -468,7 +468,7 @@ async def test_an_older_state_directory_deletes_nothing_of_others(repo: MemoryRe
 
 @kinds(BY_LEDGER)
 async def test_an_older_content_that_comes_back_is_drift(repo: MemoryRepository) -> None:
-    """An earlier value of ours that somebody restores is drift, and healed; once the files do not want the entry, it is not
+    """An earlier value of ours that someone restores is drift, and healed; once the files do not want the entry, it is not
     deleted, for what is there is not what kvsync wrote last."""
     await repo.settle(KEYS)
     repo.want(KEYS | {"a": "newer text"})

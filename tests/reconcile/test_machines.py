@@ -28,7 +28,7 @@ def machines(repo: MemoryRepository) -> tuple[Machine, Machine]:
 async def test_machines_taking_turns_see_what_the_files_changed(
     repo: MemoryRepository, machines: tuple[Machine, Machine]
 ) -> None:
-    """What the other machine did in between is no drift: the next change is a change, although drift is only reported and
+    """What the other machine did in between is not drift: the next change is a change, although drift is only reported and
     nothing is adopted."""
     for turn in range(1, 6):
         machine = machines[turn % 2]
@@ -42,7 +42,7 @@ async def test_machines_taking_turns_see_what_the_files_changed(
         assert keys_there(repo) == {"always", f"only-{turn}", "steady"}
 
 
-async def test_going_back_and_forth_is_no_drift(repo: MemoryRepository, machines: tuple[Machine, Machine]) -> None:
+async def test_going_back_and_forth_is_not_drift(repo: MemoryRepository, machines: tuple[Machine, Machine]) -> None:
     """A change, and its reverse by the other machine, leave the first one knowing what is there."""
     one, two = machines
     for value in (1, 2):
@@ -131,11 +131,11 @@ async def test_a_sensitive_entry_is_read_once_by_each_machine(
     assert repo.server.ledgers["web"].text == text
 
 
-async def test_a_sensitive_change_by_the_other_machine_is_no_drift(
+async def test_a_sensitive_change_by_the_other_machine_is_not_drift(
     repo: MemoryRepository, machines: tuple[Machine, Machine]
 ) -> None:
     """After the other machine changed a secret both agree, and write nothing; without a common key a machine cannot tell its
-    own owner's change from somebody else's, so that policy.drift decides."""
+    own owner's change from someone else's, so that policy.drift decides."""
     repo.configure("{adopt: never}")
     one, two = machines
     for machine, value in ((one, "one"), (two, "two"), (one, "three")):
@@ -167,7 +167,7 @@ async def test_machines_with_one_key_compare_secrets(repo: MemoryRepository, mac
 
 
 async def test_what_one_machine_ended_is_over_for_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry whose declared end has come is not missed, nor made anew, on another machine."""
+    """An entry whose declared end has come is not missed, nor made again, on another machine."""
     repo = MemoryRepository(tmp_path, monkeypatch, "memory-shared-bucket")
     one, two = Machine(repo, "one"), Machine(repo, "two")
     repo.want({"a": 1, "promo": "{value: x, ttl: 1h, renew_before: 0s}"})
@@ -182,7 +182,7 @@ async def test_what_one_machine_ended_is_over_for_the_other(tmp_path: Path, monk
 async def test_two_directories_of_one_owner_never_delete_foreign_entries(
     repo: MemoryRepository, machines: tuple[Machine, Machine]
 ) -> None:
-    """What somebody made anew after a machine deleted it is nobody's to delete, whichever machine looks."""
+    """What someone made again after a machine deleted it is nobody's to delete, whichever machine looks."""
     one, two = machines
     repo.want({"a": 1, "b": 1})
     await one.apply()

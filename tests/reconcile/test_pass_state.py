@@ -139,7 +139,7 @@ async def test_a_deep_pass_finds_an_edit_that_kept_the_fingerprint(
 
 
 class Database:
-    """The same world over a SQLite store, whose tokens let a clean pass end early."""
+    """The same repository over a SQLite store, whose tokens let a clean pass end early."""
 
     def __init__(self, repo: MemoryRepository) -> None:
         self.repo = repo
@@ -178,7 +178,7 @@ async def test_a_clean_pass_is_remembered_with_its_counts(database: Database) ->
 
 
 async def test_files_time_policy_and_key_format_void_a_clean_pass(database: Database) -> None:
-    """Whatever a plan depends on besides the store is looked at anew when it changes."""
+    """Whatever a plan depends on besides the store is looked at again when it changes."""
     repo = database.repo
     repo.want({"a": 1, "b": "{value: x, ttl: 1h}"})
     assert is_clean(await repo.apply())
@@ -199,7 +199,7 @@ async def test_files_time_policy_and_key_format_void_a_clean_pass(database: Data
 
 
 async def test_another_database_voids_a_clean_pass(database: Database) -> None:
-    """A store that leads somewhere else is looked at anew, also when it is empty."""
+    """A store that leads somewhere else is looked at again, also when it is empty."""
     repo = database.repo
     repo.want({"a": 1})
     assert is_clean(await repo.apply())
@@ -230,7 +230,7 @@ async def test_no_memory_of_a_pass_with_differences(database: Database) -> None:
     assert not has_memo(repo)
 
 
-async def test_a_deep_or_narrowed_pass_does_not_stand_for_a_whole_one(database: Database) -> None:
+async def test_a_deep_or_narrowed_pass_does_not_represent_a_whole_one(database: Database) -> None:
     """A pass over some keys leaves no memory of a clean target."""
     repo = database.repo
     repo.want({"a": 1, "b": 1})

@@ -84,7 +84,7 @@ class TestAnotherPlaceBehindTheName:
         assert changes_of(repository) == [("create", "missing", "a")]
 
     def test_a_file_that_moved_is_the_same_place(self, repository: Repository) -> None:
-        """A database that was moved, and is reached by another path or a link, is no other place."""
+        """A database that was moved, and is reached by another path or a link, is not another place."""
         repository.want("  a: one\n")
         repository.run("apply", "--yes", code=0)
         for name in ("store.db", "store.db-wal", "store.db-shm"):
@@ -218,7 +218,7 @@ class TestMarks:
         assert repository.values() == {"a": "one", "b": "two"}
 
     def test_a_restored_revision_is_drift(self, repository: Repository) -> None:
-        """An older state of an entry, brought back with its mark, is somebody's change, not a change of the files."""
+        """An older state of an entry, brought back with its mark, is someone's change, not a change of the files."""
         repository.want("  a: old\n  b: x\n")
         repository.run("apply", "--yes", code=0)
         repository.by_hand(f"CREATE TABLE kept AS SELECT {COLUMNS} FROM entries WHERE key = 'a'")
@@ -246,7 +246,7 @@ class TestMarks:
 
     @pytest.mark.parametrize("policy", ["report", "gate", "heal"])
     @pytest.mark.parametrize("end", ["{value: x, expires_at: 2020-01-01T00:00:00Z}", None])
-    def test_our_own_deletes_are_no_drift(self, repository: Repository, policy: str, end: str | None) -> None:
+    def test_our_own_deletes_are_not_drift(self, repository: Repository, policy: str, end: str | None) -> None:
         """What its file ended or dropped, and wants again later, is new: made at once, whatever the policy says of drift."""
         (repository.root / "kvsync.yaml").write_text(CONFIG.replace("owned", f"owned, drift: {policy}"))
         repository.want("  a: x\n  b: y\n")
@@ -345,7 +345,7 @@ class TestRecordedRepositories:
         assert "its mark was made by an earlier version of kvsync" in done.stdout
         assert "old" in recorded.values()
 
-    def test_an_unsealed_mark_is_no_proof_for_an_overwrite(self, recorded: Repository) -> None:
+    def test_an_unsealed_mark_is_not_proof_for_an_overwrite(self, recorded: Repository) -> None:
         """A copy that carries a mark of an earlier version, under a key that kvsync never wrote, is not overwritten."""
         recorded.by_hand(copy_of("greeting", "copied"))
         with (recorded.root / "state/web.yaml").open("a") as state:

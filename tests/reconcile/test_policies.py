@@ -219,7 +219,7 @@ async def test_a_delete_waits_out_the_grace_of_the_policy(repo: MemoryRepository
     assert repo.values() == {"a": "1"}
 
 
-async def test_a_grace_begins_anew_once_the_entry_was_wanted_again(repo: MemoryRepository) -> None:
+async def test_a_grace_begins_again_once_the_entry_was_wanted_again(repo: MemoryRepository) -> None:
     """An entry that was missing from a half-saved file long ago gets the whole grace when that happens again."""
     half_saved, ask = {"a": 1}, PassOptions(grace=5)
     await repo.settle({"a": 1, "b": 1})
@@ -332,7 +332,7 @@ async def test_a_narrowed_plan_applies_to_its_keys_alone(repo: MemoryRepository)
 
 
 async def test_a_run_can_be_taken_back(repo: MemoryRepository) -> None:
-    """Undo restores what a run changed, spares what somebody changed since, and the next plan wants the files' state again."""
+    """Undo restores what a run changed, spares what someone changed since, and the next plan wants the files' state again."""
     await repo.settle({"a": 1, "b": 1, "c": 1})
     repo.want({"a": 2, "b": 2, "d": 1})
     report = await repo.apply()

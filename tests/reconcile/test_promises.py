@@ -99,7 +99,7 @@ class TestForeignEntriesAreSafe:
         assert {key: repo.held(key) for key in theirs} == theirs
 
     async def test_adopting_is_the_exception(self, repo: MemoryRepository) -> None:
-        """adopt: always overwrites desired entries without an owner, and nothing beside them."""
+        """adopt: always overwrites desired entries without an owner, and nothing next to them."""
         repo.configure("{adopt: always}")
         repo.server.write("web", "wanted", b"theirs")
         repo.server.write("web", "other", b"theirs")
@@ -266,7 +266,7 @@ class TestNothingIsDeletedByMistake:
         assert repo.values() == {key: str(value) for key, value in NUMBERS.items()}
 
     def test_through_the_command_line(self, repository: Repository) -> None:
-        """A checkout without any state file deletes nothing, and is no success."""
+        """A checkout without any state file deletes nothing, and is not a success."""
         repository.want("  a: 1\n  b: 1\n")
         repository.run("apply", "--yes", code=0)
         (repository.root / "state/web.yaml").unlink()
@@ -275,11 +275,11 @@ class TestNothingIsDeletedByMistake:
 
 
 class KilledError(BaseException):
-    """Stands for the end of the process."""
+    """Represents the end of the process."""
 
 
 class TestKilledAtAnyMoment:
-    """Promise 6: killed at any moment, then run anew: the store equals the desired state. (See also test_crash.)"""
+    """Promise 6: killed at any moment, then run again: the store equals the desired state. (See also test_crash.)"""
 
     @pytest.mark.parametrize("is_written", [True, False])
     async def test_before_and_after_each_call(

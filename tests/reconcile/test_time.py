@@ -95,7 +95,7 @@ async def test_a_ttl_is_renewed_when_a_third_is_left(repo: MemoryRepository) -> 
     assert repo.held("a") == "x"
 
 
-async def test_a_renewal_is_due_at_the_very_moment_that_was_told(repo: MemoryRepository) -> None:
+async def test_a_renewal_is_due_at_the_very_moment_that_was_reported(repo: MemoryRepository) -> None:
     """A pass at exactly the moment that the last plan named renews: one that looked away then would forget the renewal."""
     await repo.settle({"a": "{value: x, ttl: 3h}", "b": 1})
     plan = await repo.plan()
@@ -106,7 +106,7 @@ async def test_a_renewal_is_due_at_the_very_moment_that_was_told(repo: MemoryRep
     assert rows(await repo.plan(writing="test")) == [("renew", "expiring", "a")]
 
 
-async def test_what_ended_for_good_is_no_reason_to_come_back(repo: MemoryRepository) -> None:
+async def test_what_ended_for_good_is_not_a_reason_to_come_back(repo: MemoryRepository) -> None:
     """Once an entry ended as declared no later pass is planned for it."""
     await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
     repo.clock.advance(2 * HOUR)
@@ -118,7 +118,7 @@ async def test_what_ended_for_good_is_no_reason_to_come_back(repo: MemoryReposit
 
 
 async def test_an_end_far_away_is_come_up_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where everything ends within 90 days an entry that shall end in 200 is there until then, renewed when a third of the
+    """Where everything ends within 90 days an entry that should end in 200 is there until then, renewed when a third of the
     store's longest life is left and once its end is within reach, and gone right after."""
     repo = MemoryRepository(tmp_path, monkeypatch, "memory-mortal")
     begin, renewals = repo.clock.now(), []
@@ -139,7 +139,7 @@ async def test_an_end_far_away_is_come_up_to(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_a_renewal_that_came_too_late_brings_the_entry_back(repo: MemoryRepository) -> None:
-    """After kvsync was away for longer than the TTL the entry is there again, and that is no drift."""
+    """After kvsync was away for longer than the TTL the entry is there again, and that is not drift."""
     await repo.settle({"a": "{value: x, ttl: 1h}", "b": 1})
     repo.clock.advance(2 * HOUR)
     report = await repo.apply()
@@ -157,7 +157,7 @@ async def test_renew_before_moves_the_renewal(plain: MemoryRepository) -> None:
 
 
 async def test_a_ttl_without_renewal_ends_and_stays_away(repo: MemoryRepository) -> None:
-    """With renew_before: 0 the entry ends as declared, which is no drift, and it is not made again."""
+    """With renew_before: 0 the entry ends as declared, which is not drift, and it is not made again."""
     await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
     repo.clock.advance(2 * HOUR)
     await repo.apply()
@@ -171,7 +171,7 @@ async def test_a_ttl_without_renewal_ends_and_stays_away(repo: MemoryRepository)
 @pytest.mark.parametrize(
     "anew", ["{value: y, ttl: 1h, renew_before: 0s}", "{value: x, ttl: 2h, renew_before: 0s}", "x"]
 )
-async def test_what_ended_comes_back_when_the_files_ask_for_it_anew(repo: MemoryRepository, anew: str) -> None:
+async def test_what_ended_comes_back_when_the_files_ask_for_it_again(repo: MemoryRepository, anew: str) -> None:
     """An entry that ended as declared is made again once its declaration is another one."""
     await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
     repo.clock.advance(2 * HOUR)
@@ -194,7 +194,7 @@ async def test_a_moment_that_is_put_off_brings_the_entry_back(repo: MemoryReposi
     assert repo.held("a") == "x"
 
 
-async def test_what_somebody_makes_after_the_end_is_theirs(repo: MemoryRepository) -> None:
+async def test_what_someone_makes_after_the_end_is_theirs(repo: MemoryRepository) -> None:
     """Once our entry has ended, another one under its name belongs to whoever made it."""
     await repo.settle({"a": "{value: x, ttl: 1h, renew_before: 0s}", "b": 1})
     repo.clock.advance(2 * HOUR)
@@ -207,7 +207,7 @@ async def test_what_somebody_makes_after_the_end_is_theirs(repo: MemoryRepositor
 
 
 async def test_an_entry_ends_at_its_moment(repo: MemoryRepository) -> None:
-    """expires_at is reached without drift; where the store cannot end entries, the daemon is told when to, and does."""
+    """expires_at is reached without drift; where the store cannot end entries, the daemon learns when to, and does."""
     await repo.settle({"a": f"{{value: x, expires_at: {at(repo, HOUR)}}}", "b": 1})
     plan = await repo.plan()
     assert rows(plan) == []
@@ -281,7 +281,7 @@ async def test_another_ttl_in_the_files_is_a_change(repo: MemoryRepository) -> N
     assert rows(await repo.plan()) == []
 
 
-async def test_a_lifetime_that_somebody_took_away_is_drift(plain: MemoryRepository) -> None:
+async def test_a_lifetime_that_someone_took_away_is_drift(plain: MemoryRepository) -> None:
     """An entry of ours that lost its TTL in the store gets it back."""
     await plain.settle({"a": "{value: x, ttl: 1h}", "b": 1})
     held = next(held for slot, held in plain.server.held["web"].items() if slot.key == "a")
@@ -289,7 +289,7 @@ async def test_a_lifetime_that_somebody_took_away_is_drift(plain: MemoryReposito
     assert rows(await plain.plan()) == [("update", "drifted", "a")]
 
 
-async def test_what_was_just_written_is_no_drift_where_the_listing_is_late(late: MemoryRepository) -> None:
+async def test_what_was_just_written_is_not_drift_where_the_listing_is_late(late: MemoryRepository) -> None:
     """Right after creates, updates and deletes the next pass has nothing to do, although the listing shows the past."""
     late.want({"a": 1, "b": 1, "c": 1, "d": 1})
     assert is_clean(await late.apply())
@@ -334,7 +334,7 @@ async def test_a_clock_that_was_set_back_hides_no_drift(late: MemoryRepository) 
 
 
 async def test_real_drift_shows_once_the_listing_has_caught_up(late: MemoryRepository) -> None:
-    """What somebody changed right after us is drift once the store can be believed."""
+    """What someone changed right after us is drift once the store can be believed."""
     late.want({"a": 1, "b": 1})
     assert is_clean(await late.apply())
     late.server.write("web", "a", b"theirs")
@@ -346,8 +346,8 @@ async def test_real_drift_shows_once_the_listing_has_caught_up(late: MemoryRepos
     }
 
 
-async def test_what_somebody_writes_right_after_us_is_drift_at_once(late: MemoryRepository) -> None:
-    """A listing that shows neither what we wrote nor what we overwrote is not late: somebody else was there."""
+async def test_what_someone_writes_right_after_us_is_drift_at_once(late: MemoryRepository) -> None:
+    """A listing that shows neither what we wrote nor what we overwrote is not late: someone else was there."""
     await late.settle({"a": 1, "b": 1, "c": 1, "secret": "{value: s1, sensitive: true}"})
     late.want({"a": 2, "b": 1, "c": 2, "secret": "{value: s2, sensitive: true}"})
     assert is_clean(await late.apply())
@@ -366,7 +366,7 @@ async def test_what_somebody_writes_right_after_us_is_drift_at_once(late: Memory
     assert [row for row in rows(await late.plan()) if row[2] == "a"] == [("update", "drifted", "a")]
 
 
-async def test_an_end_that_somebody_moves_right_after_a_renewal_is_drift(late: MemoryRepository) -> None:
+async def test_an_end_that_someone_moves_right_after_a_renewal_is_drift(late: MemoryRepository) -> None:
     """Within the time in which the listing may be late, the end before the renewal is the past, and any other is drift."""
     await late.settle({"a": "{value: x, ttl: 3h}", "b": 1})
     late.clock.advance(2 * HOUR + 60)

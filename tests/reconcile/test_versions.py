@@ -77,8 +77,8 @@ async def test_an_edit_of_the_same_size_is_found_by_a_deep_pass(repo: MemoryRepo
     assert repo.held("plain") == "Hello"
 
 
-async def test_json_written_anew_is_read_once(repo: MemoryRepository) -> None:
-    """Another writer's spelling of the same data is no difference, and known from then on."""
+async def test_json_written_again_is_read_once(repo: MemoryRepository) -> None:
+    """Another writer's spelling of the same data makes no difference, and is known from then on."""
     await repo.settle(KEYS)
     held = repo.server.held["web"][RemoteKey("data")]
     repo.server.write("web", "data", Content(b'{ "a": 2, "b": 1 }', *held.content[1:]))

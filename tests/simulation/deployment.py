@@ -185,7 +185,7 @@ class Deployment:
     @classmethod
     @asynccontextmanager
     async def founded(cls, root: Path, clock: LoopClock, token: str) -> AsyncIterator[Deployment]:
-        """Serve the stores until the end of the block. In each that can be reached there is an entry of somebody else's."""
+        """Serve the stores until the end of the block. In each that can be reached there is an entry of someone else's."""
         (root / "state").mkdir(parents=True)
         (root / "edge").mkdir()
         async with AsyncExitStack() as stack:

@@ -3,11 +3,11 @@
 Time is in hours since Monday, 00:00 UTC. What happens:
 
     every day   3:00  Cloudflare lets another token in; ten minutes later the token's file has it
-                9:00  the files change, and the daemon is told
+                9:00  the files change, and the daemon notices
                21:00  a window denies applying for two hours (22:00 in Paris); in the middle of it the files change again
     Monday     15:00  a broken configuration and SIGHUP, mended at 16:30
     Wednesday  12:00  an entry with `expires_at` ends
-               15:20  somebody changes one of our entries
+               15:20  someone changes one of our entries
     Thursday   14:00  the daemon leaves for half an hour
     Friday     22:00  a window denies applying for twelve hours
     always            one store is away for 20 minutes in each 90, and one is never there
@@ -191,7 +191,7 @@ class WeekEvents:
             await self.deployment.until(hour + 0.6)
             for target, theirs in self.theirs.items():
                 if await self._their(target) != theirs:
-                    self.deployment.watch.wrong(f"an entry of somebody else's in {target} is not what it was")
+                    self.deployment.watch.wrong(f"an entry of someone else's in {target} is not what it was")
             for target in HEALTHY:
                 if not await self._is_there(target, "lease"):
                     self.deployment.watch.wrong(f"the entry with a TTL is not there in {target}")
@@ -278,7 +278,7 @@ def test_a_ttl_is_renewed_at_its_moment(week: WeekRecord, target: Target) -> Non
 
 def test_what_ends_as_declared_ends_then_and_stays_away(week: WeekRecord) -> None:
     """An entry with `expires_at`, or with a TTL that is not renewed, is there a moment before its end and gone a moment after,
-    also where the store cannot end anything by itself; and nothing makes it again."""
+    also where the store cannot end anything on its own; and nothing makes it again."""
     assert week.ends == {f"{one.store} {key}": (True, False) for one in HEALTHY for key in ("promo", "sale")}
     for target in HEALTHY:
         assert all(hour <= SALE_ENDS + 0.001 for hour in week.hours_of(target, "sale"))
@@ -286,7 +286,7 @@ def test_what_ends_as_declared_ends_then_and_stays_away(week: WeekRecord) -> Non
 
 
 def test_every_beat_is_a_pass_of_every_target_that_can_have_one(week: WeekRecord) -> None:
-    """While one target fails for ever and another now and then, each of the others has a pass at every beat of the week."""
+    """While one target fails forever and another now and then, each of the others has a pass at every beat of the week."""
     beats = week.deployment.watch.nudges[Trigger.SCHEDULE]
     assert 160 <= beats <= 220  # one an hour, a deep one every six, half an hour away
     for target in (LOCAL, SETTINGS):
@@ -295,7 +295,7 @@ def test_every_beat_is_a_pass_of_every_target_that_can_have_one(week: WeekRecord
     assert len(week.passes(EDGE, Trigger.SCHEDULE)) >= 0.8 * beats
 
 
-def test_a_target_that_fails_for_ever_is_tried_for_ever(week: WeekRecord) -> None:
+def test_a_target_that_fails_forever_is_tried_forever(week: WeekRecord) -> None:
     """A store that never answers is asked again about every two and a half minutes, all week. The log says at once that it is
     down, and then every six hours at most."""
     tries = len(week.deployment.watch.of(DEAD))
@@ -313,7 +313,7 @@ def test_a_flapping_store_is_caught_up_with(week: WeekRecord) -> None:
         [event for event in week.log.events(name) if event["store"] == "flapping"]
         for name in ("store.unavailable", "store.recovered")
     )
-    assert len(down) >= 40  # of 112 absences those in which somebody looked
+    assert len(down) >= 40  # of 112 absences those in which someone looked
     assert 0 <= len(down) - len(up) <= 2
 
 
@@ -327,7 +327,7 @@ def test_a_token_is_exchanged_without_a_restart(week: WeekRecord) -> None:
 
 
 def test_drift_is_healed_by_the_next_beat(week: WeekRecord) -> None:
-    """What somebody changed is what the files ask again, an hour and a bit later at most."""
+    """What someone changed is what the files ask again, an hour and a bit later at most."""
     (event,) = week.log.events("drift.detected")
     assert (event["store"], event["key"]) == ("local", "day")
     healed = [hour for hour in week.hours_of(LOCAL, "day", "2") if hour > SOMEBODY]
@@ -344,7 +344,7 @@ def test_a_broken_configuration_is_said_and_changes_nothing(week: WeekRecord) ->
     assert week.passes(LOCAL, Trigger.SCHEDULE, 15, 16.5)
 
 
-def test_a_restart_is_no_event(week: WeekRecord) -> None:
+def test_a_restart_is_not_an_event(week: WeekRecord) -> None:
     """The daemon leaves without a pass cut off, and comes back to find nothing to do."""
     assert [event["unfinished"] for event in week.log.events("daemon.stopped")] == [0, 0]
     for target in HEALTHY:

@@ -1,4 +1,4 @@
-"""Weeks in seconds: an event loop whose time jumps to the next moment that anybody waits for as soon as nothing is to be done.
+"""An event loop with virtual time: once it is idle, its clock jumps to the next timer, so that weeks take seconds.
 
 Sockets and threads are real, and time stands still while they work. The daemon, its scheduler, its back-offs, the
 stores' rates and the emulators' lifetimes all see the loop's time.
@@ -90,7 +90,7 @@ class LoopClock(Clock):
 
 
 async def _watch_nothing(_: Watcher) -> None:
-    """A thread that waits for the system to report a change would hold up time for ever; simulations tell of changes."""
+    """A thread that waits for the system to report a change would hold up time forever; simulations tell of changes."""
     await asyncio.Event().wait()
 
 

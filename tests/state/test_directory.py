@@ -81,7 +81,7 @@ def test_writing_through_a_reading_door_is_refused(path: Path) -> None:
 
 
 def test_a_reader_sees_each_commit_of_a_writer(path: Path) -> None:
-    """A reading command beside a running daemon sees all that was committed, and never keeps the daemon waiting."""
+    """A reading command next to a running daemon sees all that was committed, and never keeps the daemon waiting."""
     with StateDir.open(path, writable=True) as writer, StateDir.open(path, writable=False) as reader:
         for number in range(3):
             apply_one(writer, KEY, str(number), str(number + 1))
@@ -218,8 +218,8 @@ def test_a_full_disk_before_the_first_byte(path: Path) -> None:
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_a_file_that_is_no_database(path: Path, writable: bool) -> None:
-    """A damaged database is told from a missing one, and left as it is."""
+def test_a_file_that_is_not_a_database(path: Path, writable: bool) -> None:
+    """A damaged database is distinguished from a missing one, and left as it is."""
     path.mkdir()
     (path / "state.db").write_bytes(b"not a database, but long enough for a header" * 40)
     with pytest.raises(

@@ -189,7 +189,7 @@ def test_a_run_under_way_is_not_forgotten(state: StateDir) -> None:
 
 
 def test_a_killed_run_is_noticed_once(state: StateDir) -> None:
-    """The next writer is told of runs that never ended, and from then on they count as interrupted."""
+    """The next writer learns of runs that never ended, and from then on they count as interrupted."""
     killed = state.journal.begin("apply").id
     apply_one(state, KEY, "a", "b")
     assert [record.id for record in state.journal.unfinished()] == [killed]
@@ -338,7 +338,7 @@ def test_a_run_that_does_not_know_its_outcomes_is_interrupted(state: StateDir) -
 
 
 def test_an_outcome_without_an_intent_still_moves_the_ledger(state: StateDir) -> None:
-    """Agreement found without a write is recorded in the ledger and is no change in the journal."""
+    """Agreement found without a write is recorded in the ledger and is not a change in the journal."""
     begun = state.journal.begin("apply")
     outcome = Outcome(KEY, Action.UPDATE, OutcomeKind.UNCHANGED)
     begun.settle(WEB_AT, [Settled(outcome, Applied(Mark("me", print_of("x"))))])

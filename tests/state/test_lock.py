@@ -70,7 +70,7 @@ def test_the_lock_is_freed_when_its_holder_fails(state: StateDir) -> None:
 
 
 def test_asking_who_writes_never_keeps_a_writer_out(state: StateDir) -> None:
-    """`status` in a loop beside a starting daemon does not make it believe that another one runs."""
+    """`status` in a loop next to a starting daemon does not make it believe that another one runs."""
     over = threading.Event()
 
     def ask() -> None:

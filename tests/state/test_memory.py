@@ -26,7 +26,7 @@ def park_both(state: StateDir) -> None:
 
 @pytest.mark.parametrize("given_hash", [ONE, "a" * 64, "a" * 12, "sha256:" + "a" * 13, f"  {'A' * 12}\n"])
 def test_a_hash_may_be_given_in_any_form(state: StateDir, given_hash: str) -> None:
-    """With or without its algorithm, whole or cut, a hash approves exactly the plan it stands for."""
+    """With or without its algorithm, whole or cut, a hash approves exactly the plan it represents."""
     park_both(state)
     assert [record.target for record in state.parked.approve(given_hash, 5)] == [WEB]
     assert state.parked.approved(WEB, ONE)
@@ -76,7 +76,7 @@ def test_what_is_parked_is_listed_with_its_reasons(state: StateDir) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "a" * 11, "z" * 12, "sha512:" + "a" * 12, "a" * 65, "aaaaaa%aaaaaa"])
-def test_what_is_no_hash_is_a_mistake_of_usage(state: StateDir, wrong: str) -> None:
+def test_what_is_not_a_hash_is_a_mistake_of_usage(state: StateDir, wrong: str) -> None:
     """Anything but at least twelve hex digits approves nothing, and the error lists what is parked."""
     park_both(state)
     with pytest.raises(UsageError, match=f"give at least 12 hex digits; parked now: edge/api {TWO}, edge/web {ONE}"):
@@ -174,7 +174,7 @@ def test_an_entry_that_is_changed_back_is_contended(state: StateDir) -> None:
 
 
 def test_heals_are_counted_for_one_desired_entry(state: StateDir) -> None:
-    """The count starts anew when what is healed is another desired entry, and does not go on when the first one comes back."""
+    """The count starts again when what is healed is another desired entry, and does not go on when the first one comes back."""
     for digest in (b"1", b"1", b"2", b"1", b"1"):
         assert state.contended.healed(WEB_KEY, {KEY: digest}, 0) == {}
     assert state.contended.all(WEB_KEY)[KEY].count == 2
@@ -198,7 +198,7 @@ def test_contention_grows_until_there_is_peace(gaps: list[float]) -> None:
 
 
 def test_removals_keep_their_first_moment(state: StateDir) -> None:
-    """An entry counts as removed since the first pass that saw it so, and anew when it was wanted in between."""
+    """An entry counts as removed since the first pass that saw it so, and again when it was wanted in between."""
     old, other = Identity("old", "prod"), Identity("other")
     assert state.removals.update(WEB_KEY, [old], 10) == {old: 10}
     assert state.removals.update(WEB_KEY, [old, other], 20) == {old: 10, other: 20}
@@ -208,7 +208,7 @@ def test_removals_keep_their_first_moment(state: StateDir) -> None:
     assert state.removals.since(key_of(API)) == {}
 
 
-def test_a_memo_stands_for_what_it_saw(state: StateDir) -> None:
+def test_a_memo_represents_what_it_saw(state: StateDir) -> None:
     """A memo is only given back while files and configuration are the same, and never after it was dropped."""
     memo = Memo("token", 99.5, {"unchanged": 3})
     assert state.memo.get(WEB_KEY, "d", "c") is None

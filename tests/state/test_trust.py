@@ -319,7 +319,7 @@ def test_files_that_kvsync_does_not_believe_may_be_tracked(repository: Path, nam
     assert opened(path) == path
 
 
-def test_a_git_that_does_not_answer_is_no_proof(
+def test_a_git_that_does_not_answer_is_not_proof(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While git cannot tell what it tracks, the state directory is not believed."""
@@ -359,7 +359,7 @@ def test_the_settings_of_a_repository_run_nothing(repository: Path) -> None:
 
 
 def test_a_repository_of_another_user_is_looked_into(repository: Path) -> None:
-    """In a container the files often belong to another user; git would not touch such a repository by itself."""
+    """In a container the files often belong to another user; git would not touch such a repository on its own."""
     as_root()
     subprocess.run(["chown", "-R", f"{OTHER}:{OTHER}", str(repository / ".git")], check=True)
     os.chown(repository, OTHER, OTHER)

@@ -1,4 +1,4 @@
-"""A repository in which everything that can happen to a target has happened, over SQLite, for a daemon to show."""
+"""A repository over SQLite with one target for each state that the status page can show."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class AllStatesRepository(Repository):
             "UPDATE entries SET value = '3' WHERE namespace = 'drift' AND key = 'b'",
             "UPDATE entries SET value = replace(value, 'line 5', 'line five') WHERE key = 'page'",
             "DELETE FROM entries WHERE namespace = 'drift' AND key = 'a'",
-            "UPDATE entries SET value = 'somebody' WHERE namespace = 'secret'",
+            "UPDATE entries SET value = 'someone' WHERE namespace = 'secret'",
             "INSERT INTO entries (namespace, key, value) VALUES ('refused', 'theirs', 'by hand')",
             "INSERT INTO entries (namespace, key, value) VALUES ('calm', 'foreign', 'by hand')",
         )

@@ -77,7 +77,7 @@ class HttpClient:
         return next((one for one in targets if f"{one['store']}/{one['namespace']}" == name), {})
 
     async def becomes(self, state: str, name: str = "main/web", **fields: Any) -> Any:
-        """Wait until a target is in a state, with these fields and at rest, and return it."""
+        """Wait until a target is in a state, with these fields and not running, and return it."""
         wanted = {"state": state, "running": False, **fields}
         async with asyncio.timeout(BOUND):
             while not wanted.items() <= (found := await self.target(name)).items():  # noqa: ASYNC110 - it is over there

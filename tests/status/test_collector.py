@@ -32,7 +32,7 @@ WEB = Target("main", "web")
 
 
 class CollectorArguments:
-    """What a collector is told of its surroundings."""
+    """What a collector is given."""
 
     stores = (StoreView("main", "sqlite", {"none": 1}),)
     commit = "c0ffee"
@@ -78,12 +78,12 @@ STANDS = [
 
 @pytest.mark.parametrize(("view", "denied", "state"), STANDS)
 def test_how_a_target_stands(view: TargetView, denied: bool, state: State) -> None:
-    """One state stands for a target: of those that hold, the one that needs a person first."""
+    """One state represents a target: of those that hold, the one that needs a person first."""
     assert state_of(view, denied=denied) is state
 
 
 def test_deferred_drift_is_unhealed() -> None:
-    """Drift that waits counts as left as it was; a refused write that is no drift does not."""
+    """Drift that waits counts as left as it was; a refused write that is not drift does not."""
     web = Target("main", "web")
     refused = []
     for key, cause in (("a", Class.DRIFTED), ("b", Class.NEW)):
@@ -120,7 +120,7 @@ async def test_everything_grows_with_the_targets_and_not_with_time(tmp_path: Pat
     assert (len(board.runs), len(board.drift)) == (RUNS, DRIFT_POINTS)
     assert all(len(view.plan.rows) == 5 for view in board.targets if view.plan)
     assert sum(view.passes for view in board.targets) == 200 * 20
-    assert grown < 1_000_000  # what replaced its like was made anew; 2,000 more of anything would be beyond this
+    assert grown < 1_000_000  # what replaced its like was allocated again; 2,000 more of anything would be beyond this
 
 
 async def test_rows_are_bounded_over_all_targets(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_readiness_ends_when_no_pass_ends_any_more(state: StateDir) -> None:
         assert found.ready
 
 
-def test_one_pass_that_hangs_is_no_reason_while_others_end(state: StateDir) -> None:
+def test_one_pass_that_hangs_is_not_a_reason_while_others_end(state: StateDir) -> None:
     """Readiness is about the daemon: one target that hangs is seen in its own metric."""
     found, clock = looking(state)
     other = Target("main", "other")

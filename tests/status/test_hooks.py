@@ -131,7 +131,7 @@ def test_what_is_asked_for(headers: dict[str, str], body: bytes, branches: tuple
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_a_push_that_cannot_be_read_says_so(body: bytes) -> None:
-    """A push that is no JSON is an error of the request, and nothing else."""
+    """A push that is not JSON is an error of the request, and nothing else."""
     with pytest.raises((ValueError, RecursionError)):
         is_wanted(Hook(PUSH, body), ("main",))
 
@@ -156,8 +156,8 @@ def test_ids_of_deliveries() -> None:
 
 
 @given(st.lists(st.floats(0, 5), max_size=60))
-async def test_wishes_are_folded_and_the_last_is_never_lost(pauses: list[float]) -> None:
-    """However wishes come: at most one passes every two seconds, and one passes at or after the last wish."""
+async def test_requests_are_folded_and_the_last_is_never_lost(pauses: list[float]) -> None:
+    """However requests come: at most one passes every two seconds, and one passes at or after the last request."""
     clock, passed = ManualClock(), list[float]()
     valve = Debouncer(lambda: passed.append(clock.monotonic()), clock)
     last = float("-inf")
@@ -173,7 +173,7 @@ async def test_wishes_are_folded_and_the_last_is_never_lost(pauses: list[float])
 
 
 async def test_closing_forgets_what_waits() -> None:
-    """A wish that waits when the daemon leaves is not let through any more."""
+    """A request that waits when the daemon leaves is not let through any more."""
     clock, passed = ManualClock(), list[int]()
     valve = Debouncer(lambda: passed.append(1), clock)
     valve.request()

@@ -77,7 +77,7 @@ async def test_not_ready_before_every_target_had_its_first_pass(
 
 
 async def test_status_has_all_of_the_command_and_more(daemon: InProcessDaemon) -> None:
-    """`/status` holds what `kvsync status -o json` holds, with the same words, and the board beside it."""
+    """`/status` holds what `kvsync status -o json` holds, with the same words, and the board next to it."""
     from kvsync.status.document import status_document
 
     document = await daemon.status()
@@ -301,7 +301,7 @@ async def test_approving_releases_the_plan(repo: MemoryRepository) -> None:
 
 
 async def test_a_hook_starts_a_pass(daemon: InProcessDaemon, repo: MemoryRepository) -> None:
-    """A hook is answered with 202 and followed by a pass that reads the files anew; the metrics count it."""
+    """A hook is answered with 202 and followed by a pass that reads the files again; the metrics count it."""
     repo.want({"a": 3})
     reply = await daemon.post(HOOK, **SHOWN)
     assert (reply.status, reply.json) == (202, {"result": "accepted"})
@@ -401,7 +401,7 @@ async def test_a_flood_of_connections_takes_no_descriptors(daemon: InProcessDaem
 
 
 async def test_slow_requests_make_room_for_others(daemon: InProcessDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests that drip in, head or body, hold every connection only until somebody else waits."""
+    """Requests that drip in, head or body, hold every connection only until someone else waits."""
     monkeypatch.setattr(connections, "_LONG", 0.1)
     port = int(daemon.url.rpartition(":")[2])
     head = f"POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nX-Kvsync-Token: x\r\nContent-Length: 10\r\n"
@@ -439,7 +439,7 @@ async def test_an_idle_connection_ends(repo: MemoryRepository, monkeypatch: pyte
 
 
 async def test_garbage_is_answered_and_survived(daemon: InProcessDaemon, log: Log) -> None:
-    """What is no HTTP ends its own connection and nothing else, and leaves nothing in the log."""
+    """What is not HTTP ends its own connection and nothing else, and leaves nothing in the log."""
     for sent in (b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(daemon.url.rpartition(":")[2]))
         writer.write(sent)

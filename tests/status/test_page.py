@@ -109,7 +109,7 @@ class PageTags(HTMLParser):
     ],
 )
 def test_the_headline_says_whether_all_is_well(states: tuple[State, ...], level: Urgency, text: str) -> None:
-    """One sentence and one level stand for all targets, those that need attention before everything else."""
+    """One sentence and one level represent all targets, those that need attention before everything else."""
     full = target("main", "web")
     shown = with_targets(*(replace(IN_SYNC, state=state, parked=full.parked, pause=full.pause) for state in states))
     said = headline(shown)
@@ -117,7 +117,7 @@ def test_the_headline_says_whether_all_is_well(states: tuple[State, ...], level:
     assert f'<h1 id="headline">{text}</h1>' in home(shown)
 
 
-def test_problems_in_files_are_no_calm() -> None:
+def test_problems_in_files_are_not_calm() -> None:
     """Where all targets are in sync and a file is broken, the headline speaks of the file."""
     shown = replace(with_targets(IN_SYNC), problems=(Problem("wrong", Origin("state/web.yaml", 7, 3), "mend it"),))
     assert headline(shown) == replace(headline(shown), level=Urgency.BAD, text="1 problem in the files")
@@ -134,7 +134,7 @@ def test_what_is_refused_needs_a_person() -> None:
 
 
 def test_every_state_has_its_word_and_its_shape() -> None:
-    """Each state is told by a word and by an icon of its own that exists, and not by its colour alone."""
+    """Each state is shown by a word and by an icon of its own that exists, and not by its colour alone."""
     shapes = re.findall(r'<symbol id="i-([\w-]+)"[^>]*>(.*?)</symbol>', home(board()))
     drawn = dict(shapes)
     assert len({drawn[state.value] for state in State}) == len(State)
@@ -244,7 +244,7 @@ def test_the_drawing_never_hides_the_most(given_points: list[tuple[int, str, int
 
 
 def test_moments_and_sizes_are_for_people() -> None:
-    """Times are relative in the largest unit, with the moment itself beside them; sizes have units."""
+    """Times are relative in the largest unit, with the moment itself next to them; sizes have units."""
     assert [words.relative(NOW - ago, NOW) for ago in (0.5, 59, 61, 7300, -90)] == [
         "now",
         "59 s ago",
@@ -283,7 +283,7 @@ def test_the_page_of_a_target_has_all_of_it() -> None:
 
 
 def hostile(text: str) -> StatusSnapshot:
-    """A board on which everything that somebody else worded says this."""
+    """A board on which everything that someone else worded says this."""
     escaped = escape_text(text)  # as the rows of a board are
     row = PendingRow(
         PendingRowKind.CHANGE, "~", "update", "drifted", escaped, False, (escaped,), (Line("+", escaped),), escaped
@@ -410,7 +410,7 @@ async def test_a_page_is_html_that_may_do_nothing_else(daemon: InProcessDaemon) 
 
 
 async def test_assets_are_kept_by_their_fingerprint(daemon: InProcessDaemon) -> None:
-    """Style, script and icons are served with their types, for ever under the address that the page names; others are not."""
+    """Style, script and icons are served with their types, forever under the address that the page names; others are not."""
     html = (await daemon.get("/")).text
     for name, asset in load().items():
         reply = await daemon.get(asset.address)
@@ -467,7 +467,7 @@ def stamp(html: str) -> str:
     return found[1]
 
 
-async def test_news_are_told_and_end_with_the_daemon(daemon: InProcessDaemon) -> None:
+async def test_news_are_reported_and_end_with_the_daemon(daemon: InProcessDaemon) -> None:
     """Who listens hears which version is the newest, hears of the next one, and is let go when the daemon leaves."""
     async with daemon.session.get(daemon.url + "/events") as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")
@@ -509,7 +509,7 @@ async def test_a_storm_is_few_words_and_silence_is_beats(daemon: InProcessDaemon
 
 
 async def test_there_is_room_for_so_many(daemon: InProcessDaemon) -> None:
-    """One more than there is room for is told when to come back, and comes in when another has left."""
+    """One more than there is room for learns when to come back, and comes in when another has left."""
     events = paced(daemon, most=2)
     async with daemon.session.get(daemon.url + "/events"), daemon.session.get(daemon.url + "/events") as second:
         full = await daemon.get("/events")

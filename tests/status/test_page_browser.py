@@ -127,7 +127,7 @@ async def test_without_script_the_page_is_complete(browser: Browser, daemon: Dae
 async def test_news_appear_without_loading_the_page_again(
     browser: Browser, daemon: DaemonProcess, all_states: AllStatesRepository
 ) -> None:
-    """When a file changes the page follows by itself, and what a person opened, typed and focused stays; the headline is said
+    """When a file changes the page follows on its own, and what a person opened, typed and focused stays; the headline is said
     aloud when it changes."""
     async with visit(browser, daemon.url) as seen:
         await seen.go()
@@ -174,7 +174,7 @@ async def test_typing_filters_at_once_and_can_be_gone_back(browser: Browser, dae
 
 
 async def test_a_command_is_copied(browser: Browser, daemon: DaemonProcess) -> None:
-    """The button beside a command puts exactly that command on the clipboard, and says so."""
+    """The button next to a command puts exactly that command on the clipboard, and says so."""
     async with visit(browser, daemon.url, permissions=["clipboard-read", "clipboard-write"]) as seen:
         await seen.go()
         await seen.page.get_by_role("button", name="Copy: kvsync resume main/paused").first.click()
@@ -182,7 +182,7 @@ async def test_a_command_is_copied(browser: Browser, daemon: DaemonProcess) -> N
         assert await seen.page.evaluate("navigator.clipboard.readText()") == "kvsync resume main/paused"
 
 
-async def test_a_lost_connection_is_told_and_found_again(
+async def test_a_lost_connection_is_reported_and_found_again(
     browser: Browser, all_states: AllStatesRepository, tmp_path: Path
 ) -> None:
     """When the daemon goes the page says that it is not live, and when it is back it goes on."""

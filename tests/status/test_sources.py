@@ -25,7 +25,7 @@ WEB, API = Target("main", "web"), Target("main", "api")
 
 
 def test_the_nearest_end_is_the_ledgers(tmp_path: Path) -> None:
-    """Of the lifetimes in a target's ledger the one that ends first from now on is told, those that ended are not."""
+    """Of the lifetimes in a target's ledger the one that ends first from now on is reported, those that ended are not."""
     ends = {"soon": 50.0, "past": 5.0, "late": 90.0, "never": None}
     applied = {Identity(key, "x"): Applied(Mark("me", b"1"), None, end) for key, end in ends.items()}
     with StateDir.open(tmp_path / "state", writable=True) as state:

@@ -78,7 +78,7 @@ class Service(EmulatedService):
         return [one["name"] for one in self.api("GET", "")["data"]["items"]]
 
     def put(self, name: str, key: str, value: bytes | str, kind: str = TEXT, **headers: str) -> None:
-        """Write one record; in names of headers `_` stands for `-`."""
+        """Write one record; in names of headers `_` represents `-`."""
         body = value.encode() if isinstance(value, str) else value
         sent = {"Content-Type": kind} | {header.replace("_", "-"): text for header, text in headers.items()}
         self._send("PUT", f"/{self.ids[name]}/records/{quote(key, safe='')}", body, sent)

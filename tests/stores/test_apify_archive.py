@@ -48,7 +48,7 @@ def test_every_member_is_taken_in(how: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "../x", "/etc/passwd", "a/", "é", "a b", "C:x"])
-def test_a_name_that_is_no_key_is_doubtful(name: str) -> None:
+def test_a_name_that_is_not_a_key_is_doubtful(name: str) -> None:
     """A member whose name cannot be a key makes the whole archive worthless."""
     with pytest.raises(UnreliableArchiveError, match="not a valid key"):
         read(packed(("a", b"1"), (name, b"2")))

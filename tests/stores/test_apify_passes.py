@@ -70,7 +70,7 @@ EVERYTHING = {
 @BOTH
 @pytest.mark.parametrize("deep", [False, True])
 async def test_a_second_pass_has_nothing_to_do(repo: Repo, service: Service, deep: bool, ledger: str) -> None:
-    """Right after a successful pass the next one plans nothing and writes nothing, and reads no record by itself, whatever the
+    """Right after a successful pass the next one plans nothing and writes nothing, and reads no record on its own, whatever the
     entries hold; a deep pass only those that are sensitive, of which the ledger keeps no digest."""
     await repo.settle(EVERYTHING)
     plan = await repo.plan(deep=deep)
@@ -91,8 +91,8 @@ async def test_what_is_sent_is_what_others_can_use(repo: Repo, service: Service)
 
 
 @BOTH
-async def test_json_that_another_client_wrote_again_is_no_drift(repo: Repo, service: Service, ledger: str) -> None:
-    """The same JSON in other bytes is no change, is looked at once because its size is another, and then known."""
+async def test_json_that_another_client_wrote_again_is_not_drift(repo: Repo, service: Service, ledger: str) -> None:
+    """The same JSON in other bytes is not a change, is looked at once because its size is another, and then known."""
     await repo.settle({"json": "{json: {b: 1, a: [1, 2]}}", "other": "1"})
     service.put("web", "json", b'{\n  "b": 1,\n  "a": [1, 2]\n}', "application/json")
     assert (await repo.apply()).run is None
@@ -113,7 +113,7 @@ async def test_labels_go_into_keys(tmp_path: Path, service: Service) -> None:
     assert changes(await repo.plan()) == []
 
 
-async def test_what_the_store_cannot_hold_is_told_offline(repo: Repo, service: Service) -> None:
+async def test_what_the_store_cannot_hold_is_reported_offline(repo: Repo, service: Service) -> None:
     """Labels without a key format, keys with other characters, tags, metadata and kvsync's own key are found by `validate`, all
     at once and before anything is sent."""
     repo.want(
@@ -225,7 +225,7 @@ async def test_an_edit_of_the_same_size_is_healed_within_deep_every(repo: Repo, 
 
 
 async def test_foreign_entries_are_left_alone(repo: Repo, service: Service) -> None:
-    """Entries that are not in the ledger are neither deleted nor changed by whatever we do beside them."""
+    """Entries that are not in the ledger are neither deleted nor changed by whatever we do next to them."""
     service.put("web", "foreign", b"\xff\x00", "image/png")
     service.put("web", "theirs", b"1")
     await repo.settle({"a": "1", "b": "1"})
@@ -279,7 +279,7 @@ async def break_off(repo: Repo, service: Service, fault: str) -> None:
         assert "applied" not in outcomes(report).values()
 
 
-async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, service: Service) -> None:
+async def test_a_namespace_that_is_deleted_is_not_an_empty_store(repo: Repo, service: Service) -> None:
     """A store deleted between plan and apply, or before the plan, is an error; nothing is made in its place."""
     await repo.settle({"a": "1", "b": "1"})
     repo.want({"a": "2", "b": "1"})
@@ -384,8 +384,8 @@ async def test_two_machines_take_turns(tmp_path: Path, service: Service) -> None
 
 
 async def test_a_damaged_ledger_deletes_nothing(repo: Repo, tmp_path: Path, service: Service) -> None:
-    """A ledger in the store that somebody cut or overwrote counts as lost: nothing is deleted by a machine that has no other,
-    and one that has writes it anew; doctor says so."""
+    """A ledger in the store that someone cut or overwrote counts as lost: nothing is deleted by a machine that has no other,
+    and one that has writes it again; doctor says so."""
     first = Repo(tmp_path / "one", service, "store")
     await first.settle({"a": "1", "b": "1"})
     whole = service.value("web", LEDGER)
@@ -457,7 +457,7 @@ async def test_whatever_goes_wrong_the_next_runs_converge(
 
 
 async def test_what_the_api_does_not_take_fails_alone(tmp_path: Path) -> None:
-    """A record that the API refuses fails by itself and waits until it changes; all others are written."""
+    """A record that the API refuses fails on its own and waits until it changes; all others are written."""
     with Service.serve(switches={"largest-record": "5000"}) as service:
         service.reset("web")
         repo = Repo(tmp_path / "repo", service)
@@ -604,7 +604,7 @@ async def test_a_run_is_taken_back(repo: Repo, service: Service, ledger: str) ->
 
 
 async def test_the_configuration_is_checked(repo: Repo, service: Service) -> None:
-    """Options that make no sense are told with their place, all at once, before anything is sent."""
+    """Options that make no sense are reported with their place, all at once, before anything is sent."""
     file = repo.root / "kvsync.yaml"
     file.write_text(file.read_text().replace("ledger: local", "ledger: lokal\n    username: a/b\n    tokn: x"))
     result = repo.command("validate")

@@ -206,7 +206,9 @@ def _store(**fields: Any) -> bytes:
         ("17", None, ["endpoint", "store"]),
     ],
 )
-async def test_a_look_alike_is_told_from_others(connect: Open, id_: str, user: str | None, names: list[str]) -> None:
+async def test_a_look_alike_is_distinguished_from_others(
+    connect: Open, id_: str, user: str | None, names: list[str]
+) -> None:
     """A server that gives no user is located by what it gives; one that gives short ids, which another may give too, by its
     endpoint as well. No other call than that for the store is needed."""
     async with serving(says(200, _store(id=id_, **({"userId": user} if user else {})))) as server:

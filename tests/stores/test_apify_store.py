@@ -209,7 +209,7 @@ async def test_the_ledger_comes_back_and_is_seen(service: Service, connect: Open
 
 
 async def test_labels_and_prefixes_by_format(service: Service, connect: Open) -> None:
-    """With a key format only keys of that format are seen, in listings and archives, and the ledger beside them."""
+    """With a key format only keys of that format are seen, in listings and archives, and the ledger next to them."""
     store = connect(key_format="conf-{label}.{key}", ledger="store")
     await keeper_of(store).write_ledger("web", b"{}")
     service.put("web", "other", b"1")
@@ -299,8 +299,8 @@ async def test_html_is_read_as_it_is() -> None:
         assert found.content == page
 
 
-def test_a_content_type_that_is_no_header_is_found_offline() -> None:
-    """A content type with characters that no HTTP header takes is told before anything is sent."""
+def test_a_content_type_that_is_not_a_header_is_found_offline() -> None:
+    """A content type with characters that no HTTP header takes is reported before anything is sent."""
     store = apify_store(Bare("http://127.0.0.1:9"))
     for kind in ("text/plain\r\nX-Evil: 1", "text/é"):
         content = Content(b"x", kind)
@@ -340,7 +340,7 @@ async def test_not_every_address_is_followed(connect: Open, location: str) -> No
 # -- namespaces -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wrong_namespace_is_no_empty_store(service: Service, connect: Open) -> None:
+async def test_a_wrong_namespace_is_not_an_empty_store(service: Service, connect: Open) -> None:
     """A store that does not exist is an error that suggests the nearest name, never an empty listing."""
     store = connect()
     with pytest.raises(PermanentError, match=r'no key-value store "wbe".*did you mean "web".*create_namespaces'):
@@ -365,7 +365,7 @@ async def test_a_namespace_is_found_by_name_by_id_and_by_owner(service: Service,
 
 
 async def test_an_unnamed_store_is_refused(service: Service, connect: Open) -> None:
-    """A store without a name is not managed, for it would be deleted by Apify after a while; the reason is told."""
+    """A store without a name is not managed, for it would be deleted by Apify after a while; the reason is reported."""
     with pytest.raises(PermanentError, match=r"has no name.*deletes unnamed stores"):
         await connect().observe(service.make(None), SIGNER)
 
@@ -386,7 +386,7 @@ async def test_a_missing_namespace_is_made_when_it_is_written_to(service: Servic
 
 
 async def test_a_store_of_another_user_is_not_made(service: Service, connect: Open) -> None:
-    """Where username names somebody else, a missing store is an error, and nothing is made under the token's own name."""
+    """Where username names someone else, a missing store is an error, and nothing is made under the token's own name."""
     store = connect(options={"create_namespaces": True, "username": "somebody-else"})
     with pytest.raises(PermanentError, match="the token cannot create one"):
         await store.write("mail", [creation("a")])
@@ -395,7 +395,7 @@ async def test_a_store_of_another_user_is_not_made(service: Service, connect: Op
     assert service.names() == ["web"]
 
 
-async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(service: Service, connect: Open) -> None:
+async def test_a_namespace_that_is_deleted_under_us_is_not_an_empty_store(service: Service, connect: Open) -> None:
     """Once its store is gone, each kind of call says so instead of finding nothing, and a new one of that name is only used
     once it was located: what was planned for the old one must not be written there."""
     reading: dict[str, Callable[[Store], Any]] = {
@@ -419,7 +419,7 @@ async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(service: S
     assert not (await see(stores["observe"])).entries
 
 
-async def test_the_names_of_all_pages_are_told(service: Service, connect: Open) -> None:
+async def test_the_names_of_all_pages_are_reported(service: Service, connect: Open) -> None:
     """Named stores are listed to the last, and unnamed ones are not."""
     page = {"total": 3, "offset": 0, "limit": 2, "count": 2, "items": [{"name": "b"}, {"name": None}]}
     last = page | {"offset": 2, "count": 1, "items": [{"name": "a"}]}
@@ -484,7 +484,7 @@ def both() -> Iterator[dict[str, Service]]:
 
 
 async def test_what_the_api_does_not_take_is_refused_for_good() -> None:
-    """A record that is too large, or is not what a schema of the store asks, is rejected by itself, with the API's reason."""
+    """A record that is too large, or is not what a schema of the store asks, is rejected on its own, with the API's reason."""
     schema = {
         "actorKeyValueStoreSchemaVersion": 1,
         "title": "x",
@@ -557,7 +557,7 @@ async def test_a_listing_goes_on_where_it_ended(connect: Open) -> None:
 
 
 @pytest.mark.parametrize("page", [{}, {"data": []}, {"data": {"items": {}}}, {"data": {"items": [{"key": "a"}]}}, []])
-async def test_what_is_no_list_of_keys_is_no_empty_store(connect: Open, page: Any) -> None:
+async def test_what_is_not_a_list_of_keys_is_not_an_empty_store(connect: Open, page: Any) -> None:
     """An answer of another shape is an error, never a listing."""
     async with serving(says(200, _found()), says(200, json.dumps(page).encode())) as server:
         with pytest.raises(PermanentError, match="not a list of keys"):
@@ -565,7 +565,7 @@ async def test_what_is_no_list_of_keys_is_no_empty_store(connect: Open, page: An
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"data": {"name": "web"}}', b'{"data": [1]}'])
-async def test_what_is_no_store_is_none(connect: Open, body: bytes) -> None:
+async def test_what_is_not_a_store_is_none(connect: Open, body: bytes) -> None:
     """An answer that names no store is an error, and nothing is asked of it."""
     async with serving(says(200, body)) as server:
         with pytest.raises(TransientError, match="not from this API"):
@@ -577,7 +577,8 @@ async def test_what_is_no_store_is_none(connect: Open, body: bytes) -> None:
 
 @pytest.mark.parametrize("spec", ["truncate:1", "cut:1", "500:1", "404:1", "501:1"])
 async def test_without_an_archive_there_is_no_deep_view(service: Service, connect: Open, spec: str) -> None:
-    """An archive that cannot be had, is cut off or damaged is no view of the store: then records are to be read one by one."""
+    """An archive that cannot be had, is cut off or damaged is not a view of the store: then records are to be read one by
+    one."""
     store = connect(clock=FakeClock())
     await put_many(store, 50)
     await see(store)
@@ -665,7 +666,7 @@ async def test_doctor_finds_nothing_wrong(service: Service, connect: Open) -> No
     ],
 )
 async def test_doctor_tells_faults_apart(connect: Open, options: dict[str, Any], wrong: set[str], words: str) -> None:
-    """A wrong token, endpoint and user are told apart, each with what to do."""
+    """A wrong token, endpoint and user are distinguished, each with what to do."""
     found = await findings(connect(clock=FakeClock(), **options))
     assert {name for name, (ok, _) in found.items() if not ok and name != "clock"} == wrong
     assert words in found[wrong.pop()][1]

@@ -145,7 +145,7 @@ async def test_the_endpoint_can_be_given_apart(service: Service) -> None:
     ],
 )
 def test_options_that_do_not_go_together(options: Mapping[str, Any], fields: Mapping[str, Any], complaint: str) -> None:
-    """What cannot work is told when the configuration is read."""
+    """What cannot work is reported when the configuration is read."""
     with pytest.raises(ValueError, match=complaint):
         azure_store({}, options=options, **fields)
 
@@ -197,7 +197,7 @@ async def test_a_client_secret(service: Service, authority: ScriptServer, monkey
 async def test_a_federated_workload(
     service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A workload signs in with the token that its platform puts into a file, read anew each time."""
+    """A workload signs in with the token that its platform puts into a file, read again each time."""
     file = tmp_path / "token"
     file.write_text("assertion-1\n")
     for name, value in (
@@ -351,7 +351,7 @@ async def test_a_sound_connection(service: Service) -> None:
     ],
 )
 async def test_a_wrong_key(service: Service, old: str, new: str, cause: str, words: str) -> None:
-    """A wrong secret and a wrong id are told apart."""
+    """A wrong secret and a wrong id are distinguished."""
     found = failed(await diagnose(azure_store({SECRET.name: service.env[SECRET.name].replace(old, new)})))
     assert set(found) == {cause}
     assert words in found[cause]
@@ -381,7 +381,7 @@ async def test_a_key_that_may_only_read(service: Service) -> None:
 
 
 async def test_a_missing_role(service: Service, authority: ScriptServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An application that may not read, or not write, is told which role it lacks."""
+    """An application that may not read, or not write, gets the name of the role it lacks."""
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority.origin)
     authority.acts = [grants(f"{TOKEN}-reader")]
     found = failed(await diagnose(entra_store(service, APPLICATION)))
@@ -423,7 +423,7 @@ async def test_an_endpoint_in_trouble(service: Service, act: Any) -> None:
 
 
 async def test_an_untrusted_certificate() -> None:
-    """A certificate that nobody vouches for is told, with how to name its authority."""
+    """A certificate that nobody vouches for is reported, with how to name its authority."""
     with Service.serve(tls=True) as hidden:
         found = failed(await diagnose(azure_store(hidden.env)))
     assert set(found) == {"endpoint"}
@@ -438,7 +438,7 @@ async def test_a_trusted_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_spent_quota(service: Service) -> None:
-    """A store that throttles even this is told apart from a broken one."""
+    """A store that throttles even this is distinguished from a broken one."""
     service.faults("429:1")
     found = failed(await diagnose(azure_store(service.env)))
     assert set(found) == {"quota"}
@@ -467,8 +467,8 @@ async def test_errors_name_the_store(service: Service) -> None:
         ("text/plain", b"", "status 403"),
     ],
 )
-async def test_a_refusal_is_told_in_the_servers_words(kind: str, body: bytes, said: str) -> None:
-    """A 403 may come from a network rule, a quota or a proxy: it is told as it was said, and access keys are not blamed."""
+async def test_a_refusal_is_reported_in_the_servers_words(kind: str, body: bytes, said: str) -> None:
+    """A 403 may come from a network rule, a quota or a proxy: it is reported as it was said, and access keys are not blamed."""
     async with serving(says(403, body, Content_Type=kind)) as server:
         env = {SECRET.name: f"Endpoint={server.origin};Id=i;Secret=c2VjcmV0"}
         store = azure_store(env)

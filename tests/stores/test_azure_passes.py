@@ -51,7 +51,7 @@ async def test_a_second_pass_does_nothing(repo: Repo, service: Service) -> None:
 
 
 async def test_what_is_not_ours_is_left_alone(repo: Repo, service: Service) -> None:
-    """Foreign entries, also of our very names, are neither changed nor deleted, whatever we do beside them."""
+    """Foreign entries, also of our very names, are neither changed nor deleted, whatever we do next to them."""
     service.set("web:greeting", "theirs", tags={"made": "by hand"})
     service.set("web:other", "theirs", label="prod")
     service.set("elsewhere:greeting", "theirs")
@@ -108,7 +108,7 @@ async def test_no_secret_is_anywhere(repo: Repo, service: Service) -> None:
 
 
 async def test_a_foreign_writer_between_plan_and_apply(repo: Repo, service: Service) -> None:
-    """What somebody changed, deleted or created since the plan is never overwritten: it is reported, entry by entry."""
+    """What someone changed, deleted or created since the plan is never overwritten: it is reported, entry by entry."""
     await repo.settle({"changed": "1", "deleted": "1", "kept": "1"})
     repo.want({"changed": "2", "deleted": "2", "kept": "2", "created": "2"})
 
@@ -131,7 +131,7 @@ async def test_a_foreign_writer_between_plan_and_apply(repo: Repo, service: Serv
 
 
 async def test_a_foreign_writer_at_every_write(repo: Repo, service: Service) -> None:
-    """When somebody writes just before each of our writes, theirs stays, and every outcome says so."""
+    """When someone writes just before each of our writes, theirs stays, and every outcome says so."""
     await repo.settle({f"key-{number}": "1" for number in range(10)})
     repo.want({f"key-{number}": "2" for number in range(10)})
     service.faults("foreign-write:1")
@@ -142,7 +142,7 @@ async def test_a_foreign_writer_at_every_write(repo: Repo, service: Service) -> 
 
 
 async def test_drift_is_healed_and_removed_entries_go(repo: Repo, service: Service) -> None:
-    """A value that somebody changed comes back, a lost entry too, and what the files no longer name is deleted."""
+    """A value that someone changed comes back, a lost entry too, and what the files no longer name is deleted."""
     await repo.settle({"a": "1", "b": "2", "c": "3"})
     drifted = service.must_get("web:a")
     drifted.value = "by hand"
@@ -182,7 +182,7 @@ def _lock(service: Service, key: str) -> None:
 
 
 async def test_lifetimes_are_kept_by_kvsync(repo: Repo, service: Service) -> None:
-    """What shall live on is renewed in time, what has ended is deleted at its moment and not missed afterwards."""
+    """What should live on is renewed in time, what has ended is deleted at its moment and not missed afterwards."""
     end = int(time.time()) + 120
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end))
     await repo.settle({"promo": "{value: x, ttl: 3m}", "sale": f"{{value: y, expires_at: {moment}}}"})
@@ -234,7 +234,7 @@ async def test_every_storm_ends_in_the_desired_state(repo: Repo, service: Servic
     assert {key: service.must_get(key[0]).etag for key in foreign} == foreign
 
 
-async def test_lost_answers_are_no_failures(repo: Repo, service: Service) -> None:
+async def test_lost_answers_are_not_failures(repo: Repo, service: Service) -> None:
     """When every answer to a write is lost, each write is found to have been done, and none is done twice."""
     repo.want({f"key-{number}": "1" for number in range(20)})
     service.faults("drop-after-write:1", methods=["PUT"])
@@ -379,7 +379,7 @@ def test_the_example_works(service: Service, tmp_path: Path, environment: str) -
     assert service.must_get("shop:page-size").value == ("24" if environment == "dev" else "48")
 
 
-def test_options_that_cannot_work_are_told_with_their_place(repo: Repo) -> None:
+def test_options_that_cannot_work_are_reported_with_their_place(repo: Repo) -> None:
     """Stores whose options do not go together are named all at once, each with file and line, and nothing is done."""
     more = "  one: {type: azure-appconfig}\n  two: {type: azure-appconfig, connection_string: {env: X}, client_id: y}\n"
     with (repo.root / "kvsync.yaml").open("a") as file:

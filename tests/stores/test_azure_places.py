@@ -174,7 +174,7 @@ async def test_pages_of_another_host_are_not_those_of_this_one(
 async def test_a_connection_string_that_changes_between_plan_and_apply(
     tmp_path: Path, service: Service, other_service: Service
 ) -> None:
-    """A daemon whose connection string is exchanged writes nothing by the old plan, neither here nor there, and plans anew."""
+    """A daemon whose connection string is exchanged writes nothing by the old plan, neither here nor there, and plans again."""
     file = tmp_path / "azure"
     repo = _repo_with_file(tmp_path, service, file)
     file.write_text(service.env[SECRET.name])
@@ -388,7 +388,7 @@ async def test_two_entries_that_are_one_remote_key(repo: Repo, service: Service)
 
 
 async def test_an_entry_within_another_namespace_is_an_error(repo: Repo) -> None:
-    """An entry of `app` whose key belongs to the managed `app:sub` is told with its place, though that does not name it."""
+    """An entry of `app` whose key belongs to the managed `app:sub` is reported with its place, though that does not name it."""
     (repo.root / "state/app.yaml").write_text(TWINS.replace("  y: two", "  z: two"))
     found = repo.command("validate")
     assert found.returncode == 78

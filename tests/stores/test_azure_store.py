@@ -129,11 +129,11 @@ async def test_a_deleted_page_is_forgotten(service: Service, connect: Open, tmp_
         assert cache.execute("SELECT count(*) FROM page").fetchone() == (1,)
 
 
-@pytest.mark.parametrize("damage", [b"this is no database", b"", None])
+@pytest.mark.parametrize("damage", [b"this is not a database", b"", None])
 async def test_a_lost_cache_costs_requests_and_nothing_else(
     service: Service, connect: Open, tmp_path: Path, damage: bytes | None
 ) -> None:
-    """A cache that is damaged, empty or gone is made anew, and the listing is as it would have been."""
+    """A cache that is damaged, empty or gone is made again, and the listing is as it would have been."""
     store = connect()
     await fill(store, 120)
     _, before = await look(service, store)
@@ -209,7 +209,7 @@ def test_the_newest_token_counts() -> None:
 
 
 async def test_the_mark_is_in_tags_that_nobody_sees(service: Service, connect: Open) -> None:
-    """Other programs find our mark in tags that begin with kvsync, beside the entry's own; kvsync shows only the latter."""
+    """Other programs find our mark in tags that begin with kvsync, next to the entry's own; kvsync shows only the latter."""
     store = connect()
     content = Content(b"{}", "application/json", (("team", "web"),))
     mark = Mark("me", fingerprint(content), 3600, sensitive=True, protected=True, seal=b"sixteen bytes...")
@@ -255,7 +255,7 @@ def test_every_mark_survives_its_tags(
         st.sampled_from(["kvsync", *(f"kvsync.{name}" for name in ("fp", "seal", "ttl", "until", "flags"))]), st.text()
     )
 )
-def test_tags_that_somebody_edited_do_no_harm(tags: dict[str, str]) -> None:
+def test_tags_that_someone_edited_do_no_harm(tags: dict[str, str]) -> None:
     """A mark that was edited into nonsense is read as a mark of nothing that we know."""
     item = {"key": "k", "etag": "e", "value": None, "content_type": "", "tags": tags}
     actual = to_actual(Identity("k"), row_of(item), None)
@@ -327,7 +327,7 @@ async def test_the_cache_is_for_its_owner_alone(connect: Open, tmp_path: Path) -
 
 
 async def test_a_locked_entry_is_left_locked(service: Service, connect: Open) -> None:
-    """An entry that somebody made read-only is listed as locked, and neither changed, deleted nor unlocked."""
+    """An entry that someone made read-only is listed as locked, and neither changed, deleted nor unlocked."""
     service.set("web:a", "theirs")
     service.sdk.set_read_only(service.must_get("web:a"))
     store = connect()
@@ -476,7 +476,7 @@ def test_targets_are_encoded_once() -> None:
 
 
 async def test_json_is_compared_by_meaning(service: Service, connect: Open) -> None:
-    """Feature flags and Key Vault references are JSON by their content type: layout is no difference."""
+    """Feature flags and Key Vault references are JSON by their content type: layout makes no difference."""
     flag = "application/vnd.microsoft.appconfig.ff+json;charset=utf-8"
     service.set("web:f", '{"id": "f",   "enabled": true}', content_type=flag)
     store = connect()
@@ -523,8 +523,8 @@ async def test_a_listing_is_whole_or_fails(service: Service, connect: Open, faul
     assert len(snapshot.entries) == 320
 
 
-async def test_what_is_no_listing_is_an_error(service: Service, connect: Open) -> None:
-    """Nothing that is no listing of this API is taken for an empty one."""
+async def test_what_is_not_a_listing_is_an_error(service: Service, connect: Open) -> None:
+    """Nothing that is not a listing of this API is taken for an empty one."""
     service.faults("404:1")
     store = connect()
     with pytest.raises(StoreError):

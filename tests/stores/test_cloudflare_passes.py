@@ -71,7 +71,7 @@ async def test_a_second_pass_has_nothing_to_do(repo: Repo, service: Service, dee
     assert (GET in counts) is deep
 
 
-async def test_metadata_in_another_order_is_no_drift(repo: Repo, service: Service) -> None:
+async def test_metadata_in_another_order_is_not_drift(repo: Repo, service: Service) -> None:
     """A server that gives metadata back in another order has not changed it."""
     await repo.settle({"a": "{value: x, metadata: {z: 1, y: {b: 1, a: 2}}, tags: {t: u, a: b}}"})
     metadata = service.listed("web")["a"]["metadata"]
@@ -90,7 +90,7 @@ async def test_labels_go_into_keys(tmp_path: Path, service: Service) -> None:
     assert changes(await repo.plan()) == []
 
 
-async def test_a_label_without_a_place_is_told_offline(repo: Repo, service: Service) -> None:
+async def test_a_label_without_a_place_is_reported_offline(repo: Repo, service: Service) -> None:
     """Labels without a key format, and metadata that is too long, are found by `validate` before anything is sent."""
     long = "y" * 1020
     repo.want({"theme": "{value: light, labels: {prod: dark}}", "m": f"{{value: x, metadata: {{x: {long}}}}}"})
@@ -178,7 +178,7 @@ async def test_an_edit_that_kept_the_mark_is_found_by_a_deep_pass(repo: Repo, se
 
 
 async def test_foreign_entries_are_left_alone(repo: Repo, service: Service) -> None:
-    """Entries without our mark, or with another owner's, are neither deleted nor changed by whatever we do beside them."""
+    """Entries without our mark, or with another owner's, are neither deleted nor changed by whatever we do next to them."""
     foreign: dict[str, dict[str, Any]] = {
         "foreign": {"value": "1", "metadata": ["any", {"thing": None}], "expiration": int(time.time()) + 9 * DAY},
         "theirs": {"value": "1", "metadata": {"kvsync": {"o": "team-b", "h": "00"}}},
@@ -229,7 +229,7 @@ def kv_keys(service: Service) -> set[str]:
     return set(service.listed("web"))
 
 
-async def test_a_namespace_that_is_deleted_is_no_empty_store(repo: Repo, service: Service) -> None:
+async def test_a_namespace_that_is_deleted_is_not_an_empty_store(repo: Repo, service: Service) -> None:
     """A namespace deleted between plan and apply, or before the plan, is an error; nothing is made in its place."""
     await repo.settle({"a": "1", "b": "1"})
     repo.want({"a": "2", "b": "1"})
@@ -402,8 +402,8 @@ async def test_ttls_over_virtual_days(repo: Repo, service: Service) -> None:
     assert 20 <= len(renewed["hours"]) <= 36
 
 
-async def test_a_lifetime_that_somebody_took_away_is_drift(repo: Repo, service: Service) -> None:
-    """Who takes an entry's end away, or gives one to an entry that shall stay, is found in the listing, and it is healed."""
+async def test_a_lifetime_that_someone_took_away_is_drift(repo: Repo, service: Service) -> None:
+    """Who takes an entry's end away, or gives one to an entry that should stay, is found in the listing, and it is healed."""
     await repo.settle({"ttl": "{value: x, ttl: 7d}", "stays": "x"})
     held = service.listed("web")
     service.put("web", "ttl", b"x", metadata=held["ttl"]["metadata"])
@@ -415,7 +415,7 @@ async def test_a_lifetime_that_somebody_took_away_is_drift(repo: Repo, service: 
     assert "expiration" not in service.listed("web")["stays"]
 
 
-async def test_what_was_just_written_is_no_drift_where_reads_are_late(repo: Repo, service: Service) -> None:
+async def test_what_was_just_written_is_not_drift_where_reads_are_late(repo: Repo, service: Service) -> None:
     """While the service still shows the past of what was just written, the next pass has nothing to do; real drift shows once
     the window is over."""
     repo.clock = clock = SharedClock(service)
@@ -507,7 +507,7 @@ async def test_a_run_is_taken_back(repo: Repo, service: Service) -> None:
 
 
 async def test_the_configuration_is_checked(repo: Repo, service: Service) -> None:
-    """Options that make no sense are told with their place, all at once, before anything is sent."""
+    """Options that make no sense are reported with their place, all at once, before anything is sent."""
     file = repo.root / "kvsync.yaml"
     text = file.read_text().replace(
         f"account_id: {service.account}", "account_id: ../x\n    batch_size: 10001\n    tokn: x"

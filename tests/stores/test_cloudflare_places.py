@@ -139,7 +139,7 @@ async def test_one_name_among_many_costs_one_call(service: Service, connect: Ope
 
 
 async def test_pages_of_namespaces_that_repeat_end() -> None:
-    """An account that lists the same page for ever is an error, not an endless pass."""
+    """An account that lists the same page forever is an error, not an endless pass."""
     page = {"success": True, "errors": [], "result": [{"id": "1", "title": "a"}], "result_info": {"total_count": 9}}
     async with serving(*[says(200, json.dumps(page).encode())] * 3) as server:
         store = cloudflare_store(Bare(server.origin), FakeClock(), timeout=5)
@@ -153,7 +153,7 @@ async def test_pages_of_namespaces_that_repeat_end() -> None:
 
 @pytest.mark.parametrize("change", ["renamed", "replaced", "swapped"])
 async def test_a_namespace_that_changes_under_a_running_daemon(repo: Repo, service: Service, change: str) -> None:
-    """Renamed and made anew, deleted and made anew, or swapped with another: nothing is written by the plan that was made for
+    """Renamed and made again, deleted and made again, or swapped with another: nothing is written by the plan that was made for
     the one before, which stays as it is; the next pass is for the new one."""
     await repo.settle({"a": "1", "b": "1"})
     service.ids["other"] = service.make("other")

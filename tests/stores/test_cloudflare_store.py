@@ -155,7 +155,7 @@ async def test_a_batch_goes_without_its_bad_keys(service: Service, connect: Open
 @pytest.mark.parametrize("key", ["é" * 256, "%2F", "x/../y", "a?b#c", "\u001f", " ", "...", "kvsync"])
 @pytest.mark.parametrize("value", [b"text", b"\xff\x00", b"", b"\r\n", b"\x00" * 9000])
 async def test_awkward_keys_hold_awkward_values(service: Service, connect: Open, key: str, value: bytes) -> None:
-    """Names and values come back byte for byte, also those that are read one by one because they are no text."""
+    """Names and values come back byte for byte, also those that are read one by one because they are not text."""
     store = connect()
     assert (await store.write("web", [creation(key, value)]))[0].status is WriteStatus.DONE
     found = await store.read("web", [Identity(key)])
@@ -163,8 +163,8 @@ async def test_awkward_keys_hold_awkward_values(service: Service, connect: Open,
     assert service.values("web") == {key: value}
 
 
-async def test_one_value_that_is_no_text_fails_no_other(service: Service, connect: Open) -> None:
-    """Among a hundred texts, a value that is no text is found and read alone, with its metadata and its end."""
+async def test_one_value_that_is_not_text_fails_no_other(service: Service, connect: Open) -> None:
+    """Among a hundred texts, a value that is not text is found and read alone, with its metadata and its end."""
     service.put_all("web", many(99))
     ends = int(time.time()) + 5000
     service.put("web", "key-00042x", b"\xff\xfe", metadata={"a": 1}, expiration=ends)
@@ -182,8 +182,8 @@ async def test_one_value_that_is_no_text_fails_no_other(service: Service, connec
 # -- the mark ---------------------------------------------------------------------------------------------------------
 
 
-async def test_the_mark_is_one_member_beside_the_users_own(service: Service, connect: Open) -> None:
-    """What the user asked for stands in the metadata as asked; all that is kvsync's is in one member."""
+async def test_the_mark_is_one_member_next_to_the_users_own(service: Service, connect: Open) -> None:
+    """What the user asked for stands in the metadata as requested; all that is kvsync's is in one member."""
     content = Content(b"v", "text/html", (("team", "web"),), '{"region":"eu","tier":1}')
     await connect().write("web", [creation("a", content, ttl=3600, protected=True), creation("b", seal=bytes(16))])
     listed = service.listed("web")
@@ -203,7 +203,7 @@ async def test_the_mark_is_one_member_beside_the_users_own(service: Service, con
 
 
 @pytest.mark.parametrize("change", [{"region": "us"}, {"more": 1}, {"region": None}])
-async def test_metadata_that_somebody_changed_is_seen_in_a_listing(
+async def test_metadata_that_someone_changed_is_seen_in_a_listing(
     service: Service, connect: Open, change: dict[str, Any]
 ) -> None:
     """Who changes the metadata and leaves the mark in place is found out without any value being read."""
@@ -288,7 +288,7 @@ def _with_metadata(size: int) -> Content:
 
 
 async def test_whole_numbers_and_empty_metadata_have_one_spelling(connect: Open) -> None:
-    """`{}` is no metadata, and `1.0` is `1`: a store that keeps JSON makes no difference, and nor does the plan."""
+    """`{}` is not metadata, and `1.0` is `1`: a store that keeps JSON makes no difference, and nor does the plan."""
     store = connect()
     assert store.normalise(Content(b"", metadata="{}")) == Content(b"")
     assert store.normalise(Content(b"", metadata='{"a":1.0,"b":[2.5]}')).metadata == '{"a":1,"b":[2.5]}'
@@ -309,7 +309,7 @@ async def test_the_least_lifetime_is_counted_by_the_server(service: Service, con
 # -- namespaces -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wrong_namespace_is_no_empty_store(service: Service, connect: Open) -> None:
+async def test_a_wrong_namespace_is_not_an_empty_store(service: Service, connect: Open) -> None:
     """A namespace that does not exist is an error that suggests the nearest name, never an empty listing."""
     store = connect()
     with pytest.raises(PermanentError, match='did you mean "web"'):
@@ -330,7 +330,7 @@ async def test_a_namespace_is_found_by_title_by_id_and_by_its_configured_id(serv
     assert await store.namespaces() == ["prod"]
 
 
-async def test_a_wrong_configured_id_is_told(connect: Open) -> None:
+async def test_a_wrong_configured_id_is_reported(connect: Open) -> None:
     """A configured id that leads nowhere is an error that says which line to correct."""
     store = connect(options={"namespace_ids": {"prod": "f" * 32, "odd": "xyz"}})
     for name in ("prod", "odd"):
@@ -363,7 +363,7 @@ async def test_a_missing_namespace_is_made_when_it_is_written_to(service: Servic
     assert len(await one.read("new", [Identity("a"), Identity("b")])) == 2
 
 
-async def test_a_namespace_that_is_deleted_under_us_is_no_empty_store(service: Service, connect: Open) -> None:
+async def test_a_namespace_that_is_deleted_under_us_is_not_an_empty_store(service: Service, connect: Open) -> None:
     """Once its namespace is gone a store says so for every kind of call, whatever has the title by now; located again it finds
     the new one."""
     store = connect()
@@ -453,7 +453,7 @@ async def test_a_listing_that_breaks_off_is_incomplete() -> None:
             assert snapshot == brought
 
 
-async def test_pages_that_go_in_circles_are_no_listing() -> None:
+async def test_pages_that_go_in_circles_are_not_a_listing() -> None:
     """A cursor that comes back does not make an endless listing, and what it brought is incomplete."""
     page = {"success": True, "errors": [], "result": [], "result_info": {"count": 0, "cursor": "same"}}
     async with serving(says(200, json.dumps(page).encode())) as server:
@@ -461,7 +461,7 @@ async def test_pages_that_go_in_circles_are_no_listing() -> None:
 
 
 @pytest.mark.parametrize("page", [{}, {"success": True, "result": {}}, {"success": True, "result": [{"nam": "a"}]}, []])
-async def test_what_is_no_list_of_keys_is_no_empty_store(page: Any) -> None:
+async def test_what_is_not_a_list_of_keys_is_not_an_empty_store(page: Any) -> None:
     """An answer of another shape is an error, never a listing."""
     async with serving(says(200, json.dumps(page).encode())) as server:
         assert await _observed(server.origin) is None
@@ -514,7 +514,7 @@ async def test_doctor_finds_nothing_wrong(service: Service, connect: Open) -> No
     ],
 )
 async def test_doctor_tells_faults_apart(connect: Open, options: dict[str, Any], wrong: set[str], words: str) -> None:
-    """A wrong token, one without permission, a wrong account and a wrong id are told apart, each with what to do."""
+    """A wrong token, one without permission, a wrong account and a wrong id are distinguished, each with what to do."""
     found = await findings(connect(**options))
     assert {check for check, (ok, _) in found.items() if not ok} == wrong
     assert all(words in found[check][1] for check in wrong)
@@ -535,8 +535,8 @@ async def test_doctor_finds_a_clock_that_is_wrong(service: Service, connect: Ope
 
 
 @given(st.lists(st.text("0123456789abcdef \u0663", min_size=30, max_size=33), max_size=4))
-def test_fingerprints_that_somebody_made_up_are_no_trouble(prints: list[str]) -> None:
-    """Whatever stands where a fingerprint should, alone or beside others, the listing is taken in."""
+def test_fingerprints_that_someone_made_up_cause_no_trouble(prints: list[str]) -> None:
+    """Whatever stands where a fingerprint should, alone or next to others, the listing is taken in."""
     seals = MarkSigner(OWNER, Place("cloudflare-kv", ()))
     (seal,) = seals.plain_seal_texts([Identity("good")], [bytes(16)])
     listing = Listing(seals)

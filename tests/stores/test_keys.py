@@ -28,7 +28,7 @@ TEMPLATES = [
 
 @given(st.sampled_from(TEMPLATES), st.booleans(), TEXT, TEXT, st.none() | TEXT)
 def test_what_is_encoded_is_decoded(template: str, native: bool, namespace: str, key: str, label: str | None) -> None:
-    """An identity that has a remote key is what that remote key stands for; others raise ValueError."""
+    """An identity that has a remote key is what that remote key represents; others raise ValueError."""
     keys, identity = KeyFormat(template, native_labels=native), Identity(key, label)
     try:
         remote_key = keys.encode(namespace, identity)
@@ -41,7 +41,7 @@ def test_what_is_encoded_is_decoded(template: str, native: bool, namespace: str,
 
 @given(st.sampled_from(TEMPLATES), TEXT, TEXT)
 def test_what_is_decoded_is_encoded(template: str, namespace: str, remote_key: str) -> None:
-    """No two remote keys of a namespace stand for one identity."""
+    """No two remote keys of a namespace represent one identity."""
     keys = KeyFormat(template)
     identity = keys.decode(namespace, remote_key)
     if identity is not None and remote_key not in ("", ".", ".."):
@@ -92,7 +92,7 @@ def test_identities_without_a_remote_key(template: str, identity: Identity, reas
     ],
 )
 def test_the_format_that_is_suggested_can_be_used(template: str, divider: str, example: str) -> None:
-    """Who needs labels is told a format that keeps the form of the keys, and divides them by what the store takes."""
+    """Who needs labels gets a format that keeps the form of the keys, and divides them by what the store takes."""
     with pytest.raises(ValueError, match=re.escape(f'for example "{example}"')):
         KeyFormat(template, divider=divider).encode("web", Identity("a", "prod"))
     assert KeyFormat(example).holds_label
@@ -105,7 +105,7 @@ def test_native_labels_do_not_save_an_unusable_key(key: str) -> None:
         KeyFormat("{key}", native_labels=True).encode("web", Identity(key, "prod"))
 
 
-def test_native_labels_stay_beside_the_key() -> None:
+def test_native_labels_stay_next_to_the_key() -> None:
     """Where the store keeps labels, the remote key is without them, and decoding takes the label as given."""
     keys = KeyFormat("{namespace}:{key}", native_labels=True)
     assert keys.encode("web", Identity("a", "prod")) == "web:a"
@@ -113,7 +113,7 @@ def test_native_labels_stay_beside_the_key() -> None:
 
 
 def test_remote_keys_of_others_are_nobodys() -> None:
-    """A remote key that is not of the format and namespace stands for nothing."""
+    """A remote key that is not of the format and namespace represents nothing."""
     assert KeyFormat("{namespace}:{key}").decode("web", "mail:a") is None
     assert KeyFormat("{label}/{key}").decode("web", "a") is None
     assert KeyFormat("a{key}a").decode("web", "a") is None

@@ -55,20 +55,20 @@ def test_built_in_types_are_complete(type_name: str) -> None:
     assert all(field.help and field.schema() for field in found.options)
 
 
-def test_types_are_told_in_order() -> None:
-    """All types are told, sorted."""
+def test_types_are_reported_in_order() -> None:
+    """All types are reported, sorted."""
     assert list(store_types()) == sorted(store_types())
     assert set(BUILTIN) <= set(store_types())
 
 
-def test_an_unknown_type_is_told() -> None:
+def test_an_unknown_type_is_reported() -> None:
     """An unknown type is named, together with the types that there are."""
     with pytest.raises(UnknownStoreType, match=r'"sqlight"; known types are .*\bmemory, .*sqlite'):
         store_class("sqlight")
 
 
 def test_an_installed_type_is_found(site: Path, tmp_path: Path) -> None:
-    """A type that an installed package offers is told, loaded and opened like a built-in one."""
+    """A type that an installed package offers is reported, loaded and opened like a built-in one."""
     install(site, "kvsync-pigeon", "carrier-pigeon = kvsync_pigeon:CarrierPigeon")
     assert "carrier-pigeon" in store_types()
     assert store_class("carrier-pigeon").__name__ == "CarrierPigeon"
@@ -107,7 +107,7 @@ def test_a_built_in_type_cannot_be_replaced(site: Path) -> None:
         (GOOD + "class Pigeon(CarrierPigeon):\n    capabilities = None", "Pigeon", "has no capabilities"),
     ],
 )
-def test_a_broken_package_is_told(site: Path, source: str, place: str, reason: str) -> None:
+def test_a_broken_package_is_reported(site: Path, source: str, place: str, reason: str) -> None:
     """A package whose type cannot be had is named with its version, the reason, and no traceback of its own."""
     install(site, "kvsync-broken", f"broken = kvsync_broken:{place}", source)
     with pytest.raises(PermanentError) as caught:
@@ -116,7 +116,7 @@ def test_a_broken_package_is_told(site: Path, source: str, place: str, reason: s
     assert reason in str(caught.value)
 
 
-def test_two_packages_with_one_type_are_told(site: Path) -> None:
+def test_two_packages_with_one_type_are_reported(site: Path) -> None:
     """Two packages that offer the same type are both named; neither is taken."""
     install(site, "kvsync-one", "pigeon = kvsync_one:CarrierPigeon")
     install(site, "kvsync-two", "pigeon = kvsync_two:CarrierPigeon")

@@ -155,7 +155,7 @@ async def test_an_older_copy_of_the_file_repeats_no_version(opened: Open, shell:
 
 
 async def test_odd_cells_do_not_hide_the_others(opened: Open, shell: Shell) -> None:
-    """Tags that are no JSON object count as none, metadata that is no JSON as a string, and all entries are listed."""
+    """Tags that are not a JSON object count as none, metadata that is not JSON as a string, and all entries are listed."""
     store = opened()
     await create(store)
     shell("INSERT INTO entries(namespace, key, value, tags, metadata) VALUES ('web', 'odd', 'x', 'no json', '{')")
@@ -173,7 +173,7 @@ async def test_odd_cells_do_not_hide_the_others(opened: Open, shell: Shell) -> N
 
 @pytest.mark.parametrize("column", ["namespace", "key", "label", "expires_at", "mark_ttl"])
 async def test_a_cell_that_could_not_be_read_is_refused(opened: Open, shell: Shell, column: str) -> None:
-    """The table itself refuses names that are no text and moments that are no numbers, with the name of the column."""
+    """The table itself refuses names that are not text and moments that are not numbers, with the name of the column."""
     store = opened()
     await create(store)
     with pytest.raises(sqlite3.IntegrityError, match=column):
@@ -204,7 +204,7 @@ EDITS = st.one_of(
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(EDITS, min_size=1, max_size=12))
-def test_an_etag_never_stands_for_two_contents(edits: list[tuple[str, str]]) -> None:
+def test_an_etag_never_represents_two_contents(edits: list[tuple[str, str]]) -> None:
     """Over any sequence of edits, ours and by hand, an etag means one content, and an unchanged token an unchanged state."""
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_replay(Path(folder), edits))

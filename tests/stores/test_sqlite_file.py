@@ -86,7 +86,7 @@ def test_processes_lose_no_update(shell: Shell, tmp_path: Path) -> None:
     assert shell("SELECT key, value FROM entries") == [("counter", b"180")]
 
 
-async def test_a_long_lock_is_told(opened: Open, shell: Shell, tmp_path: Path) -> None:
+async def test_a_long_lock_is_reported(opened: Open, shell: Shell, tmp_path: Path) -> None:
     """While another process holds the write lock, reading goes on, and a write fails with an error that says to wait."""
     store = opened()
     await store.write("web", [creation("first")])
@@ -213,7 +213,7 @@ def of_the_future(path: Path) -> None:
         (Path.mkdir, "is a folder; set path to a file"),
     ],
 )
-async def test_a_file_that_is_no_store_is_told(
+async def test_a_file_that_is_not_a_store_is_reported(
     opened: Open, tmp_path: Path, spoil: Callable[[Path], None], message: str, read_only: bool
 ) -> None:
     """What cannot be used is named with its path and what to do, is never changed, and `doctor` says the same."""
@@ -228,14 +228,14 @@ async def test_a_file_that_is_no_store_is_told(
     assert (tmp_path / "store.db").stat().st_size == before
 
 
-async def test_a_path_through_a_file_is_told(opened: Open, tmp_path: Path) -> None:
+async def test_a_path_through_a_file_is_reported(opened: Open, tmp_path: Path) -> None:
     """A folder that cannot be made is named with the reason."""
     (tmp_path / "file").write_text("")
     with pytest.raises(PermanentError, match=r"cannot create the folder .*file"):
         await keys(opened("file/store.db"))
 
 
-async def test_text_that_is_none_is_told_without_showing_it(opened: Open, shell: Shell) -> None:
+async def test_text_that_is_none_is_reported_without_showing_it(opened: Open, shell: Shell) -> None:
     """A row with a broken text is reported, and neither it nor its value is in the message or its causes."""
     store = opened()
     await store.namespaces()

@@ -80,7 +80,7 @@ async def test_labels_go_into_keys(tmp_path: Path, service: Service) -> None:
     assert changes(await repo.plan()) == []
 
 
-async def test_what_the_store_cannot_hold_is_told_offline(tmp_path: Path, service: Service) -> None:
+async def test_what_the_store_cannot_hold_is_reported_offline(tmp_path: Path, service: Service) -> None:
     """Characters, lengths, lifetimes, labels, metadata, bytes and kvsync's own keys: all told at once, with nothing sent."""
     repo = Repo(tmp_path, service)
     wrong = {
@@ -121,7 +121,7 @@ async def test_what_the_store_cannot_hold_is_told_offline(tmp_path: Path, servic
     ],
 )
 async def test_options_that_make_no_sense(tmp_path: Path, service: Service, options: str, said: str) -> None:
-    """They are told with their place before anything is sent."""
+    """They are reported with their place before anything is sent."""
     repo = Repo(tmp_path, service, extra=options)
     repo.want({"a": "1"})
     result = repo.command("validate")
@@ -199,7 +199,7 @@ async def test_what_changed_since_the_plan_is_not_overwritten(either: Repo, serv
 
 
 async def test_foreign_entries_are_left_alone(either: Repo, service: Service) -> None:
-    """What kvsync did not write is neither deleted nor changed by whatever it does beside it, in whatever namespace it is."""
+    """What kvsync did not write is neither deleted nor changed by whatever it does next to it, in whatever namespace it is."""
     foreign = ("web:foreign", "web", "website:a", "we", "other:web:a", "web:deep:a")
     for key in foreign:
         service.put(key, "theirs", ttl=5000)
@@ -305,7 +305,7 @@ async def test_a_namespace_within_another(tmp_path: Path, service: Service, ledg
     assert service.values()["web:de:a"] == "inner"
 
 
-async def test_an_entry_within_another_target_is_told_offline(repo: Repo, service: Service) -> None:
+async def test_an_entry_within_another_target_is_reported_offline(repo: Repo, service: Service) -> None:
     """An entry of `web` whose key is one of the managed `web:de` is an error with its place; nothing is sent."""
     repo.want({"a": "1", "de:a": "1"})
     repo.want({"b": "1"}, namespace="web:de")

@@ -119,7 +119,7 @@ def _elliptic() -> str:
     ],
 )
 async def test_a_key_file_that_is_none(connect: Open, service: Service, text: str, said: str) -> None:
-    """What is wrong with the key file is told, and what to do, but nothing of what it holds; nothing is sent."""
+    """What is wrong with the key file is reported, and what to do, but nothing of what it holds; nothing is sent."""
     store = connect(credentials=text)
     error = await error_of(store.namespaces())
     assert isinstance(error, AuthError)
@@ -157,8 +157,8 @@ async def test_a_wrong_clock_costs_one_call(connect: Open, service: Service, ahe
 
 
 @pytest.mark.parametrize("refusal", ["401", "454", "455", "456"])
-async def test_a_token_is_signed_anew_once(connect: Open, service: Service, refusal: str) -> None:
-    """A token that is not taken is signed anew and the call sent once more, a write too; a second refusal is the end of it."""
+async def test_a_token_is_signed_again_once(connect: Open, service: Service, refusal: str) -> None:
+    """A token that is not taken is signed again and the call sent once more, a write too; a second refusal is the end of it."""
     store = connect()
     service.faults(f"{refusal}:1", times=1)
     await store.write("web", [creation("a")])
@@ -212,7 +212,7 @@ async def answered(content: bytes, status: int, call: Callable[[Store], Awaitabl
     "content", [b'{"result": null}', b"{}", body(341), body(341, result={"key": "web:a", "value": "x"})]
 )
 async def test_all_ways_to_say_that_there_is_nothing(content: bytes, status: int) -> None:
-    """An error, null and no result at all mean that a key is absent; `error` counts whatever stands beside it."""
+    """An error, null and no result at all mean that a key is absent; `error` counts whatever stands next to it."""
     if status == 404 and b"error" not in content:
         return
     assert await answered(content, status, lambda store: store.read("web", [Identity("a")])) == {}
@@ -270,13 +270,14 @@ async def test_how_long_to_wait(content: bytes, seconds: float) -> None:
 
 @pytest.mark.parametrize("result", ['{"key": "web:a"}', "7", '[{"value": "x"}]', '"text"'])
 async def test_a_listing_that_is_none(result: str) -> None:
-    """Whatever is no list of items ends the pass; it is never an empty store."""
+    """Whatever is not a list of items ends the pass; it is never an empty store."""
     error = await answered(f'{{"result": {result}}}'.encode(), 200, lambda store: store.observe("web", SIGNER))
     assert isinstance(error, TransientError)
 
 
 async def test_the_application_by_its_name(connect: Open) -> None:
-    """An application is found by its short or full name, also where methods take no names; one that does not exist is told."""
+    """An application is found by its short or full name, also where methods take no names; one that does not exist is
+    reported."""
     with Service.serve(switches={"application-name": "ignored"}) as service:
         service.put("web:a", "1")
         full = service.api("GetApplications")[0]["application_name"]
@@ -451,7 +452,7 @@ async def test_doctor_finds_nothing(connect: Open, service: Service) -> None:
 
 
 async def test_doctor_tells_the_application_from_the_role(connect: Open, service: Service) -> None:
-    """An application that does not exist, a role that may not, and an endpoint where nobody is are told apart."""
+    """An application that does not exist, a role that may not, and an endpoint where nobody is are distinguished."""
     assert await findings(connect(options={"application_id": 3})) == {"key file": True, "application": False}
     with Service.serve(switches={"role": "supervisor"}) as forbidden:
         (finding,) = [one for one in await connect(forbidden).check() if not one.ok]

@@ -34,7 +34,7 @@ def repo(tmp_path: Path, service: Service) -> Repo:
 
 async def test_two_hundred_days(either: Repo, service: Service) -> None:
     """Woken when a plan says so and not else, kvsync never lets an entry go missing over 200 days, and renews each as often as
-    it must: three times what shall stay, and what has a TTL whenever a third of it is left."""
+    it must: three times what should stay, and what has a TTL whenever a third of it is left."""
     clock = either.clock
     assert isinstance(clock, SharedClock)
     begin, renewed, passes = clock.now(), Counter[str](), 0
@@ -78,7 +78,7 @@ async def test_a_ledger_outlives_its_own_end(repo: Repo, service: Service) -> No
 
 
 async def test_a_daemon_that_was_away_for_too_long(either: Repo, service: Service) -> None:
-    """After 90 days without a pass everything is gone, and comes back with the next; that is no drift."""
+    """After 90 days without a pass everything is gone, and comes back with the next; that is not drift."""
     clock = either.clock
     assert isinstance(clock, SharedClock)
     await either.settle(many(5))
@@ -91,7 +91,7 @@ async def test_a_daemon_that_was_away_for_too_long(either: Repo, service: Servic
     assert len(service.items()) == 5
 
 
-async def test_drift_is_told_from_time(either: Repo, service: Service) -> None:
+async def test_drift_is_distinguished_from_time(either: Repo, service: Service) -> None:
     """An edit, a deletion and a shortened life are found; the passing of time is not taken for any of them."""
     clock = either.clock
     assert isinstance(clock, SharedClock)
@@ -182,7 +182,7 @@ async def test_two_machines_at_the_same_time(repo: Repo, service: Service) -> No
 
 @pytest.mark.parametrize("damage", ["root", "piece", "piece gone"])
 async def test_a_damaged_ledger_counts_as_lost(repo: Repo, service: Service, damage: str) -> None:
-    """A ledger that somebody cut or changed is not gone by: a fresh machine deletes nothing for it, and the machine that
+    """A ledger that someone cut or changed is not gone by: a fresh machine deletes nothing for it, and the machine that
     wrote it leaves it whole again."""
     await repo.settle(many(40))
     keys = sorted(service.everything("web:#kvsync"))

@@ -50,7 +50,7 @@ def write_files(folder: Path, version: int) -> None:
 
 
 def wanted(version: int) -> dict[str, str]:
-    """What each namespace shall hold of ours."""
+    """What each namespace should hold of ours."""
     if version == 1:
         return {f"k{number:02}": "one" for number in range(ENTRIES)}
     kept = {f"k{number:02}": "two" if number % 4 == 0 else "one" for number in range(ENTRIES) if number % 4 != 1}
@@ -58,12 +58,12 @@ def wanted(version: int) -> dict[str, str]:
 
 
 def everywhere(version: int) -> dict[str, dict[str, str]]:
-    """What the whole store shall hold of ours."""
+    """What the whole store should hold of ours."""
     return {f"n{number}": wanted(version) for number in range(NAMESPACES)}
 
 
 def prepare(folder: Path) -> None:
-    """Make version 1 real, put foreign entries beside it, and write the files of version 2."""
+    """Make version 1 real, put foreign entries next to it, and write the files of version 2."""
     write_files(folder, 1)
     asyncio.run(apply(folder))
     with closing(sqlite3.connect(folder / "store.db")) as connection, connection:

@@ -28,7 +28,7 @@ SHARED_KINDS = ("memory-shared-bucket", "memory-shared-mortal")
 
 
 class Machine:
-    """One state directory over the world's files and server."""
+    """One state directory over the repository's files and server."""
 
     def __init__(self, repo: MemoryRepository, name: str) -> None:
         self.repo, self.path = repo, repo.root / f"machine-{name}"
@@ -86,7 +86,7 @@ def leave(repo: MemoryRepository, text: bytes) -> None:
 
 
 def ledger_of(owner: str = OWNER, repo: MemoryRepository | None = None, **rows: LedgerRow) -> bytes:
-    """A ledger, as text, of the world's place or of another one."""
+    """A ledger, as text, of the repository's place or of another one."""
     elsewhere = MarkSigner(owner, Place("elsewhere", ()))
     made = LedgerDocument(owner, {Identity(key): row for key, row in rows.items()})
     return encode(made, elsewhere if repo is None else signer(repo, owner))

@@ -1,4 +1,4 @@
-"""A repository, its stores and its clock: what the tests of the whole open, edit, plan and apply."""
+"""A repository over in-memory stores with a fake clock, for tests of whole passes: edit files, plan, apply."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Row = tuple[str, str, str]
 
 
 class MemoryRepository:
-    """One folder with `kvsync.yaml`, one memory server behind the store `main`, and a clock that stands still."""
+    """A repository: one folder with `kvsync.yaml`, one memory server behind the store `main`, and a clock that stands still."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class MemoryRepository:
         self.server.calls.clear()
 
     def edit(self, key: str, value: str, label: str | None = None) -> None:
-        """Change a value as somebody does who leaves the mark where it is."""
+        """Change a value as someone does who leaves the mark where it is."""
         held = self.server.held["web"][RemoteKey(key, label)]
         self.server.write("web", key, value.encode(), label=label, mark=held.mark, expires_at=held.expires_at)
 
@@ -120,7 +120,7 @@ class MemoryRepository:
         return self.values().get(str(Identity(key, label)))
 
     def values(self) -> dict[str, str]:
-        """Everything that the target main/web holds, without what has ended by itself."""
+        """Everything that the target main/web holds, without what has ended on its own."""
         has_lifetimes = KINDS.get(self.kind, MemoryStore).capabilities.lifetimes is Lifetimes.NATIVE
         now = self.clock.now() if has_lifetimes else 0.0
         return {

@@ -1,4 +1,4 @@
-"""Who wrote what where: a model of whose an entry is that knows the history, and none of kvsync's own reasoning.
+"""A model of entry ownership derived from the history of all writes, independent of kvsync's own rules.
 
 It keeps a dictionary of the marks that were made, with the place, key, label and owner key each was made for, and what each
 machine has seen in agreement with its files. From that the table in `docs/safety.md` says what a pass may do, and must do.

@@ -270,7 +270,7 @@ def test_third_parties_need_pytest_alone(tmp_path: Path) -> None:
 
 
 def test_kvsync_does_not_need_pytest() -> None:
-    """Nothing of kvsync imports pytest by itself, not even the suite."""
+    """Nothing of kvsync imports pytest on its own, not even the suite."""
     program = (
         "import sys, kvsync.stores, kvsync.testing.conformance, kvsync.testing.server; print('pytest' in sys.modules)"
     )

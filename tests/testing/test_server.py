@@ -142,7 +142,7 @@ async def test_a_locked_entry_stays(server: MemoryServer, store: Store) -> None:
 
 
 async def test_calls_are_remembered(server: MemoryServer, store: Store) -> None:
-    """Every call that reached the server is told, with its keys."""
+    """Every call that reached the server is reported, with its keys."""
     await store.write("web", [creation("a"), creation("b")])
     await keys(store)
     assert [(call.method, call.keys) for call in server.calls] == [("change", ("a", "b")), ("listing", ())]

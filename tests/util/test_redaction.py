@@ -57,7 +57,7 @@ def test_no_secret_survives(secret: str, before: str, after: str) -> None:
 
 
 def test_of_a_connection_string_the_address_stays() -> None:
-    """Where a call went must be told; the key, its id and whatever else there is are taken out."""
+    """Where a call went must be reported; the key, its id and whatever else there is are taken out."""
     redactor = redactor_of("Endpoint=https://settings.example:8443;Id=key-id-17;Secret=c2VjcmV0LXNlY3JldA==;More")
     for said in ("no connection to settings.example:8443: refused", "GET https://settings.example:8443/kv"):
         assert redactor.redact_foreign(said) == redactor.redact(said) == said
@@ -137,7 +137,7 @@ def test_secret_by_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["key", "tokens_used", "secretary", "store", "etag", "fingerprint", "keys", "passed"])
 def test_not_secret_by_name(name: str) -> None:
-    """Names of kvsync's own fields are no secrets."""
+    """Names of kvsync's own fields are not secrets."""
     assert not is_secret_name(name)
 
 
@@ -201,7 +201,7 @@ def test_threads() -> None:
 
 
 def test_objects_become_text() -> None:
-    """An object that is no plain data is shown as its text, redacted."""
+    """An object that is not plain data is shown as its text, redacted."""
     assert redactor_of("hunter22").redact_data([ValueError("no hunter22"), Path("/x")]) == ["no ***", "/x"]
 
 
@@ -292,7 +292,7 @@ def test_eight_bytes_are_enough_in_foreign_text(data: st.DataObject, secret: str
 
 
 @given(st.data(), st.binary(min_size=8, max_size=40))
-def test_bytes_that_are_no_text(data: st.DataObject, secret: bytes) -> None:
+def test_bytes_that_are_not_text(data: st.DataObject, secret: bytes) -> None:
     """A binary secret is found in base64 and hexadecimal too."""
     redactor = Redactor()
     redactor.register(secret)
@@ -424,7 +424,7 @@ def test_a_sensitive_value_takes_no_word_of_kvsync(value: str) -> None:
     ["correct horse battery", "S3cr3t-Passw0rd", "4111 1111 1111 1111", "83719264", "delete-7fQ2", "пароль-секрет"],
 )
 def test_a_real_sensitive_value_is_hidden(value: str) -> None:
-    """What is no word of kvsync's is taken out, also between such words."""
+    """What is not a word of kvsync's is taken out, also between such words."""
     redactor = author_of(value)
     assert not redactor.is_weak(value)
     assert redactor.redact(f"would delete {value} of 30 entries") == f"would delete {HIDDEN} of 30 entries"

@@ -65,7 +65,7 @@ def test_pragmas_are_set() -> None:
         assert connection.execute("PRAGMA synchronous").fetchone() == (0,)
 
 
-def test_faults_are_told_apart(tmp_path: Path, file: Path, database: sqlite3.Connection) -> None:
+def test_faults_are_distinguished(tmp_path: Path, file: Path, database: sqlite3.Connection) -> None:
     """Missing, read-only, locked and foreign files each have a fault of their own."""
     foreign = tmp_path / "foreign.db"
     foreign.write_text("no database " * 100)
@@ -87,7 +87,7 @@ def test_a_transaction_is_all_or_nothing(database: sqlite3.Connection) -> None:
 
 
 def test_the_first_error_is_the_one_that_is_raised(database: sqlite3.Connection) -> None:
-    """A transaction that SQLite rolled back by itself does not hide why."""
+    """A transaction that SQLite rolled back on its own does not hide why."""
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         run(database, "ROLLBACK", "INSERT INTO missing VALUES (1)")
 

@@ -68,7 +68,7 @@ def test_places_count_from_one() -> None:
         assert [(key.line, key.column), (value.line, value.column)] == [(2, 3), (2, 6)]
 
 
-def test_quotes_are_told_from_plain_text() -> None:
+def test_quotes_are_distinguished_from_plain_text() -> None:
     """`null` is null, `"null"` is text."""
     [root] = parse(b"a: null\nb: \"null\"\nc: ~\nd:\ne: ''\n", "f")
     assert isinstance(root, Mapping)
@@ -82,11 +82,11 @@ def test_several_documents_and_an_end_marker() -> None:
 
 
 def test_an_empty_file_has_no_documents() -> None:
-    """Nothing, and comments alone, are no document."""
+    """Nothing, and comments alone, are not a document."""
     assert parse(b"", "f") == parse(b"# only a comment\n", "f") == []
 
 
-def test_every_duplicate_and_tag_and_odd_key_is_told_at_once() -> None:
+def test_every_duplicate_and_tag_and_odd_key_is_reported_at_once() -> None:
     """What does not hinder reading on is collected, each with its place and the place of the first."""
     text = 'a: 1\na: 2\nb: !!str 3\n? [x]\n: 4\n~: 5\nb: {"c": 6, c: 7}\n'
     assert problems(text) == [
@@ -110,7 +110,7 @@ def test_anchors_and_merge_keys_work() -> None:
     }
 
 
-def test_misused_anchors_and_merge_keys_are_told() -> None:
+def test_misused_anchors_and_merge_keys_are_reported() -> None:
     """An alias of nothing, an anchor inside itself, a merge of a scalar."""
     assert "f.yaml:1:4: the alias *x has no anchor before it" in problems("a: *x\n")[0]
     assert "f.yaml:1:8: the alias *x has no anchor before it" in problems("a: &x [*x]\n")[0]
@@ -198,7 +198,7 @@ def test_bad_bytes_are_named_with_their_place(data: bytes, said: str) -> None:
     ],
 )
 def test_syntax_errors_say_where_and_what_to_do(text: str, place: str, said: str) -> None:
-    """libyaml's errors are told as file:line:column, with a hint."""
+    """libyaml's errors are reported as file:line:column, with a hint."""
     [found] = problems(text)
     assert found.startswith(f"f.yaml:{place}: ")
     assert said in found

@@ -87,7 +87,7 @@ def test_one_namespace_of_an_export(folder: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_export(folder: Path, text: str, complaint: str) -> None:
+def test_what_is_not_an_export(folder: Path, text: str, complaint: str) -> None:
     """A file of another kind is refused with its place and how to make the right one, and nothing is written."""
     (folder / "export.json").write_text(text)
     done = dump(folder, "settings", "--kvset", "export.json")

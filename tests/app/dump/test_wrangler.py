@@ -85,7 +85,7 @@ def test_keys_of_another_format_are_left_out(folder: Path) -> None:
         ('[{"key": "a", "value": "x", "expiration_ttl": 0}]', "expiration_ttl is not a positive number"),
     ],
 )
-def test_what_is_wrong_with_the_file_is_told(folder: Path, content: str, words: str) -> None:
+def test_what_is_wrong_with_the_file_is_reported(folder: Path, content: str, words: str) -> None:
     """A file that is no such list, or holds entries that are none, is refused with all that is wrong, and no value repeated."""
     (folder / "bulk.json").write_text(content)
     done = kvsync(folder, "dump", "edge/web", "--wrangler", "bulk.json", "--to", "state")

@@ -91,7 +91,7 @@ def test_loading_what_was_written_gives_the_same_entries(tmp_path: Path, wanted:
 
 
 def test_values_are_written_as_a_person_would() -> None:
-    """Plain text stays plain, lines are a block, JSON is `json:`, binary is Base64, and options stand beside the value."""
+    """Plain text stays plain, lines are a block, JSON is `json:`, binary is Base64, and options stand next to the value."""
     text = write(
         TARGET,
         [
