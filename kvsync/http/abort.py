@@ -64,6 +64,12 @@ async def aborted_on_failure(*, is_write: bool) -> AsyncIterator[None]:
         _set_linger(transport, _DELIVER)
 
 
+def opened_connection() -> asyncio.Transport | None:
+    """Return the connection that the write of this task uses; None before there is one, and outside of a write."""
+    opened = _OPENED.get()
+    return opened[-1] if opened else None
+
+
 def _set_linger(transport: asyncio.Transport, value: bytes) -> None:
     found = transport.get_extra_info("socket")
     with suppress(OSError):  # closed meanwhile

@@ -183,7 +183,7 @@ class Client:
 
             try:
                 self._transport, self._host = (
-                    Transport(self.origin, self._limits.concurrency, self._ca_file, self._limits.answers),
+                    Transport(self.origin, self._limits.concurrency, self._ca_file, self._limits.answers, self._fence),
                     host_of(self.origin),
                 )
             except PermanentError as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from errno import errorcode
 from os import strerror
@@ -26,21 +26,20 @@ from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
 from kvsync import __version__
-from kvsync.errors import PermanentError
+from kvsync.errors import NotLeader, PermanentError
 from kvsync.http.abort import AbortableConnector, aborted_on_failure
+from kvsync.http.body import in_pieces, length_header
 from kvsync.http.model import BodySink, NotAnsweredError, NotSentError, Request, Response
 from kvsync.http.proxy import Proxy, proxy_for
 from kvsync.http.trust import not_trusted, trusting
 from kvsync.model.answer_limits import AnswerLimits
+from kvsync.util.write_fence import Fence
 
 _CONNECT: Final = 10.0
 """Seconds in which a connection must be made."""
 
 _IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
-
-_PIECE: Final = 64 * 1024
-"""Bytes of a body that go out at once: what is buffered when a write is aborted, or the process stopped, is little more."""
 
 _PROXY_PASSWORD: Final = 407
 """The status with which a proxy asks for a password."""
@@ -56,14 +55,20 @@ _TARGET: ContextVar[URL] = ContextVar("_TARGET")
 
 class Transport:
     """Connections to one origin (`https://host:port`), at most `connections` at once. `ca_file` names the authorities to
-    trust in place of the system's. Made inside a running event loop. Raises PermanentError for an origin, a CA file or a proxy
-    that cannot be used."""
+    trust in place of the system's; the `fence` is asked before each piece of a long write. Made inside a running event loop.
+    Raises PermanentError for an origin, a CA file or a proxy that cannot be used."""
 
     def __init__(
-        self, origin: str, connections: int, ca_file: Path | None = None, limits: AnswerLimits | None = None
+        self,
+        origin: str,
+        connections: int,
+        ca_file: Path | None = None,
+        limits: AnswerLimits | None = None,
+        fence: Fence | None = None,
     ) -> None:
         self._origin, self._url, self._host = origin, _url(origin), host_of(origin)
         self._proxy, self._limits = proxy_for(origin), limits or AnswerLimits()
+        self._fence = fence
         # A context without authorities costs nothing; no TLS is spoken with it.
         context = (
             trusting(ca_file, httpx.create_ssl_context)
@@ -106,12 +111,13 @@ class Transport:
         await self._transport.aclose()
 
     def _request(self, call: Request, headers: Mapping[str, str]) -> httpx.Request:
+        fence = self._fence if call.writes and self._fence is not None and self._fence.follows_lease else None
         try:
             return httpx.Request(
                 call.method,
                 self._url,
-                headers={**_ALWAYS, **headers, **_length(call.body)},
-                content=_content(call.body),
+                headers={**_ALWAYS, **headers, **length_header(call.body, fence)},
+                content=in_pieces(call.body, fence),
                 extensions={"timeout": {"connect": _CONNECT}},
             )
         except UnicodeError:
@@ -134,6 +140,8 @@ class Transport:
             return NotSentError(f"no connection {to}: no answer within {_CONNECT:g} s")
         if isinstance(cause, aiohttp.ClientConnectorError):
             return NotSentError(f"no connection {to}: {_reason(cause)}")
+        if cause is not None and isinstance(cause.__cause__, NotLeader):
+            return NotAnsweredError("the lease ended before all of it was sent")
         broken = f"the connection {to} was lost before the response arrived"
         return NotAnsweredError(f"{broken} ({type(cause or error).__name__})")
 
@@ -224,21 +232,6 @@ def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
-
-
-def _length(body: bytes) -> Mapping[str, str]:
-    """The header that keeps a body in pieces from being sent with chunked encoding."""
-    return {"Content-Length": str(len(body))} if len(body) > _PIECE else {}
-
-
-def _content(body: bytes) -> bytes | AsyncIterator[bytes]:
-    """A body in pieces where it is long, so that sending it stops nothing else."""
-    return _pieces(body) if len(body) > _PIECE else body
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

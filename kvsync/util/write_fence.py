@@ -1,7 +1,8 @@
 """Final check before a write is sent: is this replica still the leader?
 
 Where replicas share a lease, the leader stops writing before its lease ends, and whoever was paused meanwhile must find out
-before it sends anything. So the question is asked where it matters: right before each call that writes.
+before it sends anything. So the question is asked where it matters: right before each call that writes, and before each piece
+of a long one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ class Fence:
     """Open forever, until it follows a lease."""
 
     def __init__(self) -> None:
+        self.follows_lease = False
+        """True where replicas share a lease."""
         self._seconds_left: Callable[[], float] = lambda: inf
         self._led_since: Callable[[], float] = lambda: -inf
 
@@ -23,6 +26,7 @@ class Fence:
         """Be open only while `seconds_left` gives more than 0: the seconds within which a write that goes out now must be over.
         `led_since` gives when this replica began to lead (epoch seconds)."""
         self._seconds_left, self._led_since = seconds_left, led_since
+        self.follows_lease = True
 
     @property
     def led_since(self) -> float:
@@ -42,3 +46,7 @@ class Fence:
         if left <= 0:
             raise NotLeader("this replica is not the leader, so it writes nothing")
         return min(most, left)
+
+    def check(self) -> None:
+        """Raise NotLeader when nothing may go out, the rest of a write neither."""
+        self.allowance(inf)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from pathlib import Path
 from random import Random
@@ -77,6 +84,69 @@ async def test_a_write_in_flight_ends_before_the_lease() -> None:
         ):
             await client.send(PUT)
         await client.aclose()
+
+
+class SlowServer:
+    """Reads one request and never answers. `taken` is what it has of the body; it begins to read it once `goes_on`."""
+
+    def __init__(self) -> None:
+        self.taken, self.begun, self.goes_on, self.ended = (
+            bytearray(),
+            asyncio.Event(),
+            asyncio.Event(),
+            asyncio.Event(),
+        )
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.begun.set()
+        await self.goes_on.wait()
+        with suppress(ConnectionError):
+            while piece := await reader.read(2**16):
+                self.taken.extend(piece)
+        writer.close()
+        self.ended.set()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """The origin under which it serves, on a way that holds little."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**15)
+        async with await asyncio.start_server(self, sock=listening, limit=2**14):
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            await self.ended.wait()
+
+
+async def test_a_write_that_is_being_sent_ends_with_the_lease() -> None:
+    """The fence is asked before each piece of a body, so a write that another leader overtakes is not sent to its end."""
+    fence, size, server = Fence(), 24_000_000, SlowServer()
+    fence.follow(lambda: 60 if len(server.taken) < size // 4 else 0)
+    server.goes_on.set()
+    async with server.serving() as origin:
+        client = Client("store x", origin, Clock(), Traffic(), ClientOptions(fence=fence))
+        with pytest.raises(LostAnswer, match="the lease ended before all of it was sent"):
+            await client.send(Request("PUT", "/a", "writing a", body=bytes(size)))
+        await client.aclose()
+    assert len(server.taken) < size
+
+
+@pytest.mark.system
+async def test_a_long_write_of_a_stopped_process_is_not_completed() -> None:
+    """A leader is stopped in the middle of a body, on a slow way to the server, and goes on after its lease. Neither the kernel
+    nor the process sends the rest: the server never has the whole write."""
+    size, server = 200_000, SlowServer()
+    async with server.serving() as origin:
+        command = (sys.executable, "-m", "tests.leader.stopped_writer", origin, "1.5", str(size))
+        writer = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
+        await server.begun.wait()
+        writer.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(1.5)
+        server.goes_on.set()
+        await asyncio.sleep(1)  # what the kernel holds arrives
+        writer.send_signal(signal.SIGCONT)
+        told, _ = await writer.communicate()
+    assert len(server.taken) < size
+    assert told.startswith(b"LostAnswer"), told
 
 
 def test_every_store_hands_the_fence_to_its_client() -> None:
