@@ -168,6 +168,10 @@ class PlaceChanged(TransientError):
     """A target cannot be written to at the place that was planned; says nothing of the store as a whole."""
 
 
+class PassOverdue(TransientError):
+    """A pass took longer than it may. What it had not done waits for the next pass; says nothing of the store as a whole."""
+
+
 class BatchRefused(StoreError):
     """The store refused a call as a whole and wrote nothing of it."""
 

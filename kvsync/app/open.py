@@ -79,7 +79,7 @@ def assemble(config: Config, pass_context: PassContext, redactor: Redactor, envi
     pass_context = replace(pass_context, owner_keys=partial(_owner_keys, config, redactor, environ))
     config = replace(config, state_dir=pass_context.state.path)
     stores = _open_stores(config, pass_context, redactor, environ)
-    pass_context = replace(pass_context, places=PlaceResolver(stores))
+    pass_context = replace(pass_context, places=PlaceResolver(stores), limits=config.pass_limits)
     source = Source(config, stores, _cache(config, pass_context), environ)
     checkout = _checkout(config, source, pass_context, redactor, environ)
     return Workspace(config, stores, source, pass_context, redactor, checkout)

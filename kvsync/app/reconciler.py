@@ -241,7 +241,8 @@ class WorkspaceReconciler:
         names = {"store": request.target.store, "namespace": request.target.namespace}
         trigger = "+".join(request.triggers)
         with span("pass", **names, trigger=trigger, apply=request.apply, deep=request.deep) as note:
-            result = _with_rest(await self._pass(workspace, request, stop), workspace.clock.now())
+            longest = workspace.config.pass_limits.rest
+            result = _with_rest(await self._pass(workspace, request, stop), workspace.clock.now(), longest)
             note(ok=result.ok, pending=result.pending, drifted=sum(result.drift.values()), parked=bool(result.parked))
             note(**{str(kind): count for kind, count in result.changes.items() if count})
             return result
@@ -276,10 +277,14 @@ class WorkspaceReconciler:
             await workspace.aclose()
 
 
-def _with_rest(result: PassResult, now: float) -> PassResult:
-    """The result of a pass; where its store asks for a rest, with words for that wherever its error is shown."""
+def _with_rest(result: PassResult, now: float, longest: float) -> PassResult:
+    """The result of a pass; where its store asks for a rest, with words for that wherever its error is shown. It is tried again
+    after `longest` seconds, however long the rest is."""
     if result.rest is None:
         return result
     until = moment(now + result.rest)
-    rest = f"resting until {until}, as the store asks; a change of the files, SIGUSR1 or a webhook tries at once"
-    return replace(result, error=f"{result.error or 'the store turned calls away'}; {rest}")
+    again = f"kvsync tries again every {longest:g} s (limits.rest)" if result.rest > longest else ""
+    hint = "a change of the files, SIGUSR1 or a webhook tries at once"
+    texts = (result.error or "the store turned calls away", f"resting until {until}, as the store asks", again, hint)
+    text = "; ".join(one for one in texts if one)
+    return replace(result, error=text, retry_after=min(result.rest, longest), asked_rest=result.rest)

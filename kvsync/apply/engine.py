@@ -65,7 +65,10 @@ class Applier:
         if order.last and not halt():
             await self._send(order.ready_last(), recorder, halt)
         waiting = 0 if grant is None else len(deletes) - grant.granted
-        return replace(recorder.report(halt.store_error, halt.reason), deletes_waiting=waiting, grant=grant)
+        report = recorder.report(halt.store_error, halt.reason)
+        if report.store_error is None and any(one.kind is OutcomeKind.NOT_ATTEMPTED for one in report.outcomes):
+            report = replace(report, store_error=halt.overdue)
+        return replace(report, deletes_waiting=waiting, grant=grant)
 
     async def _delete(
         self, deletes: Sequence[PendingStep], recorder: OutcomeRecorder, halt: StopCondition
@@ -115,7 +118,7 @@ class Applier:
                     raise
 
     def _halt(self) -> StopCondition:
-        return StopCondition(self._options.stop, self._store.context.fence)
+        return StopCondition(self._options.stop, self._store.context.fence, self._options.time)
 
     def _access(self, halt: StopCondition) -> StoreAccess:
         return StoreAccess(self._store, self._located.target, halt, self._pace, self._clock, self._options)

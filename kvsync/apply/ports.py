@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from kvsync.errors import StoreError
 from kvsync.model.entry import Change, Identity, Refusal
 from kvsync.model.place import LocatedTarget
 from kvsync.state.deletions import DeletionGrant
@@ -23,6 +24,18 @@ class DeletionPort(Protocol):
 
     def settle(self, grant: DeletionGrant, used: int) -> None:
         """Report how many of a grant may have reached the store."""
+
+
+class TimePort(Protocol):
+    """The time that a pass may take."""
+
+    @property
+    def is_over(self) -> bool:
+        """True once nothing more may be sent."""
+
+    @property
+    def error(self) -> StoreError:
+        """Why what is left waits."""
 
 
 class RunPort(Protocol):

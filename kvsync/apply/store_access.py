@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from kvsync.apply.ports import DeletionPort, Replan
+from kvsync.apply.ports import DeletionPort, Replan, TimePort
 from kvsync.errors import BatchRefused, NotLeader, StoreError, TransientError
 from kvsync.model.entry import Actual, Change, Identity, Refusal, Target
 from kvsync.stores.base import Store, Write, WriteResult, WriteStatus
@@ -23,6 +23,7 @@ class ApplierOptions:
     `replan` observes one entry and judges it again; `stop` is asked between calls; `progress` gets how many more changes
     have their outcome. `concurrency` bounds the calls in flight (None: what the store declares); a `pace` shares that bound,
     and what was learnt of the store, with other appliers of the same store. `deletions` grants deletes (None: all of them).
+    `time` is what is left of the pass.
     """
 
     replan: Replan
@@ -33,13 +34,15 @@ class ApplierOptions:
     concurrency: int | None = None
     pace: Pace | None = None
     deletions: DeletionPort | None = None
+    time: TimePort | None = None
 
 
 class StopCondition:
-    """Why nothing more is sent: someone asked to stop, another replica leads, the store is given up, or the journal failed."""
+    """Why nothing more is sent: someone asked to stop, another replica leads, the store is given up, the journal failed, or the
+    pass took too long."""
 
-    def __init__(self, stop: Callable[[], bool], fence: Fence) -> None:
-        self._stop, self._fence = stop, fence
+    def __init__(self, stop: Callable[[], bool], fence: Fence, time: TimePort | None = None) -> None:
+        self._stop, self._fence, self._time = stop, fence, time
         self.store_error: StoreError | None = None
         self.is_broken = False
 
@@ -50,11 +53,19 @@ class StopCondition:
             return str(self.store_error)
         if not self._fence.is_open:
             return "this replica is no longer the leader; the new leader continues"
+        if self.overdue is not None:
+            return str(self.overdue)
         return "kvsync was stopped before it was written"
 
     def __call__(self) -> bool:
         """True when nothing more may be sent."""
-        return self.is_broken or self.store_error is not None or not self._fence.is_open or self._stop()
+        is_ended = self.is_broken or self.store_error is not None or not self._fence.is_open
+        return is_ended or self.overdue is not None or self._stop()
+
+    @property
+    def overdue(self) -> StoreError | None:
+        """Why a pass that took too long ends; None while it has not."""
+        return self._time.error if self._time is not None and self._time.is_over else None
 
 
 class StoreAccess:

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 from kvsync.config.model import JournalLimits, ReadLimits
 from kvsync.model.answer_limits import AnswerLimits
+from kvsync.model.pass_limits import PassLimits
 from kvsync.yaml.fields import Field, duration, integer, size
 
 _DEFAULTS: Final = ReadLimits()
 _ANSWERS: Final = AnswerLimits()
+_PASSES: Final = PassLimits()
 _DEEPEST: Final = 128
 """Levels of nesting that reading can go down to before Python's own limit ends it."""
 
@@ -144,6 +146,24 @@ LIMIT_FIELDS: Final = (
         help="Maximum total size of the pages of one listing (1GiB).",
     ),
     Field("listing_time", duration(), default=_ANSWERS.listing_time, help="Maximum duration of one listing (10m)."),
+    Field(
+        "pass_time",
+        duration(minimum=1),
+        default=_PASSES.pass_time,
+        help="Maximum duration of one pass over a target, from its listing to its last write (1h). The next pass continues.",
+    ),
+    Field(
+        "retry_time",
+        duration(),
+        default=_PASSES.retry_time,
+        help="How long one write is repeated, and how long it waits for a store that asks for a rest (2m).",
+    ),
+    Field(
+        "rest",
+        duration(minimum=1),
+        default=_PASSES.rest,
+        help="How long the daemon leaves a target alone when its store asks for a longer rest (15m).",
+    ),
 )
 
 _KEPT: Final = JournalLimits()
@@ -180,5 +200,10 @@ def answer_limits(values: Mapping[str, Any] | None) -> AnswerLimits:
     return AnswerLimits() if values is None else AnswerLimits(**_part(values, AnswerLimits))
 
 
-def _part(values: Mapping[str, Any], kind: type[ReadLimits] | type[AnswerLimits]) -> dict[str, Any]:
+def pass_limits(values: Mapping[str, Any] | None) -> PassLimits:
+    """The limits for passes as the fields gave them, the defaults when there are none."""
+    return PassLimits() if values is None else PassLimits(**_part(values, PassLimits))
+
+
+def _part(values: Mapping[str, Any], kind: type[ReadLimits | AnswerLimits | PassLimits]) -> dict[str, Any]:
     return {field.name: values[field.name] for field in fields(kind)}

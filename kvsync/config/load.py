@@ -14,7 +14,7 @@ from kvsync.config.authors import configured_authors
 from kvsync.config.fields import config_fields
 from kvsync.config.git import git_source
 from kvsync.config.lease import configured_lease
-from kvsync.config.limits import answer_limits, journal_limits, read_limits
+from kvsync.config.limits import answer_limits, journal_limits, pass_limits, read_limits
 from kvsync.config.model import ChannelConfig, Config, Credential, HookConfig, RunConfig, Window
 from kvsync.config.policy import override
 from kvsync.config.revision import ConfigRevision
@@ -63,6 +63,7 @@ def load_config(
         owner_keys=_owner_keys(values["owner_key"]),
         limits=read_limits(values["limits"]),
         answer_limits=answer_limits(values["limits"]),
+        pass_limits=pass_limits(values["limits"]),
         journal=journal_limits(values["journal"]),
         authority=Authority(configured_authors(values["authors"]), credential_variables(values)),
         digest=text_digest(data),

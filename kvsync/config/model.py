@@ -11,6 +11,7 @@ from typing import Any
 from kvsync.config.authority import Authority
 from kvsync.errors import Origin
 from kvsync.model.answer_limits import AnswerLimits
+from kvsync.model.pass_limits import PassLimits
 from kvsync.model.policy import Policy
 from kvsync.yaml.credential import Credential as Credential
 from kvsync.yaml.credential import CredentialKind as CredentialKind
@@ -237,6 +238,7 @@ class Config:
     owner_keys: tuple[Credential, ...] = ()
     limits: ReadLimits = field(default_factory=ReadLimits)
     answer_limits: AnswerLimits = field(default_factory=AnswerLimits)
+    pass_limits: PassLimits = field(default_factory=PassLimits)
     journal: JournalLimits = field(default_factory=JournalLimits)
     authority: Authority = field(default_factory=Authority)
     digest: bytes = field(default=b"", compare=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from kvsync.errors import PlaceChanged, StoreError, TransientError
+from kvsync.errors import PassOverdue, PlaceChanged, StoreError, TransientError
 from kvsync.model.entry import OutcomeKind, Target
 from kvsync.model.plan import TargetPlan, TargetReport, drifted, outcome_counts, problem_texts
 
@@ -50,9 +50,10 @@ class PassResult:
     `drift` counts drifted entries by class. `parked` holds the reasons why a person must approve `digest` first. `error` means
     that the pass as a whole did not happen, or nothing but renewals for problems in the files, `unavailable` that the store is
     the reason; `retryable` that trying again soon, and not only at the next trigger, may help, be it with the error or with
-    failed entries, but not before `retry_after` seconds. `next_moment` (epoch seconds) is when the target needs a pass
-    although nothing changes. `deletes_waiting` counts deletes that wait for `run.max_deletes_per_hour`, until `waits_until`
-    (epoch seconds) where that is known.
+    failed entries, but not before `retry_after` seconds. `asked_rest` is the wait that the store asks for,
+    where it is a long one. `next_moment` (epoch seconds) is when the target needs a pass although nothing changes.
+    `deletes_waiting` counts deletes that wait for `run.max_deletes_per_hour`, until `waits_until` (epoch seconds) where that is
+    known.
 
     The daemon adds when and why: the pass was made for `triggers`, took `seconds` and ended `at` (epoch seconds). `next_at` is
     when the target gets its next pass and `next_trigger` why; None when only the schedule or an event makes one.
@@ -69,6 +70,7 @@ class PassResult:
     unavailable: bool = False
     retryable: bool = False
     retry_after: float | None = None
+    asked_rest: float | None = None
     next_moment: float | None = None
     deletes_waiting: int = 0
     waits_until: float | None = None
@@ -83,7 +85,8 @@ class PassResult:
     @property
     def rest(self) -> float | None:
         """Seconds of the rest that the store asks for; None where it is so short that it does not matter."""
-        return self.retry_after if self.retry_after is not None and self.retry_after >= SHORT_REST else None
+        rest = self.asked_rest or self.retry_after
+        return rest if rest is not None and rest >= SHORT_REST else None
 
     @property
     def resting_until(self) -> float | None:
@@ -130,7 +133,7 @@ def pass_result(
         drift=Counter(change.cause.value for change in drifted(plan)),
         parked=plan.parked if held and not overlaps else (),
         error="; ".join(errors) or None,
-        unavailable=failure is not None and not isinstance(failure, PlaceChanged),
+        unavailable=failure is not None and not isinstance(failure, PlaceChanged | PassOverdue),
         retryable=bool(unknown and failure is None) or is_transient or any(one.kind in FAILURES for one in outcomes),
         retry_after=failure.retry_after if isinstance(failure, TransientError) else None,
         next_moment=_next_moment(report, settled_at),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kvsync.apply.ports import DeletionPort
 from kvsync.errors import StateDirError
+from kvsync.model.pass_limits import PassLimits
 from kvsync.model.place import LocatedTarget
 from kvsync.model.shard import Shard
 from kvsync.planning.marks import MarkSigner
@@ -24,7 +25,7 @@ class PassContext:
     """What all passes of one process share. `writable`: the state directory may be written; `writing`: this process holds
     its lock and may write to stores, while the `fence` is open. `shard` is its share of the targets, None: all.
     `owner_keys` sign marks and ledgers (the first) and verify them (all); they are read for each pass, so that a rotated
-    one counts. `places` says where targets lead."""
+    one counts. `places` says where targets lead, `limits` how long a pass may take."""
 
     owner: str
     state: StateDir
@@ -35,6 +36,7 @@ class PassContext:
     shard: Shard | None = None
     owner_keys: Callable[[], tuple[bytes, ...]] = tuple
     places: PlaceResolver = field(default_factory=lambda: PlaceResolver({}))
+    limits: PassLimits = field(default_factory=PassLimits)
 
     def pass_target(self, located: LocatedTarget) -> PassTarget:
         """A target at the place where it was found, which a writing process notes. Raises StateDirError, and AuthError when

@@ -10,7 +10,7 @@ from typing import Final
 from kvsync.apply.engine import Applier
 from kvsync.apply.model import ApplyReport
 from kvsync.apply.store_access import ApplierOptions
-from kvsync.errors import StoreError
+from kvsync.errors import PassOverdue, StoreError
 from kvsync.ledger.found import LedgerNotOurs
 from kvsync.logs import get_logger
 from kvsync.model.capabilities import Marks
@@ -40,11 +40,12 @@ from kvsync.planning.plan_target import is_as_written, judge, plan_target, shows
 from kvsync.reconcile.context import ApplyOptions, PassContext
 from kvsync.reconcile.observer import Observer
 from kvsync.reconcile.pass_state import PassState
+from kvsync.reconcile.pass_time import PassTime
 from kvsync.reconcile.recovery import recover
 from kvsync.state import Memo
 from kvsync.stores.base import Store
 from kvsync.stores.extensions import NestedNamespaces, ledger_keeper
-from kvsync.stores.pacing import Pace
+from kvsync.stores.pacing import Pace, RetryPolicy
 from kvsync.util.background import in_background, off_loop
 
 _log = get_logger()
@@ -72,6 +73,7 @@ class TargetPass:
         self._ask, self._siblings = ask, siblings
         self._facts = PlanInputs()
         self._snapshot: Snapshot | None = None
+        self._time = PassTime(desired.target, pass_context.limits.pass_time, pass_context.clock)
         self.failure: StoreError | None = None
         self._enter(place)
 
@@ -117,7 +119,8 @@ class TargetPass:
         if problems and not self._desired.entries:
             return replace(self._empty(), problems=problems)
         try:
-            plan = await self._plan()
+            async with self._time.bounded():
+                plan = await self._plan()
         except StoreError as error:
             self.failure = (
                 None if isinstance(error, LedgerNotOurs) else error
@@ -282,6 +285,10 @@ class TargetPass:
 
     async def apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         """Apply the changes of a plan that this pass made, or some of them. Raises StateDirError."""
+        with self._time.counted():
+            return await self._apply(plan, applying)
+
+    async def _apply(self, plan: TargetPlan, applying: ApplyOptions) -> TargetReport:
         self._memory.drop_memo()
         try:
             await self._locate_again()
@@ -298,7 +305,9 @@ class TargetPass:
             ApplierOptions(
                 replan=self._replan,
                 stop=applying.stop,
+                time=self._time,
                 progress=applying.progress,
+                retry=RetryPolicy(deadline=self._context.limits.retry_time),
                 pace=applying.pace,
                 deletions=applying.deletions,
             ),
@@ -306,9 +315,9 @@ class TargetPass:
         report = await applier.run(plan.changes)
         self._memory.keep_report(plan, report, self._context.clock.now())
         self.failure = report.store_error
-        error = (
-            str(report.store_error) if report.store_error else await self._leave_ledger(applying.pace, applying.stop)
-        )
+        error = str(report.store_error) if report.store_error else None
+        if report.store_error is None or isinstance(report.store_error, PassOverdue):
+            error = await self._leave_ledger(applying.pace, applying.stop) or error
         return target_report(plan, report, report.outcomes + _unapplied(plan), error)
 
     async def _announce(self, plan: TargetPlan, applying: ApplyOptions) -> None:

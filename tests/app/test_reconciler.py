@@ -271,7 +271,7 @@ class TestRests:
             began = repo.clock.monotonic()
             result = await reconcile(reconciler)
         assert repo.clock.monotonic() == began
-        assert result.rest == 86_400
+        assert (result.rest, result.retry_after) == (86_400, 900), "it is tried again after limits.rest"
         assert result.retryable
         assert result.error is not None
         assert f"resting until {moment(repo.clock.now() + 86_400)}" in result.error
